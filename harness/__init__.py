@@ -1,0 +1,43 @@
+"""Rehearse a Vault upgrade on real servers: what changes for those who log in, and why.
+
+The rooms, in the order in which data flows. Two halves that meet only in the journal: the hands touch the world and
+never judge; the judges read the record and never touch the world.
+
+doors
+    cli             the command line: arguments, environment, exit codes
+    progress        events become lines for people who wait
+    reports/        a judgement as text or as JSON
+conductor
+    rehearsal       the order in which a rehearsal happens
+hands
+    upgrade         how a live Vault is set up, opened and taken to its next version
+    probes/         the questions asked at every moment
+    driver          what every way of making plans real can do; drivers/ has them: local, paper
+    collecting      brings what the servers wrote into the journal
+    controlplane    the life of an etcd and a kube-apiserver as processes
+    vault_server    the life of a Vault as a process
+    accounts        who must exist in which cluster
+    vault, kube     everything said to Vault (hvac) and to Kubernetes (kubernetes)
+    artifacts       a version becomes a verified binary; recipes, downloads and building beside it
+    pki             key material for test systems
+    process         the harness's side of child processes; supervisor is the other side, which outlives a killed harness
+    ports           a free port that stays ours
+    tailing         what was appended to a log
+judges
+    verdict         what the changes mean against what was expected
+    diagnosis       known causes, asked over the record; rules/ has them
+    reviewing       who reviewed which login, and how each config came to be
+    outlook         when a refused login begins to hurt
+    leads           the usual suspects, ruled out or still open
+    facts           what a record says, put so that a rule can ask for it
+    evidence        joins what the servers wrote to the question it belongs to
+    comparison      how before differs from after
+the book
+    journal         the append-only record of a run
+vocabulary
+    loading         YAML becomes a Scenario, or a list of problems with their lines
+    plan            a Scenario becomes every stage and every question
+    scenario, rig, observation, knowledge, versions, secret, wait, errors
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,110 @@
+"""Who must exist in which cluster for a scenario: namespaces, service accounts, bindings, Pods and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from harness import journal, pki, plan, scenario
+from harness.rig import IssuedToken
+from harness.scenario import Scenario
+from harness.secret import Secret, fingerprint
+
+ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+"""kubeadm's default, the same in every cluster, as in real life: two clusters differ by their keys, not by their name."""
+
+STRANGER: Final = "rehearsal-stranger"
+ELSEWHERE: Final = "rehearsal-elsewhere"
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A service account with a Pod that holds its token."""
+
+    cluster: str
+    namespace: str
+    name: str
+    purpose: str
+    """vault, app:<name>, reviewer:<mount>, or <negative probe>:<app>"""
+    may_review_tokens: bool = False
+    audience: str | None = None
+    token_seconds: int = 3600
+    long_lived: bool = False
+    """its token lives in a Secret and never expires"""
+
+    @property
+    def subject(self) -> str:
+        """Return the Kubernetes user that its token stands for."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+    @property
+    def pod(self) -> str:
+        """Return the name of its Pod."""
+        return "vault-0" if self.purpose == "vault" else self.purpose.replace(":", "-").replace("/", "-")
+
+
+def wanted(topology: Scenario) -> list[Account]:
+    """Return every account of *topology*: Vault's, the apps', the reviewers', and the strangers' of negative probes."""
+    found: list[Account] = []
+    vault = topology.vault
+    if vault.cluster is not None:
+        space, name = plan.vault_account(topology).split("/")
+        found.append(Account(vault.cluster, space, name, "vault", vault.may_review_tokens))
+    for path, mount in topology.auth.items():
+        if mount.reviewer == "long-lived":
+            space, name = (mount.reviewer_service_account or plan.DEFAULT_REVIEWER_ACCOUNT).split("/")
+            may = mount.reviewer_may_review_tokens
+            found.append(Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=True))
+    for name, app in topology.apps.items():
+        found += _app_and_strangers(topology, name, app)
+    return found
+
+
+def _app_and_strangers(topology: Scenario, name: str, app: scenario.App) -> Iterable[Account]:
+    space, account = app.service_account.split("/")
+    seconds = scenario.seconds(app.token_expires)
+    yield Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, seconds)
+    # Strangers may review tokens where the app may: a refusal must come from who they are, not from what they lack.
+    may, audience = app.may_review_tokens, app.audience
+    yield Account(app.cluster, space, STRANGER, f"wrong-service-account:{name}", may, audience)
+    yield Account(app.cluster, ELSEWHERE, account, f"wrong-namespace:{name}", may, audience)
+    other = next((cluster for cluster in topology.clusters if cluster != app.cluster), None)
+    if other is not None:
+        yield Account(other, space, account, f"other-cluster-token:{name}", may, audience)
+
+
+def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:
+    """Return what is known of a new token, from what it says about itself."""
+    claims = pki.claims_of(jwt)
+    audience = claims.get("aud", ())
+    return IssuedToken(
+        jwt=jwt,
+        cluster=account.cluster,
+        subject=str(claims["sub"]),
+        purpose=account.purpose,
+        pod=pod,
+        pod_uid=uid,
+        jti=str(claims.get("jti", "")),
+        issuer=str(claims["iss"]),
+        audiences=(audience,) if isinstance(audience, str) else tuple(audience),
+        issued=float(claims.get("iat", 0)),
+        expires=float(claims.get("exp", 0)),
+    )
+
+
+def token_event(token: IssuedToken) -> journal.TokenIssued:
+    """Return the token as the record keeps it: everything but the token."""
+    return journal.TokenIssued(
+        token=fingerprint(token.jwt.reveal()),
+        cluster=token.cluster,
+        subject=token.subject,
+        purpose=token.purpose,
+        pod=token.pod,
+        pod_uid=token.pod_uid,
+        jti=token.jti,
+        issuer=token.issuer,
+        audiences=token.audiences,
+        issued=token.issued,
+        expires=token.expires,
+    )

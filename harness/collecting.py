@@ -1,0 +1,98 @@
+"""Brings what the servers wrote about a moment into the journal: audit entries, log lines, TokenReviews."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, Final
+
+from harness import journal, wait
+from harness.controlplane import ControlPlane
+from harness.journal import Journal
+from harness.tailing import as_json, klog_seconds, seconds_of
+from harness.vault_server import VaultServer
+from harness.wait import now
+
+AUDIT_LAG_SECONDS: Final = 20
+_LOUD: Final = frozenset({"warn", "error"})
+_BEARER_REFUSED: Final = "Unable to authenticate the request"
+
+# What of an audit entry is evidence. Request and response bodies are long hashes that nothing is joined by.
+_VAULT_REQUEST: Final = (
+    "id", "operation", "path", "mount_type", "mount_accessor", "remote_address", "remote_port", "headers",
+)  # fmt: skip
+_API_ENTRY: Final = (
+    "auditID", "stage", "requestURI", "verb", "user", "sourceIPs", "userAgent", "responseStatus",
+    "requestReceivedTimestamp", "stageTimestamp", "annotations",
+)  # fmt: skip
+
+
+class Collector:
+    """Reads the logs of one rig. Lines from before a moment's first question are not its evidence."""
+
+    def __init__(self, book: Journal, server: VaultServer, planes: Mapping[str, ControlPlane]) -> None:
+        self._book, self._server, self._planes = book, server, planes
+        self._numbers = itertools.count(1)
+
+    def skip(self) -> None:
+        """Pass over everything written so far: it belongs to no moment."""
+        self._server.audit.lines()
+        self._server.log.lines()
+        for plane in self._planes.values():
+            plane.log.lines()
+
+    def gather(self, moment: str) -> None:
+        """Write down every line since the last call, once all of them have reached their files."""
+        for name, plane in self._planes.items():
+            for entry in self._token_reviews(plane):
+                self._book.write(
+                    journal.ApiAuditLine(
+                        at=seconds_of(entry["requestReceivedTimestamp"]),
+                        moment=moment,
+                        cluster=name,
+                        entry={key: entry[key] for key in _API_ENTRY if key in entry},
+                    )
+                )
+            for line in plane.log.lines():
+                if _BEARER_REFUSED in line:
+                    at = klog_seconds(line, now())
+                    self._book.write(journal.ApiLogLine(at=at, moment=moment, cluster=name, message=line))
+        self._vault_audit(moment)
+        self._vault_log(moment)
+
+    def _token_reviews(self, plane: ControlPlane) -> list[dict[str, Any]]:
+        """Return the TokenReviews since the last call, waiting until the audit log has caught up with a mark of ours."""
+        mark = f"rehearsal-mark-{next(self._numbers)}"
+        plane.kube.mark_audit_log(mark)
+        found: list[dict[str, Any]] = []
+
+        def caught_up() -> bool:
+            found.extend(entry for line in plane.audit.lines() if (entry := as_json(line)))
+            return any(entry.get("userAgent") == mark for entry in found)
+
+        wait.until(caught_up, what=f"the audit log of {plane.name} to catch up", seconds=AUDIT_LAG_SECONDS)
+        return [entry for entry in found if not str(entry.get("userAgent", "")).startswith("rehearsal-mark-")]
+
+    def _vault_audit(self, moment: str) -> None:
+        for line in self._server.audit.lines():
+            entry = as_json(line)
+            if entry is None or entry.get("type") != "response":
+                continue
+            request = entry.get("request") or {}
+            kept = {key: request[key] for key in _VAULT_REQUEST if request.get(key)}
+            slim = {"time": entry.get("time", ""), "error": entry.get("error", ""), "request": kept}
+            self._book.write(journal.VaultAuditLine(at=seconds_of(slim["time"]), moment=moment, entry=slim))
+
+    def _vault_log(self, moment: str) -> None:
+        for line in self._server.log.lines():
+            entry = as_json(line)
+            if entry is None:
+                continue
+            level, module = entry.pop("@level", ""), entry.pop("@module", "")
+            if level in _LOUD or module.startswith("auth."):
+                at, message = seconds_of(entry.pop("@timestamp", "")), entry.pop("@message", "")
+                self._book.write(
+                    journal.VaultLogLine(
+                        at=at, moment=moment, level=level, module=module, message=message, fields=entry
+                    )
+                )

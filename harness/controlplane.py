@@ -1,0 +1,113 @@
+"""The life of one Kubernetes control plane as processes: an etcd and a kube-apiserver, and nothing else.
+
+No kubelet runs, so Pods stay Pending; service accounts, their bound tokens and TokenReviews are as real as anywhere.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+from pathlib import Path
+from typing import Final
+
+from harness import pki, wait
+from harness.accounts import ISSUER
+from harness.kube import Kube
+from harness.process import Process, Supervisor
+from harness.secret import Secret
+from harness.tailing import Tail
+
+READY_SECONDS: Final = 90
+
+_AUDIT_POLICY: Final = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+# Metadata shows who reviewed and what the answer was. Request would write the token that is reviewed to disk.
+- level: Metadata
+  resources: [{group: authentication.k8s.io, resources: [tokenreviews]}]
+- level: None
+"""
+
+
+class ControlPlane:
+    """One cluster. `start` returns when its API server is ready; the supervisor ends it."""
+
+    def __init__(self, name: str, directory: Path, port: int) -> None:
+        self.name, self.directory, self.port = name, directory, port
+        self.host = f"https://127.0.0.1:{port}"
+        directory.mkdir(mode=0o700)
+        self.authority = pki.Authority(directory, "127.0.0.1")
+        self.signer = pki.TokenSigner(directory)
+        self.audit = Tail(directory / "audit.log")
+        self.log = Tail(directory / "kube-apiserver.log")
+        self.kube = Kube(self.host, self.authority.ca, Secret(random.token_urlsafe(24)))
+        self._admin = self.kube.administrator_token
+        self._api_server: Process | None = None
+
+    def start(self, supervisor: Supervisor, etcd: Path, api_server: Path) -> None:
+        """Start both servers and wait until the API server says it is ready.
+
+        Raises ProcessDied with the last log lines, or NotReady after READY_SECONDS.
+        """
+        store = supervisor.start(
+            f"etcd of {self.name}",
+            [str(etcd), *self._etcd_flags()],
+            env={"HOME": str(self.directory)},
+            cwd=self.directory,
+            log=self.directory / "etcd.log",
+        )
+        pki.write_private(self.directory / "audit.yaml", _AUDIT_POLICY.encode())
+        admin = f'{self._admin.reveal()},rehearsal-admin,rehearsal-admin,"system:masters"\n'
+        pki.write_private(self.directory / "tokens.csv", admin.encode())
+        server = supervisor.start(
+            f"kube-apiserver of {self.name}",
+            [str(api_server), *self._api_server_flags()],
+            env={"HOME": str(self.directory)},
+            cwd=self.directory,
+            log=self.log.path,
+        )
+        self._api_server = server
+        wait.until(
+            self.kube.serves,
+            what=f"the API server of {self.name} to be ready",
+            seconds=READY_SECONDS,
+            died=lambda: server.died() or store.died(),
+            log=lambda: [*store.tail(10), *server.tail(20)],
+        )
+
+    def died(self) -> str | None:
+        """Return a sentence if the API server has ended by itself."""
+        return self._api_server.died() if self._api_server else None
+
+    def _etcd_flags(self) -> list[str]:
+        # Sockets in the run's own 0700 directory: no port to collide on, and no other user can read the cluster.
+        return [
+            "--data-dir=etcd",
+            "--unsafe-no-fsync",
+            "--listen-client-urls=unix://etcd.sock:0",
+            "--advertise-client-urls=http://127.0.0.1:1",
+            "--listen-peer-urls=unix://peer.sock:0",
+            "--initial-advertise-peer-urls=http://127.0.0.1:2",
+            "--initial-cluster=default=http://127.0.0.1:2",
+        ]
+
+    def _api_server_flags(self) -> list[str]:
+        here = self.directory
+        return [
+            "--etcd-servers=unix://etcd.sock:0",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            f"--tls-cert-file={self.authority.certificate}",
+            f"--tls-private-key-file={self.authority.key}",
+            f"--service-account-issuer={ISSUER}",
+            f"--service-account-key-file={self.signer.public}",
+            f"--service-account-signing-key-file={self.signer.private}",
+            "--authorization-mode=RBAC",
+            f"--token-auth-file={here / 'tokens.csv'}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--audit-policy-file={here / 'audit.yaml'}",
+            f"--audit-log-path={self.audit.path}",
+            "--audit-log-mode=blocking",
+            "--profiling=false",
+        ]

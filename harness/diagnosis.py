@@ -1,0 +1,147 @@
+"""Known causes, asked over the record: each thing that changed, or was wrong all along, becomes a Finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from harness import comparison, leads
+from harness.evidence import Exhibit, shown
+from harness.facts import Facts
+from harness.leads import Lead
+from harness.observation import BEFORE, Observation
+from harness.outlook import Outlook, outlook
+from harness.rules import RULES, Case, Confidence, Diagnosis, Kind
+from harness.scenario import Effect
+
+UNEXPLAINED = "unexplained"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something an operator must know, with its cause where the record shows one."""
+
+    rule: str
+    """the cause, or "unexplained" """
+    kind: Kind
+    effect: Effect
+    app: str
+    hop: str
+    """the version at which it appears; empty where it was so before the first hop"""
+    sentence: str
+    confidence: Confidence
+    evidence: tuple[Exhibit, ...]
+    remedy: str
+    mount: str = ""
+    probe: str = ""
+    item: str = ""
+    explanation: str = ""
+    source: str = ""
+    ruled_out: tuple[Lead, ...] = ()
+    outlook: Outlook | None = None
+    """when it hurts those that run already"""
+    ambiguous: bool = False
+    """could a line of its evidence belong to another question as well?"""
+
+
+def diagnose(facts: Facts) -> list[Finding]:
+    """Return every finding, in the order in which they appear: what was wrong from the start, then hop by hop."""
+    return [_finding(case) for case in _cases(facts)]
+
+
+def _cases(facts: Facts) -> Iterator[Case]:
+    seen: dict[comparison.Key, Observation] = {}
+    for now in facts.observations:
+        key = comparison.key_of(now)
+        before = seen.get(key)
+        yield from _from_start(facts, now) if before is None else _changed(facts, before, now)
+        if now.answer != "unknown" or before is None:
+            # a question that could not be asked is compared with the last answer there was
+            seen[key] = now
+
+
+def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
+    """Yield what is wrong at the first look."""
+    if now.moment != BEFORE or not now.app:
+        return
+    if now.must_be == "refused":
+        if now.answer == "granted":
+            yield Case("pre-existing", "granted against the rule", now, None, facts)
+    elif now.answer == "refused":
+        yield Case("pre-existing", "refused from the start", now, None, facts)
+
+
+def _changed(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
+    """Yield what differs between two answers to one question, if it matters to anyone who logs in."""
+    if "unknown" in (before.answer, now.answer):
+        return
+    if before.answer != now.answer:
+        yield Case("regression", _effect(now), now, before, facts)
+    elif now.probe == "login" and _another_reviewer(facts, before, now):
+        yield Case("latent", "reviewer changed", now, before, facts)
+
+
+def _effect(now: Observation) -> Effect:
+    login = now.probe == "login" or now.must_be == "refused"
+    if now.answer == "refused":
+        return "login refused" if login else "access refused"
+    return "login granted" if login else "access granted"
+
+
+def _another_reviewer(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Did somebody else review the same login? Only where both reviews were seen: absence is no evidence."""
+    old, new = facts.reviewer(before), facts.reviewer(now)
+    return bool(old and new and old != new)
+
+
+def _finding(case: Case) -> Finding:
+    name, explanation, source, found = UNEXPLAINED, "", "", _unexplained(case)
+    for rule in RULES:
+        diagnosis = rule.examine(case)
+        if diagnosis is not None:
+            name, explanation, source, found = rule.name, rule.explanation, rule.source, diagnosis
+            break
+    now, evidence = case.after, case.evidence
+    hurts = case.effect in ("login refused", "access refused", "reviewer changed")
+    return Finding(
+        rule=name,
+        kind=case.kind,
+        effect=case.effect,
+        app=now.app,
+        hop="" if case.kind == "pre-existing" else now.version,
+        sentence=found.sentence + (". Two questions could claim a line of this evidence" if evidence.ambiguous else ""),
+        confidence=found.confidence,
+        evidence=found.evidence,
+        remedy=found.remedy,
+        mount=now.mount,
+        probe=now.probe,
+        item=now.item,
+        explanation=explanation,
+        source=source,
+        ruled_out=tuple(leads.examined(case)) if now.answer == "refused" and now.probe == "login" else (),
+        outlook=outlook(case) if hurts and case.kind != "pre-existing" else None,
+        ambiguous=evidence.ambiguous,
+    )
+
+
+def _unexplained(case: Case) -> Diagnosis:
+    """Return all there is to see, where no rule fits."""
+    now, before = case.after, case.before
+    what = f"{now.probe} of {now.app or now.mount or 'Vault'} answers {now.status} {now.error}".strip()
+    if before is not None:
+        what += f", and before it answered {before.status} {before.error}".rstrip()
+    exhibits: list[Exhibit] = [Exhibit("answer", f"HTTP {now.status} {now.error}".strip()), *case.evidence.exhibits()]
+    if before is not None:
+        exhibits += [shown(review) for review in case.facts.evidence_of(before).reviews]
+    return Diagnosis(
+        f"{what}. No known cause fits what the record shows",
+        "none",
+        tuple(exhibits),
+        "Read the evidence; a rule that explains it would be welcome, with this record as its test.",
+    )
+
+
+def worst_first(findings: Iterable[Finding]) -> Sequence[Finding]:
+    """Return findings as a reader needs them: regressions, then what will hurt later, then what was broken before."""
+    rank: dict[Kind, int] = {"regression": 0, "latent": 1, "pre-existing": 2}
+    return sorted(findings, key=lambda finding: rank[finding.kind])

@@ -1,0 +1,1 @@
+"""Ways of making a plan real: one file a way. What each must do stands in `harness.driver`."""

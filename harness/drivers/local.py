@@ -1,0 +1,307 @@
+"""Plans made real as plain processes on this machine: etcd, kube-apiserver and Vault, and no Docker."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from harness import accounts, journal, pki, process, wait
+from harness.accounts import ISSUER, Account, issued, token_event
+from harness.artifacts import Artifact, Store
+from harness.collecting import Collector
+from harness.controlplane import ControlPlane
+from harness.errors import MissingPrerequisite, RigError
+from harness.journal import Journal
+from harness.plan import Plan, Stage
+from harness.ports import Ports
+from harness.process import Supervisor
+from harness.rig import ClusterFacts, IssuedToken, Rig
+from harness.scenario import Scenario
+from harness.vault import Vault
+from harness.vault_server import VaultServer
+from harness.wait import now
+
+OLD_TOKEN_SECONDS: Final = 45
+
+
+class LocalDriver:
+    """Processes on loopback, in a work directory of their own that is gone afterwards."""
+
+    name = "local"
+
+    def __init__(self, store: Store, work: Path, state: Path) -> None:
+        """*store* gives the binaries, *work* is where the run's own directory is made, *state* holds locks and lists."""
+        self._store = store
+        self._work = work
+        self._state = state
+
+    def missing(self, plan: Plan) -> Sequence[str]:
+        """Return what this machine lacks for *plan*, in words."""
+        if any(stage.token_file for stage in plan.stages):
+            reason = process.namespaces_allowed()
+            if reason:
+                return [f"Vault's pod needs a mount namespace of its own: {reason}"]
+        return []
+
+    @contextmanager
+    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Bring everything up; on the way out end all of it, whatever happened.
+
+        Yields when Vault answers; the clusters may still be starting (`Rig.clusters` waits for them). Raises
+        MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
+        """
+        lacking = self.missing(plan)
+        if lacking:
+            raise MissingPrerequisite("; ".join(lacking))
+        with book.phase("artifacts"):
+            binaries = self._binaries(plan, book)
+        with ExitStack() as stack:
+            ports = stack.enter_context(Ports(self._state / "ports"))
+            work = self._work / run_id
+            supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "runs"))
+            rig = LocalRig(plan, scenario, book, work, supervisor, binaries, ports)
+            stack.callback(rig.keep_logs)
+            stack.callback(rig.wait_for_threads)
+            with book.phase("servers answer"):
+                rig.start(plan.stages[0])
+            yield rig
+
+    def _binaries(self, plan: Plan, book: Journal) -> dict[tuple[str, str], Path]:
+        found: list[Artifact] = self._store.get_all(plan.artifacts)
+        for one in found:
+            book.write(
+                journal.ArtifactUsed(
+                    product=one.product, version=one.version, source=one.source, sha256=one.sha256, note=one.note
+                )
+            )
+        return {(one.product, one.version): one.path for one in found}
+
+
+class LocalRig:
+    """The processes of one rehearsal."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        scenario: Scenario,
+        book: Journal,
+        work: Path,
+        supervisor: Supervisor,
+        binaries: Mapping[tuple[str, str], Path],
+        ports: Ports,
+    ) -> None:
+        self._plan, self._scenario, self._book = plan, scenario, book
+        self._supervisor, self._binaries = supervisor, binaries
+        self._work = work
+        taken = ports.take(2 + len(scenario.clusters))
+        self._ports = dict(zip(scenario.clusters, taken[2:], strict=True))
+        vault = scenario.vault
+        self._server = VaultServer(
+            self._work / "vault", storage=vault.storage, tls=vault.tls, port=taken[0], cluster_port=taken[1]
+        )
+        self._planes: dict[str, ControlPlane] = {}
+        self._accounts = accounts.wanted(scenario)
+        self._tokens: dict[str, IssuedToken] = {}
+        self._replaced: list[tuple[IssuedToken, float]] = []
+        self._pool = ThreadPoolExecutor(max_workers=len(scenario.clusters) + 1, thread_name_prefix="bring-up")
+        self._rising: dict[str, Future[None]] = {}
+        self._pod_folder = self._work / "pod"
+        self._pod_folder.mkdir(mode=0o700)
+        self._collector = Collector(book, self._server, self._planes)
+
+    @property
+    def vault(self) -> Vault:
+        """Return the way to ask Vault."""
+        return self._server.client
+
+    @property
+    def setup(self) -> Vault:
+        """Return the way to write into Vault."""
+        return self._server.client
+
+    def start(self, stage: Stage) -> None:
+        """Start everything at once and return when Vault answers."""
+        self._rising = {name: self._pool.submit(self._raise_cluster, name) for name in self._scenario.clusters}
+        self._start_vault(stage)
+
+    def clusters(self) -> Mapping[str, ClusterFacts]:
+        """Return every cluster, waiting until all serve. Raises the first failure, once all have ended rising."""
+        _all_of(self._rising.values())
+        return {
+            name: ClusterFacts(
+                name, self._scenario.clusters[name].kubernetes, plane.host, plane.authority.ca.read_text(), ISSUER
+            )
+            for name, plane in self._planes.items()
+        }
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the token of the app's Pod."""
+        return self._tokens[f"app:{app}"]
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return the token that the named negative probe presents."""
+        return self._tokens[f"{probe}:{app}"]
+
+    def reviewer_token(self, mount: str) -> IssuedToken:
+        """Return the long-lived token of the mount's reviewer."""
+        return self._tokens[f"reviewer:{mount}"]
+
+    def swap(self, stage: Stage) -> None:
+        """Stop Vault, replace its Pod, start the stage's version over the same data."""
+        self._server.stop()
+        self._replace_pod()
+        self._start_vault(stage)
+
+    def settle(self) -> None:
+        """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
+        for token, deleted in self._replaced:
+            kube = self._planes[token.cluster].kube
+            wait.until(
+                lambda kube=kube, token=token: not kube.accepts(token.jwt),  # type: ignore[misc]
+                what=f"the API server of {token.cluster} to refuse the token of the replaced Pod {token.pod}",
+                seconds=OLD_TOKEN_SECONDS,
+                every=0.05,
+            )
+            self._book.write(
+                journal.OldTokenRefused(cluster=token.cluster, pod=token.pod, seconds=round(now() - deleted, 3))
+            )
+        self._replaced.clear()
+
+    def skip(self) -> None:
+        """Pass over all that was logged so far."""
+        self._collector.skip()
+
+    def gather(self, moment: str) -> None:
+        """Bring the moment's log and audit lines into the journal."""
+        self._collector.gather(moment)
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        return self._server.died()
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return Vault's last log lines."""
+        return self._server.process.tail(lines) if self._server.process else ()
+
+    def keep_logs(self) -> None:
+        """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
+        tails = [self._server.log, *(tail for plane in self._planes.values() for tail in (plane.log,))]
+        for tail in tails:
+            try:
+                lines = tail.path.read_text(errors="replace").splitlines()
+                self._book.keep(f"{tail.path.parent.name}-{tail.path.name}", lines)
+            except OSError:
+                continue
+
+    def wait_for_threads(self) -> None:
+        """Let what is still rising end before anything is taken away from under it."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _start_vault(self, stage: Stage) -> None:
+        cluster = self._scenario.vault.cluster
+        self._server.start(
+            self._supervisor,
+            self._binaries["vault", stage.version],
+            stage.version,
+            pod=self._pod_folder if stage.token_file else None,
+            api_port=self._ports.get(cluster or "", 0),
+        )
+
+    def _raise_cluster(self, name: str) -> None:
+        version = self._scenario.clusters[name].kubernetes
+        plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
+        self._planes[name] = plane
+        etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
+        with self._book.phase(f"cluster {name} serves"):
+            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version])
+        with self._book.phase(f"accounts of {name}"):
+            self._populate(plane, [account for account in self._accounts if account.cluster == name])
+        answered = plane.kube.version()
+        if answered.split("+")[0] != version:
+            raise RigError(f"the API server of {name} says it is {answered}; {version} was asked for")
+        self._book.write(journal.ClusterUp(cluster=name, version=answered, issuer=ISSUER))
+
+    def _populate(self, plane: ControlPlane, wanted: Sequence[Account]) -> None:
+        for space in dict.fromkeys(account.namespace for account in wanted):
+            plane.kube.create_namespace(space)
+        uids: dict[tuple[str, str], str] = {}
+        for account in wanted:
+            who = (account.namespace, account.name)
+            if who not in uids:
+                uids[who] = plane.kube.create_service_account(*who)
+                if account.may_review_tokens:
+                    plane.kube.allow_token_reviews(*who)
+            token = self._long_lived(plane, account, uids[who]) if account.long_lived else self._bound(plane, account)
+            self._remember(account, token)
+
+    def _bound(self, plane: ControlPlane, account: Account) -> IssuedToken:
+        """Create the account's Pod and request the token that a kubelet would mount into it."""
+        uid = plane.kube.create_pod(account.namespace, account.pod, account.name)
+        jwt = plane.kube.request_token(
+            account.namespace,
+            account.name,
+            pod=account.pod,
+            uid=uid,
+            audience=account.audience,
+            seconds=account.token_seconds,
+        )
+        return issued(account, jwt, account.pod, uid)
+
+    def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> IssuedToken:
+        """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""
+        secret = f"{account.name}-token"
+        prefix = "kubernetes.io/serviceaccount"
+        claims = {
+            "iss": prefix,
+            f"{prefix}/namespace": account.namespace,
+            f"{prefix}/secret.name": secret,
+            f"{prefix}/service-account.name": account.name,
+            f"{prefix}/service-account.uid": uid,
+            "sub": account.subject,
+        }
+        jwt = plane.signer.sign(claims)
+        plane.kube.create_token_secret(account.namespace, secret, account.name, jwt)
+        return issued(account, jwt, "", "")
+
+    def _remember(self, account: Account, token: IssuedToken) -> None:
+        self._tokens[account.purpose] = token
+        self._book.write(token_event(token))
+        if account.purpose == "vault":
+            self._fill_pod(account, token)
+
+    def _fill_pod(self, account: Account, token: IssuedToken) -> None:
+        """Write what a kubelet would mount. The token last: its presence is what makes Vault be in a pod."""
+        plane = self._planes[account.cluster]
+        shutil.copyfile(plane.authority.ca, self._pod_folder / "ca.crt")
+        pki.write_private(self._pod_folder / "namespace", account.namespace.encode())
+        pki.write_private(self._pod_folder / "token", token.jwt.reveal().encode())
+
+    def _replace_pod(self) -> None:
+        """Replace Vault's Pod as a rollout does: the old one goes, and a new one of the same name gets a new token."""
+        account = next((one for one in self._accounts if one.purpose == "vault"), None)
+        if account is None:
+            return
+        self.clusters()
+        plane, old = self._planes[account.cluster], self._tokens["vault"]
+        plane.kube.delete_pod(account.namespace, old.pod)
+        self._replaced.append((old, now()))
+        new = self._bound(plane, account)
+        self._remember(account, new)
+        self._book.write(
+            journal.PodReplaced(
+                cluster=account.cluster, old_pod=old.pod, old_uid=old.pod_uid, new_pod=new.pod, new_uid=new.pod_uid
+            )
+        )
+
+
+def _all_of(rising: Iterable[Future[None]]) -> None:
+    """Wait for all, then raise the first failure: nothing is taken down from under a thread that still starts it."""
+    waiting = list(rising)
+    concurrent.futures.wait(waiting)
+    for future in waiting:
+        future.result()

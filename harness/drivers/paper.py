@@ -1,0 +1,396 @@
+"""Plans made real on paper: no server, every answer worked out from what this project knows of Vault.
+
+For tests, for planning and for the first five minutes. It can be told to grant, refuse or stay silent. It proves
+nothing about Vault: what it answers is what `knowledge` says.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from harness import accounts, journal, knowledge
+from harness.accounts import ISSUER, Account, token_event
+from harness.errors import ProcessDied
+from harness.journal import Journal
+from harness.knowledge import Refusal
+from harness.plan import Plan, Stage
+from harness.rig import ClusterFacts, IssuedToken, Reply, Rig
+from harness.scenario import Scenario
+from harness.secret import Secret
+from harness.tailing import as_time
+from harness.vault import CORRELATION_HEADER
+from harness.wait import now
+
+Told = Literal["grant", "refuse", "silent"]
+Script = Mapping[tuple[str, str, str], Told]
+"""(what, role or path, version) -> what to answer, whatever the knowledge says. what is login, lookup, renew or read."""
+
+_NO_SCRIPT: Final[Script] = {}
+
+
+class PaperDriver:
+    """Answers from knowledge; *script* overrides single answers, *dies_at* is a version that ends right after its swap."""
+
+    name = "paper"
+
+    def __init__(self, script: Script = _NO_SCRIPT, dies_at: str = "") -> None:
+        self._script = script
+        self._dies_at = dies_at
+
+    def missing(self, plan: Plan) -> Sequence[str]:
+        """Return nothing: paper is everywhere."""
+        del plan
+        return []
+
+    @contextmanager
+    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Yield a system on paper at the plan's first stage."""
+        del run_id
+        yield PaperRig(plan, scenario, book, self._script, self._dies_at)
+
+
+@dataclass(slots=True)
+class _Token:
+    """A service account token on paper."""
+
+    issued: IssuedToken
+    account: Account
+    alive: bool = True
+
+
+@dataclass(slots=True)
+class _Config:
+    """What a mount's config holds."""
+
+    fields: dict[str, Any]
+    stored: knowledge.Stored
+    frozen: _Token | None
+    explicit: _Token | None
+    validation_disabled: bool
+    roles: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class PaperRig:
+    """One system on paper. It is its own Vault client: there is nothing in between."""
+
+    def __init__(self, plan: Plan, scenario: Scenario, book: Journal, script: Script, dies_at: str) -> None:
+        self._scenario, self._book, self._script, self._dies_at = scenario, book, script, dies_at
+        self._stage = plan.stages[0]
+        self._numbers = itertools.count(1)
+        self._configs: dict[str, _Config] = {}
+        self._sealed = True
+        self._dead = ""
+        self._vault_tokens: dict[str, tuple[Secret, list[str]]] = {}
+        self._pending: list[journal.AnyEvent] = []
+        self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(scenario)}
+        for name, cluster in scenario.clusters.items():
+            book.write(journal.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
+
+    @property
+    def vault(self) -> PaperRig:
+        """Return the way to ask Vault."""
+        return self
+
+    @property
+    def setup(self) -> PaperRig:
+        """Return the way to write into Vault."""
+        return self
+
+    # --- the system around Vault
+
+    def clusters(self) -> Mapping[str, ClusterFacts]:
+        """Return the clusters."""
+        return {
+            name: ClusterFacts(name, cluster.kubernetes, f"https://{name}.paper", f"CA of {name}", ISSUER)
+            for name, cluster in self._scenario.clusters.items()
+        }
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the app's token."""
+        return self._tokens[f"app:{app}"].issued
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return a token that is not the app's."""
+        return self._tokens[f"{probe}:{app}"].issued
+
+    def reviewer_token(self, mount: str) -> IssuedToken:
+        """Return the long-lived reviewer's token."""
+        return self._tokens[f"reviewer:{mount}"].issued
+
+    def swap(self, stage: Stage) -> None:
+        """Put the next version in place; Vault's Pod is replaced and its old token dies."""
+        self._stage, self._sealed = stage, True
+        if stage.version == self._dies_at:
+            self._dead = f"Vault {stage.version} ended by itself with status 2"
+            raise ProcessDied(self._dead, 2, ["panic: scripted"])
+        old = self._tokens.get("vault")
+        if old is not None:
+            old.alive = False
+            new = self._tokens["vault"] = self._issue(old.account)
+            self._book.write(
+                journal.PodReplaced(
+                    cluster=old.account.cluster,
+                    old_pod=old.issued.pod,
+                    old_uid=old.issued.pod_uid,
+                    new_pod=new.issued.pod,
+                    new_uid=new.issued.pod_uid,
+                )
+            )
+
+    def settle(self) -> None:
+        """Return at once: paper has no caches."""
+
+    def skip(self) -> None:
+        """Forget what was not gathered."""
+        self._pending.clear()
+
+    def gather(self, moment: str) -> None:
+        """Write down the evidence of the moment, in the shape in which servers write it."""
+        for event in self._pending:
+            self._book.write(_of_moment(event, moment))
+        self._pending.clear()
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if the script ended Vault."""
+        return self._dead or None
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return nothing: paper has no log."""
+        del lines
+        return []
+
+    # --- Vault, asked
+
+    def health(self) -> Reply:
+        """Answer as an active or a sealed Vault."""
+        return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True})
+
+    def seal_status(self) -> Reply:
+        """Answer with the version and the seal."""
+        vault = self._scenario.vault
+        data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares}
+        return self._reply(200, data=data | {"version": self._stage.version, "initialized": True})
+
+    def login(self, mount: str, role: str, jwt: Secret) -> Reply:
+        """Answer as the Kubernetes auth method of this version would."""
+        started, told = now(), self._told("login", role)
+        if told == "silent":
+            return self._reply(None, "the paper Vault was told to stay silent", started=started)
+        refusal = None if told == "grant" else self._refusal(mount, role, jwt) if told is None else "review"
+        if refusal is not None:
+            status, text = knowledge.answer(refusal, self._stage.version)
+            return self._reply(status, text, path=f"auth/{mount}/login", started=started)
+        token = Secret(f"paper-{next(self._numbers):024d}")
+        written = self._configs[mount].roles[role]
+        policies = str(written["token_policies"]).split(",")
+        self._vault_tokens[token.reveal()] = (token, policies)
+        data = {"policies": ["default", *policies], "renewable": True}
+        return self._reply(200, data=data, token=token, path=f"auth/{mount}/login", started=started)
+
+    def lookup_self(self, token: Secret) -> Reply:
+        """Answer as the token store."""
+        return self._with_token("lookup", token, {"renewable": True, "creation_time": int(now())})
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Answer as the token store."""
+        return self._with_token("renew", token, {"renewable": True})
+
+    def read_secret(self, path: str, token: Secret) -> Reply:
+        """Answer as kv-v2."""
+        return self._with_token("read", token, {"keys": ["password"]}, path)
+
+    def read_auth_config(self, mount: str) -> Reply:
+        """Return the config as written."""
+        hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
+        return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
+
+    def read_role(self, mount: str, role: str) -> Reply:
+        """Return the role as written."""
+        return self._reply(200, data=dict(self._configs[mount].roles[role]))
+
+    # --- Vault, told
+
+    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
+        """Return keys; one of them opens paper."""
+        del threshold
+        return [Secret(f"paper-key-{number:020d}") for number in range(shares)]
+
+    def unseal(self, key: Secret) -> Reply:
+        """Open at the first key."""
+        del key
+        self._sealed = False
+        return self._reply(200, data={"sealed": False})
+
+    def enable_audit(self) -> None:
+        """Do nothing: paper always audits."""
+
+    def enable_kv(self) -> None:
+        """Do nothing: every secret is there."""
+
+    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
+        """Do nothing: every secret is there."""
+
+    def write_policy(self, name: str, text: str) -> None:
+        """Do nothing: every policy grants what its apps read."""
+
+    def enable_auth(self, mount: str) -> str:
+        """Return an accessor."""
+        return f"auth_kubernetes_{mount}"
+
+    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
+        """Keep the config, and a copy of the pod's token where this version would take one."""
+        version, file = self._stage.version, self._stage.token_file
+        explicit = "token_reviewer_jwt" in fields
+        disable = fields.get("disable_local_ca_jwt") is True
+        given = fields.get("disable_iss_validation")
+        stored = knowledge.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
+        self._configs[mount] = _Config(
+            fields=dict(fields),
+            stored=stored,
+            frozen=self._tokens.get("vault") if stored == "frozen" else None,
+            explicit=self._tokens[f"reviewer:{mount}"] if explicit else None,
+            validation_disabled=knowledge.validation_disabled(
+                version, given=given if isinstance(given, bool) else None
+            ),
+        )
+
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Keep the role."""
+        self._configs[mount].roles[name] = dict(fields)
+
+    # --- how it answers
+
+    def _refusal(self, mount: str, role: str, jwt: Secret) -> Refusal | None:
+        """Return why this version refuses the login, or None where it grants it."""
+        config = self._configs[mount]
+        if role not in config.roles:
+            return "unknown role"
+        presented = self._find(jwt)
+        own = self._own_checks(config, config.roles[role], presented or self._named(jwt))
+        return own or self._review(mount, config, presented)
+
+    def _own_checks(self, config: _Config, role: dict[str, Any], token: _Token) -> Refusal | None:
+        names, spaces = role["bound_service_account_names"], role["bound_service_account_namespaces"]
+        if names != "*" and token.account.name not in names.split(","):
+            return "service account name"
+        if spaces != "*" and token.account.namespace not in spaces.split(","):
+            return "namespace"
+        wanted = knowledge.expected_issuer(
+            self._stage.version,
+            issuer=str(config.fields.get("issuer", "")),
+            validation_disabled=config.validation_disabled,
+        )
+        if wanted and wanted != token.issued.issuer:
+            return "issuer"
+        audience = role.get("audience")
+        return "audience" if audience and audience not in token.issued.audiences else None
+
+    def _review(self, mount: str, config: _Config, presented: _Token | None) -> Refusal | None:
+        """Have the mount's cluster review the token, and leave its audit entry."""
+        cluster = self._scenario.auth[mount].cluster
+        bearer = self._bearer(config, presented)
+        accepted = bearer is not None and _accepted(bearer, cluster)
+        status = 401 if not accepted else 201 if bearer and bearer.account.may_review_tokens else 403
+        self._audit_review(cluster, bearer if accepted else None, status)
+        genuine = presented is not None and presented.alive and presented.account.cluster == cluster
+        return None if status == 201 and genuine else "review"
+
+    def _bearer(self, config: _Config, presented: _Token | None) -> _Token | None:
+        whose = knowledge.bearer(
+            self._stage.version,
+            stored=config.stored,
+            token_file=self._stage.token_file,
+            disable_local=config.fields.get("disable_local_ca_jwt") is True,
+        )
+        return {
+            "client": presented,
+            "local": self._tokens.get("vault"),
+            "frozen": config.frozen,
+            "explicit": config.explicit,
+        }[whose]
+
+    def _find(self, jwt: Secret) -> _Token | None:
+        """Return the token that *jwt* is; None where nobody issued it."""
+        return next((token for token in self._tokens.values() if token.issued.jwt == jwt), None)
+
+    def _named(self, jwt: Secret) -> _Token:
+        """Return the token that an altered *jwt* claims to be: all but its signature."""
+        head = jwt.reveal().rpartition(".")[0]
+        return next(token for token in self._tokens.values() if token.issued.jwt.reveal().startswith(head + "."))
+
+    def _issue(self, account: Account) -> _Token:
+        number = next(self._numbers)
+        at = now()
+        issued = IssuedToken(
+            jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
+            cluster=account.cluster,
+            subject=account.subject,
+            purpose=account.purpose,
+            pod="" if account.long_lived else account.pod,
+            pod_uid="" if account.long_lived else f"uid-{number}",
+            jti=f"jti-{number}",
+            issuer=knowledge.DEFAULT_ISSUER if account.long_lived else ISSUER,
+            audiences=(account.audience or ISSUER,),
+            issued=at,
+            expires=0.0 if account.long_lived else at + account.token_seconds,
+        )
+        self._book.write(token_event(issued))
+        return _Token(issued, account)
+
+    def _with_token(self, what: str, token: Secret, data: dict[str, Any], path: str = "") -> Reply:
+        told = self._told(what, path)
+        if told == "silent":
+            return self._reply(None, "the paper Vault was told to stay silent")
+        known = token.reveal() in self._vault_tokens and told != "refuse"
+        return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
+
+    def _told(self, what: str, name: str) -> Told | None:
+        return self._script.get((what, name, self._stage.version))
+
+    def _reply(
+        self,
+        status: int | None,
+        error: str = "",
+        *,
+        data: dict[str, Any] | None = None,
+        token: Secret | None = None,
+        path: str = "",
+        started: float = 0.0,
+    ) -> Reply:
+        correlation = f"rehearsal-{next(self._numbers):06d}"
+        ended = now()
+        if path and status is not None:
+            request = {"id": correlation, "operation": "update", "path": path}
+            request_headers = {CORRELATION_HEADER.lower(): [correlation]}
+            entry = {"error": error, "request": request | {"headers": request_headers}}
+            self._pending.append(journal.VaultAuditLine(at=ended, moment="", entry=entry))
+        return Reply(status, error, data or {}, token, started or ended, ended, correlation)
+
+    def _audit_review(self, cluster: str, bearer: _Token | None, status: int) -> None:
+        at = now()
+        user: dict[str, Any] = {}
+        if bearer is not None:
+            extra = {"authentication.kubernetes.io/credential-id": [f"JTI={bearer.issued.jti}"]}
+            user = {"username": bearer.issued.subject, "extra": extra}
+        entry = {
+            "verb": "create",
+            "user": user,
+            "responseStatus": {"code": status},
+            "requestReceivedTimestamp": as_time(at),
+        }
+        self._pending.append(journal.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
+
+
+def _accepted(bearer: _Token, cluster: str) -> bool:
+    """Does the API server of *cluster* know this bearer?"""
+    return bearer.alive and bearer.account.cluster == cluster and not bearer.account.audience
+
+
+def _of_moment(event: journal.AnyEvent, moment: str) -> journal.AnyEvent:
+    return msgspec.structs.replace(event, moment=moment)

@@ -1,0 +1,151 @@
+"""What a record says about its topology and its configs, put so that a rule can ask for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+
+from harness import evidence, knowledge, plan
+from harness.evidence import Evidence, Exhibit
+from harness.journal import ConfigWritten, MomentBegan, Record, TokenIssued
+from harness.knowledge import Bearer, Stored
+from harness.observation import Observation
+from harness.scenario import App, Mount, Role, Scenario
+
+_NO_EVIDENCE = Evidence()
+
+
+class Facts:
+    """A record, read for judging. Nothing here changes it, and nothing here reaches outside it."""
+
+    def __init__(self, record: Record) -> None:
+        import msgspec
+
+        self.record = record
+        self.scenario = Scenario.model_validate_json(msgspec.json.encode(record.started.scenario))
+        self.observations: list[Observation] = record.of(Observation)
+
+    @cached_property
+    def evidence(self) -> dict[int, Evidence]:
+        """Return the evidence of every observation that has any."""
+        return evidence.join(self.record)
+
+    @cached_property
+    def written(self) -> dict[str, tuple[int, ConfigWritten]]:
+        """Return the config that each mount has, and the line of the record on which it was written."""
+        return {e.mount: (n, e) for n, e in enumerate(self.record.events, 1) if isinstance(e, ConfigWritten)}
+
+    @cached_property
+    def tokens(self) -> list[tuple[int, TokenIssued]]:
+        """Return every service account token that was issued, with its line in the record."""
+        return [(n, e) for n, e in enumerate(self.record.events, 1) if isinstance(e, TokenIssued)]
+
+    @cached_property
+    def token_file(self) -> dict[str, bool]:
+        """Return, by moment, whether a pod token was readable for Vault."""
+        return {began.moment: began.token_file for began in self.record.of(MomentBegan)}
+
+    def evidence_of(self, seen: Observation) -> Evidence:
+        """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
+        return self.evidence.get(seen.id, _NO_EVIDENCE)
+
+    def app(self, name: str) -> App:
+        """Return an app of the scenario."""
+        return self.scenario.apps[name]
+
+    def mount(self, path: str) -> Mount:
+        """Return an auth mount of the scenario."""
+        return self.scenario.auth[path]
+
+    def role(self, app: str) -> Role:
+        """Return the role that an app logs in with."""
+        entry = self.app(app)
+        return self.mount(plan.mount_of(self.scenario, entry)).roles[entry.role]
+
+    def subject(self, app: str) -> str:
+        """Return the Kubernetes user that an app's token stands for."""
+        space, name = self.app(app).service_account.split("/")
+        return f"system:serviceaccount:{space}:{name}"
+
+    @property
+    def vault_subject(self) -> str:
+        """Return the Kubernetes user of Vault's own Pod, or nothing where it has none."""
+        account = plan.vault_account(self.scenario)
+        return "system:serviceaccount:" + account.replace("/", ":") if account else ""
+
+    def reviewer_subject(self, mount: str) -> str:
+        """Return the Kubernetes user of the long-lived reviewer, or nothing where none was chosen."""
+        if self.mount(mount).reviewer != "long-lived":
+            return ""
+        account = self.mount(mount).reviewer_service_account or plan.DEFAULT_REVIEWER_ACCOUNT
+        return "system:serviceaccount:" + account.replace("/", ":")
+
+    def stored(self, mount: str) -> Stored:
+        """Return what the mount's config holds as reviewer, from its provenance."""
+        if mount not in self.written:
+            return ""
+        _, config = self.written[mount]
+        return knowledge.stored_reviewer(
+            config.version,
+            token_file=config.token_file,
+            explicit="token_reviewer_jwt" in config.fields,
+            disable_local=self.local_disabled(mount),
+        )
+
+    def local_disabled(self, mount: str) -> bool:
+        """Does the mount's config say disable_local_ca_jwt?"""
+        return mount in self.written and self.written[mount][1].fields.get("disable_local_ca_jwt") is True
+
+    def bearer(self, seen: Observation) -> Bearer:
+        """Return whose token Vault should present for a login, by the knowledge alone."""
+        return knowledge.bearer(
+            seen.version,
+            stored=self.stored(seen.mount),
+            token_file=self.token_file.get(seen.moment, False),
+            disable_local=self.local_disabled(seen.mount),
+        )
+
+    def reviewer(self, seen: Observation) -> str:
+        """Return who reviewed a login, from the API server's audit log: client, vault, long-lived, nobody (the bearer
+        was not accepted), another user by name, or nothing where no TokenReview was seen.
+        """
+        review = self.evidence_of(seen).review
+        if review is None:
+            return ""
+        if not review.user or review.status == 401:
+            return "nobody"
+        known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): "long-lived", seen.subject: "client"}
+        return known.get(review.user, review.user)
+
+    def config_exhibit(self, mount: str) -> Exhibit:
+        """Return the line on which a mount's config was written, with its provenance."""
+        line, config = self.written[mount]
+        given = ", ".join(f"{name}={value}" for name, value in config.fields.items())
+        file = "a pod token file was readable" if config.token_file else "no pod token file was there"
+        return Exhibit("config", f"auth/{mount}/config written by Vault {config.version}, {file}: {given}", line)
+
+    def token_exhibit(self, seen: Observation) -> Exhibit | None:
+        """Return what the service account token of a login says about itself."""
+        if not seen.app:
+            return None
+        found = [(n, t) for n, t in self.tokens if t.purpose == f"app:{seen.app}"]
+        if not found:
+            return None
+        line, token = found[-1]
+        until = day_and_time(token.expires) if token.expires else "for ever"
+        text = f"the token of {token.subject}: issuer {token.issuer}, audiences {', '.join(token.audiences)}, until {until}"
+        return Exhibit("token", text, line, token.cluster)
+
+    def token_of(self, seen: Observation) -> TokenIssued | None:
+        """Return the service account token that an app's login presented."""
+        found = [token for _, token in self.tokens if token.purpose == f"app:{seen.app}"]
+        return found[-1] if found else None
+
+    def same_cluster(self, mount: str) -> bool:
+        """Is Vault in the cluster that this mount asks?"""
+        return self.scenario.vault.cluster == self.mount(mount).cluster
+
+
+def day_and_time(at: float) -> str:
+    """Return a time as people write it, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,97 @@
+"""When a refused login begins to hurt: running apps keep their tokens, and are fine until these end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness import plan, scenario
+from harness.evidence import Exhibit
+from harness.facts import Facts, day_and_time
+from harness.observation import BEFORE, Observation
+from harness.rules.rule import Case
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What becomes of an app that runs through the upgrade. Times are those of the rehearsal; spans hold anywhere."""
+
+    running_is_fine: bool | None
+    """does the token from before the upgrade still work? None where that was not asked"""
+    on_restart: str
+    unrenewed_seconds: int = 0
+    """an app that never renews is cut off this long after its login"""
+    renewed_seconds: int = 0
+    """an app that renews is cut off this long after its login at the latest"""
+    unrenewed_until: float = 0.0
+    """that moment for the token of this rehearsal, in seconds since the epoch"""
+    renewed_until: float = 0.0
+    sentence: str = ""
+    evidence: tuple[Exhibit, ...] = ()
+
+
+def outlook(case: Case) -> Outlook:
+    """Return what happens to the running copies of the app, from the old token's look-up at the same moment."""
+    facts, now = case.facts, case.after
+    if case.effect == "reviewer changed":
+        restart = "a restart logs in as before, as long as the new reviewer is accepted"
+        return Outlook(None, restart, sentence="Nothing hurts here. " + _elsewhere(case))
+    restart = f"a Pod that starts at Vault {now.version} or later must log in, and is refused at once"
+    old = _old_token(facts, now)
+    if old is None or old.answer != "granted":
+        fine = None if old is None or old.answer == "unknown" else False
+        said = "was not asked" if fine is None else f"is refused as well ({old.status if old else ''} at {now.moment})"
+        return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+    return _while_it_lasts(facts, now, old, restart)
+
+
+def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:
+    role = facts.role(now.app)
+    ttl, longest = scenario.seconds(role.ttl), scenario.seconds(role.max_ttl or plan.DEFAULT_MAX_TTL)
+    issued = _issued(facts, now, old)
+    renews = old.detail.get("renewable") is not False
+    ends = longest if renews else min(ttl, longest)
+    sentence = (
+        f"Running copies of {now.app} are fine for now: their token from before the upgrade still works "
+        f"(lookup {old.status} {now.moment}). One that never renews is cut off {_span(ttl)} after its login "
+        f"(here {day_and_time(issued + ttl)}), one that renews at the latest {_span(ends)} after it "
+        f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."
+    )
+    line = facts.record.events.index(old) + 1
+    exhibit = Exhibit("answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended)
+    return Outlook(True, restart, ttl, ends, issued + ttl, issued + ends, sentence, (exhibit,))
+
+
+def _old_token(facts: Facts, now: Observation) -> Observation | None:
+    return next(
+        (
+            o
+            for o in facts.observations
+            if o.probe == "old-token-lookup" and o.app == now.app and o.moment == now.moment
+        ),
+        None,
+    )
+
+
+def _issued(facts: Facts, now: Observation, old: Observation) -> float:
+    """Return when the old token was issued: Vault says so, and the login before the upgrade is its witness."""
+    created: Any = old.detail.get("creation_time")
+    if isinstance(created, int | float):
+        return float(created)
+    login = next((o for o in facts.observations if o.probe == "login" and o.app == now.app and o.moment == BEFORE), old)
+    return login.ended
+
+
+def _elsewhere(case: Case) -> str:
+    return (
+        "It hurts where Vault's own token is not accepted: with the apps in another cluster, or once Vault's account "
+        f"loses system:auth-delegator in {case.cluster}."
+    )
+
+
+def _span(seconds: int) -> str:
+    """Return a span of time in the largest unit that is whole."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds % size == 0 and seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return {3600: "1 hour", 60: "1 minute", 86400: "1 day"}.get(seconds, f"{seconds} seconds")

@@ -1,0 +1,78 @@
+"""Key material for test systems only: certificate authorities, server certificates, service account keys.
+
+Not for anything that outlives a run: keys are unencrypted files in a 0700 directory that is deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.secret import Secret
+
+
+class Authority:
+    """A certificate authority of its own for one server; *directory* gets ca.crt, tls.crt and tls.key (0600)."""
+
+    def __init__(self, directory: Path, *names: str) -> None:
+        import trustme
+
+        self.ca = directory / "ca.crt"
+        self.certificate, self.key = directory / "tls.crt", directory / "tls.key"
+        authority = trustme.CA()
+        issued = authority.issue_cert(*names)
+        write_private(self.ca, authority.cert_pem.bytes())
+        write_private(self.certificate, b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        key = issued.private_key_pem.bytes()
+        Secret(key.decode())
+        write_private(self.key, key)
+
+
+class TokenSigner:
+    """The key pair with which a cluster signs service account tokens; *directory* gets sa.key and sa.pub (0600)."""
+
+    def __init__(self, directory: Path) -> None:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.private, self.public = directory / "sa.key", directory / "sa.pub"
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        Secret(pem.decode())
+        write_private(self.private, pem)
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        write_private(self.public, public)
+
+    def sign(self, claims: dict[str, Any]) -> Secret:
+        """Return a JWT with *claims*, signed as the cluster signs its service account tokens."""
+        import jwt
+
+        return Secret(jwt.encode(claims, self._key, algorithm="RS256"))
+
+
+def claims_of(token: Secret) -> dict[str, Any]:
+    """Return what a JWT says about itself, unverified."""
+    import jwt
+
+    claims: dict[str, Any] = jwt.decode(token.reveal(), options={"verify_signature": False})
+    return claims
+
+
+def tampered(token: Secret) -> Secret:
+    """Return *token* with another signature of the same length: everything it says stands, and nobody signed it."""
+    head, _, signature = token.reveal().rpartition(".")
+    middle = len(signature) // 2
+    other = "A" if signature[middle] != "A" else "B"
+    return Secret(f"{head}.{signature[:middle]}{other}{signature[middle + 1 :]}")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that nobody else may read (0600)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

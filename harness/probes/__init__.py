@@ -1,0 +1,38 @@
+"""The questions that are asked at every moment: a file a subject, a function a question.
+
+A probe gets a `Look` (the rig, the moment, the tokens obtained so far) and the planned Question, and returns what it
+saw. It never raises for an answer it dislikes and never asks twice. To add one: write the function, list it in ASKED,
+name it in `scenario.ProbeName`, and have `plan` ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from harness.observation import Observation
+from harness.plan import Question
+from harness.probes import impostor, login, readback, server, token
+from harness.probes.look import Look
+
+Probe = Callable[[Look, Question], Observation]
+
+ASKED: Final[Mapping[str, Probe]] = {
+    "health": server.health,
+    "seal-status": server.seal_status,
+    "auth-config": readback.auth_config,
+    "role": readback.role,
+    "login": login.login,
+    "token-lookup": token.lookup,
+    "token-renew": token.renew,
+    "read": token.read,
+    "old-token-lookup": token.old_lookup,
+    "old-token-read": token.old_read,
+    "wrong-service-account": impostor.stranger,
+    "wrong-namespace": impostor.stranger,
+    "other-cluster-token": impostor.stranger,
+    "tampered-jwt": impostor.tampered_jwt,
+    "unknown-role": impostor.unknown_role,
+}
+
+__all__ = ["ASKED", "Look", "Probe"]

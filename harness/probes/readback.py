@@ -1,0 +1,30 @@
+"""What do an auth mount's config and roles say when they are read back?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.observation import Observation
+from harness.plan import Question
+from harness.probes.look import Look
+from harness.secret import fingerprint
+
+
+def auth_config(look: Look, question: Question) -> Observation:
+    """Read the mount's config: what the operator never sent shows here too."""
+    reply = look.rig.vault.read_auth_config(question.mount)
+    return look.seen(question, reply, detail=_short(reply.data))
+
+
+def role(look: Look, question: Question) -> Observation:
+    """Read a role back: who may log in, and what the token gets."""
+    reply = look.rig.vault.read_role(question.mount, question.item)
+    return look.seen(question, reply, detail=_short(reply.data))
+
+
+def _short(data: dict[str, Any]) -> dict[str, Any]:
+    """Keep long texts, such as a CA, as a hash: enough to see that one changed."""
+    return {
+        name: fingerprint(value) if isinstance(value, str) and len(value) > 200 else value
+        for name, value in data.items()
+    }

@@ -1,0 +1,39 @@
+"""Events become lines for people who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness import journal
+from harness.journal import AnyEvent, Follower
+from harness.observation import Observation
+
+
+def follower(say: Callable[[str], None], *, verbose: bool) -> Follower:
+    """Return a follower that says what happens as it happens; *verbose*: every answer too, not just the logins."""
+
+    def follow(event: AnyEvent) -> None:
+        line = _line(event, verbose=verbose)
+        if line:
+            say(line)
+
+    return follow
+
+
+def _line(event: AnyEvent, *, verbose: bool) -> str:
+    if isinstance(event, journal.RunStarted):
+        path = " -> ".join(dict.fromkeys(stage.version for stage in event.plan.stages))
+        return f"rehearsing {event.plan.scenario}: Vault {path}, driver {event.plan.driver}"
+    if isinstance(event, journal.PhaseEnded):
+        return f"  {event.seconds:6.2f} s  {event.name}"
+    if isinstance(event, journal.MomentBegan):
+        return f"asking {event.moment}, Vault {event.version}"
+    if isinstance(event, journal.OldTokenRefused) and verbose:
+        return f"            the token of the replaced Pod {event.pod} is refused after {event.seconds:.1f} s"
+    if isinstance(event, journal.Trouble):
+        return f"  trouble   {event.during}: {event.message}"
+    if isinstance(event, Observation) and (verbose or event.probe == "login"):
+        who = " ".join(part for part in (event.app or event.mount, event.item) if part)
+        status = event.status if event.status is not None else "no answer"
+        return f"            {event.probe} {who}: {status} {event.error}".rstrip()
+    return ""

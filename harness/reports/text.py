@@ -1,0 +1,209 @@
+"""A judgement as text for people: a summary that fits a screen, then the details."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from itertools import groupby
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness import secret
+from harness.diagnosis import Finding
+from harness.evidence import Exhibit
+from harness.facts import day_and_time
+from harness.reviewing import Reviewing
+from harness.verdict import Judgement
+
+_VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
+_KIND_STYLE: Final = {"regression": "bold red", "latent": "bold yellow", "pre-existing": "bold magenta"}
+_REVIEWER: Final = {
+    "client": "the app itself",
+    "vault": "Vault's own account",
+    "long-lived": "the long-lived reviewer",
+    "nobody": "nobody (bearer not accepted)",
+    "": "no TokenReview seen",
+}
+_BEARER: Final = {
+    "client": "the app's own token",
+    "local": "Vault's pod token",
+    "explicit": "the stored token",
+    "frozen": "a frozen copy of a pod token",
+}
+
+
+def render(judgement: Judgement, *, width: int = 100, colour: bool = False, details: bool = True) -> str:
+    """Return *judgement* as text, at most *width* columns wide; without *details* only the summary."""
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        soft_wrap=False,
+        emoji=False,
+        markup=False,
+    )
+    _summary(console, judgement)
+    if details:
+        _details(console, judgement)
+    return secret.redact(out.getvalue())
+
+
+def _summary(console: Console, judgement: Judgement) -> None:
+    versions = judgement.versions
+    head = Text()
+    head.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
+    head.append(f"  {judgement.scenario}", "bold")
+    head.append(f"   Vault {versions.source} -> {versions.target}, driver {judgement.driver}")
+    console.print(head)
+    console.print(Text(_expectation(judgement), "green" if judgement.as_expected else "yellow"))
+    shown = [finding for finding in judgement.findings if finding.kind == "latent"]
+    shown += [finding for finding in judgement.findings if finding.kind != "latent"]
+    for group in _grouped(shown):
+        _finding_in_short(console, group)
+    if not judgement.findings:
+        console.print()
+        console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
+    for reason in judgement.reasons if judgement.verdict == "inconclusive" else ():
+        console.print(Text(f"  could not be known: {reason}", "yellow"))
+    _reviewers(console, judgement.reviewing)
+    console.print()
+    console.print(f"record  {judgement.run_directory}", soft_wrap=True)
+    console.print(f"repeat  {judgement.repeat}", soft_wrap=True)
+
+
+def _expectation(judgement: Judgement) -> str:
+    lines = [f"expected and did not come: {one}" for one in judgement.missed]
+    lines += [f"came unexpected: {one}" for one in judgement.unexpected]
+    if lines:
+        return "\n".join(lines)
+    if judgement.as_expected:
+        return "This is exactly what the scenario expects."
+    return "The scenario expects that nothing changes." if judgement.verdict == "fail" else ""
+
+
+def _grouped(findings: Sequence[Finding]) -> Iterable[Sequence[Finding]]:
+    """Yield findings of one kind, cause and hop together: a thousand apps with one cause are one paragraph."""
+
+    def cause(finding: Finding) -> tuple[str, str, str, str]:
+        return (finding.kind, finding.rule, finding.hop, finding.effect)
+
+    order = {cause(finding): number for number, finding in reversed(list(enumerate(findings)))}
+    for _, group in groupby(sorted(findings, key=lambda f: order[cause(f)]), cause):
+        yield list(group)
+
+
+def _finding_in_short(console: Console, group: Sequence[Finding]) -> None:
+    first = group[0]
+    who = ", ".join(_apps(group))
+    head = Text("\n")
+    head.append(first.kind, _KIND_STYLE[first.kind])
+    head.append(f"  {first.effect}" + (f": {who}" if who else ""), "bold")
+    head.append(f", at Vault {first.hop}" if first.hop else ", before any hop")
+    head.append(f"   cause: {first.rule} ({first.confidence})" if first.rule != "unexplained" else "   unexplained")
+    console.print(head)
+    console.print(Padding(Text(first.sentence + "."), (0, 2)))
+    if first.outlook and first.outlook.sentence:
+        console.print(Padding(Text("when  " + first.outlook.sentence), (0, 2)))
+    console.print(Padding(Text("mend  " + first.remedy), (0, 2)))
+    cleared = [lead.lead for lead in first.ruled_out if lead.state == "ruled out"]
+    if cleared:
+        console.print(Padding(Text("not   " + ", ".join(cleared) + " (ruled out, evidence below)"), (0, 2)))
+
+
+def _apps(group: Sequence[Finding]) -> list[str]:
+    names = list(dict.fromkeys(finding.app for finding in group if finding.app))
+    return names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more"]
+
+
+def _reviewers(console: Console, rows: Sequence[Reviewing]) -> None:
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for title in ("app", "moment", "login", "Vault presents", "reviewed by"):
+        table.add_column(title, style="", header_style="dim", overflow="fold")
+    for row in rows[:12]:
+        style = "" if row.answer == "granted" else "red"
+        table.add_row(
+            row.app,
+            row.moment,
+            Text(f"{row.status or row.answer}", style),
+            _BEARER.get(row.should_present, row.should_present),
+            _REVIEWER.get(row.reviewer, row.reviewer) + (f", {row.review_status}" if row.review_status else ""),
+        )
+    console.print()
+    console.print(table)
+    if len(rows) > 12:
+        console.print(f"... and {len(rows) - 12} more: -o json shows all")
+
+
+def _details(console: Console, judgement: Judgement) -> None:
+    for group in _grouped(judgement.findings):
+        _finding_in_full(console, group[0])
+    _title(console, "Configs, and how they came to be")
+    for config in judgement.configs:
+        file = "with a pod token file" if config.token_file else "with no pod token file"
+        line = f"auth/{config.mount}/config asks {config.cluster}; written by Vault {config.written_by} {file}"
+        console.print(Text(f"{line}; stored reviewer: {config.stored_reviewer}"))
+        console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
+    _changes(console, judgement)
+    _title(console, "Not checked")
+    for line in dict.fromkeys(judgement.not_checked):
+        console.print(Padding(Text(f"- {line}"), (0, 2)))
+    _made_of(console, judgement)
+
+
+def _finding_in_full(console: Console, finding: Finding) -> None:
+    _title(console, f"Evidence: {finding.effect} {finding.app}, {finding.rule}")
+    _exhibits(console, finding.evidence)
+    if finding.explanation:
+        console.print(Padding(Text(f"known  {finding.explanation}. Source: {finding.source}"), (0, 2)))
+    for lead in finding.ruled_out:
+        console.print(Padding(Text(f"{lead.state}: {lead.lead}. {lead.because}"), (0, 2)))
+        _exhibits(console, lead.evidence, indent=6)
+
+
+def _exhibits(console: Console, exhibits: Iterable[Exhibit], indent: int = 4) -> None:
+    for exhibit in exhibits:
+        where = f" of {exhibit.cluster}" if exhibit.cluster else ""
+        line = f" (record.jsonl:{exhibit.line})" if exhibit.line else ""
+        console.print(Padding(Text(f"{exhibit.source}{where}{line}: {exhibit.text}"), (0, 0, 0, indent)))
+
+
+def _changes(console: Console, judgement: Judgement) -> None:
+    if not judgement.changes:
+        return
+    _title(console, "Every change")
+    for change in judgement.changes[:60]:
+        what = " ".join(part for part in (change.probe, change.app or change.mount, change.item, change.field) if part)
+        line = Text(f"{what} {change.to_moment}: {change.before}  ->  {change.after}")
+        console.print(Padding(line, (0, 2)))
+        if change.explained:
+            console.print(Padding(Text(change.explained, "dim"), (0, 6)))
+    if len(judgement.changes) > 60:
+        console.print(f"  ... and {len(judgement.changes) - 60} more in -o json")
+
+
+def _made_of(console: Console, judgement: Judgement) -> None:
+    _title(console, "Made of")
+    for artifact in judgement.artifacts:
+        note = f"; {artifact.note}" if artifact.note else ""
+        line = f"{artifact.product} {artifact.version}  sha256 {artifact.sha256[:16]}  {artifact.source}{note}"
+        console.print(Padding(Text(line), (0, 2)))
+    phases = "  ".join(f"{phase.name} {phase.seconds:.2f} s" for phase in judgement.phases)
+    console.print(Padding(Text(f"time: {phases}"), (0, 2)))
+    asked, last = len(judgement.observations), judgement.observations[-1:]
+    when = day_and_time(last[0].ended or last[0].started) if last and last[0].ended else "?"
+    console.print(Padding(Text(f"{asked} questions asked, the last {when}; {judgement.machine}"), (0, 2)))
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, "bold"))

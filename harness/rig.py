@@ -1,0 +1,141 @@
+"""What a running system looks like to those who ask it and those who upgrade it, whoever runs it.
+
+Only protocols and plain values. A probe that can tell which driver is below it would make the drivers test
+different things; so everything a probe may ask stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.plan import Stage
+from harness.secret import Secret
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came back from Vault for one request. No answer at all has no status and says why in *error*."""
+
+    status: int | None
+    error: str = ""
+    data: dict[str, Any] = {}
+    """the answer's own part (`data` or `auth`), with token-like values taken out"""
+    token: Secret | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    correlation: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Did Vault do what was asked?"""
+        return self.status is not None and 200 <= self.status < 300
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    """A service account token, and what is known about it without showing it."""
+
+    jwt: Secret
+    cluster: str
+    subject: str
+    """the Kubernetes user it stands for: system:serviceaccount:<namespace>:<name>"""
+    purpose: str
+    """whose it is: app:<name>, vault, reviewer:<mount>, or the negative probe it is for"""
+    pod: str = ""
+    pod_uid: str = ""
+    jti: str = ""
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    issued: float = 0.0
+    expires: float = 0.0
+    """0 where it never expires"""
+
+
+class ClusterFacts(msgspec.Struct, frozen=True):
+    """How Vault reaches a cluster, and what its tokens say."""
+
+    name: str
+    version: str
+    host: str
+    ca: str
+    issuer: str
+
+
+class VaultClient(Protocol):
+    """Everything the rehearsal says to Vault. Every call is asked once: no retry, no redirect, no token left over."""
+
+    def health(self) -> Reply: ...
+    def seal_status(self) -> Reply: ...
+    def login(self, mount: str, role: str, jwt: Secret) -> Reply: ...
+    def lookup_self(self, token: Secret) -> Reply: ...
+    def renew_self(self, token: Secret) -> Reply: ...
+    def read_secret(self, path: str, token: Secret) -> Reply: ...
+    def read_auth_config(self, mount: str) -> Reply: ...
+    def read_role(self, mount: str, role: str) -> Reply: ...
+
+
+class VaultSetup(Protocol):
+    """What is written into a new Vault so that there is something to upgrade. Raises RigError where Vault declines."""
+
+    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]: ...
+    def unseal(self, key: Secret) -> Reply: ...
+    def enable_audit(self) -> None: ...
+    def enable_kv(self) -> None: ...
+    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None: ...
+    def write_policy(self, name: str, text: str) -> None: ...
+    def enable_auth(self, mount: str) -> str: ...
+    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None: ...
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None: ...
+
+
+class Rig(Protocol):
+    """A live system. It lives inside its driver's `up` and is gone afterwards."""
+
+    @property
+    def vault(self) -> VaultClient: ...
+    @property
+    def setup(self) -> VaultSetup: ...
+
+    def clusters(self) -> Mapping[str, ClusterFacts]:
+        """Return every cluster, waiting until all of them serve and their accounts and Pods are there."""
+        ...
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the service account token that the app's Pod has now."""
+        ...
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return a genuine token that is not the app's: what the named negative probe presents."""
+        ...
+
+    def reviewer_token(self, mount: str) -> IssuedToken:
+        """Return the long-lived token that is stored as this mount's reviewer."""
+        ...
+
+    def swap(self, stage: Stage) -> None:
+        """Stop Vault, replace its Pod as a rollout would, start the stage's version over the same data.
+
+        Returns when the new server answers, sealed. Raises ProcessDied or NotReady, with the server's last lines.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Wait until no cache can still accept the token of a Pod that was replaced."""
+        ...
+
+    def skip(self) -> None:
+        """Pass over all that the servers wrote so far: it belongs to no moment."""
+        ...
+
+    def gather(self, moment: str) -> None:
+        """Bring every log and audit line that belongs to *moment* into the journal, once all of them are written."""
+        ...
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        ...
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return the last lines of Vault's log, redacted."""
+        ...

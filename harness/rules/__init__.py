@@ -1,0 +1,30 @@
+"""The known causes, in the order in which they are asked: what Vault itself said comes before what was inferred.
+
+To add one: a function from a Case to a Diagnosis or None, a Rule that describes it, its place in RULES, its name in
+`scenario.Cause`, and a record of a real run that it explains.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.rules import checks, reviewer, transport
+from harness.rules.rule import Case, Confidence, Diagnosis, Kind, Rule
+
+RULES: Final[tuple[Rule, ...]] = (
+    checks.ISSUER_CHECK_LOST,
+    checks.ROLE_BINDING,
+    checks.AUDIENCE,
+    checks.ISSUER,
+    checks.LOCAL_CA_MISSING,
+    transport.UNTRUSTED,
+    transport.UNREACHABLE,
+    reviewer.FROZEN,
+    reviewer.FALLBACK_LOCAL,
+    reviewer.LACKS_RBAC,
+    reviewer.STORED_REFUSED,
+    reviewer.CLIENT_NOT_ACCEPTED,
+    reviewer.LOGIN_REJECTED,
+)
+
+__all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Rule"]

@@ -1,0 +1,150 @@
+"""Causes that lie with what Vault checks by itself, before it asks any API server: role, audience, issuer, CA."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness import knowledge
+from harness.evidence import Exhibit
+from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
+from harness.versions import at_least
+
+_ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
+_AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
+_BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
+_CA_WORDS: Final = ("ca.crt: no such file or directory",)
+
+
+def _role_binding(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_BINDING_WORDS)
+    if not said:
+        return None
+    role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
+    return diagnosed(
+        f"Role {app.role} of auth/{case.after.mount} does not admit {app.service_account}: it is bound to service "
+        f"accounts {', '.join(role.service_accounts)} in namespaces {', '.join(role.namespaces)}",
+        "certain",
+        said,
+        f"vault write auth/{case.after.mount}/role/{app.role} with the bound names and namespaces the app really has.",
+    )
+
+
+def _audience(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_AUDIENCE_WORDS)
+    if not said:
+        return None
+    role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
+    return diagnosed(
+        f"Role {app.role} of auth/{case.after.mount} demands the audience {role.audience or 'of the review'}, and the "
+        f"token of {case.after.app} has {app.audience or 'the API server as its only audience'}",
+        "certain",
+        [*said, case.facts.token_exhibit(case.after)],
+        "Project a token with the role's audience into the app's Pod, or take the audience out of the role.",
+    )
+
+
+def _issuer(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_ISSUER_WORDS)
+    if not said:
+        return None
+    token = case.facts.token_of(case.after)
+    wanted = _expected_issuer(case)
+    return diagnosed(
+        f"auth/{case.after.mount} demands the issuer {wanted or '?'}, and the token of {case.after.app} was issued by "
+        f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server",
+        "certain",
+        [*said, case.facts.token_exhibit(case.after), _config(case)],
+        f"Write the whole config of auth/{case.after.mount} again with the cluster's issuer, or with "
+        "disable_iss_validation=true: the API server checks the token anyway.",
+    )
+
+
+def _issuer_check_lost(case: Case) -> Diagnosis | None:
+    before = case.before
+    if before is None or case.after.answer != "granted" or not any(words in before.error for words in _ISSUER_WORDS):
+        return None
+    if not at_least(case.after.version, knowledge.DEFAULT_ISSUER_NOT_ENFORCED):
+        return None
+    earlier = Case(kind=case.kind, effect=case.effect, after=before, before=None, facts=case.facts)
+    return diagnosed(
+        f"Until {before.version} auth/{case.after.mount} refused tokens whose issuer is not "
+        f"{knowledge.DEFAULT_ISSUER}; from {knowledge.DEFAULT_ISSUER_NOT_ENFORCED} on an issuer that was never set is "
+        "not compared any more, so logins that were refused are granted",
+        "certain",
+        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.audit, _config(case)],
+        "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
+    )
+
+
+def _local_ca_missing(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_CA_WORDS)
+    if not said:
+        return None
+    return diagnosed(
+        f"The config of auth/{case.after.mount} has no CA, and from {knowledge.READS_POD_TOKEN} on Vault then reads "
+        f"the one of its pod at login, which is not there: every login answers {case.after.status}",
+        "certain",
+        [*said, _config(case)],
+        f"Write the whole config of auth/{case.after.mount} again with kubernetes_ca_cert.",
+    )
+
+
+def _expected_issuer(case: Case) -> str:
+    if case.after.mount not in case.facts.written:
+        return ""
+    _, config = case.facts.written[case.after.mount]
+    given = config.fields.get("disable_iss_validation")
+    disabled = knowledge.validation_disabled(config.version, given=given if isinstance(given, bool) else None)
+    issuer = str(config.fields.get("issuer", ""))
+    return knowledge.expected_issuer(case.after.version, issuer=issuer, validation_disabled=disabled)
+
+
+def _config(case: Case) -> Exhibit | None:
+    return case.facts.config_exhibit(case.after.mount) if case.after.mount in case.facts.written else None
+
+
+ROLE_BINDING: Final = Rule(
+    name="role-binding-mismatch",
+    versions="every version; answered 500 up to 1.10.3, 403 since",
+    precondition="none",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="the role is bound to other service accounts or namespaces; no TokenReview is sent",
+    source="vault-plugin-auth-kubernetes path_login.go; PR #144",
+    examine=_role_binding,
+)
+AUDIENCE: Final = Rule(
+    name="audience-mismatch",
+    versions="every version; answered 500 up to 1.12, 403 since 1.13",
+    precondition="none",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="the role demands an audience that the token does not have",
+    source="vault-plugin-auth-kubernetes path_login.go; PR #179",
+    examine=_audience,
+)
+ISSUER: Final = Rule(
+    name="issuer-mismatch",
+    versions="every version; answered 500 up to 1.12, 403 since 1.13",
+    precondition="issuer validation is on",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="the token's issuer is not the one that the config demands; no TokenReview is sent",
+    source="vault-plugin-auth-kubernetes path_login.go; hashicorp/vault issue 11953",
+    examine=_issuer,
+)
+ISSUER_CHECK_LOST: Final = Rule(
+    name="issuer-check-lost",
+    versions=f"appears at {knowledge.DEFAULT_ISSUER_NOT_ENFORCED}",
+    precondition="an older version refused the same login because of its issuer",
+    demands="the older refusal's words",
+    explanation="the default issuer is no longer enforced where none is configured",
+    source="vault-plugin-auth-kubernetes v0.13.0 path_login.go, PR #151; run: 1.10.0 / 1.11.0",
+    examine=_issuer_check_lost,
+)
+LOCAL_CA_MISSING: Final = Rule(
+    name="local-ca-missing",
+    versions=f"appears at {knowledge.READS_POD_TOKEN}",
+    precondition="no CA in the config",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="an unset CA is read from the pod at login, and outside a pod there is none",
+    source="vault-plugin-auth-kubernetes v0.11.4 backend.go",
+    examine=_local_ca_missing,
+)

@@ -1,0 +1,228 @@
+"""Causes that lie with the reviewer: whose token Vault presents to the API server, and what that server thinks of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness import knowledge
+from harness.evidence import Exhibit, shown
+from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
+from harness.versions import at_least
+
+
+def _fallback_local(case: Case) -> Diagnosis | None:
+    facts, seen, review = case.facts, case.after, case.evidence.review
+    if review is None or facts.bearer(seen) != "local" or seen.mount not in facts.written:
+        return None
+    who = facts.reviewer(seen)
+    if who not in ("nobody", "vault"):
+        return None
+    if review.status == 403 and case.reviewer_before != "client":
+        return None  # the reviewer was Vault's own account all along: what it lacks is the right
+    if review.status == 201 and case.effect != "reviewer changed":
+        return None
+    return diagnosed(
+        _fallback_sentence(case),
+        "certain" if who == "vault" else "strong",
+        [*_before(case), shown(review), *case.evidence.api_log, *case.evidence.audit, facts.config_exhibit(seen.mount)],
+        _fallback_remedy(case),
+    )
+
+
+def _fallback_sentence(case: Case) -> str:
+    seen, facts, cluster = case.after, case.facts, case.cluster
+    review = case.evidence.review
+    sentence = (
+        f"The config of auth/{seen.mount} names no reviewer, and from {knowledge.READS_POD_TOKEN} on Vault then "
+        f"presents its own pod's token ({facts.vault_subject}) to the API server of {cluster}"
+    )
+    if case.reviewer_before == "client":
+        sentence += ", where older versions presented the token of the app that logs in"
+    if case.effect == "reviewer changed":
+        return (
+            f"{sentence}. Here that token is accepted, so logins still answer {seen.status}; with the apps in another "
+            f"cluster than Vault, or without system:auth-delegator for Vault's account, every login is refused"
+        )
+    assert review is not None
+    what = "does not know that token" if review.status == 401 else "does not let that account review tokens"
+    return f"{sentence}; {cluster} {what} (TokenReview answered {review.status}), so every login answers {seen.status}"
+
+
+def _fallback_remedy(case: Case) -> str:
+    mount = case.after.mount
+    by = case.facts.scenario.vault.source
+    when = (
+        "before the upgrade: the old version knows the field and behaves as it does today"
+        if at_least(by, knowledge.KNOWS_DISABLE_LOCAL)
+        else f"right after the upgrade: Vault {by} does not know the field"
+    )
+    return (
+        f"Write the whole config again with disable_local_ca_jwt=true, {when}. A write replaces every field: "
+        f"vault write auth/{mount}/config kubernetes_host=... kubernetes_ca_cert=@ca.crt issuer=... "
+        "disable_local_ca_jwt=true. Every app's service account then needs system:auth-delegator, which lets it review "
+        "any token. Where that is too much, store a long-lived token_reviewer_jwt of one account instead."
+    )
+
+
+def _frozen(case: Case) -> Diagnosis | None:
+    facts, seen, review = case.facts, case.after, case.evidence.review
+    if review is None or facts.bearer(seen) != "frozen" or review.status != 401:
+        return None
+    _, config = facts.written[seen.mount]
+    dead = next((line for line in case.evidence.api_log if "invalidated" in line.text or "expired" in line.text), None)
+    if facts.same_cluster(seen.mount):
+        why = "that token died with the Pod it was bound to when the Pod was replaced"
+    else:
+        why = f"that token belongs to cluster {facts.scenario.vault.cluster}, and {case.cluster} never knew it"
+    return diagnosed(
+        f"Vault {config.version} wrote the config of auth/{seen.mount} in a pod and kept a copy of its pod's token as "
+        f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "
+        f"{seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
+        "certain" if dead is not None else "strong",
+        [*_before(case), shown(review), *case.evidence.api_log, *case.evidence.audit, facts.config_exhibit(seen.mount)],
+        _frozen_remedy(case),
+    )
+
+
+def _frozen_remedy(case: Case) -> str:
+    mount = case.after.mount
+    if case.facts.same_cluster(mount):
+        return (
+            f"On Vault {knowledge.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt "
+            f"(vault write auth/{mount}/config kubernetes_host=... kubernetes_ca_cert=@ca.crt): nothing is copied any "
+            "more, the pod's present token is read at login. On an older version every new Pod needs a new write."
+        )
+    return (
+        f"Write the whole config again with disable_local_ca_jwt=true (vault write auth/{mount}/config "
+        "kubernetes_host=... kubernetes_ca_cert=@ca.crt disable_local_ca_jwt=true) and bind the apps' service accounts "
+        f"to system:auth-delegator, or store a long-lived token_reviewer_jwt of an account of {case.cluster}."
+    )
+
+
+def _lacks_rbac(case: Case) -> Diagnosis | None:
+    review = case.evidence.review
+    if review is None or review.status != 403 or not review.user:
+        return None
+    _, _, space, name = review.user.split(":") if review.user.count(":") == 3 else ("", "", "?", review.user)
+    remedy = (
+        f"kubectl create clusterrolebinding {name}-reviews-tokens --clusterrole=system:auth-delegator "
+        f"--serviceaccount={space}:{name} (in cluster {case.cluster})."
+    )
+    if case.facts.reviewer(case.after) == "client":
+        remedy += " This lets the app review any token of the cluster; one dedicated reviewer account is narrower."
+    return diagnosed(
+        f"{review.user} reviews the logins of auth/{case.after.mount} and may not create TokenReviews in cluster "
+        f"{case.cluster}: the API server answered 403, so every login answers {case.after.status}",
+        "certain",
+        [shown(review), *case.evidence.audit, *case.evidence.log],
+        remedy,
+    )
+
+
+def _client_not_accepted(case: Case) -> Diagnosis | None:
+    facts, seen, review = case.facts, case.after, case.evidence.review
+    if review is None or review.status != 401 or facts.bearer(seen) != "client":
+        return None
+    token = facts.token_exhibit(seen)
+    return diagnosed(
+        f"Vault presents the token of {seen.app} itself as the reviewer, and the API server of {case.cluster} does not "
+        f"accept it as a bearer (TokenReview answered 401): a token with an audience of its own, or one that ended, "
+        f"can log in with a reviewer beside it and cannot be one",
+        "strong",
+        [shown(review), *case.evidence.api_log, token, *case.evidence.audit],
+        "Give the mount a reviewer of its own (token_reviewer_jwt of an account bound to system:auth-delegator), or "
+        "let the app's token have the API server's audience.",
+    )
+
+
+def _stored_refused(case: Case) -> Diagnosis | None:
+    facts, seen, review = case.facts, case.after, case.evidence.review
+    if review is None or review.status != 401 or facts.bearer(seen) != "explicit":
+        return None
+    return diagnosed(
+        f"The reviewer token that is stored in auth/{seen.mount}/config is not accepted by the API server of "
+        f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
+        "strong",
+        [shown(review), *case.evidence.api_log, facts.config_exhibit(seen.mount)],
+        "Make a new Secret of type kubernetes.io/service-account-token and write the whole config again with its token.",
+    )
+
+
+def _login_rejected(case: Case) -> Diagnosis | None:
+    review = case.evidence.review
+    if review is None or review.status != 201 or case.after.answer != "refused":
+        return None
+    needles = ("lookup failed", "did not match", "not valid")
+    said = [line for line in case.evidence.log if any(needle in line.text for needle in needles)]
+    if not said:
+        return None
+    return diagnosed(
+        f"The API server of {case.cluster} reviewed the token and Vault then refused the login: {said[0].text}",
+        "certain",
+        [shown(review), *said, *case.evidence.audit],
+        "Look at the login's own token: its service account or Pod was deleted, or made anew with another UID.",
+    )
+
+
+def _before(case: Case) -> list[Exhibit]:
+    """Return who reviewed before, as a line to show."""
+    if case.before is None:
+        return []
+    review = case.facts.evidence_of(case.before).review
+    return [shown(review)] if review is not None else []
+
+
+FALLBACK_LOCAL: Final = Rule(
+    name="reviewer-fallback-local",
+    versions=f"appears at {knowledge.READS_POD_TOKEN} and stays",
+    precondition="stored config without a reviewer and without disable_local_ca_jwt; a pod token file is readable",
+    demands="a TokenReview that was refused to an unaccepted bearer, or that Vault's own account asked for",
+    explanation="an unset reviewer meant the login's own token; since then it means the token of Vault's pod",
+    source="vault-plugin-auth-kubernetes v0.11.4 backend.go loadConfig, PR #122 and #131; run: 1.9.2 / 1.9.3",
+    examine=_fallback_local,
+)
+FROZEN: Final = Rule(
+    name="reviewer-frozen",
+    versions=f"configs written from {knowledge.COPIES_POD_TOKEN} up to {knowledge.READS_POD_TOKEN}, on every version",
+    precondition="config written in a pod without a reviewer and without disable_local_ca_jwt",
+    demands="a TokenReview answered 401",
+    explanation="those versions copied the pod's token into the config when it was written; the copy is never renewed",
+    source="vault-plugin-auth-kubernetes v0.7.0 path_config.go, PR #83; hashicorp/vault issue 15430",
+    examine=_frozen,
+)
+LACKS_RBAC: Final = Rule(
+    name="reviewer-lacks-tokenreview-rbac",
+    versions="every version",
+    precondition="the reviewer is known to the API server",
+    demands="a TokenReview answered 403 to a named user",
+    explanation="creating TokenReviews needs system:auth-delegator",
+    source="Kubernetes authentication reference; bank-vaults issue 657",
+    examine=_lacks_rbac,
+)
+CLIENT_NOT_ACCEPTED: Final = Rule(
+    name="client-jwt-not-accepted",
+    versions="every version",
+    precondition="no reviewer is stored and none is read from a pod: the login's token reviews itself",
+    demands="a TokenReview answered 401",
+    explanation="a reviewer is a bearer like any other: its audience must be the API server's own, and it must be alive",
+    source="Kubernetes KEP 1205; vault-secrets-operator issue 379",
+    examine=_client_not_accepted,
+)
+STORED_REFUSED: Final = Rule(
+    name="stored-reviewer-refused",
+    versions="every version",
+    precondition="a reviewer token was given to the config",
+    demands="a TokenReview answered 401",
+    explanation="a stored token is used until it is replaced, dead or alive",
+    source="vault-plugin-auth-kubernetes token_review.go, every version",
+    examine=_stored_refused,
+)
+LOGIN_REJECTED: Final = Rule(
+    name="login-token-rejected",
+    versions="every version",
+    precondition="the TokenReview was answered",
+    demands="a TokenReview answered 201 and Vault's log line that says what was wrong with its result",
+    explanation="the review itself worked: the token that logs in is what was refused",
+    source="vault-plugin-auth-kubernetes token_review.go",
+    examine=_login_rejected,
+)

@@ -1,0 +1,75 @@
+"""What was appended to a log file since the last look, line by line."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+_KLOG: Final = re.compile(r"[IWEF](\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{6})")
+
+
+class Tail:
+    """Reads a growing file from where it last stopped. A file that is not there yet has no lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def lines(self) -> list[str]:
+        """Return the whole lines that were written since the last call; an unfinished one waits for the next."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.decode(errors="replace").splitlines()
+
+
+def as_json(line: str) -> dict[str, Any] | None:
+    """Return the JSON object that *line* is, or None: servers also write stack traces and banners."""
+    if not line.startswith("{"):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def seconds_of(timestamp: str) -> float:
+    """Return an RFC 3339 time in seconds since the epoch, or 0 where it is none."""
+    try:
+        return datetime.fromisoformat(timestamp).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def as_time(at: float) -> str:
+    """Return seconds since the epoch as an RFC 3339 time in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def klog_seconds(line: str, near: float) -> float:
+    """Return the time of a Kubernetes log line in seconds since the epoch, or *near* where it has none.
+
+    Such a line has a month, a day and the server's local time, and no year: it is the year in which that is nearest.
+    """
+    match = _KLOG.match(line)
+    if match is None:
+        return near
+    month, day, hour, minute, second, micro = (int(part) for part in match.groups())
+    this_year = datetime.fromtimestamp(near).astimezone().year
+    candidates: list[float] = []
+    for year in (this_year - 1, this_year, this_year + 1):
+        try:
+            moment = datetime(year, month, day, hour, minute, second, micro).astimezone()
+        except ValueError:  # the 29th of February is not in every year
+            continue
+        candidates.append(moment.timestamp())
+    return min(candidates, key=lambda at: abs(at - near), default=near)

@@ -1,0 +1,217 @@
+"""Everything we say to a Vault server, in our words: the only room that knows hvac.
+
+Each question goes out once, over a connection of its own: no retry, no redirect, no token or variable left over.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import NotReady, RigError, Unreachable
+from harness.rig import Reply
+from harness.secret import Secret
+from harness.wait import now
+
+CORRELATION_HEADER: Final = "X-Rehearsal-Id"
+"""Vault's audit log repeats this header, so that an audit entry is joined to its request and not guessed at."""
+
+_TIMEOUT_SECONDS: Final = 30.0
+_TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
+
+
+class Vault:
+    """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
+
+    Until `initialise` (or *root*) there is no root token, and the calls that need one raise RigError.
+    """
+
+    def __init__(self, address: str, ca: Path | None, root: Secret | None = None, audit_file: str = "") -> None:
+        self.address = address
+        self._ca = ca
+        self._root = root
+        self._audit_file = audit_file
+        self._numbers = itertools.count(1)
+
+    def health(self) -> Reply:
+        """Ask sys/health. Its status says sealed (503), standby (429), not initialised (501) or active (200)."""
+        return self._ask("get", "sys/health")
+
+    def seal_status(self) -> Reply:
+        """Ask sys/seal-status, which every server that listens answers, with its version."""
+        return self._ask("get", "sys/seal-status")
+
+    def login(self, mount: str, role: str, jwt: Secret) -> Reply:
+        """Log in at a Kubernetes auth mount with a service account token."""
+        return self._ask("post", f"auth/{mount}/login", json={"role": role, "jwt": jwt.reveal()})
+
+    def lookup_self(self, token: Secret) -> Reply:
+        """Ask what *token* is good for, and until when."""
+        return self._ask("get", "auth/token/lookup-self", token)
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Renew *token*."""
+        return self._ask("post", "auth/token/renew-self", token, json={})
+
+    def read_secret(self, path: str, token: Secret) -> Reply:
+        """Read at a full API path. The answer's data keeps the names of the keys and not the values."""
+        reply = self._ask("get", path, token)
+        return _without_values(reply)
+
+    def read_auth_config(self, mount: str) -> Reply:
+        """Read auth/<mount>/config back."""
+        return self._ask("get", f"auth/{mount}/config", self._root)
+
+    def read_role(self, mount: str, role: str) -> Reply:
+        """Read auth/<mount>/role/<role> back."""
+        return self._ask("get", f"auth/{mount}/role/{role}", self._root)
+
+    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
+        """Initialise Vault and return its unseal keys; the root token stays in here."""
+        response = self._send("put", "sys/init", json={"secret_shares": shares, "secret_threshold": threshold})
+        body = _json(response)
+        if response.status_code != 200:
+            raise RigError(f"Vault would not initialise: HTTP {response.status_code} {_errors(body)}")
+        self._root = Secret(body["root_token"])
+        for key in body.get("keys_base64", ()):
+            Secret(key)  # the same keys in another dress: known, so that redaction finds them
+        return [Secret(key) for key in body["keys"]]
+
+    def unseal(self, key: Secret) -> Reply:
+        """Hand in one unseal key."""
+        return self._ask("put", "sys/unseal", json={"key": key.reveal()})
+
+    def enable_audit(self) -> None:
+        """Switch the audit log on, with the correlation header in clear and everything else hashed by Vault."""
+        header = f"sys/config/auditing/request-headers/{CORRELATION_HEADER}"
+        self._tell("put", header, {"hmac": False})
+        options = {"file_path": self._audit_file, "mode": "0600", "hmac_accessor": "true"}
+        self._tell("put", "sys/audit/rehearsal", {"type": "file", "options": options})
+
+    def enable_kv(self) -> None:
+        """Mount kv-v2 at secret/, and wait until it takes writes: an upgrade from v1 runs in the background."""
+        self._tell("post", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+
+    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
+        """Write a kv-v2 secret at its full API path."""
+        self._tell("post", path, {"data": {name: value.reveal() for name, value in values.items()}})
+
+    def write_policy(self, name: str, text: str) -> None:
+        """Write an ACL policy."""
+        self._tell("put", f"sys/policies/acl/{name}", {"policy": text})
+
+    def enable_auth(self, mount: str) -> str:
+        """Mount the Kubernetes auth method at *mount* and return the mount's accessor."""
+        self._tell("post", f"sys/auth/{mount}", {"type": "kubernetes"})
+        mounts = self._ask("get", "sys/auth", self._root)
+        if not mounts.ok:
+            raise RigError(f"Vault would not list its auth mounts: HTTP {mounts.status} {mounts.error}")
+        return str(mounts.data[f"{mount}/"]["accessor"])
+
+    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
+        """Write auth/<mount>/config: a full replacement in every version."""
+        body = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+        self._tell("post", f"auth/{mount}/config", body)
+
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Write a role of a Kubernetes auth mount."""
+        self._tell("post", f"auth/{mount}/role/{name}", dict(fields))
+
+    def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        if self._root is None:
+            raise RigError(f"Vault cannot be told {path}: it is not initialised, there is no root token")
+        reply = self._ask(method, path, self._root, json=body)
+        if not reply.ok:
+            raise RigError(f"Vault declined to write {path}: HTTP {reply.status} {reply.error}")
+
+    def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply:
+        """Ask once and return the answer; no answer is a Reply without a status."""
+        correlation = f"rehearsal-{next(self._numbers):06d}"
+        started = now()
+        try:
+            response = self._send(method, path, token, correlation, **body)
+        except Unreachable as error:
+            return Reply(None, str(error), started=started, ended=now(), correlation=correlation)
+        ended = now()
+        parsed = _json(response)
+        issued = (parsed.get("auth") or {}).get("client_token")
+        return Reply(
+            status=response.status_code,
+            error="" if response.ok else _errors(parsed) or response.text[:500],
+            data=_visible(parsed),
+            token=Secret(issued) if issued else None,
+            started=started,
+            ended=ended,
+            correlation=correlation,
+        )
+
+    def _send(self, method: str, path: str, token: Secret | None = None, correlation: str = "", **body: Any) -> Any:
+        import requests
+        from hvac.adapters import RawAdapter
+
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy, .netrc or CA bundle of the user
+            session.verify = str(self._ca) if self._ca else True
+            adapter = RawAdapter(
+                base_uri=self.address,
+                token=token.reveal() if token else "",
+                session=session,
+                timeout=_TIMEOUT_SECONDS,
+                allow_redirects=False,
+                ignore_exceptions=True,
+            )
+            headers = {CORRELATION_HEADER: correlation} if correlation else {}
+            try:
+                return adapter.request(method, f"/v1/{path}", headers=headers, **body)
+            except requests.RequestException as error:
+                raise Unreachable(f"Vault at {self.address} gave no answer to {path}: {_cause(error)}") from None
+
+
+def unseal(vault: Vault, keys: Sequence[Secret]) -> None:
+    """Hand in *keys* until Vault is unsealed. Raises RigError with Vault's words where it declines one."""
+    for key in keys:
+        reply = vault.unseal(key)
+        if reply.status is None:
+            raise NotReady(f"unseal: {reply.error}")
+        if not reply.ok:
+            raise RigError(f"Vault declined an unseal key: HTTP {reply.status} {reply.error}")
+        if reply.data.get("sealed") is False:
+            return
+
+
+def _json(response: Any) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _errors(body: Mapping[str, Any]) -> str:
+    return "; ".join(str(error) for error in body.get("errors") or ())
+
+
+def _visible(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an answer that says something, without anything that could be used."""
+    part = body.get("auth") or body.get("data") or {k: v for k, v in body.items() if k not in ("errors", "auth")}
+    if not isinstance(part, dict):
+        return {}
+    return {name: value for name, value in part.items() if name not in _TOKEN_FIELDS}
+
+
+def _without_values(reply: Reply) -> Reply:
+    import msgspec
+
+    data = reply.data.get("data")
+    keys = sorted(data) if isinstance(data, dict) else []
+    return msgspec.structs.replace(reply, data={"keys": keys} if keys else {})
+
+
+def _cause(error: Exception) -> str:
+    """Return the innermost reason: requests wraps an error in three others that say less."""
+    inner: BaseException = error
+    while inner.__cause__ is not None or inner.__context__ is not None:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return f"{type(inner).__name__}: {inner}"

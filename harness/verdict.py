@@ -1,0 +1,239 @@
+"""What the changes mean against what was expected: pass, fail or inconclusive, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from harness import comparison, diagnosis
+from harness.comparison import Change
+from harness.diagnosis import Finding
+from harness.evidence import Exhibit
+from harness.facts import Facts
+from harness.journal import ArtifactUsed, ClusterUp, PhaseEnded, Record, RunEnded, Trouble, VaultServing
+from harness.observation import Observation
+from harness.reviewing import Config, Reviewing, configs, reviewing
+from harness.scenario import Expectation
+
+FORMAT = 1
+"""The number of the judgement's own format. Fields may be added under the same number; none changes its meaning."""
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+"""Worst wins: fail, then inconclusive, then pass. What could not be asked is never a pass."""
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """Which versions took part, as the servers themselves answered."""
+
+    harness: str
+    vault: tuple[str, ...]
+    kubernetes: dict[str, str]
+    source: str = ""
+    target: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a run means. `rehearse judge -o json` prints it; README has its fields."""
+
+    format: int = FORMAT
+    verdict: Verdict
+    as_expected: bool
+    reasons: tuple[str, ...]
+    """why this verdict"""
+    scenario: str
+    description: str
+    driver: str
+    findings: tuple[Finding, ...]
+    missed: tuple[str, ...] = ()
+    """what was expected and did not come"""
+    unexpected: tuple[str, ...] = ()
+    """what came and was not expected, where something was expected"""
+    changes: tuple[Change, ...]
+    configs: tuple[Config, ...] = ()
+    """each mount's config as written, and its provenance"""
+    reviewing: tuple[Reviewing, ...] = ()
+    """who reviewed each app's login at each moment"""
+    observations: tuple[Observation, ...]
+    not_checked: tuple[str, ...]
+    troubles: tuple[Trouble, ...] = ()
+    versions: Versions
+    artifacts: tuple[ArtifactUsed, ...]
+    phases: tuple[PhaseEnded, ...]
+    machine: str = ""
+    repeat: str
+    """the command that repeats the run"""
+    run_directory: str
+    left_behind: str = ""
+    exit_code: int
+
+
+def judge(record: Record, *, strict: bool = False) -> Judgement:
+    """Judge a record. *strict*: latent findings fail the run, as if the scenario said so.
+
+    Pure: the same record gives the same judgement, with no server and at any time.
+    """
+    facts = Facts(record)
+    findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts)])
+    unsure = [*_unasked(facts), *_unfinished(record)]
+    verdict, reasons = _verdict(findings, unsure, strict=strict or facts.scenario.strict)
+    missed, unexpected = _against(facts.scenario.expect, findings)
+    as_expected = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
+    start, ended = record.started, record.of(RunEnded)
+    left_behind = ended[-1].left_behind if ended else ""
+    return Judgement(
+        verdict=verdict,
+        as_expected=as_expected and verdict != "inconclusive",
+        reasons=tuple(reasons),
+        scenario=start.plan.scenario,
+        description=facts.scenario.description,
+        driver=start.plan.driver,
+        findings=tuple(findings),
+        missed=tuple(missed),
+        unexpected=tuple(unexpected),
+        changes=tuple(comparison.compare(facts.observations)),
+        configs=tuple(configs(facts)),
+        reviewing=tuple(reviewing(facts)),
+        observations=tuple(facts.observations),
+        not_checked=tuple(_not_checked(facts)),
+        troubles=tuple(record.of(Trouble)),
+        versions=_versions(record),
+        artifacts=tuple(record.of(ArtifactUsed)),
+        phases=tuple(record.of(PhaseEnded)),
+        machine=start.machine,
+        repeat=" ".join(start.command),
+        run_directory=record.directory,
+        left_behind=left_behind,
+        exit_code=_exit_code(verdict, left_behind, as_expected=as_expected, facts=facts),
+    )
+
+
+def _verdict(findings: Sequence[Finding], unsure: Sequence[str], *, strict: bool) -> tuple[Verdict, list[str]]:
+    failing = [f for f in findings if f.kind == "regression" or (strict and f.kind == "latent")]
+    if failing:
+        reasons = [f"{finding.kind}: {_named(finding)}" for finding in failing]
+        return "fail", [*reasons, *unsure]
+    if unsure:
+        return "inconclusive", list(unsure)
+    others = [f"{finding.kind}, no regression: {_named(finding)}" for finding in findings]
+    return "pass", others or ["every question was answered as before"]
+
+
+def _named(finding: Finding) -> str:
+    who = f" of {finding.app}" if finding.app else ""
+    where = f" at {finding.hop}" if finding.hop else ""
+    what = f" ({finding.probe})" if finding.probe not in ("", "login") else ""
+    return f"{finding.effect}{who}{what}{where}, {finding.rule}"
+
+
+def _broken(troubles: Iterable[Trouble]) -> list[Finding]:
+    """A server that died or declined right after its swap is the very news a rehearsal exists for."""
+    return [
+        Finding(
+            rule="vault-refuses-data",
+            kind="regression",
+            effect="upgrade refused",
+            app="",
+            hop=trouble.after_swap,
+            sentence=f"Vault {trouble.after_swap} did not serve over the data of the version before: {trouble.message}",
+            confidence="certain",
+            evidence=tuple(Exhibit("server", line) for line in trouble.log[-12:])
+            or (Exhibit("server", trouble.message),),
+            remedy="Read the server's last lines, and the upgrade guide of this version; do not upgrade before.",
+        )
+        for trouble in troubles
+        if trouble.after_swap and trouble.kind in ("died", "refused")
+    ]
+
+
+def _unasked(facts: Facts) -> list[str]:
+    """Return every question that got no answer, but for those that a refused login made impossible to ask."""
+    refused = {o.id for o in facts.observations if o.answer == "refused"}
+    return [
+        f"{o.probe} {o.app or o.mount} {o.moment} could not be asked: {o.error or f'HTTP {o.status}'}"
+        for o in facts.observations
+        if o.answer == "unknown" and o.blocked_by not in refused
+    ]
+
+
+def _unfinished(record: Record) -> list[str]:
+    """Return why the record does not tell the whole story."""
+    reasons = [
+        f"{trouble.during}: {trouble.message}"
+        for trouble in record.of(Trouble)
+        if not (trouble.after_swap and trouble.kind in ("died", "refused"))
+    ]
+    if not record.ended:
+        reasons.append("the run was cut off: its record does not end")
+    asked = {(comparison.key_of(o), o.moment) for o in record.of(Observation)}
+    plan = record.started.plan
+    moments = [stage.moment for stage in plan.stages if stage.moment]
+    missing = [
+        moment
+        for moment in moments
+        if any(((q.probe, q.app, q.mount, q.item), moment) not in asked for q in plan.questions)
+    ]
+    if missing and not record.of(Trouble):
+        reasons.append(f"not every question was asked: {', '.join(missing)}")
+    return reasons
+
+
+def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]) -> tuple[list[str], list[str]]:
+    """Return what was expected and did not come, and what came unexpected: each expectation takes one finding."""
+    if expected is None:
+        return [], []
+    left = list(findings)
+    missed = []
+    for one in expected:
+        met = next((finding for finding in left if _meets(finding, one)), None)
+        if met is None:
+            wanted = one.model_dump(by_alias=True, exclude_none=True, exclude={"because"})
+            missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items()))
+        else:
+            left.remove(met)
+    return missed, [f"{finding.kind}: {_named(finding)}" for finding in left]
+
+
+def _meets(finding: Finding, one: Expectation) -> bool:
+    return (
+        finding.effect == one.change
+        and (one.app is None or finding.app == one.app)
+        and (one.at is None or finding.hop == one.at)
+        and (one.cause is None or finding.rule == one.cause)
+    )
+
+
+def _not_checked(facts: Facts) -> Iterable[str]:
+    """Yield what this run says nothing about, so that nobody takes silence for an all-clear."""
+    yield from facts.record.started.plan.not_asked
+    for o in facts.observations:
+        if o.answer == "unknown":
+            yield f"{o.probe} of {o.app} {o.item} {o.moment}: {o.error}".replace("  ", " ")
+    if facts.record.started.plan.driver == "paper":
+        yield "anything real: the paper driver answers from this project's own knowledge of Vault"
+    yield "several Vault nodes, seals other than Shamir, storages other than the scenario's, rollback"
+
+
+def _versions(record: Record) -> Versions:
+    vault: dict[str, Any] = record.started.scenario.get("vault", {})
+    return Versions(
+        harness=record.started.tool_version,
+        vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
+        kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
+        source=str(vault.get("source", "")),
+        target=str(vault.get("target", "")),
+    )
+
+
+def _exit_code(verdict: Verdict, left_behind: str, *, as_expected: bool, facts: Facts) -> int:
+    """0 as hoped or as expected, 1 a regression or another outcome than expected, 3 the environment could not be
+    built, 4 inconclusive, 5 something was left behind.
+    """
+    if left_behind:
+        return 5
+    if verdict == "inconclusive":
+        return 4 if facts.observations or not facts.record.of(Trouble) else 3
+    if facts.scenario.expect is not None:
+        return 0 if as_expected else 1
+    return 0 if verdict == "pass" else 1

@@ -1,0 +1,55 @@
+"""What a version is, which is newer, and which releases there never were."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from packaging.version import InvalidVersion, Version
+
+_SHAPE: Final = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
+
+# The last release of each closed Vault line (releases after it do not exist) and the lines that were skipped.
+# Source: the Vault changelog and tags, as listed in the version table of the Kubernetes auth plugin.
+_LAST_VAULT_PATCH: Final = {
+    (1, 4): 7, (1, 5): 9, (1, 6): 7, (1, 7): 10, (1, 8): 12, (1, 9): 10,
+    (1, 10): 11, (1, 11): 12, (1, 12): 11, (1, 13): 13,
+}  # fmt: skip
+_SKIPPED_VAULT_MINORS: Final = {(1, 22), (1, 23), (1, 24)}
+
+
+def parse(text: str) -> Version:
+    """Return *text* as an ordered version. Raises ValueError with what would be right."""
+    if not _SHAPE.fullmatch(text):
+        raise ValueError("a version has three numbers, such as 1.11.0")
+    try:
+        return Version(text.replace("+ent.hsm", "+ent-hsm"))
+    except InvalidVersion:
+        raise ValueError("a version has three numbers, such as 1.11.0") from None
+
+
+def at_least(version: str, floor: str) -> bool:
+    """Is *version* the release *floor* or a newer one? A build suffix such as +ent does not count."""
+    return release(version) >= release(floor)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers of *version*, by which releases are ordered."""
+    return parse(version).release
+
+
+def ascending(versions: Iterable[str]) -> list[str]:
+    """Return *versions* without repeats, oldest first."""
+    return sorted(set(versions), key=parse)
+
+
+def never_released(vault: str) -> str:
+    """Return why there is no such Vault release, or an empty text where nothing speaks against it."""
+    major, minor, patch = release(vault)[:3]
+    last = _LAST_VAULT_PATCH.get((major, minor))
+    if (major, minor) in _SKIPPED_VAULT_MINORS:
+        return f"there is no Vault {major}.{minor}: the line goes from 1.21 to 2.0"
+    if last is not None and patch > last:
+        return f"the last release of this line is {major}.{minor}.{last}"
+    return ""

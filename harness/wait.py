@@ -1,0 +1,89 @@
+"""The only room with a clock that ticks: a deadline, a condition, and three ways out.
+
+Ready, dead, out of time: each says which one it was, for how long, and what the last answer was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from harness.errors import NotReady, ProcessDied, Unreachable
+
+_SLOWEST: Final = 0.1  # a server that is long in coming need not be asked a hundred times a second
+_BACK_OFF: Final = 1.3
+
+T = TypeVar("T")
+
+
+def now() -> float:
+    """Return the date as seconds since 1970: for records, never for measuring, because it can be set back."""
+    return time.time()
+
+
+def pause(seconds: float) -> None:
+    """Let *seconds* pass, for the rare case that nothing can be asked. Whoever can ask uses `until`."""
+    time.sleep(seconds)  # noqa: TID251  # this is the room that owns it
+
+
+class Stopwatch:
+    """Measures from the moment it is made, on a clock that nobody can set."""
+
+    __slots__ = ("_started",)
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._started
+
+
+def until(
+    condition: Callable[[], T | None],
+    *,
+    what: str,
+    seconds: float,
+    every: float = 0.01,
+    died: Callable[[], str | None] | None = None,
+    log: Callable[[], Sequence[str]] | None = None,
+) -> T:
+    """Ask *condition* until it answers something other than None or False, and return that answer.
+
+    It is asked at once, then after *every* seconds, gently slower up to ten times a second, and one last time when
+    *seconds* are over. It may raise Unreachable for "not yet"; anything else it raises goes through. *what* completes
+    the sentence "waited for ...". *died* returns a sentence once the server in question has ended; left out, only the
+    deadline ends the wait. *log* returns the last lines of its log for the error; left out, the error has none.
+
+    Raises ProcessDied as soon as *died* says so, and NotReady when the time is over.
+    """
+    watch = Stopwatch()
+    while True:
+        # Read before asking: an answer that follows the last chance to be asked must not be missed.
+        left = seconds - watch.seconds
+        answer, last = _ask(condition)
+        # Before the answer is believed: another server on the same port can answer for a dead one.
+        if sentence := died() if died else None:
+            raise ProcessDied(f"waited for {what}, but {sentence}", None, log() if log else ())
+        if answer is not None and answer is not False:
+            return answer
+        if left <= 0:
+            message = f"waited {watch.seconds:.1f} s for {what}, in vain; the last answer was: {last}"
+            raise NotReady(message, log() if log else ())
+        pause(min(every, left))
+        every = max(every, min(every * _BACK_OFF, _SLOWEST))
+
+
+def _ask(condition: Callable[[], T | None]) -> tuple[T | None, str]:
+    try:
+        answer = condition()
+    except Unreachable as error:
+        return None, str(error)
+    return answer, "not yet"
+
+
+def stamp(at: float) -> str:
+    """Return a time as it stands in the name of a run directory, in UTC: 20260314-150926."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(at))
