@@ -101,7 +101,7 @@ def run(
 ) -> None:
     """Rehearse SCENARIO and report what changes, why, and how to mend it."""
     from harness import journal, plan, progress, rehearsal
-    from harness.errors import MissingPrerequisite, NotReady, RigError, Unreachable
+    from harness.errors import MissingPrerequisite
 
     signal.signal(signal.SIGTERM, _interrupt)
     loaded = _load(scenario)
@@ -111,15 +111,13 @@ def run(
     repeat = ["rehearse", "run", str(scenario), "--driver", driver, *(["--strict"] if strict else [])]
     try:
         with journal.Journal.opened(directory, progress.follower(say, verbose=verbose)) as book:
-            start = _start(loaded, planned, directory, tuple(repeat))
+            start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
             made = _make_driver(driver, mirror, say, offline=offline)
             rehearsal.rehearse(start, loaded.scenario, made, book)
     except FileExistsError:
         _fail(2, f"{directory} already holds a record: name another --run-dir, or leave it out")
     except MissingPrerequisite as error:
         _fail(3, str(error))
-    except (RigError, NotReady, Unreachable) as error:
-        _fail(3, f"the environment could not be built: {error}")
     except KeyboardInterrupt:
         _fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
     except OSError as error:
@@ -204,7 +202,7 @@ def _load(path: Path) -> Loaded:
         _fail(2, str(error))
 
 
-def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ...]) -> Any:
+def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ...], *, strict: bool) -> Any:
     from harness import journal
 
     lines = {"/".join(str(part) for part in path): line for path, (line, _) in loaded.lines.items()}
@@ -217,6 +215,7 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
         scenario_lines={path: line for path, line in lines.items() if path.startswith("expect")},
         plan=planned,
         command=tuple(shlex.quote(word) for word in repeat),
+        strict=strict,
         machine=f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
     )
 
@@ -230,7 +229,7 @@ def _make_driver(name: str, mirror: str, say: Callable[[str], None], *, offline:
     from harness.drivers.local import LocalDriver
 
     sources = Sources(cache=_cache(), mirror=mirror, offline=offline, environment=dict(os.environ))
-    work = Path(tempfile.gettempdir()) / f"rehearse-{os.getuid()}"
+    work = Path(tempfile.gettempdir())
     return LocalDriver(Store(sources, say), work, _state())
 
 

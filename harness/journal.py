@@ -44,6 +44,8 @@ class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     plan: Plan
     command: tuple[str, ...] = ()
     """what repeats this run"""
+    strict: bool = False
+    """was the run told that latent findings fail it?"""
     machine: str = ""
 
 

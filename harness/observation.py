@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import hashlib
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +17,16 @@ BEFORE = "before"
 def after(version: str) -> str:
     """Return the name of the moment after the hop to *version*."""
     return f"after {version}"
+
+
+_LONGEST: Final = 200
+
+
+def shortened(value: Any) -> Any:
+    """Return *value*, or the digest of a long text such as a CA: enough to see that one changed."""
+    if not isinstance(value, str) or len(value) <= _LONGEST:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]} ({len(value)} characters)"
 
 
 class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="event"):

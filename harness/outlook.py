@@ -92,6 +92,7 @@ def _elsewhere(case: Case) -> str:
 def _span(seconds: int) -> str:
     """Return a span of time in the largest unit that is whole."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds % size == 0 and seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return {3600: "1 hour", 60: "1 minute", 86400: "1 day"}.get(seconds, f"{seconds} seconds")
+        if seconds % size == 0:
+            count = seconds // size
+            return f"{count} {unit}" if count > 1 else f"1 {unit[:-1]}"
+    return f"{seconds} seconds"

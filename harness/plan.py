@@ -180,6 +180,10 @@ def _questions(scenario: Scenario) -> tuple[tuple[Question, ...], tuple[str, ...
         negative, impossible = _negative(scenario, name, app)
         asked += [Question(probe, name, path) for probe in negative]
         not_asked += impossible
+    if scenario.probes is not None and "login" not in scenario.probes:
+        needs = {"token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read"}
+        asked = [question for question in asked if question.probe not in needs]
+        not_asked.append("whatever needs a Vault token: the scenario's list of probes leaves the login out")
     if scenario.probes is not None:
         left_out = sorted({q.probe for q in asked} - set(scenario.probes))
         asked = [question for question in asked if question.probe in scenario.probes]

@@ -37,13 +37,19 @@ def judged(directory: Path) -> Judgement:
 
 
 def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journal) -> None:
-    """Bring *plan* up, take it from stage to stage, and write down what the probes see."""
-    with driver.up(plan, scenario, run_id, book) as rig:
-        reached: list[Stage] = []
-        try:
-            _stages(plan, scenario, rig, book, reached)
-        except (RigError, Unreachable) as error:
-            book.write(_trouble(error, reached[-1], rig))
+    """Bring *plan* up, take it from stage to stage, and write down what the probes see, or what broke."""
+    try:
+        with driver.up(plan, scenario, run_id, book) as rig:
+            reached: list[Stage] = []
+            try:
+                _stages(plan, scenario, rig, book, reached)
+            except (RigError, Unreachable) as error:
+                book.write(_trouble(error, reached[-1], rig))
+    except (RigError, Unreachable) as error:
+        # it never came up: no stage was reached, and nothing was learned about Vault
+        log = error.log if isinstance(error, RigError) else ()
+        kind = _kind(error, vault_died=False)
+        book.write(journal.Trouble(kind=kind, during="bring-up", message=str(error), log=log))
 
 
 def _stages(plan: Plan, scenario: Scenario, rig: Rig, book: Journal, reached: list[Stage]) -> None:
@@ -90,13 +96,7 @@ def look(
 
 def _trouble(error: HarnessError, stage: Stage, rig: Rig) -> journal.Trouble:
     """Return what broke the run, as the record keeps it."""
-    kind: journal.TroubleKind = "refused"
-    if isinstance(error, ProcessDied):
-        kind = "died"
-    elif isinstance(error, NotReady):
-        kind = "silent"
-    elif isinstance(error, Unreachable):
-        kind = "died" if rig.vault_died() else "unreachable"
+    kind = _kind(error, vault_died=rig.vault_died() is not None)
     log = error.log if isinstance(error, RigError) else ()
     return journal.Trouble(
         kind=kind,
@@ -105,3 +105,14 @@ def _trouble(error: HarnessError, stage: Stage, rig: Rig) -> journal.Trouble:
         message=str(error),
         log=tuple(log or rig.vault_log(40)),
     )
+
+
+def _kind(error: HarnessError, *, vault_died: bool) -> journal.TroubleKind:
+    """Return whether a server ended, stayed silent, said no, or could not be asked."""
+    if isinstance(error, ProcessDied):
+        return "died"
+    if isinstance(error, NotReady):
+        return "silent"
+    if isinstance(error, Unreachable):
+        return "died" if vault_died else "unreachable"
+    return "refused"

@@ -97,9 +97,21 @@ def _binding(text: str) -> str:
     return text if text == "*" else _name(text)
 
 
+def _bindings(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in names and len(names) > 1:
+        raise ValueError("* stands alone: Vault refuses to mix it with names")
+    return names
+
+
+def _token_life(duration: str) -> str:
+    if not 600 <= seconds(duration) <= 2**32:
+        raise ValueError("10m or more, and at most 2^32 seconds: Kubernetes issues no service account token for less")
+    return duration
+
+
 def _secret_path(text: str) -> str:
     _path(text)
-    if not text.startswith("secret/") or text.count("/") < 1:
+    if not text.startswith("secret/"):
         raise ValueError("a kv-v2 secret is written secret/NAME: the rehearsal mounts kv-v2 at secret/")
     return text
 
@@ -113,6 +125,8 @@ Binding = Annotated[str, AfterValidator(_binding)]
 Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
 """A whole number with its unit: 90s, 10m, 1h."""
+TokenLife = Annotated[Duration, AfterValidator(_token_life)]
+Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
 
 
 def seconds(duration: str) -> int:
@@ -188,8 +202,8 @@ class PluginConfig(BaseModel):
 class Role(_Part):
     """A role of a mount: who may log in, and what they get."""
 
-    service_accounts: tuple[Binding, ...] = Field(min_length=1, description="Names, or *.")
-    namespaces: tuple[Binding, ...] = Field(min_length=1, description="Namespaces, or *.")
+    service_accounts: Bindings = Field(min_length=1, description="Names, or *.")
+    namespaces: Bindings = Field(min_length=1, description="Namespaces, or *.")
     policies: tuple[Name, ...] = Field(default=(), description="Vault policies of the token.")
     audience: Text | None = Field(default=None, description="An audience the login token must have.")
     ttl: Duration = Field(default="1h", description="Life of the token without renewal.")
@@ -238,7 +252,7 @@ class App(_Part):
     audience: Text | None = Field(
         default=None, description="Audience of its projected token. Left out: the API server's own."
     )
-    token_expires: Duration = Field(default="1h", description="Life asked for its service account token.")
+    token_expires: TokenLife = Field(default="1h", description="Life asked for its service account token.")
 
 
 class Expectation(_Part):
@@ -262,7 +276,7 @@ class Scenario(_Part):
     apps: dict[Name, App] = Field(min_length=1, description="Apps by name.")
     policies: dict[Name, Text] = Field(
         default_factory=dict,
-        description="Vault policies as HCL. A policy that a role names and nobody wrote lets its apps read their reads.",
+        description="Vault policies as HCL. One that a role names and nobody wrote lets its apps read their reads.",
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(default=False, description="Do latent findings fail the run?")

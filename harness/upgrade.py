@@ -9,10 +9,11 @@ from typing import Any
 from harness import journal, plan, wait
 from harness.errors import RigError, SwapRefused
 from harness.journal import Journal
+from harness.observation import shortened
 from harness.plan import Stage
 from harness.rig import Rig
 from harness.scenario import Mount, Role, Scenario
-from harness.secret import Secret, fingerprint
+from harness.secret import Secret
 
 ACTIVE_SECONDS = 60
 KV_SECONDS = 30
@@ -133,10 +134,9 @@ def _role(role: Role) -> dict[str, Any]:
 
 
 def _shown(value: str | bool | Secret) -> str | bool:
-    """Return a config value as the record shows it: long texts, such as a CA, as their hash."""
-    if isinstance(value, Secret):
-        return repr(value)
-    return fingerprint(value) if isinstance(value, str) and len(value) > 200 else value
+    """Return a config value as the record shows it."""
+    shown: str | bool = repr(value) if isinstance(value, Secret) else shortened(value)
+    return shown
 
 
 def _write_secret(rig: Rig, path: str) -> None:

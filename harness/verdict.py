@@ -70,14 +70,14 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(record: Record, *, strict: bool = False) -> Judgement:
-    """Judge a record. *strict*: latent findings fail the run, as if the scenario said so.
+    """Judge a record. *strict*: latent findings fail the run, as if the run or the scenario said so.
 
     Pure: the same record gives the same judgement, with no server and at any time.
     """
     facts = Facts(record)
     findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts)])
     unsure = [*_unasked(facts), *_unfinished(record)]
-    verdict, reasons = _verdict(findings, unsure, strict=strict or facts.scenario.strict)
+    verdict, reasons = _verdict(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
     missed, unexpected = _against(facts.scenario.expect, findings)
     as_expected = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
     start, ended = record.started, record.of(RunEnded)

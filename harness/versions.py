@@ -8,7 +8,14 @@ from typing import Final
 
 from packaging.version import InvalidVersion, Version
 
-_SHAPE: Final = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
+_NUMBER: Final = r"(?:0|[1-9][0-9]{0,3})"
+_SHAPE: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:[-+][0-9A-Za-z.+-]{{1,40}})?")
+
+RAFT_SINCE: Final = "1.4.0"
+"""From here raft is a storage of Vault (changelog 1.4.0: integrated storage)."""
+
+OLDEST_KUBERNETES: Final = "1.22.0"
+"""From here bound service account tokens are final; older API servers are not rehearsed with."""
 
 # The last release of each closed Vault line (releases after it do not exist) and the lines that were skipped.
 # Source: the Vault changelog and tags, as listed in the version table of the Kubernetes auth plugin.

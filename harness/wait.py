@@ -24,7 +24,7 @@ def now() -> float:
 
 def pause(seconds: float) -> None:
     """Let *seconds* pass, for the rare case that nothing can be asked. Whoever can ask uses `until`."""
-    time.sleep(seconds)  # noqa: TID251  # this is the room that owns it
+    time.sleep(seconds)
 
 
 class Stopwatch:
@@ -59,21 +59,39 @@ def until(
 
     Raises ProcessDied as soon as *died* says so, and NotReady when the time is over.
     """
+    import tenacity
+
     watch = Stopwatch()
-    while True:
+    left = seconds
+
+    def ask() -> T:
+        nonlocal left
         # Read before asking: an answer that follows the last chance to be asked must not be missed.
         left = seconds - watch.seconds
         answer, last = _ask(condition)
         # Before the answer is believed: another server on the same port can answer for a dead one.
         if sentence := died() if died else None:
             raise ProcessDied(f"waited for {what}, but {sentence}", None, log() if log else ())
-        if answer is not None and answer is not False:
-            return answer
-        if left <= 0:
-            message = f"waited {watch.seconds:.1f} s for {what}, in vain; the last answer was: {last}"
-            raise NotReady(message, log() if log else ())
-        pause(min(every, left))
-        every = max(every, min(every * _BACK_OFF, _SLOWEST))
+        if answer is None or answer is False:
+            raise _NotYet(last)
+        return answer
+
+    asking = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_NotYet),
+        stop=lambda _state: left <= 0,
+        wait=lambda state: min(max(every, min(every * _BACK_OFF ** (state.attempt_number - 1), _SLOWEST)), left),
+        sleep=pause,
+        reraise=True,
+    )
+    try:
+        return asking(ask)
+    except _NotYet as last:
+        message = f"waited {watch.seconds:.1f} s for {what}, in vain; the last answer was: {last}"
+        raise NotReady(message, log() if log else ()) from None
+
+
+class _NotYet(Exception):
+    """The condition has not come true; the text is its last answer."""
 
 
 def _ask(condition: Callable[[], T | None]) -> tuple[T | None, str]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from harness import accounts, journal, pki, process, wait
+from harness import accounts, journal, knowledge, pki, process, wait
 from harness.accounts import ISSUER, Account, issued, token_event
 from harness.artifacts import Artifact, Store
 from harness.collecting import Collector
@@ -62,7 +62,7 @@ class LocalDriver:
             binaries = self._binaries(plan, book)
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(self._state / "ports"))
-            work = self._work / run_id
+            work = self._work / f"rehearse-{run_id}"
             supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "runs"))
             rig = LocalRig(plan, scenario, book, work, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
@@ -257,7 +257,7 @@ class LocalRig:
         secret = f"{account.name}-token"
         prefix = "kubernetes.io/serviceaccount"
         claims = {
-            "iss": prefix,
+            "iss": knowledge.DEFAULT_ISSUER,
             f"{prefix}/namespace": account.namespace,
             f"{prefix}/secret.name": secret,
             f"{prefix}/service-account.name": account.name,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.observation import Observation
+from harness.observation import Observation, shortened
 from harness.plan import Question
 from harness.probes.look import Look
-from harness.secret import fingerprint
 
 
 def auth_config(look: Look, question: Question) -> Observation:
@@ -23,8 +22,4 @@ def role(look: Look, question: Question) -> Observation:
 
 
 def _short(data: dict[str, Any]) -> dict[str, Any]:
-    """Keep long texts, such as a CA, as a hash: enough to see that one changed."""
-    return {
-        name: fingerprint(value) if isinstance(value, str) and len(value) > 200 else value
-        for name, value in data.items()
-    }
+    return {name: shortened(value) for name, value in data.items()}

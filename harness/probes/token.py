@@ -43,8 +43,6 @@ def _secret(look: Look, question: Question, token: Secret) -> Reply:
 
 
 def _with(look: Look, question: Question, held: Holders, ask: Callable[[Secret], Reply]) -> Observation:
-    if question.app not in held:
-        return look.not_asked(question, "the scenario leaves the login out, which gives the token", 0)
     token, login = held[question.app]
     if token is None:
         return look.not_asked(question, "there is no token to ask with: its login was not granted", login)

@@ -53,7 +53,8 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
     _summary(console, judgement)
     if details:
         _details(console, judgement)
-    return secret.redact(out.getvalue())
+    lines = secret.redact(out.getvalue()).splitlines()
+    return "".join(line.rstrip() + "\n" for line in lines)
 
 
 def _summary(console: Console, judgement: Judgement) -> None:

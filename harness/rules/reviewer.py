@@ -10,6 +10,11 @@ from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
 from harness.versions import at_least
 
 
+# How an API server says that a bound token outlived what it was bound to. The first is what a rollout gives, where
+# the new Pod has the old one's name. Run: Kubernetes 1.32.0.
+_DEAD_WORDS: Final = ("does not match service account pod ref claim", "has been invalidated", "has expired")
+
+
 def _fallback_local(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
     if review is None or facts.bearer(seen) != "local" or seen.mount not in facts.written:
@@ -24,7 +29,7 @@ def _fallback_local(case: Case) -> Diagnosis | None:
     return diagnosed(
         _fallback_sentence(case),
         "certain" if who == "vault" else "strong",
-        [*_before(case), shown(review), *case.evidence.api_log, *case.evidence.audit, facts.config_exhibit(seen.mount)],
+        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
         _fallback_remedy(case),
     )
 
@@ -69,7 +74,7 @@ def _frozen(case: Case) -> Diagnosis | None:
     if review is None or facts.bearer(seen) != "frozen" or review.status != 401:
         return None
     _, config = facts.written[seen.mount]
-    dead = next((line for line in case.evidence.api_log if "invalidated" in line.text or "expired" in line.text), None)
+    dead = any(words in line.text for line in case.evidence.api_log for words in _DEAD_WORDS)
     if facts.same_cluster(seen.mount):
         why = "that token died with the Pod it was bound to when the Pod was replaced"
     else:
@@ -78,8 +83,8 @@ def _frozen(case: Case) -> Diagnosis | None:
         f"Vault {config.version} wrote the config of auth/{seen.mount} in a pod and kept a copy of its pod's token as "
         f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "
         f"{seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
-        "certain" if dead is not None else "strong",
-        [*_before(case), shown(review), *case.evidence.api_log, *case.evidence.audit, facts.config_exhibit(seen.mount)],
+        "certain" if dead else "strong",
+        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
         _frozen_remedy(case),
     )
 

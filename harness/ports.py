@@ -1,0 +1,120 @@
+"""A free loopback port that stays ours across parallel runs."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from harness.errors import RigError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+_RANGE: Final = range(21000, 32000)
+_EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_GATE: Final = "gate"
+_PATIENCE_SECONDS: Final = 30.0
+
+
+class Ports:
+    """Ports of 127.0.0.1, ours from `take` until the end of the ``with`` block, or of the process if that comes first.
+
+    *directory* holds one lock file a port and is made if missing (0700). All runs of one user must be given the same:
+    runs with different ones do not see each other's ports. The locks are the kernel's, so a run that is killed leaves
+    empty files at most, and the next run removes them. Threads may share one object.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._here = threading.Lock()
+        self._taken: dict[int, BaseFileLock] = {}
+
+    def __enter__(self) -> Self:
+        with self._gate():
+            for file in self._directory.glob("*.lock"):
+                if lock := self._lock(file):
+                    _drop(lock)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._gate():
+            while self._taken:
+                _drop(self._taken.popitem()[1])
+
+    def take(self, count: int) -> list[int]:
+        """Reserve *count* ports that nobody listens on, apart from those the kernel gives to whoever asks for any.
+
+        Raises RigError if there are not that many; then none of them is kept.
+        """
+        found: dict[int, BaseFileLock] = {}
+        with self._gate():
+            for port in _candidates(_EPHEMERAL):
+                if len(found) == count:
+                    break
+                if _is_free(port) and (lock := self._lock(self._directory / f"{port}.lock")):
+                    found[port] = lock
+            if len(found) < count:
+                for lock in found.values():
+                    _drop(lock)
+                raise RigError(_too_few(count, len(found)))
+            self._taken |= found
+        return sorted(found)
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """One at a time, over all runs: else one run could lock a file in the moment another removes it."""
+        from filelock import FileLock
+
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._here, FileLock(self._directory / _GATE, _PATIENCE_SECONDS, poll_interval=0.001):
+            yield
+
+    @staticmethod
+    def _lock(file: Path) -> BaseFileLock | None:
+        from filelock import FileLock, Timeout
+
+        # Not thread-local: the thread that brings a cluster up need not be the one that takes it down.
+        lock = FileLock(file, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return lock
+
+
+def _drop(lock: BaseFileLock) -> None:
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+def _candidates(ephemeral: Path) -> Sequence[int]:
+    """Return our ports, starting anywhere, so that parallel runs seldom meet; all if the ephemeral ones leave none."""
+    low, high = (int(bound) for bound in ephemeral.read_text(encoding="ascii").split())
+    ours = [port for port in _RANGE if not low <= port <= high] or list(_RANGE)
+    start = secrets.randbelow(len(ours))
+    return ours[start:] + ours[:start]
+
+
+def _is_free(port: int) -> bool:
+    """Whether *port* can be bound. Without SO_REUSEADDR, so that one still winding down counts as taken."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _too_few(count: int, found: int) -> str:
+    return (
+        f"{count} free ports were needed on 127.0.0.1 between {_RANGE[0]} and {_RANGE[-1]}, and {found} were found: "
+        "end other rehearsals, or whatever listens there (ss -ltn shows it)"
+    )

@@ -1,0 +1,354 @@
+"""The life of a child process: started by a supervisor of our own, watched, stopped, and never left behind.
+
+A run's servers belong to a second process (see supervisor.py) that lives exactly as long as the harness does. However
+the harness ends, be it by an exception or by SIGKILL, the servers end, what was mounted for them vanishes with them,
+and the work directory is removed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from harness import supervisor
+from harness.errors import LeftBehind, RigError
+from harness.secret import redact
+from harness.wait import now, until
+
+_COMMAND: Final = (sys.executable, "-I", "-S", "-E", "-B", supervisor.__file__)
+_PATIENCE_SECONDS: Final = 30.0  # for an answer that takes milliseconds when nothing is wrong
+_CLOSING_SECONDS: Final = 120.0  # for killing everything and removing a work directory of any size
+_TAIL_BYTES: Final = 1 << 16
+
+
+class Process:
+    """A server that `Supervisor.start` has started. Whoever started it stops it; the supervisor's end does as well."""
+
+    def __init__(self, name: str, pid: int, key: int, log: Path, offset: int, line: _Line) -> None:
+        self.name = name
+        self.pid = pid
+        self._key = key
+        self._log = log
+        self._offset = offset
+        self._line = line
+        self._stopped = False
+
+    def poll(self) -> int | None:
+        """Return the exit status, negative for a signal; None while the server or any of its process group lives."""
+        return self._line.status(self._key, 0.0)
+
+    def died(self) -> str | None:
+        """Return a sentence about the end of this server, or None while it lives."""
+        status = self.poll()
+        if status is None:
+            return None
+        if self._stopped:
+            return f"{self.name} was stopped"
+        if status >= 0:
+            return f"{self.name} ended by itself with status {status}"
+        if self._line.broken:
+            return f"{self.name} was killed, because {self._line.broken}"
+        return f"{self.name} was ended from outside by {_signal_name(-status)}"
+
+    def stop(self, seconds: float) -> int:
+        """Ask the server to end (SIGTERM), kill its process group if it has not after *seconds*; return the status.
+
+        What it has started and not stopped is killed with it; its data and its log stay. Of a server that has ended
+        already only the status is returned. Raises RigError if not even SIGKILL ends it.
+        """
+        if self.poll() is None:
+            self._signal(signal.SIGTERM, group=False)
+        status = self._line.status(self._key, seconds)
+        return self.kill() if status is None else status
+
+    def kill(self) -> int:
+        """Kill the server and its process group (SIGKILL) and return the status, the true one if it had ended before.
+
+        Raises RigError if that does not end it, which happens while the kernel holds it in a system call.
+        """
+        if self.poll() is None:
+            self._signal(signal.SIGKILL, group=True)
+        status = self._line.status(self._key, _PATIENCE_SECONDS)
+        if status is None:
+            raise RigError(
+                f"{self.name} (process {self.pid}) survived SIGKILL for {_PATIENCE_SECONDS:g} s", self.tail()
+            )
+        return status
+
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* this server wrote to its log, redacted; not those of a server before it."""
+        with suppress(FileNotFoundError), self._log.open("rb") as log:
+            start = max(self._offset, log.seek(0, 2) - _TAIL_BYTES)
+            log.seek(start)
+            text = redact(log.read().decode(errors="replace"))
+            whole = text.splitlines()[1 if start > self._offset else 0 :]
+            return whole[-lines:]
+        return []
+
+    def _signal(self, number: signal.Signals, *, group: bool) -> None:
+        self._stopped = True
+        # Without a supervisor the server is being killed by the kernel already.
+        with suppress(_NoSupervisorError):
+            self._line.ask("signal", server=self._key, signal=number, group=group)
+
+
+class Supervisor:
+    """Owns the servers of one run, and its work directory, from the opening to the end of the ``with`` block.
+
+    *work* must not exist, but the directory it is to be in must; it is made (0700) once somebody is there to remove it.
+    *registry* is made if missing, and holds an entry ``<run_id>.json`` for as long as something of the run is there.
+    Threads may share one object. Raises RigError if the work directory or the entry exists, or cannot be made; then
+    nothing of ours is left.
+    """
+
+    def __init__(self, run_id: str, work: Path, registry: Path) -> None:
+        self._run_id = run_id
+        self._work = work.absolute()
+        self._entry = registry.absolute() / f"{run_id}.json"
+        self._closing = threading.Lock()
+        self._closed = False
+        self._line = _Line()
+        with ExitStack() as undo:
+            undo.callback(self._line.hang_up)
+            try:
+                self._line.ask("open", run=run_id, work=str(self._work), registry=str(self._entry), created=now())
+            except RigError as error:
+                raise RigError(
+                    f"run {run_id} cannot begin in {self._work}: {error}; the work directory has to be new, in a "
+                    "directory that exists, and no other run of this name may be on record"
+                ) from error
+            undo.pop_all()
+
+    def start(
+        self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, pod: Path | None = None
+    ) -> Process:
+        """Start a server and return it as soon as it runs; whether it is any good, `until` finds out.
+
+        *argv* begins with the path of the program: nothing is looked up. Its environment is *env* and the mark of the
+        run, nothing else; its output is appended to *log* (0600); it reads from /dev/null. With *pod* it sees that
+        directory where a pod sees its service account, files that arrive later included, and nothing else below /run.
+        It never gains rights: the setuid bit and file capabilities of a program do not count.
+
+        Raises RigError if the program, the directory, the log or the pod is not to be had, or the supervisor is gone.
+        """
+        offset = log.stat().st_size if log.exists() else 0
+        order = {
+            "name": name,
+            "argv": list(argv),
+            "env": dict(env),
+            "cwd": str(cwd.absolute()),
+            "log": str(log.absolute()),
+            "pod": str(pod.absolute()) if pod else None,
+        }
+        try:
+            key, answer = self._line.ask("start", **order)
+        except RigError as error:
+            raise RigError(f"{name} could not be started: {error}") from error
+        return Process(name, answer["pid"], key, log, offset, self._line)
+
+    def close(self) -> None:
+        """Kill every server that still runs and remove the work directory. A second call does nothing.
+
+        Raises LeftBehind, naming what, if something could not be ended or removed; the registry keeps its entry then.
+        """
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            left = self._end()
+        if left:
+            raise LeftBehind(f"run {self._run_id} is over, but there is still: " + "; ".join(left))
+
+    def _end(self) -> Sequence[str]:
+        try:
+            _, answer = self._line.ask("close", _CLOSING_SECONDS)
+        except RigError:
+            self._line.hang_up(kill=True)
+            return sweep(self._run_id, self._work, self._entry)
+        self._line.hang_up()
+        return [str(each) for each in answer["left"]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except LeftBehind as left:
+            if error is None:
+                raise
+            # What went wrong first is what has to be read first.
+            error.add_note(str(left))
+
+
+def sweep(run_id: str, work: Path, entry: Path) -> list[str]:
+    """Do a dead supervisor's work: kill what carries the mark of the run, remove *work*, then the registry's *entry*.
+
+    Returns what is left, in words; the entry stays if anything is. Not for a run whose supervisor lives.
+    """
+    left = []
+    try:
+        until(lambda: not _kill_marked(run_id), what=f"the end of every process of run {run_id}", seconds=10.0)
+    except RigError as error:
+        left.append(str(error))
+    if complaint := supervisor.wipe(str(work)):
+        left.append(complaint)
+    if not left:
+        supervisor.forget(str(entry))
+    return left
+
+
+def namespaces_allowed() -> str:
+    """Return nothing if a server may be put into a pod on this machine, else the reason, in words. It is tried out."""
+    trial = subprocess.run(
+        [*_COMMAND, supervisor.TRY_POD],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )
+    if trial.returncode == 0:
+        return ""
+    reason = trial.stderr.strip() or f"the trial {_ending(trial.returncode)}"
+    return (
+        f"{reason}; run as root, or allow user namespaces (sysctl user.max_user_namespaces, "
+        "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container, its "
+        "seccomp profile)"
+    )
+
+
+class _NoSupervisorError(RigError):
+    """The supervisor is gone, and with it every server."""
+
+
+class _Line:
+    """A supervisor and the conversation with it: requests with their answers, and the ends of servers, told unasked."""
+
+    def __init__(self) -> None:
+        self.broken = ""
+        self._news = threading.Condition()
+        self._sending = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._statuses: dict[int, int] = {}
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._keeper = subprocess.Popen(
+                [*_COMMAND, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                # A Ctrl-C at the terminal is for the harness alone.
+                start_new_session=True,
+            )
+        self._listener = threading.Thread(target=self._listen, name="supervisor", daemon=True)
+        self._listener.start()
+
+    def ask(self, do: str, seconds: float = _PATIENCE_SECONDS, /, **details: object) -> tuple[int, dict[str, Any]]:
+        """Send a request and return its number and the answer. Raises RigError with the supervisor's words."""
+        number = next(self._numbers)
+        request = json.dumps({"id": number, "do": do, **details}).encode() + b"\n"
+        # If nobody is there to read it, the listener knows, and knows why.
+        with suppress(OSError), self._sending:
+            self._socket.sendall(request)
+        with self._news:
+            self._news.wait_for(lambda: number in self._answers or self.broken, seconds)
+            answer = self._answers.pop(number, None)
+        if answer is None and self.broken:
+            raise _NoSupervisorError(self.broken)
+        if answer is None:
+            raise RigError(f"the supervisor (process {self._keeper.pid}) was silent for {seconds:g} s after {do!r}")
+        if "error" in answer:
+            raise RigError(answer["error"])
+        return number, answer
+
+    def status(self, key: int, seconds: float) -> int | None:
+        """Return the status with which server *key* ended, or None if it still lives after *seconds*."""
+        with self._news:
+            self._news.wait_for(lambda: key in self._statuses or self.broken, seconds)
+            # Of those whose end nobody was left to tell, the kernel has killed every one.
+            return self._statuses.get(key, -signal.SIGKILL if self.broken else None)
+
+    def hang_up(self, *, kill: bool = False) -> None:
+        """End the conversation and wait for the supervisor's end, which comes after its clearing up unless *kill*."""
+        if kill:
+            self._keeper.kill()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._listener.join(_CLOSING_SECONDS)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        with suppress(OSError), self._socket.makefile("rb") as lines:
+            for line in lines:
+                # The last one may be cut short, if it was killed in the middle of a word.
+                if line.endswith(b"\n"):
+                    self._hear(json.loads(line))
+        _, complaint = self._keeper.communicate()
+        last = ": ".join(["", *complaint.decode(errors="replace").splitlines()[-1:]])
+        with self._news:
+            status = self._keeper.returncode
+            self.broken = f"its supervisor {_ending(status)}{last}" if status else "the run is over"
+            self._news.notify_all()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        with self._news:
+            if "gone" in message:
+                self._statuses[message["gone"]] = message["status"]
+            else:
+                self._answers[message["id"]] = message
+            self._news.notify_all()
+
+
+def _ending(status: int) -> str:
+    return f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _kill_marked(run_id: str) -> bool:
+    """Kill every process that carries the mark of the run; return whether there was any."""
+    mark = f"{supervisor.MARK}={run_id}".encode()
+    marked = [each for each in Path("/proc").iterdir() if each.name.isdigit() and _carries(each, mark)]
+    for each in marked:
+        with suppress(OSError):
+            _kill_if_marked(each, mark)
+    return bool(marked)
+
+
+def _kill_if_marked(process: Path, mark: bytes) -> None:
+    handle = os.pidfd_open(int(process.name))
+    try:
+        # Looked at once more, now that the id cannot be given to a stranger before the signal arrives.
+        if _carries(process, mark):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    finally:
+        os.close(handle)
+
+
+def _carries(process: Path, mark: bytes) -> bool:
+    try:
+        return mark in (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,39 @@
+"""What a test needs is declared by a mark, and the undeclared is impossible."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take away whatever of the developer's own environment could change an answer."""
+    for name in list(os.environ):
+        if name.startswith(("VAULT_", "BAO_", "KUBE", "DOCKER_", "REHEARSE_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_undeclared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let only marked tests start child processes or open connections."""
+    if request.node.get_closest_marker("real") or request.node.get_closest_marker("processes"):
+        yield
+        return
+
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("this test starts a process or opens a connection: mark it `processes` or `real`")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
