@@ -15,15 +15,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OUTAGE = "scenarios/the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036  # it runs before anything has checked the version
     sys.exit(f"This project needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
-
 
 
 def _private_nox() -> Path:
     """Return a nox of our own, made on the first call: an environment a Python version, in the user's cache."""
-    root = os.environ.get("REHEARSE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rehearse"
-    home = Path(root) / "nox" / f"python-{sys.version_info.major}.{sys.version_info.minor}"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    home = (
+        Path(os.environ.get("REHEARSE_CACHE") or caches / "rehearse")
+        / "nox"
+        / f"python-{sys.version_info.major}.{sys.version_info.minor}"
+    )
     nox = home / "bin" / "nox"
     if nox.exists() and subprocess.run([nox, "--version"], capture_output=True, check=False).returncode == 0:
         return nox

@@ -13,7 +13,7 @@ from harness.scenario import Scenario
 from harness.secret import Secret, fingerprint
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
-"""kubeadm's default, the same in every cluster, as in real life: two clusters differ by their keys, not by their name."""
+"""kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
 
 STRANGER: Final = "rehearsal-stranger"
 ELSEWHERE: Final = "rehearsal-elsewhere"

@@ -279,7 +279,7 @@ def _finish(judgement: Judgement, output: str, width: int | None, *, details: bo
         from harness.reports import text
 
         columns = width or shutil.get_terminal_size((100, 24)).columns
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         click.echo(text.render(judgement, width=columns, colour=colour, details=details), nl=False)
     sys.exit(judgement.exit_code)
 
@@ -290,12 +290,14 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 def _say(line: str) -> None:
     from harness import secret
+    from harness.reports import printable
 
-    click.echo(secret.redact(line), err=True)
+    click.echo(printable(secret.redact(line)), err=True)
 
 
 def _fail(code: int, message: str) -> NoReturn:
     from harness import secret
+    from harness.reports import printable
 
-    click.echo(secret.redact(message), err=True)
+    click.echo(printable(secret.redact(message)), err=True)
     sys.exit(code)

@@ -61,7 +61,7 @@ class Collector:
         self._vault_log(moment)
 
     def _token_reviews(self, plane: ControlPlane) -> list[dict[str, Any]]:
-        """Return the TokenReviews since the last call, waiting until the audit log has caught up with a mark of ours."""
+        """Return the TokenReviews since the last call, waiting until the audit log shows a mark of ours."""
         mark = f"rehearsal-mark-{next(self._numbers)}"
         plane.kube.mark_audit_log(mark)
         found: list[dict[str, Any]] = []

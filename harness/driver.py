@@ -22,5 +22,8 @@ class Driver(Protocol):
         ...
 
     def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> AbstractContextManager[Rig]:
-        """Bring the plan's first stage up. Raises MissingPrerequisite, RigError, Unreachable; LeftBehind on the way out."""
+        """Bring the plan's first stage up.
+
+        Raises MissingPrerequisite, RigError or Unreachable, and LeftBehind on the way out.
+        """
         ...

@@ -45,6 +45,23 @@ class Facts:
         """Return, by moment, whether a pod token was readable for Vault."""
         return {began.moment: began.token_file for began in self.record.of(MomentBegan)}
 
+    @cached_property
+    def line_of(self) -> dict[int, int]:
+        """Return the line of the record on which each observation stands, by the observation's number."""
+        return {e.id: n for n, e in enumerate(self.record.events, 1) if isinstance(e, Observation)}
+
+    @cached_property
+    def asked(self) -> dict[tuple[str, str, str], Observation]:
+        """Return the observations by (probe, app, moment): the first, where a probe asks for several items."""
+        found: dict[tuple[str, str, str], Observation] = {}
+        for seen in self.observations:
+            found.setdefault((seen.probe, seen.app, seen.moment), seen)
+        return found
+
+    @cached_property
+    def _app_tokens(self) -> dict[str, tuple[int, TokenIssued]]:
+        return {token.purpose.removeprefix("app:"): (line, token) for line, token in self.tokens}
+
     def evidence_of(self, seen: Observation) -> Evidence:
         """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
         return self.evidence.get(seen.id, _NO_EVIDENCE)
@@ -126,20 +143,18 @@ class Facts:
 
     def token_exhibit(self, seen: Observation) -> Exhibit | None:
         """Return what the service account token of a login says about itself."""
-        if not seen.app:
+        if seen.app not in self._app_tokens:
             return None
-        found = [(n, t) for n, t in self.tokens if t.purpose == f"app:{seen.app}"]
-        if not found:
-            return None
-        line, token = found[-1]
+        line, token = self._app_tokens[seen.app]
         until = day_and_time(token.expires) if token.expires else "for ever"
-        text = f"the token of {token.subject}: issuer {token.issuer}, audiences {', '.join(token.audiences)}, until {until}"
+        audiences = ", ".join(token.audiences)
+        text = f"the token of {token.subject}: issuer {token.issuer}, audiences {audiences}, until {until}"
         return Exhibit("token", text, line, token.cluster)
 
     def token_of(self, seen: Observation) -> TokenIssued | None:
         """Return the service account token that an app's login presented."""
-        found = [token for _, token in self.tokens if token.purpose == f"app:{seen.app}"]
-        return found[-1] if found else None
+        found = self._app_tokens.get(seen.app)
+        return found[1] if found else None
 
     def same_cluster(self, mount: str) -> bool:
         """Is Vault in the cluster that this mount asks?"""

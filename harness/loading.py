@@ -46,7 +46,7 @@ _MANY: Final = 100
 # line ends or byte order marks to some readers and not to others, which would shift the line numbers.
 _UNSEEN: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 
-# The C parser is ten times faster, and not everywhere.
+# The C parser is much faster, and not installed everywhere.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,300}")
@@ -72,10 +72,12 @@ _WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     scenario.SecretPath: ("a kv-v2 secret", "such as secret/web"),
     scenario.Text: ("text", f"one to {_LONGEST_TEXT} characters"),
     scenario.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
-    scenario.TokenLife: ("the life of a token", "a whole number with s, m or h, such as 10m or 1h"),
+    scenario.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),
     int: ("a whole number", "a whole number without quotes, such as 5"),
     bool: ("true or false", "true or false, without quotes"),
 }
+
+_ANY_WORD: Final = (scenario.Name, scenario.Binding, scenario.Text)
 
 _KINDS: Final[Mapping[type, str]] = {
     type(None): "empty",
@@ -121,8 +123,8 @@ def load(path: Path) -> Loaded:
         # A file cut at the limit may end within a character: loads says that it is too large.
         text = raw.decode("utf-8", "replace" if len(raw) > _LARGEST_FILE else "strict")
     except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        place = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        *above, row = raw[: error.start].decode("utf-8-sig").split("\n")
+        place = len(above) + 1, len(row) + 1
         _give_up(file, place, "the file is not UTF-8", f"byte 0x{raw[error.start]:02x}", "text saved as UTF-8")
     return loads(text, file)
 
@@ -142,8 +144,9 @@ def loads(text: str, file: str = "<text>") -> Loaded:
     for check in _CHECKS:
         for trail, message, remedy in check(document):
             document.complain(trail, message, remedy)
-    if document.problems or found is None:
-        raise document.error()
+    error = document.error()
+    if error.problems or found is None:
+        raise error
     return Loaded(found, Path(file).stem, text, file, MappingProxyType(document.lines()))
 
 
@@ -300,7 +303,7 @@ class _Reader:
     def _refuse_unseen(self, text: str) -> None:
         for number, line in enumerate(text.split("\n"), start=1):
             if match := _UNSEEN.search(line):
-                place, remedy = (number, match.start() + 1), "leave it out, or in a quoted text use a plain space"
+                place, remedy = (number, match.start() + 1), "leave it out, or write a plain space"
                 self._document.problem(place, "an invisible or control character", _shown(match[0]), remedy)
         if self._document.problems:
             raise self._document.error()
@@ -351,7 +354,7 @@ class _Reader:
 
     def _scalar(self, event: seen.ScalarEvent, trail: Trail) -> str | int | float | bool | None:
         if why := _unusable(event.value, _LONGEST_TEXT):
-            self._document.complain(trail, f"{_where(trail)} {why}", f"at most {_LONGEST_TEXT} visible characters")
+            self._document.complain(trail, f"{_where(trail)} {why}", f"visible characters, at most {_LONGEST_TEXT}")
             self._document.spoiled.add(trail)
             return None
         return event.value if event.style else _plain(event.value)
@@ -495,24 +498,24 @@ def _explain_value(document: _Document, detail: ErrorDetails, reason: str) -> No
         remedy = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
         document.complain(trail, f"{where} is out of range", remedy)
     elif kind in ("too_short", "string_too_short"):
-        document.complain(
-            trail, f"{where} is empty", f"at least one entry: {example}" if kind == "too_short" else example
-        )
+        document.complain(trail, f"{where} is empty", f"at least one: {example}" if kind == "too_short" else example)
     elif kind == "literal_error" and isinstance(value, str):
         document.complain(trail, f"{where} is not one of the choices", _choices(value, get_args(shape)))
     elif kind.endswith("_type") or kind == "literal_error":
         message = f"{where} is {_KINDS.get(type(value), 'something else')}, and must be {noun}"
         document.complain(trail, message, _remedy_for_type(document, trail, shape, example))
     else:
-        document.complain(trail, f"{where} is not {noun}", _version_of(shape, str(value)) or reason or example)
+        message = f"{where} is not {noun}" if shape in _WORDS else f"{where} cannot be so"
+        document.complain(trail, message, _version_of(shape, str(value)) or reason or example)
 
 
 def _remedy_for_type(document: _Document, trail: Trail, shape: Any, example: str) -> str:
     """Return what would be right; for a text that YAML took for a number, that is mostly the same in quotes."""
-    if not isinstance(document.get(*trail), (bool, int, float)) or shape not in _WORDS or shape in (int, bool):
+    if not isinstance(document.get(*trail), (bool, int, float)):
         return example
     written = document.written(trail)
-    return _version_of(shape, written) or f'{example}; if it is meant so, put it in quotes: "{written}"'
+    quoted = f'{example}; if it is meant so, in quotes: "{written}"'
+    return _version_of(shape, written) or (quoted if shape in _ANY_WORD else example)
 
 
 def _version_of(shape: Any, written: str) -> str:
@@ -584,8 +587,8 @@ def _wanted(shape: Any) -> tuple[str, str]:
         return "a mapping", "a name, a colon, and below it, indented, what it names"
     if _is_model(shape):
         return "a mapping", "the keys " + ", ".join(_fields(shape))
-    item, example = _wanted(get_args(shape)[0]) if get_args(shape) else ("an item", "")
-    return "a list", f"a line for each, with a dash before it: {item}, {example}"
+    _, example = _wanted(get_args(shape)[0])
+    return "a list", f"a line for each, with a dash before it ({example})"
 
 
 # --- third reading: a Scenario that can exist ---

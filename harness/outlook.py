@@ -57,20 +57,13 @@ def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: s
         f"(here {day_and_time(issued + ttl)}), one that renews at the latest {_span(ends)} after it "
         f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."
     )
-    line = facts.record.events.index(old) + 1
+    line = facts.line_of[old.id]
     exhibit = Exhibit("answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended)
     return Outlook(True, restart, ttl, ends, issued + ttl, issued + ends, sentence, (exhibit,))
 
 
 def _old_token(facts: Facts, now: Observation) -> Observation | None:
-    return next(
-        (
-            o
-            for o in facts.observations
-            if o.probe == "old-token-lookup" and o.app == now.app and o.moment == now.moment
-        ),
-        None,
-    )
+    return facts.asked.get(("old-token-lookup", now.app, now.moment))
 
 
 def _issued(facts: Facts, now: Observation, old: Observation) -> float:
@@ -78,8 +71,7 @@ def _issued(facts: Facts, now: Observation, old: Observation) -> float:
     created: Any = old.detail.get("creation_time")
     if isinstance(created, int | float):
         return float(created)
-    login = next((o for o in facts.observations if o.probe == "login" and o.app == now.app and o.moment == BEFORE), old)
-    return login.ended
+    return facts.asked.get(("login", now.app, BEFORE), old).ended
 
 
 def _elsewhere(case: Case) -> str:

@@ -28,12 +28,16 @@ def _line(event: AnyEvent, *, verbose: bool) -> str:
         return f"  {event.seconds:6.2f} s  {event.name}"
     if isinstance(event, journal.MomentBegan):
         return f"asking {event.moment}, Vault {event.version}"
-    if isinstance(event, journal.OldTokenRefused) and verbose:
-        return f"            the token of the replaced Pod {event.pod} is refused after {event.seconds:.1f} s"
     if isinstance(event, journal.Trouble):
         return f"  trouble   {event.during}: {event.message}"
-    if isinstance(event, Observation) and (verbose or event.probe == "login"):
-        who = " ".join(part for part in (event.app or event.mount, event.item) if part)
-        status = event.status if event.status is not None else "no answer"
-        return f"            {event.probe} {who}: {status} {event.error}".rstrip()
-    return ""
+    return _detail(event) if verbose or (isinstance(event, Observation) and event.probe == "login") else ""
+
+
+def _detail(event: AnyEvent) -> str:
+    if isinstance(event, journal.OldTokenRefused):
+        return f"            the token of the replaced Pod {event.pod} is refused after {event.seconds:.1f} s"
+    if not isinstance(event, Observation):
+        return ""
+    who = " ".join(part for part in (event.app or event.mount, event.item) if part)
+    status = event.status if event.status is not None else "no answer"
+    return f"            {event.probe} {who}: {status} {event.error}".rstrip()

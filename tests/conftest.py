@@ -14,6 +14,11 @@ import pytest
 HERE = Path(__file__).parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that keeps the records of real rehearsals as fixtures."""
+    parser.addoption("--update-records", action="store_true", help="keep the records of real rehearsals as fixtures")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Take away whatever of the developer's own environment could change an answer."""

@@ -35,7 +35,7 @@ class LocalDriver:
     name = "local"
 
     def __init__(self, store: Store, work: Path, state: Path) -> None:
-        """*store* gives the binaries, *work* is where the run's own directory is made, *state* holds locks and lists."""
+        """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists."""
         self._store = store
         self._work = work
         self._state = state

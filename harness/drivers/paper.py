@@ -29,13 +29,14 @@ from harness.wait import now
 
 Told = Literal["grant", "refuse", "silent"]
 Script = Mapping[tuple[str, str, str], Told]
-"""(what, role or path, version) -> what to answer, whatever the knowledge says. what is login, lookup, renew or read."""
+"""(what, name, version) -> what to answer, whatever the knowledge says. what is login (name: the role), lookup, renew
+(no name), read (the path), or review (the mount): refuse it, and the API server does not accept Vault's bearer."""
 
 _NO_SCRIPT: Final[Script] = {}
 
 
 class PaperDriver:
-    """Answers from knowledge; *script* overrides single answers, *dies_at* is a version that ends right after its swap."""
+    """Answers from knowledge; *script* overrides single answers, *dies_at* is a version that ends after its swap."""
 
     name = "paper"
 
@@ -153,7 +154,7 @@ class PaperRig:
     def gather(self, moment: str) -> None:
         """Write down the evidence of the moment, in the shape in which servers write it."""
         for event in self._pending:
-            self._book.write(_of_moment(event, moment))
+            self._book.write(msgspec.structs.replace(event, moment=moment))
         self._pending.clear()
 
     def vault_died(self) -> str | None:
@@ -271,6 +272,8 @@ class PaperRig:
         config = self._configs[mount]
         if role not in config.roles:
             return "unknown role"
+        if "kubernetes_ca_cert" not in config.fields and not self._stage.token_file:
+            return "missing ca"
         presented = self._find(jwt)
         own = self._own_checks(config, config.roles[role], presented or self._named(jwt))
         return own or self._review(mount, config, presented)
@@ -295,7 +298,7 @@ class PaperRig:
         """Have the mount's cluster review the token, and leave its audit entry."""
         cluster = self._scenario.auth[mount].cluster
         bearer = self._bearer(config, presented)
-        accepted = bearer is not None and _accepted(bearer, cluster)
+        accepted = bearer is not None and _accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not accepted else 201 if bearer and bearer.account.may_review_tokens else 403
         self._audit_review(cluster, bearer if accepted else None, status)
         genuine = presented is not None and presented.alive and presented.account.cluster == cluster
@@ -390,7 +393,3 @@ class PaperRig:
 def _accepted(bearer: _Token, cluster: str) -> bool:
     """Does the API server of *cluster* know this bearer?"""
     return bearer.alive and bearer.account.cluster == cluster and not bearer.account.audience
-
-
-def _of_moment(event: journal.AnyEvent, moment: str) -> journal.AnyEvent:
-    return msgspec.structs.replace(event, moment=moment)

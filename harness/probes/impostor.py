@@ -1,4 +1,7 @@
-"""Is everybody refused who must be? A remedy that opens a hole would show here."""
+"""Is everybody refused who must be?
+
+A remedy that opens a hole would show here.
+"""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -16,6 +17,7 @@ from harness import secret
 from harness.diagnosis import Finding
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
+from harness.reports import printable
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -37,7 +39,11 @@ _BEARER: Final = {
 
 
 def render(judgement: Judgement, *, width: int = 100, colour: bool = False, details: bool = True) -> str:
-    """Return *judgement* as text, at most *width* columns wide; without *details* only the summary."""
+    """Return *judgement* as text, at most *width* columns wide; without *details* only the summary.
+
+    Control characters in what servers said are written out: they cannot steer a terminal.
+    """
+    judgement = msgspec.convert(_harmless(msgspec.to_builtins(judgement)), Judgement)
     out = StringIO()
     console = Console(
         file=out,
@@ -57,6 +63,14 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_harmless(name): _harmless(part) for name, part in value.items()}
+    return [_harmless(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def _summary(console: Console, judgement: Judgement) -> None:
     versions = judgement.versions
     head = Text()
@@ -72,8 +86,9 @@ def _summary(console: Console, judgement: Judgement) -> None:
     if not judgement.findings:
         console.print()
         console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
-    for reason in judgement.reasons if judgement.verdict == "inconclusive" else ():
-        console.print(Text(f"  could not be known: {reason}", "yellow"))
+    if judgement.verdict == "inconclusive":
+        lines = _first([f"could not be known: {reason}" for reason in judgement.reasons])
+        console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
     _reviewers(console, judgement.reviewing)
     console.print()
     console.print(f"record  {judgement.run_directory}", soft_wrap=True)
@@ -81,13 +96,22 @@ def _summary(console: Console, judgement: Judgement) -> None:
 
 
 def _expectation(judgement: Judgement) -> str:
-    lines = [f"expected and did not come: {one}" for one in judgement.missed]
-    lines += [f"came unexpected: {one}" for one in judgement.unexpected]
+    lines = _first([f"expected and did not come: {one}" for one in judgement.missed])
+    lines += _first([f"came unexpected: {one}" for one in judgement.unexpected])
     if lines:
         return "\n".join(lines)
     if judgement.as_expected:
         return "This is exactly what the scenario expects."
     return "The scenario expects that nothing changes." if judgement.verdict == "fail" else ""
+
+
+def _first(lines: Sequence[str], most: int = 6) -> list[str]:
+    """Return *lines*, or as many as a summary has room for and the number of the others."""
+    return (
+        list(lines)
+        if len(lines) <= most
+        else [*lines[: most - 1], f"... and {len(lines) - most + 1} more: -o json shows all"]
+    )
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterable[Sequence[Finding]]:

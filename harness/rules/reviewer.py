@@ -1,4 +1,4 @@
-"""Causes that lie with the reviewer: whose token Vault presents to the API server, and what that server thinks of it."""
+"""Causes that lie with the reviewer: whose token Vault presents to the API server, and what it is worth there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from harness import knowledge
 from harness.evidence import Exhibit, shown
 from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
 from harness.versions import at_least
-
 
 # How an API server says that a bound token outlived what it was bound to. The first is what a rollout gives, where
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
@@ -126,15 +125,15 @@ def _lacks_rbac(case: Case) -> Diagnosis | None:
 
 def _client_not_accepted(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
-    if review is None or review.status != 401 or facts.bearer(seen) != "client":
+    if review is None or review.status != 401 or seen.mount not in facts.written or facts.bearer(seen) != "client":
         return None
-    token = facts.token_exhibit(seen)
+    token, config = facts.token_exhibit(seen), facts.config_exhibit(seen.mount)
     return diagnosed(
         f"Vault presents the token of {seen.app} itself as the reviewer, and the API server of {case.cluster} does not "
         f"accept it as a bearer (TokenReview answered 401): a token with an audience of its own, or one that ended, "
         f"can log in with a reviewer beside it and cannot be one",
         "strong",
-        [shown(review), *case.evidence.api_log, token, *case.evidence.audit],
+        [shown(review), *case.evidence.api_log, token, config, *case.evidence.audit],
         "Give the mount a reviewer of its own (token_reviewer_jwt of an account bound to system:auth-delegator), or "
         "let the app's token have the API server's audience.",
     )
@@ -149,7 +148,7 @@ def _stored_refused(case: Case) -> Diagnosis | None:
         f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
         "strong",
         [shown(review), *case.evidence.api_log, facts.config_exhibit(seen.mount)],
-        "Make a new Secret of type kubernetes.io/service-account-token and write the whole config again with its token.",
+        "Make a new Secret of type kubernetes.io/service-account-token, and write the whole config again with it.",
     )
 
 
@@ -209,7 +208,7 @@ CLIENT_NOT_ACCEPTED: Final = Rule(
     versions="every version",
     precondition="no reviewer is stored and none is read from a pod: the login's token reviews itself",
     demands="a TokenReview answered 401",
-    explanation="a reviewer is a bearer like any other: its audience must be the API server's own, and it must be alive",
+    explanation="a reviewer is a bearer like any other: its audience must be the API server's, and it must be alive",
     source="Kubernetes KEP 1205; vault-secrets-operator issue 379",
     examine=_client_not_accepted,
 )

@@ -19,7 +19,7 @@ def _untrusted(case: Case) -> Diagnosis | None:
         f"every login at auth/{case.after.mount} answers {case.after.status}",
         "certain",
         said,
-        f"Write the whole config of auth/{case.after.mount} again with the CA that signed the API server's certificate.",
+        f"Write the whole config of auth/{case.after.mount} again with the CA of the API server's certificate.",
     )
 
 

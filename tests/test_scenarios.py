@@ -1,0 +1,77 @@
+"""The shipped scenarios: each reads as a question, and gives on paper exactly the answer that it promises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import loading
+from tests.runs import SCENARIOS, on_paper
+
+FILES = sorted(SCENARIOS.glob("*.yaml"))
+
+Row = tuple[str, tuple[tuple[str, str, str, str], ...]]
+
+PROMISED: dict[str, Row] = {
+    "a-config-written-in-a-pod-by-1.7-never-worked-for-another-cluster": (
+        "pass",
+        (("pre-existing", "refused from the start", "reviewer-frozen", ""),),
+    ),
+    "a-config-written-outside-a-pod-breaks-once-vault-has-one": (
+        "fail",
+        (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),
+    ),
+    "a-frozen-reviewer-dies-with-its-pod": ("fail", (("regression", "login refused", "reviewer-frozen", "1.9.3"),)),
+    "a-long-lived-reviewer-survives-the-upgrade": ("pass", ()),
+    "a-reviewer-without-auth-delegator-refuses-everyone": (
+        "pass",
+        (("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", ""),),
+    ),
+    "a-vault-outside-any-cluster-keeps-the-app-as-its-reviewer": ("pass", ()),
+    "disable-local-ca-jwt-keeps-apps-in-another-cluster-logged-in": ("pass", ()),
+    "one-cluster-staging-stays-green-while-the-reviewer-changes": (
+        "pass",
+        (("latent", "reviewer changed", "reviewer-fallback-local", "1.11.0"),),
+    ),
+    "the-hop-that-breaks-is-found-on-a-path-of-many": (
+        "fail",
+        (("regression", "login refused", "reviewer-fallback-local", "1.9.3"),),
+    ),
+    "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade": (
+        "fail",
+        (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),
+    ),
+}
+"""File -> the verdict, and every finding as (kind, effect, rule, hop)."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_shipped_scenario_loads_and_says_what_it_asks(file: Path) -> None:
+    """Its name is a sentence, its description at least two, and it says what it expects."""
+    loaded = loading.load(file)
+    assert loaded.name.count("-") >= 4
+    assert len(re.findall(r"[.?](?=\s|$)", loaded.scenario.description)) >= 2
+    assert loaded.scenario.expect is not None
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_shipped_scenario_gives_on_paper_what_it_expects(file: Path, tmp_path: Path) -> None:
+    """What a user sees first is right: exit 0, nothing missed and nothing unexpected."""
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path)
+    assert (judgement.as_expected, judgement.exit_code) == (True, 0)
+    assert (judgement.missed, judgement.unexpected) == ((), ())
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_shipped_scenario_gives_the_verdict_and_findings_of_the_table(name: str, tmp_path: Path) -> None:
+    """The scenario's own `expect` is not the only witness: this table says it again."""
+    _, judgement = on_paper(loading.load(SCENARIOS / f"{name}.yaml").scenario, tmp_path)
+    found = tuple((finding.kind, finding.effect, finding.rule, finding.hop) for finding in judgement.findings)
+    assert (judgement.verdict, found) == PROMISED[name]
+
+
+def test_the_table_has_every_shipped_scenario() -> None:
+    """A new scenario needs its row here, and a row its scenario."""
+    assert {file.stem for file in FILES} == set(PROMISED)
