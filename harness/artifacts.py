@@ -311,16 +311,18 @@ def _ask(leaf: _Leaf, binary: Path) -> None:
     binary.chmod(0o700)
     question = recipes.question(leaf.product)
     try:
-        done = subprocess.run(
-            [str(binary), *question],
-            env={"HOME": str(binary.parent), "PATH": os.defpath},
-            cwd=binary.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_ANSWER_SECONDS,
-            check=False,
-        )
+        # Some versions of Vault write into their home even to say who they are.
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                [str(binary), *question],
+                env={"HOME": home, "PATH": os.defpath},
+                cwd=home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_ANSWER_SECONDS,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Untrustworthy(f"{leaf} was obtained, but does not run: {error}") from error
     told = done.stdout.decode(errors="replace").strip()

@@ -19,6 +19,7 @@ import click
 from harness import __version__
 
 if TYPE_CHECKING:
+    from harness.artifacts import Store
     from harness.driver import Driver
     from harness.loading import Loaded
     from harness.plan import Plan
@@ -55,6 +56,16 @@ _strict = click.option(
 _width = click.option(
     "--width", type=click.IntRange(40, 400), envvar="COLUMNS", help="Columns of the text. Left out: the terminal's."
 )
+_mirror = click.option(
+    "--mirror",
+    default="",
+    envvar="REHEARSE_MIRROR",
+    show_envvar=True,
+    help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
+)
+_offline = click.option(
+    "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
+)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,16 +85,8 @@ def main() -> None:
 @_output
 @_width
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
-@click.option(
-    "--mirror",
-    default="",
-    envvar="REHEARSE_MIRROR",
-    show_envvar=True,
-    help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
-)
-@click.option(
-    "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
-)
+@_mirror
+@_offline
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and only the summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Progress with every answer.")
 def run(
@@ -175,6 +178,31 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
         click.echo(paper.render(made, loaded.scenario))
 
 
+@main.group()
+def artifacts() -> None:
+    """The server binaries that rehearsals use, in the user's cache."""
+
+
+@artifacts.command()
+@click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
+@_mirror
+@_offline
+def fetch(*, scenarios: tuple[Path, ...], mirror: str, offline: bool) -> None:
+    """Get every binary that SCENARIOS need, so that their runs need no network."""
+    from harness import plan
+    from harness.errors import MissingPrerequisite
+
+    plans = [plan.make(loaded.scenario, loaded.name, "local") for loaded in (_load(path) for path in scenarios)]
+    wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
+    try:
+        for found in _store(mirror, _say, offline=offline).get_all(wanted):
+            click.echo(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
+    except MissingPrerequisite as error:
+        _fail(3, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted; what was fetched so far is kept")
+
+
 @main.command()
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the result.")
 def version(output: str) -> None:
@@ -225,12 +253,15 @@ def _make_driver(name: str, mirror: str, say: Callable[[str], None], *, offline:
         from harness.drivers.paper import PaperDriver
 
         return PaperDriver()
-    from harness.artifacts import Sources, Store
     from harness.drivers.local import LocalDriver
 
-    sources = Sources(cache=_cache(), mirror=mirror, offline=offline, environment=dict(os.environ))
-    work = Path(tempfile.gettempdir())
-    return LocalDriver(Store(sources, say), work, _state())
+    return LocalDriver(_store(mirror, say, offline=offline), Path(tempfile.gettempdir()), _state())
+
+
+def _store(mirror: str, say: Callable[[str], None], *, offline: bool) -> Store:
+    from harness.artifacts import Sources, Store
+
+    return Store(Sources(cache=_cache(), mirror=mirror, offline=offline, environment=dict(os.environ)), say)
 
 
 def _cache() -> Path:
@@ -251,7 +282,7 @@ def _run_directory(wanted: Path | None, scenario: str) -> Path:
 
     if wanted is not None:
         return wanted.absolute()
-    runs = _state() / "runs-kept"
+    runs = _state() / "runs"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=f"{stamp(now())}--{scenario}-", dir=runs))
     latest = runs / "latest"

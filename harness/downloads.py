@@ -186,7 +186,9 @@ class Downloads:
             raise _NotNow(f"{named} broke off: {_reason(error)}", 0.0) from error
         except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
             self._unreachable.add(server)
-            raise MissingPrerequisite(f"{named} could not be reached, or fell silent: {_reason(error)}") from error
+            sentence = f"{named} could not be reached, or fell silent: {_reason(error)}"
+            self._tell(f"{sentence}; {server} is not asked again")
+            raise MissingPrerequisite(sentence) from error
         except requests.exceptions.RequestException as error:
             raise MissingPrerequisite(f"{named} cannot be asked: {_reason(error)}") from error
 
@@ -233,7 +235,7 @@ def _reason(error: BaseException) -> str:
     while isinstance(inner, BaseException):
         last: BaseException = inner
         inner = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, BaseException)), None)
-    return without_credentials(str(last))
+    return without_credentials(re.sub(r"^HTTPS?Connection(?:Pool)?\([^)]*\): ", "", str(last)))
 
 
 def _proxies(environment: Mapping[str, str], host: str) -> dict[str, str]:

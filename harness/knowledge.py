@@ -126,9 +126,10 @@ def status_shift(refusal: Refusal, before: str, after: str) -> str:
     if old == new:
         return ""
     floor = next(f for f, status, _ in _ANSWERS[refusal] if status == new and at_least(after, f))
+    turn = "begin to retry" if new >= 500 else "stop retrying"
     return (
         f"since Vault {floor} this refusal ({refusal}) answers {new} instead of {old}: "
-        "clients that retry on 5xx only stop retrying"
+        f"clients that retry on 5xx only {turn}"
     )
 
 

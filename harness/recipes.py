@@ -110,7 +110,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
             _Line("1.13.0"),
             _Line(
                 "1.14.0",
-                missing="built from modules, Vault 1.14 panics at start (an operation without its ExistenceCheck): the "
+                missing="a Vault 1.14 that is built so panics at start (an operation without its ExistenceCheck): the "
                 "published sdk with which it compiles has a check that the release's own had not",
             ),
             _Line(

@@ -23,7 +23,8 @@ def fingerprint(value: str) -> str:
 
 def _disguises(value: str) -> set[str]:
     """Return the ways in which *value* can stand in a text: plain, JSON, URL, base64 at any alignment, line by line."""
-    forms = {value, json.dumps(value)[1:-1], urllib.parse.quote(value, safe=""), urllib.parse.quote_plus(value)}
+    forms = {value} | {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    forms |= {urllib.parse.quote(value, safe=""), urllib.parse.quote(value), urllib.parse.quote_plus(value)}
     forms |= {line for line in value.splitlines() if len(line) >= 16 and "-----" not in line}
     raw = value.encode()
     for shift in range(3):

@@ -79,12 +79,14 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     unsure = [*_unasked(facts), *_unfinished(record)]
     verdict, reasons = _verdict(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
     missed, unexpected = _against(facts.scenario.expect, findings)
-    as_expected = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
+    hoped = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
+    # an expectation is met by a whole run only: nobody knows what the missing part would have shown
+    as_expected = hoped and not unsure
     start, ended = record.started, record.of(RunEnded)
     left_behind = ended[-1].left_behind if ended else ""
     return Judgement(
         verdict=verdict,
-        as_expected=as_expected and verdict != "inconclusive",
+        as_expected=as_expected,
         reasons=tuple(reasons),
         scenario=start.plan.scenario,
         description=facts.scenario.description,

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.runs import OUTAGE, SCENARIOS
-from tests.test_scenarios import ANSWERS
+from tests.test_scenarios import PROMISED
 
 pytestmark = pytest.mark.real
 
@@ -52,18 +52,18 @@ def work_directories(run_directory: Path) -> list[Path]:
     return list(Path(os.environ.get("TMPDIR", "/tmp")).glob(f"rehearse-{run_directory.name[:40]}*"))
 
 
-@pytest.mark.parametrize("file", sorted(ANSWERS), ids=lambda name: name.removesuffix(".yaml"))
-def test_a_shipped_scenario_is_judged_right(file: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_a_shipped_scenario_is_judged_right(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Verdict, kind, cause and hop are right; the record alone gives the same judgement; nothing is left; no secret."""
-    directory = tmp_path / file.removesuffix(".yaml")
-    done = rehearse("run", SCENARIOS / file, "-o", "json", "--run-dir", directory)
+    directory = tmp_path / f"{os.getpid()}-{name}"
+    done = rehearse("run", SCENARIOS / f"{name}.yaml", "-o", "json", "--run-dir", directory)
 
     assert done.returncode == 0, done.stderr
     judgement: dict[str, Any] = json.loads(done.stdout)
-    verdict, findings = ANSWERS[file]
+    verdict, findings = PROMISED[name]
     assert judgement["verdict"] == verdict
     assert judgement["as_expected"]
-    assert [(f["kind"], f["effect"], f["rule"], f["hop"]) for f in judgement["findings"]] == findings
+    assert [(f["kind"], f["effect"], f["rule"], f["hop"]) for f in judgement["findings"]] == list(findings)
     assert all(finding["evidence"] for finding in judgement["findings"])
     assert all(len(artifact["sha256"]) == 64 and artifact["source"] for artifact in judgement["artifacts"])
 
@@ -78,26 +78,19 @@ def test_a_shipped_scenario_is_judged_right(file: str, tmp_path: Path, request: 
             assert path.stat().st_mode & 0o077 == 0, path
     assert not SECRET_SHAPES.search((done.stdout + done.stderr).encode())
     if request.config.getoption("--update-records"):
-        keep(directory, file, judgement)
-
-
-def keep(directory: Path, file: str, judgement: dict[str, Any]) -> None:
-    """Keep a record and what was judged from it as fixtures for the judges' tests."""
-    records = Path(__file__).parent / "records"
-    records.mkdir(exist_ok=True)
-    shutil.copyfile(directory / "record.jsonl", records / file.replace(".yaml", ".jsonl"))
+        records = Path(__file__).parent / "records"
+        records.mkdir(exist_ok=True)
+        shutil.copyfile(directory / "record.jsonl", records / f"{name}.jsonl")
 
 
 @pytest.fixture
 def outage(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """The outage, running, and its directory."""
     directory = tmp_path / f"cut-off-{os.getpid()}-{int(time.time() * 1000)}"
-    process = subprocess.Popen(
-        [*REHEARSE, "run", str(OUTAGE), "--run-dir", str(directory)], stderr=subprocess.PIPE, text=True
-    )
-    yield process, directory
-    process.kill()
-    process.wait()
+    words = [*REHEARSE, "run", str(OUTAGE), "--run-dir", str(directory)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        yield process, directory
+        process.kill()
 
 
 def until_gone(directory: Path) -> None:

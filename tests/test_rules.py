@@ -153,7 +153,7 @@ WORDS: Final = dict.fromkeys(("all that Vault said", "everything"), UNEXPLAINED)
 CONFIG: Final = {"config": UNEXPLAINED}
 
 Case = tuple[Scenario, tuple[str, str, str, str], dict[str, str]]
-"""A scenario, its finding as (kind, effect, rule, hop), and which rule is left where a kind of evidence is taken out."""
+"""A scenario, its finding as (kind, effect, rule, hop), and which rule is left where evidence is taken out."""
 
 CASES: Final[dict[str, Case]] = {
     "the outage": (

@@ -63,7 +63,7 @@ class LocalDriver:
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(self._state / "ports"))
             work = self._work / f"rehearse-{run_id}"
-            supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "runs"))
+            supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
             rig = LocalRig(plan, scenario, book, work, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)

@@ -1,0 +1,238 @@
+"""Finds what a crash or a power loss left, by the runs' own labels, and ends that and nothing else.
+
+The labels: a run's entry in the registry, the mark in the environment of its processes, and the name, the owner and
+the content of its work directory. A run lives as long as its supervisor or its harness does, and is then not touched.
+What the labels leave in doubt is not touched either, and the doubt is told.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import psutil
+
+from harness import supervisor
+from harness.process import sweep
+from harness.wait import now
+
+_PREFIX: Final = "rehearse-"
+_PROGRAM: Final = Path(supervisor.__file__).parts[-2:]  # the same in every installation of this package
+_BOOT_SECONDS: Final = 2.0  # the kernel tells the date of the boot, and with it of every start, in whole seconds
+_UNITS: Final = (("days", 86400), ("h", 3600), ("min", 60))
+
+State = Literal["left", "running", "unsure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What there is of one run. As text it is a line for people, with its age and its size."""
+
+    run: str
+    state: State
+    """`left` is for `clean` to end; `running` and `unsure` are never touched."""
+    processes: Mapping[int, str]
+    """The names of the processes that carry the run's mark, by process id."""
+    work: Path
+    """Where the run's work directory is, or would be."""
+    entry: Path
+    """Where the run's entry in the registry is, or would be."""
+    since: float
+    """When the run began, or what is left of it was last changed: a date."""
+    size: int
+    """The bytes in the work directory."""
+    doubt: str = ""
+    """Why nobody can be sure, if the state is `unsure`."""
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago that was; never negative, although clocks are set back."""
+        return max(0.0, now() - self.since)
+
+    def __str__(self) -> str:
+        """Return one line with everything that was found of the run."""
+        things = [f"{name} (process {pid})" for pid, name in self.processes.items()]
+        if os.path.lexists(self.work):
+            things.append(f"{self.work} ({self.size / 1e6:.1f} MB)")
+        if os.path.lexists(self.entry):
+            things.append(str(self.entry))
+        line = f"{self.run!r}, {self.state}, {_ago(self.age)} old: {', '.join(things)}"
+        return f"{line}; left alone, because {self.doubt}" if self.doubt else line
+
+
+def find(registry: Path, temporary: Path, *others: Path) -> list[Remains]:
+    """Return what there is of every run of this user on this machine, the living included. Nothing is changed.
+
+    *registry* holds the runs' entries, *temporary* their work directories; *others* are further registries, such as
+    that of the builds, whose entries say themselves where the work directory is. Directories that are missing hold
+    nothing. Of other users' runs and processes nothing is returned.
+    """
+    # In the reverse order of a run's beginning: whoever is seen here has been put on record by the time we look there.
+    directories = _directories(temporary)
+    machine = _look()
+    entries = [path for folder in (registry, *others) for path in sorted(folder.glob("*.json"))]
+    records = {path: _read(path) for path in entries}
+    named = {path.stem for path in entries}
+    marked = {each.run for each in machine.marked if each.ours}
+    entries += [registry / f"{run}.json" for run in sorted((directories | marked) - named)]
+    strays = machine.strays([record for record in records.values() if record])
+    found = [_Case(path, records.get(path), temporary, machine, strays).remains() for path in entries]
+    return [one for one in found if one.processes or os.path.lexists(one.work) or os.path.lexists(one.entry)]
+
+
+def clean(remains: Sequence[Remains]) -> list[str]:
+    """End the dead runs among *remains* that `find` has returned: processes, work directory, entry in the registry.
+
+    Returns what is still there afterwards and why, in words: what could not be ended or removed, and what was left
+    alone because nobody can be sure. Running ones are neither touched nor returned.
+    """
+    still = []
+    for one in remains:
+        if one.state == "unsure":
+            still.append(f"run {one.run!r} was left alone, because {one.doubt}")
+        elif one.state == "left":
+            still += [f"of run {one.run!r} there is still: {each}" for each in sweep(one.run, one.work, one.entry)]
+    return still
+
+
+# --- what the registry says -------------------------------------------------------------------------------------------
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    """A process. The id alone would do for nobody: it is given to another as soon as this one is gone."""
+
+    pid: int
+    started: int
+
+    def lives(self) -> bool:
+        """Whether the process of this id is still the one that started then. A zombie is dead, only not yet buried."""
+        try:
+            text = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        # The name, in parentheses before these fields, may hold anything.
+        fields = text.rpartition(")")[2].split()
+        return fields[0] not in "ZX" and int(fields[19]) == self.started
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """The content of an entry, as the supervisor writes it."""
+
+    run: str
+    harness: _Identity
+    supervisor: _Identity
+    work: str
+    created: float
+
+
+def _read(entry: Path) -> _Record | None:
+    """Return what *entry* says; None if it says nothing, as after a power loss before it reached the disk."""
+    try:
+        return msgspec.json.decode(entry.read_bytes(), type=_Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+# --- what the machine shows -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A process that carries the mark of a run."""
+
+    pid: int
+    name: str
+    run: str
+    since: float
+    ours: bool
+    supervised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """The processes that matter here, as they were at one moment."""
+
+    marked: Sequence[_Marked]
+    supervisors: Mapping[int, float]
+    """When each supervisor that lives was started, by process id."""
+    forebears: frozenset[int]
+    """The ids of this process and of whoever started it."""
+
+    def strays(self, records: Sequence[_Record]) -> dict[int, float]:
+        """Return the supervisors that no record accounts for: theirs may be any run that is not on record."""
+        known = {record.supervisor.pid for record in records if record.supervisor.lives()}
+        return {pid: since for pid, since in self.supervisors.items() if pid not in known}
+
+
+def _look() -> _Machine:
+    marked, supervisors, me = [], {}, psutil.Process()
+    for process in psutil.process_iter():
+        # Gone meanwhile, or nothing that this user may look into.
+        with suppress(psutil.Error, OSError):
+            if _is_supervisor(process):
+                supervisors[process.pid] = process.create_time()
+            elif run := process.environ().get(supervisor.MARK):
+                marked.append(_marked(process, run))
+    return _Machine(marked, supervisors, frozenset({me.pid, *(each.pid for each in me.parents())}))
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    words = process.cmdline()[-3:]
+    return len(words) == 3 and Path(words[0]).parts[-2:] == _PROGRAM and words[1].isdigit() and words[2].isdigit()
+
+
+def _marked(process: psutil.Process, run: str) -> _Marked:
+    return _Marked(
+        pid=process.pid,
+        name=process.name(),
+        run=run,
+        since=process.create_time(),
+        ours=process.uids().real == os.getuid(),
+        # Whatever a server starts stays below its supervisor, also if it daemonises, for as long as there is one.
+        supervised=any(_is_supervisor(each) for each in process.parents()),
+    )
+
+
+def _directories(temporary: Path) -> set[str]:
+    """Return the runs after which directories of ours in *temporary* are named; links are not directories."""
+    found = set()
+    for path in temporary.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            about = path.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
+                found.add(path.name.removeprefix(_PREFIX))
+    return found
+
+
+# --- what becomes of it -----------------------------------------------------------------------------------------------
+
+
+class _Case:
+    """One run, and what can be known about it."""
+
+    def __init__(
+        self, entry: Path, record: _Record | None, temporary: Path, machine: _Machine, strays: Mapping[int, float]
+    ) -> None:
+        self._run = entry.stem if os.path.lexists(entry) else entry.name.removesuffix(".json")
+        self._entry, self._record, self._machine, self._strays = entry, record, machine, strays
+        self._work = Path(record.work) if record else temporary / f"{_PREFIX}{self._run}"
+        self._marked = [each for each in machine.marked if each.run == self._run]
+
+    def remains(self) -> Remains:
+        doubt = "" if self._lives() else next(self._doubts(), "")
+        return Remains(
+            run=self._run,
+            state="running" if self._lives() else "unsure" if doubt else "left",
+            processes={each.pid: each.name for each in self._marked if each.ours},
+            work=self._work,
+            entry=self._entry,
+            since=self._since(),
+            size=_size(self._work),
+            doubt=doubt,
+        )

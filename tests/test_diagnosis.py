@@ -1,0 +1,172 @@
+"""What changed becomes a finding, what did not stays silent, and wrong leads are ruled out only with evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import verdict
+from harness.diagnosis import UNEXPLAINED, Finding, worst_first
+from harness.evidence import join
+from harness.facts import Facts
+from harness.journal import AnyEvent, ApiAuditLine, ApiLogLine, TokenIssued, VaultLogLine
+from harness.observation import Observation
+from tests.runs import on_paper
+from tests.test_rules import (
+    CASES,
+    ONE_CLUSTER,
+    changed,
+    finding_of,
+    mapped,
+    mount,
+    path,
+    refused_logins,
+    role,
+    seen,
+    with_lines,
+    without,
+)
+
+REVIEWED = ("issuer", "role binding", "CA", "reachability")
+
+
+def leads_of(finding: Finding) -> dict[str, str]:
+    """Return each lead of *finding* and its state."""
+    return {lead.lead: lead.state for lead in finding.ruled_out}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_lead_is_ruled_out_with_evidence_only(name: str, tmp_path: Path) -> None:
+    """In every known case each lead that is ruled out shows the lines that rule it out."""
+    scenario, _, _ = CASES[name]
+    leads = finding_of(seen(scenario, tmp_path)).ruled_out
+    assert leads
+    assert all(lead.because for lead in leads)
+    assert all(lead.evidence for lead in leads if lead.state == "ruled out")
+
+
+def test_a_review_that_was_seen_rules_the_usual_suspects_out(tmp_path: Path) -> None:
+    """The outage: none of the leads that cost the operators days is left."""
+    assert leads_of(finding_of(seen(changed(), tmp_path))) == dict.fromkeys((*REVIEWED, "JWT expiry"), "ruled out")
+
+
+def test_without_a_review_the_leads_stay_open(tmp_path: Path) -> None:
+    """Where no TokenReview was seen, only the token's own life is known."""
+    record = mapped(seen(changed(), tmp_path), without(ApiAuditLine))
+    assert leads_of(finding_of(record)) == dict.fromkeys(REVIEWED, "open") | {"JWT expiry": "ruled out"}
+
+
+def test_the_lead_that_vault_names_is_not_listed_as_a_lead(tmp_path: Path) -> None:
+    """A role binding that refuses is the cause and no suspect; without a review the others are open."""
+    leads = leads_of(finding_of(seen(changed(role(service_accounts=["other"])), tmp_path)))
+    assert "role binding" not in leads
+    assert leads["issuer"] == "open"
+
+
+def test_a_token_that_had_ended_leaves_its_lead_open(tmp_path: Path) -> None:
+    """A login with a token that was past its end is a lead, whoever reviewed it."""
+    record = seen(changed(), tmp_path)
+
+    def ended(event: AnyEvent) -> AnyEvent:
+        return msgspec.structs.replace(event, expires=1.0) if isinstance(event, TokenIssued) else event
+
+    assert leads_of(finding_of(mapped(record, ended)))["JWT expiry"] == "open"
+
+
+def test_a_frozen_reviewer_is_certain_only_with_the_api_servers_words(tmp_path: Path) -> None:
+    """The API server's log says that the token is dead; without it the cause is strong and not certain."""
+    scenario, _, _ = CASES["frozen, one cluster"]
+    record, _ = on_paper(scenario, tmp_path)
+    (login,) = refused_logins(record)
+    text = "service account token has been invalidated"
+    dead = ApiLogLine(at=login.ended, moment=login.moment, cluster="platform", message=text)
+    assert finding_of(record).confidence == "strong"
+    assert finding_of(with_lines(record, [dead])).confidence == "certain"
+
+
+def test_the_unexplained_shows_all_there_is(tmp_path: Path) -> None:
+    """Where no rule fits, the finding has the answer, the answer before it, and every line of evidence."""
+    record, judgement = on_paper(changed(), tmp_path, script={("read", "secret/data/web", "1.11.0"): "refuse"})
+    old = next(f for f in judgement.findings if f.probe == "old-token-read")
+    assert (old.rule, old.confidence, old.effect, old.item) == (UNEXPLAINED, "none", "access refused", "secret/web")
+    assert "before it answered 200" in old.sentence
+    assert old.evidence[0].source == "answer"
+    assert record.ended
+
+
+def test_who_must_be_refused_and_is_not_is_found(tmp_path: Path) -> None:
+    """A negative probe that is granted is wrong from the start, and a regression where it comes with a hop."""
+    always = {("login", "web", version): "grant" for version in ("1.7.0", "1.11.0")}
+    _, judgement = on_paper(changed(), tmp_path / "always", script=always)
+    found = {f.probe: (f.kind, f.effect) for f in judgement.findings if f.probe != "login"}
+    assert found["wrong-namespace"] == ("pre-existing", "granted against the rule")
+    _, judgement = on_paper(changed(), tmp_path / "hop", script={("login", "web", "1.11.0"): "grant"})
+    found = {f.probe: (f.kind, f.effect) for f in judgement.findings if f.probe != "login"}
+    assert found["wrong-namespace"] == ("regression", "login granted")
+
+
+def test_a_question_that_was_not_asked_once_is_compared_with_the_last_answer(tmp_path: Path) -> None:
+    """A hop at which nobody could ask does not hide that the next one refuses."""
+    record, judgement = on_paper(
+        changed({"vault": {"via": ["1.9.2"]}}), tmp_path, script={("login", "web", "1.9.2"): "silent"}
+    )
+    (login,) = [f for f in judgement.findings if f.probe == "login"]
+    assert (login.effect, login.hop, login.rule) == ("login refused", "1.11.0", "reviewer-fallback-local")
+    assert any(o.answer == "unknown" for o in record.of(Observation))
+
+
+def test_evidence_that_two_questions_could_claim_is_marked(tmp_path: Path) -> None:
+    """A log line in the time of two logins is given to both, and both findings say so."""
+    record, _ = on_paper(changed(mount(configured={"by": "1.7.0"})), tmp_path)
+    login, *_ = refused_logins(record)
+    stretched = msgspec.structs.replace(login, ended=login.ended + 60)
+    record = mapped(record, lambda event: stretched if event is login else event)
+    finding = finding_of(record)
+    assert finding.ambiguous
+    assert "Two questions could claim" in finding.sentence
+
+
+def test_a_line_belongs_to_the_question_of_its_mount_and_cluster(tmp_path: Path) -> None:
+    """What another cluster or another mount wrote at the same time is no evidence for this login."""
+    record, _ = on_paper(changed(), tmp_path)
+    (login,) = refused_logins(record)
+    foreign: list[AnyEvent] = [
+        ApiLogLine(at=login.ended, moment=login.moment, cluster="platform", message="foreign"),
+        VaultLogLine(at=login.ended, moment=login.moment, level="error", module="expiration", message="everybody's"),
+        ApiLogLine(at=login.ended + 3600, moment=login.moment, cluster="apps", message="late"),
+        ApiLogLine(at=login.ended, moment=login.moment, cluster="apps", message="ours"),
+    ]
+    evidence = join(with_lines(record, foreign))[login.id]
+    assert [line.text for line in evidence.api_log] == ["ours"]
+    assert ["everybody's" in line.text for line in evidence.log] == [True]
+
+
+def test_findings_are_ordered_by_what_a_reader_needs(tmp_path: Path) -> None:
+    """Regressions first, then what will hurt later, then what was broken before; within a kind as they came."""
+    finding = finding_of(seen(changed(), tmp_path))
+    kinds = ("pre-existing", "latent", "regression", "latent")
+    mixed = [msgspec.structs.replace(finding, kind=kind, app=str(n)) for n, kind in enumerate(kinds)]
+    assert [f.app for f in worst_first(mixed)] == ["2", "1", "3", "0"]
+
+
+def test_a_reviewer_is_another_one_only_where_both_reviews_were_seen(tmp_path: Path) -> None:
+    """One review that is missing from the record is no change of reviewer."""
+    record = seen(changed(ONE_CLUSTER), tmp_path)
+    half = mapped(record, lambda event: None if isinstance(event, ApiAuditLine) and event.moment == "before" else event)
+    assert verdict.judge(half).findings == ()
+
+
+def test_facts_name_the_reviewer_by_what_the_api_server_saw(tmp_path: Path) -> None:
+    """The app, Vault, the stored reviewer, and nobody are told apart by the user of the review."""
+    scenarios = {
+        "client": changed(path("1.7.0", "1.9.2")),
+        "vault": changed(ONE_CLUSTER, mount(configured={"by": "1.9.3"}), path("1.9.3", "1.9.3")),
+        "long-lived": changed(mount(reviewer="long-lived")),
+        "nobody": changed(mount(configured={"by": "1.7.0"})),
+    }
+    for expected, scenario in scenarios.items():
+        facts = Facts(on_paper(scenario, tmp_path / expected)[0])
+        logins = [o for o in facts.observations if o.probe == "login"]
+        assert {facts.reviewer(login) for login in logins} == {expected}

@@ -1,0 +1,74 @@
+"""Records of real runs, judged again without any server: what was right once stays right with a newer judge."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness import journal, verdict
+from harness.evidence import Source
+from tests.test_scenarios import PROMISED
+
+RECORDS = Path(__file__).parent / "records"
+PROVE_IT: dict[str, set[Source]] = {
+    "reviewer-fallback-local": {"api audit", "vault audit", "config"},
+    "reviewer-frozen": {"api audit", "api log", "vault audit", "config"},
+    "reviewer-lacks-tokenreview-rbac": {"api audit", "vault audit"},
+}
+"""Rule -> the sources without which nobody should believe it."""
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_a_stored_record_is_judged_as_it_was_lived(name: str) -> None:
+    """The verdict and every finding of the real run come from its record alone."""
+    judgement = verdict.judge(journal.load(RECORDS / f"{name}.jsonl"))
+    expected, findings = PROMISED[name]
+    assert judgement.verdict == expected
+    assert judgement.as_expected
+    assert [(f.kind, f.effect, f.rule, f.hop) for f in judgement.findings] == list(findings)
+    assert judgement.driver == "local"
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_a_finding_of_a_real_run_is_proven_from_both_sides(name: str) -> None:
+    """Vault's own words and the API server's belong to the very login that the finding is about."""
+    for finding in verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings:
+        assert {exhibit.source for exhibit in finding.evidence} >= PROVE_IT[finding.rule]
+        assert not finding.ambiguous
+
+
+@pytest.mark.parametrize("name", sorted(name for name, (_, findings) in PROMISED.items() if findings))
+def test_a_refused_login_of_a_real_run_clears_the_wrong_leads(name: str) -> None:
+    """Issuer, role binding, CA, reachability and expiry are ruled out, each with the evidence that clears it."""
+    for finding in verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings:
+        if finding.kind == "latent":
+            continue
+        assert {lead.lead for lead in finding.ruled_out if lead.state == "ruled out" and lead.evidence} == {
+            "issuer",
+            "role binding",
+            "CA",
+            "reachability",
+            "JWT expiry",
+        }
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_a_record_that_was_cut_off_is_never_a_pass(name: str, tmp_path: Path) -> None:
+    """Wherever the run was killed, what is left is judged, and nothing unknown is called fine."""
+    lines = (RECORDS / f"{name}.jsonl").read_bytes().splitlines(keepends=True)
+    for kept in range(1, len(lines), 7):
+        (tmp_path / journal.RECORD_FILE).write_bytes(b"".join(lines[:kept]))
+        judgement = verdict.judge(journal.load(tmp_path))
+        assert judgement.verdict != "pass"
+        assert judgement.exit_code != 0
+
+
+def test_a_record_can_be_judged_wherever_it_is_moved(tmp_path: Path) -> None:
+    """The directory is the only thing that differs."""
+    name = min(PROMISED)
+    shutil.copyfile(RECORDS / f"{name}.jsonl", tmp_path / journal.RECORD_FILE)
+    moved = verdict.judge(journal.load(tmp_path))
+    assert moved.run_directory == str(tmp_path)
+    assert moved.findings == verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings

@@ -1,0 +1,249 @@
+"""A report says all that a judgement says: as JSON for programs, and as text that fits the screen it is read on."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness import loading, plan
+from harness.journal import ArtifactUsed, Record
+from harness.observation import Observation
+from harness.reports import json as json_report
+from harness.reports import plan as plan_report
+from harness.reports import printable
+from harness.reports import text as text_report
+from harness.verdict import Judgement, judge
+from tests.runs import OUTAGE, SCENARIOS, on_paper
+from tests.test_rules import ONE_CLUSTER, changed, mapped, mount, seen, with_lines
+
+FILES = sorted(SCENARIOS.glob("*.yaml"))
+ESCAPE = "\x1b"
+
+
+@pytest.fixture(name="judgement")
+def of_the_outage(tmp_path: Path) -> Judgement:
+    """Return the judgement of the outage on paper, with a binary in it as a real run has them."""
+    return judge(with_lines(outage(tmp_path), [ARTIFACT]))
+
+
+ARTIFACT = ArtifactUsed(
+    product="vault", version="1.11.0", source="https://releases.example/vault.zip", sha256="ab" * 32
+)
+
+
+def outage(directory: Path) -> Record:
+    """Return the record of the outage, with the log lines of its servers."""
+    return seen(loading.load(OUTAGE).scenario, directory)
+
+
+@cache
+def plain(text: str) -> str:
+    """Return *text* without escape codes."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+# --- JSON ---
+
+
+def test_json_has_what_programs_ask_for(judgement: Judgement) -> None:
+    """Every field that README promises is there and is filled."""
+    document = json.loads(json_report.render(judgement))
+    assert document["verdict"] == "fail"
+    assert document["as_expected"] is True
+    assert document["run_directory"] == judgement.run_directory
+    assert document["versions"]["vault"] == ["1.4.0", "1.7.0", "1.11.0"]
+    (finding,) = document["findings"]
+    for field in ("rule", "kind", "app", "hop", "sentence", "confidence", "evidence", "remedy"):
+        assert finding[field], field
+    for field in ("probe", "app", "moment", "answer", "status"):
+        assert field in document["observations"][-1], field
+    assert {"probe", "before", "after", "hop"} <= set(document["changes"][0])
+    assert {"product", "version", "source", "sha256"} <= set(document["artifacts"][0])
+    assert {"name", "seconds"} <= set(document["phases"][0])
+    assert len(document["observations"]) == len(judgement.observations)
+
+
+def test_json_is_the_whole_judgement(judgement: Judgement) -> None:
+    """Nothing is left out on the way: what is read back is what was written."""
+    assert msgspec.json.decode(json_report.render(judgement).encode(), type=Judgement) == judgement
+
+
+# --- text: shape ---
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_text_fits_the_width_asked_for(file: Path, width: int, tmp_path: Path) -> None:
+    """No line is longer, but for the two that are there to be copied; no line ends in blanks; nothing colours it."""
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path)
+    text = text_report.render(judgement, width=width)
+    copied = ("record  ", "repeat  ")
+    assert [line for line in text.splitlines() if len(line) > width and not line.startswith(copied)] == []
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+    assert ESCAPE not in text
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_summary_fits_a_screen(file: Path, tmp_path: Path) -> None:
+    """Whatever was found, the summary has at most 45 lines; a calm run needs no more than a terminal of 24."""
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path)
+    lines = text_report.render(judgement, width=80, details=False).splitlines()
+    assert len(lines) <= (45 if judgement.findings else 24)
+    assert lines[0].startswith(judgement.verdict.upper())
+
+
+def test_the_summary_of_the_outage_tells_the_story(judgement: Judgement) -> None:
+    """Verdict, what happens to whom and where, the cause, when it hurts, how to mend it, who reviewed, how to repeat."""
+    text = text_report.render(judgement, width=120, details=False)
+    assert 24 <= len(text_report.render(judgement, width=80, details=False).splitlines()) <= 45
+    for words in (
+        "FAIL",
+        "Vault 1.7.0 -> 1.11.0, driver paper",
+        "This is exactly what the scenario expects.",
+        "login refused: web, at Vault 1.11.0",
+        "cause: reviewer-fallback-local",
+        "when  Running copies of web",
+        "mend  Write the whole config again",
+        "not   issuer, role binding, CA, reachability, JWT expiry",
+        "nobody (bearer not accepted), 401",
+        f"record  {judgement.run_directory}",
+        "repeat  rehearse run",
+    ):
+        assert words in text
+
+
+def test_the_details_show_the_evidence(judgement: Judgement) -> None:
+    """Every exhibit is there with the line of the record it stands on, and so is what was not checked."""
+    text = text_report.render(judgement, width=400)
+    for exhibit in judgement.findings[0].evidence:
+        assert exhibit.text in text
+        assert not exhibit.line or f"(record.jsonl:{exhibit.line})" in text
+    for line in judgement.not_checked:
+        assert f"- {line}" in text
+    assert "since Vault 1.10.4 this refusal" in text
+    assert f"sha256 {'ab' * 8}" in text
+    assert text.startswith(text_report.render(judgement, width=400, details=False))
+
+
+def test_a_repeat_line_is_never_broken(judgement: Judgement) -> None:
+    """What is there to be copied stays on one line, however narrow the screen."""
+    long = msgspec.structs.replace(judgement, repeat="rehearse run " + "x" * 150, run_directory="/" + "y" * 150)
+    lines = text_report.render(long, width=60).splitlines()
+    assert f"repeat  {long.repeat}" in lines
+    assert f"record  {long.run_directory}" in lines
+
+
+# --- text: who may steer the terminal ---
+
+
+def test_colour_changes_no_word(judgement: Judgement) -> None:
+    """With colour there are escape codes; without them it is the very same text."""
+    coloured = text_report.render(judgement, width=80, colour=True)
+    assert ESCAPE in coloured
+    bare = [line.rstrip() for line in plain(coloured).splitlines()]
+    assert bare == text_report.render(judgement, width=80).splitlines()
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_server_cannot_steer_the_terminal(colour: bool, tmp_path: Path) -> None:
+    """Control characters in what a server said are written out: no colour, no cursor, no reversed text, no bell."""
+    evil = "denied \x1b[2J\x1b]0;title\x07 \x9b31m \u202egnp\u202c \r\x08\x00"
+
+    def poisoned(event: Any) -> Any:
+        refused = isinstance(event, Observation) and event.answer == "refused"
+        return msgspec.structs.replace(event, error=evil) if refused else event
+
+    text = text_report.render(judge(mapped(outage(tmp_path), poisoned)), width=100, colour=colour)
+    bare = plain(text) if colour else text
+    assert "\\x1b[2J" in bare
+    assert [c for c in bare if not c.isprintable() and c != "\n"] == []
+    assert max(len(line) for line in bare.splitlines() if not line.startswith(("record", "repeat"))) <= 100
+
+
+def test_printable_leaves_readable_text_alone() -> None:
+    """Letters of every language and line ends stay as they are."""
+    assert printable("grün\nжар 你好") == "grün\nжар 你好"
+    assert printable("a\x1bb\x7f\u2066") == "a\\x1bb\\x7f\\u2066"
+
+
+# --- text: what comes first, and how much of it ---
+
+
+def test_what_will_hurt_later_stands_at_the_top(tmp_path: Path) -> None:
+    """A latent finding in a green run is easily overlooked, so it comes before the others."""
+    latent = judge(seen(changed(ONE_CLUSTER), tmp_path / "latent"))
+    refused = judge(outage(tmp_path / "outage"))
+    both = msgspec.structs.replace(refused, findings=(*refused.findings, *latent.findings))
+    text = text_report.render(both, width=80)
+    assert text.index("latent  reviewer changed") < text.index("regression  login refused")
+
+
+def test_a_thousand_apps_with_one_cause_are_one_paragraph(judgement: Judgement) -> None:
+    """1,500 findings of one kind, cause and hop: some names, a number, and one explanation."""
+    (finding,) = judgement.findings
+    many = tuple(msgspec.structs.replace(finding, app=f"app-{number}") for number in range(1500))
+    rows = tuple(msgspec.structs.replace(row, app=f"app-{n}") for n in range(750) for row in judgement.reviewing)
+    unexpected = tuple(f"regression: login refused of app-{n}" for n in range(1499))
+    crowd = msgspec.structs.replace(judgement, findings=many, reviewing=rows, unexpected=unexpected)
+    text = text_report.render(crowd, width=120, details=False)
+    assert text.count("cause: reviewer-fallback-local") == 1
+    assert "app-0, app-1, app-2, app-3, app-4, 1495 more" in text
+    assert len(text.splitlines()) <= 45
+    assert text_report.render(crowd, width=120).count("Evidence: ") == 1
+
+
+def test_many_doubts_do_not_drown_the_summary(tmp_path: Path) -> None:
+    """An inconclusive run names some of what could not be known, and how much more there is."""
+    _, judgement = on_paper(
+        changed(mount(reviewer="long-lived")), tmp_path, script={("login", "web", "1.7.0"): "silent"}
+    )
+    doubts = tuple(f"login app-{number} before could not be asked" for number in range(1500))
+    text = text_report.render(msgspec.structs.replace(judgement, reasons=doubts), width=120, details=False)
+    assert "could not be known: login app-0 before" in text
+    assert "... and 1495 more" in text
+    assert len(text.splitlines()) <= 45
+
+
+def test_findings_of_another_hop_are_another_paragraph(judgement: Judgement) -> None:
+    """Only what is the same in kind, cause, effect and hop is put together."""
+    (finding,) = judgement.findings
+    later = msgspec.structs.replace(finding, app="api", hop="1.13.0")
+    text = text_report.render(msgspec.structs.replace(judgement, findings=(finding, later)), width=120, details=False)
+    assert "login refused: web, at Vault 1.11.0" in text
+    assert "login refused: api, at Vault 1.13.0" in text
+
+
+def test_a_calm_run_says_so(tmp_path: Path) -> None:
+    """No finding is said in words, and a run that was not judged conclusively never claims to be as expected."""
+    _, calm = on_paper(changed(mount(reviewer="long-lived"), {"expect": []}), tmp_path / "calm")
+    assert "Nothing changed for anyone who logs in" in text_report.render(calm)
+    _, silent = on_paper(
+        changed(mount(reviewer="long-lived"), {"expect": []}),
+        tmp_path / "silent",
+        script={("login", "web", "1.11.0"): "silent"},
+    )
+    text = text_report.render(silent)
+    assert text.startswith("INCONCLUSIVE")
+    assert "exactly what the scenario expects" not in text
+
+
+# --- the plan as text ---
+
+
+def test_a_plan_shows_every_stage_and_every_question() -> None:
+    """What a run would do: who writes which config, when the questions are asked, and which binaries it takes."""
+    scenario = loading.load(OUTAGE).scenario
+    made = plan.make(scenario, "outage", "local")
+    text = plan_report.render(made, scenario)
+    assert "1. Vault 1.4.0 with a pod token file: writes auth/kubernetes/config" in text
+    assert "2. Vault 1.7.0 with a pod token file: asks every question (before)" in text
+    assert "3. Vault 1.11.0 with a pod token file: asks every question (after 1.11.0)" in text
+    assert f"questions at every moment: {len(made.questions)}" in text
+    assert all(f"  {product} {version}" in text for product, version in made.artifacts)
