@@ -35,7 +35,9 @@ judges
 the book
     journal         the append-only record of a run
 vocabulary
-    loading         YAML becomes a Scenario, or a list of problems with their lines
+    loading         a file becomes a Scenario, or a list of problems with their lines
+    possible        what a scenario says that cannot be
+    document        YAML text becomes plain data whose every part knows its line and column
     plan            a Scenario becomes every stage and every question
     scenario, rig, observation, knowledge, versions, secret, wait, errors
 """

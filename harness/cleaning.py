@@ -73,16 +73,19 @@ def find(registry: Path, temporary: Path, *others: Path) -> list[Remains]:
     that of the builds, whose entries say themselves where the work directory is. Directories that are missing hold
     nothing. Of other users' runs and processes nothing is returned.
     """
+    registry, temporary = registry.absolute(), temporary.absolute()
     # In the reverse order of a run's beginning: whoever is seen here has been put on record by the time we look there.
     directories = _directories(temporary)
     machine = _look()
     entries = [path for folder in (registry, *others) for path in sorted(folder.glob("*.json"))]
     records = {path: _read(path) for path in entries}
-    named = {path.stem for path in entries}
-    marked = {each.run for each in machine.marked if each.ours}
-    entries += [registry / f"{run}.json" for run in sorted((directories | marked) - named)]
     strays = machine.strays([record for record in records.values() if record])
-    found = [_Case(path, records.get(path), temporary, machine, strays).remains() for path in entries]
+    unrecorded = directories | {each.run for each in machine.marked if each.ours}
+    runs = [(path.stem, path) for path in entries]
+    runs += [(run, registry / f"{run}.json") for run in sorted(unrecorded - {run for run, _ in runs})]
+    cases = [_Case(run, entry, records.get(entry), temporary, machine, strays) for run, entry in runs]
+    found = [case.remains() for case in cases]
+    # Runs that end while we look have nothing by now.
     return [one for one in found if one.processes or os.path.lexists(one.work) or os.path.lexists(one.entry)]
 
 
@@ -217,22 +220,127 @@ class _Case:
     """One run, and what can be known about it."""
 
     def __init__(
-        self, entry: Path, record: _Record | None, temporary: Path, machine: _Machine, strays: Mapping[int, float]
+        self,
+        run: str,
+        entry: Path,
+        record: _Record | None,
+        temporary: Path,
+        machine: _Machine,
+        strays: Mapping[int, float],
     ) -> None:
-        self._run = entry.stem if os.path.lexists(entry) else entry.name.removesuffix(".json")
-        self._entry, self._record, self._machine, self._strays = entry, record, machine, strays
-        self._work = Path(record.work) if record else temporary / f"{_PREFIX}{self._run}"
-        self._marked = [each for each in machine.marked if each.run == self._run]
+        self._run, self._entry, self._record = run, entry, record
+        self._machine, self._strays = machine, strays
+        self._work = Path(record.work) if record else temporary / f"{_PREFIX}{run}"
+        self._marked = [each for each in machine.marked if each.run == run]
 
     def remains(self) -> Remains:
-        doubt = "" if self._lives() else next(self._doubts(), "")
+        """Return what there is of the run."""
+        lives = self._lives()
+        doubt = "" if lives else next(self._doubts(), "")
         return Remains(
             run=self._run,
-            state="running" if self._lives() else "unsure" if doubt else "left",
+            state="running" if lives else "unsure" if doubt else "left",
             processes={each.pid: each.name for each in self._marked if each.ours},
             work=self._work,
             entry=self._entry,
             since=self._since(),
-            size=_size(self._work),
+            size=_size(self._work) if self._is_named_after_run() else 0,
             doubt=doubt,
         )
+
+    def _lives(self) -> bool:
+        record = self._record
+        # A harness that has lost its supervisor still ends its run itself.
+        recorded = record is not None and (record.supervisor.lives() or record.harness.lives())
+        return recorded or any(each.supervised for each in self._marked)
+
+    def _since(self) -> float:
+        if self._record:
+            return self._record.created
+        return min([_changed(self._work) or _changed(self._entry) or now(), *(each.since for each in self._marked)])
+
+    def _doubts(self) -> Iterator[str]:
+        # What a path is made of must not lead out of its directory, nor a line for people off its line.
+        if "/" in self._run or not self._run.isprintable():
+            yield "no run has such a name"
+            return
+        yield from self._doubts_about_processes()
+        yield from self._doubts_about_entry()
+        yield from self._doubts_about_work()
+        if not self._record and not self._marked:
+            yield from self._doubts_about_origin()
+
+    def _doubts_about_processes(self) -> Iterator[str]:
+        for each in self._marked:
+            if not each.ours:
+                yield f"{each.name} (process {each.pid}) carries its mark and belongs to another user"
+            if each.pid in self._machine.forebears:
+                yield f"this very command, or what it was started from, carries its mark: unset {supervisor.MARK}"
+
+    def _doubts_about_entry(self) -> Iterator[str]:
+        with suppress(FileNotFoundError):
+            about = self._entry.lstat()
+            if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
+                yield f"{self._entry} is not a file of this user"
+            elif self._record and self._record.run != self._run:
+                yield f"{self._entry} is the entry of run {self._record.run!r}"
+
+    def _doubts_about_work(self) -> Iterator[str]:
+        if not self._is_named_after_run():
+            yield f"its entry names the work directory {self._work}, and no run of this name would have that"
+            return
+        with suppress(FileNotFoundError):
+            about = self._work.lstat()
+            if not stat.S_ISDIR(about.st_mode):
+                yield f"{self._work} is not a directory, but a link or a file: look where it comes from, and remove it"
+            elif about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o777 != 0o700:
+                yield f"{self._work} is not private to this user (0700), as we make ours: look at it, and remove it"
+
+    def _is_named_after_run(self) -> bool:
+        # An entry that is damaged, or forged, must not make us remove just anything.
+        return self._work.is_absolute() and self._work.name in {self._run, f"{_PREFIX}{self._run}"}
+
+    def _doubts_about_origin(self) -> Iterator[str]:
+        """A directory alone, or with an entry that says nothing: is it a run's at all, and is that run over?"""
+        changed = _changed(self._work) or _changed(self._entry)
+        for pid, since in self._strays.items():
+            if since <= changed + _BOOT_SECONDS:
+                yield f"it may belong to the supervisor that runs as process {pid}, whose run is on no record here"
+        if os.path.lexists(self._work) and not _is_laid_out(self._work):
+            yield (
+                f"{self._work} is on no record and does not hold just what a rehearsal puts there: look at it, and "
+                "remove it if it is of no use"
+            )
+
+
+def _is_laid_out(work: Path) -> bool:
+    """Whether *work* holds what the local driver puts into it, and nothing else."""
+    with suppress(OSError):
+        names = {path.name for path in work.iterdir()}
+        others = {name for name in names - {"vault", "pod"} if not name.startswith("cluster-")}
+        return not others and (work / "vault" / "data").is_dir()
+    return False
+
+
+def _changed(path: Path) -> float:
+    """Return the date at which *path* itself was last changed; nothing for one that is not there."""
+    with suppress(OSError):
+        return path.lstat().st_mtime
+    return 0.0
+
+
+def _size(tree: Path) -> int:
+    """Return the bytes in the files below *tree*, following no link; what vanishes meanwhile has none."""
+    size = 0
+    for where, _, files in () if tree.is_symlink() else os.walk(tree):
+        for name in files:
+            with suppress(OSError):
+                size += Path(where, name).lstat().st_size
+    return size
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -87,6 +87,14 @@ def main() -> None:
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
 @_mirror
 @_offline
+@click.option(
+    "--keep",
+    type=click.FloatRange(0.01, 168),
+    is_flag=False,
+    flag_value=4,
+    metavar="[HOURS]",
+    help="Leave the servers up for HOURS (4), and say how to talk to them and how to end them.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and only the summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Progress with every answer.")
 def run(
@@ -99,6 +107,7 @@ def run(
     run_dir: Path | None,
     mirror: str,
     offline: bool,
+    keep: float | None,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -116,7 +125,7 @@ def run(
         with journal.Journal.opened(directory, progress.follower(say, verbose=verbose)) as book:
             start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
             made = _make_driver(driver, mirror, say, offline=offline)
-            rehearsal.rehearse(start, loaded.scenario, made, book)
+            rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
     except FileExistsError:
         _fail(2, f"{directory} already holds a record: name another --run-dir, or leave it out")
     except MissingPrerequisite as error:

@@ -98,6 +98,7 @@ def _details(before: Observation, after: Observation) -> list[Change]:
 
 
 _ABSENT: Final = object()
+_EMPTY: Final[tuple[Any, ...]] = (None, "", 0, False, [], {})
 
 
 def _kept(detail: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,12 +151,13 @@ def refusal_of(error: str) -> knowledge.Refusal | None:
 
 
 def _status_explained(before: Observation, after: Observation) -> str:
-    """A refusal whose status alone moved is explained if the knowledge says so for these versions."""
-    refusal = refusal_of(before.error) or refusal_of(after.error)
-    if refusal is None:
+    """A refusal whose status alone moved is explained if the knowledge has both statuses for these versions."""
+    refusal = refusal_of(before.error)
+    if refusal is None or refusal != refusal_of(after.error):
         return ""
-    old, new = sorted((before.version, after.version), key=versions.parse)
-    return knowledge.status_shift(refusal, old, new)
+    old, new = sorted((before, after), key=lambda observation: versions.parse(observation.version))
+    known = [knowledge.answer(refusal, observation.version)[0] for observation in (old, new)]
+    return knowledge.status_shift(refusal, old.version, new.version) if known == [old.status, new.status] else ""
 
 
 def _reworded(before: Observation, after: Observation) -> str:
@@ -164,11 +166,19 @@ def _reworded(before: Observation, after: Observation) -> str:
 
 
 def _detail_explained(name: str, before: Observation, after: Observation) -> str:
-    old, new = sorted((before.version, after.version), key=versions.parse)
-    since = knowledge.field_since(name)
-    if since and not versions.at_least(old, since) and versions.at_least(new, since):
-        return f"Vault shows {name} since {since}"
+    old, new = sorted((before, after), key=lambda observation: versions.parse(observation.version))
+    if old.version == new.version:
+        return ""
+    if name in new.detail and name not in old.detail:
+        return _new_field_explained(name, old, new)
     floor = knowledge.TOKEN_FORMAT
-    if name == "token_format" and not versions.at_least(old, floor) and versions.at_least(new, floor):
+    if name == "token_format" and not versions.at_least(old.version, floor) and versions.at_least(new.version, floor):
         return f"since Vault {floor} tokens begin with hvs. and are longer: mind column widths and patterns"
     return ""
+
+
+def _new_field_explained(name: str, old: Observation, new: Observation) -> str:
+    since = knowledge.field_since(name)
+    if since and not versions.at_least(old.version, since) and versions.at_least(new.version, since):
+        return f"Vault shows {name} since {since}"
+    return "a new field, and empty" if new.detail[name] in _EMPTY else ""

@@ -179,6 +179,13 @@ class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
     log: tuple[str, ...] = ()
 
 
+class Kept(Event, frozen=True, tag="kept", kw_only=True):
+    """The system was left up when the run ended."""
+
+    hints: tuple[str, ...]
+    """how to talk to it, and how to end it"""
+
+
 class RunEnded(Event, frozen=True, tag="run-ended", kw_only=True):
     """The run came to its end by itself. A record without this line was cut off."""
 
@@ -203,6 +210,7 @@ AnyEvent = (
     | ApiAuditLine
     | ApiLogLine
     | Trouble
+    | Kept
     | RunEnded
 )
 
@@ -312,6 +320,7 @@ def load(directory: Path) -> Record:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
         raise NotARecord(f"{file} cannot be read: {error.strerror}. A run directory holds a {RECORD_FILE}") from error
+    _refuse_newer(file, lines[0])
     decoder = msgspec.json.Decoder(AnyEvent)
     events: list[AnyEvent] = []
     for number, line in enumerate(lines, 1):
@@ -319,19 +328,29 @@ def load(directory: Path) -> Record:
             continue
         try:
             events.append(decoder.decode(line))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if number == len(lines):
                 break
             raise NotARecord(f"{file}:{number}: this is no line of a record ({error})") from error
-    _check(file, events)
+    if not events or not isinstance(events[0], RunStarted):
+        raise NotARecord(f"{file} does not begin with the start of a run")
     return Record(tuple(events), str(directory))
 
 
-def _check(file: Path, events: Sequence[AnyEvent]) -> None:
-    if not events or not isinstance(events[0], RunStarted):
-        raise NotARecord(f"{file} does not begin with the start of a run")
-    if events[0].record_version > RECORD_VERSION:
+class _Format(msgspec.Struct):
+    """What the first line says of the format, whichever release wrote it."""
+
+    record_version: int = 0
+
+
+def _refuse_newer(file: Path, first: bytes) -> None:
+    """Refuse a newer format before its lines are read: what we cannot read in them is not broken."""
+    try:
+        written = msgspec.json.decode(first, type=_Format).record_version
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    if written > RECORD_VERSION:
         raise NotARecord(
-            f"{file} has record format {events[0].record_version}; this release reads up to {RECORD_VERSION}: "
+            f"{file} has record format {written}; this release reads up to {RECORD_VERSION}: "
             "judge it with the release that wrote it, or a newer one"
         )

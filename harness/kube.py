@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,6 +125,23 @@ class Kube:
             api.api_client.set_default_header("User-Agent", mark)
             review: Any = {"spec": {"token": mark}}
             api.create_token_review(review)
+
+    def kubeconfig(self) -> str:
+        """Return a kubeconfig with this cluster as its only context. It holds the administrator's token."""
+        named = {"name": "rehearsal"}
+        cluster = {"server": self.host, "certificate-authority": str(self.ca)}
+        user = {"token": self.administrator_token.reveal()}
+        context = {"cluster": "rehearsal", "user": "rehearsal"}
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [named | {"cluster": cluster}],
+                "users": [named | {"user": user}],
+                "contexts": [named | {"context": context}],
+                "current-context": "rehearsal",
+            }
+        )
 
     def _core(self) -> Any:
         from kubernetes import client

@@ -188,7 +188,8 @@ def _questions(scenario: Scenario) -> tuple[tuple[Question, ...], tuple[str, ...
         left_out = sorted({q.probe for q in asked} - set(scenario.probes))
         asked = [question for question in asked if question.probe in scenario.probes]
         not_asked += [f"{probe}: the scenario's list of probes leaves it out" for probe in left_out]
-    return tuple(asked), tuple(not_asked)
+    # A secret that is listed twice is one question: two answers to it at one moment could not be told apart.
+    return tuple(dict.fromkeys(asked)), tuple(not_asked)
 
 
 def _negative(scenario: Scenario, name: str, app: App) -> tuple[list[str], list[str]]:

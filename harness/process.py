@@ -157,6 +157,16 @@ class Supervisor:
             raise RigError(f"{name} could not be started: {error}") from error
         return Process(name, answer["pid"], key, log, offset, self._line)
 
+    def keep(self, seconds: float) -> None:
+        """Let the run outlive this program by *seconds* at most. `end_kept` ends it earlier; `close` then does nothing.
+
+        Raises RigError if the supervisor is gone.
+        """
+        self._line.ask("keep", seconds=seconds)
+        with self._closing:
+            self._closed = True
+        self._line.let_go()
+
     def close(self) -> None:
         """Kill every server that still runs and remove the work directory. A second call does nothing.
 
@@ -192,6 +202,24 @@ class Supervisor:
                 raise
             # What went wrong first is what has to be read first.
             error.add_note(str(left))
+
+
+def end_kept(entry: Path) -> str:
+    """End the run that was kept and has *entry* in the registry: its servers, its work directory, the entry itself.
+
+    Returns what is wrong, in words, if there is no such run or it would not end; nothing if it is gone.
+    """
+    try:
+        keeper = json.loads(entry.read_text())["supervisor"]
+        if int(Path(f"/proc/{keeper['pid']}/stat").read_text().rpartition(")")[2].split()[19]) != keeper["started"]:
+            raise ProcessLookupError
+        os.kill(keeper["pid"], signal.SIGTERM)
+        until(lambda: not entry.exists(), what=f"the end of the kept run {entry.stem}", seconds=_CLOSING_SECONDS)
+    except (OSError, ValueError, KeyError):
+        return f"no run {entry.stem} is alive here: `rehearse clean` shows what there is"
+    except RigError as error:
+        return str(error)
+    return ""
 
 
 def sweep(run_id: str, work: Path, entry: Path) -> list[str]:
@@ -293,6 +321,11 @@ class _Line:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._listener.join(_CLOSING_SECONDS)
         self._socket.close()
+
+    def let_go(self) -> None:
+        """End the conversation with a supervisor that was told to stay, and do not wait for its end."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _listen(self) -> None:
         with suppress(OSError), self._socket.makefile("rb") as lines:

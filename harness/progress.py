@@ -28,6 +28,8 @@ def _line(event: AnyEvent, *, verbose: bool) -> str:
         return f"  {event.seconds:6.2f} s  {event.name}"
     if isinstance(event, journal.MomentBegan):
         return f"asking {event.moment}, Vault {event.version}"
+    if isinstance(event, journal.Kept):
+        return "\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in event.hints)])
     if isinstance(event, journal.Trouble):
         return f"  trouble   {event.during}: {event.message}"
     return _detail(event) if verbose or (isinstance(event, Observation) and event.probe == "login") else ""

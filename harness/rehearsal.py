@@ -10,21 +10,24 @@ from harness.errors import HarnessError, LeftBehind, NotReady, ProcessDied, RigE
 from harness.journal import Journal, RunStarted
 from harness.plan import Plan, Stage
 from harness.probes import Look
-from harness.rig import Rig
+from harness.rig import Keepable, Rig
 from harness.scenario import Scenario
 from harness.secret import Secret
 from harness.verdict import Judgement
 
 
-def rehearse(start: RunStarted, scenario: Scenario, driver: Driver, book: Journal) -> Judgement:
+def rehearse(
+    start: RunStarted, scenario: Scenario, driver: Driver, book: Journal, keep_seconds: float = 0
+) -> Judgement:
     """Rehearse one upgrade from end to end, and say what it means.
 
+    With *keep_seconds* the system stays up for that long afterwards, if the driver can do that.
     Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record and judged.
     """
     book.write(start)
     left_behind = ""
     try:
-        run(start.plan, scenario, driver, start.run_id, book)
+        run(start.plan, scenario, driver, start.run_id, book, keep_seconds)
     except LeftBehind as error:
         left_behind = str(error)
     book.write(journal.RunEnded(left_behind=left_behind))
@@ -36,7 +39,7 @@ def judged(directory: Path) -> Judgement:
     return verdict.judge(journal.load(directory))
 
 
-def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journal) -> None:
+def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journal, keep_seconds: float = 0) -> None:
     """Bring *plan* up, take it from stage to stage, and write down what the probes see, or what broke."""
     try:
         with driver.up(plan, scenario, run_id, book) as rig:
@@ -45,6 +48,8 @@ def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journ
                 _stages(plan, scenario, rig, book, reached)
             except (RigError, Unreachable) as error:
                 book.write(_trouble(error, reached[-1], rig))
+            if keep_seconds and isinstance(rig, Keepable):
+                book.write(journal.Kept(hints=tuple(rig.keep(keep_seconds))))
     except (RigError, Unreachable) as error:
         # it never came up: no stage was reached, and nothing was learned about Vault
         log = error.log if isinstance(error, RigError) else ()

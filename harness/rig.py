@@ -7,7 +7,7 @@ different things; so everything a probe may ask stands here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -87,6 +87,15 @@ class VaultSetup(Protocol):
     def enable_auth(self, mount: str) -> str: ...
     def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None: ...
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Keepable(Protocol):
+    """A rig that can outlive the rehearsal, for somebody to look around in."""
+
+    def keep(self, seconds: float) -> Sequence[str]:
+        """Leave everything up for *seconds* at most; return how to talk to it and how to end it, a line each."""
+        ...
 
 
 class Rig(Protocol):

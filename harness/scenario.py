@@ -1,7 +1,7 @@
 """What a scenario can say: topology, versions, who wrote which auth config, who logs in, what is expected.
 
 Written keys use dashes (`service-account`); the literal plugin fields under `config` keep Vault's own spelling.
-References between parts (an app's cluster, a mount's role) are checked by `loading`, which knows the lines.
+References between parts (an app's cluster, a mount's role) are checked by `possible`, which knows the lines.
 """
 
 from __future__ import annotations

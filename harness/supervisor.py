@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -333,6 +334,7 @@ class _Supervisor:
         self._work = ""
         self._registry: _Registry | None = None
         self._servers: dict[int, _Server] = {}
+        self._kept_seconds = 0.0
         self._bell, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         # Any handler will do: without one the bell does not ring.
@@ -352,15 +354,27 @@ class _Supervisor:
             self._reap()
             requests = self._line.receive() if self._line.fileno() in ready else []
             if requests is None or life in ready:
+                self._stay()
                 return None
             for request in requests:
                 if request["do"] == "close":
                     return int(request["id"])
                 self._answer(request)
 
+    def _stay(self) -> None:
+        """Outlive the harness if it asked for that: until a SIGTERM comes or the time is over."""
+        told: list[int] = []
+        if self._kept_seconds:
+            signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
+        over = time.monotonic() + self._kept_seconds
+        while not told and (left := over - time.monotonic()) > 0:
+            select.select([self._bell], [], [], left)
+            self._reap()
+
     def _answer(self, request: Message) -> None:
+        do = {"open": self._open, "start": self._start, "signal": self._signal, "keep": self._keep}
         try:
-            answer = {"open": self._open, "start": self._start, "signal": self._signal}[request["do"]](request)
+            answer = do[request["do"]](request)
         except (StepError, OSError) as error:
             answer = {"error": str(error)}
         self._line.send({"id": request["id"], **answer})
@@ -388,6 +402,10 @@ class _Supervisor:
         if self._registry:
             self._registry.add({"name": request["name"], **_identity(server.pid)})
         return {"pid": server.pid}
+
+    def _keep(self, request: Message) -> Message:
+        self._kept_seconds = float(request["seconds"])
+        return {}
 
     def _signal(self, request: Message) -> Message:
         if server := self._servers.get(request["server"]):

@@ -28,7 +28,8 @@ class Tail:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return whole.decode(errors="replace").splitlines()
+        # Not splitlines(): a form feed or U+0085 inside a line is text, and would tear a JSON line in two.
+        return [line.removesuffix("\r") for line in whole.decode(errors="replace").split("\n")[:-1]]
 
 
 def as_json(line: str) -> dict[str, Any] | None:

@@ -30,8 +30,8 @@ class Vault:
 
     def __init__(self, address: str, ca: Path | None, root: Secret | None = None, audit_file: str = "") -> None:
         self.address = address
-        self._ca = ca
-        self._root = root
+        self.ca = ca
+        self.root = root
         self._audit_file = audit_file
         self._numbers = itertools.count(1)
 
@@ -62,11 +62,11 @@ class Vault:
 
     def read_auth_config(self, mount: str) -> Reply:
         """Read auth/<mount>/config back."""
-        return self._ask("get", f"auth/{mount}/config", self._root)
+        return self._ask("get", f"auth/{mount}/config", self.root)
 
     def read_role(self, mount: str, role: str) -> Reply:
         """Read auth/<mount>/role/<role> back."""
-        return self._ask("get", f"auth/{mount}/role/{role}", self._root)
+        return self._ask("get", f"auth/{mount}/role/{role}", self.root)
 
     def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
         """Initialise Vault and return its unseal keys; the root token stays in here."""
@@ -74,7 +74,7 @@ class Vault:
         body = _json(response)
         if response.status_code != 200:
             raise RigError(f"Vault would not initialise: HTTP {response.status_code} {_errors(body)}")
-        self._root = Secret(body["root_token"])
+        self.root = Secret(body["root_token"])
         for key in body.get("keys_base64", ()):
             Secret(key)  # the same keys in another dress: known, so that redaction finds them
         return [Secret(key) for key in body["keys"]]
@@ -105,7 +105,7 @@ class Vault:
     def enable_auth(self, mount: str) -> str:
         """Mount the Kubernetes auth method at *mount* and return the mount's accessor."""
         self._tell("post", f"sys/auth/{mount}", {"type": "kubernetes"})
-        mounts = self._ask("get", "sys/auth", self._root)
+        mounts = self._ask("get", "sys/auth", self.root)
         if not mounts.ok:
             raise RigError(f"Vault would not list its auth mounts: HTTP {mounts.status} {mounts.error}")
         return str(mounts.data[f"{mount}/"]["accessor"])
@@ -120,9 +120,9 @@ class Vault:
         self._tell("post", f"auth/{mount}/role/{name}", dict(fields))
 
     def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        if self._root is None:
+        if self.root is None:
             raise RigError(f"Vault cannot be told {path}: it is not initialised, there is no root token")
-        reply = self._ask(method, path, self._root, json=body)
+        reply = self._ask(method, path, self.root, json=body)
         if not reply.ok:
             raise RigError(f"Vault declined to write {path}: HTTP {reply.status} {reply.error}")
 
@@ -153,7 +153,7 @@ class Vault:
 
         with requests.Session() as session:
             session.trust_env = False  # no proxy, .netrc or CA bundle of the user
-            session.verify = str(self._ca) if self._ca else True
+            session.verify = str(self.ca) if self.ca else True
             adapter = RawAdapter(
                 base_uri=self.address,
                 token=token.reveal() if token else "",

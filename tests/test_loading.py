@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import loading, scenario
+from harness import document, loading, scenario
 from harness.errors import Problem, ScenarioError
 
 DATA = Path(__file__).parent / "data"
@@ -48,9 +48,9 @@ def outage(*changes: tuple[str, str]) -> str:
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML's two parsers in turn: where there is no C library, the other one reads."""
     if request.param == "Python":
-        monkeypatch.setattr(loading, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(document, "_LOADER", yaml.SafeLoader)
     else:
-        assert loading._LOADER is yaml.CSafeLoader
+        assert document._LOADER is yaml.CSafeLoader
 
 
 class TestFiles:
@@ -121,7 +121,7 @@ class TestUnreadableFiles:
 
     def test_a_file_cut_within_a_character_is_refused_for_its_size(self, tmp_path: Path) -> None:
         path = tmp_path / "large.yaml"
-        path.write_text("ü" * (loading._LARGEST_FILE // 2 + 1), encoding="utf-8")
+        path.write_text("ü" * (document._LARGEST_FILE // 2 + 1), encoding="utf-8")
         assert "too large" in self.message(path)
 
     def test_a_file_name_cannot_colour_the_terminal(self, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ class TestText:
 
     @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "? [", "? - "])
     def test_depth_is_refused_before_it_costs_anything(self, opening: str) -> None:
-        text = (opening * loading._LARGEST_FILE)[: loading._LARGEST_FILE]
+        text = (opening * document._LARGEST_FILE)[: document._LARGEST_FILE]
         assert "levels deep" in problems_of(text)[-1].message
 
     def test_a_bomb_of_aliases_is_never_built(self) -> None:
@@ -218,7 +218,10 @@ class TestWhatCanExist:
             pytest.param([("storage: raft", "storage: file"), ("by: 1.4.0", "by: 1.3.0")], id="an old config on file"),
             pytest.param([("storage: raft", "shares: 3")], id="as many keys needed as there are"),
             pytest.param([("storage: raft", "shares: 1\n  threshold: 1")], id="a single key"),
-            pytest.param([("    roles:", "    reviewer: local\n    roles:")], id="a local reviewer elsewhere"),
+            pytest.param(
+                [("    roles:", "    reviewer: local\n    roles:"), ("by: 1.4.0", "by: 1.5.0")],
+                id="a local reviewer elsewhere, as soon as there is one",
+            ),
             pytest.param(
                 [("    roles:", "    reviewer: client-jwt\n    roles:"), ("by: 1.4.0", "by: 1.5.4")],
                 id="client-jwt as soon as it can be chosen",
@@ -226,6 +229,25 @@ class TestWhatCanExist:
             pytest.param(
                 [("    roles:", "    config: {kubernetes_ca_cert: omit}\n    roles:"), ("by: 1.4.0", "by: 1.5.0")],
                 id="no CA as soon as Vault finds one itself",
+            ),
+            pytest.param(
+                [
+                    ("    roles:", "    config: {kubernetes_ca_cert: omit, disable_local_ca_jwt: true}\n    roles:"),
+                    *(("source: 1.7.0", "source: 1.17.0"), ("target: 1.11.0", "target: 1.18.0")),
+                    ("by: 1.4.0", "by: 1.17.0"),
+                ],
+                id="neither a CA nor the pod's own as soon as the host's roots will do",
+            ),
+            pytest.param(
+                [
+                    ("service-account: apps/web", "service-account: vault-reviewer/vault-reviewer"),
+                    ("    roles:", "    reviewer: long-lived\n    roles:"),
+                ],
+                id="an app and a reviewer with one service account that may review tokens",
+            ),
+            pytest.param(
+                [("service-account: apps/web", "service-account: vault/vault"), ("tokens: true", "tokens: false")],
+                id="accounts of one name in two clusters",
             ),
             pytest.param(
                 [("[web]\n        names", "[web]\n        ttl: 1h\n        max-ttl: 60m\n        names")], id="ttl"

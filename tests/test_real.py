@@ -17,11 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.runs import OUTAGE, SCENARIOS
+from tests.runs import OUTAGE
 from tests.test_scenarios import PROMISED
 
 pytestmark = pytest.mark.real
 
+ROOT = Path(__file__).parent.parent
 REHEARSE = [sys.executable, "-m", "harness"]
 SECRET_SHAPES = re.compile(
     rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}|hvs\.[A-Za-z0-9_-]{20,}|\bs\.[A-Za-z0-9]{24}\b"
@@ -32,7 +33,7 @@ SECRET_SHAPES = re.compile(
 def rehearse(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would and return what came of it."""
     words = [*REHEARSE, *(str(word) for word in arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=900)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=900, cwd=ROOT)
 
 
 def ours(run_directory: Path) -> list[psutil.Process]:
@@ -56,7 +57,7 @@ def work_directories(run_directory: Path) -> list[Path]:
 def test_a_shipped_scenario_is_judged_right(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Verdict, kind, cause and hop are right; the record alone gives the same judgement; nothing is left; no secret."""
     directory = tmp_path / f"{os.getpid()}-{name}"
-    done = rehearse("run", SCENARIOS / f"{name}.yaml", "-o", "json", "--run-dir", directory)
+    done = rehearse("run", f"scenarios/{name}.yaml", "-o", "json", "--run-dir", directory)
 
     assert done.returncode == 0, done.stderr
     judgement: dict[str, Any] = json.loads(done.stdout)

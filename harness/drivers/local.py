@@ -64,7 +64,7 @@ class LocalDriver:
             ports = stack.enter_context(Ports(self._state / "ports"))
             work = self._work / f"rehearse-{run_id}"
             supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
-            rig = LocalRig(plan, scenario, book, work, supervisor, binaries, ports)
+            rig = LocalRig(plan, scenario, book, run_id, work, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with book.phase("servers answer"):
@@ -90,6 +90,7 @@ class LocalRig:
         plan: Plan,
         scenario: Scenario,
         book: Journal,
+        run_id: str,
         work: Path,
         supervisor: Supervisor,
         binaries: Mapping[tuple[str, str], Path],
@@ -97,7 +98,7 @@ class LocalRig:
     ) -> None:
         self._plan, self._scenario, self._book = plan, scenario, book
         self._supervisor, self._binaries = supervisor, binaries
-        self._work = work
+        self._work, self._run_id = work, run_id
         taken = ports.take(2 + len(scenario.clusters))
         self._ports = dict(zip(scenario.clusters, taken[2:], strict=True))
         vault = scenario.vault
@@ -179,6 +180,21 @@ class LocalRig:
     def gather(self, moment: str) -> None:
         """Bring the moment's log and audit lines into the journal."""
         self._collector.gather(moment)
+
+    def keep(self, seconds: float) -> Sequence[str]:
+        """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
+        hints = [f"export VAULT_ADDR={self._server.address}"]
+        if self._server.client.ca is not None:
+            hints.append(f"export VAULT_CACERT={self._server.client.ca}")
+        root = self._server.client.root
+        if root is not None:
+            pki.write_private(self._work / "root-token", root.reveal().encode())
+            hints.append(f"export VAULT_TOKEN=$(cat {self._work / 'root-token'})")
+        for name, plane in self._planes.items():
+            pki.write_private(plane.directory / "kubeconfig", plane.kube.kubeconfig().encode())
+            hints.append(f"kubectl --kubeconfig {plane.directory / 'kubeconfig'} get pods -A    # cluster {name}")
+        self._supervisor.keep(seconds)
+        return [*hints, f"rehearse clean {self._run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]
 
     def vault_died(self) -> str | None:
         """Return a sentence if Vault has ended by itself."""

@@ -59,6 +59,7 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
     _summary(console, judgement)
     if details:
         _details(console, judgement)
+        _last_line(console, judgement)
     lines = secret.redact(out.getvalue()).splitlines()
     return "".join(line.rstrip() + "\n" for line in lines)
 
@@ -227,6 +228,15 @@ def _made_of(console: Console, judgement: Judgement) -> None:
     asked, last = len(judgement.observations), judgement.observations[-1:]
     when = day_and_time(last[0].ended or last[0].started) if last and last[0].ended else "?"
     console.print(Padding(Text(f"{asked} questions asked, the last {when}; {judgement.machine}"), (0, 2)))
+
+
+def _last_line(console: Console, judgement: Judgement) -> None:
+    """Say the verdict again: after a long report this is what stands above the prompt."""
+    line = Text("\n")
+    line.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
+    line.append(f"  {'; '.join(judgement.reasons[:3])}")
+    expected = "as expected" if judgement.as_expected else "not as expected"
+    console.print(line.append(f"; {expected}, exit {judgement.exit_code}"))
 
 
 def _title(console: Console, text: str) -> None:

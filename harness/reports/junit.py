@@ -1,0 +1,304 @@
+"""A judgement as JUnit XML: a case for every question at every moment, red where the run is red and nowhere else.
+
+A regression is a failure, a question that could not be asked an error, and one that a refused login made impossible
+is skipped. Cases keep their names from run to run, so that a CI server can show the history of each.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from harness import comparison, observation, secret
+from harness.diagnosis import Finding
+from harness.evidence import Exhibit
+from harness.observation import Observation
+from harness.reports import printable
+from harness.verdict import Judgement
+
+_LONGEST_TEXT: Final = 10_000
+_LONGEST_ATTRIBUTE: Final = 1_000
+_CUT: Final = "\n... cut here: rehearse judge -o json shows all"
+
+_Place = tuple[comparison.Key, str]
+"""A question and the moment at which it was asked."""
+
+
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One test case, before it is XML."""
+
+    name: str
+    outcome: Literal["", "failure", "error", "skipped"] = ""
+    type: str = ""
+    message: str = ""
+    body: tuple[str, ...] = ()
+    output: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def render(judgement: Judgement) -> str:
+    """Return *judgement* as a JUnit XML document with one suite, ended by a newline.
+
+    Regressions that the scenario expects are no failures. Control characters are written out, and no text is longer
+    than 10 kB.
+    """
+    cases = list(_cases(judgement))
+    counts = _counts(cases)
+    root = ET.Element("testsuites", {"name": "rehearse", **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": _attribute(judgement.scenario), **counts, **_when(judgement)})
+    properties = ET.SubElement(suite, "properties")
+    for name, value in _properties(judgement).items():
+        ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
+    for case in cases:
+        _write(suite, judgement.scenario, case)
+    ET.SubElement(suite, "system-out").text = _text([judgement.verdict, *judgement.reasons])
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def failing(judgement: Judgement) -> list[tuple[Finding, str]]:
+    """Return the findings for which the verdict is fail, each with its words among the reasons, expected or not."""
+    if judgement.verdict != "fail":
+        return []
+    # The verdict gives its reasons in the order of the findings, and what could not be asked last.
+    paired = zip(judgement.findings, judgement.reasons, strict=False)
+    return [(finding, reason) for finding, reason in paired if reason.startswith(f"{finding.kind}: ")]
+
+
+def blamed(judgement: Judgement) -> Mapping[Finding, str]:
+    """Return the failing findings that the scenario does not expect, each with its words among the reasons."""
+    if judgement.as_expected:
+        return {}
+    found = failing(judgement)
+    if not (judgement.missed or judgement.unexpected):
+        return dict(found)
+    left = Counter(judgement.unexpected)
+    unforeseen = {}
+    # An expectation takes the first of several findings with the same words: the unexpected ones are the last.
+    for finding, reason in reversed(found):
+        if left[reason]:
+            left[reason] -= 1
+            unforeseen[finding] = reason
+    return dict(reversed(unforeseen.items()))
+
+
+def unsure(judgement: Judgement) -> Sequence[str]:
+    """Return the reasons for which not everything is known: questions nobody could ask, a record that does not end."""
+    return () if judgement.verdict == "pass" else judgement.reasons[len(failing(judgement)) :]
+
+
+def headline(finding: Finding, apps: Sequence[str]) -> str:
+    """Return what happens, to which *apps*, and where, in one line."""
+    who = f": {', '.join(apps)}" if apps else ""
+    return f"{finding.effect}{who}, " + (f"at Vault {finding.hop}" if finding.hop else "before any hop")
+
+
+def evidence(finding: Finding) -> Iterator[str]:
+    """Yield all that speaks for a finding's cause, and the leads that it rules out, as lines without markup."""
+    yield from map(_exhibit, finding.evidence)
+    if finding.explanation:
+        yield f"known  {finding.explanation}. Source: {finding.source}"
+    for lead in finding.ruled_out:
+        yield f"{lead.state}: {lead.lead}. {lead.because}"
+        yield from (f"  {_exhibit(exhibit)}" for exhibit in lead.evidence)
+
+
+def _exhibit(exhibit: Exhibit) -> str:
+    where = f" of {exhibit.cluster}" if exhibit.cluster else ""
+    line = f" (record.jsonl:{exhibit.line})" if exhibit.line else ""
+    return f"{exhibit.source}{where}{line}: {exhibit.text}"
+
+
+def _cases(judgement: Judgement) -> Iterator[_Case]:
+    blame = blamed(judgement)
+    told: dict[_Place, list[Finding]] = {}
+    for finding in judgement.findings:
+        told.setdefault(_place(finding), []).append(finding)
+    refused = {seen.id for seen in judgement.observations if seen.answer == "refused"}
+    for seen in judgement.observations:
+        findings = told.pop((comparison.key_of(seen), seen.moment), [])
+        yield _question(seen, findings, blame, blocked=seen.blocked_by in refused)
+    without_question = [finding for findings in told.values() for finding in findings]
+    for finding in without_question:
+        yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], blame)
+    yield from _troubles(judgement, without_question)
+    yield from _whole(judgement)
+    yield from _not_checked(judgement)
+
+
+def _place(finding: Finding) -> _Place:
+    moment = observation.after(finding.hop) if finding.hop else observation.BEFORE
+    return (finding.probe, finding.app, finding.mount, finding.item), moment
+
+
+def _question(seen: Observation, findings: Sequence[Finding], blame: Mapping[Finding, str], *, blocked: bool) -> _Case:
+    parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {seen.version}")
+    name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
+    status = "" if seen.status is None else f" HTTP {seen.status}"
+    answer = f"{seen.answer}{status} {seen.error}".rstrip()
+    if seen.answer != "unknown":
+        return _of_findings(name, findings, blame, (f"answer: {answer}",), seconds)
+    why = seen.error or answer
+    if blocked:
+        return _Case(name=name, seconds=seconds, outcome="skipped", message=why)
+    return _Case(name=name, seconds=seconds, outcome="error", type="environment", message=why, body=(answer,))
+
+
+def _of_findings(
+    name: str,
+    findings: Sequence[Finding],
+    blame: Mapping[Finding, str],
+    answer: tuple[str, ...] = (),
+    seconds: float = 0.0,
+) -> _Case:
+    """Return the case of one question, which fails where one of its *findings* is to *blame*."""
+    red = [finding for finding in findings if finding in blame]
+    others = [finding for finding in findings if finding not in blame]
+    output = (*answer, *(line for finding in others for line in _account(finding, to_blame=False)))
+    if not red:
+        return _Case(name=name, output=output, seconds=seconds)
+    return _Case(
+        name=name,
+        outcome="failure",
+        type=red[0].kind,
+        message=red[0].sentence,
+        body=tuple(line for finding in red for line in _account(finding, to_blame=True)),
+        output=output,
+        seconds=seconds,
+    )
+
+
+def _account(finding: Finding, *, to_blame: bool) -> Iterator[str]:
+    """Yield everything there is to say about a finding, as lines."""
+    cause = "unexplained" if finding.rule == "unexplained" else f"cause: {finding.rule} ({finding.confidence})"
+    foreseen = "as expected: " if finding.kind == "regression" and not to_blame else ""
+    yield f"{foreseen}{finding.kind}  {headline(finding, [finding.app] if finding.app else [])}   {cause}"
+    yield finding.sentence
+    if finding.outlook and finding.outlook.sentence:
+        yield f"when  {finding.outlook.sentence}"
+    yield f"mend  {finding.remedy}"
+    yield from evidence(finding)
+
+
+def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_Case]:
+    """Yield what broke the run, but for what is *told* as a finding: a server that refused the data it was given."""
+    news = [(finding.hop, finding.sentence) for finding in told]
+    for number, trouble in enumerate(judgement.troubles, 1):
+        if any(hop and hop == trouble.after_swap and trouble.message in sentence for hop, sentence in news):
+            continue
+        yield _Case(
+            name=f"trouble {number} during {trouble.during}",
+            outcome="error",
+            type="environment",
+            message=f"{trouble.kind}: {trouble.message}",
+            body=trouble.log,
+        )
+
+
+def _whole(judgement: Judgement) -> Iterator[_Case]:
+    """Yield the cases of the whole run: could all be asked, did what was expected come, is everything cleared away?"""
+    gaps = unsure(judgement)
+    yield _Case(
+        name="everything could be asked",
+        outcome="error" if gaps else "",
+        type="environment",
+        message=gaps[0] if gaps else "",
+        body=tuple(gaps),
+    )
+    wrong = [f"expected and did not come: {one}" for one in judgement.missed]
+    wrong += [f"came unexpected: {one}" for one in judgement.unexpected]
+    if wrong:
+        yield _Case(
+            name="expectations", outcome="failure", type="expectation", message="; ".join(wrong), body=tuple(wrong)
+        )
+    elif judgement.as_expected:
+        yield _Case(name="expectations")
+    left = judgement.left_behind
+    yield _Case(
+        name="nothing is left behind",
+        outcome="error" if left else "",
+        type="environment",
+        message=left,
+        body=(left,) if left else (),
+    )
+
+
+def _not_checked(judgement: Judgement) -> Iterator[_Case]:
+    """Yield what the run says nothing about, but for the questions at single moments, which have cases already."""
+    unknown = {(seen.probe, f" {seen.moment}: ") for seen in judgement.observations if seen.answer == "unknown"}
+    for line in dict.fromkeys(judgement.not_checked):
+        probe, _, rest = line.partition(" of ")
+        if any(probe == name and moment in rest for name, moment in unknown):
+            continue
+        what, _, why = line.partition(": ")
+        yield _Case(
+            name=f"not checked: {what}", outcome="skipped", message=why or "a rehearsal of this kind cannot ask it"
+        )
+
+
+def _counts(cases: Sequence[_Case]) -> dict[str, str]:
+    outcomes = Counter(case.outcome for case in cases)
+    return {
+        "tests": str(len(cases)),
+        "failures": str(outcomes["failure"]),
+        "errors": str(outcomes["error"]),
+        "skipped": str(outcomes["skipped"]),
+        "time": f"{sum(round(case.seconds, 6) for case in cases):.6f}",
+    }
+
+
+def _when(judgement: Judgement) -> dict[str, str]:
+    started = next((seen.started for seen in judgement.observations if seen.started), 0.0)
+    # without a zone, as the schemas of JUnit's readers want it
+    return {"timestamp": datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%S")} if started else {}
+
+
+def _properties(judgement: Judgement) -> dict[str, str]:
+    versions = judgement.versions
+    return {
+        "verdict": judgement.verdict,
+        "as_expected": "yes" if judgement.as_expected else "no",
+        "exit_code": str(judgement.exit_code),
+        "driver": judgement.driver,
+        "harness": versions.harness,
+        "vault.source": versions.source,
+        "vault.target": versions.target,
+        "vault.path": " -> ".join(versions.vault),
+        **{f"kubernetes.{cluster}": version for cluster, version in versions.kubernetes.items()},
+        **{f"sha256.{used.product}.{used.version}": used.sha256 for used in judgement.artifacts},
+        "machine": judgement.machine,
+        "run_directory": judgement.run_directory,
+        "repeat": judgement.repeat,
+    }
+
+
+def _write(suite: ET.Element, scenario: str, case: _Case) -> None:
+    attributes = {"classname": _attribute(scenario), "name": _attribute(case.name), "time": f"{case.seconds:.6f}"}
+    element = ET.SubElement(suite, "testcase", attributes)
+    if case.outcome:
+        result = ET.SubElement(element, case.outcome, {"message": _attribute(case.message)})
+        if case.type:
+            result.set("type", case.type)
+        if case.body:
+            result.text = _text(case.body)
+    if case.output:
+        ET.SubElement(element, "system-out").text = _text(case.output)
+
+
+def _attribute(text: str) -> str:
+    text = secret.redact(printable(text))
+    return text if len(text) <= _LONGEST_ATTRIBUTE else text[: _LONGEST_ATTRIBUTE - 3] + "..."
+
+
+def _text(lines: Iterable[str]) -> str:
+    """Return *lines* as one text that XML can hold: whatever is no character of XML is not printable either."""
+    whole = secret.redact(printable("\n".join(lines)))
+    raw = whole.encode()
+    if len(raw) <= _LONGEST_TEXT:
+        return whole
+    return raw[: _LONGEST_TEXT - len(_CUT.encode())].decode(errors="ignore") + _CUT

@@ -1,0 +1,226 @@
+"""A judgement as Markdown for a CI job's summary: the verdict, what was found, and the rest folded away.
+
+Nothing that a server said can become markup: it stands in preformatted blocks, or every character that could mean
+something to Markdown or HTML is written as an entity.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from harness import secret
+from harness.diagnosis import Finding
+from harness.reports import printable
+from harness.reports.junit import evidence, headline, unsure
+from harness.reviewing import Reviewing
+from harness.verdict import Judgement
+
+_MOST: Final = 900_000
+"""Bytes. GitHub drops a summary of more than 1 MiB as a whole."""
+
+_LONGEST: Final = 4_000
+"""Characters of one text. Nobody reads more of it in a summary."""
+
+_APPS_BY_NAME: Final = 6
+_OPEN_ROWS: Final = 40
+_SIGN: Final = {"latent": "🟡", "regression": "🔴", "pre-existing": "🟣"}
+_STRUCTURE: Final = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]<>&|~#$@^"}
+_AT_START: Final = re.compile(r"^(\d*)([-+]|[.)](?=\s|$))")
+
+
+def render(judgement: Judgement) -> str:
+    """Return *judgement* as Markdown of at most 900 kB; a sentence says where something had no room.
+
+    The first line is the verdict. The command that repeats the run stands last and is never cut off by what comes
+    before it.
+    """
+    repeat = _repeat(judgement)
+    page = _Page(_MOST - _size(repeat))
+    page.add([_head(judgement)])
+    groups = _grouped(judgement.findings)
+    page.add([_finding(group) for group in groups])
+    _reviewers(page, judgement.reviewing)
+    page.fold("Evidence, and leads that were ruled out", [_evidence(group) for group in groups])
+    page.fold("Every change", list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
+    page.fold("Made of", list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
+    page.fold("Time", list(_phases(judgement)), _table("phase", "seconds"))
+    page.fold("Not checked", [f"- {_inline(line)}\n" for line in dict.fromkeys(judgement.not_checked)])
+    return page.text() + repeat
+
+
+class _Page:
+    """A text that stays within its room, and says so where something did not fit."""
+
+    _SENTENCE: Final = "\n**Cut here: {} more had no room. `rehearse judge DIRECTORY -o json` shows all.**\n"
+
+    def __init__(self, room: int) -> None:
+        self._parts: list[str] = []
+        self._room = room
+
+    def add(self, rows: Sequence[str], head: str = "", tail: str = "") -> None:
+        """Write *rows* between *head* and *tail*, as many as there is room for; without rows nothing at all."""
+        if not rows:
+            return
+        cut = self._SENTENCE.format(len(rows))
+        room = self._room - _size(head) - _size(tail) - _size(cut)
+        fitting = 0
+        for row in rows:
+            room -= _size(row)
+            if room < 0:
+                break
+            fitting += 1
+        if fitting == len(rows):
+            self._write(head, *rows, tail)
+        elif fitting:
+            self._write(head, *rows[:fitting], self._SENTENCE.format(len(rows) - fitting), tail)
+        elif self._room >= _size(cut):
+            self._write(cut)
+
+    def fold(self, title: str, rows: Sequence[str], head: str = "") -> None:
+        """Write *rows* folded away under *title*."""
+        self.add(rows, f"\n<details><summary>{title}</summary>\n\n{head}", "\n</details>\n")
+
+    def text(self) -> str:
+        """Return what was written."""
+        return "".join(self._parts)
+
+    def _write(self, *parts: str) -> None:
+        self._parts += parts
+        self._room -= sum(map(_size, parts))
+
+
+def _head(judgement: Judgement) -> str:
+    sign = "⚠️" if judgement.verdict == "inconclusive" else "✅" if judgement.as_expected else "❌"
+    foreseen = ", exactly as the scenario expects" if judgement.as_expected and judgement.verdict == "fail" else ""
+    versions = judgement.versions
+    path = f"Vault {_inline(versions.source)} → {_inline(versions.target)}, driver {_inline(judgement.driver)}"
+    lines = [f"- expected and did not come: {_inline(one)}" for one in judgement.missed]
+    lines += [f"- came unexpected: {_inline(one)}" for one in judgement.unexpected]
+    lines += [f"- could not be known: {_inline(reason)}" for reason in unsure(judgement)]
+    if judgement.left_behind:
+        lines.append(f"- left behind: {_inline(judgement.left_behind)}")
+    if judgement.verdict == "pass" and not judgement.findings:
+        lines.append("Nothing changed for anyone who logs in, and nothing was broken before.")
+    title = f"## {sign} {judgement.verdict.upper()}{foreseen}: {_inline(judgement.scenario)}"
+    return "\n".join([title, "", path, "", *lines[:_OPEN_ROWS], *_more(len(lines) - _OPEN_ROWS), ""])
+
+
+def _more(number: int) -> Iterator[str]:
+    if number > 0:
+        yield f"- ... and {number} more"
+
+
+def _grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return findings with one kind, cause, hop and effect together, latent ones first: nothing else shows those."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda finding: finding.kind != "latent"):
+        groups.setdefault((finding.kind, finding.rule, finding.hop, finding.effect), []).append(finding)
+    return list(groups.values())
+
+
+def _title(group: Sequence[Finding]) -> str:
+    apps = list(dict.fromkeys(finding.app for finding in group if finding.app))
+    if len(apps) > _APPS_BY_NAME:
+        apps = [*apps[: _APPS_BY_NAME - 1], f"{len(apps) - _APPS_BY_NAME + 1} more"]
+    return headline(group[0], apps)
+
+
+def _finding(group: Sequence[Finding]) -> str:
+    first = group[0]
+    cause = f"cause: {first.rule} ({first.confidence})" if first.rule != "unexplained" else "unexplained"
+    lines = [
+        f"\n### {_SIGN[first.kind]} {first.kind}: {_inline(_title(group))}\n",
+        f"**{_inline(cause)}**\n",
+        f"{_inline(first.sentence)}.\n",
+    ]
+    if first.outlook and first.outlook.sentence:
+        lines.append(f"- **When:** {_inline(first.outlook.sentence)}")
+    lines.append(f"- **Mend:** {_inline(first.remedy)}")
+    cleared = [lead.lead for lead in first.ruled_out if lead.state == "ruled out"]
+    if cleared:
+        lines.append(f"- **Not:** {', '.join(cleared)} (ruled out, evidence below)")
+    return "\n".join(lines) + "\n"
+
+
+def _reviewers(page: _Page, rows: Sequence[Reviewing]) -> None:
+    table = _table("app", "moment", "login", "Vault presents", "reviewed by")
+    written = [
+        _row(
+            row.app,
+            row.moment,
+            str(row.status or row.answer),
+            row.should_present,
+            " ".join(str(part) for part in (row.reviewer or "no TokenReview seen", row.review_status) if part),
+        )
+        for row in rows
+    ]
+    if len(written) > _OPEN_ROWS:
+        page.fold("Who reviewed which login", written, table)
+    else:
+        page.add(written, "\n" + table)
+
+
+def _evidence(group: Sequence[Finding]) -> str:
+    lines = list(evidence(group[0]))
+    if len(group) > 1:
+        lines.append(f"(this is the evidence of the first of {len(group)} findings with this cause)")
+    escaped = (html.escape(_harmless(line), quote=False) for line in lines)
+    return f"\n{_inline(_title(group))}\n\n<pre>\n" + "\n".join(escaped) + "\n</pre>\n"
+
+
+def _changes(judgement: Judgement) -> Iterator[str]:
+    for change in judgement.changes:
+        parts = (change.probe, change.app or change.mount, change.item, change.field)
+        what = " ".join(part for part in parts if part)
+        yield _row(what, change.to_moment, change.before, change.after, change.explained)
+
+
+def _made_of(judgement: Judgement) -> Iterator[str]:
+    for used in judgement.artifacts:
+        source = f"{used.source}; {used.note}" if used.note else used.source
+        yield _row(used.product, used.version, used.sha256, source)
+    for cluster, version in judgement.versions.kubernetes.items():
+        yield _row(f"cluster {cluster}", version, "", "as its API server answered")
+    yield _row("vault", ", ".join(judgement.versions.vault), "", "as it answered")
+    yield _row("rehearse", judgement.versions.harness, "", judgement.machine)
+
+
+def _phases(judgement: Judgement) -> Iterator[str]:
+    for phase in judgement.phases:
+        yield _row(phase.name, f"{phase.seconds:.2f}")
+
+
+def _repeat(judgement: Judgement) -> str:
+    """Return the command in a code block whose fence is longer than any row of backticks within."""
+    command, record = _harmless(judgement.repeat), _inline(judgement.run_directory)
+    longest = max((len(ticks) for ticks in re.findall("`+", command)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"\nRepeat it (its record was in {record}):\n\n{fence}sh\n{command}\n{fence}\n"
+
+
+def _table(*titles: str) -> str:
+    return f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(map(_inline, cells))} |\n"
+
+
+def _inline(text: str) -> str:
+    """Return *text* as one line of Markdown that shows exactly it: no markup, no link, no list, no new table cell."""
+    escaped = _harmless(text).strip().translate(_STRUCTURE)
+    escaped = escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
+    escaped = _AT_START.sub(lambda found: f"{found.group(1)}&#{ord(found.group(2))};", escaped)
+    return "<br>".join(escaped.split("\n"))
+
+
+def _harmless(text: str) -> str:
+    text = secret.redact(printable(text))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _size(text: str) -> int:
+    return len(text.encode())

@@ -1,0 +1,452 @@
+"""What dead runs left is found and ended; what lives, what is somebody else's and what is in doubt stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+import harness
+from harness import cleaning
+from harness.cleaning import Remains
+from harness.process import Supervisor
+from harness.wait import now, until
+
+pytestmark = pytest.mark.processes
+
+LONG_AGO = 86_400.0  # in 1970: before any supervisor that may be at work on this machine
+NOBODY = 65534
+GONE = {"pid": 1, "started": -1}
+
+
+@dataclass
+class Place:
+    """Where runs of a test leave things. Only they are looked at: other runs of this machine are not ours to judge."""
+
+    base: Path
+    run: str
+
+    def __post_init__(self) -> None:
+        self.registry, self.temporary = self.base / "registry", self.base / "temporary"
+        for folder in (self.registry, self.temporary):
+            folder.mkdir()
+        self.work = self.temporary / f"rehearse-{self.run}"
+        self.entry = self.registry / f"{self.run}.json"
+
+    def record(self, **changed: object) -> None:
+        """Write an entry as the supervisor does, of a run whose processes are gone."""
+        entry = {
+            "run": self.run,
+            "harness": GONE,
+            "supervisor": GONE,
+            "work": str(self.work),
+            "created": now(),
+            "children": [],
+        }
+        self.entry.write_text(json.dumps(entry | changed))
+
+    def lay_out(self) -> None:
+        """Make the work directory as the local driver does, with something in it, long ago."""
+        self.work.mkdir(mode=0o700)
+        for name in ("vault/data", "pod", "cluster-apps/etcd"):
+            (self.work / name).mkdir(parents=True)
+        (self.work / "vault" / "data" / "db").write_bytes(bytes(300_000))
+        os.utime(self.work, (LONG_AGO, LONG_AGO))
+
+    def find(self, *others: Path) -> list[Remains]:
+        return [one for one in cleaning.find(self.registry, self.temporary, *others) if one.run == self.run]
+
+    def one(self, *others: Path) -> Remains:
+        (found,) = self.find(*others)
+        return found
+
+    def tree(self) -> list[str]:
+        return sorted(str(path) for path in self.base.rglob("*"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, f"{tmp_path.name}-{os.getpid()}")
+
+
+@contextmanager
+def sleeping(mark: str = "", user: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that sleeps until the end of the block, with the mark of a run or without any."""
+    environment = {"REHEARSE_RUN": mark} if mark else {}
+    with subprocess.Popen(["/bin/sleep", "3600"], env=environment, user=user) as process:
+        try:
+            until(lambda: psutil.Process(process.pid).name() == "sleep", what="sleep to run", seconds=30)
+            yield process
+        finally:
+            process.kill()
+
+
+def started(pid: int) -> int:
+    """Return the start time of a process in clock ticks, the way proc(5) counts the fields of stat."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[22 - 3])
+
+
+# --- what is ended ----------------------------------------------------------------------------------------------------
+
+CRASHED = """
+import sys
+from pathlib import Path
+from harness.process import Supervisor
+
+supervisor = Supervisor(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+work = Path(sys.argv[2])
+(work / "data").write_bytes(bytes(250_000))
+supervisor.start("vault", ["/bin/sh", "-c", "(setsid sleep 3600 &) ; sleep 3600 & echo; sleep 3600"],
+                 env={"PATH": "/usr/bin:/bin"}, cwd=work, log=work / "log")
+print("running", flush=True)
+sys.stdin.read()
+"""
+
+
+def crash(place: Place) -> None:
+    """Let a real run begin, and kill its harness and its supervisor so that neither can clear up."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CRASHED, place.run, str(place.work), str(place.registry)],
+        cwd=Path(harness.__path__[0]).parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as doomed:
+        assert doomed.stdout
+        assert doomed.stdout.readline() == b"running\n"
+        until(lambda: (place.work / "log").stat().st_size, what="the server's children", seconds=30)
+        os.kill(json.loads(place.entry.read_text())["supervisor"]["pid"], signal.SIGKILL)
+        doomed.kill()
+
+
+def test_a_crashed_run_is_found_and_ended_and_a_foreign_etcd_beside_it_lives_on(place: Place, tmp_path: Path) -> None:
+    """Processes, work directory and entry go; a process without the mark stays, and so does one of another run."""
+    crash(place)
+    etcd = tmp_path / "etcd"
+    etcd.write_text("#!/bin/sh\nread line\n")
+    etcd.chmod(0o700)
+    with (
+        subprocess.Popen([str(etcd)], env={}, cwd=place.work, stdin=subprocess.PIPE) as foreign,
+        sleeping(f"{place.run}-other") as other,
+    ):
+        # The kernel ends the server itself; what it had started is what is left.
+        until(lambda: set(place.one().processes.values()) == {"sleep"}, what="the end of the server", seconds=30)
+        remains = place.one()
+        assert remains.state == "left"
+        assert remains.size >= 250_000
+        assert cleaning.clean([remains]) == []
+        assert foreign.poll() is other.poll() is None
+    assert place.find() == []
+    assert not place.work.exists()
+    assert not place.entry.exists()
+
+
+def test_a_marked_process_alone_is_enough(place: Place) -> None:
+    """As after somebody has emptied the state and the temporary directory."""
+    with sleeping(place.run) as orphan:
+        remains = place.one()
+        assert remains.processes == {orphan.pid: "sleep"}
+        assert cleaning.clean([remains]) == []
+        assert orphan.wait(30) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"run": ', b'{"run": "it"}', b"\xff"])
+def test_a_work_directory_is_known_by_its_layout_where_no_entry_says_so(place: Place, content: bytes | None) -> None:
+    """An entry may be missing, or, after a power loss, say nothing."""
+    place.lay_out()
+    if content is not None:
+        place.entry.write_bytes(content)
+    remains = place.one()
+    assert (remains.state, remains.size) == ("left", 300_000)
+    assert cleaning.clean([remains]) == []
+    assert list(place.temporary.iterdir()) == list(place.registry.iterdir()) == []
+
+
+def test_an_entry_alone_is_forgotten(place: Place) -> None:
+    place.record()
+    assert cleaning.clean([place.one()]) == []
+    assert place.find() == []
+
+
+def test_the_entries_of_another_registry_name_their_own_work_directories(place: Place, tmp_path: Path) -> None:
+    """Builds keep theirs beside the cache, and name their directories otherwise."""
+    builds = tmp_path / "builds"
+    work = builds / place.run
+    work.mkdir(parents=True, mode=0o700)
+    place.record(work=str(work))
+    place.entry.rename(builds / place.entry.name)
+    assert place.find() == []
+    remains = place.one(builds)
+    assert (remains.state, remains.work) == ("left", work)
+    assert cleaning.clean([remains]) == []
+    assert list(builds.iterdir()) == []
+
+
+# --- what lives -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_run_whose_supervisor_lives_is_listed_and_not_touched(place: Place, tmp_path: Path, recorded: bool) -> None:
+    """Also where its registry is another than ours, as with another REHEARSE_STATE."""
+    registry = place.registry if recorded else tmp_path / "elsewhere"
+    with Supervisor(place.run, place.work, registry) as supervisor:
+        server = supervisor.start("vault", ["/bin/sleep", "3600"], env={}, cwd=place.work, log=place.work / "vault.log")
+        remains = place.one()
+        assert (remains.state, list(remains.processes)) == ("running", [server.pid])
+        before = place.tree()
+        assert cleaning.clean([remains]) == []
+        assert server.poll() is None
+        assert place.tree() == before
+    assert place.find() == []
+
+
+def test_a_run_whose_harness_alone_lives_is_not_touched(place: Place) -> None:
+    """It knows that its supervisor is gone, and clears up itself."""
+    with Supervisor(place.run, place.work, place.registry):
+        os.kill(json.loads(place.entry.read_text())["supervisor"]["pid"], signal.SIGKILL)
+        assert place.one().state == "running"
+
+
+def test_a_run_that_is_on_no_record_here_and_has_no_server_yet_is_left_alone(place: Place, tmp_path: Path) -> None:
+    """Its directory looks like that of a dead run; what saves it is that somebody's supervisor is at work."""
+    with Supervisor(place.run, place.work, tmp_path / "elsewhere"):
+        (place.work / "vault" / "data").mkdir(parents=True)
+        remains = place.one()
+        assert "belong to the supervisor that runs as process" in remains.doubt
+        assert len(cleaning.clean([remains])) == 1
+        assert place.work.exists()
+
+
+@pytest.mark.parametrize("who", ["harness", "supervisor"])
+@pytest.mark.parametrize(("later", "state"), [(0, "running"), (1, "left"), (-1, "left")])
+def test_a_process_is_known_by_its_start_and_not_by_its_id_alone(
+    place: Place, who: str, later: int, state: str
+) -> None:
+    """Ids are used again: a stranger that has the id of a dead supervisor neither saves the run nor dies with it."""
+    with sleeping() as stranger:
+        identity = {"pid": stranger.pid, "started": started(stranger.pid) + later}
+        place.record(**{who: identity}, children=[{"name": "etcd", **identity}])
+        remains = place.one()
+        assert remains.state == state
+        assert cleaning.clean([remains]) == []
+        assert stranger.poll() is None
+    assert place.entry.exists() is (state == "running")
+
+
+def test_a_zombie_is_dead(place: Place) -> None:
+    """It keeps its id and its start time for as long as nobody asks how it ended."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        place.record(supervisor={"pid": ended.pid, "started": started(ended.pid)})
+        assert place.one().state == "left"
+
+
+# --- what is somebody else's, or in doubt -----------------------------------------------------------------------------
+
+
+def link(place: Place) -> None:
+    precious = place.base / "precious"
+    (precious / "vault" / "data").mkdir(parents=True)
+    place.work.symlink_to(precious)
+    place.record()
+
+
+def file(place: Place) -> None:
+    place.work.write_text("mine")
+    place.record()
+
+
+def shared(place: Place) -> None:
+    place.lay_out()
+    place.work.chmod(0o755)
+    place.record()
+
+
+def stranger(place: Place) -> None:
+    (place.base / "documents").mkdir(mode=0o700)
+    place.record(work=str(place.base / "documents"))
+
+
+def relative(place: Place) -> None:
+    place.lay_out()
+    place.record(work=place.work.name)
+
+
+def mistaken(place: Place) -> None:
+    place.lay_out()
+    place.record(run="another")
+
+
+def linked_entry(place: Place) -> None:
+    place.lay_out()
+    place.record()
+    place.entry.replace(place.base / "entry")
+    place.entry.symlink_to(place.base / "entry")
+
+
+def bare(place: Place) -> None:
+    place.work.mkdir(mode=0o700)
+    os.utime(place.work, (LONG_AGO, LONG_AGO))
+
+
+def mixed(place: Place) -> None:
+    place.lay_out()
+    (place.work / "notes.txt").write_text("mine")
+    os.utime(place.work, (LONG_AGO, LONG_AGO))
+
+
+@pytest.mark.parametrize(
+    ("make", "doubt"),
+    [
+        (link, "is not a directory, but a link or a file"),
+        (file, "is not a directory, but a link or a file"),
+        (shared, "is not private to this user"),
+        (stranger, "documents, and no run of this name would have that"),
+        (relative, "no run of this name would have that"),
+        (mistaken, "is the entry of run 'another'"),
+        (linked_entry, "is not a file of this user"),
+        (bare, "is on no record and does not hold just what a rehearsal puts there"),
+        (mixed, "is on no record and does not hold just what a rehearsal puts there"),
+    ],
+    ids=lambda case: getattr(case, "__name__", ""),
+)
+def test_what_is_in_doubt_is_told_and_left_alone(place: Place, make: Callable[[Place], None], doubt: str) -> None:
+    """Nothing of such a run is touched, and the message says what was seen."""
+    make(place)
+    before = place.tree()
+    remains = place.one()
+    assert remains.state == "unsure"
+    assert doubt in remains.doubt
+    (told,) = cleaning.clean([remains])
+    assert doubt in told
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/"), lambda path: path.write_text("mine")])
+def test_a_link_or_a_file_that_nothing_names_is_none_of_our_business(
+    place: Place, make: Callable[[Path], object]
+) -> None:
+    """We make directories: whatever else has such a name is somebody's own."""
+    make(place.work)
+    assert place.find() == []
+
+
+def test_a_mark_that_would_lead_out_of_the_directories_is_not_followed(place: Place) -> None:
+    """The mark is text that anybody may set; an entry of that name elsewhere is not removed for it."""
+    outside = place.base / "x.json"
+    outside.write_text("{}")
+    with sleeping("../x") as orphan:
+        (remains,) = [one for one in cleaning.find(place.registry, place.temporary) if orphan.pid in one.processes]
+        assert remains.state == "unsure"
+        assert len(cleaning.clean([remains])) == 1
+        assert orphan.poll() is None
+    assert outside.exists()
+
+
+def test_processes_of_another_user_are_not_touched(place: Place) -> None:
+    """Root can look into them, and still has no business there. An ordinary user's are all that user's own."""
+    root = os.geteuid() == 0
+    with sleeping(place.run, user=NOBODY if root else None) as other:
+        assert [one.state for one in place.find()] == ([] if root else ["left"])
+        with sleeping(place.run) as orphan:
+            remains = place.one()
+            assert set(remains.processes) == ({orphan.pid} if root else {orphan.pid, other.pid})
+            left = cleaning.clean([remains])
+            assert [other.poll(), orphan.poll(), len(left)] == [None, None, 1] if root else left == []
+
+
+ASKING = """
+import json, os, sys
+from pathlib import Path
+from harness import cleaning
+
+mine = [one for one in cleaning.find(Path(sys.argv[1]), Path(sys.argv[2])) if one.run == os.environ["REHEARSE_RUN"]]
+print(json.dumps([[one.state for one in mine], cleaning.clean(mine)]))
+"""
+
+
+def test_whoever_asks_does_not_end_itself(place: Place) -> None:
+    """A shell in which somebody has set the mark is not a server that was left."""
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKING, str(place.registry), str(place.temporary)],
+        cwd=Path(harness.__path__[0]).parent,
+        env={**os.environ, "REHEARSE_RUN": place.run},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    states, left = json.loads(answer.stdout)
+    assert states == ["unsure"]
+    assert "unset REHEARSE_RUN" in left[0]
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """Give *folder* to a user without rights and be that user; whoever is one already stays as it is."""
+    root = os.geteuid() == 0
+    if root:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_what_cannot_be_removed_is_named_and_stays_on_record() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name), f"stuck-{os.getpid()}")
+        place.lay_out()
+        place.record()
+        with as_nobody(place.base):
+            place.temporary.chmod(0o500)
+            remains = place.one()
+            assert cleaning.clean([remains]) == [
+                f"of run {place.run!r} there is still: {place.work}: Permission denied"
+            ]
+            assert place.one().state == "left"
+            place.temporary.chmod(0o700)
+            assert cleaning.clean([remains]) == []
+        assert place.find() == []
+
+
+# --- what people read -------------------------------------------------------------------------------------------------
+
+
+def test_a_line_says_what_there_is_since_when_and_how_much(place: Place) -> None:
+    place.lay_out()
+    place.record(created=now() - 3 * 3600)
+    with sleeping(place.run) as orphan:
+        assert str(place.one()) == (
+            f"'{place.run}', left, 3 h old: sleep (process {orphan.pid}), {place.work} (0.3 MB), {place.entry}"
+        )
+
+
+def test_a_line_says_why_a_run_is_left_alone_and_no_clock_makes_an_age_negative(place: Place) -> None:
+    link(place)
+    place.record(created=now() + 3600)
+    assert str(place.one()).startswith(f"'{place.run}', unsure, 0 s old: {place.work} (0.0 MB), {place.entry}; left ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (172_800, "2 days")],
+)
+def test_an_age_is_told_in_the_largest_unit_that_fits_twice(seconds: float, words: str) -> None:
+    assert cleaning._ago(seconds) == words
+
+
+def test_directories_that_are_missing_hold_nothing_and_are_not_made(tmp_path: Path) -> None:
+    found = cleaning.find(tmp_path / "registry", tmp_path / "temporary", tmp_path / "builds")
+    assert [one for one in found if not one.processes] == []
+    assert list(tmp_path.iterdir()) == []

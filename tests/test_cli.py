@@ -1,0 +1,383 @@
+"""The command line: results on stdout, progress on stderr, and an exit code for every outcome."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import __version__, cli, journal, loading
+from harness.drivers.paper import PaperDriver, PaperRig
+from harness.errors import LeftBehind, MissingPrerequisite, NotReady
+from harness.journal import RECORD_FILE, Journal
+from harness.plan import Plan
+from harness.rig import Rig
+from harness.scenario import Scenario
+from tests.runs import OUTAGE, SCENARIOS, on_paper
+from tests.test_rules import changed
+
+LONG_LIVED = SCENARIOS / "a-long-lived-reviewer-survives-the-upgrade.yaml"
+STAGING = SCENARIOS / "one-cluster-staging-stays-green-while-the-reviewer-changes.yaml"
+INVALID = Path(__file__).parent / "data" / "invalid-target-older.yaml"
+ESCAPE = "\x1b["
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Give SIGTERM back to the test run: `rehearse run` takes it over."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def rehearse(*words: str | Path, **invocation: Any) -> Result:
+    """Return what `rehearse` with *words* gives."""
+    return CliRunner().invoke(cli.main, [str(word) for word in words], **invocation)
+
+
+def run(scenario: Path, directory: Path, *more: str, **invocation: Any) -> Result:
+    """Return what a run on paper with its record in *directory* gives."""
+    return rehearse("run", scenario, "--driver", "paper", "--run-dir", directory, *more, **invocation)
+
+
+def expecting(scenario: Path, directory: Path, expect: str = "") -> Path:
+    """Return a copy of *scenario* in *directory* that ends with *expect* instead of what it expects."""
+    text, key, _ = scenario.read_text().partition("expect:")
+    assert key
+    file = directory / scenario.name
+    file.write_text(text + expect)
+    return file
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Have the paper driver raise *error* while it comes up."""
+
+    @contextmanager
+    def up(_self: PaperDriver, _plan: Plan, _scenario: Scenario, _run_id: str, _book: Journal) -> Iterator[Rig]:
+        raise error
+        yield
+
+    monkeypatch.setattr(PaperDriver, "up", up)
+
+
+# --- exit codes ---
+
+
+def test_what_is_expected_is_exit_0(tmp_path: Path) -> None:
+    """A regression that the scenario expects is what was to be shown."""
+    result = run(OUTAGE, tmp_path / "run")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("FAIL  the-outage-apps-in-another-cluster")
+
+
+@pytest.mark.parametrize(
+    "expect",
+    ["", "expect: []", "expect: [{change: login refused, cause: reviewer-frozen}]"],
+    ids=["unsaid", "none", "other"],
+)
+def test_a_regression_that_nobody_expects_is_exit_1(expect: str, tmp_path: Path) -> None:
+    """Without an `expect`, with an empty one, or with one that names another cause, a refused login fails."""
+    assert run(expecting(OUTAGE, tmp_path, expect), tmp_path / "run").exit_code == 1
+
+
+def test_strict_is_exit_1_where_the_reviewer_changes(tmp_path: Path) -> None:
+    """--strict fails the run, by option or environment; that it was strict is in the record and in the repeat line."""
+    scenario = expecting(STAGING, tmp_path)
+    assert run(scenario, tmp_path / "mild").exit_code == 0
+    strict = run(scenario, tmp_path / "strict", "--strict")
+    assert strict.exit_code == 1
+    (repeat,) = [line for line in strict.stdout.splitlines() if line.startswith("repeat")]
+    assert "--strict" in repeat
+    assert rehearse("judge", tmp_path / "strict").exit_code == 1
+    assert rehearse("judge", tmp_path / "mild").exit_code == 0
+    assert rehearse("judge", tmp_path / "mild", env={"REHEARSE_STRICT": "1"}).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["run", "no-such-file.yaml", "--driver", "paper"], "cannot be read", id="no such scenario"),
+        pytest.param(["run", INVALID, "--driver", "paper"], "invalid-target-older.yaml:", id="an invalid scenario"),
+        pytest.param(["plan", INVALID], "invalid-target-older.yaml:", id="a plan of an invalid scenario"),
+        pytest.param(["judge", "no-such-directory"], "cannot be read", id="no such record"),
+        pytest.param(["run", OUTAGE, "--driver", "kind-of"], "Invalid value", id="no such driver"),
+        pytest.param(["run", OUTAGE, "--no-such-option"], "No such option", id="no such option"),
+        pytest.param(["run"], "Missing argument", id="no scenario"),
+        pytest.param(["sing"], "No such command", id="no such command"),
+    ],
+)
+def test_usage_is_exit_2(words: list[Any], said: str) -> None:
+    """What the author or the operator wrote wrongly is said on stderr, and nothing is printed as a result."""
+    result = rehearse(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_a_directory_that_holds_a_record_is_exit_2(tmp_path: Path) -> None:
+    """A record is never written over, nor added to."""
+    run(OUTAGE, tmp_path / "run")
+    before = (tmp_path / "run" / RECORD_FILE).read_bytes()
+    result = run(LONG_LIVED, tmp_path / "run")
+    assert result.exit_code == 2
+    assert "already holds a record" in result.stderr
+    assert (tmp_path / "run" / RECORD_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(MissingPrerequisite("no go compiler: install one"), "no go compiler: install one", id="missing"),
+        pytest.param(OSError(28, "No space left on device"), "No space left on device", id="the machine"),
+    ],
+)
+def test_an_environment_that_cannot_be_built_is_exit_3(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this machine lacks is said on stderr, and there is no result to print."""
+    breaking(monkeypatch, error)
+    result = run(OUTAGE, tmp_path / "run")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert said in result.stderr
+
+
+def test_servers_that_do_not_come_up_are_exit_3_with_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says what broke; that nothing is known of Vault is no verdict on Vault."""
+    breaking(monkeypatch, NotReady("the API server of apps did not answer", ["etcdserver: no space"]))
+    result = run(OUTAGE, tmp_path / "run")
+    assert result.exit_code == 3
+    assert result.stdout.startswith("INCONCLUSIVE")
+    assert "the API server of apps did not answer" in result.stdout
+
+
+def test_silence_is_exit_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that never came is neither a pass nor a regression."""
+    up = PaperDriver.up
+    script: Any = {("lookup", "", "1.11.0"): "silent"}
+    monkeypatch.setattr(PaperDriver, "up", lambda _self, *rest: up(PaperDriver(script=script), *rest))
+    result = run(LONG_LIVED, tmp_path / "run")
+    assert result.exit_code == 4
+    assert "could not be known" in result.stdout
+
+
+def test_what_is_left_behind_is_exit_5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way down that did not end everything is said by the exit code, and the report is there all the same."""
+
+    @contextmanager
+    def up(_self: PaperDriver, made: Plan, scenario: Scenario, _run_id: str, book: Journal) -> Iterator[Rig]:
+        yield PaperRig(made, scenario, book, {}, "")
+        raise LeftBehind("process 4711 is still there")
+
+    monkeypatch.setattr(PaperDriver, "up", up)
+    result = run(LONG_LIVED, tmp_path / "run", "-o", "json")
+    assert result.exit_code == 5
+    assert json.loads(result.stdout)["left_behind"] == "process 4711 is still there"
+
+
+def test_an_interrupted_run_is_exit_130_and_its_record_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C leaves what was seen until then, and that says by itself that it does not end."""
+
+    def interrupted(_self: PaperRig, _moment: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PaperRig, "gather", interrupted)
+    result = run(OUTAGE, tmp_path / "run")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert str(tmp_path / "run") in result.stderr
+    judged = rehearse("judge", tmp_path / "run")
+    assert judged.exit_code == 4
+    assert "cut off" in judged.stdout
+
+
+def test_sigterm_is_an_interruption(tmp_path: Path) -> None:
+    """SIGTERM takes the same way out as Ctrl-C, so that everything is ended."""
+    run(LONG_LIVED, tmp_path / "run")
+    handler = signal.getsignal(signal.SIGTERM)
+    assert callable(handler)
+    with pytest.raises(KeyboardInterrupt):
+        handler(signal.SIGTERM, None)
+
+
+def test_every_exit_code_is_in_the_help() -> None:
+    """`rehearse --help` and `rehearse run --help` list what the exit codes mean."""
+    for words in (["--help"], ["run", "--help"], ["judge", "--help"]):
+        help_text = rehearse(*words).stdout
+        for code in ("0", "1", "2", "3", "4", "5", "130"):
+            assert any(line.split()[:1] == [code] for line in help_text.splitlines()), code
+
+
+# --- what goes where ---
+
+
+def test_stdout_alone_is_the_json(tmp_path: Path) -> None:
+    """A program reads stdout and gets one document; a person reads the progress on stderr."""
+    result = run(OUTAGE, tmp_path / "run", "-o", "json")
+    assert json.loads(result.stdout)["verdict"] == "fail"
+    assert "rehearsing the-outage" in result.stderr
+    assert "asking after 1.11.0, Vault 1.11.0" in result.stderr
+    assert "login web: 403 permission denied" in result.stderr
+    assert "rehearsing" not in result.stdout
+
+
+def test_quiet_is_the_summary_alone(tmp_path: Path) -> None:
+    """-q: nothing on stderr, no details on stdout, the same exit code."""
+    loud, quiet = run(OUTAGE, tmp_path / "loud"), run(OUTAGE, tmp_path / "quiet", "-q")
+    assert quiet.stderr == ""
+    assert len(quiet.stdout.splitlines()) < 45 < len(loud.stdout.splitlines())
+    assert quiet.exit_code == loud.exit_code
+
+
+def test_verbose_shows_every_answer(tmp_path: Path) -> None:
+    """-v: every answer is a line of the progress, not only the logins."""
+    assert "token-lookup web: 200" in run(OUTAGE, tmp_path / "verbose", "-v").stderr
+    assert "token-lookup" not in run(OUTAGE, tmp_path / "usual").stderr
+
+
+def test_progress_cannot_steer_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What servers say reaches the terminal as text, while the run goes on as well as at its end."""
+    breaking(monkeypatch, NotReady("etcd said \x1b[2Jgone"))
+    result = run(OUTAGE, tmp_path / "run", color=True)
+    assert "etcd said \\x1b[2Jgone" in result.stderr
+    assert ESCAPE not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True)]
+)
+def test_no_color_is_obeyed(
+    environment: dict[str, str], coloured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal there is colour, unless NO_COLOR is set and not empty, as no-color.org has it."""
+    monkeypatch.setattr(click.testing._NamedTextIOWrapper, "isatty", lambda _self: True)
+    result = run(LONG_LIVED, tmp_path / "run", "-q", env=environment, color=True)
+    assert (ESCAPE in result.stdout) == coloured
+
+
+def test_without_a_terminal_there_is_no_colour(tmp_path: Path) -> None:
+    """Into a file or a pipe goes text without escape codes."""
+    assert ESCAPE not in run(OUTAGE, tmp_path / "run", color=True).stdout
+
+
+@pytest.mark.parametrize("words", [["--width", "60"], []])
+def test_the_width_is_the_option_or_the_environments(words: list[str], tmp_path: Path) -> None:
+    """--width decides; left out, COLUMNS does."""
+    result = run(OUTAGE, tmp_path / "run", *words, env={"COLUMNS": "70"})
+    lines = [line for line in result.stdout.splitlines() if not line.startswith(("record", "repeat"))]
+    assert max(map(len, lines)) in (range(50, 61) if words else range(61, 71))
+
+
+# --- the run's directory ---
+
+
+def test_a_run_is_kept_where_latest_points(tmp_path: Path) -> None:
+    """Without --run-dir every run gets a directory of its own, readable by its owner alone, and `latest` follows."""
+    environment = {"REHEARSE_STATE": str(tmp_path / "state")}
+    first = rehearse("run", OUTAGE, "--driver", "paper", "-o", "json", env=environment)
+    second = rehearse("run", OUTAGE, "--driver", "paper", "-o", "json", env=environment)
+    directories = [Path(json.loads(result.stdout)["run_directory"]) for result in (first, second)]
+    assert directories[0] != directories[1]
+    latest = directories[1].with_name("latest")
+    assert latest.resolve() == directories[1].resolve()
+    assert latest.is_relative_to(tmp_path / "state")
+    assert directories[1].stat().st_mode & 0o077 == 0
+    assert (directories[1] / RECORD_FILE).stat().st_mode & 0o077 == 0
+
+
+def test_a_record_is_judged_again_as_it_was(tmp_path: Path) -> None:
+    """`judge` prints the very judgement that `run` printed, with the same exit code and without a server."""
+    for scenario in (OUTAGE, LONG_LIVED, STAGING):
+        directory = tmp_path / scenario.stem
+        first, again = run(scenario, directory, "-o", "json"), rehearse("judge", directory, "-o", "json")
+        assert json.loads(again.stdout) == json.loads(first.stdout)
+        assert again.exit_code == first.exit_code
+        assert rehearse("judge", directory / RECORD_FILE).exit_code == first.exit_code
+
+
+def test_judging_changes_nothing(tmp_path: Path) -> None:
+    """The record and its directory are the same after it was judged."""
+    run(OUTAGE, tmp_path / "run")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    rehearse("judge", tmp_path / "run")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    """An old release does not guess what a newer one wrote."""
+    record, _ = on_paper(changed(), tmp_path)
+    file = tmp_path / RECORD_FILE
+    number = f'"record_version":{journal.RECORD_VERSION}'
+    file.write_text(file.read_text().replace(number, '"record_version":999', 1))
+    result = rehearse("judge", tmp_path)
+    assert result.exit_code == 2
+    assert "record format 999" in result.stderr
+    assert record.ended
+
+
+def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
+    """A record that was damaged in its middle is refused with the line, not judged by what is left."""
+    on_paper(changed(), tmp_path)
+    file = tmp_path / RECORD_FILE
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:4], lines[4][:20], *lines[5:]]) + "\n")
+    result = rehearse("judge", tmp_path)
+    assert result.exit_code == 2
+    assert f"{RECORD_FILE}:5:" in result.stderr
+
+
+# --- validate, plan, version ---
+
+
+def test_validate_reports_every_file() -> None:
+    """One wrong file hides neither the other wrong ones nor the good ones; good ones alone are exit 0."""
+    other = INVALID.parent / "invalid-empty.yaml"
+    result = rehearse("validate", OUTAGE, INVALID, LONG_LIVED, other)
+    assert result.exit_code == 2
+    assert result.stdout.splitlines() == [f"{OUTAGE}: fine", f"{LONG_LIVED}: fine"]
+    assert str(INVALID) in result.stderr
+    assert str(other) in result.stderr
+    assert "2 of 4 scenarios" in result.stderr
+    assert rehearse("validate", *sorted(SCENARIOS.glob("*.yaml"))).exit_code == 0
+
+
+def test_a_plan_is_the_same_every_time() -> None:
+    """The same scenario gives the same plan, as text and as JSON, and JSON has its stages, questions and binaries."""
+    for words in ([], ["-o", "json"]):
+        first, second = rehearse("plan", OUTAGE, *words), rehearse("plan", OUTAGE, *words)
+        assert (first.exit_code, first.stderr) == (0, "")
+        assert first.stdout == second.stdout
+    made = json.loads(rehearse("plan", OUTAGE, "-o", "json").stdout)
+    assert [stage["version"] for stage in made["stages"]] == ["1.4.0", "1.7.0", "1.11.0"]
+    assert ["vault", "1.11.0"] in made["artifacts"]
+    assert {question["probe"] for question in made["questions"]} >= {"login", "read", "old-token-read"}
+
+
+def test_version_names_every_format() -> None:
+    """The release, and the formats it reads and writes, as text and as JSON."""
+    assert f"rehearse {__version__}" in rehearse("version").stdout
+    facts = json.loads(rehearse("version", "-o", "json").stdout)
+    assert facts == {"rehearse": __version__, "scenario schema": 1, "record format": 1, "judgement": 1}
+
+
+def test_the_driver_can_come_from_the_environment(tmp_path: Path) -> None:
+    """REHEARSE_DRIVER stands in for --driver; the option wins."""
+    result = rehearse("run", OUTAGE, "--run-dir", tmp_path / "run", "-o", "json", env={"REHEARSE_DRIVER": "paper"})
+    assert json.loads(result.stdout)["driver"] == "paper"
+    assert run(OUTAGE, tmp_path / "option", env={"REHEARSE_DRIVER": "local"}).exit_code == 0
+
+
+def test_the_command_that_repeats_a_run_repeats_it(tmp_path: Path) -> None:
+    """The repeat line names the scenario and the driver, quoted where a shell needs it."""
+    folder = tmp_path / "with blanks"
+    folder.mkdir()
+    scenario = expecting(OUTAGE, folder)
+    document = json.loads(run(scenario, tmp_path / "run", "-o", "json").stdout)
+    assert document["repeat"] == f"rehearse run '{scenario}' --driver paper"
+    assert loading.load(scenario).scenario.vault.target == document["versions"]["target"]

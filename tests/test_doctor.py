@@ -1,0 +1,330 @@
+"""The doctor finds what a rehearsal would run into, says what mends it, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import doctor, ports
+from harness.building import Go
+from harness.doctor import Line, Places
+from harness.ports import Ports
+from harness.process import namespaces_allowed
+
+IMPOSSIBLE = 1 << 62
+NAMES = [
+    "platform",
+    "Python",
+    "mount namespaces",
+    "memory",
+    "home directory",
+    "cache directory",
+    "state directory",
+    "temporary directory",
+    "ports",
+    "binaries",
+    "Go",
+    "clock",
+]
+
+
+def new(base: Path) -> Places:
+    """Places of which only the temporary directory exists."""
+    (base / "temporary").mkdir()
+    return Places(base / "home", base / "cache" / "rehearse", base / "state" / "rehearse", base / "temporary")
+
+
+def tree(base: Path) -> list[str]:
+    return sorted(str(path.relative_to(base)) for path in base.rglob("*"))
+
+
+def by_name(lines: list[Line]) -> dict[str, Line]:
+    return {line.name: line for line in lines}
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return path
+
+
+# --- a whole examination ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.processes
+def test_a_new_user_lacks_no_directory_and_none_is_made(tmp_path: Path) -> None:
+    """Directories that can be made are as good as there, and examining does not make them."""
+    lines = doctor.examine(new(tmp_path), {"PATH": str(tmp_path)})
+    assert [line.name for line in lines] == NAMES
+    found = by_name(lines)
+    for name in ("home", "cache", "state", "temporary"):
+        assert found[f"{name} directory"].state != "lacking"
+    assert found["binaries"].state == found["Go"].state == "note"
+    assert (found["mount namespaces"].state == "fine") == (namespaces_allowed() == "")
+    assert tree(tmp_path) == ["temporary"]
+
+
+@pytest.mark.processes
+def test_every_ill_has_its_mend_and_nothing_well_has_one(tmp_path: Path) -> None:
+    """On a machine where everything that can be taken away is: files where directories belong, and an empty PATH."""
+    for name in ("home", "cache", "state", "temporary"):
+        (tmp_path / name).write_text("a file")
+    base = tmp_path
+    lines = doctor.examine(Places(base / "home", base / "cache", base / "state", base / "temporary"), {})
+    assert [line.name for line in lines] == NAMES
+    assert {line.name: line.mend for line in lines if (line.mend == "") != (line.state == "fine")} == {}
+    lacking = {line.name: line for line in lines if line.state == "lacking"}
+    assert {"cache directory", "state directory", "temporary directory", "ports"} <= set(lacking)
+    assert lacking["cache directory"].says == f"{base / 'cache'} cannot be written to: Not a directory"
+    assert "REHEARSE_CACHE" in lacking["cache directory"].mend
+    assert by_name(lines)["home directory"].state == "note"
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "state"),
+    [
+        ("Linux", "x86_64", "fine"),
+        ("Linux", "aarch64", "fine"),
+        ("Linux", "AMD64", "fine"),
+        ("Linux", "riscv64", "lacking"),
+        ("Darwin", "arm64", "lacking"),
+        ("Windows", "AMD64", "lacking"),
+    ],
+)
+def test_servers_run_on_linux_on_amd64_and_arm64(system: str, machine: str, state: str) -> None:
+    line = doctor._platform(system, machine)
+    assert line.state == state
+    assert f"{system} on {machine}" in line.says
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [((3, 10, 14), "lacking"), ((3, 11, 0), "fine"), ((3, 14, 1), "fine"), ((4, 0, 0), "fine")]
+)
+def test_python_has_to_be_3_11_or_newer(version: tuple[int, ...], state: str) -> None:
+    assert doctor._python(version).state == state
+
+
+@pytest.mark.parametrize(
+    ("settings", "mend"),
+    [
+        ({"kernel/unprivileged_userns_clone": "0"}, "as root: sysctl kernel.unprivileged_userns_clone=1;"),
+        (
+            {"kernel/apparmor_restrict_unprivileged_userns": "1", "kernel/unprivileged_userns_clone": "1"},
+            "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0;",
+        ),
+        (
+            {"kernel/unprivileged_userns_clone": "0", "user/max_user_namespaces": "0"},
+            "sysctl kernel.unprivileged_userns_clone=1 && sysctl user.max_user_namespaces=15000;",
+        ),
+        ({"user/max_user_namespaces": "96365"}, "in a container: --cap-add SYS_ADMIN"),
+        ({}, "in a container: --cap-add SYS_ADMIN"),
+    ],
+)
+def test_a_kernel_that_forbids_namespaces_is_asked_which_setting_does(
+    tmp_path: Path, settings: dict[str, str], mend: str
+) -> None:
+    """The mend is the one command that helps here, not a list of all that might; running as root always helps."""
+    for name, value in settings.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{value}\n")
+    reason = "tried to take a mount namespace of its own: Operation not permitted; run as root, or allow others"
+    line = doctor._namespaces(reason, tmp_path)
+    assert line.state == "lacking"
+    assert line.says.endswith("Operation not permitted")
+    assert mend in line.mend
+    assert line.mend.endswith("or run rehearse as root")
+
+
+@pytest.mark.parametrize(
+    ("left", "state", "words"),
+    [
+        (0, "lacking", "0 clusters"),
+        (519 * 10**6, "lacking", "0 clusters"),
+        (520 * 10**6, "note", "1 cluster "),
+        (790 * 10**6, "fine", "2 clusters"),
+        (24 * 10**9, "fine", "87 clusters"),
+    ],
+)
+def test_memory_is_counted_in_clusters(left: int, state: str, words: str) -> None:
+    """A Vault takes 250 MB and each cluster 270 MB."""
+    line = doctor._memory(left)
+    assert line.state == state
+    assert words in line.says
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"), [([], None), (["max\n"], None), (["9223372036854771712\n"], None), (["max\n", "500\n"], 500)]
+)
+def test_a_container_may_be_allowed_less_memory_than_the_machine_has(
+    tmp_path: Path, limits: list[str], left: int | None
+) -> None:
+    """Of the limits, those that are not set, not there or larger than the machine change nothing."""
+    files = [tmp_path / str(number) for number in range(len(limits))]
+    for path, text in zip(files, limits, strict=True):
+        path.write_text(text)
+    found = doctor._memory_left([*files, tmp_path / "absent"])
+    assert found == left if left is not None else 500 < found <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("date", "drift", "state", "words"),
+    [
+        (1_767_225_600.0, 0.0, "fine", "2026-01-01 00:00 UTC"),
+        (1_767_225_599.0, 0.0, "lacking", "2025-12-31 23:59 UTC is too early"),
+        (0.0, 0.0, "lacking", "1970-01-01"),
+        (1_800_000_000.0, 0.9, "fine", "2027"),
+        (1_800_000_000.0, 3600.0, "note", "set by +3600.0 s"),
+        (1_800_000_000.0, -2.5, "note", "set by -2.5 s"),
+    ],
+)
+def test_a_clock_before_the_first_release_or_set_meanwhile_is_not_trusted(
+    date: float, drift: float, state: str, words: str
+) -> None:
+    line = doctor._clock(date, drift)
+    assert line.state == state
+    assert words in line.says
+
+
+# --- directories ------------------------------------------------------------------------------------------------------
+
+
+def a_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file")
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(path.parent / "nothing")
+
+
+@pytest.mark.parametrize("make", [a_file, a_link_to_nothing])
+@pytest.mark.parametrize("inside", ["", "runs", "ports", "runs-kept"])
+def test_what_stands_where_a_directory_belongs_is_named(
+    tmp_path: Path, make: Callable[[Path], None], inside: str
+) -> None:
+    """Also below the state directory itself, as after a run as root: the trouble would come in the middle of a run."""
+    make(tmp_path / "state" / inside)
+    line = doctor._state(tmp_path / "state")
+    assert line.state == "lacking"
+    assert f"{tmp_path / 'state' / inside} cannot be written to" in line.says
+    assert "REHEARSE_STATE" in line.mend
+
+
+def test_a_directory_that_no_user_may_write_to_is_lacking() -> None:
+    """Not even root makes files in /proc."""
+    line = doctor._directory("cache directory", "REHEARSE_CACHE", [Path("/proc/rehearse/cache")], 0)
+    assert line.state == "lacking"
+    assert line.says.startswith("/proc cannot be written to: ")
+
+
+def test_too_little_room_is_lacking_and_room_for_few_versions_is_worth_a_note(tmp_path: Path) -> None:
+    """What is free is that of the file system on which the directory would be made."""
+    wanting = doctor._directory("state directory", "REHEARSE_STATE", [tmp_path / "absent"], IMPOSSIBLE)
+    assert (wanting.state, wanting.says.partition(":")[0]) == ("lacking", str(tmp_path / "absent"))
+    enough = doctor._cache(tmp_path, 0)
+    scarce = doctor._cache(tmp_path, IMPOSSIBLE)
+    assert [enough.state, scarce.state] == ["fine", "note"]
+    assert "from Go modules" in scarce.says
+
+
+def test_a_file_system_that_runs_no_programs_is_told_by_its_mount_options() -> None:
+    """Every mount of this machine that can be looked at, against what the kernel lists."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    options = {where: set(given.split(",")) for _, where, _, given, *_ in mounts}  # the last mount at a place is seen
+    seen = {where for where in options if os.path.ismount(where) and os.access(where, os.R_OK | os.X_OK)}
+    assert seen
+    wrong = [where for where in seen if doctor._forbids_programs(Path(where)) != ("noexec" in options[where])]
+    assert wrong == []
+
+
+def test_a_temporary_directory_that_a_pod_hides_is_lacking(tmp_path: Path) -> None:
+    """A pod has its own /run; links to there are seen through."""
+    (tmp_path / "run" / "user").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "run" / "user")
+    (tmp_path / "runs").mkdir()
+    hidden = [tmp_path / "run"]
+    found = {name: doctor._temporary(tmp_path / name, hidden).state for name in ("run", "run/user", "link", "runs")}
+    assert found == {"run": "lacking", "run/user": "lacking", "link": "lacking", "runs": "fine"}
+
+
+# --- what a run takes from them ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.processes
+def test_ports_are_tried_without_a_trace_and_without_taking_those_of_a_run(tmp_path: Path) -> None:
+    """Where there are locks they are respected; where there are none, none are made."""
+    ours = tmp_path / "ports"
+    assert doctor._ports(ours, tmp_path, 5).state == "fine"
+    assert tree(tmp_path) == []
+    with Ports(ours) as running:
+        taken = running.take(3)
+        assert doctor._ports(ours, tmp_path, 5).state == "fine"
+        assert {path.name for path in ours.glob("*.lock")} == {f"{port}.lock" for port in taken}
+
+
+@pytest.mark.processes
+def test_more_ports_than_there_are_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a range of two, because trying all of them could meet a run that is just starting."""
+    monkeypatch.setattr(ports, "_RANGE", range(21000, 21002))
+    line = doctor._ports(tmp_path / "ports", tmp_path, 3)
+    assert line.state == "lacking"
+    assert "3 free ports were needed" in line.says
+    assert line.mend
+
+
+def test_binaries_are_counted_by_product_and_unfinished_ones_are_not(tmp_path: Path) -> None:
+    """A leaf is one with its record; beside them are locks and the attempts of killed processes."""
+    for leaf, size in {
+        "vault/1.7.0-linux-amd64": 2_000_000,
+        "vault/1.11.0-linux-amd64": 3_000_000,
+        "vault/.1.9.3-linux-amd64.x": 9_000_000,
+        "etcd/3.5.16-linux-amd64": 1_000_000,
+        "go/1.26.6-linux-amd64/go/bin": 4_000_000,
+    }.items():
+        product = tmp_path / leaf / leaf.partition("/")[0]
+        product.parent.mkdir(parents=True)
+        product.write_bytes(bytes(size))
+        (tmp_path / "/".join(leaf.split("/")[:2]) / "artifact.json").write_text("{}")
+    (tmp_path / "kube-apiserver" / "1.32.0-linux-amd64").mkdir(parents=True)
+    (tmp_path / "vault" / "1.7.0-linux-amd64.lock").touch()
+    line = doctor._binaries(tmp_path)
+    assert line.state == "fine"
+    assert line.says == "kept from before: etcd 1 (1 MB), go 1 (4 MB), vault 2 (5 MB)"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("says", "state", "words"),
+    [
+        ("echo go1.23.0", "fine", "go1.23.0"),
+        ("echo go1.22.9", "note", "Python package index"),
+        ("echo broken >&2; exit 1", "note", "Python package index"),
+    ],
+)
+def test_a_go_that_is_too_old_or_broken_counts_as_none(tmp_path: Path, says: str, state: str, words: str) -> None:
+    """It is looked for on the PATH that is given, and asked."""
+    go = program(tmp_path / "bin" / "go", says)
+    line = doctor._go(doctor._find_go({"PATH": str(go.parent)}), has_pip=True)
+    assert line.state == state
+    assert words in line.says
+
+
+def test_without_go_and_without_pip_no_version_can_be_built() -> None:
+    """Still a note: what a release server gives can be rehearsed."""
+    assert doctor._go(None, has_pip=False) == Line(
+        "Go",
+        "note",
+        "none on PATH that is 1.23 or newer; it is only needed for versions that no release server gives, and then "
+        "there is no pip to fetch one",
+        "install Go 1.23 or newer, or pip",
+    )
+    assert doctor._go(Go(Path("/opt/go/bin/go"), "go1.26.8"), has_pip=False).state == "fine"

@@ -1,0 +1,95 @@
+"""The house rules that no linter knows: a sentence over every door, every room on the map, and no room too large."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.cli import EXIT_CODES
+from tests.runs import SCENARIOS
+
+HOUSE = Path(harness.__file__).parent
+ROOT = SCENARIOS.parent
+MODULES = sorted(HOUSE.rglob("*.py"))
+LARGEST_MODULE = 400
+LONGEST_FUNCTION = 60
+NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "base", "common", "misc"}
+
+
+def named(file: Path) -> str:
+    """Return a module as its place in the house."""
+    return file.relative_to(HOUSE).as_posix()
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield every function of a module, wherever it stands."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("file", MODULES, ids=named)
+def test_over_every_door_stands_one_sentence(file: Path) -> None:
+    """A module's docstring begins with one line that is one sentence; whatever more there is to say is set apart."""
+    first, *more = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()
+    assert re.fullmatch(r"[A-Z`].*[.?]", first), first
+    assert not re.search(r"[.?] [A-Z]", first), first
+    assert more[:1] in ([], [""])
+
+
+@pytest.mark.parametrize("file", MODULES, ids=named)
+def test_no_room_is_too_large(file: Path) -> None:
+    """A module stays under 400 lines and a function under 60, so that either is read in one sitting."""
+    text = file.read_text()
+    assert len(text.splitlines()) < LARGEST_MODULE
+    lengths = {
+        function.name: (function.end_lineno or 0) - function.lineno + 1 for function in functions(ast.parse(text))
+    }
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+
+
+def test_every_room_is_on_the_map() -> None:
+    """The docstring of the package names every module and every package of it, and none that is not there."""
+    rooms = {file.stem for file in HOUSE.glob("*.py")} - {"__init__", "__main__"}
+    rooms |= {package.parent.name for package in HOUSE.glob("*/__init__.py")}
+    on_the_map = set(re.findall(r"[a-z_]+", harness.__doc__ or ""))
+    assert rooms - on_the_map == set()
+    entries = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)/?(?:  |$)", harness.__doc__ or "", re.MULTILINE)
+    listed = {name for entry in entries for name in entry.split(", ")}
+    assert len(listed) > 20
+    assert listed - rooms == set()
+
+
+def test_every_room_has_a_name_that_says_something() -> None:
+    """There is no module for what has no place: no util, helper, manager, base, common or misc."""
+    words = {
+        word for file in MODULES for part in file.relative_to(HOUSE).with_suffix("").parts for word in part.split("_")
+    }
+    assert words & NAMES_THAT_SAY_NOTHING == set()
+
+
+def test_every_nox_session_says_what_it_does() -> None:
+    """`nox --list` shows a sentence for every session."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    sessions = {
+        f.name: ast.get_docstring(f) for f in functions(tree) if "nox.session" in map(_decorator, f.decorator_list)
+    }
+    assert {"tests", "lint", "types"} <= set(sessions)
+    assert [name for name, text in sessions.items() if not text] == []
+
+
+def _decorator(node: ast.expr) -> str:
+    return ast.unparse(node.func if isinstance(node, ast.Call) else node)
+
+
+def test_a_readme_names_every_exit_code_and_every_shipped_scenario() -> None:
+    """Whoever reads README only finds what every exit code means and which scenarios there are."""
+    codes = re.findall(r"^ +(\d+) ", EXIT_CODES, re.MULTILINE)
+    assert codes == ["0", "1", "2", "3", "4", "5", "130"]
+    for readme in ROOT.glob("README.md"):
+        text = readme.read_text()
+        assert [code for code in codes if not re.search(rf"(?m)^\W*{code}\b", text)] == []
+        assert [file.name for file in SCENARIOS.glob("*.yaml") if file.stem not in text] == []

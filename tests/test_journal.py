@@ -1,0 +1,300 @@
+"""A record is append-only, private, whole line by line, free of secrets, and reads back as it was written."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import journal, loading
+from harness.journal import AnyEvent, Journal, MomentBegan, NotARecord, RunEnded, RunStarted
+from harness.observation import Observation
+from harness.secret import Secret, fingerprint
+from tests.runs import OUTAGE, started
+
+EVENTS: list[AnyEvent] = [
+    started(loading.load(OUTAGE).scenario),
+    journal.ArtifactUsed(product="vault", version="1.7.0", source="cache", sha256="ab" * 32, note="built"),
+    journal.PhaseEnded(name="cluster apps serves", seconds=3.25),
+    journal.ClusterUp(cluster="apps", version="1.32.0", issuer="https://kubernetes.default.svc.cluster.local"),
+    journal.TokenIssued(
+        token="secret:0123456789ab", cluster="apps", subject="system:serviceaccount:apps:web", purpose="app:web",
+        pod="app-web", pod_uid="uid", jti="jti", issuer="issuer", audiences=("a", "b"), issued=1.5, expires=3601.5,
+    ),
+    journal.ConfigWritten(
+        mount="kubernetes", accessor="auth_kubernetes_1", version="1.4.0", token_file=True,
+        fields={"kubernetes_host": "https://127.0.0.1:1", "disable_local_ca_jwt": False},
+    ),
+    journal.RoleWritten(mount="kubernetes", role="web", version="1.4.0", fields={"policies": ["web"], "ttl": 3600}),
+    journal.VaultServing(asked="1.7.0", answered="1.7.0", purpose="before", token_file=True),
+    journal.PodReplaced(cluster="platform", old_pod="vault-0", old_uid="1", new_pod="vault-0", new_uid="2"),
+    journal.OldTokenRefused(cluster="platform", pod="vault-0", seconds=10.5),
+    journal.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
+    Observation(
+        id=7, probe="login", moment="before", version="1.7.0", answer="refused", app="web", mount="kubernetes",
+        item="x", must_be="refused", status=403, error="permission denied — Ⅷ", latency_ms=1.25, started=1.0, ended=2.0,
+        correlation="rehearsal-000007", blocked_by=3, subject="system:serviceaccount:apps:web",
+        detail={"policies": ["web"], "nested": {"deep": [1, None, True, "\u2028\x85"]}},
+    ),
+    journal.VaultAuditLine(moment="before", entry={"request": {"headers": {"x-rehearsal-id": ["rehearsal-000007"]}}}),
+    journal.VaultLogLine(moment="before", level="debug", module="auth", message="login unauthorized", fields={"e": 1}),
+    journal.ApiAuditLine(moment="before", cluster="apps", entry={"responseStatus": {"code": 401}}),
+    journal.ApiLogLine(moment="before", cluster="apps", message='E0314 "Unable to authenticate the request"'),
+    journal.Trouble(kind="died", during="hop to 1.11.0", after_swap="1.11.0", message="it ended", log=("a", "b")),
+    journal.RunEnded(left_behind="a directory"),
+]  # fmt: skip
+
+
+def stamped(event: AnyEvent, at: float) -> AnyEvent:
+    return event if isinstance(event, Observation) else msgspec.structs.replace(event, at=at)
+
+
+def written(directory: Path, events: list[AnyEvent]) -> Path:
+    """Write a record of *events* and return its file."""
+    with Journal.opened(directory) as book:
+        for event in events:
+            book.write(event)
+    return directory / journal.RECORD_FILE
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Let every bit through, so that only what the journal asks for keeps others out."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_there_is_a_sample_of_every_kind_of_event() -> None:
+    """A new kind of event is not forgotten in the tests below."""
+    assert [type(event) for event in EVENTS] == list(typing.get_args(AnyEvent))
+
+
+def test_every_kind_of_event_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    """In order, and to the last field; from the directory and from the file itself."""
+    events = [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)]
+    file = written(tmp_path / "run", events)
+    assert journal.load(tmp_path / "run").events == tuple(events)
+    assert journal.load(file).events == tuple(events)
+
+
+def test_an_event_is_one_line_of_json_that_names_its_kind(tmp_path: Path) -> None:
+    """Whatever its texts hold: other programs read records too."""
+    lines = written(tmp_path, EVENTS).read_bytes().split(b"\n")
+    assert lines.pop() == b""
+    assert [json.loads(line)["event"] for line in lines] == [type(e).__struct_config__.tag for e in EVENTS]
+
+
+def test_an_event_is_stamped_with_the_time_unless_it_carries_one(tmp_path: Path) -> None:
+    kept = RunEnded(at=5.0)
+    written(tmp_path, [EVENTS[0], MomentBegan(moment="before", version="1.7.0", token_file=True), kept])
+    _, now, later = journal.load(tmp_path).of(journal.Event)
+    assert now.at > 1_600_000_000
+    assert later == kept
+
+
+def test_a_record_knows_its_start_and_whether_it_ended(tmp_path: Path) -> None:
+    written(tmp_path / "whole", EVENTS)
+    written(tmp_path / "cut", EVENTS[:-1])
+    assert journal.load(tmp_path / "whole").ended
+    assert not journal.load(tmp_path / "cut").ended
+    assert journal.load(tmp_path / "cut").started.run_id == "test-run"
+    assert [o.id for o in journal.load(tmp_path / "cut").of(Observation)] == [7]
+
+
+def test_no_secret_reaches_the_disk(tmp_path: Path) -> None:
+    """Neither a known one, in whatever field and however escaped, nor what has the shape of one; nor in kept logs."""
+    odd = 'qu"oted\\and-ünusual-value'
+    jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ3ZWIifQ.c2lnbmF0dXJlLW9mLW5vLXZhbHVl"
+    Secret(odd)
+    event = journal.VaultLogLine(
+        moment="before", level="debug", module="auth", message=f"refused {jwt}", fields={odd: [{"deep": odd}]}
+    )
+    with Journal.opened(tmp_path) as book:
+        book.write(EVENTS[0])
+        book.write(event)
+        book.keep("vault.log", [f"first {odd}", f"second {jwt}"])
+    _, seen = journal.load(tmp_path).events
+    assert isinstance(seen, journal.VaultLogLine)
+    assert seen.fields == {fingerprint(odd): [{"deep": fingerprint(odd)}]}
+    assert seen.message == f"refused {fingerprint(jwt)}"
+    log = (tmp_path / "logs" / "vault.log").read_text()
+    assert log == f"first {fingerprint(odd)}\nsecond {fingerprint(jwt)}\n"
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_nobody_else_may_read_a_record(tmp_path: Path) -> None:
+    """Files are 0600 and directories 0700, whatever the umask."""
+    run = tmp_path / "run"
+    with Journal.opened(run) as book:
+        book.write(EVENTS[0])
+        book.keep("vault.log", ["a line"])
+    modes = {path.relative_to(tmp_path): stat.S_IMODE(path.stat().st_mode) for path in [run, *run.rglob("*")]}
+    assert {str(path): oct(mode) for path, mode in modes.items()} == {
+        "run": "0o700",
+        "run/record.jsonl": "0o600",
+        "run/logs": "0o700",
+        "run/logs/vault.log": "0o600",
+    }
+
+
+def test_a_record_is_never_written_over(tmp_path: Path) -> None:
+    """A directory with a record is refused, and the record is as it was."""
+    file = written(tmp_path, EVENTS)
+    before = file.read_bytes()
+    with pytest.raises(FileExistsError):
+        Journal.opened(tmp_path)
+    assert file.read_bytes() == before
+
+
+def test_a_directory_that_is_there_without_a_record_is_used(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    written(tmp_path, EVENTS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_writing_only_ever_appends(tmp_path: Path) -> None:
+    """Each event is on disk when `write` returns, and what others put there in between is not lost."""
+    file = tmp_path / journal.RECORD_FILE
+    with Journal.opened(tmp_path) as book:
+        for event in EVENTS:
+            before = file.read_bytes()
+            book.write(event)
+            assert file.read_bytes().startswith(before)
+            assert len(file.read_bytes()) > len(before)
+            with file.open("ab") as other:
+                other.write(b"\n")
+    assert len(journal.load(tmp_path).events) == len(EVENTS)
+
+
+def test_a_follower_is_told_everything_as_it_happens(tmp_path: Path) -> None:
+    """Also after the end, when nothing is written any more."""
+    told: list[AnyEvent] = []
+    with Journal.opened(tmp_path, told.append) as book:
+        book.write(stamped(EVENTS[0], 1.0))
+        assert told == [stamped(EVENTS[0], 1.0)]
+    book.write(RunEnded(at=2.0))
+    assert told[1:] == [RunEnded(at=2.0)]
+    assert len(journal.load(tmp_path).events) == 1
+
+
+def test_a_phase_is_written_down_however_it_ends(tmp_path: Path) -> None:
+    def broken(book: Journal) -> None:
+        with book.phase("broken"):
+            raise RuntimeError("midway")
+
+    with Journal.opened(tmp_path) as book:
+        book.write(EVENTS[0])
+        with pytest.raises(RuntimeError, match="midway"):
+            broken(book)
+    (phase,) = journal.load(tmp_path).of(journal.PhaseEnded)
+    assert phase.name == "broken"
+    assert phase.seconds >= 0
+
+
+def test_a_last_line_that_was_cut_off_is_dropped_wherever_it_was_cut(tmp_path: Path) -> None:
+    """A run that is killed while writing leaves a record of all it wrote before."""
+    file = written(tmp_path, EVENTS[:12])
+    content = file.read_bytes()
+    last = content.rindex(b"\n", 0, -1) + 1
+    for end in range(last, len(content) - 1):
+        file.write_bytes(content[:end])
+        assert len(journal.load(tmp_path).events) == 11
+    file.write_bytes(content[:-1])
+    assert len(journal.load(tmp_path).events) == 12
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"event": "run-ended", "at"',
+        b"Traceback (most recent call last):",
+        b'{"event": "never-heard-of"}',
+        b'{"at": 1.0}',
+        b'{"event": "phase", "name": "x", "seconds": "long"}',
+        b'{"event": "phase", "name": "\xff\xfe", "seconds": 1}',
+        b"[]",
+    ],
+)
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_broken_line_in_the_middle_is_named_by_its_number(tmp_path: Path, broken: bytes, at: int) -> None:
+    """What follows it cannot be trusted: the record is not judged."""
+    file = written(tmp_path, EVENTS)
+    lines = file.read_bytes().split(b"\n")
+    lines.insert(at - 1, broken)
+    file.write_bytes(b"\n".join(lines))
+    with pytest.raises(NotARecord, match=rf"record\.jsonl:{at}: this is no line of a record"):
+        journal.load(tmp_path)
+
+
+def test_a_whole_last_line_that_is_broken_was_not_cut_off(tmp_path: Path) -> None:
+    file = written(tmp_path, EVENTS[:2])
+    file.write_bytes(file.read_bytes() + b'{"event": "never-heard-of"}\n')
+    with pytest.raises(NotARecord, match=r"record\.jsonl:3:"):
+        journal.load(tmp_path)
+
+
+@pytest.mark.parametrize("more", [b"", b'{"event": "of-the-future"}\n{"event": "run-ended"}\n'])
+def test_a_record_of_a_newer_format_is_refused_with_what_would_help(tmp_path: Path, more: bytes) -> None:
+    """Also where that format has events we have never heard of: these are not to blame."""
+    start = msgspec.structs.replace(EVENTS[0], record_version=journal.RECORD_VERSION + 1)
+    file = written(tmp_path, [start])
+    file.write_bytes(file.read_bytes() + more)
+    with pytest.raises(NotARecord, match=r"has record format 2; this release reads up to 1: judge it with the release"):
+        journal.load(tmp_path)
+
+
+def test_a_newer_format_whose_first_line_is_another_is_refused_the_same(tmp_path: Path) -> None:
+    (tmp_path / journal.RECORD_FILE).write_text('{"event":"run-started","record_version":9,"plan":"in other words"}\n')
+    with pytest.raises(NotARecord, match="has record format 9"):
+        journal.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b'{"event":"run-ended","at":1.0}\n', b'{"event":"run-star'])
+def test_what_does_not_begin_with_a_start_is_no_record(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / journal.RECORD_FILE).write_bytes(content)
+    with pytest.raises(NotARecord, match="does not begin with the start of a run"):
+        journal.load(tmp_path)
+
+
+def test_a_place_without_a_record_says_what_a_run_directory_holds(tmp_path: Path) -> None:
+    """An empty directory, and a path that is not there."""
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(NotARecord, match=r"cannot be read: No such file .* A run directory holds a record\.jsonl"):
+            journal.load(place)
+
+
+def test_threads_that_write_at_once_write_whole_lines(tmp_path: Path) -> None:
+    """Each line is there, none is torn, and each observation has a number of its own."""
+    threads, each = 8, 60
+    gate = threading.Barrier(threads)
+
+    def write(book: Journal, name: int) -> None:
+        gate.wait()
+        for number in range(each):
+            text = f"{name}/{number} " + "x" * 9000
+            seen = Observation(book.next_id(), "login", "before", "1.7.0", "granted", error=text)
+            book.write(seen)
+
+    with Journal.opened(tmp_path) as book:
+        book.write(EVENTS[0])
+        crew = [threading.Thread(target=write, args=(book, name)) for name in range(threads)]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+    seen = journal.load(tmp_path).of(Observation)
+    assert sorted(o.id for o in seen) == list(range(1, threads * each + 1))
+    assert {o.error.split()[0] for o in seen} == {f"{name}/{n}" for name in range(threads) for n in range(each)}
+
+
+def test_the_first_event_is_the_start_of_the_run() -> None:
+    """The samples begin like a record, or the tests above would not test records."""
+    assert isinstance(EVENTS[0], RunStarted)

@@ -1,0 +1,137 @@
+"""When a refused login begins to hurt: spans are said in whole units, and whether a token renews decides the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.facts import day_and_time
+from harness.journal import AnyEvent, Record
+from harness.observation import Observation
+from harness.outlook import Outlook
+from harness.scenario import Scenario
+from tests.runs import on_paper
+from tests.test_rules import CASES, ONE_CLUSTER, changed, finding_of, mapped, role
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+def outlook_of(record: Record) -> Outlook:
+    """Return the outlook of the one finding of *record*."""
+    found = finding_of(record).outlook
+    assert found is not None
+    return found
+
+
+def outage(tmp_path: Path, **lives: str) -> Record:
+    """Return the record of the outage with a role of these lives."""
+    return on_paper(changed(role(**lives)) if lives else changed(), tmp_path)[0]
+
+
+def of_the_old_token(record: Record, **fields: Any) -> Record:
+    """Return *record* with the detail of the old token's look-up after the hop changed."""
+
+    def change(event: AnyEvent) -> AnyEvent:
+        if not (isinstance(event, Observation) and event.probe == "old-token-lookup" and event.moment != "before"):
+            return event
+        return msgspec.structs.replace(event, detail=event.detail | fields)
+
+    return mapped(record, change)
+
+
+@pytest.mark.parametrize(
+    ("lives", "unrenewed", "renewed", "said"),
+    [
+        pytest.param({}, HOUR, 32 * DAY, ("cut off 1 hour after", "at the latest 32 days after"), id="defaults"),
+        pytest.param(
+            {"ttl": "90m", "max_ttl": "24h"}, 5400, DAY, ("cut off 90 minutes after", "at the latest 1 day after"),
+            id="minutes and a day",
+        ),
+        pytest.param(
+            {"ttl": "45s", "max_ttl": "2h"}, 45, 2 * HOUR, ("cut off 45 seconds after", "at the latest 2 hours after"),
+            id="seconds and hours",
+        ),
+        pytest.param(
+            {"ttl": "48h", "max_ttl": "48h"}, 2 * DAY, 2 * DAY, ("cut off 2 days after", "at the latest 2 days after"),
+            id="nothing to renew",
+        ),
+    ],
+)  # fmt: skip
+def test_spans_are_those_of_the_role(
+    lives: dict[str, str], unrenewed: int, renewed: int, said: tuple[str, str], tmp_path: Path
+) -> None:
+    """Who never renews has the role's ttl, who renews its max-ttl, and both are said in the largest whole unit."""
+    outlook = outlook_of(outage(tmp_path, **lives))
+    assert (outlook.running_is_fine, outlook.unrenewed_seconds, outlook.renewed_seconds) == (True, unrenewed, renewed)
+    assert all(words in outlook.sentence for words in said)
+
+
+def test_the_ends_are_counted_from_the_login(tmp_path: Path) -> None:
+    """Vault's own creation time is the beginning, and the sentence gives both ends as dates."""
+    outlook = outlook_of(of_the_old_token(outage(tmp_path), creation_time=1_700_000_000))
+    assert outlook.unrenewed_until == 1_700_000_000 + HOUR
+    assert outlook.renewed_until == 1_700_000_000 + 32 * DAY
+    assert day_and_time(outlook.unrenewed_until) in outlook.sentence
+    assert day_and_time(outlook.renewed_until) in outlook.sentence
+
+
+def test_without_a_creation_time_the_login_is_the_witness(tmp_path: Path) -> None:
+    """A Vault that does not say when the token came to be leaves the login before the upgrade."""
+    record = of_the_old_token(outage(tmp_path), creation_time=None)
+    (login,) = [o for o in record.of(Observation) if o.probe == "login" and o.moment == "before"]
+    assert outlook_of(record).unrenewed_until == login.ended + HOUR
+
+
+def test_a_token_that_cannot_be_renewed_ends_with_its_ttl(tmp_path: Path) -> None:
+    """Renewing is of no use where Vault says that the token does not renew."""
+    outlook = outlook_of(of_the_old_token(outage(tmp_path), renewable=False))
+    assert outlook.renewed_seconds == outlook.unrenewed_seconds == HOUR
+
+
+def test_an_old_token_that_is_refused_as_well_hurts_at_once(tmp_path: Path) -> None:
+    """There is no grace where running copies lose their token with the upgrade."""
+    _, judgement = on_paper(changed(), tmp_path, script={("lookup", "", "1.11.0"): "refuse"})
+    (login,) = [finding for finding in judgement.findings if finding.probe == "login"]
+    assert login.outlook is not None
+    assert login.outlook.running_is_fine is False
+    assert "is refused as well (403 at after 1.11.0)" in login.outlook.sentence
+
+
+def test_what_was_not_asked_is_not_promised(tmp_path: Path) -> None:
+    """Without the old token's look-up the outlook does not say that anything is fine."""
+    scenario = changed({"probes": ["login"]})
+    outlook = outlook_of(on_paper(scenario, tmp_path)[0])
+    assert outlook.running_is_fine is None
+    assert "was not asked" in outlook.sentence
+
+
+def test_every_outlook_says_what_a_restart_does_and_shows_its_line(tmp_path: Path) -> None:
+    """A Pod that starts after the hop is refused at once; that the old token works is shown by its look-up."""
+    record = outage(tmp_path)
+    outlook = outlook_of(record)
+    assert "must log in, and is refused at once" in outlook.on_restart
+    (exhibit,) = outlook.evidence
+    looked_up = record.events[exhibit.line - 1]
+    assert isinstance(looked_up, Observation)
+    assert (looked_up.probe, looked_up.moment, looked_up.answer) == ("old-token-lookup", "after 1.11.0", "granted")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "there"),
+    [
+        pytest.param(CASES["the outage"][0], True, id="a regression"),
+        pytest.param(changed(ONE_CLUSTER), True, id="a latent change"),
+        pytest.param(CASES["frozen, two clusters"][0], False, id="broken from the start"),
+    ],
+)
+def test_only_what_begins_with_a_hop_has_an_outlook(scenario: Scenario, there: bool, tmp_path: Path) -> None:
+    """What was broken before the upgrade hurts already; what changes only its reviewer hurts elsewhere."""
+    finding = finding_of(on_paper(scenario, tmp_path)[0])
+    assert (finding.outlook is not None) == there
+    if finding.kind == "latent":
+        assert finding.outlook is not None
+        assert "with the apps in another cluster" in finding.outlook.sentence
