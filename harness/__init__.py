@@ -4,7 +4,9 @@ The rooms, in the order in which data flows. Two halves that meet only in the jo
 never judge; the judges read the record and never touch the world.
 
 doors
-    cli             the command line: arguments, environment, exit codes
+    cli             the command line: rehearsing and judging, exit codes; chores has the commands around it
+    settings        where things are kept, and what the user's environment says
+    doctor          what this machine has and lacks; cleaning, what a crash left on it
     progress        events become lines for people who wait
     reports/        a judgement as text or as JSON
 conductor

@@ -34,6 +34,11 @@ class Account(msgspec.Struct, frozen=True):
     """its token lives in a Secret and never expires"""
 
     @property
+    def identity(self) -> tuple[str, str, str]:
+        """Return cluster, namespace and name: what makes two of these one service account."""
+        return (self.cluster, self.namespace, self.name)
+
+    @property
     def subject(self) -> str:
         """Return the Kubernetes user that its token stands for."""
         return f"system:serviceaccount:{self.namespace}:{self.name}"
@@ -56,15 +61,17 @@ def wanted(topology: Scenario) -> list[Account]:
             space, name = (mount.reviewer_service_account or plan.DEFAULT_REVIEWER_ACCOUNT).split("/")
             may = mount.reviewer_may_review_tokens
             found.append(Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=True))
+    strangers: list[Account] = []
     for name, app in topology.apps.items():
-        found += _app_and_strangers(topology, name, app)
-    return found
+        space, account = app.service_account.split("/")
+        seconds = scenario.seconds(app.token_expires)
+        found.append(Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, seconds))
+        strangers += _strangers(topology, name, app)
+    return _with_one_right_each(found, strangers)
 
 
-def _app_and_strangers(topology: Scenario, name: str, app: scenario.App) -> Iterable[Account]:
+def _strangers(topology: Scenario, name: str, app: scenario.App) -> Iterable[Account]:
     space, account = app.service_account.split("/")
-    seconds = scenario.seconds(app.token_expires)
-    yield Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, seconds)
     # Strangers may review tokens where the app may: a refusal must come from who they are, not from what they lack.
     may, audience = app.may_review_tokens, app.audience
     yield Account(app.cluster, space, STRANGER, f"wrong-service-account:{name}", may, audience)
@@ -72,6 +79,20 @@ def _app_and_strangers(topology: Scenario, name: str, app: scenario.App) -> Iter
     other = next((cluster for cluster in topology.clusters if cluster != app.cluster), None)
     if other is not None:
         yield Account(other, space, account, f"other-cluster-token:{name}", may, audience)
+
+
+def _with_one_right_each(found: list[Account], strangers: list[Account]) -> list[Account]:
+    """Return all accounts, those of one service account with one answer to who may review tokens.
+
+    The scenario's own accounts say what is so. A stranger that happens to be one of them takes nothing from it and
+    gives it nothing, or the rehearsal would be of another system.
+    """
+    lent: dict[tuple[str, str, str], bool] = {}
+    for one in strangers:
+        lent[one.identity] = lent.get(one.identity, False) or one.may_review_tokens
+    rights = lent | {one.identity: one.may_review_tokens for one in found}
+    alike = [msgspec.structs.replace(one, may_review_tokens=rights[one.identity]) for one in strangers]
+    return [*found, *alike]
 
 
 def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:

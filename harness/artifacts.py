@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import indent
@@ -24,10 +24,10 @@ from typing import Final
 
 import msgspec
 
-from harness import building, recipes, versions
-from harness.building import Go, Workshop
+from harness import building, recipes, supervisor, versions
+from harness.building import Go, Workshop, alone
 from harness.downloads import Downloads, Untrustworthy
-from harness.errors import MissingPrerequisite
+from harness.errors import LeftBehind, MissingPrerequisite
 from harness.wait import now
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -63,8 +63,8 @@ class Sources:
     """The user's environment: PATH is searched for Go; proxies, CA files and settings of Go and pip are respected."""
 
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of an artifact.json."""
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the cache says of one binary: the content of its artifact.json. *size* is in bytes, *made* a date."""
 
     product: str
     version: str
@@ -208,6 +208,38 @@ class Store:
         return f"What would help: {'; or '.join(helps)}"
 
 
+def cached(cache: Path) -> list[Kept]:
+    """Return what the cache holds, by product and version. Nothing is checked or changed; `Store.get` checks."""
+    found = []
+    for record in (cache / "artifacts").glob(f"*/[!.]*/{_RECORD}"):
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(record.read_bytes(), type=Kept))
+    return sorted(found, key=lambda kept: (kept.product, versions.parse(kept.version)))
+
+
+def remove(cache: Path, names: Sequence[str], *, builds: bool) -> int:
+    """Remove binaries, and what builds left to speed the next ones; return the bytes that are free again.
+
+    *names* are products, or product-version pairs such as vault-1.7.0; none means all. With *builds* the binaries
+    stay. A binary that is being fetched at this moment is waited for and then removed.
+    """
+    freed = 0
+    for kept in [] if builds else cached(cache):
+        if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
+            leaf = _Leaf(cache.absolute() / "artifacts", kept.product, kept.version, _architecture())
+            with alone(leaf.lock(), lambda: None):
+                leaf.remove()
+            freed += kept.size
+    if builds or not names:
+        for folder in (cache / "build" / "modules", cache / "build" / "go"):
+            freed += sum(file.stat().st_size for file in _files(folder)) if folder.exists() else 0
+            # Go writes its module cache read-only, which even its owner cannot remove as it stands
+            complaint = supervisor.wipe(str(folder))
+            if complaint:
+                raise LeftBehind(complaint)
+    return freed
+
+
 class _Leaf:
     """The place of one binary in the cache."""
 
@@ -226,7 +258,7 @@ class _Leaf:
             return None
         binary = self.path / self.product
         try:
-            kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=_Kept)
+            kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=Kept)
             found = _digest(binary)
         except FileNotFoundError as error:
             raise _DamagedError(f"{error.filename} is missing") from error
@@ -260,7 +292,7 @@ class _Leaf:
 
     def keep(self, binary: Path, origin: _Origin) -> None:
         """Turn the directory that `making` has yielded into this leaf."""
-        kept = _Kept(
+        kept = Kept(
             product=self.product,
             version=self.version,
             source=origin.source,

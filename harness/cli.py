@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from harness import __version__
+from harness import __version__, chores, settings
+from harness.chores import fail, load
 
 if TYPE_CHECKING:
-    from harness.artifacts import Store
     from harness.driver import Driver
     from harness.loading import Loaded
     from harness.plan import Plan
@@ -56,16 +56,6 @@ _strict = click.option(
 _width = click.option(
     "--width", type=click.IntRange(40, 400), envvar="COLUMNS", help="Columns of the text. Left out: the terminal's."
 )
-_mirror = click.option(
-    "--mirror",
-    default="",
-    envvar="REHEARSE_MIRROR",
-    show_envvar=True,
-    help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
-)
-_offline = click.option(
-    "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
-)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -85,8 +75,8 @@ def main() -> None:
 @_output
 @_width
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
-@_mirror
-@_offline
+@chores.MIRROR
+@chores.OFFLINE
 @click.option(
     "--keep",
     type=click.FloatRange(0.01, 168),
@@ -116,10 +106,10 @@ def run(
     from harness.errors import MissingPrerequisite
 
     signal.signal(signal.SIGTERM, _interrupt)
-    loaded = _load(scenario)
+    loaded = load(scenario)
     planned = plan.make(loaded.scenario, loaded.name, driver)
     directory = _run_directory(run_dir, loaded.name)
-    say: Callable[[str], None] = (lambda _line: None) if quiet else _say
+    say: Callable[[str], None] = (lambda _line: None) if quiet else chores.say
     repeat = ["rehearse", "run", str(scenario), "--driver", driver, *(["--strict"] if strict else [])]
     try:
         with journal.Journal.opened(directory, progress.follower(say, verbose=verbose)) as book:
@@ -127,13 +117,13 @@ def run(
             made = _make_driver(driver, mirror, say, offline=offline)
             rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
     except FileExistsError:
-        _fail(2, f"{directory} already holds a record: name another --run-dir, or leave it out")
+        fail(2, f"{directory} already holds a record: name another --run-dir, or leave it out")
     except MissingPrerequisite as error:
-        _fail(3, str(error))
+        fail(3, str(error))
     except KeyboardInterrupt:
-        _fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
+        fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
     except OSError as error:
-        _fail(3, f"this machine would not do it: {error}. What was seen until then: {directory}")
+        fail(3, f"this machine would not do it: {error}. What was seen until then: {directory}")
     _finish(_judge(directory, strict=strict), output, width, details=not quiet)
 
 
@@ -165,7 +155,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
         else:
             click.echo(f"{path}: fine")
     if wrong:
-        _fail(2, f"{wrong} of {len(scenarios)} scenarios cannot be run as they stand")
+        fail(2, f"{wrong} of {len(scenarios)} scenarios cannot be run as they stand")
 
 
 @main.command()
@@ -179,37 +169,12 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
     from harness import plan as planning
     from harness.reports import plan as paper
 
-    loaded = _load(scenario)
+    loaded = load(scenario)
     made = planning.make(loaded.scenario, loaded.name, driver)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
     else:
         click.echo(paper.render(made, loaded.scenario))
-
-
-@main.group()
-def artifacts() -> None:
-    """The server binaries that rehearsals use, in the user's cache."""
-
-
-@artifacts.command()
-@click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
-@_mirror
-@_offline
-def fetch(*, scenarios: tuple[Path, ...], mirror: str, offline: bool) -> None:
-    """Get every binary that SCENARIOS need, so that their runs need no network."""
-    from harness import plan
-    from harness.errors import MissingPrerequisite
-
-    plans = [plan.make(loaded.scenario, loaded.name, "local") for loaded in (_load(path) for path in scenarios)]
-    wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
-    try:
-        for found in _store(mirror, _say, offline=offline).get_all(wanted):
-            click.echo(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
-    except MissingPrerequisite as error:
-        _fail(3, str(error))
-    except KeyboardInterrupt:
-        _fail(130, "interrupted; what was fetched so far is kept")
 
 
 @main.command()
@@ -227,16 +192,6 @@ def version(output: str) -> None:
         click.echo(json.dumps(facts))
     else:
         click.echo("\n".join(f"{name} {value}" for name, value in facts.items()))
-
-
-def _load(path: Path) -> Loaded:
-    from harness import loading
-    from harness.errors import ScenarioError
-
-    try:
-        return loading.load(path)
-    except ScenarioError as error:
-        _fail(2, str(error))
 
 
 def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ...], *, strict: bool) -> Any:
@@ -264,25 +219,7 @@ def _make_driver(name: str, mirror: str, say: Callable[[str], None], *, offline:
         return PaperDriver()
     from harness.drivers.local import LocalDriver
 
-    return LocalDriver(_store(mirror, say, offline=offline), Path(tempfile.gettempdir()), _state())
-
-
-def _store(mirror: str, say: Callable[[str], None], *, offline: bool) -> Store:
-    from harness.artifacts import Sources, Store
-
-    return Store(Sources(cache=_cache(), mirror=mirror, offline=offline, environment=dict(os.environ)), say)
-
-
-def _cache() -> Path:
-    import platformdirs
-
-    return Path(os.environ.get("REHEARSE_CACHE") or platformdirs.user_cache_dir("rehearse"))
-
-
-def _state() -> Path:
-    import platformdirs
-
-    return Path(os.environ.get("REHEARSE_STATE") or platformdirs.user_state_dir("rehearse"))
+    return LocalDriver(chores.store(mirror, say, offline=offline), settings.temporary(), settings.state())
 
 
 def _run_directory(wanted: Path | None, scenario: str) -> Path:
@@ -291,7 +228,7 @@ def _run_directory(wanted: Path | None, scenario: str) -> Path:
 
     if wanted is not None:
         return wanted.absolute()
-    runs = _state() / "runs"
+    runs = settings.runs()
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=f"{stamp(now())}--{scenario}-", dir=runs))
     latest = runs / "latest"
@@ -307,7 +244,7 @@ def _judge(directory: Path, *, strict: bool) -> Judgement:
     try:
         return verdict.judge(journal.load(directory), strict=strict)
     except journal.NotARecord as error:
-        _fail(2, str(error))
+        fail(2, str(error))
 
 
 def _finish(judgement: Judgement, output: str, width: int | None, *, details: bool) -> NoReturn:
@@ -319,8 +256,7 @@ def _finish(judgement: Judgement, output: str, width: int | None, *, details: bo
         from harness.reports import text
 
         columns = width or shutil.get_terminal_size((100, 24)).columns
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        click.echo(text.render(judgement, width=columns, colour=colour, details=details), nl=False)
+        click.echo(text.render(judgement, width=columns, colour=settings.colour(), details=details), nl=False)
     sys.exit(judgement.exit_code)
 
 
@@ -328,16 +264,5 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _say(line: str) -> None:
-    from harness import secret
-    from harness.reports import printable
-
-    click.echo(printable(secret.redact(line)), err=True)
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    from harness import secret
-    from harness.reports import printable
-
-    click.echo(printable(secret.redact(message)), err=True)
-    sys.exit(code)
+for _chore in (chores.artifacts, chores.clean, chores.doctor, chores.schema, chores.completion):
+    main.add_command(_chore)

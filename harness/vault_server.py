@@ -20,7 +20,8 @@ class VaultServer:
 
     def __init__(self, directory: Path, *, storage: str, tls: bool, port: int, cluster_port: int) -> None:
         self.directory = directory
-        (directory / "data").mkdir(mode=0o700, parents=True)
+        directory.mkdir(mode=0o700)
+        (directory / "data").mkdir(mode=0o700)
         scheme = "https" if tls else "http"
         self.address = f"{scheme}://127.0.0.1:{port}"
         authority = pki.Authority(directory, "127.0.0.1") if tls else None

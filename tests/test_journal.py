@@ -48,6 +48,7 @@ EVENTS: list[AnyEvent] = [
     journal.ApiAuditLine(moment="before", cluster="apps", entry={"responseStatus": {"code": 401}}),
     journal.ApiLogLine(moment="before", cluster="apps", message='E0314 "Unable to authenticate the request"'),
     journal.Trouble(kind="died", during="hop to 1.11.0", after_swap="1.11.0", message="it ended", log=("a", "b")),
+    journal.Kept(hints=("export VAULT_ADDR=x", "rehearse clean")),
     journal.RunEnded(left_behind="a directory"),
 ]  # fmt: skip
 
@@ -273,7 +274,7 @@ def test_a_place_without_a_record_says_what_a_run_directory_holds(tmp_path: Path
 
 def test_threads_that_write_at_once_write_whole_lines(tmp_path: Path) -> None:
     """Each line is there, none is torn, and each observation has a number of its own."""
-    threads, each = 8, 60
+    threads, each = 8, 30
     gate = threading.Barrier(threads)
 
     def write(book: Journal, name: int) -> None:

@@ -1,0 +1,174 @@
+"""The commands around rehearsals: binaries, leftovers, this machine, editors and shells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from harness import settings
+
+if TYPE_CHECKING:
+    from harness.artifacts import Store
+    from harness.loading import Loaded
+
+MIRROR = click.option(
+    "--mirror",
+    default="",
+    envvar="REHEARSE_MIRROR",
+    show_envvar=True,
+    help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
+)
+OFFLINE = click.option(
+    "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
+)
+
+
+@click.group()
+def artifacts() -> None:
+    """The server binaries that rehearsals use, in the user's cache."""
+
+
+@artifacts.command()
+@click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
+@MIRROR
+@OFFLINE
+def fetch(*, scenarios: tuple[Path, ...], mirror: str, offline: bool) -> None:
+    """Get every binary that SCENARIOS need, so that their runs need no network."""
+    from harness import plan
+    from harness.errors import MissingPrerequisite
+
+    plans = [plan.make(loaded.scenario, loaded.name, "local") for loaded in (load(path) for path in scenarios)]
+    wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
+    try:
+        for found in store(mirror, say, offline=offline).get_all(wanted):
+            click.echo(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
+    except MissingPrerequisite as error:
+        fail(3, str(error))
+    except KeyboardInterrupt:
+        fail(130, "interrupted; what was fetched so far is kept")
+
+
+@artifacts.command(name="list")
+def list_() -> None:
+    """Show what the cache holds."""
+    from harness.artifacts import cached
+
+    found = cached(settings.cache())
+    for one in found:
+        click.echo(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {one.source}")
+    click.echo(f"{len(found)} binaries, {sum(one.size for one in found) / 1e6:.0f} MB, in {settings.cache()}", err=True)
+
+
+@artifacts.command()
+@click.argument("names", nargs=-1)
+@click.option("--builds", is_flag=True, help="Only what builds leave behind to speed the next ones; keep the binaries.")
+def prune(*, names: tuple[str, ...], builds: bool) -> None:
+    """Remove binaries from the cache: those called NAMES (vault, or vault-1.7.0), or all of them."""
+    from harness.artifacts import remove
+
+    freed = remove(settings.cache(), names, builds=builds)
+    click.echo(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="End the runs that were kept, too.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what is there.")
+def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
+    """End what runs have left behind on this machine, and nothing else.
+
+    Without RUNS: whatever is left of runs that are over, be it by a crash or a power loss. With RUNS: these, which may
+    be runs that were kept. What carries no label of a run of yours is never touched.
+    """
+    from harness import cleaning
+    from harness.process import end_kept
+
+    found = cleaning.find(settings.live(), settings.temporary(), settings.cache() / "build" / "runs")
+    chosen = [one for one in found if not runs or one.run in runs]
+    left = [f"no run {run} is known here" for run in runs if run not in {one.run for one in found}]
+    for one in chosen:
+        click.echo(str(one))
+    if not dry_run:
+        for one in chosen:
+            if one.state == "running" and (runs or everything):
+                complaint = end_kept(one.entry)
+                left += [complaint] if complaint else []
+        left += cleaning.clean(chosen)
+    if left:
+        fail(5, "\n".join(left))
+    if not chosen:
+        click.echo("nothing of any run is here", err=True)
+
+
+@click.command()
+def doctor() -> None:
+    """Say what this machine has and lacks for a rehearsal, and what would mend it."""
+    from harness import doctor as surgery
+
+    lacking = False
+    places = surgery.Places(Path.home(), settings.cache(), settings.state(), settings.temporary())
+    for line in surgery.examine(places, settings.environment()):
+        lacking |= line.state == "lacking"
+        click.echo(f"{line.state:8} {line.name}: {line.says}")
+        if line.mend:
+            click.echo(f"{'':8} mend: {line.mend}")
+    sys.exit(3 if lacking else 0)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of scenarios, for editors."""
+    import json
+
+    from harness.scenario import Scenario
+
+    click.echo(json.dumps(Scenario.model_json_schema(by_alias=True), indent=2))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete this command: eval "$(rehearse completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root()
+    click.echo(kind(root.command, {}, "rehearse", "_REHEARSE_COMPLETE").source())
+
+
+def load(path: Path) -> Loaded:
+    """Return the scenario at *path*, or end with every problem it has and exit code 2."""
+    from harness import loading
+    from harness.errors import ScenarioError
+
+    try:
+        return loading.load(path)
+    except ScenarioError as error:
+        fail(2, str(error))
+
+
+def store(mirror: str, tell: Callable[[str], None], *, offline: bool) -> Store:
+    """Return the store of binaries with the user's cache and environment."""
+    from harness.artifacts import Sources, Store
+
+    sources = Sources(settings.cache(), mirror=mirror, offline=offline, environment=settings.environment())
+    return Store(sources, tell)
+
+
+def say(line: Any) -> None:
+    """Print a line of progress on stderr."""
+    from harness import secret
+
+    click.echo(secret.redact(str(line)), err=True)
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Print *message* on stderr and end with *code*."""
+    say(message)
+    sys.exit(code)
