@@ -94,9 +94,11 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
         click.echo(str(one))
     if not dry_run:
         for one in chosen:
-            if one.state == "running" and (runs or everything):
+            if one.kept and (runs or everything):
                 complaint = end_kept(one.entry)
                 left += [complaint] if complaint else []
+            elif one.state == "running" and runs:
+                left.append(f"run {one.run} is being rehearsed at this moment: end it where it runs")
         left += cleaning.clean(chosen)
     if left:
         fail(5, "\n".join(left))
@@ -164,8 +166,9 @@ def store(mirror: str, tell: Callable[[str], None], *, offline: bool) -> Store:
 def say(line: Any) -> None:
     """Print a line of progress on stderr."""
     from harness import secret
+    from harness.reports import printable
 
-    click.echo(secret.redact(str(line)), err=True)
+    click.echo(printable(secret.redact(str(line))), err=True)
 
 
 def fail(code: int, message: str) -> NoReturn:

@@ -49,6 +49,8 @@ class Remains:
     """The bytes in the work directory."""
     doubt: str = ""
     """Why nobody can be sure, if the state is `unsure`."""
+    kept: bool = False
+    """Whether it runs although its harness is gone, as one that was kept does: `process.end_kept` ends it."""
 
     @property
     def age(self) -> float:
@@ -62,7 +64,8 @@ class Remains:
             things.append(f"{self.work} ({self.size / 1e6:.1f} MB)")
         if os.path.lexists(self.entry):
             things.append(str(self.entry))
-        line = f"{self.run!r}, {self.state}, {_ago(self.age)} old: {', '.join(things)}"
+        state = "kept" if self.kept else self.state
+        line = f"{self.run!r}, {state}, {_ago(self.age)} old: {', '.join(things)}"
         return f"{line}; left alone, because {self.doubt}" if self.doubt else line
 
 
@@ -246,6 +249,7 @@ class _Case:
             since=self._since(),
             size=_size(self._work) if self._is_named_after_run() else 0,
             doubt=doubt,
+            kept=self._is_kept(),
         )
 
     def _lives(self) -> bool:
@@ -253,6 +257,10 @@ class _Case:
         # A harness that has lost its supervisor still ends its run itself.
         recorded = record is not None and (record.supervisor.lives() or record.harness.lives())
         return recorded or any(each.supervised for each in self._marked)
+
+    def _is_kept(self) -> bool:
+        record = self._record
+        return record is not None and record.supervisor.lives() and not record.harness.lives()
 
     def _since(self) -> float:
         if self._record:
@@ -317,7 +325,7 @@ def _is_laid_out(work: Path) -> bool:
     """Whether *work* holds what the local driver puts into it, and nothing else."""
     with suppress(OSError):
         names = {path.name for path in work.iterdir()}
-        others = {name for name in names - {"vault", "pod"} if not name.startswith("cluster-")}
+        others = {name for name in names - {"vault", "pod", "root-token"} if not name.startswith("cluster-")}
         return not others and (work / "vault" / "data").is_dir()
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import secrets as random
@@ -11,6 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -21,6 +23,7 @@ from harness.chores import fail, load
 
 if TYPE_CHECKING:
     from harness.driver import Driver
+    from harness.journal import Follower, Journal, Record
     from harness.loading import Loaded
     from harness.plan import Plan
     from harness.verdict import Judgement
@@ -53,9 +56,59 @@ _driver = click.option(
 _strict = click.option(
     "--strict", is_flag=True, envvar="REHEARSE_STRICT", show_envvar=True, help="Latent findings fail the run too."
 )
-_width = click.option(
-    "--width", type=click.IntRange(40, 400), envvar="COLUMNS", help="Columns of the text. Left out: the terminal's."
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a judgement is to be reported, and where else than on stdout."""
+
+    output: str
+    width: int | None
+    quiet: bool
+    junit: Path | None
+    markdown: Path | None
+    github: bool
+
+
+_FORM_OPTIONS: Final = (
+    _output,
+    click.option(
+        "--width", type=click.IntRange(40, 400), envvar="COLUMNS", help="Columns of the text. Left out: the terminal's."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No progress, and only the summary."),
+    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
+    click.option(
+        "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write Markdown to this file."
+    ),
+    click.option(
+        "--github",
+        is_flag=True,
+        envvar="REHEARSE_GITHUB",
+        show_envvar=True,
+        help="Annotate the scenario's lines in a GitHub job, and add to its summary.",
+    ),
 )
+
+
+def _reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Give *command* the options that say how to report; it gets them together, as its Form."""
+
+    @functools.wraps(command)
+    def with_form(
+        *,
+        output: str,
+        width: int | None,
+        quiet: bool,
+        junit: Path | None,
+        markdown: Path | None,
+        github: bool,
+        **rest: Any,
+    ) -> None:
+        command(form=Form(output, width, quiet, junit, markdown, github), **rest)
+
+    for option in reversed(_FORM_OPTIONS):
+        with_form = option(with_form)
+    return with_form
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,8 +125,7 @@ def main() -> None:
 @_scenario
 @_driver
 @_strict
-@_output
-@_width
+@_reported
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
 @chores.MIRROR
 @chores.OFFLINE
@@ -85,57 +137,55 @@ def main() -> None:
     metavar="[HOURS]",
     help="Leave the servers up for HOURS (4), and say how to talk to them and how to end them.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress, and only the summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Progress with every answer.")
 def run(
     *,
     scenario: Path,
     driver: str,
     strict: bool,
-    output: str,
-    width: int | None,
+    form: Form,
     run_dir: Path | None,
     mirror: str,
     offline: bool,
     keep: float | None,
-    quiet: bool,
     verbose: bool,
 ) -> None:
     """Rehearse SCENARIO and report what changes, why, and how to mend it."""
-    from harness import journal, plan, progress, rehearsal
+    from harness import plan, progress, rehearsal
     from harness.errors import MissingPrerequisite
 
     signal.signal(signal.SIGTERM, _interrupt)
     loaded = load(scenario)
     planned = plan.make(loaded.scenario, loaded.name, driver)
-    directory = _run_directory(run_dir, loaded.name)
-    say: Callable[[str], None] = (lambda _line: None) if quiet else chores.say
+    say: Callable[[str], None] = (lambda _line: None) if form.quiet else chores.say
     repeat = ["rehearse", "run", str(scenario), "--driver", driver, *(["--strict"] if strict else [])]
+    book = _opened(run_dir, loaded.name, progress.follower(say, verbose=verbose))
+    directory = book.directory
     try:
-        with journal.Journal.opened(directory, progress.follower(say, verbose=verbose)) as book:
+        with book:
             start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
             made = _make_driver(driver, mirror, say, offline=offline)
             rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
-    except FileExistsError:
-        fail(2, f"{directory} already holds a record: name another --run-dir, or leave it out")
     except MissingPrerequisite as error:
         fail(3, str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if left := "; ".join(getattr(error, "__notes__", ())):
+            fail(5, f"interrupted; {left}. What was seen until then: {directory}")
         fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
     except OSError as error:
-        fail(3, f"this machine would not do it: {error}. What was seen until then: {directory}")
-    _finish(_judge(directory, strict=strict), output, width, details=not quiet)
+        why = f"this machine would not do it: {error}; make room, or give rights, and run again"
+        chores.say(f"{why}. What was seen until then: {directory}")
+        _finish(_record(directory, 3), form, strict=strict, cut_short=why)
+    _finish(_record(directory), form, strict=strict)
 
 
 @main.command(epilog=EXIT_CODES)
 @click.argument("directory", type=click.Path(path_type=Path))
 @_strict
-@_output
-@_width
-@click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
-def judge(*, directory: Path, strict: bool, output: str, width: int | None, quiet: bool) -> None:
+@_reported
+def judge(*, directory: Path, strict: bool, form: Form) -> None:
     """Judge the record in DIRECTORY again: no server is needed, and nothing is changed."""
-    _finish(_judge(directory, strict=strict), output, width, details=not quiet)
+    _finish(_record(directory), form, strict=strict)
 
 
 @main.command()
@@ -204,7 +254,7 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
         run_id=f"{directory.name[:40]}-{random.token_hex(4)}",
         scenario_file=loaded.file,
         scenario=loaded.scenario.model_dump(mode="json", by_alias=True),
-        scenario_lines={path: line for path, line in lines.items() if path.startswith("expect")},
+        scenario_lines={path: line for path, line in lines.items() if path.startswith(("expect", "apps/"))},
         plan=planned,
         command=tuple(shlex.quote(word) for word in repeat),
         strict=strict,
@@ -238,26 +288,74 @@ def _run_directory(wanted: Path | None, scenario: str) -> Path:
     return directory
 
 
-def _judge(directory: Path, *, strict: bool) -> Judgement:
-    from harness import journal, verdict
+def _opened(wanted: Path | None, scenario: str, follower: Follower) -> Journal:
+    """Return the opened record of a new run, or end, saying why there can be none."""
+    from harness.journal import RECORD_FILE, Journal
 
     try:
-        return verdict.judge(journal.load(directory), strict=strict)
+        directory = _run_directory(wanted, scenario)
+        return Journal.opened(directory, follower)
+    except OSError as error:
+        if wanted is not None and (wanted / RECORD_FILE).exists():
+            fail(2, f"{wanted.absolute()} already holds a record: name another --run-dir, or leave it out")
+        place = wanted.absolute() if wanted is not None else settings.runs()
+        fail(3, f"no record could be begun in {place}: {error}; name a --run-dir that can be made and written to")
+
+
+def _record(directory: Path, code: int = 2) -> Record:
+    """Return the record in *directory*, or end with *code* and a sentence where there is none."""
+    from harness import journal
+
+    try:
+        return journal.load(directory)
     except journal.NotARecord as error:
-        fail(2, str(error))
+        fail(code, str(error))
 
 
-def _finish(judgement: Judgement, output: str, width: int | None, *, details: bool) -> NoReturn:
-    if output == "json":
+def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "") -> NoReturn:
+    """Judge *record*, report in every form that was asked for, and end with the judgement's exit code.
+
+    *cut_short* says why the record could not be written on, if that is how it ends.
+    """
+    import msgspec
+
+    from harness import verdict
+
+    judgement = verdict.judge(record, strict=strict)
+    if cut_short:
+        code = judgement.exit_code if judgement.observations else 3
+        judgement = msgspec.structs.replace(judgement, reasons=(*judgement.reasons, cut_short), exit_code=code)
+    _write_reports(record, judgement, form)
+    if form.output == "json":
         from harness.reports import json
 
         click.echo(json.render(judgement))
     else:
         from harness.reports import text
 
-        columns = width or shutil.get_terminal_size((100, 24)).columns
-        click.echo(text.render(judgement, width=columns, colour=settings.colour(), details=details), nl=False)
+        columns = form.width or shutil.get_terminal_size((100, 24)).columns
+        click.echo(text.render(judgement, width=columns, colour=settings.colour(), details=not form.quiet), nl=False)
     sys.exit(judgement.exit_code)
+
+
+def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:
+    from harness.reports import github, junit, markdown
+
+    try:
+        if form.junit is not None:
+            form.junit.write_text(junit.render(judgement), encoding="utf-8")
+        if form.markdown is not None:
+            form.markdown.write_text(markdown.render(judgement), encoding="utf-8")
+        summary = settings.step_summary() if form.github else None
+        if summary is not None:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(markdown.render(judgement))
+    except OSError as error:
+        fail(3, f"the report could not be written to {error.filename}: {error.strerror}; the record is whole")
+    if form.github:
+        # workflow commands are read from stderr as well, and stdout is for the result alone
+        start = record.started
+        click.echo(github.render(judgement, start.scenario_file, start.scenario_lines), err=True, nl=False)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, Final
 
 from harness import journal, wait
@@ -14,6 +15,7 @@ from harness.vault_server import VaultServer
 from harness.wait import now
 
 AUDIT_LAG_SECONDS: Final = 20
+_MARK: Final = "rehearsal-mark-"
 _LOUD: Final = frozenset({"warn", "error"})
 _BEARER_REFUSED: Final = "Unable to authenticate the request"
 
@@ -42,36 +44,52 @@ class Collector:
             plane.log.lines()
 
     def gather(self, moment: str) -> None:
-        """Write down every line since the last call, once all of them have reached their files."""
-        for name, plane in self._planes.items():
-            for entry in self._token_reviews(plane):
-                self._book.write(
-                    journal.ApiAuditLine(
-                        at=seconds_of(entry["requestReceivedTimestamp"]),
-                        moment=moment,
-                        cluster=name,
-                        entry={key: entry[key] for key in _API_ENTRY if key in entry},
-                    )
-                )
+        """Write down every line since the last call, once all of them have reached their files.
+
+        Raises NotReady, Unreachable or RigError where an API server's audit log does not catch up; what had been
+        written until then is in the journal all the same.
+        """
+        with ExitStack() as stack:
+            # Whatever an API server does, what the others wrote is evidence. Last in, first out.
+            stack.callback(self._vault_log, moment)
+            stack.callback(self._vault_audit, moment)
+            for name, plane in tuple(self._planes.items())[::-1]:
+                stack.callback(self._plane, name, plane, moment)
+
+    def _plane(self, name: str, plane: ControlPlane, moment: str) -> None:
+        found: list[dict[str, Any]] = []
+        try:
+            self._catch_up(plane, found)
+        finally:
+            for entry in found:
+                self._token_review(name, entry, moment)
             for line in plane.log.lines():
                 if _BEARER_REFUSED in line:
                     at = klog_seconds(line, now())
                     self._book.write(journal.ApiLogLine(at=at, moment=moment, cluster=name, message=line))
-        self._vault_audit(moment)
-        self._vault_log(moment)
 
-    def _token_reviews(self, plane: ControlPlane) -> list[dict[str, Any]]:
-        """Return the TokenReviews since the last call, waiting until the audit log shows a mark of ours."""
-        mark = f"rehearsal-mark-{next(self._numbers)}"
+    def _token_review(self, cluster: str, entry: dict[str, Any], moment: str) -> None:
+        if str(entry.get("userAgent", "")).startswith(_MARK):
+            return
+        at = seconds_of(str(entry.get("requestReceivedTimestamp", "")))
+        kept: dict[str, Any] = {key: entry[key] for key in _API_ENTRY if key in entry}
+        self._book.write(journal.ApiAuditLine(at=at, moment=moment, cluster=cluster, entry=kept))
+
+    def _catch_up(self, plane: ControlPlane, found: list[dict[str, Any]]) -> None:
+        """Add the TokenReviews since the last call to *found*, until the audit log shows a mark of ours."""
+        mark = f"{_MARK}{next(self._numbers)}"
         plane.kube.mark_audit_log(mark)
-        found: list[dict[str, Any]] = []
 
         def caught_up() -> bool:
             found.extend(entry for line in plane.audit.lines() if (entry := as_json(line)))
             return any(entry.get("userAgent") == mark for entry in found)
 
-        wait.until(caught_up, what=f"the audit log of {plane.name} to catch up", seconds=AUDIT_LAG_SECONDS)
-        return [entry for entry in found if not str(entry.get("userAgent", "")).startswith("rehearsal-mark-")]
+        wait.until(
+            caught_up,
+            what=f"the audit log of {plane.name} to catch up",
+            seconds=AUDIT_LAG_SECONDS,
+            advice="without it nobody can tell who reviewed a login; end other work on this machine and run again",
+        )
 
     def _vault_audit(self, moment: str) -> None:
         for line in self._server.audit.lines():

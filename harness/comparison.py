@@ -86,6 +86,8 @@ def _words(observation: Observation) -> str:
 
 
 def _details(before: Observation, after: Observation) -> list[Change]:
+    if before.detail == after.detail:
+        return []
     old, new = _kept(before.detail), _kept(after.detail)
     names = [*old, *(name for name in new if name not in old)]
     return [

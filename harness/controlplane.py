@@ -9,8 +9,9 @@ import secrets as random
 from pathlib import Path
 from typing import Final
 
-from harness import pki, wait
+from harness import pki, ports, wait
 from harness.accounts import ISSUER
+from harness.errors import ProcessDied
 from harness.kube import Kube
 from harness.process import Process, Supervisor
 from harness.secret import Secret
@@ -41,25 +42,28 @@ class ControlPlane:
         self.signer = pki.TokenSigner(directory)
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "kube-apiserver.log")
+        self.store_log = Tail(directory / "etcd.log")
         self.kube = Kube(self.host, self.authority.ca, Secret(random.token_urlsafe(24)))
         self._admin = self.kube.administrator_token
-        self._api_server: Process | None = None
+        self._servers: tuple[Process, ...] = ()
+        self._given_up = False
 
     def start(self, supervisor: Supervisor, etcd: Path, api_server: Path) -> None:
         """Start both servers and wait until the API server says it is ready.
 
-        Raises ProcessDied with the last log lines, or NotReady after READY_SECONDS.
+        Raises ProcessDied with the last log lines, NotReady after READY_SECONDS, and RigError where the port is taken.
         """
         store = supervisor.start(
             f"etcd of {self.name}",
             [str(etcd), *self._etcd_flags()],
             env={"HOME": str(self.directory)},
             cwd=self.directory,
-            log=self.directory / "etcd.log",
+            log=self.store_log.path,
         )
         pki.write_private(self.directory / "audit.yaml", _AUDIT_POLICY.encode())
         admin = f'{self._admin.reveal()},rehearsal-admin,rehearsal-admin,"system:masters"\n'
         pki.write_private(self.directory / "tokens.csv", admin.encode())
+        ports.insist(self.port, f"the API server of {self.name}")
         server = supervisor.start(
             f"kube-apiserver of {self.name}",
             [str(api_server), *self._api_server_flags()],
@@ -67,18 +71,33 @@ class ControlPlane:
             cwd=self.directory,
             log=self.log.path,
         )
-        self._api_server = server
-        wait.until(
-            self.kube.serves,
-            what=f"the API server of {self.name} to be ready",
-            seconds=READY_SECONDS,
-            died=lambda: server.died() or store.died(),
-            log=lambda: [*store.tail(10), *server.tail(20)],
-        )
+        self._servers = (store, server)
+        try:
+            wait.until(
+                self.kube.serves,
+                what=f"the API server of {self.name} to be ready",
+                seconds=READY_SECONDS,
+                died=lambda: "nobody waits any more" if self._given_up else self.died(),
+                log=self._last_words,
+                advice=f"its whole log is kept beside the record, as logs/{self.directory.name}-{self.log.path.name}",
+            )
+        except ProcessDied:
+            ports.insist(self.port, f"the API server of {self.name}")
+            raise
+
+    def give_up(self) -> None:
+        """Have whoever waits in `start` wait no longer: the run is over."""
+        self._given_up = True
 
     def died(self) -> str | None:
-        """Return a sentence if the API server has ended by itself."""
-        return self._api_server.died() if self._api_server else None
+        """Return a sentence if the API server or its etcd has ended; etcd first, for the other often ends of it."""
+        return next((sentence for server in self._servers if (sentence := server.died())), None)
+
+    def _last_words(self) -> list[str]:
+        """Return the last lines of both servers; those of the one that has ended come last."""
+        store, server = self._servers
+        first, last = (server, store) if store.died() else (store, server)
+        return [*first.tail(15), *last.tail(15)]
 
     def _etcd_flags(self) -> list[str]:
         # Sockets in the run's own 0700 directory: no port to collide on, and no other user can read the cluster.

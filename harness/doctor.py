@@ -201,7 +201,7 @@ def _cache(cache: Path, plenty: int) -> Line:
 
 
 def _state(state: Path) -> Line:
-    paths = [state, state / "runs", state / "ports", state / "runs-kept"]
+    paths = [state, state / "live", state / "ports", state / "runs"]
     return _directory("state directory", "REHEARSE_STATE", paths, _RUNNING_BYTES)
 
 

@@ -8,7 +8,7 @@ that two questions could claim is given to both, and marked.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, Literal
 
@@ -22,7 +22,7 @@ _CORRELATION: Final = "x-rehearsal-id"
 Source = Literal["answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "pod", "server"]
 
 
-class Exhibit(msgspec.Struct, frozen=True):
+class Exhibit(msgspec.Struct, frozen=True, gc=False):
     """One line of the record that speaks for something."""
 
     source: Source
@@ -33,7 +33,7 @@ class Exhibit(msgspec.Struct, frozen=True):
     at: float = 0.0
 
 
-class Review(msgspec.Struct, frozen=True):
+class Review(msgspec.Struct, frozen=True, gc=False):
     """A TokenReview as the API server saw it."""
 
     cluster: str
@@ -46,7 +46,7 @@ class Review(msgspec.Struct, frozen=True):
     at: float = 0.0
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What belongs to one observation."""
 
     audit: tuple[Exhibit, ...] = ()
@@ -85,52 +85,84 @@ class _Windows:
         return found
 
 
-def join(record: Record) -> dict[int, Evidence]:
+class Joined(Mapping[int, Evidence]):
+    """The evidence of every observation that has any, by the observation's number.
+
+    Only the numbers of its lines are kept: most evidence is never asked for, because nothing changed.
+    """
+
+    def __init__(self, record: Record, lines: Mapping[int, Sequence[int]], unsure: Container[int]) -> None:
+        self._record, self._lines, self._unsure = record, lines, unsure
+        self._asked_for: dict[int, Evidence] = {}
+
+    def __getitem__(self, observation: int) -> Evidence:
+        if observation not in self._asked_for:
+            self._asked_for[observation] = self._put_together(observation)
+        return self._asked_for[observation]
+
+    def _put_together(self, observation: int) -> Evidence:
+        parts: dict[str, list[Any]] = {}
+        for number in self._lines[observation]:
+            part, line = _read(self._record.event(number), number)
+            parts.setdefault(part, []).append(line)
+        return Evidence(ambiguous=observation in self._unsure, **{part: tuple(lines) for part, lines in parts.items()})
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+def join(record: Record) -> Joined:
     """Return the evidence of every observation of *record*, by the observation's number."""
-    observations = record.of(Observation)
-    by_correlation = {o.correlation: o for o in observations if o.correlation}
-    windows = _Windows(observations)
-    clusters = _clusters_of_mounts(record)
-    accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
-    found: dict[int, dict[str, list[Any]]] = {}
+    owners = _Owners(record)
+    lines: dict[int, list[int]] = {}
     unsure: set[int] = set()
-    for number, event in enumerate(record.events, 1):
-        placed = _placed(event, number, by_correlation, windows, clusters, accessors)
-        if placed is None:
-            continue
-        part, line, owners = placed
-        if len(owners) > 1:
-            unsure.update(owner.id for owner in owners)
-        for owner in owners:
-            found.setdefault(owner.id, {}).setdefault(part, []).append(line)
-    return {
-        owner: Evidence(ambiguous=owner in unsure, **{part: tuple(lines) for part, lines in parts.items()})
-        for owner, parts in found.items()
-    }
+    for number, event in record.numbered(VaultAuditLine, VaultLogLine, ApiAuditLine, ApiLogLine):
+        found = owners.of(event)
+        if len(found) > 1:
+            unsure.update(owner.id for owner in found)
+        for owner in found:
+            lines.setdefault(owner.id, []).append(number)
+    return Joined(record, lines, unsure)
 
 
-def _placed(
-    event: AnyEvent,
-    number: int,
-    by_correlation: Mapping[str, Observation],
-    windows: _Windows,
-    clusters: Mapping[str, str],
-    accessors: Mapping[str, str],
-) -> tuple[str, Exhibit | Review, list[Observation]] | None:
-    """Return the part of an Evidence that *event* is, and whose it could be; None where it is no such line."""
-    if isinstance(event, VaultAuditLine):
-        owner = by_correlation.get(_correlation(event))
-        return "audit", _audit_exhibit(event, number), [owner] if owner else []
-    if isinstance(event, VaultLogLine):
-        mount = next((m for accessor, m in accessors.items() if accessor in event.module), "")
-        owners = [o for o in windows.at(event.at) if not mount or o.mount == mount]
-        return "log", _log_exhibit(event, number), owners
-    if isinstance(event, ApiAuditLine | ApiLogLine):
-        owners = [o for o in windows.at(event.at) if clusters.get(o.mount) == event.cluster]
-        if isinstance(event, ApiAuditLine):
-            return "reviews", _review(event, number), owners
-        return "api_log", Exhibit("api log", event.message, number, event.cluster, event.at), owners
-    return None
+class _Owners:
+    """Finds whose a line could be."""
+
+    def __init__(self, record: Record) -> None:
+        observations = record.of(Observation)
+        self._by_correlation = {o.correlation: o for o in observations if o.correlation}
+        self._windows = _Windows(observations)
+        auth = record.started.scenario.get("auth", {})
+        self._clusters = {path: mount.get("cluster", "") for path, mount in auth.items()}
+        self._accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
+
+    def of(self, line: AnyEvent) -> list[Observation]:
+        if isinstance(line, VaultAuditLine):
+            owner = self._by_correlation.get(_correlation(line))
+            return [owner] if owner else []
+        if isinstance(line, VaultLogLine):
+            mount = next((m for accessor, m in self._accessors.items() if accessor in line.module), "")
+            return [o for o in self._windows.at(line.at) if not mount or o.mount == mount]
+        if isinstance(line, ApiAuditLine | ApiLogLine):
+            return [o for o in self._windows.at(line.at) if self._clusters.get(o.mount) == line.cluster]
+        return []
+
+
+def _read(event: AnyEvent, number: int) -> tuple[str, Exhibit | Review]:
+    """Return the part of an Evidence that a line is, and what it says."""
+    match event:
+        case VaultAuditLine():
+            return "audit", _audit_exhibit(event, number)
+        case VaultLogLine():
+            return "log", _log_exhibit(event, number)
+        case ApiAuditLine():
+            return "reviews", _review(event, number)
+        case ApiLogLine():
+            return "api_log", Exhibit("api log", event.message, number, event.cluster, event.at)
+    raise TypeError(f"{type(event).__name__} is nothing that a server wrote")
 
 
 def shown(review: Review) -> Exhibit:
@@ -142,15 +174,12 @@ def shown(review: Review) -> Exhibit:
     return Exhibit("api audit", text, review.line, review.cluster, review.at)
 
 
-def _clusters_of_mounts(record: Record) -> Mapping[str, str]:
-    auth = record.started.scenario.get("auth", {})
-    return {path: mount.get("cluster", "") for path, mount in auth.items()}
-
-
 def _correlation(event: VaultAuditLine) -> str:
     headers = event.entry.get("request", {}).get("headers") or {}
-    values = next((value for name, value in headers.items() if name.lower() == _CORRELATION), ())
-    return str(values[0]) if values else ""
+    for name, values in headers.items():
+        if name.lower() == _CORRELATION:
+            return str(values[0]) if values else ""
+    return ""
 
 
 def _audit_exhibit(event: VaultAuditLine, number: int) -> Exhibit:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from harness import evidence, knowledge, plan
-from harness.evidence import Evidence, Exhibit
+from harness.evidence import Evidence, Exhibit, Joined
 from harness.journal import ConfigWritten, MomentBegan, Record, TokenIssued
 from harness.knowledge import Bearer, Stored
 from harness.observation import Observation
@@ -26,19 +26,19 @@ class Facts:
         self.observations: list[Observation] = record.of(Observation)
 
     @cached_property
-    def evidence(self) -> dict[int, Evidence]:
+    def evidence(self) -> Joined:
         """Return the evidence of every observation that has any."""
         return evidence.join(self.record)
 
     @cached_property
     def written(self) -> dict[str, tuple[int, ConfigWritten]]:
         """Return the config that each mount has, and the line of the record on which it was written."""
-        return {e.mount: (n, e) for n, e in enumerate(self.record.events, 1) if isinstance(e, ConfigWritten)}
+        return {e.mount: (n, e) for n, e in self.record.numbered(ConfigWritten)}
 
     @cached_property
     def tokens(self) -> list[tuple[int, TokenIssued]]:
         """Return every service account token that was issued, with its line in the record."""
-        return [(n, e) for n, e in enumerate(self.record.events, 1) if isinstance(e, TokenIssued)]
+        return list(self.record.numbered(TokenIssued))
 
     @cached_property
     def token_file(self) -> dict[str, bool]:
@@ -48,7 +48,7 @@ class Facts:
     @cached_property
     def line_of(self) -> dict[int, int]:
         """Return the line of the record on which each observation stands, by the observation's number."""
-        return {e.id: n for n, e in enumerate(self.record.events, 1) if isinstance(e, Observation)}
+        return {e.id: n for n, e in self.record.numbered(Observation)}
 
     @cached_property
     def asked(self) -> dict[tuple[str, str, str], Observation]:

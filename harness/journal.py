@@ -6,11 +6,13 @@ record that says so by not ending. Judges read nothing else. Every line passes `
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from sys import intern
 from typing import IO, Any, Final, Literal, Self
 
 import msgspec
@@ -26,8 +28,10 @@ RECORD_VERSION: Final = 1
 RECORD_FILE: Final = "record.jsonl"
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True, gc=False):
     """Something that happened, and when (seconds since the epoch)."""
+
+    # gc=False, here and elsewhere: what only holds plain data is in no cycle, and a long record has a million of these
 
     at: float = 0.0
 
@@ -214,6 +218,9 @@ AnyEvent = (
     | RunEnded
 )
 
+_DECODER: Final = msgspec.json.Decoder(AnyEvent)
+_WRITTEN_BY_SERVERS: Final = (VaultAuditLine, VaultLogLine, ApiAuditLine, ApiLogLine)
+
 Follower = Callable[[AnyEvent], None]
 """Told of every event as it is written: progress for people."""
 
@@ -284,25 +291,58 @@ class Journal:
         self.close()
 
 
-class Record(msgspec.Struct, frozen=True):
-    """Everything a run saw and did, in order."""
+class Record:
+    """Everything a run saw and did, in order.
 
-    events: tuple[AnyEvent, ...]
-    directory: str = ""
+    What the servers wrote is most of a long record, and judges look at little of it: `load` keeps those lines as they
+    stand in the file, and each is decoded whenever somebody asks for it.
+    """
+
+    def __init__(self, events: Iterable[AnyEvent] = (), directory: str = "") -> None:
+        self.directory = directory
+        self._lines: list[AnyEvent | bytes] = []
+        self._numbers: dict[type, list[int]] = {}
+        for event in events:
+            self.append(event)
+
+    def append(self, event: AnyEvent, line: bytes = b"") -> None:
+        """Put *event* at the end. Where its *line* is given, that is kept, and the event is not."""
+        self._lines.append(line or event)
+        self._numbers.setdefault(type(event), []).append(len(self._lines))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def events(self) -> tuple[AnyEvent, ...]:
+        """Return all events. In a long record that is a lot: ask for the kinds that are wanted instead."""
+        return tuple(self.event(number) for number in range(1, len(self) + 1))
+
+    def event(self, number: int) -> AnyEvent:
+        """Return one event by its line number, from 1."""
+        line = self._lines[number - 1]
+        return _DECODER.decode(line) if isinstance(line, bytes) else line
+
+    def numbered(self, *kinds: type[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield the events of some kinds in order, each with its line number."""
+        wanted = [numbers for kind, numbers in self._numbers.items() if issubclass(kind, kinds)]
+        for number in sorted(itertools.chain.from_iterable(wanted)):
+            yield number, self.event(number)
 
     def of(self, kind: type[Any]) -> list[Any]:
         """Return the events of one kind, in order."""
-        return [event for event in self.events if isinstance(event, kind)]
+        return [event for _, event in self.numbered(kind)]
 
     @property
     def started(self) -> RunStarted:
         """Return the first event, which says what was to be run."""
-        return next(event for event in self.events if isinstance(event, RunStarted))
+        started: RunStarted = self.of(RunStarted)[0]
+        return started
 
     @property
     def ended(self) -> bool:
         """Did the run come to its end by itself?"""
-        return any(isinstance(event, RunEnded) for event in self.events)
+        return RunEnded in self._numbers
 
 
 class NotARecord(ValueError):
@@ -316,25 +356,46 @@ def load(directory: Path) -> Record:
     with the line's number where any other line cannot be read.
     """
     file = directory / RECORD_FILE if directory.is_dir() else directory
+    record = Record(directory=str(directory))
     try:
-        lines = file.read_bytes().split(b"\n")
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                _read(line, number, file, record)
     except OSError as error:
         raise NotARecord(f"{file} cannot be read: {error.strerror}. A run directory holds a {RECORD_FILE}") from error
-    _refuse_newer(file, lines[0])
-    decoder = msgspec.json.Decoder(AnyEvent)
-    events: list[AnyEvent] = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
-            events.append(decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if number == len(lines):
-                break
-            raise NotARecord(f"{file}:{number}: this is no line of a record ({error})") from error
-    if not events or not isinstance(events[0], RunStarted):
+    if not len(record) or not isinstance(record.event(1), RunStarted):
         raise NotARecord(f"{file} does not begin with the start of a run")
-    return Record(tuple(events), str(directory))
+    return record
+
+
+def _read(line: bytes, number: int, file: Path, record: Record) -> None:
+    if number == 1:
+        _refuse_newer(file, line)
+    if line == b"\n":
+        return
+    try:
+        event = _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if line.endswith(b"\n"):
+            raise NotARecord(f"{file}:{number}: this is no line of a record ({error})") from error
+        return
+    record.append(_sharing(event), line if isinstance(event, _WRITTEN_BY_SERVERS) else b"")
+
+
+def _sharing(event: AnyEvent) -> AnyEvent:
+    """Return *event*; of an observation, texts that thousands of others have as well are kept only once."""
+    if not isinstance(event, Observation):
+        return event
+    return msgspec.structs.replace(
+        event,
+        probe=intern(event.probe),
+        moment=intern(event.moment),
+        version=intern(event.version),
+        app=intern(event.app),
+        mount=intern(event.mount),
+        error=intern(event.error),
+        subject=intern(event.subject),
+    )
 
 
 class _Format(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from harness.errors import RigError, Unreachable
 from harness.secret import Secret
 
-_TIMEOUT_SECONDS: Final = 10
+_TIMEOUT_SECONDS: Final = 30
 _DELEGATOR: Final = "system:auth-delegator"
 
 
@@ -28,29 +28,30 @@ class Kube:
         self._client: Any = None
 
     def serves(self) -> bool:
-        """Is the API server ready? Raises Unreachable while it does not listen."""
+        """Is the API server ready? Any answer but 200 is a no. Raises Unreachable while it does not listen."""
         with _translated(f"{self.host}/readyz"):
-            response = self._api().call_api(
-                "GET", f"{self.host}/readyz", header_params=self._headers(), _request_timeout=_TIMEOUT_SECONDS
-            )
-        return bool(response.status == 200)
+            return bool(self._ask("GET", "/readyz").status == 200)
 
     def version(self) -> str:
         """Return the version the API server gives itself, without its v."""
         from kubernetes import client
 
         with _translated("the version"):
-            return str(client.VersionApi(self._api()).get_code().git_version).removeprefix("v")
+            return str(
+                client.VersionApi(self._api()).get_code(_request_timeout=_TIMEOUT_SECONDS).git_version
+            ).removeprefix("v")
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace."""
         with _translated(f"namespace {name}"):
-            self._core().create_namespace({"metadata": {"name": name}})
+            self._core().create_namespace({"metadata": {"name": name}}, _request_timeout=_TIMEOUT_SECONDS)
 
     def create_service_account(self, namespace: str, name: str) -> str:
         """Create a service account and return its UID."""
         with _translated(f"service account {namespace}/{name}"):
-            account = self._core().create_namespaced_service_account(namespace, {"metadata": {"name": name}})
+            account = self._core().create_namespaced_service_account(
+                namespace, {"metadata": {"name": name}}, _request_timeout=_TIMEOUT_SECONDS
+            )
         return str(account.metadata.uid)
 
     def allow_token_reviews(self, namespace: str, name: str) -> None:
@@ -63,19 +64,25 @@ class Kube:
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
         with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
-            client.RbacAuthorizationV1Api(self._api()).create_cluster_role_binding(body)
+            client.RbacAuthorizationV1Api(self._api()).create_cluster_role_binding(
+                body, _request_timeout=_TIMEOUT_SECONDS
+            )
 
     def create_pod(self, namespace: str, name: str, service_account: str) -> str:
         """Create a Pod object of a service account and return its UID. Without a kubelet it stays Pending."""
         spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
         with _translated(f"pod {namespace}/{name}"):
-            pod = self._core().create_namespaced_pod(namespace, {"metadata": {"name": name}, "spec": spec})
+            pod = self._core().create_namespaced_pod(
+                namespace, {"metadata": {"name": name}, "spec": spec}, _request_timeout=_TIMEOUT_SECONDS
+            )
         return str(pod.metadata.uid)
 
     def delete_pod(self, namespace: str, name: str) -> None:
         """Delete a Pod at once: tokens bound to it are dead, but for the API server's cache."""
         with _translated(f"pod {namespace}/{name}"):
-            self._core().delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+            self._core().delete_namespaced_pod(
+                name, namespace, grace_period_seconds=0, _request_timeout=_TIMEOUT_SECONDS
+            )
 
     def request_token(
         self, namespace: str, service_account: str, *, pod: str, uid: str, audience: str | None, seconds: int
@@ -88,7 +95,9 @@ class Kube:
         if audience:
             spec["audiences"] = [audience]
         with _translated(f"token of {namespace}/{service_account}"):
-            answer = self._core().create_namespaced_service_account_token(service_account, namespace, {"spec": spec})
+            answer = self._core().create_namespaced_service_account_token(
+                service_account, namespace, {"spec": spec}, _request_timeout=_TIMEOUT_SECONDS
+            )
         return Secret(answer.status.token)
 
     def create_token_secret(self, namespace: str, name: str, service_account: str, token: Secret) -> None:
@@ -99,32 +108,22 @@ class Kube:
             "data": {"token": base64.b64encode(token.reveal().encode()).decode()},
         }
         with _translated(f"secret {namespace}/{name}"):
-            self._core().create_namespaced_secret(namespace, body)
+            self._core().create_namespaced_secret(namespace, body, _request_timeout=_TIMEOUT_SECONDS)
 
     def accepts(self, token: Secret) -> bool:
-        """Does the API server accept *token* as a bearer? 401 is the only no."""
-        from kubernetes import client
-
+        """Does the API server accept *token* as a bearer? 401 is the only no; any other refusal is a RigError."""
         with _translated("/api with a bearer token"):
-            try:
-                response = self._api().call_api(
-                    "GET", f"{self.host}/api", header_params=self._headers(token), _request_timeout=_TIMEOUT_SECONDS
-                )
-            except client.ApiException as error:
-                if error.status == 401:
-                    return False
-                raise
-        return bool(response.status != 401)
+            answer = self._ask("GET", "/api", token=token)
+            if answer.status != 401:
+                _raise_unless_done(answer)
+        return bool(answer.status != 401)
 
     def mark_audit_log(self, mark: str) -> None:
         """Have the audit log write a line with *mark* as user agent: all before it is then written too."""
-        from kubernetes import client
-
-        api = client.AuthenticationV1Api(self._api())
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": mark}}
         with _translated("the audit log's mark"):
-            api.api_client.set_default_header("User-Agent", mark)
-            review: Any = {"spec": {"token": mark}}
-            api.create_token_review(review)
+            path = "/apis/authentication.k8s.io/v1/tokenreviews"
+            _raise_unless_done(self._ask("POST", path, agent=mark, body=review))
 
     def kubeconfig(self) -> str:
         """Return a kubeconfig with this cluster as its only context. It holds the administrator's token."""
@@ -148,8 +147,17 @@ class Kube:
 
         return client.CoreV1Api(self._api())
 
-    def _headers(self, token: Secret | None = None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {(token or self.administrator_token).reveal()}", "Accept": "application/json"}
+    def _ask(
+        self, method: str, path: str, *, token: Secret | None = None, agent: str = "rehearsal", body: Any = None
+    ) -> Any:
+        """Return the bare answer, whatever its status: the client's own calls have one bearer and one user agent."""
+        bearer = (token or self.administrator_token).reveal()
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json", "User-Agent": agent}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        answer = self._api().call_api(method, f"{self.host}{path}", headers, body, _request_timeout=_TIMEOUT_SECONDS)
+        answer.read()
+        return answer
 
     def _api(self) -> Any:
         if self._client is None:
@@ -181,10 +189,13 @@ def _translated(what: str) -> Iterator[None]:
         raise Unreachable(f"the API server gave no answer for {what}: {error}") from None
 
 
+def _raise_unless_done(answer: Any) -> None:
+    from kubernetes import client
+
+    if not 200 <= answer.status < 300:
+        words = answer.data.decode(errors="replace")
+        raise client.ApiException(status=answer.status, reason=answer.reason, body=words)
+
+
 def _said(error: Any) -> str:
     return f": {str(error.body)[:500]}" if error.body else ""
-
-
-def namespaces_of(accounts: Sequence[str]) -> list[str]:
-    """Return the namespaces of accounts written namespace/name, each once, in order."""
-    return list(dict.fromkeys(account.partition("/")[0] for account in accounts))

@@ -90,6 +90,20 @@ class Ports:
         return lock
 
 
+def insist(port: int, who: str) -> None:
+    """Raise RigError if somebody listens on *port*, which *who* is to have: the locks hold off our own runs only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        # As the servers bind: a connection still winding down does not hinder them.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RigError(
+                f"{who} was to listen on 127.0.0.1:{port}, and that port was taken since it was reserved "
+                f"({error.strerror}): run again, which takes other ports, or end what listens there (ss -ltnp shows it)"
+            ) from None
+
+
 def _drop(lock: BaseFileLock) -> None:
     Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()

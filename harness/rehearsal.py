@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import msgspec
 
 from harness import journal, probes, upgrade, verdict
 from harness.driver import Driver
-from harness.errors import HarnessError, LeftBehind, NotReady, ProcessDied, RigError, Unreachable
+from harness.errors import (
+    HarnessError,
+    LeftBehind,
+    MissingPrerequisite,
+    NotReady,
+    ProcessDied,
+    RigError,
+    SwapRefused,
+    Unreachable,
+)
 from harness.journal import Journal, RunStarted
-from harness.plan import Plan, Stage
+from harness.plan import Plan, Question, Stage
 from harness.probes import Look
 from harness.rig import Keepable, Rig
 from harness.scenario import Scenario
@@ -40,21 +54,36 @@ def judged(directory: Path) -> Judgement:
 
 
 def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journal, keep_seconds: float = 0) -> None:
-    """Bring *plan* up, take it from stage to stage, and write down what the probes see, or what broke."""
+    """Bring *plan* up, take it from stage to stage, and write down what the probes see, or what broke.
+
+    Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
+    """
+    reached: list[Stage] = []
+    with (
+        _noted(book, lambda error: _outside(error, reached)),
+        driver.up(plan, scenario, run_id, book) as rig,
+    ):
+        with _noted(book, lambda error: _trouble(error, reached[-1], rig)):
+            _stages(plan, scenario, rig, book, reached)
+        if keep_seconds and isinstance(rig, Keepable):
+            book.write(journal.Kept(hints=tuple(rig.keep(keep_seconds))))
+
+
+@contextmanager
+def _noted(book: Journal, told: Callable[[Exception], journal.Trouble]) -> Iterator[None]:
+    """Write down what breaks in the body, whatever it is: what was seen until then is worth judging.
+
+    An error of our own, too: uncaught it would end as exit 1, and that means a regression.
+    """
     try:
-        with driver.up(plan, scenario, run_id, book) as rig:
-            reached: list[Stage] = []
-            try:
-                _stages(plan, scenario, rig, book, reached)
-            except (RigError, Unreachable) as error:
-                book.write(_trouble(error, reached[-1], rig))
-            if keep_seconds and isinstance(rig, Keepable):
-                book.write(journal.Kept(hints=tuple(rig.keep(keep_seconds))))
-    except (RigError, Unreachable) as error:
-        # it never came up: no stage was reached, and nothing was learned about Vault
-        log = error.log if isinstance(error, RigError) else ()
-        kind = _kind(error, vault_died=False)
-        book.write(journal.Trouble(kind=kind, during="bring-up", message=str(error), log=log))
+        yield
+    except (MissingPrerequisite, LeftBehind):
+        raise
+    except Exception as error:
+        book.write(told(error))
+        if notes := getattr(error, "__notes__", ()):
+            # the way down failed as well, and could only say so in a note
+            raise LeftBehind("; ".join(notes)) from error
 
 
 def _stages(plan: Plan, scenario: Scenario, rig: Rig, book: Journal, reached: list[Stage]) -> None:
@@ -95,29 +124,86 @@ def look(
         # the tokens of this login are the ones that running apps hold from here on
         view.logins = view.old
     for question in plan.questions:
-        book.write(probes.ASKED[question.probe](view, question))
+        _ask(question, view, rig, book)
     rig.gather(stage.moment)
+    upgrade.insist_alive(rig, stage, "to answer still, once all questions were asked")
 
 
-def _trouble(error: HarnessError, stage: Stage, rig: Rig) -> journal.Trouble:
-    """Return what broke the run, as the record keeps it."""
-    kind = _kind(error, vault_died=rig.vault_died() is not None)
-    log = error.log if isinstance(error, RigError) else ()
-    return journal.Trouble(
-        kind=kind,
-        during=f"{stage.purpose} {stage.version}",
-        after_swap=stage.version if stage.purpose == "hop" else "",
-        message=str(error),
-        log=tuple(log or rig.vault_log(40)),
+def _ask(question: Question, view: Look, rig: Rig, book: Journal) -> None:
+    seen = probes.ASKED[question.probe](view, question)
+    lost = _lost(rig)
+    if lost is not None:
+        error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
+        seen = msgspec.structs.replace(seen, answer="unknown", error=error)
+    book.write(seen)
+    if lost is not None:
+        raise lost
+
+
+def _lost(rig: Rig) -> RigError | None:
+    """Return an error if a server that Vault depends on has ended: its absence must not pass for Vault's doing."""
+    sentence = rig.broken()
+    if sentence is None:
+        return None
+    return RigError(
+        f"{sentence} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside "
+        "the record: see why, and run again"
     )
 
 
-def _kind(error: HarnessError, *, vault_died: bool) -> journal.TroubleKind:
-    """Return whether a server ended, stayed silent, said no, or could not be asked."""
-    if isinstance(error, ProcessDied):
-        return "died"
-    if isinstance(error, NotReady):
-        return "silent"
-    if isinstance(error, Unreachable):
-        return "died" if vault_died else "unreachable"
-    return "refused"
+def _trouble(error: Exception, stage: Stage, rig: Rig) -> journal.Trouble:
+    """Return what broke the run, as the record keeps it."""
+    root = _root(error, rig)
+    return journal.Trouble(
+        kind=_kind(root),
+        during=f"{stage.purpose} {stage.version}",
+        after_swap=stage.version if stage.purpose == "hop" else "",
+        message=_message(root),
+        log=_log(root) or tuple(rig.vault_log(40)),
+    )
+
+
+def _outside(error: Exception, reached: list[Stage]) -> journal.Trouble:
+    """Return what broke on the way up, where nothing was learned about Vault, or on the way down."""
+    during = "the way down" if reached else "bring-up"
+    return journal.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))
+
+
+def _root(error: Exception, rig: Rig) -> Exception:
+    """Return what lies behind *error*: a server that ended explains whatever failed after it."""
+    if isinstance(error, ProcessDied | SwapRefused):
+        return error
+    try:
+        died = rig.vault_died()
+    except RigError as killed:
+        return killed
+    if died is not None:
+        return ProcessDied(f"{died}; what failed then: {error}", None, rig.vault_log(40))
+    return _lost(rig) or error
+
+
+def _kind(error: Exception) -> journal.TroubleKind:
+    """Return whether a server ended, stayed silent, said no, could not be asked, or whether it is none of Vault's."""
+    kinds: tuple[tuple[type[HarnessError], journal.TroubleKind], ...] = (
+        (ProcessDied, "died"),
+        (NotReady, "silent"),
+        (SwapRefused, "refused"),
+        (Unreachable, "unreachable"),
+    )
+    return next((kind for cause, kind in kinds if isinstance(error, cause)), "ours")
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"this machine would not do it: {error}; give it room, or rights, and run again"
+    return f"the harness itself failed with {type(error).__name__}: {error}; please report it, with this record"
+
+
+def _log(error: Exception) -> tuple[str, ...]:
+    if isinstance(error, RigError):
+        return error.log
+    if isinstance(error, HarnessError | OSError):
+        return ()
+    return tuple("".join(traceback.format_exception(error)).splitlines())

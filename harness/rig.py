@@ -141,6 +141,10 @@ class Rig(Protocol):
         """Bring every log and audit line that belongs to *moment* into the journal, once all of them are written."""
         ...
 
+    def broken(self) -> str | None:
+        """Return a sentence if a server that Vault depends on has ended: from then on answers say nothing of Vault."""
+        ...
+
     def vault_died(self) -> str | None:
         """Return a sentence if Vault has ended by itself."""
         ...

@@ -68,7 +68,8 @@ _SHAPES: Final = (
     re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     re.compile(r"\b(?:hvs|hvb|hvr)\.[A-Za-z0-9_-]{20,}"),
     re.compile(r"\b[sb]\.[A-Za-z0-9]{24}\b"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    # whole or cut off, with real line ends or as JSON writes them; never beyond the text that the key stands in
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=\s]|\\[nr])*(?:-----END [A-Z ]*PRIVATE KEY-----)?"),
 )
 
 

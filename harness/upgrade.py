@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import journal, plan, wait
-from harness.errors import RigError, SwapRefused
+from harness.errors import NotReady, RigError, SwapRefused, Unreachable
 from harness.journal import Journal
 from harness.observation import shortened
 from harness.plan import Stage
-from harness.rig import Rig
+from harness.rig import Reply, Rig
 from harness.scenario import Mount, Role, Scenario
 from harness.secret import Secret
 
 ACTIVE_SECONDS = 60
 KV_SECONDS = 30
+ANSWER_SECONDS = 15
 
 
 def initialise(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> Sequence[Secret]:
@@ -38,17 +39,13 @@ def initialise(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> Seq
 def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) -> None:
     """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
 
-    Raises RigError where it declines a key, SwapRefused where another version answers, ProcessDied where it dies, and
-    NotReady where it stays inactive.
+    Raises SwapRefused where it declines a key or another version answers, ProcessDied where it dies, and NotReady
+    where it gives no answer or stays inactive.
     """
     for key in keys:
         reply = rig.setup.unseal(key)
         if not reply.ok:
-            died = rig.vault_died()
-            raise (SwapRefused if died else RigError)(
-                f"Vault {stage.version} took no unseal key: {died or reply.error or f'HTTP {reply.status}'}",
-                rig.vault_log(40),
-            )
+            raise _declined(rig, stage, reply)
         if reply.data.get("sealed") is False:
             break
     wait.until(
@@ -57,12 +54,55 @@ def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) ->
         seconds=ACTIVE_SECONDS,
         died=rig.vault_died,
         log=lambda: rig.vault_log(40),
+        advice="a larger Vault may need longer; its whole log is kept beside the record",
     )
-    answered = str(rig.vault.seal_status().data.get("version", ""))
+    answered = str(insist_alive(rig, stage, "to tell its version").data.get("version", ""))
     if answered.split("+", maxsplit=1)[0] != stage.version.split("+")[0]:
-        raise SwapRefused(f"Vault {stage.version} was put in place, and Vault {answered or '?'} answers")
+        raise SwapRefused(
+            f"Vault {stage.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
+            "is taken for (rehearse artifacts list shows where it came from)"
+        )
     book.write(
         journal.VaultServing(asked=stage.version, answered=answered, purpose=stage.purpose, token_file=stage.token_file)
+    )
+
+
+def insist_alive(rig: Rig, stage: Stage, what: str) -> Reply:
+    """Return what Vault says of its seal. Raises ProcessDied if it is dead, NotReady if it is silent.
+
+    A server that dies in the middle of an answer is known to be dead a moment later only: this waits for that moment.
+    *what* completes the sentence "waited for Vault ...".
+    """
+
+    def answer() -> Reply:
+        reply = rig.vault.seal_status()
+        if reply.status is None:
+            raise Unreachable(reply.error)
+        return reply
+
+    return wait.until(
+        answer,
+        what=f"Vault {stage.version} {what}",
+        seconds=ANSWER_SECONDS,
+        died=rig.vault_died,
+        log=lambda: rig.vault_log(40),
+        advice="its whole log is kept beside the record",
+    )
+
+
+def _declined(rig: Rig, stage: Stage, reply: Reply) -> RigError:
+    """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone."""
+    insist_alive(rig, stage, "to answer again after an unseal key")
+    if reply.status is None:
+        return NotReady(
+            f"Vault {stage.version} was handed an unseal key and gave no answer ({reply.error}), though it answers "
+            "otherwise; its whole log is kept beside the record",
+            rig.vault_log(40),
+        )
+    return SwapRefused(
+        f"Vault {stage.version} was handed an unseal key that opens this data, and declined it: HTTP {reply.status} "
+        f"{reply.error}".rstrip(),
+        rig.vault_log(40),
     )
 
 

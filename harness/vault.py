@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import NotReady, RigError, Unreachable
+from harness.errors import RigError, Unreachable
 from harness.rig import Reply
 from harness.secret import Secret
 from harness.wait import now
@@ -91,7 +91,7 @@ class Vault:
         self._tell("put", "sys/audit/rehearsal", {"type": "file", "options": options})
 
     def enable_kv(self) -> None:
-        """Mount kv-v2 at secret/, and wait until it takes writes: an upgrade from v1 runs in the background."""
+        """Mount kv-v2 at secret/. For a moment it declines writes: it upgrades itself from v1 in the background."""
         self._tell("post", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
 
     def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
@@ -105,9 +105,7 @@ class Vault:
     def enable_auth(self, mount: str) -> str:
         """Mount the Kubernetes auth method at *mount* and return the mount's accessor."""
         self._tell("post", f"sys/auth/{mount}", {"type": "kubernetes"})
-        mounts = self._ask("get", "sys/auth", self.root)
-        if not mounts.ok:
-            raise RigError(f"Vault would not list its auth mounts: HTTP {mounts.status} {mounts.error}")
+        mounts = _done(self._ask("get", "sys/auth", self.root), "list its auth mounts")
         return str(mounts.data[f"{mount}/"]["accessor"])
 
     def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
@@ -122,9 +120,7 @@ class Vault:
     def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
         if self.root is None:
             raise RigError(f"Vault cannot be told {path}: it is not initialised, there is no root token")
-        reply = self._ask(method, path, self.root, json=body)
-        if not reply.ok:
-            raise RigError(f"Vault declined to write {path}: HTTP {reply.status} {reply.error}")
+        _done(self._ask(method, path, self.root, json=body), f"write {path}")
 
     def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply:
         """Ask once and return the answer; no answer is a Reply without a status."""
@@ -169,16 +165,13 @@ class Vault:
                 raise Unreachable(f"Vault at {self.address} gave no answer to {path}: {_cause(error)}") from None
 
 
-def unseal(vault: Vault, keys: Sequence[Secret]) -> None:
-    """Hand in *keys* until Vault is unsealed. Raises RigError with Vault's words where it declines one."""
-    for key in keys:
-        reply = vault.unseal(key)
-        if reply.status is None:
-            raise NotReady(f"unseal: {reply.error}")
-        if not reply.ok:
-            raise RigError(f"Vault declined an unseal key: HTTP {reply.status} {reply.error}")
-        if reply.data.get("sealed") is False:
-            return
+def _done(reply: Reply, what: str) -> Reply:
+    """Return *reply* if Vault did *what*. Raises Unreachable where no answer came, RigError where it was a no."""
+    if reply.status is None:
+        raise Unreachable(reply.error)
+    if not reply.ok:
+        raise RigError(f"Vault declined to {what}: HTTP {reply.status} {reply.error}")
+    return reply
 
 
 def _json(response: Any) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 from pathlib import Path
 from typing import Final
 
-from harness import pki, wait
+from harness import pki, ports, wait
+from harness.errors import ProcessDied, RigError, Unreachable
 from harness.process import Process, Supervisor
 from harness.tailing import Tail
 from harness.vault import Vault
@@ -14,12 +17,16 @@ from harness.vault import Vault
 LISTEN_SECONDS: Final = 60
 STOP_SECONDS: Final = 15
 
+_DISK_FULL: Final = "no space left on device"
+_SPARE_BYTES: Final = 1 << 20  # with less left on its disk, no Vault can be expected to do anything
+
 
 class VaultServer:
     """Vault over one data directory. Stopping leaves the data; the supervisor wipes everything at the end."""
 
     def __init__(self, directory: Path, *, storage: str, tls: bool, port: int, cluster_port: int) -> None:
         self.directory = directory
+        self._port = port
         directory.mkdir(mode=0o700)
         (directory / "data").mkdir(mode=0o700)
         scheme = "https" if tls else "http"
@@ -53,8 +60,10 @@ class VaultServer:
         """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
 
         *pod* is the folder that is mounted as the pod's service account; None leaves the server without one.
-        Raises ProcessDied with its last lines, or NotReady after LISTEN_SECONDS.
+        Raises ProcessDied with its last lines, NotReady after LISTEN_SECONDS, and RigError where something else than
+        Vault is to blame: the port, the disk, whoever killed it.
         """
+        ports.insist(self._port, f"Vault {version}")
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
         if pod is not None:
             env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
@@ -67,13 +76,18 @@ class VaultServer:
             pod=pod,
         )
         self.process = process
-        wait.until(
-            lambda: self.client.seal_status().status,
-            what=f"Vault {version} to answer",
-            seconds=LISTEN_SECONDS,
-            died=process.died,
-            log=process.tail,
-        )
+        try:
+            wait.until(
+                self._answers,
+                what=f"Vault {version} to answer",
+                seconds=LISTEN_SECONDS,
+                died=self.died,
+                log=process.tail,
+                advice="its whole log is kept beside the record, as logs/vault-vault.log",
+            )
+        except ProcessDied:
+            ports.insist(self._port, f"Vault {version}")
+            raise
 
     def stop(self) -> None:
         """Stop the server as a rollout would (SIGTERM, then a deadline). Its data stays."""
@@ -82,5 +96,30 @@ class VaultServer:
             self.process = None
 
     def died(self) -> str | None:
-        """Return a sentence if the server has ended by itself."""
-        return self.process.died() if self.process else None
+        """Return a sentence if the server has ended by itself.
+
+        Raises RigError where that says nothing about Vault: it was killed, or its disk is full.
+        """
+        sentence = self.process.died() if self.process else None
+        if self.process is None or sentence is None:
+            return None
+        lines = self.process.tail()
+        if self.process.poll() == -signal.SIGKILL:
+            raise RigError(
+                f"{sentence}, which was not Vault's own doing: the kernel kills so where memory runs out (dmesg "
+                "shows it); make room and run again",
+                lines,
+            )
+        if shutil.disk_usage(self.directory).free < _SPARE_BYTES or any(_DISK_FULL in line for line in lines):
+            raise RigError(
+                f"{sentence}, and the disk of {self.directory} is full, so that says nothing about Vault: make room, "
+                "or name another TMPDIR, and run again",
+                lines,
+            )
+        return sentence
+
+    def _answers(self) -> bool:
+        reply = self.client.seal_status()
+        if reply.status is None:
+            raise Unreachable(reply.error)
+        return True

@@ -76,7 +76,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     """
     facts = Facts(record)
     findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts)])
-    unsure = [*_unasked(facts), *_unfinished(record)]
+    unsure = [*_unasked(facts), *_unfinished(facts)]
     verdict, reasons = _verdict(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
     missed, unexpected = _against(facts.scenario.expect, findings)
     hoped = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
@@ -159,8 +159,9 @@ def _unasked(facts: Facts) -> list[str]:
     ]
 
 
-def _unfinished(record: Record) -> list[str]:
+def _unfinished(facts: Facts) -> list[str]:
     """Return why the record does not tell the whole story."""
+    record = facts.record
     reasons = [
         f"{trouble.during}: {trouble.message}"
         for trouble in record.of(Trouble)
@@ -168,14 +169,12 @@ def _unfinished(record: Record) -> list[str]:
     ]
     if not record.ended:
         reasons.append("the run was cut off: its record does not end")
-    asked = {(comparison.key_of(o), o.moment) for o in record.of(Observation)}
     plan = record.started.plan
-    moments = [stage.moment for stage in plan.stages if stage.moment]
-    missing = [
-        moment
-        for moment in moments
-        if any(((q.probe, q.app, q.mount, q.item), moment) not in asked for q in plan.questions)
-    ]
+    questions = {(q.probe, q.app, q.mount, q.item) for q in plan.questions}
+    unasked = {stage.moment: set(questions) for stage in plan.stages if stage.moment}
+    for o in facts.observations:
+        unasked.get(o.moment, set()).discard(comparison.key_of(o))
+    missing = [moment for moment, left in unasked.items() if left]
     if missing and not record.of(Trouble):
         reasons.append(f"not every question was asked: {', '.join(missing)}")
     return reasons

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from packaging.version import InvalidVersion, Version
@@ -41,6 +42,7 @@ def at_least(version: str, floor: str) -> bool:
     return release(version) >= release(floor)
 
 
+@lru_cache(maxsize=1024)
 def release(version: str) -> tuple[int, ...]:
     """Return the numbers of *version*, by which releases are ordered."""
     return parse(version).release

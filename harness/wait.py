@@ -13,6 +13,7 @@ from harness.errors import NotReady, ProcessDied, Unreachable
 
 _SLOWEST: Final = 0.1  # a server that is long in coming need not be asked a hundred times a second
 _BACK_OFF: Final = 1.3
+_LINE_LENGTH: Final = 200
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ def until(
     every: float = 0.01,
     died: Callable[[], str | None] | None = None,
     log: Callable[[], Sequence[str]] | None = None,
+    advice: str = "",
 ) -> T:
     """Ask *condition* until it answers something other than None or False, and return that answer.
 
@@ -56,6 +58,7 @@ def until(
     *seconds* are over. It may raise Unreachable for "not yet"; anything else it raises goes through. *what* completes
     the sentence "waited for ...". *died* returns a sentence once the server in question has ended; left out, only the
     deadline ends the wait. *log* returns the last lines of its log for the error; left out, the error has none.
+    *advice* says what to do if it was in vain.
 
     Raises ProcessDied as soon as *died* says so, and NotReady when the time is over.
     """
@@ -71,15 +74,17 @@ def until(
         answer, last = _ask(condition)
         # Before the answer is believed: another server on the same port can answer for a dead one.
         if sentence := died() if died else None:
-            raise ProcessDied(f"waited for {what}, but {sentence}", None, log() if log else ())
+            lines = log() if log else ()
+            raise ProcessDied(_told(f"waited for {what}, but {sentence}", lines, advice), None, lines)
         if answer is None or answer is False:
             raise _NotYet(last)
         return answer
 
+    slower = tenacity.wait_exponential(multiplier=every, exp_base=_BACK_OFF, max=max(every, _SLOWEST))
     asking = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_NotYet),
         stop=lambda _state: left <= 0,
-        wait=lambda state: min(max(every, min(every * _BACK_OFF ** (state.attempt_number - 1), _SLOWEST)), left),
+        wait=lambda state: min(slower(state), left),
         sleep=pause,
         reraise=True,
     )
@@ -87,11 +92,19 @@ def until(
         return asking(ask)
     except _NotYet as last:
         message = f"waited {watch.seconds:.1f} s for {what}, in vain; the last answer was: {last}"
-        raise NotReady(message, log() if log else ()) from None
+        lines = log() if log else ()
+        raise NotReady(_told(message, lines, advice), lines) from None
 
 
 class _NotYet(Exception):
     """The condition has not come true; the text is its last answer."""
+
+
+def _told(message: str, lines: Sequence[str], advice: str) -> str:
+    """Return *message* with the last thing the server wrote, because that mostly is the reason, and what to do."""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    wrote = f"; the last line of its log: {last[:_LINE_LENGTH]}" if last else ""
+    return f"{message}{wrote}" + (f"; {advice}" if advice else "")
 
 
 def _ask(condition: Callable[[], T | None]) -> tuple[T | None, str]:

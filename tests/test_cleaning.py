@@ -19,7 +19,7 @@ import pytest
 import harness
 from harness import cleaning
 from harness.cleaning import Remains
-from harness.process import Supervisor
+from harness.process import Supervisor, end_kept, sweep
 from harness.wait import now, until
 
 pytestmark = pytest.mark.processes
@@ -61,6 +61,7 @@ class Place:
         for name in ("vault/data", "pod", "cluster-apps/etcd"):
             (self.work / name).mkdir(parents=True)
         (self.work / "vault" / "data" / "db").write_bytes(bytes(300_000))
+        (self.work / "root-token").touch()
         os.utime(self.work, (LONG_AGO, LONG_AGO))
 
     def find(self, *others: Path) -> list[Remains]:
@@ -75,8 +76,11 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, f"{tmp_path.name}-{os.getpid()}")
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A place of its own for a test; whatever a test that fails leaves running ends with it."""
+    one = Place(tmp_path, f"{tmp_path.name}-{os.getpid()}")
+    yield one
+    sweep(one.run, one.base / "nothing", one.base / "nothing")
 
 
 @contextmanager
@@ -171,9 +175,13 @@ def test_a_work_directory_is_known_by_its_layout_where_no_entry_says_so(place: P
     assert list(place.temporary.iterdir()) == list(place.registry.iterdir()) == []
 
 
-def test_an_entry_alone_is_forgotten(place: Place) -> None:
-    place.record()
-    assert cleaning.clean([place.one()]) == []
+@pytest.mark.parametrize("content", [b"", b"{}"])
+def test_an_entry_that_says_nothing_is_as_old_as_its_file_and_is_forgotten(place: Place, content: bytes) -> None:
+    place.entry.write_bytes(content)
+    os.utime(place.entry, (LONG_AGO, LONG_AGO))
+    remains = place.one()
+    assert (remains.state, remains.since) == ("left", LONG_AGO)
+    assert cleaning.clean([remains]) == []
     assert place.find() == []
 
 
@@ -201,11 +209,39 @@ def test_a_run_whose_supervisor_lives_is_listed_and_not_touched(place: Place, tm
     with Supervisor(place.run, place.work, registry) as supervisor:
         server = supervisor.start("vault", ["/bin/sleep", "3600"], env={}, cwd=place.work, log=place.work / "vault.log")
         remains = place.one()
-        assert (remains.state, list(remains.processes)) == ("running", [server.pid])
+        assert (remains.state, remains.kept, list(remains.processes)) == ("running", False, [server.pid])
         before = place.tree()
         assert cleaning.clean([remains]) == []
         assert server.poll() is None
         assert place.tree() == before
+    assert place.find() == []
+
+
+KEPT = """
+import sys
+from pathlib import Path
+from harness.process import Supervisor
+
+work = Path(sys.argv[2])
+supervisor = Supervisor(sys.argv[1], work, Path(sys.argv[3]))
+supervisor.start("vault", ["/bin/sleep", "3600"], env={}, cwd=work, log=work / "log")
+supervisor.keep(3600)
+"""
+
+
+def test_a_run_that_was_kept_is_told_as_such_and_not_touched(place: Place) -> None:
+    """Its harness is gone on purpose."""
+    subprocess.run(
+        [sys.executable, "-c", KEPT, place.run, str(place.work), str(place.registry)],
+        cwd=Path(harness.__path__[0]).parent,
+        check=True,
+    )
+    remains = place.one()
+    assert (remains.state, remains.kept) == ("running", True)
+    assert ", kept, " in str(remains)
+    assert cleaning.clean([remains]) == []
+    assert place.one().processes == remains.processes != {}
+    assert end_kept(place.entry) == ""
     assert place.find() == []
 
 
@@ -224,6 +260,14 @@ def test_a_run_that_is_on_no_record_here_and_has_no_server_yet_is_left_alone(pla
         assert "belong to the supervisor that runs as process" in remains.doubt
         assert len(cleaning.clean([remains])) == 1
         assert place.work.exists()
+
+
+@pytest.mark.parametrize(("later", "strays"), [(0, {2: 7.0}), (1, {os.getpid(): 5.0, 2: 7.0})])
+def test_a_supervisor_whose_run_is_on_record_casts_no_doubt_on_others(later: int, strays: dict[int, float]) -> None:
+    """On record is the one that started when its entry says, and no other of the same id."""
+    ours = cleaning._Identity(os.getpid(), started(os.getpid()) + later)
+    record = cleaning._Record("run", harness=ours, supervisor=ours, work="/tmp/rehearse-run", created=0.0)
+    assert cleaning._Machine([], {os.getpid(): 5.0, 2: 7.0}, frozenset()).strays([record]) == strays
 
 
 @pytest.mark.parametrize("who", ["harness", "supervisor"])
@@ -256,6 +300,7 @@ def test_a_zombie_is_dead(place: Place) -> None:
 def link(place: Place) -> None:
     precious = place.base / "precious"
     (precious / "vault" / "data").mkdir(parents=True)
+    (precious / "vault" / "data" / "db").write_bytes(bytes(300_000))
     place.work.symlink_to(precious)
     place.record()
 
@@ -340,14 +385,16 @@ def test_a_link_or_a_file_that_nothing_names_is_none_of_our_business(
     assert place.find() == []
 
 
-def test_a_mark_that_would_lead_out_of_the_directories_is_not_followed(place: Place) -> None:
-    """The mark is text that anybody may set; an entry of that name elsewhere is not removed for it."""
+@pytest.mark.parametrize("mark", ["../x", "two\nlines", "\udcff"])
+def test_a_mark_that_no_run_can_have_is_not_acted_upon(place: Place, mark: str) -> None:
+    """The mark is text that anybody may set: it must not lead out of the registry, nor out of its line."""
     outside = place.base / "x.json"
     outside.write_text("{}")
-    with sleeping("../x") as orphan:
+    with sleeping(mark) as orphan:
         (remains,) = [one for one in cleaning.find(place.registry, place.temporary) if orphan.pid in one.processes]
-        assert remains.state == "unsure"
-        assert len(cleaning.clean([remains])) == 1
+        assert remains.doubt == "no run has such a name"
+        (told,) = cleaning.clean([remains])
+        assert told.isprintable()
         assert orphan.poll() is None
     assert outside.exists()
 

@@ -122,7 +122,7 @@ def test_evidence_that_two_questions_could_claim_is_marked(tmp_path: Path) -> No
     record, _ = on_paper(changed(mount(configured={"by": "1.7.0"})), tmp_path)
     login, *_ = refused_logins(record)
     stretched = msgspec.structs.replace(login, ended=login.ended + 60)
-    record = mapped(record, lambda event: stretched if event is login else event)
+    record = mapped(record, lambda event: stretched if event == login else event)
     finding = finding_of(record)
     assert finding.ambiguous
     assert "Two questions could claim" in finding.sentence
@@ -138,8 +138,9 @@ def test_a_line_belongs_to_the_question_of_its_mount_and_cluster(tmp_path: Path)
         ApiLogLine(at=login.ended + 3600, moment=login.moment, cluster="apps", message="late"),
         ApiLogLine(at=login.ended, moment=login.moment, cluster="apps", message="ours"),
     ]
-    evidence = join(with_lines(record, foreign))[login.id]
+    evidence, last = join(with_lines(record, foreign))[login.id], len(record.events) - 1
     assert [line.text for line in evidence.api_log] == ["ours"]
+    assert [line.line for line in (*evidence.log, *evidence.api_log)] == [last + 2, last + 4]
     assert ["everybody's" in line.text for line in evidence.log] == [True]
 
 
@@ -156,6 +157,20 @@ def test_a_reviewer_is_another_one_only_where_both_reviews_were_seen(tmp_path: P
     record = seen(changed(ONE_CLUSTER), tmp_path)
     half = mapped(record, lambda event: None if isinstance(event, ApiAuditLine) and event.moment == "before" else event)
     assert verdict.judge(half).findings == ()
+
+
+def test_a_bearer_without_a_name_is_nobody(tmp_path: Path) -> None:
+    """An API server that names no user has not accepted the bearer, whatever status it answers."""
+
+    def nameless(event: AnyEvent) -> AnyEvent:
+        return (
+            msgspec.structs.replace(event, entry=event.entry | {"user": {}})
+            if isinstance(event, ApiAuditLine)
+            else event
+        )
+
+    facts = Facts(mapped(on_paper(changed(), tmp_path)[0], nameless))
+    assert {facts.reviewer(o) for o in facts.observations if o.probe == "login"} == {"nobody"}
 
 
 def test_facts_name_the_reviewer_by_what_the_api_server_saw(tmp_path: Path) -> None:

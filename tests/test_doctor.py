@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+import harness
 from harness import doctor, ports
 from harness.building import Go
 from harness.doctor import Line, Places
@@ -207,16 +210,25 @@ def a_link_to_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [a_file, a_link_to_nothing])
-@pytest.mark.parametrize("inside", ["", "runs", "ports", "runs-kept"])
+@pytest.mark.parametrize(
+    ("place", "variable"),
+    [
+        *((f"state{inside}", "REHEARSE_STATE") for inside in ("", "/live", "/ports", "/runs")),
+        *((f"cache{inside}", "REHEARSE_CACHE") for inside in ("", "/artifacts", "/build")),
+    ],
+)
 def test_what_stands_where_a_directory_belongs_is_named(
-    tmp_path: Path, make: Callable[[Path], None], inside: str
+    tmp_path: Path, make: Callable[[Path], None], place: str, variable: str
 ) -> None:
-    """Also below the state directory itself, as after a run as root: the trouble would come in the middle of a run."""
-    make(tmp_path / "state" / inside)
-    line = doctor._state(tmp_path / "state")
-    assert line.state == "lacking"
-    assert f"{tmp_path / 'state' / inside} cannot be written to" in line.says
-    assert "REHEARSE_STATE" in line.mend
+    """Also further below, as after a run as root: the trouble would come in the middle of a run."""
+    make(tmp_path / place)
+    (line,) = [
+        line
+        for line in (doctor._state(tmp_path / "state"), doctor._cache(tmp_path / "cache", 0))
+        if line.state == "lacking"
+    ]
+    assert f"{tmp_path / place} cannot be written to" in line.says
+    assert variable in line.mend
 
 
 def test_a_directory_that_no_user_may_write_to_is_lacking() -> None:
@@ -236,14 +248,31 @@ def test_too_little_room_is_lacking_and_room_for_few_versions_is_worth_a_note(tm
     assert "from Go modules" in scarce.says
 
 
-def test_a_file_system_that_runs_no_programs_is_told_by_its_mount_options() -> None:
-    """Every mount of this machine that can be looked at, against what the kernel lists."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    options = {where: set(given.split(",")) for _, where, _, given, *_ in mounts}  # the last mount at a place is seen
-    seen = {where for where in options if os.path.ismount(where) and os.access(where, os.R_OK | os.X_OK)}
-    assert seen
-    wrong = [where for where in seen if doctor._forbids_programs(Path(where)) != ("noexec" in options[where])]
-    assert wrong == []
+NOEXEC = """
+import sys
+from pathlib import Path
+from harness import doctor
+
+print(doctor._cache(Path(sys.argv[1]) / "rehearse", 0).says)
+"""
+
+
+@pytest.mark.processes
+def test_a_cache_that_runs_no_programs_is_lacking(tmp_path: Path) -> None:
+    """On a file system mounted so; where nobody may mount one, the same directory is as it is."""
+    mount, expected = ["env"], "GB free"
+    if not namespaces_allowed():
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        script = 'mount -t tmpfs -o noexec,size=2g none "$0" && exec "$@"'
+        mount, expected = ["unshare", *user, "--mount", "sh", "-c", script, str(tmp_path)], "(noexec)"
+    done = subprocess.run(
+        [*mount, sys.executable, "-c", NOEXEC, str(tmp_path)],
+        cwd=Path(harness.__path__[0]).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith(expected)
 
 
 def test_a_temporary_directory_that_a_pod_hides_is_lacking(tmp_path: Path) -> None:
@@ -260,7 +289,9 @@ def test_a_temporary_directory_that_a_pod_hides_is_lacking(tmp_path: Path) -> No
 
 
 @pytest.mark.processes
-def test_ports_are_tried_without_a_trace_and_without_taking_those_of_a_run(tmp_path: Path) -> None:
+def test_ports_are_tried_without_a_trace_and_without_those_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where there are locks they are respected; where there are none, none are made."""
     ours = tmp_path / "ports"
     assert doctor._ports(ours, tmp_path, 5).state == "fine"
@@ -269,6 +300,8 @@ def test_ports_are_tried_without_a_trace_and_without_taking_those_of_a_run(tmp_p
         taken = running.take(3)
         assert doctor._ports(ours, tmp_path, 5).state == "fine"
         assert {path.name for path in ours.glob("*.lock")} == {f"{port}.lock" for port in taken}
+        monkeypatch.setattr(ports, "_RANGE", taken)
+        assert doctor._ports(ours, tmp_path, 1).state == "lacking"
 
 
 @pytest.mark.processes

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import evidence
-from harness.evidence import Evidence
+from harness.evidence import Evidence, Joined
 from harness.journal import (
     AnyEvent,
     ApiAuditLine,
@@ -63,7 +63,7 @@ def configured(mount: str, accessor: str) -> ConfigWritten:
     return ConfigWritten(mount=mount, accessor=accessor, version="1.7.0", token_file=True, fields={})
 
 
-def joined(*events: AnyEvent) -> dict[int, Evidence]:
+def joined(*events: AnyEvent) -> Joined:
     return evidence.join(Record((START, *events)))
 
 

@@ -16,7 +16,7 @@ from tests.runs import SCENARIOS
 HOUSE = Path(harness.__file__).parent
 ROOT = SCENARIOS.parent
 MODULES = sorted(HOUSE.rglob("*.py"))
-LARGEST_MODULE = 400
+LARGEST_MODULE = 500
 LONGEST_FUNCTION = 60
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "base", "common", "misc"}
 
@@ -42,7 +42,7 @@ def test_over_every_door_stands_one_sentence(file: Path) -> None:
 
 @pytest.mark.parametrize("file", MODULES, ids=named)
 def test_no_room_is_too_large(file: Path) -> None:
-    """A module stays under 400 lines and a function under 60, so that either is read in one sitting."""
+    """A module stays under 500 lines and a function under 60, so that either is read in one sitting."""
     text = file.read_text()
     assert len(text.splitlines()) < LARGEST_MODULE
     lengths = {

@@ -20,7 +20,7 @@ from harness.scenario import Scenario
 from harness.verdict import Judgement, judge
 from harness.versions import at_least
 from tests.runs import OUTAGE, on_paper, variant
-from tests.test_rules import OUTSIDE, changed, config, path
+from tests.test_rules import OUTSIDE, changed, config, path, with_logs
 
 VERSIONS: Final = (
     "1.4.0", "1.5.0", "1.5.4", "1.7.0", "1.8.0", "1.9.0", "1.9.2", "1.9.3", "1.10.4", "1.11.0", "1.13.0", "1.16.0",
@@ -144,8 +144,9 @@ def test_a_rehearsal_always_ends_in_a_verdict(scenario: Scenario, script: Any, d
 @given(scenarios(), scripts)
 def test_every_exhibit_points_at_the_line_it_speaks_of(scenario: Scenario, script: Any) -> None:
     """No finding is without evidence, and a reader who looks a line up finds an event of that very kind."""
-    record, judgement = rehearsed(scenario, script=script)
-    for finding in judgement.findings:
+    record, _ = rehearsed(scenario, script=script)
+    record = with_logs(record)
+    for finding in judge(record).findings:
         assert finding.evidence
         assert all(lead.evidence for lead in finding.ruled_out if lead.state == "ruled out")
         leads = [exhibit for lead in finding.ruled_out for exhibit in lead.evidence]

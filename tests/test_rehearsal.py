@@ -13,6 +13,7 @@ from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
 from harness.journal import (
     AnyEvent,
+    ApiAuditLine,
     ConfigWritten,
     Journal,
     MomentBegan,
@@ -22,6 +23,7 @@ from harness.journal import (
     RunEnded,
     RunStarted,
     Trouble,
+    VaultAuditLine,
     VaultServing,
     load,
 )
@@ -147,13 +149,40 @@ def test_the_old_token_outlives_the_refused_login(tmp_path: Path) -> None:
     assert blocked == [first.id, first.id]
 
 
+class ChattyRig(PaperRig):
+    """A system on paper at which somebody else logs in while the caches settle."""
+
+    def settle(self) -> None:
+        """Log in, out of turn."""
+        self.login("kubernetes", "web", self.app_token("web").jwt)
+
+
+class Chatty(PaperDriver):
+    """Paper at which somebody else logs in between the moments."""
+
+    @contextmanager
+    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Yield a system with a login in it that nobody asked for."""
+        yield ChattyRig(plan, scenario, book, {}, "")
+
+
+def test_what_happens_between_moments_is_no_evidence(tmp_path: Path) -> None:
+    """Lines that the servers wrote before the first question of a moment are passed over."""
+    scenario, chatty = loading.load(OUTAGE).scenario, tmp_path / "chatty"
+    record, _ = on_paper(scenario, tmp_path / "calm")
+    with Journal.opened(chatty) as book:
+        rehearsal.rehearse(started(scenario), scenario, Chatty(), book)
+    assert len(load(chatty).of(VaultAuditLine)) == len(record.of(VaultAuditLine)) > 0
+    assert len(load(chatty).of(ApiAuditLine)) == len(record.of(ApiAuditLine)) > 0
+
+
 # --- what breaks becomes trouble in the record ---
 
 
 class BreakingRig(PaperRig):
     """A system on paper whose swap to 1.11.0 raises *error*, and whose Vault is then dead if *died* says so."""
 
-    error: HarnessError
+    error: Exception
     died: str | None = None
     _broken = False
 
@@ -176,7 +205,7 @@ class BreakingRig(PaperRig):
 class Breaking(PaperDriver):
     """Paper on which the last swap raises."""
 
-    def __init__(self, error: HarnessError, died: str | None) -> None:
+    def __init__(self, error: Exception, died: str | None) -> None:
         super().__init__()
         self._error, self._died = error, died
 
@@ -194,7 +223,7 @@ class Breaking(PaperDriver):
         pytest.param(ProcessDied("ended", 2, ["panic"]), None, "died", ("panic",), id="died"),
         pytest.param(NotReady("too late"), None, "silent", ("the log's last line",), id="silent"),
         pytest.param(SwapRefused("no"), None, "refused", ("the log's last line",), id="declined"),
-        pytest.param(RigError("no key"), None, "refused", ("the log's last line",), id="said no"),
+        pytest.param(RigError("no key"), None, "ours", ("the log's last line",), id="said no"),
         pytest.param(Unreachable("reset"), None, "unreachable", ("the log's last line",), id="unreachable"),
         pytest.param(Unreachable("reset"), "ended", "died", ("the log's last line",), id="unreachable and dead"),
     ],
@@ -208,7 +237,47 @@ def test_what_breaks_is_sorted_by_what_it_says_about_vault(
         rehearsal.rehearse(started(scenario), scenario, Breaking(error, died), book)
     (trouble,) = load(tmp_path / "run").of(Trouble)
     assert (trouble.kind, trouble.log) == (kind, log)
-    assert (trouble.during, trouble.after_swap, trouble.message) == ("hop 1.11.0", "1.11.0", str(error))
+    assert (trouble.during, trouble.after_swap) == ("hop 1.11.0", "1.11.0")
+    assert str(error) in trouble.message
+    assert (died or "") in trouble.message
+
+
+def test_an_error_of_our_own_is_no_regression(tmp_path: Path) -> None:
+    """A mistake in the harness is in the record with its traceback, blames nobody, and leaves the run inconclusive."""
+    scenario = loading.load(OUTAGE).scenario
+    with Journal.opened(tmp_path / "run") as book:
+        judgement = rehearsal.rehearse(started(scenario), scenario, Breaking(ValueError("a slip"), None), book)
+    (trouble,) = judgement.troubles
+    assert trouble.kind == "ours"
+    assert any("ValueError: a slip" in line for line in trouble.log)
+    assert (judgement.verdict, judgement.findings) == ("inconclusive", ())
+
+
+class BrokenRig(PaperRig):
+    """A system on paper whose API server ends with the last hop."""
+
+    def broken(self) -> str | None:
+        """Return a sentence from the last version on."""
+        return "the API server of apps ended" if self._stage.version == "1.11.0" else None
+
+
+class Broken(PaperDriver):
+    """Paper that breaks beside Vault."""
+
+    @contextmanager
+    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Yield a system that will lose its API server."""
+        yield BrokenRig(plan, scenario, book, {}, "")
+
+
+def test_a_refusal_without_an_api_server_is_no_refusal(tmp_path: Path) -> None:
+    """Where a server that Vault depends on has ended, what Vault answers is unknown, and no cause is named."""
+    scenario = loading.load(OUTAGE).scenario
+    with Journal.opened(tmp_path / "run") as book:
+        judgement = rehearsal.rehearse(started(scenario), scenario, Broken(), book)
+    assert {o.answer for o in judgement.observations if o.moment == "after 1.11.0"} == {"unknown"}
+    assert (judgement.verdict, judgement.findings) == ("inconclusive", ())
+    assert "the API server of apps ended" in judgement.troubles[0].message
 
 
 def test_what_breaks_before_the_first_look_is_after_no_swap(tmp_path: Path) -> None:

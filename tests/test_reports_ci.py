@@ -35,6 +35,7 @@ HOSTILE = (
     "<script>alert(1)</script>",
     "a | b || c",
     "`` ` ```",
+    "```\n<script>\n~~~~\n````",
     "</pre></details><img src=x>",
     "one\n::error file=x::forged\n\n# two",
     "%0A::error::forged %25 %",
@@ -392,6 +393,17 @@ def test_a_question_nobody_could_ask_is_an_error_of_the_environment(tmp_path: Pa
     assert unknown == [("error", 23)] * len(judgement.reasons)
 
 
+def test_an_expected_regression_makes_no_incomplete_run_green(tmp_path: Path) -> None:
+    """What was expected came, but one app could not be asked: nobody knows what it would have shown."""
+    both = two_apps({"change": "login refused", "app": "web"})
+    _, judgement = on_paper(both, tmp_path, script={("login", "api", "1.11.0"): "silent"})
+    assert (judgement.verdict, judgement.missed, judgement.unexpected) == ("fail", (), ())
+    assert "login api kubernetes after 1.11.0, Vault 1.11.0" in cases_of(judgement, "error")
+    titles = [title for level, _, _, title, _ in commands_of(github.render(judgement, "x", {})) if level == "error"]
+    assert "Could not be known" in titles
+    assert markdown.render(judgement).startswith("## ❌ FAIL: ")
+
+
 def rejudged(record: Record, *events: Any, without_end: bool = False) -> Judgement:
     """Return the judgement of *record* with more events before its end, or with no end."""
     kept = tuple(event for event in record.events if not isinstance(event, RunEnded))
@@ -526,13 +538,13 @@ def test_many_apps_with_one_cause_are_one_paragraph(outage: Judgement) -> None:
 def test_a_summary_never_outgrows_its_bound_and_says_where_it_was_cut(outage: Judgement) -> None:
     """What is whole stays whole: tables, folds and the command at the end, in any script."""
     change = msgspec.structs.replace(outage.changes[0], before="ü" * 900, after="🟡" * 300)
-    judgement = changed(outage, changes=(change,) * 2_000)
+    judgement = changed(outage, changes=(change,) * 2_000, repeat="rehearse run " + "x" * 3_900)
     page = markdown.render(judgement)
-    assert 890_000 < len(page.encode()) <= 900_000
+    assert 895_000 < len(page.encode()) <= 900_000
     assert re.search(r"\*\*Cut here: \d+ more had no room", page)
     assert page.count("<details>") == page.count("</details>")
     assert page.count("<pre>") == page.count("</pre>")
-    assert page.endswith(f"```sh\n{outage.repeat}\n```\n")
+    assert page.endswith(f"```sh\n{judgement.repeat}\n```\n")
     rows = [token for token in parsed(page) if token.type == "td_open"]
     assert len(rows) > 1_000
 

@@ -80,14 +80,14 @@ def seen(scenario: Scenario, tmp_path: Path, **driver: Any) -> Record:
 def mapped(record: Record, change: Callable[[AnyEvent], AnyEvent | None]) -> Record:
     """Return *record* with every event changed, or left out where *change* returns None."""
     events = tuple(new for event in record.events if (new := change(event)) is not None)
-    return msgspec.structs.replace(record, events=events)
+    return Record(events, record.directory)
 
 
 def with_lines(record: Record, lines: list[AnyEvent]) -> Record:
     """Return *record* with *lines* at its end: the record is read by the times of its lines."""
     *events, last = record.events
     assert isinstance(last, RunEnded)
-    return msgspec.structs.replace(record, events=(*events, *lines, last))
+    return Record((*events, *lines, last), record.directory)
 
 
 def logged(login: Observation, text: str) -> VaultLogLine:
@@ -277,6 +277,28 @@ def test_the_lost_issuer_check_needs_the_words_of_the_older_refusal(tmp_path: Pa
         assert {finding.rule for finding in findings if finding.hop} == {UNEXPLAINED}, kind
 
 
+def test_a_check_is_not_lost_before_the_version_that_lost_it(tmp_path: Path) -> None:
+    """Granted after an issuer refusal, and no version that explains it: unexplained."""
+    scenario = changed(config("1.7.0", disable_local_ca_jwt=True), path("1.7.0", "1.10.4"))
+    record = seen(scenario, tmp_path, script={("login", "web", "1.10.4"): "grant"})
+    (login,) = [finding for finding in verdict.judge(record).findings if finding.probe == "login" and finding.hop]
+    assert (login.effect, login.rule) == ("login granted", UNEXPLAINED)
+
+
+def test_what_the_api_server_saw_wins_over_what_should_be(tmp_path: Path) -> None:
+    """The knowledge says that Vault's account reviewed; where the audit log names another user, that user it was."""
+
+    def by_another(event: AnyEvent) -> AnyEvent:
+        if not isinstance(event, ApiAuditLine) or event.moment == "before":
+            return event
+        entry = {"user": {"username": "system:serviceaccount:ops:auditor"}, "responseStatus": {"code": 403}}
+        return msgspec.structs.replace(event, entry=entry)
+
+    finding = finding_of(mapped(seen(changed(), tmp_path), by_another))
+    assert finding.rule == "reviewer-lacks-tokenreview-rbac"
+    assert "system:serviceaccount:ops:auditor" in finding.sentence
+
+
 def test_a_reviewer_that_changes_is_seen_by_its_review_alone(tmp_path: Path) -> None:
     """The latent finding has its cause from the API server's audit log; without it there is no such finding."""
     record = seen(changed(ONE_CLUSTER), tmp_path)
@@ -323,7 +345,7 @@ def test_a_token_that_the_review_itself_rejects_is_known_by_vaults_log(words: st
     record, _ = on_paper(changed(mount(reviewer="long-lived")), tmp_path)
     (login,) = [o for o in record.of(Observation) if o.probe == "login" and o.moment == "after 1.11.0"]
     refused = msgspec.structs.replace(login, answer="refused", status=403, error="permission denied")
-    record = mapped(record, lambda event: refused if event is login else event)
+    record = mapped(record, lambda event: refused if event == login else event)
     assert finding_of(with_lines(record, [logged(login, words)])).rule == rule
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from harness import loading
+from harness.scenario import Scenario
 from tests.runs import SCENARIOS, on_paper
 
 FILES = sorted(SCENARIOS.glob("*.yaml"))
@@ -75,3 +77,10 @@ def test_a_shipped_scenario_gives_the_verdict_and_findings_of_the_table(name: st
 def test_the_table_has_every_shipped_scenario() -> None:
     """A new scenario needs its row here, and a row its scenario."""
     assert {file.stem for file in FILES} == set(PROMISED)
+
+
+def test_editors_are_pointed_at_the_schema_of_this_release() -> None:
+    """`scenarios/schema.json` is what `rehearse schema` prints, and every shipped scenario names it."""
+    stored = json.loads((SCENARIOS / "schema.json").read_text())
+    assert stored == Scenario.model_json_schema(by_alias=True)
+    assert all(file.read_text().startswith("# yaml-language-server: $schema=schema.json\n") for file in FILES)

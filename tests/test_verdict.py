@@ -107,6 +107,13 @@ def test_silence_is_never_a_pass(question: tuple[str, str], version: str, tmp_pa
     assert any("stay silent" in line for line in judgement.not_checked)
 
 
+def test_what_a_silent_login_blocks_is_silence_too(tmp_path: Path) -> None:
+    """A login that got no answer leaves everything after it open, and each of these questions is named."""
+    _, judgement = on_paper(CALM, tmp_path, script={("login", "web", "1.11.0"): "silent"})
+    named = {reason.split()[0] for reason in judgement.reasons}
+    assert {"login", "token-lookup", "token-renew", "read"} <= named
+
+
 def test_a_regression_wins_over_silence(tmp_path: Path) -> None:
     """Worst wins: what was found stays found, and what could not be asked is named beside it."""
     _, judgement = on_paper(OUTAGE, tmp_path, script={("lookup", "", "1.7.0"): "silent"})
@@ -144,7 +151,7 @@ def test_a_record_that_lacks_questions_is_inconclusive(tmp_path: Path) -> None:
     """An observation that is missing from the record is no pass."""
     record, _ = on_paper(CALM, tmp_path)
     last = record.of(Observation)[-1]
-    judgement = judge(mapped(record, lambda event: None if event is last else event))
+    judgement = judge(mapped(record, lambda event: None if event == last else event))
     assert (judgement.verdict, judgement.exit_code) == ("inconclusive", 4)
     assert judgement.reasons == ("not every question was asked: after 1.11.0",)
 

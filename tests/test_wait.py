@@ -111,3 +111,10 @@ def test_now_and_pause() -> None:
     before = wait.now()
     wait.pause(0.001)
     assert wait.now() > before > 1_700_000_000
+
+
+def test_a_long_wait_goes_on_asking(pauses: list[float]) -> None:
+    """A build takes thousands of questions: the pause between them stays what it is, and nothing overflows."""
+    asked = itertools.count()
+    assert wait.until(lambda: next(asked) >= 5000, what="it", seconds=3600)
+    assert pauses[-1] == 0.1

@@ -196,6 +196,11 @@ class LocalRig:
         self._supervisor.keep(seconds)
         return [*hints, f"rehearse clean {self._run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]
 
+    def broken(self) -> str | None:
+        """Return a sentence if an API server or an etcd has ended."""
+        planes = list(self._planes.values())
+        return next((sentence for plane in planes if (sentence := plane.died())), None)
+
     def vault_died(self) -> str | None:
         """Return a sentence if Vault has ended by itself."""
         return self._server.died()
@@ -206,7 +211,8 @@ class LocalRig:
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
-        tails = [self._server.log, *(tail for plane in self._planes.values() for tail in (plane.log,))]
+        planes = self._planes.values()
+        tails = [self._server.log, *(tail for plane in planes for tail in (plane.store_log, plane.log))]
         for tail in tails:
             try:
                 lines = tail.path.read_text(errors="replace").splitlines()
@@ -215,7 +221,9 @@ class LocalRig:
                 continue
 
     def wait_for_threads(self) -> None:
-        """Let what is still rising end before anything is taken away from under it."""
+        """Let what is still rising end before anything is taken away from under it, and that soon."""
+        for plane in list(self._planes.values()):
+            plane.give_up()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _start_vault(self, stage: Stage) -> None:

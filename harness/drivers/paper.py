@@ -157,6 +157,9 @@ class PaperRig:
             self._book.write(msgspec.structs.replace(event, moment=moment))
         self._pending.clear()
 
+    def broken(self) -> str | None:
+        """Return nothing: paper does not break."""
+
     def vault_died(self) -> str | None:
         """Return a sentence if the script ended Vault."""
         return self._dead or None

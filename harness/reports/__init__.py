@@ -11,4 +11,6 @@ def printable(text: str) -> str:
 
     Line ends stay; colour codes, other control characters and marks of writing direction are escaped.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -34,7 +34,7 @@ def render(judgement: Judgement, scenario_file: str, lines: Mapping[str, int]) -
     """Return *judgement* as workflow commands, each ended by a newline; nothing where there is nothing to say.
 
     *scenario_file* is the scenario's path as GitHub knows it, from the root of the repository. *lines* has the line
-    of each part of it, such as "expect/0" or "apps/web"; what it lacks is annotated at line 1. Findings that the
+    of each part of it, such as "expect/0" or "apps/web"; what it lacks is annotated at line 1. Regressions that the
     scenario expects are notices: an annotation is red only where the run is.
     """
     annotations = list(_annotations(judgement, lines))

@@ -55,7 +55,7 @@ def render(judgement: Judgement) -> str:
     for name, value in _properties(judgement).items():
         ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
     for case in cases:
-        _write(suite, judgement.scenario, case)
+        _write(suite, suite.attrib["name"], case)
     ET.SubElement(suite, "system-out").text = _text([judgement.verdict, *judgement.reasons])
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
@@ -71,7 +71,11 @@ def failing(judgement: Judgement) -> list[tuple[Finding, str]]:
 
 
 def blamed(judgement: Judgement) -> Mapping[Finding, str]:
-    """Return the failing findings that the scenario does not expect, each with its words among the reasons."""
+    """Return the failing findings that the scenario does not expect, each with its words among the reasons.
+
+    Where a run is incomplete and nothing came amiss, a judgement does not say whether anything was expected at all:
+    then every failing finding is returned, for such a run is red in any case.
+    """
     if judgement.as_expected:
         return {}
     found = failing(judgement)
@@ -277,8 +281,8 @@ def _properties(judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _write(suite: ET.Element, scenario: str, case: _Case) -> None:
-    attributes = {"classname": _attribute(scenario), "name": _attribute(case.name), "time": f"{case.seconds:.6f}"}
+def _write(suite: ET.Element, classname: str, case: _Case) -> None:
+    attributes = {"classname": classname, "name": _attribute(case.name), "time": f"{case.seconds:.6f}"}
     element = ET.SubElement(suite, "testcase", attributes)
     if case.outcome:
         result = ET.SubElement(element, case.outcome, {"message": _attribute(case.message)})

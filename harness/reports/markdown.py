@@ -134,7 +134,7 @@ def _finding(group: Sequence[Finding]) -> str:
     lines = [
         f"\n### {_SIGN[first.kind]} {first.kind}: {_inline(_title(group))}\n",
         f"**{_inline(cause)}**\n",
-        f"{_inline(first.sentence)}.\n",
+        _inline(f"{first.sentence}.") + "\n",
     ]
     if first.outlook and first.outlook.sentence:
         lines.append(f"- **When:** {_inline(first.outlook.sentence)}")

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import secret
+from harness.comparison import Change
 from harness.diagnosis import Finding
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
@@ -37,12 +38,27 @@ _BEARER: Final = {
     "frozen": "a frozen copy of a pod token",
 }
 
+_MOST_LOGINS: Final = 12
+_MOST_CHANGES: Final = 60
+_MOST_UNCHECKED: Final = 60
+
+
+class _Crowd(msgspec.Struct, frozen=True):
+    """What a report says of a thousand apps, of which it shows a few."""
+
+    apps: tuple[str, ...]
+    """whose each finding is that is shown for all those of its kind and cause"""
+    logins: int
+    changes: int
+    questions: int
+
 
 def render(judgement: Judgement, *, width: int = 100, colour: bool = False, details: bool = True) -> str:
     """Return *judgement* as text, at most *width* columns wide; without *details* only the summary.
 
     Control characters in what servers said are written out: they cannot steer a terminal.
     """
+    judgement, crowd = _abridged(judgement)
     judgement = msgspec.convert(_harmless(msgspec.to_builtins(judgement)), Judgement)
     out = StringIO()
     console = Console(
@@ -56,12 +72,31 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
         emoji=False,
         markup=False,
     )
-    _summary(console, judgement)
+    _summary(console, judgement, crowd)
     if details:
-        _details(console, judgement)
+        _details(console, judgement, crowd)
         _last_line(console, judgement)
     lines = secret.redact(out.getvalue()).splitlines()
     return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
+    """Return *judgement* with only as much of its long lists as is shown, and what is said of the rest."""
+    groups = list(_grouped(judgement.findings))
+    shown = msgspec.structs.replace(
+        judgement,
+        findings=tuple(group[0] for group in groups),
+        reviewing=judgement.reviewing[:_MOST_LOGINS],
+        changes=judgement.changes[:_MOST_CHANGES],
+        observations=judgement.observations[-1:],
+    )
+    crowd = _Crowd(
+        apps=tuple(printable(", ".join(_apps(group))) for group in groups),
+        logins=len(judgement.reviewing),
+        changes=len(judgement.changes),
+        questions=len(judgement.observations),
+    )
+    return shown, crowd
 
 
 def _harmless(value: Any) -> Any:
@@ -72,7 +107,7 @@ def _harmless(value: Any) -> Any:
     return [_harmless(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _summary(console: Console, judgement: Judgement) -> None:
+def _summary(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
     versions = judgement.versions
     head = Text()
     head.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
@@ -80,17 +115,15 @@ def _summary(console: Console, judgement: Judgement) -> None:
     head.append(f"   Vault {versions.source} -> {versions.target}, driver {judgement.driver}")
     console.print(head)
     console.print(Text(_expectation(judgement), "green" if judgement.as_expected else "yellow"))
-    shown = [finding for finding in judgement.findings if finding.kind == "latent"]
-    shown += [finding for finding in judgement.findings if finding.kind != "latent"]
-    for group in _grouped(shown):
-        _finding_in_short(console, group)
-    if not judgement.findings:
+    for finding, apps in sorted(zip(judgement.findings, crowd.apps, strict=True), key=lambda f: f[0].kind != "latent"):
+        _finding_in_short(console, finding, apps)
+    if not judgement.findings and judgement.verdict == "pass":
         console.print()
         console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
     if judgement.verdict == "inconclusive":
         lines = _first([f"could not be known: {reason}" for reason in judgement.reasons])
         console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
-    _reviewers(console, judgement.reviewing)
+    _reviewers(console, judgement.reviewing, crowd.logins)
     console.print()
     console.print(f"record  {judgement.run_directory}", soft_wrap=True)
     console.print(f"repeat  {judgement.repeat}", soft_wrap=True)
@@ -126,12 +159,10 @@ def _grouped(findings: Sequence[Finding]) -> Iterable[Sequence[Finding]]:
         yield list(group)
 
 
-def _finding_in_short(console: Console, group: Sequence[Finding]) -> None:
-    first = group[0]
-    who = ", ".join(_apps(group))
+def _finding_in_short(console: Console, first: Finding, apps: str) -> None:
     head = Text("\n")
     head.append(first.kind, _KIND_STYLE[first.kind])
-    head.append(f"  {first.effect}" + (f": {who}" if who else ""), "bold")
+    head.append(f"  {first.effect}" + (f": {apps}" if apps else ""), "bold")
     head.append(f", at Vault {first.hop}" if first.hop else ", before any hop")
     head.append(f"   cause: {first.rule} ({first.confidence})" if first.rule != "unexplained" else "   unexplained")
     console.print(head)
@@ -149,13 +180,13 @@ def _apps(group: Sequence[Finding]) -> list[str]:
     return names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more"]
 
 
-def _reviewers(console: Console, rows: Sequence[Reviewing]) -> None:
+def _reviewers(console: Console, rows: Sequence[Reviewing], number: int) -> None:
     if not rows:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     for title in ("app", "moment", "login", "Vault presents", "reviewed by"):
         table.add_column(title, style="", header_style="dim", overflow="fold")
-    for row in rows[:12]:
+    for row in rows:
         style = "" if row.answer == "granted" else "red"
         table.add_row(
             row.app,
@@ -166,24 +197,24 @@ def _reviewers(console: Console, rows: Sequence[Reviewing]) -> None:
         )
     console.print()
     console.print(table)
-    if len(rows) > 12:
-        console.print(f"... and {len(rows) - 12} more: -o json shows all")
+    if number > len(rows):
+        console.print(f"... and {number - len(rows)} more: -o json shows all")
 
 
-def _details(console: Console, judgement: Judgement) -> None:
-    for group in _grouped(judgement.findings):
-        _finding_in_full(console, group[0])
+def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
+    for finding in judgement.findings:
+        _finding_in_full(console, finding)
     _title(console, "Configs, and how they came to be")
     for config in judgement.configs:
         file = "with a pod token file" if config.token_file else "with no pod token file"
         line = f"auth/{config.mount}/config asks {config.cluster}; written by Vault {config.written_by} {file}"
         console.print(Text(f"{line}; stored reviewer: {config.stored_reviewer}"))
         console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
-    _changes(console, judgement)
+    _changes(console, judgement.changes, crowd.changes)
     _title(console, "Not checked")
-    for line in dict.fromkeys(judgement.not_checked):
+    for line in _first(list(dict.fromkeys(judgement.not_checked)), _MOST_UNCHECKED):
         console.print(Padding(Text(f"- {line}"), (0, 2)))
-    _made_of(console, judgement)
+    _made_of(console, judgement, crowd.questions)
 
 
 def _finding_in_full(console: Console, finding: Finding) -> None:
@@ -203,21 +234,21 @@ def _exhibits(console: Console, exhibits: Iterable[Exhibit], indent: int = 4) ->
         console.print(Padding(Text(f"{exhibit.source}{where}{line}: {exhibit.text}"), (0, 0, 0, indent)))
 
 
-def _changes(console: Console, judgement: Judgement) -> None:
-    if not judgement.changes:
+def _changes(console: Console, changes: Sequence[Change], number: int) -> None:
+    if not changes:
         return
     _title(console, "Every change")
-    for change in judgement.changes[:60]:
+    for change in changes:
         what = " ".join(part for part in (change.probe, change.app or change.mount, change.item, change.field) if part)
         line = Text(f"{what} {change.to_moment}: {change.before}  ->  {change.after}")
         console.print(Padding(line, (0, 2)))
         if change.explained:
             console.print(Padding(Text(change.explained, "dim"), (0, 6)))
-    if len(judgement.changes) > 60:
-        console.print(f"  ... and {len(judgement.changes) - 60} more in -o json")
+    if number > len(changes):
+        console.print(f"  ... and {number - len(changes)} more: -o json shows all")
 
 
-def _made_of(console: Console, judgement: Judgement) -> None:
+def _made_of(console: Console, judgement: Judgement, questions: int) -> None:
     _title(console, "Made of")
     for artifact in judgement.artifacts:
         note = f"; {artifact.note}" if artifact.note else ""
@@ -225,9 +256,9 @@ def _made_of(console: Console, judgement: Judgement) -> None:
         console.print(Padding(Text(line), (0, 2)))
     phases = "  ".join(f"{phase.name} {phase.seconds:.2f} s" for phase in judgement.phases)
     console.print(Padding(Text(f"time: {phases}"), (0, 2)))
-    asked, last = len(judgement.observations), judgement.observations[-1:]
+    last = judgement.observations[-1:]
     when = day_and_time(last[0].ended or last[0].started) if last and last[0].ended else "?"
-    console.print(Padding(Text(f"{asked} questions asked, the last {when}; {judgement.machine}"), (0, 2)))
+    console.print(Padding(Text(f"{questions} questions asked, the last {when}; {judgement.machine}"), (0, 2)))
 
 
 def _last_line(console: Console, judgement: Judgement) -> None:
