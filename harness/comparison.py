@@ -152,6 +152,13 @@ def refusal_of(error: str) -> knowledge.Refusal | None:
     return next((refusal for words, refusal in _REFUSALS if words in error), None)
 
 
+def identity_of(login: Observation) -> dict[str, Any]:
+    """Return whom a granted login's token stands for: the entity, its policies, and what Vault says of the account."""
+    names = ("entity_id", "policies", "token_policies", "metadata")
+    shown = {name: login.detail[name] for name in names if login.detail.get(name)}
+    return {name: sorted(value) if isinstance(value, list) else value for name, value in shown.items()}
+
+
 def _status_explained(before: Observation, after: Observation) -> str:
     """A refusal whose status alone moved is explained if the knowledge has both statuses for these versions."""
     refusal = refusal_of(before.error)

@@ -77,8 +77,14 @@ def _changed(facts: Facts, before: Observation, now: Observation) -> Iterator[Ca
         return
     if before.answer != now.answer:
         yield Case("regression", _effect(now), now, before, facts)
-    elif now.probe == "login" and _another_reviewer(facts, before, now):
-        yield Case("latent", "reviewer changed", now, before, facts)
+    elif now.probe == "login":
+        # the same answer: was it given for the same reason?
+        if _another_reviewer(facts, before, now):
+            yield Case("latent", "reviewer changed", now, before, facts)
+        if _check_is_gone(facts, before, now):
+            yield Case("latent", "check lost", now, before, facts)
+        if now.answer == "granted" and comparison.identity_of(before) != comparison.identity_of(now):
+            yield Case("latent", "identity changed", now, before, facts)
 
 
 def _effect(now: Observation) -> Effect:
@@ -92,6 +98,12 @@ def _another_reviewer(facts: Facts, before: Observation, now: Observation) -> bo
     """Did somebody else review the same login? Only where both reviews were seen: absence is no evidence."""
     old, new = facts.reviewer(before), facts.reviewer(now)
     return bool(old and new and old != new)
+
+
+def _check_is_gone(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Was the login refused by a check of Vault's own, and does it now get past it, to be refused by the review?"""
+    own = comparison.refusal_of(before.error)
+    return own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
 
 
 def _finding(case: Case) -> Finding:

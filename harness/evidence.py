@@ -22,7 +22,7 @@ _CORRELATION: Final = "x-rehearsal-id"
 Source = Literal["answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "pod", "server"]
 
 
-class Exhibit(msgspec.Struct, frozen=True, gc=False):
+class Exhibit(msgspec.Struct, frozen=True):
     """One line of the record that speaks for something."""
 
     source: Source
@@ -33,7 +33,7 @@ class Exhibit(msgspec.Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Review(msgspec.Struct, frozen=True, gc=False):
+class Review(msgspec.Struct, frozen=True):
     """A TokenReview as the API server saw it."""
 
     cluster: str
@@ -46,7 +46,7 @@ class Review(msgspec.Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Evidence(msgspec.Struct, frozen=True, gc=False):
+class Evidence(msgspec.Struct, frozen=True):
     """What belongs to one observation."""
 
     audit: tuple[Exhibit, ...] = ()

@@ -6,6 +6,7 @@ record that says so by not ending. Judges read nothing else. Every line passes `
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import threading
@@ -28,10 +29,8 @@ RECORD_VERSION: Final = 1
 RECORD_FILE: Final = "record.jsonl"
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True, gc=False):
+class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
     """Something that happened, and when (seconds since the epoch)."""
-
-    # gc=False, here and elsewhere: what only holds plain data is in no cycle, and a long record has a million of these
 
     at: float = 0.0
 
@@ -349,6 +348,19 @@ class NotARecord(ValueError):
     """A directory or file that is no record, or one of a format this release does not read."""
 
 
+@contextmanager
+def without_garbage_search() -> Iterator[None]:
+    """Keep Python from searching for garbage: a long record is a million objects, none of which is any."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
+
+
+@without_garbage_search()
 def load(directory: Path) -> Record:
     """Return the record in *directory* (or the record file itself).
 

@@ -29,7 +29,7 @@ def shortened(value: Any) -> Any:
     return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]} ({len(value)} characters)"
 
 
-class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="event", gc=False):
+class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="event"):
     """What one probe saw at one moment."""
 
     id: int

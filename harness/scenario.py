@@ -42,6 +42,7 @@ Effect = Literal[
     "upgrade refused",
     "reviewer changed",
     "check lost",
+    "identity changed",
     "refused from the start",
     "granted against the rule",
 ]
@@ -54,6 +55,7 @@ Cause = Literal[
     "client-jwt-not-accepted",
     "issuer-mismatch",
     "issuer-check-lost",
+    "login-identity-changed",
     "local-ca-missing",
     "role-binding-mismatch",
     "audience-mismatch",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness import comparison, diagnosis
+from harness import comparison, diagnosis, journal
 from harness.comparison import Change
 from harness.diagnosis import Finding
 from harness.evidence import Exhibit
@@ -69,6 +69,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
 
 
+@journal.without_garbage_search()
 def judge(record: Record, *, strict: bool = False) -> Judgement:
     """Judge a record. *strict*: latent findings fail the run, as if the run or the scenario said so.
 

@@ -18,6 +18,7 @@ from tests.test_rules import (
     CASES,
     ONE_CLUSTER,
     changed,
+    config,
     finding_of,
     mapped,
     mount,
@@ -185,3 +186,42 @@ def test_facts_name_the_reviewer_by_what_the_api_server_saw(tmp_path: Path) -> N
         facts = Facts(on_paper(scenario, tmp_path / expected)[0])
         logins = [o for o in facts.observations if o.probe == "login"]
         assert {facts.reviewer(login) for login in logins} == {expected}
+
+
+def test_a_check_that_no_longer_happens_is_told_though_the_login_is_still_refused(tmp_path: Path) -> None:
+    """Until 1.10 the issuer refuses the login, from 1.11 on the review does: the answer is the same, and less stands
+    in the way.
+    """
+    unset = changed(config("1.4.0"), path(source="1.10.0", target="1.11.0"))
+    findings = verdict.judge(seen(unset, tmp_path)).findings
+    assert [(f.kind, f.effect, f.rule, f.hop) for f in findings] == [
+        ("latent", "check lost", "issuer-check-lost", "1.11.0"),
+        ("pre-existing", "refused from the start", "issuer-mismatch", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"entity_id": "one"}, {"entity_id": "another"}, True),
+        ({"policies": ["default", "web"]}, {"policies": ["web"]}, True),
+        ({"policies": ["default", "web"]}, {"policies": ["web", "default"]}, False),
+        ({"entity_id": "one", "lease_duration": 1}, {"entity_id": "one", "lease_duration": 2}, False),
+    ],
+)
+def test_a_login_that_stands_for_somebody_else_is_told(
+    before: dict[str, object], after: dict[str, object], told: bool, tmp_path: Path
+) -> None:
+    """Granted as before, but another entity or other policies: latent, with both answers as evidence."""
+
+    def answered(event: AnyEvent) -> AnyEvent:
+        if isinstance(event, Observation) and event.probe == "login":
+            return msgspec.structs.replace(event, detail=before if event.moment == "before" else after)
+        return event
+
+    record = seen(changed(path(source="1.7.0", target="1.9.2")), tmp_path)
+    findings = verdict.judge(mapped(record, answered)).findings
+    assert [(f.kind, f.effect, f.rule) for f in findings] == (
+        [("latent", "identity changed", "login-identity-changed")] if told else []
+    )
+    assert all(len(finding.evidence) == 2 for finding in findings)

@@ -13,6 +13,7 @@ from harness.rules.rule import Case, Confidence, Diagnosis, Kind, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
     checks.ISSUER_CHECK_LOST,
+    checks.IDENTITY_CHANGED,
     checks.ROLE_BINDING,
     checks.AUDIENCE,
     checks.ISSUER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness import knowledge
+from harness.comparison import identity_of
 from harness.evidence import Exhibit
 from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
 from harness.versions import at_least
@@ -61,7 +62,7 @@ def _issuer(case: Case) -> Diagnosis | None:
 
 def _issuer_check_lost(case: Case) -> Diagnosis | None:
     before = case.before
-    if before is None or case.after.answer != "granted" or not any(words in before.error for words in _ISSUER_WORDS):
+    if before is None or not any(words in before.error for words in _ISSUER_WORDS) or case.quoted(*_ISSUER_WORDS):
         return None
     if not at_least(case.after.version, knowledge.DEFAULT_ISSUER_NOT_ENFORCED):
         return None
@@ -69,10 +70,28 @@ def _issuer_check_lost(case: Case) -> Diagnosis | None:
     return diagnosed(
         f"Until {before.version} auth/{case.after.mount} refused tokens whose issuer is not "
         f"{knowledge.DEFAULT_ISSUER}; from {knowledge.DEFAULT_ISSUER_NOT_ENFORCED} on an issuer that was never set is "
-        "not compared any more, so logins that were refused are granted",
+        f"not compared any more: the login gets past it and is {case.after.answer}",
         "certain",
-        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.audit, _config(case)],
+        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.exhibits(), _config(case)],
         "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
+    )
+
+
+def _identity_changed(case: Case) -> Diagnosis | None:
+    if case.before is None or case.effect != "identity changed":
+        return None
+    old, new = identity_of(case.before), identity_of(case.after)
+    differ = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    line = case.facts.line_of
+    return diagnosed(
+        f"The login of {case.after.app} is granted as before, and its token stands for somebody else: "
+        f"{', '.join(differ)} differ. Policies, templated paths and client counts that go by them see another client",
+        "certain",
+        [
+            Exhibit("answer", f"{seen.moment}: " + ", ".join(f"{n}={whom.get(n)}" for n in differ), line[seen.id])
+            for seen, whom in ((case.before, old), (case.after, new))
+        ],
+        "Compare the entity's aliases on both versions, and merge entities before anything relies on the new one.",
     )
 
 
@@ -138,6 +157,15 @@ ISSUER_CHECK_LOST: Final = Rule(
     explanation="the default issuer is no longer enforced where none is configured",
     source="vault-plugin-auth-kubernetes v0.13.0 path_login.go, PR #151; run: 1.10.0 / 1.11.0",
     examine=_issuer_check_lost,
+)
+IDENTITY_CHANGED: Final = Rule(
+    name="login-identity-changed",
+    versions="known at 1.9.4, where the alias of projected tokens changed from / to namespace/name",
+    precondition="the login is granted before and after",
+    demands="two answers to the login that name different entities, policies or accounts",
+    explanation="the alias of a service account decides for whom its logins stand, and how it is made has changed",
+    source="vault-plugin-auth-kubernetes v0.11.6 path_login.go getAliasName, PR #137",
+    examine=_identity_changed,
 )
 LOCAL_CA_MISSING: Final = Rule(
     name="local-ca-missing",
