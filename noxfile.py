@@ -102,6 +102,14 @@ def real(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what was promised, in ten minutes; `nox -s bench -- --quick` in two, `--kills N` kills that many runs."""
+    _install(session)
+    session.run("rehearse", "artifacts", "fetch", *sorted(str(path) for path in Path("scenarios").glob("*.yaml")))
+    session.run("python", "-m", "tests.bench.bench", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style; `nox -s lint -- --fix` mends what can be mended."""
     session.install("--quiet", *_groups("lint"))

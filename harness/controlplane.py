@@ -6,10 +6,11 @@ No kubelet runs, so Pods stay Pending; service accounts, their bound tokens and 
 from __future__ import annotations
 
 import secrets as random
+import threading
 from pathlib import Path
 from typing import Final
 
-from harness import pki, ports, wait
+from harness import pki, ports, process, wait
 from harness.accounts import ISSUER
 from harness.errors import ProcessDied
 from harness.kube import Kube
@@ -46,10 +47,9 @@ class ControlPlane:
         self.kube = Kube(self.host, self.authority.ca, Secret(random.token_urlsafe(24)))
         self._admin = self.kube.administrator_token
         self._servers: tuple[Process, ...] = ()
-        self._given_up = False
 
-    def start(self, supervisor: Supervisor, etcd: Path, api_server: Path) -> None:
-        """Start both servers and wait until the API server says it is ready.
+    def start(self, supervisor: Supervisor, etcd: Path, api_server: Path, over: threading.Event) -> None:
+        """Start both servers and wait until the API server says it is ready, or *over* that nobody waits any more.
 
         Raises ProcessDied with the last log lines, NotReady after READY_SECONDS, and RigError where the port is taken.
         """
@@ -77,21 +77,23 @@ class ControlPlane:
                 self.kube.serves,
                 what=f"the API server of {self.name} to be ready",
                 seconds=READY_SECONDS,
-                died=lambda: "nobody waits any more" if self._given_up else self.died(),
+                died=lambda: "the run is over" if over.is_set() else self.died(),
                 log=self._last_words,
-                advice=f"its whole log is kept beside the record, as logs/{self.directory.name}-{self.log.path.name}",
+                advice="the whole logs of both are kept beside the record, in logs/",
             )
         except ProcessDied:
-            ports.insist(self.port, f"the API server of {self.name}")
+            if server.died():
+                ports.insist(self.port, f"the API server of {self.name}")
             raise
-
-    def give_up(self) -> None:
-        """Have whoever waits in `start` wait no longer: the run is over."""
-        self._given_up = True
 
     def died(self) -> str | None:
         """Return a sentence if the API server or its etcd has ended; etcd first, for the other often ends of it."""
-        return next((sentence for server in self._servers if (sentence := server.died())), None)
+        ended = next(((sentence, server) for server in self._servers if (sentence := server.died())), None)
+        if ended is None:
+            return None
+        sentence, server = ended
+        full = process.out_of_room(self.directory, server.tail())
+        return f"{sentence}, and {full}" if full else sentence
 
     def _last_words(self) -> list[str]:
         """Return the last lines of both servers; those of the one that has ended come last."""

@@ -145,10 +145,14 @@ class _Owners:
             return [owner] if owner else []
         if isinstance(line, VaultLogLine):
             mount = next((m for accessor, m in self._accessors.items() if accessor in line.module), "")
-            return [o for o in self._windows.at(line.at) if not mount or o.mount == mount]
+            return [o for o in self._open_at(line) if not mount or o.mount == mount]
         if isinstance(line, ApiAuditLine | ApiLogLine):
-            return [o for o in self._windows.at(line.at) if self._clusters.get(o.mount) == line.cluster]
+            return [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
         return []
+
+    def _open_at(self, line: VaultLogLine | ApiAuditLine | ApiLogLine) -> list[Observation]:
+        # A clock that was set back shows the same time at two moments.
+        return [o for o in self._windows.at(line.at) if o.moment == line.moment]
 
 
 def _read(event: AnyEvent, number: int) -> tuple[str, Exhibit | Review]:

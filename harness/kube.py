@@ -187,6 +187,12 @@ def _translated(what: str) -> Iterator[None]:
         raise RigError(f"the API server declined {what}: HTTP {error.status} {error.reason}{_said(error)}") from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unreachable(f"the API server gave no answer for {what}: {error}") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        # what the client raises for an answer that is not what the API says it is
+        raise RigError(
+            f"the API server was asked for {what}, and its answer makes no sense ({type(error).__name__}: {error}): is "
+            "something else listening on its port?"
+        ) from error
 
 
 def _raise_unless_done(answer: Any) -> None:

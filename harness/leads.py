@@ -25,39 +25,36 @@ class Lead(msgspec.Struct, frozen=True):
 def examined(case: Case) -> Iterator[Lead]:
     """Yield what the record says of every lead but the one that Vault itself names as the reason."""
     named = comparison.refusal_of(case.words)
+    review = shown(case.evidence.review) if case.evidence.review else None
+    token = case.facts.token_exhibit(case.after)
     if named != "issuer":
-        yield _own_check(case, "issuer", "compares the issuer")
+        yield _own_check("issuer", "compares the issuer", review, token)
     if named not in ("service account name", "namespace"):
-        yield _own_check(case, "role binding", "compares the service account with the role")
-    yield _transport(case, "CA", "the TLS connection stood, so Vault trusts the API server's certificate")
-    yield _transport(case, "reachability", "the request arrived")
-    yield _expiry(case)
+        yield _own_check("role binding", "compares the service account with the role", review, token)
+    yield _transport(case, "CA", "the TLS connection stood, so Vault trusts the API server's certificate", review)
+    yield _transport(case, "reachability", "the request arrived", review)
+    yield _expiry(case, token)
 
 
-def _own_check(case: Case, lead: Literal["issuer", "role binding"], does: str) -> Lead:
+def _own_check(
+    lead: Literal["issuer", "role binding"], does: str, review: Exhibit | None, token: Exhibit | None
+) -> Lead:
     """Vault makes its own checks first: a TokenReview that was sent proves that they passed."""
-    review = case.evidence.review
     if review is None:
         return Lead(lead, "open", "no TokenReview of this login was seen, so this check may have refused it")
-    token = case.facts.token_exhibit(case.after)
-    return Lead(
-        lead,
-        "ruled out",
-        f"Vault {does} before it sends a TokenReview, and it sent one",
-        tuple(exhibit for exhibit in (shown(review), token) if exhibit is not None),
-    )
+    because = f"Vault {does} before it sends a TokenReview, and it sent one"
+    return Lead(lead, "ruled out", because, (review,) if token is None else (review, token))
 
 
-def _transport(case: Case, lead: Literal["CA", "reachability"], what: str) -> Lead:
-    review = case.evidence.review
+def _transport(case: Case, lead: Literal["CA", "reachability"], what: str, review: Exhibit | None) -> Lead:
     if review is None:
         return Lead(lead, "open", f"no TokenReview of this login reached the API server of {case.cluster}")
     because = f"the API server of {review.cluster} answered this login's TokenReview: {what}"
-    return Lead(lead, "ruled out", because, (shown(review),))
+    return Lead(lead, "ruled out", because, (review,))
 
 
-def _expiry(case: Case) -> Lead:
-    token, exhibit = case.facts.token_of(case.after), case.facts.token_exhibit(case.after)
+def _expiry(case: Case, exhibit: Exhibit | None) -> Lead:
+    token = case.facts.token_of(case.after)
     if token is None or exhibit is None:
         return Lead("JWT expiry", "open", "the record does not say which token was presented")
     if token.expires and token.expires <= case.after.started:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ _COMMAND: Final = (sys.executable, "-I", "-S", "-E", "-B", supervisor.__file__)
 _PATIENCE_SECONDS: Final = 30.0  # for an answer that takes milliseconds when nothing is wrong
 _CLOSING_SECONDS: Final = 120.0  # for killing everything and removing a work directory of any size
 _TAIL_BYTES: Final = 1 << 16
+_SPARE_BYTES: Final = 1 << 20  # with less left on its disk no server can be expected to work
 
 
 class Process:
@@ -257,6 +259,14 @@ def namespaces_allowed() -> str:
         "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container, its "
         "seccomp profile)"
     )
+
+
+def out_of_room(directory: Path, lines: Sequence[str]) -> str:
+    """Return words for it if the disk of *directory* is full, or a server says so in *lines*; else nothing."""
+    said = any("no space left on device" in line.lower() for line in lines)
+    if not said and shutil.disk_usage(directory).free >= _SPARE_BYTES:
+        return ""
+    return f"the disk of {directory} is full: make room, or name another TMPDIR, and run again"
 
 
 class _NoSupervisorError(RigError):

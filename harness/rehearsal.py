@@ -171,7 +171,7 @@ def _outside(error: Exception, reached: list[Stage]) -> journal.Trouble:
 
 def _root(error: Exception, rig: Rig) -> Exception:
     """Return what lies behind *error*: a server that ended explains whatever failed after it."""
-    if isinstance(error, ProcessDied | SwapRefused):
+    if isinstance(error, ProcessDied | SwapRefused) or not isinstance(error, HarnessError):
         return error
     try:
         died = rig.vault_died()
@@ -179,7 +179,8 @@ def _root(error: Exception, rig: Rig) -> Exception:
         return killed
     if died is not None:
         return ProcessDied(f"{died}; what failed then: {error}", None, rig.vault_log(40))
-    return _lost(rig) or error
+    lost = rig.broken()
+    return error if lost is None else RigError(f"{lost}; what failed then: {error}; see its log beside the record")
 
 
 def _kind(error: Exception) -> journal.TroubleKind:

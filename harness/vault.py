@@ -74,6 +74,11 @@ class Vault:
         body = _json(response)
         if response.status_code != 200:
             raise RigError(f"Vault would not initialise: HTTP {response.status_code} {_errors(body)}")
+        if "root_token" not in body or "keys" not in body:
+            raise RigError(
+                f"Vault was to initialise, and its answer holds no keys: {response.text[:200]!r}; is something else "
+                "listening on its port?"
+            )
         self.root = Secret(body["root_token"])
         for key in body.get("keys_base64", ()):
             Secret(key)  # the same keys in another dress: known, so that redaction finds them
@@ -135,7 +140,7 @@ class Vault:
         issued = (parsed.get("auth") or {}).get("client_token")
         return Reply(
             status=response.status_code,
-            error="" if response.ok else _errors(parsed) or response.text[:500],
+            error="" if response.ok else _refusal(parsed, response.text),
             data=_visible(parsed),
             token=Secret(issued) if issued else None,
             started=started,
@@ -184,6 +189,11 @@ def _json(response: Any) -> dict[str, Any]:
 
 def _errors(body: Mapping[str, Any]) -> str:
     return "; ".join(str(error) for error in body.get("errors") or ())
+
+
+def _refusal(body: Mapping[str, Any], text: str) -> str:
+    """Return Vault's words for a no. A status that says it all (a sealed Vault's health) comes without words."""
+    return _errors(body) if body else text[:500]
 
 
 def _visible(body: Mapping[str, Any]) -> dict[str, Any]:

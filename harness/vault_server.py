@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from pathlib import Path
 from typing import Final
 
-from harness import pki, ports, wait
+from harness import pki, ports, process, wait
 from harness.errors import ProcessDied, RigError, Unreachable
 from harness.process import Process, Supervisor
 from harness.tailing import Tail
@@ -16,9 +15,6 @@ from harness.vault import Vault
 
 LISTEN_SECONDS: Final = 60
 STOP_SECONDS: Final = 15
-
-_DISK_FULL: Final = "no space left on device"
-_SPARE_BYTES: Final = 1 << 20  # with less left on its disk, no Vault can be expected to do anything
 
 
 class VaultServer:
@@ -110,12 +106,8 @@ class VaultServer:
                 "shows it); make room and run again",
                 lines,
             )
-        if shutil.disk_usage(self.directory).free < _SPARE_BYTES or any(_DISK_FULL in line for line in lines):
-            raise RigError(
-                f"{sentence}, and the disk of {self.directory} is full, so that says nothing about Vault: make room, "
-                "or name another TMPDIR, and run again",
-                lines,
-            )
+        if full := process.out_of_room(self.directory, lines):
+            raise RigError(f"{sentence}, which says nothing about Vault, because {full}", lines)
         return sentence
 
     def _answers(self) -> bool:

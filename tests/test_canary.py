@@ -87,9 +87,9 @@ def leaks(texts: dict[str, str]) -> list[str]:
 def test_no_secret_is_anywhere(scenario: Path, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a run that passes and one that fails; and nothing of the user's environment reaches a server."""
     monkeypatch.setenv("VAULT_ADDR", "https://vault.example.invalid")
-    monkeypatch.setenv("VAULT_TOKEN", "canary-of-the-users-own-vault-token")
-    monkeypatch.setenv("KUBECONFIG", "/canary/of/the/users/own/kubeconfig")
-    monkeypatch.setenv("HTTPS_PROXY", "http://canary.of.the.users.own.proxy.invalid")
+    monkeypatch.setenv("VAULT_TOKEN", "tell-tale-of-the-users-own-vault-token")
+    monkeypatch.setenv("KUBECONFIG", "/tell-tale/of/the/users/own/kubeconfig")
+    monkeypatch.setenv("HTTPS_PROXY", "http://tell-tale.of.the.users.own.proxy.invalid")
     directory = tmp_path / "run"
     result, watch = rehearse(scenario, directory)
 
@@ -97,7 +97,7 @@ def test_no_secret_is_anywhere(scenario: Path, verdict: str, tmp_path: Path, mon
     assert f'"verdict": "{verdict}"' in result.stdout
     texts = everything(result, watch, directory)
     assert leaks(texts) == []
-    assert not [where for where, text in texts.items() if "canary" in text]
+    assert not [where for where, text in texts.items() if "tell-tale" in text]
     assert watch.listening == {"127.0.0.1"}
 
 

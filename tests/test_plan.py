@@ -103,6 +103,21 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     return scenario_of(auth=mounts, vault=vault, apps={"web": WEB | {"mount": next(iter(mounts))}})
 
 
+def test_writers_are_ordered_by_number_and_not_by_letter() -> None:
+    """The same data is opened by each: an older Vault after a newer one would be a downgrade."""
+    writers = {"a": "1.10.0", "b": "1.4.0", "c": "1.9.2", "d": "1.4.0"}
+    auth = {path: {"cluster": "apps", "roles": {"web": ROLE}, "configured": {"by": by}} for path, by in writers.items()}
+    vault = {"source": "1.11.0", "target": "1.16.0", "cluster": "apps"}
+    made = plan.make(scenario_of(auth=auth, vault=vault, apps={"web": WEB | {"mount": "a"}}), "test", "paper")
+    assert [(stage.version, stage.writes) for stage in made.stages] == [
+        ("1.4.0", ("b", "d")),
+        ("1.9.2", ("c",)),
+        ("1.10.0", ("a",)),
+        ("1.11.0", ()),
+        ("1.16.0", ()),
+    ]
+
+
 @given(scenario=scenarios())
 def test_stages_ascend_and_arrive_at_the_target(scenario: Scenario) -> None:
     """No stage is older than the one before it, only the source is looked at before, and every hop is taken."""

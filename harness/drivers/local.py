@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from harness.collecting import Collector
 from harness.controlplane import ControlPlane
 from harness.errors import MissingPrerequisite, RigError
 from harness.journal import Journal
+from harness.observation import BEFORE
 from harness.plan import Plan, Stage
 from harness.ports import Ports
 from harness.process import Supervisor
@@ -24,9 +26,12 @@ from harness.rig import ClusterFacts, IssuedToken, Rig
 from harness.scenario import Scenario
 from harness.vault import Vault
 from harness.vault_server import VaultServer
-from harness.wait import now
+from harness.wait import Stopwatch, now
 
 OLD_TOKEN_SECONDS: Final = 45
+STEADY_SECONDS: Final = 2.0
+"""How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
+background after its unseal can kill it, and the questions are asked in less time than that takes."""
 
 
 class LocalDriver:
@@ -111,6 +116,8 @@ class LocalRig:
         self._replaced: list[tuple[IssuedToken, float]] = []
         self._pool = ThreadPoolExecutor(max_workers=len(scenario.clusters) + 1, thread_name_prefix="bring-up")
         self._rising: dict[str, Future[None]] = {}
+        self._over = threading.Event()
+        self._answering: Stopwatch | None = None
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
         self._collector = Collector(book, self._server, self._planes)
@@ -178,8 +185,19 @@ class LocalRig:
         self._collector.skip()
 
     def gather(self, moment: str) -> None:
-        """Bring the moment's log and audit lines into the journal."""
+        """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
+
+        Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
+        """
         self._collector.gather(moment)
+        if moment != BEFORE:
+            wait.until(
+                lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
+                what="Vault to live on for a while after its start",
+                seconds=STEADY_SECONDS + 1,
+                died=self.vault_died,
+                log=lambda: self.vault_log(40),
+            )
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
@@ -222,8 +240,7 @@ class LocalRig:
 
     def wait_for_threads(self) -> None:
         """Let what is still rising end before anything is taken away from under it, and that soon."""
-        for plane in list(self._planes.values()):
-            plane.give_up()
+        self._over.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _start_vault(self, stage: Stage) -> None:
@@ -235,6 +252,7 @@ class LocalRig:
             pod=self._pod_folder if stage.token_file else None,
             api_port=self._ports.get(cluster or "", 0),
         )
+        self._answering = Stopwatch()
 
     def _raise_cluster(self, name: str) -> None:
         version = self._scenario.clusters[name].kubernetes
@@ -242,7 +260,7 @@ class LocalRig:
         self._planes[name] = plane
         etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
         with self._book.phase(f"cluster {name} serves"):
-            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version])
+            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._over)
         with self._book.phase(f"accounts of {name}"):
             self._populate(plane, [account for account in self._accounts if account.cluster == name])
         answered = plane.kube.version()
@@ -278,7 +296,7 @@ class LocalRig:
 
     def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> IssuedToken:
         """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""
-        secret = f"{account.name}-token"
+        secret = f"{account.name}-for-{account.pod}"  # two mounts may share a reviewer, each with a token of its own
         prefix = "kubernetes.io/serviceaccount"
         claims = {
             "iss": knowledge.DEFAULT_ISSUER,

@@ -1,0 +1,210 @@
+"""Measures what was promised, on this machine, and prints a table: `nox -s bench`, a short form with `-- --quick`.
+
+Figures of a machine that does other things at the same time are worth little; only the ratios of a pair, whose halves
+alternate, bear some of that.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import click
+import msgspec
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from harness import journal, settings
+from harness.artifacts import Sources, Store
+from harness.journal import PhaseEnded
+from tests.bench import kills, records
+from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
+
+_BY_HAND: Final = (
+    ("etcd", "3.5.16"),
+    ("kube-apiserver", "1.32.0"),
+    ("vault", "1.4.0"),
+    ("vault", "1.7.0"),
+    ("vault", "1.11.0"),
+)
+_ELECTION: Final = "Vault's raft election, 1 to 1.8 s"
+_FLOORS: Final = {
+    "cluster ": "the start of an API server, beside Vault's",
+    "accounts": "beside Vault's start",
+    "vault is set up": _ELECTION,
+    "clusters are ready": "what is left then of the API servers' start",
+    "swap to": "Vault's own shutdown, 0.5 s, and its start",
+    "unseal": _ELECTION,
+    "probes": f"{_ELECTION}, where the unsealing does not wait for it",
+}
+_BESIDE_OTHERS: Final = ("cluster ", "accounts ")
+
+
+class Row(msgspec.Struct):
+    """One line of the table."""
+
+    what: str
+    goal: str
+    seen: str
+    met: bool | None = None
+
+
+class Effort(msgspec.Struct):
+    """How often everything is measured."""
+
+    pairs: int
+    starts: int
+    judgings: int
+    scenarios: int
+    kills: int
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A short form, in two minutes.")
+@click.option("--kills", "killed", type=int, help="How many runs are killed. Left out: 50, or 5 with --quick.")
+@click.option("--seed", type=int, help="When they are killed. Left out: another one every time; it is printed.")
+@click.option("--only", multiple=True, type=click.Choice(["start", "judge", "outage", "parallel", "kills"]))
+def main(*, quick: bool, killed: int | None, seed: int | None, only: tuple[str, ...]) -> None:
+    """Measure what was promised and print it as a table."""
+    effort = Effort(2, 3, 1, 3, 5) if quick else Effort(5, 10, 3, len(SCENARIOS), 50)
+    if killed is not None:
+        effort.kills = killed
+    parts: dict[str, Callable[[World, Effort], Iterator[Row]]] = {
+        "start": _start,
+        "judge": _judge,
+        "outage": _outage,
+        "parallel": _parallel,
+        "kills": lambda world, effort: _kills(world, effort, int(time.time()) if seed is None else seed),
+    }
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        for name, part in parts.items():
+            if name in only or not only:
+                click.echo(f"measuring: {name}", err=True)
+                rows += part(World(Path(directory) / name), effort)
+    _show(rows)
+
+
+def _start(world: World, effort: Effort) -> Iterator[Row]:
+    """Yield how long it takes until the command does anything at all."""
+    for what, limit, words in (
+        ("rehearse --help", 0.3, ["--help"]),
+        (f"validate {len(SCENARIOS)} scenarios", 1.0, ["validate", *SCENARIOS]),
+    ):
+        seconds = [world.rehearse(*words).seconds for _ in range(effort.starts)]
+        yield Row(what, f"< {limit:g} s", _spread(seconds, "s"), median(seconds) < limit)
+
+
+def _judge(world: World, effort: Effort) -> Iterator[Row]:
+    """Yield time and memory of judging long records, and whether four times the length takes four times as long."""
+    shapes: tuple[records.Shape, ...] = ("apps", "rounds")
+    for shape in shapes:
+        took = {}
+        for thousands in (25, 100):
+            directory = world.new_run()
+            records.grow(directory, thousands * 1000, shape)
+            ran = [world.watched("judge", directory) for _ in range(effort.judgings)]
+            took[thousands] = [one.seconds for one in ran]
+        what = f"judge 100,000 observations ({shape})"
+        peaks = [one.peak_mb for one in ran]
+        ratio = median(took[100]) / median(took[25])
+        yield Row(f"{what}: time", "< 2 s", _spread(took[100], "s"), median(took[100]) < 2)
+        yield Row(f"{what}: peak memory", "< 300 MB", _spread(peaks, "MB"), max(peaks) < 300)
+        yield Row(f"{what}: against 25,000", "<= 5", f"{ratio:.2f}", ratio <= 5)
+
+
+def _outage(world: World, effort: Effort) -> Iterator[Row]:
+    """Yield the outage against the same by hand, one after the other in turn, and where its time goes."""
+    binaries = Store(Sources(settings.cache(), offline=True), click.echo).get_all(_BY_HAND)
+    by_hand = [HERE / "by-hand.sh", *(binary.path for binary in binaries)]
+    # neither of these runs is timed: they also bring what both read into the kernel's cache
+    peak = world.watched("run", OUTAGE, "--run-dir", world.new_run()).peak_mb
+    supervisor = world.supervisor_peak_mb("run", OUTAGE, "--run-dir", world.new_run())
+    world.timed(by_hand)
+    directories = [world.new_run() for _ in range(effort.pairs)]
+    ours, hand = [], []
+    for directory in directories:
+        ours.append(world.rehearse("run", OUTAGE, "--run-dir", directory).seconds)
+        hand.append(world.timed(by_hand).seconds)
+    ratios = [mine / its for mine, its in zip(ours, hand, strict=True)]
+    yield Row("outage, warm: against the bare script", "<= 0.9", _spread(ratios), median(ratios) <= 0.9)
+    yield Row("    the whole command", "", _spread(ours, "s"))
+    yield Row("    the bare script", "", _spread(hand, "s"))
+    yield from _phases(directories, ours)
+    yield Row("the harness's own peak memory in a run", "< 120 MB", f"{peak:.0f} MB", peak < 120)
+    yield Row("    its supervisor's", "", f"{supervisor:.0f} MB")
+
+
+def _phases(directories: Sequence[Path], whole: Sequence[float]) -> Iterator[Row]:
+    """Yield where the time of the outage goes, and what of it is not ours."""
+    seconds: dict[str, list[float]] = {}
+    rest = []
+    for directory, all_of_it in zip(directories, whole, strict=True):
+        phases: list[PhaseEnded] = journal.load(directory).of(PhaseEnded)
+        for phase in phases:
+            seconds.setdefault(phase.name, []).append(phase.seconds)
+        rest.append(all_of_it - sum(one.seconds for one in phases if not one.name.startswith(_BESIDE_OTHERS)))
+    for name, each in seconds.items():
+        floor = next((floor for begins, floor in _FLOORS.items() if name.startswith(begins)), "")
+        yield Row(f"    {name}", floor, _spread(each, "s"))
+    yield Row("    start, judgement, report, end of the servers", "", _spread(rest, "s"))
+
+
+def _parallel(world: World, effort: Effort) -> Iterator[Row]:
+    """Yield how much faster the scenarios are side by side than one after the other."""
+    workers = max(1, min(os.cpu_count() or 1, psutil.virtual_memory().available // 2**30))
+    scenarios = list(islice([OUTAGE, *(each for each in SCENARIOS if each != OUTAGE)], effort.scenarios))
+
+    def run(scenario: Path) -> float:
+        return world.rehearse("run", scenario, "--run-dir", world.new_run()).seconds
+
+    alone = sum(run(scenario) for scenario in scenarios)
+    began = time.monotonic()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(run, scenarios))
+    together = time.monotonic() - began
+    what = f"{len(scenarios)} scenarios, {workers} at a time, against one by one"
+    seen = f"{together / alone:.2f} ({together:.1f} s, {alone:.1f} s)"
+    yield Row(what, "<= 0.6", seen, together / alone <= 0.6)
+
+
+def _kills(world: World, effort: Effort, seed: int) -> Iterator[Row]:
+    """Yield what is left of runs whose harness was killed."""
+    if not effort.kills:
+        return
+    usual = world.rehearse("run", OUTAGE, "--run-dir", world.new_run()).seconds
+    killed = kills.kill(world, effort.kills, usual, seed)
+    left = msgspec.structs.asdict(killed.left)
+    what = f"{killed.trials} runs killed, seed {seed} ({killed.too_late} more had ended before)"
+    yield Row(what, "nothing left", ", ".join(f"{count} {name}" for name, count in left.items()), not killed.left)
+    limit = kills.PROMISED_SECONDS
+    yield Row("    slowest time to clean", f"<= {limit:g} s", f"{killed.slowest:.1f} s", killed.slowest <= limit)
+
+
+def _spread(values: Sequence[float], unit: str = "") -> str:
+    """Return the median of *values*, how many they are, and their range."""
+    shape = "{:.0f}" if unit == "MB" else "{:.2f}"
+    middle, low, high = (shape.format(value) for value in (median(values), min(values), max(values)))
+    space = f" {unit}" if unit else ""
+    return f"{middle}{space} ({len(values)}: {low}..{high})"
+
+
+def _show(rows: Sequence[Row]) -> None:
+    table = Table("what", "goal, or the floor", "seen: median (number: range)", "met?", box=None, padding=(0, 3, 0, 0))
+    for row in rows:
+        table.add_row(row.what, row.goal, row.seen, {True: "yes", False: "NO", None: ""}[row.met])
+    console = Console(width=160, highlight=False)
+    console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Kills the harness at any instant of a run, and counts what is still there a quarter of a minute later."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from harness import supervisor
+from tests.bench.commands import OUTAGE, World
+
+PROMISED_SECONDS = 15.0
+_MARK = supervisor.MARK
+_PORTS = range(21000, 32000)
+"""Where `harness.ports` takes its ports from."""
+
+
+class Left(msgspec.Struct):
+    """How much of one run is there, or of several."""
+
+    processes: int = 0
+    mounts: int = 0
+    sockets: int = 0
+    directories: int = 0
+    entries: int = 0
+
+    def __bool__(self) -> bool:
+        return any(msgspec.structs.astuple(self))
+
+    def __add__(self, other: Left) -> Left:
+        both = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Left(*(mine + its for mine, its in both))
+
+
+class Kills(msgspec.Struct):
+    """What came of all trials."""
+
+    trials: int = 0
+    too_late: int = 0
+    """runs that had ended before their instant came"""
+    left: Left = msgspec.field(default_factory=Left)
+    slowest: float = 0.0
+    """the longest time in seconds until nothing was left"""
+
+
+def kill(world: World, trials: int, usual: float, seed: int) -> Kills:
+    """Kill so many runs of the outage, each at an instant of its own within its *usual* seconds."""
+    instants = random.Random(seed)
+    result = Kills()
+    while result.trials < trials:
+        listening = set(_listening(""))
+        run = world.new_run()
+        words: list[str | Path] = [Path(sys.executable).with_name("rehearse"), "run", OUTAGE, "--run-dir", run]
+        with world.started(words) as process:
+            time.sleep(instants.uniform(0, usual))
+            if process.poll() is not None:
+                result.too_late += 1
+                continue
+            process.kill()
+        left, seconds = _until_clean(world, run.name, listening)
+        result.trials += 1
+        result.left += left
+        result.slowest = max(result.slowest, seconds)
+    return result
+
+
+def _until_clean(world: World, run: str, listening: set[int]) -> tuple[Left, float]:
+    """Return what is left once nothing is, or the promised time is over, and how long that took."""
+    began = time.monotonic()
+    while True:
+        left, seconds = _left(world, run, listening), time.monotonic() - began
+        if not left or seconds > PROMISED_SECONDS:
+            return left, seconds
+        time.sleep(0.05)
+
+
+def _left(world: World, run: str, listening: set[int]) -> Left:
+    # servers carry the mark of their run; the harness and its supervisor are known by the world they were started in
+    ours = (f"{_MARK}={run}", f"REHEARSE_STATE={world.state}")
+    return Left(
+        processes=sum(any(name in environment for name in ours) for environment in _environments()),
+        mounts=sum(run in line for line in _mounts()),
+        sockets=len(set(_listening(run)) - listening),
+        directories=sum(run in path.name for path in world.work.iterdir()),
+        entries=sum(run in path.name for path in (world.state / "live").glob("*")),
+    )
+
+
+def _environments() -> Iterator[str]:
+    """Yield the environment that every process was started with."""
+    for process in Path("/proc").glob("[0-9]*"):
+        yield _environment(process)
+
+
+def _environment(process: Path) -> str:
+    with suppress(OSError):
+        return (process / "environ").read_text(errors="replace")
+    return ""
+
+
+def _mounts() -> Iterator[str]:
+    """Yield every mount that any process sees, this one included."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            yield from (process / "mountinfo").read_text(errors="replace").splitlines()
+
+
+def _listening(run: str) -> Iterator[int]:
+    """Yield the ports of our range that somebody listens on, unless it is another run than this."""
+    for each in psutil.net_connections("tcp"):
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port in _PORTS:
+            environment = _environment(Path(f"/proc/{each.pid}"))
+            if _MARK not in environment or f"{_MARK}={run}" in environment:
+                yield each.laddr.port
