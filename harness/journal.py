@@ -21,7 +21,7 @@ import msgspec
 from harness import secret
 from harness.observation import Observation
 from harness.plan import Plan
-from harness.wait import now
+from harness.wait import Stopwatch, now
 
 RECORD_VERSION: Final = 1
 """The number of this record format. A judge reads its own number and every older one."""
@@ -262,11 +262,11 @@ class Journal:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Write down how long the body took, however it ends."""
-        began = now()
+        watch = Stopwatch()
         try:
             yield
         finally:
-            self.write(PhaseEnded(name=name, seconds=round(now() - began, 3)))
+            self.write(PhaseEnded(name=name, seconds=round(watch.seconds, 3)))
 
     def keep(self, name: str, lines: Sequence[str]) -> None:
         """Keep a server's log, redacted, as logs/<name> beside the record."""

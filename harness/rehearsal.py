@@ -130,25 +130,22 @@ def look(
 
 
 def _ask(question: Question, view: Look, rig: Rig, book: Journal) -> None:
+    """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
     seen = probes.ASKED[question.probe](view, question)
-    lost = _lost(rig)
-    if lost is not None:
-        error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
-        seen = msgspec.structs.replace(seen, answer="unknown", error=error)
-    book.write(seen)
-    if lost is not None:
-        raise lost
-
-
-def _lost(rig: Rig) -> RigError | None:
-    """Return an error if a server that Vault depends on has ended: its absence must not pass for Vault's doing."""
-    sentence = rig.broken()
-    if sentence is None:
-        return None
-    return RigError(
-        f"{sentence} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside "
-        "the record: see why, and run again"
+    lost = rig.broken()
+    if lost is None:
+        book.write(seen)
+        return
+    error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
+    book.write(msgspec.structs.replace(seen, answer="unknown", error=error))
+    raise _LostError(
+        f"{lost} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside the "
+        "record: see why, and run again"
     )
+
+
+class _LostError(RigError):
+    """A server that Vault depends on has ended."""
 
 
 def _trouble(error: Exception, stage: Stage, rig: Rig) -> journal.Trouble:
@@ -171,7 +168,7 @@ def _outside(error: Exception, reached: list[Stage]) -> journal.Trouble:
 
 def _root(error: Exception, rig: Rig) -> Exception:
     """Return what lies behind *error*: a server that ended explains whatever failed after it."""
-    if isinstance(error, ProcessDied | SwapRefused) or not isinstance(error, HarnessError):
+    if isinstance(error, ProcessDied | SwapRefused | _LostError) or not isinstance(error, HarnessError):
         return error
     try:
         died = rig.vault_died()

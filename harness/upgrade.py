@@ -49,7 +49,7 @@ def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) ->
         if reply.data.get("sealed") is False:
             break
     wait.until(
-        lambda: rig.vault.health().status == 200,
+        lambda: _active(rig.vault.health()),
         what=f"Vault {stage.version} to be active after its unseal",
         seconds=ACTIVE_SECONDS,
         died=rig.vault_died,
@@ -65,6 +65,13 @@ def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) ->
     book.write(
         journal.VaultServing(asked=stage.version, answered=answered, purpose=stage.purpose, token_file=stage.token_file)
     )
+
+
+def _active(health: Reply) -> bool:
+    """Return True for an active Vault; raise Unreachable for any other, which is how `until` learns what it said."""
+    if health.status != 200:
+        raise Unreachable(health.error or f"sys/health says HTTP {health.status}")
+    return True
 
 
 def insist_alive(rig: Rig, stage: Stage, what: str) -> Reply:

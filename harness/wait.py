@@ -5,6 +5,7 @@ Ready, dead, out of time: each says which one it was, for how long, and what the
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -14,6 +15,7 @@ from harness.errors import NotReady, ProcessDied, Unreachable
 _SLOWEST: Final = 0.1  # a server that is long in coming need not be asked a hundred times a second
 _BACK_OFF: Final = 1.3
 _LINE_LENGTH: Final = 200
+_TELLING: Final = re.compile(r"panic:|fatal|error|failed|refused|denied", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -101,9 +103,11 @@ class _NotYet(Exception):
 
 
 def _told(message: str, lines: Sequence[str], advice: str) -> str:
-    """Return *message* with the last thing the server wrote, because that mostly is the reason, and what to do."""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    wrote = f"; the last line of its log: {last[:_LINE_LENGTH]}" if last else ""
+    """Return *message* with the line of the log that looks most like the reason, else its last one; and what to do."""
+    written = [line.strip() for line in lines if line.strip()]
+    telling = [line for line in written if _TELLING.search(line)]
+    last = (telling or written or [""])[-1]
+    wrote = f"; its log says: {last[:_LINE_LENGTH]}" if last else ""
     return f"{message}{wrote}" + (f"; {advice}" if advice else "")
 
 

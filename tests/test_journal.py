@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import stat
@@ -108,6 +109,31 @@ def test_a_record_knows_its_start_and_whether_it_ended(tmp_path: Path) -> None:
     assert not journal.load(tmp_path / "cut").ended
     assert journal.load(tmp_path / "cut").started.run_id == "test-run"
     assert [o.id for o in journal.load(tmp_path / "cut").of(Observation)] == [7]
+
+
+def test_events_of_some_kinds_come_in_order_with_their_line_numbers(tmp_path: Path) -> None:
+    """Also those that servers wrote, which are kept as lines; and a record made of events says the same."""
+    events = [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)]
+    written(tmp_path, events)
+    kinds = (journal.ApiLogLine, Observation, journal.VaultAuditLine)
+    wanted = [(number, event) for number, event in enumerate(events, 1) if isinstance(event, kinds)]
+    for record in (journal.load(tmp_path), journal.Record(events)):
+        assert list(record.numbered(*kinds)) == wanted
+        assert [record.event(number) for number, _ in wanted] == [event for _, event in wanted]
+        assert list(record.numbered(journal.Event, Observation)) == list(enumerate(events, 1))
+
+
+@pytest.mark.parametrize("searching", [True, False])
+def test_whoever_wants_no_search_for_garbage_is_left_alone(searching: bool, tmp_path: Path) -> None:
+    """Loading a record switches it off for a while, and then it is again as it was, also after an error."""
+    before = gc.isenabled()
+    (gc.enable if searching else gc.disable)()
+    try:
+        with pytest.raises(NotARecord):
+            journal.load(tmp_path)
+        assert gc.isenabled() is searching
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_no_secret_reaches_the_disk(tmp_path: Path) -> None:

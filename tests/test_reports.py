@@ -211,6 +211,21 @@ def test_many_doubts_do_not_drown_the_summary(tmp_path: Path) -> None:
     assert len(text.splitlines()) <= 45
 
 
+def test_long_lists_are_cut_and_their_true_length_is_told(judgement: Judgement) -> None:
+    """Of thousands of changes, logins, unasked and asked questions a report shows some, and counts all."""
+    many = msgspec.structs.replace(
+        judgement,
+        changes=judgement.changes[:1] * 1000,
+        reviewing=judgement.reviewing[:1] * 2000,
+        not_checked=tuple(f"login of app-{number}" for number in range(3000)),
+        observations=judgement.observations[:1] * 4000,
+    )
+    text = text_report.render(many, width=120)
+    for words in ("... and 940 more", "... and 1988 more", "... and 2941 more", "4000 questions asked"):
+        assert words in text
+    assert len(text.splitlines()) < 300
+
+
 def test_findings_of_another_hop_are_another_paragraph(judgement: Judgement) -> None:
     """Only what is the same in kind, cause, effect and hop is put together."""
     (finding,) = judgement.findings

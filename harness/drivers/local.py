@@ -29,7 +29,7 @@ from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
 
 OLD_TOKEN_SECONDS: Final = 45
-STEADY_SECONDS: Final = 2.0
+STEADY_SECONDS: Final = 1.0
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
 background after its unseal can kill it, and the questions are asked in less time than that takes."""
 

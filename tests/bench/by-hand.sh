@@ -26,7 +26,7 @@ api_up() { # api_up NAME ETCD-PORT API-PORT
   children+=($!)
 }
 admin() { curl -sk -H 'Authorization: Bearer admin' -H 'Content-Type: application/json' "https://127.0.0.1:$1" "${@:2}"; }
-ready() { admin "$1/readyz" | grep -q ok; }
+ready() { [ "$(admin "$1/readyz")" = ok ]; } # a list of checks, some of them ok, is not ready yet
 make() { admin "$1" -o /dev/null -d "$2"; }
 account() { # account PORT NAMESPACE NAME
   make "$1/api/v1/namespaces" "{\"metadata\":{\"name\":\"$2\"}}"
