@@ -91,8 +91,6 @@ def _stages(plan: Plan, scenario: Scenario, rig: Rig, book: Journal, reached: li
     reached.append(first)
     with book.phase("vault is set up"):
         keys = upgrade.initialise(rig, scenario, first, book)
-    with book.phase("clusters are ready"):
-        rig.clusters()
     old: dict[str, tuple[Secret | None, int]] = {}
     _at(first, plan, scenario, rig, book, old)
     for stage in rest:
@@ -108,6 +106,10 @@ def _at(
     if stage.writes:
         with book.phase(f"config by {stage.version}"):
             upgrade.write_mounts(rig, scenario, stage, book)
+    if stage.purpose == "before":
+        # until here Vault was busy by itself, or with the one cluster that its Pod is in
+        with book.phase("clusters are ready"):
+            rig.await_clusters()
     if stage.moment:
         with book.phase(f"probes {stage.moment}"):
             look(stage, plan, scenario, rig, book, old)

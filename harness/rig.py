@@ -106,8 +106,16 @@ class Rig(Protocol):
     @property
     def setup(self) -> VaultSetup: ...
 
-    def clusters(self) -> Mapping[str, ClusterFacts]:
-        """Return every cluster, waiting until all of them serve and their accounts and Pods are there."""
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached. It may be starting still: whoever needs it to serve waits for that."""
+        ...
+
+    def await_clusters(self) -> None:
+        """Wait until every cluster serves and all accounts and Pods are there. Raises what went wrong with one."""
+        ...
+
+    def await_token_file(self) -> None:
+        """Wait until the token of Vault's Pod is where Vault reads it, if Vault has a Pod."""
         ...
 
     def app_token(self, app: str) -> IssuedToken:

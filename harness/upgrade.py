@@ -115,6 +115,8 @@ def _declined(rig: Rig, stage: Stage, reply: Reply) -> RigError:
 
 def write_mounts(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> None:
     """Write the auth mounts whose config this stage's version is to have written: that is their provenance."""
+    if stage.token_file:
+        rig.await_token_file()
     for path in stage.writes:
         mount = scenario.auth[path]
         accessor = rig.setup.enable_auth(path)
@@ -149,7 +151,7 @@ def to_next(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) -> No
 
 def _config(rig: Rig, path: str, mount: Mount) -> dict[str, str | bool | Secret]:
     """Fill in what only the running cluster knows."""
-    cluster = rig.clusters()[mount.cluster]
+    cluster = rig.cluster(mount.cluster)
     known: dict[str, str | Secret] = {
         "kubernetes_host": cluster.host,
         "kubernetes_ca_cert": cluster.ca,

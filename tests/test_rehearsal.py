@@ -119,9 +119,8 @@ def test_every_phase_has_its_time(tmp_path: Path) -> None:
     record, _ = on_paper(loading.load(OUTAGE).scenario, tmp_path)
     assert [phase.name for phase in record.of(PhaseEnded)] == [
         "vault is set up",
-        "clusters are ready",
         "config by 1.4.0",
-        *("swap to 1.7.0", "unseal 1.7.0", "old token dead before 1.7.0", "probes before"),
+        *("swap to 1.7.0", "unseal 1.7.0", "old token dead before 1.7.0", "clusters are ready", "probes before"),
         *("swap to 1.11.0", "unseal 1.11.0", "old token dead before 1.11.0", "probes after 1.11.0"),
     ]
 

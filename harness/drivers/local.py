@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from harness import accounts, journal, knowledge, pki, process, wait
 from harness.accounts import ISSUER, Account, issued, token_event
@@ -28,8 +28,10 @@ from harness.vault import Vault
 from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
 
+T = TypeVar("T")
+
 OLD_TOKEN_SECONDS: Final = 45
-STEADY_SECONDS: Final = 1.0
+STEADY_SECONDS: Final = 0.5
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
 background after its unseal can kill it, and the questions are asked in less time than that takes."""
 
@@ -57,7 +59,7 @@ class LocalDriver:
     def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
         """Bring everything up; on the way out end all of it, whatever happened.
 
-        Yields when Vault answers; the clusters may still be starting (`Rig.clusters` waits for them). Raises
+        Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
         MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
         """
         lacking = self.missing(plan)
@@ -117,6 +119,7 @@ class LocalRig:
         self._pool = ThreadPoolExecutor(max_workers=len(scenario.clusters) + 1, thread_name_prefix="bring-up")
         self._rising: dict[str, Future[None]] = {}
         self._over = threading.Event()
+        self._news = threading.Condition()
         self._answering: Stopwatch | None = None
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
@@ -135,29 +138,36 @@ class LocalRig:
     def start(self, stage: Stage) -> None:
         """Start everything at once and return when Vault answers."""
         self._rising = {name: self._pool.submit(self._raise_cluster, name) for name in self._scenario.clusters}
+        for future in self._rising.values():
+            future.add_done_callback(lambda _future: self._tell_news())
         self._start_vault(stage)
 
-    def clusters(self) -> Mapping[str, ClusterFacts]:
-        """Return every cluster, waiting until all serve. Raises the first failure, once all have ended rising."""
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached, as soon as its keys are made: before it serves."""
+        plane = self._once_there(self._planes, name, name)
+        version = self._scenario.clusters[name].kubernetes
+        return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
+
+    def await_clusters(self) -> None:
+        """Wait until all serve. Raises the first failure, once all have ended rising."""
         _all_of(self._rising.values())
-        return {
-            name: ClusterFacts(
-                name, self._scenario.clusters[name].kubernetes, plane.host, plane.authority.ca.read_text(), ISSUER
-            )
-            for name, plane in self._planes.items()
-        }
+
+    def await_token_file(self) -> None:
+        """Wait until Vault's cluster has given its Pod a token."""
+        if any(account.purpose == "vault" for account in self._accounts):
+            self._token("vault")
 
     def app_token(self, app: str) -> IssuedToken:
         """Return the token of the app's Pod."""
-        return self._tokens[f"app:{app}"]
+        return self._token(f"app:{app}")
 
     def stranger_token(self, app: str, probe: str) -> IssuedToken:
         """Return the token that the named negative probe presents."""
-        return self._tokens[f"{probe}:{app}"]
+        return self._token(f"{probe}:{app}")
 
     def reviewer_token(self, mount: str) -> IssuedToken:
         """Return the long-lived token of the mount's reviewer."""
-        return self._tokens[f"reviewer:{mount}"]
+        return self._token(f"reviewer:{mount}")
 
     def swap(self, stage: Stage) -> None:
         """Stop Vault, replace its Pod, start the stage's version over the same data."""
@@ -258,6 +268,7 @@ class LocalRig:
         version = self._scenario.clusters[name].kubernetes
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
+        self._tell_news()
         etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
         with self._book.phase(f"cluster {name} serves"):
             plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._over)
@@ -310,11 +321,28 @@ class LocalRig:
         plane.kube.create_token_secret(account.namespace, secret, account.name, jwt)
         return issued(account, jwt, "", "")
 
+    def _token(self, purpose: str) -> IssuedToken:
+        cluster = next(account.cluster for account in self._accounts if account.purpose == purpose)
+        return self._once_there(self._tokens, purpose, cluster)
+
+    def _once_there(self, found: Mapping[str, T], name: str, cluster: str) -> T:
+        """Return what a rising cluster brings, as soon as it is there. Raises what went wrong with that cluster."""
+        with self._news:
+            self._news.wait_for(lambda: name in found or self._rising[cluster].done())
+        if name not in found:
+            self._rising[cluster].result()
+        return found[name]
+
+    def _tell_news(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
     def _remember(self, account: Account, token: IssuedToken) -> None:
-        self._tokens[account.purpose] = token
-        self._book.write(token_event(token))
         if account.purpose == "vault":
             self._fill_pod(account, token)
+        self._tokens[account.purpose] = token
+        self._book.write(token_event(token))
+        self._tell_news()
 
     def _fill_pod(self, account: Account, token: IssuedToken) -> None:
         """Write what a kubelet would mount. The token last: its presence is what makes Vault be in a pod."""
@@ -328,8 +356,8 @@ class LocalRig:
         account = next((one for one in self._accounts if one.purpose == "vault"), None)
         if account is None:
             return
-        self.clusters()
-        plane, old = self._planes[account.cluster], self._tokens["vault"]
+        old = self._token("vault")
+        plane = self._planes[account.cluster]
         plane.kube.delete_pod(account.namespace, old.pod)
         self._replaced.append((old, now()))
         new = self._bound(plane, account)

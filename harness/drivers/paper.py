@@ -105,12 +105,16 @@ class PaperRig:
 
     # --- the system around Vault
 
-    def clusters(self) -> Mapping[str, ClusterFacts]:
-        """Return the clusters."""
-        return {
-            name: ClusterFacts(name, cluster.kubernetes, f"https://{name}.paper", f"CA of {name}", ISSUER)
-            for name, cluster in self._scenario.clusters.items()
-        }
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return a cluster."""
+        version = self._scenario.clusters[name].kubernetes
+        return ClusterFacts(name, version, f"https://{name}.paper", f"CA of {name}", ISSUER)
+
+    def await_clusters(self) -> None:
+        """Return at once: paper is always ready."""
+
+    def await_token_file(self) -> None:
+        """Return at once: paper is always ready."""
 
     def app_token(self, app: str) -> IssuedToken:
         """Return the app's token."""
