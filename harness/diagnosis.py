@@ -114,7 +114,8 @@ def _finding(case: Case) -> Finding:
             name, explanation, source, found = rule.name, rule.explanation, rule.source, diagnosis
             break
     now, evidence = case.after, case.evidence
-    hurts = case.effect in ("login refused", "access refused", "reviewer changed")
+    # an impostor who is refused at last hurts nobody
+    hurts = case.effect in ("login refused", "access refused", "reviewer changed") and now.must_be != "refused"
     return Finding(
         rule=name,
         kind=case.kind,

@@ -60,7 +60,9 @@ class Facts:
 
     @cached_property
     def _app_tokens(self) -> dict[str, tuple[int, TokenIssued]]:
-        return {token.purpose.removeprefix("app:"): (line, token) for line, token in self.tokens}
+        # an app may be called "vault", which is the purpose of the token of Vault's own Pod
+        apps = ((line, token) for line, token in self.tokens if token.purpose.startswith("app:"))
+        return {token.purpose.removeprefix("app:"): (line, token) for line, token in apps}
 
     def evidence_of(self, seen: Observation) -> Evidence:
         """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""

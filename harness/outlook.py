@@ -33,6 +33,11 @@ class Outlook(msgspec.Struct, frozen=True):
 def outlook(case: Case) -> Outlook:
     """Return what happens to the running copies of the app, from the old token's look-up at the same moment."""
     facts, now = case.facts, case.after
+    if case.effect == "access refused":
+        return _without_access(facts, now)
+    if case.effect == "reviewer changed" and now.answer == "refused":
+        restart = "a restart is refused, as it was before"
+        return Outlook(None, restart, sentence="The login was refused before as well: nothing gets worse here.")
     if case.effect == "reviewer changed":
         restart = "a restart logs in as before, as long as the new reviewer is accepted"
         return Outlook(None, restart, sentence="Nothing hurts here. " + _elsewhere(case))
@@ -42,7 +47,38 @@ def outlook(case: Case) -> Outlook:
         fine = None if old is None or old.answer == "unknown" else False
         said = "was not asked" if fine is None else f"is refused as well ({old.status if old else ''} at {now.moment})"
         return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+    denied = _denied(facts, now)
+    if denied is not None:
+        said = f"still exists, and may not read {denied.item} any more ({denied.status} at {now.moment})"
+        return Outlook(False, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
     return _while_it_lasts(facts, now, old, restart)
+
+
+def _without_access(facts: Facts, now: Observation) -> Outlook:
+    """A token without the access it needs: a fresh one by its login, an old one at once."""
+    restart = f"a Pod that starts at Vault {now.version} or later logs in, and is refused {_what(now)}"
+    if now.probe.startswith("old-"):
+        return Outlook(False, "", sentence=f"Running copies of {now.app} are refused {_what(now)} at once.")
+    old = _old_token(facts, now)
+    denied = _denied(facts, now) if old is None or old.answer != "refused" else old
+    if denied is not None:
+        return Outlook(False, restart, sentence=f"Running copies of {now.app} are refused as well; {restart}.")
+    fine = None if old is None or old.answer != "granted" else True
+    said = "was not asked" if fine is None else f"still works (lookup {old.status if old else ''} {now.moment})"
+    return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+
+
+def _what(now: Observation) -> str:
+    kind = now.probe.rpartition("-")[2]
+    return f"the {kind} of {now.item}" if now.item else f"the {kind} of its token"
+
+
+def _denied(facts: Facts, now: Observation) -> Observation | None:
+    """Return a read with the old token that is refused now and was granted before."""
+    reads = [o for o in facts.observations if o.probe == "old-token-read" and o.app == now.app]
+    granted = {o.item for o in reads if o.moment == BEFORE and o.answer == "granted"}
+    later = (o for o in reads if o.moment == now.moment and o.answer == "refused" and o.item in granted)
+    return next(later, None)
 
 
 def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:

@@ -185,16 +185,34 @@ def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]
     """Return what was expected and did not come, and what came unexpected: each expectation takes one finding."""
     if expected is None:
         return [], []
-    left = list(findings)
+    taken: dict[int, int] = {}
     missed = []
-    for one in expected:
-        met = next((finding for finding in left if _meets(finding, one)), None)
-        if met is None:
+    for number, one in enumerate(expected):
+        if not _take(number, expected, findings, taken, set()):
             wanted = one.model_dump(by_alias=True, exclude_none=True, exclude={"because"})
             missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items()))
-        else:
-            left.remove(met)
-    return missed, [f"{finding.kind}: {_named(finding)}" for finding in left]
+    return missed, [f"{found.kind}: {_named(found)}" for index, found in enumerate(findings) if index not in taken]
+
+
+def _take(
+    number: int,
+    expected: Sequence[Expectation],
+    findings: Sequence[Finding],
+    taken: dict[int, int],
+    tried: set[int],
+) -> bool:
+    """Find a finding for an expectation, and note it in *taken* (finding to expectation).
+
+    A vague expectation gives way to one that only this finding meets, so the order in which they stand decides nothing.
+    """
+    for index, finding in enumerate(findings):
+        if index in tried or not _meets(finding, expected[number]):
+            continue
+        tried.add(index)
+        if index not in taken or _take(taken[index], expected, findings, taken, tried):
+            taken[index] = number
+            return True
+    return False
 
 
 def _meets(finding: Finding, one: Expectation) -> bool:
@@ -212,6 +230,12 @@ def _not_checked(facts: Facts) -> Iterable[str]:
     for o in facts.observations:
         if o.answer == "unknown":
             yield f"{o.probe} of {o.app} {o.item} {o.moment}: {o.error}".replace("  ", " ")
+        elif o.probe == "login" and o.answer == "refused":
+            yield f"impostors of {o.app} {o.moment}: where the app itself is refused, their refusal proves nothing"
+    there = {o.moment for o in facts.observations}
+    for stage in facts.record.started.plan.stages:
+        if stage.moment and stage.moment not in there:
+            yield f"everything {stage.moment}: the run did not get there"
     if facts.record.started.plan.driver == "paper":
         yield "anything real: the paper driver answers from this project's own knowledge of Vault"
     yield "several Vault nodes, seals other than Shamir, storages other than the scenario's, rollback"

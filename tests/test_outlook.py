@@ -135,3 +135,26 @@ def test_only_what_begins_with_a_hop_has_an_outlook(scenario: Scenario, there: b
     if finding.kind == "latent":
         assert finding.outlook is not None
         assert "with the apps in another cluster" in finding.outlook.sentence
+
+
+def test_running_copies_that_may_not_read_any_more_are_not_called_fine(tmp_path: Path) -> None:
+    """The old token exists, and its read is refused: a look-up alone promises nothing."""
+    _, judgement = on_paper(changed(), tmp_path, script={("read", "secret/data/web", "1.11.0"): "refuse"})
+    (login,) = [finding for finding in judgement.findings if finding.probe == "login"]
+    assert login.outlook is not None
+    assert login.outlook.running_is_fine is False
+    assert "may not read secret/web any more" in login.outlook.sentence
+
+
+def test_a_read_that_is_refused_is_not_a_login_that_is_refused(tmp_path: Path) -> None:
+    """Who logs in and may not read is told so: fresh Pods and running copies alike."""
+    scenario = changed(ONE_CLUSTER)
+    _, judgement = on_paper(scenario, tmp_path, script={("read", "secret/data/web", "1.11.0"): "refuse"})
+    said = {f.probe: f.outlook for f in judgement.findings if f.effect == "access refused"}
+    assert set(said) == {"read", "old-token-read"}
+    fresh, held = said["read"], said["old-token-read"]
+    assert fresh is not None
+    assert "logs in, and is refused the read of secret/web" in fresh.sentence
+    assert "must log in" not in fresh.sentence
+    assert held is not None
+    assert held.running_is_fine is fresh.running_is_fine is False

@@ -361,3 +361,82 @@ def test_rules_and_causes_are_the_same_names() -> None:
     names = [rule.name for rule in RULES]
     assert len(names) == len(set(names))
     assert set(names) == set(get_args(Cause)) - {UNEXPLAINED, "vault-refuses-data"}
+
+
+# --- what an operator pastes, and what must not be said ---
+
+
+def test_a_reviewer_that_changes_under_a_refused_login_is_not_called_accepted(tmp_path: Path) -> None:
+    """The app may not review and is refused; Vault's token then is not even known: nobody says that it is accepted."""
+    record = seen(changed(web(may_review_tokens=False)), tmp_path)
+    (latent,) = [finding for finding in verdict.judge(record).findings if finding.kind == "latent"]
+    assert (latent.rule, latent.effect) == ("reviewer-fallback-local", "reviewer changed")
+    assert "does not know that token (TokenReview answered 401)" in latent.sentence
+    assert "accepted" not in latent.sentence
+    assert latent.outlook is not None
+    assert "refused before as well" in latent.outlook.sentence
+
+
+def test_a_login_that_recovers_because_vault_reviews_is_explained(tmp_path: Path) -> None:
+    """The app may not review and was refused; from 1.9.3 on Vault's account does it, and the login is granted."""
+    record = seen(changed(ONE_CLUSTER, web(may_review_tokens=False)), tmp_path)
+    (hop,) = [finding for finding in verdict.judge(record).findings if finding.hop]
+    assert (hop.kind, hop.effect, hop.rule) == ("regression", "login granted", "reviewer-fallback-local")
+    assert "nothing has to be done" in hop.remedy
+    (bare,) = [f for f in verdict.judge(mapped(record, STRIPPED["api audit"])).findings if f.hop]
+    assert bare.rule == UNEXPLAINED
+
+
+def test_what_befalls_vaults_token_later_is_not_called_the_fallback(tmp_path: Path) -> None:
+    """Vault's account reviewed before the hop as well: that its token is refused now has another cause."""
+    scenario = changed(ONE_CLUSTER, mount(configured={"by": "1.9.3"}), path("1.9.3", "1.11.0"))
+    record = seen(scenario, tmp_path, script={("review", "kubernetes", "1.11.0"): "refuse"})
+    assert finding_of(record).rule == UNEXPLAINED
+
+
+@pytest.mark.parametrize(
+    ("scenario", "command"),
+    [
+        pytest.param(changed(), "ca.crt issuer=... disable_local_ca_jwt=true.", id="fallback"),
+        pytest.param(
+            changed(mount(configured={"by": "1.7.0"})), "ca.crt issuer=... disable_local_ca_jwt=true.", id="frozen"
+        ),
+        pytest.param(
+            changed(ONE_CLUSTER, mount(configured={"by": "1.8.0"}), path("1.8.0", "1.9.3")),
+            "ca.crt issuer=...",
+            id="frozen in one cluster",
+        ),
+        pytest.param(
+            changed(config("1.7.0", disable_iss_validation=True)),
+            "ca.crt disable_iss_validation=true disable_local_ca_jwt=true.",
+            id="a config without an issuer",
+        ),
+    ],
+)
+def test_a_remedy_writes_every_field_that_the_config_has(scenario: Scenario, command: str, tmp_path: Path) -> None:
+    """A write replaces the config: a remedy without the issuer would have 1.7 refuse every login because of it."""
+    assert command in finding_of(seen(scenario, tmp_path)).remedy
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("1.5.0", "right after"), ("1.7.0", "before the upgrade"), ("1.9.3", "now: Vault 1.9.3")]
+)
+def test_a_remedy_says_when_it_can_be_applied(source: str, said: str, tmp_path: Path) -> None:
+    """Before the field was known, while nothing changes by it, or at once where the source falls back already."""
+    assert said in finding_of(seen(changed(path(source, "1.11.0")), tmp_path)).remedy
+
+
+def test_apps_of_one_name_get_bindings_of_two_names(tmp_path: Path) -> None:
+    """The remedy's binding has the namespace in its name, or the second one pasted would be refused."""
+    finding = finding_of(seen(changed(web(may_review_tokens=False), path("1.7.0", "1.9.2")), tmp_path))
+    assert "clusterrolebinding apps-web-reviews-tokens" in finding.remedy
+
+
+def test_an_app_called_vault_is_not_vault(tmp_path: Path) -> None:
+    """The token shown for an app of that name is the app's, not the one of Vault's own Pod."""
+    scenario = changed()
+    renamed = scenario.model_copy(update={"apps": {"vault": scenario.apps["web"]}})
+    finding = finding_of(seen(renamed, tmp_path))
+    tokens = [line.text for lead in finding.ruled_out for line in lead.evidence if line.source == "token"]
+    assert tokens
+    assert all("system:serviceaccount:apps:web" in text for text in tokens)

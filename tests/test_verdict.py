@@ -264,6 +264,23 @@ def test_expectations_are_met_one_by_one(
     assert judgement.exit_code == (0 if judgement.as_expected else 1)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_order_of_expectations_decides_nothing(turned: bool, tmp_path: Path) -> None:
+    """A vague expectation leaves a finding to one that only this finding meets."""
+    two = variant(OUTAGE, apps={"api": OUTAGE.apps["web"].model_dump(mode="json", by_alias=True)})
+    expected = [{"change": "login refused"}, {"change": "login refused", "app": "web"}]
+    _, judgement = on_paper(expecting(two, *(reversed(expected) if turned else expected)), tmp_path)
+    assert {finding.app for finding in judgement.findings} == {"api", "web"}
+    assert (judgement.missed, judgement.unexpected, judgement.exit_code) == ((), (), 0)
+
+
+def test_moments_that_were_never_reached_are_said_to_be_unchecked(tmp_path: Path) -> None:
+    """An upgrade that ends at its first hop says nothing about the hops after it, and says so."""
+    _, judgement = on_paper(variant(OUTAGE, vault={"via": ["1.9.3"]}), tmp_path, dies_at="1.9.3")
+    unreached = [line for line in judgement.not_checked if "did not get there" in line]
+    assert [line.split(":")[0] for line in unreached] == ["everything after 1.9.3", "everything after 1.11.0"]
+
+
 def test_an_expectation_that_does_not_come_fails_a_run_that_passes(tmp_path: Path) -> None:
     """A login that was to be refused and is granted is another outcome than expected: exit 1."""
     _, judgement = on_paper(expecting(CALM, LOST), tmp_path)
@@ -308,3 +325,10 @@ def test_nothing_is_true_or_false_by_itself() -> None:
     for module in Path(harness.__file__).parent.rglob("*.py"):
         functions = [n.name for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.FunctionDef)]
         assert "__bool__" not in functions, module
+
+
+def test_the_refusal_of_impostors_proves_nothing_where_the_app_is_refused_too(tmp_path: Path) -> None:
+    """The outage: after it nobody gets in, so nobody knows whether a stranger would."""
+    judgement = judge(on_paper(changed(), tmp_path)[0])
+    said = [line for line in judgement.not_checked if line.startswith("impostors of")]
+    assert [line.partition(":")[0] for line in said] == ["impostors of web after 1.11.0"]

@@ -13,17 +13,18 @@ from harness.versions import at_least
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
 _DEAD_WORDS: Final = ("does not match service account pod ref claim", "has been invalidated", "has expired")
 
+_REPLACES: Final = "A write replaces every field, so repeat whatever else a read of the config shows"
+_EVERY_APP: Final = (
+    "Every app's service account then needs system:auth-delegator, which lets it review any token of the cluster."
+)
+
 
 def _fallback_local(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
     if review is None or facts.bearer(seen) != "local" or seen.mount not in facts.written:
         return None
     who = facts.reviewer(seen)
-    if who not in ("nobody", "vault"):
-        return None
-    if review.status == 403 and case.reviewer_before != "client":
-        return None  # the reviewer was Vault's own account all along: what it lacks is the right
-    if review.status == 201 and case.effect != "reviewer changed":
+    if who not in ("nobody", "vault") or not _falling_back_explains(case, review.status):
         return None
     return diagnosed(
         _fallback_sentence(case),
@@ -31,6 +32,18 @@ def _fallback_local(case: Case) -> Diagnosis | None:
         [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
         _fallback_remedy(case),
     )
+
+
+def _falling_back_explains(case: Case, status: int) -> bool:
+    """Is it the fallback that made the difference, and not something that befell its token or the login's?"""
+    if case.before is not None and case.facts.bearer(case.before) == "local":
+        return False
+    if status == 401:
+        return True
+    if status == 403:
+        return case.reviewer_before == "client"  # else Vault's account reviewed all along, and lacks the right
+    turned = case.effect == "login granted" and case.after.probe == "login" and case.reviewer_before != ""
+    return status == 201 and (case.effect == "reviewer changed" or turned)
 
 
 def _fallback_sentence(case: Case) -> str:
@@ -42,29 +55,44 @@ def _fallback_sentence(case: Case) -> str:
     )
     if case.reviewer_before == "client":
         sentence += ", where older versions presented the token of the app that logs in"
-    if case.effect == "reviewer changed":
+    assert review is not None
+    if case.effect == "login granted":
+        return f"{sentence}. Here that token is accepted, so logins that were refused answer {seen.status}"
+    if review.status == 201:
         return (
             f"{sentence}. Here that token is accepted, so logins still answer {seen.status}; with the apps in another "
             f"cluster than Vault, or without system:auth-delegator for Vault's account, every login is refused"
         )
-    assert review is not None
     what = "does not know that token" if review.status == 401 else "does not let that account review tokens"
     return f"{sentence}; {cluster} {what} (TokenReview answered {review.status}), so every login answers {seen.status}"
 
 
 def _fallback_remedy(case: Case) -> str:
-    mount = case.after.mount
+    review = case.evidence.review
     by = case.facts.scenario.vault.source
-    when = (
-        "before the upgrade: the old version knows the field and behaves as it does today"
-        if at_least(by, knowledge.KNOWS_DISABLE_LOCAL)
-        else f"right after the upgrade: Vault {by} does not know the field"
+    if at_least(by, knowledge.READS_POD_TOKEN):
+        when = f"now: Vault {by} presents its pod's token already"
+    elif at_least(by, knowledge.KNOWS_DISABLE_LOCAL):
+        when = "before the upgrade: the old version knows the field and behaves as it does today"
+    else:
+        when = f"right after the upgrade: Vault {by} does not know the field"
+    wanted = "If Vault's own account is to review, nothing has to be done. If not: " if case.after.status == 200 else ""
+    remedy = (
+        f"{wanted}Write the whole config again with disable_local_ca_jwt=true, {when}. "
+        f"{_REPLACES}: {case.rewritten('disable_local_ca_jwt=true')}. {_EVERY_APP} "
+        "Where that is too much, store a long-lived token_reviewer_jwt of one account instead."
     )
+    if review is not None and review.status == 403:
+        remedy += f" Or let Vault's own account review: {_grant(review.user, case.cluster)}"
+    return remedy
+
+
+def _grant(user: str, cluster: str) -> str:
+    """Return the command that lets *user* review tokens. Its binding's name has the namespace: names recur there."""
+    _, _, space, name = user.split(":") if user.count(":") == 3 else ("", "", "?", user)
     return (
-        f"Write the whole config again with disable_local_ca_jwt=true, {when}. A write replaces every field: "
-        f"vault write auth/{mount}/config kubernetes_host=... kubernetes_ca_cert=@ca.crt issuer=... "
-        "disable_local_ca_jwt=true. Every app's service account then needs system:auth-delegator, which lets it review "
-        "any token. Where that is too much, store a long-lived token_reviewer_jwt of one account instead."
+        f"kubectl create clusterrolebinding {space}-{name}-reviews-tokens --clusterrole=system:auth-delegator "
+        f"--serviceaccount={space}:{name} (in cluster {cluster})."
     )
 
 
@@ -89,17 +117,16 @@ def _frozen(case: Case) -> Diagnosis | None:
 
 
 def _frozen_remedy(case: Case) -> str:
-    mount = case.after.mount
-    if case.facts.same_cluster(mount):
+    if case.facts.same_cluster(case.after.mount):
         return (
-            f"On Vault {knowledge.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt "
-            f"(vault write auth/{mount}/config kubernetes_host=... kubernetes_ca_cert=@ca.crt): nothing is copied any "
-            "more, the pod's present token is read at login. On an older version every new Pod needs a new write."
+            f"On Vault {knowledge.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt: "
+            "nothing is copied any more, the pod's present token is read at login. On an older version every new Pod "
+            f"needs a new write. {_REPLACES}: {case.rewritten()}"
         )
     return (
-        f"Write the whole config again with disable_local_ca_jwt=true (vault write auth/{mount}/config "
-        "kubernetes_host=... kubernetes_ca_cert=@ca.crt disable_local_ca_jwt=true) and bind the apps' service accounts "
-        f"to system:auth-delegator, or store a long-lived token_reviewer_jwt of an account of {case.cluster}."
+        f"On Vault {knowledge.KNOWS_DISABLE_LOCAL} or newer write the whole config again with "
+        f"disable_local_ca_jwt=true. {_REPLACES}: {case.rewritten('disable_local_ca_jwt=true')}. {_EVERY_APP} "
+        f"Where that is too much, store a long-lived token_reviewer_jwt of an account of {case.cluster} instead."
     )
 
 
@@ -107,11 +134,7 @@ def _lacks_rbac(case: Case) -> Diagnosis | None:
     review = case.evidence.review
     if review is None or review.status != 403 or not review.user:
         return None
-    _, _, space, name = review.user.split(":") if review.user.count(":") == 3 else ("", "", "?", review.user)
-    remedy = (
-        f"kubectl create clusterrolebinding {name}-reviews-tokens --clusterrole=system:auth-delegator "
-        f"--serviceaccount={space}:{name} (in cluster {case.cluster})."
-    )
+    remedy = _grant(review.user, case.cluster)
     if case.facts.reviewer(case.after) == "client":
         remedy += " This lets the app review any token of the cluster; one dedicated reviewer account is narrower."
     return diagnosed(

@@ -48,6 +48,19 @@ class Case(msgspec.Struct, frozen=True):
         """Return who reviewed before, or nothing."""
         return self.facts.reviewer(self.before) if self.before is not None else ""
 
+    def rewritten(self, chosen: str = "") -> str:
+        """Return the command that writes the mount's config again with *chosen*, and with what it was given before.
+
+        A write replaces every field: one that a remedy leaves out is lost, and its default is the writing version's.
+        """
+        mount = self.after.mount
+        given = self.facts.written[mount][1].fields if mount in self.facts.written else {}
+        kept = ["issuer=..."] if "issuer" in given else []
+        if "disable_iss_validation" in given:
+            kept.append(f"disable_iss_validation={str(given['disable_iss_validation']).lower()}")
+        fields = ("kubernetes_host=...", "kubernetes_ca_cert=@ca.crt", *kept, chosen)
+        return f"vault write auth/{mount}/config {' '.join(filter(None, fields))}"
+
     def quoted(self, *needles: str) -> list[Exhibit]:
         """Return the answer, audit and log lines that contain one of *needles*."""
         answer = Exhibit("answer", f"HTTP {self.after.status} {self.after.error}")
