@@ -1,5 +1,26 @@
 """`python -m harness` is `rehearse`."""
 
-from harness.cli import main
+from __future__ import annotations
 
-main(prog_name="rehearse")
+import sys
+import traceback
+
+import click
+
+from harness import cli
+
+
+def main() -> None:
+    """Run the command line; a fault of this tool is exit 3, because Python's own 1 would read as a regression."""
+    try:
+        cli.main(prog_name="rehearse")
+    except Exception:  # noqa: BLE001  # whatever it is, it says nothing about Vault
+        traceback.print_exc()
+        click.echo(
+            "this is a fault of rehearse, and says nothing about Vault; please report it with these lines", err=True
+        )
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -68,8 +68,12 @@ def list_() -> None:
 @click.option("--builds", is_flag=True, help="Only what builds leave behind to speed the next ones; keep the binaries.")
 def prune(*, names: tuple[str, ...], builds: bool) -> None:
     """Remove binaries from the cache: those called NAMES (vault, or vault-1.7.0), or all of them."""
-    from harness.artifacts import remove
+    from harness.artifacts import cached, remove
 
+    held = {name for one in cached(settings.cache()) for name in (one.product, f"{one.product}-{one.version}")}
+    for name in names:
+        if name not in held:
+            say(f"nothing called {name} is in the cache; `rehearse artifacts list` shows what is")
     freed = remove(settings.cache(), names, builds=builds)
     click.echo(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
 
@@ -88,8 +92,12 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     from harness.process import end_kept
 
     found = cleaning.find(settings.live(), settings.temporary(), settings.cache() / "build" / "runs")
+    if unknown := [run for run in runs if run not in {one.run for one in found}]:
+        fail(
+            2, f"no run {', '.join(unknown)} is known here: nothing was done; `rehearse clean -n` lists those that are"
+        )
     chosen = [one for one in found if not runs or one.run in runs]
-    left = [f"no run {run} is known here" for run in runs if run not in {one.run for one in found}]
+    left = []
     for one in chosen:
         click.echo(str(one))
     if not dry_run:

@@ -34,7 +34,8 @@ Exit codes:
   0  pass, or exactly what the scenario expects
   1  a regression, or an expectation that was not met
   2  usage, or an invalid scenario
-  3  the environment could not be built, or a prerequisite is missing
+  3  the environment could not be built, a prerequisite is missing, or
+     the result could not be written; also a fault of this tool
   4  inconclusive: something could not be asked
   5  something was left behind
   130 interrupted
@@ -73,7 +74,7 @@ class Form:
 _FORM_OPTIONS: Final = (
     _output,
     click.option(
-        "--width", type=click.IntRange(40, 400), envvar="COLUMNS", help="Columns of the text. Left out: the terminal's."
+        "--width", type=click.IntRange(40, 400), help="Columns of the text. Left out: COLUMNS, or the terminal's."
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress, and only the summary."),
     click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
@@ -111,7 +112,22 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     return with_form
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands, each of which ends with a code that README.md explains: left to click, Ctrl-C would be a 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from harness.errors import HarnessError, LeftBehind
+
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            fail(130, "interrupted")
+        except HarnessError as error:
+            fail(5 if isinstance(error, LeftBehind) else 3, str(error))
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="rehearse %(version)s", help="Say which release this is, and no more.")
 def main() -> None:
     """Rehearse a Vault upgrade on real servers before you do it.
 
@@ -154,6 +170,8 @@ def run(
     from harness import plan, progress, rehearsal
     from harness.errors import MissingPrerequisite
 
+    if keep and driver == "paper":
+        raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
     signal.signal(signal.SIGTERM, _interrupt)
     loaded = load(scenario)
     planned = plan.make(loaded.scenario, loaded.name, driver)
@@ -325,17 +343,33 @@ def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "") ->
     if cut_short:
         code = judgement.exit_code if judgement.observations else 3
         judgement = msgspec.structs.replace(judgement, reasons=(*judgement.reasons, cut_short), exit_code=code)
+    _print(judgement, form)
     _write_reports(record, judgement, form)
+    sys.exit(judgement.exit_code)
+
+
+def _print(judgement: Judgement, form: Form) -> None:
+    """Print *judgement* on stdout. A reader who has had enough (`| head`) changes nothing; a full disk is told."""
+    try:
+        click.echo(_rendered(judgement, form), nl=False)
+    except OSError as error:
+        # what is still buffered would fail once more while Python ends, and replace the exit code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` says it again"
+            fail(3, f"the result could not be written to stdout: {error.strerror}; {again}")
+
+
+def _rendered(judgement: Judgement, form: Form) -> str:
     if form.output == "json":
         from harness.reports import json
 
-        click.echo(json.render(judgement))
-    else:
-        from harness.reports import text
+        return json.render(judgement) + "\n"
+    from harness.reports import text
 
-        columns = form.width or shutil.get_terminal_size((100, 24)).columns
-        click.echo(text.render(judgement, width=columns, colour=settings.colour(), details=not form.quiet), nl=False)
-    sys.exit(judgement.exit_code)
+    # COLUMNS may be anything, and is nobody's mistake in calling this
+    columns = form.width or min(max(shutil.get_terminal_size((100, 24)).columns, 40), 400)
+    return text.render(judgement, width=columns, colour=settings.colour(), details=not form.quiet)
 
 
 def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:
@@ -351,7 +385,8 @@ def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:
             with summary.open("a", encoding="utf-8") as file:
                 file.write(markdown.render(judgement))
     except OSError as error:
-        fail(3, f"the report could not be written to {error.filename}: {error.strerror}; the record is whole")
+        again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` with the same options writes it again"
+        fail(3, f"the report could not be written to {error.filename}: {error.strerror}; {again}")
     if form.github:
         # workflow commands are read from stderr as well, and stdout is for the result alone
         start = record.started

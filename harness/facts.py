@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cached_property
 
+import msgspec
+
 from harness import evidence, knowledge, plan
 from harness.evidence import Evidence, Exhibit, Joined
 from harness.journal import ConfigWritten, MomentBegan, Record, TokenIssued
@@ -19,8 +21,6 @@ class Facts:
     """A record, read for judging. Nothing here changes it, and nothing here reaches outside it."""
 
     def __init__(self, record: Record) -> None:
-        import msgspec
-
         self.record = record
         self.scenario = Scenario.model_validate_json(msgspec.json.encode(record.started.scenario))
         self.observations: list[Observation] = record.of(Observation)
@@ -51,12 +51,16 @@ class Facts:
         return {e.id: n for n, e in self.record.numbered(Observation)}
 
     @cached_property
-    def asked(self) -> dict[tuple[str, str, str], Observation]:
-        """Return the observations by (probe, app, moment): the first, where a probe asks for several items."""
-        found: dict[tuple[str, str, str], Observation] = {}
+    def asked(self) -> dict[tuple[str, str, str], list[Observation]]:
+        """Return the observations by (probe, app, moment), several where a probe asks for several items."""
+        found: dict[tuple[str, str, str], list[Observation]] = {}
         for seen in self.observations:
-            found.setdefault((seen.probe, seen.app, seen.moment), seen)
+            found.setdefault((seen.probe, seen.app, seen.moment), []).append(seen)
         return found
+
+    def first(self, probe: str, app: str, moment: str) -> Observation | None:
+        """Return the first answer to a probe on behalf of an app at a moment, or None where it was not asked."""
+        return next(iter(self.asked.get((probe, app, moment), ())), None)
 
     @cached_property
     def _app_tokens(self) -> dict[str, tuple[int, TokenIssued]]:

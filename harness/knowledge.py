@@ -35,12 +35,6 @@ DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 
 DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
 
-API_SERVER_TOKEN_CACHE_SECONDS: Final = 10
-"""How long kube-apiserver goes on accepting a service account token that is already dead (its success cache)."""
-
-VAULT_TOKEN_FILE_CACHE_SECONDS: Final = 60
-"""How long one Vault process reuses its pod token after reading it (P v0.11.4: backend.go, jwtReloadPeriod)."""
-
 
 def stored_reviewer(by: str, *, token_file: bool, explicit: bool, disable_local: bool) -> Stored:
     """Return what a config written by Vault *by* holds as its reviewer afterwards."""

@@ -75,10 +75,9 @@ def _what(now: Observation) -> str:
 
 def _denied(facts: Facts, now: Observation) -> Observation | None:
     """Return a read with the old token that is refused now and was granted before."""
-    reads = [o for o in facts.observations if o.probe == "old-token-read" and o.app == now.app]
-    granted = {o.item for o in reads if o.moment == BEFORE and o.answer == "granted"}
-    later = (o for o in reads if o.moment == now.moment and o.answer == "refused" and o.item in granted)
-    return next(later, None)
+    before, after = (facts.asked.get(("old-token-read", now.app, moment), []) for moment in (BEFORE, now.moment))
+    granted = {o.item for o in before if o.answer == "granted"}
+    return next((o for o in after if o.answer == "refused" and o.item in granted), None)
 
 
 def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:
@@ -99,7 +98,7 @@ def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: s
 
 
 def _old_token(facts: Facts, now: Observation) -> Observation | None:
-    return facts.asked.get(("old-token-lookup", now.app, now.moment))
+    return facts.first("old-token-lookup", now.app, now.moment)
 
 
 def _issued(facts: Facts, now: Observation, old: Observation) -> float:
@@ -107,7 +106,7 @@ def _issued(facts: Facts, now: Observation, old: Observation) -> float:
     created: Any = old.detail.get("creation_time")
     if isinstance(created, int | float):
         return float(created)
-    return facts.asked.get(("login", now.app, BEFORE), old).ended
+    return (facts.first("login", now.app, BEFORE) or old).ended
 
 
 def _elsewhere(case: Case) -> str:

@@ -63,7 +63,7 @@ class VaultServer:
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
         if pod is not None:
             env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
-        process = supervisor.start(
+        started = supervisor.start(
             f"Vault {version}",
             [str(binary), "server", f"-config={self._config}"],
             env=env,
@@ -71,14 +71,14 @@ class VaultServer:
             log=self.log.path,
             pod=pod,
         )
-        self.process = process
+        self.process = started
         try:
             wait.until(
                 self._answers,
                 what=f"Vault {version} to answer",
                 seconds=LISTEN_SECONDS,
                 died=self.died,
-                log=process.tail,
+                log=started.tail,
                 advice="its whole log is kept beside the record, as logs/vault-vault.log",
             )
         except ProcessDied:

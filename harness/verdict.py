@@ -185,31 +185,32 @@ def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]
     """Return what was expected and did not come, and what came unexpected: each expectation takes one finding."""
     if expected is None:
         return [], []
+    by_app: dict[str, list[int]] = {}
+    for index, finding in enumerate(findings):
+        by_app.setdefault(finding.app, []).append(index)
+    met_by = [
+        [i for i in (range(len(findings)) if one.app is None else by_app.get(one.app, ())) if _meets(findings[i], one)]
+        for one in expected
+    ]
     taken: dict[int, int] = {}
     missed = []
     for number, one in enumerate(expected):
-        if not _take(number, expected, findings, taken, set()):
+        if not _take(number, met_by, taken, set()):
             wanted = one.model_dump(by_alias=True, exclude_none=True, exclude={"because"})
             missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items()))
     return missed, [f"{found.kind}: {_named(found)}" for index, found in enumerate(findings) if index not in taken]
 
 
-def _take(
-    number: int,
-    expected: Sequence[Expectation],
-    findings: Sequence[Finding],
-    taken: dict[int, int],
-    tried: set[int],
-) -> bool:
-    """Find a finding for an expectation, and note it in *taken* (finding to expectation).
+def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:
+    """Find one of the findings that meet an expectation, and note it in *taken* (finding to expectation).
 
     A vague expectation gives way to one that only this finding meets, so the order in which they stand decides nothing.
     """
-    for index, finding in enumerate(findings):
-        if index in tried or not _meets(finding, expected[number]):
+    for index in met_by[number]:
+        if index in tried:
             continue
         tried.add(index)
-        if index not in taken or _take(taken[index], expected, findings, taken, tried):
+        if index not in taken or _take(taken[index], met_by, taken, tried):
             taken[index] = number
             return True
     return False

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import click.testing
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import __version__, cli, journal, loading
+from harness import __main__, __version__, artifacts, cli, journal, loading
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import LeftBehind, MissingPrerequisite, NotReady
 from harness.journal import RECORD_FILE, Journal
@@ -54,6 +57,15 @@ def expecting(scenario: Path, directory: Path, expect: str = "") -> Path:
     file = directory / scenario.name
     file.write_text(text + expect)
     return file
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """Return a function that raises *error*, whatever it is called with."""
+
+    def raise_it(*_args: object, **_options: object) -> None:
+        raise error
+
+    return raise_it
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -110,6 +122,8 @@ def test_strict_is_exit_1_where_the_reviewer_changes(tmp_path: Path) -> None:
         pytest.param(["run", OUTAGE, "--driver", "kind-of"], "Invalid value", id="no such driver"),
         pytest.param(["run", OUTAGE, "--no-such-option"], "No such option", id="no such option"),
         pytest.param(["run"], "Missing argument", id="no scenario"),
+        pytest.param(["run", OUTAGE, "--driver", "paper", "--keep"], "no servers to leave up", id="nothing to keep"),
+        pytest.param(["clean", "no-such-run"], "no run no-such-run is known here", id="no such run"),
         pytest.param(["sing"], "No such command", id="no such command"),
     ],
 )
@@ -206,6 +220,61 @@ def test_sigterm_is_an_interruption(tmp_path: Path) -> None:
         handler(signal.SIGTERM, None)
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (MissingPrerequisite("no disk at all: mount one"), 3),
+        (LeftBehind("a directory stays: remove it"), 5),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_every_command_ends_with_a_documented_code(
+    error: BaseException, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops a command that starts no server, it is never a 1, which would mean a regression."""
+    monkeypatch.setattr(artifacts, "remove", raising(error))
+    result = rehearse("artifacts", "prune", env={"REHEARSE_CACHE": str(tmp_path)})
+    assert result.exit_code == code
+    assert (str(error) or "interrupted") in result.stderr
+
+
+def test_a_fault_of_the_tool_is_exit_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its traceback is shown, and it is not mistaken for a regression."""
+    monkeypatch.setattr(cli, "main", raising(RuntimeError("nobody thought of this")))
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 3
+    stderr = capsys.readouterr().err
+    assert "nobody thought of this" in stderr
+    assert "says nothing about Vault" in stderr
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("output", "code"), [("full", 3), ("closed", 0)])
+def test_a_result_that_nobody_can_read_is_not_a_regression(output: str, code: int, tmp_path: Path) -> None:
+    """A full disk behind stdout is exit 3 and says how to read the result; a reader that is gone changes nothing."""
+    run(OUTAGE, tmp_path / "run")
+    command = [sys.executable, "-m", "harness", "judge", str(tmp_path / "run")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full, os.fdopen(writer, "wb") as closed:
+        ended = subprocess.run(
+            command, stdout=full if output == "full" else closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+    assert (f"`rehearse judge {tmp_path / 'run'}` says it again" in ended.stderr) == (output == "full")
+
+
+def test_a_report_that_cannot_be_written_costs_no_result(tmp_path: Path) -> None:
+    """It is exit 3 after the result was printed, and the message says how to write the report elsewhere."""
+    result = run(OUTAGE, tmp_path / "run", "--markdown", str(tmp_path / "nowhere" / "report.md"))
+    assert result.exit_code == 3
+    assert result.stdout.startswith("FAIL  the-outage")
+    assert f"`rehearse judge {tmp_path / 'run'}` with the same options" in result.stderr
+
+
 def test_every_exit_code_is_in_the_help() -> None:
     """`rehearse --help` and `rehearse run --help` list what the exit codes mean."""
     for words in (["--help"], ["run", "--help"], ["judge", "--help"]):
@@ -272,6 +341,12 @@ def test_the_width_is_the_option_or_the_environments(words: list[str], tmp_path:
     result = run(OUTAGE, tmp_path / "run", *words, env={"COLUMNS": "70"})
     lines = [line for line in result.stdout.splitlines() if not line.startswith(("record", "repeat"))]
     assert max(map(len, lines)) in (range(50, 61) if words else range(61, 71))
+
+
+@pytest.mark.parametrize("columns", ["0", "20", "9999", "wide", ""])
+def test_a_strange_terminal_stops_no_run(columns: str, tmp_path: Path) -> None:
+    """COLUMNS is the terminal's word, and not an option that somebody chose wrongly."""
+    assert run(OUTAGE, tmp_path / "run", env={"COLUMNS": columns}).exit_code == 0
 
 
 # --- the run's directory ---
@@ -357,6 +432,13 @@ def test_a_plan_is_the_same_every_time() -> None:
     assert [stage["version"] for stage in made["stages"]] == ["1.4.0", "1.7.0", "1.11.0"]
     assert ["vault", "1.11.0"] in made["artifacts"]
     assert {question["probe"] for question in made["questions"]} >= {"login", "read", "old-token-read"}
+
+
+def test_what_cannot_be_pruned_is_named(tmp_path: Path) -> None:
+    """A typo is told, and that nothing is there any more is no failure: scripts prune twice."""
+    result = rehearse("artifacts", "prune", "valt", env={"REHEARSE_CACHE": str(tmp_path)})
+    assert result.exit_code == 0
+    assert "nothing called valt is in the cache" in result.stderr
 
 
 def test_version_names_every_format() -> None:

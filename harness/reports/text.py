@@ -1,4 +1,4 @@
-"""A judgement as text for people: a summary that fits a screen, then the details."""
+"""A judgement as text for people: the summary, then the details, and the verdict again where the prompt will be."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
     _summary(console, judgement, crowd)
     if details:
         _details(console, judgement, crowd)
-        _last_line(console, judgement)
+    _last_line(console, judgement)
     lines = secret.redact(out.getvalue()).splitlines()
     return "".join(line.rstrip() + "\n" for line in lines)
 
@@ -262,7 +262,7 @@ def _made_of(console: Console, judgement: Judgement, questions: int) -> None:
 
 
 def _last_line(console: Console, judgement: Judgement) -> None:
-    """Say the verdict again: after a long report this is what stands above the prompt."""
+    """Say the verdict again: on a small screen even a summary's head has scrolled away when the prompt comes."""
     line = Text("\n")
     line.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
     line.append(f"  {'; '.join(judgement.reasons[:3])}")
