@@ -341,3 +341,11 @@ class TestAnything:
         with pytest.raises(ScenarioError) as caught:
             loading.load(path)
         sane(caught.value)
+
+
+def test_the_scenario_in_the_readme_loads() -> None:
+    """What a reader copies from the README is a scenario."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert blocks
+    assert all(loading.loads(block).scenario.apps for block in blocks)
