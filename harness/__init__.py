@@ -8,7 +8,7 @@ doors
     settings        where things are kept, and what the user's environment says
     doctor          what this machine has and lacks; cleaning, what a crash left on it
     progress        events become lines for people who wait
-    reports/        a judgement as text, JSON, JUnit XML, Markdown or GitHub annotations; a plan as text
+    reports/        a judgement as text, JSON, JUnit XML, Markdown or GitHub annotations, in one wording; a plan as text
 conductor
     rehearsal       the order in which a rehearsal happens
 hands

@@ -18,7 +18,7 @@ from harness import loading, verdict
 from harness.comparison import Change
 from harness.journal import ArtifactUsed, Record, RunEnded, Trouble
 from harness.loading import Loaded
-from harness.reports import github, junit, markdown, printable
+from harness.reports import github, junit, markdown, printable, wording
 from harness.scenario import Scenario
 from harness.secret import Secret
 from harness.verdict import Judgement
@@ -355,7 +355,7 @@ def test_of_two_findings_with_the_same_words_the_unexpected_one_is_red(unforesee
     second = msgspec.structs.replace(first, item="secret/other")
     words = "regression: the same words"
     judgement = changed(unforeseen, findings=(first, second), reasons=(words, words), unexpected=(words,))
-    assert junit.blamed(judgement) == {second: words}
+    assert wording.blamed(judgement) == {second: words}
 
 
 @pytest.mark.parametrize(("file", "kind"), [(LATENT, "latent"), (PRE_EXISTING, "pre-existing")])

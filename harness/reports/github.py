@@ -11,7 +11,7 @@ import msgspec
 from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
-from harness.reports.junit import blamed, headline, unsure
+from harness.reports.wording import blamed, headline, unsure
 from harness.verdict import Judgement
 
 _Level = Literal["error", "warning", "notice"]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
-from harness.reports.junit import evidence, headline, unsure
+from harness.reports.wording import evidence, grouped, headline, unsure
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -40,7 +40,8 @@ def render(judgement: Judgement) -> str:
     repeat = _repeat(judgement)
     page = _Page(_MOST - _size(repeat))
     page.add([_head(judgement)])
-    groups = _grouped(judgement.findings)
+    # latent ones first: nothing else shows those
+    groups = grouped(sorted(judgement.findings, key=lambda finding: finding.kind != "latent"))
     page.add([_finding(group) for group in groups])
     _reviewers(page, judgement.reviewing)
     page.fold("Evidence, and leads that were ruled out", [_evidence(group) for group in groups])
@@ -111,14 +112,6 @@ def _head(judgement: Judgement) -> str:
 def _more(number: int) -> Iterator[str]:
     if number > 0:
         yield f"- ... and {number} more"
-
-
-def _grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Return findings with one kind, cause, hop and effect together, latent ones first: nothing else shows those."""
-    groups: dict[tuple[str, ...], list[Finding]] = {}
-    for finding in sorted(findings, key=lambda finding: finding.kind != "latent"):
-        groups.setdefault((finding.kind, finding.rule, finding.hop, finding.effect), []).append(finding)
-    return list(groups.values())
 
 
 def _title(group: Sequence[Finding]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from io import StringIO
-from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +18,7 @@ from harness.diagnosis import Finding
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
 from harness.reports import printable
+from harness.reports.wording import exhibit_line, grouped
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -82,7 +82,7 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
 
 def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
     """Return *judgement* with only as much of its long lists as is shown, and what is said of the rest."""
-    groups = list(_grouped(judgement.findings))
+    groups = grouped(judgement.findings)
     shown = msgspec.structs.replace(
         judgement,
         findings=tuple(group[0] for group in groups),
@@ -146,17 +146,6 @@ def _first(lines: Sequence[str], most: int = 6) -> list[str]:
         if len(lines) <= most
         else [*lines[: most - 1], f"... and {len(lines) - most + 1} more: -o json shows all"]
     )
-
-
-def _grouped(findings: Sequence[Finding]) -> Iterable[Sequence[Finding]]:
-    """Yield findings of one kind, cause and hop together: a thousand apps with one cause are one paragraph."""
-
-    def cause(finding: Finding) -> tuple[str, str, str, str]:
-        return (finding.kind, finding.rule, finding.hop, finding.effect)
-
-    order = {cause(finding): number for number, finding in reversed(list(enumerate(findings)))}
-    for _, group in groupby(sorted(findings, key=lambda f: order[cause(f)]), cause):
-        yield list(group)
 
 
 def _finding_in_short(console: Console, first: Finding, apps: str) -> None:
@@ -229,9 +218,7 @@ def _finding_in_full(console: Console, finding: Finding) -> None:
 
 def _exhibits(console: Console, exhibits: Iterable[Exhibit], indent: int = 4) -> None:
     for exhibit in exhibits:
-        where = f" of {exhibit.cluster}" if exhibit.cluster else ""
-        line = f" (record.jsonl:{exhibit.line})" if exhibit.line else ""
-        console.print(Padding(Text(f"{exhibit.source}{where}{line}: {exhibit.text}"), (0, 0, 0, indent)))
+        console.print(Padding(Text(exhibit_line(exhibit)), (0, 0, 0, indent)))
 
 
 def _changes(console: Console, changes: Sequence[Change], number: int) -> None:
