@@ -119,11 +119,9 @@ class _Identity(msgspec.Struct, frozen=True):
     def lives(self) -> bool:
         """Whether the process of this id is still the one that started then. A zombie is dead, only not yet buried."""
         try:
-            text = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = supervisor.stat_fields(self.pid)
         except OSError:
             return False
-        # The name, in parentheses before these fields, may hold anything.
-        fields = text.rpartition(")")[2].split()
         return fields[0] not in "ZX" and int(fields[19]) == self.started
 
 

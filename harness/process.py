@@ -213,7 +213,7 @@ def end_kept(entry: Path) -> str:
     """
     try:
         keeper = json.loads(entry.read_text())["supervisor"]
-        if int(Path(f"/proc/{keeper['pid']}/stat").read_text().rpartition(")")[2].split()[19]) != keeper["started"]:
+        if supervisor.identity(keeper["pid"]) != keeper:
             raise ProcessLookupError
         os.kill(keeper["pid"], signal.SIGTERM)
         until(lambda: not entry.exists(), what=f"the end of the kept run {entry.stem}", seconds=_CLOSING_SECONDS)

@@ -187,16 +187,16 @@ def _launch(order: Message, env: dict[str, str]) -> int:
 # --- what /proc knows -------------------------------------------------------------------------------------------------
 
 
-def _stat(pid: int | str) -> list[str]:
+def stat_fields(pid: int | str) -> list[str]:
     """Return the fields of /proc/PID/stat from the third on; the second is a name that may hold anything."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return file.read().rpartition(")")[2].split()
 
 
-def _identity(pid: int) -> Message:
+def identity(pid: int) -> Message:
     """Return the process id and the start time, which together name one process until the machine restarts."""
     try:
-        return {"pid": pid, "started": int(_stat(pid)[19])}
+        return {"pid": pid, "started": int(stat_fields(pid)[19])}
     except OSError:
         return {"pid": pid, "started": 0}
 
@@ -206,7 +206,7 @@ def _children() -> list[int]:
     found, ours = [], str(os.getpid())
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if _stat(name)[1] == ours:
+            if stat_fields(name)[1] == ours:
                 found.append(int(name))
         except OSError:
             continue
@@ -385,8 +385,8 @@ class _Supervisor:
         self._run = request["run"]
         entry = {
             "run": self._run,
-            "harness": _identity(self._harness),
-            "supervisor": _identity(os.getpid()),
+            "harness": identity(self._harness),
+            "supervisor": identity(os.getpid()),
             "work": request["work"],
             "created": request["created"],
             "children": [],
@@ -402,7 +402,7 @@ class _Supervisor:
         server = _Server(request["id"], _launch(request, {**request["env"], MARK: self._run}))
         self._servers[server.key] = server
         if self._registry:
-            self._registry.add({"name": request["name"], **_identity(server.pid)})
+            self._registry.add({"name": request["name"], **identity(server.pid)})
         return {"pid": server.pid}
 
     def _keep(self, request: Message) -> Message:
