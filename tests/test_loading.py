@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import document, loading, scenario
@@ -302,7 +302,7 @@ YAML_PIECES = st.sampled_from(
         "config: {}\n",
     ]
 )  # fmt: skip
-ANYTHING = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ANYTHING = settings(max_examples=300)
 
 
 class TestAnything:

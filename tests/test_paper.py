@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from harness import journal, knowledge, loading, plan, secret
@@ -37,7 +37,7 @@ SOURCES: Final = {
 }
 """What an exhibit calls its source, and the event that it must point at."""
 
-property_test = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_test = settings(max_examples=60)
 
 
 def _config(draw: st.DrawFn, by: str) -> dict[str, Any]:

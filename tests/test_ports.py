@@ -131,7 +131,7 @@ def test_a_killed_run_gives_its_ports_back(tmp_path: Path, monkeypatch: pytest.M
     alive.communicate()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.booleans()), max_size=12))
 def test_no_order_of_taking_and_ending_hands_a_port_out_twice(moves: list[tuple[int, int, bool]]) -> None:
     """Three runs take and end in any order: what they hold at the same time is always apart."""

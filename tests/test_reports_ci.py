@@ -161,7 +161,7 @@ def test_no_report_shows_a_secret(unforeseen: Judgement, known: bool) -> None:
         assert value[:12] not in text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=WORDS)
 def test_what_a_server_says_stays_words_in_junit(unforeseen: Judgement, words: str) -> None:
     """It is valid XML whatever the words are, and they come back unchanged but for what cannot be printed."""
@@ -176,7 +176,7 @@ def test_what_a_server_says_stays_words_in_junit(unforeseen: Judgement, words: s
     assert f"mend  {printable(words)}" in str(failure.text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=WORDS)
 def test_what_a_server_says_forges_no_annotation(unforeseen: Judgement, words: str) -> None:
     """It is as many commands as without it, and file, title and message are read back as they were."""
@@ -190,7 +190,7 @@ def test_what_a_server_says_forges_no_annotation(unforeseen: Judgement, words: s
     assert message == printable(f"{words}.\n{later}\nMend: {words}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=WORDS.filter(str.strip))
 def test_what_a_server_says_is_no_markdown(unforeseen: Judgement, words: str) -> None:
     """An independent parser sees the very structure that harmless words give, and no HTML but ours."""
