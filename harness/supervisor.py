@@ -29,6 +29,9 @@ from typing import Any, Final, NoReturn
 MARK: Final = "REHEARSE_RUN"
 """The variable that every server, and whatever it starts, carries in its environment: the id of the run."""
 
+LABEL: Final = "rehearse.run"
+"""The label that every container, network and volume of a run carries, with the id of the run."""
+
 ACCOUNT: Final = "secrets/kubernetes.io/serviceaccount"
 """Where below /run and /var/run a pod finds its service account."""
 

@@ -37,12 +37,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def nothing_undeclared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let only marked tests start child processes or open connections."""
-    if request.node.get_closest_marker("real") or request.node.get_closest_marker("processes"):
+    if any(request.node.get_closest_marker(mark) for mark in ("real", "kind", "processes")):
         yield
         return
 
     def refuse(*_args: Any, **_kwargs: Any) -> None:
-        raise AssertionError("this test starts a process or opens a connection: mark it `processes` or `real`")
+        raise AssertionError("this test starts a process or opens a connection: mark it `processes`, `real` or `kind`")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)

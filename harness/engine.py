@@ -1,0 +1,353 @@
+"""Everything we say to the container engine of this machine: the only room that knows the docker library.
+
+Whatever is made here carries the labels of its run, and `leftovers` finds it again by them. The user's contexts and
+configuration are read to find the engine, and never written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import msgspec
+
+from harness import supervisor
+from harness.errors import MissingPrerequisite, RigError, Unreachable
+
+_TIMEOUT_SECONDS: Final = 120
+_PULL_SECONDS: Final = 1200
+_INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on a Debian machine, as root)"
+
+ThingKind = Literal["container", "network", "volume"]
+
+
+class About(msgspec.Struct, frozen=True):
+    """What an engine says of itself."""
+
+    version: str
+    cgroup: int
+    """the version of the control groups that containers get: 1 or 2"""
+    rootless: bool
+    folder: Path
+    """where it keeps images and containers, as a path of the machine it runs on"""
+    processors: int
+    memory: int
+    """in bytes"""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image of the local store."""
+
+    name: str
+    id: str
+    """sha256:..., of its configuration: the same wherever this very image is"""
+    digest: str
+    """sha256:..., under which a registry has it; "" for one that was made here"""
+    size: int
+    labels: Mapping[str, str]
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """A container, network or volume of a run."""
+
+    kind: ThingKind
+    id: str
+    name: str
+    labels: Mapping[str, str]
+
+    @property
+    def run(self) -> str:
+        """Return the id of the run that it belongs to."""
+        return self.labels.get(supervisor.LABEL, "")
+
+
+class Engine:
+    """The engine at a Unix socket. One object may be shared by threads."""
+
+    def __init__(self, socket: Path, command: Path) -> None:
+        """*command* is the docker command line client: kind speaks through it."""
+        import docker
+
+        self.socket, self.command = socket, command
+        with _translated("to be there"):
+            self._client = docker.DockerClient(f"unix://{socket}", version="auto", timeout=_TIMEOUT_SECONDS)
+
+    def about(self) -> About:
+        """Return what the engine says of itself. Raises MissingPrerequisite for one that only looks like Docker."""
+        with _translated("what it is"):
+            info, version = self._client.info(), self._client.version()
+        parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
+        if any("podman" in part.lower() for part in parts):
+            raise MissingPrerequisite(
+                f"the engine at {self.socket} is Podman {version.get('Version', '')}: kind's way to use it is marked "
+                "experimental, and no rehearsal was ever seen to work on it; name a Docker engine in DOCKER_HOST"
+            )
+        options = [str(option) for option in info.get("SecurityOptions") or ()]
+        return About(
+            version=str(version.get("Version", "")),
+            cgroup=int(info.get("CgroupVersion") or 1),
+            rootless=any("rootless" in option for option in options),
+            folder=Path(info["DockerRootDir"]),
+            processors=int(info["NCPU"]),
+            memory=int(info["MemTotal"]),
+        )
+
+    # --- images ---
+
+    def image(self, name: str) -> Image | None:
+        """Return what the local store has under *name* (with tag or digest, or an id), or None."""
+        import docker
+
+        try:
+            with _translated(f"the image {name}"):
+                found = self._client.images.get(name)
+        except RigError as error:
+            if isinstance(error.__cause__, docker.errors.NotFound):
+                return None
+            raise
+        digests = found.attrs.get("RepoDigests") or [""]
+        return Image(name, str(found.id), digests[0].partition("@")[2], int(found.attrs["Size"]), found.labels or {})
+
+    def pull(self, name: str) -> Image:
+        """Fetch *name* from its registry. Raises RigError or Unreachable with the engine's words where it cannot."""
+        from docker import APIClient
+
+        with _translated(f"to pull {name}"):
+            patient = APIClient(f"unix://{self.socket}", version="auto", timeout=_PULL_SECONDS)
+            for line in patient.pull(name, stream=True, decode=True):
+                if "error" in line:
+                    raise RigError(f"the engine was asked to pull {name}: {line['error']}")
+        pulled = self.image(name)
+        if pulled is None:
+            raise RigError(f"the engine pulled {name}, and does not have it: something else removes images")
+        return pulled
+
+    def build(self, folder: Path, name: str, labels: Mapping[str, str]) -> Image:
+        """Build *folder*, which holds a Dockerfile, into the image *name*. Nothing is pulled for it."""
+        return self._build(name, labels, path=str(folder))
+
+    def build_from(self, archive: IO[bytes], name: str, labels: Mapping[str, str]) -> Image:
+        """Build *archive*, a tar file with a Dockerfile, into the image *name*. Nothing is pulled for it."""
+        return self._build(name, labels, fileobj=archive, custom_context=True)
+
+    def tag(self, image: str, name: str) -> None:
+        """Give *image* the further *name*."""
+        repository, _, tag = name.rpartition(":")
+        with _translated(f"to tag {image} as {name}"):
+            self._client.images.get(image).tag(repository, tag)
+
+    def remove_image(self, name: str) -> None:
+        """Remove *name* from the local store, and what only it has. One that is not there is removed already."""
+        import docker
+
+        with _translated(f"to remove the image {name}"):
+            try:
+                self._client.images.remove(name, noprune=False)
+            except docker.errors.ImageNotFound:
+                return
+
+    def images(self, label: str) -> list[Image]:
+        """Return every named image of the local store that carries *label*."""
+        with _translated("its images"):
+            found = self._client.images.list(filters={"label": label})
+        return [
+            Image(name, str(one.id), "", int(one.attrs.get("Size", 0)), one.labels or {})
+            for one in found
+            for name in one.tags
+        ]
+
+    def export(self, names: Sequence[str]) -> Iterable[bytes]:
+        """Return the archive of *names* (docker save), in pieces: layers that they share are in it once."""
+        with _translated(f"to export {', '.join(names)}"):
+            api: Any = self._client.api  # it passes a list on as several names, and its annotations know of one
+            pieces: Iterable[bytes] = api.get_image(list(names))
+        return pieces
+
+    def commit(self, container: str, name: str, labels: Mapping[str, str], changes: Sequence[str] = ()) -> Image:
+        """Make the image *name* of what *container* has become."""
+        repository, _, tag = name.rpartition(":")
+        lines = [*changes, *(f'LABEL "{key}"="{value}"' for key, value in labels.items())]
+        with _translated(f"to commit {name}"):
+            self._client.api.commit(container, repository, tag, changes=lines)
+        return self._made(name)
+
+    # --- what belongs to a run ---
+
+    def create_network(self, name: str, labels: Mapping[str, str]) -> str:
+        """Create a bridge network and return its id. Raises RigError where *name* is taken."""
+        with _translated(f"the network {name}"):
+            return str(self._client.networks.create(name, labels=dict(labels), check_duplicate=True).id)
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Create a volume."""
+        with _translated(f"the volume {name}"):
+            self._client.volumes.create(name, labels=dict(labels))
+
+    def start(self, image: str, command: Sequence[str], **options: Any) -> str:
+        """Start a container and return its id. *options* are those of the library, `labels` among them."""
+        with _translated(f"a container of {image}"):
+            return str(self._client.containers.run(image, list(command), detach=True, **options).id)
+
+    def stop(self, container: str, seconds: int) -> None:
+        """Ask *container* to end, kill it after *seconds*."""
+        with _translated(f"to stop {container}"):
+            self._client.containers.get(container).stop(timeout=seconds)
+
+    def ended(self, container: str) -> str | None:
+        """Return a sentence if *container* is not running, or is gone altogether; None while it runs."""
+        import docker
+
+        try:
+            with _translated(f"the container {container}"):
+                state = self._client.containers.get(container).attrs["State"]
+        except RigError as error:
+            if isinstance(error.__cause__, docker.errors.NotFound):
+                return f"the container {container} is gone"
+            raise
+        if state["Running"] and not state.get("Paused"):
+            return None
+        why = ", out of memory" if state.get("OOMKilled") else ""
+        return f"the container {container} is {state['Status']} with status {state['ExitCode']}{why}"
+
+    def address(self, container: str, network: str) -> str:
+        """Return the IP address of *container* in *network*."""
+        with _translated(f"the address of {container}"):
+            attached = self._client.containers.get(container).attrs["NetworkSettings"]["Networks"]
+        return str(attached[network]["IPAddress"])
+
+    def execute(self, container: str, command: Sequence[str], *, stdin: bytes = b"") -> str:
+        """Run *command* in *container* and return what it printed. Raises RigError with that if it fails."""
+        status, output = self._execute(container, command, stdin)
+        if status != 0:
+            raise RigError(f"{command[0]} in {container} ended with status {status}: {output[-2000:].strip()}")
+        return output
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        """Return the last *lines* that *container* printed."""
+        with _translated(f"the log of {container}"):
+            text: bytes = self._client.containers.get(container).logs(tail=lines)
+        return text.decode(errors="replace").splitlines()
+
+    def leftovers(self, run: str = "") -> list[Thing]:
+        """Return everything that carries the label of *run*, or of any run where that is left out."""
+        label = f"{supervisor.LABEL}={run}" if run else supervisor.LABEL
+        filters = {"label": label}
+        api = self._client.api
+        with _translated("what there is of ours"):
+            return [
+                *(_thing("container", one, one["Names"][0]) for one in api.containers(all=True, filters=filters)),
+                *(_thing("network", one, one["Name"]) for one in api.networks(filters=filters)),
+                *(_thing("volume", one, one["Name"]) for one in api.volumes(filters=filters).get("Volumes") or ()),
+            ]
+
+    def remove(self, thing: Thing) -> None:
+        """Remove *thing*, running or not, with its anonymous volumes. One that is gone is removed already."""
+        import docker
+
+        api = self._client.api
+        with _translated(f"to remove the {thing.kind} {thing.name}"):
+            try:
+                if thing.kind == "container":
+                    api.remove_container(thing.id, v=True, force=True)
+                elif thing.kind == "network":
+                    api.remove_network(thing.id)
+                else:
+                    api.remove_volume(thing.id, force=True)
+            except docker.errors.NotFound:
+                return
+
+    def _build(self, name: str, labels: Mapping[str, str], **source: Any) -> Image:
+        import docker
+
+        with _translated(f"to build {name}"):
+            try:
+                self._client.images.build(tag=name, labels=dict(labels), rm=True, forcerm=True, pull=False, **source)
+            except docker.errors.BuildError as error:
+                said = [str(line.get("stream", line.get("error", ""))).strip() for line in error.build_log]
+                raise RigError(f"the engine could not build {name}: {error}", [line for line in said if line]) from None
+        return self._made(name)
+
+    def _made(self, name: str) -> Image:
+        made = self.image(name)
+        if made is None:
+            raise RigError(f"the engine made {name}, and does not have it: something else removes images")
+        return made
+
+    def _execute(self, container: str, command: Sequence[str], stdin: bytes) -> tuple[int, str]:
+        api = self._client.api
+        with _translated(f"to run {command[0]} in {container}"):
+            started = api.exec_create(container, list(command), stdin=bool(stdin))["Id"]
+            if not stdin:
+                output: bytes = api.exec_start(started)
+            else:
+                output = _fed(api.exec_start(started, socket=True), stdin)
+            return int(api.exec_inspect(started)["ExitCode"] or 0), output.decode(errors="replace")
+
+
+def reach(environment: Mapping[str, str]) -> Engine:
+    """Return the engine that the user's docker command would use. Raises MissingPrerequisite where there is none.
+
+    *environment* is the user's: DOCKER_HOST and DOCKER_CONTEXT say which engine, PATH where the client is.
+    """
+    command = shutil.which("docker", path=environment.get("PATH", ""))
+    if command is None:
+        raise MissingPrerequisite(f"there is no docker command on PATH, and kind speaks through it: {_INSTALL}")
+    host = environment.get("DOCKER_HOST") or _context_host(environment.get("DOCKER_CONTEXT", ""))
+    if not host.startswith("unix://"):
+        raise MissingPrerequisite(
+            f"the engine is at {host}, and a rehearsal mounts folders of this machine: it needs a local one, at a "
+            "unix:// socket; name that in DOCKER_HOST"
+        )
+    socket = Path(host.removeprefix("unix://"))
+    try:
+        return Engine(socket, Path(command))
+    except (Unreachable, RigError) as error:
+        raise MissingPrerequisite(f"{error}: {_INSTALL}, or be in the group that may use {socket}") from error
+
+
+def _context_host(name: str) -> str:
+    from docker import ContextAPI
+
+    try:
+        context = ContextAPI.get_context(name or None)
+    except Exception as error:  # the library raises what it likes for a damaged configuration
+        raise MissingPrerequisite(f"the user's docker context cannot be read: {error}; name DOCKER_HOST") from error
+    host = context.Host if context is not None else None
+    return host or "unix:///var/run/docker.sock"
+
+
+def _thing(kind: ThingKind, one: Mapping[str, Any], name: str) -> Thing:
+    return Thing(kind, str(one.get("Id", name)), name.lstrip("/"), one.get("Labels") or {})
+
+
+def _fed(socket: Any, stdin: bytes) -> bytes:
+    """Write *stdin* to what runs at the other end of *socket*, and return what it printed until its end."""
+    import socket as sockets
+
+    import docker.utils.socket
+
+    framing: Any = docker.utils.socket
+    raw = socket._sock  # noqa: SLF001 -- the library offers no other way to say that the input is over
+    with socket:
+        raw.sendall(stdin)
+        raw.shutdown(sockets.SHUT_WR)
+        frames = (framing.demux_adaptor(*frame) for frame in framing.frames_iter(socket, tty=False))
+        streams = framing.consume_socket_output(frames, demux=True)
+    return b"".join(part for part in streams if part)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the library's errors into ours: a no is a RigError, no answer is Unreachable."""
+    import docker
+    import requests
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise RigError(f"the container engine was asked for {what}: {error.explanation or error}") from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        raise Unreachable(f"the container engine gave no answer for {what}: {error}") from error
