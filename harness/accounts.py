@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from harness import journal, pki, plan, scenario
+from harness import events, pki, plan, scenario
 from harness.rig import IssuedToken
 from harness.scenario import Scenario
 from harness.secret import Secret, fingerprint
@@ -114,9 +114,9 @@ def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:
     )
 
 
-def token_event(token: IssuedToken) -> journal.TokenIssued:
+def token_event(token: IssuedToken) -> events.TokenIssued:
     """Return the token as the record keeps it: everything but the token."""
-    return journal.TokenIssued(
+    return events.TokenIssued(
         token=fingerprint(token.jwt.reveal()),
         cluster=token.cluster,
         subject=token.subject,

@@ -49,19 +49,15 @@ def key_of(observation: Observation) -> Key:
     return (observation.probe, observation.app, observation.mount, observation.item)
 
 
-def moments(observations: Iterable[Observation]) -> list[str]:
-    """Return the moments in the order in which they came."""
-    return list(dict.fromkeys(o.moment for o in observations))
-
-
 def compare(observations: Iterable[Observation]) -> list[Change]:
     """Return every change from one moment to the next, in the order of moments."""
     seen: dict[Key, Observation] = {}
     changes: list[Change] = []
     for now in observations:
         key = key_of(now)
-        if key in seen:
-            changes += between(seen[key], now)
+        before = seen.get(key)
+        if before is not None:
+            changes += between(before, now)
         seen[key] = now
     return changes
 
@@ -86,25 +82,20 @@ def _words(observation: Observation) -> str:
 
 
 def _details(before: Observation, after: Observation) -> list[Change]:
-    if before.detail == after.detail:
-        return []
-    old, new = _kept(before.detail), _kept(after.detail)
-    names = [*old, *(name for name in new if name not in old)]
+    old, new = before.detail, after.detail
+    differ = [name for name, value in old.items() if new.get(name, _ABSENT) != value and name not in ALWAYS_DIFFERS]
+    if new.keys() != old.keys():
+        differ += [name for name in new if name not in old and name not in ALWAYS_DIFFERS]
     return [
         _change(
             before, after, "detail", _value(old, name), _value(new, name), name, _detail_explained(name, before, after)
         )
-        for name in names
-        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+        for name in differ
     ]
 
 
 _ABSENT: Final = object()
 _EMPTY: Final[tuple[Any, ...]] = (None, "", 0, False, [], {})
-
-
-def _kept(detail: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in detail.items() if name not in ALWAYS_DIFFERS}
 
 
 def _value(detail: Mapping[str, Any], name: str) -> str:

@@ -54,7 +54,12 @@ def _cases(facts: Facts) -> Iterator[Case]:
     for now in facts.observations:
         key = comparison.key_of(now)
         before = seen.get(key)
-        yield from _from_start(facts, now) if before is None else _changed(facts, before, now)
+        if before is None:
+            yield from _from_start(facts, now)
+        elif before.answer != now.answer:
+            yield from _answered_otherwise(facts, before, now)
+        elif now.probe == "login" and now.answer != "unknown":
+            yield from _for_another_reason(facts, before, now)
         if now.answer != "unknown" or before is None:
             # a question that could not be asked is compared with the last answer there was
             seen[key] = now
@@ -71,20 +76,20 @@ def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
         yield Case("pre-existing", "refused from the start", now, None, facts)
 
 
-def _changed(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
-    """Yield what differs between two answers to one question, if it matters to anyone who logs in."""
-    if "unknown" in (before.answer, now.answer):
-        return
-    if before.answer != now.answer:
+def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
+    """Yield that a question has another answer, if it had one."""
+    if "unknown" not in (before.answer, now.answer):
         yield Case("regression", _effect(now), now, before, facts)
-    elif now.probe == "login":
-        # the same answer: was it given for the same reason?
-        if _another_reviewer(facts, before, now):
-            yield Case("latent", "reviewer changed", now, before, facts)
-        if _check_is_gone(facts, before, now):
-            yield Case("latent", "check lost", now, before, facts)
-        if now.answer == "granted" and comparison.identity_of(before) != comparison.identity_of(now):
-            yield Case("latent", "identity changed", now, before, facts)
+
+
+def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
+    """Yield how a login's answer, which is the same, came about in another way."""
+    if _another_reviewer(facts, before, now):
+        yield Case("latent", "reviewer changed", now, before, facts)
+    if _check_is_gone(facts, before, now):
+        yield Case("latent", "check lost", now, before, facts)
+    if now.answer == "granted" and comparison.identity_of(before) != comparison.identity_of(now):
+        yield Case("latent", "identity changed", now, before, facts)
 
 
 def _effect(now: Observation) -> Effect:

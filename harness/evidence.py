@@ -10,14 +10,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from harness.journal import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, Record, VaultAuditLine, VaultLogLine
+from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, VaultAuditLine, VaultLogLine
+from harness.journal import Record, Slip
 from harness.observation import Observation
-
-_CORRELATION: Final = "x-rehearsal-id"
 
 Source = Literal["answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "pod", "server"]
 
@@ -91,14 +90,30 @@ class Joined(Mapping[int, Evidence]):
     Only the numbers of its lines are kept: most evidence is never asked for, because nothing changed.
     """
 
-    def __init__(self, record: Record, lines: Mapping[int, Sequence[int]], unsure: Container[int]) -> None:
-        self._record, self._lines, self._unsure = record, lines, unsure
+    def __init__(
+        self,
+        record: Record,
+        lines: Mapping[int, Sequence[int]],
+        reviews: Mapping[int, int],
+        unsure: Container[int],
+    ) -> None:
+        self._record, self._lines, self._reviews, self._unsure = record, lines, reviews, unsure
         self._asked_for: dict[int, Evidence] = {}
+        self._reviews_asked_for: dict[int, Review] = {}
 
     def __getitem__(self, observation: int) -> Evidence:
         if observation not in self._asked_for:
             self._asked_for[observation] = self._put_together(observation)
         return self._asked_for[observation]
+
+    def review(self, observation: int) -> Review | None:
+        """Return the first TokenReview of an observation, or None; nothing else that belongs to it is read."""
+        number = self._reviews.get(observation)
+        if number is None:
+            return None
+        if observation not in self._reviews_asked_for:
+            self._reviews_asked_for[observation] = _review(self._record.event(number), number)
+        return self._reviews_asked_for[observation]
 
     def _put_together(self, observation: int) -> Evidence:
         parts: dict[str, list[Any]] = {}
@@ -117,15 +132,18 @@ class Joined(Mapping[int, Evidence]):
 def join(record: Record) -> Joined:
     """Return the evidence of every observation of *record*, by the observation's number."""
     owners = _Owners(record)
-    lines: dict[int, list[int]] = {}
+    lines: dict[int, tuple[int, ...]] = {}
+    reviews: dict[int, int] = {}
     unsure: set[int] = set()
-    for number, event in record.numbered(VaultAuditLine, VaultLogLine, ApiAuditLine, ApiLogLine):
-        found = owners.of(event)
+    for number, slip in record.slips():
+        found = owners.of(slip)
         if len(found) > 1:
             unsure.update(owner.id for owner in found)
         for owner in found:
-            lines.setdefault(owner.id, []).append(number)
-    return Joined(record, lines, unsure)
+            lines[owner.id] = (*lines.get(owner.id, ()), number)
+            if slip.kind is ApiAuditLine:
+                reviews.setdefault(owner.id, number)
+    return Joined(record, lines, reviews, unsure)
 
 
 class _Owners:
@@ -139,18 +157,19 @@ class _Owners:
         self._clusters = {path: mount.get("cluster", "") for path, mount in auth.items()}
         self._accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
 
-    def of(self, line: AnyEvent) -> list[Observation]:
-        if isinstance(line, VaultAuditLine):
-            owner = self._by_correlation.get(_correlation(line))
-            return [owner] if owner else []
-        if isinstance(line, VaultLogLine):
-            mount = next((m for accessor, m in self._accessors.items() if accessor in line.module), "")
+    def of(self, line: Slip) -> Sequence[Observation]:
+        if line.kind is VaultAuditLine:
+            owner = self._by_correlation.get(line.correlation)
+            return () if owner is None else (owner,)
+        if line.kind is VaultLogLine:
+            mount = self._mount_of(line.module)
             return [o for o in self._open_at(line) if not mount or o.mount == mount]
-        if isinstance(line, ApiAuditLine | ApiLogLine):
-            return [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
-        return []
+        return [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
 
-    def _open_at(self, line: VaultLogLine | ApiAuditLine | ApiLogLine) -> list[Observation]:
+    def _mount_of(self, module: str) -> str:
+        return next((mount for accessor, mount in self._accessors.items() if accessor in module), "")
+
+    def _open_at(self, line: Slip) -> list[Observation]:
         # A clock that was set back shows the same time at two moments.
         return [o for o in self._windows.at(line.at) if o.moment == line.moment]
 
@@ -178,14 +197,6 @@ def shown(review: Review) -> Exhibit:
     return Exhibit("api audit", text, review.line, review.cluster, review.at)
 
 
-def _correlation(event: VaultAuditLine) -> str:
-    headers = event.entry.get("request", {}).get("headers") or {}
-    for name, values in headers.items():
-        if name.lower() == _CORRELATION:
-            return str(values[0]) if values else ""
-    return ""
-
-
 def _audit_exhibit(event: VaultAuditLine, number: int) -> Exhibit:
     request, error = event.entry.get("request", {}), event.entry.get("error", "")
     text = f"{request.get('operation', '?')} {request.get('path', '?')}, request {request.get('id', '?')}"
@@ -200,7 +211,7 @@ def _log_exhibit(event: VaultLogLine, number: int) -> Exhibit:
     return Exhibit("vault log", text, number, at=event.at)
 
 
-def _review(event: ApiAuditLine, number: int) -> Review:
+def _review(event: Any, number: int) -> Review:
     user = event.entry.get("user") or {}
     extra = user.get("extra") or {}
     credential = next(iter(extra.get("authentication.kubernetes.io/credential-id", ())), "")

@@ -8,10 +8,11 @@ from functools import cached_property
 import msgspec
 
 from harness import evidence, knowledge, plan
-from harness.evidence import Evidence, Exhibit, Joined
-from harness.journal import ConfigWritten, MomentBegan, Record, TokenIssued
+from harness.events import ConfigWritten, MomentBegan, TokenIssued
+from harness.evidence import Evidence, Exhibit, Joined, Review
+from harness.journal import Record
 from harness.knowledge import Bearer, Stored
-from harness.observation import Observation
+from harness.observation import BEFORE, Observation
 from harness.scenario import App, Mount, Role, Scenario
 
 _NO_EVIDENCE = Evidence()
@@ -24,6 +25,8 @@ class Facts:
         self.record = record
         self.scenario = Scenario.model_validate_json(msgspec.json.encode(record.started.scenario))
         self.observations: list[Observation] = record.of(Observation)
+        self._bearers: dict[tuple[str, str, str], Bearer] = {}
+        self._firsts: dict[str, dict[tuple[str, str], Observation]] = {}
 
     @cached_property
     def evidence(self) -> Joined:
@@ -48,19 +51,22 @@ class Facts:
     @cached_property
     def line_of(self) -> dict[int, int]:
         """Return the line of the record on which each observation stands, by the observation's number."""
-        return {e.id: n for n, e in self.record.numbered(Observation)}
-
-    @cached_property
-    def asked(self) -> dict[tuple[str, str, str], list[Observation]]:
-        """Return the observations by (probe, app, moment), several where a probe asks for several items."""
-        found: dict[tuple[str, str, str], list[Observation]] = {}
-        for seen in self.observations:
-            found.setdefault((seen.probe, seen.app, seen.moment), []).append(seen)
-        return found
+        return dict(zip((seen.id for seen in self.observations), self.record.numbers(Observation), strict=True))
 
     def first(self, probe: str, app: str, moment: str) -> Observation | None:
         """Return the first answer to a probe on behalf of an app at a moment, or None where it was not asked."""
-        return next(iter(self.asked.get((probe, app, moment), ())), None)
+        if probe not in self._firsts:
+            asked = [seen for seen in self.observations if seen.probe == probe]
+            self._firsts[probe] = {(seen.app, seen.moment): seen for seen in reversed(asked)}
+        return self._firsts[probe].get((app, moment))
+
+    @cached_property
+    def reads_lost(self) -> dict[tuple[str, str], Observation]:
+        """Return, by (app, moment), the first read with an old token that is refused then and was granted before."""
+        reads = [seen for seen in self.observations if seen.probe == "old-token-read"]
+        granted = {(seen.app, seen.item) for seen in reads if seen.moment == BEFORE and seen.answer == "granted"}
+        lost = [seen for seen in reads if seen.answer == "refused" and (seen.app, seen.item) in granted]
+        return {(seen.app, seen.moment): seen for seen in reversed(lost)}
 
     @cached_property
     def _app_tokens(self) -> dict[str, tuple[int, TokenIssued]]:
@@ -71,6 +77,10 @@ class Facts:
     def evidence_of(self, seen: Observation) -> Evidence:
         """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
         return self.evidence.get(seen.id, _NO_EVIDENCE)
+
+    def review_of(self, seen: Observation) -> Review | None:
+        """Return the TokenReview of one observation, or None. Of all evidence, this alone is asked for everywhere."""
+        return self.evidence.review(seen.id)
 
     def app(self, name: str) -> App:
         """Return an app of the scenario."""
@@ -121,18 +131,21 @@ class Facts:
 
     def bearer(self, seen: Observation) -> Bearer:
         """Return whose token Vault should present for a login, by the knowledge alone."""
-        return knowledge.bearer(
-            seen.version,
-            stored=self.stored(seen.mount),
-            token_file=self.token_file.get(seen.moment, False),
-            disable_local=self.local_disabled(seen.mount),
-        )
+        which = (seen.version, seen.mount, seen.moment)
+        if which not in self._bearers:
+            self._bearers[which] = knowledge.bearer(
+                seen.version,
+                stored=self.stored(seen.mount),
+                token_file=self.token_file.get(seen.moment, False),
+                disable_local=self.local_disabled(seen.mount),
+            )
+        return self._bearers[which]
 
     def reviewer(self, seen: Observation) -> str:
         """Return who reviewed a login, from the API server's audit log: client, vault, long-lived, nobody (the bearer
         was not accepted), another user by name, or nothing where no TokenReview was seen.
         """
-        review = self.evidence_of(seen).review
+        review = self.review_of(seen)
         if review is None:
             return ""
         if not review.user or review.status == 401:
@@ -169,4 +182,4 @@ class Facts:
 
 def day_and_time(at: float) -> str:
     """Return a time as people write it, in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"

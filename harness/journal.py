@@ -10,215 +10,41 @@ import gc
 import itertools
 import os
 import threading
+import weakref
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sys import intern
-from typing import IO, Any, Final, Literal, Self
+from typing import IO, Any, Final, Self
 
 import msgspec
 
 from harness import secret
+from harness.errors import HarnessError
+from harness.events import (
+    RECORD_VERSION,
+    AnyEvent,
+    ApiAuditLine,
+    ApiLogLine,
+    Event,
+    PhaseEnded,
+    RunEnded,
+    RunStarted,
+    VaultAuditLine,
+    VaultLogLine,
+)
 from harness.observation import Observation
-from harness.plan import Plan
 from harness.wait import Stopwatch, now
-
-RECORD_VERSION: Final = 1
-"""The number of this record format. A judge reads its own number and every older one."""
 
 RECORD_FILE: Final = "record.jsonl"
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
-    """Something that happened, and when (seconds since the epoch)."""
-
-    at: float = 0.0
-
-
-class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
-    record_version: int
-    tool_version: str
-    run_id: str
-    scenario_file: str
-    scenario: dict[str, Any]
-    """the scenario as JSON, with its written keys"""
-    scenario_lines: dict[str, int] = {}
-    """the line of each part in the scenario's file: "expect/0" -> 17"""
-    plan: Plan
-    command: tuple[str, ...] = ()
-    """what repeats this run"""
-    strict: bool = False
-    """was the run told that latent findings fail it?"""
-    machine: str = ""
-
-
-class ArtifactUsed(Event, frozen=True, tag="artifact", kw_only=True):
-    product: str
-    version: str
-    source: str
-    sha256: str
-    note: str = ""
-
-
-class PhaseEnded(Event, frozen=True, tag="phase", kw_only=True):
-    name: str
-    seconds: float
-
-
-class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
-    cluster: str
-    version: str
-    """what the API server itself answered"""
-    issuer: str
-
-
-class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
-    """A service account token came to be. `token` is a keyed hash."""
-
-    token: str
-    cluster: str
-    subject: str
-    purpose: str
-    pod: str = ""
-    pod_uid: str = ""
-    jti: str = ""
-    issuer: str = ""
-    audiences: tuple[str, ...] = ()
-    issued: float = 0.0
-    expires: float = 0.0
-
-
-class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
-    mount: str
-    accessor: str
-    version: str
-    token_file: bool
-    fields: dict[str, Any]
-    """as sent; CA texts and tokens as their hashes"""
-
-
-class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):
-    mount: str
-    role: str
-    version: str
-    fields: dict[str, Any]
-
-
-class VaultServing(Event, frozen=True, tag="vault-serving", kw_only=True):
-    """Vault is unsealed and active at a stage."""
-
-    asked: str
-    answered: str
-    purpose: str
-    token_file: bool
-
-
-class PodReplaced(Event, frozen=True, tag="pod-replaced", kw_only=True):
-    """Vault's Pod was replaced: the old one's bound token is dead."""
-
-    cluster: str
-    old_pod: str
-    old_uid: str
-    new_pod: str
-    new_uid: str
-
-
-class OldTokenRefused(Event, frozen=True, tag="old-token-refused", kw_only=True):
-    """The API server itself refused the replaced Pod's token: no cache accepts it any more."""
-
-    cluster: str
-    pod: str
-    seconds: float
-    """since the Pod was deleted"""
-
-
-class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
-    moment: str
-    version: str
-    token_file: bool
-
-
-class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
-    moment: str
-    entry: dict[str, Any]
-
-
-class VaultLogLine(Event, frozen=True, tag="vault-log", kw_only=True):
-    moment: str
-    level: str
-    module: str
-    message: str
-    fields: dict[str, Any] = {}
-
-
-class ApiAuditLine(Event, frozen=True, tag="api-audit", kw_only=True):
-    """A TokenReview as the API server's audit log has it (level Metadata: never a token)."""
-
-    moment: str
-    cluster: str
-    entry: dict[str, Any]
-
-
-class ApiLogLine(Event, frozen=True, tag="api-log", kw_only=True):
-    """Why an API server did not accept a bearer, in its own words."""
-
-    moment: str
-    cluster: str
-    message: str
-
-
-TroubleKind = Literal["died", "silent", "refused", "unreachable", "ours"]
-
-
-class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
-    """Something that kept the run from going on."""
-
-    kind: TroubleKind
-    during: str
-    """the phase"""
-    after_swap: str = ""
-    """the version that had just been put in place, if that is where it broke"""
-    message: str
-    log: tuple[str, ...] = ()
-
-
-class Kept(Event, frozen=True, tag="kept", kw_only=True):
-    """The system was left up when the run ended."""
-
-    hints: tuple[str, ...]
-    """how to talk to it, and how to end it"""
-
-
-class RunEnded(Event, frozen=True, tag="run-ended", kw_only=True):
-    """The run came to its end by itself. A record without this line was cut off."""
-
-    left_behind: str = ""
-
-
-AnyEvent = (
-    RunStarted
-    | ArtifactUsed
-    | PhaseEnded
-    | ClusterUp
-    | TokenIssued
-    | ConfigWritten
-    | RoleWritten
-    | VaultServing
-    | PodReplaced
-    | OldTokenRefused
-    | MomentBegan
-    | Observation
-    | VaultAuditLine
-    | VaultLogLine
-    | ApiAuditLine
-    | ApiLogLine
-    | Trouble
-    | Kept
-    | RunEnded
-)
-
 _DECODER: Final = msgspec.json.Decoder(AnyEvent)
 _WRITTEN_BY_SERVERS: Final = (VaultAuditLine, VaultLogLine, ApiAuditLine, ApiLogLine)
+_FromServer = VaultAuditLine | VaultLogLine | ApiAuditLine | ApiLogLine
+_CORRELATION: Final = "x-rehearsal-id"
 
 Follower = Callable[[AnyEvent], None]
 """Told of every event as it is written: progress for people."""
@@ -290,24 +116,78 @@ class Journal:
         self.close()
 
 
+class Slip(msgspec.Struct, frozen=True, gc=False):
+    """Of a line that a server wrote: all that is needed to find the question it belongs to."""
+
+    kind: type[Any]
+    at: float = 0.0
+    moment: str = ""
+    cluster: str = ""
+    module: str = ""
+    correlation: str = ""
+    """the header that names the question in Vault's audit log, or nothing where it has none"""
+
+
+def _slip(event: _FromServer) -> Slip:
+    if isinstance(event, VaultAuditLine):
+        return Slip(VaultAuditLine, correlation=_correlation(event))
+    if isinstance(event, VaultLogLine):
+        return Slip(VaultLogLine, event.at, intern(event.moment), module=intern(event.module))
+    return Slip(type(event), event.at, intern(event.moment), intern(event.cluster))
+
+
+def _correlation(event: VaultAuditLine) -> str:
+    headers = event.entry.get("request", {}).get("headers") or {}
+    for name, values in headers.items():
+        if name.lower() == _CORRELATION:
+            return str(values[0]) if values else ""
+    return ""
+
+
 class Record:
     """Everything a run saw and did, in order.
 
-    What the servers wrote is most of a long record, and judges look at little of it: `load` keeps those lines as they
-    stand in the file, and each is decoded whenever somebody asks for it.
+    What the servers wrote is most of a long record, and judges look at little of it: `load` keeps a slip of each of
+    those lines, and the line is read from the file whenever somebody asks for it. The file stays open for that as long
+    as the record lives, so it may be moved or deleted meanwhile.
     """
 
     def __init__(self, events: Iterable[AnyEvent] = (), directory: str = "") -> None:
         self.directory = directory
-        self._lines: list[AnyEvent | bytes] = []
-        self._numbers: dict[type, list[int]] = {}
-        for event in events:
-            self.append(event)
+        self._lines: list[AnyEvent | Slip] = []
+        self._numbers: defaultdict[type, list[int]] = defaultdict(list)
+        self._file = -1
+        self._ends = array("Q", [0])
+        for number, event in enumerate(events, 1):
+            self._lines.append(event)
+            self._numbers[type(event)].append(number)
 
-    def append(self, event: AnyEvent, line: bytes = b"") -> None:
-        """Put *event* at the end. Where its *line* is given, that is kept, and the event is not."""
-        self._lines.append(line or event)
-        self._numbers.setdefault(type(event), []).append(len(self._lines))
+    def fill(self, lines: IO[bytes], name: Path) -> None:
+        """Put every line of a record's file, open at its beginning, into this record, which has none yet.
+
+        Raises NotARecord as `load` does; *name* is what it calls the file. The caller closes the file: this record has
+        a descriptor of its own, which it closes when it is gone.
+        """
+        self._file = os.dup(lines.fileno())
+        weakref.finalize(self, os.close, self._file)
+        # Nothing else of judging is done as often as these lines: they call as little as they can.
+        decode, keep, ends_at, end = _DECODER.decode, self._lines.append, self._ends.append, 0
+        for number, line in enumerate(lines, 1):
+            end += len(line)
+            if line == b"\n":
+                continue
+            try:
+                event = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if line.endswith(b"\n"):
+                    raise NotARecord(f"{name}:{number}: this is no line of a record ({error})") from error
+                break
+            kind = type(event)
+            if kind is Observation:
+                _share(event)
+            keep(_slip(event) if kind in _WRITTEN_BY_SERVERS else event)
+            ends_at(end)
+            self._numbers[kind].append(len(self._lines))
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -318,19 +198,42 @@ class Record:
         return tuple(self.event(number) for number in range(1, len(self) + 1))
 
     def event(self, number: int) -> AnyEvent:
-        """Return one event by its line number, from 1."""
-        line = self._lines[number - 1]
-        return _DECODER.decode(line) if isinstance(line, bytes) else line
+        """Return one event by its line number, from 1.
+
+        Raises RecordChanged where the line has to be read, and is not there any more as it was when it was loaded.
+        """
+        kept = self._lines[number - 1]
+        if not isinstance(kept, Slip):
+            return kept
+        begin, end = self._ends[number - 1], self._ends[number]
+        try:
+            event: AnyEvent = _DECODER.decode(os.pread(self._file, end - begin, begin))
+            return event
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordChanged(
+                f"event {number} of the record in {self.directory} cannot be read again ({error}): "
+                "something wrote to it while it was judged; judge it again, or a copy of it"
+            ) from error
+
+    def slips(self) -> Iterator[tuple[int, Slip]]:
+        """Yield the slip of every line that a server wrote, in order, each with its line number."""
+        for number in self.numbers(*_WRITTEN_BY_SERVERS):
+            kept: Any = self._lines[number - 1]
+            yield number, kept if isinstance(kept, Slip) else _slip(kept)
 
     def numbered(self, *kinds: type[Any]) -> Iterator[tuple[int, Any]]:
         """Yield the events of some kinds in order, each with its line number."""
-        wanted = [numbers for kind, numbers in self._numbers.items() if issubclass(kind, kinds)]
-        for number in sorted(itertools.chain.from_iterable(wanted)):
+        for number in self.numbers(*kinds):
             yield number, self.event(number)
+
+    def numbers(self, *kinds: type[Any]) -> Sequence[int]:
+        """Return the line numbers of the events of some kinds, in order."""
+        wanted = [numbers for kind, numbers in self._numbers.items() if issubclass(kind, kinds)]
+        return wanted[0] if len(wanted) == 1 else sorted(itertools.chain.from_iterable(wanted))
 
     def of(self, kind: type[Any]) -> list[Any]:
         """Return the events of one kind, in order."""
-        return [event for _, event in self.numbered(kind)]
+        return [self.event(number) for number in self.numbers(kind)]
 
     @property
     def started(self) -> RunStarted:
@@ -348,15 +251,24 @@ class NotARecord(ValueError):
     """A directory or file that is no record, or one of a format this release does not read."""
 
 
+class RecordChanged(HarnessError):
+    """A record's file is not any more what it was when it was loaded."""
+
+
 @contextmanager
 def without_garbage_search() -> Iterator[None]:
-    """Keep Python from searching for garbage: a long record is a million objects, none of which is any."""
+    """Keep Python from searching for garbage: a long record is a million objects, none of which is any.
+
+    What was made meanwhile counts as old afterwards, or the next search would begin with all of it.
+    """
     searching = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if searching:
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 
@@ -365,14 +277,15 @@ def load(directory: Path) -> Record:
     """Return the record in *directory* (or the record file itself).
 
     A last line that was cut off in the middle is left out: the run was killed while writing it. Raises NotARecord
-    with the line's number where any other line cannot be read.
+    with the line's number where any other line cannot be read. The file stays open as long as the record lives.
     """
     file = directory / RECORD_FILE if directory.is_dir() else directory
     record = Record(directory=str(directory))
     try:
         with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                _read(line, number, file, record)
+            _refuse_newer(file, lines.readline())
+            lines.seek(0)
+            record.fill(lines, file)
     except OSError as error:
         raise NotARecord(f"{file} cannot be read: {error.strerror}. A run directory holds a {RECORD_FILE}") from error
     if not len(record) or not isinstance(record.event(1), RunStarted):
@@ -380,34 +293,11 @@ def load(directory: Path) -> Record:
     return record
 
 
-def _read(line: bytes, number: int, file: Path, record: Record) -> None:
-    if number == 1:
-        _refuse_newer(file, line)
-    if line == b"\n":
-        return
-    try:
-        event = _DECODER.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if line.endswith(b"\n"):
-            raise NotARecord(f"{file}:{number}: this is no line of a record ({error})") from error
-        return
-    record.append(_sharing(event), line if isinstance(event, _WRITTEN_BY_SERVERS) else b"")
-
-
-def _sharing(event: AnyEvent) -> AnyEvent:
-    """Return *event*; of an observation, texts that thousands of others have as well are kept only once."""
-    if not isinstance(event, Observation):
-        return event
-    return msgspec.structs.replace(
-        event,
-        probe=intern(event.probe),
-        moment=intern(event.moment),
-        version=intern(event.version),
-        app=intern(event.app),
-        mount=intern(event.mount),
-        error=intern(event.error),
-        subject=intern(event.subject),
-    )
+def _share(seen: Observation) -> None:
+    """Keep texts that thousands of other observations have as well only once. Nobody else has *seen* yet."""
+    for name in ("probe", "moment", "version", "app", "mount", "error", "subject"):
+        if text := getattr(seen, name):
+            msgspec.structs.force_setattr(seen, name, intern(text))
 
 
 class _Format(msgspec.Struct):

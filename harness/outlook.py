@@ -75,9 +75,7 @@ def _what(now: Observation) -> str:
 
 def _denied(facts: Facts, now: Observation) -> Observation | None:
     """Return a read with the old token that is refused now and was granted before."""
-    before, after = (facts.asked.get(("old-token-read", now.app, moment), []) for moment in (BEFORE, now.moment))
-    granted = {o.item for o in before if o.answer == "granted"}
-    return next((o for o in after if o.answer == "refused" and o.item in granted), None)
+    return facts.reads_lost.get((now.app, now.moment))
 
 
 def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness import journal
-from harness.journal import AnyEvent, Follower
+from harness import events
+from harness.events import AnyEvent
+from harness.journal import Follower
 from harness.observation import Observation
 
 
@@ -21,22 +22,22 @@ def follower(say: Callable[[str], None], *, verbose: bool) -> Follower:
 
 
 def _line(event: AnyEvent, *, verbose: bool) -> str:
-    if isinstance(event, journal.RunStarted):
+    if isinstance(event, events.RunStarted):
         path = " -> ".join(dict.fromkeys(stage.version for stage in event.plan.stages))
         return f"rehearsing {event.plan.scenario}: Vault {path}, driver {event.plan.driver}"
-    if isinstance(event, journal.PhaseEnded):
+    if isinstance(event, events.PhaseEnded):
         return f"  {event.seconds:6.2f} s  {event.name}"
-    if isinstance(event, journal.MomentBegan):
+    if isinstance(event, events.MomentBegan):
         return f"asking {event.moment}, Vault {event.version}"
-    if isinstance(event, journal.Kept):
+    if isinstance(event, events.Kept):
         return "\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in event.hints)])
-    if isinstance(event, journal.Trouble):
+    if isinstance(event, events.Trouble):
         return f"  trouble   {event.during}: {event.message}"
     return _detail(event) if verbose or (isinstance(event, Observation) and event.probe == "login") else ""
 
 
 def _detail(event: AnyEvent) -> str:
-    if isinstance(event, journal.OldTokenRefused):
+    if isinstance(event, events.OldTokenRefused):
         return f"            the token of the replaced Pod {event.pod} is refused after {event.seconds:.1f} s"
     if not isinstance(event, Observation):
         return ""

@@ -60,7 +60,7 @@ def reviewing(facts: Facts) -> Iterator[Reviewing]:
     for seen in facts.observations:
         if seen.probe != "login":
             continue
-        review = facts.evidence_of(seen).review
+        review = facts.review_of(seen)
         yield Reviewing(
             app=seen.app,
             mount=seen.mount,

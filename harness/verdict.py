@@ -10,9 +10,10 @@ import msgspec
 from harness import comparison, diagnosis, journal
 from harness.comparison import Change
 from harness.diagnosis import Finding
+from harness.events import ArtifactUsed, ClusterUp, PhaseEnded, RunEnded, Trouble, VaultServing
 from harness.evidence import Exhibit
 from harness.facts import Facts
-from harness.journal import ArtifactUsed, ClusterUp, PhaseEnded, Record, RunEnded, Trouble, VaultServing
+from harness.journal import Record
 from harness.observation import Observation
 from harness.reviewing import Config, Reviewing, configs, reviewing
 from harness.scenario import Expectation
@@ -34,6 +35,17 @@ class Versions(msgspec.Struct, frozen=True):
     target: str = ""
 
 
+class Weight(msgspec.Struct, frozen=True):
+    """What one finding did to the verdict."""
+
+    reason: str = ""
+    """the words that stand for it among the reasons; empty where the verdict has others"""
+    fails: bool = False
+    """is it why the verdict is fail? A regression is; where the run is strict, so is what is latent"""
+    expectation: int | None = None
+    """which of the scenario's expectations it met, from 0; None where it met none, or nothing was expected"""
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """All that a run means. `rehearse judge -o json` prints it; README has its fields."""
 
@@ -46,6 +58,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     driver: str
     findings: tuple[Finding, ...]
+    weights: tuple[Weight, ...] = ()
+    """what each of the findings did to the verdict, in their order"""
     missed: tuple[str, ...] = ()
     """what was expected and did not come"""
     unexpected: tuple[str, ...] = ()
@@ -78,8 +92,10 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     facts = Facts(record)
     findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts)])
     unsure = [*_unasked(facts), *_unfinished(facts)]
-    verdict, reasons = _verdict(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
-    missed, unexpected = _against(facts.scenario.expect, findings)
+    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
+    missed, met = _against(facts.scenario.expect, findings)
+    weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
+    unexpected = _unexpected(findings, weights) if facts.scenario.expect is not None else []
     hoped = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
     # an expectation is met by a whole run only: nobody knows what the missing part would have shown
     as_expected = hoped and not unsure
@@ -88,11 +104,12 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     return Judgement(
         verdict=verdict,
         as_expected=as_expected,
-        reasons=tuple(reasons),
+        reasons=tuple(_reasons(verdict, weights, unsure)),
         scenario=start.plan.scenario,
         description=facts.scenario.description,
         driver=start.plan.driver,
         findings=tuple(findings),
+        weights=tuple(weights),
         missed=tuple(missed),
         unexpected=tuple(unexpected),
         changes=tuple(comparison.compare(facts.observations)),
@@ -112,15 +129,24 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     )
 
 
-def _verdict(findings: Sequence[Finding], unsure: Sequence[str], *, strict: bool) -> tuple[Verdict, list[str]]:
-    failing = [f for f in findings if f.kind == "regression" or (strict and f.kind == "latent")]
-    if failing:
-        reasons = [f"{finding.kind}: {_named(finding)}" for finding in failing]
-        return "fail", [*reasons, *unsure]
+def _weighed(findings: Sequence[Finding], unsure: Sequence[str], *, strict: bool) -> tuple[Verdict, list[Weight]]:
+    """Return the verdict, and what each of the *findings* has to do with it."""
+    fails = [finding.kind == "regression" or (strict and finding.kind == "latent") for finding in findings]
+    if any(fails):
+        paired = zip(findings, fails, strict=True)
+        return "fail", [Weight(_words(finding) if failing else "", fails=failing) for finding, failing in paired]
     if unsure:
-        return "inconclusive", list(unsure)
-    others = [f"{finding.kind}, no regression: {_named(finding)}" for finding in findings]
-    return "pass", others or ["every question was answered as before"]
+        return "inconclusive", [Weight() for _ in findings]
+    return "pass", [Weight(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
+
+
+def _reasons(verdict: Verdict, weights: Iterable[Weight], unsure: Iterable[str]) -> Iterable[str]:
+    reasons = [*(weight.reason for weight in weights if weight.reason), *unsure]
+    return reasons or (["every question was answered as before"] if verdict == "pass" else [])
+
+
+def _words(finding: Finding) -> str:
+    return f"{finding.kind}: {_named(finding)}"
 
 
 def _named(finding: Finding) -> str:
@@ -174,17 +200,18 @@ def _unfinished(facts: Facts) -> list[str]:
     questions = {(q.probe, q.app, q.mount, q.item) for q in plan.questions}
     unasked = {stage.moment: set(questions) for stage in plan.stages if stage.moment}
     for o in facts.observations:
-        unasked.get(o.moment, set()).discard(comparison.key_of(o))
+        if left := unasked.get(o.moment):
+            left.discard(comparison.key_of(o))
     missing = [moment for moment, left in unasked.items() if left]
     if missing and not record.of(Trouble):
         reasons.append(f"not every question was asked: {', '.join(missing)}")
     return reasons
 
 
-def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]) -> tuple[list[str], list[str]]:
-    """Return what was expected and did not come, and what came unexpected: each expectation takes one finding."""
+def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]) -> tuple[list[str], dict[int, int]]:
+    """Return what was expected and did not come, and which finding met which expectation: each takes one finding."""
     if expected is None:
-        return [], []
+        return [], {}
     by_app: dict[str, list[int]] = {}
     for index, finding in enumerate(findings):
         by_app.setdefault(finding.app, []).append(index)
@@ -198,7 +225,12 @@ def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]
         if not _take(number, met_by, taken, set()):
             wanted = one.model_dump(by_alias=True, exclude_none=True, exclude={"because"})
             missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items()))
-    return missed, [f"{found.kind}: {_named(found)}" for index, found in enumerate(findings) if index not in taken]
+    return missed, taken
+
+
+def _unexpected(findings: Iterable[Finding], weights: Iterable[Weight]) -> list[str]:
+    paired = zip(findings, weights, strict=True)
+    return [_words(finding) for finding, weight in paired if weight.expectation is None]
 
 
 def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:

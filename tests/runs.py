@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, journal, plan, rehearsal
+from harness import __version__, events, journal, plan, rehearsal
 from harness.drivers.paper import PaperDriver
-from harness.journal import Journal, Record, RunStarted
+from harness.events import RunStarted
+from harness.journal import Journal, Record
 from harness.scenario import Scenario
 from harness.verdict import Judgement
 
@@ -18,7 +19,7 @@ OUTAGE = SCENARIOS / "the-outage-apps-in-another-cluster-are-refused-after-the-u
 def started(scenario: Scenario, name: str = "test", driver: str = "paper") -> RunStarted:
     """Return the first event of a run of *scenario*."""
     return RunStarted(
-        record_version=journal.RECORD_VERSION,
+        record_version=events.RECORD_VERSION,
         tool_version=__version__,
         run_id="test-run",
         scenario_file=f"{name}.yaml",

@@ -249,4 +249,3 @@ def test_changes_come_in_the_order_of_the_hops_that_made_them() -> None:
         ]
     found = [(change.probe, change.app, change.item, change.hop) for change in comparison.compare(record)]
     assert found == [("read", "web", "secret/a", "1.9.2"), ("login", "cron", "", "1.9.3")]
-    assert comparison.moments(record) == ["before", "after 1.9.2", "after 1.9.3", "after 1.11.0"]

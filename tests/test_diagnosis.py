@@ -9,9 +9,9 @@ import pytest
 
 from harness import verdict
 from harness.diagnosis import UNEXPLAINED, Finding, worst_first
+from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, TokenIssued, VaultLogLine
 from harness.evidence import join
 from harness.facts import Facts
-from harness.journal import AnyEvent, ApiAuditLine, ApiLogLine, TokenIssued, VaultLogLine
 from harness.observation import Observation
 from tests.runs import on_paper
 from tests.test_rules import (

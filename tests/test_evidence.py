@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import evidence
-from harness.evidence import Evidence, Joined
-from harness.journal import (
+from harness.events import (
     AnyEvent,
     ApiAuditLine,
     ApiLogLine,
     ConfigWritten,
-    Record,
     RunEnded,
     RunStarted,
     VaultAuditLine,
     VaultLogLine,
 )
+from harness.evidence import Evidence, Joined
+from harness.journal import Record
 from harness.observation import Observation
 from harness.plan import Plan
 

@@ -14,43 +14,45 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import journal, loading
-from harness.journal import AnyEvent, Journal, MomentBegan, NotARecord, RunEnded, RunStarted
+from harness import events, journal, loading
+from harness.events import AnyEvent, MomentBegan, RunEnded, RunStarted
+from harness.journal import Journal, NotARecord
 from harness.observation import Observation
 from harness.secret import Secret, fingerprint
 from tests.runs import OUTAGE, started
 
 EVENTS: list[AnyEvent] = [
     started(loading.load(OUTAGE).scenario),
-    journal.ArtifactUsed(product="vault", version="1.7.0", source="cache", sha256="ab" * 32, note="built"),
-    journal.PhaseEnded(name="cluster apps serves", seconds=3.25),
-    journal.ClusterUp(cluster="apps", version="1.32.0", issuer="https://kubernetes.default.svc.cluster.local"),
-    journal.TokenIssued(
+    events.ArtifactUsed(product="vault", version="1.7.0", source="cache", sha256="ab" * 32, note="built"),
+    events.PhaseEnded(name="cluster apps serves", seconds=3.25),
+    events.ClusterUp(cluster="apps", version="1.32.0", issuer="https://kubernetes.default.svc.cluster.local"),
+    events.TokenIssued(
         token="secret:0123456789ab", cluster="apps", subject="system:serviceaccount:apps:web", purpose="app:web",
         pod="app-web", pod_uid="uid", jti="jti", issuer="issuer", audiences=("a", "b"), issued=1.5, expires=3601.5,
     ),
-    journal.ConfigWritten(
+    events.ConfigWritten(
         mount="kubernetes", accessor="auth_kubernetes_1", version="1.4.0", token_file=True,
         fields={"kubernetes_host": "https://127.0.0.1:1", "disable_local_ca_jwt": False},
     ),
-    journal.RoleWritten(mount="kubernetes", role="web", version="1.4.0", fields={"policies": ["web"], "ttl": 3600}),
-    journal.VaultServing(asked="1.7.0", answered="1.7.0", purpose="before", token_file=True),
-    journal.PodReplaced(cluster="platform", old_pod="vault-0", old_uid="1", new_pod="vault-0", new_uid="2"),
-    journal.OldTokenRefused(cluster="platform", pod="vault-0", seconds=10.5),
-    journal.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
+    events.RoleWritten(mount="kubernetes", role="web", version="1.4.0", fields={"policies": ["web"], "ttl": 3600}),
+    events.VaultServing(asked="1.7.0", answered="1.7.0", purpose="before", token_file=True),
+    events.PodReplaced(cluster="platform", old_pod="vault-0", old_uid="1", new_pod="vault-0", new_uid="2"),
+    events.OldTokenRefused(cluster="platform", pod="vault-0", seconds=10.5),
+    events.Renewals(app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4, renewed=True),
+    events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(
         id=7, probe="login", moment="before", version="1.7.0", answer="refused", app="web", mount="kubernetes",
         item="x", must_be="refused", status=403, error="permission denied — Ⅷ", latency_ms=1.25, started=1.0, ended=2.0,
         correlation="rehearsal-000007", blocked_by=3, subject="system:serviceaccount:apps:web",
         detail={"policies": ["web"], "nested": {"deep": [1, None, True, "\u2028\x85"]}},
     ),
-    journal.VaultAuditLine(moment="before", entry={"request": {"headers": {"x-rehearsal-id": ["rehearsal-000007"]}}}),
-    journal.VaultLogLine(moment="before", level="debug", module="auth", message="login unauthorized", fields={"e": 1}),
-    journal.ApiAuditLine(moment="before", cluster="apps", entry={"responseStatus": {"code": 401}}),
-    journal.ApiLogLine(moment="before", cluster="apps", message='E0314 "Unable to authenticate the request"'),
-    journal.Trouble(kind="died", during="hop to 1.11.0", after_swap="1.11.0", message="it ended", log=("a", "b")),
-    journal.Kept(hints=("export VAULT_ADDR=x", "rehearse clean")),
-    journal.RunEnded(left_behind="a directory"),
+    events.VaultAuditLine(moment="before", entry={"request": {"headers": {"x-rehearsal-id": ["rehearsal-000007"]}}}),
+    events.VaultLogLine(moment="before", level="debug", module="auth", message="login unauthorized", fields={"e": 1}),
+    events.ApiAuditLine(moment="before", cluster="apps", entry={"responseStatus": {"code": 401}}),
+    events.ApiLogLine(moment="before", cluster="apps", message='E0314 "Unable to authenticate the request"'),
+    events.Trouble(kind="died", during="hop to 1.11.0", after_swap="1.11.0", message="it ended", log=("a", "b")),
+    events.Kept(hints=("export VAULT_ADDR=x", "rehearse clean")),
+    events.RunEnded(left_behind="a directory"),
 ]  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def test_an_event_is_one_line_of_json_that_names_its_kind(tmp_path: Path) -> Non
 def test_an_event_is_stamped_with_the_time_unless_it_carries_one(tmp_path: Path) -> None:
     kept = RunEnded(at=5.0)
     written(tmp_path, [EVENTS[0], MomentBegan(moment="before", version="1.7.0", token_file=True), kept])
-    _, now, later = journal.load(tmp_path).of(journal.Event)
+    _, now, later = journal.load(tmp_path).of(events.Event)
     assert now.at > 1_600_000_000
     assert later == kept
 
@@ -113,14 +115,67 @@ def test_a_record_knows_its_start_and_whether_it_ended(tmp_path: Path) -> None:
 
 def test_events_of_some_kinds_come_in_order_with_their_line_numbers(tmp_path: Path) -> None:
     """Also those that servers wrote, which are kept as lines; and a record made of events says the same."""
-    events = [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)]
-    written(tmp_path, events)
-    kinds = (journal.ApiLogLine, Observation, journal.VaultAuditLine)
-    wanted = [(number, event) for number, event in enumerate(events, 1) if isinstance(event, kinds)]
-    for record in (journal.load(tmp_path), journal.Record(events)):
+    happened = [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)]
+    written(tmp_path, happened)
+    kinds = (events.ApiLogLine, Observation, events.VaultAuditLine)
+    wanted = [(number, event) for number, event in enumerate(happened, 1) if isinstance(event, kinds)]
+    for record in (journal.load(tmp_path), journal.Record(happened)):
         assert list(record.numbered(*kinds)) == wanted
         assert [record.event(number) for number, _ in wanted] == [event for _, event in wanted]
-        assert list(record.numbered(journal.Event, Observation)) == list(enumerate(events, 1))
+        assert list(record.numbered(events.Event, Observation)) == list(enumerate(happened, 1))
+
+
+def test_a_loaded_record_needs_its_file_no_more(tmp_path: Path) -> None:
+    """Lines of servers are read when somebody asks for them, also after the file was moved or deleted."""
+    file = written(tmp_path, [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)])
+    whole = journal.load(tmp_path).events
+    record = journal.load(tmp_path)
+    file.unlink()
+    assert record.events == whole
+
+
+def test_a_loaded_record_leaves_no_file_open(tmp_path: Path) -> None:
+    """It closes its file when it is gone, also where it could not be loaded."""
+    file = written(tmp_path, EVENTS)
+    open_files = Path("/proc/self/fd")
+    before = len(list(open_files.iterdir()))
+    assert journal.load(tmp_path).ended
+    file.write_bytes(file.read_bytes() + b"{}\n")
+    with pytest.raises(NotARecord):
+        journal.load(tmp_path)
+    assert len(list(open_files.iterdir())) == before
+
+
+def test_a_record_that_is_written_over_while_it_is_judged_is_told(tmp_path: Path) -> None:
+    """What a server said is then not what was loaded: no other line is taken for it."""
+    file = written(tmp_path, EVENTS)
+    record = journal.load(tmp_path)
+    file.write_bytes(b"")
+    with pytest.raises(journal.RecordChanged, match="judge it again, or a copy of it"):
+        _ = record.events
+
+
+def test_of_what_servers_wrote_the_slips_are_the_same_loaded_or_not(tmp_path: Path) -> None:
+    """Each has its kind, and what finds its question: its header, or its time and place."""
+    headers = {"request": {"headers": {"X-Rehearsal-Id": ["rehearsal-000007"]}}}
+    happened: list[AnyEvent] = [
+        stamped(EVENTS[0], 1.0),
+        events.VaultAuditLine(at=2.0, moment="before", entry=headers),
+        events.VaultAuditLine(at=2.0, moment="before", entry={"request": {}}),
+        events.VaultLogLine(at=3.0, moment="before", level="info", module="auth.x", message="m"),
+        events.ApiAuditLine(at=4.0, moment="before", cluster="apps", entry={"user": {}}),
+        events.ApiLogLine(at=5.0, moment="before", cluster="apps", message="m"),
+    ]
+    written(tmp_path, happened)
+    slips = list(journal.load(tmp_path).slips())
+    assert slips == list(journal.Record(happened).slips())
+    assert [(number, slip.kind) for number, slip in slips] == [(n, type(e)) for n, e in enumerate(happened[1:], 2)]
+    assert [slip.correlation for _, slip in slips] == ["rehearsal-000007", "", "", "", ""]
+    assert [(slip.at, slip.cluster, slip.module) for _, slip in slips[2:]] == [
+        (3.0, "", "auth.x"),
+        (4.0, "apps", ""),
+        (5.0, "apps", ""),
+    ]
 
 
 @pytest.mark.parametrize("searching", [True, False])
@@ -141,7 +196,7 @@ def test_no_secret_reaches_the_disk(tmp_path: Path) -> None:
     odd = 'qu"oted\\and-ünusual-value'
     jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ3ZWIifQ.c2lnbmF0dXJlLW9mLW5vLXZhbHVl"
     Secret(odd)
-    event = journal.VaultLogLine(
+    event = events.VaultLogLine(
         moment="before", level="debug", module="auth", message=f"refused {jwt}", fields={odd: [{"deep": odd}]}
     )
     with Journal.opened(tmp_path) as book:
@@ -149,7 +204,7 @@ def test_no_secret_reaches_the_disk(tmp_path: Path) -> None:
         book.write(event)
         book.keep("vault.log", [f"first {odd}", f"second {jwt}"])
     _, seen = journal.load(tmp_path).events
-    assert isinstance(seen, journal.VaultLogLine)
+    assert isinstance(seen, events.VaultLogLine)
     assert seen.fields == {fingerprint(odd): [{"deep": fingerprint(odd)}]}
     assert seen.message == f"refused {fingerprint(jwt)}"
     log = (tmp_path / "logs" / "vault.log").read_text()
@@ -221,7 +276,7 @@ def test_a_phase_is_written_down_however_it_ends(tmp_path: Path) -> None:
         book.write(EVENTS[0])
         with pytest.raises(RuntimeError, match="midway"):
             broken(book)
-    (phase,) = journal.load(tmp_path).of(journal.PhaseEnded)
+    (phase,) = journal.load(tmp_path).of(events.PhaseEnded)
     assert phase.name == "broken"
     assert phase.seconds >= 0
 
@@ -271,7 +326,7 @@ def test_a_whole_last_line_that_is_broken_was_not_cut_off(tmp_path: Path) -> Non
 @pytest.mark.parametrize("more", [b"", b'{"event": "of-the-future"}\n{"event": "run-ended"}\n'])
 def test_a_record_of_a_newer_format_is_refused_with_what_would_help(tmp_path: Path, more: bytes) -> None:
     """Also where that format has events we have never heard of: these are not to blame."""
-    start = msgspec.structs.replace(EVENTS[0], record_version=journal.RECORD_VERSION + 1)
+    start = msgspec.structs.replace(EVENTS[0], record_version=events.RECORD_VERSION + 1)
     file = written(tmp_path, [start])
     file.write_bytes(file.read_bytes() + more)
     with pytest.raises(NotARecord, match=r"has record format 2; this release reads up to 1: judge it with the release"):

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.events import AnyEvent
 from harness.facts import day_and_time
-from harness.journal import AnyEvent, Record
+from harness.journal import Record
 from harness.observation import Observation
 from harness.outlook import Outlook
 from harness.scenario import Scenario

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from harness import loading, plan
-from harness.journal import ArtifactUsed, Record
+from harness.events import ArtifactUsed
+from harness.journal import Record
 from harness.observation import Observation
 from harness.reports import json as json_report
 from harness.reports import plan as plan_report
@@ -67,6 +68,21 @@ def test_json_has_what_programs_ask_for(judgement: Judgement) -> None:
     assert {"product", "version", "source", "sha256"} <= set(document["artifacts"][0])
     assert {"name", "seconds"} <= set(document["phases"][0])
     assert len(document["observations"]) == len(judgement.observations)
+
+
+@pytest.mark.parametrize("length", [0, 499, 500, 501, 1_000, 1_234])
+def test_json_in_pieces_is_the_document_that_is_written_at_once(judgement: Judgement, length: int) -> None:
+    """However long its lists are."""
+    repeated = (judgement.observations * (length // len(judgement.observations) + 1))[:length]
+    long = msgspec.structs.replace(judgement, observations=repeated, changes=(), findings=())
+    assert json_report.render(long) == msgspec.json.format(msgspec.json.encode(long), indent=2).decode()
+
+
+def test_no_piece_of_a_long_document_is_long(judgement: Judgement) -> None:
+    """Whoever passes the pieces on holds a small part of the whole."""
+    long = msgspec.structs.replace(judgement, observations=judgement.observations * 500)
+    sizes = [len(piece) for piece in json_report.pieces(long)]
+    assert max(sizes) < sum(sizes) / 10
 
 
 def test_json_is_the_whole_judgement(judgement: Judgement) -> None:

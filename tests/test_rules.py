@@ -11,16 +11,8 @@ import pytest
 
 from harness import loading, verdict
 from harness.diagnosis import UNEXPLAINED, Finding
-from harness.journal import (
-    AnyEvent,
-    ApiAuditLine,
-    ApiLogLine,
-    ConfigWritten,
-    Record,
-    RunEnded,
-    VaultAuditLine,
-    VaultLogLine,
-)
+from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, RunEnded, VaultAuditLine, VaultLogLine
+from harness.journal import Record
 from harness.observation import Observation
 from harness.rules import RULES
 from harness.scenario import Cause, Scenario

@@ -15,12 +15,13 @@ import harness
 from harness import rehearsal, verdict
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import HarnessError, LeftBehind, NotReady, SwapRefused, Unreachable
-from harness.journal import Journal, MomentBegan, RunEnded, RunStarted, Trouble, load
+from harness.events import MomentBegan, RunEnded, RunStarted, Trouble
+from harness.journal import Journal, load
 from harness.observation import Observation
 from harness.plan import Plan, Stage
 from harness.rig import Rig
 from harness.scenario import Scenario
-from harness.verdict import Judgement, judge
+from harness.verdict import Judgement, Weight, judge
 from tests.runs import on_paper, started, variant
 from tests.test_rules import ONE_CLUSTER, changed, mapped, mount, with_lines, without
 
@@ -272,6 +273,20 @@ def test_the_order_of_expectations_decides_nothing(turned: bool, tmp_path: Path)
     _, judgement = on_paper(expecting(two, *(reversed(expected) if turned else expected)), tmp_path)
     assert {finding.app for finding in judgement.findings} == {"api", "web"}
     assert (judgement.missed, judgement.unexpected, judgement.exit_code) == ((), (), 0)
+
+
+def test_each_finding_says_what_it_did_to_the_verdict(tmp_path: Path) -> None:
+    """Whether it failed the run, in which words among the reasons, and which expectation it met."""
+    other = {"change": "login refused", "app": "nobody"}
+    judgement = on_paper(changed({"expect": [other, LOST]}), tmp_path / "expected")[1]
+    ((finding, weight),) = zip(judgement.findings, judgement.weights, strict=True)
+    assert (finding.kind, weight) == ("regression", Weight(judgement.reasons[0], fails=True, expectation=1))
+    (alone,) = on_paper(OUTAGE, tmp_path / "unasked")[1].weights
+    assert (alone.fails, alone.expectation) == (True, None)
+    for strict in (False, True):
+        judged = judge(on_paper(LATENT, tmp_path / f"strict {strict}")[0], strict=strict)
+        assert [weight.fails for weight in judged.weights] == [strict] * len(judged.findings)
+        assert tuple(weight.reason for weight in judged.weights) == judged.reasons
 
 
 def test_moments_that_were_never_reached_are_said_to_be_unchecked(tmp_path: Path) -> None:

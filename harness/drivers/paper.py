@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness import accounts, journal, knowledge
+from harness import accounts, events, knowledge
 from harness.accounts import ISSUER, Account, token_event
 from harness.errors import ProcessDied
 from harness.journal import Journal
@@ -43,11 +43,6 @@ class PaperDriver:
     def __init__(self, script: Script = _NO_SCRIPT, dies_at: str = "") -> None:
         self._script = script
         self._dies_at = dies_at
-
-    def missing(self, plan: Plan) -> Sequence[str]:
-        """Return nothing: paper is everywhere."""
-        del plan
-        return []
 
     @contextmanager
     def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
@@ -88,10 +83,10 @@ class PaperRig:
         self._sealed = True
         self._dead = ""
         self._vault_tokens: dict[str, tuple[Secret, list[str]]] = {}
-        self._pending: list[journal.AnyEvent] = []
+        self._pending: list[events.AnyEvent] = []
         self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(scenario)}
         for name, cluster in scenario.clusters.items():
-            book.write(journal.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
+            book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
 
     @property
     def vault(self) -> PaperRig:
@@ -139,7 +134,7 @@ class PaperRig:
             old.alive = False
             new = self._tokens["vault"] = self._issue(old.account)
             self._book.write(
-                journal.PodReplaced(
+                events.PodReplaced(
                     cluster=old.account.cluster,
                     old_pod=old.issued.pod,
                     old_uid=old.issued.pod_uid,
@@ -379,7 +374,7 @@ class PaperRig:
             request = {"id": correlation, "operation": "update", "path": path}
             request_headers = {CORRELATION_HEADER.lower(): [correlation]}
             entry = {"error": error, "request": request | {"headers": request_headers}}
-            self._pending.append(journal.VaultAuditLine(at=ended, moment="", entry=entry))
+            self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry))
         return Reply(status, error, data or {}, token, started or ended, ended, correlation)
 
     def _audit_review(self, cluster: str, bearer: _Token | None, status: int) -> None:
@@ -394,7 +389,7 @@ class PaperRig:
             "responseStatus": {"code": status},
             "requestReceivedTimestamp": as_time(at),
         }
-        self._pending.append(journal.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
+        self._pending.append(events.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
 
 
 def _accepted(bearer: _Token, cluster: str) -> bool:

@@ -12,7 +12,7 @@ from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
 from harness.reports.wording import blamed, headline, unsure
-from harness.verdict import Judgement
+from harness.verdict import Judgement, Weight
 
 _Level = Literal["error", "warning", "notice"]
 
@@ -48,8 +48,8 @@ def _annotations(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_An
         line = _expectation(lines, number, len(judgement.missed))
         yield _Annotation("error", line, "Expected and did not come", missed)
     blame = blamed(judgement)
-    for finding in judgement.findings:
-        yield _finding(finding, lines, to_blame=finding in blame)
+    for finding, weight in zip(judgement.findings, judgement.weights, strict=True):
+        yield _finding(finding, weight, lines)
     # What is to blame has its annotation; all else that came unexpected fails the run just as well.
     for unexpected in (Counter(judgement.unexpected) - Counter(blame.values())).elements():
         yield _Annotation("error", lines.get("expect", 1), "Came unexpected", unexpected)
@@ -59,10 +59,11 @@ def _annotations(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_An
         yield _Annotation("error", 1, "Something was left behind", judgement.left_behind)
 
 
-def _finding(finding: Finding, lines: Mapping[str, int], *, to_blame: bool) -> _Annotation:
+def _finding(finding: Finding, weight: Weight, lines: Mapping[str, int]) -> _Annotation:
+    to_blame = weight.fails and weight.expectation is None
     foreseen = finding.kind == "regression" and not to_blame
     level: _Level = "error" if to_blame else "warning" if finding.kind == "latent" else "notice"
-    line = _expectation(lines, 0, 1) if foreseen else 1
+    line = lines.get(f"expect/{weight.expectation}", lines.get("expect", 1)) if foreseen else 1
     if line == 1:
         line = lines.get(f"apps/{finding.app}", line)
     kind = f"{finding.kind}, as expected" if foreseen else finding.kind
@@ -73,7 +74,7 @@ def _finding(finding: Finding, lines: Mapping[str, int], *, to_blame: bool) -> _
 
 
 def _expectation(lines: Mapping[str, int], number: int, of: int) -> int:
-    """Return the line of the expectation with this *number* among the *of* that are meant.
+    """Return the line of the expectation with this *number* among the *of* that were missed.
 
     A judgement does not say which they are, so the line is only that of one entry if all entries are meant; otherwise
     it is where the expectations begin.

@@ -86,6 +86,7 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
     shown = msgspec.structs.replace(
         judgement,
         findings=tuple(group[0] for group in groups),
+        weights=(),
         reviewing=judgement.reviewing[:_MOST_LOGINS],
         changes=judgement.changes[:_MOST_CHANGES],
         observations=judgement.observations[-1:],

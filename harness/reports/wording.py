@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.diagnosis import Finding
@@ -21,39 +20,18 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def failing(judgement: Judgement) -> list[tuple[Finding, str]]:
-    """Return the findings for which the verdict is fail, each with its words among the reasons, expected or not."""
-    if judgement.verdict != "fail":
-        return []
-    # The verdict gives its reasons in the order of the findings, and what could not be asked last.
-    paired = zip(judgement.findings, judgement.reasons, strict=False)
-    return [(finding, reason) for finding, reason in paired if reason.startswith(f"{finding.kind}: ")]
-
-
 def blamed(judgement: Judgement) -> Mapping[Finding, str]:
-    """Return the failing findings that the scenario does not expect, each with its words among the reasons.
-
-    Where a run is incomplete and nothing came amiss, a judgement does not say whether anything was expected at all:
-    then every failing finding is returned, for such a run is red in any case.
-    """
-    if judgement.as_expected:
-        return {}
-    found = failing(judgement)
-    if not (judgement.missed or judgement.unexpected):
-        return dict(found)
-    left = Counter(judgement.unexpected)
-    unforeseen = {}
-    # An expectation takes the first of several findings with the same words: the unexpected ones are the last.
-    for finding, reason in reversed(found):
-        if left[reason]:
-            left[reason] -= 1
-            unforeseen[finding] = reason
-    return dict(reversed(unforeseen.items()))
+    """Return the failing findings that the scenario does not expect, each with its words among the reasons."""
+    paired = zip(judgement.findings, judgement.weights, strict=True)
+    return {finding: weight.reason for finding, weight in paired if weight.fails and weight.expectation is None}
 
 
 def unsure(judgement: Judgement) -> Sequence[str]:
     """Return the reasons for which not everything is known: questions nobody could ask, a record that does not end."""
-    return () if judgement.verdict == "pass" else judgement.reasons[len(failing(judgement)) :]
+    if judgement.verdict == "pass":
+        return ()
+    of_findings = {weight.reason for weight in judgement.weights}
+    return [reason for reason in judgement.reasons if reason not in of_findings]
 
 
 def headline(finding: Finding, apps: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from rich.table import Table
 from harness import journal, settings
 from harness.artifacts import Sources, Store
 from harness.drivers.local import STEADY_SECONDS
-from harness.journal import PhaseEnded
+from harness.events import PhaseEnded
 from tests.bench import kills, records
 from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
 
@@ -39,7 +39,7 @@ _BY_HAND: Final = (
 _ELECTION: Final = "Vault's raft election, 1 to 1.8 s"
 _FLOORS: Final = {
     "cluster ": "the start of an API server, beside Vault's",
-    "accounts": "beside Vault's start",
+    "accounts": "an API server makes its own roles a second after it listens; beside Vault's start",
     "vault is set up": _ELECTION,
     "clusters are ready": "what is left then of the API servers' start",
     "swap to": "Vault's own shutdown, 0.5 s, and its start",

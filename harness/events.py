@@ -1,0 +1,220 @@
+"""What can happen in a run, as its record says it: the vocabulary of the book.
+
+Plain values and no file: `journal` writes them down and reads them back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from harness.observation import Observation
+from harness.plan import Plan
+
+RECORD_VERSION: Final = 1
+"""The number of this record format. A judge reads its own number and every older one."""
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+    """Something that happened, and when (seconds since the epoch)."""
+
+    at: float = 0.0
+
+
+class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
+    record_version: int
+    tool_version: str
+    run_id: str
+    scenario_file: str
+    scenario: dict[str, Any]
+    """the scenario as JSON, with its written keys"""
+    scenario_lines: dict[str, int] = {}
+    """the line of each part in the scenario's file: "expect/0" -> 17"""
+    plan: Plan
+    command: tuple[str, ...] = ()
+    """what repeats this run"""
+    strict: bool = False
+    """was the run told that latent findings fail it?"""
+    machine: str = ""
+
+
+class ArtifactUsed(Event, frozen=True, tag="artifact", kw_only=True):
+    product: str
+    version: str
+    source: str
+    sha256: str
+    note: str = ""
+
+
+class PhaseEnded(Event, frozen=True, tag="phase", kw_only=True):
+    name: str
+    seconds: float
+
+
+class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
+    cluster: str
+    version: str
+    """what the API server itself answered"""
+    issuer: str
+
+
+class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
+    """A service account token came to be. `token` is a keyed hash."""
+
+    token: str
+    cluster: str
+    subject: str
+    purpose: str
+    pod: str = ""
+    pod_uid: str = ""
+    jti: str = ""
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    issued: float = 0.0
+    expires: float = 0.0
+
+
+class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
+    mount: str
+    accessor: str
+    version: str
+    token_file: bool
+    fields: dict[str, Any]
+    """as sent; CA texts and tokens as their hashes"""
+
+
+class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):
+    mount: str
+    role: str
+    version: str
+    fields: dict[str, Any]
+
+
+class VaultServing(Event, frozen=True, tag="vault-serving", kw_only=True):
+    """Vault is unsealed and active at a stage."""
+
+    asked: str
+    answered: str
+    purpose: str
+    token_file: bool
+
+
+class PodReplaced(Event, frozen=True, tag="pod-replaced", kw_only=True):
+    """Vault's Pod was replaced: the old one's bound token is dead."""
+
+    cluster: str
+    old_pod: str
+    old_uid: str
+    new_pod: str
+    new_uid: str
+
+
+class OldTokenRefused(Event, frozen=True, tag="old-token-refused", kw_only=True):
+    """The API server itself refused the replaced Pod's token: no cache accepts it any more."""
+
+    cluster: str
+    pod: str
+    seconds: float
+    """since the Pod was deleted"""
+
+
+class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
+    """What an app that kept running met when it renewed its token while Vault was taken to *version*."""
+
+    app: str
+    version: str
+    asked: int
+    failures: dict[str, int]
+    """how many renewals were not granted, by status, or "no answer\""""
+    seconds: float
+    """the longest time between two renewals that were granted"""
+    renewed: bool
+    """was the last one granted?"""
+
+
+class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
+    moment: str
+    version: str
+    token_file: bool
+
+
+class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
+    moment: str
+    entry: dict[str, Any]
+
+
+class VaultLogLine(Event, frozen=True, tag="vault-log", kw_only=True):
+    moment: str
+    level: str
+    module: str
+    message: str
+    fields: dict[str, Any] = {}
+
+
+class ApiAuditLine(Event, frozen=True, tag="api-audit", kw_only=True):
+    """A TokenReview as the API server's audit log has it (level Metadata: never a token)."""
+
+    moment: str
+    cluster: str
+    entry: dict[str, Any]
+
+
+class ApiLogLine(Event, frozen=True, tag="api-log", kw_only=True):
+    """Why an API server did not accept a bearer, in its own words."""
+
+    moment: str
+    cluster: str
+    message: str
+
+
+TroubleKind = Literal["died", "silent", "refused", "unreachable", "ours"]
+
+
+class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
+    """Something that kept the run from going on."""
+
+    kind: TroubleKind
+    during: str
+    """the phase"""
+    after_swap: str = ""
+    """the version that had just been put in place, if that is where it broke"""
+    message: str
+    log: tuple[str, ...] = ()
+
+
+class Kept(Event, frozen=True, tag="kept", kw_only=True):
+    """The system was left up when the run ended."""
+
+    hints: tuple[str, ...]
+    """how to talk to it, and how to end it"""
+
+
+class RunEnded(Event, frozen=True, tag="run-ended", kw_only=True):
+    """The run came to its end by itself. A record without this line was cut off."""
+
+    left_behind: str = ""
+
+
+AnyEvent = (
+    RunStarted
+    | ArtifactUsed
+    | PhaseEnded
+    | ClusterUp
+    | TokenIssued
+    | ConfigWritten
+    | RoleWritten
+    | VaultServing
+    | PodReplaced
+    | OldTokenRefused
+    | Renewals
+    | MomentBegan
+    | Observation
+    | VaultAuditLine
+    | VaultLogLine
+    | ApiAuditLine
+    | ApiLogLine
+    | Trouble
+    | Kept
+    | RunEnded
+)
