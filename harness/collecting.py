@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from harness import journal, wait
-from harness.controlplane import ControlPlane
+from harness import events, wait
 from harness.journal import Journal
-from harness.tailing import as_json, klog_seconds, seconds_of
-from harness.vault_server import VaultServer
+from harness.kube import Kube
+from harness.tailing import Tail, as_json, klog_seconds, seconds_of
 from harness.wait import now
 
 AUDIT_LAG_SECONDS: Final = 20
@@ -29,10 +28,31 @@ _API_ENTRY: Final = (
 )  # fmt: skip
 
 
+class WritingVault(Protocol):
+    """A Vault whose words can be read; the two may be readers of one file, in which each passes over the other's."""
+
+    @property
+    def log(self) -> Tail: ...
+    @property
+    def audit(self) -> Tail: ...
+
+
+class WritingCluster(Protocol):
+    """A cluster whose API server's words can be read."""
+
+    name: str
+    kube: Kube
+
+    @property
+    def log(self) -> Tail: ...
+    @property
+    def audit(self) -> Tail: ...
+
+
 class Collector:
     """Reads the logs of one rig. Lines from before a moment's first question are not its evidence."""
 
-    def __init__(self, book: Journal, server: VaultServer, planes: Mapping[str, ControlPlane]) -> None:
+    def __init__(self, book: Journal, server: WritingVault, planes: Mapping[str, WritingCluster]) -> None:
         self._book, self._server, self._planes = book, server, planes
         self._numbers = itertools.count(1)
 
@@ -56,7 +76,7 @@ class Collector:
             for name, plane in tuple(self._planes.items())[::-1]:
                 stack.callback(self._plane, name, plane, moment)
 
-    def _plane(self, name: str, plane: ControlPlane, moment: str) -> None:
+    def _plane(self, name: str, plane: WritingCluster, moment: str) -> None:
         found: list[dict[str, Any]] = []
         try:
             self._catch_up(plane, found)
@@ -65,17 +85,17 @@ class Collector:
                 self._token_review(name, entry, moment)
             for line in plane.log.lines():
                 if _BEARER_REFUSED in line:
-                    at = klog_seconds(line, now())
-                    self._book.write(journal.ApiLogLine(at=at, moment=moment, cluster=name, message=line))
+                    at = klog_seconds(line, now(), plane.log.zone)
+                    self._book.write(events.ApiLogLine(at=at, moment=moment, cluster=name, message=line))
 
     def _token_review(self, cluster: str, entry: dict[str, Any], moment: str) -> None:
         if str(entry.get("userAgent", "")).startswith(_MARK):
             return
         at = seconds_of(str(entry.get("requestReceivedTimestamp", "")))
         kept: dict[str, Any] = {key: entry[key] for key in _API_ENTRY if key in entry}
-        self._book.write(journal.ApiAuditLine(at=at, moment=moment, cluster=cluster, entry=kept))
+        self._book.write(events.ApiAuditLine(at=at, moment=moment, cluster=cluster, entry=kept))
 
-    def _catch_up(self, plane: ControlPlane, found: list[dict[str, Any]]) -> None:
+    def _catch_up(self, plane: WritingCluster, found: list[dict[str, Any]]) -> None:
         """Add the TokenReviews since the last call to *found*, until the audit log shows a mark of ours."""
         mark = f"{_MARK}{next(self._numbers)}"
         plane.kube.mark_audit_log(mark)
@@ -99,7 +119,7 @@ class Collector:
             request = entry.get("request") or {}
             kept = {key: request[key] for key in _VAULT_REQUEST if request.get(key)}
             slim = {"time": entry.get("time", ""), "error": entry.get("error", ""), "request": kept}
-            self._book.write(journal.VaultAuditLine(at=seconds_of(slim["time"]), moment=moment, entry=slim))
+            self._book.write(events.VaultAuditLine(at=seconds_of(slim["time"]), moment=moment, entry=slim))
 
     def _vault_log(self, moment: str) -> None:
         for line in self._server.log.lines():
@@ -110,7 +130,5 @@ class Collector:
             if level in _LOUD or module.startswith("auth."):
                 at, message = seconds_of(entry.pop("@timestamp", "")), entry.pop("@message", "")
                 self._book.write(
-                    journal.VaultLogLine(
-                        at=at, moment=moment, level=level, module=module, message=message, fields=entry
-                    )
+                    events.VaultLogLine(at=at, moment=moment, level=level, module=module, message=message, fields=entry)
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -16,10 +15,6 @@ class Driver(Protocol):
     """Makes plans real. Who opens, closes: whatever `up` starts is gone when its block ends."""
 
     name: str
-
-    def missing(self, plan: Plan) -> Sequence[str]:
-        """Return what this machine lacks for *plan*, in words; nothing lacking is an empty list."""
-        ...
 
     def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> AbstractContextManager[Rig]:
         """Bring the plan's first stage up.

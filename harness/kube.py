@@ -8,12 +8,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
 
 from harness.errors import RigError, Unreachable
 from harness.secret import Secret
+from harness.wait import until
 
 _TIMEOUT_SECONDS: Final = 30
+_BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+_BINDING: Final = "rehearsal:"
+_SYSTEM: Final = ("default", "local-path-storage")  # and kube-*: a new kind cluster has these
 _DELEGATOR: Final = "system:auth-delegator"
+_LATE_HOOKS: Final = urlencode(
+    {"exclude": ["poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"]},
+    doseq=True,
+)
+
+
+class NodeState(msgspec.Struct, frozen=True):
+    """What is known of a node."""
+
+    name: str
+    address: str
+    pods: str
+    """the network of its Pods, such as 10.244.1.0/24; empty as long as it has none"""
+
+
+class PodState(msgspec.Struct, frozen=True):
+    """How a Pod of one container is."""
+
+    name: str
+    uid: str
+    node: str
+    """where it was put; empty as long as it was not"""
+    running: bool
+    restarts: int
+    waiting: str = ""
+    """why its container is not running yet, or not again, in the kubelet's words"""
+    status: int | None = None
+    """with which its container ended the last time"""
+    killed_for_memory: bool = False
 
 
 class Kube:
@@ -32,83 +68,150 @@ class Kube:
         with _translated(f"{self.host}/readyz"):
             return bool(self._ask("GET", "/readyz").status == 200)
 
+    def takes_objects(self) -> bool:
+        """Can objects be made already? Everything is ready then but the API server's own roles and priority classes.
+
+        Those it makes a second after it began to listen. An administrator needs neither; whoever is to be judged by
+        them waits for `serves`. Raises Unreachable while it does not listen.
+        """
+        with _translated(f"{self.host}/readyz"):
+            return bool(self._ask("GET", f"/readyz?{_LATE_HOOKS}").status == 200)
+
     def version(self) -> str:
         """Return the version the API server gives itself, without its v."""
-        from kubernetes import client
-
         with _translated("the version"):
-            return str(
-                client.VersionApi(self._api()).get_code(_request_timeout=_TIMEOUT_SECONDS).git_version
-            ).removeprefix("v")
+            return str(self._done("GET", "/version/")["gitVersion"]).removeprefix("v")
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace."""
         with _translated(f"namespace {name}"):
-            self._core().create_namespace({"metadata": {"name": name}}, _request_timeout=_TIMEOUT_SECONDS)
+            self._done("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
 
     def create_service_account(self, namespace: str, name: str) -> str:
         """Create a service account and return its UID."""
         with _translated(f"service account {namespace}/{name}"):
-            account = self._core().create_namespaced_service_account(
-                namespace, {"metadata": {"name": name}}, _request_timeout=_TIMEOUT_SECONDS
-            )
-        return str(account.metadata.uid)
+            made = self._done("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+            return str(made["metadata"]["uid"])
 
     def allow_token_reviews(self, namespace: str, name: str) -> None:
         """Bind a service account to system:auth-delegator, which lets it create TokenReviews."""
-        from kubernetes import client
-
-        body: Any = {
-            "metadata": {"name": f"rehearsal:{namespace}:{name}"},
+        body = {
+            "metadata": {"name": f"{_BINDING}{namespace}:{name}"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DELEGATOR},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
         with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
-            client.RbacAuthorizationV1Api(self._api()).create_cluster_role_binding(
-                body, _request_timeout=_TIMEOUT_SECONDS
-            )
+            self._done("POST", _BINDINGS, body)
 
     def create_pod(self, namespace: str, name: str, service_account: str) -> str:
         """Create a Pod object of a service account and return its UID. Without a kubelet it stays Pending."""
         spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
         with _translated(f"pod {namespace}/{name}"):
-            pod = self._core().create_namespaced_pod(
-                namespace, {"metadata": {"name": name}, "spec": spec}, _request_timeout=_TIMEOUT_SECONDS
+            made = self._done(
+                "POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}
             )
-        return str(pod.metadata.uid)
+            return str(made["metadata"]["uid"])
 
     def delete_pod(self, namespace: str, name: str) -> None:
         """Delete a Pod at once: tokens bound to it are dead, but for the API server's cache."""
         with _translated(f"pod {namespace}/{name}"):
-            self._core().delete_namespaced_pod(
-                name, namespace, grace_period_seconds=0, _request_timeout=_TIMEOUT_SECONDS
-            )
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0")
 
     def request_token(
-        self, namespace: str, service_account: str, *, pod: str, uid: str, audience: str | None, seconds: int
+        self, namespace: str, service_account: str, *, pod: str = "", uid: str = "", audience: str | None, seconds: int
     ) -> Secret:
-        """Return a token of a service account, bound to a Pod, as a kubelet would request it."""
-        spec: dict[str, Any] = {
-            "expirationSeconds": seconds,
-            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": uid},
-        }
+        """Return a token of a service account, as a kubelet would request it where it is bound to a Pod."""
+        spec: dict[str, Any] = {"expirationSeconds": seconds}
+        if pod:
+            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": uid}
         if audience:
             spec["audiences"] = [audience]
         with _translated(f"token of {namespace}/{service_account}"):
-            answer = self._core().create_namespaced_service_account_token(
-                service_account, namespace, {"spec": spec}, _request_timeout=_TIMEOUT_SECONDS
-            )
-        return Secret(answer.status.token)
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+            return Secret(self._done("POST", path, {"spec": spec})["status"]["token"])
 
-    def create_token_secret(self, namespace: str, name: str, service_account: str, token: Secret) -> None:
-        """Create the Secret of a long-lived token, filled as the token controller would fill it."""
-        body = {
+    def create_token_secret(self, namespace: str, name: str, service_account: str, token: Secret | None) -> None:
+        """Create the Secret of a long-lived token, filled with *token*, or left to the token controller to fill."""
+        body: dict[str, Any] = {
             "type": "kubernetes.io/service-account-token",
             "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": service_account}},
-            "data": {"token": base64.b64encode(token.reveal().encode()).decode()},
         }
+        if token is not None:
+            body["data"] = {"token": base64.b64encode(token.reveal().encode()).decode()}
         with _translated(f"secret {namespace}/{name}"):
-            self._core().create_namespaced_secret(namespace, body, _request_timeout=_TIMEOUT_SECONDS)
+            self._done("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
+
+    def create_all(self, manifest: Path) -> None:
+        """Create everything that the YAML file *manifest* describes."""
+        from kubernetes import utils
+
+        with _translated(f"what {manifest.name} describes"):
+            try:
+                create: Any = utils.create_from_yaml
+                create(self._api(), str(manifest))
+            except utils.FailToCreateError as error:
+                raise error.api_exceptions[0] from None
+
+    def nodes(self) -> list[NodeState]:
+        """Return every node of the cluster."""
+        with _translated("the nodes"):
+            return [_node_state(one) for one in self._done("GET", "/api/v1/nodes")["items"]]
+
+    def pod(self, namespace: str, name: str) -> PodState | None:
+        """Return how a Pod of one container is, or None if there is none of this name."""
+        with _translated(f"pod {namespace}/{name}"):
+            answer = self._ask("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
+            if answer.status == 404:
+                return None
+            _raise_unless_done(answer)
+            return _pod_state(json.loads(answer.data))
+
+    def roll(self, namespace: str, stateful_set: str, image: str, *, token_file: bool, note: str) -> None:
+        """Give a StatefulSet's Pods another *image*, and mount their token or not: their rollout begins at once."""
+        spec = {"automountServiceAccountToken": token_file, "containers": [{"name": stateful_set, "image": image}]}
+        template = {"metadata": {"annotations": {"rehearsal": note}}, "spec": spec}
+        with _translated(f"stateful set {namespace}/{stateful_set}"):
+            path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}"
+            self._done("PATCH", path, {"spec": {"template": template}})
+
+    def reset(self) -> None:
+        """Remove whatever earlier rehearsals have made in this cluster, their namespaces excepted: those take long.
+
+        Returns when no Pod of theirs is left. Raises NotReady where one stays.
+        """
+        with _translated("what earlier rehearsals have left"):
+            spaces = self.namespaces()
+            for space in spaces:
+                self._empty(space)
+            for binding in self._names(_BINDINGS):
+                if binding.startswith(_BINDING):
+                    self._done("DELETE", f"{_BINDINGS}/{binding}")
+        until(
+            lambda: not any(self._names(f"/api/v1/namespaces/{space}/pods") for space in spaces),
+            what="the Pods of earlier rehearsals to be gone",
+            seconds=_TIMEOUT_SECONDS,
+            every=0.05,
+        )
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that a new cluster does not have."""
+        with _translated("the namespaces"):
+            names = self._names("/api/v1/namespaces")
+        return [name for name in names if name not in _SYSTEM and not name.startswith("kube-")]
+
+    def token_of_secret(self, namespace: str, name: str) -> Secret | None:
+        """Return the token that the token controller has put into a Secret, or None as long as it has not."""
+        with _translated(f"secret {namespace}/{name}"):
+            found = self._done("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        token = found.get("data", {}).get("token")
+        return Secret(base64.b64decode(token).decode()) if token else None
+
+    def complaints(self, namespace: str, name: str) -> list[str]:
+        """Return what the cluster has warned of about the object *name*, the latest last."""
+        chosen = f"fieldSelector=involvedObject.name%3D{name}%2Ctype%3DWarning"
+        with _translated(f"the events of {namespace}/{name}"):
+            found = self._done("GET", f"/api/v1/namespaces/{namespace}/events?{chosen}")["items"]
+        return [f"{event['reason']}: {event['message']}" for event in found]
 
     def accepts(self, token: Secret) -> bool:
         """Does the API server accept *token* as a bearer? 401 is the only no; any other refusal is a RigError."""
@@ -147,6 +250,29 @@ class Kube:
 
         return client.CoreV1Api(self._api())
 
+    def _names(self, path: str) -> list[str]:
+        return [one["metadata"]["name"] for one in self._done("GET", path)["items"]]
+
+    def _empty(self, namespace: str) -> None:
+        here = f"/api/v1/namespaces/{namespace}"
+        self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
+        self._done("DELETE", f"{here}/pods", {"gracePeriodSeconds": 1})
+        self._done("DELETE", f"{here}/secrets")
+        for kind, everybodys in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+            for name in self._names(f"{here}/{kind}"):
+                if name != everybodys:
+                    self._done("DELETE", f"{here}/{kind}/{name}")
+
+    def _done(self, method: str, path: str, body: Any = None) -> Any:
+        """Return what the API server says of the object, once it has done what was asked.
+
+        Bare as well: the client's own calls first load every kind of object that there is, on cores which the API
+        server needs for its start.
+        """
+        answer = self._ask(method, path, body=body)
+        _raise_unless_done(answer)
+        return json.loads(answer.data)
+
     def _ask(
         self, method: str, path: str, *, token: Secret | None = None, agent: str = "rehearsal", body: Any = None
     ) -> Any:
@@ -154,7 +280,9 @@ class Kube:
         bearer = (token or self.administrator_token).reveal()
         headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json", "User-Agent": agent}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = (
+                "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
+            )
         answer = self._api().call_api(method, f"{self.host}{path}", headers, body, _request_timeout=_TIMEOUT_SECONDS)
         answer.read()
         return answer
@@ -173,6 +301,30 @@ class Kube:
         return self._client
 
 
+def _node_state(node: Any) -> NodeState:
+    addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", ())}
+    return NodeState(node["metadata"]["name"], addresses.get("InternalIP", ""), node["spec"].get("podCIDR", ""))
+
+
+def _pod_state(pod: Any) -> PodState:
+    about, node = pod["metadata"], pod["spec"].get("nodeName", "")
+    (status,) = pod["status"].get("containerStatuses") or [None]
+    if status is None or "deletionTimestamp" in about:
+        return PodState(about["name"], about["uid"], node, running=False, restarts=0)
+    waiting = status["state"].get("waiting", {})
+    ended = status["state"].get("terminated") or status.get("lastState", {}).get("terminated") or {}
+    return PodState(
+        name=about["name"],
+        uid=about["uid"],
+        node=node,
+        running="running" in status["state"],
+        restarts=status["restartCount"],
+        waiting=": ".join(waiting[word] for word in ("reason", "message") if word in waiting),
+        status=ended.get("exitCode"),
+        killed_for_memory=ended.get("reason") == "OOMKilled",
+    )
+
+
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
     """Turn the client's errors into ours: an answer that is a no is a RigError, no answer is Unreachable."""
@@ -187,8 +339,8 @@ def _translated(what: str) -> Iterator[None]:
         raise RigError(f"the API server declined {what}: HTTP {error.status} {error.reason}{_said(error)}") from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unreachable(f"the API server gave no answer for {what}: {error}") from None
-    except (AttributeError, TypeError, ValueError) as error:
-        # what the client raises for an answer that is not what the API says it is
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # what comes of an answer that is not what the API says it is
         raise RigError(
             f"the API server was asked for {what}, and its answer makes no sense ({type(error).__name__}: {error}): is "
             "something else listening on its port?"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from harness import journal, probes, upgrade, verdict
+from harness import events, journal, probes, upgrade, verdict
 from harness.driver import Driver
 from harness.errors import (
     HarnessError,
@@ -21,12 +22,13 @@ from harness.errors import (
     SwapRefused,
     Unreachable,
 )
-from harness.journal import Journal, RunStarted
+from harness.events import RunStarted
+from harness.journal import Journal
 from harness.plan import Plan, Question, Stage
-from harness.probes import Look
+from harness.probes import Holders, Look
+from harness.renewing import renewing
 from harness.rig import Keepable, Rig
 from harness.scenario import Scenario
-from harness.secret import Secret
 from harness.verdict import Judgement
 
 
@@ -44,7 +46,7 @@ def rehearse(
         run(start.plan, scenario, driver, start.run_id, book, keep_seconds)
     except LeftBehind as error:
         left_behind = str(error)
-    book.write(journal.RunEnded(left_behind=left_behind))
+    book.write(events.RunEnded(left_behind=left_behind))
     return judged(book.directory)
 
 
@@ -64,13 +66,13 @@ def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journ
         driver.up(plan, scenario, run_id, book) as rig,
     ):
         with _noted(book, lambda error: _trouble(error, reached[-1], rig)):
-            _stages(plan, scenario, rig, book, reached)
+            _Course(plan, scenario, rig, book, reached).run()
         if keep_seconds and isinstance(rig, Keepable):
-            book.write(journal.Kept(hints=tuple(rig.keep(keep_seconds))))
+            book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
 
 
 @contextmanager
-def _noted(book: Journal, told: Callable[[Exception], journal.Trouble]) -> Iterator[None]:
+def _noted(book: Journal, told: Callable[[Exception], events.Trouble]) -> Iterator[None]:
     """Write down what breaks in the body, whatever it is: what was seen until then is worth judging.
 
     An error of our own, too: uncaught it would end as exit 1, and that means a regression.
@@ -86,49 +88,64 @@ def _noted(book: Journal, told: Callable[[Exception], journal.Trouble]) -> Itera
             raise LeftBehind("; ".join(notes)) from error
 
 
-def _stages(plan: Plan, scenario: Scenario, rig: Rig, book: Journal, reached: list[Stage]) -> None:
-    first, *rest = plan.stages
-    reached.append(first)
-    with book.phase("vault is set up"):
-        keys = upgrade.initialise(rig, scenario, first, book)
-    old: dict[str, tuple[Secret | None, int]] = {}
-    _at(first, plan, scenario, rig, book, old)
-    for stage in rest:
-        reached.append(stage)
-        upgrade.to_next(rig, stage, keys, book)
-        _at(stage, plan, scenario, rig, book, old)
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A rehearsal under way: what is rehearsed, on which rig, for which record, and how far it has come."""
 
+    plan: Plan
+    scenario: Scenario
+    rig: Rig
+    book: Journal
+    reached: list[Stage]
+    """every stage that was begun, for whoever has to say where it broke"""
+    old: Holders = field(default_factory=dict)
+    """what running apps hold: the tokens of the logins before the first hop"""
 
-def _at(
-    stage: Stage, plan: Plan, scenario: Scenario, rig: Rig, book: Journal, old: dict[str, tuple[Secret | None, int]]
-) -> None:
-    """Do what is to be done at a stage: write configs, and look if the stage is one that is looked at."""
-    if stage.writes:
-        with book.phase(f"config by {stage.version}"):
-            upgrade.write_mounts(rig, scenario, stage, book)
-    if stage.purpose == "before":
-        # until here Vault was busy by itself, or with the one cluster that its Pod is in
-        with book.phase("clusters are ready"):
-            rig.await_clusters()
-    if stage.moment:
-        with book.phase(f"probes {stage.moment}"):
-            look(stage, plan, scenario, rig, book, old)
+    def run(self) -> None:
+        """Go from stage to stage."""
+        first, *rest = self.plan.stages
+        self.reached.append(first)
+        with self.book.phase("vault is set up"):
+            keys = upgrade.initialise(self.rig, self.scenario, first, self.book)
+        self._stop_at(first)
+        for stage in rest:
+            self.reached.append(stage)
+            with self._running_apps(stage):
+                upgrade.to_next(self.rig, stage, keys, self.book)
+            self._stop_at(stage)
 
+    def _running_apps(self, stage: Stage) -> AbstractContextManager[None]:
+        """Have apps run on while Vault is taken to *stage*. On paper that takes no time, and nobody would notice."""
+        tokens = {app: token for app, (token, _) in self.old.items() if token is not None}
+        if not tokens or self.plan.driver == "paper":
+            return nullcontext()
+        return renewing(self.rig.vault, tokens, stage.version, self.book)
 
-def look(
-    stage: Stage, plan: Plan, scenario: Scenario, rig: Rig, book: Journal, old: dict[str, tuple[Secret | None, int]]
-) -> None:
-    """Ask every question once, and bring in what the servers wrote about it."""
-    rig.skip()
-    book.write(journal.MomentBegan(moment=stage.moment, version=stage.version, token_file=stage.token_file))
-    view = Look(rig, scenario, stage.moment, stage.version, book.next_id, old=old)
-    if stage.purpose == "before":
-        # the tokens of this login are the ones that running apps hold from here on
-        view.logins = view.old
-    for question in plan.questions:
-        _ask(question, view, rig, book)
-    rig.gather(stage.moment)
-    upgrade.insist_alive(rig, stage, "to answer still, once all questions were asked")
+    def _stop_at(self, stage: Stage) -> None:
+        """Do what is to be done at a stage: write configs, and look if the stage is one that is looked at."""
+        if stage.writes:
+            with self.book.phase(f"config by {stage.version}"):
+                upgrade.write_mounts(self.rig, self.scenario, stage, self.book)
+        if stage.purpose == "before":
+            # until here Vault was busy by itself, or with the one cluster that its Pod is in
+            with self.book.phase("clusters are ready"):
+                self.rig.await_clusters()
+        if stage.moment:
+            with self.book.phase(f"probes {stage.moment}"):
+                self._look(stage)
+
+    def _look(self, stage: Stage) -> None:
+        """Ask every question once, and bring in what the servers wrote about it."""
+        self.rig.skip()
+        self.book.write(events.MomentBegan(moment=stage.moment, version=stage.version, token_file=stage.token_file))
+        view = Look(self.rig, self.scenario, stage.moment, stage.version, self.book.next_id, old=self.old)
+        if stage.purpose == "before":
+            # the tokens of this login are the ones that running apps hold from here on
+            view.logins = view.old
+        for question in self.plan.questions:
+            _ask(question, view, self.rig, self.book)
+        self.rig.gather(stage.moment)
+        upgrade.insist_alive(self.rig, stage, "to answer still, once all questions were asked")
 
 
 def _ask(question: Question, view: Look, rig: Rig, book: Journal) -> None:
@@ -150,10 +167,10 @@ class _LostError(RigError):
     """A server that Vault depends on has ended."""
 
 
-def _trouble(error: Exception, stage: Stage, rig: Rig) -> journal.Trouble:
+def _trouble(error: Exception, stage: Stage, rig: Rig) -> events.Trouble:
     """Return what broke the run, as the record keeps it."""
     root = _root(error, rig)
-    return journal.Trouble(
+    return events.Trouble(
         kind=_kind(root),
         during=f"{stage.purpose} {stage.version}",
         after_swap=stage.version if stage.purpose == "hop" else "",
@@ -162,10 +179,10 @@ def _trouble(error: Exception, stage: Stage, rig: Rig) -> journal.Trouble:
     )
 
 
-def _outside(error: Exception, reached: list[Stage]) -> journal.Trouble:
+def _outside(error: Exception, reached: list[Stage]) -> events.Trouble:
     """Return what broke on the way up, where nothing was learned about Vault, or on the way down."""
     during = "the way down" if reached else "bring-up"
-    return journal.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))
+    return events.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))
 
 
 def _root(error: Exception, rig: Rig) -> Exception:
@@ -182,9 +199,9 @@ def _root(error: Exception, rig: Rig) -> Exception:
     return error if lost is None else RigError(f"{lost}; what failed then: {error}; see its log beside the record")
 
 
-def _kind(error: Exception) -> journal.TroubleKind:
+def _kind(error: Exception) -> events.TroubleKind:
     """Return whether a server ended, stayed silent, said no, could not be asked, or whether it is none of Vault's."""
-    kinds: tuple[tuple[type[HarnessError], journal.TroubleKind], ...] = (
+    kinds: tuple[tuple[type[HarnessError], events.TroubleKind], ...] = (
         (ProcessDied, "died"),
         (NotReady, "silent"),
         (SwapRefused, "refused"),

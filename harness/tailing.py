@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
+_CRI: Final = re.compile(r"\d{4}-\d\d-\d\dT\S+ (?P<stream>stdout|stderr) (?P<tag>[FP]) (?P<text>.*)", re.DOTALL)
 _KLOG: Final = re.compile(r"[IWEF](\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{6})")
 
 
@@ -16,6 +17,8 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.zone: tzinfo | None = None
+        """of the local times in it; None is that of this machine"""
         self._offset = 0
 
     def lines(self) -> list[str]:
@@ -30,6 +33,31 @@ class Tail:
         self._offset += len(whole)
         # Not splitlines(): a form feed or U+0085 inside a line is text, and would tear a JSON line in two.
         return [line.removesuffix("\r") for line in whole.decode(errors="replace").split("\n")[:-1]]
+
+
+class PodTail(Tail):
+    """Reads what a container of a Pod printed, from the file in which a kubelet's runtime keeps it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.zone = UTC
+        self._begun = {"stdout": "", "stderr": ""}
+
+    def lines(self) -> list[str]:
+        """Return the lines that the container printed: a long one is in several pieces in the file, and put together.
+
+        What is no such piece (the words of whoever copies the file) is left out.
+        """
+        found = []
+        for line in super().lines():
+            match = _CRI.match(line)
+            if match is None:
+                continue
+            self._begun[match["stream"]] += match["text"]
+            if match["tag"] == "F":
+                found.append(self._begun[match["stream"]])
+                self._begun[match["stream"]] = ""
+        return found
 
 
 def as_json(line: str) -> dict[str, Any] | None:
@@ -56,20 +84,21 @@ def as_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
-def klog_seconds(line: str, near: float) -> float:
+def klog_seconds(line: str, near: float, zone: tzinfo | None = None) -> float:
     """Return the time of a Kubernetes log line in seconds since the epoch, or *near* where it has none.
 
-    Such a line has a month, a day and the server's local time, and no year: it is the year in which that is nearest.
+    Such a line has a month, a day and the server's local time (in *zone*; left out, this machine's), and no year: it is
+    the year in which that is nearest.
     """
     match = _KLOG.match(line)
     if match is None:
         return near
     month, day, hour, minute, second, micro = (int(part) for part in match.groups())
-    this_year = datetime.fromtimestamp(near).astimezone().year
+    this_year = datetime.fromtimestamp(near, zone).astimezone(zone).year
     candidates: list[float] = []
     for year in (this_year - 1, this_year, this_year + 1):
         try:
-            moment = datetime(year, month, day, hour, minute, second, micro).astimezone()
+            moment = datetime(year, month, day, hour, minute, second, micro, zone).astimezone()
         except ValueError:  # the 29th of February is not in every year
             continue
         candidates.append(moment.timestamp())

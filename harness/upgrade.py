@@ -6,7 +6,7 @@ import secrets as random
 from collections.abc import Sequence
 from typing import Any
 
-from harness import journal, plan, wait
+from harness import events, plan, wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
 from harness.journal import Journal
 from harness.observation import shortened
@@ -63,7 +63,7 @@ def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) ->
             "is taken for (rehearse artifacts list shows where it came from)"
         )
     book.write(
-        journal.VaultServing(asked=stage.version, answered=answered, purpose=stage.purpose, token_file=stage.token_file)
+        events.VaultServing(asked=stage.version, answered=answered, purpose=stage.purpose, token_file=stage.token_file)
     )
 
 
@@ -123,7 +123,7 @@ def write_mounts(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> N
         fields = _config(rig, path, mount)
         rig.setup.write_auth_config(path, fields)
         book.write(
-            journal.ConfigWritten(
+            events.ConfigWritten(
                 mount=path,
                 accessor=accessor,
                 version=stage.version,
@@ -134,7 +134,7 @@ def write_mounts(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> N
         for name, role in mount.roles.items():
             written = _role(role)
             rig.setup.write_role(path, name, written)
-            book.write(journal.RoleWritten(mount=path, role=name, version=stage.version, fields=written))
+            book.write(events.RoleWritten(mount=path, role=name, version=stage.version, fields=written))
 
 
 def to_next(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) -> None:

@@ -197,8 +197,10 @@ class ApiServer(Server):
 
     def answer(self, asked: Handler, body: dict[str, Any]) -> Answer:
         """Return what an API server would answer."""
-        kind = asked.path.rstrip("/").rpartition("/")[2]
+        kind = asked.path.partition("?")[0].rstrip("/").rpartition("/")[2]
         if kind == "readyz":
+            if self.fault == "no roles" and "bootstrap-roles" not in asked.path:
+                return 500, {"reason": "poststarthook/rbac/bootstrap-roles failed"}
             return (200, {}) if Path("etcd.sock").exists() else (500, {"reason": "etcd failed"})
         if kind == "version":
             names = ("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "major", "minor", "platform")

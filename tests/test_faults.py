@@ -28,6 +28,7 @@ from harness import (
     cli,
     collecting,
     controlplane,
+    events,
     journal,
     loading,
     process,
@@ -40,17 +41,8 @@ from harness import (
 from harness.collecting import Collector
 from harness.drivers import local
 from harness.errors import LeftBehind, NotReady
-from harness.journal import (
-    AnyEvent,
-    ApiAuditLine,
-    Journal,
-    MomentBegan,
-    PhaseEnded,
-    PodReplaced,
-    Record,
-    VaultAuditLine,
-    VaultLogLine,
-)
+from harness.events import AnyEvent, ApiAuditLine, MomentBegan, PhaseEnded, PodReplaced, VaultAuditLine, VaultLogLine
+from harness.journal import Journal, Record
 from harness.observation import Observation
 from harness.ports import Ports
 from harness.tailing import Tail
@@ -265,6 +257,7 @@ def test_stand_ins_that_are_fine_pass(town: Town) -> None:
         pytest.param(
             API, "html", ["the API server was asked for", "its answer makes no sense"], id="API server speaks no JSON"
         ),
+        pytest.param(API, "no roles", ["waited", "the API server of apps to be ready"], id="API server makes no roles"),
         pytest.param(ETCD, "hang", ["waited", "the API server of apps to be ready"], id="etcd hangs"),
         pytest.param(ETCD, "exit", ["etcd of apps ended by itself with status 3", "no storage"], id="etcd exits"),
         pytest.param(ETCD, "garbage", ["etcd of apps ended by itself with status 1"], id="etcd prints garbage"),
@@ -664,7 +657,7 @@ def gathered(tmp_path: Path, writes: Callable[[Path, str], None]) -> tuple[Recor
 
         book.write(started(loading.load(OUTAGE).scenario))
         try:
-            Collector(book, server, {"apps": plane}).gather("before")  # type: ignore[arg-type, dict-item]
+            Collector(book, server, {"apps": plane}).gather("before")
         except NotReady as error:
             failed = error
     return journal.load(tmp_path / "run"), failed
@@ -725,7 +718,7 @@ def test_ten_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
         driver = local.LocalDriver(store, town.work, town.state)
         with Journal.opened(directory) as book:
             judgement = rehearsal.rehearse(start, scenario, driver, book)
-        written = journal.load(directory).of(journal.ConfigWritten)
+        written = journal.load(directory).of(events.ConfigWritten)
         return judgement.exit_code, written[0].fields["kubernetes_host"] if written else str(judgement.reasons)
 
     with ThreadPoolExecutor(10) as pool:

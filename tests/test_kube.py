@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -208,6 +209,15 @@ def test_a_server_is_ready_when_it_says_so(status: int, ready: bool, authority: 
     with Scripted(Answer(status, b"[-]etcd failed: reason withheld\n"), tls=authority) as server:
         assert at(server, authority).serves() is ready
     assert [(asked.method, asked.path) for asked in server.asked] == [("GET", "/readyz")]
+
+
+def test_objects_can_be_made_before_the_servers_own_roles_are_there(authority: pki.Authority) -> None:
+    """Asked is for the same readiness, but for the two hooks that nothing an administrator makes has to wait for."""
+    with Scripted(Answer(500, b"[-]informer-sync failed\n"), Answer(200, b"ok"), tls=authority) as server:
+        assert [at(server, authority).takes_objects() for _ in range(2)] == [False, True]
+    path, _, query = server.asked[0].path.partition("?")
+    left_out = ["poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"]
+    assert (path, parse_qs(query)) == ("/readyz", {"exclude": left_out})
 
 
 def test_a_server_that_does_not_listen_yet_is_unreachable(nobody: str, authority: pki.Authority) -> None:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from harness import journal, knowledge, loading, plan, secret
+from harness import events, knowledge, loading, plan, secret
 from harness.errors import ScenarioError
 from harness.evidence import Exhibit
 from harness.journal import Record
@@ -27,12 +27,12 @@ VERSIONS: Final = (
     "1.21.0", "2.0.0",
 )  # fmt: skip
 SOURCES: Final = {
-    "api audit": journal.ApiAuditLine,
-    "api log": journal.ApiLogLine,
-    "vault audit": journal.VaultAuditLine,
-    "vault log": journal.VaultLogLine,
-    "token": journal.TokenIssued,
-    "config": journal.ConfigWritten,
+    "api audit": events.ApiAuditLine,
+    "api log": events.ApiLogLine,
+    "vault audit": events.VaultAuditLine,
+    "vault log": events.VaultLogLine,
+    "token": events.TokenIssued,
+    "config": events.ConfigWritten,
     "answer": Observation,
 }
 """What an exhibit calls its source, and the event that it must point at."""
@@ -135,7 +135,7 @@ def test_a_rehearsal_always_ends_in_a_verdict(scenario: Scenario, script: Any, d
     assert judge(record) == judgement
     if any(o.status is None and o.blocked_by is None for o in record.of(Observation)):
         assert judgement.verdict != "pass"
-    if record.of(journal.Trouble):
+    if record.of(events.Trouble):
         assert judgement.verdict != "pass"
     assert (judgement.exit_code == 0) == (judgement.verdict == "pass")
 
@@ -197,7 +197,7 @@ def test_paper_misses_a_ca_as_vault_does(version: str, status: int, words: str, 
     record, _ = on_paper(variant(scenario, **path(version, version)), tmp_path)
     logins = [o for o in record.of(Observation) if o.probe == "login"]
     assert {(o.status, words in o.error) for o in logins} == {(status, True)}
-    assert record.of(journal.ApiAuditLine) == []
+    assert record.of(events.ApiAuditLine) == []
 
 
 def test_paper_keeps_to_its_script(tmp_path: Path) -> None:

@@ -11,22 +11,20 @@ import pytest
 from harness import loading, rehearsal
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
-from harness.journal import (
+from harness.events import (
     AnyEvent,
     ApiAuditLine,
     ConfigWritten,
-    Journal,
     MomentBegan,
     PhaseEnded,
     PodReplaced,
-    Record,
     RunEnded,
     RunStarted,
     Trouble,
     VaultAuditLine,
     VaultServing,
-    load,
 )
+from harness.journal import Journal, Record, load
 from harness.observation import Observation
 from harness.plan import Plan, Stage
 from harness.rig import Rig

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import shutil
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from harness import accounts, journal, knowledge, pki, process, wait
-from harness.accounts import ISSUER, Account, issued, token_event
+from harness import accounts, events, knowledge, pki, process, wait
+from harness.accounts import ISSUER, Account
 from harness.artifacts import Artifact, Store
 from harness.collecting import Collector
 from harness.controlplane import ControlPlane
@@ -23,14 +20,13 @@ from harness.plan import Plan, Stage
 from harness.ports import Ports
 from harness.process import Supervisor
 from harness.rig import ClusterFacts, IssuedToken, Rig
+from harness.rising import Rising, Tokens
 from harness.scenario import Scenario
+from harness.secret import Secret
 from harness.vault import Vault
 from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
 
-T = TypeVar("T")
-
-OLD_TOKEN_SECONDS: Final = 45
 STEADY_SECONDS: Final = 0.5
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
 background after its unseal can kill it, and the questions are asked in less time than that takes."""
@@ -47,14 +43,6 @@ class LocalDriver:
         self._work = work
         self._state = state
 
-    def missing(self, plan: Plan) -> Sequence[str]:
-        """Return what this machine lacks for *plan*, in words."""
-        if any(stage.token_file for stage in plan.stages):
-            reason = process.namespaces_allowed()
-            if reason:
-                return [f"Vault's pod needs a mount namespace of its own: {reason}"]
-        return []
-
     @contextmanager
     def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
         """Bring everything up; on the way out end all of it, whatever happened.
@@ -62,9 +50,8 @@ class LocalDriver:
         Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
         MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
         """
-        lacking = self.missing(plan)
-        if lacking:
-            raise MissingPrerequisite("; ".join(lacking))
+        if any(stage.token_file for stage in plan.stages) and (reason := process.namespaces_allowed()):
+            raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
         with book.phase("artifacts"):
             binaries = self._binaries(plan, book)
         with ExitStack() as stack:
@@ -82,7 +69,7 @@ class LocalDriver:
         found: list[Artifact] = self._store.get_all(plan.artifacts)
         for one in found:
             book.write(
-                journal.ArtifactUsed(
+                events.ArtifactUsed(
                     product=one.product, version=one.version, source=one.source, sha256=one.sha256, note=one.note
                 )
             )
@@ -114,12 +101,8 @@ class LocalRig:
         )
         self._planes: dict[str, ControlPlane] = {}
         self._accounts = accounts.wanted(scenario)
-        self._tokens: dict[str, IssuedToken] = {}
-        self._replaced: list[tuple[IssuedToken, float]] = []
-        self._pool = ThreadPoolExecutor(max_workers=len(scenario.clusters) + 1, thread_name_prefix="bring-up")
-        self._rising: dict[str, Future[None]] = {}
-        self._over = threading.Event()
-        self._news = threading.Condition()
+        self._rising = Rising(len(scenario.clusters) + 1)
+        self._tokens = Tokens(self._rising, self._accounts, book)
         self._answering: Stopwatch | None = None
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
@@ -137,37 +120,35 @@ class LocalRig:
 
     def start(self, stage: Stage) -> None:
         """Start everything at once and return when Vault answers."""
-        self._rising = {name: self._pool.submit(self._raise_cluster, name) for name in self._scenario.clusters}
-        for future in self._rising.values():
-            future.add_done_callback(lambda _future: self._tell_news())
+        self._rising.begin(self._scenario.clusters, self._raise_cluster)
         self._start_vault(stage)
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
-        plane = self._once_there(self._planes, name, name)
+        plane = self._rising.once_there(self._planes, name, name)
         version = self._scenario.clusters[name].kubernetes
         return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
 
     def await_clusters(self) -> None:
         """Wait until all serve. Raises the first failure, once all have ended rising."""
-        _all_of(self._rising.values())
+        self._rising.await_all()
 
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""
         if any(account.purpose == "vault" for account in self._accounts):
-            self._token("vault")
+            self._tokens.of("vault")
 
     def app_token(self, app: str) -> IssuedToken:
         """Return the token of the app's Pod."""
-        return self._token(f"app:{app}")
+        return self._tokens.of(f"app:{app}")
 
     def stranger_token(self, app: str, probe: str) -> IssuedToken:
         """Return the token that the named negative probe presents."""
-        return self._token(f"{probe}:{app}")
+        return self._tokens.of(f"{probe}:{app}")
 
     def reviewer_token(self, mount: str) -> IssuedToken:
         """Return the long-lived token of the mount's reviewer."""
-        return self._token(f"reviewer:{mount}")
+        return self._tokens.of(f"reviewer:{mount}")
 
     def swap(self, stage: Stage) -> None:
         """Stop Vault, replace its Pod, start the stage's version over the same data."""
@@ -177,18 +158,7 @@ class LocalRig:
 
     def settle(self) -> None:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
-        for token, deleted in self._replaced:
-            kube = self._planes[token.cluster].kube
-            wait.until(
-                lambda kube=kube, token=token: not kube.accepts(token.jwt),  # type: ignore[misc]
-                what=f"the API server of {token.cluster} to refuse the token of the replaced Pod {token.pod}",
-                seconds=OLD_TOKEN_SECONDS,
-                every=0.05,
-            )
-            self._book.write(
-                journal.OldTokenRefused(cluster=token.cluster, pod=token.pod, seconds=round(now() - deleted, 3))
-            )
-        self._replaced.clear()
+        self._tokens.settle({name: plane.kube for name, plane in self._planes.items()})
 
     def skip(self) -> None:
         """Pass over all that was logged so far."""
@@ -250,8 +220,7 @@ class LocalRig:
 
     def wait_for_threads(self) -> None:
         """Let what is still rising end before anything is taken away from under it, and that soon."""
-        self._over.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._rising.end()
 
     def _start_vault(self, stage: Stage) -> None:
         cluster = self._scenario.vault.cluster
@@ -268,32 +237,39 @@ class LocalRig:
         version = self._scenario.clusters[name].kubernetes
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
-        self._tell_news()
+        self._rising.tell()
         etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
         with self._book.phase(f"cluster {name} serves"):
-            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._over)
+            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._rising.over)
         with self._book.phase(f"accounts of {name}"):
             self._populate(plane, [account for account in self._accounts if account.cluster == name])
+            # what the accounts may do is in roles that the API server makes last
+            plane.await_ready(self._rising.over)
         answered = plane.kube.version()
         if answered.split("+")[0] != version:
             raise RigError(f"the API server of {name} says it is {answered}; {version} was asked for")
-        self._book.write(journal.ClusterUp(cluster=name, version=answered, issuer=ISSUER))
+        self._book.write(events.ClusterUp(cluster=name, version=answered, issuer=ISSUER))
 
     def _populate(self, plane: ControlPlane, wanted: Sequence[Account]) -> None:
-        for space in dict.fromkeys(account.namespace for account in wanted):
-            plane.kube.create_namespace(space)
+        spaces: set[str] = set()
         uids: dict[tuple[str, str], str] = {}
         for account in wanted:
+            if account.namespace not in spaces:
+                # not all of them first: each takes a tenth of a second, and Vault waits for the first account
+                plane.kube.create_namespace(account.namespace)
+                spaces.add(account.namespace)
             who = (account.namespace, account.name)
             if who not in uids:
                 uids[who] = plane.kube.create_service_account(*who)
                 if account.may_review_tokens:
                     plane.kube.allow_token_reviews(*who)
-            token = self._long_lived(plane, account, uids[who]) if account.long_lived else self._bound(plane, account)
-            self._remember(account, token)
+            if account.long_lived:
+                self._tokens.remember(account, self._long_lived(plane, account, uids[who]))
+            else:
+                self._bound(plane, account)
 
     def _bound(self, plane: ControlPlane, account: Account) -> IssuedToken:
-        """Create the account's Pod and request the token that a kubelet would mount into it."""
+        """Create the account's Pod and give it the token that a kubelet would mount into it."""
         uid = plane.kube.create_pod(account.namespace, account.pod, account.name)
         jwt = plane.kube.request_token(
             account.namespace,
@@ -303,9 +279,11 @@ class LocalRig:
             audience=account.audience,
             seconds=account.token_seconds,
         )
-        return issued(account, jwt, account.pod, uid)
+        if account.purpose == "vault":
+            self._fill_pod(account, jwt)
+        return self._tokens.remember(account, jwt, account.pod, uid)
 
-    def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> IssuedToken:
+    def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> Secret:
         """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""
         secret = f"{account.name}-for-{account.pod}"  # two mounts may share a reviewer, each with a token of its own
         prefix = "kubernetes.io/serviceaccount"
@@ -319,59 +297,22 @@ class LocalRig:
         }
         jwt = plane.signer.sign(claims)
         plane.kube.create_token_secret(account.namespace, secret, account.name, jwt)
-        return issued(account, jwt, "", "")
+        return jwt
 
-    def _token(self, purpose: str) -> IssuedToken:
-        cluster = next(account.cluster for account in self._accounts if account.purpose == purpose)
-        return self._once_there(self._tokens, purpose, cluster)
-
-    def _once_there(self, found: Mapping[str, T], name: str, cluster: str) -> T:
-        """Return what a rising cluster brings, as soon as it is there. Raises what went wrong with that cluster."""
-        with self._news:
-            self._news.wait_for(lambda: name in found or self._rising[cluster].done())
-        if name not in found:
-            self._rising[cluster].result()
-        return found[name]
-
-    def _tell_news(self) -> None:
-        with self._news:
-            self._news.notify_all()
-
-    def _remember(self, account: Account, token: IssuedToken) -> None:
-        if account.purpose == "vault":
-            self._fill_pod(account, token)
-        self._tokens[account.purpose] = token
-        self._book.write(token_event(token))
-        self._tell_news()
-
-    def _fill_pod(self, account: Account, token: IssuedToken) -> None:
+    def _fill_pod(self, account: Account, jwt: Secret) -> None:
         """Write what a kubelet would mount. The token last: its presence is what makes Vault be in a pod."""
         plane = self._planes[account.cluster]
         shutil.copyfile(plane.authority.ca, self._pod_folder / "ca.crt")
         pki.write_private(self._pod_folder / "namespace", account.namespace.encode())
-        pki.write_private(self._pod_folder / "token", token.jwt.reveal().encode())
+        pki.write_private(self._pod_folder / "token", jwt.reveal().encode())
 
     def _replace_pod(self) -> None:
         """Replace Vault's Pod as a rollout does: the old one goes, and a new one of the same name gets a new token."""
         account = next((one for one in self._accounts if one.purpose == "vault"), None)
         if account is None:
             return
-        old = self._token("vault")
-        plane = self._planes[account.cluster]
+        old, plane = self._tokens.of("vault"), self._planes[account.cluster]
         plane.kube.delete_pod(account.namespace, old.pod)
-        self._replaced.append((old, now()))
+        deleted = now()
         new = self._bound(plane, account)
-        self._remember(account, new)
-        self._book.write(
-            journal.PodReplaced(
-                cluster=account.cluster, old_pod=old.pod, old_uid=old.pod_uid, new_pod=new.pod, new_uid=new.pod_uid
-            )
-        )
-
-
-def _all_of(rising: Iterable[Future[None]]) -> None:
-    """Wait for all, then raise the first failure: nothing is taken down from under a thread that still starts it."""
-    waiting = list(rising)
-    concurrent.futures.wait(waiting)
-    for future in waiting:
-        future.result()
+        self._tokens.replaced(old, deleted, new.pod, new.pod_uid)

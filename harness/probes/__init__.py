@@ -13,7 +13,7 @@ from typing import Final
 from harness.observation import Observation
 from harness.plan import Question
 from harness.probes import impostor, login, readback, server, token
-from harness.probes.look import Look
+from harness.probes.look import Holders, Look
 
 Probe = Callable[[Look, Question], Observation]
 
@@ -35,4 +35,4 @@ ASKED: Final[Mapping[str, Probe]] = {
     "unknown-role": impostor.unknown_role,
 }
 
-__all__ = ["ASKED", "Look", "Probe"]
+__all__ = ["ASKED", "Holders", "Look", "Probe"]

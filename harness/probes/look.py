@@ -16,6 +16,10 @@ from harness.secret import Secret
 _NOT_NOW: Final = frozenset({412, 429, 472, 473, 502, 503, 504})
 
 
+Holders = dict[str, tuple[Secret | None, int]]
+"""By app: the Vault token that it holds, None where its login was not granted, and that login's observation."""
+
+
 @dataclass(slots=True)
 class Look:
     """What a probe may use."""
@@ -26,9 +30,9 @@ class Look:
     version: str
     number: Callable[[], int]
     """gives each observation its number"""
-    logins: dict[str, tuple[Secret | None, int]] = field(default_factory=dict)
+    logins: Holders = field(default_factory=dict)
     """by app: the Vault token of this moment's login, if it was granted, and the login's observation"""
-    old: dict[str, tuple[Secret | None, int]] = field(default_factory=dict)
+    old: Holders = field(default_factory=dict)
     """the same from before the first hop: what running apps still hold"""
 
     def seen(

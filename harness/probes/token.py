@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 from harness.observation import Observation
 from harness.plan import Question, kv_data_path
-from harness.probes.look import Look
+from harness.probes.look import Holders, Look
 from harness.rig import Reply
 from harness.secret import Secret
-
-Holders = dict[str, tuple[Secret | None, int]]
 
 
 def lookup(look: Look, question: Question) -> Observation:
