@@ -10,9 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SCENARIOS = sorted(str(path.relative_to(HERE)) for path in (HERE / "scenarios").glob("*.yaml"))
 OUTAGE = "scenarios/the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"
 
 if sys.version_info < (3, 11):  # noqa: UP036  # it runs before anything has checked the version
@@ -81,8 +83,8 @@ def rehearse(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run everything that must hold: lint, types, walls, the fast tests, and the real rehearsals."""
-    for name in ("lint", "types", "walls", "fast", "real"):
+    """Run everything that must hold: lint, types, walls, the fast tests, and the real rehearsals of both kinds."""
+    for name in ("lint", "types", "walls", "fast", "real", "kind"):
         session.notify(name)
 
 
@@ -90,22 +92,37 @@ def tests(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """Run the tests that need no server, in seconds."""
     _install(session, "tests")
-    session.run("pytest", "-m", "not real", "-n", "auto", *session.posargs)
+    session.run("pytest", "-m", "not real and not kind", "-n", "auto", *session.posargs)
 
 
 @nox.session
 def real(session: nox.Session) -> None:
     """Rehearse every shipped scenario on real servers and check what is judged; builds the servers on the first run."""
     _install(session, "tests")
-    session.run("rehearse", "artifacts", "fetch", *sorted(str(path) for path in Path("scenarios").glob("*.yaml")))
+    session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     session.run("pytest", "-m", "real", "-n", "2", *session.posargs)
+
+
+@nox.session
+def kind(session: nox.Session) -> None:
+    """Rehearse on real kind clusters with Vault in containers; gets an engine and images on the first run."""
+    _have_engine(session)
+    _install(session, "tests")
+    session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
+    session.run("pytest", "-m", "kind", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def engine(session: nox.Session) -> None:
+    """Have a Docker engine: where none answers, start one, and before that install it on a Debian machine; as root."""
+    _have_engine(session)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure what was promised, in ten minutes; `nox -s bench -- --quick` in two, `--kills N` kills that many runs."""
     _install(session)
-    session.run("rehearse", "artifacts", "fetch", *sorted(str(path) for path in Path("scenarios").glob("*.yaml")))
+    session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     session.run("python", "-m", "tests.bench.bench", *session.posargs)
 
 
@@ -133,6 +150,97 @@ def walls(session: nox.Session) -> None:
     """Check who may import whom: hands never judge, judges never touch the world, every library has one door."""
     _install(session, "lint")
     session.run("lint-imports")
+
+
+# --- a Docker engine, which only kind clusters need -------------------------------------------------------------------
+
+ENGINE_LOG = Path("/var/log/dockerd.log")
+ENGINE_SECONDS = 60
+ASKS_FOR_LESS = Path("clusters/engine/runc-without-sys-resource")
+CAP_SYS_RESOURCE = 24
+
+
+def _have_engine(session: nox.Session) -> None:
+    """Return when an engine answers; where one does already, nothing happens. Ends the session if none can be had."""
+    silence = _silence()
+    if not silence:
+        return
+    if named := os.environ.get("DOCKER_HOST"):
+        session.error(f"The engine that DOCKER_HOST names, {named}, does not answer: {silence}")
+    if os.geteuid() != 0:
+        session.error(f"No Docker engine answers ({silence}). Start one, join its group, or do this as root.")
+    if not (shutil.which("docker") and shutil.which("dockerd")):
+        _install_engine(session)
+    # Its installation may have started it, and so does any question where systemd listens for it.
+    if not _silence():
+        return
+    _start_engine(session)
+
+
+def _silence() -> str:
+    """Return what is in the way of talking to an engine, or nothing."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return "there is no docker command"
+    # It gives up by itself only where nobody listens.
+    try:
+        asked = subprocess.run([docker, "info"], capture_output=True, text=True, check=False, timeout=ENGINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"no answer in {ENGINE_SECONDS} s"
+    return (asked.stderr.strip() or "no reason given").splitlines()[-1] if asked.returncode else ""
+
+
+def _install_engine(session: nox.Session) -> None:
+    apt = shutil.which("apt-get")
+    if apt is None:
+        session.error("There is no Docker engine here, and no apt-get to install one: install your system's package.")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-qq"], ["install", "-y", "-qq", "--install-recommends", "docker.io"]):
+        session.log(f"apt-get {words[0]}, because there is no Docker engine here")
+        done = subprocess.run([apt, *words], env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            session.error(f"apt-get {' '.join(words)} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+
+def _start_engine(session: nox.Session) -> None:
+    """Start the engine in a session of its own, in which it outlives this program; its log is in /var/log."""
+    command = ["dockerd", *_runtime()]
+    session.log(f"{' '.join(command)}: its log is {ENGINE_LOG}")
+    with ENGINE_LOG.open("ab") as log:
+        beginning = log.tell()
+        started = subprocess.Popen(
+            command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    over = time.monotonic() + ENGINE_SECONDS
+    while silence := _silence():
+        status = started.poll()
+        if status is None and time.monotonic() < over:
+            time.sleep(0.2)
+            continue
+        started.terminate()
+        why = f"in {ENGINE_SECONDS} s ({silence})" if status is None else f"because it ended with status {status}"
+        last = "\n".join(ENGINE_LOG.read_bytes()[beginning:].decode(errors="replace").splitlines()[-20:])
+        session.error(f"dockerd did not come up {why}. The last lines of {ENGINE_LOG}:\n{last}")
+
+
+def _runtime() -> list[str]:
+    """Return what makes the engine use another runtime than runc, where runc could start no privileged container.
+
+    That is so where CAP_SYS_RESOURCE is not in the bounding set of this machine, which nobody can change from inside:
+    runc would ask for it all the same, and be refused. The runtime is copied, because the engine outlives a checkout.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+    if int(bounding, 16) >> CAP_SYS_RESOURCE & 1:
+        return []
+    installed = Path("/usr/local/sbin") / ASKS_FOR_LESS.name
+    installed.parent.mkdir(parents=True, exist_ok=True)
+    fresh = installed.with_suffix(".new")
+    shutil.copyfile(HERE / ASKS_FOR_LESS, fresh)
+    fresh.chmod(0o755)
+    # In one step, because an engine at another address may use it already.
+    fresh.replace(installed)
+    return ["--add-runtime", f"{ASKS_FOR_LESS.name}={installed}", "--default-runtime", ASKS_FOR_LESS.name]
 
 
 if __name__ == "__main__":

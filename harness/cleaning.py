@@ -1,8 +1,9 @@
 """Finds what a crash or a power loss left, by the runs' own labels, and ends that and nothing else.
 
-The labels: a run's entry in the registry, the mark in the environment of its processes, and the name, the owner and
-the content of its work directory. A run lives as long as its supervisor or its harness does, and is then not touched.
-What the labels leave in doubt is not touched either, and the doubt is told.
+The labels: a run's entry in the registry, the mark in the environment of its processes, the labels of what it has on a
+container engine, and the name, the owner and the content of its work directory. A run lives as long as its supervisor
+or its harness does, and is then not touched. What the labels leave in doubt is not touched either, and the doubt is
+told.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import msgspec
 import psutil
 
 from harness import supervisor
-from harness.process import sweep
+from harness.engine import Engine, Thing
+from harness.errors import RigError, Unreachable
+from harness.process import lives, sweep
 from harness.wait import now
 
 _PREFIX: Final = "rehearse-"
@@ -51,6 +54,12 @@ class Remains:
     """Why nobody can be sure, if the state is `unsure`."""
     kept: bool = False
     """Whether it runs although its harness is gone, as one that was kept does: `process.end_kept` ends it."""
+    engine: Path | None = None
+    """The socket of the container engine that it has used; None for a run that has used none."""
+    things: Sequence[Thing] = ()
+    """What it has there."""
+    silence: str = ""
+    """Why nobody can say what it has there, if that engine gives no answer."""
 
     @property
     def age(self) -> float:
@@ -60,40 +69,48 @@ class Remains:
     def __str__(self) -> str:
         """Return one line with everything that was found of the run."""
         things = [f"{name} (process {pid})" for pid, name in self.processes.items()]
+        things += [f"{each.kind} {each.name}" for each in self.things]
         if os.path.lexists(self.work):
             things.append(f"{self.work} ({self.size / 1e6:.1f} MB)")
         if os.path.lexists(self.entry):
             things.append(str(self.entry))
+        if self.silence:
+            things.append(f"and nobody knows what at {self.engine}, because {self.silence}")
         state = "kept" if self.kept else self.state
         line = f"{self.run!r}, {state}, {_ago(self.age)} old: {', '.join(things)}"
         return f"{line}; left alone, because {self.doubt}" if self.doubt else line
 
 
-def find(registry: Path, temporary: Path, *others: Path) -> list[Remains]:
+def find(registry: Path, temporary: Path, *others: Path, engine: Engine | None = None) -> list[Remains]:
     """Return what there is of every run of this user on this machine, the living included. Nothing is changed.
 
     *registry* holds the runs' entries, *temporary* their work directories; *others* are further registries, such as
     that of the builds, whose entries say themselves where the work directory is. Directories that are missing hold
-    nothing. Of other users' runs and processes nothing is returned.
+    nothing. *engine* is the one that the user has, on which runs are found that are on no record any more; left out,
+    only what is on record is looked for, on the engine that its entry names. Of other users' processes and directories
+    nothing is returned; an engine belongs to everybody who may use it.
     """
     registry, temporary = registry.absolute(), temporary.absolute()
     # In the reverse order of a run's beginning: whoever is seen here has been put on record by the time we look there.
+    shelf = _Shelf(engine)
     directories = _directories(temporary)
     machine = _look()
     entries = [path for folder in (registry, *others) for path in sorted(folder.glob("*.json"))]
     records = {path: _read(path) for path in entries}
     strays = machine.strays([record for record in records.values() if record])
-    unrecorded = directories | {each.run for each in machine.marked if each.ours}
+    unrecorded = directories | shelf.runs | {each.run for each in machine.marked if each.ours}
     runs = [(path.stem, path) for path in entries]
     runs += [(run, registry / f"{run}.json") for run in sorted(unrecorded - {run for run, _ in runs})]
-    cases = [_Case(run, entry, records.get(entry), temporary, machine, strays) for run, entry in runs]
+    cases = [_Case(run, entry, records.get(entry), temporary, machine, strays, shelf) for run, entry in runs]
     found = [case.remains() for case in cases]
     # Runs that end while we look have nothing by now.
-    return [one for one in found if one.processes or os.path.lexists(one.work) or os.path.lexists(one.entry)]
+    return [
+        one for one in found if one.processes or one.things or os.path.lexists(one.work) or os.path.lexists(one.entry)
+    ]
 
 
 def clean(remains: Sequence[Remains]) -> list[str]:
-    """End the dead runs among *remains* that `find` has returned: processes, work directory, entry in the registry.
+    """End the dead runs among *remains* that `find` has returned: processes, containers, work directory, entry.
 
     Returns what is still there afterwards and why, in words: what could not be ended or removed, and what was left
     alone because nobody can be sure. Running ones are neither touched nor returned.
@@ -103,7 +120,8 @@ def clean(remains: Sequence[Remains]) -> list[str]:
         if one.state == "unsure":
             still.append(f"run {one.run!r} was left alone, because {one.doubt}")
         elif one.state == "left":
-            still += [f"of run {one.run!r} there is still: {each}" for each in sweep(one.run, one.work, one.entry)]
+            left = sweep(one.run, one.work, one.entry, one.engine)
+            still += [f"of run {one.run!r} there is still: {each}" for each in left]
     return still
 
 
@@ -117,12 +135,8 @@ class _Identity(msgspec.Struct, frozen=True):
     started: int
 
     def lives(self) -> bool:
-        """Whether the process of this id is still the one that started then. A zombie is dead, only not yet buried."""
-        try:
-            fields = supervisor.stat_fields(self.pid)
-        except OSError:
-            return False
-        return fields[0] not in "ZX" and int(fields[19]) == self.started
+        """Whether the process of this id is still the one that started then."""
+        return lives(self.pid, self.started)
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -133,6 +147,8 @@ class _Record(msgspec.Struct, frozen=True):
     supervisor: _Identity
     work: str
     created: float
+    engine: str = ""
+    """The socket of the container engine that the run has used, if any."""
 
 
 def _read(entry: Path) -> _Record | None:
@@ -203,6 +219,32 @@ def _marked(process: psutil.Process, run: str) -> _Marked:
     )
 
 
+class _Shelf:
+    """What runs have on container engines: on the user's, whatever there is; on another, what a record leads to."""
+
+    def __init__(self, engine: Engine | None) -> None:
+        self._engine = engine
+        try:
+            self._things = engine.leftovers() if engine else []
+        except (RigError, Unreachable):
+            # Who has something there, if anybody, is known by the record, and is told of it by `of`.
+            self._engine, self._things = None, []
+        self.runs = frozenset(each.run for each in self._things)
+
+    def of(self, run: str, record: _Record | None) -> tuple[Path | None, Sequence[Thing], str]:
+        """Return the engine that *run* has used, what it has there, and why that cannot be said if it cannot."""
+        ours = [each for each in self._things if each.run == run]
+        named = Path(record.engine) if record and record.engine else None
+        if self._engine and (named is None or named.resolve() == self._engine.socket.resolve()):
+            return self._engine.socket if named or ours else None, ours, ""
+        if named is None:
+            return None, (), ""
+        try:
+            return named, Engine(named, Path("docker")).leftovers(run), ""
+        except (RigError, Unreachable) as error:
+            return named, (), str(error)
+
+
 def _directories(temporary: Path) -> set[str]:
     """Return the runs after which directories of ours in *temporary* are named; links are not directories."""
     found = set()
@@ -228,8 +270,10 @@ class _Case:
         temporary: Path,
         machine: _Machine,
         strays: Mapping[int, float],
+        shelf: _Shelf,
     ) -> None:
         self._run, self._entry, self._record = run, entry, record
+        self._engine, self._things, self._silence = shelf.of(run, record)
         self._machine, self._strays = machine, strays
         self._work = Path(record.work) if record else temporary / f"{_PREFIX}{run}"
         self._marked = [each for each in machine.marked if each.run == run]
@@ -248,13 +292,16 @@ class _Case:
             size=_size(self._work) if self._is_named_after_run() else 0,
             doubt=doubt,
             kept=self._is_kept(),
+            engine=self._engine,
+            things=self._things,
+            silence=self._silence,
         )
 
     def _lives(self) -> bool:
         record = self._record
         # A harness that has lost its supervisor still ends its run itself.
         recorded = record is not None and (record.supervisor.lives() or record.harness.lives())
-        return recorded or any(each.supervised for each in self._marked)
+        return recorded or any(each.supervised for each in self._marked) or any(map(_is_owned, self._things))
 
     def _is_kept(self) -> bool:
         record = self._record
@@ -263,17 +310,20 @@ class _Case:
     def _since(self) -> float:
         if self._record:
             return self._record.created
-        return min([_changed(self._work) or _changed(self._entry) or now(), *(each.since for each in self._marked)])
+        dates = [*(each.since for each in self._marked), *(each.created for each in self._things)]
+        return min([_changed(self._work) or _changed(self._entry) or now(), *dates])
 
     def _doubts(self) -> Iterator[str]:
         # What a path is made of must not lead out of its directory, nor a line for people off its line.
-        if "/" in self._run or not self._run.isprintable():
+        if not self._run or "/" in self._run or not self._run.isprintable():
             yield "no run has such a name"
             return
         yield from self._doubts_about_processes()
         yield from self._doubts_about_entry()
         yield from self._doubts_about_work()
-        if not self._record and not self._marked:
+        if not self._record:
+            yield from self._doubts_about_things()
+        if not self._record and not self._marked and not self._things:
             yield from self._doubts_about_origin()
 
     def _doubts_about_processes(self) -> Iterator[str]:
@@ -306,6 +356,19 @@ class _Case:
         # An entry that is damaged, or forged, must not make us remove just anything.
         return self._work.is_absolute() and self._work.name in {self._run, f"{_PREFIX}{self._run}"}
 
+    def _doubts_about_things(self) -> Iterator[str]:
+        """Nobody who made them lives; but a run that was kept lives on, and its record may be in another place."""
+        for each in self._things:
+            if not each.is_ours:
+                yield f"the {each.kind} {each.name} carries its label, and no rehearsal has made it: look at it"
+            elif each.expires > now():
+                if each.owner is None:
+                    yield f"the {each.kind} {each.name} does not say who has made it, and has not expired"
+                for pid, since in self._strays.items():
+                    # A harness starts its supervisor first, and makes things then.
+                    if _birth(each.owner) <= since <= each.created + _BOOT_SECONDS:
+                        yield f"the {each.kind} {each.name} may belong to the supervisor that runs as process {pid}"
+
     def _doubts_about_origin(self) -> Iterator[str]:
         """A directory alone, or with an entry that says nothing: is it a run's at all, and is that run over?"""
         changed = _changed(self._work) or _changed(self._entry)
@@ -319,12 +382,22 @@ class _Case:
             )
 
 
+def _is_owned(thing: Thing) -> bool:
+    """Whether the process that has made *thing* lives. After a restart another may have its id, hence the date."""
+    return thing.owner is not None and thing.expires > now() and _Identity(*thing.owner).lives()
+
+
+def _birth(owner: tuple[int, int] | None) -> float:
+    """Return the date at which the process *owner* was started, if it was after the last restart of the machine."""
+    return psutil.boot_time() + owner[1] / os.sysconf("SC_CLK_TCK") if owner else 0.0
+
+
 def _is_laid_out(work: Path) -> bool:
-    """Whether *work* holds what the local driver puts into it, and nothing else."""
+    """Whether *work* holds what a driver puts into it, and nothing else."""
     with suppress(OSError):
         names = {path.name for path in work.iterdir()}
-        others = {name for name in names - {"vault", "pod", "root-token"} if not name.startswith("cluster-")}
-        return not others and (work / "vault" / "data").is_dir()
+        others = {name for name in names - {"vault", "pod", "bench", "root-token"} if not name.startswith("cluster-")}
+        return not others and ((work / "vault" / "data").is_dir() or (work / "bench" / "docker").is_file())
     return False
 
 

@@ -22,7 +22,8 @@ from typing import Final, Literal
 import psutil
 
 from harness import building
-from harness.errors import RigError
+from harness.engine import INSTALL, About, Engine, Image, insist_on_cgroup, reach
+from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.ports import Ports
 from harness.process import namespaces_allowed
 from harness.wait import Stopwatch, now
@@ -36,6 +37,13 @@ _BUILDING_BYTES: Final = 20 * _GB  # Go's caches grow to 12 GB before they are e
 _CLUSTER_BYTES: Final = 270 * 10**6  # measured: an etcd and a kube-apiserver
 _VAULT_BYTES: Final = 250 * 10**6
 _USUAL_CLUSTERS: Final = 2  # the question behind most scenarios: Vault in one cluster, the apps in another
+
+_NEWEST_KUBERNETES: Final = "1.35.0"  # it asks the most; any before it runs wherever it does
+_KIND_BYTES: Final = 900 * 10**6  # measured: the node of a kind cluster with what a rehearsal has in it
+_IMAGES_BYTES: Final = 5 * _GB  # two node images of 0.8 GB, some Vaults of 0.2, and what they are made of
+_IMAGES_LABEL: Final = "rehearse.image"
+_INOTIFY: Final = (("fs.inotify.max_user_instances", 512), ("fs.inotify.max_user_watches", 524288))
+"""A kernel's settings that kind's documentation wants raised, and to what."""
 
 _MANY_PORTS: Final = 20  # Vault takes two and a cluster one, so these are several runs side by side
 _EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()  # nothing of this existed before
@@ -79,8 +87,9 @@ class Places:
 def examine(places: Places, environment: Mapping[str, str]) -> list[Line]:
     """Return what this machine has and lacks, most basic first; on one without binaries only the first lines.
 
-    *environment* is the user's: its PATH is searched for Go. Takes a second or two, because what a kernel allows is
-    tried out. Raises nothing: what cannot be examined is a line.
+    *environment* is the user's: its PATH is searched for Go, and it names the container engine. Without an engine only
+    kind clusters cannot be had, so whatever is wrong with it is a note. Takes a second or two, because what a kernel
+    allows is tried out. Raises nothing: what cannot be examined is a line.
     """
     date, watch = now(), Stopwatch()
     lines = [_platform(platform.system(), platform.machine()), _python(sys.version_info[:3])]
@@ -97,7 +106,8 @@ def examine(places: Places, environment: Mapping[str, str]) -> list[Line]:
         _binaries(places.cache / "artifacts"),
         _go(_find_go(environment), has_pip=importlib.util.find_spec("pip") is not None),
     ]
-    return [*lines, _clock(now(), now() - date - watch.seconds)]
+    lines.append(_clock(now(), now() - date - watch.seconds))
+    return [*lines, *_engine_lines(environment)]
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------
@@ -314,3 +324,103 @@ def _go(go: building.Go | None, *, has_pip: bool) -> Line:
         says += f"Go {building.GO_VERSION} is fetched from the Python package index"
         return Line("Go", "note", says, "to use another: install Go 1.23 or newer")
     return Line("Go", "note", f"{says}there is no pip to fetch one", "install Go 1.23 or newer, or pip")
+
+
+# --- the container engine, which only --driver kind needs -------------------------------------------------------------
+
+
+def _engine_lines(environment: Mapping[str, str]) -> list[Line]:
+    try:
+        engine = reach(environment)
+        about, images = engine.about(), engine.images(_IMAGES_LABEL)
+    except (MissingPrerequisite, RigError, Unreachable) as error:
+        return [_no_engine(str(error))]
+    return [
+        Line("container engine", "fine", f"Docker {about.version} at {engine.socket}"),
+        _privileges(_try_privileges(engine, images)),
+        _cgroup(about),
+        _engine_disk(about.folder, _IMAGES_BYTES),
+        _engine_memory(min(_memory_left(_CGROUP_LIMITS), about.memory)),
+        _images(images),
+        _inotify(_SETTINGS),
+    ]
+
+
+def _no_engine(reason: str) -> Line:
+    # What is advised at its end is the mend.
+    says = f"none for --driver kind, and the other drivers need none: {reason.partition(f': {INSTALL}')[0]}"
+    mend = f"{INSTALL}; be in the group that may use its socket; or name one in DOCKER_HOST"
+    return Line("container engine", "note", says, mend)
+
+
+def _try_privileges(engine: Engine, images: Sequence[Image]) -> str | None:
+    """Return why no privileged container can be had, or nothing; None where there is no image to try it with."""
+    try:
+        return engine.privileges_refused(images[0].id) if images else None
+    except (RigError, Unreachable) as error:
+        return str(error)
+
+
+def _privileges(reason: str | None) -> Line:
+    name = "privileged containers"
+    if reason is None:
+        mend = "to have an image: rehearse artifacts fetch --driver kind SCENARIO"
+        return Line(name, "note", "not tried, because no image is here to try it with", mend)
+    if not reason:
+        return Line(name, "fine", "the node of a kind cluster can be started")
+    if "unable to apply caps" in reason:
+        says = f"the engine wants to give them a capability that this machine withholds: {reason}"
+        mend = "give the engine a runtime that asks for less (clusters/engine/runc-without-sys-resource says how)"
+        return Line(name, "note", says, mend)
+    mend = "use an engine of this machine itself, as root and not inside a container, or --driver local"
+    return Line(name, "note", f"the node of a kind cluster cannot be started: {reason}", mend)
+
+
+def _cgroup(about: About) -> Line:
+    try:
+        insist_on_cgroup(about, [_NEWEST_KUBERNETES])
+    except MissingPrerequisite as error:
+        says, _, mend = str(error).partition("; ")
+        return Line("control groups", "note", says, mend)
+    return Line("control groups", "fine", f"version {about.cgroup}: every Kubernetes can be a kind cluster")
+
+
+def _engine_disk(folder: Path, least: int) -> Line:
+    try:
+        free = _free(folder)
+    except OSError as error:
+        mend = f"nothing, if `docker system df` works and {least / _GB:.0f} GB are free there"
+        return Line("engine's disk", "note", f"{folder} cannot be looked at: {error.strerror}", mend)
+    says = f"{folder}: {free / _GB:.1f} GB free"
+    if free < least:
+        says += f", and the images of a path with two Kubernetes versions take up to {least / _GB:.0f} GB"
+        return Line("engine's disk", "note", says, "make room there: docker system df says what takes it")
+    return Line("engine's disk", "fine", says)
+
+
+def _engine_memory(left: int) -> Line:
+    clusters = left // _KIND_BYTES
+    says = f"{left / _GB:.1f} GB: {clusters} kind cluster{'' if clusters == 1 else 's'} fit"
+    if clusters >= _USUAL_CLUSTERS:
+        return Line("memory for kind", "fine", says)
+    wanted = _USUAL_CLUSTERS * _KIND_BYTES / _GB
+    return Line("memory for kind", "note", says, f"end other programs: {wanted:.1f} GB do for {_USUAL_CLUSTERS}")
+
+
+def _images(images: Sequence[Image]) -> Line:
+    if not images:
+        says = "none is here yet; a run gets those it needs, from a registry or by making them in minutes"
+        return Line("images", "note", says, "to have them beforehand: rehearse artifacts fetch --driver kind SCENARIO")
+    size = sum({image.id: image.size for image in images}.values())
+    return Line(
+        "images", "fine", f"{len(images)} made here and kept ({size / 1e6:.0f} MB, shared layers counted twice)"
+    )
+
+
+def _inotify(settings: Path) -> Line:
+    low = [(name, wanted) for name, wanted in _INOTIFY if (found := _setting(settings, name)) and int(found) < wanted]
+    if not low:
+        return Line("inotify", "fine", "enough for several kind clusters")
+    says = ", ".join(f"{name} is {_setting(settings, name)}" for name, _ in low)
+    mend = " && ".join(f"sysctl {name}={wanted}" for name, wanted in low)
+    return Line("inotify", "note", f"{says}: the Pods of several kind clusters may fail to start", f"as root: {mend}")

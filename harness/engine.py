@@ -6,20 +6,32 @@ configuration are read to find the engine, and never written.
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket as sockets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 import msgspec
 
-from harness import supervisor
+from harness import supervisor, versions
 from harness.errors import MissingPrerequisite, RigError, Unreachable
+from harness.wait import now
 
 _TIMEOUT_SECONDS: Final = 120
 _PULL_SECONDS: Final = 1200
-_INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on a Debian machine, as root)"
+INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on a Debian machine, as root)"
+"""What helps where there is none."""
+
+_CGROUP_1_UNTIL: Final = "1.35.0"  # kubelets before it still accept version 1 of the control groups
+_CGROUP_1_REFUSED_FROM: Final = "1.31.0"  # unless it is told not to
+_NO_PROGRAM: Final = "/no-such-program"
+_OWNER_LABEL: Final = "rehearse.owner"
+_EXPIRES_LABEL: Final = "rehearse.expires"
+_MANAGED_BY: Final = {"rehearse.managed-by": "rehearse"}
 
 ThingKind = Literal["container", "network", "volume"]
 
@@ -57,11 +69,30 @@ class Thing(msgspec.Struct, frozen=True):
     id: str
     name: str
     labels: Mapping[str, str]
+    created: float = 0.0
+    """a date"""
 
     @property
     def run(self) -> str:
         """Return the id of the run that it belongs to."""
         return self.labels.get(supervisor.LABEL, "")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it says that a rehearsal has made it, and not only that it belongs to one."""
+        return _MANAGED_BY.items() <= self.labels.items()
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """Return the id and the start time of the process that has made it; None if its labels do not say."""
+        pid, _, started = self.labels.get(_OWNER_LABEL, "").partition(".")
+        return (int(pid), int(started)) if pid.isdecimal() and started.isdecimal() else None
+
+    @property
+    def expires(self) -> float:
+        """Return the date from which on it belongs to nobody that lives; 0 if its labels do not say."""
+        date = self.labels.get(_EXPIRES_LABEL, "")
+        return float(date) if date.isdecimal() else 0.0
 
 
 class Engine:
@@ -72,7 +103,8 @@ class Engine:
         import docker
 
         self.socket, self.command = socket, command
-        with _translated("to be there"):
+        with _translated(f"any word at {socket}"):
+            _knock(socket)
             self._client = docker.DockerClient(f"unix://{socket}", version="auto", timeout=_TIMEOUT_SECONDS)
 
     def about(self) -> About:
@@ -109,7 +141,19 @@ class Engine:
                 return None
             raise
         digests = found.attrs.get("RepoDigests") or [""]
-        return Image(name, str(found.id), digests[0].partition("@")[2], int(found.attrs["Size"]), found.labels or {})
+        labels = (found.attrs.get("Config") or {}).get("Labels") or {}
+        return Image(name, str(found.id), digests[0].partition("@")[2], int(found.attrs["Size"]), labels)
+
+    def published(self, name: str, seconds: int) -> str:
+        """Return the digest under which the registry has *name*: a short question, before a long `pull`.
+
+        Raises RigError with the registry's words, and Unreachable once *seconds* have passed without any.
+        """
+        from docker import APIClient
+
+        with _translated(f"what the registry has as {name}"):
+            hasty: Any = APIClient(f"unix://{self.socket}", version="auto", timeout=seconds)
+            return str(hasty.inspect_distribution(name)["Descriptor"]["digest"])
 
     def pull(self, name: str) -> Image:
         """Fetch *name* from its registry. Raises RigError or Unreachable with the engine's words where it cannot."""
@@ -133,6 +177,15 @@ class Engine:
         """Build *archive*, a tar file with a Dockerfile, into the image *name*. Nothing is pulled for it."""
         return self._build(name, labels, fileobj=archive, custom_context=True)
 
+    def import_root(self, archive: Path, name: str, labels: Mapping[str, str], changes: Sequence[str] = ()) -> Image:
+        """Make the image *name* of one layer: *archive*, a tar file of a root directory (docker import)."""
+        repository, _, tag = name.rpartition(":")
+        with _translated(f"to import {name}"):
+            self._client.api.import_image_from_file(
+                str(archive), repository=repository, tag=tag, changes=[*changes, *_label_lines(labels)]
+            )
+        return self._made(name)
+
     def tag(self, image: str, name: str) -> None:
         """Give *image* the further *name*."""
         repository, _, tag = name.rpartition(":")
@@ -152,26 +205,25 @@ class Engine:
     def images(self, label: str) -> list[Image]:
         """Return every named image of the local store that carries *label*."""
         with _translated("its images"):
-            found = self._client.images.list(filters={"label": label})
+            found = self._client.api.images(filters={"label": label})
         return [
-            Image(name, str(one.id), "", int(one.attrs.get("Size", 0)), one.labels or {})
+            Image(name, str(one["Id"]), "", int(one["Size"]), one.get("Labels") or {})
             for one in found
-            for name in one.tags
+            for name in one.get("RepoTags") or ()
+            if name != "<none>:<none>"
         ]
 
-    def export(self, names: Sequence[str]) -> Iterable[bytes]:
-        """Return the archive of *names* (docker save), in pieces: layers that they share are in it once."""
-        with _translated(f"to export {', '.join(names)}"):
-            api: Any = self._client.api  # it passes a list on as several names, and its annotations know of one
-            pieces: Iterable[bytes] = api.get_image(list(names))
+    def export(self, name: str) -> Iterable[bytes]:
+        """Return the archive of the image *name* (docker save), in pieces."""
+        with _translated(f"to export {name}"):
+            pieces: Iterable[bytes] = self._client.api.get_image(name)
         return pieces
 
     def commit(self, container: str, name: str, labels: Mapping[str, str], changes: Sequence[str] = ()) -> Image:
         """Make the image *name* of what *container* has become."""
         repository, _, tag = name.rpartition(":")
-        lines = [*changes, *(f'LABEL "{key}"="{value}"' for key, value in labels.items())]
         with _translated(f"to commit {name}"):
-            self._client.api.commit(container, repository, tag, changes=lines)
+            self._client.api.commit(container, repository, tag, changes=[*changes, *_label_lines(labels)])
         return self._made(name)
 
     # --- what belongs to a run ---
@@ -190,6 +242,27 @@ class Engine:
         """Start a container and return its id. *options* are those of the library, `labels` among them."""
         with _translated(f"a container of {image}"):
             return str(self._client.containers.run(image, list(command), detach=True, **options).id)
+
+    def privileges_refused(self, image: str, **options: Any) -> str:
+        """Return why no privileged container of *image* can be started, as each node of a cluster is, or nothing.
+
+        It is tried out, with a program that is not there: rights are given before that is noticed.
+        """
+        import docker
+
+        api = self._client.api
+        mine = labels("trial", now() + _TIMEOUT_SECONDS)
+        with _translated("a privileged container"):
+            host = api.create_host_config(privileged=True, network_mode="none", **options)
+            trial = api.create_container(image, entrypoint=[_NO_PROGRAM], labels=mine, host_config=host)["Id"]
+            try:
+                api.start(trial)
+            except docker.errors.APIError as error:
+                said = str(error.explanation)
+                return "" if _NO_PROGRAM in said else said
+            finally:
+                api.remove_container(trial, v=True, force=True)
+        return ""
 
     def stop(self, container: str, seconds: int) -> None:
         """Ask *container* to end, kill it after *seconds*."""
@@ -218,8 +291,11 @@ class Engine:
             attached = self._client.containers.get(container).attrs["NetworkSettings"]["Networks"]
         return str(attached[network]["IPAddress"])
 
-    def execute(self, container: str, command: Sequence[str], *, stdin: bytes = b"") -> str:
-        """Run *command* in *container* and return what it printed. Raises RigError with that if it fails."""
+    def execute(self, container: str, command: Sequence[str], *, stdin: Iterable[bytes] = ()) -> str:
+        """Run *command* in *container* and return what it printed. Raises RigError with that if it fails.
+
+        It reads the pieces of *stdin*, one after the other.
+        """
         status, output = self._execute(container, command, stdin)
         if status != 0:
             raise RigError(f"{command[0]} in {container} ended with status {status}: {output[-2000:].strip()}")
@@ -238,7 +314,10 @@ class Engine:
         api = self._client.api
         with _translated("what there is of ours"):
             return [
-                *(_thing("container", one, one["Names"][0]) for one in api.containers(all=True, filters=filters)),
+                *(
+                    _thing("container", one, (one["Names"] or [one["Id"]])[0])
+                    for one in api.containers(all=True, filters=filters)
+                ),
                 *(_thing("network", one, one["Name"]) for one in api.networks(filters=filters)),
                 *(_thing("volume", one, one["Name"]) for one in api.volumes(filters=filters).get("Volumes") or ()),
             ]
@@ -276,15 +355,49 @@ class Engine:
             raise RigError(f"the engine made {name}, and does not have it: something else removes images")
         return made
 
-    def _execute(self, container: str, command: Sequence[str], stdin: bytes) -> tuple[int, str]:
+    def _execute(self, container: str, command: Sequence[str], stdin: Iterable[bytes]) -> tuple[int, str]:
         api = self._client.api
         with _translated(f"to run {command[0]} in {container}"):
-            started = api.exec_create(container, list(command), stdin=bool(stdin))["Id"]
-            if not stdin:
+            started = api.exec_create(container, list(command), stdin=stdin != ())["Id"]
+            if stdin == ():
                 output: bytes = api.exec_start(started)
             else:
                 output = _fed(api.exec_start(started, socket=True), stdin)
             return int(api.exec_inspect(started)["ExitCode"] or 0), output.decode(errors="replace")
+
+
+def insist_on_cgroup(about: About, kubernetes: Iterable[str]) -> None:
+    """Raise MissingPrerequisite if a kubelet of one of the versions *kubernetes* would not start on that engine."""
+    refused = [each for each in kubernetes if about.cgroup == 1 and versions.at_least(each, _CGROUP_1_UNTIL)]
+    if refused:
+        raise MissingPrerequisite(
+            "containers get control groups of version 1 on this machine, and the kubelets of Kubernetes "
+            f"{', '.join(versions.ascending(refused))} refuse to run with those; boot it with "
+            "systemd.unified_cgroup_hierarchy=1, use another machine, or rehearse with --driver local"
+        )
+
+
+def kubelet_settings(about: About, kubernetes: str) -> dict[str, object]:
+    """Return what the kubelet of version *kubernetes* has to be told so that it starts on that engine."""
+    if about.cgroup == 1 and versions.at_least(kubernetes, _CGROUP_1_REFUSED_FROM):
+        return {"failCgroupV1": False}
+    return {}
+
+
+def labels(run_id: str, expires: float) -> dict[str, str]:
+    """Return the labels of whatever the run *run_id* of this process makes on an engine.
+
+    *expires* is the date from which on nobody may take it for alive any more, not even a run that was kept: it has to
+    lie after the end of the longest run. The supervisor goes by the first label alone; `rehearse clean` by the others
+    too, where the run is on no record.
+    """
+    owner = supervisor.identity(os.getpid())
+    return {
+        supervisor.LABEL: run_id,
+        **_MANAGED_BY,
+        _OWNER_LABEL: f"{owner['pid']}.{owner['started']}",
+        _EXPIRES_LABEL: str(int(expires)),
+    }
 
 
 def reach(environment: Mapping[str, str]) -> Engine:
@@ -294,7 +407,7 @@ def reach(environment: Mapping[str, str]) -> Engine:
     """
     command = shutil.which("docker", path=environment.get("PATH", ""))
     if command is None:
-        raise MissingPrerequisite(f"there is no docker command on PATH, and kind speaks through it: {_INSTALL}")
+        raise MissingPrerequisite(f"there is no docker command on PATH, and kind speaks through it: {INSTALL}")
     host = environment.get("DOCKER_HOST") or _context_host(environment.get("DOCKER_CONTEXT", ""))
     if not host.startswith("unix://"):
         raise MissingPrerequisite(
@@ -305,7 +418,16 @@ def reach(environment: Mapping[str, str]) -> Engine:
     try:
         return Engine(socket, Path(command))
     except (Unreachable, RigError) as error:
-        raise MissingPrerequisite(f"{error}: {_INSTALL}, or be in the group that may use {socket}") from error
+        raise MissingPrerequisite(f"{error}: {INSTALL}, or be in the group that may use {socket}") from error
+
+
+def _knock(socket: Path) -> None:
+    """Raise OSError in plain words where nobody listens: the library has many words for it, and leaves a file open."""
+    if not socket.is_socket():
+        raise FileNotFoundError(f"{socket} is no socket")
+    with sockets.socket(sockets.AF_UNIX) as line:
+        line.settimeout(_TIMEOUT_SECONDS)
+        line.connect(str(socket))
 
 
 def _context_host(name: str) -> str:
@@ -319,20 +441,26 @@ def _context_host(name: str) -> str:
     return host or "unix:///var/run/docker.sock"
 
 
+def _label_lines(labels: Mapping[str, str]) -> list[str]:
+    return [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
+
+
 def _thing(kind: ThingKind, one: Mapping[str, Any], name: str) -> Thing:
-    return Thing(kind, str(one.get("Id", name)), name.lstrip("/"), one.get("Labels") or {})
+    # In seconds since 1970 for a container, as text for all else.
+    date = one.get("Created") or one.get("CreatedAt") or 0
+    created = datetime.fromisoformat(date).timestamp() if isinstance(date, str) else float(date)
+    return Thing(kind, str(one.get("Id", name)), name.lstrip("/"), one.get("Labels") or {}, created)
 
 
-def _fed(socket: Any, stdin: bytes) -> bytes:
+def _fed(socket: Any, stdin: Iterable[bytes]) -> bytes:
     """Write *stdin* to what runs at the other end of *socket*, and return what it printed until its end."""
-    import socket as sockets
-
     import docker.utils.socket
 
     framing: Any = docker.utils.socket
     raw = socket._sock  # noqa: SLF001 -- the library offers no other way to say that the input is over
     with socket:
-        raw.sendall(stdin)
+        for piece in stdin:
+            raw.sendall(piece)
         raw.shutdown(sockets.SHUT_WR)
         frames = (framing.demux_adaptor(*frame) for frame in framing.frames_iter(socket, tty=False))
         streams = framing.consume_socket_output(frames, demux=True)

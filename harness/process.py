@@ -29,7 +29,7 @@ from harness.wait import now, until
 
 _COMMAND: Final = (sys.executable, "-I", "-S", "-E", "-B", supervisor.__file__)
 _PATIENCE_SECONDS: Final = 30.0  # for an answer that takes milliseconds when nothing is wrong
-_CLOSING_SECONDS: Final = 120.0  # for killing everything and removing a work directory of any size
+_CLOSING_SECONDS: Final = 240.0  # for ending everything, an engine that has to be waited for, a directory of any size
 _TAIL_BYTES: Final = 1 << 16
 _SPARE_BYTES: Final = 1 << 20  # with less left on its disk no server can be expected to work
 
@@ -118,6 +118,7 @@ class Supervisor:
         self._run_id = run_id
         self._work = work.absolute()
         self._entry = registry.absolute() / f"{run_id}.json"
+        self._engine: Path | None = None
         self._closing = threading.Lock()
         self._closed = False
         self._line = _Line()
@@ -159,6 +160,15 @@ class Supervisor:
             raise RigError(f"{name} could not be started: {error}") from error
         return Process(name, answer["pid"], key, log, offset, self._line)
 
+    def own_engine(self, socket: Path) -> None:
+        """Have whatever carries the run's label on the container engine at the Unix *socket* removed at the end.
+
+        To be called before the first such thing is made: from then on it goes with the run, however that ends. Raises
+        RigError if the supervisor is gone, or the registry cannot say it.
+        """
+        self._line.ask("own", engine=str(socket.absolute()))
+        self._engine = socket.absolute()
+
     def keep(self, seconds: float) -> None:
         """Let the run outlive this program by *seconds* at most. `end_kept` ends it earlier; `close` then does nothing.
 
@@ -170,7 +180,7 @@ class Supervisor:
         self._line.let_go()
 
     def close(self) -> None:
-        """Kill every server that still runs and remove the work directory. A second call does nothing.
+        """Kill every server that still runs, remove containers and work directory. A second call does nothing.
 
         Raises LeftBehind, naming what, if something could not be ended or removed; the registry keeps its entry then.
         """
@@ -187,7 +197,7 @@ class Supervisor:
             _, answer = self._line.ask("close", _CLOSING_SECONDS)
         except RigError:
             self._line.hang_up(kill=True)
-            return sweep(self._run_id, self._work, self._entry)
+            return sweep(self._run_id, self._work, self._entry, self._engine)
         self._line.hang_up()
         return [str(each) for each in answer["left"]]
 
@@ -207,7 +217,7 @@ class Supervisor:
 
 
 def end_kept(entry: Path) -> str:
-    """End the run that was kept and has *entry* in the registry: its servers, its work directory, the entry itself.
+    """End the run that was kept and has *entry* in the registry: its servers, containers, directory, the entry itself.
 
     Returns what is wrong, in words, if there is no such run or it would not end; nothing if it is gone.
     """
@@ -216,24 +226,38 @@ def end_kept(entry: Path) -> str:
         if supervisor.identity(keeper["pid"]) != keeper:
             raise ProcessLookupError
         os.kill(keeper["pid"], signal.SIGTERM)
-        until(lambda: not entry.exists(), what=f"the end of the kept run {entry.stem}", seconds=_CLOSING_SECONDS)
+        until(lambda: not lives(**keeper), what=f"the end of the kept run {entry.stem}", seconds=_CLOSING_SECONDS)
     except (OSError, ValueError, KeyError):
         return f"no run {entry.stem} is alive here: `rehearse clean` shows what there is"
     except RigError as error:
         return str(error)
-    return ""
+    return f"run {entry.stem} is over, and has left something: `rehearse clean` shows it" if entry.exists() else ""
 
 
-def sweep(run_id: str, work: Path, entry: Path) -> list[str]:
+def lives(pid: int, started: int) -> bool:
+    """Whether process *pid* is still the one that was *started* then. A zombie is dead, only not yet buried."""
+    try:
+        fields = supervisor.stat_fields(pid)
+    except OSError:
+        return False
+    return fields[0] not in "ZX" and int(fields[19]) == started
+
+
+def sweep(run_id: str, work: Path, entry: Path, engine: Path | None = None) -> list[str]:
     """Do a dead supervisor's work: kill what carries the mark of the run, remove *work*, then the registry's *entry*.
 
-    Returns what is left, in words; the entry stays if anything is. Not for a run whose supervisor lives.
+    Also what carries the label of the run on the container engine at the socket *engine*; left out, the run has used
+    none. Returns what is left, in words; the entry stays if anything is. Not for a run whose supervisor lives.
     """
     left = []
     try:
         until(lambda: not _kill_marked(run_id), what=f"the end of every process of run {run_id}", seconds=10.0)
     except RigError as error:
         left.append(str(error))
+    if engine:
+        from harness import reaper
+
+        left += reaper.clear(str(engine), f"{supervisor.LABEL}={run_id}")
     if complaint := supervisor.wipe(str(work)):
         left.append(complaint)
     if not left:

@@ -1,8 +1,8 @@
 """The small program that owns a run's child processes, and outlives the harness just long enough to end them.
 
 The harness starts it as a script of its own, isolated from every installed package, and talks to it in lines of JSON
-over a socket. When the other end of that socket is gone, for whatever reason, the run is over: every process is
-killed, the work directory removed, the entry in the registry taken back. It is single-threaded, because it forks.
+over a socket. When its other end is gone, for whatever reason, the run is over: every process is killed, containers
+and the work directory are removed, the entry in the registry taken back. It is single-threaded, because it forks.
 
 A server is tied to this program by PR_SET_PDEATHSIG, so it does not survive a SIGKILL here either; and whatever a
 server leaves behind becomes a child of this program (PR_SET_CHILD_SUBREAPER), so nothing slips away by daemonising.
@@ -59,8 +59,7 @@ class StepError(Exception):
 
 def _call(function: str, *arguments: object) -> None:
     if getattr(_libc, function)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _prctl(option: int, value: int) -> None:
@@ -297,9 +296,10 @@ class _Registry:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._path, self._entry = path, entry
 
-    def add(self, *children: Message) -> None:
-        """Put *children* on record. The file is replaced whole, so that a reader never finds half of it."""
+    def add(self, *children: Message, **facts: str) -> None:
+        """Put *children* and *facts* on record. The file is replaced whole, so that a reader never finds half of it."""
         self._entry["children"] += children
+        self._entry |= facts
         fresh = self._path + ".new"
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
             json.dump(self._entry, file)
@@ -338,6 +338,7 @@ class _Supervisor:
         self._run = ""
         self._work = ""
         self._registry: _Registry | None = None
+        self._clear_engine: Callable[[], list[str]] = list
         self._servers: dict[int, _Server] = {}
         self._kept_seconds = 0.0
         self._bell, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -377,14 +378,15 @@ class _Supervisor:
             self._reap()
 
     def _answer(self, request: Message) -> None:
-        do = {"open": self._open, "start": self._start, "signal": self._signal, "keep": self._keep}
+        do: dict[str, Callable[[Message], Message | None]]
+        do = {"open": self._open, "own": self._own, "start": self._start, "signal": self._signal, "keep": self._keep}
         try:
-            answer = do[request["do"]](request)
+            answer = do[request["do"]](request) or {}
         except (StepError, OSError) as error:
             answer = {"error": str(error)}
         self._line.send({"id": request["id"], **answer})
 
-    def _open(self, request: Message) -> Message:
+    def _open(self, request: Message) -> None:
         self._run = request["run"]
         entry = {
             "run": self._run,
@@ -399,7 +401,15 @@ class _Supervisor:
         self._registry.add()
         os.mkdir(request["work"], 0o700)
         self._work = request["work"]
-        return {}
+
+    def _own(self, request: Message) -> None:
+        import runpy
+
+        # Read now, because at the end this installation may be another. By its path, because nothing can be imported.
+        reaper = runpy.run_path(os.path.join(os.path.dirname(__file__), "reaper.py"))
+        if self._registry:
+            self._registry.add(engine=request["engine"])
+        self._clear_engine = partial(reaper["clear"], request["engine"], f"{LABEL}={self._run}")
 
     def _start(self, request: Message) -> Message:
         server = _Server(request["id"], _launch(request, {**request["env"], MARK: self._run}))
@@ -408,14 +418,12 @@ class _Supervisor:
             self._registry.add({"name": request["name"], **identity(server.pid)})
         return {"pid": server.pid}
 
-    def _keep(self, request: Message) -> Message:
+    def _keep(self, request: Message) -> None:
         self._kept_seconds = float(request["seconds"])
-        return {}
 
-    def _signal(self, request: Message) -> Message:
+    def _signal(self, request: Message) -> None:
         if server := self._servers.get(request["server"]):
             server.signal(request["signal"], group=request["group"])
-        return {}
 
     def _reap(self) -> bool:
         """Bury whoever has ended, tell the harness which servers are gone, and return whether anyone was buried."""
@@ -441,8 +449,9 @@ class _Supervisor:
             return None
 
     def end(self, request: int | None) -> None:
-        """End every process, remove the work directory, and take the entry back unless something is left."""
+        """End every process, remove everything else, and take the entry back unless something is left."""
         left = [f"process {pid}, which SIGKILL did not end" for pid in self._kill_all()]
+        left += self._clear_engine()
         if self._work and (complaint := wipe(self._work)):
             left.append(complaint)
         if self._registry and not left:

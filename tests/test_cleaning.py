@@ -19,8 +19,10 @@ import pytest
 import harness
 from harness import cleaning
 from harness.cleaning import Remains
+from harness.engine import Engine, labels
 from harness.process import Supervisor, end_kept, sweep
 from harness.wait import now, until
+from tests.containers import Belongings, empty_image
 
 pytestmark = pytest.mark.processes
 
@@ -64,11 +66,12 @@ class Place:
         (self.work / "root-token").touch()
         os.utime(self.work, (LONG_AGO, LONG_AGO))
 
-    def find(self, *others: Path) -> list[Remains]:
-        return [one for one in cleaning.find(self.registry, self.temporary, *others) if one.run == self.run]
+    def find(self, *others: Path, engine: Engine | None = None) -> list[Remains]:
+        found = cleaning.find(self.registry, self.temporary, *others, engine=engine)
+        return [one for one in found if one.run == self.run]
 
-    def one(self, *others: Path) -> Remains:
-        (found,) = self.find(*others)
+    def one(self, *others: Path, engine: Engine | None = None) -> Remains:
+        (found,) = self.find(*others, engine=engine)
         return found
 
     def tree(self) -> list[str]:
@@ -173,6 +176,16 @@ def test_a_work_directory_is_known_by_its_layout_where_no_entry_says_so(place: P
     assert (remains.state, remains.size) == ("left", 300_000)
     assert cleaning.clean([remains]) == []
     assert list(place.temporary.iterdir()) == list(place.registry.iterdir()) == []
+
+
+def test_a_work_directory_of_kind_clusters_is_known_by_its_layout_as_well(place: Place) -> None:
+    place.work.mkdir(mode=0o700)
+    for name in ("bench", "vault", "cluster-apps"):
+        (place.work / name).mkdir()
+    (place.work / "bench" / "docker").write_text("#!/bin/sh\n")
+    os.utime(place.work, (LONG_AGO, LONG_AGO))
+    assert cleaning.clean([place.one()]) == []
+    assert not place.work.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}"])
@@ -497,3 +510,132 @@ def test_directories_that_are_missing_hold_nothing_and_are_not_made(tmp_path: Pa
     found = cleaning.find(tmp_path / "registry", tmp_path / "temporary", tmp_path / "builds")
     assert [one for one in found if not one.processes] == []
     assert list(tmp_path.iterdir()) == []
+
+
+# --- on a container engine --------------------------------------------------------------------------------------------
+
+NEVER = f"1.{10**12}"  # a process that no machine has had, long after any supervisor that may be at work on this one
+
+
+def test_an_engine_that_cannot_be_reached_is_told_if_an_entry_names_it(place: Place) -> None:
+    """All else of the run goes; the entry stays, because only it says that there may be more, and where."""
+    place.lay_out()
+    place.record(engine=str(place.base / "engine"))
+    remains = place.one()
+    assert (remains.state, remains.engine, remains.things) == ("left", place.base / "engine", ())
+    assert f"nobody knows what at {place.base / 'engine'}, because the container engine gave no answer" in str(remains)
+    (told,) = cleaning.clean([remains])
+    assert f"the container engine at {place.base / 'engine'} gave no answer" in told
+    assert (place.work.exists(), place.entry.exists()) == (False, True)
+
+
+@pytest.fixture(scope="module")
+def real_engine() -> Iterator[tuple[Engine, str]]:
+    """The engine of this machine, and an image."""
+    with empty_image() as found:
+        yield found
+
+
+@pytest.fixture
+def belonging(place: Place, real_engine: tuple[Engine, str]) -> Iterator[Callable[..., Belongings]]:
+    """Makes a container, a network and a volume with labels; whatever is left of them is removed afterwards."""
+    made: list[Belongings] = []
+
+    def make(name: str = place.run.replace("_", "-"), **changed: str | None) -> Belongings:
+        wanted = labels(place.run, now() + 3600) | {
+            f"rehearse.{key.replace('_', '-')}": changed[key] for key in changed
+        }
+        made.append(Belongings(*real_engine, name, {key: value for key, value in wanted.items() if value is not None}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()
+
+
+@pytest.mark.kind
+@pytest.mark.parametrize("dead", [{"owner": NEVER}, {"expires": "1000000000"}], ids=["owner", "expired"])
+def test_what_a_dead_run_has_on_the_engine_is_ended_and_everybody_elses_is_not(
+    place: Place, belonging: Callable[..., Belongings], real_engine: tuple[Engine, str], dead: dict[str, str]
+) -> None:
+    """Without any entry, by the labels alone. Beside it: another kind cluster's things, and those of a living run."""
+    engine, image = real_engine
+    ours = belonging(**dead)
+    name = f"{ours.name}-other"
+    kind = Belongings(engine, image, f"{name}-kind", {"io.x-k8s.kind.cluster": "mine"})
+    living = belonging(f"{name}-run", run=f"{place.run}-other")
+    try:
+        remains = place.one(engine=engine)
+        assert remains.state == "left"
+        assert {(one.kind, one.name) for one in remains.things} == ours.things
+        assert f"network {ours.name}, volume {ours.name}" in str(remains)
+        beside = cleaning.find(place.registry, place.temporary, engine=engine)
+        assert kind.name not in {one.run for one in beside}
+        assert cleaning.clean([one for one in beside if one.run.startswith(place.run)]) == []
+        assert ours.there() == set()
+        assert kind.there() == kind.things
+        assert living.there() == living.things
+    finally:
+        kind.remove()
+    assert place.find(engine=engine) == []
+
+
+@pytest.mark.kind
+def test_a_crashed_run_is_ended_on_the_engine_that_its_entry_names(
+    place: Place, belonging: Callable[..., Belongings], real_engine: tuple[Engine, str]
+) -> None:
+    """Also where the user's docker command uses another engine by now, or is gone."""
+    ours = belonging(owner=NEVER)
+    place.record(engine=str(real_engine[0].socket))
+    remains = place.one()
+    assert {(one.kind, one.name) for one in remains.things} == ours.things
+    assert cleaning.clean([remains]) == []
+    assert ours.there() == set()
+    assert place.find(engine=real_engine[0]) == []
+
+
+@pytest.mark.kind
+def test_what_a_living_run_has_on_the_engine_is_not_touched(
+    place: Place, belonging: Callable[..., Belongings], real_engine: tuple[Engine, str], tmp_path: Path
+) -> None:
+    """With an entry, without one, and if only its supervisor lives and its entry is in another place."""
+    engine, _ = real_engine
+    ours = belonging()
+    assert place.one(engine=engine).state == "running"
+    with Supervisor(place.run, place.work, place.registry) as supervisor:
+        kept = belonging(f"{ours.name}-kept", owner=NEVER, expires="1000000000")
+        supervisor.own_engine(engine.socket)
+        assert place.one(engine=engine).state == "running"
+        assert cleaning.clean(place.find(engine=engine)) == []
+        assert kept.there() == kept.things
+    assert kept.there() == ours.there() == set()
+
+
+@pytest.mark.kind
+@pytest.mark.parametrize(
+    ("changed", "doubt"),
+    [
+        ({"managed_by": None}, "carries its label, and no rehearsal has made it"),
+        ({"owner": None}, "does not say who has made it, and has not expired"),
+        ({"owner": "1.0"}, "may belong to the supervisor that runs as process"),
+        ({"run": ""}, "no run has such a name"),
+    ],
+)
+def test_what_is_in_doubt_on_the_engine_is_told_and_left_alone(
+    place: Place,
+    belonging: Callable[..., Belongings],
+    real_engine: tuple[Engine, str],
+    changed: dict[str, str | None],
+    doubt: str,
+) -> None:
+    """Labels that somebody else may have written, and a run that may have been kept with its record elsewhere."""
+    with Supervisor("another", place.base / "another", place.base / "elsewhere"):
+        ours = belonging(**{"owner": NEVER, **changed})
+        run = changed.get("run", place.run)
+        found = cleaning.find(place.registry, place.temporary, engine=real_engine[0])
+        (remains,) = [one for one in found if one.run == run]
+        assert remains.state == "unsure"
+        assert doubt in remains.doubt
+        (told,) = cleaning.clean([remains])
+        assert doubt in told
+        assert ours.there() == ours.things

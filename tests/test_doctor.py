@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,8 +18,12 @@ import harness
 from harness import doctor, ports
 from harness.building import Go
 from harness.doctor import Line, Places
+from harness.engine import INSTALL, About, Image, insist_on_cgroup
+from harness.errors import MissingPrerequisite
 from harness.ports import Ports
 from harness.process import namespaces_allowed
+from tests.containers import empty_image
+from tests.runs import SCENARIOS
 
 IMPOSSIBLE = 1 << 62
 NAMES = [
@@ -32,7 +39,9 @@ NAMES = [
     "binaries",
     "Go",
     "clock",
+    "container engine",
 ]
+ENGINE_NAMES = ["privileged containers", "control groups", "engine's disk", "memory for kind", "images", "inotify"]
 
 
 def new(base: Path) -> Places:
@@ -361,3 +370,209 @@ def test_without_go_and_without_pip_no_version_can_be_built() -> None:
         "install Go 1.23 or newer, or pip",
     )
     assert doctor._go(Go(Path("/opt/go/bin/go"), "go1.26.8"), has_pip=False).state == "fine"
+
+
+# --- the container engine ---------------------------------------------------------------------------------------------
+
+
+def without_docker(base: Path) -> dict[str, str]:
+    return {"PATH": str(base)}
+
+
+def without_engine(base: Path) -> dict[str, str]:
+    return {"PATH": str(program(base / "docker", "exit 1").parent), "DOCKER_HOST": f"unix://{base}/engine"}
+
+
+def far_away(base: Path) -> dict[str, str]:
+    return {"PATH": str(program(base / "docker", "exit 1").parent), "DOCKER_HOST": "tcp://10.0.0.1:2376"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        (without_docker, "there is no docker command on PATH"),
+        (without_engine, "/engine is no socket"),
+        (far_away, "the engine is at tcp://10.0.0.1:2376"),
+    ],
+)
+def test_a_machine_without_an_engine_is_told_so_and_lacks_nothing(
+    tmp_path: Path, environment: Callable[[Path], dict[str, str]], says: str
+) -> None:
+    """The other drivers need none; and what mends it is said once, in the mend."""
+    (line,) = doctor._engine_lines(environment(tmp_path))
+    assert (line.name, line.state) == ("container engine", "note")
+    assert says in line.says
+    assert INSTALL not in line.says
+    assert "nox -s engine" in line.mend
+
+
+@pytest.mark.kind
+def test_a_machine_with_an_engine_has_a_line_for_all_that_a_kind_cluster_needs() -> None:
+    lines = doctor._engine_lines(os.environ)
+    assert [line.name for line in lines] == ["container engine", *ENGINE_NAMES]
+    assert lines[0].state == "fine"
+    assert {line.state for line in lines} <= {"fine", "note"}
+    assert {line.name: line.mend for line in lines if (line.mend == "") != (line.state == "fine")} == {}
+
+
+@pytest.mark.kind
+def test_privileged_containers_are_tried_out_and_nothing_is_left_of_the_trial() -> None:
+    """Here they work, or the engine says why not, as it does for plain runc where a capability is withheld."""
+    with empty_image() as (engine, image):
+        bounding = next(line for line in Path("/proc/self/status").read_text().splitlines() if "CapBnd" in line)
+        withheld = not int(bounding.split()[1], 16) >> 24 & 1
+        assert ("unable to apply caps" in engine.privileges_refused(image, runtime="runc")) == withheld
+        assert engine.privileges_refused(image) == ""
+        assert engine.leftovers("trial") == []
+        assert doctor._try_privileges(engine, [Image(image, image, "", 0, {})]) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "mend"),
+    [
+        ("", "fine", ""),
+        (None, "note", "artifacts fetch --driver kind"),
+        ("runc create failed: unable to apply caps: operation not permitted", "note", "runc-without-sys-resource"),
+        ("privileged mode is incompatible with user namespaces", "note", "an engine of this machine itself"),
+    ],
+)
+def test_what_keeps_privileged_containers_from_starting_has_a_mend_of_its_own(
+    reason: str | None, state: str, mend: str
+) -> None:
+    line = doctor._privileges(reason)
+    assert (line.state, mend in line.mend) == (state, True)
+    assert (reason or "") in line.says
+
+
+def about(cgroup: int) -> About:
+    return About("28.0.0", cgroup, rootless=False, folder=Path("/"), processors=2, memory=8 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "kubernetes", "refused"),
+    [
+        (1, ["1.34.9", "1.22.0"], None),
+        (1, ["1.36.1", "1.30.0", "1.35.0"], "of Kubernetes 1.35.0, 1.36.1 refuse"),
+        (2, ["1.35.0", "1.40.0"], None),
+        (1, [], None),
+    ],
+)
+def test_a_kubelet_that_would_refuse_the_control_groups_is_refused_beforehand(
+    cgroup: int, kubernetes: list[str], refused: str | None
+) -> None:
+    """In one sentence, with the versions, instead of minutes of waiting for a cluster that never comes up."""
+    if refused is None:
+        insist_on_cgroup(about(cgroup), kubernetes)
+        return
+    with pytest.raises(MissingPrerequisite, match=refused):
+        insist_on_cgroup(about(cgroup), kubernetes)
+
+
+@pytest.mark.parametrize(("cgroup", "state"), [(1, "note"), (2, "fine")])
+def test_the_doctor_says_the_same_of_control_groups(cgroup: int, state: str) -> None:
+    line = doctor._cgroup(about(cgroup))
+    assert line.state == state
+    assert ("unified_cgroup_hierarchy" in line.mend) == (state == "note")
+
+
+def test_an_engine_without_room_for_images_is_told(tmp_path: Path) -> None:
+    assert doctor._engine_disk(tmp_path, 0).state == "fine"
+    line = doctor._engine_disk(tmp_path, IMPOSSIBLE)
+    assert (line.state, "docker system df" in line.mend) == ("note", True)
+
+
+@pytest.mark.parametrize(
+    ("left", "state", "words"),
+    [(899 * 10**6, "note", "0 kind clusters"), (10**9, "note", "1 kind cluster "), (18 * 10**8, "fine", "2 kind")],
+)
+def test_a_kind_cluster_takes_more_memory_than_processes_do(left: int, state: str, words: str) -> None:
+    line = doctor._engine_memory(left)
+    assert (line.state, words in line.says) == (state, True)
+
+
+def test_images_are_counted_once_however_many_names_they_have() -> None:
+    one, two = Image("a:1", "sha256:1", "", 10**8, {}), Image("a:2", "sha256:1", "", 10**8, {})
+    assert doctor._images([]).state == "note"
+    assert "(100 MB" in doctor._images([one, two]).says
+
+
+@pytest.mark.parametrize(
+    ("instances", "watches", "mend"),
+    [
+        ("512", "524288", ""),
+        ("128", "524288", "as root: sysctl fs.inotify.max_user_instances=512"),
+        (
+            "128",
+            "8192",
+            "as root: sysctl fs.inotify.max_user_instances=512 && sysctl fs.inotify.max_user_watches=524288",
+        ),
+        (None, None, ""),
+    ],
+)
+def test_limits_of_inotify_are_those_that_kind_asks_for(
+    tmp_path: Path, instances: str | None, watches: str | None, mend: str
+) -> None:
+    """A limit that cannot be read is none that anybody could raise."""
+    folder = tmp_path / "fs" / "inotify"
+    folder.mkdir(parents=True)
+    for name, value in (("max_user_instances", instances), ("max_user_watches", watches)):
+        if value is not None:
+            (folder / name).write_text(f"{value}\n")
+    line = doctor._inotify(tmp_path)
+    assert (line.mend, line.state) == (mend, "note" if mend else "fine")
+
+
+# --- the runtime that asks for less -----------------------------------------------------------------------------------
+
+BUNDLE = {
+    "process": {
+        "args": ["/bin/sh", "-c", 'echo "CAP_SYS_RESOURCE"'],
+        "capabilities": {
+            "bounding": ["CAP_SYS_RESOURCE", "CAP_KILL"],
+            "effective": ["CAP_KILL", "CAP_SYS_RESOURCE"],
+            "permitted": ["CAP_CHOWN", "CAP_SYS_RESOURCE", "CAP_KILL"],
+            "ambient": ["CAP_SYS_RESOURCE"],
+            "inheritable": None,
+        },
+    }
+}
+LESS = {
+    "bounding": ["CAP_KILL"],
+    "effective": ["CAP_KILL"],
+    "permitted": ["CAP_CHOWN", "CAP_KILL"],
+    "ambient": [],
+    "inheritable": None,
+}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("indent", [None, 4])
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["--root", "/run/x", "create", "--bundle", "BASE", "--pid-file", "p", "id"], "config.json"),
+        (["create", "--bundle=BASE", "id"], "config.json"),
+        (["create", "-b", "BASE", "id"], "config.json"),
+        (["exec", "--process", "BASE/process.json", "--detach", "id"], "process.json"),
+        (["exec", "--process=BASE/process.json", "id"], "process.json"),
+        (["kill", "id", "9"], ""),
+    ],
+)
+def test_a_runtime_may_ask_for_every_capability_but_the_one_that_is_withheld(
+    tmp_path: Path, words: list[str], file: str, indent: int | None
+) -> None:
+    """The file that the engine has written is changed in that and in nothing else, and runc gets the same words."""
+    contents = {"config.json": BUNDLE, "process.json": BUNDLE["process"]}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content, indent=indent))
+    program(tmp_path / "bin" / "runc", 'for word in "$@"; do echo "$word"; done')
+    shim = SCENARIOS.parent / "clusters" / "engine" / "runc-without-sys-resource"
+    words = [word.replace("BASE", str(tmp_path)) for word in words]
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.defpath}"}
+    done = subprocess.run(["sh", shim, *words], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == words
+    for name, content in contents.items():
+        wanted: Any = copy.deepcopy(content)
+        if name == file:
+            wanted.get("process", wanted)["capabilities"] = LESS
+        assert json.loads((tmp_path / name).read_text()) == wanted
