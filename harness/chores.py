@@ -13,6 +13,7 @@ from harness import settings
 
 if TYPE_CHECKING:
     from harness.artifacts import Store
+    from harness.engine import Engine
     from harness.loading import Loaded
 
 MIRROR = click.option(
@@ -22,6 +23,13 @@ MIRROR = click.option(
     show_envvar=True,
     help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
 )
+REGISTRY = click.option(
+    "--registry",
+    default="",
+    envvar="REHEARSE_REGISTRY",
+    show_envvar=True,
+    help="Where the vendors' images are mirrored, such as registry.example.com/mirror, asked instead of theirs.",
+)
 OFFLINE = click.option(
     "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
 )
@@ -29,53 +37,93 @@ OFFLINE = click.option(
 
 @click.group()
 def artifacts() -> None:
-    """The server binaries that rehearsals use, in the user's cache."""
+    """The server binaries that rehearsals use, in the user's cache, and the images, in the engine's store."""
 
 
 @artifacts.command()
 @click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--driver",
+    type=click.Choice(["local", "kind"]),
+    default="local",
+    show_default=True,
+    envvar="REHEARSE_DRIVER",
+    show_envvar=True,
+    help="local: binaries for servers as processes. kind: images for clusters, and kind itself.",
+)
 @MIRROR
+@REGISTRY
 @OFFLINE
-def fetch(*, scenarios: tuple[Path, ...], mirror: str, offline: bool) -> None:
-    """Get every binary that SCENARIOS need, so that their runs need no network."""
+def fetch(*, scenarios: tuple[Path, ...], driver: str, mirror: str, registry: str, offline: bool) -> None:
+    """Get every binary and every image that SCENARIOS need, so that their runs need no network."""
     from harness import plan
     from harness.errors import MissingPrerequisite
 
-    plans = [plan.make(loaded.scenario, loaded.name, "local") for loaded in (load(path) for path in scenarios)]
+    plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
     wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
+    binaries = [pair for pair in wanted if not pair[0].endswith("-image")]
+    kept = store(mirror, say, offline=offline)
     try:
-        for found in store(mirror, say, offline=offline).get_all(wanted):
+        for found in kept.get_all(binaries):
             click.echo(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
+        if driver == "kind":
+            _fetch_images([pair for pair in wanted if pair not in binaries], kept, registry, offline=offline)
     except MissingPrerequisite as error:
         fail(3, str(error))
     except KeyboardInterrupt:
         fail(130, "interrupted; what was fetched so far is kept")
 
 
+def _fetch_images(wanted: list[tuple[str, str]], kept: Store, registry: str, *, offline: bool) -> None:
+    from harness import engine
+    from harness.images import Images
+
+    machine = engine.reach(settings.environment())
+    images = Images(machine, kept, settings.cache(), say, registry, offline=offline)
+    for found in images.get_all(wanted):
+        click.echo(f"{found.product} {found.version}  {found.name}  {found.id}  {found.source}")
+
+
 @artifacts.command(name="list")
 def list_() -> None:
-    """Show what the cache holds."""
+    """Show what the cache holds, and the images that were made here."""
+    from harness import images
     from harness.artifacts import cached
 
     found = cached(settings.cache())
     for one in found:
         click.echo(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {one.source}")
     click.echo(f"{len(found)} binaries, {sum(one.size for one in found) / 1e6:.0f} MB, in {settings.cache()}", err=True)
+    machine = _engine()
+    if machine is None:
+        click.echo("images: no container engine answers, so nobody knows", err=True)
+        return
+    made = images.made(machine)
+    for image in made:
+        click.echo(f"{images.names(image)[-1]}  {image.size / 1e6:.0f} MB  {image.id}  {images.origin(image)}")
+    size = sum({image.id: image.size for image in made}.values()) / 1e6
+    click.echo(f"{len(made)} images made here, {size:.0f} MB (shared layers counted twice), in the engine", err=True)
 
 
 @artifacts.command()
 @click.argument("names", nargs=-1)
-@click.option("--builds", is_flag=True, help="Only what builds leave behind to speed the next ones; keep the binaries.")
+@click.option("--builds", is_flag=True, help="Only what builds leave behind to speed the next ones; keep the rest.")
 def prune(*, names: tuple[str, ...], builds: bool) -> None:
-    """Remove binaries from the cache: those called NAMES (vault, or vault-1.7.0), or all of them."""
+    """Remove binaries from the cache, and images that were made here: NAMES (vault, or vault-image-1.7.0), or all."""
+    from harness import images
     from harness.artifacts import cached, remove
 
     held = {name for one in cached(settings.cache()) for name in (one.product, f"{one.product}-{one.version}")}
-    for name in names:
-        if name not in held:
-            say(f"nothing called {name} is in the cache; `rehearse artifacts list` shows what is")
     freed = remove(settings.cache(), names, builds=builds)
     click.echo(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
+    machine = None if builds else _engine()
+    if machine is not None and (made := images.made(machine)):
+        held |= {name for image in made for name in images.names(image)}
+        freed = images.remove(machine, names)
+        click.echo(f"{freed / 1e6:.0f} MB of images removed (shared layers counted twice)")
+    for name in names:
+        if name not in held:
+            say(f"nothing called {name} is here; `rehearse artifacts list` shows what is")
 
 
 @click.command()
@@ -86,12 +134,14 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     """End what runs have left behind on this machine, and nothing else.
 
     Without RUNS: whatever is left of runs that are over, be it by a crash or a power loss. With RUNS: these, which may
-    be runs that were kept. What carries no label of a run of yours is never touched.
+    be runs that were kept. What carries no label of a run of yours is never touched. Containers, networks and volumes
+    are looked for on the engine that your docker command uses, and on those that runs on record have used.
     """
     from harness import cleaning
     from harness.process import end_kept
 
-    found = cleaning.find(settings.live(), settings.temporary(), settings.cache() / "build" / "runs")
+    builds = settings.cache() / "build" / "runs"
+    found = cleaning.find(settings.live(), settings.temporary(), builds, engine=_engine())
     if unknown := [run for run in runs if run not in {one.run for one in found}]:
         fail(
             2, f"no run {', '.join(unknown)} is known here: nothing was done; `rehearse clean -n` lists those that are"
@@ -112,6 +162,17 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
         fail(5, "\n".join(left))
     if not chosen:
         click.echo("nothing of any run is here", err=True)
+
+
+def _engine() -> Engine | None:
+    from harness import engine
+    from harness.errors import MissingPrerequisite
+
+    try:
+        return engine.reach(settings.environment())
+    except MissingPrerequisite:
+        # Most machines have none, and need none; one that a run has used is on record, and is told if it is silent.
+        return None
 
 
 @click.command()

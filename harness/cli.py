@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -47,12 +47,13 @@ _output = click.option(
 )
 _driver = click.option(
     "--driver",
-    type=click.Choice(["local", "paper"]),
+    type=click.Choice(["local", "kind", "paper"]),
     default="local",
     show_default=True,
     envvar="REHEARSE_DRIVER",
     show_envvar=True,
-    help="local: real servers as processes. paper: no server at all, answers from this project's knowledge.",
+    help="local: real servers as processes. kind: real clusters, Vault in containers; needs a Docker engine. "
+    "paper: no server at all, answers from this project's knowledge.",
 )
 _strict = click.option(
     "--strict", is_flag=True, envvar="REHEARSE_STRICT", show_envvar=True, help="Latent findings fail the run too."
@@ -144,6 +145,7 @@ def main() -> None:
 @_reported
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
 @chores.MIRROR
+@chores.REGISTRY
 @chores.OFFLINE
 @click.option(
     "--keep",
@@ -152,6 +154,11 @@ def main() -> None:
     flag_value=4,
     metavar="[HOURS]",
     help="Leave the servers up for HOURS (4), and say how to talk to them and how to end them.",
+)
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="With --driver kind: rehearse on the clusters of a run that was kept, the newest that fits.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Progress with every answer.")
 def run(
@@ -162,8 +169,10 @@ def run(
     form: Form,
     run_dir: Path | None,
     mirror: str,
+    registry: str,
     offline: bool,
     keep: float | None,
+    reuse: bool,
     verbose: bool,
 ) -> None:
     """Rehearse SCENARIO and report what changes, why, and how to mend it."""
@@ -172,6 +181,8 @@ def run(
 
     if keep and driver == "paper":
         raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
+    if reuse and driver != "kind":
+        raise click.UsageError("--reuse: only kind clusters can be used again; add --driver kind")
     signal.signal(signal.SIGTERM, _interrupt)
     loaded = load(scenario)
     planned = plan.make(loaded.scenario, loaded.name, driver)
@@ -182,7 +193,7 @@ def run(
     try:
         with book:
             start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
-            made = _make_driver(driver, mirror, say, offline=offline)
+            made = _make_driver(driver, say, mirror=mirror, registry=registry, offline=offline, reuse=reuse)
             rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
     except MissingPrerequisite as error:
         fail(3, str(error))
@@ -251,7 +262,7 @@ def version(output: str) -> None:
     """Say which release this is, and which formats it reads and writes."""
     import json
 
-    from harness.journal import RECORD_VERSION
+    from harness.events import RECORD_VERSION
     from harness.scenario import SCHEMA
     from harness.verdict import FORMAT
 
@@ -263,11 +274,11 @@ def version(output: str) -> None:
 
 
 def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ...], *, strict: bool) -> Any:
-    from harness import journal
+    from harness import events
 
     lines = {"/".join(str(part) for part in path): line for path, (line, _) in loaded.lines.items()}
-    return journal.RunStarted(
-        record_version=journal.RECORD_VERSION,
+    return events.RunStarted(
+        record_version=events.RECORD_VERSION,
         tool_version=__version__,
         run_id=f"{directory.name[:40]}-{random.token_hex(4)}",
         scenario_file=loaded.file,
@@ -280,14 +291,25 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
     )
 
 
-def _make_driver(name: str, mirror: str, say: Callable[[str], None], *, offline: bool) -> Driver:
+def _make_driver(
+    name: str, say: Callable[[str], None], *, mirror: str, registry: str, offline: bool, reuse: bool
+) -> Driver:
     if name == "paper":
         from harness.drivers.paper import PaperDriver
 
         return PaperDriver()
+    store = chores.store(mirror, say, offline=offline)
+    if name == "kind":
+        from harness import engine
+        from harness.drivers.kind import KindDriver
+        from harness.images import Images
+
+        machine = engine.reach(settings.environment())
+        images = Images(machine, store, settings.cache(), say, registry, offline=offline)
+        return KindDriver(store, images, machine, settings.temporary(), settings.state(), reuse)
     from harness.drivers.local import LocalDriver
 
-    return LocalDriver(chores.store(mirror, say, offline=offline), settings.temporary(), settings.state())
+    return LocalDriver(store, settings.temporary(), settings.state())
 
 
 def _run_directory(wanted: Path | None, scenario: str) -> Path:
@@ -351,7 +373,8 @@ def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "") ->
 def _print(judgement: Judgement, form: Form) -> None:
     """Print *judgement* on stdout. A reader who has had enough (`| head`) changes nothing; a full disk is told."""
     try:
-        click.echo(_rendered(judgement, form), nl=False)
+        for piece in _rendered(judgement, form):
+            click.echo(piece, nl=False)
     except OSError as error:
         # what is still buffered would fail once more while Python ends, and replace the exit code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -360,30 +383,34 @@ def _print(judgement: Judgement, form: Form) -> None:
             fail(3, f"the result could not be written to stdout: {error.strerror}; {again}")
 
 
-def _rendered(judgement: Judgement, form: Form) -> str:
+def _rendered(judgement: Judgement, form: Form) -> Iterator[str]:
+    """Yield the result a part at a time: as JSON, a long record's is a hundred megabytes."""
     if form.output == "json":
         from harness.reports import json
 
-        return json.render(judgement) + "\n"
+        yield from json.pieces(judgement)
+        yield "\n"
+        return
     from harness.reports import text
 
     # COLUMNS may be anything, and is nobody's mistake in calling this
     columns = form.width or min(max(shutil.get_terminal_size((100, 24)).columns, 40), 400)
-    return text.render(judgement, width=columns, colour=settings.colour(), details=not form.quiet)
+    yield text.render(judgement, width=columns, colour=settings.colour(), details=not form.quiet)
 
 
 def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:
     from harness.reports import github, junit, markdown
 
+    summary = settings.step_summary() if form.github else None
+    page = markdown.render(judgement) if form.markdown is not None or summary is not None else ""
     try:
         if form.junit is not None:
             form.junit.write_text(junit.render(judgement), encoding="utf-8")
         if form.markdown is not None:
-            form.markdown.write_text(markdown.render(judgement), encoding="utf-8")
-        summary = settings.step_summary() if form.github else None
+            form.markdown.write_text(page, encoding="utf-8")
         if summary is not None:
             with summary.open("a", encoding="utf-8") as file:
-                file.write(markdown.render(judgement))
+                file.write(page)
     except OSError as error:
         again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` with the same options writes it again"
         fail(3, f"the report could not be written to {error.filename}: {error.strerror}; {again}")

@@ -4,7 +4,9 @@ The layout of a mirror: below its base URL, `vault/` holds what https://releases
 `kubernetes/` what https://dl.k8s.io/ holds, and `etcd/` what https://github.com/etcd-io/etcd/releases/download/ holds,
 for instance MIRROR/vault/1.11.0/vault_1.11.0_linux_amd64.zip with MIRROR/vault/1.11.0/vault_1.11.0_SHA256SUMS,
 MIRROR/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver with the same name and .sha256, and
-MIRROR/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz with MIRROR/etcd/v3.5.16/SHA256SUMS.
+MIRROR/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz with MIRROR/etcd/v3.5.16/SHA256SUMS. In the same way `kind/` holds
+what https://github.com/kubernetes-sigs/kind/releases/download/ holds: MIRROR/kind/v0.30.0/kind-linux-amd64 with the
+same name and .sha256sum.
 """
 
 from __future__ import annotations
@@ -76,6 +78,12 @@ _RELEASES: Final[Mapping[str, _Release]] = {
         checksums="v{version}/SHA256SUMS",
         member="etcd-v{version}-linux-{arch}/etcd",
     ),
+    "kind": _Release(
+        vendor="https://github.com/kubernetes-sigs/kind/releases/download",
+        mirrored="kind",
+        file="v{version}/kind-linux-{arch}",
+        checksums="v{version}/kind-linux-{arch}.sha256sum",
+    ),
 }
 
 
@@ -105,8 +113,13 @@ class Downloads:
 
         Whoever gave *binary* removes its directory; what is left beside it after an error goes with that. Raises
         Untrustworthy if what came does not have the published checksum or is no honest archive, and
-        MissingPrerequisite if the server cannot be reached, has no such version, or does not deliver it.
+        MissingPrerequisite if the server cannot be reached, has no such version, or does not deliver it, and for a
+        product that no server has in this form.
         """
+        if product not in _RELEASES:
+            raise MissingPrerequisite(
+                f"{product} is not published in the form that is needed here: nothing to download"
+            )
         release, words = _RELEASES[product], {"version": version, "arch": arch}
         base = f"{self._mirror}/{release.mirrored}" if self._mirror else release.vendor
         url = f"{base}/{release.file.format(**words)}"

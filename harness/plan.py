@@ -15,6 +15,9 @@ from harness.scenario import App, Mount, Scenario
 ETCD = "3.5.16"
 """The etcd under every API server: 3.5 serves every Kubernetes version from 1.22 on."""
 
+KIND = "0.30.0"
+"""The kind that makes clusters; the images of nodes that are made here have its files in them."""
+
 DEFAULT_VAULT_ACCOUNT = "vault/vault"
 DEFAULT_REVIEWER_ACCOUNT = "vault-reviewer/vault-reviewer"
 DEFAULT_MAX_TTL = "768h"
@@ -56,7 +59,7 @@ class Plan(msgspec.Struct, frozen=True):
     stages: tuple[Stage, ...]
     questions: tuple[Question, ...]
     artifacts: tuple[tuple[str, str], ...]
-    """(product, version) of every server binary that is needed"""
+    """(product, version) of every binary and every image that is needed"""
     not_asked: tuple[str, ...] = ()
     """what this topology gives no way to ask, in words"""
 
@@ -140,14 +143,16 @@ def make(scenario: Scenario, name: str, driver: str) -> Plan:
         driver=driver,
         stages=stages,
         questions=questions,
-        artifacts=() if driver == "paper" else _artifacts(scenario, stages),
+        artifacts=() if driver == "paper" else _artifacts(scenario, stages, driver),
         not_asked=not_asked,
     )
 
 
-def _artifacts(scenario: Scenario, stages: tuple[Stage, ...]) -> tuple[tuple[str, str], ...]:
+def _artifacts(scenario: Scenario, stages: tuple[Stage, ...], driver: str) -> tuple[tuple[str, str], ...]:
     kubernetes = versions.ascending(cluster.kubernetes for cluster in scenario.clusters.values())
     vaults = versions.ascending(stage.version for stage in stages)
+    if driver == "kind":
+        return (("kind", KIND), *(("node-image", v) for v in kubernetes), *(("vault-image", v) for v in vaults))
     return (("etcd", ETCD), *(("kube-apiserver", v) for v in kubernetes), *(("vault", v) for v in vaults))
 
 

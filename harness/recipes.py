@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness import versions
+from harness import materials, versions
 from harness.errors import MissingPrerequisite
+
+PAUSE: Final = "1.0.0"
+"""The version of the program of ours that holds a pod's namespaces open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class _Product:
     """How one product is built and how it tells its version. In its texts, {version} is 1.32.0 and {rest} is 32.0."""
 
     module: str
+    """nothing for a program of our own, which needs no module"""
     main: str
+    """the text of its main.go, or the name of a file under clusters/ that holds it"""
     lines: tuple[_Line, ...]
     usual: str
     tells: tuple[str, ...]
@@ -64,13 +69,12 @@ _MAIN: Final = """\
 package main
 
 import (
-	"os"
-
 	{imports}
 )
 
 func main() {{ {call} }}
 """
+_OS: Final = '"os"\n\n\t'
 _LIMITER: Final = "replace github.com/sethvargo/go-limiter => github.com/sethvargo/go-limiter v0.2.2"
 _SIGNED: Final = "replace github.com/ma314smith/signedxml v1.1.1 => github.com/moov-io/signedxml v1.1.1"
 _VAULT_1_5: Final = (
@@ -87,11 +91,23 @@ _STAGING: Final = _words(
 )
 _STAMP: Final = "k8s.io/component-base/version"
 _CHECKSUM: Final = "the module proxy or the checksum database refuses a module that this release needs"
+_KUBERNETES_STAMPS: Final = (
+    f"{_STAMP}.gitVersion=v{{version}}",
+    f"{_STAMP}.gitMajor=1",
+    f"{_STAMP}.gitMinor={{minor}}",
+    f"{_STAMP}.gitTreeState=clean",
+)
+_KUBERNETES_LINES: Final = (
+    _Line("0.0.0", missing="the published module of Kubernetes before 1.24 lacks a generated file (openapi)"),
+    _Line("1.24.0", extra=tuple(f"replace k8s.io/{name} => k8s.io/{name} v0.{{rest}}" for name in _STAGING)),
+)
 
 _PRODUCTS: Final[Mapping[str, _Product]] = {
     "vault": _Product(
         module="github.com/hashicorp/vault",
-        main=_MAIN.format(imports='"github.com/hashicorp/vault/command"', call="os.Exit(command.Run(os.Args[1:]))"),
+        main=_MAIN.format(
+            imports=f'{_OS}"github.com/hashicorp/vault/command"', call="os.Exit(command.Run(os.Args[1:]))"
+        ),
         lines=(
             _Line("0.0.0", missing="Vault before 1.3 was not published so that Go can build it as a module"),
             _Line("1.3.0", go="1.16"),
@@ -147,28 +163,20 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
     "kube-apiserver": _Product(
         module="k8s.io/kubernetes",
         main=_MAIN.format(
-            imports='"k8s.io/component-base/cli"\n\tapiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"',
+            imports=f'{_OS}"k8s.io/component-base/cli"\n\tapiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"',
             call="os.Exit(cli.Run(apiserver.NewAPIServerCommand()))",
         ),
-        lines=(
-            _Line("0.0.0", missing="the published module of Kubernetes before 1.24 lacks a generated file (openapi)"),
-            _Line("1.24.0", extra=tuple(f"replace k8s.io/{name} => k8s.io/{name} v0.{{rest}}" for name in _STAGING)),
-        ),
+        lines=_KUBERNETES_LINES,
         usual="3 to 6 minutes",
         tells=("--version",),
         prefix="Kubernetes v",
-        stamps=(
-            f"{_STAMP}.gitVersion=v{{version}}",
-            f"{_STAMP}.gitMajor=1",
-            f"{_STAMP}.gitMinor={{minor}}",
-            f"{_STAMP}.gitTreeState=clean",
-        ),
+        stamps=_KUBERNETES_STAMPS,
         runs=("1.32.0",),
         refused=dict.fromkeys(("1.27.0", "1.32.4"), _CHECKSUM),
     ),
     "etcd": _Product(
         module="go.etcd.io/etcd/server/v3",
-        main=_MAIN.format(imports='"go.etcd.io/etcd/server/v3/etcdmain"', call="etcdmain.Main(os.Args)"),
+        main=_MAIN.format(imports=f'{_OS}"go.etcd.io/etcd/server/v3/etcdmain"', call="etcdmain.Main(os.Args)"),
         lines=(
             _Line("0.0.0", missing="etcd before 3.5 was not published as a server module"),
             _Line("3.5.0"),
@@ -176,7 +184,50 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         usual="half a minute",
         tells=("--version",),
         prefix="etcd Version: ",
-        runs=("3.5.16",),
+        runs=("3.5.15", "3.5.16"),
+    ),
+    # Everything from here on is what kind clusters are made of.
+    "kind": _Product(
+        module="sigs.k8s.io/kind",
+        main=_MAIN.format(imports='"sigs.k8s.io/kind/cmd/kind/app"', call="app.Main()"),
+        lines=(_Line("0.0.0"),),
+        usual="half a minute",
+        tells=("version",),
+        prefix="kind v",
+        runs=("0.30.0",),
+    ),
+    "kubernetes": _Product(
+        module="k8s.io/kubernetes",
+        main="node/kubernetes.go",
+        lines=_KUBERNETES_LINES,
+        usual="6 to 10 minutes",
+        tells=("kubelet", "--version"),
+        prefix="Kubernetes v",
+        stamps=_KUBERNETES_STAMPS,
+        runs=("1.31.0", "1.32.0"),
+        refused=dict.fromkeys(("1.27.0", "1.32.4"), _CHECKSUM),
+    ),
+    "coredns": _Product(
+        module="github.com/coredns/coredns",
+        main=_MAIN.format(
+            imports='_ "github.com/coredns/coredns/core/plugin"\n\t"github.com/coredns/coredns/coremain"',
+            call="coremain.Run()",
+        ),
+        lines=(_Line("0.0.0"),),
+        usual="1 to 2 minutes",
+        tells=("-version",),
+        prefix="CoreDNS-",
+        runs=("1.11.1", "1.11.3"),
+    ),
+    "pause": _Product(
+        module="",
+        main="node/pause.go",
+        lines=(_Line("0.0.0"),),
+        usual="2 seconds",
+        tells=("-v",),
+        prefix="pause ",
+        stamps=("main.version={version}",),
+        runs=(PAUSE,),
     ),
 }
 
@@ -196,13 +247,14 @@ def recipe(product: str, version: str) -> Recipe:
         raise MissingPrerequisite(reason)
     rest = version.partition(".")[2]
     words = {"version": version, "rest": rest, "minor": rest.partition(".")[0]}
+    required = f"require {known.module} v{version}\n" if known.module else ""
     extra = "".join(f"{each.format(**words)}\n" for each in line.extra)
     stamps = "".join(f" -X {each.format(**words)}" for each in known.stamps)
     return Recipe(
         product=product,
         version=version,
-        go_mod=f"module server\n\ngo {line.go}\n\nrequire {known.module} v{version}\n{extra}",
-        main_go=known.main,
+        go_mod=f"module server\n\ngo {line.go}\n\n{required}{extra}",
+        main_go=materials.text(known.main) if known.main.endswith(".go") else known.main,
         # The linker's new check would refuse what older dependencies do to the runtime of Go.
         flags=("-trimpath", f"-ldflags=-s -w -checklinkname=0{stamps}"),
         usual=known.usual,

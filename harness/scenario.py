@@ -150,6 +150,12 @@ class Cluster(_Part):
     """One Kubernetes control plane."""
 
     kubernetes: VersionText = Field(description="The Kubernetes version, such as 1.32.0.")
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=9,
+        description="Nodes, the control plane's included. Processes have no kubelets, and so none.",
+    )
 
 
 class Vault(_Part):

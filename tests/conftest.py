@@ -25,11 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Take away whatever of the developer's own environment could change an answer."""
     for name in list(os.environ):
         if name.startswith(("VAULT_", "BAO_", "KUBE", "DOCKER_", "REHEARSE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    if not request.node.get_closest_marker("kind"):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 

@@ -179,10 +179,13 @@ def test_a_zip_becomes_a_binary_that_runs(mirror: Mirror, shop: Shop) -> None:
 
 
 def test_a_tar_and_a_plain_file_become_binaries_too(mirror: Mirror, shop: Shop) -> None:
-    """The layout of etcd's releases and of Kubernetes', whose checksum stands alone in its file."""
+    """The layout of etcd's releases, of Kubernetes', whose checksum stands alone in its file, and of kind's."""
     archive = tarred(script("etcd Version: 3.4.99"), "etcd-v3.4.99-linux-amd64/etcd")
     server = script("Kubernetes v1.19.99")
+    kind = script("kind v0.99.0 go1.24.6 linux/amd64")
     mirror.files = {
+        "/kind/v0.99.0/kind-linux-amd64": kind,
+        "/kind/v0.99.0/kind-linux-amd64.sha256sum": f"{hashlib.sha256(kind).hexdigest()}  kind-linux-amd64\n".encode(),
         "/etcd/v3.4.99/etcd-v3.4.99-linux-amd64.tar.gz": archive,
         "/etcd/v3.4.99/SHA256SUMS": f"{hashlib.sha256(archive).hexdigest()} *etcd-v3.4.99-linux-amd64.tar.gz".encode(),
         "/kubernetes/v1.19.99/bin/linux/amd64/kube-apiserver": server,
@@ -192,6 +195,15 @@ def test_a_tar_and_a_plain_file_become_binaries_too(mirror: Mirror, shop: Shop) 
     assert [each.product for each in got] == ["etcd", "kube-apiserver", "etcd"]
     assert got[1].path.read_bytes() == server
     assert len(mirror.asked) == 4
+    assert shop.store.get("kind", "0.99.0").source == f"{mirror.url}/kind/v0.99.0/kind-linux-amd64"
+
+
+def test_what_nobody_publishes_is_asked_of_no_server(mirror: Mirror, shop: Shop) -> None:
+    """Kubernetes in one binary is a thing of our own: the reasons are that, and why it cannot be built."""
+    message = shop.refusal("kubernetes", "1.23.0")
+    assert "kubernetes is not published in the form that is needed here" in message
+    assert "cannot be built from Go modules: the published module of Kubernetes before 1.24" in message
+    assert mirror.asked == []
 
 
 def test_another_machine_gets_the_binary_for_its_processor(
@@ -312,7 +324,9 @@ def test_the_password_of_a_mirror_is_not_written_anywhere(mirror: Mirror, tmp_pa
 
 def test_a_version_that_is_none_never_becomes_a_path(shop: Shop, mirror: Mirror) -> None:
     assert "three numbers" in shop.refusal(version="../../../1.2.3")
-    assert "what can be got: etcd, kube-apiserver, vault, go" in shop.refusal("nomad", "1.2.3")
+    assert "what can be got: coredns, etcd, kind, kube-apiserver, kubernetes, pause, vault, go" in shop.refusal(
+        "nomad", "1.2.3"
+    )
     assert mirror.asked == []
 
 
@@ -449,6 +463,32 @@ def test_what_the_server_has_not_is_built(mirror: Mirror, tmp_path: Path, go: Pa
     assert seen["HOME"].startswith(str(shop.cache))
     assert not {"VAULT_TOKEN", "KUBECONFIG"} & seen.keys()
     assert list((shop.cache / "build").glob("build-*")) == []
+
+
+def test_files_of_a_module_are_copied_as_they_are(mirror: Mirror, tmp_path: Path, go: Path) -> None:
+    """Beside what the directory holds already; what Go says it is downloading is no answer, and its refusal is told."""
+    module = tmp_path / "modules" / "kind@v0.30.0"
+    (module / "files" / "etc").mkdir(parents=True)
+    (module / "files" / "etc" / "one").write_text("1")
+    (module / "other").write_text("no")
+    answer = f"mod) echo 'go: downloading' $4 >&2; printf '{{\\n\\t\"Dir\": \"%s\"\\n}}\\n' {module};;"
+    executable(go, GO.replace("build)", f"{answer}\nbuild)"))
+    shop = Shop(tmp_path / "cache", mirror=mirror.url, environment={"PATH": path_with(go)})
+    target = tmp_path / "target"
+    (target / "etc").mkdir(parents=True)
+    (target / "etc" / "two").write_text("2")
+    shop.store.copy("example.org/kind", "0.30.0", "files", target)
+    assert {str(file.relative_to(target)): file.read_text() for file in target.rglob("*") if file.is_file()} == {
+        "etc/one": "1",
+        "etc/two": "2",
+    }
+    executable(go, GO.replace("build)", "mod) echo 'go: https://me:hunter2@proxy: 410 Gone';;\nbuild)"))
+    with pytest.raises(
+        MissingPrerequisite, match=r"example.org/kind@v0.30.0 gave nothing: go: https://proxy: 410 Gone"
+    ):
+        shop.store.copy("example.org/kind", "0.30.0", "files", target)
+    with pytest.raises(MissingPrerequisite, match="leave out --offline"):
+        Shop(tmp_path / "other", offline=True).store.copy("example.org/kind", "0.30.0", "files", target)
 
 
 def test_a_failed_build_carries_the_last_words_of_go(mirror: Mirror, tmp_path: Path, go: Path) -> None:

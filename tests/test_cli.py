@@ -16,7 +16,7 @@ import click.testing
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import __main__, __version__, artifacts, cli, journal, loading
+from harness import __main__, __version__, artifacts, cli, events, loading
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import LeftBehind, MissingPrerequisite, NotReady
 from harness.journal import RECORD_FILE, Journal
@@ -388,7 +388,7 @@ def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     """An old release does not guess what a newer one wrote."""
     record, _ = on_paper(changed(), tmp_path)
     file = tmp_path / RECORD_FILE
-    number = f'"record_version":{journal.RECORD_VERSION}'
+    number = f'"record_version":{events.RECORD_VERSION}'
     file.write_text(file.read_text().replace(number, '"record_version":999', 1))
     result = rehearse("judge", tmp_path)
     assert result.exit_code == 2
@@ -438,7 +438,7 @@ def test_what_cannot_be_pruned_is_named(tmp_path: Path) -> None:
     """A typo is told, and that nothing is there any more is no failure: scripts prune twice."""
     result = rehearse("artifacts", "prune", "valt", env={"REHEARSE_CACHE": str(tmp_path)})
     assert result.exit_code == 0
-    assert "nothing called valt is in the cache" in result.stderr
+    assert "nothing called valt is here" in result.stderr
 
 
 def test_version_names_every_format() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import recipes
+from harness import materials, recipes
 from harness.errors import MissingPrerequisite
 
 released = st.builds("{}.{}.{}".format, st.integers(0, 3), st.integers(0, 40), st.integers(0, 30))
@@ -75,6 +75,8 @@ def test_a_version_gets_what_its_line_needs(version: str, extra: str) -> None:
         ("kube-apiserver", "1.23.17", "generated file"),
         ("kube-apiserver", "1.27.0", "refuses a module"),
         ("etcd", "3.4.27", "before 3.5"),
+        ("kubernetes", "1.23.17", "generated file"),
+        ("kubernetes", "1.32.4", "refuses a module"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_reason(product: str, version: str, reason: str) -> None:
@@ -82,7 +84,7 @@ def test_what_cannot_be_built_is_refused_with_the_reason(product: str, version: 
         recipes.recipe(product, version)
 
 
-@given(product=st.sampled_from(recipes.products()), version=released)
+@given(product=st.sampled_from([each for each in recipes.products() if each != "pause"]), version=released)
 def test_every_release_has_a_recipe_or_a_reason(product: str, version: str) -> None:
     """No version falls through the table, and those offered instead can themselves be built."""
     try:
@@ -93,6 +95,23 @@ def test_every_release_has_a_recipe_or_a_reason(product: str, version: str) -> N
     assert f" v{version}\n" in text
     for neighbour in recipes.neighbours(product, version):
         assert recipes.recipe(product, neighbour).version == neighbour != version
+
+
+def test_all_of_kubernetes_is_one_program_that_stands_in_a_file() -> None:
+    """With the same modules and stamps as the API server alone, and a question that needs no name of its own."""
+    made, server = recipes.recipe("kubernetes", "1.31.0"), recipes.recipe("kube-apiserver", "1.31.0")
+    assert (made.go_mod, made.flags) == (server.go_mod, server.flags)
+    assert made.main_go == materials.text("node/kubernetes.go")
+    for command in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubeadm"):
+        assert f'"{command}":' in made.main_go
+    assert recipes.question("kubernetes") == ("kubelet", "--version")
+
+
+def test_a_program_of_our_own_needs_no_module_and_knows_its_version() -> None:
+    made = recipes.recipe("pause", recipes.PAUSE)
+    assert made.go_mod == "module server\n\ngo 1.22\n\n"
+    assert made.main_go == materials.text("node/pause.go")
+    assert made.flags[-1].endswith(f" -X main.version={recipes.PAUSE}")
 
 
 def test_the_neighbours_of_a_version_are_the_nearest_known_to_run() -> None:
@@ -121,6 +140,13 @@ def test_a_digest_stands_for_the_recipe_and_the_go_that_follows_it() -> None:
         ("kube-apiserver", "1.32.0", "Kubernetes v0.0.0-master+$Format:%H$", False),
         ("etcd", "3.5.16", "etcd Version: 3.5.16\nGit SHA: f20bbad\nGo Version: go1.22.7", True),
         ("etcd", "3.5.16", "", False),
+        ("kind", "0.30.0", "kind v0.30.0 go1.26.8 linux/amd64", True),
+        ("kind", "0.30.0", "kind v0.30.1-alpha+0123 go1.26.8 linux/amd64", False),
+        ("kubernetes", "1.31.0", "Kubernetes v1.31.0", True),
+        ("coredns", "1.11.3", "CoreDNS-1.11.3\nlinux/amd64, go1.26.8, ", True),
+        ("coredns", "1.11.3", "CoreDNS-1.11.1\nlinux/amd64, go1.26.8, ", False),
+        ("pause", "1.0.0", "pause 1.0.0", True),
+        ("pause", "1.0.0", "pause unknown", False),
     ],
 )
 def test_only_the_exact_version_is_an_answer(product: str, version: str, told: str, right: bool) -> None:

@@ -1,0 +1,3 @@
+ENV container=docker
+ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]
+CMD []

@@ -1,0 +1,416 @@
+"""Plans made real as kind clusters and containers: Pods with token files of their own, Vault as a StatefulSet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import msgspec
+
+from harness import accounts, engine, events, lending, materials, pki, wait
+from harness.accounts import ISSUER, Account
+from harness.artifacts import Store
+from harness.collecting import Collector
+from harness.engine import Engine
+from harness.errors import HarnessError, RigError, Unreachable
+from harness.images import Image, Images
+from harness.journal import Journal
+from harness.kind_cluster import API_PORT, KindCluster, Workbench
+from harness.kube import PodState
+from harness.lending import Lending, Lent, borrowed
+from harness.observation import BEFORE
+from harness.plan import Plan, Stage
+from harness.ports import Ports
+from harness.process import Supervisor
+from harness.rig import ClusterFacts, IssuedToken, Rig
+from harness.rising import Rising, Tokens
+from harness.scenario import Cluster, Scenario
+from harness.vault import Vault
+from harness.vault_container import VaultContainer
+from harness.vault_pod import TOKEN_VOLUME, VaultPod
+from harness.wait import Stopwatch, now
+
+STEADY_SECONDS: Final = 0.5
+_RUNNING_SECONDS: Final = 120
+_SECRET_SECONDS: Final = 60
+_EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
+_APP_VOLUME: Final = "login"
+_CLUSTER_LETTERS: Final = 24
+
+
+class KindDriver:
+    """Kind clusters, and Vault in containers, under labels of the run; gone afterwards, whatever happens."""
+
+    name = "kind"
+
+    def __init__(
+        self, store: Store, images: Images, machine: Engine, work: Path, state: Path, reuse: bool = False
+    ) -> None:
+        """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
+
+        *reuse*: the clusters are not made anew, but those of a kept run, the newest that fits.
+        """
+        self._store, self._images, self._engine = store, images, machine
+        self._work, self._state, self._reuse = work, state, reuse
+
+    @contextmanager
+    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Bring everything up; on the way out end all of it, whatever happened.
+
+        Yields when Vault answers; other clusters may still be rising. Raises MissingPrerequisite, ProcessDied, NotReady
+        or RigError; LeftBehind if the way down could not remove everything.
+        """
+        engine.insist_on_cgroup(self._engine.about(), [each.kubernetes for each in scenario.clusters.values()])
+        with book.phase("artifacts"):
+            kind, images = self._obtained(plan, book)
+        with ExitStack() as stack:
+            ports = stack.enter_context(Ports(self._state / "ports"))
+            work = self._work / f"rehearse-{run_id}"
+            supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
+            supervisor.own_engine(self._engine.socket)
+            lending = stack.enter_context(self._borrowed(scenario)) if self._reuse else None
+            bench = self._bench(work / "bench", supervisor, kind, run_id, lending)
+            rig = KindRig(scenario, run_id, book, work, bench, images, ports, lending)
+            stack.callback(rig.keep_logs)
+            stack.callback(rig.wait_for_threads)
+            with book.phase("servers answer"):
+                rig.start(plan.stages)
+            yield rig
+
+    def _borrowed(self, scenario: Scenario) -> AbstractContextManager[Lending]:
+        wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in scenario.clusters.items()}
+        return borrowed(self._state / "live", wanted, scenario.vault.cluster or "")
+
+    def _bench(
+        self, folder: Path, supervisor: Supervisor, kind: Path, run_id: str, lending: Lending | None
+    ) -> Workbench:
+        labels = engine.labels(run_id, now() + _EXPIRES_SECONDS)
+        name = f"rehearse-{run_id.rpartition('-')[2]}"
+        if lending is None:
+            self._engine.create_network(name, labels)
+        network = lending.network if lending else name
+        return Workbench(folder, self._engine, supervisor, kind, name=name, network=network, labels=labels)
+
+    def _obtained(self, plan: Plan, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
+        """Return the kind command, and every image of *plan* by its product and version."""
+        (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
+        images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
+        used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note)]
+        used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
+        for product, version, source, sha256, note in used:
+            book.write(events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note))
+        return kind.path, {(image.product, image.version): image for image in images}
+
+
+class KindRig:
+    """The clusters and containers of one rehearsal."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        run_id: str,
+        book: Journal,
+        work: Path,
+        bench: Workbench,
+        images: Mapping[tuple[str, str], Image],
+        ports: Ports,
+        lending: Lending | None,
+    ) -> None:
+        self._scenario, self._run_id, self._book, self._work = scenario, run_id, book, work
+        self._bench, self._images, self._lending = bench, images, lending
+        self._home_name = scenario.vault.cluster or ""
+        self._vault_port, *taken = ports.take(1 + len(scenario.clusters))
+        if lending is not None and self._home_name:
+            self._vault_port = lending.vault_port
+        self._clusters = {
+            name: self._cluster(number, name, port)
+            for number, (name, port) in enumerate(zip(scenario.clusters, taken, strict=True), start=1)
+        }
+        self._accounts = accounts.wanted(scenario)
+        self._home = next((one for one in self._accounts if one.purpose == "vault"), None)
+        self._server = self._make_vault()
+        self._rising = Rising(2 * len(scenario.clusters) + len(images))
+        self._tokens = Tokens(self._rising, self._accounts, book)
+        self._facts: dict[str, ClusterFacts] = {}
+        self._loaded: dict[str, Future[None]] = {}
+        self._old_token: IssuedToken | None = None
+        self._answering: Stopwatch | None = None
+        self._collector = Collector(book, self._server, self._clusters)
+
+    @property
+    def vault(self) -> Vault:
+        """Return the way to ask Vault."""
+        return self._server.client
+
+    @property
+    def setup(self) -> Vault:
+        """Return the way to write into Vault."""
+        return self._server.client
+
+    def _cluster(self, number: int, name: str, port: int) -> KindCluster:
+        directory = self._work / f"cluster-{name}"
+        if self._lending is not None:
+            lent = self._lending.clusters[name]
+            return KindCluster(name, directory, self._bench, lent.cluster, lent.port)
+        return KindCluster(name, directory, self._bench, f"{self._bench.name}-{number}-{name[:_CLUSTER_LETTERS]}", port)
+
+    def start(self, stages: Sequence[Stage]) -> None:
+        """Start everything at once and return when Vault answers at the first of *stages*."""
+        self._versions = list(dict.fromkeys(stage.version for stage in stages))
+        self._rising.begin(self._clusters, self._raise_cluster)
+        self._start_vault(stages[0])
+
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached, as soon as it is up."""
+        return self._rising.once_there(self._facts, name, name)
+
+    def await_clusters(self) -> None:
+        """Wait until all serve. Raises the first failure, once all have ended rising."""
+        self._rising.await_all()
+
+    def await_token_file(self) -> None:
+        """Return at once: a Pod is only started with its token in place."""
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the token of the app's Pod."""
+        return self._tokens.of(f"app:{app}")
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return the token that the named negative probe presents."""
+        return self._tokens.of(f"{probe}:{app}")
+
+    def reviewer_token(self, mount: str) -> IssuedToken:
+        """Return the long-lived token of the mount's reviewer."""
+        return self._tokens.of(f"reviewer:{mount}")
+
+    def swap(self, stage: Stage) -> None:
+        """Take Vault to the stage's version over the same data: a rollout of its Pod, or another container."""
+        self._start_vault(stage)
+
+    def settle(self) -> None:
+        """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
+        self._tokens.settle({name: cluster.kube for name, cluster in self._clusters.items()})
+
+    def skip(self) -> None:
+        """Pass over all that was logged so far."""
+        self._collector.skip()
+
+    def gather(self, moment: str) -> None:
+        """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
+
+        Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
+        """
+        self._collector.gather(moment)
+        if moment != BEFORE:
+            wait.until(
+                lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
+                what="Vault to live on for a while after its start",
+                seconds=STEADY_SECONDS + 1,
+                died=self.vault_died,
+                log=lambda: self.vault_log(40),
+            )
+
+    def keep(self, seconds: float) -> Sequence[str]:
+        """Leave everything up, and write the files that one needs to talk to it into the work directory (0600)."""
+        hints = [f"export VAULT_ADDR={self._server.address}"]
+        if self._server.client.ca is not None:
+            hints.append(f"export VAULT_CACERT={self._server.client.ca}")
+        root = self._server.client.root
+        if root is not None:
+            pki.write_private(self._work / "root-token", root.reveal().encode())
+            hints.append(f"export VAULT_TOKEN=$(cat {self._work / 'root-token'})")
+        for name, cluster in self._clusters.items():
+            hints.append(f"kubectl --kubeconfig {cluster.kubeconfig} get pods -A    # cluster {name}")
+        if self._lending is None:
+            lending.offer(self._work, self._offer(now() + seconds))
+        self._bench.supervisor.keep(seconds)
+        return [*hints, f"rehearse clean {self._run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]
+
+    def _offer(self, until: float) -> Lending:
+        clusters = {
+            name: Lent(wanted.kubernetes, wanted.nodes, cluster.name_for_kind, str(cluster.directory), cluster.port)
+            for (name, cluster), wanted in zip(self._clusters.items(), self._scenario.clusters.values(), strict=True)
+        }
+        return Lending(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
+
+    def broken(self) -> str | None:
+        """Return a sentence if a cluster's node has ended, or the engine."""
+        return next((sentence for cluster in self._clusters.values() if (sentence := cluster.died())), None)
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        return self._server.died()
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return Vault's last log lines."""
+        return self._server.tail(lines)
+
+    def keep_logs(self) -> None:
+        """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
+        logs = {"vault-vault.log": self._server.tail(100_000)}
+        for cluster in self._clusters.values():
+            try:
+                logs |= cluster.all_logs()
+            except HarnessError:
+                continue
+        for name, lines in logs.items():
+            self._book.keep(name, lines)
+
+    def wait_for_threads(self) -> None:
+        """Let what is still rising end before anything is taken away from under it, and that soon."""
+        self._rising.end()
+
+    # --- Vault ------------------------------------------------------------------------------------------------------
+
+    def _make_vault(self) -> VaultPod | VaultContainer:
+        vault, where, port = self._scenario.vault, self._work / "vault", self._vault_port
+        if self._home is None:
+            return VaultContainer(where, self._bench, storage=vault.storage, tls=vault.tls, port=port)
+        account = f"{self._home.namespace}/{self._home.name}"
+        cluster = self._clusters[self._home.cluster]
+        return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, tls=vault.tls, port=port)
+
+    def _start_vault(self, stage: Stage) -> None:
+        image = self._images["vault-image", stage.version].name
+        if isinstance(self._server, VaultContainer):
+            self._server.replace(stage.version, image)
+        elif self._home is not None:
+            self._roll_out(self._server, self._home, stage, image)
+        self._answering = Stopwatch()
+
+    def _roll_out(self, server: VaultPod, home: Account, stage: Stage, image: str) -> None:
+        self._rising.once_there(self._loaded, stage.version, home.cluster).result()
+        old, begun = self._old_token, now()
+        with self._book.phase(f"rollout of {stage.version}"):
+            pod = server.roll_out(stage.version, image, token_file=stage.token_file)
+        self._old_token = None
+        if stage.token_file:
+            jwt = self._clusters[home.cluster].token_of(pod, TOKEN_VOLUME)
+            self._old_token = self._tokens.remember(home, jwt, pod.name, pod.uid)
+        if old is not None:
+            self._tokens.replaced(old, begun, pod.name, pod.uid)
+
+    # --- clusters -----------------------------------------------------------------------------------------------------
+
+    def _raise_cluster(self, name: str) -> None:
+        cluster, wanted = self._clusters[name], self._scenario.clusters[name]
+        is_home = self._home is not None and self._home.cluster == name
+        with self._book.phase(f"cluster {name} serves"):
+            self._make_serve(cluster, wanted, vault_port=self._vault_port if is_home else 0)
+        answered = cluster.kube.version()
+        if answered.split("+")[0] != wanted.kubernetes:
+            raise RigError(f"the API server of {name} says it is {answered}; {wanted.kubernetes} was asked for")
+        self._book.write(events.ClusterUp(cluster=name, version=answered, issuer=ISSUER))
+        mine = [account for account in self._accounts if account.cluster == name]
+        self._introduce(cluster, mine)
+        if is_home:
+            self._load(cluster)
+        host = f"https://{cluster.address}:{API_PORT}"
+        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), ISSUER)
+        self._rising.tell()
+        with self._book.phase(f"pods of {name} run"):
+            self._populate(cluster, mine)
+
+    def _make_serve(self, cluster: KindCluster, wanted: Cluster, vault_port: int) -> None:
+        if self._lending is not None:
+            cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
+            return
+        cluster.start(
+            self._images["node-image", wanted.kubernetes],
+            workers=wanted.nodes - 1,
+            kubelet=engine.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
+            vault_port=vault_port,
+            over=self._rising.over,
+        )
+
+    def _load(self, cluster: KindCluster) -> None:
+        """Bring Vault's images into its cluster, one after the other: the first version is waited for first."""
+
+        def load(version: str, before: Future[None] | None) -> None:
+            if before is not None:
+                before.result()
+            with self._book.phase(f"image of {version} loaded"):
+                cluster.load(self._images["vault-image", version].name)
+
+        before = None
+        for version in self._versions:
+            before = self._loaded[version] = self._rising.aside(load, version, before)
+
+    def _introduce(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
+        """Create namespaces, service accounts, and the right to review tokens."""
+        kube = cluster.kube
+        there = kube.namespaces() if self._lending else []
+        for space in dict.fromkeys(account.namespace for account in wanted):
+            if space not in there:
+                kube.create_namespace(space)
+        for account in {one.identity: one for one in wanted}.values():
+            kube.create_service_account(account.namespace, account.name)
+            if account.may_review_tokens:
+                kube.allow_token_reviews(account.namespace, account.name)
+
+    def _populate(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
+        """Have every account hold its token: apps in their Pods, reviewers in Secrets, strangers in our hands."""
+        apps = [account for account in wanted if account.purpose.startswith("app:")]
+        image = cluster.pause_image() if apps else ""
+        for account in apps:
+            self._create_app(cluster, account, image)
+        for account in wanted:
+            if account.long_lived:
+                self._tokens.remember(account, self._long_lived(cluster, account))
+            elif account not in apps and account is not self._home:
+                jwt = cluster.kube.request_token(
+                    account.namespace, account.name, audience=account.audience, seconds=account.token_seconds
+                )
+                self._tokens.remember(account, jwt)
+        for account in apps:
+            state = self._running(cluster, account)
+            self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
+
+    def _create_app(self, cluster: KindCluster, account: Account, image: str) -> None:
+        token: dict[str, Any] = {"path": "token", "expirationSeconds": account.token_seconds}
+        if account.audience:
+            token["audience"] = account.audience
+        manifest = cluster.directory / f"{account.pod}.yaml"
+        manifest.write_text(
+            Template(materials.text("app.yaml")).substitute(
+                pod=account.pod,
+                namespace=account.namespace,
+                service_account=account.name,
+                image=image,
+                token=msgspec.json.encode(token).decode(),
+            )
+        )
+        cluster.kube.create_all(manifest)
+
+    def _running(self, cluster: KindCluster, account: Account) -> PodState:
+        """Return the app's Pod once it runs: then its token is where it reads it."""
+
+        def running() -> PodState | None:
+            state = cluster.kube.pod(account.namespace, account.pod)
+            if state is None or not state.running:
+                raise Unreachable(state.waiting if state and state.waiting else "it does not run yet")
+            return state
+
+        return wait.until(
+            running,
+            what=f"the Pod {account.pod} in {cluster.name} to run",
+            seconds=_RUNNING_SECONDS,
+            every=0.05,
+            died=lambda: "the run is over" if self._rising.over.is_set() else cluster.died(),
+            log=lambda: cluster.kube.complaints(account.namespace, account.pod),
+        )
+
+    def _long_lived(self, cluster: KindCluster, account: Account) -> Any:
+        """Create the Secret of a long-lived token, and return what the token controller puts into it."""
+        secret = f"{account.name}-for-{account.pod}"  # two mounts may share a reviewer, each with a token of its own
+        cluster.kube.create_token_secret(account.namespace, secret, account.name, None)
+        return wait.until(
+            lambda: cluster.kube.token_of_secret(account.namespace, secret),
+            what=f"the token controller of {cluster.name} to fill the Secret {account.namespace}/{secret}",
+            seconds=_SECRET_SECONDS,
+            every=0.05,
+        )

@@ -1,0 +1,280 @@
+"""The life of one kind cluster: made by the kind command under labels of ours, with a kubeconfig of its own.
+
+The supervisor of the run ends it: whatever carries the labels of the run goes, whoever made it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+import shlex
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from harness import materials, pki, ports, wait
+from harness.engine import Engine
+from harness.errors import ProcessDied, RigError, Unreachable
+from harness.images import Image
+from harness.kube import Kube, NodeState, PodState
+from harness.process import Supervisor
+from harness.secret import Secret
+from harness.tailing import PodTail, Tail
+
+VAULT_PORT: Final = 8200
+API_PORT: Final = 6443
+
+_CREATE_SECONDS: Final = 300
+_READY_SECONDS: Final = 120
+_ADDRESS_LETTERS: Final = 24
+_KUBELET_PODS: Final = "/var/lib/kubelet/pods"
+_POD_LOGS: Final = "/var/log/pods"
+
+
+class Workbench:
+    """What the clusters of one run share: the engine, the network, the kind command, and the labels of the run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine,
+        supervisor: Supervisor,
+        kind: Path,
+        *,
+        name: str,
+        network: str,
+        labels: Mapping[str, str],
+    ) -> None:
+        """*name* is what everything is named after, and *network* that of the run, or of the one that lends to it."""
+        self.engine, self.supervisor, self.labels = engine, supervisor, labels
+        self.name, self.network = name, network
+        self._kind, self._folder = kind, folder
+        folder.mkdir(mode=0o700)
+        flags = " ".join(f"--label {shlex.quote(f'{key}={value}')}" for key, value in labels.items())
+        shim = Template(materials.text("docker-with-labels"))
+        command = folder / "docker"
+        command.write_text(shim.substitute(labels=flags, docker=shlex.quote(str(engine.command))))
+        command.chmod(0o700)
+
+    def kind(self, words: Sequence[str], *, what: str, kubeconfig: Path, log: Path, over: threading.Event) -> None:
+        """Run the kind command to its end. Raises ProcessDied with what it said, and NotReady if it takes too long.
+
+        Nothing of the user's reaches it but the engine: no kubeconfig, no docker configuration, no proxy.
+        """
+        started = self.supervisor.start(
+            f"kind {words[0]}",
+            [str(self._kind), *words],
+            env={
+                "HOME": str(self._folder),
+                "KUBECONFIG": str(kubeconfig),
+                "PATH": f"{self._folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "DOCKER_HOST": f"unix://{self.engine.socket}",
+                "KIND_EXPERIMENTAL_PROVIDER": "docker",
+                "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network,
+            },
+            cwd=self._folder,
+            log=log,
+        )
+
+        def ended() -> bool:
+            status = started.poll()
+            if status:
+                raise ProcessDied(f"{what} failed: kind ended with status {status}", status, started.tail(60))
+            return status == 0
+
+        wait.until(
+            ended,
+            what=what,
+            seconds=_CREATE_SECONDS,
+            every=0.05,
+            died=lambda: "the run is over" if over.is_set() else None,
+            log=started.tail,
+            advice="a busy machine needs longer; `rehearse doctor` says what this one has",
+        )
+
+
+class KindCluster:
+    """One cluster. `start` returns when its API server is ready; the supervisor ends it."""
+
+    def __init__(self, name: str, directory: Path, bench: Workbench, nodes_prefix: str, port: int) -> None:
+        self.name, self.directory, self.port = name, directory, port
+        self.kubeconfig = directory / "kubeconfig"
+        self.node = f"{nodes_prefix}-control-plane"
+        self._cluster, self._bench = nodes_prefix, bench
+        directory.mkdir(mode=0o700)
+        (directory / "mounted").mkdir(mode=0o700)
+        self.audit = Tail(directory / "audit.log")
+        self.log = PodTail(directory / "kube-apiserver.log")
+        self.ca = directory / "ca.crt"
+        self.kube = Kube(f"https://127.0.0.1:{port}", self.ca, Secret(random.token_urlsafe(24)))
+        self._up = False
+        self._workers: list[str] = []
+
+    def start(
+        self, image: Image, *, workers: int, kubelet: Mapping[str, object], vault_port: int, over: threading.Event
+    ) -> None:
+        """Create the cluster and wait until its API server is ready, or *over* that nobody waits any more.
+
+        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none. Raises ProcessDied with
+        what kind said, NotReady if it takes too long, and RigError where the port is taken.
+        """
+        ports.insist(self.port, f"the API server of {self.name}")
+        self._write_mounted()
+        config = self.directory / "kind.yaml"
+        pki.write_private(config, self._config(image, workers, kubelet, vault_port).encode())
+        words = ["create", "cluster", f"--name={self._cluster}", f"--image={image.name}", f"--config={config}"]
+        pki.write_private(self.kubeconfig, b"")
+        self._bench.kind(
+            [*words, "--retain"],
+            what=f"the creation of cluster {self.name}",
+            kubeconfig=self.kubeconfig,
+            log=self.directory / "kind.log",
+            over=over,
+        )
+        self._up = True
+        self.ca.write_text(self.run("cat", "/etc/kubernetes/pki/ca.crt"))
+        self._follow_api_server(since="+1")
+        wait.until(
+            self.kube.serves,
+            what=f"the API server of {self.name} to be ready",
+            seconds=_READY_SECONDS,
+            died=lambda: "the run is over" if over.is_set() else self.died(),
+        )
+        if workers and image.brings_network:
+            self._connect_nodes(1 + workers)
+
+    def take_over(self, there: Path) -> None:
+        """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals."""
+        token, _, _ = (there / "mounted" / "tokens.csv").read_text().partition(",")
+        for file in (self.ca, self.kubeconfig):
+            pki.write_private(file, (there / file.name).read_bytes())
+        self.kube = Kube(self.kube.host, self.ca, Secret(token))
+        self._up = True
+        self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
+        self.kube.reset()
+        self._follow_api_server(since="0")
+
+    @property
+    def name_for_kind(self) -> str:
+        """Return what kind calls this cluster."""
+        return self._cluster
+
+    @property
+    def address(self) -> str:
+        """Return the address of the API server for whoever is in the network of the run."""
+        return self._bench.engine.address(self.node, self._bench.network)
+
+    def died(self) -> str | None:
+        """Return a sentence if the cluster's node has ended, or the engine that runs it."""
+        if not self._up:
+            return None
+        try:
+            return self._bench.engine.ended(self.node)
+        except Unreachable as error:
+            return str(error)
+
+    def run(self, *command: str, node: str = "", stdin: Iterable[bytes] = ()) -> str:
+        """Run a command on a node, or the control plane's, and return what it printed. Raises RigError if it fails."""
+        return self._bench.engine.execute(node or self.node, command, stdin=stdin)
+
+    def load(self, image: str) -> None:
+        """Bring an image of the engine's store into the node, unless it is there already."""
+        if any(name.endswith(f"/{image}") for name in self._images()):
+            return
+        archive = self._bench.engine.export(image)
+        self.run("ctr", "--namespace=k8s.io", "images", "import", "--digests", "-", stdin=archive)
+
+    def pause_image(self) -> str:
+        """Return the name of the image that holds every Pod's namespaces: each node has it."""
+        names = self._images()
+        found = next((name for name in names if "/pause:" in name), None)
+        if found is None:
+            raise RigError(f"the node of {self.name} has no pause image, which every node needs: {', '.join(names)}")
+        return found
+
+    def _images(self) -> list[str]:
+        return self.run("ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
+
+    def token_of(self, pod: PodState, volume: str) -> Secret:
+        """Return the service account token that the kubelet has put into *volume* of *pod*: the Pod's own file."""
+        path = f"{_KUBELET_PODS}/{shlex.quote(pod.uid)}/volumes/kubernetes.io~projected/{volume}/token"
+        return Secret(self.run("sh", "-c", f"cat {path}", node=pod.node).strip())
+
+    def follow_pod(self, namespace: str, pod: str, uid: str, container: str, into: Path) -> None:
+        """Append to *into* whatever *container* of a Pod prints from its beginning on."""
+        log = f"{_POD_LOGS}/{namespace}_{pod}_{uid}/{container}/0.log"
+        self._follow(f"log of {pod}", [log], into, since="+1")
+
+    def all_logs(self) -> dict[str, list[str]]:
+        """Return the last lines of every Pod's log and of every node's journal, by name."""
+        gather = f'for f in {_POD_LOGS}/*/*/*.log; do echo "==> $f"; tail -n 2000 "$f"; done'
+        found: dict[str, list[str]] = {}
+        for node in [self.node, *self._workers]:
+            name = f"{self.name}-{node.removeprefix(self._cluster).strip('-')}"
+            for line in self.run("sh", "-c", gather, node=node).splitlines():
+                if line.startswith("==> "):
+                    pod, container = Path(line).parts[-3:-1]
+                    name = "-".join([self.name, *pod.replace(f"-{node}", "").split("_")[:2], container])
+                found.setdefault(f"{name}.log", []).append(line)
+            journal = self.run("journalctl", "--no-pager", "--lines=2000", node=node)
+            found[f"{self.name}-{node.removeprefix(self._cluster).strip('-')}-journal.log"] = journal.splitlines()
+        return found
+
+    def _connect_nodes(self, count: int) -> None:
+        """Give each node a Pod network of its own, and the way to those of the others.
+
+        A node image that was made here has a bridge for one node; the vendor's has a daemon that does this.
+        """
+
+        def networks() -> list[NodeState] | None:
+            nodes = self.kube.nodes()
+            return nodes if len(nodes) == count and all(node.pods for node in nodes) else None
+
+        nodes = wait.until(networks, what=f"the nodes of {self.name} to get their networks", seconds=_READY_SECONDS)
+        self._workers = [node.name for node in nodes if node.name != self.node]
+        for node in nodes:
+            routes = [f"ip route replace {other.pods} via {other.address}" for other in nodes if other != node]
+            own = f"sed -i 's#10.244.0.0/24#{node.pods}#' /etc/cni/net.d/10-bridge.conflist"
+            self.run("sh", "-c", " && ".join([own, *routes]), node=node.name)
+
+    def _follow_api_server(self, since: str) -> None:
+        """Have what the API server writes appended to files of ours, from a line on, as `tail -n` counts them."""
+        logs = self.run("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
+        self._follow("audit log", ["/var/log/kubernetes/audit.log"], self.audit.path, since)
+        self._follow("API server's log", logs, self.log.path, since)
+
+    def _write_mounted(self) -> None:
+        folder = self.directory / "mounted"
+        token = self.kube.administrator_token.reveal()
+        pki.write_private(folder / "tokens.csv", f'{token},rehearsal-admin,rehearsal-admin,"system:masters"\n'.encode())
+        pki.write_private(folder / "audit-policy.yaml", materials.text("audit-policy.yaml").encode())
+
+    def _config(self, image: Image, workers: int, kubelet: Mapping[str, object], vault_port: int) -> str:
+        mapping = {"containerPort": VAULT_PORT, "hostPort": vault_port, "listenAddress": "127.0.0.1"}
+        return Template(materials.text("kind.yaml")).substitute(
+            api_port=self.port,
+            brings_network=json.dumps(image.brings_network),
+            kubelet="\n  ".join(f"{name}: {json.dumps(value)}" for name, value in kubelet.items()),
+            folder=json.dumps(str(self.directory / "mounted")),
+            ports=json.dumps([mapping] if vault_port else []),
+            workers="- role: worker\n" * workers,
+        )
+
+    def _follow(self, what: str, files: Sequence[str], into: Path, since: str) -> None:
+        """Have the lines of files on the node appended to a file of ours, by a child that ends with the run."""
+        engine = self._bench.engine
+        self._bench.supervisor.start(
+            f"{what} of {self.name}",
+            [
+                str(engine.command),
+                "exec",
+                self.node,
+                *f"tail -q -n {since} --follow=name --retry".split(),
+                *files,
+            ],
+            env={"DOCKER_HOST": f"unix://{engine.socket}", "HOME": str(self.directory)},
+            cwd=self.directory,
+            log=into,
+        )

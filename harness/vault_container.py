@@ -1,0 +1,100 @@
+"""The life of one Vault as a container outside any cluster: its upgrade is another container over the same volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from harness import pki, ports, wait
+from harness.errors import RigError, Unreachable
+from harness.kind_cluster import VAULT_PORT, Workbench
+from harness.secret import redact
+from harness.tailing import Tail
+from harness.vault import Vault
+from harness.vault_pod import settings
+
+_ANSWER_SECONDS: Final = 60
+_STOP_SECONDS: Final = 15
+
+
+class VaultContainer:
+    """Vault over one volume, in the network of the clusters, where it is called `vault`. The supervisor ends it."""
+
+    def __init__(self, directory: Path, bench: Workbench, *, storage: str, tls: bool, port: int) -> None:
+        """*port* is that of this machine at which Vault answers."""
+        directory.mkdir(mode=0o700)
+        self._directory, self._bench, self._port = directory, bench, port
+        scheme = "https" if tls else "http"
+        authority = pki.Authority(directory, "127.0.0.1", "vault") if tls else None
+        self._mounted = directory / "mounted"
+        self._mounted.mkdir(mode=0o700)
+        pki.write_private(self._mounted / "vault.json", settings(storage, tls=tls, scheme=scheme).encode())
+        for path in (authority.certificate, authority.key) if authority else ():
+            pki.write_private(self._mounted / path.name, path.read_bytes())
+        # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
+        self.log, self.audit = Tail(directory / "vault.log"), Tail(directory / "vault.log")
+        self.address = f"{scheme}://127.0.0.1:{port}"
+        self.client = Vault(self.address, authority.ca if authority else None, audit_file="stdout")
+        self._container, self._version, self._replaced = "", "", 0
+        bench.engine.create_volume(f"{bench.name}-vault", bench.labels)
+
+    def replace(self, version: str, image: str) -> None:
+        """Start *version*, in the place of the one that runs, and wait until it answers, sealed or not initialised.
+
+        Raises ProcessDied with its last lines, NotReady, and RigError where something else than Vault is to blame.
+        """
+        engine = self._bench.engine
+        if self._container:
+            engine.stop(self._container, _STOP_SECONDS)
+        self._version, self._replaced = version, self._replaced + 1
+        ports.insist(self._port, f"Vault {version}")
+        self._container = engine.start(
+            image,
+            ["server", "-config=/vault/tls/vault.json"],
+            entrypoint=["/bin/vault"],
+            name=f"{self._bench.name}-vault-{self._replaced}",
+            labels=dict(self._bench.labels),
+            environment={"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"},  # noqa: S108 -- in the container
+            volumes={
+                f"{self._bench.name}-vault": {"bind": "/vault/data", "mode": "rw"},
+                str(self._mounted): {"bind": "/vault/tls", "mode": "ro"},
+            },
+            tmpfs={"/tmp": ""},  # noqa: S108
+            network=self._bench.network,
+            hostname="vault",
+            ports={f"{VAULT_PORT}/tcp": ("127.0.0.1", self._port)},
+        )
+        self._bench.supervisor.start(
+            f"log of Vault {version}",
+            [str(engine.command), "logs", "--follow", self._container],
+            env={"DOCKER_HOST": f"unix://{engine.socket}", "HOME": str(self._directory)},
+            cwd=self._directory,
+            log=self.log.path,
+        )
+        wait.until(
+            self._answers,
+            what=f"Vault {version} to answer",
+            seconds=_ANSWER_SECONDS,
+            died=self.died,
+            log=self.tail,
+            advice="its whole log is kept beside the record",
+        )
+
+    def died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself. Raises RigError where that says nothing about Vault."""
+        sentence = self._bench.engine.ended(self._container) if self._container else None
+        if sentence is None:
+            return None
+        if "out of memory" in sentence:
+            raise RigError(f"{sentence}: make room and run again", self.tail())
+        return f"Vault {self._version} ended by itself: {sentence}"
+
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* that Vault printed, redacted."""
+        return [redact(line) for line in self._bench.engine.logs(self._container, lines)]
+
+    def _answers(self) -> bool:
+        reply = self.client.seal_status()
+        if reply.status is None:
+            raise Unreachable(reply.error)
+        return True

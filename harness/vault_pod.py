@@ -1,0 +1,166 @@
+"""The life of one Vault as a StatefulSet of one Pod in a kind cluster: its upgrade is another image and a rollout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+from typing import Final, TypeVar
+
+from harness import materials, pki, wait
+from harness.errors import RigError, Unreachable
+from harness.kind_cluster import VAULT_PORT, KindCluster
+from harness.kube import PodState
+from harness.secret import redact
+from harness.tailing import PodTail
+from harness.vault import Vault
+
+T = TypeVar("T")
+
+POD: Final = "vault-0"
+TOKEN_VOLUME: Final = "kube-api-access-*"
+"""The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
+
+_ROLLOUT_SECONDS: Final = 120
+_HOPELESS: Final = ("ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainer")
+_TAIL_BYTES: Final = 1 << 16
+
+
+def settings(storage: str, *, tls: bool, scheme: str) -> str:
+    """Return the configuration of a Vault in a container, whose data is at /vault/data, as JSON."""
+    store: dict[str, object] = {"path": "/vault/data"}
+    if storage == "raft":
+        # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is.
+        store |= {"node_id": "node-1", "performance_multiplier": "1"}
+    listener: dict[str, object] = {"address": f"0.0.0.0:{VAULT_PORT}", "tls_disable": not tls}
+    if tls:
+        listener |= {"tls_cert_file": "/vault/tls/tls.crt", "tls_key_file": "/vault/tls/tls.key"}
+    return json.dumps(
+        {
+            "storage": {storage: store},
+            "listener": {"tcp": listener},
+            "api_addr": f"{scheme}://127.0.0.1:{VAULT_PORT}",
+            "cluster_addr": f"https://127.0.0.1:{VAULT_PORT + 1}",
+            "disable_mlock": True,
+            "log_level": "debug",
+        }
+    )
+
+
+class VaultPod:
+    """Vault over one volume of its cluster. `roll_out` starts it, and takes it from version to version."""
+
+    def __init__(
+        self, directory: Path, cluster: KindCluster, account: str, run: str, *, storage: str, tls: bool, port: int
+    ) -> None:
+        """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
+
+        Its data is in a folder of the node that is called after the *run*.
+        """
+        directory.mkdir(mode=0o700)
+        self._directory, self._cluster, self._run = directory, cluster, run
+        self.namespace, self.account = account.split("/")
+        scheme = "https" if tls else "http"
+        self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc") if tls else None
+        self._config = settings(storage, tls=tls, scheme=scheme)
+        # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
+        self.log, self.audit = PodTail(directory / "vault.log"), PodTail(directory / "vault.log")
+        self.address = f"{scheme}://127.0.0.1:{port}"
+        self.client = Vault(self.address, self._authority.ca if self._authority else None, audit_file="stdout")
+        self._uid = ""
+        self._version, self._rollouts = "", 0
+
+    def roll_out(self, version: str, image: str, *, token_file: bool) -> PodState:
+        """Start *version*, or replace the one that runs, and return its Pod once it answers, sealed or not initialised.
+
+        Raises ProcessDied with its last lines, NotReady, and RigError where something else than Vault is to blame.
+        """
+        self._version, self._rollouts = version, self._rollouts + 1
+        gone = self._uid
+        if self._rollouts == 1:
+            self._create(image, token_file=token_file)
+        else:
+            kube = self._cluster.kube
+            kube.roll(self.namespace, "vault", image, token_file=token_file, note=f"rollout {self._rollouts}")
+        pod = self._await(f"the Pod of Vault {version} to be made", lambda: self._new(gone))
+        self._uid = pod.uid
+        self._cluster.follow_pod(self.namespace, POD, self._uid, "vault", self.log.path)
+        self._await(f"Vault {version} to answer", self._answers)
+        return pod
+
+    def died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself; its Pod may have started it again since.
+
+        Raises RigError where that says nothing about Vault: its Pod can never run, or it was killed.
+        """
+        state = self._state()
+        if state is None or state.uid != self._uid:
+            return None
+        if state.waiting.startswith(_HOPELESS):
+            raise RigError(f"the Pod of Vault {self._version} cannot run: {state.waiting}", self._complaints())
+        if state.killed_for_memory:
+            raise RigError(
+                f"Vault {self._version} was killed, because its memory ran out: make room and run again", self.tail(40)
+            )
+        if not state.restarts and state.status is None:
+            return None
+        now = f", and its Pod is now {state.waiting}" if state.waiting else ""
+        return f"Vault {self._version} ended by itself with status {state.status}{now}"
+
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* that Vault printed, redacted."""
+        try:
+            text = self.log.path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+        except FileNotFoundError:
+            return []
+        said = [line.partition(" F ")[2] for line in text.splitlines() if " stderr F " in line]
+        return [redact(line) for line in said[-lines:]]
+
+    def _create(self, image: str, *, token_file: bool) -> None:
+        files = [self._authority.certificate, self._authority.key] if self._authority else []
+        manifest = self._directory / "vault.yaml"
+        filled = Template(materials.text("vault.yaml")).substitute(
+            namespace=self.namespace,
+            service_account=self.account,
+            node=self._cluster.node,
+            run=self._run,
+            image=image,
+            token_file=json.dumps(token_file),
+            config=json.dumps(self._config),
+            tls=json.dumps({path.name: path.read_text() for path in files}),
+        )
+        pki.write_private(manifest, filled.encode())
+        self._cluster.kube.create_all(manifest)
+
+    def _await(self, what: str, condition: Callable[[], T]) -> T:
+        return wait.until(
+            condition,
+            what=what,
+            seconds=_ROLLOUT_SECONDS,
+            every=0.05,
+            died=self.died,
+            log=lambda: [*self._complaints(), *self.tail()],
+            advice="its log and those of the node are kept beside the record",
+        )
+
+    def _new(self, gone: str) -> PodState:
+        state = self._state()
+        if state is None or state.uid == gone:
+            raise Unreachable("the Pod of the version before it is still there" if state else "there is no Pod")
+        return state
+
+    def _answers(self) -> bool:
+        reply = self.client.seal_status()
+        if reply.status is None:
+            raise Unreachable(reply.error)
+        return True
+
+    def _state(self) -> PodState | None:
+        return self._cluster.kube.pod(self.namespace, POD)
+
+    def _complaints(self) -> list[str]:
+        try:
+            return self._cluster.kube.complaints(self.namespace, POD)
+        except (Unreachable, RigError) as error:
+            return [str(error)]
