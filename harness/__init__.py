@@ -24,7 +24,7 @@ hands
     accounts        who must exist in which cluster
     vault, kube     everything said to Vault (hvac) and to Kubernetes (kubernetes)
     engine          everything said to the container engine (docker)
-    images          a version becomes a container image; node_image makes the nodes', of the files under clusters/
+    images          a version becomes a container image; node_image makes the nodes', on a debian_node
     artifacts       a version becomes a verified binary; recipes, downloads and building beside it
     materials       the files under clusters/, wherever this is installed
     pki             key material for test systems

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket as sockets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -151,16 +151,21 @@ class Engine:
         """
         from docker import APIClient
 
-        with _translated(f"what the registry has as {name}"):
-            hasty: Any = APIClient(f"unix://{self.socket}", version="auto", timeout=seconds)
+        with (
+            _translated(f"what the registry has as {name}"),
+            closing(APIClient(f"unix://{self.socket}", version="auto", timeout=seconds)) as client,
+        ):
+            hasty: Any = client  # this one method of it has no annotations
             return str(hasty.inspect_distribution(name)["Descriptor"]["digest"])
 
     def pull(self, name: str) -> Image:
         """Fetch *name* from its registry. Raises RigError or Unreachable with the engine's words where it cannot."""
         from docker import APIClient
 
-        with _translated(f"to pull {name}"):
-            patient = APIClient(f"unix://{self.socket}", version="auto", timeout=_PULL_SECONDS)
+        with (
+            _translated(f"to pull {name}"),
+            closing(APIClient(f"unix://{self.socket}", version="auto", timeout=_PULL_SECONDS)) as patient,
+        ):
             for line in patient.pull(name, stream=True, decode=True):
                 if "error" in line:
                     raise RigError(f"the engine was asked to pull {name}: {line['error']}")
@@ -458,7 +463,7 @@ def _fed(socket: Any, stdin: Iterable[bytes]) -> bytes:
 
     framing: Any = docker.utils.socket
     raw = socket._sock  # noqa: SLF001 -- the library offers no other way to say that the input is over
-    with socket:
+    with closing(raw), socket:
         for piece in stdin:
             raw.sendall(piece)
         raw.shutdown(sockets.SHUT_WR)

@@ -31,13 +31,14 @@ from harness.node_image import Making
 
 VAULT: Final = "vault-image"
 NODE: Final = "node-image"
+FURNISHED: Final = "furnished-node-image"
 
 _ANSWER_SECONDS: Final = 8  # a registry that is there answers in one
 _RECIPE_LABEL: Final = "rehearse.recipe"
 _VERSION_LABEL: Final = "rehearse.version"
 _BINARIES_LABEL: Final = "rehearse.binaries"
 _SOURCE_LABEL: Final = "rehearse.source"
-_REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node"}
+_REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node", FURNISHED: "rehearse/furnished-node"}
 _UNREACHABLE: Final = re.compile(
     r"dial |lookup |no such host|timeout|timed out|deadline|refused|reset by peer|unreachable|proxyconnect|x509|tls:"
     r"|\bEOF\b|HTTP response to HTTPS",
@@ -95,8 +96,8 @@ class Images:
         Raises MissingPrerequisite, which names every source, what each answered, and what would help; RigError and
         Unreachable where the engine itself does not answer.
         """
-        if product not in _REPOSITORIES:
-            raise MissingPrerequisite(f"there is no way to get {product!r}; there are {', '.join(_REPOSITORIES)}")
+        if product not in (VAULT, NODE):
+            raise MissingPrerequisite(f"there is no way to get {product!r}; there are {VAULT} and {NODE}")
         try:
             versions.parse(version)
         except ValueError as error:
@@ -107,6 +108,35 @@ class Images:
         """Return the (product, version) pairs of *wanted* in their order, each as `get` would. Raises as `get`."""
         found = {pair: self.get(*pair) for pair in dict.fromkeys(wanted)}
         return [found[pair] for pair in wanted]
+
+    def furnished(self, node: Image, images: Sequence[Image]) -> Image:
+        """Return a node image like *node* whose clusters have *images* from the beginning; it is kept for the next run.
+
+        Bringing an image into a cluster takes seconds that a second rehearsal need not spend again. Raises
+        MissingPrerequisite where it cannot be made.
+        """
+        parts = " ".join([node.id, *(image.id for image in images), materials.text("node/import.sh")])
+        digest = hashlib.sha256(parts.encode()).hexdigest()[:8]
+        name = f"{_REPOSITORIES[FURNISHED]}:{_tag(node.version)}-{digest}"
+        labels = {
+            LABEL: FURNISHED,
+            _VERSION_LABEL: node.version,
+            _RECIPE_LABEL: digest,
+            _SOURCE_LABEL: f"made here of {node.name} and {', '.join(image.name for image in images)}",
+        }
+        place = self._cache / "images"
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with alone(place / f"{digest}.lock", lambda: self._tell(f"{name}: waiting for somebody else who makes it")):
+                image = self._engine.image(name) or self._furnish(node, images, name, labels)
+        except (HarnessError, OSError) as error:
+            raise MissingPrerequisite(f"a node image with Vault's images in it cannot be made: {error}") from error
+        return msgspec.structs.replace(node, name=image.name, id=image.id)
+
+    def _furnish(self, node: Image, images: Sequence[Image], name: str, labels: Mapping[str, str]) -> Stored:
+        self._tell(f"{node.product} {node.version}: making {name}, which has {', '.join(one.name for one in images)}")
+        with tempfile.TemporaryDirectory(dir=self._cache / "images") as work:
+            return node_image.add(self._engine, node.name, [one.name for one in images], Path(work), name, labels)
 
     # --- sources, in their order ---
 
@@ -132,13 +162,13 @@ class Images:
             try:
                 return self._pull(product, version, name)
             except HarnessError as error:
-                answers.append(str(error))
+                answers.append(without_credentials(str(error)))
         if self._offline:
             answers.append("the engine's store has none of the vendor's, and no registry is asked while offline")
         try:
             return self._make(product, version)
         except HarnessError as error:
-            answers.append(f"cannot be made here: {error}")
+            answers.append(f"cannot be made here: {without_credentials(str(error))}")
         lines = [f"  - {indent(each, '    ').strip()}" for each in answers]
         helps = self._remedy(product, version, "\n".join(answers))
         raise MissingPrerequisite("\n".join([f"{product} {version} is not to be had:", *lines, helps]))
@@ -259,7 +289,8 @@ def remove(engine: Engine, wanted: Sequence[str]) -> int:
     """
     freed, left = 0, []
     # what stands on another image goes before it
-    for image in sorted(made(engine), key=lambda one: one.labels[LABEL] == debian_node.BASE):
+    standing = [FURNISHED, NODE, VAULT, debian_node.BASE]
+    for image in sorted(made(engine), key=lambda one: standing.index(one.labels[LABEL])):
         if not wanted or set(wanted) & set(names(image)):
             try:
                 engine.remove_image(image.name)

@@ -9,17 +9,17 @@ import json
 import secrets as random
 import shlex
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Final
 
 from harness import materials, pki, ports, wait
 from harness.engine import Engine
-from harness.errors import ProcessDied, RigError, Unreachable
+from harness.errors import RigError, Unreachable
 from harness.images import Image
 from harness.kube import Kube, NodeState, PodState
-from harness.process import Supervisor
+from harness.process import Process, Supervisor
 from harness.secret import Secret
 from harness.tailing import PodTail, Tail
 
@@ -28,6 +28,7 @@ API_PORT: Final = 6443
 
 _CREATE_SECONDS: Final = 300
 _READY_SECONDS: Final = 120
+_PRINT_SECONDS: Final = 10
 _ADDRESS_LETTERS: Final = 24
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
@@ -58,12 +59,12 @@ class Workbench:
         command.write_text(shim.substitute(labels=flags, docker=shlex.quote(str(engine.command))))
         command.chmod(0o700)
 
-    def kind(self, words: Sequence[str], *, what: str, kubeconfig: Path, log: Path, over: threading.Event) -> None:
-        """Run the kind command to its end. Raises ProcessDied with what it said, and NotReady if it takes too long.
+    def kind(self, words: Sequence[str], *, kubeconfig: Path, log: Path) -> Process:
+        """Start the kind command.
 
         Nothing of the user's reaches it but the engine: no kubeconfig, no docker configuration, no proxy.
         """
-        started = self.supervisor.start(
+        return self.supervisor.start(
             f"kind {words[0]}",
             [str(self._kind), *words],
             env={
@@ -76,22 +77,6 @@ class Workbench:
             },
             cwd=self._folder,
             log=log,
-        )
-
-        def ended() -> bool:
-            status = started.poll()
-            if status:
-                raise ProcessDied(f"{what} failed: kind ended with status {status}", status, started.tail(60))
-            return status == 0
-
-        wait.until(
-            ended,
-            what=what,
-            seconds=_CREATE_SECONDS,
-            every=0.05,
-            died=lambda: "the run is over" if over.is_set() else None,
-            log=started.tail,
-            advice="a busy machine needs longer; `rehearse doctor` says what this one has",
         )
 
 
@@ -110,40 +95,39 @@ class KindCluster:
         self.ca = directory / "ca.crt"
         self.kube = Kube(f"https://127.0.0.1:{port}", self.ca, Secret(random.token_urlsafe(24)))
         self._up = False
+        self._making: Process | None = None
+        self._over: threading.Event | None = None
         self._workers: list[str] = []
 
     def start(
         self, image: Image, *, workers: int, kubelet: Mapping[str, object], vault_port: int, over: threading.Event
     ) -> None:
-        """Create the cluster and wait until its API server is ready, or *over* that nobody waits any more.
+        """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
 
         *vault_port* is the port of this machine at which a Vault in it answers, 0 for none. Raises ProcessDied with
         what kind said, NotReady if it takes too long, and RigError where the port is taken.
         """
+        self._over = over
         ports.insist(self.port, f"the API server of {self.name}")
         self._write_mounted()
         config = self.directory / "kind.yaml"
         pki.write_private(config, self._config(image, workers, kubelet, vault_port).encode())
         words = ["create", "cluster", f"--name={self._cluster}", f"--image={image.name}", f"--config={config}"]
+        words.append("--retain")  # what kind thinks of a failure is for us to read, and for the supervisor to remove
         pki.write_private(self.kubeconfig, b"")
-        self._bench.kind(
-            [*words, "--retain"],
-            what=f"the creation of cluster {self.name}",
-            kubeconfig=self.kubeconfig,
-            log=self.directory / "kind.log",
-            over=over,
-        )
+        self._making = self._bench.kind(words, kubeconfig=self.kubeconfig, log=self.directory / "kind.log")
+        # kind goes on for seconds after the API server takes objects: those can be used
+        self._await("the certificate authority of {}", self._authority, every=0.3)
+        self._await("the API server of {} to be ready", self.kube.serves)
         self._up = True
-        self.ca.write_text(self.run("cat", "/etc/kubernetes/pki/ca.crt"))
         self._follow_api_server(since="+1")
-        wait.until(
-            self.kube.serves,
-            what=f"the API server of {self.name} to be ready",
-            seconds=_READY_SECONDS,
-            died=lambda: "the run is over" if over.is_set() else self.died(),
-        )
         if workers and image.brings_network:
             self._connect_nodes(1 + workers)
+
+    def await_made(self) -> None:
+        """Wait until kind has done its part. Raises ProcessDied with what it said, NotReady if it takes too long."""
+        if self._making is not None:
+            self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
 
     def take_over(self, there: Path) -> None:
         """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals."""
@@ -179,12 +163,23 @@ class KindCluster:
         """Run a command on a node, or the control plane's, and return what it printed. Raises RigError if it fails."""
         return self._bench.engine.execute(node or self.node, command, stdin=stdin)
 
+    def read(self, *command: str, node: str = "") -> str:
+        """Run a command that prints something and changes nothing, and return what it printed.
+
+        An engine that is busy was seen to lose what a quick command prints: so it is run until it prints something.
+        """
+        return wait.until(
+            lambda: self.run(*command, node=node) or None,
+            what=f"{command[0]} on a node of {self.name} to print something",
+            seconds=_PRINT_SECONDS,
+        )
+
     def load(self, image: str) -> None:
         """Bring an image of the engine's store into the node, unless it is there already."""
         if any(name.endswith(f"/{image}") for name in self._images()):
             return
         archive = self._bench.engine.export(image)
-        self.run("ctr", "--namespace=k8s.io", "images", "import", "--digests", "-", stdin=archive)
+        self.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive)
 
     def pause_image(self) -> str:
         """Return the name of the image that holds every Pod's namespaces: each node has it."""
@@ -195,12 +190,12 @@ class KindCluster:
         return found
 
     def _images(self) -> list[str]:
-        return self.run("ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
+        return self.read("ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
 
     def token_of(self, pod: PodState, volume: str) -> Secret:
         """Return the service account token that the kubelet has put into *volume* of *pod*: the Pod's own file."""
         path = f"{_KUBELET_PODS}/{shlex.quote(pod.uid)}/volumes/kubernetes.io~projected/{volume}/token"
-        return Secret(self.run("sh", "-c", f"cat {path}", node=pod.node).strip())
+        return Secret(self.read("sh", "-c", f"cat {path}", node=pod.node).strip())
 
     def follow_pod(self, namespace: str, pod: str, uid: str, container: str, into: Path) -> None:
         """Append to *into* whatever *container* of a Pod prints from its beginning on."""
@@ -209,18 +204,48 @@ class KindCluster:
 
     def all_logs(self) -> dict[str, list[str]]:
         """Return the last lines of every Pod's log and of every node's journal, by name."""
-        gather = f'for f in {_POD_LOGS}/*/*/*.log; do echo "==> $f"; tail -n 2000 "$f"; done'
+        gather = (
+            f'for f in {_POD_LOGS}/*/*/*.log; do echo "==> $f"; tail -n 2000 "$f"; done; echo "==> /node/journal/0"; '
+        )
+        gather += "journalctl --no-pager --lines=2000"
         found: dict[str, list[str]] = {}
         for node in [self.node, *self._workers]:
-            name = f"{self.name}-{node.removeprefix(self._cluster).strip('-')}"
+            name = short = f"{self.name}-{node.removeprefix(self._cluster).strip('-')}"
             for line in self.run("sh", "-c", gather, node=node).splitlines():
                 if line.startswith("==> "):
                     pod, container = Path(line).parts[-3:-1]
                     name = "-".join([self.name, *pod.replace(f"-{node}", "").split("_")[:2], container])
+                    name = f"{short}-journal" if pod == "node" else name
                 found.setdefault(f"{name}.log", []).append(line)
-            journal = self.run("journalctl", "--no-pager", "--lines=2000", node=node)
-            found[f"{self.name}-{node.removeprefix(self._cluster).strip('-')}-journal.log"] = journal.splitlines()
         return found
+
+    def _authority(self) -> bool:
+        """Fetch the cluster's certificate authority from its node, as soon as kubeadm has made it."""
+        try:
+            text = self.run("cat", "/etc/kubernetes/pki/ca.crt")
+        except RigError as error:
+            raise Unreachable(str(error)) from error
+        self.ca.write_text(text)
+        return bool(text)
+
+    def _await(self, what: str, condition: Callable[[], bool], every: float = 0.05) -> None:
+        wait.until(
+            condition,
+            what=what.format(self.name),
+            seconds=_CREATE_SECONDS,
+            every=every,
+            died=self._failed,
+            log=lambda: self._making.tail(60) if self._making else (),
+            advice="a busy machine needs longer; `rehearse doctor` says what this one has",
+        )
+
+    def _failed(self) -> str | None:
+        """Return a sentence if it is of no use to wait for this cluster."""
+        if self._over is not None and self._over.is_set():
+            return "the run is over"
+        if self._making is not None and self._making.poll():
+            return f"kind could not make cluster {self.name}: {self._making.died()}"
+        return self.died()
 
     def _connect_nodes(self, count: int) -> None:
         """Give each node a Pod network of its own, and the way to those of the others.
@@ -241,7 +266,7 @@ class KindCluster:
 
     def _follow_api_server(self, since: str) -> None:
         """Have what the API server writes appended to files of ours, from a line on, as `tail -n` counts them."""
-        logs = self.run("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
+        logs = self.read("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
         self._follow("audit log", ["/var/log/kubernetes/audit.log"], self.audit.path, since)
         self._follow("API server's log", logs, self.log.path, since)
 

@@ -27,7 +27,7 @@ from harness.engine import Engine, Image, Thing
 from harness.errors import MissingPrerequisite
 
 _COMMANDS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
-_SCRIPTS: Final = ("kube-proxy.sh", "fill.sh")
+_SCRIPTS: Final = ("kube-proxy.sh", "fill.sh", "import.sh")
 _ANSWER_SECONDS: Final = 60.0
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOUNT: Final = "/mnt"
@@ -62,11 +62,46 @@ def of(version: str, engine: Engine, store: Store, cache: Path, tell: Callable[[
 
     def make(name: str, labels: Mapping[str, str]) -> Image:
         base = debian_node.get(engine, store, cache, tell)
-        with tempfile.TemporaryDirectory(prefix="node-image-", dir=cache / "images") as work:
-            filling = _Filling(engine, base, Path(work), binaries, names)
-            return filling.make(name, labels)
+        work = cache / "images" / f"{labels[debian_node.LABEL]}-{version}"
+        shutil.rmtree(work, ignore_errors=True)  # of a process that was killed: only one at a time makes this image
+        work.mkdir(mode=0o700)
+        try:
+            return _Filling(engine, base, work, binaries, names).make(name, labels)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
     return Making(binaries, make)
+
+
+def add(engine: Engine, node: str, names: Sequence[str], work: Path, made: str, labels: Mapping[str, str]) -> Image:
+    """Make the image *made* of the image *node*: each cluster of it begins with the images *names*, unpacked.
+
+    They are the engine's. *work* is a new folder for the time being; the caller removes it.
+    """
+    for number, name in enumerate(names):
+        with (work / f"{number}.tar").open("wb") as archive:
+            archive.writelines(engine.export(name))
+    (work / "import.sh").write_text(materials.text("node/import.sh"))
+    container = _container(engine, node, work, made)
+    try:
+        archives = [f"{_MOUNT}/{number}.tar" for number in range(len(names))]
+        engine.execute(container, ["sh", f"{_MOUNT}/import.sh", *archives])
+        return engine.commit(container, made, labels, debian_node.changes())
+    finally:
+        engine.remove(Thing("container", container, container, {}))
+
+
+def _container(engine: Engine, image: str, work: Path, made: str) -> str:
+    """Return the name of a new container of *image* that sees *work* as /mnt, in which the image *made* comes to be.
+
+    One that a killed process left, which the same lock guarded, goes.
+    """
+    name = "rehearse-making-" + re.sub(r"[^a-z0-9.-]", "-", made)
+    engine.remove(Thing("container", name, name, {}))
+    # privileged, because unpacking an image is mounting it
+    options = {"entrypoint": "sleep", "network_mode": "none", "privileged": True}
+    engine.start(image, ["infinity"], name=name, volumes={str(work): {"bind": _MOUNT, "mode": "rw"}}, **options)
+    return name
 
 
 def _images(kubernetes: Artifact) -> dict[str, str]:
@@ -119,7 +154,7 @@ class _Filling:
         shutil.copyfile(kubernetes.path, self.work / "kubernetes")
         for script in _SCRIPTS:
             (self.work / script).write_text(materials.text(f"node/{script}"))
-        container = self._container(name)
+        container = _container(self.engine, self.base, self.work, name)
         try:
             self.engine.execute(container, ["sh", f"{_MOUNT}/kube-proxy.sh"])
             self._write_images(self.work / "images.tar")
@@ -128,14 +163,6 @@ class _Filling:
             return self.engine.commit(container, name, labels, debian_node.changes())
         finally:
             self.engine.remove(Thing("container", container, container, {}))
-
-    def _container(self, image: str) -> str:
-        """Return the name of a new container; one that a killed process left, which the same lock guarded, goes."""
-        name = "rehearse-making-" + re.sub(r"[^a-z0-9.-]", "-", image)
-        self.engine.remove(Thing("container", name, name, {}))
-        volumes = {str(self.work): {"bind": _MOUNT, "mode": "rw"}}
-        self.engine.start(self.base, ["infinity"], name=name, entrypoint="sleep", network_mode="none", volumes=volumes)
-        return name
 
     def _write_images(self, archive: Path) -> None:
         """Write the images of every pod that a control plane consists of to *archive*, as docker save would."""

@@ -132,6 +132,7 @@ def machine() -> Iterator[Engine]:
     for image in images.made(engine):
         if image.name not in before and f":{VERSION}" in image.name:
             engine.remove_image(image.name)
+    engine._client.close()
 
 
 class Shop:
@@ -420,7 +421,7 @@ RESOLVER = """\
 
 @pytest.mark.kind
 def test_a_node_that_was_made_here_runs_pods_that_find_each_other(machine: Engine, tmp_path: Path) -> None:
-    """kind makes a cluster of it, CoreDNS becomes ready, and a pod reaches the API server by its name."""
+    """A cluster is made of it, CoreDNS becomes ready, and a pod reaches the API server by its name."""
     cache, told, version = settings.cache(), list[str](), "1.32.0"
     store = Store(Sources(cache, offline=True), told.append)
     image = Images(machine, store, cache, told.append, offline=True).get(NODE, version)

@@ -48,7 +48,7 @@ func main() {
 	}
 }
 
-// From 1.33 on the kubelet wants a context, before it none.
+// The kubelet of newer versions wants a context, that of older ones nothing.
 func kubeletCommand() *cobra.Command {
 	switch make := any(kubelet.NewKubeletCommand).(type) {
 	case func() *cobra.Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from string import Template
@@ -38,6 +38,7 @@ STEADY_SECONDS: Final = 0.5
 _RUNNING_SECONDS: Final = 120
 _SECRET_SECONDS: Final = 60
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
+_HOME: Final = ("node-image", "with Vault")
 _APP_VOLUME: Final = "login"
 _CLUSTER_LETTERS: Final = 24
 
@@ -66,7 +67,7 @@ class KindDriver:
         """
         engine.insist_on_cgroup(self._engine.about(), [each.kubernetes for each in scenario.clusters.values()])
         with book.phase("artifacts"):
-            kind, images = self._obtained(plan, book)
+            kind, images = self._obtained(plan, scenario, book)
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(self._state / "ports"))
             work = self._work / f"rehearse-{run_id}"
@@ -95,7 +96,7 @@ class KindDriver:
         network = lending.network if lending else name
         return Workbench(folder, self._engine, supervisor, kind, name=name, network=network, labels=labels)
 
-    def _obtained(self, plan: Plan, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
+    def _obtained(self, plan: Plan, scenario: Scenario, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
         """Return the kind command, and every image of *plan* by its product and version."""
         (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
         images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
@@ -103,7 +104,12 @@ class KindDriver:
         used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
         for product, version, source, sha256, note in used:
             book.write(events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note))
-        return kind.path, {(image.product, image.version): image for image in images}
+        found = {(image.product, image.version): image for image in images}
+        if scenario.vault.cluster is not None and not self._reuse:
+            node = found["node-image", scenario.clusters[scenario.vault.cluster].kubernetes]
+            vaults = [image for image in images if image.product == "vault-image"]
+            found[_HOME] = self._images.furnished(node, vaults)
+        return kind.path, found
 
 
 class KindRig:
@@ -251,14 +257,18 @@ class KindRig:
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
-        logs = {"vault-vault.log": self._server.tail(100_000)}
-        for cluster in self._clusters.values():
-            try:
-                logs |= cluster.all_logs()
-            except HarnessError:
-                continue
-        for name, lines in logs.items():
-            self._book.keep(name, lines)
+        with self._book.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
+            for logs in pool.map(self._logs_of, self._clusters.values()):
+                for name, lines in logs.items():
+                    self._book.keep(name, lines)
+            self._book.keep("vault-vault.log", self._server.tail(100_000))
+
+    @staticmethod
+    def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:
+        try:
+            return cluster.all_logs()
+        except HarnessError:
+            return {}
 
     def wait_for_threads(self) -> None:
         """Let what is still rising end before anything is taken away from under it, and that soon."""
@@ -300,7 +310,7 @@ class KindRig:
         cluster, wanted = self._clusters[name], self._scenario.clusters[name]
         is_home = self._home is not None and self._home.cluster == name
         with self._book.phase(f"cluster {name} serves"):
-            self._make_serve(cluster, wanted, vault_port=self._vault_port if is_home else 0)
+            self._make_serve(cluster, wanted)
         answered = cluster.kube.version()
         if answered.split("+")[0] != wanted.kubernetes:
             raise RigError(f"the API server of {name} says it is {answered}; {wanted.kubernetes} was asked for")
@@ -314,16 +324,18 @@ class KindRig:
         self._rising.tell()
         with self._book.phase(f"pods of {name} run"):
             self._populate(cluster, mine)
+            cluster.await_made()
 
-    def _make_serve(self, cluster: KindCluster, wanted: Cluster, vault_port: int) -> None:
+    def _make_serve(self, cluster: KindCluster, wanted: Cluster) -> None:
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             return
+        is_home = cluster.name == self._home_name
         cluster.start(
-            self._images["node-image", wanted.kubernetes],
+            self._images[_HOME if is_home else ("node-image", wanted.kubernetes)],
             workers=wanted.nodes - 1,
             kubelet=engine.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
-            vault_port=vault_port,
+            vault_port=self._vault_port if is_home else 0,
             over=self._rising.over,
         )
 
