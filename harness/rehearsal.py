@@ -30,6 +30,7 @@ from harness.renewing import renewing
 from harness.rig import Keepable, Rig
 from harness.scenario import Scenario
 from harness.verdict import Judgement
+from harness.wait import Stopwatch
 
 
 def rehearse(
@@ -61,14 +62,14 @@ def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journ
     Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
     """
     reached: list[Stage] = []
-    with (
-        _noted(book, lambda error: _outside(error, reached)),
-        driver.up(plan, scenario, run_id, book) as rig,
-    ):
-        with _noted(book, lambda error: _trouble(error, reached[-1], rig)):
-            _Course(plan, scenario, rig, book, reached).run()
-        if keep_seconds and isinstance(rig, Keepable):
-            book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
+    with _noted(book, lambda error: _outside(error, reached)):
+        with driver.up(plan, scenario, run_id, book) as rig:
+            with _noted(book, lambda error: _trouble(error, reached[-1], rig)):
+                _Course(plan, scenario, rig, book, reached).run()
+            if keep_seconds and isinstance(rig, Keepable):
+                book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
+            leaving = Stopwatch()
+        book.write(events.PhaseEnded(name="everything is ended", seconds=round(leaving.seconds, 3)))
 
 
 @contextmanager

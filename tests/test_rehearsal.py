@@ -120,6 +120,7 @@ def test_every_phase_has_its_time(tmp_path: Path) -> None:
         "config by 1.4.0",
         *("swap to 1.7.0", "unseal 1.7.0", "old token dead before 1.7.0", "clusters are ready", "probes before"),
         *("swap to 1.11.0", "unseal 1.11.0", "old token dead before 1.11.0", "probes after 1.11.0"),
+        "everything is ended",
     ]
 
 

@@ -26,7 +26,7 @@ from harness import journal, settings
 from harness.artifacts import Sources, Store
 from harness.drivers.local import STEADY_SECONDS
 from harness.events import PhaseEnded
-from tests.bench import kills, records
+from tests.bench import kills, kind, records
 from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
 
 _BY_HAND: Final = (
@@ -66,16 +66,17 @@ class Effort(msgspec.Struct):
     judgings: int
     scenarios: int
     kills: int
+    clusters: int
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="A short form, in two minutes.")
 @click.option("--kills", "killed", type=int, help="How many runs are killed. Left out: 50, or 5 with --quick.")
 @click.option("--seed", type=int, help="When they are killed. Left out: another one every time; it is printed.")
-@click.option("--only", multiple=True, type=click.Choice(["start", "judge", "outage", "parallel", "kills"]))
+@click.option("--only", multiple=True, type=click.Choice(["start", "judge", "outage", "parallel", "kills", "kind"]))
 def main(*, quick: bool, killed: int | None, seed: int | None, only: tuple[str, ...]) -> None:
     """Measure what was promised and print it as a table."""
-    effort = Effort(2, 3, 1, 3, 5) if quick else Effort(5, 10, 3, len(SCENARIOS), 50)
+    effort = Effort(2, 3, 1, 3, 5, 1) if quick else Effort(5, 10, 3, len(SCENARIOS), 50, 3)
     if killed is not None:
         effort.kills = killed
     parts: dict[str, Callable[[World, Effort], Iterator[Row]]] = {
@@ -84,6 +85,7 @@ def main(*, quick: bool, killed: int | None, seed: int | None, only: tuple[str, 
         "outage": _outage,
         "parallel": _parallel,
         "kills": lambda world, effort: _kills(world, effort, int(time.time()) if seed is None else seed),
+        "kind": _kind,
     }
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -188,6 +190,23 @@ def _kills(world: World, effort: Effort, seed: int) -> Iterator[Row]:
     yield Row(what, "nothing left", ", ".join(f"{count} {name}" for name, count in left.items()), not killed.left)
     limit = kills.PROMISED_SECONDS
     yield Row("    slowest time to clean", f"<= {limit:g} s", f"{killed.slowest:.1f} s", killed.slowest <= limit)
+
+
+def _kind(world: World, effort: Effort) -> Iterator[Row]:
+    """Yield the outage on kind clusters, and where its time goes."""
+    seen = kind.measure(world, effort.clusters, click.echo)
+    ratios = seen.against_hand
+    yield Row("outage on two kind clusters: against the bare script", "<= 0.7", _spread(ratios), median(ratios) <= 0.7)
+    yield Row("    the whole command", "", _spread(seen.ours, "s"))
+    yield Row("    the bare script", "", _spread(seen.hand, "s"))
+    what = "    against 1.5 times the creation of one cluster, and the rollouts"
+    yield Row(what, "<= 1", f"{seen.against_floor:.2f}", seen.against_floor <= 1)
+    yield Row("    the creation of one cluster, by kind alone", "", _spread(seen.one_cluster, "s"))
+    yield Row("    all rollouts of Vault", "", _spread(seen.rollouts, "s"))
+    yield Row("    teardown", "< 10 s", _spread(seen.ends, "s"), max(seen.ends) < 10)
+    yield Row("with --reuse: until the first question", "< 8 s", _spread(seen.again, "s"), median(seen.again) < 8)
+    for name, seconds in seen.phases.items():
+        yield Row(f"    {name}", "", _spread(seconds, "s"))
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:
