@@ -150,6 +150,9 @@ class Facts:
             return ""
         if not review.user or review.status == 401:
             return "nobody"
+        if review.user == self.vault_subject == self.reviewer_subject(seen.mount):
+            # one account with two tokens: only that of the Pod says which Pod it is bound to
+            return "vault" if review.pod_uid else "long-lived"
         known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): "long-lived", seen.subject: "client"}
         return known.get(review.user, review.user)
 

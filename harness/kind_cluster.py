@@ -32,6 +32,8 @@ _PRINT_SECONDS: Final = 10
 _ADDRESS_LETTERS: Final = 24
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
+VAULT_DATA: Final = "/var/lib/rehearsal"
+"""Where on its node a Vault has its data, in a folder that is called after the run."""
 
 
 class Workbench:
@@ -138,6 +140,8 @@ class KindCluster:
         self._up = True
         self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
         self.kube.reset()
+        # What a command on a node does goes on when whoever watched it is killed; and every run has data of its own.
+        self.run("sh", "-c", f"pkill -x tail; rm -rf {VAULT_DATA}/*")
         self._follow_api_server(since="0")
 
     @property
@@ -155,9 +159,10 @@ class KindCluster:
         if not self._up:
             return None
         try:
-            return self._bench.engine.ended(self.node)
+            ended = self._bench.engine.ended(self.node)
         except Unreachable as error:
             return str(error)
+        return f"the node of cluster {self.name} has ended ({ended})" if ended else None
 
     def run(self, *command: str, node: str = "", stdin: Iterable[bytes] = ()) -> str:
         """Run a command on a node, or the control plane's, and return what it printed. Raises RigError if it fails."""

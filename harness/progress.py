@@ -8,10 +8,11 @@ from harness import events
 from harness.events import AnyEvent
 from harness.journal import Follower
 from harness.observation import Observation
+from harness.reports.wording import outages
 
 
 def follower(say: Callable[[str], None], *, verbose: bool) -> Follower:
-    """Return a follower that says what happens as it happens; *verbose*: every answer too, not just the logins."""
+    """Return a follower that says what happens as it happens; *verbose*: every answer, not just logins and outages."""
 
     def follow(event: AnyEvent) -> None:
         line = _line(event, verbose=verbose)
@@ -33,12 +34,15 @@ def _line(event: AnyEvent, *, verbose: bool) -> str:
         return "\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in event.hints)])
     if isinstance(event, events.Trouble):
         return f"  trouble   {event.during}: {event.message}"
-    return _detail(event) if verbose or (isinstance(event, Observation) and event.probe == "login") else ""
+    told = verbose or isinstance(event, events.Renewals) or (isinstance(event, Observation) and event.probe == "login")
+    return _detail(event) if told else ""
 
 
 def _detail(event: AnyEvent) -> str:
     if isinstance(event, events.OldTokenRefused):
         return f"            the token of the replaced Pod {event.pod} is refused after {event.seconds:.1f} s"
+    if isinstance(event, events.Renewals):
+        return f"            {outages([event])[0]}"
     if not isinstance(event, Observation):
         return ""
     who = " ".join(part for part in (event.app or event.mount, event.item) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
@@ -23,7 +24,11 @@ TOKEN_VOLUME: Final = "kube-api-access-*"
 """The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
 
 _ROLLOUT_SECONDS: Final = 120
-_HOPELESS: Final = ("ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainer")
+_HOPELESS: Final = (
+    "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainer", "RunContainerError",
+    "StartError",
+)  # fmt: skip
+_SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 _TAIL_BYTES: Final = 1 << 16
 
 
@@ -92,9 +97,14 @@ class VaultPod:
     def died(self) -> str | None:
         """Return a sentence if Vault has ended by itself; its Pod may have started it again since.
 
-        Raises RigError where that says nothing about Vault: its Pod can never run, or it was killed.
+        Raises RigError where that says nothing about Vault: its Pod can never run, it was killed, its node is gone.
         """
-        state = self._state()
+        try:
+            state = self._state()
+        except Unreachable as error:
+            if lost := self._cluster.died():
+                raise RigError(f"{lost}, and Vault {self._version} with it; see why, and run again") from error
+            return None
         if state is None or state.uid != self._uid:
             return None
         if state.waiting.startswith(_HOPELESS):
@@ -102,6 +112,12 @@ class VaultPod:
         if state.killed_for_memory:
             raise RigError(
                 f"Vault {self._version} was killed, because its memory ran out: make room and run again", self.tail(40)
+            )
+        if state.status == _SIGKILL_STATUS:
+            raise RigError(
+                f"Vault {self._version} was killed from outside by SIGKILL, which was not its own doing: see who did, "
+                "and run again",
+                self.tail(40),
             )
         if not state.restarts and state.status is None:
             return None
@@ -160,7 +176,9 @@ class VaultPod:
         return self._cluster.kube.pod(self.namespace, POD)
 
     def _complaints(self) -> list[str]:
+        kube = self._cluster.kube
         try:
-            return self._cluster.kube.complaints(self.namespace, POD)
+            # where there is no Pod, its StatefulSet knows why
+            return [*kube.complaints(self.namespace, "vault"), *kube.complaints(self.namespace, POD, self._uid)]
         except (Unreachable, RigError) as error:
             return [str(error)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from harness import comparison, diagnosis, journal
+from harness import comparison, diagnosis, journal, observation
 from harness.comparison import Change
 from harness.diagnosis import Finding
-from harness.events import ArtifactUsed, ClusterUp, PhaseEnded, RunEnded, Trouble, VaultServing
+from harness.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.evidence import Exhibit
 from harness.facts import Facts
 from harness.journal import Record
@@ -69,6 +69,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """each mount's config as written, and its provenance"""
     reviewing: tuple[Reviewing, ...] = ()
     """who reviewed each app's login at each moment"""
+    renewals: tuple[Renewals, ...] = ()
+    """what each app that runs on met at each hop when it renewed its token: for how long it could not, and how often
+    that failed in which way. Nothing on paper, and for an app without a token from before the first hop"""
     observations: tuple[Observation, ...]
     not_checked: tuple[str, ...]
     troubles: tuple[Trouble, ...] = ()
@@ -90,8 +93,8 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     Pure: the same record gives the same judgement, with no server and at any time.
     """
     facts = Facts(record)
-    findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts)])
-    unsure = [*_unasked(facts), *_unfinished(facts)]
+    findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts), *_cut_off(facts)])
+    unsure = [*_unasked(facts), *_unrenewed(facts), *_unfinished(facts)]
     verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
     missed, met = _against(facts.scenario.expect, findings)
     weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
@@ -115,6 +118,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         changes=tuple(comparison.compare(facts.observations)),
         configs=tuple(configs(facts)),
         reviewing=tuple(reviewing(facts)),
+        renewals=tuple(record.of(Renewals)),
         observations=tuple(facts.observations),
         not_checked=tuple(_not_checked(facts)),
         troubles=tuple(record.of(Trouble)),
@@ -174,6 +178,71 @@ def _broken(troubles: Iterable[Trouble]) -> list[Finding]:
         for trouble in troubles
         if trouble.after_swap and trouble.kind in ("died", "refused")
     ]
+
+
+def _cut_off(facts: Facts) -> Iterator[Finding]:
+    """Yield the running apps whose living token Vault refused to renew, at the first hop where it did.
+
+    Nobody notices for as long as the token's ttl, and then they are as much cut off as if their login were refused:
+    the morning after a quiet day is what a rehearsal exists for. What Vault merely left unanswered is no refusal.
+    """
+    told: set[str] = set()
+    for line, row, alive in _never_again(facts):
+        before = facts.first("token-renew", row.app, observation.BEFORE)
+        if row.app in told or not _said_no(row) or (before is not None and before.answer == "refused"):
+            continue
+        told.add(row.app)
+        lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
+        yield Finding(
+            rule=diagnosis.UNEXPLAINED,
+            kind="regression",
+            effect="access refused",
+            app=row.app,
+            hop=row.version,
+            sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to "
+            f"renew it: they are cut off {facts.role(row.app).ttl} after their last renewal at the latest. "
+            "No known cause fits what the record shows",
+            confidence="none",
+            evidence=(
+                Exhibit("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
+                Exhibit("answer", lookup, facts.line_of[alive.id], at=alive.ended),
+            ),
+            remedy="Renew such a token by hand on the new version (vault token renew) and read the answer, before any "
+            "app has to.",
+            mount=alive.mount,
+            probe="old-token-renew",
+        )
+
+
+def _unrenewed(facts: Facts) -> Iterator[str]:
+    """Yield which apps could not learn whether their living token would be renewed: no answer is no all-clear."""
+    for _, row, alive in _never_again(facts):
+        if not _said_no(row):
+            yield (
+                f"old-token-renew {row.app} {alive.moment} could not be asked: no renewal was granted any more "
+                f"({_failures(row)}), though the token still works"
+            )
+
+
+def _never_again(facts: Facts) -> Iterator[tuple[int, Renewals, Observation]]:
+    """Yield what is on record, with its line, of each app that never renewed again, and of its token's look-up after.
+
+    Where that look-up was refused the token is dead: that is a finding already, and renewals fail because of it.
+    """
+    for line, row in facts.record.numbered(Renewals):
+        if not row.renewed:
+            alive = facts.first("old-token-lookup", row.app, observation.after(row.version))
+            if alive is not None and alive.answer == "granted":
+                yield line, row, alive
+
+
+def _said_no(row: Renewals) -> bool:
+    """Was a renewal refused? A Vault that is sealed, or not active yet, answers 5xx or nothing."""
+    return any(kind.startswith("HTTP 4") for kind in row.failures)
+
+
+def _failures(row: Renewals) -> str:
+    return ", ".join(f"{kind} {times}" for kind, times in row.failures.items())
 
 
 def _unasked(facts: Facts) -> list[str]:

@@ -188,6 +188,23 @@ def test_facts_name_the_reviewer_by_what_the_api_server_saw(tmp_path: Path) -> N
         assert {facts.reviewer(login) for login in logins} == {expected}
 
 
+def test_two_tokens_of_one_account_are_told_apart_by_the_pod(tmp_path: Path) -> None:
+    """The reviewer out of a Secret may be of Vault's own account: a token of its Pod would say which Pod."""
+    own = {"vault": {"service-account": "vault/vault"}}
+    stored = mount(reviewer="long-lived", reviewer_service_account="vault/vault")
+    record, _ = on_paper(changed(ONE_CLUSTER, own, stored), tmp_path)
+
+    def bound(event: AnyEvent) -> AnyEvent:
+        if not isinstance(event, ApiAuditLine):
+            return event
+        user = event.entry["user"] | {"extra": {"authentication.kubernetes.io/pod-uid": ["uid-1"]}}
+        return msgspec.structs.replace(event, entry=event.entry | {"user": user})
+
+    for told, expected in ((record, "long-lived"), (mapped(record, bound), "vault")):
+        facts = Facts(told)
+        assert {facts.reviewer(o) for o in facts.observations if o.probe == "login"} == {expected}
+
+
 def test_a_check_that_no_longer_happens_is_told_though_the_login_is_still_refused(tmp_path: Path) -> None:
     """Until 1.10 the issuer refuses the login, from 1.11 on the review does: the answer is the same, and less stands
     in the way.

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from harness import events, knowledge, loading, plan, secret
+from harness import events, journal, knowledge, loading, plan, secret
 from harness.errors import ScenarioError
 from harness.evidence import Exhibit
 from harness.journal import Record
@@ -19,7 +19,7 @@ from harness.observation import Observation
 from harness.scenario import Scenario
 from harness.verdict import Judgement, judge
 from harness.versions import at_least
-from tests.runs import OUTAGE, on_paper, variant
+from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
 from tests.test_rules import OUTSIDE, changed, config, path, with_logs
 
 VERSIONS: Final = (
@@ -221,3 +221,17 @@ def test_no_token_reaches_the_record(tmp_path: Path) -> None:
     assert "secret:" in text
     assert "signature-" not in text
     assert "paper-key-" not in text
+
+
+def test_the_audit_log_on_paper_says_as_much_of_a_bearer_as_a_real_one(tmp_path: Path) -> None:
+    """A bound token names its Pod, one out of a Secret nothing, and a bearer that was not accepted is nobody."""
+    name = "a-projected-token-for-vault-needs-a-reviewer-beside-it"
+    paper, _ = on_paper(loading.load(SCENARIOS / f"{name}.yaml").scenario, tmp_path)
+    real = journal.load(Path(__file__).parent / "records" / f"{name}.jsonl")
+
+    def bearers(record: Record) -> dict[str, set[str]]:
+        users = [line.entry["user"] for line in record.of(events.ApiAuditLine)]
+        return {user.get("username", ""): set(user.get("extra", {})) for user in users}
+
+    assert bearers(paper) == bearers(real)
+    assert len(bearers(paper)) == 3

@@ -236,7 +236,7 @@ def test_long_lists_are_cut_and_their_true_length_is_told(judgement: Judgement) 
     many = msgspec.structs.replace(
         judgement,
         changes=judgement.changes[:1] * 1000,
-        reviewing=judgement.reviewing[:1] * 2000,
+        reviewing=tuple(msgspec.structs.replace(judgement.reviewing[0], app=f"app-{n}") for n in range(2000)),
         not_checked=tuple(f"login of app-{number}" for number in range(3000)),
         observations=judgement.observations[:1] * 4000,
     )
@@ -244,6 +244,19 @@ def test_long_lists_are_cut_and_their_true_length_is_told(judgement: Judgement) 
     for words in ("... and 940 more", "... and 1988 more", "... and 2941 more", "4000 questions asked"):
         assert words in text
     assert len(text.splitlines()) < 300
+
+
+def test_of_many_logins_the_table_has_those_that_are_other_than_before(judgement: Judgement) -> None:
+    """What repeats from moment to moment is left out and counted; a change and what comes back are there."""
+    row = judgement.reviewing[0]
+    other = {"answer": "refused", "status": 403}
+    fields: tuple[dict[str, Any], ...] = ({}, {}, other, other, {}, {}, {})
+    rows = tuple(msgspec.structs.replace(row, moment=f"moment {n}", **fields[n]) for n in range(len(fields)))
+    text = text_report.render(msgspec.structs.replace(judgement, reviewing=rows), width=200, details=False)
+    assert re.findall(r"moment \d", text) == ["moment 0", "moment 2", "moment 4"]
+    assert "... and 4 more" in text
+    few = text_report.render(msgspec.structs.replace(judgement, reviewing=rows[:6]), width=200, details=False)
+    assert len(re.findall(r"moment \d", few)) == 6
 
 
 def test_findings_of_another_hop_are_another_paragraph(judgement: Judgement) -> None:

@@ -341,6 +341,19 @@ def test_a_token_that_the_review_itself_rejects_is_known_by_vaults_log(words: st
     assert finding_of(with_lines(record, [logged(login, words)])).rule == rule
 
 
+def test_a_bearer_for_another_audience_is_certain_where_the_api_server_says_so(tmp_path: Path) -> None:
+    """Its own words leave no other cause; without them the token may as well have ended, and nothing is called sure."""
+    record, _ = on_paper(changed(web(audience="vault"), path("1.7.0", "1.9.2")), tmp_path)
+    (login, *_) = refused_logins(record)
+    words = 'invalid bearer token, token audiences ["vault"] is invalid for the target audiences ["https://kubernetes"]'
+    line = ApiLogLine(at=login.ended, moment=login.moment, cluster="apps", message=words)
+    sure, guessed = finding_of(with_lines(record, [line])), finding_of(record)
+    assert (sure.rule, sure.confidence) == ("client-jwt-not-accepted", "certain")
+    assert "made out for vault" in sure.sentence
+    assert (guessed.rule, guessed.confidence) == ("client-jwt-not-accepted", "strong")
+    assert "or one that ended" in guessed.sentence
+
+
 def test_every_rule_describes_itself_in_full() -> None:
     """Who reads a finding, or writes the next rule, finds every field filled."""
     for rule in RULES:

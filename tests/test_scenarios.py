@@ -27,6 +27,11 @@ PROMISED: dict[str, Row] = {
     ),
     "a-frozen-reviewer-dies-with-its-pod": ("fail", (("regression", "login refused", "reviewer-frozen", "1.9.3"),)),
     "a-long-lived-reviewer-survives-the-upgrade": ("pass", ()),
+    "a-projected-token-for-vault-needs-a-reviewer-beside-it": (
+        "pass",
+        (("pre-existing", "refused from the start", "client-jwt-not-accepted", ""),),
+    ),
+    "a-reviewer-out-of-a-secret-outlives-vaults-pod": ("pass", ()),
     "a-reviewer-without-auth-delegator-refuses-everyone": (
         "pass",
         (("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", ""),),
@@ -36,6 +41,13 @@ PROMISED: dict[str, Row] = {
     "one-cluster-staging-stays-green-while-the-reviewer-changes": (
         "pass",
         (("latent", "reviewer changed", "reviewer-fallback-local", "1.11.0"),),
+    ),
+    "running-apps-renew-on-while-new-logins-are-refused": (
+        "fail",
+        (
+            ("regression", "login refused", "reviewer-fallback-local", "1.9.3"),
+            ("regression", "login refused", "reviewer-fallback-local", "1.9.3"),
+        ),
     ),
     "the-hop-that-breaks-is-found-on-a-path-of-many": (
         "fail",

@@ -339,7 +339,7 @@ class PaperRig:
             purpose=account.purpose,
             pod="" if account.long_lived else account.pod,
             pod_uid="" if account.long_lived else f"uid-{number}",
-            jti=f"jti-{number}",
+            jti="" if account.long_lived else f"jti-{number}",
             issuer=knowledge.DEFAULT_ISSUER if account.long_lived else ISSUER,
             audiences=(account.audience or ISSUER,),
             issued=at,
@@ -381,8 +381,7 @@ class PaperRig:
         at = now()
         user: dict[str, Any] = {}
         if bearer is not None:
-            extra = {"authentication.kubernetes.io/credential-id": [f"JTI={bearer.issued.jti}"]}
-            user = {"username": bearer.issued.subject, "extra": extra}
+            user = {"username": bearer.issued.subject, "extra": _extra(bearer)}
         entry = {
             "verb": "create",
             "user": user,
@@ -390,6 +389,15 @@ class PaperRig:
             "requestReceivedTimestamp": as_time(at),
         }
         self._pending.append(events.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
+
+
+def _extra(bearer: _Token) -> dict[str, list[str]]:
+    """Return what an API server knows of a bearer beside its account. A token out of a Secret says nothing of it."""
+    if bearer.account.long_lived:
+        return {}
+    token = bearer.issued
+    said = {"credential-id": f"JTI={token.jti}", "pod-name": token.pod, "pod-uid": token.pod_uid}
+    return {f"authentication.kubernetes.io/{name}": [value] for name, value in said.items()}
 
 
 def _accepted(bearer: _Token, cluster: str) -> bool:

@@ -18,7 +18,7 @@ from harness import comparison, observation, secret
 from harness.diagnosis import Finding
 from harness.observation import Observation
 from harness.reports import printable
-from harness.reports.wording import blamed, evidence, headline, unsure
+from harness.reports.wording import blamed, evidence, headline, outages, unsure
 from harness.verdict import Judgement
 
 _LONGEST_TEXT: Final = 10_000
@@ -56,9 +56,16 @@ def render(judgement: Judgement) -> str:
         ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
     for case in cases:
         _write(suite, suite.attrib["name"], case)
-    ET.SubElement(suite, "system-out").text = _text([judgement.verdict, *judgement.reasons])
+    ET.SubElement(suite, "system-out").text = _text(_in_short(judgement))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _in_short(judgement: Judgement) -> Iterator[str]:
+    """Yield the verdict and its reasons, and what no case is about: for how long running apps could not renew."""
+    yield judgement.verdict
+    yield from judgement.reasons
+    yield from (f"outage  {line}" for line in outages(judgement.renewals))
 
 
 def _cases(judgement: Judgement) -> Iterator[_Case]:

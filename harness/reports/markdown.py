@@ -14,7 +14,7 @@ from typing import Final
 from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
-from harness.reports.wording import evidence, grouped, headline, unsure
+from harness.reports.wording import evidence, grouped, headline, outages, unsure, worst_outages_first
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -44,6 +44,7 @@ def render(judgement: Judgement) -> str:
     groups = grouped(sorted(judgement.findings, key=lambda finding: finding.kind != "latent"))
     page.add([_finding(group) for group in groups])
     _reviewers(page, judgement.reviewing)
+    _outages(page, judgement)
     page.fold("Evidence, and leads that were ruled out", [_evidence(group) for group in groups])
     page.fold("Every change", list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
     page.fold("Made of", list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
@@ -154,6 +155,25 @@ def _reviewers(page: _Page, rows: Sequence[Reviewing]) -> None:
         page.fold("Who reviewed which login", written, table)
     else:
         page.add(written, "\n" + table)
+
+
+def _outages(page: _Page, judgement: Judgement) -> None:
+    """Say for how long running apps could not renew, and fold away what each of them met."""
+    said = [f"- **Outage:** {_inline(line)}\n" for line in outages(judgement.renewals)]
+    page.add([*said[:_OPEN_ROWS], *(f"{line}\n" for line in _more(len(said) - _OPEN_ROWS))], "\n")
+    rows = [
+        _row(
+            row.app,
+            row.version,
+            f"{row.seconds:.3f}",
+            "yes" if row.renewed else "no",
+            f"{row.asked}",
+            ", ".join(f"{kind} {times}" for kind, times in row.failures.items()),
+        )
+        for row in worst_outages_first(judgement.renewals)
+    ]
+    titles = _table("app", "to Vault", "seconds without a renewal", "renewed again", "renewals", "of which failed")
+    page.fold("Running apps, while Vault was replaced", rows, titles)
 
 
 def _evidence(group: Sequence[Finding]) -> str:

@@ -15,10 +15,11 @@ from rich.text import Text
 from harness import secret
 from harness.comparison import Change
 from harness.diagnosis import Finding
+from harness.events import Renewals
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
 from harness.reports import printable
-from harness.reports.wording import exhibit_line, grouped
+from harness.reports.wording import exhibit_line, grouped, outages
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -38,7 +39,9 @@ _BEARER: Final = {
     "frozen": "a frozen copy of a pod token",
 }
 
+_ALL_LOGINS: Final = 6
 _MOST_LOGINS: Final = 12
+_MOST_OUTAGES: Final = 3
 _MOST_CHANGES: Final = 60
 _MOST_UNCHECKED: Final = 60
 
@@ -87,7 +90,7 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
         judgement,
         findings=tuple(group[0] for group in groups),
         weights=(),
-        reviewing=judgement.reviewing[:_MOST_LOGINS],
+        reviewing=_telling(judgement.reviewing)[:_MOST_LOGINS],
         changes=judgement.changes[:_MOST_CHANGES],
         observations=judgement.observations[-1:],
     )
@@ -98,6 +101,20 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
         questions=len(judgement.observations),
     )
     return shown, crowd
+
+
+def _telling(rows: Sequence[Reviewing]) -> Sequence[Reviewing]:
+    """Return *rows*; of many, only those of logins that are not as the same app's was at the moment before."""
+    if len(rows) <= _ALL_LOGINS:
+        return rows
+    last: dict[tuple[str, str], tuple[object, ...]] = {}
+    telling = []
+    for row in rows:
+        what = (row.answer, row.status, row.should_present, row.reviewer, row.review_status)
+        if last.get((row.app, row.mount)) != what:
+            telling.append(row)
+        last[row.app, row.mount] = what
+    return telling
 
 
 def _harmless(value: Any) -> Any:
@@ -125,6 +142,7 @@ def _summary(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
         lines = _first([f"could not be known: {reason}" for reason in judgement.reasons])
         console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
     _reviewers(console, judgement.reviewing, crowd.logins)
+    _outages(console, judgement.renewals)
     console.print()
     console.print(f"record  {judgement.run_directory}", soft_wrap=True)
     console.print(f"repeat  {judgement.repeat}", soft_wrap=True)
@@ -188,7 +206,20 @@ def _reviewers(console: Console, rows: Sequence[Reviewing], number: int) -> None
     console.print()
     console.print(table)
     if number > len(rows):
-        console.print(f"... and {number - len(rows)} more: -o json shows all")
+        console.print(
+            f"... and {number - len(rows)} more; what is as it was at the moment before is left out: -o json shows all"
+        )
+
+
+def _outages(console: Console, renewals: Sequence[Renewals]) -> None:
+    """Say for how long running apps could not renew: a line a hop, the longest first."""
+    if not renewals:
+        return
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    for line in _first(outages(renewals), _MOST_OUTAGES):
+        lines.add_row(Text("outage", "dim"), line)
+    console.print()
+    console.print(lines)
 
 
 def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:

@@ -1,12 +1,16 @@
-"""What every form of report says in the same words: which findings belong together, and what speaks for each."""
+"""What every form of report says in the same words: findings that belong together, outages, evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from harness.diagnosis import Finding
+from harness.events import Renewals
 from harness.evidence import Exhibit
 from harness.verdict import Judgement
+
+_APPS_BY_NAME: Final = 6
 
 
 def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
@@ -38,6 +42,49 @@ def headline(finding: Finding, apps: Sequence[str]) -> str:
     """Return what happens, to which *apps*, and where, in one line."""
     who = f": {', '.join(apps)}" if apps else ""
     return f"{finding.effect}{who}, " + (f"at Vault {finding.hop}" if finding.hop else "before any hop")
+
+
+def outages(renewals: Iterable[Renewals]) -> list[str]:
+    """Return for how long which apps could not renew, a sentence without its full stop for all that met one hop alike.
+
+    The worst first: who never renewed again, then the longest. Figures of several apps are those of the worst of them.
+    """
+    groups: dict[tuple[str, str], list[Renewals]] = {}
+    for row in worst_outages_first(renewals):
+        groups.setdefault((row.version, _met(row)), []).append(row)
+    return [_outage(group) for group in groups.values()]
+
+
+def worst_outages_first(renewals: Iterable[Renewals]) -> list[Renewals]:
+    """Return *renewals* with those first that never came back, and then by their length."""
+    return sorted(renewals, key=lambda row: (row.renewed, -row.seconds))
+
+
+def _met(row: Renewals) -> str:
+    if not row.renewed:
+        return "could not renew again"
+    return "could not renew" if row.failures else "renewed without a failure"
+
+
+def _outage(group: Sequence[Renewals]) -> str:
+    """Return what the apps of *group*, the worst of which is its first, met at the one hop."""
+    worst, crowd = group[0], len(group) > 1
+    hop, span = f"Vault was taken to {worst.version}", f"{worst.seconds:.1f} s"
+    if not worst.renewed:
+        when = f" once {hop}: none was granted for {span}, and then nobody waited any longer"
+    elif worst.failures:
+        when = f" for {'up to ' if crowd else ''}{span} while {hop}"
+    else:
+        when = f", at most {span} apart, while {hop}"
+    kinds = ", ".join(f"{kind} {times}" for kind, times in worst.failures.items())
+    failed = f"{sum(worst.failures.values())} of {worst.asked} renewals failed: {kinds}"
+    counted = failed if worst.failures else f"{worst.asked} renewals"
+    who = ", ".join(_some([row.app for row in group]))
+    return f"{who} {_met(worst)}{when} ({f'{worst.app}: ' if crowd else ''}{counted})"
+
+
+def _some(apps: Sequence[str]) -> Sequence[str]:
+    return apps if len(apps) <= _APPS_BY_NAME else [*apps[: _APPS_BY_NAME - 1], f"{len(apps) - _APPS_BY_NAME + 1} more"]
 
 
 def evidence(finding: Finding) -> Iterator[str]:

@@ -13,6 +13,9 @@ from harness.versions import at_least
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
 _DEAD_WORDS: Final = ("does not match service account pod ref claim", "has been invalidated", "has expired")
 
+# How an API server says that a bearer is made out for somebody else. Run: Kubernetes 1.32.0.
+_OTHER_AUDIENCE: Final = "is invalid for the target audiences"
+
 _REPLACES: Final = "A write replaces every field, so repeat whatever else a read of the config shows"
 _EVERY_APP: Final = (
     "Every app's service account then needs system:auth-delegator, which lets it review any token of the cluster."
@@ -151,11 +154,18 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
     if review is None or review.status != 401 or seen.mount not in facts.written or facts.bearer(seen) != "client":
         return None
     token, config = facts.token_exhibit(seen), facts.config_exhibit(seen.mount)
+    told = any(_OTHER_AUDIENCE in line.text for line in case.evidence.api_log)
+    why = (
+        f"it is made out for {facts.app(seen.app).audience or 'another audience'}, and a bearer must be made out for "
+        "the API server itself. Such a token can log in with a reviewer beside it"
+        if told
+        else "a token with an audience of its own, or one that ended, can log in with a reviewer beside it and cannot "
+        "be one"
+    )
     return diagnosed(
         f"Vault presents the token of {seen.app} itself as the reviewer, and the API server of {case.cluster} does not "
-        f"accept it as a bearer (TokenReview answered 401): a token with an audience of its own, or one that ended, "
-        f"can log in with a reviewer beside it and cannot be one",
-        "strong",
+        f"accept it as a bearer (TokenReview answered 401): {why}",
+        "certain" if told else "strong",
         [shown(review), *case.evidence.api_log, token, config, *case.evidence.audit],
         "Give the mount a reviewer of its own (token_reviewer_jwt of an account bound to system:auth-delegator), or "
         "let the app's token have the API server's audience.",
