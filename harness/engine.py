@@ -243,9 +243,15 @@ class Engine:
         with _translated(f"the volume {name}"):
             self._client.volumes.create(name, labels=dict(labels))
 
-    def start(self, image: str, command: Sequence[str], **options: Any) -> str:
-        """Start a container and return its id. *options* are those of the library, `labels` among them."""
+    def start(self, image: str, command: Sequence[str], *, alias: str = "", **options: Any) -> str:
+        """Start a container and return its id. *options* are those of the library, `labels` among them.
+
+        In the network that *options* name, others find it by the name *alias*, if there is one.
+        """
         with _translated(f"a container of {image}"):
+            if alias:
+                endpoint = self._client.api.create_endpoint_config(aliases=[alias])
+                options["networking_config"] = {options["network"]: endpoint}
             return str(self._client.containers.run(image, list(command), detach=True, **options).id)
 
     def privileges_refused(self, image: str, **options: Any) -> str:
@@ -306,10 +312,10 @@ class Engine:
             raise RigError(f"{command[0]} in {container} ended with status {status}: {output[-2000:].strip()}")
         return output
 
-    def logs(self, container: str, lines: int) -> list[str]:
-        """Return the last *lines* that *container* printed."""
+    def logs(self, container: str, lines: int | Literal["all"]) -> list[str]:
+        """Return the last *lines* that *container* printed as errors: what it printed as its output is left out."""
         with _translated(f"the log of {container}"):
-            text: bytes = self._client.containers.get(container).logs(tail=lines)
+            text: bytes = self._client.containers.get(container).logs(stdout=False, tail=lines)
         return text.decode(errors="replace").splitlines()
 
     def leftovers(self, run: str = "") -> list[Thing]:

@@ -131,7 +131,9 @@ class Images:
                 image = self._engine.image(name) or self._furnish(node, images, name, labels)
         except (HarnessError, OSError) as error:
             raise MissingPrerequisite(f"a node image with Vault's images in it cannot be made: {error}") from error
-        return msgspec.structs.replace(node, name=image.name, id=image.id)
+        return msgspec.structs.replace(
+            node, product=FURNISHED, name=image.name, id=image.id, source=labels[_SOURCE_LABEL]
+        )
 
     def _furnish(self, node: Image, images: Sequence[Image], name: str, labels: Mapping[str, str]) -> Stored:
         self._tell(f"{node.product} {node.version}: making {name}, which has {', '.join(one.name for one in images)}")

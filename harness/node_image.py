@@ -99,7 +99,7 @@ def _container(engine: Engine, image: str, work: Path, made: str) -> str:
     name = "rehearse-making-" + re.sub(r"[^a-z0-9.-]", "-", made)
     engine.remove(Thing("container", name, name, {}))
     # privileged, because unpacking an image is mounting it
-    options = {"entrypoint": "sleep", "network_mode": "none", "privileged": True}
+    options: dict[str, Any] = {"entrypoint": "sleep", "network_mode": "none", "privileged": True}
     engine.start(image, ["infinity"], name=name, volumes={str(work): {"bind": _MOUNT, "mode": "rw"}}, **options)
     return name
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from harness import pki, ports, wait
 from harness.errors import RigError, Unreachable
@@ -15,6 +16,7 @@ from harness.vault_pod import settings
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
+_SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 
 
 class VaultContainer:
@@ -35,7 +37,9 @@ class VaultContainer:
         self.log, self.audit = Tail(directory / "vault.log"), Tail(directory / "vault.log")
         self.address = f"{scheme}://127.0.0.1:{port}"
         self.client = Vault(self.address, authority.ca if authority else None, audit_file="stdout")
-        self._container, self._version, self._replaced = "", "", 0
+        self._containers: list[str] = []
+        self._container, self._version = "", ""
+        """the container that runs, and nothing in between"""
         bench.engine.create_volume(f"{bench.name}-vault", bench.labels)
 
     def replace(self, version: str, image: str) -> None:
@@ -44,15 +48,15 @@ class VaultContainer:
         Raises ProcessDied with its last lines, NotReady, and RigError where something else than Vault is to blame.
         """
         engine = self._bench.engine
-        if self._container:
-            engine.stop(self._container, _STOP_SECONDS)
-        self._version, self._replaced = version, self._replaced + 1
+        self._version, before, self._container = version, self._container, ""
+        if before:
+            engine.stop(before, _STOP_SECONDS)
         ports.insist(self._port, f"Vault {version}")
         self._container = engine.start(
             image,
             ["server", "-config=/vault/tls/vault.json"],
             entrypoint=["/bin/vault"],
-            name=f"{self._bench.name}-vault-{self._replaced}",
+            name=f"{self._bench.name}-vault-{len(self._containers) + 1}",
             labels=dict(self._bench.labels),
             environment={"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"},  # noqa: S108 -- in the container
             volumes={
@@ -61,9 +65,10 @@ class VaultContainer:
             },
             tmpfs={"/tmp": ""},  # noqa: S108
             network=self._bench.network,
-            hostname="vault",
+            alias="vault",
             ports={f"{VAULT_PORT}/tcp": ("127.0.0.1", self._port)},
         )
+        self._containers.append(self._container)
         self._bench.supervisor.start(
             f"log of Vault {version}",
             [str(engine.command), "logs", "--follow", self._container],
@@ -81,17 +86,35 @@ class VaultContainer:
         )
 
     def died(self) -> str | None:
-        """Return a sentence if Vault has ended by itself. Raises RigError where that says nothing about Vault."""
-        sentence = self._bench.engine.ended(self._container) if self._container else None
+        """Return a sentence if Vault has ended by itself.
+
+        Raises RigError where that says nothing about Vault: it was killed, or the engine that runs it is gone.
+        """
+        try:
+            sentence = self._bench.engine.ended(self._container) if self._container else None
+        except Unreachable as error:
+            raise RigError(f"{error}, and so Vault {self._version} is lost; see why, and run again") from error
         if sentence is None:
             return None
         if "out of memory" in sentence:
             raise RigError(f"{sentence}: make room and run again", self.tail())
+        if sentence.endswith((" is gone", f"status {_SIGKILL_STATUS}")):
+            raise RigError(f"Vault {self._version} was ended from outside: {sentence}; see who did, and run again")
         return f"Vault {self._version} ended by itself: {sentence}"
 
     def tail(self, lines: int = 40) -> list[str]:
-        """Return the last *lines* that Vault printed, redacted."""
-        return [redact(line) for line in self._bench.engine.logs(self._container, lines)]
+        """Return the last *lines* that Vault printed, redacted; none where the engine cannot be asked for them."""
+        return self._said(self._container, lines) if self._container else []
+
+    def whole_log(self) -> list[str]:
+        """Return what every version of Vault printed, redacted, as far as the engine can still be asked for it."""
+        return [line for container in self._containers for line in self._said(container, "all")]
+
+    def _said(self, container: str, lines: int | Literal["all"]) -> list[str]:
+        try:
+            return [redact(line) for line in self._bench.engine.logs(container, lines)]
+        except (Unreachable, RigError):
+            return []
 
     def _answers(self) -> bool:
         reply = self.client.seal_status()

@@ -17,7 +17,7 @@ from harness.artifacts import Store
 from harness.collecting import Collector
 from harness.engine import Engine
 from harness.errors import HarnessError, RigError, Unreachable
-from harness.images import Image, Images
+from harness.images import FURNISHED, NODE, VAULT, Image, Images
 from harness.journal import Journal
 from harness.kind_cluster import API_PORT, KindCluster, Workbench
 from harness.kube import PodState
@@ -38,7 +38,6 @@ STEADY_SECONDS: Final = 0.5
 _RUNNING_SECONDS: Final = 120
 _SECRET_SECONDS: Final = 60
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
-_HOME: Final = ("node-image", "with Vault")
 _APP_VOLUME: Final = "login"
 _CLUSTER_LETTERS: Final = 24
 
@@ -100,15 +99,15 @@ class KindDriver:
         """Return the kind command, and every image of *plan* by its product and version."""
         (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
         images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
+        found = {(image.product, image.version): image for image in images}
+        if scenario.vault.cluster is not None and not self._reuse:
+            node = found[NODE, scenario.clusters[scenario.vault.cluster].kubernetes]
+            images.append(self._images.furnished(node, [image for image in images if image.product == VAULT]))
+            found[FURNISHED, node.version] = images[-1]
         used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note)]
         used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
         for product, version, source, sha256, note in used:
             book.write(events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note))
-        found = {(image.product, image.version): image for image in images}
-        if scenario.vault.cluster is not None and not self._reuse:
-            node = found["node-image", scenario.clusters[scenario.vault.cluster].kubernetes]
-            vaults = [image for image in images if image.product == "vault-image"]
-            found[_HOME] = self._images.furnished(node, vaults)
         return kind.path, found
 
 
@@ -261,7 +260,7 @@ class KindRig:
             for logs in pool.map(self._logs_of, self._clusters.values()):
                 for name, lines in logs.items():
                     self._book.keep(name, lines)
-            self._book.keep("vault-vault.log", self._server.tail(100_000))
+            self._book.keep("vault-vault.log", self._server.whole_log())
 
     @staticmethod
     def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:
@@ -285,7 +284,7 @@ class KindRig:
         return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, tls=vault.tls, port=port)
 
     def _start_vault(self, stage: Stage) -> None:
-        image = self._images["vault-image", stage.version].name
+        image = self._images[VAULT, stage.version].name
         if isinstance(self._server, VaultContainer):
             self._server.replace(stage.version, image)
         elif self._home is not None:
@@ -332,7 +331,7 @@ class KindRig:
             return
         is_home = cluster.name == self._home_name
         cluster.start(
-            self._images[_HOME if is_home else ("node-image", wanted.kubernetes)],
+            self._images[FURNISHED if is_home else NODE, wanted.kubernetes],
             workers=wanted.nodes - 1,
             kubelet=engine.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
             vault_port=self._vault_port if is_home else 0,
@@ -346,7 +345,7 @@ class KindRig:
             if before is not None:
                 before.result()
             with self._book.phase(f"image of {version} loaded"):
-                cluster.load(self._images["vault-image", version].name)
+                cluster.load(self._images[VAULT, version].name)
 
         before = None
         for version in self._versions:
