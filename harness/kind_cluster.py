@@ -29,9 +29,9 @@ API_PORT: Final = 6443
 _CREATE_SECONDS: Final = 300
 _READY_SECONDS: Final = 120
 _PRINT_SECONDS: Final = 10
-_ADDRESS_LETTERS: Final = 24
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
+_BEGIN: Final = "--- begin ---"
 VAULT_DATA: Final = "/var/lib/rehearsal"
 """Where on its node a Vault has its data, in a folder that is called after the run."""
 
@@ -206,6 +206,15 @@ class KindCluster:
         """Append to *into* whatever *container* of a Pod prints from its beginning on."""
         log = f"{_POD_LOGS}/{namespace}_{pod}_{uid}/{container}/0.log"
         self._follow(f"log of {pod}", [log], into, since="+1")
+
+    def pod_log(self, namespace: str, pod: str, uid: str, container: str, lines: int) -> list[str]:
+        """Return the last *lines* that *container* of a Pod printed, the last start's last, as the kubelet keeps them.
+
+        Raises Unreachable or RigError where the node cannot be asked.
+        """
+        logs = f"{_POD_LOGS}/{namespace}_{pod}_{uid}/{container}/*.log"
+        script = f'echo {_BEGIN}; for f in $(ls -tr {logs} 2>/dev/null); do tail -q -n {lines} "$f"; done'
+        return self.read("sh", "-c", script).partition(f"{_BEGIN}\n")[2].splitlines()[-lines:]
 
     def all_logs(self) -> dict[str, list[str]]:
         """Return the last lines of every Pod's log and of every node's journal, by name."""

@@ -21,6 +21,7 @@ _BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("default", "local-path-storage")  # and kube-*: a new kind cluster has these
 _DELEGATOR: Final = "system:auth-delegator"
+_NEVER_RAN: Final = ("StartError", "ContainerCannotRun")  # of a program that could not be executed
 _LATE_HOOKS: Final = urlencode(
     {"exclude": ["poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"]},
     doseq=True,
@@ -206,9 +207,13 @@ class Kube:
         token = found.get("data", {}).get("token")
         return Secret(base64.b64decode(token).decode()) if token else None
 
-    def complaints(self, namespace: str, name: str) -> list[str]:
-        """Return what the cluster has warned of about the object *name*, the latest last."""
+    def complaints(self, namespace: str, name: str, uid: str = "") -> list[str]:
+        """Return what the cluster has warned of about the object *name*, the latest last.
+
+        With *uid* only about this very object; left out, those of the name before it count as well.
+        """
         chosen = f"fieldSelector=involvedObject.name%3D{name}%2Ctype%3DWarning"
+        chosen += f"%2CinvolvedObject.uid%3D{uid}" if uid else ""
         with _translated(f"the events of {namespace}/{name}"):
             found = self._done("GET", f"/api/v1/namespaces/{namespace}/events?{chosen}")["items"]
         return [f"{event['reason']}: {event['message']}" for event in found]
@@ -310,19 +315,27 @@ def _pod_state(pod: Any) -> PodState:
     about, node = pod["metadata"], pod["spec"].get("nodeName", "")
     (status,) = pod["status"].get("containerStatuses") or [None]
     if status is None or "deletionTimestamp" in about:
-        return PodState(about["name"], about["uid"], node, running=False, restarts=0)
+        refused = _words(pod["status"]) if pod["status"].get("phase") == "Failed" else ""
+        return PodState(about["name"], about["uid"], node, running=False, restarts=0, waiting=refused)
     waiting = status["state"].get("waiting", {})
     ended = status["state"].get("terminated") or status.get("lastState", {}).get("terminated") or {}
+    if ended.get("reason") in _NEVER_RAN:
+        # with a status of the runtime's own, which is none of the program's
+        waiting, ended = ended, {}
     return PodState(
         name=about["name"],
         uid=about["uid"],
         node=node,
         running="running" in status["state"],
         restarts=status["restartCount"],
-        waiting=": ".join(waiting[word] for word in ("reason", "message") if word in waiting),
+        waiting=_words(waiting),
         status=ended.get("exitCode"),
         killed_for_memory=ended.get("reason") == "OOMKilled",
     )
+
+
+def _words(said: Any) -> str:
+    return ": ".join(said[word] for word in ("reason", "message") if word in said)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from string import Template
 from typing import Final, TypeVar
@@ -26,10 +26,10 @@ TOKEN_VOLUME: Final = "kube-api-access-*"
 _ROLLOUT_SECONDS: Final = 120
 _HOPELESS: Final = (
     "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainer", "RunContainerError",
-    "StartError",
+    "StartError", "ContainerCannotRun",
 )  # fmt: skip
 _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
-_TAIL_BYTES: Final = 1 << 16
+_LINES_BETWEEN: Final = 4  # the audit log goes to stdout, and so stands between Vault's own words
 
 
 def settings(storage: str, *, tls: bool, scheme: str) -> str:
@@ -125,13 +125,22 @@ class VaultPod:
         return f"Vault {self._version} ended by itself with status {state.status}{now}"
 
     def tail(self, lines: int = 40) -> list[str]:
-        """Return the last *lines* that Vault printed, redacted."""
+        """Return the last *lines* that the Vault of this version printed, redacted; none where nobody can be asked."""
         try:
-            text = self.log.path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-        except FileNotFoundError:
+            # of its node, because a Vault that ended just now has last words that are not here yet
+            log = self._cluster.pod_log(self.namespace, POD, self._uid, "vault", _LINES_BETWEEN * lines)
+        except (Unreachable, RigError):
             return []
-        said = [line.partition(" F ")[2] for line in text.splitlines() if " stderr F " in line]
-        return [redact(line) for line in said[-lines:]]
+        return _errors(log)[-lines:]
+
+    def whole_log(self) -> list[str]:
+        """Return what every version of Vault printed, redacted."""
+        try:
+            said = _errors(self.log.path.read_text(errors="replace").splitlines())
+        except FileNotFoundError:
+            said = []
+        known = set(said)
+        return said + [line for line in self.tail() if line not in known]
 
     def _create(self, image: str, *, token_file: bool) -> None:
         files = [self._authority.certificate, self._authority.key] if self._authority else []
@@ -182,3 +191,16 @@ class VaultPod:
             return [*kube.complaints(self.namespace, "vault"), *kube.complaints(self.namespace, POD, self._uid)]
         except (Unreachable, RigError) as error:
             return [str(error)]
+
+
+def _errors(log: Iterable[str]) -> list[str]:
+    """Return what stands in a Pod's *log* as printed on stderr, redacted: on stdout are a banner and the audit log."""
+    found, begun = [], ""
+    for line in log:
+        _, stream, tag, words = [*line.split(" ", 3), "", "", ""][:4]
+        if stream == "stderr":
+            begun += words
+            if tag == "F":
+                found.append(redact(begun))
+                begun = ""
+    return found

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness import accounts, engine, events, lending, materials, pki, wait
+from harness import accounts, driver, engine, events, lending, materials, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.collecting import Collector
@@ -34,7 +34,6 @@ from harness.vault_container import VaultContainer
 from harness.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.wait import Stopwatch, now
 
-STEADY_SECONDS: Final = 0.5
 _RUNNING_SECONDS: Final = 120
 _SECRET_SECONDS: Final = 60
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
@@ -211,29 +210,16 @@ class KindRig:
         """
         self._collector.gather(moment)
         if moment != BEFORE:
-            wait.until(
-                lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
-                what="Vault to live on for a while after its start",
-                seconds=STEADY_SECONDS + 1,
-                died=self.vault_died,
-                log=lambda: self.vault_log(40),
-            )
+            driver.insist_steady(self, self._answering)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave everything up, and write the files that one needs to talk to it into the work directory (0600)."""
-        hints = [f"export VAULT_ADDR={self._server.address}"]
-        if self._server.client.ca is not None:
-            hints.append(f"export VAULT_CACERT={self._server.client.ca}")
-        root = self._server.client.root
-        if root is not None:
-            pki.write_private(self._work / "root-token", root.reveal().encode())
-            hints.append(f"export VAULT_TOKEN=$(cat {self._work / 'root-token'})")
-        for name, cluster in self._clusters.items():
-            hints.append(f"kubectl --kubeconfig {cluster.kubeconfig} get pods -A    # cluster {name}")
+        files = {name: cluster.kubeconfig for name, cluster in self._clusters.items()}
+        hints = driver.how_to_talk(self._server.client, self._work, files)
         if self._lending is None:
             lending.offer(self._work, self._offer(now() + seconds))
         self._bench.supervisor.keep(seconds)
-        return [*hints, f"rehearse clean {self._run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]
+        return [*hints, driver.how_to_end(self._run_id, seconds)]
 
     def _offer(self, until: float) -> Lending:
         clusters = {

@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
 
-from harness import accounts, events, knowledge, pki, process, wait
+from harness import accounts, driver, events, knowledge, pki, process
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Artifact, Store
 from harness.collecting import Collector
@@ -26,10 +25,6 @@ from harness.secret import Secret
 from harness.vault import Vault
 from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
-
-STEADY_SECONDS: Final = 0.5
-"""How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
-background after its unseal can kill it, and the questions are asked in less time than that takes."""
 
 
 class LocalDriver:
@@ -171,28 +166,16 @@ class LocalRig:
         """
         self._collector.gather(moment)
         if moment != BEFORE:
-            wait.until(
-                lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
-                what="Vault to live on for a while after its start",
-                seconds=STEADY_SECONDS + 1,
-                died=self.vault_died,
-                log=lambda: self.vault_log(40),
-            )
+            driver.insist_steady(self, self._answering)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
-        hints = [f"export VAULT_ADDR={self._server.address}"]
-        if self._server.client.ca is not None:
-            hints.append(f"export VAULT_CACERT={self._server.client.ca}")
-        root = self._server.client.root
-        if root is not None:
-            pki.write_private(self._work / "root-token", root.reveal().encode())
-            hints.append(f"export VAULT_TOKEN=$(cat {self._work / 'root-token'})")
-        for name, plane in self._planes.items():
-            pki.write_private(plane.directory / "kubeconfig", plane.kube.kubeconfig().encode())
-            hints.append(f"kubectl --kubeconfig {plane.directory / 'kubeconfig'} get pods -A    # cluster {name}")
+        files = {name: plane.directory / "kubeconfig" for name, plane in self._planes.items()}
+        for name, file in files.items():
+            pki.write_private(file, self._planes[name].kube.kubeconfig().encode())
+        hints = driver.how_to_talk(self._server.client, self._work, files)
         self._supervisor.keep(seconds)
-        return [*hints, f"rehearse clean {self._run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]
+        return [*hints, driver.how_to_end(self._run_id, seconds)]
 
     def broken(self) -> str | None:
         """Return a sentence if an API server or an etcd has ended."""

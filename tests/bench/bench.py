@@ -24,7 +24,7 @@ from rich.table import Table
 
 from harness import engine, journal, settings
 from harness.artifacts import Sources, Store
-from harness.drivers.local import STEADY_SECONDS
+from harness.driver import STEADY_SECONDS
 from harness.errors import MissingPrerequisite
 from harness.events import PhaseEnded
 from tests.bench import kills, kind, records
