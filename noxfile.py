@@ -156,6 +156,10 @@ def walls(session: nox.Session) -> None:
 
 ENGINE_LOG = Path("/var/log/dockerd.log")
 ENGINE_SECONDS = 60
+PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
 ASKS_FOR_LESS = Path("clusters/engine/runc-without-sys-resource")
 CAP_SYS_RESOURCE = 24
 
@@ -204,6 +208,7 @@ def _install_engine(session: nox.Session) -> None:
 
 def _start_engine(session: nox.Session) -> None:
     """Start the engine in a session of its own, in which it outlives this program; its log is in /var/log."""
+    _forget_the_dead()
     command = ["dockerd", *_runtime()]
     session.log(f"{' '.join(command)}: its log is {ENGINE_LOG}")
     with ENGINE_LOG.open("ab") as log:
@@ -221,6 +226,18 @@ def _start_engine(session: nox.Session) -> None:
         why = f"in {ENGINE_SECONDS} s ({silence})" if status is None else f"because it ended with status {status}"
         last = "\n".join(ENGINE_LOG.read_bytes()[beginning:].decode(errors="replace").splitlines()[-20:])
         session.error(f"dockerd did not come up {why}. The last lines of {ENGINE_LOG}:\n{last}")
+
+
+def _forget_the_dead() -> None:
+    """Remove what an engine that was killed has written of its process ids: by now they may be those of others."""
+    for file, name in PID_FILES.items():
+        try:
+            pid = file.read_text(encoding="ascii").strip()
+            alive = Path("/proc", pid, "comm").read_text(encoding="utf-8").strip() == name
+        except OSError:
+            alive = False
+        if not alive:
+            file.unlink(missing_ok=True)
 
 
 def _runtime() -> list[str]:

@@ -164,7 +164,8 @@ def _phases(directories: Sequence[Path], whole: Sequence[float]) -> Iterator[Row
 
 def _parallel(world: World, effort: Effort) -> Iterator[Row]:
     """Yield how much faster the scenarios are side by side than one after the other."""
-    workers = max(1, min(os.cpu_count() or 1, psutil.virtual_memory().available // 2**30))
+    # much of a run is waiting for elections and caches, so there may be more of them than cores
+    workers = max(1, min(2 * (os.cpu_count() or 1), psutil.virtual_memory().available // 2**30))
     scenarios = list(islice([OUTAGE, *(each for each in SCENARIOS if each != OUTAGE)], effort.scenarios))
 
     def run(scenario: Path) -> float:
