@@ -349,3 +349,28 @@ def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
         text = inspect.getsource(program)
         assert "from harness" not in text
         assert "import harness" not in text
+
+
+@pytest.mark.processes
+def test_only_the_shim_of_a_container_that_would_not_end_is_killed() -> None:
+    """It is known by its name and by the container's id; what has one of them alone lives on."""
+    started = {
+        (name, container): subprocess.Popen(["bash", "-c", f"exec -a {name} sleep 60 {container}"])
+        for name, container in (("/x/containerd-shim-runc-v2", "4242"), ("containerd-shim", "4343"), ("other", "4242"))
+    }
+    try:
+        until(
+            lambda: all(
+                f"\0{c}".encode() in Path(f"/proc/{p.pid}/cmdline").read_bytes() for (_, c), p in started.items()
+            ),
+            what="all to run",
+            seconds=10,
+        )
+        reaper._end_shims(["4242"])
+        assert started["/x/containerd-shim-runc-v2", "4242"].wait(10) == -signal.SIGKILL
+        assert started["containerd-shim", "4343"].poll() is None
+        assert started["other", "4242"].poll() is None
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()
