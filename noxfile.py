@@ -120,7 +120,7 @@ def engine(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what was promised, in ten minutes; `nox -s bench -- --quick` in two, `--kills N` kills that many runs."""
+    """Measure what was promised, in twenty minutes; `-- --quick` in five, `--kills N` and `--kind-kills N` kill runs."""
     _install(session)
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     session.run("python", "-m", "tests.bench.bench", *session.posargs)

@@ -313,9 +313,9 @@ class Engine:
         return output
 
     def logs(self, container: str, lines: int | Literal["all"]) -> list[str]:
-        """Return the last *lines* that *container* printed as errors: what it printed as its output is left out."""
+        """Return the last *lines* that *container* printed."""
         with _translated(f"the log of {container}"):
-            text: bytes = self._client.containers.get(container).logs(stdout=False, tail=lines)
+            text: bytes = self._client.containers.get(container).logs(tail=lines)
         return text.decode(errors="replace").splitlines()
 
     def leftovers(self, run: str = "") -> list[Thing]:

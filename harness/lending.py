@@ -60,10 +60,7 @@ def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str)
     from filelock import FileLock, Timeout
 
     reasons = []
-    for entry in sorted(registry.glob("*.json"), reverse=True):
-        lending = _offered(entry)
-        if lending is None:
-            continue
+    for lending in _offers(registry):
         if reason := _unfit(lending, clusters, home):
             reasons.append(f"{lending.run}: {reason}")
             continue
@@ -72,6 +69,9 @@ def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str)
             lock.acquire()
         except Timeout:
             reasons.append(f"{lending.run}: another rehearsal is using it")
+            continue
+        except OSError as error:
+            reasons.append(f"{lending.run}: it cannot be used any more ({error})")
             continue
         try:
             yield lending
@@ -84,13 +84,20 @@ def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str)
     )
 
 
-def _offered(entry: Path) -> Lending | None:
-    """Return what the run with this registry entry has to lend, if it was kept and is alive."""
-    with suppress(OSError, ValueError, KeyError, msgspec.DecodeError):
+def _offers(registry: Path) -> list[Lending]:
+    """Return what there is to lend of every run that was kept and is alive, the newest first."""
+    found = [offered for entry in registry.glob("*.json") if (offered := _offered(entry))]
+    return [lending for _, lending in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def _offered(entry: Path) -> tuple[float, Lending] | None:
+    """Return what the run with this registry entry has to lend, and since when it is there."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(entry.read_text())
         keeper = known["supervisor"]
         if supervisor.identity(keeper["pid"]) == keeper:
-            return msgspec.json.decode((Path(known["work"]) / _FILE).read_bytes(), type=Lending)
+            lending = msgspec.json.decode((Path(known["work"]) / _FILE).read_bytes(), type=Lending)
+            return float(known["created"]), lending
     return None
 
 

@@ -6,17 +6,17 @@ request is sent on a connection of its own, and the answers are awaited afterwar
 """
 
 # pathlib would double the time that the supervisor takes to load this.
-# ruff: noqa: PTH119, PTH123, PTH208
+# ruff: noqa: PTH123, PTH207
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import http.client
 import itertools
 import json
 import os
 import select
-import signal
 import socket
 import time
 import urllib.parse
@@ -26,6 +26,8 @@ from typing import Any, Final, NamedTuple, Self
 _SECONDS: Final = 60.0  # a kind cluster's node takes two or three, and all go at once
 _PAUSE_SECONDS: Final = 0.5
 _QUIET_ROUNDS: Final = 2
+
+_FREEZER: Final = "/sys/fs/cgroup/freezer"
 
 _NO_ANSWER: Final = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError)
 """What comes of an engine that is gone or silent, and of something else at its socket that talks of other things."""
@@ -103,6 +105,8 @@ class _Engine:
         refused = {}
         for _, each in itertools.groupby(things, key=lambda thing: thing.kind):
             for thing, connection in [(thing, self.send("DELETE", thing.path)) for thing in each]:
+                while not select.select([connection.sock], [], [], _PAUSE_SECONDS)[0] and not self.is_out_of_time():
+                    _thaw(thing.id)
                 status, content = self.answer(connection)
                 if status >= http.HTTPStatus.BAD_REQUEST and status != http.HTTPStatus.NOT_FOUND:
                     refused[thing] = _words(status, content)
@@ -126,7 +130,6 @@ def clear(path: str, label: str, seconds: float = _SECONDS) -> list[str]:
                 if engine.is_out_of_time():
                     return [f"{each}, at {path}: {refused.get(each, 'it was made only now')}" for each in found]
                 refused = engine.remove(found)
-                _end_shims([thing.id for thing in refused if thing.kind == "container"])
                 quiet = 0 if found else quiet + 1
                 if refused or quiet == 1:
                     select.select([], [], [], _PAUSE_SECONDS)
@@ -136,17 +139,19 @@ def clear(path: str, label: str, seconds: float = _SECONDS) -> list[str]:
     return []
 
 
-def _end_shims(containers: Sequence[str]) -> None:
-    """Kill the process that stands between the engine and each of *containers*, which the engine could not end.
+def _thaw(container: str) -> None:
+    """Let whatever of *container* is frozen die.
 
-    A client that is killed while its container starts can take the start with it, and then the engine waits in vain for
-    the news that the container has ended. When that process is gone it looks for itself. Only root may do this.
+    A runtime in the node of a cluster freezes a Pod for a moment when it starts it, and where it is killed in that
+    moment, nobody thaws it. With control groups of version 1 what is frozen does not even die of SIGKILL, and the
+    engine waits for it in vain. Only root may do this.
     """
-    for name in filter(str.isdigit, os.listdir("/proc") if containers else ()):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
-            words = file.read().decode(errors="replace").split("\0")
-            if os.path.basename(words[0]).startswith("containerd-shim") and set(words) & set(containers):
-                os.kill(int(name), signal.SIGKILL)
+    for top in glob.glob(f"{_FREEZER}/*/{container}") + glob.glob(f"{_FREEZER}/*/docker-{container}.scope"):
+        for folder, _, files in os.walk(top):
+            if "freezer.state" in files:
+                with contextlib.suppress(OSError), open(f"{folder}/freezer.state", "r+", encoding="ascii") as state:
+                    if state.read().strip() != "THAWED":
+                        state.write("THAWED")
 
 
 def _rows(content: Any) -> Sequence[dict[str, Any]]:

@@ -29,7 +29,7 @@ _HOPELESS: Final = (
     "StartError", "ContainerCannotRun",
 )  # fmt: skip
 _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
-_LINES_BETWEEN: Final = 4  # the audit log goes to stdout, and so stands between Vault's own words
+_LINES_BETWEEN: Final = 4  # those of the audit log stand between Vault's own
 
 
 def settings(storage: str, *, tls: bool, scheme: str) -> str:
@@ -131,12 +131,12 @@ class VaultPod:
             log = self._cluster.pod_log(self.namespace, POD, self._uid, "vault", _LINES_BETWEEN * lines)
         except (Unreachable, RigError):
             return []
-        return _errors(log)[-lines:]
+        return _words(log)[-lines:]
 
     def whole_log(self) -> list[str]:
         """Return what every version of Vault printed, redacted."""
         try:
-            said = _errors(self.log.path.read_text(errors="replace").splitlines())
+            said = _words(self.log.path.read_text(errors="replace").splitlines())
         except FileNotFoundError:
             said = []
         known = set(said)
@@ -193,14 +193,19 @@ class VaultPod:
             return [str(error)]
 
 
-def _errors(log: Iterable[str]) -> list[str]:
-    """Return what stands in a Pod's *log* as printed on stderr, redacted: on stdout are a banner and the audit log."""
-    found, begun = [], ""
+def is_audit(line: str) -> bool:
+    """Whether a line that Vault printed is of its audit log, and none of its own words."""
+    return line.startswith('{"time":') and '"type":"re' in line
+
+
+def _words(log: Iterable[str]) -> list[str]:
+    """Return what stands in a Pod's *log* as printed, redacted, but for the audit log."""
+    found, begun = [], {"stdout": "", "stderr": ""}
     for line in log:
         _, stream, tag, words = [*line.split(" ", 3), "", "", ""][:4]
-        if stream == "stderr":
-            begun += words
+        if stream in begun:
+            begun[stream] += words
             if tag == "F":
-                found.append(redact(begun))
-                begun = ""
-    return found
+                found.append(begun[stream])
+                begun[stream] = ""
+    return [redact(line) for line in found if not is_audit(line)]

@@ -24,7 +24,9 @@ from harness.engine import Engine, labels
 from harness.errors import LeftBehind, RigError
 from harness.process import Supervisor, end_kept, sweep
 from harness.wait import now, pause, until
-from tests.containers import Belongings, empty_image, everything
+from tests.containers import PROGRAMS, Belongings, empty_image, everything
+
+FREEZER = Path(reaper._FREEZER)
 
 # --- an engine that answers what a test wants -------------------------------------------------------------------------
 
@@ -351,26 +353,23 @@ def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
         assert "import harness" not in text
 
 
-@pytest.mark.processes
-def test_only_the_shim_of_a_container_that_would_not_end_is_killed() -> None:
-    """It is known by its name and by the container's id; what has one of them alone lives on."""
-    started = {
-        (name, container): subprocess.Popen(["bash", "-c", f"exec -a {name} sleep 60 {container}"])
-        for name, container in (("/x/containerd-shim-runc-v2", "4242"), ("containerd-shim", "4343"), ("other", "4242"))
-    }
-    try:
-        until(
-            lambda: all(
-                f"\0{c}".encode() in Path(f"/proc/{p.pid}/cmdline").read_bytes() for (_, c), p in started.items()
-            ),
-            what="all to run",
-            seconds=10,
-        )
-        reaper._end_shims(["4242"])
-        assert started["/x/containerd-shim-runc-v2", "4242"].wait(10) == -signal.SIGKILL
-        assert started["containerd-shim", "4343"].poll() is None
-        assert started["other", "4242"].poll() is None
-    finally:
-        for process in started.values():
-            process.kill()
-            process.wait()
+@pytest.mark.kind
+@pytest.mark.skipif(not FREEZER.is_dir(), reason="with control groups of version 2 what is frozen can be killed")
+def test_what_is_frozen_in_a_container_is_thawed_so_that_it_can_die(
+    real_engine: tuple[Engine, str], tmp_path: Path
+) -> None:
+    """As a runtime in a node leaves a Pod that it was starting; the engine alone would wait for it for ever."""
+    engine, image = real_engine
+    run = run_of(tmp_path)
+    words = ["/bin/sh", "-c", "/bin/sleep 3600 & wait"]
+    container = engine.start(image, words, labels=labels(run, now() + 3600), network_mode="none", volumes=PROGRAMS)
+    inner = next(FREEZER.glob(f"*/*{container}*")) / "inner"
+    inner.mkdir()
+    processes = engine._client.api.top(container)["Processes"]
+    (sleeping,) = (row[1] for row in processes if row[-1].startswith("/bin/sleep"))
+    (inner / "cgroup.procs").write_text(sleeping)
+    (inner / "freezer.state").write_text("FROZEN")
+    until(lambda: (inner / "freezer.state").read_text().strip() == "FROZEN", what="it to be frozen", seconds=10)
+
+    assert reaper.clear(str(engine.socket), f"{supervisor.LABEL}={run}", seconds=30) == []
+    assert engine.leftovers(run) == []

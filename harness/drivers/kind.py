@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness import accounts, driver, engine, events, lending, materials, wait
+from harness import accounts, driver, engine, events, lending, materials, process, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.collecting import Collector
@@ -229,8 +229,9 @@ class KindRig:
         return Lending(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
 
     def broken(self) -> str | None:
-        """Return a sentence if a cluster's node has ended, or the engine."""
-        return next((sentence for cluster in self._clusters.values() if (sentence := cluster.died())), None)
+        """Return a sentence if a cluster's node has ended, or the engine, or nothing can be written down any more."""
+        lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.died())), None)
+        return lost or process.out_of_room(self._work, ()) or None
 
     def vault_died(self) -> str | None:
         """Return a sentence if Vault has ended by itself."""

@@ -47,6 +47,7 @@ _FLOORS: Final = {
     "unseal": _ELECTION,
     "probes after": f"ours: Vault has to live on for {STEADY_SECONDS:g} s after its start",
 }
+_PARTS: Final = ("start", "judge", "outage", "parallel", "kills", "kind", "kind-kills")
 _BESIDE_OTHERS: Final = ("cluster ", "accounts ")
 
 
@@ -73,20 +74,23 @@ class Effort(msgspec.Struct):
 @click.command()
 @click.option("--quick", is_flag=True, help="A short form, in two minutes.")
 @click.option("--kills", "killed", type=int, help="How many runs are killed. Left out: 50, or 5 with --quick.")
+@click.option("--kind-kills", default=0, help="How many runs on kind clusters are killed. Left out: none.")
 @click.option("--seed", type=int, help="When they are killed. Left out: another one every time; it is printed.")
-@click.option("--only", multiple=True, type=click.Choice(["start", "judge", "outage", "parallel", "kills", "kind"]))
-def main(*, quick: bool, killed: int | None, seed: int | None, only: tuple[str, ...]) -> None:
+@click.option("--only", multiple=True, type=click.Choice(_PARTS))
+def main(*, quick: bool, killed: int | None, kind_kills: int, seed: int | None, only: tuple[str, ...]) -> None:
     """Measure what was promised and print it as a table."""
     effort = Effort(2, 3, 1, 3, 5, 1) if quick else Effort(5, 10, 3, len(SCENARIOS), 50, 3)
     if killed is not None:
         effort.kills = killed
+    seed = int(time.time()) if seed is None else seed
     parts: dict[str, Callable[[World, Effort], Iterator[Row]]] = {
         "start": _start,
         "judge": _judge,
         "outage": _outage,
         "parallel": _parallel,
-        "kills": lambda world, effort: _kills(world, effort, int(time.time()) if seed is None else seed),
+        "kills": lambda world, effort: _kills(world, effort.kills, seed, None),
         "kind": _kind,
+        "kind-kills": lambda world, _effort: _kind_kills(world, kind_kills, seed),
     }
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -181,17 +185,30 @@ def _parallel(world: World, effort: Effort) -> Iterator[Row]:
     yield Row(what, "<= 0.6", seen, together / alone <= 0.6)
 
 
-def _kills(world: World, effort: Effort, seed: int) -> Iterator[Row]:
-    """Yield what is left of runs whose harness was killed."""
-    if not effort.kills:
+def _kills(world: World, trials: int, seed: int, machine: engine.Engine | None) -> Iterator[Row]:
+    """Yield what is left of runs whose harness was killed: on processes, or on kind clusters of an engine."""
+    if not trials:
         return
-    usual = world.rehearse("run", OUTAGE, "--run-dir", world.new_run()).seconds
-    killed = kills.kill(world, effort.kills, usual, seed)
+    driver = "kind" if machine else "local"
+    usual = world.rehearse("run", OUTAGE, "--driver", driver, "--run-dir", world.new_run()).seconds
+    killed = kills.kill(world, trials, usual, seed, machine)
     left = msgspec.structs.asdict(killed.left)
-    what = f"{killed.trials} runs killed, seed {seed} ({killed.too_late} more had ended before)"
+    what = f"{killed.trials} runs killed, driver {driver}, seed {seed} ({killed.too_late} more had ended before)"
     yield Row(what, "nothing left", ", ".join(f"{count} {name}" for name, count in left.items()), not killed.left)
-    limit = kills.PROMISED_SECONDS
+    limit = kills.PROMISED_SECONDS[driver]
     yield Row("    slowest time to clean", f"<= {limit:g} s", f"{killed.slowest:.1f} s", killed.slowest <= limit)
+
+
+def _kind_kills(world: World, trials: int, seed: int) -> Iterator[Row]:
+    """Yield what is left of runs on kind clusters whose harness was killed, if there are to be any."""
+    if not trials:
+        return
+    try:
+        machine = engine.reach(settings.environment())
+    except MissingPrerequisite as error:
+        yield Row("runs killed, driver kind", "", f"not measured: {str(error)[:100]}")
+        return
+    yield from _kills(world, trials, seed, machine)
 
 
 def _kind(world: World, effort: Effort) -> Iterator[Row]:

@@ -1,0 +1,195 @@
+"""The container engine: where none will do, it is said before anything is started, and with what would help."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import cli
+from harness.engine import Engine, kubelet_settings, reach
+from harness.errors import MissingPrerequisite, RigError
+from tests.runs import OUTAGE
+
+NEW_KUBERNETES = OUTAGE.read_text().replace("1.32.0", "1.35.0")
+INFO = {"CgroupVersion": "1", "DockerRootDir": "/var/lib/docker", "NCPU": 2, "MemTotal": 8 * 10**9}
+
+
+class Answers:
+    """What an engine says to whom, and what it was asked; whatever is not in *known* it does not know."""
+
+    def __init__(self, known: dict[str, tuple[int, Any]] | None = None, name: str = "Engine") -> None:
+        self.asked: list[str] = []
+        version = {"ApiVersion": "1.41", "Version": "20.10.24", "Components": [{"Name": name, "Version": "5.4.0"}]}
+        self._known = {"version": (200, version), "info": (200, INFO), **(known or {})}
+
+    def __call__(self, method: str, path: str) -> tuple[int, Any]:
+        self.asked.append(f"{method} {path}")
+        words = path.partition("?")[0].strip("/").removeprefix("v1.41/")
+        return self._known.get(words, (404, {"message": f"no such thing: {words}"}))
+
+
+@contextmanager
+def engine_that(answer: Callable[[str, str], tuple[int, Any]], path: Path) -> Iterator[str]:
+    """A server at a Unix socket that hangs up after every answer, because the library never does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def address_string(self) -> str:
+            return "unix"
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+        def handle_any(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, content = answer(self.command, self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # the server looks for these names
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield str(path)
+        finally:
+            server.shutdown()
+            thread.join()
+            path.unlink()
+
+
+def docker(base: Path) -> Path:
+    """Return a folder with a docker command that does nothing."""
+    (base / "bin").mkdir()
+    command = base / "bin" / "docker"
+    command.write_text("#!/bin/sh\nexit 0\n")
+    command.chmod(0o755)
+    return base / "bin"
+
+
+def rehearse(base: Path, **environment: str) -> Result:
+    """Rehearse on kind clusters with *environment*, which is to be refused."""
+    here = {"REHEARSE_STATE": str(base / "state"), "REHEARSE_CACHE": str(base / "cache"), "TMPDIR": str(base)}
+    scenario = base / "scenario.yaml"
+    scenario.write_text(NEW_KUBERNETES)
+    words = ["run", str(scenario), "--driver", "kind", "--offline", "-o", "json"]
+    return CliRunner().invoke(cli.main, words, env=here | environment)
+
+
+def _no_command(base: Path) -> dict[str, str]:
+    return {"PATH": str(base / "empty")}
+
+
+def _no_socket(base: Path) -> dict[str, str]:
+    return {"PATH": str(docker(base)), "DOCKER_HOST": f"unix://{base}/nothing"}
+
+
+def _far_away(base: Path) -> dict[str, str]:
+    return {"PATH": str(docker(base)), "DOCKER_HOST": "ssh://build@far.example"}
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "helps"),
+    [
+        (_no_command, "there is no docker command on PATH", "install a Docker engine and start it"),
+        (_no_socket, "/nothing is no socket", "or be in the group that may use"),
+        (_far_away, "the engine is at ssh://build@far.example", "name that in DOCKER_HOST"),
+    ],
+)
+def test_without_an_engine_a_rehearsal_on_kind_is_exit_3(
+    make: Callable[[Path], dict[str, str]], said: str, helps: str, tmp_path: Path
+) -> None:
+    """In one sentence with what would help; nothing is on stdout, and no run is on record as alive."""
+    result = rehearse(tmp_path, **make(tmp_path))
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert said in result.stderr
+    assert helps in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "state").glob("live/*"))
+
+
+@pytest.mark.processes
+def test_podman_is_refused_by_its_name(tmp_path: Path) -> None:
+    """It answers as Docker does, and says of itself what it is."""
+    answers = Answers(name="Podman Engine")
+    with engine_that(answers, tmp_path / "engine") as path:
+        result = rehearse(tmp_path, PATH=str(docker(tmp_path)), DOCKER_HOST=f"unix://{path}")
+    assert result.exit_code == 3
+    assert "is Podman" in result.stderr
+    assert "name a Docker engine in DOCKER_HOST" in result.stderr
+    assert {asked.split(" ")[0] for asked in answers.asked} == {"GET"}
+
+
+@pytest.mark.processes
+def test_a_node_that_is_too_new_for_the_control_groups_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:
+    """Its kubelet would not start: no image is looked for, nothing is made, and the sentence says what mends it."""
+    answers = Answers()
+    with engine_that(answers, tmp_path / "engine") as path:
+        result = rehearse(tmp_path, PATH=str(docker(tmp_path)), DOCKER_HOST=f"unix://{path}")
+    assert result.exit_code == 3
+    assert "the kubelets of Kubernetes 1.35.0 refuse to run" in result.stderr
+    assert "rehearse with --driver local" in result.stderr
+    assert [asked for asked in answers.asked if not asked.startswith("GET") or "/images" in asked] == []
+
+
+@pytest.mark.processes
+def test_an_engine_that_talks_of_other_things_is_no_engine(tmp_path: Path) -> None:
+    """Something else listens at the socket: that is said, and not guessed at."""
+    with engine_that(lambda *_: (200, b"<html>"), tmp_path / "engine") as path, pytest.raises(MissingPrerequisite):
+        reach({"PATH": str(docker(tmp_path)), "DOCKER_HOST": f"unix://{path}"})
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"Running": True, "Status": "running", "ExitCode": 0}, None),
+        ({"Running": True, "Paused": True, "Status": "paused", "ExitCode": 0}, "is paused with status 0"),
+        ({"Running": False, "Status": "exited", "ExitCode": 137}, "is exited with status 137"),
+        (
+            {"Running": False, "Status": "exited", "ExitCode": 137, "OOMKilled": True},
+            "is exited with status 137, out of memory",
+        ),
+        (None, "the container node is gone"),
+    ],
+    ids=["runs", "paused", "killed", "out of memory", "gone"],
+)
+def test_how_a_container_ended_is_said(state: dict[str, Any] | None, said: str | None, tmp_path: Path) -> None:
+    known = {} if state is None else {"containers/node/json": (200, {"Id": "node", "State": state})}
+    with engine_that(Answers(known), tmp_path / "engine") as path:
+        ended = Engine(Path(path), Path("/docker")).ended("node")
+    assert ended is None if said is None else said in str(ended)
+
+
+@pytest.mark.processes
+def test_a_no_of_the_engine_comes_with_its_words(tmp_path: Path) -> None:
+    refused = {"networks/create": (409, {"message": "network with name mine already exists"})}
+    with engine_that(Answers(refused), tmp_path / "engine") as path:
+        machine = Engine(Path(path), Path("/docker"))
+        with pytest.raises(RigError, match="the network mine: network with name mine already exists"):
+            machine.create_network("mine", {})
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("cgroup", "kubernetes", "settings"),
+    [("1", "1.32.0", {"failCgroupV1": False}), ("1", "1.30.0", {}), ("2", "1.32.0", {})],
+)
+def test_a_kubelet_is_told_of_old_control_groups_where_it_would_refuse_them(
+    cgroup: str, kubernetes: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    info = (200, json.loads(json.dumps(INFO | {"CgroupVersion": cgroup})))
+    with engine_that(Answers({"info": info}), tmp_path / "engine") as path:
+        about = Engine(Path(path), Path("/docker")).about()
+    assert kubelet_settings(about, kubernetes) == settings

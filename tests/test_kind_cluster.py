@@ -1,0 +1,108 @@
+"""What a kind cluster is made with: labels on whatever the docker command runs, and a configuration filled in."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.engine import Engine
+from harness.images import Image
+from harness.kind_cluster import KindCluster, Workbench
+from harness.process import Supervisor
+from tests.test_engine import Answers, engine_that
+
+pytestmark = pytest.mark.processes
+
+NODE = Image("node-image", "1.32.0", "rehearse/node:1.32.0", "sha256:1", "made here", brings_network=True)
+LABELS = {"rehearse.run": "it", "rehearse.note": "two words, a 'quote' and a $sign"}
+ENDED = {"Id": "node", "State": {"Running": False, "Status": "exited", "ExitCode": 137}}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    """A workbench whose docker command prints its arguments, a line each."""
+    command = tmp_path / "docker"
+    command.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    command.chmod(0o755)
+    answers = Answers({"containers/node-control-plane/json": (200, ENDED)})
+    with (
+        engine_that(answers, tmp_path / "engine") as path,
+        Supervisor("it", tmp_path / "work", tmp_path / "live") as supervisor,
+    ):
+        machine = Engine(Path(path), command)
+        yield Workbench(
+            tmp_path / "work" / "bench", machine, supervisor, command, name="it", network="it", labels=LABELS
+        )
+
+
+def printed(tmp_path: Path, *words: str) -> list[str]:
+    """Return what the docker command is called with when kind calls it with *words*."""
+    done = subprocess.run([tmp_path / "work/bench/docker", *words], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_whatever_kind_runs_carries_the_labels_of_the_run(bench: Workbench, tmp_path: Path) -> None:
+    """Right behind the word `run`, whatever is in them; and all that kind says is passed on as it was."""
+    said = printed(tmp_path, "run", "--name", "a node", "--label", "kind=1", "image")
+    ours = [word for key, value in LABELS.items() for word in ("--label", f"{key}={value}")]
+    assert said == ["run", *ours, "--name", "a node", "--label", "kind=1", "image"]
+
+
+@pytest.mark.parametrize("words", [["ps", "-a"], ["exec", "node", "run"], ["network", "ls"], []])
+def test_any_other_command_is_passed_on_as_it_is(words: list[str], bench: Workbench, tmp_path: Path) -> None:
+    assert printed(tmp_path, *words) == (words or [""])
+
+
+def cluster(bench: Workbench, tmp_path: Path) -> KindCluster:
+    return KindCluster("apps", tmp_path / "work/cluster-apps", bench, "node", 21000)
+
+
+def config(one: KindCluster, workers: int = 0, vault_port: int = 0, **kubelet: object) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(one._config(NODE, workers, kubelet, vault_port))
+    return parsed
+
+
+def test_a_cluster_listens_on_loopback_and_mounts_what_is_its_own(bench: Workbench, tmp_path: Path) -> None:
+    one = cluster(bench, tmp_path)
+    made = config(one)
+    assert made["networking"] == {"apiServerAddress": "127.0.0.1", "apiServerPort": 21000, "disableDefaultCNI": True}
+    (node,) = made["nodes"]
+    assert node["role"] == "control-plane"
+    assert node["extraPortMappings"] == []
+    (mount,) = node["extraMounts"]
+    assert mount == {"hostPath": str(one.directory / "mounted"), "containerPath": "/etc/rehearsal", "readOnly": True}
+
+
+def test_vaults_cluster_maps_its_port_to_loopback_alone(bench: Workbench, tmp_path: Path) -> None:
+    (node,) = config(cluster(bench, tmp_path), vault_port=21001)["nodes"]
+    (mapping,) = node["extraPortMappings"]
+    assert mapping == {"containerPort": 8200, "hostPort": 21001, "listenAddress": "127.0.0.1"}
+
+
+def test_workers_are_nodes_of_their_own(bench: Workbench, tmp_path: Path) -> None:
+    made = config(cluster(bench, tmp_path), workers=2)
+    assert [node["role"] for node in made["nodes"]] == ["control-plane", "worker", "worker"]
+
+
+def test_a_kubelet_is_told_what_it_needs(bench: Workbench, tmp_path: Path) -> None:
+    """And nothing where it needs nothing."""
+    one = cluster(bench, tmp_path)
+    patches = [yaml.safe_load(patch) for patch in config(one, failCgroupV1=False)["kubeadmConfigPatches"]]
+    assert {"kind": "KubeletConfiguration", "failCgroupV1": False} in patches
+    patches = [yaml.safe_load(patch) for patch in config(one)["kubeadmConfigPatches"]]
+    assert {"kind": "KubeletConfiguration"} in patches
+
+
+def test_a_node_that_ended_is_named_with_its_cluster(bench: Workbench, tmp_path: Path) -> None:
+    """Before it is up its absence says nothing: it is still being made."""
+    one = cluster(bench, tmp_path)
+    assert one.died() is None
+    one._up = True
+    assert one.died() == (
+        "the node of cluster apps has ended (the container node-control-plane is exited with status 137)"
+    )

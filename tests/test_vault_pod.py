@@ -1,0 +1,192 @@
+"""Vault in its Pod: what its states mean, whose fault they are, and what it said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import vault_pod
+from harness.errors import RigError, Unreachable
+from harness.kind_cluster import KindCluster, Workbench
+from harness.kube import Kube
+from harness.secret import Secret
+from harness.tailing import PodTail
+from harness.vault_pod import VaultPod
+from tests.test_kind_cluster import bench  # noqa: F401  # a fixture
+from tests.test_vault import Answer, Scripted
+
+pytestmark = pytest.mark.processes
+
+AT = "2026-11-21T15:25:12.084604Z"
+NEVER = 'Container image "rehearse/vault:1.11.0" is not present with pull policy of Never'
+NO_PROGRAM = 'failed to create containerd task: exec: "/bin/vault": exec format error'
+
+
+def status(state: dict[str, Any], last: dict[str, Any] | None = None, restarts: int = 0) -> dict[str, Any]:
+    """Return a Pod's status as the API has it."""
+    container = {"name": "vault", "state": state, "lastState": last or {}, "restartCount": restarts, "ready": False}
+    return {"phase": "Running", "containerStatuses": [container]}
+
+
+def ended(code: int, reason: str = "Error") -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "reason": reason, "message": NO_PROGRAM, "finishedAt": AT}}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+
+
+LOOPING = waiting("CrashLoopBackOff", "back-off 10s restarting failed container=vault pod=vault-0")
+RUNNING: dict[str, Any] = {"running": {"startedAt": AT}}
+
+
+@pytest.fixture
+def pod(bench: Workbench, tmp_path: Path) -> VaultPod:  # noqa: F811
+    """A Vault in a cluster whose API server a test has yet to name."""
+    cluster = KindCluster("platform", tmp_path / "work/cluster-platform", bench, "node", 21000)
+    one = VaultPod(tmp_path / "work/vault", cluster, "vault/vault", "it", storage="raft", tls=True, port=21001)
+    one._version, one._uid = "1.11.0", "uid-2"
+    return one
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address at which nobody listens any more."""
+    with Scripted() as server:
+        return server.address
+
+
+def died(pod: VaultPod, state: dict[str, Any], **about: Any) -> str | None:
+    """Return what is said of a Pod whose status is *state*."""
+    body = {"metadata": {"name": "vault-0", "uid": "uid-2", **about}, "spec": {"nodeName": "node"}, "status": state}
+    events = Answer(body={"items": [{"reason": "Failed", "message": "the kubelet's words"}]})
+    with Scripted(Answer(body=body), events) as server:
+        pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
+        return pod.died()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"phase": "Pending"},
+        status(waiting("ContainerCreating")),
+        status(waiting("PodInitializing")),
+        status(RUNNING),
+    ],
+    ids=["no status", "in the making", "prepared", "runs"],
+)
+def test_a_pod_on_its_way_is_not_dead(state: dict[str, Any], pod: VaultPod) -> None:
+    assert died(pod, state) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (status(ended(1)), "Vault 1.11.0 ended by itself with status 1"),
+        (status(ended(0, "Completed")), "Vault 1.11.0 ended by itself with status 0"),
+        (status(LOOPING, ended(2), 1), "status 2, and its Pod is now CrashLoopBackOff: back-off 10s"),
+        (status(RUNNING, ended(2), 1), "Vault 1.11.0 ended by itself with status 2"),
+    ],
+    ids=["ended", "ended well", "over and over", "started again"],
+)
+def test_a_vault_that_ended_by_itself_is_dead_also_where_its_pod_has_started_it_again(
+    state: dict[str, Any], said: str, pod: VaultPod
+) -> None:
+    assert said in str(died(pod, state))
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (status(waiting("ErrImageNeverPull", NEVER)), f"cannot run: ErrImageNeverPull: {NEVER}"),
+        (status(waiting("CreateContainerConfigError", "secret not found")), "cannot run: CreateContainerConfigError"),
+        (status(ended(128, "StartError")), f"cannot run: StartError: {NO_PROGRAM}"),
+        (status(LOOPING, ended(128, "StartError"), 2), "cannot run: StartError"),
+        (status(ended(137, "OOMKilled")), "was killed, because its memory ran out: make room"),
+        (status(LOOPING, ended(137, "OOMKilled"), 1), "was killed, because its memory ran out: make room"),
+        (status(ended(137)), "was killed from outside by SIGKILL"),
+    ],
+    ids=["no image", "no secret", "no program", "no program, again", "no memory", "no memory, again", "killed"],
+)
+def test_what_is_not_vaults_doing_is_said_to_be_somebody_elses(state: dict[str, Any], said: str, pod: VaultPod) -> None:
+    with pytest.raises(RigError, match=r"Vault 1\.11\.0") as told:
+        died(pod, state)
+    assert said in str(told.value)
+
+
+def test_the_end_of_the_pod_before_it_is_nobodys_death(pod: VaultPod) -> None:
+    """While it is being deleted, and once another is in its place."""
+    assert died(pod, status(ended(137)), deletionTimestamp=AT) is None
+    assert died(pod, status(ended(1)), uid="uid-1") is None
+
+
+def test_an_api_server_that_is_silent_is_no_death_of_vault_as_long_as_its_node_lives(
+    pod: VaultPod, nowhere: str
+) -> None:
+    """Where the node has ended, that is said; a moment's silence is waited out."""
+    pod._cluster.kube = Kube(nowhere, pod._cluster.ca, Secret("token"))
+    assert pod.died() is None
+    pod._cluster._up = True
+    with pytest.raises(RigError, match=r"the node of cluster platform has ended .*, and Vault 1\.11\.0 with it"):
+        pod.died()
+
+
+def line(text: str, stream: str = "stderr", tag: str = "F") -> str:
+    """Return a line as a kubelet's runtime keeps it."""
+    return f"{AT} {stream} {tag} {text}"
+
+
+def test_what_vault_said_is_whole_and_without_its_audit_log() -> None:
+    """A long line is kept in pieces; and pieces of the other stream come in between."""
+    audit = json.dumps({"time": AT, "type": "request", "auth": {}}, separators=(",", ":"))
+    log = [
+        line("==> Vault server configuration:", "stdout"),
+        line("panic: one ", tag="P"),
+        line(audit, "stdout"),
+        line("and another", tag="F"),
+        "tail: file truncated",
+    ]
+    assert vault_pod._words(log) == ["==> Vault server configuration:", "panic: one and another"]
+
+
+def test_pieces_are_put_together_also_where_the_reader_came_in_between(tmp_path: Path) -> None:
+    tail = PodTail(tmp_path / "log")
+    tail.path.write_text(line("one ", tag="P") + "\n")
+    assert tail.lines() == []
+    with tail.path.open("a") as file:
+        file.write(line("other", "stdout") + "\n" + line("and two") + "\ntail: cannot open\n")
+    assert tail.lines() == ["other", "one and two"]
+    assert tail.lines() == []
+
+
+@pytest.mark.parametrize(("storage", "tls"), [("raft", True), ("file", False)])
+def test_vault_is_told_where_its_data_is_and_how_it_listens(storage: str, tls: bool) -> None:
+    told = json.loads(vault_pod.settings(storage, tls=tls, scheme="https" if tls else "http"))
+    assert told["storage"][storage]["path"] == "/vault/data"
+    assert told["listener"]["tcp"]["tls_disable"] is not tls
+    assert ("tls_key_file" in told["listener"]["tcp"]) is tls
+    assert told["api_addr"].startswith("https://" if tls else "http://")
+
+
+@pytest.mark.parametrize("token_file", [True, False])
+def test_what_makes_the_pod_is_filled_in_whole(token_file: bool, pod: VaultPod, nowhere: str) -> None:
+    """Image, node, account, the token or none of it, and data that outlives the Pod; for its user alone."""
+    pod._cluster.kube = Kube(nowhere, pod._cluster.ca, Secret("token"))
+    with pytest.raises(Unreachable):
+        pod._create("rehearse/vault:1.11.0", token_file=token_file)
+    manifest = pod._directory / "vault.yaml"
+    assert manifest.stat().st_mode & 0o777 == 0o600
+    config, tls, made = yaml.safe_load_all(manifest.read_text())
+    assert json.loads(config["data"]["vault.json"])["disable_mlock"] is True
+    assert set(tls["stringData"]) == {"tls.crt", "tls.key"}
+    spec = made["spec"]["template"]["spec"]
+    assert (spec["serviceAccountName"], spec["nodeName"]) == ("vault", "node-control-plane")
+    assert spec["automountServiceAccountToken"] is token_file
+    assert spec["containers"][0]["image"] == "rehearse/vault:1.11.0"
+    assert {"name": "data", "hostPath": {"path": "/var/lib/rehearsal/it", "type": "DirectoryOrCreate"}} in spec[
+        "volumes"
+    ]
