@@ -120,7 +120,7 @@ def engine(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what was promised, in twenty minutes; `-- --quick` in five, `--kills N` and `--kind-kills N` kill runs."""
+    """Measure what was promised, in twenty minutes; `-- --quick` in five. `--kills N`, `--kind-kills N` kill runs."""
     _install(session)
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     session.run("python", "-m", "tests.bench.bench", *session.posargs)
