@@ -192,8 +192,8 @@ def _root(error: Exception, rig: Rig) -> Exception:
         return error
     try:
         died = rig.vault_died()
-    except RigError as killed:
-        return killed
+    except (RigError, Unreachable) as elsewhere:
+        return elsewhere
     if died is not None:
         return ProcessDied(f"{died}; what failed then: {error}", None, rig.vault_log(40))
     lost = rig.broken()

@@ -290,3 +290,17 @@ def test_a_run_that_broke_keeps_what_it_saw(tmp_path: Path) -> None:
     """The answers before the break are all there, and those after it are not."""
     record, _ = on_paper(loading.load(LONG_PATH).scenario, tmp_path, dies_at="1.9.2")
     assert list(dict.fromkeys(o.moment for o in record.of(Observation))) == ["before", "after 1.7.0", "after 1.8.0"]
+
+
+def test_whoever_cannot_even_be_asked_whether_vault_lives_is_the_trouble() -> None:
+    """An engine that is gone explains the refused key that came of it, and must not hide it by an error of its own."""
+
+    class Gone:
+        def vault_died(self) -> str | None:
+            raise Unreachable("the container engine gave no answer")
+
+        def vault_log(self, lines: int) -> list[str]:
+            return []
+
+    trouble = rehearsal._trouble(NotReady("no answer to a key"), Stage("1.11.0", False, "hop"), Gone())  # type: ignore[arg-type]
+    assert (trouble.kind, trouble.message) == ("unreachable", "the container engine gave no answer")
