@@ -77,7 +77,7 @@ def _write(path: str, text: str) -> None:
 
 def _default_signals() -> None:
     # What is ignored stays ignored over exec, and a Go server that finds SIGTERM ignored cannot be stopped politely.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -97,6 +97,15 @@ def run(tmp_path: Path) -> Iterator[Run]:
     assert one.traces() == []
 
 
+@pytest.fixture
+def deaf() -> Iterator[None]:
+    """Ignore what the jobs of a shell ignore that run in the background."""
+    ours = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    yield
+    for number, handler in ours.items():
+        signal.signal(number, handler)
+
+
 # --- one server -------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +196,7 @@ def test_the_environment_is_what_was_given_and_the_mark(run: Run) -> None:
     assert seen == {**given, "REHEARSE_RUN": run.id}
 
 
+@pytest.mark.usefixtures("deaf")
 def test_a_server_is_born_with_nothing_of_ours(run: Run) -> None:
     """No open file, no input, no ignored signal, no way to more rights; only its user can read what it writes."""
     script = """
