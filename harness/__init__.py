@@ -16,8 +16,10 @@ hands
     probes/         the questions asked at every moment
     renewing        apps that run on renew their tokens while Vault is replaced
     driver          what every way of making plans real can do; drivers/ has them: local, kind, paper
+    live            what every rig with real servers has in common
     collecting      brings what the servers wrote into the journal
     controlplane    the life of an etcd and a kube-apiserver as processes; vault_server, that of a Vault
+    vault_settings  the configuration of a Vault, wherever it runs
     kind_cluster    the life of a kind cluster; vault_pod and vault_container, that of a Vault in it or beside it
     lending         clusters that were kept are lent to further rehearsals
     rising          what comes up side by side, and the tokens that it gives out

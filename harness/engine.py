@@ -174,13 +174,25 @@ class Engine:
             raise RigError(f"the engine pulled {name}, and does not have it: something else removes images")
         return pulled
 
-    def build(self, folder: Path, name: str, labels: Mapping[str, str]) -> Image:
-        """Build *folder*, which holds a Dockerfile, into the image *name*. Nothing is pulled for it."""
-        return self._build(name, labels, path=str(folder))
-
     def build_from(self, archive: IO[bytes], name: str, labels: Mapping[str, str]) -> Image:
         """Build *archive*, a tar file with a Dockerfile, into the image *name*. Nothing is pulled for it."""
-        return self._build(name, labels, fileobj=archive, custom_context=True)
+        import docker
+
+        with _translated(f"to build {name}"):
+            try:
+                self._client.images.build(
+                    tag=name,
+                    labels=dict(labels),
+                    rm=True,
+                    forcerm=True,
+                    pull=False,
+                    fileobj=archive,
+                    custom_context=True,
+                )
+            except docker.errors.BuildError as error:
+                said = [str(line.get("stream", line.get("error", ""))).strip() for line in error.build_log]
+                raise RigError(f"the engine could not build {name}: {error}", [line for line in said if line]) from None
+        return self._made(name)
 
     def import_root(self, archive: Path, name: str, labels: Mapping[str, str], changes: Sequence[str] = ()) -> Image:
         """Make the image *name* of one layer: *archive*, a tar file of a root directory (docker import)."""
@@ -190,12 +202,6 @@ class Engine:
                 str(archive), repository=repository, tag=tag, changes=[*changes, *_label_lines(labels)]
             )
         return self._made(name)
-
-    def tag(self, image: str, name: str) -> None:
-        """Give *image* the further *name*."""
-        repository, _, tag = name.rpartition(":")
-        with _translated(f"to tag {image} as {name}"):
-            self._client.images.get(image).tag(repository, tag)
 
     def remove_image(self, name: str) -> None:
         """Remove *name* from the local store, and what only it has. One that is not there is removed already."""
@@ -348,17 +354,6 @@ class Engine:
                     api.remove_volume(thing.id, force=True)
             except docker.errors.NotFound:
                 return
-
-    def _build(self, name: str, labels: Mapping[str, str], **source: Any) -> Image:
-        import docker
-
-        with _translated(f"to build {name}"):
-            try:
-                self._client.images.build(tag=name, labels=dict(labels), rm=True, forcerm=True, pull=False, **source)
-            except docker.errors.BuildError as error:
-                said = [str(line.get("stream", line.get("error", ""))).strip() for line in error.build_log]
-                raise RigError(f"the engine could not build {name}: {error}", [line for line in said if line]) from None
-        return self._made(name)
 
     def _made(self, name: str) -> Image:
         made = self.image(name)

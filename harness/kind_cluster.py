@@ -10,6 +10,7 @@ import secrets as random
 import shlex
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -79,6 +80,16 @@ class Workbench:
             },
             cwd=self._folder,
             log=log,
+        )
+
+    def copy_output(self, name: str, words: Sequence[str], folder: Path, into: Path) -> None:
+        """Have what `docker` *words* prints appended to the file *into*, by a child that ends with the run."""
+        self.supervisor.start(
+            name,
+            [str(self.engine.command), *words],
+            env={"DOCKER_HOST": f"unix://{self.engine.socket}", "HOME": str(folder)},
+            cwd=folder,
+            log=into,
         )
 
 
@@ -181,20 +192,22 @@ class KindCluster:
 
     def load(self, image: str) -> None:
         """Bring an image of the engine's store into the node, unless it is there already."""
-        if any(name.endswith(f"/{image}") for name in self._images()):
+        if any(name.endswith(f"/{image}") for name in self._images):
             return
         archive = self._bench.engine.export(image)
         self.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive)
 
     def pause_image(self) -> str:
         """Return the name of the image that holds every Pod's namespaces: each node has it."""
-        names = self._images()
+        names = self._images
         found = next((name for name in names if "/pause:" in name), None)
         if found is None:
             raise RigError(f"the node of {self.name} has no pause image, which every node needs: {', '.join(names)}")
         return found
 
+    @cached_property
     def _images(self) -> list[str]:
+        """The names of the images that the node had in the beginning."""
         return self.read("ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
 
     def token_of(self, pod: PodState, volume: str) -> Secret:
@@ -303,17 +316,5 @@ class KindCluster:
 
     def _follow(self, what: str, files: Sequence[str], into: Path, since: str) -> None:
         """Have the lines of files on the node appended to a file of ours, by a child that ends with the run."""
-        engine = self._bench.engine
-        self._bench.supervisor.start(
-            f"{what} of {self.name}",
-            [
-                str(engine.command),
-                "exec",
-                self.node,
-                *f"tail -q -n {since} --follow=name --retry".split(),
-                *files,
-            ],
-            env={"DOCKER_HOST": f"unix://{engine.socket}", "HOME": str(self.directory)},
-            cwd=self.directory,
-            log=into,
-        )
+        words = ["exec", self.node, *f"tail -q -n {since} --follow=name --retry".split(), *files]
+        self._bench.copy_output(f"{what} of {self.name}", words, self.directory, into)

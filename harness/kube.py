@@ -250,11 +250,6 @@ class Kube:
             }
         )
 
-    def _core(self) -> Any:
-        from kubernetes import client
-
-        return client.CoreV1Api(self._api())
-
     def _names(self, path: str) -> list[str]:
         return [one["metadata"]["name"] for one in self._done("GET", path)["items"]]
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from harness.errors import Unreachable
 from harness.plan import Stage
 from harness.secret import Secret
 
@@ -31,6 +32,12 @@ class Reply(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """Did Vault do what was asked?"""
         return self.status is not None and 200 <= self.status < 300
+
+    def answered(self) -> Reply:
+        """Return this reply, whatever it says. Raises Unreachable if there was none."""
+        if self.status is None:
+            raise Unreachable(self.error)
+        return self
 
 
 class IssuedToken(msgspec.Struct, frozen=True):

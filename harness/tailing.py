@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
@@ -35,21 +36,16 @@ class Tail:
         return [line.removesuffix("\r") for line in whole.decode(errors="replace").split("\n")[:-1]]
 
 
-class PodTail(Tail):
-    """Reads what a container of a Pod printed, from the file in which a kubelet's runtime keeps it."""
+class Pieces:
+    """Puts together what a container printed, of the pieces in which a kubelet's runtime keeps long lines."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.zone = UTC
+    def __init__(self) -> None:
         self._begun = {"stdout": "", "stderr": ""}
 
-    def lines(self) -> list[str]:
-        """Return the lines that the container printed: a long one is in several pieces in the file, and put together.
-
-        What is no such piece (the words of whoever copies the file) is left out.
-        """
+    def whole(self, lines: Iterable[str]) -> list[str]:
+        """Return the lines that are whole with *lines* of the runtime's file; what is no such line is left out."""
         found = []
-        for line in super().lines():
+        for line in lines:
             match = _CRI.match(line)
             if match is None:
                 continue
@@ -58,6 +54,19 @@ class PodTail(Tail):
                 found.append(self._begun[match["stream"]])
                 self._begun[match["stream"]] = ""
         return found
+
+
+class PodTail(Tail):
+    """Reads what a container of a Pod printed, from the file in which a kubelet's runtime keeps it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.zone = UTC
+        self._pieces = Pieces()
+
+    def lines(self) -> list[str]:
+        """Return the lines that the container printed; the words of whoever copies the file are left out."""
+        return self._pieces.whole(super().lines())
 
 
 def as_json(line: str) -> dict[str, Any] | None:

@@ -80,15 +80,8 @@ def insist_alive(rig: Rig, stage: Stage, what: str) -> Reply:
     A server that dies in the middle of an answer is known to be dead a moment later only: this waits for that moment.
     *what* completes the sentence "waited for Vault ...".
     """
-
-    def answer() -> Reply:
-        reply = rig.vault.seal_status()
-        if reply.status is None:
-            raise Unreachable(reply.error)
-        return reply
-
     return wait.until(
-        answer,
+        lambda: rig.vault.seal_status().answered(),
         what=f"Vault {stage.version} {what}",
         seconds=ANSWER_SECONDS,
         died=rig.vault_died,

@@ -69,15 +69,11 @@ class VaultContainer:
             ports={f"{VAULT_PORT}/tcp": ("127.0.0.1", self._port)},
         )
         self._containers.append(self._container)
-        self._bench.supervisor.start(
-            f"log of Vault {version}",
-            [str(engine.command), "logs", "--follow", self._container],
-            env={"DOCKER_HOST": f"unix://{engine.socket}", "HOME": str(self._directory)},
-            cwd=self._directory,
-            log=self.log.path,
+        self._bench.copy_output(
+            f"log of Vault {version}", ["logs", "--follow", self._container], self._directory, self.log.path
         )
         wait.until(
-            self._answers,
+            lambda: self.client.seal_status().answered(),
             what=f"Vault {version} to answer",
             seconds=_ANSWER_SECONDS,
             died=self.died,
@@ -116,9 +112,3 @@ class VaultContainer:
         except (Unreachable, RigError):
             return []
         return [redact(line) for line in printed if not is_audit(line)]
-
-    def _answers(self) -> bool:
-        reply = self.client.seal_status()
-        if reply.status is None:
-            raise Unreachable(reply.error)
-        return True

@@ -9,12 +9,12 @@ from pathlib import Path
 from string import Template
 from typing import Final, TypeVar
 
-from harness import materials, pki, wait
+from harness import materials, pki, vault_settings, wait
 from harness.errors import RigError, Unreachable
 from harness.kind_cluster import VAULT_PORT, KindCluster
 from harness.kube import PodState
 from harness.secret import redact
-from harness.tailing import PodTail
+from harness.tailing import Pieces, PodTail
 from harness.vault import Vault
 
 T = TypeVar("T")
@@ -34,22 +34,13 @@ _LINES_BETWEEN: Final = 4  # those of the audit log stand between Vault's own
 
 def settings(storage: str, *, tls: bool, scheme: str) -> str:
     """Return the configuration of a Vault in a container, whose data is at /vault/data, as JSON."""
-    store: dict[str, object] = {"path": "/vault/data"}
-    if storage == "raft":
-        # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is.
-        store |= {"node_id": "node-1", "performance_multiplier": "1"}
-    listener: dict[str, object] = {"address": f"0.0.0.0:{VAULT_PORT}", "tls_disable": not tls}
-    if tls:
-        listener |= {"tls_cert_file": "/vault/tls/tls.crt", "tls_key_file": "/vault/tls/tls.key"}
-    return json.dumps(
-        {
-            "storage": {storage: store},
-            "listener": {"tcp": listener},
-            "api_addr": f"{scheme}://127.0.0.1:{VAULT_PORT}",
-            "cluster_addr": f"https://127.0.0.1:{VAULT_PORT + 1}",
-            "disable_mlock": True,
-            "log_level": "debug",
-        }
+    return vault_settings.text(
+        storage,
+        "/vault/data",
+        listen=f"0.0.0.0:{VAULT_PORT}",
+        certificate=("/vault/tls/tls.crt", "/vault/tls/tls.key") if tls else None,
+        address=f"{scheme}://127.0.0.1:{VAULT_PORT}",
+        cluster_address=f"https://127.0.0.1:{VAULT_PORT + 1}",
     )
 
 
@@ -91,7 +82,7 @@ class VaultPod:
         pod = self._await(f"the Pod of Vault {version} to be made", lambda: self._new(gone))
         self._uid = pod.uid
         self._cluster.follow_pod(self.namespace, POD, self._uid, "vault", self.log.path)
-        self._await(f"Vault {version} to answer", self._answers)
+        self._await(f"Vault {version} to answer", lambda: self.client.seal_status().answered())
         return pod
 
     def died(self) -> str | None:
@@ -175,12 +166,6 @@ class VaultPod:
             raise Unreachable("the Pod of the version before it is still there" if state else "there is no Pod")
         return state
 
-    def _answers(self) -> bool:
-        reply = self.client.seal_status()
-        if reply.status is None:
-            raise Unreachable(reply.error)
-        return True
-
     def _state(self) -> PodState | None:
         return self._cluster.kube.pod(self.namespace, POD)
 
@@ -200,12 +185,4 @@ def is_audit(line: str) -> bool:
 
 def _words(log: Iterable[str]) -> list[str]:
     """Return what stands in a Pod's *log* as printed, redacted, but for the audit log."""
-    found, begun = [], {"stdout": "", "stderr": ""}
-    for line in log:
-        _, stream, tag, words = [*line.split(" ", 3), "", "", ""][:4]
-        if stream in begun:
-            begun[stream] += words
-            if tag == "F":
-                found.append(begun[stream])
-                begun[stream] = ""
-    return [redact(line) for line in found if not is_audit(line)]
+    return [redact(line) for line in Pieces().whole(log) if not is_audit(line)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 from typing import Final
 
-from harness import pki, ports, process, wait
-from harness.errors import ProcessDied, RigError, Unreachable
+from harness import pki, ports, process, vault_settings, wait
+from harness.errors import ProcessDied, RigError
 from harness.process import Process, Supervisor
 from harness.tailing import Tail
 from harness.vault import Vault
@@ -33,24 +32,15 @@ class VaultServer:
         self.client = Vault(self.address, authority.ca if authority else None, audit_file=str(self.audit.path))
         self.process: Process | None = None
         self._config = directory / "vault.json"
-        listener: dict[str, object] = {"address": f"127.0.0.1:{port}", "tls_disable": not tls}
-        if authority:
-            listener |= {"tls_cert_file": str(authority.certificate), "tls_key_file": str(authority.key)}
-        pki.write_private(self._config, json.dumps(self._settings(storage, listener, cluster_port), indent=1).encode())
-
-    def _settings(self, storage: str, listener: dict[str, object], cluster_port: int) -> dict[str, object]:
-        store: dict[str, object] = {"path": str(self.directory / "data")}
-        if storage == "raft":
-            # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is.
-            store |= {"node_id": "node-1", "performance_multiplier": "1"}
-        return {
-            "storage": {storage: store},
-            "listener": {"tcp": listener},
-            "api_addr": self.address,
-            "cluster_addr": f"https://127.0.0.1:{cluster_port}",
-            "disable_mlock": True,
-            "log_level": "debug",
-        }
+        settings = vault_settings.text(
+            storage,
+            str(directory / "data"),
+            listen=f"127.0.0.1:{port}",
+            certificate=(str(authority.certificate), str(authority.key)) if authority else None,
+            address=self.address,
+            cluster_address=f"https://127.0.0.1:{cluster_port}",
+        )
+        pki.write_private(self._config, settings.encode())
 
     def start(self, supervisor: Supervisor, binary: Path, version: str, *, pod: Path | None, api_port: int) -> None:
         """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
@@ -74,7 +64,7 @@ class VaultServer:
         self.process = started
         try:
             wait.until(
-                self._answers,
+                lambda: self.client.seal_status().answered(),
                 what=f"Vault {version} to answer",
                 seconds=LISTEN_SECONDS,
                 died=self.died,
@@ -110,8 +100,6 @@ class VaultServer:
             raise RigError(f"{sentence}, which says nothing about Vault, because {full}", lines)
         return sentence
 
-    def _answers(self) -> bool:
-        reply = self.client.seal_status()
-        if reply.status is None:
-            raise Unreachable(reply.error)
-        return True
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* of the server that runs, redacted; none where none does."""
+        return self.process.tail(lines) if self.process else []

@@ -28,9 +28,9 @@ from harness import (
     cli,
     collecting,
     controlplane,
-    driver,
     events,
     journal,
+    live,
     loading,
     process,
     progress,
@@ -72,7 +72,7 @@ IN_A_POD = SCENARIO.replace("vault: {", "vault: {cluster: apps, service-account:
 )
 SERVERS = (("etcd", "3.5.16"), ("kube-apiserver", "1.32.0"), ("vault", "1.7.0"), ("vault", "1.11.0"))
 Server = tuple[str, str]
-STEADY = driver.STEADY_SECONDS
+STEADY = live.STEADY_SECONDS
 OLD, NEW = ("vault", "1.7.0"), ("vault", "1.11.0")
 ETCD, API = ("etcd", "3.5.16"), ("kube-apiserver", "1.32.0")
 
@@ -176,7 +176,7 @@ def own_ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the temporary directory be looked up anew, wait shortly for what will not come, and keep SIGTERM."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(vault_server, "STOP_SECONDS", 1)
-    monkeypatch.setattr(driver, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(live, "STEADY_SECONDS", 0)
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -318,7 +318,7 @@ def test_a_next_version_that_refuses_is_a_regression_at_its_hop(
     fault: str, said: str, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fail, exit 1, with the server's own last lines; what was seen before the swap is in the report."""
-    monkeypatch.setattr(driver, "STEADY_SECONDS", STEADY if fault == "dies after unseal" else 0)
+    monkeypatch.setattr(live, "STEADY_SECONDS", STEADY if fault == "dies after unseal" else 0)
     town.put(*NEW, fault)
     ending = town.rehearse()
     assert ending.verdict == ("fail", 1), ending.said
@@ -716,9 +716,9 @@ def test_ten_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
         directory = tmp_path / "runs" / str(number)
         start = started(scenario, driver="local")
         start = type(start)(**{name: getattr(start, name) for name in start.__struct_fields__} | _named(town, number))
-        local_driver = local.LocalDriver(store, town.work, town.state)
+        driver = local.LocalDriver(store, town.work, town.state)
         with Journal.opened(directory) as book:
-            judgement = rehearsal.rehearse(start, scenario, local_driver, book)
+            judgement = rehearsal.rehearse(start, scenario, driver, book)
         written = journal.load(directory).of(events.ConfigWritten)
         return judgement.exit_code, written[0].fields["kubernetes_host"] if written else str(judgement.reasons)
 

@@ -14,7 +14,7 @@ from harness.engine import Engine
 from harness.images import Image
 from harness.kind_cluster import KindCluster, Workbench
 from harness.process import Supervisor
-from tests.test_engine import Answers, engine_that
+from tests.socket_engine import Answers, engine_that
 
 pytestmark = pytest.mark.processes
 

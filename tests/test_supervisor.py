@@ -6,13 +6,11 @@ import inspect
 import json
 import os
 import signal
-import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -25,53 +23,11 @@ from harness.errors import LeftBehind, RigError
 from harness.process import Supervisor, end_kept, sweep
 from harness.wait import now, pause, until
 from tests.containers import PROGRAMS, Belongings, empty_image, everything
+from tests.socket_engine import engine_that
 
 FREEZER = Path(reaper._FREEZER)
 
 # --- an engine that answers what a test wants -------------------------------------------------------------------------
-
-
-class Answering(BaseHTTPRequestHandler):
-    """Answers as the engine does, with what the test's function returns."""
-
-    protocol_version = "HTTP/1.1"
-
-    def address_string(self) -> str:
-        return "unix"
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-    def _answer(self) -> None:
-        status, content = self.server.answer(self.command, self.path)  # type: ignore[attr-defined]
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_DELETE = _answer  # noqa: N815  # the server looks for these names
-
-
-@contextmanager
-def engine_that(answer: Callable[[str, str], tuple[int, Any]], path: Path) -> Iterator[str]:
-    """A server at a Unix socket that works on every request in a thread of its own, as the engine does."""
-
-    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-        daemon_threads = False
-
-        def handle_error(self, *_: Any) -> None:
-            """Say nothing: the other side hangs up as soon as it knows enough."""
-
-    with Server(str(path), Answering) as server:
-        server.answer = answer  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield str(path)
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def nothing(path: str) -> tuple[int, Any]:

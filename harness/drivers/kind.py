@@ -11,25 +11,23 @@ from typing import Any, Final
 
 import msgspec
 
-from harness import accounts, driver, engine, events, lending, materials, process, wait
+from harness import accounts, engine, events, lending, materials, process, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
-from harness.collecting import Collector
 from harness.engine import Engine
-from harness.errors import HarnessError, RigError, Unreachable
+from harness.errors import HarnessError, Unreachable
 from harness.images import FURNISHED, NODE, VAULT, Image, Images
 from harness.journal import Journal
 from harness.kind_cluster import API_PORT, KindCluster, Workbench
 from harness.kube import PodState
 from harness.lending import Lending, Lent, borrowed
-from harness.observation import BEFORE
+from harness.live import LiveRig
 from harness.plan import Plan, Stage
 from harness.ports import Ports
 from harness.process import Supervisor
 from harness.rig import ClusterFacts, IssuedToken, Rig
-from harness.rising import Rising, Tokens
 from harness.scenario import Cluster, Scenario
-from harness.vault import Vault
+from harness.secret import Secret
 from harness.vault_container import VaultContainer
 from harness.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.wait import Stopwatch, now
@@ -110,7 +108,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig:
+class KindRig(LiveRig):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -124,7 +122,7 @@ class KindRig:
         ports: Ports,
         lending: Lending | None,
     ) -> None:
-        self._scenario, self._run_id, self._book, self._work = scenario, run_id, book, work
+        self._scenario, self._run_id, self._work = scenario, run_id, work
         self._bench, self._images, self._lending = bench, images, lending
         self._home_name = scenario.vault.cluster or ""
         self._vault_port, *taken = ports.take(1 + len(scenario.clusters))
@@ -134,26 +132,13 @@ class KindRig:
             name: self._cluster(number, name, port)
             for number, (name, port) in enumerate(zip(scenario.clusters, taken, strict=True), start=1)
         }
-        self._accounts = accounts.wanted(scenario)
-        self._home = next((one for one in self._accounts if one.purpose == "vault"), None)
+        wanted = accounts.wanted(scenario)
+        self._home = next((one for one in wanted if one.purpose == "vault"), None)
         self._server = self._make_vault()
-        self._rising = Rising(2 * len(scenario.clusters) + len(images))
-        self._tokens = Tokens(self._rising, self._accounts, book)
+        super().__init__(book, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[str, Future[None]] = {}
         self._old_token: IssuedToken | None = None
-        self._answering: Stopwatch | None = None
-        self._collector = Collector(book, self._server, self._clusters)
-
-    @property
-    def vault(self) -> Vault:
-        """Return the way to ask Vault."""
-        return self._server.client
-
-    @property
-    def setup(self) -> Vault:
-        """Return the way to write into Vault."""
-        return self._server.client
 
     def _cluster(self, number: int, name: str, port: int) -> KindCluster:
         directory = self._work / f"cluster-{name}"
@@ -172,54 +157,19 @@ class KindRig:
         """Return how a cluster is reached, as soon as it is up."""
         return self._rising.once_there(self._facts, name, name)
 
-    def await_clusters(self) -> None:
-        """Wait until all serve. Raises the first failure, once all have ended rising."""
-        self._rising.await_all()
-
     def await_token_file(self) -> None:
         """Return at once: a Pod is only started with its token in place."""
-
-    def app_token(self, app: str) -> IssuedToken:
-        """Return the token of the app's Pod."""
-        return self._tokens.of(f"app:{app}")
-
-    def stranger_token(self, app: str, probe: str) -> IssuedToken:
-        """Return the token that the named negative probe presents."""
-        return self._tokens.of(f"{probe}:{app}")
-
-    def reviewer_token(self, mount: str) -> IssuedToken:
-        """Return the long-lived token of the mount's reviewer."""
-        return self._tokens.of(f"reviewer:{mount}")
 
     def swap(self, stage: Stage) -> None:
         """Take Vault to the stage's version over the same data: a rollout of its Pod, or another container."""
         self._start_vault(stage)
 
-    def settle(self) -> None:
-        """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
-        self._tokens.settle({name: cluster.kube for name, cluster in self._clusters.items()})
-
-    def skip(self) -> None:
-        """Pass over all that was logged so far."""
-        self._collector.skip()
-
-    def gather(self, moment: str) -> None:
-        """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
-
-        Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
-        """
-        self._collector.gather(moment)
-        if moment != BEFORE:
-            driver.insist_steady(self, self._answering)
-
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave everything up, and write the files that one needs to talk to it into the work directory (0600)."""
         files = {name: cluster.kubeconfig for name, cluster in self._clusters.items()}
-        hints = driver.how_to_talk(self._server.client, self._work, files)
         if self._lending is None:
             lending.offer(self._work, self._offer(now() + seconds))
-        self._bench.supervisor.keep(seconds)
-        return [*hints, driver.how_to_end(self._run_id, seconds)]
+        return self._leave_up(self._bench.supervisor, seconds, self._work, self._run_id, files)
 
     def _offer(self, until: float) -> Lending:
         clusters = {
@@ -232,14 +182,6 @@ class KindRig:
         """Return a sentence if a cluster's node has ended, or the engine, or nothing can be written down any more."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.died())), None)
         return lost or process.out_of_room(self._work, ()) or None
-
-    def vault_died(self) -> str | None:
-        """Return a sentence if Vault has ended by itself."""
-        return self._server.died()
-
-    def vault_log(self, lines: int) -> Sequence[str]:
-        """Return Vault's last log lines."""
-        return self._server.tail(lines)
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
@@ -255,10 +197,6 @@ class KindRig:
             return cluster.all_logs()
         except HarnessError:
             return {}
-
-    def wait_for_threads(self) -> None:
-        """Let what is still rising end before anything is taken away from under it, and that soon."""
-        self._rising.end()
 
     # --- Vault ------------------------------------------------------------------------------------------------------
 
@@ -294,13 +232,10 @@ class KindRig:
 
     def _raise_cluster(self, name: str) -> None:
         cluster, wanted = self._clusters[name], self._scenario.clusters[name]
-        is_home = self._home is not None and self._home.cluster == name
+        is_home = name == self._home_name
         with self._book.phase(f"cluster {name} serves"):
-            self._make_serve(cluster, wanted)
-        answered = cluster.kube.version()
-        if answered.split("+")[0] != wanted.kubernetes:
-            raise RigError(f"the API server of {name} says it is {answered}; {wanted.kubernetes} was asked for")
-        self._book.write(events.ClusterUp(cluster=name, version=answered, issuer=ISSUER))
+            self._make_serve(cluster, wanted, is_home=is_home)
+        self._insist_on_version(name, cluster.kube, wanted.kubernetes)
         mine = [account for account in self._accounts if account.cluster == name]
         self._introduce(cluster, mine)
         if is_home:
@@ -312,11 +247,10 @@ class KindRig:
             self._populate(cluster, mine)
             cluster.await_made()
 
-    def _make_serve(self, cluster: KindCluster, wanted: Cluster) -> None:
+    def _make_serve(self, cluster: KindCluster, wanted: Cluster, *, is_home: bool) -> None:
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             return
-        is_home = cluster.name == self._home_name
         cluster.start(
             self._images[FURNISHED if is_home else NODE, wanted.kubernetes],
             workers=wanted.nodes - 1,
@@ -365,7 +299,7 @@ class KindRig:
                 )
                 self._tokens.remember(account, jwt)
         for account in apps:
-            state = self._running(cluster, account)
+            state = self._await_app(cluster, account)
             self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
 
     def _create_app(self, cluster: KindCluster, account: Account, image: str) -> None:
@@ -384,7 +318,7 @@ class KindRig:
         )
         cluster.kube.create_all(manifest)
 
-    def _running(self, cluster: KindCluster, account: Account) -> PodState:
+    def _await_app(self, cluster: KindCluster, account: Account) -> PodState:
         """Return the app's Pod once it runs: then its token is where it reads it."""
 
         def running() -> PodState | None:
@@ -402,7 +336,7 @@ class KindRig:
             log=lambda: cluster.kube.complaints(account.namespace, account.pod),
         )
 
-    def _long_lived(self, cluster: KindCluster, account: Account) -> Any:
+    def _long_lived(self, cluster: KindCluster, account: Account) -> Secret:
         """Create the Secret of a long-lived token, and return what the token controller puts into it."""
         secret = f"{account.name}-for-{account.pod}"  # two mounts may share a reviewer, each with a token of its own
         cluster.kube.create_token_secret(account.namespace, secret, account.name, None)

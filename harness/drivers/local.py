@@ -7,22 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness import accounts, driver, events, knowledge, pki, process
+from harness import accounts, events, knowledge, pki, process
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Artifact, Store
-from harness.collecting import Collector
 from harness.controlplane import ControlPlane
-from harness.errors import MissingPrerequisite, RigError
+from harness.errors import MissingPrerequisite
 from harness.journal import Journal
-from harness.observation import BEFORE
+from harness.live import LiveRig
 from harness.plan import Plan, Stage
 from harness.ports import Ports
 from harness.process import Supervisor
 from harness.rig import ClusterFacts, IssuedToken, Rig
-from harness.rising import Rising, Tokens
 from harness.scenario import Scenario
 from harness.secret import Secret
-from harness.vault import Vault
 from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
 
@@ -53,7 +50,7 @@ class LocalDriver:
             ports = stack.enter_context(Ports(self._state / "ports"))
             work = self._work / f"rehearse-{run_id}"
             supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
-            rig = LocalRig(plan, scenario, book, run_id, work, supervisor, binaries, ports)
+            rig = LocalRig(scenario, book, run_id, work, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with book.phase("servers answer"):
@@ -71,12 +68,11 @@ class LocalDriver:
         return {(one.product, one.version): one.path for one in found}
 
 
-class LocalRig:
+class LocalRig(LiveRig):
     """The processes of one rehearsal."""
 
     def __init__(
         self,
-        plan: Plan,
         scenario: Scenario,
         book: Journal,
         run_id: str,
@@ -85,7 +81,7 @@ class LocalRig:
         binaries: Mapping[tuple[str, str], Path],
         ports: Ports,
     ) -> None:
-        self._plan, self._scenario, self._book = plan, scenario, book
+        self._scenario = scenario
         self._supervisor, self._binaries = supervisor, binaries
         self._work, self._run_id = work, run_id
         taken = ports.take(2 + len(scenario.clusters))
@@ -95,23 +91,11 @@ class LocalRig:
             self._work / "vault", storage=vault.storage, tls=vault.tls, port=taken[0], cluster_port=taken[1]
         )
         self._planes: dict[str, ControlPlane] = {}
-        self._accounts = accounts.wanted(scenario)
-        self._rising = Rising(len(scenario.clusters) + 1)
-        self._tokens = Tokens(self._rising, self._accounts, book)
-        self._answering: Stopwatch | None = None
+        super().__init__(
+            book, accounts.wanted(scenario), self._server, self._planes, threads=len(scenario.clusters) + 1
+        )
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
-        self._collector = Collector(book, self._server, self._planes)
-
-    @property
-    def vault(self) -> Vault:
-        """Return the way to ask Vault."""
-        return self._server.client
-
-    @property
-    def setup(self) -> Vault:
-        """Return the way to write into Vault."""
-        return self._server.client
 
     def start(self, stage: Stage) -> None:
         """Start everything at once and return when Vault answers."""
@@ -124,26 +108,10 @@ class LocalRig:
         version = self._scenario.clusters[name].kubernetes
         return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
 
-    def await_clusters(self) -> None:
-        """Wait until all serve. Raises the first failure, once all have ended rising."""
-        self._rising.await_all()
-
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""
         if any(account.purpose == "vault" for account in self._accounts):
             self._tokens.of("vault")
-
-    def app_token(self, app: str) -> IssuedToken:
-        """Return the token of the app's Pod."""
-        return self._tokens.of(f"app:{app}")
-
-    def stranger_token(self, app: str, probe: str) -> IssuedToken:
-        """Return the token that the named negative probe presents."""
-        return self._tokens.of(f"{probe}:{app}")
-
-    def reviewer_token(self, mount: str) -> IssuedToken:
-        """Return the long-lived token of the mount's reviewer."""
-        return self._tokens.of(f"reviewer:{mount}")
 
     def swap(self, stage: Stage) -> None:
         """Stop Vault, replace its Pod, start the stage's version over the same data."""
@@ -151,44 +119,17 @@ class LocalRig:
         self._replace_pod()
         self._start_vault(stage)
 
-    def settle(self) -> None:
-        """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
-        self._tokens.settle({name: plane.kube for name, plane in self._planes.items()})
-
-    def skip(self) -> None:
-        """Pass over all that was logged so far."""
-        self._collector.skip()
-
-    def gather(self, moment: str) -> None:
-        """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
-
-        Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
-        """
-        self._collector.gather(moment)
-        if moment != BEFORE:
-            driver.insist_steady(self, self._answering)
-
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
         files = {name: plane.directory / "kubeconfig" for name, plane in self._planes.items()}
         for name, file in files.items():
             pki.write_private(file, self._planes[name].kube.kubeconfig().encode())
-        hints = driver.how_to_talk(self._server.client, self._work, files)
-        self._supervisor.keep(seconds)
-        return [*hints, driver.how_to_end(self._run_id, seconds)]
+        return self._leave_up(self._supervisor, seconds, self._work, self._run_id, files)
 
     def broken(self) -> str | None:
         """Return a sentence if an API server or an etcd has ended."""
         planes = list(self._planes.values())
         return next((sentence for plane in planes if (sentence := plane.died())), None)
-
-    def vault_died(self) -> str | None:
-        """Return a sentence if Vault has ended by itself."""
-        return self._server.died()
-
-    def vault_log(self, lines: int) -> Sequence[str]:
-        """Return Vault's last log lines."""
-        return self._server.process.tail(lines) if self._server.process else ()
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
@@ -200,10 +141,6 @@ class LocalRig:
                 self._book.keep(f"{tail.path.parent.name}-{tail.path.name}", lines)
             except OSError:
                 continue
-
-    def wait_for_threads(self) -> None:
-        """Let what is still rising end before anything is taken away from under it, and that soon."""
-        self._rising.end()
 
     def _start_vault(self, stage: Stage) -> None:
         cluster = self._scenario.vault.cluster
@@ -228,10 +165,7 @@ class LocalRig:
             self._populate(plane, [account for account in self._accounts if account.cluster == name])
             # what the accounts may do is in roles that the API server makes last
             plane.await_ready(self._rising.over)
-        answered = plane.kube.version()
-        if answered.split("+")[0] != version:
-            raise RigError(f"the API server of {name} says it is {answered}; {version} was asked for")
-        self._book.write(events.ClusterUp(cluster=name, version=answered, issuer=ISSUER))
+        self._insist_on_version(name, plane.kube, version)
 
     def _populate(self, plane: ControlPlane, wanted: Sequence[Account]) -> None:
         spaces: set[str] = set()

@@ -24,9 +24,9 @@ from rich.table import Table
 
 from harness import engine, journal, settings
 from harness.artifacts import Sources, Store
-from harness.driver import STEADY_SECONDS
 from harness.errors import MissingPrerequisite
 from harness.events import PhaseEnded
+from harness.live import STEADY_SECONDS
 from tests.bench import kills, kind, records
 from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
 

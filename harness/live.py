@@ -1,0 +1,138 @@
+"""What every rig with real servers has in common, whatever its servers run in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from harness import events, pki, wait
+from harness.accounts import ISSUER, Account
+from harness.collecting import Collector, WritingCluster, WritingVault
+from harness.errors import RigError
+from harness.journal import Journal
+from harness.kube import Kube
+from harness.observation import BEFORE
+from harness.process import Supervisor
+from harness.rig import IssuedToken
+from harness.rising import Rising, Tokens
+from harness.vault import Vault
+from harness.wait import Stopwatch
+
+STEADY_SECONDS: Final = 0.5
+"""How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
+background after its unseal can kill it, and the questions are asked in less time than that takes."""
+
+
+class LivingVault(WritingVault, Protocol):
+    """A Vault that runs, in a process or in a container."""
+
+    @property
+    def client(self) -> Vault: ...
+    def died(self) -> str | None: ...
+    def tail(self, lines: int = 40) -> Sequence[str]: ...
+
+
+class LiveRig:
+    """One Vault and some clusters. A driver's own rig starts them, and takes Vault from version to version."""
+
+    def __init__(
+        self,
+        book: Journal,
+        wanted: Sequence[Account],
+        server: LivingVault,
+        clusters: Mapping[str, WritingCluster],
+        *,
+        threads: int,
+    ) -> None:
+        """*clusters* may be filled while they rise; *threads* is how many things may rise at once."""
+        self._book, self._accounts, self._vault, self._running = book, wanted, server, clusters
+        self._rising = Rising(threads)
+        self._tokens = Tokens(self._rising, wanted, book)
+        self._collector = Collector(book, server, clusters)
+        self._answering: Stopwatch | None = None
+        """since the first answer of the version that runs"""
+
+    @property
+    def vault(self) -> Vault:
+        """Return the way to ask Vault."""
+        return self._vault.client
+
+    @property
+    def setup(self) -> Vault:
+        """Return the way to write into Vault."""
+        return self._vault.client
+
+    def await_clusters(self) -> None:
+        """Wait until all serve. Raises the first failure, once all have ended rising."""
+        self._rising.await_all()
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the token of the app's Pod."""
+        return self._tokens.of(f"app:{app}")
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return the token that the named negative probe presents."""
+        return self._tokens.of(f"{probe}:{app}")
+
+    def reviewer_token(self, mount: str) -> IssuedToken:
+        """Return the long-lived token of the mount's reviewer."""
+        return self._tokens.of(f"reviewer:{mount}")
+
+    def settle(self) -> None:
+        """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
+        self._tokens.settle({name: cluster.kube for name, cluster in self._running.items()})
+
+    def skip(self) -> None:
+        """Pass over all that was logged so far."""
+        self._collector.skip()
+
+    def gather(self, moment: str) -> None:
+        """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
+
+        Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
+        """
+        self._collector.gather(moment)
+        if moment != BEFORE:
+            wait.until(
+                lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
+                what="Vault to live on for a while after its start",
+                seconds=STEADY_SECONDS + 1,
+                died=self.vault_died,
+                log=lambda: self.vault_log(40),
+            )
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        return self._vault.died()
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return Vault's last log lines."""
+        return self._vault.tail(lines)
+
+    def wait_for_threads(self) -> None:
+        """Let what is still rising end before anything is taken away from under it, and that soon."""
+        self._rising.end()
+
+    def _insist_on_version(self, cluster: str, kube: Kube, wanted: str) -> None:
+        """Put on record that *cluster* is up, as the version that was *wanted*. Raises RigError if it is another."""
+        answered = kube.version()
+        if answered.split("+")[0] != wanted:
+            raise RigError(f"the API server of {cluster} says it is {answered}; {wanted} was asked for")
+        self._book.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER))
+
+    def _leave_up(
+        self, supervisor: Supervisor, seconds: float, work: Path, run_id: str, kubeconfigs: Mapping[str, Path]
+    ) -> list[str]:
+        """Leave everything up; return how to talk to it and how to end it. The root token is written into *work*."""
+        vault = self._vault.client
+        hints = [f"export VAULT_ADDR={vault.address}"]
+        if vault.ca is not None:
+            hints.append(f"export VAULT_CACERT={vault.ca}")
+        if vault.root is not None:
+            pki.write_private(work / "root-token", vault.root.reveal().encode())
+            hints.append(f"export VAULT_TOKEN=$(cat {work / 'root-token'})")
+        for name, file in kubeconfigs.items():
+            hints.append(f"kubectl --kubeconfig {file} get pods -A    # cluster {name}")
+        supervisor.keep(seconds)
+        return [*hints, f"rehearse clean {run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]
