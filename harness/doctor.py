@@ -22,7 +22,7 @@ from typing import Final, Literal
 import psutil
 
 from harness import building
-from harness.engine import INSTALL, About, Engine, Image, insist_on_cgroup, reach
+from harness.engine import INSTALL, About, Engine, Image, insist_on_cgroup, insist_on_clock, reach
 from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.ports import Ports
 from harness.process import namespaces_allowed
@@ -339,6 +339,7 @@ def _engine_lines(environment: Mapping[str, str]) -> list[Line]:
         Line("container engine", "fine", f"Docker {about.version} at {engine.socket}"),
         _privileges(_try_privileges(engine, images)),
         _cgroup(about),
+        _engine_clock(about),
         _engine_disk(about.folder, _IMAGES_BYTES),
         _engine_memory(min(_memory_left(_CGROUP_LIMITS), about.memory)),
         _images(images),
@@ -383,6 +384,18 @@ def _cgroup(about: About) -> Line:
         says, _, mend = str(error).partition("; ")
         return Line("control groups", "note", says, mend)
     return Line("control groups", "fine", f"version {about.cgroup}: every Kubernetes can be a kind cluster")
+
+
+def _engine_clock(about: About) -> Line:
+    name = "engine's clock"
+    if about.ahead is None:
+        return Line(name, "note", "the engine does not say how late it is", "compare its machine's clock with this one")
+    try:
+        insist_on_clock(about)
+    except MissingPrerequisite as error:
+        says, _, mend = str(error).partition("; ")
+        return Line(name, "note", says, mend)
+    return Line(name, "fine", "the same as this machine's")
 
 
 def _engine_disk(folder: Path, least: int) -> Line:

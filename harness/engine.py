@@ -28,6 +28,10 @@ INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on
 
 _CGROUP_1_UNTIL: Final = "1.35.0"  # kubelets before it still accept version 1 of the control groups
 _CGROUP_1_REFUSED_FROM: Final = "1.31.0"  # unless it is told not to
+_CLOCK_SECONDS: Final = 1.0
+"""By so much the clocks of an engine and of this machine may differ. What was asked and what Vault and the API servers
+wrote of it are brought together by their dates, and a login takes less."""
+
 _NO_PROGRAM: Final = "/no-such-program"
 _OWNER_LABEL: Final = "rehearse.owner"
 _EXPIRES_LABEL: Final = "rehearse.expires"
@@ -48,6 +52,8 @@ class About(msgspec.Struct, frozen=True):
     processors: int
     memory: int
     """in bytes"""
+    ahead: float | None = None
+    """by how many seconds its clock is ahead of that of this machine, at least; None if it does not say"""
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -110,7 +116,8 @@ class Engine:
     def about(self) -> About:
         """Return what the engine says of itself. Raises MissingPrerequisite for one that only looks like Docker."""
         with _translated("what it is"):
-            info, version = self._client.info(), self._client.version()
+            before = now()
+            info, after, version = self._client.info(), now(), self._client.version()
         parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
         if any("podman" in part.lower() for part in parts):
             raise MissingPrerequisite(
@@ -125,6 +132,7 @@ class Engine:
             folder=Path(info["DockerRootDir"]),
             processors=int(info["NCPU"]),
             memory=int(info["MemTotal"]),
+            ahead=_ahead(info.get("SystemTime"), before, after),
         )
 
     # --- images ---
@@ -383,6 +391,17 @@ def insist_on_cgroup(about: About, kubernetes: Iterable[str]) -> None:
         )
 
 
+def insist_on_clock(about: About) -> None:
+    """Raise MissingPrerequisite if the engine's clock and that of this machine differ: no evidence could be joined."""
+    ahead = about.ahead or 0.0
+    if abs(ahead) > _CLOCK_SECONDS:
+        raise MissingPrerequisite(
+            f"the engine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's, and "
+            "questions from here and logs from there are brought together by their dates; set both clocks by the same "
+            "time server (a virtual machine that slept: restart it)"
+        )
+
+
 def kubelet_settings(about: About, kubernetes: str) -> dict[str, object]:
     """Return what the kubelet of version *kubernetes* has to be told so that it starts on that engine."""
     if about.cgroup == 1 and versions.at_least(kubernetes, _CGROUP_1_REFUSED_FROM):
@@ -485,3 +504,11 @@ def _translated(what: str) -> Iterator[None]:
         raise RigError(f"the container engine was asked for {what}: {error.explanation or error}") from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
         raise Unreachable(f"the container engine gave no answer for {what}: {error}") from error
+
+
+def _ahead(date: object, before: float, after: float) -> float | None:
+    """Return by how much *date*, which was said between *before* and *after*, is out of that time."""
+    if not isinstance(date, str):
+        return None
+    there = datetime.fromisoformat(date).timestamp()
+    return max(there - after, 0.0) + min(there - before, 0.0)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -18,7 +19,7 @@ import harness
 from harness import doctor, ports
 from harness.building import Go
 from harness.doctor import Line, Places
-from harness.engine import INSTALL, About, Image, insist_on_cgroup
+from harness.engine import INSTALL, About, Image, insist_on_cgroup, insist_on_clock
 from harness.errors import MissingPrerequisite
 from harness.ports import Ports
 from harness.process import namespaces_allowed
@@ -41,7 +42,15 @@ NAMES = [
     "clock",
     "container engine",
 ]
-ENGINE_NAMES = ["privileged containers", "control groups", "engine's disk", "memory for kind", "images", "inotify"]
+ENGINE_NAMES = [
+    "privileged containers",
+    "control groups",
+    "engine's clock",
+    "engine's disk",
+    "memory for kind",
+    "images",
+    "inotify",
+]
 
 
 def new(base: Path) -> Places:
@@ -473,6 +482,21 @@ def test_the_doctor_says_the_same_of_control_groups(cgroup: int, state: str) -> 
     line = doctor._cgroup(about(cgroup))
     assert line.state == state
     assert ("unified_cgroup_hierarchy" in line.mend) == (state == "note")
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(0.0, ""), (-0.9, ""), (93.2, "93.2 s ahead of"), (-7.0, "7.0 s behind")])
+def test_the_doctor_says_of_the_engines_clock_what_a_run_would_say(ahead: float, said: str) -> None:
+    of = msgspec.structs.replace(about(1), ahead=ahead)
+    line = doctor._engine_clock(of)
+    assert (line.state, said in line.says) == ("note" if said else "fine", True)
+    if said:
+        assert "time server" in line.mend
+        with pytest.raises(MissingPrerequisite, match=said):
+            insist_on_clock(of)
+
+
+def test_an_engine_without_a_clock_is_no_reason_to_call_it_right() -> None:
+    assert doctor._engine_clock(about(1)).state == "note"
 
 
 def test_an_engine_without_room_for_images_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from harness import cli
 from harness.engine import Engine, kubelet_settings, reach
 from harness.errors import MissingPrerequisite, RigError
+from harness.wait import now
 from tests.runs import OUTAGE
 from tests.socket_engine import INFO, Answers, engine_that
 
@@ -90,6 +92,22 @@ def test_a_node_that_is_too_new_for_the_control_groups_is_refused_before_anythin
     assert result.exit_code == 3
     assert "the kubelets of Kubernetes 1.35.0 refuse to run" in result.stderr
     assert "rehearse with --driver local" in result.stderr
+    assert [asked for asked in answers.asked if not asked.startswith("GET") or "/images" in asked] == []
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("offset", "said"), [(93.0, "93.0 s ahead of"), (-93.0, " s behind")])
+def test_an_engine_with_another_time_is_refused_before_anything_is_made(
+    offset: float, said: str, tmp_path: Path
+) -> None:
+    """A virtual machine that slept: its servers' logs could not be joined to our questions."""
+    there = datetime.fromtimestamp(now() + offset, timezone(timedelta(hours=5)))
+    answers = Answers({"info": (200, {**INFO, "SystemTime": there.isoformat()})})
+    with engine_that(answers, tmp_path / "engine") as path:
+        result = rehearse(tmp_path, PATH=str(docker(tmp_path)), DOCKER_HOST=f"unix://{path}")
+    assert result.exit_code == 3
+    assert "the engine's clock is 9" in result.stderr
+    assert said in result.stderr
     assert [asked for asked in answers.asked if not asked.startswith("GET") or "/images" in asked] == []
 
 

@@ -61,7 +61,9 @@ class KindDriver:
         Yields when Vault answers; other clusters may still be rising. Raises MissingPrerequisite, ProcessDied, NotReady
         or RigError; LeftBehind if the way down could not remove everything.
         """
-        engine.insist_on_cgroup(self._engine.about(), [each.kubernetes for each in scenario.clusters.values()])
+        about = self._engine.about()
+        engine.insist_on_clock(about)
+        engine.insist_on_cgroup(about, [each.kubernetes for each in scenario.clusters.values()])
         with book.phase("artifacts"):
             kind, images = self._obtained(plan, scenario, book)
         with ExitStack() as stack:
