@@ -131,6 +131,8 @@ class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
     """the longest time between two renewals that were granted"""
     renewed: bool
     """was the last one granted?"""
+    last: str = ""
+    """what came back at the last, in Vault's words, where that was no grant"""
 
 
 class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):

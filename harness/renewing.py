@@ -52,6 +52,7 @@ class _Copy:
         self._asked, self._failures = 0, Counter[str]()
         self._granted = Stopwatch()
         self._longest = 0.0
+        self._last = ""
         self.renewed = False
         """was the last renewal granted?"""
 
@@ -64,6 +65,7 @@ class _Copy:
             self._granted = Stopwatch()
         else:
             self._failures[_words(reply)] += 1
+            self._last = f"{_words(reply)}: {reply.error}"
 
     def told(self, version: str) -> events.Renewals:
         return events.Renewals(
@@ -73,6 +75,7 @@ class _Copy:
             failures=dict(self._failures),
             seconds=round(self._longest, 3),
             renewed=self.renewed,
+            last="" if self.renewed else self._last,
         )
 
 

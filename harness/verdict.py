@@ -242,7 +242,8 @@ def _said_no(row: Renewals) -> bool:
 
 
 def _failures(row: Renewals) -> str:
-    return ", ".join(f"{kind} {times}" for kind, times in row.failures.items())
+    counted = ", ".join(f"{kind} {times}" for kind, times in row.failures.items())
+    return f"{counted}; at the last {row.last}" if row.last else counted
 
 
 def _unasked(facts: Facts) -> list[str]:

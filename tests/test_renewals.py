@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import journal, progress
+from harness import journal, progress, renewing
 from harness.events import Renewals
 from harness.journal import Record
 from harness.observation import Observation
 from harness.reports import json as json_report
 from harness.reports import junit, markdown, wording
 from harness.reports import text as text_report
+from harness.rig import Reply
+from harness.secret import Secret
 from harness.verdict import Judgement, judge
 from tests.runs import on_paper
 from tests.test_records import RECORDS
@@ -38,7 +40,9 @@ def renewals(**fields: Any) -> Renewals:
     return Renewals(**usual | fields)
 
 
-NEVER = renewals(renewed=False, failures={"no answer": 2, "HTTP 403": 8}, seconds=6.04)
+NEVER = renewals(
+    renewed=False, failures={"no answer": 2, "HTTP 403": 8}, seconds=6.04, last="HTTP 403: permission denied"
+)
 SILENT = renewals(renewed=False, failures={"no answer": 2, "HTTP 500": 8}, seconds=6.04)
 
 
@@ -95,7 +99,7 @@ def test_a_living_token_that_vault_refuses_to_renew_is_a_regression(tmp_path: Pa
     assert (judgement.verdict, judgement.exit_code) == ("fail", 1)
     assert (finding.kind, finding.effect, finding.rule) == ("regression", "access refused", "unexplained")
     assert (finding.app, finding.hop, finding.confidence) == ("web", "1.11.0", "none")
-    assert "HTTP 403 8" in finding.evidence[0].text
+    assert "HTTP 403 8; at the last HTTP 403: permission denied" in finding.evidence[0].text
     assert [type(record.event(exhibit.line)) for exhibit in finding.evidence] == [Renewals, Observation]
     suite = ET.fromstring(junit.render(judgement))[0]
     assert suite.attrib["failures"] == "1"
@@ -212,3 +216,29 @@ def test_who_waits_reads_one_line_of_it() -> None:
     said: list[str] = []
     progress.follower(said.append, verbose=False)(renewals())
     assert [line.strip() for line in said] == wording.outages([renewals()])
+
+
+# --- how it is asked ---
+
+
+@pytest.mark.parametrize(("granted", "last"), [(False, "HTTP 403: permission denied"), (True, "")])
+def test_what_vault_said_at_the_last_is_on_record(
+    granted: bool, last: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The reason why an app never renewed again: counts alone do not tell it."""
+
+    class Vault:
+        asked = 0
+
+        def renew_self(self, _token: Secret) -> Reply:
+            self.asked += 1
+            return Reply(200) if granted and self.asked > 1 else Reply(403, "permission denied")
+
+    monkeypatch.setattr(renewing, "_LAST_SECONDS", 0.2)
+    heard: list[Any] = []
+    tokens = {"web": Secret("the-token-of-web")}
+    with renewing.renewing(Vault(), tokens, "1.11.0", journal.Journal(tmp_path, heard.append)):  # type: ignore[arg-type]
+        pass
+    (row,) = heard
+    assert (row.renewed, row.last) == (granted, last)
+    assert row.failures["HTTP 403"] >= 1
