@@ -25,7 +25,7 @@ hands
     rising          what comes up side by side, and the tokens that it gives out
     accounts        who must exist in which cluster
     vault, kube     everything said to Vault (hvac) and to Kubernetes (kubernetes)
-    engine          everything said to the container engine (docker)
+    engine          everything said to the container engine (docker); fitness, whether it will do
     images          a version becomes a container image; node_image makes the nodes', on a debian_node
     artifacts       a version becomes a verified binary; recipes, downloads and building beside it
     materials       the files under clusters/, wherever this is installed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
@@ -11,6 +11,7 @@ from harness import events, wait
 from harness.journal import Journal
 from harness.kube import Kube
 from harness.tailing import Tail, as_json, klog_seconds, seconds_of
+from harness.vault import CORRELATION_HEADER, Vault
 from harness.wait import now
 
 AUDIT_LAG_SECONDS: Final = 20
@@ -31,6 +32,8 @@ _API_ENTRY: Final = (
 class WritingVault(Protocol):
     """A Vault whose words can be read; the two may be readers of one file, in which each passes over the other's."""
 
+    @property
+    def client(self) -> Vault: ...
     @property
     def log(self) -> Tail: ...
     @property
@@ -66,11 +69,11 @@ class Collector:
     def gather(self, moment: str) -> None:
         """Write down every line since the last call, once all of them have reached their files.
 
-        Raises NotReady, Unreachable or RigError where an API server's audit log does not catch up; what had been
-        written until then is in the journal all the same.
+        Raises NotReady, Unreachable or RigError where an audit log does not catch up; what had been written until then
+        is in the journal all the same.
         """
         with ExitStack() as stack:
-            # Whatever an API server does, what the others wrote is evidence. Last in, first out.
+            # Whatever one server does, what the others wrote is evidence. Last in, first out.
             stack.callback(self._vault_log, moment)
             stack.callback(self._vault_audit, moment)
             for name, plane in tuple(self._planes.items())[::-1]:
@@ -104,17 +107,24 @@ class Collector:
             found.extend(entry for line in plane.audit.lines() if (entry := as_json(line)))
             return any(entry.get("userAgent") == mark for entry in found)
 
-        wait.until(
-            caught_up,
-            what=f"the audit log of {plane.name} to catch up",
-            seconds=AUDIT_LAG_SECONDS,
-            advice="without it nobody can tell who reviewed a login; end other work on this machine and run again",
-        )
+        _await(caught_up, plane.name)
 
     def _vault_audit(self, moment: str) -> None:
-        for line in self._server.audit.lines():
-            entry = as_json(line)
-            if entry is None or entry.get("type") != "response":
+        found: list[dict[str, Any]] = []
+        mark = self._server.client.mark_audit_log()
+
+        def caught_up() -> bool:
+            found.extend(entry for line in self._server.audit.lines() if (entry := as_json(line)))
+            return not mark or any(_correlation(entry) == mark for entry in found)
+
+        try:
+            _await(caught_up, "Vault")
+        finally:
+            self._vault_entries([entry for entry in found if not mark or _correlation(entry) != mark], moment)
+
+    def _vault_entries(self, entries: Sequence[dict[str, Any]], moment: str) -> None:
+        for entry in entries:
+            if entry.get("type") != "response":
                 continue
             request = entry.get("request") or {}
             kept = {key: request[key] for key in _VAULT_REQUEST if request.get(key)}
@@ -132,3 +142,21 @@ class Collector:
                 self._book.write(
                     events.VaultLogLine(at=at, moment=moment, level=level, module=module, message=message, fields=entry)
                 )
+
+
+def _await(caught_up: Callable[[], bool], name: str) -> None:
+    wait.until(
+        caught_up,
+        what=f"the audit log of {name} to catch up",
+        seconds=AUDIT_LAG_SECONDS,
+        advice="without it nobody can tell who reviewed a login; end other work on this machine and run again",
+    )
+
+
+def _correlation(entry: dict[str, Any]) -> str:
+    """Return by what a request of ours is known in an answer of Vault's audit log; "" for one that is not ours."""
+    if entry.get("type") != "response":
+        return ""
+    headers = (entry.get("request") or {}).get("headers") or {}
+    named = [value for name, value in headers.items() if name.lower() == CORRELATION_HEADER.lower()]
+    return str(named[0][0]) if named and named[0] else ""

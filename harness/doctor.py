@@ -22,8 +22,9 @@ from typing import Final, Literal
 import psutil
 
 from harness import building
-from harness.engine import INSTALL, About, Engine, Image, insist_on_cgroup, insist_on_clock, reach
+from harness.engine import INSTALL, Engine, Image, reach
 from harness.errors import MissingPrerequisite, RigError, Unreachable
+from harness.fitness import About, insist_on_cgroup, insist_on_clock
 from harness.ports import Ports
 from harness.process import namespaces_allowed
 from harness.wait import Stopwatch, now

@@ -17,7 +17,7 @@ from typing import IO, Any, Final, Literal
 
 import msgspec
 
-from harness import supervisor, versions
+from harness import fitness, supervisor
 from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.wait import now
 
@@ -26,34 +26,12 @@ _PULL_SECONDS: Final = 1200
 INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on a Debian machine, as root)"
 """What helps where there is none."""
 
-_CGROUP_1_UNTIL: Final = "1.35.0"  # kubelets before it still accept version 1 of the control groups
-_CGROUP_1_REFUSED_FROM: Final = "1.31.0"  # unless it is told not to
-_CLOCK_SECONDS: Final = 1.0
-"""By so much the clocks of an engine and of this machine may differ. What was asked and what Vault and the API servers
-wrote of it are brought together by their dates, and a login takes less."""
-
 _NO_PROGRAM: Final = "/no-such-program"
 _OWNER_LABEL: Final = "rehearse.owner"
 _EXPIRES_LABEL: Final = "rehearse.expires"
 _MANAGED_BY: Final = {"rehearse.managed-by": "rehearse"}
 
 ThingKind = Literal["container", "network", "volume"]
-
-
-class About(msgspec.Struct, frozen=True):
-    """What an engine says of itself."""
-
-    version: str
-    cgroup: int
-    """the version of the control groups that containers get: 1 or 2"""
-    rootless: bool
-    folder: Path
-    """where it keeps images and containers, as a path of the machine it runs on"""
-    processors: int
-    memory: int
-    """in bytes"""
-    ahead: float | None = None
-    """by how many seconds its clock is ahead of that of this machine, at least; None if it does not say"""
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -113,7 +91,7 @@ class Engine:
             _knock(socket)
             self._client = docker.DockerClient(f"unix://{socket}", version="auto", timeout=_TIMEOUT_SECONDS)
 
-    def about(self) -> About:
+    def about(self) -> fitness.About:
         """Return what the engine says of itself. Raises MissingPrerequisite for one that only looks like Docker."""
         with _translated("what it is"):
             before = now()
@@ -125,14 +103,14 @@ class Engine:
                 "experimental, and no rehearsal was ever seen to work on it; name a Docker engine in DOCKER_HOST"
             )
         options = [str(option) for option in info.get("SecurityOptions") or ()]
-        return About(
+        return fitness.About(
             version=str(version.get("Version", "")),
             cgroup=int(info.get("CgroupVersion") or 1),
             rootless=any("rootless" in option for option in options),
             folder=Path(info["DockerRootDir"]),
             processors=int(info["NCPU"]),
             memory=int(info["MemTotal"]),
-            ahead=_ahead(info.get("SystemTime"), before, after),
+            ahead=fitness.ahead(info.get("SystemTime"), before, after),
         )
 
     # --- images ---
@@ -196,6 +174,7 @@ class Engine:
                     pull=False,
                     fileobj=archive,
                     custom_context=True,
+                    use_config_proxy=False,
                 )
             except docker.errors.BuildError as error:
                 said = [str(line.get("stream", line.get("error", ""))).strip() for line in error.build_log]
@@ -266,7 +245,9 @@ class Engine:
             if alias:
                 endpoint = self._client.api.create_endpoint_config(aliases=[alias])
                 options["networking_config"] = {options["network"]: endpoint}
-            return str(self._client.containers.run(image, list(command), detach=True, **options).id)
+            # the user's proxies are not for servers that talk to each other
+            options |= {"detach": True, "use_config_proxy": False}
+            return str(self._client.containers.run(image, list(command), **options).id)
 
     def privileges_refused(self, image: str, **options: Any) -> str:
         """Return why no privileged container of *image* can be started, as each node of a cluster is, or nothing.
@@ -279,7 +260,9 @@ class Engine:
         mine = labels("trial", now() + _TIMEOUT_SECONDS)
         with _translated("a privileged container"):
             host = api.create_host_config(privileged=True, network_mode="none", **options)
-            trial = api.create_container(image, entrypoint=[_NO_PROGRAM], labels=mine, host_config=host)["Id"]
+            trial = api.create_container(
+                image, entrypoint=[_NO_PROGRAM], labels=mine, host_config=host, use_config_proxy=False
+            )["Id"]
             try:
                 api.start(trial)
             except docker.errors.APIError as error:
@@ -380,35 +363,6 @@ class Engine:
             return int(api.exec_inspect(started)["ExitCode"] or 0), output.decode(errors="replace")
 
 
-def insist_on_cgroup(about: About, kubernetes: Iterable[str]) -> None:
-    """Raise MissingPrerequisite if a kubelet of one of the versions *kubernetes* would not start on that engine."""
-    refused = [each for each in kubernetes if about.cgroup == 1 and versions.at_least(each, _CGROUP_1_UNTIL)]
-    if refused:
-        raise MissingPrerequisite(
-            "containers get control groups of version 1 on this machine, and the kubelets of Kubernetes "
-            f"{', '.join(versions.ascending(refused))} refuse to run with those; boot it with "
-            "systemd.unified_cgroup_hierarchy=1, use another machine, or rehearse with --driver local"
-        )
-
-
-def insist_on_clock(about: About) -> None:
-    """Raise MissingPrerequisite if the engine's clock and that of this machine differ: no evidence could be joined."""
-    ahead = about.ahead or 0.0
-    if abs(ahead) > _CLOCK_SECONDS:
-        raise MissingPrerequisite(
-            f"the engine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's, and "
-            "questions from here and logs from there are brought together by their dates; set both clocks by the same "
-            "time server (a virtual machine that slept: restart it)"
-        )
-
-
-def kubelet_settings(about: About, kubernetes: str) -> dict[str, object]:
-    """Return what the kubelet of version *kubernetes* has to be told so that it starts on that engine."""
-    if about.cgroup == 1 and versions.at_least(kubernetes, _CGROUP_1_REFUSED_FROM):
-        return {"failCgroupV1": False}
-    return {}
-
-
 def labels(run_id: str, expires: float) -> dict[str, str]:
     """Return the labels of whatever the run *run_id* of this process makes on an engine.
 
@@ -504,11 +458,3 @@ def _translated(what: str) -> Iterator[None]:
         raise RigError(f"the container engine was asked for {what}: {error.explanation or error}") from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
         raise Unreachable(f"the container engine gave no answer for {what}: {error}") from error
-
-
-def _ahead(date: object, before: float, after: float) -> float | None:
-    """Return by how much *date*, which was said between *before* and *after*, is out of that time."""
-    if not isinstance(date, str):
-        return None
-    there = datetime.fromisoformat(date).timestamp()
-    return max(there - after, 0.0) + min(there - before, 0.0)

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness import cli
-from harness.engine import Engine, kubelet_settings, reach
+from harness.engine import Engine, reach
 from harness.errors import MissingPrerequisite, RigError
+from harness.fitness import kubelet_settings
 from harness.wait import now
 from tests.runs import OUTAGE
 from tests.socket_engine import INFO, Answers, engine_that

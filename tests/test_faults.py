@@ -604,7 +604,7 @@ def test_without_namespaces_a_pod_is_exit_3(tmp_path: Path, monkeypatch: pytest.
 class FakeKube:
     """An API server whose audit log gets its lines when *writes* says so."""
 
-    def __init__(self, audit: Path, writes: Callable[[Path, str], None]) -> None:
+    def __init__(self, audit: Path, writes: Callable[[Path, str], object]) -> None:
         self.audit, self.writes = audit, writes
 
     def mark_audit_log(self, mark: str) -> None:
@@ -644,9 +644,12 @@ def late(audit: Path, mark: str) -> None:
     threading.Timer(0.05, write).start()
 
 
-def gathered(tmp_path: Path, writes: Callable[[Path, str], None]) -> tuple[Record, Exception | None]:
+def gathered(
+    tmp_path: Path, writes: Callable[[Path, str], object], vault_mark: str = ""
+) -> tuple[Record, Exception | None]:
     """Return what one gathering brings into the journal, and how it fails."""
     server, plane = types.SimpleNamespace(), types.SimpleNamespace(name="apps")
+    server.client = types.SimpleNamespace(mark_audit_log=lambda: vault_mark)
     server.audit, server.log = Tail(tmp_path / "vault-audit.log"), Tail(tmp_path / "vault.log")
     plane.audit, plane.log = Tail(tmp_path / "api-audit.log"), Tail(tmp_path / "api.log")
     plane.kube = FakeKube(plane.audit.path, writes)
@@ -670,6 +673,33 @@ def test_audit_lines_that_come_late_are_waited_for(tmp_path: Path) -> None:
     record, failed = gathered(tmp_path, late)
     assert failed is None
     assert [e.entry["userAgent"] for e in record.of(ApiAuditLine)] == ["vault"]
+
+
+def vault_line(request: str, mark: str) -> str:
+    """Return the line of an answer in Vault's audit log."""
+    return json.dumps({"type": "response", "request": {"id": request, "headers": {"x-rehearsal-id": [mark]}}})
+
+
+@pytest.mark.processes
+def test_vaults_audit_lines_that_come_late_are_waited_for(tmp_path: Path) -> None:
+    """In a container they take another way than the answers; the mark itself is evidence of nothing."""
+
+    def write() -> None:
+        with (tmp_path / "vault-audit.log").open("a") as file:
+            file.write(f"{vault_line('2', 'rehearsal-000001')}\n{vault_line('3', 'rehearsal-000002')}\n")
+
+    threading.Timer(0.1, write).start()
+    record, failed = gathered(tmp_path, late, "rehearsal-000002")
+    assert failed is None
+    assert [event.entry["request"]["id"] for event in record.of(VaultAuditLine)] == ["1", "2"]
+
+
+def test_vaults_audit_lines_that_never_come_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reviews cannot be told without them; what there was is kept, and so are its own words."""
+    monkeypatch.setattr(collecting, "AUDIT_LAG_SECONDS", 0.05)
+    record, failed = gathered(tmp_path, lambda audit, mark: audit.write_text(f"{line(mark)}\n"), "never")
+    assert "s for the audit log of Vault to catch up, in vain" in str(failed)
+    assert len(record.of(VaultAuditLine)) == len(record.of(VaultLogLine)) == 1
 
 
 @pytest.mark.parametrize("torn", ["", '{"userAgent": "rehearsal-mark-', "not json at all\n{}\n"])
