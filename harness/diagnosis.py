@@ -145,7 +145,9 @@ def _finding(case: Case) -> Finding:
 def _unexplained(case: Case) -> Diagnosis:
     """Return all there is to see, where no rule fits."""
     now, before = case.after, case.before
-    what = f"{now.probe} of {now.app or now.mount or 'Vault'} answers {now.status} {now.error}".strip()
+    what = (
+        f"{now.probe} of {now.app or now.mount or 'Vault'} answers {now.status} {' '.join(now.error.split())}".strip()
+    )
     if before is not None:
         what += f", and before it answered {before.status} {before.error}".rstrip()
     exhibits: list[Exhibit] = [Exhibit("answer", f"HTTP {now.status} {now.error}".strip()), *case.evidence.exhibits()]

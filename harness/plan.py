@@ -5,6 +5,7 @@ The same scenario always gives the same plan; nothing here touches the world.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -62,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True):
     """(product, version) of every binary and every image that is needed"""
     not_asked: tuple[str, ...] = ()
     """what this topology gives no way to ask, in words"""
+    assumed: tuple[str, ...] = ()
+    """what decides the answers and the scenario leaves open, in words"""
 
 
 def vault_has_token_file(scenario: Scenario) -> bool:
@@ -145,7 +148,31 @@ def make(scenario: Scenario, name: str, driver: str) -> Plan:
         questions=questions,
         artifacts=() if driver == "paper" else _artifacts(scenario, stages, driver),
         not_asked=not_asked,
+        assumed=tuple(_assumed(scenario)),
     )
+
+
+def _assumed(scenario: Scenario) -> Iterator[str]:
+    """Yield what is taken for granted where the scenario is silent, and what would say it."""
+    for path, mount in scenario.auth.items():
+        by, file = written_by(scenario, mount)
+        there = f"with {'a' if file else 'no'} pod token file there"
+        if mount.configured is None:
+            yield (
+                f"auth/{path}/config was last written by Vault {by}, {there}; if it was not, say so: "
+                f"auth.{path}.configured"
+            )
+        elif mount.configured.with_token_file is None:
+            yield (
+                f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
+            )
+    for name, app in scenario.apps.items():
+        chosen = scenario.auth[mount_of(scenario, app)].reviewer
+        if chosen in (None, "client-jwt") and "may_review_tokens" not in app.model_fields_set:
+            yield (
+                f"{name} may not review tokens; if its account is bound to system:auth-delegator, say so: "
+                f"apps.{name}.may-review-tokens"
+            )
 
 
 def _artifacts(scenario: Scenario, stages: tuple[Stage, ...], driver: str) -> tuple[tuple[str, str], ...]:

@@ -289,5 +289,5 @@ class Scenario(_Part):
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(default=False, description="Do latent findings fail the run?")
     expect: tuple[Expectation, ...] | None = Field(
-        default=None, description="The findings that must come, and no others. Left out: nothing changes."
+        default=None, description="The findings that must come, and no others. Left out: no answer gets worse."
     )

@@ -74,6 +74,12 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     that failed in which way. Nothing on paper, and for an app without a token from before the first hop"""
     observations: tuple[Observation, ...]
     not_checked: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
+    """what decides the answers and the scenario leaves open"""
+    unlearned: tuple[str, ...] = ()
+    """the apps of which nothing was learned: their login was refused before the first hop as well"""
+    expects: bool = True
+    """does the scenario say what it expects? If not, it hopes that no answer gets worse"""
     troubles: tuple[Trouble, ...] = ()
     versions: Versions
     artifacts: tuple[ArtifactUsed, ...]
@@ -121,6 +127,9 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         renewals=tuple(record.of(Renewals)),
         observations=tuple(facts.observations),
         not_checked=tuple(_not_checked(facts)),
+        assumed=record.started.plan.assumed,
+        unlearned=tuple(_unlearned(facts)),
+        expects=facts.scenario.expect is not None,
         troubles=tuple(record.of(Trouble)),
         versions=_versions(record),
         artifacts=tuple(record.of(ArtifactUsed)),
@@ -327,8 +336,20 @@ def _meets(finding: Finding, one: Expectation) -> bool:
     )
 
 
+def _unlearned(facts: Facts) -> Iterable[str]:
+    """Return the apps whose login was refused before the first hop: nobody saw what the upgrade does to one that works.
+
+    Unless it works afterwards: that is a change, and seen.
+    """
+    last = {o.app: o for o in facts.observations if o.probe == "login"}
+    before = [o for o in facts.observations if o.probe == "login" and o.moment == observation.BEFORE]
+    return [o.app for o in before if o.answer == "refused" and last[o.app].answer == "refused"]
+
+
 def _not_checked(facts: Facts) -> Iterable[str]:
     """Yield what this run says nothing about, so that nobody takes silence for an all-clear."""
+    for app in _unlearned(facts):
+        yield f"what the upgrade does to a login of {app} that works: it was refused before as well"
     yield from facts.record.started.plan.not_asked
     for o in facts.observations:
         if o.answer == "unknown":

@@ -16,11 +16,11 @@ from harness.events import ArtifactUsed
 from harness.journal import Record
 from harness.observation import Observation
 from harness.reports import json as json_report
+from harness.reports import markdown, printable
 from harness.reports import plan as plan_report
-from harness.reports import printable
 from harness.reports import text as text_report
 from harness.verdict import Judgement, judge
-from tests.runs import OUTAGE, SCENARIOS, on_paper
+from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
 from tests.test_rules import ONE_CLUSTER, changed, mapped, mount, seen, with_lines
 
 FILES = sorted(SCENARIOS.glob("*.yaml"))
@@ -280,6 +280,46 @@ def test_a_calm_run_says_so(tmp_path: Path) -> None:
     text = text_report.render(silent)
     assert text.startswith("INCONCLUSIVE")
     assert "exactly what the scenario expects" not in text
+
+
+def test_without_an_expect_nobody_claims_that_this_was_expected(tmp_path: Path) -> None:
+    """A latent change is no worse answer; what else the scenario's author thinks of it, nobody knows."""
+    _, latent = on_paper(changed(ONE_CLUSTER, {"expect": None}), tmp_path)
+    text = text_report.render(latent)
+    assert text.startswith("PASS")
+    assert "No answer got worse. The scenario has no `expect`" in text
+    assert "exactly what the scenario expects" not in text
+
+
+@pytest.mark.parametrize("expect", [None, "as it is"])
+def test_a_run_in_which_an_app_never_got_in_is_no_all_clear_for_it(expect: str | None, tmp_path: Path) -> None:
+    """A typo in a role passes like this; where the scenario expects it, it is known and need not be said first."""
+    scenario = loading.load(SCENARIOS / "a-reviewer-without-auth-delegator-refuses-everyone.yaml").scenario
+    if expect is None:
+        scenario = variant(scenario, expect=None)
+    _, judgement = on_paper(scenario, tmp_path)
+    assert (judgement.verdict, judgement.unlearned) == ("pass", tuple(scenario.apps))
+    text, page = text_report.render(judgement, width=400), markdown.render(judgement)
+    assert "what the upgrade does to a login of web that works: it was refused before as well" in text
+    for report in (text, page):
+        assert ("Nothing was learned of web: the login was refused before the upgrade as well" in report) == (
+            expect is None
+        )
+    assert ("; nothing was learned of web; as expected, exit 0" in text.splitlines()[-1]) == (expect is None)
+
+
+def test_what_the_scenario_leaves_open_is_shown_as_assumed(tmp_path: Path) -> None:
+    """Who wrote the config decides the answer: the report says what was taken for granted, and how to say it."""
+    left_open = changed(mount(configured=None), {"expect": None})
+    _, judgement = on_paper(left_open, tmp_path)
+    assumed = "auth/kubernetes/config was last written by Vault 1.7.0, with a pod token file there"
+    for report in (
+        text_report.render(judgement, width=400),
+        plan_report.render(plan.make(left_open, "it", "paper"), left_open),
+    ):
+        assert "ssumed, because the scenario does not say" in report
+        assert assumed in report
+    assert "Assumed, because the scenario does not say" in markdown.render(judgement)
 
 
 # --- the plan as text ---

@@ -14,7 +14,15 @@ from typing import Final
 from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
-from harness.reports.wording import evidence, grouped, headline, outages, unsure, worst_outages_first
+from harness.reports.wording import (
+    evidence,
+    grouped,
+    headline,
+    nothing_learned,
+    outages,
+    unsure,
+    worst_outages_first,
+)
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -49,6 +57,7 @@ def render(judgement: Judgement) -> str:
     page.fold("Every change", list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
     page.fold("Made of", list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
     page.fold("Time", list(_phases(judgement)), _table("phase", "seconds"))
+    page.fold("Assumed, because the scenario does not say", [f"- {_inline(line)}\n" for line in judgement.assumed])
     page.fold("Not checked", [f"- {_inline(line)}\n" for line in dict.fromkeys(judgement.not_checked)])
     return page.text() + repeat
 
@@ -106,6 +115,8 @@ def _head(judgement: Judgement) -> str:
         lines.append(f"- left behind: {_inline(judgement.left_behind)}")
     if judgement.verdict == "pass" and not judgement.findings:
         lines.append("Nothing changed for anyone who logs in, and nothing was broken before.")
+    if judgement.unlearned and not judgement.expects:
+        lines.append(f"**{_inline(nothing_learned(judgement))}**")
     title = f"## {sign} {judgement.verdict.upper()}{foreseen}: {_inline(judgement.scenario)}"
     return "\n".join([title, "", path, "", *lines[:_OPEN_ROWS], *_more(len(lines) - _OPEN_ROWS), ""])
 

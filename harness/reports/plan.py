@@ -22,5 +22,10 @@ def render(plan: Plan, scenario: Scenario) -> str:
     lines += ["", f"questions at every moment: {len(plan.questions)}"]
     lines += ["  " + " ".join(part for part in (q.probe, q.app or q.mount, q.item) if part) for q in plan.questions]
     lines += ["", "not asked", *(f"  {why}" for why in plan.not_asked)] if plan.not_asked else []
+    lines += (
+        ["", "assumed, because the scenario does not say", *(f"  {one}" for one in plan.assumed)]
+        if plan.assumed
+        else []
+    )
     lines += ["", "binaries", *(f"  {product} {version}" for product, version in plan.artifacts)]
     return "\n".join(lines)

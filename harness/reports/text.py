@@ -19,7 +19,7 @@ from harness.events import Renewals
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
 from harness.reports import printable
-from harness.reports.wording import exhibit_line, grouped, outages
+from harness.reports.wording import as_hoped, exhibit_line, grouped, nothing_learned, outages, some
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -138,6 +138,9 @@ def _summary(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
     if not judgement.findings and judgement.verdict == "pass":
         console.print()
         console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
+    if judgement.unlearned and not judgement.expects:
+        console.print()
+        console.print(Text(nothing_learned(judgement), "bold yellow"))
     if judgement.verdict == "inconclusive":
         lines = _first([f"could not be known: {reason}" for reason in judgement.reasons])
         console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
@@ -154,8 +157,8 @@ def _expectation(judgement: Judgement) -> str:
     if lines:
         return "\n".join(lines)
     if judgement.as_expected:
-        return "This is exactly what the scenario expects."
-    return "The scenario expects that nothing changes." if judgement.verdict == "fail" else ""
+        return as_hoped(judgement)
+    return "The scenario has no `expect`, so no answer was to get worse." if judgement.verdict == "fail" else ""
 
 
 def _first(lines: Sequence[str], most: int = 6) -> list[str]:
@@ -232,6 +235,10 @@ def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
         console.print(Text(f"{line}; stored reviewer: {config.stored_reviewer}"))
         console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
     _changes(console, judgement.changes, crowd.changes)
+    if judgement.assumed:
+        _title(console, "Assumed, because the scenario does not say")
+        for line in _first(judgement.assumed, _MOST_UNCHECKED):
+            console.print(Padding(Text(f"- {line}"), (0, 2)))
     _title(console, "Not checked")
     for line in _first(list(dict.fromkeys(judgement.not_checked)), _MOST_UNCHECKED):
         console.print(Padding(Text(f"- {line}"), (0, 2)))
@@ -285,6 +292,8 @@ def _last_line(console: Console, judgement: Judgement) -> None:
     line = Text("\n")
     line.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
     line.append(f"  {'; '.join(judgement.reasons[:3])}")
+    if judgement.unlearned and not judgement.expects:
+        line.append("; nothing was learned of " + ", ".join(some(judgement.unlearned)), "bold yellow")
     expected = "as expected" if judgement.as_expected else "not as expected"
     console.print(line.append(f"; {expected}, exit {judgement.exit_code}"))
 

@@ -38,6 +38,22 @@ def unsure(judgement: Judgement) -> Sequence[str]:
     return [reason for reason in judgement.reasons if reason not in of_findings]
 
 
+def as_hoped(judgement: Judgement) -> str:
+    """Return the sentence for a run that came out as the scenario expects, or hopes where it says nothing."""
+    if judgement.expects:
+        return "This is exactly what the scenario expects."
+    return "No answer got worse. The scenario has no `expect`, so nothing else was asked for."
+
+
+def nothing_learned(judgement: Judgement) -> str:
+    """Return the sentence for apps that never got in: the run is no all-clear for them."""
+    who = ", ".join(some(judgement.unlearned))
+    return (
+        f"Nothing was learned of {who}: the login was refused before the upgrade as well. Where it works in "
+        "production, this scenario is not yours: mend it first."
+    )
+
+
 def headline(finding: Finding, apps: Sequence[str]) -> str:
     """Return what happens, to which *apps*, and where, in one line."""
     who = f": {', '.join(apps)}" if apps else ""
@@ -79,11 +95,12 @@ def _outage(group: Sequence[Renewals]) -> str:
     kinds = ", ".join(f"{kind} {times}" for kind, times in worst.failures.items())
     failed = f"{sum(worst.failures.values())} of {worst.asked} renewals failed: {kinds}"
     counted = failed if worst.failures else f"{worst.asked} renewals"
-    who = ", ".join(_some([row.app for row in group]))
+    who = ", ".join(some([row.app for row in group]))
     return f"{who} {_met(worst)}{when} ({f'{worst.app}: ' if crowd else ''}{counted})"
 
 
-def _some(apps: Sequence[str]) -> Sequence[str]:
+def some(apps: Sequence[str]) -> Sequence[str]:
+    """Return *apps*, or the first of them and the number of the others."""
     return apps if len(apps) <= _APPS_BY_NAME else [*apps[: _APPS_BY_NAME - 1], f"{len(apps) - _APPS_BY_NAME + 1} more"]
 
 

@@ -122,9 +122,11 @@ def _frozen(case: Case) -> Diagnosis | None:
 def _frozen_remedy(case: Case) -> str:
     if case.facts.same_cluster(case.after.mount):
         return (
-            f"On Vault {knowledge.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt: "
-            "nothing is copied any more, the pod's present token is read at login. On an older version every new Pod "
-            f"needs a new write. {_REPLACES}: {case.rewritten()}"
+            "Before the upgrade: write the config with a long-lived token_reviewer_jwt, of an account that is bound to "
+            "system:auth-delegator: it outlives every Pod. Or, once the upgrade is done and logins fail: on Vault "
+            f"{knowledge.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt: nothing is "
+            "copied any more, the pod's present token is read at login. On an older version every new Pod needs a new "
+            f"write. {_REPLACES}: {case.rewritten()}"
         )
     return (
         f"On Vault {knowledge.KNOWS_DISABLE_LOCAL} or newer write the whole config again with "
