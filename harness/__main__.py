@@ -14,6 +14,11 @@ def main() -> None:
     """Run the command line; a fault of this tool is exit 3, because Python's own 1 would read as a regression."""
     try:
         cli.main(prog_name="rehearse")
+    except OSError as error:
+        # There may be no room for what was printed, and Python would try that again at its end.
+        sys.stdout = None
+        click.echo(f"this machine would not do it: {error}; give it room, or rights, and run again", err=True)
+        sys.exit(3)
     except Exception:  # noqa: BLE001  # whatever it is, it says nothing about Vault
         traceback.print_exc()
         click.echo(

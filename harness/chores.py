@@ -23,11 +23,20 @@ MIRROR = click.option(
     show_envvar=True,
     help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
 )
+
+
+def _without_password(_context: click.Context, option: click.Parameter, value: str) -> str:
+    if "@" in value:
+        raise click.BadParameter("names and passwords do not belong here: `docker login` is for those", param=option)
+    return value
+
+
 REGISTRY = click.option(
     "--registry",
     default="",
     envvar="REHEARSE_REGISTRY",
     show_envvar=True,
+    callback=_without_password,
     help="Where the vendors' images are mirrored, such as registry.example.com/mirror, asked instead of theirs.",
 )
 OFFLINE = click.option(

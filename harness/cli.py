@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
+import re
 import secrets as random
 import shlex
 import shutil
@@ -70,6 +72,12 @@ class Form:
     junit: Path | None
     markdown: Path | None
     github: bool
+
+    def insist_on_room(self) -> None:
+        """Raise UsageError for a report whose folder is not there: minutes later it would be too late to say so."""
+        for option, file in (("--junit", self.junit), ("--markdown", self.markdown)):
+            if file is not None and not file.absolute().parent.is_dir():
+                raise click.UsageError(f"{option}: there is no folder {file.absolute().parent}; make it first")
 
 
 _FORM_OPTIONS: Final = (
@@ -179,10 +187,15 @@ def run(
     from harness import plan, progress, rehearsal
     from harness.errors import MissingPrerequisite
 
+    if keep is not None and math.isnan(keep):
+        raise click.UsageError("--keep: that is no number of hours")
+    form.insist_on_room()
     if keep and driver == "paper":
         raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
     if reuse and driver != "kind":
         raise click.UsageError("--reuse: only kind clusters can be used again; add --driver kind")
+    if reuse and keep:
+        raise click.UsageError("--reuse: its clusters belong to the run that was kept, and end with it; no --keep")
     signal.signal(signal.SIGTERM, _interrupt)
     loaded = load(scenario)
     planned = plan.make(loaded.scenario, loaded.name, driver)
@@ -205,7 +218,7 @@ def run(
         why = f"this machine would not do it: {error}; make room, or give rights, and run again"
         chores.say(f"{why}. What was seen until then: {directory}")
         _finish(_record(directory, 3), form, strict=strict, cut_short=why)
-    _finish(_record(directory), form, strict=strict)
+    _finish(_record(directory), form, strict=strict, tell_kept=True)
 
 
 @main.command(epilog=EXIT_CODES)
@@ -280,7 +293,8 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
     return events.RunStarted(
         record_version=events.RECORD_VERSION,
         tool_version=__version__,
-        run_id=f"{directory.name[:40]}-{random.token_hex(4)}",
+        # it becomes a part of names and paths: in PATH, in a volume of the engine's, in a label
+        run_id=f"{re.sub(r'[^A-Za-z0-9_.-]', '-', directory.name)[:40]}-{random.token_hex(4)}",
         scenario_file=loaded.file,
         scenario=loaded.scenario.model_dump(mode="json", by_alias=True),
         scenario_lines={path: line for path, line in lines.items() if path.startswith(("expect", "apps/"))},
@@ -352,14 +366,16 @@ def _record(directory: Path, code: int = 2) -> Record:
         fail(code, str(error))
 
 
-def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "") -> NoReturn:
+def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "", tell_kept: bool = False) -> NoReturn:
     """Judge *record*, report in every form that was asked for, and end with the judgement's exit code.
 
-    *cut_short* says why the record could not be written on, if that is how it ends.
+    *cut_short* says why the record could not be written on, if that is how it ends. *tell_kept*: say how to talk to
+    what was left up, and how to end it, however quiet the rest is to be.
     """
     import msgspec
 
     from harness import verdict
+    from harness.events import Kept
 
     judgement = verdict.judge(record, strict=strict)
     if cut_short:
@@ -367,6 +383,8 @@ def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "") ->
         judgement = msgspec.structs.replace(judgement, reasons=(*judgement.reasons, cut_short), exit_code=code)
     _print(judgement, form)
     _write_reports(record, judgement, form)
+    for kept in record.of(Kept) if tell_kept else ():
+        chores.say("\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in kept.hints)]))
     sys.exit(judgement.exit_code)
 
 

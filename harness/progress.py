@@ -30,8 +30,6 @@ def _line(event: AnyEvent, *, verbose: bool) -> str:
         return f"  {event.seconds:6.2f} s  {event.name}"
     if isinstance(event, events.MomentBegan):
         return f"asking {event.moment}, Vault {event.version}"
-    if isinstance(event, events.Kept):
-        return "\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in event.hints)])
     if isinstance(event, events.Trouble):
         return f"  trouble   {event.during}: {event.message}"
     told = verbose or isinstance(event, events.Renewals) or (isinstance(event, Observation) and event.probe == "login")

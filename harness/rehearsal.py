@@ -66,10 +66,12 @@ def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journ
         with driver.up(plan, scenario, run_id, book) as rig:
             with _noted(book, lambda error: _trouble(error, reached[-1], rig)):
                 _Course(plan, scenario, rig, book, reached).run()
+            ending = "everything is ended"
             if keep_seconds and isinstance(rig, Keepable):
                 book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
+                ending = "everything is left up"
             leaving = Stopwatch()
-        book.write(events.PhaseEnded(name="everything is ended", seconds=round(leaving.seconds, 3)))
+        book.write(events.PhaseEnded(name=ending, seconds=round(leaving.seconds, 3)))
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def environment() -> Mapping[str, str]:
 
 def colour() -> bool:
     """Is stdout a terminal whose owner has not asked for NO_COLOR?"""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def step_summary() -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import click.testing
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import __main__, __version__, artifacts, cli, events, loading
+from harness import __main__, __version__, artifacts, cli, events, journal, loading
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import LeftBehind, MissingPrerequisite, NotReady
 from harness.journal import RECORD_FILE, Journal
@@ -269,10 +270,44 @@ def test_a_result_that_nobody_can_read_is_not_a_regression(output: str, code: in
 
 def test_a_report_that_cannot_be_written_costs_no_result(tmp_path: Path) -> None:
     """It is exit 3 after the result was printed, and the message says how to write the report elsewhere."""
-    result = run(OUTAGE, tmp_path / "run", "--markdown", str(tmp_path / "nowhere" / "report.md"))
+    result = run(OUTAGE, tmp_path / "run", "--markdown", "/dev/full")
     assert result.exit_code == 3
     assert result.stdout.startswith("FAIL  the-outage")
     assert f"`rehearse judge {tmp_path / 'run'}` with the same options" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--driver", "kind", "--reuse", "--keep"), "--reuse: its clusters belong to the run that was kept"),
+        (("--driver", "kind", "--registry", "https://me:hunter2@registry.example.com"), "`docker login` is for those"),
+        (("--driver", "local", "--keep", "nan"), "--keep: that is no number of hours"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_before_anything_runs(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    result = rehearse("run", str(OUTAGE), "--run-dir", str(tmp_path / "run"), *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "hunter2" not in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_name_of_a_run_can_be_a_part_of_any_other_name(tmp_path: Path) -> None:
+    """Whatever its directory is called: a colon would end a path in PATH, and a volume of an engine's."""
+    directory = tmp_path / "2026-11-21T10:00:00+01:00 {a,b}"
+    run(OUTAGE, directory)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+", journal.load(directory).started.run_id)
+
+
+@pytest.mark.parametrize("option", ["--markdown", "--junit"])
+def test_a_report_for_a_folder_that_is_not_there_is_refused_before_anything_runs(option: str, tmp_path: Path) -> None:
+    """A run takes minutes; a typo is told at once, and no record is begun."""
+    result = run(OUTAGE, tmp_path / "run", option, str(tmp_path / "nowhere" / "report"))
+    assert result.exit_code == 2
+    assert f"{option}: there is no folder {tmp_path / 'nowhere'}; make it first" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_exit_code_is_in_the_help() -> None:
