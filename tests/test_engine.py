@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness import cli
-from harness.engine import Engine, reach
+from harness.engine import Engine, Thing, reach
 from harness.errors import MissingPrerequisite, RigError
 from harness.fitness import kubelet_settings
 from harness.wait import now
+from tests.containers import PROGRAMS, empty_image
 from tests.runs import OUTAGE
 from tests.socket_engine import INFO, Answers, engine_that
 
@@ -162,3 +164,20 @@ def test_a_kubelet_is_told_of_old_control_groups_where_it_would_refuse_them(
     with engine_that(Answers({"info": info}), tmp_path / "engine") as path:
         about = Engine(Path(path), Path("/docker")).about()
     assert kubelet_settings(about, kubernetes) == settings
+
+
+@pytest.mark.kind
+def test_the_users_proxies_reach_no_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their docker configuration hands them to every container: Vault would ask API servers beside it through them."""
+    proxies = {"default": {"httpProxy": "http://me:hunter2@proxy.example:3128", "noProxy": "example"}}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with empty_image() as (engine, name):
+        options: dict[str, Any] = {"volumes": PROGRAMS, "auto_remove": True}
+        container = engine.start(name, ["/bin/sleep", "60"], name=f"proxies-{os.getpid()}", **options)
+        try:
+            said = engine.execute(container, ["/usr/bin/env"])
+        finally:
+            engine.remove(Thing("container", container, container, {}))
+    assert "PATH=" in said
+    assert "proxy" not in said.lower()
