@@ -13,6 +13,7 @@ from harness import settings
 
 if TYPE_CHECKING:
     from harness.artifacts import Store
+    from harness.cleaning import Remains
     from harness.engine import Engine
     from harness.loading import Loaded
 
@@ -158,7 +159,7 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     chosen = [one for one in found if not runs or one.run in runs]
     left = []
     for one in chosen:
-        click.echo(str(one))
+        click.echo("; ".join(filter(None, (str(one), _fate(one, wanted=bool(runs) or everything, dry_run=dry_run)))))
     if not dry_run:
         for one in chosen:
             if one.kept and (runs or everything):
@@ -171,6 +172,15 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
         fail(5, "\n".join(left))
     if not chosen:
         click.echo("nothing of any run is here", err=True)
+
+
+def _fate(one: Remains, *, wanted: bool, dry_run: bool) -> str:
+    """Return what `clean` does with what is left of a run, or why it leaves it alone; "" where its line says that."""
+    if one.state == "left" or (one.kept and wanted):
+        return "would be ended" if dry_run else "is ended"
+    if one.kept:
+        return f"stays, because it was kept; `rehearse clean {one.run}` ends it"
+    return "stays, because it is being rehearsed" if one.state == "running" else ""
 
 
 def _engine() -> Engine | None:
