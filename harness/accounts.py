@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,6 +18,7 @@ ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 STRANGER: Final = "rehearsal-stranger"
 ELSEWHERE: Final = "rehearsal-elsewhere"
+_NAME_CHARACTERS: Final = 200  # of 253
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -47,6 +49,14 @@ class Account(msgspec.Struct, frozen=True):
     def pod(self) -> str:
         """Return the name of its Pod."""
         return "vault-0" if self.purpose == "vault" else self.purpose.replace(":", "-").replace("/", "-")
+
+    @property
+    def secret(self) -> str:
+        """Return the name of the Secret with its long-lived token: mounts may share a reviewer, and each has its own.
+
+        The path of a mount is no name for an object of Kubernetes.
+        """
+        return f"{self.name[:_NAME_CHARACTERS]}-{hashlib.sha256(self.purpose.encode()).hexdigest()[:8]}"
 
 
 def wanted(topology: Scenario) -> list[Account]:

@@ -60,8 +60,8 @@ class Collector:
         self._numbers = itertools.count(1)
 
     def skip(self) -> None:
-        """Pass over everything written so far: it belongs to no moment."""
-        self._server.audit.lines()
+        """Pass over everything written so far: it belongs to no moment. Raises as `gather`."""
+        self._vault_caught_up([])
         self._server.log.lines()
         for plane in self._planes.values():
             plane.log.lines()
@@ -111,16 +111,22 @@ class Collector:
 
     def _vault_audit(self, moment: str) -> None:
         found: list[dict[str, Any]] = []
+        mark = ""
+        try:
+            mark = self._vault_caught_up(found)
+        finally:
+            self._vault_entries([entry for entry in found if not mark or _correlation(entry) != mark], moment)
+
+    def _vault_caught_up(self, found: list[dict[str, Any]]) -> str:
+        """Add Vault's audit entries since the last call to *found*, until there is a mark of ours; return the mark."""
         mark = self._server.client.mark_audit_log()
 
         def caught_up() -> bool:
             found.extend(entry for line in self._server.audit.lines() if (entry := as_json(line)))
             return not mark or any(_correlation(entry) == mark for entry in found)
 
-        try:
-            _await(caught_up, "Vault")
-        finally:
-            self._vault_entries([entry for entry in found if not mark or _correlation(entry) != mark], moment)
+        _await(caught_up, "Vault")
+        return mark
 
     def _vault_entries(self, entries: Sequence[dict[str, Any]], moment: str) -> None:
         for entry in entries:

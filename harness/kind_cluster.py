@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from string import Template
-from typing import Final
+from typing import Final, TypeVar
 
 from harness import materials, pki, ports, wait
 from harness.engine import Engine
@@ -24,17 +24,20 @@ from harness.process import Process, Supervisor
 from harness.secret import Secret
 from harness.tailing import PodTail, Tail
 
+T = TypeVar("T")
+
 VAULT_PORT: Final = 8200
 API_PORT: Final = 6443
 
+_SHARES_ASIDE: Final = "256"
+"""A quarter of what a container gets as a rule, where processors are short; elsewhere it changes nothing."""
+
 _CREATE_SECONDS: Final = 300
-_READY_SECONDS: Final = 120
 _PRINT_SECONDS: Final = 10
+_LOOK_SECONDS: Final = 0.05
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
 _BEGIN: Final = "--- begin ---"
-VAULT_DATA: Final = "/var/lib/rehearsal"
-"""Where on its node a Vault has its data, in a folder that is called after the run."""
 
 
 class Workbench:
@@ -62,8 +65,8 @@ class Workbench:
         command.write_text(shim.substitute(labels=flags, docker=shlex.quote(str(engine.command))))
         command.chmod(0o700)
 
-    def kind(self, words: Sequence[str], *, kubeconfig: Path, log: Path) -> Process:
-        """Start the kind command.
+    def kind(self, words: Sequence[str], *, kubeconfig: Path, log: Path, aside: bool = False) -> Process:
+        """Start the kind command; *aside* whatever nodes it makes get few processors as long as others want them.
 
         Nothing of the user's reaches it but the engine: no kubeconfig, no docker configuration, no proxy.
         """
@@ -77,6 +80,7 @@ class Workbench:
                 "DOCKER_HOST": f"unix://{self.engine.socket}",
                 "KIND_EXPERIMENTAL_PROVIDER": "docker",
                 "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network,
+                "NODE_CPU_SHARES": _SHARES_ASIDE if aside else "",
             },
             cwd=self._folder,
             log=log,
@@ -113,12 +117,20 @@ class KindCluster:
         self._workers: list[str] = []
 
     def start(
-        self, image: Image, *, workers: int, kubelet: Mapping[str, object], vault_port: int, over: threading.Event
+        self,
+        image: Image,
+        *,
+        workers: int,
+        kubelet: Mapping[str, object],
+        vault_port: int,
+        over: threading.Event,
+        aside: bool = False,
     ) -> None:
         """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
 
-        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none. Raises ProcessDied with
-        what kind said, NotReady if it takes too long, and RigError where the port is taken.
+        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none. *aside* it rises after
+        others where processors are short, because those are waited for first. Raises ProcessDied with what kind said,
+        NotReady if it takes too long, and RigError where the port is taken.
         """
         self._over = over
         ports.insist(self.port, f"the API server of {self.name}")
@@ -128,7 +140,7 @@ class KindCluster:
         words = ["create", "cluster", f"--name={self._cluster}", f"--image={image.name}", f"--config={config}"]
         words.append("--retain")  # what kind thinks of a failure is for us to read, and for the supervisor to remove
         pki.write_private(self.kubeconfig, b"")
-        self._making = self._bench.kind(words, kubeconfig=self.kubeconfig, log=self.directory / "kind.log")
+        self._making = self._bench.kind(words, kubeconfig=self.kubeconfig, log=self.directory / "kind.log", aside=aside)
         # kind goes on for seconds after the API server takes objects: those can be used
         self._await("the certificate authority of {}", self._authority, every=0.3)
         self._await("the API server of {} to be ready", self.kube.serves)
@@ -150,9 +162,9 @@ class KindCluster:
         self.kube = Kube(self.kube.host, self.ca, Secret(token))
         self._up = True
         self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
-        self.kube.reset()
-        # What a command on a node does goes on when whoever watched it is killed; and every run has data of its own.
-        self.run("sh", "-c", f"pkill -x tail; rm -rf {VAULT_DATA}/*")
+        spaces = self.kube.reset()
+        for node in [self.node, *self._workers]:
+            self.run("sh", "-c", materials.text("empty-node.sh"), "sh", *spaces, node=node)
         self._follow_api_server(since="0")
 
     @property
@@ -174,6 +186,19 @@ class KindCluster:
         except Unreachable as error:
             return str(error)
         return f"the node of cluster {self.name} has ended ({ended})" if ended else None
+
+    def lost(self) -> str | None:
+        """Return a sentence if the cluster cannot review a token: it has died, or its API server answers nobody.
+
+        The kubelet starts one that died again, so a node that lives says nothing about it.
+        """
+        if ended := self.died():
+            return ended
+        try:
+            serves = not self._up or self.kube.serves()
+        except Unreachable as error:
+            return f"the API server of {self.name} is gone ({error})"
+        return None if serves else f"the API server of {self.name} is not ready"
 
     def run(self, *command: str, node: str = "", stdin: Iterable[bytes] = ()) -> str:
         """Run a command on a node, or the control plane's, and return what it printed. Raises RigError if it fails."""
@@ -255,8 +280,8 @@ class KindCluster:
         self.ca.write_text(text)
         return bool(text)
 
-    def _await(self, what: str, condition: Callable[[], bool], every: float = 0.05) -> None:
-        wait.until(
+    def _await(self, what: str, condition: Callable[[], T | None], every: float = 0.05) -> T:
+        return wait.until(
             condition,
             what=what.format(self.name),
             seconds=_CREATE_SECONDS,
@@ -284,7 +309,7 @@ class KindCluster:
             nodes = self.kube.nodes()
             return nodes if len(nodes) == count and all(node.pods for node in nodes) else None
 
-        nodes = wait.until(networks, what=f"the nodes of {self.name} to get their networks", seconds=_READY_SECONDS)
+        nodes = self._await("the nodes of {} to get their networks", networks)
         self._workers = [node.name for node in nodes if node.name != self.node]
         for node in nodes:
             routes = [f"ip route replace {other.pods} via {other.address}" for other in nodes if other != node]
@@ -315,6 +340,10 @@ class KindCluster:
         )
 
     def _follow(self, what: str, files: Sequence[str], into: Path, since: str) -> None:
-        """Have the lines of files on the node appended to a file of ours, by a child that ends with the run."""
-        words = ["exec", self.node, *f"tail -q -n {since} --follow=name --retry".split(), *files]
+        """Have the lines of files on the node appended to a file of ours, by a child that ends with the run.
+
+        A file whose folder is not there yet is looked at again and again, by default once a second.
+        """
+        tail = f"tail -q -n {since} --follow=name --retry --sleep-interval={_LOOK_SECONDS}"
+        words = ["exec", self.node, *tail.split(), *files]
         self._bench.copy_output(f"{what} of {self.name}", words, self.directory, into)

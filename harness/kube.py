@@ -17,9 +17,11 @@ from harness.secret import Secret
 from harness.wait import until
 
 _TIMEOUT_SECONDS: Final = 30
+_CONFLICT: Final = 409
 _BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _BINDING: Final = "rehearsal:"
-_SYSTEM: Final = ("default", "local-path-storage")  # and kube-*: a new kind cluster has these
+_SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
+_DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
 _DELEGATOR: Final = "system:auth-delegator"
 _NEVER_RAN: Final = ("StartError", "ContainerCannotRun")  # of a program that could not be executed
 _LATE_HOOKS: Final = urlencode(
@@ -84,15 +86,21 @@ class Kube:
             return str(self._done("GET", "/version/")["gitVersion"]).removeprefix("v")
 
     def create_namespace(self, name: str) -> None:
-        """Create a namespace."""
+        """Create a namespace, or take the one that every cluster has."""
         with _translated(f"namespace {name}"):
-            self._done("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+            answer = self._ask("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
+            if answer.status != _CONFLICT or name not in (*_SYSTEM, _DEFAULT):
+                _raise_unless_done(answer)
 
     def create_service_account(self, namespace: str, name: str) -> str:
-        """Create a service account and return its UID."""
+        """Create a service account, or take the default one that a controller has made already, and return its UID."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         with _translated(f"service account {namespace}/{name}"):
-            made = self._done("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
-            return str(made["metadata"]["uid"])
+            answer = self._ask("POST", path, body={"metadata": {"name": name}})
+            if answer.status == _CONFLICT and name == _DEFAULT:
+                answer = self._ask("GET", f"{path}/{name}")
+            _raise_unless_done(answer)
+            return str(json.loads(answer.data)["metadata"]["uid"])
 
     def allow_token_reviews(self, namespace: str, name: str) -> None:
         """Bind a service account to system:auth-delegator, which lets it create TokenReviews."""
@@ -175,10 +183,11 @@ class Kube:
             path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}"
             self._done("PATCH", path, {"spec": {"template": template}})
 
-    def reset(self) -> None:
-        """Remove whatever earlier rehearsals have made in this cluster, their namespaces excepted: those take long.
+    def reset(self) -> list[str]:
+        """Remove whatever earlier rehearsals have made in this cluster, and return their namespaces, which stay.
 
-        Returns when no Pod of theirs is left. Raises NotReady where one stays.
+        Removing those takes long. No object of a Pod is left then; what it ran is on its node until the kubelet has
+        taken it down. Raises NotReady where a Pod stays.
         """
         with _translated("what earlier rehearsals have left"):
             spaces = self.namespaces()
@@ -188,17 +197,19 @@ class Kube:
                 if binding.startswith(_BINDING):
                     self._done("DELETE", f"{_BINDINGS}/{binding}")
         until(
-            lambda: not any(self._names(f"/api/v1/namespaces/{space}/pods") for space in spaces),
+            # again, because a controller may not know yet that what it looks after is gone
+            lambda: not any(self._delete_pods(space) for space in spaces),
             what="the Pods of earlier rehearsals to be gone",
             seconds=_TIMEOUT_SECONDS,
             every=0.05,
         )
+        return spaces
 
     def namespaces(self) -> list[str]:
-        """Return the namespaces that a new cluster does not have."""
+        """Return the namespaces that rehearsals use: those that a new cluster does not have, and the default one."""
         with _translated("the namespaces"):
             names = self._names("/api/v1/namespaces")
-        return [name for name in names if name not in _SYSTEM and not name.startswith("kube-")]
+        return [name for name in names if name not in _SYSTEM]
 
     def token_of_secret(self, namespace: str, name: str) -> Secret | None:
         """Return the token that the token controller has put into a Secret, or None as long as it has not."""
@@ -256,12 +267,20 @@ class Kube:
     def _empty(self, namespace: str) -> None:
         here = f"/api/v1/namespaces/{namespace}"
         self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
-        self._done("DELETE", f"{here}/pods", {"gracePeriodSeconds": 1})
+        self._delete_pods(namespace)
         self._done("DELETE", f"{here}/secrets")
-        for kind, everybodys in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+        for kind, everybodys in (("serviceaccounts", _DEFAULT), ("configmaps", "kube-root-ca.crt")):
             for name in self._names(f"{here}/{kind}"):
                 if name != everybodys:
                     self._done("DELETE", f"{here}/{kind}/{name}")
+
+    def _delete_pods(self, namespace: str) -> bool:
+        """Delete every Pod there, at once. Was there any?"""
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        there = self._names(path)
+        if there:
+            self._done("DELETE", path, {"gracePeriodSeconds": 0})
+        return bool(there)
 
     def _done(self, method: str, path: str, body: Any = None) -> Any:
         """Return what the API server says of the object, once it has done what was asked.

@@ -14,7 +14,7 @@ from harness.errors import RigError, Unreachable
 from harness.kind_cluster import VAULT_PORT, KindCluster
 from harness.kube import PodState
 from harness.secret import redact
-from harness.tailing import Pieces, PodTail
+from harness.tailing import Pieces, PodTail, as_json
 from harness.vault import Vault
 
 T = TypeVar("T")
@@ -137,11 +137,11 @@ class VaultPod:
         files = [self._authority.certificate, self._authority.key] if self._authority else []
         manifest = self._directory / "vault.yaml"
         filled = Template(materials.text("vault.yaml")).substitute(
-            namespace=self.namespace,
-            service_account=self.account,
-            node=self._cluster.node,
+            namespace=json.dumps(self.namespace),
+            service_account=json.dumps(self.account),
+            node=json.dumps(self._cluster.node),
             run=self._run,
-            image=image,
+            image=json.dumps(image),
             token_file=json.dumps(token_file),
             config=json.dumps(self._config),
             tls=json.dumps({path.name: path.read_text() for path in files}),
@@ -180,7 +180,9 @@ class VaultPod:
 
 def is_audit(line: str) -> bool:
     """Whether a line that Vault printed is of its audit log, and none of its own words."""
-    return line.startswith('{"time":') and '"type":"re' in line
+    # its fields have another order in every release
+    entry = as_json(line) if '"type":"re' in line else None
+    return entry is not None and entry.get("type") in ("request", "response")
 
 
 def _words(log: Iterable[str]) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness import engine
+from harness import engine, journal
 from harness.engine import Engine, Thing
+from harness.events import VaultAuditLine
 from tests.test_real import SECRET_SHAPES, ours, rehearse, work_directories
 from tests.test_scenarios import PROMISED
 
@@ -59,6 +60,12 @@ def essence(judgement: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def heard(directory: Path) -> list[tuple[str, str, str]]:
+    """Return every request that Vault's audit log has of a run's moments: evidence, wherever Vault writes it."""
+    lines: list[VaultAuditLine] = journal.load(directory).of(VaultAuditLine)
+    return sorted((line.moment, line.entry["request"]["operation"], line.entry["request"]["path"]) for line in lines)
+
+
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_a_scenario_is_judged_alike_by_every_driver(name: str, tmp_path: Path, machine: Engine) -> None:
     """Kind, processes and paper give one judgement; of the run on kind nothing is left, and no secret is written."""
@@ -82,6 +89,7 @@ def test_a_scenario_is_judged_alike_by_every_driver(name: str, tmp_path: Path, m
 
     local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
     assert essence(on_kind) == essence(json.loads(local.stdout))
+    assert heard(directory) == heard(tmp_path / "local")
     paper = rehearse("run", file, "--driver", "paper", "-o", "json", "--run-dir", tmp_path / "paper")
     on_paper = json.loads(paper.stdout)
     for part in ("verdict", "as_expected"):

@@ -40,9 +40,11 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
         )
 
 
-def printed(tmp_path: Path, *words: str) -> list[str]:
+def printed(tmp_path: Path, *words: str, **environment: str) -> list[str]:
     """Return what the docker command is called with when kind calls it with *words*."""
-    done = subprocess.run([tmp_path / "work/bench/docker", *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [tmp_path / "work/bench/docker", *words], env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 
@@ -51,6 +53,15 @@ def test_whatever_kind_runs_carries_the_labels_of_the_run(bench: Workbench, tmp_
     said = printed(tmp_path, "run", "--name", "a node", "--label", "kind=1", "image")
     ours = [word for key, value in LABELS.items() for word in ("--label", f"{key}={value}")]
     assert said == ["run", *ours, "--name", "a node", "--label", "kind=1", "image"]
+
+
+@pytest.mark.parametrize(("shares", "said"), [("256", ["--cpu-shares=256"]), ("", [])])
+def test_a_cluster_that_others_are_waited_for_before_gets_fewer_processors(
+    shares: str, said: list[str], bench: Workbench, tmp_path: Path
+) -> None:
+    ours = printed(tmp_path, "run", "image", NODE_CPU_SHARES=shares)
+    assert ours[-1 - len(said) :] == [*said, "image"]
+    assert [word for word in ours if "cpu" in word] == said
 
 
 @pytest.mark.parametrize("words", [["ps", "-a"], ["exec", "node", "run"], ["network", "ls"], []])

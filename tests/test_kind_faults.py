@@ -29,6 +29,7 @@ from harness.engine import Engine
 from harness.events import AnyEvent, PhaseEnded
 from harness.kube import Kube
 from harness.secret import Secret
+from harness.wait import until
 from tests.containers import PROGRAMS, Belongings, empty_image
 from tests.runs import SCENARIOS
 from tests.test_faults import SCENARIO, Ending, began, seen, when
@@ -195,6 +196,7 @@ def test_a_run_that_is_kept_says_how_to_talk_to_it_and_how_to_end_it(kept: Kept)
     assert {path.stat().st_mode & 0o077 for path in kept.work.iterdir()} == {0}
     done = kept.harbour.aside("clean")
     assert done.returncode == 0
+    assert f"stays, because it was kept; `rehearse clean {kept.run}` ends it" in done.stdout
     assert kept.harbour.machine.ended(kept.node) is None
 
 
@@ -255,6 +257,22 @@ def test_what_a_borrower_has_followed_is_followed_no_more_by_the_next(kept: Kept
         counted.append(int(kept.on_node("pgrep -x -c tail || true")))
     assert counted[0] == counted[1]
     assert kept.on_node("ls /var/lib/rehearsal") == ""
+
+
+def test_what_every_cluster_has_can_be_rehearsed_in_again_and_again(kept: Kept) -> None:
+    """Vault and an app in the default namespace, the app as its default account: a controller makes that one."""
+    usual = kept.harbour.base / "usual.yaml"
+    usual.write_text(
+        INSIDE.read_text()
+        .replace("service-account: vault/vault", "service-account: default/vault")
+        .replace("service-account: apps/web", "service-account: default/default")
+        .replace("service-accounts: [web], namespaces: [apps]", "service-accounts: [default], namespaces: [default]")
+    )
+    for _ in range(2):
+        ending, directory = kept.harbour.rehearse(usual, "--reuse")
+        assert ending.verdict == ("pass", 0), ending.said
+        assert seen(ending, "before")["login"] == "granted"
+        assert kept.harbour.left(directory) == []
 
 
 def after(phase: str) -> Callable[[AnyEvent], bool]:
@@ -342,6 +360,23 @@ def test_a_rollout_that_is_stuck_is_told_with_what_the_cluster_warns_of(
     assert ending.verdict == ("inconclusive", 4), ending.said
     assert "for Vault 1.11.0 to answer, in vain" in ending.said
     assert 'configmap "vault" not found' in ending.said
+    assert seen(ending, "before")["login"] == "granted"
+    assert kept.harbour.left(directory) == []
+
+
+def test_an_api_server_that_dies_in_a_living_node_is_no_refusal_of_vaults(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet starts it again, and until then Vault can only refuse: nobody knows what it would have answered."""
+    when(monkeypatch, began("after 1.11.0"), lambda: kept.on_node("pkill -KILL -x kube-apiserver"))
+    try:
+        ending, directory = kept.harbour.rehearse(INSIDE, "--reuse")
+    finally:
+        until(kept.kube.serves, what="the API server to be back", seconds=120)
+    assert ending.verdict == ("inconclusive", 4), ending.said
+    assert f"the API server of {CLUSTER} is" in ending.said
+    assert "so nobody knows what Vault would have answered" in ending.said
+    assert not [finding for finding in ending.findings if finding[1] == "login refused"]
     assert seen(ending, "before")["login"] == "granted"
     assert kept.harbour.left(directory) == []
 

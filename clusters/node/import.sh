@@ -3,6 +3,8 @@
 # They are unpacked here, once, and not in every cluster at its start: in /mnt, because one overlay cannot lie upon
 # another. Whatever part of containerd runs pods may as well fail here.
 set -eu
+# /mnt is a folder of whoever has this made, who cannot remove what root writes there.
+trap 'rm -rf /mnt/containerd /mnt/*.log' EXIT
 mkdir -p /var/lib/containerd /mnt/containerd
 cp -a /var/lib/containerd/. /mnt/containerd/
 printf 'version = 2\nroot = "/mnt/containerd"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n' >/tmp/containerd.toml
@@ -28,4 +30,15 @@ kill "$containerd"
 wait "$containerd" || true
 find "$blobs" -size +256k -delete
 rm -rf /run/containerd /tmp/containerd.toml
+# Nor does it need copies of its own of what is only read: so that lies where all clusters see the same files.
+snapshots=io.containerd.snapshotter.v1.overlayfs/snapshots
+mkdir -p /kind/layers
+for layer in "/mnt/containerd/$snapshots"/*; do
+    number=${layer##*/}
+    if [ ! -e "/var/lib/containerd/$snapshots/$number" ]; then
+        cp -a "$layer/fs" "/kind/layers/$number"
+        rm -rf "$layer/fs"
+        ln -s "/kind/layers/$number" "$layer/fs"
+    fi
+done
 cp -au /mnt/containerd/. /var/lib/containerd/

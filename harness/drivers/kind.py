@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness import accounts, engine, events, lending, materials, process, wait
+from harness import accounts, engine, events, fitness, lending, materials, process, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.engine import Engine
@@ -62,8 +63,8 @@ class KindDriver:
         or RigError; LeftBehind if the way down could not remove everything.
         """
         about = self._engine.about()
-        engine.insist_on_clock(about)
-        engine.insist_on_cgroup(about, [each.kubernetes for each in scenario.clusters.values()])
+        fitness.insist_on_clock(about)
+        fitness.insist_on_cgroup(about, [each.kubernetes for each in scenario.clusters.values()])
         with book.phase("artifacts"):
             kind, images = self._obtained(plan, scenario, book)
         with ExitStack() as stack:
@@ -181,8 +182,8 @@ class KindRig(LiveRig):
         return Lending(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
 
     def broken(self) -> str | None:
-        """Return a sentence if a cluster's node has ended, or the engine, or nothing can be written down any more."""
-        lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.died())), None)
+        """Return a sentence if a cluster is lost, or its API server alone, or nothing can be written down any more."""
+        lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
         return lost or process.out_of_room(self._work, ()) or None
 
     def keep_logs(self) -> None:
@@ -256,15 +257,21 @@ class KindRig(LiveRig):
         cluster.start(
             self._images[FURNISHED if is_home else NODE, wanted.kubernetes],
             workers=wanted.nodes - 1,
-            kubelet=engine.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
+            kubelet=fitness.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
             vault_port=self._vault_port if is_home else 0,
             over=self._rising.over,
+            aside=bool(self._home_name) and not is_home,
         )
 
     def _load(self, cluster: KindCluster) -> None:
-        """Bring Vault's images into its cluster, one after the other: the first version is waited for first."""
+        """Bring Vault's images into its cluster, one after the other: the first version is waited for first.
+
+        A cluster that was made for this run has them from the beginning, and need not be asked.
+        """
 
         def load(version: str, before: Future[None] | None) -> None:
+            if self._lending is None:
+                return
             if before is not None:
                 before.result()
             with self._book.phase(f"image of {version} loaded"):
@@ -311,10 +318,10 @@ class KindRig(LiveRig):
         manifest = cluster.directory / f"{account.pod}.yaml"
         manifest.write_text(
             Template(materials.text("app.yaml")).substitute(
-                pod=account.pod,
-                namespace=account.namespace,
-                service_account=account.name,
-                image=image,
+                pod=json.dumps(account.pod),
+                namespace=json.dumps(account.namespace),
+                service_account=json.dumps(account.name),
+                image=json.dumps(image),
                 token=msgspec.json.encode(token).decode(),
             )
         )
@@ -340,11 +347,10 @@ class KindRig(LiveRig):
 
     def _long_lived(self, cluster: KindCluster, account: Account) -> Secret:
         """Create the Secret of a long-lived token, and return what the token controller puts into it."""
-        secret = f"{account.name}-for-{account.pod}"  # two mounts may share a reviewer, each with a token of its own
-        cluster.kube.create_token_secret(account.namespace, secret, account.name, None)
+        cluster.kube.create_token_secret(account.namespace, account.secret, account.name, None)
         return wait.until(
-            lambda: cluster.kube.token_of_secret(account.namespace, secret),
-            what=f"the token controller of {cluster.name} to fill the Secret {account.namespace}/{secret}",
+            lambda: cluster.kube.token_of_secret(account.namespace, account.secret),
+            what=f"the token controller of {cluster.name} to fill the Secret {account.namespace}/{account.secret}",
             seconds=_SECRET_SECONDS,
             every=0.05,
         )

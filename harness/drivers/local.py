@@ -202,18 +202,17 @@ class LocalRig(LiveRig):
 
     def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> Secret:
         """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""
-        secret = f"{account.name}-for-{account.pod}"  # two mounts may share a reviewer, each with a token of its own
         prefix = "kubernetes.io/serviceaccount"
         claims = {
             "iss": knowledge.DEFAULT_ISSUER,
             f"{prefix}/namespace": account.namespace,
-            f"{prefix}/secret.name": secret,
+            f"{prefix}/secret.name": account.secret,
             f"{prefix}/service-account.name": account.name,
             f"{prefix}/service-account.uid": uid,
             "sub": account.subject,
         }
         jwt = plane.signer.sign(claims)
-        plane.kube.create_token_secret(account.namespace, secret, account.name, jwt)
+        plane.kube.create_token_secret(account.namespace, account.secret, account.name, jwt)
         return jwt
 
     def _fill_pod(self, account: Account, jwt: Secret) -> None:

@@ -1,0 +1,30 @@
+# Runs on a node of a kept cluster: ends what earlier rehearsals have left there. Their Pods, in the namespaces $@, are
+# deleted already, and the kubelet takes what they ran down as soon as it has ended.
+set -eu
+running=$(mktemp)
+theirs() {
+    for namespace; do
+        ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.pod.namespace\"==\"$namespace\"$kind" | sort |
+            comm -12 - "$running"
+    done
+}
+look() { ctr -n k8s.io tasks ls -q | sort >"$running"; }
+look
+kind=',labels."io.cri-containerd.kind"=="container"'
+for container in $(theirs "$@"); do
+    ctr -n k8s.io tasks kill -s KILL "$container" 2>/dev/null || true
+done
+kind=
+tries=0
+while [ -n "$(theirs "$@")" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" = 150 ]; then
+        echo "still running: $(theirs "$@" | tr '\n' ' ')"
+        exit 1
+    fi
+    sleep 0.1
+    look
+done
+# What a command on a node does goes on when whoever watched it is killed; and every run has data of its own.
+pkill -x tail || true
+rm -rf "$running" /var/lib/rehearsal/*
