@@ -362,6 +362,8 @@ def _not_checked(facts: Facts) -> Iterable[str]:
             yield f"everything {stage.moment}: the run did not get there"
     if facts.record.started.plan.driver == "paper":
         yield "anything real: the paper driver answers from this project's own knowledge of Vault"
+        if facts.scenario.policies:
+            yield "the policies that the scenario writes: on paper they permit what the apps read"
     yield "several Vault nodes, seals other than Shamir, storages other than the scenario's, rollback"
 
 

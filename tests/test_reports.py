@@ -308,6 +308,14 @@ def test_a_run_in_which_an_app_never_got_in_is_no_all_clear_for_it(expect: str |
     assert ("; nothing was learned of web; as expected, exit 0" in text.splitlines()[-1]) == (expect is None)
 
 
+@pytest.mark.parametrize("policies", [{}, {"web": 'path "kv/*" { capabilities = ["read"] }'}])
+def test_what_paper_does_not_read_is_not_checked(policies: dict[str, str], tmp_path: Path) -> None:
+    """A policy that forbids what an app reads is found by a real Vault only."""
+    _, judgement = on_paper(changed({"policies": policies}, {"expect": None}), tmp_path)
+    named = any(line.startswith("the policies that the scenario writes") for line in judgement.not_checked)
+    assert named == bool(policies)
+
+
 def test_what_the_scenario_leaves_open_is_shown_as_assumed(tmp_path: Path) -> None:
     """Who wrote the config decides the answer: the report says what was taken for granted, and how to say it."""
     left_open = changed(mount(configured=None), {"expect": None})
