@@ -320,7 +320,7 @@ def _make_driver(
 
         machine = engine.reach(settings.environment())
         images = Images(machine, store, settings.cache(), say, registry, offline=offline)
-        return KindDriver(store, images, machine, settings.temporary(), settings.state(), reuse)
+        return KindDriver(store, images, machine, settings.temporary(), settings.state(), say, reuse=reuse)
     from harness.drivers.local import LocalDriver
 
     return LocalDriver(store, settings.temporary(), settings.state())

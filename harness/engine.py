@@ -249,6 +249,30 @@ class Engine:
             options |= {"detach": True, "use_config_proxy": False}
             return str(self._client.containers.run(image, list(command), **options).id)
 
+    @contextmanager
+    def workshop(self, image: str, name: str, folder: Path) -> Iterator[str]:
+        """Yield a container of *image* in which another image can be made: privileged, and *folder* is its /mnt.
+
+        It lives by a line to this process: whatever becomes of that, the engine ends it and removes it. One of this
+        name that is still there goes first.
+        """
+        api = self._client.api
+        self.remove(Thing("container", name, name, {}))
+        with _translated(f"a container of {image}"):
+            # privileged, because unpacking an image is mounting it
+            binds = [f"{folder}:/mnt:rw"]
+            host = api.create_host_config(binds=binds, privileged=True, network_mode="none", auto_remove=True)
+            api.create_container(
+                image, name=name, entrypoint=["cat"], stdin_open=True, host_config=host, use_config_proxy=False
+            )
+            line = api.attach_socket(name, params={"stdin": 1, "stream": 1})
+            api.start(name)
+        try:
+            yield name
+        finally:
+            self.remove(Thing("container", name, name, {}))
+            line.close()
+
     def privileges_refused(self, image: str, **options: Any) -> str:
         """Return why no privileged container of *image* can be started, as each node of a cluster is, or nothing.
 

@@ -23,7 +23,7 @@ import msgspec
 
 from harness import artifacts, debian_node, materials, recipes
 from harness.artifacts import Artifact, Store
-from harness.engine import Engine, Image, Thing
+from harness.engine import Engine, Image
 from harness.errors import MissingPrerequisite
 
 _COMMANDS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -34,7 +34,6 @@ _LESS_GARBAGE: Final = "GOGC=400"
 """A control plane makes much garbage at its start; to collect it as often as Go does costs a fifth of that time."""
 
 _MOUNT: Final = "/mnt"
-_LONGEST_SECONDS: Final = "1800"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +85,15 @@ def add(engine: Engine, node: str, names: Sequence[str], work: Path, made: str, 
         with (work / f"{number}.tar").open("wb") as archive:
             archive.writelines(engine.export(name))
     (work / "import.sh").write_text(materials.text("node/import.sh"))
-    container = _container(engine, node, work, made)
-    try:
+    with engine.workshop(node, _workshop(made), work) as container:
         archives = [f"{_MOUNT}/{number}.tar" for number in range(len(names))]
         engine.execute(container, ["sh", f"{_MOUNT}/import.sh", *archives])
         return engine.commit(container, made, labels, debian_node.changes())
-    finally:
-        engine.remove(Thing("container", container, container, {}))
 
 
-def _container(engine: Engine, image: str, work: Path, made: str) -> str:
-    """Return the name of a new container of *image* that sees *work* as /mnt, in which the image *made* comes to be.
-
-    One that a killed process left, which the same lock guarded, goes.
-    """
-    name = "rehearse-making-" + re.sub(r"[^a-z0-9.-]", "-", made)
-    engine.remove(Thing("container", name, name, {}))
-    # privileged, because unpacking an image is mounting it; and gone by itself, should whoever made it be killed
-    options: dict[str, Any] = {"entrypoint": "sleep", "network_mode": "none", "privileged": True, "auto_remove": True}
-    engine.start(image, [_LONGEST_SECONDS], name=name, volumes={str(work): {"bind": _MOUNT, "mode": "rw"}}, **options)
-    return name
+def _workshop(made: str) -> str:
+    """Return the name of the container in which the image *made* comes to be."""
+    return "rehearse-making-" + re.sub(r"[^a-z0-9.-]", "-", made)
 
 
 def _images(kubernetes: Artifact) -> dict[str, str]:
@@ -158,15 +146,12 @@ class _Filling:
         shutil.copyfile(kubernetes.path, self.work / "kubernetes")
         for script in _SCRIPTS:
             (self.work / script).write_text(materials.text(f"node/{script}"))
-        container = _container(self.engine, self.base, self.work, name)
-        try:
+        with self.engine.workshop(self.base, _workshop(name), self.work) as container:
             self.engine.execute(container, ["sh", f"{_MOUNT}/kube-proxy.sh"])
             self._write_images(self.work / "images.tar")
             fill = ["sh", f"{_MOUNT}/fill.sh", kubernetes.version, self.names["pause"]]
             self.engine.execute(container, fill)
             return self.engine.commit(container, name, labels, debian_node.changes())
-        finally:
-            self.engine.remove(Thing("container", container, container, {}))
 
     def _write_images(self, archive: Path) -> None:
         """Write the images of every pod that a control plane consists of to *archive*, as docker save would."""

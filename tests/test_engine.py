@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,11 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import cli
+from harness import cli, images
 from harness.engine import Engine, Thing, reach
 from harness.errors import MissingPrerequisite, RigError
 from harness.fitness import kubelet_settings
-from harness.wait import now
+from harness.wait import now, until
 from tests.containers import PROGRAMS, empty_image
 from tests.runs import OUTAGE
 from tests.socket_engine import INFO, Answers, engine_that
@@ -181,3 +183,28 @@ def test_the_users_proxies_reach_no_container(tmp_path: Path, monkeypatch: pytes
             engine.remove(Thing("container", container, container, {}))
     assert "PATH=" in said
     assert "proxy" not in said.lower()
+
+
+MAKER = """
+import os, sys
+from pathlib import Path
+from harness.engine import reach
+with reach(os.environ).workshop(sys.argv[1], sys.argv[2], Path(sys.argv[3])):
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.kind
+def test_where_an_image_is_made_is_gone_with_whoever_makes_it(tmp_path: Path) -> None:
+    """Killed in the middle, it leaves no privileged container: nobody else would know of it."""
+    name = f"workshop-{os.getpid()}"
+    engine = reach(os.environ)
+    node = next(image.name for image in images.made(engine) if "/node:" in image.name)
+    words = [sys.executable, "-c", MAKER, node, name, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as maker:
+        assert maker.stdout
+        assert maker.stdout.readline() == "there\n"
+        assert engine.ended(name) is None
+        maker.kill()
+    until(lambda: "is gone" in (engine.ended(name) or ""), what="the container to be gone", seconds=30)

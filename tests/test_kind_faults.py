@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 
 from harness import cli, engine, journal, secret, supervisor, vault_pod, wait
 from harness.engine import Engine
+from harness.errors import MissingPrerequisite
 from harness.events import AnyEvent, PhaseEnded
 from harness.kube import Kube
 from harness.secret import Secret
@@ -273,6 +274,22 @@ def test_what_every_cluster_has_can_be_rehearsed_in_again_and_again(kept: Kept) 
         assert ending.verdict == ("pass", 0), ending.said
         assert seen(ending, "before")["login"] == "granted"
         assert kept.harbour.left(directory) == []
+
+
+def test_a_node_that_cannot_be_furnished_has_the_images_brought_in(
+    kept: Kept, machine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That would only have been quicker: the run says why it takes longer, and passes."""
+
+    def refuse(*_arguments: object) -> None:
+        raise MissingPrerequisite("a node image with Vault's images in it cannot be made: no room")
+
+    monkeypatch.setattr("harness.images.Images.furnished", refuse)
+    ending, directory = kept.harbour.rehearse(INSIDE)
+    assert ending.verdict == ("pass", 0), ending.said
+    assert "cannot be made: no room; Vault's images are brought into the cluster instead" in ending.stderr
+    assert "image of 1.11.0 loaded" in ending.stderr
+    assert kept.harbour.left(directory) == []
 
 
 def after(phase: str) -> Callable[[AnyEvent], bool]:

@@ -36,7 +36,8 @@ mkdir -p /kind/layers
 for layer in "/mnt/containerd/$snapshots"/*; do
     number=${layer##*/}
     if [ ! -e "/var/lib/containerd/$snapshots/$number" ]; then
-        cp -a "$layer/fs" "/kind/layers/$number"
+        # Fails where a layer takes something of another away: an overlay can hold no such mark for another overlay.
+        cp -a --preserve=xattr "$layer/fs" "/kind/layers/$number"
         rm -rf "$layer/fs"
         ln -s "/kind/layers/$number" "$layer/fs"
     fi

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ from harness import accounts, engine, events, fitness, lending, materials, proce
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.engine import Engine
-from harness.errors import HarnessError, Unreachable
+from harness.errors import HarnessError, MissingPrerequisite, Unreachable
 from harness.images import FURNISHED, NODE, VAULT, Image, Images
 from harness.journal import Journal
 from harness.kind_cluster import API_PORT, KindCluster, Workbench
@@ -46,13 +46,22 @@ class KindDriver:
     name = "kind"
 
     def __init__(
-        self, store: Store, images: Images, machine: Engine, work: Path, state: Path, reuse: bool = False
+        self,
+        store: Store,
+        images: Images,
+        machine: Engine,
+        work: Path,
+        state: Path,
+        tell: Callable[[str], None],
+        *,
+        reuse: bool = False,
     ) -> None:
         """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
 
-        *reuse*: the clusters are not made anew, but those of a kept run, the newest that fits.
+        *tell* is called with a line for people where something takes longer than it should. *reuse*: the clusters are
+        not made anew, but those of a kept run, the newest that fits.
         """
-        self._store, self._images, self._engine = store, images, machine
+        self._store, self._images, self._engine, self._tell = store, images, machine, tell
         self._work, self._state, self._reuse = work, state, reuse
 
     @contextmanager
@@ -102,8 +111,11 @@ class KindDriver:
         found = {(image.product, image.version): image for image in images}
         if scenario.vault.cluster is not None and not self._reuse:
             node = found[NODE, scenario.clusters[scenario.vault.cluster].kubernetes]
-            images.append(self._images.furnished(node, [image for image in images if image.product == VAULT]))
-            found[FURNISHED, node.version] = images[-1]
+            try:
+                images.append(self._images.furnished(node, [image for image in images if image.product == VAULT]))
+                found[FURNISHED, node.version] = images[-1]
+            except MissingPrerequisite as error:
+                self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
         used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note)]
         used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
         for product, version, source, sha256, note in used:
@@ -255,7 +267,7 @@ class KindRig(LiveRig):
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             return
         cluster.start(
-            self._images[FURNISHED if is_home else NODE, wanted.kubernetes],
+            (is_home and self._images.get((FURNISHED, wanted.kubernetes))) or self._images[NODE, wanted.kubernetes],
             workers=wanted.nodes - 1,
             kubelet=fitness.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
             vault_port=self._vault_port if is_home else 0,
@@ -266,11 +278,12 @@ class KindRig(LiveRig):
     def _load(self, cluster: KindCluster) -> None:
         """Bring Vault's images into its cluster, one after the other: the first version is waited for first.
 
-        A cluster that was made for this run has them from the beginning, and need not be asked.
+        A cluster whose node was made with them has them from the beginning, and need not be asked.
         """
+        there = self._lending is None and any(product == FURNISHED for product, _ in self._images)
 
         def load(version: str, before: Future[None] | None) -> None:
-            if self._lending is None:
+            if there:
                 return
             if before is not None:
                 before.result()
