@@ -15,8 +15,7 @@ def main() -> None:
     try:
         cli.main(prog_name="rehearse")
     except OSError as error:
-        # There may be no room for what was printed, and Python would try that again at its end.
-        sys.stdout = None
+        cli.silence_stdout()
         click.echo(f"this machine would not do it: {error}; give it room, or rights, and run again", err=True)
         sys.exit(3)
     except Exception:  # noqa: BLE001  # whatever it is, it says nothing about Vault

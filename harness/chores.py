@@ -157,12 +157,12 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
             2, f"no run {', '.join(unknown)} is known here: nothing was done; `rehearse clean -n` lists those that are"
         )
     chosen = [one for one in found if not runs or one.run in runs]
-    left = []
+    wanted, left = bool(runs) or everything, []
     for one in chosen:
-        click.echo("; ".join(filter(None, (str(one), _fate(one, wanted=bool(runs) or everything, dry_run=dry_run)))))
+        click.echo("; ".join(filter(None, (str(one), _fate(one, wanted=wanted, dry_run=dry_run)))))
     if not dry_run:
         for one in chosen:
-            if one.kept and (runs or everything):
+            if one.kept and wanted:
                 complaint = end_kept(one.entry)
                 left += [complaint] if complaint else []
             elif one.state == "running" and runs:

@@ -394,11 +394,16 @@ def _print(judgement: Judgement, form: Form) -> None:
         for piece in _rendered(judgement, form):
             click.echo(piece, nl=False)
     except OSError as error:
-        # what is still buffered would fail once more while Python ends, and replace the exit code
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         if not isinstance(error, BrokenPipeError):
             again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` says it again"
             fail(3, f"the result could not be written to stdout: {error.strerror}; {again}")
+
+
+def silence_stdout() -> None:
+    """Write nowhere what is buffered still: it would fail once more while Python ends, and replace the exit code."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _rendered(judgement: Judgement, form: Form) -> Iterator[str]:

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
 from harness import events, wait
-from harness.journal import Journal
+from harness.journal import Journal, correlation
 from harness.kube import Kube
 from harness.tailing import Tail, as_json, klog_seconds, seconds_of
-from harness.vault import CORRELATION_HEADER, Vault
+from harness.vault import Vault
 from harness.wait import now
 
 AUDIT_LAG_SECONDS: Final = 20
@@ -115,23 +115,22 @@ class Collector:
         try:
             mark = self._vault_caught_up(found)
         finally:
-            self._vault_entries([entry for entry in found if not mark or _correlation(entry) != mark], moment)
+            self._vault_entries([entry for entry in found if not mark or correlation(entry) != mark], moment)
 
     def _vault_caught_up(self, found: list[dict[str, Any]]) -> str:
-        """Add Vault's audit entries since the last call to *found*, until there is a mark of ours; return the mark."""
+        """Add Vault's audited answers since the last call to *found*, until a mark of ours is one; return the mark."""
         mark = self._server.client.mark_audit_log()
 
         def caught_up() -> bool:
-            found.extend(entry for line in self._server.audit.lines() if (entry := as_json(line)))
-            return not mark or any(_correlation(entry) == mark for entry in found)
+            entries = (as_json(line) for line in self._server.audit.lines())
+            found.extend(entry for entry in entries if entry and entry.get("type") == "response")
+            return not mark or any(correlation(entry) == mark for entry in found)
 
         _await(caught_up, "Vault")
         return mark
 
     def _vault_entries(self, entries: Sequence[dict[str, Any]], moment: str) -> None:
         for entry in entries:
-            if entry.get("type") != "response":
-                continue
             request = entry.get("request") or {}
             kept = {key: request[key] for key in _VAULT_REQUEST if request.get(key)}
             slim = {"time": entry.get("time", ""), "error": entry.get("error", ""), "request": kept}
@@ -157,12 +156,3 @@ def _await(caught_up: Callable[[], bool], name: str) -> None:
         seconds=AUDIT_LAG_SECONDS,
         advice="without it nobody can tell who reviewed a login; end other work on this machine and run again",
     )
-
-
-def _correlation(entry: dict[str, Any]) -> str:
-    """Return by what a request of ours is known in an answer of Vault's audit log; "" for one that is not ours."""
-    if entry.get("type") != "response":
-        return ""
-    headers = (entry.get("request") or {}).get("headers") or {}
-    named = [value for name, value in headers.items() if name.lower() == CORRELATION_HEADER.lower()]
-    return str(named[0][0]) if named and named[0] else ""

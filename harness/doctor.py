@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -379,24 +379,25 @@ def _privileges(reason: str | None) -> Line:
 
 
 def _cgroup(about: About) -> Line:
-    try:
-        insist_on_cgroup(about, [_NEWEST_KUBERNETES])
-    except MissingPrerequisite as error:
-        says, _, mend = str(error).partition("; ")
-        return Line("control groups", "note", says, mend)
-    return Line("control groups", "fine", f"version {about.cgroup}: every Kubernetes can be a kind cluster")
+    fine = f"version {about.cgroup}: every Kubernetes can be a kind cluster"
+    return _as_a_run_says("control groups", lambda: insist_on_cgroup(about, [_NEWEST_KUBERNETES]), fine)
 
 
 def _engine_clock(about: About) -> Line:
     name = "engine's clock"
     if about.ahead is None:
         return Line(name, "note", "the engine does not say how late it is", "compare its machine's clock with this one")
+    return _as_a_run_says(name, lambda: insist_on_clock(about), "the same as this machine's")
+
+
+def _as_a_run_says(name: str, insist: Callable[[], None], fine: str) -> Line:
+    """Return what a run on kind clusters would be refused with by *insist*, and what mends it; or that it is *fine*."""
     try:
-        insist_on_clock(about)
+        insist()
     except MissingPrerequisite as error:
         says, _, mend = str(error).partition("; ")
         return Line(name, "note", says, mend)
-    return Line(name, "fine", "the same as this machine's")
+    return Line(name, "fine", fine)
 
 
 def _engine_disk(folder: Path, least: int) -> Line:

@@ -250,8 +250,8 @@ class Engine:
             return str(self._client.containers.run(image, list(command), **options).id)
 
     @contextmanager
-    def workshop(self, image: str, name: str, folder: Path) -> Iterator[str]:
-        """Yield a container of *image* in which another image can be made: privileged, and *folder* is its /mnt.
+    def workshop(self, image: str, name: str, folder: Path, place: str) -> Iterator[str]:
+        """Yield a container of *image* in which another image can be made: privileged, and with *folder* at *place*.
 
         It lives by a line to this process: whatever becomes of that, the engine ends it and removes it. One of this
         name that is still there goes first.
@@ -260,7 +260,7 @@ class Engine:
         self.remove(Thing("container", name, name, {}))
         with _translated(f"a container of {image}"):
             # privileged, because unpacking an image is mounting it
-            binds = [f"{folder}:/mnt:rw"]
+            binds = [f"{folder}:{place}:rw"]
             host = api.create_host_config(binds=binds, privileged=True, network_mode="none", auto_remove=True)
             api.create_container(
                 image, name=name, entrypoint=["cat"], stdin_open=True, host_config=host, use_config_proxy=False

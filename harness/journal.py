@@ -13,7 +13,7 @@ import threading
 import weakref
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sys import intern
@@ -130,14 +130,15 @@ class Slip(msgspec.Struct, frozen=True, gc=False):
 
 def _slip(event: _FromServer) -> Slip:
     if isinstance(event, VaultAuditLine):
-        return Slip(VaultAuditLine, correlation=_correlation(event))
+        return Slip(VaultAuditLine, correlation=correlation(event.entry))
     if isinstance(event, VaultLogLine):
         return Slip(VaultLogLine, event.at, intern(event.moment), module=intern(event.module))
     return Slip(type(event), event.at, intern(event.moment), intern(event.cluster))
 
 
-def _correlation(event: VaultAuditLine) -> str:
-    headers = event.entry.get("request", {}).get("headers") or {}
+def correlation(entry: Mapping[str, Any]) -> str:
+    """Return by what Vault's audit *entry* is joined to a request of ours, or "" where that is none of ours."""
+    headers = (entry.get("request") or {}).get("headers") or {}
     for name, values in headers.items():
         if name.lower() == _CORRELATION:
             return str(values[0]) if values else ""

@@ -85,7 +85,7 @@ def add(engine: Engine, node: str, names: Sequence[str], work: Path, made: str, 
         with (work / f"{number}.tar").open("wb") as archive:
             archive.writelines(engine.export(name))
     (work / "import.sh").write_text(materials.text("node/import.sh"))
-    with engine.workshop(node, _workshop(made), work) as container:
+    with engine.workshop(node, _workshop(made), work, _MOUNT) as container:
         archives = [f"{_MOUNT}/{number}.tar" for number in range(len(names))]
         engine.execute(container, ["sh", f"{_MOUNT}/import.sh", *archives])
         return engine.commit(container, made, labels, debian_node.changes())
@@ -146,7 +146,7 @@ class _Filling:
         shutil.copyfile(kubernetes.path, self.work / "kubernetes")
         for script in _SCRIPTS:
             (self.work / script).write_text(materials.text(f"node/{script}"))
-        with self.engine.workshop(self.base, _workshop(name), self.work) as container:
+        with self.engine.workshop(self.base, _workshop(name), self.work, _MOUNT) as container:
             self.engine.execute(container, ["sh", f"{_MOUNT}/kube-proxy.sh"])
             self._write_images(self.work / "images.tar")
             fill = ["sh", f"{_MOUNT}/fill.sh", kubernetes.version, self.names["pause"]]

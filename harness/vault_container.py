@@ -12,7 +12,7 @@ from harness.kind_cluster import VAULT_PORT, Workbench
 from harness.secret import redact
 from harness.tailing import Tail
 from harness.vault import Vault
-from harness.vault_pod import is_audit, settings
+from harness.vault_pod import LINES_BETWEEN, is_audit, settings
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
@@ -100,7 +100,7 @@ class VaultContainer:
 
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* that Vault printed, redacted; none where the engine cannot be asked for them."""
-        return self._said(self._container, 4 * lines)[-lines:] if self._container else []
+        return self._said(self._container, LINES_BETWEEN * lines)[-lines:] if self._container else []
 
     def whole_log(self) -> list[str]:
         """Return what every version of Vault printed, redacted, as far as the engine can still be asked for it."""

@@ -29,7 +29,8 @@ _HOPELESS: Final = (
     "StartError", "ContainerCannotRun",
 )  # fmt: skip
 _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
-_LINES_BETWEEN: Final = 4  # those of the audit log stand between Vault's own
+LINES_BETWEEN: Final = 4
+"""So many lines a container prints for one of Vault's own words: those of the audit log stand between them."""
 
 
 def settings(storage: str, *, tls: bool, scheme: str) -> str:
@@ -119,7 +120,7 @@ class VaultPod:
         """Return the last *lines* that the Vault of this version printed, redacted; none where nobody can be asked."""
         try:
             # of its node, because a Vault that ended just now has last words that are not here yet
-            log = self._cluster.pod_log(self.namespace, POD, self._uid, "vault", _LINES_BETWEEN * lines)
+            log = self._cluster.pod_log(self.namespace, POD, self._uid, "vault", LINES_BETWEEN * lines)
         except (Unreachable, RigError):
             return []
         return _words(log)[-lines:]

@@ -110,6 +110,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     as_expected = hoped and not unsure
     start, ended = record.started, record.of(RunEnded)
     left_behind = ended[-1].left_behind if ended else ""
+    unlearned = _unlearned(facts)
     return Judgement(
         verdict=verdict,
         as_expected=as_expected,
@@ -126,9 +127,9 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         reviewing=tuple(reviewing(facts)),
         renewals=tuple(record.of(Renewals)),
         observations=tuple(facts.observations),
-        not_checked=tuple(_not_checked(facts)),
+        not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
-        unlearned=tuple(_unlearned(facts)),
+        unlearned=unlearned,
         expects=facts.scenario.expect is not None,
         troubles=tuple(record.of(Trouble)),
         versions=_versions(record),
@@ -336,19 +337,20 @@ def _meets(finding: Finding, one: Expectation) -> bool:
     )
 
 
-def _unlearned(facts: Facts) -> Iterable[str]:
+def _unlearned(facts: Facts) -> tuple[str, ...]:
     """Return the apps whose login was refused before the first hop: nobody saw what the upgrade does to one that works.
 
     Unless it works afterwards: that is a change, and seen.
     """
-    last = {o.app: o for o in facts.observations if o.probe == "login"}
-    before = [o for o in facts.observations if o.probe == "login" and o.moment == observation.BEFORE]
-    return [o.app for o in before if o.answer == "refused" and last[o.app].answer == "refused"]
+    logins = [o for o in facts.observations if o.probe == "login"]
+    last = {o.app: o.answer for o in logins}
+    before = (o for o in logins if o.moment == observation.BEFORE and o.answer == "refused")
+    return tuple(o.app for o in before if last[o.app] == "refused")
 
 
-def _not_checked(facts: Facts) -> Iterable[str]:
+def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
     """Yield what this run says nothing about, so that nobody takes silence for an all-clear."""
-    for app in _unlearned(facts):
+    for app in unlearned:
         yield f"what the upgrade does to a login of {app} that works: it was refused before as well"
     yield from facts.record.started.plan.not_asked
     for o in facts.observations:

@@ -1,7 +1,11 @@
-"""Whole rehearsals on paper for tests: a scenario in, a record and its judgement out, in milliseconds."""
+"""Whole rehearsals for tests: on paper, from a scenario to its judgement in milliseconds, or real and interrupted."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +57,22 @@ def _json(value: Any) -> str:
     import json
 
     return json.dumps(value)
+
+
+def signalled(
+    words: Sequence[str], environment: Mapping[str, str], line: str, number: signal.Signals
+) -> tuple[int, str]:
+    """Start a run, send it a signal once it has said *line*; return how it ended, and what it said after that."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        env=environment,
+        cwd=SCENARIOS.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert any(line in said for said in running.stderr)
+        running.send_signal(number)
+        said = running.stderr.read()
+    return running.returncode, said

@@ -189,7 +189,7 @@ MAKER = """
 import os, sys
 from pathlib import Path
 from harness.engine import reach
-with reach(os.environ).workshop(sys.argv[1], sys.argv[2], Path(sys.argv[3])):
+with reach(os.environ).workshop(sys.argv[1], sys.argv[2], Path(sys.argv[3]), "/mnt"):
     print("there", flush=True)
     sys.stdin.read()
 """

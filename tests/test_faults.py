@@ -48,7 +48,7 @@ from harness.observation import Observation
 from harness.ports import Ports
 from harness.tailing import Tail
 from tests import stand_in
-from tests.runs import OUTAGE, on_paper
+from tests.runs import OUTAGE, on_paper, signalled
 
 ROOT = Path(__file__).parent.parent
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -856,20 +856,10 @@ def test_an_interruption_in_any_phase_leaves_nothing(phase: str, town: Town, mon
 def test_a_signal_during_bring_up_leaves_nothing(number: signal.Signals, town: Town) -> None:
     """No server answers yet, and one never would: everything ends at once, not after the deadlines."""
     town.put(*API, "hang")
-    with subprocess.Popen(
-        [sys.executable, "-m", "harness", *town.words()],
-        env={"PATH": os.environ["PATH"], **town.environment()},
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stderr is not None
-        assert any("servers answer" in said for said in running.stderr)
-        running.send_signal(number)
-        said = running.stderr.read()
+    environment = {"PATH": os.environ["PATH"], **town.environment()}
+    status, said = signalled(town.words(), environment, "servers answer", number)
     if number != signal.SIGKILL:
-        assert running.returncode == 130
+        assert status == 130
         assert str(town.run) in said
     ports = town.state / "ports"
     wait.until(lambda: not list(town.work.iterdir()), what="the supervisor to clear up", seconds=30)

@@ -32,7 +32,7 @@ from harness.kube import Kube
 from harness.secret import Secret
 from harness.wait import until
 from tests.containers import PROGRAMS, Belongings, empty_image
-from tests.runs import SCENARIOS
+from tests.runs import SCENARIOS, signalled
 from tests.test_faults import SCENARIO, Ending, began, seen, when
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES
 
@@ -574,20 +574,9 @@ def test_a_name_that_is_taken_is_told_and_whoever_has_it_keeps_it(
 def test_a_run_that_is_killed_leaves_nothing(line: str, number: signal.Signals, harbour: Harbour) -> None:
     """No container, network, volume, process or file half a minute later; what was seen can still be judged."""
     directory, words = harbour.words(harbour.outside)
-    with subprocess.Popen(
-        [*REHEARSE, *words],
-        env={**os.environ, **harbour.environment},
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stderr is not None
-        assert any(line in said for said in running.stderr)
-        running.send_signal(number)
-        said = running.stderr.read()
+    status, said = signalled(words, {**os.environ, **harbour.environment}, line, number)
     if number == signal.SIGINT:
-        assert running.returncode == 130
+        assert status == 130
         assert str(directory) in said
     wait.until(lambda: not harbour.left(directory), what="the last trace of the run", seconds=30)
     judged = harbour.aside("judge", str(directory), "-o", "json")

@@ -17,6 +17,7 @@ from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.engine import Engine
 from harness.errors import HarnessError, MissingPrerequisite, Unreachable
+from harness.fitness import About
 from harness.images import FURNISHED, NODE, VAULT, Image, Images
 from harness.journal import Journal
 from harness.kind_cluster import API_PORT, KindCluster, Workbench
@@ -83,7 +84,7 @@ class KindDriver:
             supervisor.own_engine(self._engine.socket)
             lending = stack.enter_context(self._borrowed(scenario)) if self._reuse else None
             bench = self._bench(work / "bench", supervisor, kind, run_id, lending)
-            rig = KindRig(scenario, run_id, book, work, bench, images, ports, lending)
+            rig = KindRig(scenario, run_id, book, work, bench, about, images, ports, lending)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with book.phase("servers answer"):
@@ -133,13 +134,16 @@ class KindRig(LiveRig):
         book: Journal,
         work: Path,
         bench: Workbench,
+        about: About,
         images: Mapping[tuple[str, str], Image],
         ports: Ports,
         lending: Lending | None,
     ) -> None:
         self._scenario, self._run_id, self._work = scenario, run_id, work
-        self._bench, self._images, self._lending = bench, images, lending
+        self._bench, self._about, self._images, self._lending = bench, about, images, lending
         self._home_name = scenario.vault.cluster or ""
+        self._furnished = next((image for (product, _), image in images.items() if product == FURNISHED), None)
+        """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
         self._vault_port, *taken = ports.take(1 + len(scenario.clusters))
         if lending is not None and self._home_name:
             self._vault_port = lending.vault_port
@@ -266,10 +270,11 @@ class KindRig(LiveRig):
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             return
+        usual = self._images[NODE, wanted.kubernetes]
         cluster.start(
-            (is_home and self._images.get((FURNISHED, wanted.kubernetes))) or self._images[NODE, wanted.kubernetes],
+            (self._furnished or usual) if is_home else usual,
             workers=wanted.nodes - 1,
-            kubelet=fitness.kubelet_settings(self._bench.engine.about(), wanted.kubernetes),
+            kubelet=fitness.kubelet_settings(self._about, wanted.kubernetes),
             vault_port=self._vault_port if is_home else 0,
             over=self._rising.over,
             aside=bool(self._home_name) and not is_home,
@@ -280,10 +285,9 @@ class KindRig(LiveRig):
 
         A cluster whose node was made with them has them from the beginning, and need not be asked.
         """
-        there = self._lending is None and any(product == FURNISHED for product, _ in self._images)
 
         def load(version: str, before: Future[None] | None) -> None:
-            if there:
+            if self._furnished is not None:
                 return
             if before is not None:
                 before.result()

@@ -15,6 +15,7 @@ from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
 from harness.reports.wording import (
+    apps_of,
     evidence,
     grouped,
     headline,
@@ -32,7 +33,6 @@ _MOST: Final = 900_000
 _LONGEST: Final = 4_000
 """Characters of one text. Nobody reads more of it in a summary."""
 
-_APPS_BY_NAME: Final = 6
 _OPEN_ROWS: Final = 40
 _SIGN: Final = {"latent": "🟡", "regression": "🔴", "pre-existing": "🟣"}
 _STRUCTURE: Final = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]<>&|~#$@^"}
@@ -115,8 +115,8 @@ def _head(judgement: Judgement) -> str:
         lines.append(f"- left behind: {_inline(judgement.left_behind)}")
     if judgement.verdict == "pass" and not judgement.findings:
         lines.append("Nothing changed for anyone who logs in, and nothing was broken before.")
-    if judgement.unlearned and not judgement.expects:
-        lines.append(f"**{_inline(nothing_learned(judgement))}**")
+    if said := nothing_learned(judgement):
+        lines.append(f"**{_inline(said)}**")
     title = f"## {sign} {judgement.verdict.upper()}{foreseen}: {_inline(judgement.scenario)}"
     return "\n".join([title, "", path, "", *lines[:_OPEN_ROWS], *_more(len(lines) - _OPEN_ROWS), ""])
 
@@ -127,10 +127,7 @@ def _more(number: int) -> Iterator[str]:
 
 
 def _title(group: Sequence[Finding]) -> str:
-    apps = list(dict.fromkeys(finding.app for finding in group if finding.app))
-    if len(apps) > _APPS_BY_NAME:
-        apps = [*apps[: _APPS_BY_NAME - 1], f"{len(apps) - _APPS_BY_NAME + 1} more"]
-    return headline(group[0], apps)
+    return headline(group[0], apps_of(group))
 
 
 def _finding(group: Sequence[Finding]) -> str:

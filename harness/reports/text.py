@@ -19,7 +19,7 @@ from harness.events import Renewals
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
 from harness.reports import printable
-from harness.reports.wording import as_hoped, exhibit_line, grouped, nothing_learned, outages, some
+from harness.reports.wording import apps_of, as_hoped, exhibit_line, grouped, nothing_learned, outages, unlearned
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -95,7 +95,7 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
         observations=judgement.observations[-1:],
     )
     crowd = _Crowd(
-        apps=tuple(printable(", ".join(_apps(group))) for group in groups),
+        apps=tuple(printable(", ".join(apps_of(group))) for group in groups),
         logins=len(judgement.reviewing),
         changes=len(judgement.changes),
         questions=len(judgement.observations),
@@ -138,9 +138,9 @@ def _summary(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
     if not judgement.findings and judgement.verdict == "pass":
         console.print()
         console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
-    if judgement.unlearned and not judgement.expects:
+    if said := nothing_learned(judgement):
         console.print()
-        console.print(Text(nothing_learned(judgement), "bold yellow"))
+        console.print(Text(said, "bold yellow"))
     if judgement.verdict == "inconclusive":
         lines = _first([f"could not be known: {reason}" for reason in judgement.reasons])
         console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
@@ -184,11 +184,6 @@ def _finding_in_short(console: Console, first: Finding, apps: str) -> None:
     cleared = [lead.lead for lead in first.ruled_out if lead.state == "ruled out"]
     if cleared:
         console.print(Padding(Text("not   " + ", ".join(cleared) + " (ruled out, evidence below)"), (0, 2)))
-
-
-def _apps(group: Sequence[Finding]) -> list[str]:
-    names = list(dict.fromkeys(finding.app for finding in group if finding.app))
-    return names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more"]
 
 
 def _reviewers(console: Console, rows: Sequence[Reviewing], number: int) -> None:
@@ -292,8 +287,8 @@ def _last_line(console: Console, judgement: Judgement) -> None:
     line = Text("\n")
     line.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
     line.append(f"  {'; '.join(judgement.reasons[:3])}")
-    if judgement.unlearned and not judgement.expects:
-        line.append("; nothing was learned of " + ", ".join(some(judgement.unlearned)), "bold yellow")
+    if who := unlearned(judgement):
+        line.append(f"; nothing was learned of {who}", "bold yellow")
     expected = "as expected" if judgement.as_expected else "not as expected"
     console.print(line.append(f"; {expected}, exit {judgement.exit_code}"))
 

@@ -45,10 +45,15 @@ def as_hoped(judgement: Judgement) -> str:
     return "No answer got worse. The scenario has no `expect`, so nothing else was asked for."
 
 
+def unlearned(judgement: Judgement) -> str:
+    """Return which apps never got in; "" for none, and where the scenario has an `expect`: then that is known."""
+    return "" if judgement.expects else ", ".join(_some(judgement.unlearned))
+
+
 def nothing_learned(judgement: Judgement) -> str:
-    """Return the sentence for apps that never got in: the run is no all-clear for them."""
-    who = ", ".join(some(judgement.unlearned))
-    return (
+    """Return the sentence for apps that never got in, if there are any: the run is no all-clear for them."""
+    who = unlearned(judgement)
+    return who and (
         f"Nothing was learned of {who}: the login was refused before the upgrade as well. Where it works in "
         "production, this scenario is not yours: mend it first."
     )
@@ -95,12 +100,16 @@ def _outage(group: Sequence[Renewals]) -> str:
     kinds = ", ".join(f"{kind} {times}" for kind, times in worst.failures.items())
     failed = f"{sum(worst.failures.values())} of {worst.asked} renewals failed: {kinds}"
     counted = failed if worst.failures else f"{worst.asked} renewals"
-    who = ", ".join(some([row.app for row in group]))
+    who = ", ".join(_some([row.app for row in group]))
     return f"{who} {_met(worst)}{when} ({f'{worst.app}: ' if crowd else ''}{counted})"
 
 
-def some(apps: Sequence[str]) -> Sequence[str]:
-    """Return *apps*, or the first of them and the number of the others."""
+def apps_of(group: Iterable[Finding]) -> Sequence[str]:
+    """Return the names of the apps of *group*, or the first of them and the number of the others."""
+    return _some(list(dict.fromkeys(finding.app for finding in group if finding.app)))
+
+
+def _some(apps: Sequence[str]) -> Sequence[str]:
     return apps if len(apps) <= _APPS_BY_NAME else [*apps[: _APPS_BY_NAME - 1], f"{len(apps) - _APPS_BY_NAME + 1} more"]
 
 
