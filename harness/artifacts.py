@@ -364,10 +364,10 @@ def _ask(leaf: _Leaf, binary: Path) -> None:
     question = recipes.question(leaf.product)
     try:
         # Some versions of Vault write into their home even to say who they are.
-        with tempfile.TemporaryDirectory() as home:
+        with building.passing_home() as home:
             done = subprocess.run(
                 [str(binary), *question],
-                env={"HOME": home, "PATH": os.defpath},
+                env={"HOME": str(home), "PATH": os.defpath},
                 cwd=home,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -58,12 +58,32 @@ def go_on_path(environment: Mapping[str, str]) -> Go | None:
 
 def go_at(command: Path, environment: Mapping[str, str]) -> Go | None:
     """Return the Go whose command is *command*, or None if it does not work or is too old for the recipes."""
-    with tempfile.TemporaryDirectory() as home:
-        told = _output([str(command), "env", "GOVERSION"], {**passed_on(environment), **_settings(Path(home))}, 60.0)
+    with passing_home() as home:
+        told = _output([str(command), "env", "GOVERSION"], {**passed_on(environment), **_settings(home)}, 60.0)
     numbers = re.fullmatch(r"go(\d+)\.(\d+)\S*", told.strip())
     if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST_GO:
         return None
     return Go(command, told.strip())
+
+
+@contextmanager
+def passing_home() -> Iterator[Path]:
+    """Yield an empty home for a command that is only asked something; what cannot be removed after it is no error.
+
+    Go leaves a child behind that counts uses (telemetry) and writes into its home while that is being removed; here it
+    is told not to. Whoever writes all the same costs a few kilobytes of the temporary directory, and fails nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="rehearse-home-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        quiet_go(home / "home")
+        yield home
+
+
+def quiet_go(home: Path) -> None:
+    """Turn Go's telemetry off for everything that runs with *home* as its home directory."""
+    mode = home / ".config" / "go" / "telemetry" / "mode"
+    mode.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode.write_text("off\n", encoding="ascii")
 
 
 def fetch_go(root: Path, environment: Mapping[str, str], tell: Callable[[str], None]) -> str:
