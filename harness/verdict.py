@@ -24,6 +24,14 @@ FORMAT = 1
 Verdict = Literal["pass", "fail", "inconclusive"]
 """Worst wins: fail, then inconclusive, then pass. What could not be asked is never a pass."""
 
+Outcome = Literal["pass", "expected-fail", "inconclusive", "fail", "unexpected-pass"]
+"""The verdict beside what was expected, as pytest says xfail and xpass: the words for a job that is green or red.
+
+expected-fail: it fails, in exactly the way that the scenario expects (a regression, or what is latent where the run is
+strict). unexpected-pass: no answer got worse, and yet it is not what the scenario expects. The job is green after pass
+and expected-fail (exit 0), and red after all others, unless something was left behind.
+"""
+
 
 class Versions(msgspec.Struct, frozen=True):
     """Which versions took part, as the servers themselves answered."""
@@ -51,6 +59,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     verdict: Verdict
+    outcome: Outcome
+    """the verdict beside what was expected; what people are told first"""
     as_expected: bool
     reasons: tuple[str, ...]
     """why this verdict"""
@@ -113,6 +123,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     unlearned = _unlearned(facts)
     return Judgement(
         verdict=verdict,
+        outcome=_outcome(verdict, as_expected=as_expected),
         as_expected=as_expected,
         reasons=tuple(_reasons(verdict, weights, unsure)),
         scenario=start.plan.scenario,
@@ -141,6 +152,12 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         left_behind=left_behind,
         exit_code=_exit_code(verdict, left_behind, as_expected=as_expected, facts=facts),
     )
+
+
+def _outcome(verdict: Verdict, *, as_expected: bool) -> Outcome:
+    if verdict == "fail":
+        return "expected-fail" if as_expected else "fail"
+    return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
 
 
 def _weighed(findings: Sequence[Finding], unsure: Sequence[str], *, strict: bool) -> tuple[Verdict, list[Weight]]:

@@ -303,6 +303,41 @@ def test_an_expectation_that_does_not_come_fails_a_run_that_passes(tmp_path: Pat
     assert judgement.missed == ("change: login refused, app: web, at: 1.11.0, cause: reviewer-fallback-local",)
 
 
+@pytest.mark.parametrize(
+    ("scenario", "outcome", "code"),
+    [
+        pytest.param(CALM, "pass", 0, id="nothing changes"),
+        pytest.param(OUTAGE, "fail", 1, id="nobody expected it"),
+        pytest.param(expecting(OUTAGE, LOST), "expected-fail", 0, id="it was expected"),
+        pytest.param(expecting(OUTAGE), "fail", 1, id="another was expected"),
+        pytest.param(expecting(CALM, LOST), "unexpected-pass", 1, id="expected and did not come"),
+        pytest.param(expecting(LATENT, {"change": "reviewer changed"}), "pass", 0, id="latent, as expected"),
+        pytest.param(
+            variant(expecting(LATENT, {"change": "reviewer changed"}), strict=True),
+            "expected-fail",
+            0,
+            id="latent and strict, as expected",
+        ),
+        pytest.param(variant(LATENT, strict=True), "fail", 1, id="latent and strict"),
+    ],
+)
+def test_the_outcome_is_the_verdict_beside_what_was_expected(
+    scenario: Scenario, outcome: str, code: int, tmp_path: Path
+) -> None:
+    """A fail that the scenario expects is no FAIL in a green job, and a pass that it does not expect no PASS in a red
+    one.
+    """
+    _, judgement = on_paper(scenario, tmp_path)
+    assert (judgement.outcome, judgement.exit_code) == (outcome, code)
+
+
+def test_an_outcome_that_could_not_be_known_is_inconclusive(tmp_path: Path) -> None:
+    """Whatever was expected: nobody knows what the missing answer would have been."""
+    scenario = expecting(LATENT, {"change": "reviewer changed"})
+    _, judgement = on_paper(scenario, tmp_path, script={("renew", "", "1.11.0"): "silent"})
+    assert judgement.outcome == "inconclusive"
+
+
 # --- judging itself ---
 
 
