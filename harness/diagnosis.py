@@ -12,7 +12,7 @@ from harness.facts import Facts
 from harness.leads import Lead
 from harness.observation import BEFORE, Observation
 from harness.outlook import Outlook, outlook
-from harness.rules import RULES, Case, Confidence, Diagnosis, Kind
+from harness.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy
 from harness.scenario import Effect
 
 UNEXPLAINED = "unexplained"
@@ -32,6 +32,7 @@ class Finding(msgspec.Struct, frozen=True):
     confidence: Confidence
     evidence: tuple[Exhibit, ...]
     remedy: str
+    """how to mend it, in words; `remedies` has the commands"""
     mount: str = ""
     probe: str = ""
     item: str = ""
@@ -42,6 +43,8 @@ class Finding(msgspec.Struct, frozen=True):
     """when it hurts those that run already"""
     ambiguous: bool = False
     """could a line of its evidence belong to another question as well?"""
+    remedies: tuple[Remedy, ...] = ()
+    """the ways to mend it, one by one, each with its moment and its commands: alternatives, the best first"""
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -130,7 +133,7 @@ def _finding(case: Case) -> Finding:
         sentence=found.sentence + (". Two questions could claim a line of this evidence" if evidence.ambiguous else ""),
         confidence=found.confidence,
         evidence=found.evidence,
-        remedy=found.remedy,
+        remedy=in_words(found.remedies),
         mount=now.mount,
         probe=now.probe,
         item=now.item,
@@ -139,7 +142,13 @@ def _finding(case: Case) -> Finding:
         ruled_out=tuple(leads.examined(case)) if now.answer == "refused" and now.probe == "login" else (),
         outlook=outlook(case) if hurts and case.kind != "pre-existing" else None,
         ambiguous=evidence.ambiguous,
+        remedies=found.remedies,
     )
+
+
+def in_words(remedies: Sequence[Remedy]) -> str:
+    """Return alternatives as one text without their commands."""
+    return " Or: ".join(remedy.sentence for remedy in remedies)
 
 
 def _unexplained(case: Case) -> Diagnosis:
@@ -157,7 +166,7 @@ def _unexplained(case: Case) -> Diagnosis:
         f"{what}. No known cause fits what the record shows",
         "none",
         tuple(exhibits),
-        "Read the evidence; a rule that explains it would be welcome, with this record as its test.",
+        (Remedy("Read the evidence; a rule that explains it would be welcome, with this record as its test."),),
     )
 
 

@@ -126,7 +126,7 @@ def test_the_summary_of_the_outage_tells_the_story(judgement: Judgement) -> None
         "login refused: web, at Vault 1.11.0",
         "cause: reviewer-fallback-local",
         "when  Running copies of web",
-        "mend  Write the whole config again",
+        "mend  Before the upgrade, on Vault 1.7.0: Write the whole config again",
         "not   issuer, role binding, CA, reachability, JWT expiry",
         "nobody (bearer not accepted), 401",
         f"record  {judgement.run_directory}",

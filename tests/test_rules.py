@@ -399,42 +399,132 @@ def test_what_befalls_vaults_token_later_is_not_called_the_fallback(tmp_path: Pa
     assert finding_of(record).rule == UNEXPLAINED
 
 
+def commands_of(finding: Finding) -> list[str]:
+    """Return every command that the finding's remedies have."""
+    return [command for remedy in finding.remedies for command in remedy.commands]
+
+
+READ: Final = "vault read -format=json auth/kubernetes/config"
+WRITE: Final = "vault write auth/kubernetes/config -"
+
+
 @pytest.mark.parametrize(
     ("scenario", "command"),
     [
-        pytest.param(changed(), "ca.crt issuer=... disable_local_ca_jwt=true.", id="fallback"),
+        pytest.param(changed(), f"{READ} | jq '.data + {{disable_local_ca_jwt: true}}' | {WRITE}", id="fallback"),
         pytest.param(
-            changed(mount(configured={"by": "1.7.0"})), "ca.crt issuer=... disable_local_ca_jwt=true.", id="frozen"
+            changed(mount(configured={"by": "1.7.0"})),
+            f"{READ} | jq '.data + {{disable_local_ca_jwt: true}}' | {WRITE}",
+            id="frozen",
         ),
         pytest.param(
             changed(ONE_CLUSTER, mount(configured={"by": "1.8.0"}), path("1.8.0", "1.9.3")),
-            "ca.crt issuer=...",
+            f"{READ} | jq '.data' | {WRITE}",
             id="frozen in one cluster",
         ),
         pytest.param(
-            changed(config("1.7.0", disable_iss_validation=True)),
-            "ca.crt disable_iss_validation=true disable_local_ca_jwt=true.",
-            id="a config without an issuer",
+            changed(config("1.7.0", disable_local_ca_jwt=True), path("1.7.0", "1.10.0")),
+            f"{READ} | jq '.data + {{disable_iss_validation: true}}' | {WRITE}",
+            id="the issuer is checked",
         ),
     ],
 )
 def test_a_remedy_writes_every_field_that_the_config_has(scenario: Scenario, command: str, tmp_path: Path) -> None:
     """A write replaces the config: a remedy without the issuer would have 1.7 refuse every login because of it."""
-    assert command in finding_of(seen(scenario, tmp_path)).remedy
+    assert command in commands_of(finding_of(seen(scenario, tmp_path)))
+
+
+def test_the_long_lived_reviewer_has_all_its_commands(tmp_path: Path) -> None:
+    """Account, binding, Secret and write: each whole and on one line, and no token on any command line."""
+    (remedy,) = [r for r in finding_of(seen(changed(), tmp_path)).remedies if "token_reviewer_jwt" in r.words]
+    space, account, bound, secret, written = remedy.commands
+    assert space == "kubectl create namespace vault-reviewer"
+    assert account == "kubectl --namespace vault-reviewer create serviceaccount vault-reviewer"
+    assert "--clusterrole=system:auth-delegator --serviceaccount=vault-reviewer:vault-reviewer" in bound
+    assert '"type": "kubernetes.io/service-account-token"' in secret
+    assert '"kubernetes.io/service-account.name": "vault-reviewer"' in secret
+    assert "jq --rawfile token <(kubectl " in written
+    assert not any("..." in command or "\n" in command for command in remedy.commands)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"), [("1.5.0", "right after"), ("1.7.0", "before the upgrade"), ("1.9.3", "now: Vault 1.9.3")]
+    ("versions", "first", "stop"),
+    [
+        (
+            ("1.4.0", "1.7.0", "1.8.0", "1.9.2", "1.9.3"),
+            "At the stop at Vault 1.9.2, before the hop to 1.9.3: ",
+            "1.9.2",
+        ),
+        (("1.7.0", "1.9.2", "1.11.0"), "Before the upgrade, or at the latest at the stop at Vault 1.9.2, ", "1.9.2"),
+        (("1.7.0", "1.11.0"), "Before the upgrade, on Vault 1.7.0: ", "1.7.0"),
+        (("1.9.3", "1.11.0"), "Now, on Vault 1.9.3: ", "1.9.3"),
+    ],
 )
-def test_a_remedy_says_when_it_can_be_applied(source: str, said: str, tmp_path: Path) -> None:
-    """Before the field was known, while nothing changes by it, or at once where the source falls back already."""
-    assert said in finding_of(seen(changed(path(source, "1.11.0")), tmp_path)).remedy
+def test_a_remedy_names_the_last_stop_that_is_in_time(
+    versions: tuple[str, ...], first: str, stop: str, tmp_path: Path
+) -> None:
+    """The stop before the hop that breaks, if the version there knows the field; and at once where all is lost."""
+    source, *via, target = versions
+    finding = finding_of(seen(changed({"vault": {"source": source, "via": via, "target": target}}), tmp_path))
+    remedy = finding.remedies[0]
+    assert "disable_local_ca_jwt" in remedy.words
+    assert remedy.stop == stop
+    assert finding.remedy.startswith(first)
+    assert "right after" not in finding.remedy
+
+
+@pytest.mark.parametrize("source", ["1.4.0", "1.5.0"])
+def test_what_spares_the_outage_comes_first(source: str, tmp_path: Path) -> None:
+    """No stop before the break knows the field: a stored reviewer does it in time, and the field only afterwards."""
+    first, then = finding_of(seen(changed(path(source, "1.11.0")), tmp_path)).remedies
+    assert ("token_reviewer_jwt" in first.words, first.stop) == (True, source)
+    assert ("disable_local_ca_jwt" in then.words, then.stop) == (True, "1.11.0")
+    assert then.when == "right after the hop to Vault 1.11.0 (until then every login is refused)"
+
+
+FROM_START: Final = {
+    "frozen from the start": changed(mount(configured={"by": "1.7.0"})),
+    "the app may not review": changed(web(may_review_tokens=False), path("1.7.0", "1.9.2")),
+    "the stored reviewer may not review": changed(mount(reviewer="long-lived", reviewer_may_review_tokens=False)),
+    "Vault's token is presented already": changed(path("1.9.3", "1.11.0")),
+    "a role of others": changed(role(service_accounts=["other"])),
+    "another audience": changed(web(audience="vault"), path("1.7.0", "1.9.2")),
+}
+
+
+@pytest.mark.parametrize("name", FROM_START)
+def test_what_was_refused_from_the_start_has_no_before(name: str, tmp_path: Path) -> None:
+    """Nothing there waits for an upgrade."""
+    remedies = finding_of(seen(FROM_START[name], tmp_path)).remedies
+    assert remedies
+    assert not any("efore" in remedy.when or "after" in remedy.when for remedy in remedies)
+
+
+def test_a_restart_is_no_upgrade(tmp_path: Path) -> None:
+    """Where the same version starts again, what is to be done is done before that."""
+    scenario = changed(ONE_CLUSTER, mount(configured={"by": "1.8.0"}), path("1.8.0", "1.8.0"))
+    finding = finding_of(seen(scenario, tmp_path))
+    assert (finding.rule, finding.remedies[0].when) == ("reviewer-frozen", "before Vault is restarted")
+    assert "upgrade" not in finding.remedy
+
+
+def test_one_cluster_first_gets_the_standard_binding(tmp_path: Path) -> None:
+    """Vault's own token is what is presented, and known: what its account lacks is what every such Vault has."""
+    for file, case in enumerate(
+        ("one cluster, and Vault's account lacks the right that the app had", "Vault's own account reviews and may not")
+    ):
+        first = finding_of(seen(CASES[case][0], tmp_path / str(file))).remedies[0]
+        (command,) = first.commands
+        assert command == (
+            "kubectl create clusterrolebinding vault-vault-reviews-tokens --clusterrole=system:auth-delegator "
+            "--serviceaccount=vault:vault"
+        )
 
 
 def test_apps_of_one_name_get_bindings_of_two_names(tmp_path: Path) -> None:
     """The remedy's binding has the namespace in its name, or the second one pasted would be refused."""
     finding = finding_of(seen(changed(web(may_review_tokens=False), path("1.7.0", "1.9.2")), tmp_path))
-    assert "clusterrolebinding apps-web-reviews-tokens" in finding.remedy
+    assert "clusterrolebinding apps-web-reviews-tokens" in commands_of(finding)[0]
 
 
 def test_an_app_called_vault_is_not_vault(tmp_path: Path) -> None:

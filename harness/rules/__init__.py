@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.rules import checks, reviewer, transport
-from harness.rules.rule import Case, Confidence, Diagnosis, Kind, Rule
+from harness.rules.rule import Case, Confidence, Diagnosis, Kind, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
     checks.ISSUER_CHECK_LOST,
@@ -28,4 +28,4 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.LOGIN_REJECTED,
 )
 
-__all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Rule"]
+__all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Remedy", "Rule"]

@@ -7,7 +7,8 @@ from typing import Final
 from harness import knowledge
 from harness.comparison import identity_of
 from harness.evidence import Exhibit
-from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
+from harness.rules import remedies
+from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.versions import at_least
 
 _ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
@@ -26,8 +27,21 @@ def _role_binding(case: Case) -> Diagnosis | None:
         f"accounts {', '.join(role.service_accounts)} in namespaces {', '.join(role.namespaces)}",
         "certain",
         said,
-        f"vault write auth/{case.after.mount}/role/{app.role} with the bound names and namespaces the app really has.",
+        _bound(case),
     )
+
+
+def _bound(case: Case) -> Remedy:
+    """Return how the role comes to admit the app as well. A write of a role keeps the fields that it leaves out."""
+    role, app, at = case.facts.role(case.after.app), case.facts.app(case.after.app), remedies.moment(case)
+    space, name = app.service_account.split("/")
+    names, spaces = dict.fromkeys((*role.service_accounts, name)), dict.fromkeys((*role.namespaces, space))
+    names, spaces = ({"*": None} if "*" in bound else bound for bound in (names, spaces))
+    command = (
+        f"vault write auth/{case.after.mount}/role/{app.role} bound_service_account_names='{','.join(names)}' "
+        f"bound_service_account_namespaces='{','.join(spaces)}'"
+    )
+    return Remedy("Bind the role to the account and the namespace that the app has.", at.when, at.stop, (command,))
 
 
 def _audience(case: Case) -> Diagnosis | None:
@@ -55,9 +69,19 @@ def _issuer(case: Case) -> Diagnosis | None:
         f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server",
         "certain",
         [*said, case.facts.token_exhibit(case.after), _config(case)],
-        f"Write the whole config of auth/{case.after.mount} again with the cluster's issuer, or with "
-        "disable_iss_validation=true: the API server checks the token anyway.",
+        *_issuer_remedies(case, token.issuer if token else ""),
     )
+
+
+def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
+    at = remedies.moment(case, knowledge.KNOWS_ISSUER_OPTION)
+    words = "Write the whole config again with disable_iss_validation=true: the API server checks the token anyway."
+    ways = [Remedy(words, at.when, at.stop, (remedies.rewrite(case, disable_iss_validation=True),))]
+    if issuer:
+        at = remedies.moment(case)
+        words = "Write the whole config again with the issuer that the cluster has (here that of the rehearsal's)."
+        ways.append(Remedy(words, at.when, at.stop, (remedies.rewrite(case, issuer=issuer),)))
+    return ways
 
 
 def _issuer_check_lost(case: Case) -> Diagnosis | None:
@@ -104,8 +128,14 @@ def _local_ca_missing(case: Case) -> Diagnosis | None:
         f"the one of its pod at login, which is not there: every login answers {case.after.status}",
         "certain",
         [*said, _config(case)],
-        f"Write the whole config of auth/{case.after.mount} again with kubernetes_ca_cert.",
+        _ca_given(case),
     )
+
+
+def _ca_given(case: Case) -> Remedy:
+    at = remedies.moment(case)
+    words = f"Write the whole config again with the CA of the API server of {case.cluster}, from the file ca.crt."
+    return Remedy(words, at.when, at.stop, (remedies.rewrite_with_ca(case),))
 
 
 def _expected_issuer(case: Case) -> str:

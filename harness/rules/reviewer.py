@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from harness import knowledge
 from harness.evidence import Exhibit, shown
-from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
-from harness.versions import at_least
+from harness.rules import remedies
+from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 
 # How an API server says that a bound token outlived what it was bound to. The first is what a rollout gives, where
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
@@ -15,11 +17,6 @@ _DEAD_WORDS: Final = ("does not match service account pod ref claim", "has been 
 
 # How an API server says that a bearer is made out for somebody else. Run: Kubernetes 1.32.0.
 _OTHER_AUDIENCE: Final = "is invalid for the target audiences"
-
-_REPLACES: Final = "A write replaces every field, so repeat whatever else a read of the config shows"
-_EVERY_APP: Final = (
-    "Every app's service account then needs system:auth-delegator, which lets it review any token of the cluster."
-)
 
 
 def _fallback_local(case: Case) -> Diagnosis | None:
@@ -33,7 +30,7 @@ def _fallback_local(case: Case) -> Diagnosis | None:
         _fallback_sentence(case),
         "certain" if who == "vault" else "strong",
         [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
-        _fallback_remedy(case),
+        *_fallback_remedies(case),
     )
 
 
@@ -70,33 +67,17 @@ def _fallback_sentence(case: Case) -> str:
     return f"{sentence}; {cluster} {what} (TokenReview answered {review.status}), so every login answers {seen.status}"
 
 
-def _fallback_remedy(case: Case) -> str:
+def _fallback_remedies(case: Case) -> tuple[Remedy, ...]:
+    """Return the ways out: what hurts nobody comes first, and for one cluster what every Vault in one has."""
     review = case.evidence.review
-    by = case.facts.scenario.vault.source
-    if at_least(by, knowledge.READS_POD_TOKEN):
-        when = f"now: Vault {by} presents its pod's token already"
-    elif at_least(by, knowledge.KNOWS_DISABLE_LOCAL):
-        when = "before the upgrade: the old version knows the field and behaves as it does today"
-    else:
-        when = f"right after the upgrade: Vault {by} does not know the field"
-    wanted = "If Vault's own account is to review, nothing has to be done. If not: " if case.after.status == 200 else ""
-    remedy = (
-        f"{wanted}Write the whole config again with disable_local_ca_jwt=true, {when}. "
-        f"{_REPLACES}: {case.rewritten('disable_local_ca_jwt=true')}. {_EVERY_APP} "
-        "Where that is too much, store a long-lived token_reviewer_jwt of one account instead."
-    )
-    if review is not None and review.status == 403:
-        remedy += f" Or let Vault's own account review: {_grant(review.user, case.cluster)}"
-    return remedy
-
-
-def _grant(user: str, cluster: str) -> str:
-    """Return the command that lets *user* review tokens. Its binding's name has the namespace: names recur there."""
-    _, _, space, name = user.split(":") if user.count(":") == 3 else ("", "", "?", user)
-    return (
-        f"kubectl create clusterrolebinding {space}-{name}-reviews-tokens --clusterrole=system:auth-delegator "
-        f"--serviceaccount={space}:{name} (in cluster {cluster})."
-    )
+    assert review is not None
+    standard = [remedies.may_review(case, review.user)] if review.status == 403 else []
+    ways = remedies.early_first(*standard, remedies.client_reviews(case), remedies.long_lived(case))
+    if case.after.status != 200:
+        return ways
+    first, *others = ways
+    words = f"If Vault's own account is to review, nothing has to be done. If not: {first.words}"
+    return (msgspec.structs.replace(first, words=words), *others)
 
 
 def _frozen(case: Case) -> Diagnosis | None:
@@ -115,39 +96,31 @@ def _frozen(case: Case) -> Diagnosis | None:
         f"{seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
         "certain" if dead else "strong",
         [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
-        _frozen_remedy(case),
+        *_frozen_remedies(case),
     )
 
 
-def _frozen_remedy(case: Case) -> str:
-    if case.facts.same_cluster(case.after.mount):
-        return (
-            "Before the upgrade: write the config with a long-lived token_reviewer_jwt, of an account that is bound to "
-            "system:auth-delegator: it outlives every Pod. Or, once the upgrade is done and logins fail: on Vault "
-            f"{knowledge.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt: nothing is "
-            "copied any more, the pod's present token is read at login. On an older version every new Pod needs a new "
-            f"write. {_REPLACES}: {case.rewritten()}"
-        )
-    return (
-        f"On Vault {knowledge.KNOWS_DISABLE_LOCAL} or newer write the whole config again with "
-        f"disable_local_ca_jwt=true. {_REPLACES}: {case.rewritten('disable_local_ca_jwt=true')}. {_EVERY_APP} "
-        f"Where that is too much, store a long-lived token_reviewer_jwt of an account of {case.cluster} instead."
-    )
+def _frozen_remedies(case: Case) -> tuple[Remedy, ...]:
+    same = case.facts.same_cluster(case.after.mount)
+    other = remedies.local_again(case) if same else remedies.client_reviews(case)
+    return remedies.early_first(*((remedies.long_lived(case), other) if same else (other, remedies.long_lived(case))))
 
 
 def _lacks_rbac(case: Case) -> Diagnosis | None:
     review = case.evidence.review
     if review is None or review.status != 403 or not review.user:
         return None
-    remedy = _grant(review.user, case.cluster)
+    _, remedy = remedies.may_review(case, review.user)
+    ways = [remedy]
     if case.facts.reviewer(case.after) == "client":
-        remedy += " This lets the app review any token of the cluster; one dedicated reviewer account is narrower."
+        wide = f"{remedy.words} This lets the app review any token of the cluster; one reviewer account is narrower."
+        ways = [msgspec.structs.replace(remedy, words=wide), remedies.long_lived(case)[1]]
     return diagnosed(
         f"{review.user} reviews the logins of auth/{case.after.mount} and may not create TokenReviews in cluster "
         f"{case.cluster}: the API server answered 403, so every login answers {case.after.status}",
         "certain",
         [shown(review), *case.evidence.audit, *case.evidence.log],
-        remedy,
+        *ways,
     )
 
 
@@ -169,8 +142,8 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
         f"accept it as a bearer (TokenReview answered 401): {why}",
         "certain" if told else "strong",
         [shown(review), *case.evidence.api_log, token, config, *case.evidence.audit],
-        "Give the mount a reviewer of its own (token_reviewer_jwt of an account bound to system:auth-delegator), or "
-        "let the app's token have the API server's audience.",
+        remedies.long_lived(case)[1],
+        "Let the app's token have the API server's audience.",
     )
 
 
@@ -183,8 +156,19 @@ def _stored_refused(case: Case) -> Diagnosis | None:
         f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
         "strong",
         [shown(review), *case.evidence.api_log, facts.config_exhibit(seen.mount)],
-        "Make a new Secret of type kubernetes.io/service-account-token, and write the whole config again with it.",
+        _renewed(case),
     )
+
+
+def _renewed(case: Case) -> Remedy:
+    """Return how the stored reviewer gets a new token. Where it is no account that we know, only in words."""
+    words = "Make a new Secret of type kubernetes.io/service-account-token, and write the whole config again with it"
+    subject, at = case.facts.reviewer_subject(case.after.mount), remedies.moment(case)
+    if not subject:
+        return Remedy(f"{words}.", at.when, at.stop)
+    _, _, space, name = subject.split(":")
+    commands = (remedies.token_secret(space, name), remedies.rewrite_with_token(case, space, name))
+    return Remedy(f"{words}. The first command is for cluster {case.cluster}.", at.when, at.stop, commands)
 
 
 def _login_rejected(case: Case) -> Diagnosis | None:

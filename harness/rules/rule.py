@@ -48,24 +48,29 @@ class Case(msgspec.Struct, frozen=True):
         """Return who reviewed before, or nothing."""
         return self.facts.reviewer(self.before) if self.before is not None else ""
 
-    def rewritten(self, chosen: str = "") -> str:
-        """Return the command that writes the mount's config again with *chosen*, and with what it was given before.
-
-        A write replaces every field: one that a remedy leaves out is lost, and its default is the writing version's.
-        """
-        mount = self.after.mount
-        given = self.facts.written[mount][1].fields if mount in self.facts.written else {}
-        kept = ["issuer=..."] if "issuer" in given else []
-        if "disable_iss_validation" in given:
-            kept.append(f"disable_iss_validation={str(given['disable_iss_validation']).lower()}")
-        fields = ("kubernetes_host=...", "kubernetes_ca_cert=@ca.crt", *kept, chosen)
-        return f"vault write auth/{mount}/config {' '.join(filter(None, fields))}"
-
     def quoted(self, *needles: str) -> list[Exhibit]:
         """Return the answer, audit and log lines that contain one of *needles*."""
         answer = Exhibit("answer", f"HTTP {self.after.status} {self.after.error}")
         lines = [answer, *self.evidence.audit, *self.evidence.log, *self.evidence.api_log]
         return [line for line in lines if any(needle in line.text for needle in needles)]
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """One way to mend it. Where there are several they are alternatives, the one without an outage first."""
+
+    words: str
+    """what to do, as sentences; the commands are not in them"""
+    when: str = ""
+    """at which moment of the upgrade, as words that could begin a sentence; empty: at any time"""
+    stop: str = ""
+    """the Vault version that runs at that moment; empty where any may"""
+    commands: tuple[str, ...] = ()
+    """what to paste, each whole and on one line, in their order; what only the operator knows stands as ..."""
+
+    @property
+    def sentence(self) -> str:
+        """Return when and what, in one breath."""
+        return f"{self.when[0].upper()}{self.when[1:]}: {self.words}" if self.when else self.words
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     sentence: str
     confidence: Confidence
     evidence: tuple[Exhibit, ...]
-    remedy: str
+    remedies: tuple[Remedy, ...]
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -94,8 +99,12 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def diagnosed(
-    sentence: str, confidence: Confidence, exhibits: Sequence[Exhibit | None], remedy: str
+    sentence: str, confidence: Confidence, exhibits: Sequence[Exhibit | None], *remedies: Remedy | str
 ) -> Diagnosis | None:
-    """Return a Diagnosis, or None where there is no evidence to show: no rule names a cause without."""
+    """Return a Diagnosis, or None where there is no evidence to show: no rule names a cause without.
+
+    A remedy of words alone may be a plain text.
+    """
     shown = tuple(exhibit for exhibit in exhibits if exhibit is not None)
-    return Diagnosis(sentence, confidence, shown, remedy) if shown else None
+    ways = tuple(Remedy(way) if isinstance(way, str) else way for way in remedies)
+    return Diagnosis(sentence, confidence, shown, ways) if shown else None

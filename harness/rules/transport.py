@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.rules.rule import Case, Diagnosis, Rule, diagnosed
+from harness.rules import remedies
+from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 
 _TRUST: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
 _REACH: Final = ("connection refused", "no such host", "i/o timeout", "no route to host", "context deadline exceeded")
@@ -19,7 +20,11 @@ def _untrusted(case: Case) -> Diagnosis | None:
         f"every login at auth/{case.after.mount} answers {case.after.status}",
         "certain",
         said,
-        f"Write the whole config of auth/{case.after.mount} again with the CA of the API server's certificate.",
+        Remedy(
+            f"Write the whole config of auth/{case.after.mount} again with the CA of the API server's certificate, "
+            "from the file ca.crt.",
+            commands=(remedies.rewrite_with_ca(case),),
+        ),
     )
 
 
