@@ -57,6 +57,8 @@ class Sources:
     """Made if missing; nothing outside of it is written."""
     mirror: str = ""
     """The base URL that is asked instead of the vendors' servers; `downloads` says how a mirror is laid out."""
+    insecure_mirror: bool = False
+    """May the mirror be one without TLS?"""
     offline: bool = False
     """Use what the cache has and nothing else: no download and no build, because a build fetches modules."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Origin:
     source: str
     recipe: str = ""
+    note: str = ""
 
 
 class _DamagedError(Exception):
@@ -92,7 +95,7 @@ class Store:
     def __init__(self, sources: Sources, tell: Callable[[str], None]) -> None:
         """*tell* is called with a line for people whenever something takes a while or is put right."""
         self._sources, self._tell = sources, tell
-        self._downloads = Downloads(sources.mirror, sources.environment, tell)
+        self._downloads = Downloads(sources.mirror, sources.environment, tell, insecure=sources.insecure_mirror)
 
     def get(self, product: str, version: str) -> Artifact:
         """Return *version* of *product*: from the cache if it is whole there, else from the first source that has it.
@@ -190,9 +193,9 @@ class Store:
         )
 
     def _download(self, leaf: _Leaf, binary: Path) -> _Origin:
-        source = self._downloads.fetch(leaf.product, leaf.version, leaf.arch, binary)
+        fetched = self._downloads.fetch(leaf.product, leaf.version, leaf.arch, binary)
         _ask(leaf, binary)
-        return _Origin(source)
+        return _Origin(fetched.url, note=fetched.note)
 
     def _build(self, leaf: _Leaf, binary: Path) -> _Origin:
         try:
@@ -229,11 +232,20 @@ class Store:
 
 def cached(cache: Path) -> list[Kept]:
     """Return what the cache holds, by product and version. Nothing is checked or changed; `Store.get` checks."""
+    return [kept for kept, _ in _kept(cache)]
+
+
+def _kept(cache: Path) -> list[tuple[Kept, _Leaf]]:
+    """Return what the cache holds, each with its place. Its names are those of its place, whatever its record says."""
     found = []
-    for record in (cache / "artifacts").glob(f"*/[!.]*/{_RECORD}"):
+    root = cache.absolute() / "artifacts"
+    for record in root.glob(f"*/[!.]*/{_RECORD}"):
+        leaf = _Leaf.at(root, record.parent)
         with suppress(OSError, msgspec.DecodeError):
-            found.append(msgspec.json.decode(record.read_bytes(), type=Kept))
-    return sorted(found, key=lambda kept: (kept.product, versions.parse(kept.version)))
+            kept = msgspec.json.decode(record.read_bytes(), type=Kept)
+            if leaf is not None:
+                found.append((msgspec.structs.replace(kept, product=leaf.product, version=leaf.version), leaf))
+    return sorted(found, key=lambda one: (one[0].product, versions.parse(one[0].version)))
 
 
 def remove(cache: Path, names: Sequence[str], *, builds: bool) -> int:
@@ -243,12 +255,11 @@ def remove(cache: Path, names: Sequence[str], *, builds: bool) -> int:
     stay. A binary that is being fetched at this moment is waited for and then removed.
     """
     freed = 0
-    for kept in [] if builds else cached(cache):
+    for kept, leaf in [] if builds else _kept(cache):
         if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
-            leaf = _Leaf(cache.absolute() / "artifacts", kept.product, kept.version, architecture())
             with alone(leaf.lock(), lambda: None):
+                freed += sum(file.lstat().st_size for file in _files(leaf.path))
                 leaf.remove()
-            freed += kept.size
     if builds or not names:
         for folder in (cache / "build" / "modules", cache / "build" / "go"):
             freed += sum(file.stat().st_size for file in _files(folder)) if folder.exists() else 0
@@ -267,6 +278,20 @@ class _Leaf:
         self._root, self._folder = root, root / product
         self._name = f"{version}-linux-{arch}"
         self.path = self._folder / self._name
+
+    @classmethod
+    def at(cls, root: Path, path: Path) -> _Leaf | None:
+        """Return the leaf whose place below *root* is *path*, None if that is none of this program's making.
+
+        A link is none: what it leads to may be anybody's.
+        """
+        version, _, arch = path.name.rpartition("-linux-")
+        if path.is_symlink() or path.parent.is_symlink() or path.parent.parent != root:
+            return None
+        with suppress(ValueError):
+            versions.parse(version)
+            return cls(root, path.parent.name, version, arch)
+        return None
 
     def __str__(self) -> str:
         return f"{self.product} {self.version}"
@@ -319,6 +344,7 @@ class _Leaf:
             size=sum(file.stat().st_size for file in _files(binary)),
             made=now(),
             recipe=origin.recipe,
+            note=origin.note,
         )
         record = binary.with_name(_RECORD)
         record.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")

@@ -25,6 +25,14 @@ MIRROR = click.option(
     help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
 )
 
+INSECURE_MIRROR = click.option(
+    "--insecure-mirror",
+    is_flag=True,
+    envvar="REHEARSE_INSECURE_MIRROR",
+    show_envvar=True,
+    help="Also ask a mirror without TLS, whose binaries anybody on the way can replace.",
+)
+
 
 def _without_password(_context: click.Context, option: click.Parameter, value: str) -> str:
     if "@" in value:
@@ -62,9 +70,18 @@ def artifacts() -> None:
     help="local: binaries for servers as processes. kind: images for clusters, and kind itself.",
 )
 @MIRROR
+@INSECURE_MIRROR
 @REGISTRY
 @OFFLINE
-def fetch(*, scenarios: tuple[Path, ...], driver: str, mirror: str, registry: str, offline: bool) -> None:
+def fetch(
+    *,
+    scenarios: tuple[Path, ...],
+    driver: str,
+    mirror: str,
+    insecure_mirror: bool,
+    registry: str,
+    offline: bool,
+) -> None:
     """Get every binary and every image that SCENARIOS need, so that their runs need no network."""
     from harness import plan
     from harness.errors import MissingPrerequisite
@@ -72,7 +89,7 @@ def fetch(*, scenarios: tuple[Path, ...], driver: str, mirror: str, registry: st
     plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
     wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
     binaries = [pair for pair in wanted if not pair[0].endswith("-image")]
-    kept = store(mirror, say, offline=offline)
+    kept = store(mirror, say, insecure=insecure_mirror, offline=offline)
     try:
         for found in kept.get_all(binaries):
             click.echo(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
@@ -243,11 +260,17 @@ def load(path: Path) -> Loaded:
         fail(2, str(error))
 
 
-def store(mirror: str, tell: Callable[[str], None], *, offline: bool) -> Store:
+def store(mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: bool) -> Store:
     """Return the store of binaries with the user's cache and environment."""
     from harness.artifacts import Sources, Store
 
-    sources = Sources(settings.cache(), mirror=mirror, offline=offline, environment=settings.environment())
+    sources = Sources(
+        settings.cache(),
+        mirror=mirror,
+        insecure_mirror=insecure,
+        offline=offline,
+        environment=settings.environment(),
+    )
     return Store(sources, tell)
 
 

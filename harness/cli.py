@@ -153,6 +153,7 @@ def main() -> None:
 @_reported
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
 @chores.MIRROR
+@chores.INSECURE_MIRROR
 @chores.REGISTRY
 @chores.OFFLINE
 @click.option(
@@ -177,6 +178,7 @@ def run(
     form: Form,
     run_dir: Path | None,
     mirror: str,
+    insecure_mirror: bool,
     registry: str,
     offline: bool,
     keep: float | None,
@@ -206,7 +208,9 @@ def run(
     try:
         with book:
             start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
-            made = _make_driver(driver, say, mirror=mirror, registry=registry, offline=offline, reuse=reuse)
+            made = _make_driver(
+                driver, say, mirror=mirror, insecure=insecure_mirror, registry=registry, offline=offline, reuse=reuse
+            )
             rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
     except MissingPrerequisite as error:
         fail(3, str(error))
@@ -306,13 +310,13 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
 
 
 def _make_driver(
-    name: str, say: Callable[[str], None], *, mirror: str, registry: str, offline: bool, reuse: bool
+    name: str, say: Callable[[str], None], *, mirror: str, insecure: bool, registry: str, offline: bool, reuse: bool
 ) -> Driver:
     if name == "paper":
         from harness.drivers.paper import PaperDriver
 
         return PaperDriver()
-    store = chores.store(mirror, say, offline=offline)
+    store = chores.store(mirror, say, insecure=insecure, offline=offline)
     if name == "kind":
         from harness import engine
         from harness.drivers.kind import KindDriver

@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 import psutil
 
-from harness import building
+from harness import building, signatures
 from harness.engine import INSTALL, Engine, Image, reach
 from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.fitness import About, insist_on_cgroup, insist_on_clock
@@ -105,6 +105,7 @@ def examine(places: Places, environment: Mapping[str, str]) -> list[Line]:
         _temporary(places.temporary, _PODS_OWN),
         _ports(places.state / "ports", places.temporary, _MANY_PORTS),
         _binaries(places.cache / "artifacts"),
+        _signatures(signatures.signers(), datetime.fromtimestamp(now(), UTC)),
         _go(_find_go(environment), has_pip=importlib.util.find_spec("pip") is not None),
     ]
     lines.append(_clock(now(), now() - date - watch.seconds))
@@ -296,6 +297,21 @@ def _binaries(artifacts: Path) -> Line:
         "none is kept yet; a run gets those it needs, from a release server in seconds, or by building them in minutes"
     )
     return Line("binaries", "note", says, "to have them beforehand: rehearse artifacts fetch SCENARIO")
+
+
+def _signatures(signers: Sequence[str], today: datetime) -> Line:
+    """Judge whether it can be checked who made a binary, by the keys of *signers*, on the day *today*."""
+    try:
+        ended = [signer for signer in signers if (end := signatures.ends(signer)) is not None and end < today]
+    except (ImportError, OSError, signatures.NotSigned) as error:
+        says = f"none can be checked, so no Vault can be downloaded: {error}"
+        return Line("signatures", "lacking", says, "install rehearse again")
+    keys = ", ".join(f"{signer}'s key {signatures.fingerprint(signer)}" for signer in signers)
+    says = f"checked for Vault, with {keys}; for the others no key can be shipped, and checksums over TLS have to do"
+    if ended:
+        says = f"the key of {', '.join(ended)} has ended, so what was signed since is refused: {keys}"
+        return Line("signatures", "note", says, "install a newer rehearse, which has a newer key")
+    return Line("signatures", "fine", says)
 
 
 def _kept(product: Path) -> tuple[int, int]:

@@ -7,6 +7,10 @@ MIRROR/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver with the same name and 
 MIRROR/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz with MIRROR/etcd/v3.5.16/SHA256SUMS. In the same way `kind/` holds
 what https://github.com/kubernetes-sigs/kind/releases/download/ holds: MIRROR/kind/v0.30.0/kind-linux-amd64 with the
 same name and .sha256sum.
+
+A checksum says as much as the connection it came over; so a server without TLS is asked only where the user says so.
+Vault's checksums are signed by its vendor as well (the same name and .sig), and that holds whoever mirrors them. The
+others' are not, or not with a key that could be shipped.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from harness import signatures
 from harness.errors import MissingPrerequisite
 from harness.wait import Stopwatch, pause
 
@@ -43,7 +48,19 @@ _MOST_UNPACKED: Final = 2 << 30
 
 
 class Untrustworthy(MissingPrerequisite):
-    """What a source gave is not what it says it is. No other source may paper over that."""
+    """What a source gave is not what it says it is, or nobody could know. No other source may paper over that."""
+
+
+class _AbsentError(MissingPrerequisite):
+    """A server was asked, and has no such file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Where a binary came from, and in *note* on what it was believed."""
+
+    url: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,9 @@ class _Release:
     file: str
     checksums: str
     member: str = ""
+    signature: str = ""
+    """of the file of checksums, by the key that is called as the vendor is; "" if there is none"""
+    signer: str = ""
 
 
 _RELEASES: Final[Mapping[str, _Release]] = {
@@ -64,6 +84,8 @@ _RELEASES: Final[Mapping[str, _Release]] = {
         file="{version}/vault_{version}_linux_{arch}.zip",
         checksums="{version}/vault_{version}_SHA256SUMS",
         member="vault",
+        signature="{version}/vault_{version}_SHA256SUMS.sig",
+        signer=signatures.HASHICORP,
     ),
     "kube-apiserver": _Release(
         vendor="https://dl.k8s.io",
@@ -96,25 +118,27 @@ class Downloads:
         environment: Mapping[str, str],
         tell: Callable[[str], None],
         *,
+        insecure: bool = False,
         silent_seconds: float = _SILENT_SECONDS,
     ) -> None:
         """*mirror* replaces every vendor's server ("": none does). *environment* is read for proxies and CA files only.
 
+        *insecure*: a mirror without TLS is asked too.
         *silent_seconds* is how long a server may go without sending a byte; left out, it is ten seconds.
         """
-        self._mirror = mirror.rstrip("/")
+        self._mirror, self._insecure = mirror.rstrip("/"), insecure
         self._environment = environment
         self._tell = tell
         self._silent_seconds = silent_seconds
         self._unreachable: set[str] = set()
 
-    def fetch(self, product: str, version: str, arch: str, binary: Path) -> str:
-        """Download *version* of *product* for Linux on *arch* into the new file *binary* and return its URL.
+    def fetch(self, product: str, version: str, arch: str, binary: Path) -> Fetched:
+        """Download *version* of *product* for Linux on *arch* into the new file *binary*; return where it came from.
 
         Whoever gave *binary* removes its directory; what is left beside it after an error goes with that. Raises
-        Untrustworthy if what came does not have the published checksum or is no honest archive, and
-        MissingPrerequisite if the server cannot be reached, has no such version, or does not deliver it, and for a
-        product that no server has in this form.
+        Untrustworthy if what came does not have the published checksum, if that was not signed by who should have, if
+        it is no honest archive, and for a mirror without TLS; MissingPrerequisite if the server cannot be reached, has
+        no such version, or does not deliver it, and for a product that no server has in this form.
         """
         if product not in _RELEASES:
             raise MissingPrerequisite(
@@ -123,7 +147,11 @@ class Downloads:
         release, words = _RELEASES[product], {"version": version, "arch": arch}
         base = f"{self._mirror}/{release.mirrored}" if self._mirror else release.vendor
         url = f"{base}/{release.file.format(**words)}"
-        expected = self._checksum(f"{base}/{release.checksums.format(**words)}", url)
+        plain = self._without_tls(url)
+        sums_url = f"{base}/{release.checksums.format(**words)}"
+        sums = self._read(sums_url)
+        expected = _checksum(sums, sums_url, url)
+        note = self._signed(sums, f"{base}/{release.signature.format(**words)}", release)
         packed = binary.with_name(PurePosixPath(urlsplit(url).path).name)
         self._tell(f"{product} {version}: downloading {without_credentials(url)}")
         with packed.open("wb") as file:
@@ -138,18 +166,49 @@ class Downloads:
             packed.unlink()
         else:
             packed.replace(binary)
-        return without_credentials(url)
+        return Fetched(without_credentials(url), f"{plain}{note}")
 
-    def _checksum(self, url: str, of: str) -> str:
+    def _without_tls(self, url: str) -> str:
+        """Return what a report has to say of a *url* without TLS. Raises Untrustworthy where nobody said it may be."""
+        if url.startswith("https:"):
+            return ""
+        if not self._insecure:
+            raise Untrustworthy(
+                f"{without_credentials(url)} was not asked: without TLS whoever is on the way can put another binary "
+                "and its checksum in its place, and it would be run at once. Name the mirror with https://, or add "
+                "--insecure-mirror if nobody else can be on the way"
+            )
+        return "came without TLS; "
+
+    def _read(self, url: str) -> bytes:
         text = BytesIO()
         self._get(url, text, _MOST_CHECKSUMS)
-        name = PurePosixPath(urlsplit(of).path).name
-        for line in text.getvalue().decode(errors="replace").splitlines():
-            words = line.split()
-            # kube-apiserver's file holds the sum alone; the others name the file, with a star for "binary".
-            if words and re.fullmatch(r"[0-9a-fA-F]{64}", words[0]) and words[1:] in ([], [name], [f"*{name}"]):
-                return words[0].lower()
-        raise MissingPrerequisite(f"{without_credentials(url)} publishes no SHA-256 for {name}: not downloaded")
+        return text.getvalue()
+
+    def _signed(self, sums: bytes, url: str, release: _Release) -> str:
+        """Return what is known of who signed *sums*; *url* is where the signature is, if the vendor makes any.
+
+        Raises Untrustworthy for a signature that is not the vendor's, and for none where the vendor itself is asked.
+        """
+        if not release.signature:
+            return "its checksum alone was checked: its vendor signs none with a key of its own"
+        named = without_credentials(url)
+        try:
+            signature = self._read(url)
+        except _AbsentError as error:
+            if not self._mirror:
+                raise Untrustworthy(
+                    f"{named} does not exist, though the vendor signs every release: not downloaded, because this can "
+                    "be tampering"
+                ) from error
+            return "its checksum alone was checked: the mirror has no signature of the vendor's"
+        try:
+            return f"its checksum was signed by {signatures.check(sums, signature, release.signer)}"
+        except signatures.NotSigned as error:
+            raise Untrustworthy(
+                f"{named} is no signature of {release.signer} for the checksums beside it: {error}. Nothing was "
+                "downloaded. Ask whoever runs that server; nothing else is tried, because this can be tampering"
+            ) from error
 
     def _get(self, url: str, sink: IO[bytes], most: int) -> str:
         """Write what is at *url* to *sink* and return its SHA-256; a server that asks for patience gets some."""
@@ -192,8 +251,6 @@ class Downloads:
                 session.get(url, stream=True, timeout=(_CONNECT_SECONDS, self._silent_seconds)) as answer,
             ):
                 _check_status(answer, named)
-                if url.startswith("https:") and not answer.url.startswith("https:"):
-                    raise Untrustworthy(f"{named} redirects to a server without TLS: not followed")
                 yield answer
         except requests.exceptions.ChunkedEncodingError as error:
             raise _NotNow(f"{named} broke off: {_reason(error)}", 0.0) from error
@@ -206,7 +263,7 @@ class Downloads:
             raise MissingPrerequisite(f"{named} cannot be asked: {_reason(error)}") from error
 
     def _session(self, url: str) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         # Else requests would read this process's environment and a .netrc, which may hold credentials for other things.
         session.trust_env = False
         session.headers["Accept-Encoding"] = "identity"
@@ -217,12 +274,35 @@ class Downloads:
         return session
 
 
+class _Session(requests.Session):
+    """One that TLS is never taken from, not even on the way to a server that has it."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where *resp* sends us on to. Raises Untrustworthy where that is from TLS to none."""
+        target = super().get_redirect_target(resp)
+        if target and resp.url.startswith("https:") and not urljoin(resp.url, target).startswith("https:"):
+            resp.close()
+            raise Untrustworthy(f"{without_credentials(resp.url)} redirects to a server without TLS: not followed")
+        return target
+
+
 class _NotNow(Exception):
     """The server may well deliver if it is asked again after so many *seconds*."""
 
     def __init__(self, message: str, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(message)
+
+
+def _checksum(sums: bytes, url: str, of: str) -> str:
+    """Return the checksum of the file at *of* that stands in *sums*, which came from *url*."""
+    name = PurePosixPath(urlsplit(of).path).name
+    for line in sums.decode(errors="replace").splitlines():
+        words = line.split()
+        # kube-apiserver's file holds the sum alone; the others name the file, with a star for "binary".
+        if words and re.fullmatch(r"[0-9a-fA-F]{64}", words[0]) and words[1:] in ([], [name], [f"*{name}"]):
+            return words[0].lower()
+    raise MissingPrerequisite(f"{without_credentials(url)} publishes no SHA-256 for {name}: not downloaded")
 
 
 def without_credentials(text: str) -> str:
@@ -233,7 +313,7 @@ def without_credentials(text: str) -> str:
 def _check_status(answer: requests.Response, named: str) -> None:
     status = answer.status_code
     if status in {404, 410}:
-        raise MissingPrerequisite(f"{named} does not exist ({status}): that version was not published there")
+        raise _AbsentError(f"{named} does not exist ({status}): that version was not published there")
     if status == 429 or status >= 500:
         # A date is allowed here too, but hardly used; then one second is as good as any.
         wished = answer.headers.get("Retry-After", "1")

@@ -268,8 +268,12 @@ class Images:
 
 
 def made(engine: Engine) -> list[Stored]:
-    """Return every image that was made here, those included on which others stand."""
-    return engine.images(LABEL)
+    """Return every image that was made here, those included on which others stand.
+
+    Whoever builds an image of one of ours gets its labels as well; so its name has to be one of ours, too.
+    """
+    known = {**_REPOSITORIES, debian_node.BASE: f"rehearse/{debian_node.BASE}"}
+    return [image for image in engine.images(LABEL) if image.name.rpartition(":")[0] == known.get(image.labels[LABEL])]
 
 
 def names(image: Stored) -> list[str]:

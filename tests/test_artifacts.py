@@ -20,7 +20,7 @@ import pytest
 
 import harness
 from harness import building, recipes
-from harness.artifacts import Sources, Store
+from harness.artifacts import Sources, Store, cached, remove
 from harness.building import Go, Workshop
 from harness.downloads import Downloads
 from harness.errors import MissingPrerequisite
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.processes
 # There is no recipe for it, so that nothing is built where a download is refused.
 VERSION = "1.14.5"
 SUMS = f"/vault/{VERSION}/vault_{VERSION}_SHA256SUMS"
+SIGNATURE = f"{SUMS}.sig"
 ARCHIVE = f"/vault/{VERSION}/vault_{VERSION}_linux_amd64.zip"
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -99,6 +100,7 @@ class Shop:
 
     def __init__(self, cache: Path, **sources: object) -> None:
         self.cache, self.told = cache, list[str]()
+        sources = {"insecure_mirror": True} | sources  # the mirror of these tests is on loopback, and has no TLS
         self.store = Store(Sources(cache=cache, **sources), self.told.append)  # type: ignore[arg-type]
 
     def leaf(self, version: str = VERSION) -> Path:
@@ -168,7 +170,7 @@ def test_a_zip_becomes_a_binary_that_runs(mirror: Mirror, shop: Shop) -> None:
     writing = '#!/bin/sh\nmkdir "$HOME/.cache" && touch ./litter && echo "Vault v1.14.5 (0123abc)"\n'
     mirror.vault(zipped(writing.encode(), more={"LICENSE.txt": b"..."}))
     got = shop.store.get("vault", VERSION)
-    assert mirror.asked == [SUMS, ARCHIVE]
+    assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE]
     assert got.source == f"{mirror.url}{ARCHIVE}"
     assert got.sha256 == hashlib.sha256(got.path.read_bytes()).hexdigest()
     assert got.path.read_text() == writing
@@ -255,7 +257,7 @@ def test_a_busy_server_is_given_the_time_it_asks_for(mirror: Mirror, shop: Shop)
     mirror.vault(vault())
     mirror.answers[ARCHIVE] = [answering(429, Retry_After="0"), answering(503, Retry_After="0")]
     shop.store.get("vault", VERSION)
-    assert mirror.asked == [SUMS, ARCHIVE, ARCHIVE, ARCHIVE]
+    assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE, ARCHIVE, ARCHIVE]
     assert f"{mirror.url}{ARCHIVE} answered 429; trying again in 0 s" in shop.told
 
 
@@ -270,7 +272,7 @@ def test_a_body_that_is_cut_short_is_asked_for_again(mirror: Mirror, shop: Shop)
     mirror.vault(vault())
     mirror.answers[ARCHIVE] = [lambda request: mirror.give(request, missing=100)]
     assert shop.store.get("vault", VERSION).path.exists()
-    assert mirror.asked == [SUMS, ARCHIVE, ARCHIVE]
+    assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE, ARCHIVE]
     assert any("broke off" in line for line in shop.told)
 
 
@@ -286,7 +288,7 @@ def test_a_server_that_falls_silent_is_given_up_and_not_asked_again(mirror: Mirr
 
     mirror.answers[SUMS] = [stall]
     told = list[str]()
-    downloads = Downloads(mirror.url, {}, told.append, silent_seconds=0.1)
+    downloads = Downloads(mirror.url, {}, told.append, insecure=True, silent_seconds=0.1)
     with pytest.raises(MissingPrerequisite, match="fell silent"):
         downloads.fetch("vault", VERSION, "amd64", tmp_path / "vault")
     with pytest.raises(MissingPrerequisite, match=f"was not asked: {mirror.address} could not be reached before"):
@@ -367,7 +369,7 @@ def test_a_damaged_leaf_is_told_and_obtained_again(
         f"the copy in the cache is damaged ({words}" in line.replace(f"{shop.leaf()}/", "") for line in shop.told
     )
     assert not half.exists()
-    assert mirror.asked == [SUMS, ARCHIVE] * 2
+    assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE] * 2
 
 
 def test_a_damaged_leaf_is_not_used_offline(mirror: Mirror, shop: Shop) -> None:
@@ -376,7 +378,53 @@ def test_a_damaged_leaf_is_not_used_offline(mirror: Mirror, shop: Shop) -> None:
     flipped(shop.leaf())
     message = Shop(shop.cache, offline=True, mirror=mirror.url).refusal()
     assert "leave out --offline" in message
-    assert len(mirror.asked) == 2
+    assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"product": "../../precious"},
+        {"version": "../../../precious/1.2.3"},
+        {"product": "..", "version": "1.2.3"},
+        {"product": "/", "version": "/precious"},
+        {"product": "etcd", "version": "3.5.0"},
+    ],
+)
+def test_what_a_record_says_of_itself_leads_prune_nowhere(
+    mirror: Mirror, shop: Shop, tmp_path: Path, lie: dict[str, str]
+) -> None:
+    """Names come from the place of a binary. Whoever gives one away must not have another's files removed."""
+    mirror.vault(vault())
+    shop.store.get("vault", VERSION)
+    precious = [
+        tmp_path / "precious" / f"{VERSION}-linux-amd64" / "file",
+        tmp_path / "precious" / "1.2.3-linux-amd64" / "file",
+        shop.cache / "1.2.3-linux-amd64" / "file",
+        shop.cache / "artifacts" / "etcd" / "3.5.0-linux-amd64" / "etcd",
+    ]
+    for file in precious:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    record = shop.leaf() / "artifact.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | lie))
+    assert [(one.product, one.version) for one in cached(shop.cache)] == [("vault", VERSION)]
+    assert remove(shop.cache, [], builds=False) > 0
+    assert not shop.leaf().exists()
+    assert all(file.exists() for file in precious)
+
+
+def test_links_in_the_cache_lead_prune_nowhere(mirror: Mirror, shop: Shop, tmp_path: Path) -> None:
+    """Neither one in the place of a binary nor one in the place of a product."""
+    mirror.vault(vault())
+    shop.store.get("vault", VERSION)
+    elsewhere = tmp_path / "elsewhere"
+    (shop.cache / "artifacts" / "vault").rename(elsewhere)
+    (shop.cache / "artifacts" / "vault").symlink_to(elsewhere)
+    (shop.cache / "artifacts" / "etcd").mkdir()
+    (shop.cache / "artifacts" / "etcd" / f"{VERSION}-linux-amd64").symlink_to(elsewhere / f"{VERSION}-linux-amd64")
+    assert remove(shop.cache, [], builds=False) == 0
+    assert (elsewhere / f"{VERSION}-linux-amd64" / "vault").exists()
 
 
 def test_two_processes_that_want_the_same_get_it_once(mirror: Mirror, shop: Shop) -> None:
@@ -392,17 +440,20 @@ def test_two_processes_that_want_the_same_get_it_once(mirror: Mirror, shop: Shop
     code = (
         "import platform, sys; from pathlib import Path; from harness.artifacts import Sources, Store; "
         "platform.machine = lambda: 'x86_64'; "
-        "print(Store(Sources(Path(sys.argv[1]), sys.argv[2]), print).get('vault', sys.argv[3]).sha256)"
+        "print(Store(Sources(Path(sys.argv[1]), sys.argv[2], True), print).get('vault', sys.argv[3]).sha256)"
     )
     argv = [sys.executable, "-c", code, str(shop.cache), mirror.url, VERSION]
     root = Path(harness.__file__).parents[1]
     with subprocess.Popen(argv, cwd=root, stdout=subprocess.PIPE, text=True) as other:
         until(lambda: ARCHIVE in mirror.asked, what="the other process to download", seconds=30)
-        store = Store(Sources(shop.cache, mirror.url), lambda line: waiting.set() if "waiting" in line else None)
+        store = Store(
+            Sources(shop.cache, mirror.url, insecure_mirror=True),
+            lambda line: waiting.set() if "waiting" in line else None,
+        )
         got = store.get("vault", VERSION)
         assert other.stdout
         assert other.stdout.read().split()[-1] == got.sha256
-    assert mirror.asked == [SUMS, ARCHIVE]
+    assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE]
 
 
 def test_a_cache_that_cannot_be_written_is_a_missing_prerequisite(mirror: Mirror, tmp_path: Path) -> None:

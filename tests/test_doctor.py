@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 import harness
-from harness import doctor, ports
+from harness import doctor, ports, signatures
 from harness.building import Go
 from harness.doctor import Line, Places
 from harness.engine import INSTALL, Image
@@ -39,6 +40,7 @@ NAMES = [
     "temporary directory",
     "ports",
     "binaries",
+    "signatures",
     "Go",
     "clock",
     "container engine",
@@ -331,6 +333,21 @@ def test_more_ports_than_there_are_cannot_be_had(tmp_path: Path, monkeypatch: py
     assert line.state == "lacking"
     assert "3 free ports were needed" in line.says
     assert line.mend
+
+
+def test_a_doctor_says_whose_signatures_can_be_checked_and_until_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the key by its fingerprint; a key that has ended is worth a note, and none at all keeps Vault from here."""
+    line = doctor._signatures(["HashiCorp"], datetime(2026, 11, 1, tzinfo=UTC))
+    assert line.state == "fine"
+    assert "checked for Vault, with HashiCorp's key C874 011F 0AB4 0511 0D02 1055 3436 5D94 72D7 468F" in line.says
+    later = doctor._signatures(["HashiCorp"], datetime(2031, 1, 1, tzinfo=UTC))
+    assert (later.state, later.mend) == ("note", "install a newer rehearse, which has a newer key")
+
+    def gone(_signer: str) -> None:
+        raise FileNotFoundError("keys/hashicorp.asc")
+
+    monkeypatch.setattr(signatures, "_key", gone)
+    assert doctor._signatures(["HashiCorp"], datetime(2026, 11, 1, tzinfo=UTC)).state == "lacking"
 
 
 def test_binaries_are_counted_by_product_and_unfinished_ones_are_not(tmp_path: Path) -> None:

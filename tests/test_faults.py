@@ -881,7 +881,7 @@ def real_town(tmp_path: Path) -> Iterator[Town]:
 
     one = Town(tmp_path)
     wanted = plan.make(loading.load(one.scenario).scenario, "faults", "local").artifacts
-    for found in chores.store("", print, offline=False).get_all(wanted):
+    for found in chores.store("", print, insecure=False, offline=False).get_all(wanted):
         leaf = one.leaf(found.product, found.version)
         for file in leaf.iterdir():
             file.unlink()

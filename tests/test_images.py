@@ -13,13 +13,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from harness import debian_node, images, loading, materials, node_image, plan, settings
 from harness.artifacts import Artifact, Sources, Store
 from harness.engine import Engine, reach
+from harness.engine import Image as Stored
 from harness.errors import MissingPrerequisite
 from harness.images import NODE, VAULT, Image, Images
 from harness.process import Supervisor
@@ -140,7 +141,7 @@ class Shop:
 
     def __init__(self, machine: Engine, cache: Path, mirror: Mirror | None, prefix: str = "", **rest: bool) -> None:
         self.told = list[str]()
-        sources = Sources(cache, mirror=mirror.url if mirror else "", offline=mirror is None)
+        sources = Sources(cache, mirror=mirror.url if mirror else "", insecure_mirror=True, offline=mirror is None)
         self.images = Images(machine, Store(sources, self.told.append), cache, self.told.append, prefix, **rest)
 
     def refusal(self, product: str = VAULT, version: str = VERSION) -> str:
@@ -215,6 +216,30 @@ def test_a_rehearsal_on_kind_needs_images_of_its_versions() -> None:
         (VAULT, "1.7.0"),
         (VAULT, "1.11.0"),
     )
+
+
+def test_only_what_has_a_name_of_ours_counts_as_made_here() -> None:
+    """An image that somebody built of one of ours has its labels, and is theirs; so is another name for ours."""
+    labels = {debian_node.LABEL: VAULT, "rehearse.version": VERSION}
+    names = [
+        f"rehearse/vault:{VERSION}-0123",
+        "mine/vault:1",
+        f"rehearse/node:{VERSION}",
+        "mirror:5000/rehearse/vault:1",
+    ]
+
+    class Full:
+        removed: ClassVar[list[str]] = []
+
+        def images(self, _label: str) -> list[Stored]:
+            stored = [Stored(name, "sha256:1", "", 10, labels) for name in names]
+            return [*stored, Stored("rehearse/vault:2", "sha256:2", "", 10, {debian_node.LABEL: "no kind of ours"})]
+
+        def remove_image(self, name: str) -> None:
+            self.removed.append(name)
+
+    assert images.remove(Full(), []) == 10  # type: ignore[arg-type]
+    assert Full.removed == names[:1]
 
 
 @pytest.mark.parametrize(
