@@ -37,6 +37,7 @@ hands
     tailing         what was appended to a log
 judges
     verdict         what the changes mean against what was expected
+    doubts          why the answer is not known
     diagnosis       known causes, asked over the record; rules/ has them
     reviewing       who reviewed which login, and how each config came to be
     outlook         when a refused login begins to hurt

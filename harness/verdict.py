@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness import comparison, diagnosis, journal, observation
+from harness import comparison, diagnosis, doubts, journal, observation
 from harness.comparison import Change
 from harness.diagnosis import Finding
+from harness.doubts import Doubt
 from harness.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.evidence import Exhibit
 from harness.facts import Facts
@@ -22,7 +23,8 @@ FORMAT = 1
 """The number of the judgement's own format. Fields may be added under the same number; none changes its meaning."""
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-"""Worst wins: fail, then inconclusive, then pass. What could not be asked is never a pass."""
+"""Worst wins: fail, then inconclusive, then pass. What could not be asked, or was refused all along though nobody said
+that it would be, is never a pass."""
 
 Outcome = Literal["pass", "expected-fail", "inconclusive", "fail", "unexpected-pass"]
 """The verdict beside what was expected, as pytest says xfail and xpass: the words for a job that is green or red.
@@ -88,6 +90,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """what decides the answers and the scenario leaves open"""
     unlearned: tuple[str, ...] = ()
     """the apps of which nothing was learned: their login was refused before the first hop as well"""
+    doubts: tuple[Doubt, ...] = ()
+    """why the answer is not known, or not of every app: all that keeps this from being a pass, beside the findings"""
     expects: bool = True
     """does the scenario say what it expects? If not, it hopes that no answer gets worse"""
     troubles: tuple[Trouble, ...] = ()
@@ -110,9 +114,13 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     """
     facts = Facts(record)
     findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts), *_cut_off(facts)])
-    unsure = [*_unasked(facts), *_unrenewed(facts), *_unfinished(facts)]
-    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
     missed, met = _against(facts.scenario.expect, findings)
+    unsure = [
+        *doubts.unlearned(facts, findings, [number in met for number in range(len(findings))]),
+        *(Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts))),
+        *(Doubt("unfinished", text) for text in _unfinished(facts)),
+    ]
+    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
     weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
     unexpected = _unexpected(findings, weights) if facts.scenario.expect is not None else []
     hoped = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
@@ -120,7 +128,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     as_expected = hoped and not unsure
     start, ended = record.started, record.of(RunEnded)
     left_behind = ended[-1].left_behind if ended else ""
-    unlearned = _unlearned(facts)
+    unlearned = tuple(seen.app for seen in doubts.never_granted(facts))
     return Judgement(
         verdict=verdict,
         outcome=_outcome(verdict, as_expected=as_expected),
@@ -141,6 +149,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
+        doubts=tuple(unsure),
         expects=facts.scenario.expect is not None,
         troubles=tuple(record.of(Trouble)),
         versions=_versions(record),
@@ -160,7 +169,7 @@ def _outcome(verdict: Verdict, *, as_expected: bool) -> Outcome:
     return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
 
 
-def _weighed(findings: Sequence[Finding], unsure: Sequence[str], *, strict: bool) -> tuple[Verdict, list[Weight]]:
+def _weighed(findings: Sequence[Finding], unsure: Sequence[Doubt], *, strict: bool) -> tuple[Verdict, list[Weight]]:
     """Return the verdict, and what each of the *findings* has to do with it."""
     fails = [finding.kind == "regression" or (strict and finding.kind == "latent") for finding in findings]
     if any(fails):
@@ -171,8 +180,8 @@ def _weighed(findings: Sequence[Finding], unsure: Sequence[str], *, strict: bool
     return "pass", [Weight(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
 
 
-def _reasons(verdict: Verdict, weights: Iterable[Weight], unsure: Iterable[str]) -> Iterable[str]:
-    reasons = [*(weight.reason for weight in weights if weight.reason), *unsure]
+def _reasons(verdict: Verdict, weights: Iterable[Weight], unsure: Iterable[Doubt]) -> Iterable[str]:
+    reasons = [*(weight.reason for weight in weights if weight.reason), *(doubt.text for doubt in unsure)]
     return reasons or (["every question was answered as before"] if verdict == "pass" else [])
 
 
@@ -352,17 +361,6 @@ def _meets(finding: Finding, one: Expectation) -> bool:
         and (one.at is None or finding.hop == one.at)
         and (one.cause is None or finding.rule == one.cause)
     )
-
-
-def _unlearned(facts: Facts) -> tuple[str, ...]:
-    """Return the apps whose login was refused before the first hop: nobody saw what the upgrade does to one that works.
-
-    Unless it works afterwards: that is a change, and seen.
-    """
-    logins = [o for o in facts.observations if o.probe == "login"]
-    last = {o.app: o.answer for o in logins}
-    before = (o for o in logins if o.moment == observation.BEFORE and o.answer == "refused")
-    return tuple(o.app for o in before if last[o.app] == "refused")
 
 
 def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:

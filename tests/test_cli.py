@@ -100,6 +100,102 @@ def test_a_regression_that_nobody_expects_is_exit_1(expect: str, tmp_path: Path)
     assert run(expecting(OUTAGE, tmp_path, expect), tmp_path / "run").exit_code == 1
 
 
+README_EXAMPLE = """\
+schema: 1
+description: What does the upgrade to 1.11.0 do to them?
+clusters:
+  platform: {kubernetes: 1.32.0}
+  apps: {kubernetes: 1.32.0}
+vault: {cluster: platform, service-account: vault/vault, source: 1.7.0, via: [1.9.2], target: 1.11.0}
+auth:
+  kubernetes:
+    cluster: apps
+    configured: {by: 1.4.0, with-token-file: true}
+    roles:
+      web: {service-accounts: [web], namespaces: [apps], policies: [web]}
+apps:
+  web: {cluster: apps, service-account: apps/web, role: web, may-review-tokens: true, reads: [secret/web]}
+"""
+NO_PROVENANCE = ("    configured: {by: 1.4.0, with-token-file: true}\n", "")
+NO_RIGHT = (", may-review-tokens: true", "")
+WRITTEN_BY = "auth.kubernetes.configured.by (1.4.0)"
+ASSUMED_BY = "auth.kubernetes.configured.by (1.7.0, assumed)"
+ASSUMED_FILE = "auth.kubernetes.configured.with-token-file (true, assumed)"
+ASSUMED_RIGHT = "apps.web.may-review-tokens (false, assumed)"
+MORE_APPS = "".join(
+    f"  app-{n}: {{cluster: apps, service-account: apps/app-{n}, role: web, may-review-tokens: {may}}}\n"
+    for n, may in enumerate(["true", "true", "true", "false"])
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "who", "keys"),
+    [
+        pytest.param(
+            [NO_PROVENANCE, NO_RIGHT], "web", [ASSUMED_BY, ASSUMED_FILE, ASSUMED_RIGHT], id="both keys left out"
+        ),
+        pytest.param([NO_PROVENANCE], "web", [ASSUMED_BY, ASSUMED_FILE], id="configured left out"),
+        pytest.param([NO_RIGHT], "web", [WRITTEN_BY, ASSUMED_RIGHT], id="a right left out"),
+        pytest.param(
+            [("    roles:\n", "    reviewer: long-lived\n    reviewer-may-review-tokens: false\n    roles:\n")],
+            "web",
+            ["auth.kubernetes.reviewer-may-review-tokens (false)"],
+            id="a reviewer without the right",
+        ),
+        pytest.param(
+            [("namespaces: [apps]", "namespaces: [aps]")],
+            "web",
+            ["auth.kubernetes.roles.web.namespaces (aps)", "apps.web.service-account (apps/web)"],
+            id="a typo in a namespace",
+        ),
+        pytest.param(
+            [NO_RIGHT, ("apps:\n  web", f"apps:\n{MORE_APPS}  web"), ("-accounts: [web]", '-accounts: ["*"]')],
+            "app-3, web",
+            [WRITTEN_BY, "apps.app-3.may-review-tokens (false)", ASSUMED_RIGHT],
+            id="two of five apps",
+        ),
+    ],
+)  # fmt: skip
+def test_an_app_that_never_gets_in_is_exit_4_where_nobody_said_so(
+    changes: list[tuple[str, str]], who: str, keys: list[str], tmp_path: Path
+) -> None:
+    """Refused before the upgrade and after it: no green, but the question whether production is so, with its keys."""
+    text = README_EXAMPLE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    # the outage is another matter: stop before it
+    text = text.replace(", via: [1.9.2], target: 1.11.0", ", target: 1.9.2")
+    (tmp_path / "it.yaml").write_text(text)
+    judged = json.loads(run(tmp_path / "it.yaml", tmp_path / "run", "-o", "json").stdout)
+    assert (judged["verdict"], judged["outcome"], judged["exit_code"]) == ("inconclusive", "inconclusive", 4)
+    assert judged["reasons"][0].startswith(f"Is the login of {who} refused in production, too?")
+    assert {app for doubt in judged["doubts"] for app in doubt["apps"]} == set(who.split(", "))
+    for words in ([], ["-q"]):
+        result = rehearse("judge", tmp_path / "run", *words)
+        assert result.exit_code == 4
+        screen = " ".join(" ".join(result.stdout.splitlines()[:24]).split())
+        for key in keys:
+            assert key in screen
+    names = who.split(", ")
+    said = "expect:\n" + "".join(f"  - {{change: refused from the start, app: {name}}}\n" for name in names)
+    (tmp_path / "said.yaml").write_text(text + said)
+    assert run(tmp_path / "said.yaml", tmp_path / "said").exit_code == 0
+
+
+def test_an_app_that_never_gets_in_hides_no_regression_of_another(tmp_path: Path) -> None:
+    """Worst wins; what is not known of the one app is said beside what is known of the other."""
+    blind = "  blind: {cluster: apps, service-account: apps/blind, role: other}\n"
+    role = "      other: {service-accounts: [nobody], namespaces: [apps]}\n"
+    (tmp_path / "it.yaml").write_text(README_EXAMPLE.replace("apps:\n  web", f"apps:\n{blind}  web").replace(
+        "    roles:\n", f"    roles:\n{role}"
+    ))  # fmt: skip
+    judged = json.loads(run(tmp_path / "it.yaml", tmp_path / "run", "-o", "json").stdout)
+    assert (judged["verdict"], judged["exit_code"]) == ("fail", 1)
+    assert judged["reasons"][0].startswith("regression: login refused of web")
+    assert "Is the login of blind refused in production, too?" in judged["reasons"][-1]
+
+
 def test_strict_is_exit_1_where_the_reviewer_changes(tmp_path: Path) -> None:
     """--strict fails the run, by option or environment; that it was strict is in the record and in the repeat line."""
     scenario = expecting(STAGING, tmp_path)

@@ -169,7 +169,8 @@ def test_an_upgrade_to_the_same_version_changes_nothing(scenario: Scenario) -> N
     if not frozen:
         assert [change for change in judgement.changes if change.what == "answer"] == []
         assert {finding.kind for finding in judgement.findings} <= {"pre-existing"}
-        assert judgement.verdict == "pass"
+        blind = any(f.probe in ("login", "read") for f in judgement.findings)
+        assert judgement.verdict == ("inconclusive" if blind else "pass")
     assert {f.rule for f in judgement.findings if f.kind == "regression"} <= {"reviewer-frozen"}
 
 

@@ -293,19 +293,18 @@ def test_without_an_expect_nobody_claims_that_this_was_expected(tmp_path: Path) 
 
 @pytest.mark.parametrize("expect", [None, "as it is"])
 def test_a_run_in_which_an_app_never_got_in_is_no_all_clear_for_it(expect: str | None, tmp_path: Path) -> None:
-    """A typo in a role passes like this; where the scenario expects it, it is known and need not be said first."""
+    """The first thing said is a question with the keys that decide it; where the scenario expects it, it is known."""
     scenario = loading.load(SCENARIOS / "a-reviewer-without-auth-delegator-refuses-everyone.yaml").scenario
     if expect is None:
         scenario = variant(scenario, expect=None)
     _, judgement = on_paper(scenario, tmp_path)
-    assert (judgement.verdict, judgement.unlearned) == ("pass", tuple(scenario.apps))
+    assert (judgement.verdict, judgement.exit_code) == (("inconclusive", 4) if expect is None else ("pass", 0))
+    assert judgement.unlearned == tuple(scenario.apps)
     text, page = text_report.render(judgement, width=400), markdown.render(judgement)
     assert "what the upgrade does to a login of web that works: it was refused before as well" in text
-    for report in (text, page):
-        assert ("Nothing was learned of web: the login was refused before the upgrade as well" in report) == (
-            expect is None
-        )
-    assert ("; nothing was learned of web; as expected, exit 0" in text.splitlines()[-1]) == (expect is None)
+    for report in (text, text_report.render(judgement, width=400, details=False), page):
+        assert ("Is the login of web refused in production, too?" in report) == (expect is None)
+    assert ("nothing was learned of web; not as expected, exit 4" in text.splitlines()[-1]) == (expect is None)
 
 
 @pytest.mark.parametrize("policies", [{}, {"web": 'path "kv/*" { capabilities = ["read"] }'}])

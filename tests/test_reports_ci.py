@@ -408,6 +408,18 @@ def test_a_question_nobody_could_ask_is_an_error_of_the_environment(tmp_path: Pa
     assert unknown == [("error", 23)] * len(judgement.reasons)
 
 
+def test_an_app_of_which_nothing_was_learned_is_an_error(tmp_path: Path) -> None:
+    """Refused before the hop and after it, and nobody said so: a CI server that counts red cases counts this one."""
+    _, judgement = on_paper(variant(scenario(PRE_EXISTING), expect=None), tmp_path)
+    ((name, error),) = cases_of(judgement, "error").items()
+    assert (name, error.attrib["type"]) == ("something was learned of every app", "inconclusive")
+    assert error.text == judgement.reasons[0]
+    assert suite_of(judgement).attrib["errors"] == "1"
+    assert markdown.render(judgement).startswith("## ⚠️ INCONCLUSIVE")
+    assert "Is the login of web refused in production, too?" in markdown.render(judgement)
+    assert not cases_of(on_paper(scenario(PRE_EXISTING), tmp_path / "expected")[1], "error")
+
+
 def test_an_expected_regression_makes_no_incomplete_run_green(tmp_path: Path) -> None:
     """What was expected came, but one app could not be asked: nobody knows what it would have shown."""
     both = two_apps({"change": "login refused", "app": "web"})
@@ -624,9 +636,12 @@ def test_what_came_unexpected_without_a_regression_is_an_error_too(tmp_path: Pat
 
 @pytest.mark.parametrize(("file", "level"), [(LATENT, "warning"), (PRE_EXISTING, "notice")])
 def test_what_changed_no_answer_is_no_error(file: Path, level: str, tmp_path: Path) -> None:
-    """Latent findings warn; what was so before is worth a notice."""
+    """Latent findings warn; what was so before is worth a notice, and an error that asks."""
     _, judgement = on_paper(variant(scenario(file), expect=None), tmp_path)
-    assert {found for found, *_ in commands_of(github.render(judgement, "x", {}))} == {level}
+    found = commands_of(github.render(judgement, "x", {"apps/web": 23}))
+    asked = [(level, line) for level, _, line, title, _ in found if title == "Nothing was learned"]
+    assert asked == ([("error", 23)] if file == PRE_EXISTING else [])
+    assert {found for found, _, _, title, _ in found if title != "Nothing was learned"} == {level}
 
 
 def test_a_run_with_nothing_to_say_annotates_nothing(outage: Judgement) -> None:

@@ -85,14 +85,16 @@ def expecting(scenario: Scenario, *expected: dict[str, str]) -> Scenario:
         pytest.param(OUTAGE, ("fail", False, 1), id="a login is refused"),
         pytest.param(LATENT, ("pass", True, 0), id="only the reviewer changes"),
         pytest.param(
-            changed(mount(configured={"by": "1.7.0"}), NOTHING_EXPECTED), ("pass", True, 0), id="pre-existing"
+            changed(mount(configured={"by": "1.7.0"}), NOTHING_EXPECTED), ("inconclusive", False, 4), id="pre-existing"
         ),
     ],
 )
 def test_the_verdict_follows_from_the_worst_finding(
     scenario: Scenario, expected: tuple[str, bool, int], tmp_path: Path
 ) -> None:
-    """Only a regression fails; without an `expect`, as expected means: pass."""
+    """Only a regression fails, and an app that is refused all along has taught nobody anything; without an `expect`, as
+    expected means: pass.
+    """
     _, judgement = on_paper(scenario, tmp_path)
     assert (judgement.verdict, judgement.as_expected, judgement.exit_code) == expected
     assert judgement.reasons
@@ -113,6 +115,26 @@ def test_what_a_silent_login_blocks_is_silence_too(tmp_path: Path) -> None:
     _, judgement = on_paper(CALM, tmp_path, script={("login", "web", "1.11.0"): "silent"})
     named = {reason.split()[0] for reason in judgement.reasons}
     assert {"login", "token-lookup", "token-renew", "read"} <= named
+
+
+def test_a_secret_that_is_never_read_is_no_pass(tmp_path: Path) -> None:
+    """The login works, and what the app is there for never did: nobody saw what the upgrade does to it."""
+    never: Any = {("read", "secret/data/web", version): "refuse" for version in ("1.7.0", "1.11.0")}
+    _, judgement = on_paper(CALM, tmp_path / "unsaid", script=never)
+    assert (judgement.verdict, judgement.exit_code, judgement.unlearned) == ("inconclusive", 4, ())
+    assert judgement.reasons[0].startswith("Is the reading of secret/web by web refused in production, too?")
+    assert "auth.kubernetes.roles.web.policies (web)" in judgement.reasons[0]
+    expected = [{"change": "refused from the start"}] * len(judgement.findings)
+    _, judgement = on_paper(expecting(CALM, *expected), tmp_path / "said", script=never)
+    assert (judgement.verdict, judgement.exit_code, judgement.doubts) == ("pass", 0, ())
+
+
+def test_an_app_that_gets_in_somewhere_on_the_path_is_no_stranger(tmp_path: Path) -> None:
+    """Refused at first, granted in the middle, refused at last: that is seen, and a regression."""
+    scenario = changed(mount(reviewer="long-lived"), {"vault": {"via": ["1.9.2"]}}, NOTHING_EXPECTED)
+    ends: Any = {("login", "web", version): "refuse" for version in ("1.7.0", "1.11.0")}
+    _, judgement = on_paper(scenario, tmp_path, script=ends)
+    assert (judgement.verdict, judgement.unlearned, judgement.doubts) == ("fail", (), ())
 
 
 def test_a_regression_wins_over_silence(tmp_path: Path) -> None:

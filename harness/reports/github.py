@@ -53,6 +53,10 @@ def _annotations(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_An
     # What is to blame has its annotation; all else that came unexpected fails the run just as well.
     for unexpected in (Counter(judgement.unexpected) - Counter(blame.values())).elements():
         yield _Annotation("error", lines.get("expect", 1), "Came unexpected", unexpected)
+    for doubt in judgement.doubts:
+        if doubt.kind == "unlearned":
+            line = next((lines[f"apps/{app}"] for app in doubt.apps if f"apps/{app}" in lines), 1)
+            yield _Annotation("error", line, "Nothing was learned", doubt.text)
     for reason in unsure(judgement):
         yield _Annotation("error", _of_reason(lines, reason), "Could not be known", reason)
     if judgement.left_behind:

@@ -1,7 +1,8 @@
 """A judgement as JUnit XML: a case for every question at every moment, red where the run is red and nowhere else.
 
-A regression is a failure, a question that could not be asked an error, and one that a refused login made impossible
-is skipped. Cases keep their names from run to run, so that a CI server can show the history of each.
+A regression is a failure, a question that could not be asked an error, and so is an app of which nothing was learned; a
+question that a refused login made impossible is skipped. Cases keep their names from run to run, so that a CI server
+can show the history of each.
 """
 
 from __future__ import annotations
@@ -155,7 +156,17 @@ def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_Case]:
 
 
 def _whole(judgement: Judgement) -> Iterator[_Case]:
-    """Yield the cases of the whole run: could all be asked, did what was expected come, is everything cleared away?"""
+    """Yield the cases of the whole run: was something learned of every app, could all be asked, did what was expected
+    come, is everything cleared away?
+    """
+    blind = [doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"]
+    yield _Case(
+        name="something was learned of every app",
+        outcome="error" if blind else "",
+        type="inconclusive",
+        message=blind[0] if blind else "",
+        body=tuple(blind),
+    )
     gaps = unsure(judgement)
     yield _Case(
         name="everything could be asked",

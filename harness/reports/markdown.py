@@ -116,7 +116,7 @@ def _head(judgement: Judgement) -> str:
     if judgement.verdict == "pass" and not judgement.findings:
         lines.append("Nothing changed for anyone who logs in, and nothing was broken before.")
     if said := nothing_learned(judgement):
-        lines.append(f"**{_inline(said)}**")
+        lines.insert(0, f"**{_inline(said)}**\n")
     title = f"## {sign} {judgement.verdict.upper()}{foreseen}: {_inline(judgement.scenario)}"
     return "\n".join([title, "", path, "", *lines[:_OPEN_ROWS], *_more(len(lines) - _OPEN_ROWS), ""])
 

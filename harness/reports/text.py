@@ -19,7 +19,16 @@ from harness.events import Renewals
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
 from harness.reports import printable
-from harness.reports.wording import apps_of, as_hoped, exhibit_line, grouped, nothing_learned, outages, unlearned
+from harness.reports.wording import (
+    apps_of,
+    as_hoped,
+    exhibit_line,
+    grouped,
+    nothing_learned,
+    outages,
+    unlearned,
+    unsure,
+)
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
@@ -132,17 +141,16 @@ def _summary(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
     head.append(f"  {judgement.scenario}", "bold")
     head.append(f"   Vault {versions.source} -> {versions.target}, driver {judgement.driver}")
     console.print(head)
+    if said := nothing_learned(judgement):
+        console.print(Text(said, "bold yellow"))
     console.print(Text(_expectation(judgement), "green" if judgement.as_expected else "yellow"))
     for finding, apps in sorted(zip(judgement.findings, crowd.apps, strict=True), key=lambda f: f[0].kind != "latent"):
         _finding_in_short(console, finding, apps)
     if not judgement.findings and judgement.verdict == "pass":
         console.print()
         console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
-    if said := nothing_learned(judgement):
-        console.print()
-        console.print(Text(said, "bold yellow"))
     if judgement.verdict == "inconclusive":
-        lines = _first([f"could not be known: {reason}" for reason in judgement.reasons])
+        lines = _first([f"could not be known: {reason}" for reason in unsure(judgement)])
         console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
     _reviewers(console, judgement.reviewing, crowd.logins)
     _outages(console, judgement.renewals)
@@ -286,9 +294,11 @@ def _last_line(console: Console, judgement: Judgement) -> None:
     """Say the verdict again: on a small screen even a summary's head has scrolled away when the prompt comes."""
     line = Text("\n")
     line.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
-    line.append(f"  {'; '.join(judgement.reasons[:3])}")
+    asked = {doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"}
+    reasons = [reason for reason in judgement.reasons if reason not in asked][:3]
     if who := unlearned(judgement):
-        line.append(f"; nothing was learned of {who}", "bold yellow")
+        reasons.append(f"nothing was learned of {who}")
+    line.append(f"  {'; '.join(reasons)}")
     expected = "as expected" if judgement.as_expected else "not as expected"
     console.print(line.append(f"; {expected}, exit {judgement.exit_code}"))
 

@@ -31,11 +31,15 @@ def blamed(judgement: Judgement) -> Mapping[Finding, str]:
 
 
 def unsure(judgement: Judgement) -> Sequence[str]:
-    """Return the reasons for which not everything is known: questions nobody could ask, a record that does not end."""
+    """Return the reasons for which not everything is known: questions nobody could ask, a record that does not end.
+
+    That nothing was learned of an app is no such reason: all was asked. `nothing_learned` says it.
+    """
     if judgement.verdict == "pass":
         return ()
-    of_findings = {weight.reason for weight in judgement.weights}
-    return [reason for reason in judgement.reasons if reason not in of_findings]
+    others = {weight.reason for weight in judgement.weights}
+    others |= {doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"}
+    return [reason for reason in judgement.reasons if reason not in others]
 
 
 def as_hoped(judgement: Judgement) -> str:
@@ -46,17 +50,14 @@ def as_hoped(judgement: Judgement) -> str:
 
 
 def unlearned(judgement: Judgement) -> str:
-    """Return which apps never got in; "" for none, and where the scenario has an `expect`: then that is known."""
-    return "" if judgement.expects else ", ".join(_some(judgement.unlearned))
+    """Return the apps of which nothing was learned, though nobody said that it would be so; "" for none."""
+    apps = (app for doubt in judgement.doubts if doubt.kind == "unlearned" for app in doubt.apps)
+    return ", ".join(_some(list(dict.fromkeys(apps))))
 
 
 def nothing_learned(judgement: Judgement) -> str:
-    """Return the sentence for apps that never got in, if there are any: the run is no all-clear for them."""
-    who = unlearned(judgement)
-    return who and (
-        f"Nothing was learned of {who}: the login was refused before the upgrade as well. Where it works in "
-        "production, this scenario is not yours: mend it first."
-    )
+    """Return what to find out about apps that were refused all along, if there are any: the run is no all-clear."""
+    return "\n".join(f"{doubt.text}." for doubt in judgement.doubts if doubt.kind == "unlearned")
 
 
 def headline(finding: Finding, apps: Sequence[str]) -> str:
