@@ -12,13 +12,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 SCENARIOS = sorted(str(path.relative_to(HERE)) for path in (HERE / "scenarios").glob("*.yaml"))
 OUTAGE = "scenarios/the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"
 
+UNFIT = 3
+"""What `rehearse` ends with where a machine lacks something: 1 would read as a regression."""
+
+
+def _stop(why: str) -> NoReturn:
+    print(why, file=sys.stderr)
+    sys.exit(UNFIT)
+
+
 if sys.version_info < (3, 11):  # noqa: UP036  # it runs before anything has checked the version
-    sys.exit(f"This project needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+    _stop(f"This project needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
 
 
 def _private_nox() -> Path:
@@ -46,7 +56,7 @@ def _install_venv() -> None:
     """Debian parts Python's venv from Python; as root on such a machine it is one package away."""
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
-        sys.exit("python3 -m venv does not work here: install your system's package for it (Debian: python3-venv).")
+        _stop("python3 -m venv does not work here: install your system's package for it (Debian: python3-venv).")
     print("python3 -m venv does not work here: installing Debian's python3-venv", file=sys.stderr)
     subprocess.run([apt, "update", "-qq"], check=True)
     subprocess.run([apt, "install", "-y", "-qq", "python3-venv"], check=True, stdout=subprocess.DEVNULL)
@@ -57,13 +67,24 @@ try:
 except ImportError:
     if __name__ != "__main__":
         raise
-    command = _private_nox()
-    os.execv(command, [str(command), "--noxfile", str(Path(__file__).resolve()), *sys.argv[1:]])
+    try:
+        command = _private_nox()
+    except (OSError, subprocess.CalledProcessError) as error:
+        _stop(f"No private environment with nox in it could be made: {error}; see what was said above.")
+    # this file again, with a Python that has nox: what nox ends with passes through here
+    python = command.with_name("python")
+    os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
+
+from nox.command import CommandFailed  # noqa: E402  # nox may not be there
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "walls", "fast"]
 nox.options.stop_on_first_error = True
+
+
+class _Rehearsed(SystemExit):
+    """A rehearsal ended, with its own exit code."""
 
 
 def _groups(*names: str) -> list[str]:
@@ -77,8 +98,16 @@ def _install(session: nox.Session, *groups: str) -> None:
 @nox.session
 def rehearse(session: nox.Session) -> None:
     """Rehearse the outage on real servers, or the scenario named after `--`."""
-    _install(session)
-    session.run("rehearse", "run", *(session.posargs or [OUTAGE]))
+    try:
+        _install(session)
+    except CommandFailed:
+        sys.exit(UNFIT)
+    try:
+        # an interrupted run ends its servers first
+        session.run("rehearse", "run", *(session.posargs or [OUTAGE]), interrupt_timeout=120, terminate_timeout=30)
+    except CommandFailed as error:
+        # its exit code says what is the matter; of a failed session nox makes a 1
+        raise _Rehearsed(UNFIT if error.return_code is None else error.return_code) from error
 
 
 @nox.session(venv_backend="none")
@@ -263,4 +292,11 @@ def _runtime() -> list[str]:
 if __name__ == "__main__":
     from nox.__main__ import main
 
-    main()
+    sys.argv[1:1] = ["--noxfile", str(Path(__file__).resolve())]
+    try:
+        main()
+    except SystemExit as ended:
+        # nox itself failed, before the rehearsal began: no 1 of a rehearsal comes back this way
+        if ended.code == 1 and type(ended) is SystemExit and "rehearse" in sys.argv:
+            sys.exit(UNFIT)
+        raise

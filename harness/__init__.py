@@ -7,6 +7,7 @@ doors
     cli             the command line: rehearsing and judging, exit codes; chores has the commands around it
     settings        where things are kept, and what the user's environment says
     doctor          what this machine has and lacks; cleaning, what a crash left on it
+    output          what is printed, and how the program ends: a reader who is gone changes nothing
     progress        events become lines for people who wait
     reports/        a judgement as text, JSON, JUnit XML, Markdown or GitHub annotations, in one wording; a plan as text
 conductor
@@ -57,3 +58,5 @@ vocabulary
 """
 
 __version__ = "0.1.0"
+DISTRIBUTION = "vault-upgrade-rehearsal"
+"""By which the command knows this package from another one of the same name."""

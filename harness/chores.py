@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from harness import settings
+from harness.output import Ended, fail, say, tell, write
 
 if TYPE_CHECKING:
     from harness.artifacts import Store
@@ -92,7 +92,7 @@ def fetch(
     kept = store(mirror, say, insecure=insecure_mirror, offline=offline)
     try:
         for found in kept.get_all(binaries):
-            click.echo(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
+            tell(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
         if driver == "kind":
             _fetch_images([pair for pair in wanted if pair not in binaries], kept, registry, offline=offline)
     except MissingPrerequisite as error:
@@ -108,7 +108,7 @@ def _fetch_images(wanted: list[tuple[str, str]], kept: Store, registry: str, *, 
     machine = engine.reach(settings.environment())
     images = Images(machine, kept, settings.cache(), say, registry, offline=offline)
     for found in images.get_all(wanted):
-        click.echo(f"{found.product} {found.version}  {found.name}  {found.id}  {found.source}")
+        tell(f"{found.product} {found.version}  {found.name}  {found.id}  {found.source}")
 
 
 @artifacts.command(name="list")
@@ -119,17 +119,17 @@ def list_() -> None:
 
     found = cached(settings.cache())
     for one in found:
-        click.echo(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {one.source}")
-    click.echo(f"{len(found)} binaries, {sum(one.size for one in found) / 1e6:.0f} MB, in {settings.cache()}", err=True)
+        tell(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {one.source}")
+    say(f"{len(found)} binaries, {sum(one.size for one in found) / 1e6:.0f} MB, in {settings.cache()}")
     machine = _engine()
     if machine is None:
-        click.echo("images: no container engine answers, so nobody knows", err=True)
+        say("images: no container engine answers, so nobody knows")
         return
     made = images.made(machine)
     for image in made:
-        click.echo(f"{images.names(image)[-1]}  {image.size / 1e6:.0f} MB  {image.id}  {images.origin(image)}")
+        tell(f"{images.names(image)[-1]}  {image.size / 1e6:.0f} MB  {image.id}  {images.origin(image)}")
     size = sum({image.id: image.size for image in made}.values()) / 1e6
-    click.echo(f"{len(made)} images made here, {size:.0f} MB (shared layers counted twice), in the engine", err=True)
+    say(f"{len(made)} images made here, {size:.0f} MB (shared layers counted twice), in the engine")
 
 
 @artifacts.command()
@@ -142,12 +142,12 @@ def prune(*, names: tuple[str, ...], builds: bool) -> None:
 
     held = {name for one in cached(settings.cache()) for name in (one.product, f"{one.product}-{one.version}")}
     freed = remove(settings.cache(), names, builds=builds)
-    click.echo(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
+    tell(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
     machine = None if builds else _engine()
     if machine is not None and (made := images.made(machine)):
         held |= {name for image in made for name in images.names(image)}
         freed = images.remove(machine, names)
-        click.echo(f"{freed / 1e6:.0f} MB of images removed (shared layers counted twice)")
+        tell(f"{freed / 1e6:.0f} MB of images removed (shared layers counted twice)")
     for name in names:
         if name not in held:
             say(f"nothing called {name} is here; `rehearse artifacts list` shows what is")
@@ -176,7 +176,7 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     chosen = [one for one in found if not runs or one.run in runs]
     wanted, left = bool(runs) or everything, []
     for one in chosen:
-        click.echo("; ".join(filter(None, (str(one), _fate(one, wanted=wanted, dry_run=dry_run)))))
+        tell("; ".join(filter(None, (str(one), _fate(one, wanted=wanted, dry_run=dry_run)))))
     if not dry_run:
         for one in chosen:
             if one.kept and wanted:
@@ -188,7 +188,7 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     if left:
         fail(5, "\n".join(left))
     if not chosen:
-        click.echo("nothing of any run is here", err=True)
+        say("nothing of any run is here")
 
 
 def _fate(one: Remains, *, wanted: bool, dry_run: bool) -> str:
@@ -220,10 +220,10 @@ def doctor() -> None:
     places = surgery.Places(Path.home(), settings.cache(), settings.state(), settings.temporary())
     for line in surgery.examine(places, settings.environment()):
         lacking |= line.state == "lacking"
-        click.echo(f"{line.state:8} {line.name}: {line.says}")
+        tell(f"{line.state:8} {line.name}: {line.says}")
         if line.mend:
-            click.echo(f"{'':8} mend: {line.mend}")
-    sys.exit(3 if lacking else 0)
+            tell(f"{'':8} mend: {line.mend}")
+    raise Ended(3 if lacking else 0)
 
 
 @click.command()
@@ -233,7 +233,7 @@ def schema() -> None:
 
     from harness.scenario import Scenario
 
-    click.echo(json.dumps(Scenario.model_json_schema(by_alias=True), indent=2))
+    write(json.dumps(Scenario.model_json_schema(by_alias=True), indent=2) + "\n")
 
 
 @click.command()
@@ -246,7 +246,7 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     root = context.find_root()
-    click.echo(kind(root.command, {}, "rehearse", "_REHEARSE_COMPLETE").source())
+    write(kind(root.command, {}, "rehearse", "_REHEARSE_COMPLETE").source() + "\n")
 
 
 def load(path: Path) -> Loaded:
@@ -272,17 +272,3 @@ def store(mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: 
         environment=settings.environment(),
     )
     return Store(sources, tell)
-
-
-def say(line: Any) -> None:
-    """Print a line of progress on stderr."""
-    from harness import secret
-    from harness.reports import printable
-
-    click.echo(printable(secret.redact(str(line))), err=True)
-
-
-def fail(code: int, message: str) -> NoReturn:
-    """Print *message* on stderr and end with *code*."""
-    say(message)
-    sys.exit(code)

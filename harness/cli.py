@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, chores, settings
-from harness.chores import fail, load
+from harness.chores import load
+from harness.output import Ended, fail, reader_left, say, silence, tell, write
 
 if TYPE_CHECKING:
     from harness.driver import Driver
@@ -133,6 +134,23 @@ class _Commands(click.Group):
             fail(130, "interrupted")
         except HarnessError as error:
             fail(5 if isinstance(error, LeftBehind) else 3, str(error))
+        except OSError as error:
+            _unprintable(error)
+
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*words, **more)
+        except OSError as error:
+            _unprintable(error)
+
+
+def _unprintable(error: OSError) -> NoReturn:
+    """End after what no command has dealt with: a reader who left before a help was over is a 1 to click."""
+    unread = isinstance(error, BrokenPipeError) and reader_left()
+    silence(sys.stdout)
+    if unread:
+        raise Ended(0) from error
+    fail(3, f"this machine would not do it: {error}; give it room, or rights, and run again")
 
 
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -201,15 +219,15 @@ def run(
     signal.signal(signal.SIGTERM, _interrupt)
     loaded = load(scenario)
     planned = plan.make(loaded.scenario, loaded.name, driver)
-    say: Callable[[str], None] = (lambda _line: None) if form.quiet else chores.say
+    speak: Callable[[str], None] = (lambda _line: None) if form.quiet else say
     repeat = ["rehearse", "run", str(scenario), "--driver", driver, *(["--strict"] if strict else [])]
-    book = _opened(run_dir, loaded.name, progress.follower(say, verbose=verbose))
+    book = _opened(run_dir, loaded.name, progress.follower(speak, verbose=verbose))
     directory = book.directory
     try:
         with book:
             start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
             made = _make_driver(
-                driver, say, mirror=mirror, insecure=insecure_mirror, registry=registry, offline=offline, reuse=reuse
+                driver, speak, mirror=mirror, insecure=insecure_mirror, registry=registry, offline=offline, reuse=reuse
             )
             rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
     except MissingPrerequisite as error:
@@ -220,7 +238,7 @@ def run(
         fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
     except OSError as error:
         why = f"this machine would not do it: {error}; make room, or give rights, and run again"
-        chores.say(f"{why}. What was seen until then: {directory}")
+        say(f"{why}. What was seen until then: {directory}")
         _finish(_record(directory, 3), form, strict=strict, cut_short=why)
     _finish(_record(directory), form, strict=strict, tell_kept=True)
 
@@ -247,9 +265,9 @@ def validate(scenarios: tuple[Path, ...]) -> None:
             loading.load(path)
         except ScenarioError as error:
             wrong += 1
-            click.echo(str(error), err=True)
+            say(error)
         else:
-            click.echo(f"{path}: fine")
+            tell(f"{path}: fine")
     if wrong:
         fail(2, f"{wrong} of {len(scenarios)} scenarios cannot be run as they stand")
 
@@ -268,9 +286,9 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
     loaded = load(scenario)
     made = planning.make(loaded.scenario, loaded.name, driver)
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
+        write(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
     else:
-        click.echo(paper.render(made, loaded.scenario))
+        tell(paper.render(made, loaded.scenario))
 
 
 @main.command()
@@ -285,9 +303,9 @@ def version(output: str) -> None:
 
     facts = {"rehearse": __version__, "scenario schema": SCHEMA, "record format": RECORD_VERSION, "judgement": FORMAT}
     if output == "json":
-        click.echo(json.dumps(facts))
+        tell(json.dumps(facts))
     else:
-        click.echo("\n".join(f"{name} {value}" for name, value in facts.items()))
+        tell("\n".join(f"{name} {value}" for name, value in facts.items()))
 
 
 def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ...], *, strict: bool) -> Any:
@@ -388,26 +406,19 @@ def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "", te
     _print(judgement, form)
     _write_reports(record, judgement, form)
     for kept in record.of(Kept) if tell_kept else ():
-        chores.say("\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in kept.hints)]))
-    sys.exit(judgement.exit_code)
+        say("\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in kept.hints)]))
+    raise Ended(judgement.exit_code)
 
 
 def _print(judgement: Judgement, form: Form) -> None:
     """Print *judgement* on stdout. A reader who has had enough (`| head`) changes nothing; a full disk is told."""
     try:
         for piece in _rendered(judgement, form):
-            click.echo(piece, nl=False)
+            write(piece)
     except OSError as error:
-        silence_stdout()
-        if not isinstance(error, BrokenPipeError):
-            again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` says it again"
-            fail(3, f"the result could not be written to stdout: {error.strerror}; {again}")
-
-
-def silence_stdout() -> None:
-    """Write nowhere what is buffered still: it would fail once more while Python ends, and replace the exit code."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
+        again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` says it again"
+        fail(3, f"the result could not be written to stdout: {error.strerror}; {again}")
 
 
 def _rendered(judgement: Judgement, form: Form) -> Iterator[str]:

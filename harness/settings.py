@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 
 def cache() -> Path:
@@ -44,8 +45,23 @@ def environment() -> Mapping[str, str]:
 
 
 def colour() -> bool:
-    """Is stdout a terminal whose owner has not asked for NO_COLOR?"""
-    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Is stdout a terminal that knows colours, and whose owner has not asked for NO_COLOR?"""
+    return _capable(sys.stdout)
+
+
+def animated() -> bool:
+    """Is stderr a terminal on which a line can be written over, and whose owner minds no such thing?"""
+    return _capable(sys.stderr)
+
+
+def _capable(stream: TextIO | None) -> bool:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return stream is not None and stream.isatty() and not plain
+
+
+def debugging() -> bool:
+    """Has the user asked for the traceback of a fault (REHEARSE_DEBUG)?"""
+    return bool(os.environ.get("REHEARSE_DEBUG"))
 
 
 def step_summary() -> Path | None:

@@ -553,6 +553,19 @@ def test_validate_reports_every_file() -> None:
     assert rehearse("validate", *sorted(SCENARIOS.glob("*.yaml"))).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["::error::gone.yaml", "a\x1b[2Jb.yaml", "##[error]gone.yaml", "a\n::error::b.yaml"])
+def test_the_name_of_a_file_steers_nobody(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names a file in a pull request says nothing to the terminal, nor to the job that validates it."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(LONG_LIVED.read_text())
+    Path(f"{name}2").write_text("schema: 1")
+    for words in (["validate", name, f"{name}2", f"{name}3"], ["run", f"{name}2"], ["plan", f"{name}3"]):
+        output = rehearse(*words).output
+        assert ESCAPE not in output
+        assert not re.search(r"(?m)^\s*::", output)
+        assert "##[" not in output
+
+
 def test_a_plan_is_the_same_every_time() -> None:
     """The same scenario gives the same plan, as text and as JSON, and JSON has its stages, questions and binaries."""
     for words in ([], ["-o", "json"]):

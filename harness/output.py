@@ -1,0 +1,71 @@
+"""What this program prints, and how it ends: results on stdout, all else on stderr.
+
+A reader who is gone (`| head`) changes nothing: no word is owed to nobody, and the exit code stays what it is.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from harness import secret
+from harness.reports import harmless
+
+
+class Ended(SystemExit):
+    """The end of this program with a code that it means: a library's own exit code says nothing about Vault."""
+
+
+def say(line: Any) -> None:
+    """Print *line* on stderr: progress, or what is wrong. Where that cannot be written, nobody misses it."""
+    try:
+        click.echo(harmless(secret.redact(str(line))), err=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def tell(text: Any) -> None:
+    """Print *text* on stdout, with whatever could steer a terminal or a CI job's log written out.
+
+    Raises OSError where it cannot be written, though somebody reads it: a full disk.
+    """
+    write(harmless(secret.redact(str(text))) + "\n")
+
+
+def write(text: str) -> None:
+    """Print *text* on stdout as it is. Raises OSError as `tell` does."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        silence(sys.stdout)
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Print *message* on stderr and end with *code*."""
+    say(message)
+    raise Ended(code)
+
+
+def reader_left() -> bool:
+    """Has whoever read stdout gone?"""
+    watched = select.poll()
+    try:
+        watched.register(sys.stdout, 0)
+        return any(what & select.POLLERR for _, what in watched.poll(0))
+    except (OSError, ValueError, TypeError):
+        # no file behind it
+        return False
+
+
+def silence(stream: TextIO | None) -> None:
+    """Write nowhere what *stream* still holds: it would fail once more while Python ends, and replace the exit code."""
+    if stream is not None:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (OSError, ValueError):
+            # no file behind it, as in a test
+            return
