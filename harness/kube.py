@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -175,9 +175,15 @@ class Kube:
             _raise_unless_done(answer)
             return _pod_state(json.loads(answer.data))
 
-    def roll(self, namespace: str, stateful_set: str, image: str, *, token_file: bool, note: str) -> None:
-        """Give a StatefulSet's Pods another *image*, and mount their token or not: their rollout begins at once."""
-        spec = {"automountServiceAccountToken": token_file, "containers": [{"name": stateful_set, "image": image}]}
+    def roll(
+        self, namespace: str, stateful_set: str, image: str, *, command: Sequence[str], token_file: bool, note: str
+    ) -> None:
+        """Give a StatefulSet's Pods another *image* and *command*, and mount their token or not.
+
+        Their rollout begins at once.
+        """
+        container = {"name": stateful_set, "image": image, "command": list(command)}
+        spec = {"automountServiceAccountToken": token_file, "containers": [container]}
         template = {"metadata": {"annotations": {"rehearsal": note}}, "spec": spec}
         with _translated(f"stateful set {namespace}/{stateful_set}"):
             path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}"

@@ -129,6 +129,9 @@ class LiveRig:
         hints = [f"export VAULT_ADDR={vault.address}"]
         if vault.ca is not None:
             hints.append(f"export VAULT_CACERT={vault.ca}")
+        if vault.certificate is not None:
+            certificate, key = vault.certificate
+            hints += [f"export VAULT_CLIENT_CERT={certificate}", f"export VAULT_CLIENT_KEY={key}"]
         if vault.root is not None:
             pki.write_private(work / "root-token", vault.root.reveal().encode())
             hints.append(f"export VAULT_TOKEN=$(cat {work / 'root-token'})")

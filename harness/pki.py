@@ -13,20 +13,22 @@ from harness.secret import Secret
 
 
 class Authority:
-    """A certificate authority of its own for one server; *directory* gets ca.crt, tls.crt and tls.key (0600)."""
+    """A certificate authority of its own for one server; *directory* gets ca.crt, tls.crt and tls.key (0600).
 
-    def __init__(self, directory: Path, *names: str) -> None:
+    With *client* it also gets client.crt and client.key, by which the server knows us.
+    """
+
+    def __init__(self, directory: Path, *names: str, client: bool = False) -> None:
         import trustme
 
         self.ca = directory / "ca.crt"
         self.certificate, self.key = directory / "tls.crt", directory / "tls.key"
+        self.client = (directory / "client.crt", directory / "client.key")
         authority = trustme.CA()
-        issued = authority.issue_cert(*names)
         write_private(self.ca, authority.cert_pem.bytes())
-        write_private(self.certificate, b"".join(pem.bytes() for pem in issued.cert_chain_pems))
-        key = issued.private_key_pem.bytes()
-        Secret(key.decode())
-        write_private(self.key, key)
+        _write_issued(authority.issue_cert(*names), self.certificate, self.key)
+        if client:
+            _write_issued(authority.issue_cert("rehearsal.invalid"), *self.client)
 
 
 class TokenSigner:
@@ -69,6 +71,13 @@ def tampered(token: Secret) -> Secret:
     middle = len(signature) // 2
     other = "A" if signature[middle] != "A" else "B"
     return Secret(f"{head}.{signature[:middle]}{other}{signature[middle + 1 :]}")
+
+
+def _write_issued(issued: Any, certificate: Path, key: Path) -> None:
+    write_private(certificate, b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    content = issued.private_key_pem.bytes()
+    Secret(content.decode())
+    write_private(key, content)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -137,6 +137,13 @@ class Rig(Protocol):
         """Return the long-lived token that is stored as this mount's reviewer."""
         ...
 
+    def open_to_all(self) -> None:
+        """Have Vault listen as the scenario says, now that it is initialised; until then it has talked to us alone.
+
+        Returns when it answers. Raises as `swap`.
+        """
+        ...
+
     def swap(self, stage: Stage) -> None:
         """Stop Vault, replace its Pod as a rollout would, start the stage's version over the same data.
 

@@ -26,6 +26,7 @@ def initialise(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> Seq
     Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
     """
     keys = rig.setup.initialise(scenario.vault.shares, scenario.vault.threshold)
+    rig.open_to_all()
     open_vault(rig, stage, keys, book)
     rig.setup.enable_audit()
     rig.setup.enable_kv()

@@ -25,15 +25,28 @@ _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "r
 class Vault:
     """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
 
-    Until `initialise` (or *root*) there is no root token, and the calls that need one raise RigError.
+    *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. Until
+    `initialise` (or *root*) there is no root token, and the calls that need one raise RigError.
     """
 
-    def __init__(self, address: str, ca: Path | None, root: Secret | None = None, audit_file: str = "") -> None:
+    def __init__(
+        self,
+        address: str,
+        ca: Path | None,
+        root: Secret | None = None,
+        audit_file: str = "",
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self.address = address
-        self.ca = ca
+        self.ca, self.certificate = ca, certificate
         self.root = root
         self._audit_file = audit_file
         self._numbers = itertools.count(1)
+
+    def listens_plainly(self) -> None:
+        """Take note that the server speaks plain HTTP from here on, at the same port and to whoever asks."""
+        self.address = self.address.replace("https://", "http://", 1)
+        self.ca = self.certificate = None
 
     def health(self) -> Reply:
         """Ask sys/health. Its status says sealed (503), standby (429), not initialised (501) or active (200)."""
@@ -163,6 +176,7 @@ class Vault:
         with requests.Session() as session:
             session.trust_env = False  # no proxy, .netrc or CA bundle of the user
             session.verify = str(self.ca) if self.ca else True
+            session.cert = (str(self.certificate[0]), str(self.certificate[1])) if self.certificate else None
             adapter = RawAdapter(
                 base_uri=self.address,
                 token=token.reveal() if token else "",

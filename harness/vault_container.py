@@ -12,7 +12,7 @@ from harness.kind_cluster import VAULT_PORT, Workbench
 from harness.secret import redact
 from harness.tailing import Tail
 from harness.vault import Vault
-from harness.vault_pod import LINES_BETWEEN, is_audit, settings
+from harness.vault_pod import GUARDED, LINES_BETWEEN, PLAIN, is_audit, settings
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
@@ -20,27 +20,37 @@ _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 
 
 class VaultContainer:
-    """Vault over one volume, in the network of the clusters, where it is called `vault`. The supervisor ends it."""
+    """Vault over one volume, in the network of the clusters, where it is called `vault`. The supervisor ends it.
 
-    def __init__(self, directory: Path, bench: Workbench, *, storage: str, tls: bool, port: int) -> None:
+    It talks to us alone, by our certificate: a container is reached by every user of this machine, and a Vault that is
+    not initialised yet belongs to whoever is first. After `listen_plainly` the next one talks to everybody.
+    """
+
+    def __init__(self, directory: Path, bench: Workbench, *, storage: str, port: int) -> None:
         """*port* is that of this machine at which Vault answers."""
         directory.mkdir(mode=0o700)
         self._directory, self._bench, self._port = directory, bench, port
-        scheme = "https" if tls else "http"
-        authority = pki.Authority(directory, "127.0.0.1", "vault") if tls else None
+        authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
         self._mounted = directory / "mounted"
         self._mounted.mkdir(mode=0o700)
-        pki.write_private(self._mounted / "vault.json", settings(storage, tls=tls, scheme=scheme).encode())
-        for path in (authority.certificate, authority.key) if authority else ():
+        for name, tls in ((GUARDED, True), (PLAIN, False)):
+            pki.write_private(self._mounted / name, settings(storage, tls=tls).encode())
+        self._config = GUARDED
+        for path in (authority.certificate, authority.key, authority.ca):
             pki.write_private(self._mounted / path.name, path.read_bytes())
         # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
         self.log, self.audit = Tail(directory / "vault.log"), Tail(directory / "vault.log")
-        self.address = f"{scheme}://127.0.0.1:{port}"
-        self.client = Vault(self.address, authority.ca if authority else None, audit_file="stdout")
+        address = f"https://127.0.0.1:{port}"
+        self.client = Vault(address, authority.ca, audit_file="stdout", certificate=authority.client)
         self._containers: list[str] = []
         self._container, self._version = "", ""
         """the container that runs, and nothing in between"""
         bench.engine.create_volume(f"{bench.name}-vault", bench.labels)
+
+    def listen_plainly(self) -> None:
+        """Have the next container listen with plain HTTP, to whoever asks."""
+        self.client.listens_plainly()
+        self._config = PLAIN
 
     def replace(self, version: str, image: str) -> None:
         """Start *version*, in the place of the one that runs, and wait until it answers, sealed or not initialised.
@@ -54,7 +64,7 @@ class VaultContainer:
         ports.insist(self._port, f"Vault {version}")
         self._container = engine.start(
             image,
-            ["server", "-config=/vault/tls/vault.json"],
+            ["server", f"-config=/vault/tls/{self._config}"],
             entrypoint=["/bin/vault"],
             name=f"{self._bench.name}-vault-{len(self._containers) + 1}",
             labels=dict(self._bench.labels),

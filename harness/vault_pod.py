@@ -16,12 +16,17 @@ from harness.kube import PodState
 from harness.secret import redact
 from harness.tailing import Pieces, PodTail, as_json
 from harness.vault import Vault
+from harness.vault_settings import Listening
 
 T = TypeVar("T")
 
 POD: Final = "vault-0"
 TOKEN_VOLUME: Final = "kube-api-access-*"
 """The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
+
+GUARDED: Final = "guarded.json"
+PLAIN: Final = "plain.json"
+"""Vault's configurations: one with which it talks to us alone, and one with which it talks to everybody."""
 
 _ROLLOUT_SECONDS: Final = 120
 _HOPELESS: Final = (
@@ -33,23 +38,30 @@ LINES_BETWEEN: Final = 4
 """So many lines a container prints for one of Vault's own words: those of the audit log stand between them."""
 
 
-def settings(storage: str, *, tls: bool, scheme: str) -> str:
-    """Return the configuration of a Vault in a container, whose data is at /vault/data, as JSON."""
+def settings(storage: str, *, tls: bool) -> str:
+    """Return the configuration of a Vault in a container, whose data is at /vault/data, as JSON.
+
+    With *tls* it talks to those alone who have a certificate of its authority.
+    """
     return vault_settings.text(
         storage,
         "/vault/data",
         listen=f"0.0.0.0:{VAULT_PORT}",
-        certificate=("/vault/tls/tls.crt", "/vault/tls/tls.key") if tls else None,
-        address=f"{scheme}://127.0.0.1:{VAULT_PORT}",
+        tls=Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", "/vault/tls/ca.crt") if tls else None,
+        address=f"{'https' if tls else 'http'}://127.0.0.1:{VAULT_PORT}",
         cluster_address=f"https://127.0.0.1:{VAULT_PORT + 1}",
     )
 
 
 class VaultPod:
-    """Vault over one volume of its cluster. `roll_out` starts it, and takes it from version to version."""
+    """Vault over one volume of its cluster. `roll_out` starts it, and takes it from version to version.
+
+    It talks to us alone, by our certificate: a Pod is reached by every user of this machine, and a Vault that is not
+    initialised yet belongs to whoever is first. After `listen_plainly` the next rollout has it talk to everybody.
+    """
 
     def __init__(
-        self, directory: Path, cluster: KindCluster, account: str, run: str, *, storage: str, tls: bool, port: int
+        self, directory: Path, cluster: KindCluster, account: str, run: str, *, storage: str, port: int
     ) -> None:
         """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
 
@@ -58,15 +70,24 @@ class VaultPod:
         directory.mkdir(mode=0o700)
         self._directory, self._cluster, self._run = directory, cluster, run
         self.namespace, self.account = account.split("/")
-        scheme = "https" if tls else "http"
-        self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc") if tls else None
-        self._config = settings(storage, tls=tls, scheme=scheme)
+        self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
+        self._configs = {GUARDED: settings(storage, tls=True), PLAIN: settings(storage, tls=False)}
+        self._config = GUARDED
         # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
         self.log, self.audit = PodTail(directory / "vault.log"), PodTail(directory / "vault.log")
-        self.address = f"{scheme}://127.0.0.1:{port}"
-        self.client = Vault(self.address, self._authority.ca if self._authority else None, audit_file="stdout")
+        self.client = Vault(
+            f"https://127.0.0.1:{port}",
+            self._authority.ca,
+            audit_file="stdout",
+            certificate=self._authority.client,
+        )
         self._uid = ""
         self._version, self._rollouts = "", 0
+
+    def listen_plainly(self) -> None:
+        """Have the next rollout listen with plain HTTP, to whoever asks."""
+        self.client.listens_plainly()
+        self._config = PLAIN
 
     def roll_out(self, version: str, image: str, *, token_file: bool) -> PodState:
         """Start *version*, or replace the one that runs, and return its Pod once it answers, sealed or not initialised.
@@ -79,7 +100,14 @@ class VaultPod:
             self._create(image, token_file=token_file)
         else:
             kube = self._cluster.kube
-            kube.roll(self.namespace, "vault", image, token_file=token_file, note=f"rollout {self._rollouts}")
+            kube.roll(
+                self.namespace,
+                "vault",
+                image,
+                command=self._command(),
+                token_file=token_file,
+                note=f"rollout {self._rollouts}",
+            )
         pod = self._await(f"the Pod of Vault {version} to be made", lambda: self._new(gone))
         self._uid = pod.uid
         self._cluster.follow_pod(self.namespace, POD, self._uid, "vault", self.log.path)
@@ -135,7 +163,7 @@ class VaultPod:
         return said + [line for line in self.tail() if line not in known]
 
     def _create(self, image: str, *, token_file: bool) -> None:
-        files = [self._authority.certificate, self._authority.key] if self._authority else []
+        files = [self._authority.certificate, self._authority.key, self._authority.ca]
         manifest = self._directory / "vault.yaml"
         filled = Template(materials.text("vault.yaml")).substitute(
             namespace=json.dumps(self.namespace),
@@ -144,11 +172,15 @@ class VaultPod:
             run=self._run,
             image=json.dumps(image),
             token_file=json.dumps(token_file),
-            config=json.dumps(self._config),
+            configs=json.dumps(self._configs),
+            command=json.dumps(self._command()),
             tls=json.dumps({path.name: path.read_text() for path in files}),
         )
         pki.write_private(manifest, filled.encode())
         self._cluster.kube.create_all(manifest)
+
+    def _command(self) -> list[str]:
+        return ["/bin/vault", "server", f"-config=/vault/config/{self._config}"]
 
     def _await(self, what: str, condition: Callable[[], T]) -> T:
         return wait.until(

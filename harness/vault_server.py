@@ -11,36 +11,38 @@ from harness.errors import ProcessDied, RigError
 from harness.process import Process, Supervisor
 from harness.tailing import Tail
 from harness.vault import Vault
+from harness.vault_settings import Listening
 
 LISTEN_SECONDS: Final = 60
 STOP_SECONDS: Final = 15
 
 
 class VaultServer:
-    """Vault over one data directory. Stopping leaves the data; the supervisor wipes everything at the end."""
+    """Vault over one data directory. Stopping leaves the data; the supervisor wipes everything at the end.
 
-    def __init__(self, directory: Path, *, storage: str, tls: bool, port: int, cluster_port: int) -> None:
+    A Vault that is not initialised yet belongs to whoever is first, and every user of this machine reaches its port. So
+    it talks to nobody but us: its listener wants a certificate that only we have. For plain HTTP the server has to be
+    started anew once it is initialised, after `listen_plainly`.
+    """
+
+    def __init__(self, directory: Path, *, storage: str, port: int, cluster_port: int) -> None:
         self.directory = directory
-        self._port = port
+        self._storage, self._port, self._cluster_port = storage, port, cluster_port
         directory.mkdir(mode=0o700)
         (directory / "data").mkdir(mode=0o700)
-        scheme = "https" if tls else "http"
-        self.address = f"{scheme}://127.0.0.1:{port}"
-        authority = pki.Authority(directory, "127.0.0.1") if tls else None
+        authority = pki.Authority(directory, "127.0.0.1", client=True)
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "vault.log")
-        self.client = Vault(self.address, authority.ca if authority else None, audit_file=str(self.audit.path))
+        address = f"https://127.0.0.1:{port}"
+        self.client = Vault(address, authority.ca, audit_file=str(self.audit.path), certificate=authority.client)
         self.process: Process | None = None
         self._config = directory / "vault.json"
-        settings = vault_settings.text(
-            storage,
-            str(directory / "data"),
-            listen=f"127.0.0.1:{port}",
-            certificate=(str(authority.certificate), str(authority.key)) if authority else None,
-            address=self.address,
-            cluster_address=f"https://127.0.0.1:{cluster_port}",
-        )
-        pki.write_private(self._config, settings.encode())
+        self._configure(Listening(str(authority.certificate), str(authority.key), str(authority.ca)))
+
+    def listen_plainly(self) -> None:
+        """Have the next start listen with plain HTTP, to whoever asks."""
+        self.client.listens_plainly()
+        self._configure(None)
 
     def start(self, supervisor: Supervisor, binary: Path, version: str, *, pod: Path | None, api_port: int) -> None:
         """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
@@ -74,6 +76,17 @@ class VaultServer:
         except ProcessDied:
             ports.insist(self._port, f"Vault {version}")
             raise
+
+    def _configure(self, tls: Listening | None) -> None:
+        settings = vault_settings.text(
+            self._storage,
+            str(self.directory / "data"),
+            listen=f"127.0.0.1:{self._port}",
+            tls=tls,
+            address=self.client.address,
+            cluster_address=f"https://127.0.0.1:{self._cluster_port}",
+        )
+        pki.write_private(self._config, settings.encode())
 
     def stop(self) -> None:
         """Stop the server as a rollout would (SIGTERM, then a deadline). Its data stays."""

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 
-def text(
-    storage: str, data: str, *, listen: str, certificate: tuple[str, str] | None, address: str, cluster_address: str
-) -> str:
+class Listening(NamedTuple):
+    """The files with which a listener speaks TLS: its certificate, its key, and who vouches for its clients.
+
+    It talks to nobody who has no certificate of that authority.
+    """
+
+    certificate: str
+    key: str
+    clients: str
+
+
+def text(storage: str, data: str, *, listen: str, tls: Listening | None, address: str, cluster_address: str) -> str:
     """Return it as JSON: one node over the directory *data* that listens at *listen*, and logs all it can.
 
-    *certificate* is the files of the listener's certificate and key, None for plain HTTP. *address* is what Vault calls
-    itself, and *cluster_address* what it calls itself for other nodes.
+    *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
+    other nodes.
     """
     store: dict[str, object] = {"path": data}
     if storage == "raft":
         # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is.
         store |= {"node_id": "node-1", "performance_multiplier": "1"}
-    listener: dict[str, object] = {"address": listen, "tls_disable": certificate is None}
-    if certificate is not None:
-        listener["tls_cert_file"], listener["tls_key_file"] = certificate
+    listener: dict[str, object] = {"address": listen, "tls_disable": tls is None}
+    if tls is not None:
+        listener |= {
+            "tls_cert_file": tls.certificate,
+            "tls_key_file": tls.key,
+            "tls_client_ca_file": tls.clients,
+            "tls_require_and_verify_client_cert": True,
+        }
     settings = {
         "storage": {storage: store},
         "listener": {"tcp": listener},

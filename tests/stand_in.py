@@ -101,7 +101,14 @@ class Vault(Server):
 
     def __init__(self, version: str, fault: str, config: str) -> None:
         settings = json.loads(Path(config).read_text())
-        super().__init__(version, fault, int(settings["listener"]["tcp"]["address"].rpartition(":")[2]))
+        listener = settings["listener"]["tcp"]
+        super().__init__(version, fault, int(listener["address"].rpartition(":")[2]))
+        if not listener["tls_disable"]:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(listener["tls_cert_file"], listener["tls_key_file"])
+            context.load_verify_locations(listener["tls_client_ca_file"])
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         (storage,) = settings["storage"].values()
         self.file = Path(storage["path"]) / "everything.json"
         self.data: dict[str, Any] = json.loads(self.file.read_text()) if self.file.exists() else {}

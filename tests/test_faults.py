@@ -448,9 +448,11 @@ def test_a_port_that_is_taken_while_vault_is_down_is_no_refusal(
     stop = vault_server.VaultServer.stop
 
     def stopped(self: vault_server.VaultServer) -> None:
+        before_the_hop = self.client.certificate is None
         stop(self)
-        stranger = socket.create_server(("127.0.0.1", int(self.address.rpartition(":")[2])))
-        request.addfinalizer(stranger.close)
+        if before_the_hop:
+            stranger = socket.create_server(("127.0.0.1", int(self.client.address.rpartition(":")[2])))
+            request.addfinalizer(stranger.close)
 
     monkeypatch.setattr(vault_server.VaultServer, "stop", stopped)
     ending = town.rehearse()

@@ -90,8 +90,12 @@ def test_keys_are_private_files(tmp_path: Path) -> None:
     """0600, all of them: what is public is in the same directory and need not be more."""
     pki.TokenSigner(tmp_path)
     pki.Authority(tmp_path, "localhost")
+    names = ["sa.key", "sa.pub", "ca.crt", "tls.crt", "tls.key"]
     modes = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in tmp_path.iterdir()}
-    assert modes == dict.fromkeys(["sa.key", "sa.pub", "ca.crt", "tls.crt", "tls.key"], "0o600")
+    assert modes == dict.fromkeys(names, "0o600")
+    pki.Authority(tmp_path, "localhost", client=True)
+    modes = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys([*names, "client.crt", "client.key"], "0o600")
 
 
 def test_a_new_content_replaces_the_old_one_whole(tmp_path: Path) -> None:
@@ -103,8 +107,8 @@ def test_a_new_content_replaces_the_old_one_whole(tmp_path: Path) -> None:
 def test_no_key_gets_into_a_text(tmp_path: Path) -> None:
     """Neither whole nor line by line; certificates and public keys may."""
     signed = pki.TokenSigner(tmp_path)
-    server = pki.Authority(tmp_path, "localhost")
-    for file in (signed.private, server.key):
+    server = pki.Authority(tmp_path, "localhost", client=True)
+    for file in (signed.private, server.key, server.client[1]):
         body = [line for line in file.read_text().splitlines() if len(line) >= 16 and "-----" not in line]
         assert body
         assert not [line for line in body if line in redact(f"a log says {line}")]

@@ -54,7 +54,8 @@ class Asked:
 class Scripted:
     """A server on loopback that gives *answers* in turn, the last one again and again, and keeps what it was asked."""
 
-    def __init__(self, *answers: Answer, tls: pki.Authority | None = None) -> None:
+    def __init__(self, *answers: Answer, tls: pki.Authority | None = None, knows: Path | None = None) -> None:
+        """*tls*: with its certificate. *knows*: it hears those alone who have a certificate of the authority there."""
         self.asked: list[Asked] = []
         self.over = threading.Event()
         self._answers = itertools.chain(answers, itertools.repeat(answers[-1] if answers else Answer()))
@@ -80,6 +81,9 @@ class Scripted:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls.certificate, tls.key)
+            if knows:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(knows)
             # The handshake belongs to the thread of a connection, not to the one that accepts them all.
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
@@ -192,6 +196,24 @@ def test_a_certificate_of_another_authority_is_no_answer(authorities: list[pki.A
     assert stranger.status is None
     assert "CERTIFICATE_VERIFY_FAILED" in stranger.error
     assert len(server.asked) == 1
+
+
+def test_a_server_that_wants_to_know_who_asks_hears_us_and_nobody_else(tmp_path: Path) -> None:
+    """By a certificate of its own authority; and it is told nothing of that once it speaks plain HTTP."""
+    (tmp_path / "other").mkdir()
+    one = pki.Authority(tmp_path, "127.0.0.1", client=True)
+    other = pki.Authority(tmp_path / "other", "127.0.0.1", client=True)
+    with Scripted(tls=one, knows=one.ca) as server:
+        us = Vault(server.address, one.ca, certificate=one.client)
+        assert us.health().status == 200
+        assert Vault(server.address, one.ca).health().status is None
+        assert Vault(server.address, one.ca, certificate=other.client).health().status is None
+        assert len(server.asked) == 1
+    with Scripted() as plain:
+        us.address = plain.address.replace("http:", "https:")
+        us.listens_plainly()
+        assert us.health().status == 200
+        assert (us.address, us.ca, us.certificate) == (plain.address, None, None)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ RUNNING: dict[str, Any] = {"running": {"startedAt": AT}}
 def pod(bench: Workbench, tmp_path: Path) -> VaultPod:  # noqa: F811
     """A Vault in a cluster whose API server a test has yet to name."""
     cluster = KindCluster("platform", tmp_path / "work/cluster-platform", bench, "node", 21000)
-    one = VaultPod(tmp_path / "work/vault", cluster, "vault/vault", "it", storage="raft", tls=True, port=21001)
+    one = VaultPod(tmp_path / "work/vault", cluster, "vault/vault", "it", storage="raft", port=21001)
     one._version, one._uid = "1.11.0", "uid-2"
     return one
 
@@ -165,10 +165,13 @@ def test_pieces_are_put_together_also_where_the_reader_came_in_between(tmp_path:
 
 @pytest.mark.parametrize(("storage", "tls"), [("raft", True), ("file", False)])
 def test_vault_is_told_where_its_data_is_and_how_it_listens(storage: str, tls: bool) -> None:
-    told = json.loads(vault_pod.settings(storage, tls=tls, scheme="https" if tls else "http"))
+    """With TLS only those are heard who have a certificate of its own authority."""
+    told = json.loads(vault_pod.settings(storage, tls=tls))
     assert told["storage"][storage]["path"] == "/vault/data"
     assert told["listener"]["tcp"]["tls_disable"] is not tls
     assert ("tls_key_file" in told["listener"]["tcp"]) is tls
+    assert told["listener"]["tcp"].get("tls_client_ca_file") == ("/vault/tls/ca.crt" if tls else None)
+    assert told["listener"]["tcp"].get("tls_require_and_verify_client_cert") is (True if tls else None)
     assert told["api_addr"].startswith("https://" if tls else "http://")
 
 
@@ -181,12 +184,15 @@ def test_what_makes_the_pod_is_filled_in_whole(token_file: bool, pod: VaultPod, 
     manifest = pod._directory / "vault.yaml"
     assert manifest.stat().st_mode & 0o777 == 0o600
     config, tls, made = yaml.safe_load_all(manifest.read_text())
-    assert json.loads(config["data"]["vault.json"])["disable_mlock"] is True
-    assert set(tls["stringData"]) == {"tls.crt", "tls.key"}
+    told = {name: json.loads(text)["listener"]["tcp"] for name, text in config["data"].items()}
+    assert told["guarded.json"]["tls_require_and_verify_client_cert"] is True
+    assert told["plain.json"]["tls_disable"] is True
+    assert set(tls["stringData"]) == {"tls.crt", "tls.key", "ca.crt"}
     spec = made["spec"]["template"]["spec"]
     assert (spec["serviceAccountName"], spec["nodeName"]) == ("vault", "node-control-plane")
     assert spec["automountServiceAccountToken"] is token_file
     assert spec["containers"][0]["image"] == "rehearse/vault:1.11.0"
+    assert spec["containers"][0]["command"] == ["/bin/vault", "server", "-config=/vault/config/guarded.json"]
     assert {"name": "data", "hostPath": {"path": "/var/lib/rehearsal/it", "type": "DirectoryOrCreate"}} in spec[
         "volumes"
     ]

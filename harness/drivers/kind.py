@@ -168,6 +168,7 @@ class KindRig(LiveRig):
 
     def start(self, stages: Sequence[Stage]) -> None:
         """Start everything at once and return when Vault answers at the first of *stages*."""
+        self._first = stages[0]
         self._versions = list(dict.fromkeys(stage.version for stage in stages))
         self._rising.begin(self._clusters, self._raise_cluster)
         self._start_vault(stages[0])
@@ -178,6 +179,12 @@ class KindRig(LiveRig):
 
     def await_token_file(self) -> None:
         """Return at once: a Pod is only started with its token in place."""
+
+    def open_to_all(self) -> None:
+        """Start Vault anew if its listener is to be one without TLS: only with TLS does it know us from others."""
+        if not self._scenario.vault.tls:
+            self._server.listen_plainly()
+            self._start_vault(self._first)
 
     def swap(self, stage: Stage) -> None:
         """Take Vault to the stage's version over the same data: a rollout of its Pod, or another container."""
@@ -222,10 +229,10 @@ class KindRig(LiveRig):
     def _make_vault(self) -> VaultPod | VaultContainer:
         vault, where, port = self._scenario.vault, self._work / "vault", self._vault_port
         if self._home is None:
-            return VaultContainer(where, self._bench, storage=vault.storage, tls=vault.tls, port=port)
+            return VaultContainer(where, self._bench, storage=vault.storage, port=port)
         account = f"{self._home.namespace}/{self._home.name}"
         cluster = self._clusters[self._home.cluster]
-        return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, tls=vault.tls, port=port)
+        return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, port=port)
 
     def _start_vault(self, stage: Stage) -> None:
         image = self._images[VAULT, stage.version].name

@@ -87,9 +87,7 @@ class LocalRig(LiveRig):
         taken = ports.take(2 + len(scenario.clusters))
         self._ports = dict(zip(scenario.clusters, taken[2:], strict=True))
         vault = scenario.vault
-        self._server = VaultServer(
-            self._work / "vault", storage=vault.storage, tls=vault.tls, port=taken[0], cluster_port=taken[1]
-        )
+        self._server = VaultServer(self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1])
         self._planes: dict[str, ControlPlane] = {}
         super().__init__(
             book, accounts.wanted(scenario), self._server, self._planes, threads=len(scenario.clusters) + 1
@@ -99,6 +97,7 @@ class LocalRig(LiveRig):
 
     def start(self, stage: Stage) -> None:
         """Start everything at once and return when Vault answers."""
+        self._first = stage
         self._rising.begin(self._scenario.clusters, self._raise_cluster)
         self._start_vault(stage)
 
@@ -112,6 +111,13 @@ class LocalRig(LiveRig):
         """Wait until Vault's cluster has given its Pod a token."""
         if any(account.purpose == "vault" for account in self._accounts):
             self._tokens.of("vault")
+
+    def open_to_all(self) -> None:
+        """Start Vault anew if its listener is to be one without TLS: only with TLS does it know us from others."""
+        if not self._scenario.vault.tls:
+            self._server.stop()
+            self._server.listen_plainly()
+            self._start_vault(self._first)
 
     def swap(self, stage: Stage) -> None:
         """Stop Vault, replace its Pod, start the stage's version over the same data."""

@@ -123,6 +123,9 @@ class PaperRig:
         """Return the long-lived reviewer's token."""
         return self._tokens[f"reviewer:{mount}"].issued
 
+    def open_to_all(self) -> None:
+        """Do nothing: on paper there is nobody else."""
+
     def swap(self, stage: Stage) -> None:
         """Put the next version in place; Vault's Pod is replaced and its old token dies."""
         self._stage, self._sealed = stage, True
