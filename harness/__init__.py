@@ -53,7 +53,9 @@ vocabulary
     loading         a file becomes a Scenario, or a list of problems with their lines
     possible        what a scenario says that cannot be
     document        YAML text becomes plain data whose every part knows its line and column
-    plan            a Scenario becomes every stage and every question
+    plan            a Scenario becomes a course of steps, and every question
+    course          the steps of a rehearsal, and the moments at which everything is asked
+    topology        a scenario's topology, with every default filled in
     scenario, rig, observation, knowledge, versions, secret, wait, errors
 """
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from harness import events, pki, plan, scenario
+from harness import events, pki
 from harness.rig import IssuedToken
-from harness.scenario import Scenario
 from harness.secret import Secret, fingerprint
+from harness.topology import AppSpec, Topology, subject_of
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 """kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
@@ -43,7 +43,7 @@ class Account(msgspec.Struct, frozen=True):
     @property
     def subject(self) -> str:
         """Return the Kubernetes user that its token stands for."""
-        return f"system:serviceaccount:{self.namespace}:{self.name}"
+        return subject_of(f"{self.namespace}/{self.name}")
 
     @property
     def pod(self) -> str:
@@ -59,28 +59,29 @@ class Account(msgspec.Struct, frozen=True):
         return f"{self.name[:_NAME_CHARACTERS]}-{hashlib.sha256(self.purpose.encode()).hexdigest()[:8]}"
 
 
-def wanted(topology: Scenario) -> list[Account]:
+def wanted(topology: Topology) -> list[Account]:
     """Return every account of *topology*: Vault's, the apps', the reviewers', and the strangers' of negative probes."""
     found: list[Account] = []
     vault = topology.vault
-    if vault.cluster is not None:
-        space, name = plan.vault_account(topology).split("/")
+    if vault.cluster:
+        space, name = vault.service_account.split("/")
         found.append(Account(vault.cluster, space, name, "vault", vault.may_review_tokens))
-    for path, mount in topology.auth.items():
-        if mount.reviewer == "long-lived":
-            space, name = (mount.reviewer_service_account or plan.DEFAULT_REVIEWER_ACCOUNT).split("/")
+    for path, mount in topology.mounts.items():
+        if mount.reviewer_account:
+            space, name = mount.reviewer_account.split("/")
             may = mount.reviewer_may_review_tokens
             found.append(Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=True))
     strangers: list[Account] = []
     for name, app in topology.apps.items():
         space, account = app.service_account.split("/")
-        seconds = scenario.seconds(app.token_expires)
-        found.append(Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, seconds))
+        found.append(
+            Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, app.token_seconds)
+        )
         strangers += _strangers(topology, name, app)
     return _with_one_right_each(found, strangers)
 
 
-def _strangers(topology: Scenario, name: str, app: scenario.App) -> Iterable[Account]:
+def _strangers(topology: Topology, name: str, app: AppSpec) -> Iterable[Account]:
     space, account = app.service_account.split("/")
     # Strangers may review tokens where the app may: a refusal must come from who they are, not from what they lack.
     may, audience = app.may_review_tokens, app.audience

@@ -229,7 +229,7 @@ def run(
             made = _make_driver(
                 driver, speak, mirror=mirror, insecure=insecure_mirror, registry=registry, offline=offline, reuse=reuse
             )
-            rehearsal.rehearse(start, loaded.scenario, made, book, (keep or 0) * 3600)
+            rehearsal.rehearse(start, made, book, (keep or 0) * 3600)
     except MissingPrerequisite as error:
         fail(3, str(error))
     except KeyboardInterrupt as error:
@@ -288,7 +288,7 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
     if output == "json":
         write(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
     else:
-        tell(paper.render(made, loaded.scenario))
+        tell(paper.render(made))
 
 
 @main.command()

@@ -10,7 +10,7 @@ from harness import comparison, leads
 from harness.evidence import Exhibit, shown
 from harness.facts import Facts
 from harness.leads import Lead
-from harness.observation import BEFORE, Observation
+from harness.observation import Observation
 from harness.outlook import Outlook, outlook
 from harness.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy
 from harness.scenario import Effect
@@ -45,6 +45,10 @@ class Finding(msgspec.Struct, frozen=True):
     """could a line of its evidence belong to another question as well?"""
     remedies: tuple[Remedy, ...] = ()
     """the ways to mend it, one by one, each with its moment and its commands: alternatives, the best first"""
+    moment: str = ""
+    """the label of the moment at which it appears, or at which it was so from the start"""
+    step: int = 0
+    """the number of the step in the scenario's `course` after which it appears, from 1; 0: none that was written"""
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -70,7 +74,7 @@ def _cases(facts: Facts) -> Iterator[Case]:
 
 def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
     """Yield what is wrong at the first look."""
-    if now.moment != BEFORE or not now.app:
+    if now.moment != facts.first_moment or not now.app:
         return
     if now.must_be == "refused":
         if now.answer == "granted":
@@ -80,9 +84,15 @@ def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
 
 
 def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
-    """Yield that a question has another answer, if it had one."""
-    if "unknown" not in (before.answer, now.answer):
-        yield Case("regression", _effect(now), now, before, facts)
+    """Yield that a question has another answer, if it had one. Who is let in at last is better off, unless they must
+    not be; what let them in may be a check that is gone.
+    """
+    if "unknown" in (before.answer, now.answer):
+        return
+    better = now.answer == "granted" and now.must_be != "refused"
+    yield Case("improvement" if better else "regression", _effect(now), now, before, facts)
+    if better and comparison.refusal_of(before.error) is not None and _no_newer_config(facts, before, now):
+        yield Case("latent", "check lost", now, before, facts)
 
 
 def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
@@ -100,6 +110,11 @@ def _effect(now: Observation) -> Effect:
     if now.answer == "refused":
         return "login refused" if login else "access refused"
     return "login granted" if login else "access granted"
+
+
+def _no_newer_config(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Is the mount's config the one that it was? Who writes another one has chosen what is checked."""
+    return facts.written_at(before) == facts.written_at(now)
 
 
 def _another_reviewer(facts: Facts, before: Observation, now: Observation) -> bool:
@@ -143,6 +158,8 @@ def _finding(case: Case) -> Finding:
         outlook=outlook(case) if hurts and case.kind != "pre-existing" else None,
         ambiguous=evidence.ambiguous,
         remedies=found.remedies,
+        moment=now.moment,
+        step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
     )
 
 
@@ -171,6 +188,6 @@ def _unexplained(case: Case) -> Diagnosis:
 
 
 def worst_first(findings: Iterable[Finding]) -> Sequence[Finding]:
-    """Return findings as a reader needs them: regressions, then what will hurt later, then what was broken before."""
-    rank: dict[Kind, int] = {"regression": 0, "latent": 1, "pre-existing": 2}
+    """Return findings as a reader needs them: regressions, what will hurt later, what was broken, what got better."""
+    rank: dict[Kind, int] = {"regression": 0, "latent": 1, "pre-existing": 2, "improvement": 3}
     return sorted(findings, key=lambda finding: rank[finding.kind])

@@ -30,6 +30,7 @@ LONGEST_TEXT: Final = 10_000
 _LARGEST_FILE: Final = 256 * 1024
 _LONGEST_KEY: Final = 200
 _DEEPEST: Final = 16
+_TOO_DEEP: Final = "maximum nesting depth"
 _SHOWN: Final = 80
 _MANY: Final = 100
 
@@ -320,10 +321,8 @@ class _Reader:
 
     def _refuse_depth(self, event: Any) -> NoReturn:
         # The parser's work grows with the square of the depth, so what follows is not even skipped.
-        message = f"more than {_DEEPEST} levels deep, and no scenario is"
-        self._document.problem(
-            _at(event.start_mark), message, self._document.excerpt(event), "fewer brackets or indents"
-        )
+        row = self._document.excerpt(event)
+        self._document.problem(_at(event.start_mark), _deep(), row, "fewer brackets or indents")
         raise self._document.error()
 
     def _scalar(self, event: seen.ScalarEvent, trail: Trail) -> str | int | float | bool | None:
@@ -382,10 +381,19 @@ class _Reader:
         line, column = _at(mark) if mark else (1, 1)
         told = (getattr(error, "context", None), getattr(error, "problem", None) or getattr(error, "reason", None))
         why = shown(", ".join(str(part) for part in told if part), 200)
+        if _TOO_DEEP in why:
+            # newer parsers have a limit of their own, which is larger than ours
+            row = self._document.row(line)
+            self._document.problem((line, column), _deep(), row, "fewer brackets or indents")
+            return
         remedy = next(remedy for sign, remedy in _SYNTAX_REMEDIES if sign in why)
         if self._document.indented_by_tab(line):
             remedy = "indent with blanks, never with tabs"
         self._document.problem((line, column), f"this is not YAML: {why}", self._document.row(line), remedy)
+
+
+def _deep() -> str:
+    return f"more than {_DEEPEST} levels deep, and no scenario is"
 
 
 def _deeper(event: Any) -> int:

@@ -7,11 +7,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness import observation, plan
 from harness.diagnosis import Finding
 from harness.facts import Facts
 from harness.observation import Observation
-from harness.scenario import Mount
+from harness.topology import MountSpec
 
 DoubtKind = Literal["unlearned", "unasked", "incomplete", "unfinished"]
 """unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
@@ -38,7 +37,7 @@ def never_granted(facts: Facts, probe: str = "login") -> list[Observation]:
     """Return the first answers to *probe* that were refused before any hop, and never granted at a moment after it."""
     asked = [seen for seen in facts.observations if seen.probe == probe]
     granted = {(seen.app, seen.item) for seen in asked if seen.answer == "granted"}
-    first = {(seen.app, seen.item): seen for seen in reversed(asked) if seen.moment == observation.BEFORE}
+    first = {(seen.app, seen.item): seen for seen in reversed(asked) if seen.moment == facts.first_moment}
     return [
         seen for seen in reversed(first.values()) if seen.answer == "refused" and (seen.app, seen.item) not in granted
     ]
@@ -69,8 +68,7 @@ def _question(facts: Facts, probe: str, group: Sequence[Observation], apps: Sequ
     else:
         secrets = _some(list(dict.fromkeys(seen.item for seen in group)))
         what, done = f"the reading of {secrets} by {_some(apps)}", "lets it read"
-    hops = sum(1 for stage in facts.record.started.plan.stages if stage.purpose == "hop" and stage.moment)
-    after = "after it" if hops == 1 else "after every hop"
+    after = "after it" if len(facts.moments) == 2 else "at every later moment"
     expected = ", ".join(f"{{change: refused from the start, app: {app}}}" for app in apps[:_NAMED])
     return (
         f"Is {what} refused in production, too? Here it was refused before the first hop and {after}, so nothing was "
@@ -86,7 +84,7 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
     if probe == "read":
         for name, role in roles.items():
             yield f"auth.{mount}.roles.{name}.policies ({', '.join(role.policies) or 'none'})"
-        written = {policy for role in roles.values() for policy in role.policies if policy in facts.scenario.policies}
+        written = {policy for role in roles.values() for policy in role.policies if policy in facts.topology.policies}
         yield from (f"policies.{policy}" for policy in sorted(written))
         yield from (f"apps.{app}.reads" for app in some)
     elif rule == "role-binding-mismatch":
@@ -107,21 +105,21 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
             yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
 
 
-def _provenance(facts: Facts, path: str, mount: Mount) -> Iterator[str]:
-    by, file = plan.written_by(facts.scenario, mount)
+def _provenance(facts: Facts, path: str, mount: MountSpec) -> Iterator[str]:
     key = f"auth.{path}.configured"
-    yield _valued(facts, f"{key}.by", by, within=key)
-    yield _valued(facts, f"{key}.with-token-file", _yaml(file), within=key)
+    yield _valued(facts, f"{key}.by", mount.written_by, within=key)
+    yield _valued(facts, f"{key}.with-token-file", _yaml(mount.with_token_file), within=key)
 
 
-def _reviewer(facts: Facts, path: str, mount: Mount, apps: Sequence[str]) -> Iterator[str]:
+def _reviewer(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) -> Iterator[str]:
     """Yield the keys that say who reviews, and whether that account may."""
     if mount.reviewer == "long-lived":
         yield f"auth.{path}.reviewer (long-lived)"
         yield _valued(facts, f"auth.{path}.reviewer-may-review-tokens", _yaml(mount.reviewer_may_review_tokens))
         return
-    if mount.reviewer == "local" or facts.stored(path) == "frozen":
-        yield _valued(facts, "vault.may-review-tokens", _yaml(facts.scenario.vault.may_review_tokens))
+    writes = facts.writes.get(path)
+    if mount.reviewer == "local" or (writes and facts.stored_by(writes[0][1]) == "frozen"):
+        yield _valued(facts, "vault.may-review-tokens", _yaml(facts.topology.vault.may_review_tokens))
     for name in apps:
         yield _valued(facts, f"apps.{name}.may-review-tokens", _yaml(facts.app(name).may_review_tokens))
 

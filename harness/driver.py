@@ -8,7 +8,6 @@ from typing import Protocol
 from harness.journal import Journal
 from harness.plan import Plan
 from harness.rig import Rig
-from harness.scenario import Scenario
 
 
 class Driver(Protocol):
@@ -16,8 +15,8 @@ class Driver(Protocol):
 
     name: str
 
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> AbstractContextManager[Rig]:
-        """Bring the plan's first stage up.
+    def up(self, plan: Plan, run_id: str, book: Journal) -> AbstractContextManager[Rig]:
+        """Bring up all that *plan* needs, with Vault at its first version.
 
         Raises MissingPrerequisite, RigError or Unreachable, and LeftBehind on the way out.
         """

@@ -124,6 +124,8 @@ class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
 
     app: str
     version: str
+    moment: str = ""
+    """the label of the moment that comes next; empty in records of format 1, where the version names it"""
     asked: int
     failures: dict[str, int]
     """how many renewals were not granted, by status, or "no answer\""""
@@ -136,9 +138,17 @@ class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
 
 
 class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
+    """Every question is asked from here on, until the next moment or the next step."""
+
     moment: str
+    """its label, unique in a record"""
+    number: int = -1
+    """its number, from 0; -1 in records of format 1"""
+    step: int = 0
+    """the number of the step in the scenario's `course` after which it comes, from 1; 0: none"""
     version: str
     token_file: bool
+    """is a pod's service account token readable for Vault?"""
 
 
 class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
@@ -178,7 +188,9 @@ class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
 
     kind: TroubleKind
     during: str
-    """the phase"""
+    """in which step, in words"""
+    step: str = ""
+    """the tag of that step: upgrade, roll-back ...; empty outside the course"""
     after_swap: str = ""
     """the version that had just been put in place, if that is where it broke"""
     message: str

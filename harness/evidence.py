@@ -153,8 +153,11 @@ class _Owners:
         observations = record.of(Observation)
         self._by_correlation = {o.correlation: o for o in observations if o.correlation}
         self._windows = _Windows(observations)
-        auth = record.started.scenario.get("auth", {})
-        self._clusters = {path: mount.get("cluster", "") for path, mount in auth.items()}
+        resolved = record.started.plan.topology
+        mounts: Mapping[str, Any] = record.started.scenario.get("auth", {}) if resolved is None else {}
+        self._clusters = {path: mount.get("cluster", "") for path, mount in mounts.items()}
+        if resolved is not None:
+            self._clusters = {path: mount.cluster for path, mount in resolved.mounts.items()}
         self._accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
 
     def of(self, line: Slip) -> Sequence[Observation]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TypeVar
 
-import msgspec
-
-from harness import evidence, knowledge, plan
+from harness import course, evidence, knowledge, plan, topology
 from harness.events import ConfigWritten, MomentBegan, TokenIssued
 from harness.evidence import Evidence, Exhibit, Joined, Review
 from harness.journal import Record
 from harness.knowledge import Bearer, Stored
 from harness.observation import BEFORE, Observation
-from harness.scenario import App, Mount, Role, Scenario
+from harness.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology
 
 _NO_EVIDENCE = Evidence()
+T = TypeVar("T")
 
 
 class Facts:
@@ -23,7 +24,11 @@ class Facts:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self.scenario = Scenario.model_validate_json(msgspec.json.encode(record.started.scenario))
+        planned = record.started.plan
+        self.topology: Topology = planned.topology or topology.recorded(record.started.scenario)
+        self.asked: Asked = planned.asked or topology.asked_of(record.started.scenario)
+        self.steps = planned.steps or plan.steps_of(planned.stages)
+        self.moments = {moment.label: moment for moment in course.moments(self.steps)}
         self.observations: list[Observation] = record.of(Observation)
         self._bearers: dict[tuple[str, str, str], Bearer] = {}
         self._firsts: dict[str, dict[tuple[str, str], Observation]] = {}
@@ -33,10 +38,25 @@ class Facts:
         """Return the evidence of every observation that has any."""
         return evidence.join(self.record)
 
+    @property
+    def first_moment(self) -> str:
+        """Return the label of the moment before anything was changed."""
+        return next(iter(self.moments), BEFORE)
+
     @cached_property
-    def written(self) -> dict[str, tuple[int, ConfigWritten]]:
-        """Return the config that each mount has, and the line of the record on which it was written."""
-        return {e.mount: (n, e) for n, e in self.record.numbered(ConfigWritten)}
+    def writes(self) -> dict[str, list[tuple[int, ConfigWritten]]]:
+        """Return every config that each mount had, in order, each with the line of the record that tells it."""
+        found: dict[str, list[tuple[int, ConfigWritten]]] = {}
+        for line, written in self.record.numbered(ConfigWritten):
+            found.setdefault(written.mount, []).append((line, written))
+        return found
+
+    def written_at(self, seen: Observation) -> tuple[int, ConfigWritten] | None:
+        """Return the config that the mount of *seen* had then, with its line in the record; None: it had none yet.
+
+        A mount's config may be written again later, which explains nothing of what was seen before.
+        """
+        return _latest(self.writes.get(seen.mount, ()), self.line_of[seen.id])
 
     @cached_property
     def tokens(self) -> list[tuple[int, TokenIssued]]:
@@ -64,15 +84,20 @@ class Facts:
     def reads_lost(self) -> dict[tuple[str, str], Observation]:
         """Return, by (app, moment), the first read with an old token that is refused then and was granted before."""
         reads = [seen for seen in self.observations if seen.probe == "old-token-read"]
-        granted = {(seen.app, seen.item) for seen in reads if seen.moment == BEFORE and seen.answer == "granted"}
+        granted = {
+            (seen.app, seen.item) for seen in reads if seen.moment == self.first_moment and seen.answer == "granted"
+        }
         lost = [seen for seen in reads if seen.answer == "refused" and (seen.app, seen.item) in granted]
         return {(seen.app, seen.moment): seen for seen in reversed(lost)}
 
     @cached_property
-    def _app_tokens(self) -> dict[str, tuple[int, TokenIssued]]:
+    def _app_tokens(self) -> dict[str, list[tuple[int, TokenIssued]]]:
         # an app may be called "vault", which is the purpose of the token of Vault's own Pod
-        apps = ((line, token) for line, token in self.tokens if token.purpose.startswith("app:"))
-        return {token.purpose.removeprefix("app:"): (line, token) for line, token in apps}
+        found: dict[str, list[tuple[int, TokenIssued]]] = {}
+        for line, token in self.tokens:
+            if token.purpose.startswith("app:"):
+                found.setdefault(token.purpose.removeprefix("app:"), []).append((line, token))
+        return found
 
     def evidence_of(self, seen: Observation) -> Evidence:
         """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
@@ -82,52 +107,50 @@ class Facts:
         """Return the TokenReview of one observation, or None. Of all evidence, this alone is asked for everywhere."""
         return self.evidence.review(seen.id)
 
-    def app(self, name: str) -> App:
-        """Return an app of the scenario."""
-        return self.scenario.apps[name]
+    def app(self, name: str) -> AppSpec:
+        """Return an app of the topology."""
+        return self.topology.apps[name]
 
-    def mount(self, path: str) -> Mount:
-        """Return an auth mount of the scenario."""
-        return self.scenario.auth[path]
+    def mount(self, path: str) -> MountSpec:
+        """Return an auth mount of the topology."""
+        return self.topology.mounts[path]
 
-    def role(self, app: str) -> Role:
+    def role(self, app: str) -> RoleSpec:
         """Return the role that an app logs in with."""
-        entry = self.app(app)
-        return self.mount(plan.mount_of(self.scenario, entry)).roles[entry.role]
+        return self.topology.role_of(app)
 
     def subject(self, app: str) -> str:
         """Return the Kubernetes user that an app's token stands for."""
-        space, name = self.app(app).service_account.split("/")
-        return f"system:serviceaccount:{space}:{name}"
+        return self.app(app).subject
 
     @property
     def vault_subject(self) -> str:
         """Return the Kubernetes user of Vault's own Pod, or nothing where it has none."""
-        account = plan.vault_account(self.scenario)
-        return "system:serviceaccount:" + account.replace("/", ":") if account else ""
+        return self.topology.vault.subject
 
     def reviewer_subject(self, mount: str) -> str:
         """Return the Kubernetes user of the long-lived reviewer, or nothing where none was chosen."""
-        if self.mount(mount).reviewer != "long-lived":
-            return ""
-        account = self.mount(mount).reviewer_service_account or plan.DEFAULT_REVIEWER_ACCOUNT
-        return "system:serviceaccount:" + account.replace("/", ":")
+        return self.mount(mount).reviewer_subject
 
-    def stored(self, mount: str) -> Stored:
-        """Return what the mount's config holds as reviewer, from its provenance."""
-        if mount not in self.written:
-            return ""
-        _, config = self.written[mount]
+    def stored(self, seen: Observation) -> Stored:
+        """Return what the config of the mount of *seen* held as reviewer then, from its provenance."""
+        found = self.written_at(seen)
+        return self.stored_by(found[1]) if found else ""
+
+    @staticmethod
+    def stored_by(config: ConfigWritten) -> Stored:
+        """Return what a config holds as reviewer once it is written."""
         return knowledge.stored_reviewer(
             config.version,
             token_file=config.token_file,
             explicit="token_reviewer_jwt" in config.fields,
-            disable_local=self.local_disabled(mount),
+            disable_local=config.fields.get("disable_local_ca_jwt") is True,
         )
 
-    def local_disabled(self, mount: str) -> bool:
-        """Does the mount's config say disable_local_ca_jwt?"""
-        return mount in self.written and self.written[mount][1].fields.get("disable_local_ca_jwt") is True
+    def local_disabled(self, seen: Observation) -> bool:
+        """Did the config of the mount of *seen* say disable_local_ca_jwt then?"""
+        found = self.written_at(seen)
+        return found is not None and found[1].fields.get("disable_local_ca_jwt") is True
 
     def bearer(self, seen: Observation) -> Bearer:
         """Return whose token Vault should present for a login, by the knowledge alone."""
@@ -135,9 +158,9 @@ class Facts:
         if which not in self._bearers:
             self._bearers[which] = knowledge.bearer(
                 seen.version,
-                stored=self.stored(seen.mount),
+                stored=self.stored(seen),
                 token_file=self.token_file.get(seen.moment, False),
-                disable_local=self.local_disabled(seen.mount),
+                disable_local=self.local_disabled(seen),
             )
         return self._bearers[which]
 
@@ -156,18 +179,22 @@ class Facts:
         known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): "long-lived", seen.subject: "client"}
         return known.get(review.user, review.user)
 
-    def config_exhibit(self, mount: str) -> Exhibit:
-        """Return the line on which a mount's config was written, with its provenance."""
-        line, config = self.written[mount]
+    def config_exhibit(self, seen: Observation) -> Exhibit | None:
+        """Return the line on which the mount's config was written that held when *seen* was, with its provenance."""
+        found = self.written_at(seen)
+        if found is None:
+            return None
+        line, config = found
         given = ", ".join(f"{name}={value}" for name, value in config.fields.items())
         file = "a pod token file was readable" if config.token_file else "no pod token file was there"
-        return Exhibit("config", f"auth/{mount}/config written by Vault {config.version}, {file}: {given}", line)
+        return Exhibit("config", f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}", line)
 
     def token_exhibit(self, seen: Observation) -> Exhibit | None:
         """Return what the service account token of a login says about itself."""
-        if seen.app not in self._app_tokens:
+        found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
+        if found is None:
             return None
-        line, token = self._app_tokens[seen.app]
+        line, token = found
         until = day_and_time(token.expires) if token.expires else "for ever"
         audiences = ", ".join(token.audiences)
         text = f"the token of {token.subject}: issuer {token.issuer}, audiences {audiences}, until {until}"
@@ -175,12 +202,17 @@ class Facts:
 
     def token_of(self, seen: Observation) -> TokenIssued | None:
         """Return the service account token that an app's login presented."""
-        found = self._app_tokens.get(seen.app)
+        found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
         return found[1] if found else None
 
     def same_cluster(self, mount: str) -> bool:
         """Is Vault in the cluster that this mount asks?"""
-        return self.scenario.vault.cluster == self.mount(mount).cluster
+        return self.topology.vault.cluster == self.mount(mount).cluster
+
+
+def _latest(told: Sequence[tuple[int, T]], line: int) -> tuple[int, T] | None:
+    """Return the last of what was *told* that stands before a line of the record."""
+    return next((one for one in reversed(told) if one[0] < line), None)
 
 
 def day_and_time(at: float) -> str:

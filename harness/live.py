@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from harness import events, pki, wait
 from harness.accounts import ISSUER, Account
 from harness.collecting import Collector, WritingCluster, WritingVault
+from harness.course import Moment
 from harness.errors import RigError
 from harness.journal import Journal
 from harness.kube import Kube
-from harness.observation import BEFORE
 from harness.process import Supervisor
 from harness.rig import IssuedToken
 from harness.rising import Rising, Tokens
@@ -87,13 +87,13 @@ class LiveRig:
         """Pass over all that was logged so far."""
         self._collector.skip()
 
-    def gather(self, moment: str) -> None:
+    def gather(self, moment: Moment) -> None:
         """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
 
         Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
         """
-        self._collector.gather(moment)
-        if moment != BEFORE:
+        self._collector.gather(moment.label)
+        if moment.number > 0:
             wait.until(
                 lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
                 what="Vault to live on for a while after its start",

@@ -9,7 +9,7 @@ import msgspec
 from harness import plan, scenario
 from harness.evidence import Exhibit
 from harness.facts import Facts, day_and_time
-from harness.observation import BEFORE, Observation
+from harness.observation import Observation
 from harness.rules.rule import Case
 
 
@@ -80,7 +80,8 @@ def _denied(facts: Facts, now: Observation) -> Observation | None:
 
 def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:
     role = facts.role(now.app)
-    ttl, longest = scenario.seconds(role.ttl), scenario.seconds(role.max_ttl or plan.DEFAULT_MAX_TTL)
+    longest = scenario.seconds(role.max_ttl or plan.DEFAULT_MAX_TTL)
+    ttl = scenario.seconds(role.ttl) if role.ttl else longest
     issued = _issued(facts, now, old)
     renews = old.detail.get("renewable") is not False
     ends = longest if renews else min(ttl, longest)
@@ -104,7 +105,7 @@ def _issued(facts: Facts, now: Observation, old: Observation) -> float:
     created: Any = old.detail.get("creation_time")
     if isinstance(created, int | float):
         return float(created)
-    return (facts.first("login", now.app, BEFORE) or old).ended
+    return (facts.first("login", now.app, facts.first_moment) or old).ended
 
 
 def _elsewhere(case: Case) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from harness import knowledge, plan, scenario, versions
+from harness import knowledge, scenario, topology, versions
 from harness.document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -278,12 +278,12 @@ class _Party:
 def _parties(document: Document) -> Iterator[_Party]:
     """Yield Vault, the long-lived reviewers and the apps, whoever of them may have an account."""
     may = scenario.Vault.model_fields["may_review_tokens"].default
-    yield _Party("vault", ("vault",), plan.DEFAULT_VAULT_ACCOUNT, may)
+    yield _Party("vault", ("vault",), topology.DEFAULT_VAULT_ACCOUNT, may)
     may = scenario.Mount.model_fields["reviewer_may_review_tokens"].default
     for mount in document.entries("auth"):
         if document.get(*mount, "reviewer") == "long-lived":
             called = f"the long-lived reviewer of {where(mount)}"
-            yield _Party(called, mount, plan.DEFAULT_REVIEWER_ACCOUNT, may, "reviewer-")
+            yield _Party(called, mount, topology.DEFAULT_REVIEWER_ACCOUNT, may, "reviewer-")
     may = scenario.App.model_fields["may_review_tokens"].default
     for app in document.entries("apps"):
         yield _Party(where(app), app, None, may)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness import events
+from harness import course, events
 from harness.events import AnyEvent
 from harness.journal import Follower
 from harness.observation import Observation
@@ -24,7 +24,7 @@ def follower(say: Callable[[str], None], *, verbose: bool) -> Follower:
 
 def _line(event: AnyEvent, *, verbose: bool) -> str:
     if isinstance(event, events.RunStarted):
-        path = " -> ".join(dict.fromkeys(stage.version for stage in event.plan.stages))
+        path = " -> ".join(course.serving(event.plan.steps))
         return f"rehearsing {event.plan.scenario}: Vault {path}, driver {event.plan.driver}"
     if isinstance(event, events.PhaseEnded):
         return f"  {event.seconds:6.2f} s  {event.name}"

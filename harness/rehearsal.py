@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from harness import events, journal, probes, upgrade, verdict
+from harness import course, events, journal, probes, upgrade, verdict
+from harness.course import AnyStep, Look, Moment, Serve, Start
 from harness.driver import Driver
 from harness.errors import (
     HarnessError,
@@ -24,18 +25,16 @@ from harness.errors import (
 )
 from harness.events import RunStarted
 from harness.journal import Journal
-from harness.plan import Plan, Question, Stage
-from harness.probes import Holders, Look
+from harness.plan import Plan, Question
+from harness.probes import Holders, View
 from harness.renewing import renewing
 from harness.rig import Keepable, Rig
-from harness.scenario import Scenario
+from harness.secret import Secret
 from harness.verdict import Judgement
 from harness.wait import Stopwatch
 
 
-def rehearse(
-    start: RunStarted, scenario: Scenario, driver: Driver, book: Journal, keep_seconds: float = 0
-) -> Judgement:
+def rehearse(start: RunStarted, driver: Driver, book: Journal, keep_seconds: float = 0) -> Judgement:
     """Rehearse one upgrade from end to end, and say what it means.
 
     With *keep_seconds* the system stays up for that long afterwards, if the driver can do that.
@@ -44,7 +43,7 @@ def rehearse(
     book.write(start)
     left_behind = ""
     try:
-        run(start.plan, scenario, driver, start.run_id, book, keep_seconds)
+        run(start.plan, driver, start.run_id, book, keep_seconds)
     except LeftBehind as error:
         left_behind = str(error)
     book.write(events.RunEnded(left_behind=left_behind))
@@ -56,16 +55,16 @@ def judged(directory: Path) -> Judgement:
     return verdict.judge(journal.load(directory))
 
 
-def run(plan: Plan, scenario: Scenario, driver: Driver, run_id: str, book: Journal, keep_seconds: float = 0) -> None:
-    """Bring *plan* up, take it from stage to stage, and write down what the probes see, or what broke.
+def run(plan: Plan, driver: Driver, run_id: str, book: Journal, keep_seconds: float = 0) -> None:
+    """Bring *plan* up, go its course step by step, and write down what the probes see, or what broke.
 
     Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
     """
-    reached: list[Stage] = []
+    reached: list[AnyStep] = []
     with _noted(book, lambda error: _outside(error, reached)):
-        with driver.up(plan, scenario, run_id, book) as rig:
-            with _noted(book, lambda error: _trouble(error, reached[-1], rig)):
-                _Course(plan, scenario, rig, book, reached).run()
+        with driver.up(plan, run_id, book) as rig:
+            with _noted(book, lambda error: _trouble(error, reached, rig)):
+                Running(plan, rig, book, reached).run()
             ending = "everything is ended"
             if keep_seconds and isinstance(rig, Keepable):
                 book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
@@ -91,67 +90,89 @@ def _noted(book: Journal, told: Callable[[Exception], events.Trouble]) -> Iterat
             raise LeftBehind("; ".join(notes)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """A rehearsal under way: what is rehearsed, on which rig, for which record, and how far it has come."""
+@dataclass(slots=True)
+class Running:
+    """A rehearsal under way: its plan, on which rig, for which record, and how far it has come."""
 
     plan: Plan
-    scenario: Scenario
     rig: Rig
     book: Journal
-    reached: list[Stage]
-    """every stage that was begun, for whoever has to say where it broke"""
+    reached: list[AnyStep] = field(default_factory=list)
+    """every step that was begun, for whoever has to say where it broke"""
+    keys: Sequence[Secret] = ()
+    """Vault's unseal keys, once it is initialised"""
     old: Holders = field(default_factory=dict)
-    """what running apps hold: the tokens of the logins before the first hop"""
+    """what running apps hold: the tokens of the logins at the first look"""
 
     def run(self) -> None:
-        """Go from stage to stage."""
-        first, *rest = self.plan.stages
-        self.reached.append(first)
-        with self.book.phase("vault is set up"):
-            keys = upgrade.initialise(self.rig, self.scenario, first, self.book)
-        self._stop_at(first)
-        for stage in rest:
-            self.reached.append(stage)
-            with self._running_apps(stage):
-                upgrade.to_next(self.rig, stage, keys, self.book)
-            self._stop_at(stage)
+        """Do one step after the other."""
+        for step in self.plan.steps:
+            self.do(step)
 
-    def _running_apps(self, stage: Stage) -> AbstractContextManager[None]:
-        """Have apps run on while Vault is taken to *stage*. On paper that takes no time, and nobody would notice."""
+    def do(self, step: AnyStep) -> None:
+        """Do one step. Raises whatever keeps it from being done."""
+        self.reached.append(step)
+        match step:
+            case Start():
+                with self.book.phase("vault is set up"):
+                    self.keys = upgrade.initialise(self.rig, self.plan.resolved, step, self.book)
+            case Serve():
+                with self._running_apps(step):
+                    upgrade.to_next(self.rig, step, self.keys, self.book)
+            case course.WriteConfig():
+                with self.book.phase(f"config of {step.mount} by {self._served.version}"):
+                    upgrade.write_config(self.rig, self.plan.resolved, step, self._served, self.book)
+            case course.WriteRole():
+                upgrade.write_role(self.rig, step, self._served, self.book)
+            case Look():
+                self._look(step.moment)
+
+    @property
+    def _served(self) -> Serve:
+        """Return the step that put in place the Vault which serves now."""
+        return next(step for step in reversed(self.reached) if isinstance(step, Serve))
+
+    def _running_apps(self, step: Serve) -> AbstractContextManager[None]:
+        """Have apps run on while Vault is replaced. On paper that takes no time, and nobody would notice."""
         tokens = {app: token for app, (token, _) in self.old.items() if token is not None}
         if not tokens or self.plan.driver == "paper":
             return nullcontext()
-        return renewing(self.rig.vault, tokens, stage.version, self.book)
+        return renewing(self.rig.vault, tokens, step.version, self._next_moment(), self.book)
 
-    def _stop_at(self, stage: Stage) -> None:
-        """Do what is to be done at a stage: write configs, and look if the stage is one that is looked at."""
-        if stage.writes:
-            with self.book.phase(f"config by {stage.version}"):
-                upgrade.write_mounts(self.rig, self.scenario, stage, self.book)
-        if stage.purpose == "before":
+    def _next_moment(self) -> str:
+        """Return the label of the moment at which everything is asked next."""
+        ahead = self.plan.steps[len(self.reached) :]
+        return next((moment.label for moment in course.moments(ahead)), "")
+
+    def _look(self, moment: Moment) -> None:
+        """Ask every question once, and bring in what the servers wrote about it."""
+        first = moment.number == 0
+        if first:
             # until here Vault was busy by itself, or with the one cluster that its Pod is in
             with self.book.phase("clusters are ready"):
                 self.rig.await_clusters()
-        if stage.moment:
-            with self.book.phase(f"probes {stage.moment}"):
-                self._look(stage)
+        with self.book.phase(f"probes {moment.label}"):
+            self.rig.skip()
+            self.book.write(
+                events.MomentBegan(
+                    moment=moment.label,
+                    number=moment.number,
+                    step=moment.step,
+                    version=moment.version,
+                    token_file=moment.token_file,
+                )
+            )
+            view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.book.next_id, old=self.old)
+            if first:
+                # the tokens of this login are the ones that running apps hold from here on
+                view.logins = view.old
+            for question in self.plan.questions:
+                _ask(question, view, self.rig, self.book)
+            self.rig.gather(moment)
+            upgrade.insist_alive(self.rig, self._served, "to answer still, once all questions were asked")
 
-    def _look(self, stage: Stage) -> None:
-        """Ask every question once, and bring in what the servers wrote about it."""
-        self.rig.skip()
-        self.book.write(events.MomentBegan(moment=stage.moment, version=stage.version, token_file=stage.token_file))
-        view = Look(self.rig, self.scenario, stage.moment, stage.version, self.book.next_id, old=self.old)
-        if stage.purpose == "before":
-            # the tokens of this login are the ones that running apps hold from here on
-            view.logins = view.old
-        for question in self.plan.questions:
-            _ask(question, view, self.rig, self.book)
-        self.rig.gather(stage.moment)
-        upgrade.insist_alive(self.rig, stage, "to answer still, once all questions were asked")
 
-
-def _ask(question: Question, view: Look, rig: Rig, book: Journal) -> None:
+def _ask(question: Question, view: View, rig: Rig, book: Journal) -> None:
     """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
     seen = probes.ASKED[question.probe](view, question)
     lost = rig.broken()
@@ -170,19 +191,22 @@ class _LostError(RigError):
     """A server that Vault depends on has ended."""
 
 
-def _trouble(error: Exception, stage: Stage, rig: Rig) -> events.Trouble:
+def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble:
     """Return what broke the run, as the record keeps it."""
     root = _root(error, rig)
+    served = next(step for step in reversed(reached) if isinstance(step, Serve))
+    looked = any(isinstance(step, Look) for step in reached[: reached.index(served)])
     return events.Trouble(
         kind=_kind(root),
-        during=f"{stage.purpose} {stage.version}",
-        after_swap=stage.version if stage.purpose == "hop" else "",
+        during=f"{course.word_of(reached[-1])} {served.version}",
+        step=course.word_of(reached[-1]),
+        after_swap=served.version if looked else "",
         message=_message(root),
         log=_log(root) or tuple(rig.vault_log(40)),
     )
 
 
-def _outside(error: Exception, reached: list[Stage]) -> events.Trouble:
+def _outside(error: Exception, reached: Sequence[AnyStep]) -> events.Trouble:
     """Return what broke on the way up, where nothing was learned about Vault, or on the way down."""
     during = "the way down" if reached else "bring-up"
     return events.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))

@@ -22,11 +22,14 @@ _LAST_SECONDS: Final = 5.0
 
 
 @contextmanager
-def renewing(vault: VaultClient, tokens: Mapping[str, Secret], version: str, book: Journal) -> Iterator[None]:
+def renewing(
+    vault: VaultClient, tokens: Mapping[str, Secret], version: str, moment: str, book: Journal
+) -> Iterator[None]:
     """Have every app renew its token again and again while the body takes Vault to *version*.
 
-    *tokens* are what the apps hold, by name; without one an app takes no part. Afterwards there is an event an app in
-    the book. If the body fails nothing is written: what the apps met then is a part of that failure.
+    *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
+    without one an app takes no part. Afterwards there is an event an app in the book. If the body fails nothing is
+    written: what the apps met then is a part of that failure.
     """
     copies = [_Copy(app, token) for app, token in tokens.items()]
     over, failed = threading.Event(), threading.Event()
@@ -41,7 +44,7 @@ def renewing(vault: VaultClient, tokens: Mapping[str, Secret], version: str, boo
         over.set()
         thread.join()
     for copy in copies:
-        book.write(copy.told(version))
+        book.write(copy.told(version, moment))
 
 
 class _Copy:
@@ -67,10 +70,11 @@ class _Copy:
             self._failures[_words(reply)] += 1
             self._last = f"{_words(reply)}: {reply.error}"
 
-    def told(self, version: str) -> events.Renewals:
+    def told(self, version: str, moment: str) -> events.Renewals:
         return events.Renewals(
             app=self._app,
             version=version,
+            moment=moment,
             asked=self._asked,
             failures=dict(self._failures),
             seconds=round(self._longest, 3),

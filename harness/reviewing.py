@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from harness.events import ConfigWritten
 from harness.evidence import Exhibit, shown
 from harness.facts import Facts
 
@@ -43,15 +44,15 @@ class Reviewing(msgspec.Struct, frozen=True):
 
 
 def configs(facts: Facts) -> Iterator[Config]:
-    """Yield every mount's config."""
-    for mount, (_, written) in facts.written.items():
+    """Yield every config that was written, in order: a mount's may be written more than once."""
+    for _, written in facts.record.numbered(ConfigWritten):
         yield Config(
-            mount=mount,
-            cluster=facts.mount(mount).cluster,
+            mount=written.mount,
+            cluster=facts.mount(written.mount).cluster,
             written_by=written.version,
             token_file=written.token_file,
             fields=written.fields,
-            stored_reviewer=facts.stored(mount) or "none",
+            stored_reviewer=facts.stored_by(written) or "none",
         )
 
 

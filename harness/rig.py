@@ -11,8 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from harness.course import Moment, Serve
 from harness.errors import Unreachable
-from harness.plan import Stage
 from harness.secret import Secret
 
 
@@ -144,8 +144,8 @@ class Rig(Protocol):
         """
         ...
 
-    def swap(self, stage: Stage) -> None:
-        """Stop Vault, replace its Pod as a rollout would, start the stage's version over the same data.
+    def swap(self, served: Serve) -> None:
+        """Stop Vault, replace its Pod as a rollout would, start the version of *served* over the same data.
 
         Returns when the new server answers, sealed. Raises ProcessDied or NotReady, with the server's last lines.
         """
@@ -159,7 +159,7 @@ class Rig(Protocol):
         """Pass over all that the servers wrote so far: it belongs to no moment."""
         ...
 
-    def gather(self, moment: str) -> None:
+    def gather(self, moment: Moment) -> None:
         """Bring every log and audit line that belongs to *moment* into the journal, once all of them are written."""
         ...
 

@@ -6,38 +6,38 @@ import secrets as random
 from collections.abc import Sequence
 from typing import Any
 
-from harness import events, plan, wait
+from harness import course, events, plan, wait
+from harness.course import Serve, WriteConfig, WriteRole
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
 from harness.journal import Journal
 from harness.observation import shortened
-from harness.plan import Stage
 from harness.rig import Reply, Rig
-from harness.scenario import Mount, Role, Scenario
 from harness.secret import Secret
+from harness.topology import RoleSpec, Topology
 
 ACTIVE_SECONDS = 60
 KV_SECONDS = 30
 ANSWER_SECONDS = 15
 
 
-def initialise(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> Sequence[Secret]:
-    """Make the new Vault of the first stage ready for use and return its unseal keys.
+def initialise(rig: Rig, topology: Topology, served: Serve, book: Journal) -> Sequence[Secret]:
+    """Make the new Vault that was *served* ready for use and return its unseal keys.
 
     Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
     """
-    keys = rig.setup.initialise(scenario.vault.shares, scenario.vault.threshold)
+    keys = rig.setup.initialise(topology.vault.shares, topology.vault.threshold)
     rig.open_to_all()
-    open_vault(rig, stage, keys, book)
+    open_vault(rig, served, keys, book)
     rig.setup.enable_audit()
     rig.setup.enable_kv()
-    for name, text in plan.policies(scenario).items():
+    for name, text in plan.policies(topology).items():
         rig.setup.write_policy(name, text)
-    for path in sorted({secret for app in scenario.apps.values() for secret in app.reads}):
+    for path in sorted({secret for app in topology.apps.values() for secret in app.reads}):
         _write_secret(rig, plan.kv_data_path(path))
     return keys
 
 
-def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) -> None:
+def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
     """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
 
     Raises SwapRefused where it declines a key or another version answers, ProcessDied where it dies, and NotReady
@@ -46,25 +46,27 @@ def open_vault(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) ->
     for key in keys:
         reply = rig.setup.unseal(key)
         if not reply.ok:
-            raise _declined(rig, stage, reply)
+            raise _declined(rig, served, reply)
         if reply.data.get("sealed") is False:
             break
     wait.until(
         lambda: _active(rig.vault.health()),
-        what=f"Vault {stage.version} to be active after its unseal",
+        what=f"Vault {served.version} to be active after its unseal",
         seconds=ACTIVE_SECONDS,
         died=rig.vault_died,
         log=lambda: rig.vault_log(40),
         advice="a larger Vault may need longer; its whole log is kept beside the record",
     )
-    answered = str(insist_alive(rig, stage, "to tell its version").data.get("version", ""))
-    if answered.split("+", maxsplit=1)[0] != stage.version.split("+")[0]:
+    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
+    if answered.split("+", maxsplit=1)[0] != served.version.split("+")[0]:
         raise SwapRefused(
-            f"Vault {stage.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
+            f"Vault {served.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
             "is taken for (rehearse artifacts list shows where it came from)"
         )
     book.write(
-        events.VaultServing(asked=stage.version, answered=answered, purpose=stage.purpose, token_file=stage.token_file)
+        events.VaultServing(
+            asked=served.version, answered=answered, purpose=course.word_of(served), token_file=served.token_file
+        )
     )
 
 
@@ -75,7 +77,7 @@ def _active(health: Reply) -> bool:
     return True
 
 
-def insist_alive(rig: Rig, stage: Stage, what: str) -> Reply:
+def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
     """Return what Vault says of its seal. Raises ProcessDied if it is dead, NotReady if it is silent.
 
     A server that dies in the middle of an answer is known to be dead a moment later only: this waits for that moment.
@@ -83,7 +85,7 @@ def insist_alive(rig: Rig, stage: Stage, what: str) -> Reply:
     """
     return wait.until(
         lambda: rig.vault.seal_status().answered(),
-        what=f"Vault {stage.version} {what}",
+        what=f"Vault {served.version} {what}",
         seconds=ANSWER_SECONDS,
         died=rig.vault_died,
         log=lambda: rig.vault_log(40),
@@ -91,89 +93,86 @@ def insist_alive(rig: Rig, stage: Stage, what: str) -> Reply:
     )
 
 
-def _declined(rig: Rig, stage: Stage, reply: Reply) -> RigError:
+def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
     """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone."""
-    insist_alive(rig, stage, "to answer again after an unseal key")
+    insist_alive(rig, served, "to answer again after an unseal key")
     if reply.status is None:
         return NotReady(
-            f"Vault {stage.version} was handed an unseal key and gave no answer ({reply.error}), though it answers "
+            f"Vault {served.version} was handed an unseal key and gave no answer ({reply.error}), though it answers "
             "otherwise; its whole log is kept beside the record",
             rig.vault_log(40),
         )
     return SwapRefused(
-        f"Vault {stage.version} was handed an unseal key that opens this data, and declined it: HTTP {reply.status} "
+        f"Vault {served.version} was handed an unseal key that opens this data, and declined it: HTTP {reply.status} "
         f"{reply.error}".rstrip(),
         rig.vault_log(40),
     )
 
 
-def write_mounts(rig: Rig, scenario: Scenario, stage: Stage, book: Journal) -> None:
-    """Write the auth mounts whose config this stage's version is to have written: that is their provenance."""
-    if stage.token_file:
+def write_config(rig: Rig, topology: Topology, step: WriteConfig, served: Serve, book: Journal) -> None:
+    """Write a mount's config as the version that is *served*: that is its provenance. A new mount is enabled first."""
+    if served.token_file:
         rig.await_token_file()
-    for path in stage.writes:
-        mount = scenario.auth[path]
-        accessor = rig.setup.enable_auth(path)
-        fields = _config(rig, path, mount)
-        rig.setup.write_auth_config(path, fields)
-        book.write(
-            events.ConfigWritten(
-                mount=path,
-                accessor=accessor,
-                version=stage.version,
-                token_file=stage.token_file,
-                fields={name: _shown(value) for name, value in fields.items()},
-            )
+    accessor = rig.setup.enable_auth(step.mount)
+    fields = _config(rig, topology, step)
+    rig.setup.write_auth_config(step.mount, fields)
+    book.write(
+        events.ConfigWritten(
+            mount=step.mount,
+            accessor=accessor,
+            version=served.version,
+            token_file=served.token_file,
+            fields={name: _shown(value) for name, value in fields.items()},
         )
-        for name, role in mount.roles.items():
-            written = _role(role)
-            rig.setup.write_role(path, name, written)
-            book.write(events.RoleWritten(mount=path, role=name, version=stage.version, fields=written))
+    )
 
 
-def to_next(rig: Rig, stage: Stage, keys: Sequence[Secret], book: Journal) -> None:
-    """Take Vault to *stage*: its Pod replaced, the next version over the same data, unsealed, active, and no old token
-    alive in any cache.
+def write_role(rig: Rig, step: WriteRole, served: Serve, book: Journal) -> None:
+    """Write a role as the version that is *served*."""
+    fields = _role(step.spec)
+    rig.setup.write_role(step.mount, step.role, fields)
+    book.write(events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields))
+
+
+def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
+    """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed, active, and no
+    old token alive in any cache.
     """
-    with book.phase(f"swap to {stage.version}"):
-        rig.swap(stage)
-    with book.phase(f"unseal {stage.version}"):
-        open_vault(rig, stage, keys, book)
-    with book.phase(f"old token dead before {stage.version}"):
+    with book.phase(f"swap to {served.version}"):
+        rig.swap(served)
+    with book.phase(f"unseal {served.version}"):
+        open_vault(rig, served, keys, book)
+    with book.phase(f"old token dead before {served.version}"):
         rig.settle()
 
 
-def _config(rig: Rig, path: str, mount: Mount) -> dict[str, str | bool | Secret]:
+def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, str | bool | Secret]:
     """Fill in what only the running cluster knows."""
-    cluster = rig.cluster(mount.cluster)
+    cluster = rig.cluster(topology.mounts[step.mount].cluster)
     known: dict[str, str | Secret] = {
         "kubernetes_host": cluster.host,
         "kubernetes_ca_cert": cluster.ca,
         "issuer": cluster.issuer,
     }
     fields: dict[str, str | bool | Secret] = {}
-    for name, value in plan.config_fields(mount).items():
+    for name, value in step.fields.items():
         if value == "cluster":
             fields[name] = known[name]
-        elif value == "long-lived":
-            fields[name] = rig.reviewer_token(path).jwt
+        elif name == "token_reviewer_jwt":
+            fields[name] = rig.reviewer_token(step.mount).jwt
         else:
             fields[name] = value
     return fields
 
 
-def _role(role: Role) -> dict[str, Any]:
+def _role(role: RoleSpec) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "bound_service_account_names": ",".join(role.service_accounts),
         "bound_service_account_namespaces": ",".join(role.namespaces),
         "token_policies": ",".join(role.policies),
-        "token_ttl": role.ttl,
     }
-    if role.max_ttl is not None:
-        fields["token_max_ttl"] = role.max_ttl
-    if role.audience is not None:
-        fields["audience"] = role.audience
-    return fields
+    optional = {"token_ttl": role.ttl, "token_max_ttl": role.max_ttl, "audience": role.audience}
+    return fields | {name: value for name, value in optional.items() if value is not None}
 
 
 def _shown(value: str | bool | Secret) -> str | bool:

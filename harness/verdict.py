@@ -17,7 +17,7 @@ from harness.facts import Facts
 from harness.journal import Record
 from harness.observation import Observation
 from harness.reviewing import Config, Reviewing, configs, reviewing
-from harness.scenario import Expectation
+from harness.topology import Expected
 
 FORMAT = 1
 """The number of the judgement's own format. Fields may be added under the same number; none changes its meaning."""
@@ -114,16 +114,16 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     """
     facts = Facts(record)
     findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts), *_cut_off(facts)])
-    missed, met = _against(facts.scenario.expect, findings)
+    missed, met = _against(facts.asked.expect, findings)
     unsure = [
         *doubts.unlearned(facts, findings, [number in met for number in range(len(findings))]),
         *(Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts))),
         *(Doubt("unfinished", text) for text in _unfinished(facts)),
     ]
-    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.scenario.strict)
+    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.asked.strict)
     weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
-    unexpected = _unexpected(findings, weights) if facts.scenario.expect is not None else []
-    hoped = not missed and not unexpected if facts.scenario.expect is not None else verdict == "pass"
+    unexpected = _unexpected(findings, weights) if facts.asked.expect is not None else []
+    hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     # an expectation is met by a whole run only: nobody knows what the missing part would have shown
     as_expected = hoped and not unsure
     start, ended = record.started, record.of(RunEnded)
@@ -135,7 +135,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         as_expected=as_expected,
         reasons=tuple(_reasons(verdict, weights, unsure)),
         scenario=start.plan.scenario,
-        description=facts.scenario.description,
+        description=facts.asked.description,
         driver=start.plan.driver,
         findings=tuple(findings),
         weights=tuple(weights),
@@ -150,9 +150,9 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
         doubts=tuple(unsure),
-        expects=facts.scenario.expect is not None,
+        expects=facts.asked.expect is not None,
         troubles=tuple(record.of(Trouble)),
-        versions=_versions(record),
+        versions=_versions(facts),
         artifacts=tuple(record.of(ArtifactUsed)),
         phases=tuple(record.of(PhaseEnded)),
         machine=start.machine,
@@ -224,7 +224,7 @@ def _cut_off(facts: Facts) -> Iterator[Finding]:
     """
     told: set[str] = set()
     for line, row, alive in _never_again(facts):
-        before = facts.first("token-renew", row.app, observation.BEFORE)
+        before = facts.first("token-renew", row.app, facts.first_moment)
         if row.app in told or not _said_no(row) or (before is not None and before.answer == "refused"):
             continue
         told.add(row.app)
@@ -267,7 +267,7 @@ def _never_again(facts: Facts) -> Iterator[tuple[int, Renewals, Observation]]:
     """
     for line, row in facts.record.numbered(Renewals):
         if not row.renewed:
-            alive = facts.first("old-token-lookup", row.app, observation.after(row.version))
+            alive = facts.first("old-token-lookup", row.app, row.moment or observation.after(row.version))
             if alive is not None and alive.answer == "granted":
                 yield line, row, alive
 
@@ -304,7 +304,7 @@ def _unfinished(facts: Facts) -> list[str]:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan
     questions = {(q.probe, q.app, q.mount, q.item) for q in plan.questions}
-    unasked = {stage.moment: set(questions) for stage in plan.stages if stage.moment}
+    unasked = {moment: set(questions) for moment in facts.moments}
     for o in facts.observations:
         if left := unasked.get(o.moment):
             left.discard(comparison.key_of(o))
@@ -314,7 +314,7 @@ def _unfinished(facts: Facts) -> list[str]:
     return reasons
 
 
-def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]) -> tuple[list[str], dict[int, int]]:
+def _against(expected: Sequence[Expected] | None, findings: Sequence[Finding]) -> tuple[list[str], dict[int, int]]:
     """Return what was expected and did not come, and which finding met which expectation: each takes one finding."""
     if expected is None:
         return [], {}
@@ -329,8 +329,8 @@ def _against(expected: Sequence[Expectation] | None, findings: Sequence[Finding]
     missed = []
     for number, one in enumerate(expected):
         if not _take(number, met_by, taken, set()):
-            wanted = one.model_dump(by_alias=True, exclude_none=True, exclude={"because"})
-            missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items()))
+            wanted: dict[str, Any] = msgspec.to_builtins(one)
+            missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items() if name != "because"))
     return missed, taken
 
 
@@ -354,11 +354,12 @@ def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], t
     return False
 
 
-def _meets(finding: Finding, one: Expectation) -> bool:
+def _meets(finding: Finding, one: Expected) -> bool:
     return (
         finding.effect == one.change
         and (one.app is None or finding.app == one.app)
         and (one.at is None or finding.hop == one.at)
+        and (one.at_step is None or finding.step == one.at_step)
         and (one.cause is None or finding.rule == one.cause)
     )
 
@@ -374,24 +375,25 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
         elif o.probe == "login" and o.answer == "refused":
             yield f"impostors of {o.app} {o.moment}: where the app itself is refused, their refusal proves nothing"
     there = {o.moment for o in facts.observations}
-    for stage in facts.record.started.plan.stages:
-        if stage.moment and stage.moment not in there:
-            yield f"everything {stage.moment}: the run did not get there"
+    for moment in facts.moments:
+        if moment not in there:
+            yield f"everything {moment}: the run did not get there"
     if facts.record.started.plan.driver == "paper":
         yield "anything real: the paper driver answers from this project's own knowledge of Vault"
-        if facts.scenario.policies:
+        if facts.topology.policies:
             yield "the policies that the scenario writes: on paper they permit what the apps read"
     yield "several Vault nodes, seals other than Shamir, storages other than the scenario's, rollback"
 
 
-def _versions(record: Record) -> Versions:
-    vault: dict[str, Any] = record.started.scenario.get("vault", {})
+def _versions(facts: Facts) -> Versions:
+    moments = facts.record.started.plan.moments
+    record = facts.record
     return Versions(
         harness=record.started.tool_version,
         vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
         kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
-        source=str(vault.get("source", "")),
-        target=str(vault.get("target", "")),
+        source=moments[0].version if moments else "",
+        target=moments[-1].version if moments else "",
     )
 
 
@@ -403,6 +405,6 @@ def _exit_code(verdict: Verdict, left_behind: str, *, as_expected: bool, facts: 
         return 5
     if verdict == "inconclusive":
         return 4 if facts.observations or not facts.record.of(Trouble) else 3
-    if facts.scenario.expect is not None:
+    if facts.asked.expect is not None:
         return 0 if as_expected else 1
     return 0 if verdict == "pass" else 1

@@ -36,7 +36,7 @@ def started(scenario: Scenario, name: str = "test", driver: str = "paper") -> Ru
 def on_paper(scenario: Scenario, directory: Path, **driver: Any) -> tuple[Record, Judgement]:
     """Rehearse *scenario* on paper in *directory*; *driver* holds arguments of the PaperDriver."""
     with Journal.opened(directory) as book:
-        judgement = rehearsal.rehearse(started(scenario), scenario, PaperDriver(**driver), book)
+        judgement = rehearsal.rehearse(started(scenario), PaperDriver(**driver), book)
     return journal.load(directory), judgement
 
 

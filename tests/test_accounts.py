@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness import accounts, pki
+from harness import accounts, pki, topology
 from harness.accounts import Account
 from harness.scenario import Scenario
 from harness.secret import Secret, fingerprint
+from harness.topology import Topology
 
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"]}
 TWO = {"platform": {"kubernetes": "1.32.0"}, "apps": {"kubernetes": "1.32.0"}}
@@ -27,8 +28,8 @@ def mount(cluster: str = "apps", **fields: Any) -> dict[str, Any]:
     return {"cluster": cluster, "roles": {"web": ROLE}} | fields
 
 
-def scenario(**parts: Any) -> Scenario:
-    """Return a scenario with two clusters, Vault in one and an app in the other; *parts* replaces whole parts."""
+def scenario(**parts: Any) -> Topology:
+    """Return a topology of two clusters, Vault in one and an app in the other; *parts* replaces whole parts."""
     document = {
         "schema": 1,
         "description": "a test",
@@ -37,11 +38,11 @@ def scenario(**parts: Any) -> Scenario:
         "auth": {"kubernetes": mount()},
         "apps": {"web": app()},
     }
-    return Scenario.model_validate_json(json.dumps(document | parts))
+    return topology.of(Scenario.model_validate_json(json.dumps(document | parts)))
 
 
-def by_purpose(topology: Scenario) -> dict[str, Account]:
-    found = accounts.wanted(topology)
+def by_purpose(wanted: Topology) -> dict[str, Account]:
+    found = accounts.wanted(wanted)
     purposes = {account.purpose: account for account in found}
     assert len(purposes) == len(found)
     return purposes

@@ -16,7 +16,7 @@ from harness import probes, secret
 from harness.cli import main
 from harness.observation import Observation
 from harness.plan import Question
-from harness.probes import Look
+from harness.probes import View
 from harness.supervisor import MARK
 from tests.runs import OUTAGE, SCENARIOS
 
@@ -104,7 +104,7 @@ def test_no_secret_is_anywhere(scenario: Path, verdict: str, tmp_path: Path, mon
 def test_no_secret_is_anywhere_when_the_harness_itself_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of our own, raised with a token in its text: the run is inconclusive, and the token is not told."""
 
-    def broken(look: Look, question: Question) -> Observation:
+    def broken(look: View, question: Question) -> Observation:
         token, _ = look.logins[question.app]
         assert token is not None
         raise RuntimeError(f"a fault with {token.reveal()} in its text")

@@ -23,7 +23,6 @@ from harness.errors import LeftBehind, MissingPrerequisite, NotReady
 from harness.journal import RECORD_FILE, Journal
 from harness.plan import Plan
 from harness.rig import Rig
-from harness.scenario import Scenario
 from tests.runs import OUTAGE, SCENARIOS, on_paper
 from tests.test_rules import changed
 
@@ -73,7 +72,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Have the paper driver raise *error* while it comes up."""
 
     @contextmanager
-    def up(_self: PaperDriver, _plan: Plan, _scenario: Scenario, _run_id: str, _book: Journal) -> Iterator[Rig]:
+    def up(_self: PaperDriver, _plan: Plan, _run_id: str, _book: Journal) -> Iterator[Rig]:
         raise error
         yield
 
@@ -281,8 +280,8 @@ def test_what_is_left_behind_is_exit_5(tmp_path: Path, monkeypatch: pytest.Monke
     """A way down that did not end everything is said by the exit code, and the report is there all the same."""
 
     @contextmanager
-    def up(_self: PaperDriver, made: Plan, scenario: Scenario, _run_id: str, book: Journal) -> Iterator[Rig]:
-        yield PaperRig(made, scenario, book, {}, "")
+    def up(_self: PaperDriver, made: Plan, _run_id: str, book: Journal) -> Iterator[Rig]:
+        yield PaperRig(made, book, {}, "")
         raise LeftBehind("process 4711 is still there")
 
     monkeypatch.setattr(PaperDriver, "up", up)
@@ -573,7 +572,7 @@ def test_a_plan_is_the_same_every_time() -> None:
         assert (first.exit_code, first.stderr) == (0, "")
         assert first.stdout == second.stdout
     made = json.loads(rehearse("plan", OUTAGE, "-o", "json").stdout)
-    assert [stage["version"] for stage in made["stages"]] == ["1.4.0", "1.7.0", "1.11.0"]
+    assert [step["version"] for step in made["steps"] if "version" in step] == ["1.4.0", "1.7.0", "1.11.0"]
     assert ["vault", "1.11.0"] in made["artifacts"]
     assert {question["probe"] for question in made["questions"]} >= {"login", "read", "old-token-read"}
 

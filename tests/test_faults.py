@@ -351,7 +351,7 @@ def test_a_next_version_that_is_silent_is_inconclusive(
     ending = town.rehearse()
     assert ending.verdict == ("inconclusive", 4)
     assert ending.findings == []
-    assert "hop 1.11.0: waited 0." in ending.said or "hop 1.11.0: waited 1." in ending.said
+    assert "upgrade 1.11.0: waited 0." in ending.said or "upgrade 1.11.0: waited 1." in ending.said
     assert said in ending.said
     assert "log is kept beside the record" in ending.said
     assert (town.run / "logs" / "vault-vault.log").exists()
@@ -507,9 +507,11 @@ def test_a_full_disk_below_the_servers_says_nothing_about_vault(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("size", "code"), [("4k", 3), ("16k", 4)], ids=["at bring-up", "in mid-run"])
-def test_a_full_disk_below_the_record_ends_the_run(size: str, code: int, town: Town) -> None:
+@pytest.mark.parametrize(("words", "size", "code"), [(2400, "8k", 3), (0, "16k", 4)], ids=["at bring-up", "in mid-run"])
+def test_a_full_disk_below_the_record_ends_the_run(words: int, size: str, code: int, town: Town) -> None:
     """What was written until then is judged; a record that could not be written on is never a pass."""
+    # the record begins with the scenario: a longer one fills the disk earlier
+    town.scenario.write_text(SCENARIO.replace("and an app.", f"and an app. {'x' * words}"))
     ending = in_small_room(town, town.run, size)
     assert ending.verdict == ("inconclusive", code), ending.stderr
     assert "No space left on device" in ending.said
@@ -725,7 +727,7 @@ def test_a_run_without_its_audit_log_is_inconclusive(town: Town, monkeypatch: py
     monkeypatch.setattr("harness.kube.Kube.mark_audit_log", lambda *_: None)
     ending = town.rehearse()
     assert ending.verdict == ("inconclusive", 4)
-    assert "before 1.7.0: waited 0." in ending.said
+    assert "look 1.7.0: waited 0." in ending.said
     assert "for the audit log of apps to catch up" in ending.said
     assert seen(ending, "before")["login"] == "granted"
 
@@ -750,7 +752,7 @@ def test_ten_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
         start = type(start)(**{name: getattr(start, name) for name in start.__struct_fields__} | _named(town, number))
         driver = local.LocalDriver(store, town.work, town.state)
         with Journal.opened(directory) as book:
-            judgement = rehearsal.rehearse(start, scenario, driver, book)
+            judgement = rehearsal.rehearse(start, driver, book)
         written = journal.load(directory).of(events.ConfigWritten)
         return judgement.exit_code, written[0].fields["kubernetes_host"] if written else str(judgement.reasons)
 
@@ -794,7 +796,7 @@ def test_a_clock_that_is_set_back_changes_no_judgement(
     from tests.runs import started
 
     with Journal.opened(tmp_path / "run", set_back) as book:
-        judgement = rehearsal.rehearse(started(scenario), scenario, PaperDriver(), book)
+        judgement = rehearsal.rehearse(started(scenario), PaperDriver(), book)
     assert offset[0] == back
     assert (judgement.verdict, judgement.exit_code) == (usual.verdict, usual.exit_code)
     assert [(f.rule, f.kind, f.hop) for f in judgement.findings] == [(f.rule, f.kind, f.hop) for f in usual.findings]
@@ -830,7 +832,7 @@ def test_what_is_left_behind_is_exit_5_however_the_run_ended(
 
 PHASES = (
     "artifacts", "servers answer", "vault is set up", "cluster apps serves", "accounts of apps", "clusters are ready",
-    "config by 1.7.0", "probes before", "swap to 1.11.0", "unseal 1.11.0", "old token dead before 1.11.0",
+    "config of kubernetes by 1.7.0", "probes before", "swap to 1.11.0", "unseal 1.11.0", "old token dead before 1.11.0",
     "probes after 1.11.0",
 )  # fmt: skip
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import loading, plan, versions
-from harness.plan import Stage
-from harness.scenario import Mount, Scenario
+from harness import loading, plan, topology, versions
+from harness.course import Look, Serve, WriteConfig
+from harness.plan import Plan, Stage
+from harness.scenario import Scenario
 from tests.runs import OUTAGE, SCENARIOS, variant
 
 WEB = {"cluster": "apps", "service-account": "apps/web", "role": "web", "reads": ["secret/web"]}
@@ -39,13 +41,26 @@ def scenario_of(**parts: Any) -> Scenario:
     return parsed(document | parts)
 
 
-def mount_of(**fields: Any) -> Mount:
-    return Mount.model_validate_json(json.dumps({"cluster": "apps", "roles": {"web": ROLE}} | fields))
+def mount_of(**fields: Any) -> dict[str, Any]:
+    return {"cluster": "apps", "roles": {"web": ROLE}} | fields
 
 
 def questions(scenario: Scenario) -> list[tuple[str, str, str, str]]:
     asked = plan.make(scenario, "test", "paper").questions
     return [(question.probe, question.app, question.mount, question.item) for question in asked]
+
+
+def stages(made: Plan) -> tuple[Stage, ...]:
+    """Return the course of a plan as records of format 1 tell it: each Vault that serves, and what is done then."""
+    found: list[Stage] = []
+    for step in made.steps:
+        if isinstance(step, Serve):
+            found.append(Stage(step.version, step.token_file, "write config"))
+        elif isinstance(step, WriteConfig):
+            found[-1] = msgspec.structs.replace(found[-1], writes=(*found[-1].writes, step.mount))
+        elif isinstance(step, Look):
+            found[-1] = msgspec.structs.replace(found[-1], purpose="hop" if step.moment.number else "before")
+    return tuple(found)
 
 
 def probes(scenario: Scenario) -> set[str]:
@@ -54,7 +69,7 @@ def probes(scenario: Scenario) -> set[str]:
 
 def test_the_outage_is_written_by_1_4_seen_on_1_7_and_taken_to_1_11() -> None:
     """The version that wrote the config serves first, or its config would be another one."""
-    assert plan.make(outage(), "outage", "paper").stages == (
+    assert stages(plan.make(outage(), "outage", "paper")) == (
         Stage("1.4.0", token_file=True, purpose="write config", writes=("kubernetes",)),
         Stage("1.7.0", token_file=True, purpose="before"),
         Stage("1.11.0", token_file=True, purpose="hop"),
@@ -63,7 +78,11 @@ def test_the_outage_is_written_by_1_4_seen_on_1_7_and_taken_to_1_11() -> None:
 
 def test_every_moment_has_a_name_and_writing_a_config_is_none() -> None:
     made = plan.make(variant(outage(), vault={"via": ["1.9.2"]}), "outage", "paper")
-    assert [stage.moment for stage in made.stages] == ["", "before", "after 1.9.2", "after 1.11.0"]
+    assert [(moment.number, moment.label) for moment in made.moments] == [
+        (0, "before"),
+        (1, "after 1.9.2"),
+        (2, "after 1.11.0"),
+    ]
 
 
 def test_the_outage_needs_each_binary_once_and_the_paper_driver_needs_none() -> None:
@@ -109,7 +128,7 @@ def test_writers_are_ordered_by_number_and_not_by_letter() -> None:
     auth = {path: {"cluster": "apps", "roles": {"web": ROLE}, "configured": {"by": by}} for path, by in writers.items()}
     vault = {"source": "1.11.0", "target": "1.16.0", "cluster": "apps"}
     made = plan.make(scenario_of(auth=auth, vault=vault, apps={"web": WEB | {"mount": "a"}}), "test", "paper")
-    assert [(stage.version, stage.writes) for stage in made.stages] == [
+    assert [(stage.version, stage.writes) for stage in stages(made)] == [
         ("1.4.0", ("b", "d")),
         ("1.9.2", ("c",)),
         ("1.10.0", ("a",)),
@@ -121,38 +140,38 @@ def test_writers_are_ordered_by_number_and_not_by_letter() -> None:
 @given(scenario=scenarios())
 def test_stages_ascend_and_arrive_at_the_target(scenario: Scenario) -> None:
     """No stage is older than the one before it, only the source is looked at before, and every hop is taken."""
-    stages = plan.make(scenario, "any", "paper").stages
-    order = [versions.parse(stage.version) for stage in stages]
+    told = stages(plan.make(scenario, "any", "paper"))
+    order = [versions.parse(stage.version) for stage in told]
     assert order == sorted(order)
-    purposes = [stage.purpose for stage in stages]
+    purposes = [stage.purpose for stage in told]
     writers = purposes.count("write config")
     hops = [*scenario.vault.via, scenario.vault.target]
     assert purposes == ["write config"] * writers + ["before"] + ["hop"] * len(hops)
-    assert [stage.version for stage in stages[writers:]] == [scenario.vault.source, *hops]
-    in_use = {stage.token_file for stage in stages[writers:]}
-    assert in_use == {plan.vault_has_token_file(scenario)}
+    assert [stage.version for stage in told[writers:]] == [scenario.vault.source, *hops]
+    in_use = {stage.token_file for stage in told[writers:]}
+    assert in_use == {topology.of(scenario).vault.token_file}
 
 
 @given(scenario=scenarios())
 def test_each_config_is_written_once_by_whom_it_was_and_as_it_was(scenario: Scenario) -> None:
     """By the version its provenance names, or the source; with the token file it says, or the usual one."""
-    written = [(mount, stage) for stage in plan.make(scenario, "any", "paper").stages for mount in stage.writes]
+    written = [(mount, stage) for stage in stages(plan.make(scenario, "any", "paper")) for mount in stage.writes]
     assert sorted(mount for mount, _ in written) == sorted(scenario.auth)
     for mount, stage in written:
         provenance = scenario.auth[mount].configured
         assert stage.version == (provenance.by if provenance else scenario.vault.source)
         told = provenance.with_token_file if provenance else None
-        assert stage.token_file == (plan.vault_has_token_file(scenario) if told is None else told)
+        assert stage.token_file == (topology.of(scenario).vault.token_file if told is None else told)
 
 
 @given(scenario=scenarios())
 def test_no_stage_is_there_for_nothing_or_twice(scenario: Scenario) -> None:
     """A restart costs seconds: what the same Vault can write, it writes in one stage."""
-    writers = [s for s in plan.make(scenario, "any", "paper").stages if s.purpose == "write config"]
+    writers = [s for s in stages(plan.make(scenario, "any", "paper")) if s.purpose == "write config"]
     assert all(stage.writes for stage in writers)
     places = [(stage.version, stage.token_file) for stage in writers]
     assert len(set(places)) == len(places)
-    assert (scenario.vault.source, plan.vault_has_token_file(scenario)) not in places
+    assert (scenario.vault.source, topology.of(scenario).vault.token_file) not in places
 
 
 @pytest.mark.parametrize(
@@ -163,15 +182,17 @@ def test_vault_has_a_token_file_where_it_is_in_a_cluster_unless_told(
     cluster: str | None, said: bool | None, has: bool
 ) -> None:
     vault = {"source": "1.7.0", "target": "1.11.0", "cluster": cluster, "token-file": said}
-    assert plan.vault_has_token_file(scenario_of(vault=vault)) is has
+    assert topology.of(scenario_of(vault=vault)).vault.token_file is has
 
 
 def test_vault_has_an_account_only_in_a_cluster() -> None:
     """vault/vault, unless another one is named."""
     versions_only = {"source": "1.7.0", "target": "1.11.0"}
-    assert plan.vault_account(scenario_of()) == "vault/vault"
-    assert plan.vault_account(variant(scenario_of(), vault={"service-account": "ops/guard"})) == "ops/guard"
-    assert plan.vault_account(scenario_of(vault=versions_only)) == ""
+    assert topology.of(scenario_of()).vault.service_account == "vault/vault"
+    assert (
+        topology.of(variant(scenario_of(), vault={"service-account": "ops/guard"})).vault.service_account == "ops/guard"
+    )
+    assert topology.of(scenario_of(vault=versions_only)).vault.service_account == ""
 
 
 @pytest.mark.parametrize(
@@ -204,7 +225,8 @@ def test_a_config_has_the_fields_its_reviewer_needs_or_the_literal_ones(
     fields: dict[str, Any], written: dict[str, Any]
 ) -> None:
     """What a literal config leaves out is not sent, false is sent, and the host is always the cluster's."""
-    assert plan.config_fields(mount_of(**fields)) == {"kubernetes_host": "cluster"} | written
+    written_mount = topology.of(scenario_of(auth={"kubernetes": mount_of(**fields)})).mounts["kubernetes"]
+    assert written_mount.fields == {"kubernetes_host": "cluster"} | written
 
 
 def test_the_outage_is_asked_everything_once() -> None:
@@ -310,7 +332,7 @@ def test_a_policy_that_nobody_wrote_lets_the_apps_of_its_role_read_their_secrets
     apps: dict[str, Any], written: dict[str, str], expected: str
 ) -> None:
     """Each secret once, and nothing else; one that somebody wrote is taken as it is."""
-    assert plan.policies(scenario_of(apps=apps, policies=written)) == {"web": expected}
+    assert plan.policies(topology.of(scenario_of(apps=apps, policies=written))) == {"web": expected}
 
 
 def test_a_policy_of_two_roles_lets_each_of_their_apps_read() -> None:
@@ -318,7 +340,7 @@ def test_a_policy_of_two_roles_lets_each_of_their_apps_read() -> None:
     roles = {"web": ROLE, "cron": ROLE | {"policies": ["web", "extra"]}}
     apps = {"web": WEB, "cron": WEB | {"role": "cron", "reads": ["secret/cron"]}}
     auth = {"kubernetes": {"cluster": "apps", "roles": roles}}
-    found = plan.policies(scenario_of(auth=auth, apps=apps, policies={"unused": "#"}))
+    found = plan.policies(topology.of(scenario_of(auth=auth, apps=apps, policies={"unused": "#"})))
     web, cron = (f'path "secret/data/{app}" {{ capabilities = ["read"] }}' for app in ("web", "cron"))
     assert found == {"web": f"{web}\n{cron}", "extra": cron}
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from harness import loading, plan, probes, upgrade
+from harness import loading, plan, probes, rehearsal
+from harness.course import Look
 from harness.drivers.paper import PaperRig, Script, Told
 from harness.journal import Journal
 from harness.observation import Observation
 from harness.pki import tampered
 from harness.plan import Question
 from harness.probes.impostor import NO_SUCH_ROLE
-from harness.probes.look import Look, answer_of
+from harness.probes.look import View, answer_of
 from harness.rig import Reply
 from harness.scenario import ProbeName, Scenario
 from harness.secret import Secret
@@ -53,11 +55,12 @@ class Paper:
 
     def __init__(self, scenario: Scenario, book: Journal, script: Script) -> None:
         self.plan = plan.make(scenario, "test", "paper")
-        self.rig = NotingRig(self.plan, scenario, book, script, "")
-        keys = upgrade.initialise(self.rig, scenario, self.plan.stages[0], book)
-        upgrade.write_mounts(self.rig, scenario, self.plan.stages[0], book)
-        upgrade.to_next(self.rig, self.plan.stages[1], keys, book)
-        self.look = Look(self.rig, scenario, "before", "1.7.0", count(1).__next__)
+        self.rig = NotingRig(self.plan, book, script, "")
+        steps = itertools.takewhile(lambda step: not isinstance(step, Look), self.plan.steps)
+        running = rehearsal.Running(self.plan, self.rig, book)
+        for step in steps:
+            running.do(step)
+        self.look = View(self.rig, self.plan.resolved, "before", "1.7.0", count(1).__next__)
         self.look.logins = self.look.old
 
     def ask(self, probe: str) -> Observation:
@@ -144,8 +147,8 @@ def test_the_old_token_is_the_one_from_before(tmp_path: Path) -> None:
     on_paper = paper(tmp_path)
     on_paper.ask("login")
     before, _ = on_paper.look.old["web"]
-    on_paper.look = Look(
-        on_paper.rig, on_paper.look.scenario, "after 1.9.2", "1.9.2", on_paper.look.number, old=on_paper.look.old
+    on_paper.look = View(
+        on_paper.rig, on_paper.look.topology, "after 1.9.2", "1.9.2", on_paper.look.number, old=on_paper.look.old
     )
     on_paper.ask("login")
     fresh, _ = on_paper.look.logins["web"]

@@ -103,7 +103,7 @@ def until_gone(directory: Path) -> None:
     assert not work_directories(directory)
 
 
-@pytest.mark.parametrize("line", ["servers answer", "config by 1.4.0", "asking before", "unseal 1.11.0"])
+@pytest.mark.parametrize("line", ["servers answer", "config of kubernetes by 1.4.0", "asking before", "unseal 1.11.0"])
 def test_nothing_is_left_when_the_harness_is_killed(outage: tuple[subprocess.Popen[str], Path], line: str) -> None:
     """SIGKILL at any stage: every server ends, the work directory goes, and what was seen can still be judged."""
     process, directory = outage

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import loading, rehearsal
+from harness.course import Serve, Upgrade
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
 from harness.events import (
@@ -26,7 +27,7 @@ from harness.events import (
 )
 from harness.journal import Journal, Record, load
 from harness.observation import Observation
-from harness.plan import Plan, Stage
+from harness.plan import Plan
 from harness.rig import Rig
 from harness.scenario import Scenario
 from tests.runs import OUTAGE, SCENARIOS, on_paper, started
@@ -97,7 +98,7 @@ def test_every_moment_asks_every_question_once_in_order(file: Path, tmp_path: Pa
     record, _ = on_paper(loading.load(file).scenario, tmp_path)
     planned = record.started.plan
     asked = [(q.probe, q.app, q.mount, q.item) for q in planned.questions]
-    moments = [stage.moment for stage in planned.stages if stage.moment]
+    moments = [moment.label for moment in planned.moments]
     seen = record.of(Observation)
     assert [(o.probe, o.app, o.mount, o.item) for o in seen] == asked * len(moments)
     assert list(dict.fromkeys(o.moment for o in seen)) == moments
@@ -117,7 +118,7 @@ def test_every_phase_has_its_time(tmp_path: Path) -> None:
     record, _ = on_paper(loading.load(OUTAGE).scenario, tmp_path)
     assert [phase.name for phase in record.of(PhaseEnded)] == [
         "vault is set up",
-        "config by 1.4.0",
+        "config of kubernetes by 1.4.0",
         *("swap to 1.7.0", "unseal 1.7.0", "old token dead before 1.7.0", "clusters are ready", "probes before"),
         *("swap to 1.11.0", "unseal 1.11.0", "old token dead before 1.11.0", "probes after 1.11.0"),
         "everything is ended",
@@ -159,9 +160,9 @@ class Chatty(PaperDriver):
     """Paper at which somebody else logs in between the moments."""
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
         """Yield a system with a login in it that nobody asked for."""
-        yield ChattyRig(plan, scenario, book, {}, "")
+        yield ChattyRig(plan, book, {}, "")
 
 
 def test_what_happens_between_moments_is_no_evidence(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_what_happens_between_moments_is_no_evidence(tmp_path: Path) -> None:
     scenario, chatty = loading.load(OUTAGE).scenario, tmp_path / "chatty"
     record, _ = on_paper(scenario, tmp_path / "calm")
     with Journal.opened(chatty) as book:
-        rehearsal.rehearse(started(scenario), scenario, Chatty(), book)
+        rehearsal.rehearse(started(scenario), Chatty(), book)
     assert len(load(chatty).of(VaultAuditLine)) == len(record.of(VaultAuditLine)) > 0
     assert len(load(chatty).of(ApiAuditLine)) == len(record.of(ApiAuditLine)) > 0
 
@@ -184,12 +185,12 @@ class BreakingRig(PaperRig):
     died: str | None = None
     _broken = False
 
-    def swap(self, stage: Stage) -> None:
+    def swap(self, served: Serve) -> None:
         """Break, or swap."""
-        if stage.version == "1.11.0":
+        if served.version == "1.11.0":
             self._broken = True
             raise self.error
-        super().swap(stage)
+        super().swap(served)
 
     def vault_died(self) -> str | None:
         """Return how Vault ended, once it broke."""
@@ -208,9 +209,9 @@ class Breaking(PaperDriver):
         self._error, self._died = error, died
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
         """Yield a system that will break."""
-        rig = BreakingRig(plan, scenario, book, {}, "")
+        rig = BreakingRig(plan, book, {}, "")
         rig.error, rig.died = self._error, self._died
         yield rig
 
@@ -232,10 +233,10 @@ def test_what_breaks_is_sorted_by_what_it_says_about_vault(
     """Died, silent, declined or unreachable: with the version that had just been put in place, and its last lines."""
     scenario = loading.load(OUTAGE).scenario
     with Journal.opened(tmp_path / "run") as book:
-        rehearsal.rehearse(started(scenario), scenario, Breaking(error, died), book)
+        rehearsal.rehearse(started(scenario), Breaking(error, died), book)
     (trouble,) = load(tmp_path / "run").of(Trouble)
     assert (trouble.kind, trouble.log) == (kind, log)
-    assert (trouble.during, trouble.after_swap) == ("hop 1.11.0", "1.11.0")
+    assert (trouble.during, trouble.after_swap) == ("upgrade 1.11.0", "1.11.0")
     assert str(error) in trouble.message
     assert (died or "") in trouble.message
 
@@ -244,7 +245,7 @@ def test_an_error_of_our_own_is_no_regression(tmp_path: Path) -> None:
     """A mistake in the harness is in the record with its traceback, blames nobody, and leaves the run inconclusive."""
     scenario = loading.load(OUTAGE).scenario
     with Journal.opened(tmp_path / "run") as book:
-        judgement = rehearsal.rehearse(started(scenario), scenario, Breaking(ValueError("a slip"), None), book)
+        judgement = rehearsal.rehearse(started(scenario), Breaking(ValueError("a slip"), None), book)
     (trouble,) = judgement.troubles
     assert trouble.kind == "ours"
     assert any("ValueError: a slip" in line for line in trouble.log)
@@ -256,23 +257,23 @@ class BrokenRig(PaperRig):
 
     def broken(self) -> str | None:
         """Return a sentence from the last version on."""
-        return "the API server of apps ended" if self._stage.version == "1.11.0" else None
+        return "the API server of apps ended" if self._served.version == "1.11.0" else None
 
 
 class Broken(PaperDriver):
     """Paper that breaks beside Vault."""
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
         """Yield a system that will lose its API server."""
-        yield BrokenRig(plan, scenario, book, {}, "")
+        yield BrokenRig(plan, book, {}, "")
 
 
 def test_a_refusal_without_an_api_server_is_no_refusal(tmp_path: Path) -> None:
     """Where a server that Vault depends on has ended, what Vault answers is unknown, and no cause is named."""
     scenario = loading.load(OUTAGE).scenario
     with Journal.opened(tmp_path / "run") as book:
-        judgement = rehearsal.rehearse(started(scenario), scenario, Broken(), book)
+        judgement = rehearsal.rehearse(started(scenario), Broken(), book)
     assert {o.answer for o in judgement.observations if o.moment == "after 1.11.0"} == {"unknown"}
     assert (judgement.verdict, judgement.findings) == ("inconclusive", ())
     assert "the API server of apps ended" in judgement.troubles[0].message
@@ -282,7 +283,7 @@ def test_what_breaks_before_the_first_look_is_after_no_swap(tmp_path: Path) -> N
     """Only a hop of the upgrade can show that a version refuses the data: the way to the source is ours."""
     record, _ = on_paper(loading.load(OUTAGE).scenario, tmp_path, dies_at="1.7.0")
     (trouble,) = record.of(Trouble)
-    assert (trouble.during, trouble.after_swap) == ("before 1.7.0", "")
+    assert (trouble.during, trouble.after_swap) == ("upgrade 1.7.0", "")
     assert record.ended
 
 
@@ -302,5 +303,5 @@ def test_whoever_cannot_even_be_asked_whether_vault_lives_is_the_trouble() -> No
         def vault_log(self, lines: int) -> list[str]:
             return []
 
-    trouble = rehearsal._trouble(NotReady("no answer to a key"), Stage("1.11.0", False, "hop"), Gone())  # type: ignore[arg-type]
+    trouble = rehearsal._trouble(NotReady("no answer to a key"), [Upgrade(version="1.11.0", token_file=False)], Gone())  # type: ignore[arg-type]
     assert (trouble.kind, trouble.message) == ("unreachable", "the container engine gave no answer")

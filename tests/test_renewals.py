@@ -237,7 +237,7 @@ def test_what_vault_said_at_the_last_is_on_record(
     monkeypatch.setattr(renewing, "_LAST_SECONDS", 0.2)
     heard: list[Any] = []
     tokens = {"web": Secret("the-token-of-web")}
-    with renewing.renewing(Vault(), tokens, "1.11.0", journal.Journal(tmp_path, heard.append)):  # type: ignore[arg-type]
+    with renewing.renewing(Vault(), tokens, "1.11.0", "after 1.11.0", journal.Journal(tmp_path, heard.append)):  # type: ignore[arg-type]
         pass
     (row,) = heard
     assert (row.renewed, row.last) == (granted, last)

@@ -322,7 +322,7 @@ def test_what_the_scenario_leaves_open_is_shown_as_assumed(tmp_path: Path) -> No
     assumed = "auth/kubernetes/config was last written by Vault 1.7.0, with a pod token file there"
     for report in (
         text_report.render(judgement, width=400),
-        plan_report.render(plan.make(left_open, "it", "paper"), left_open),
+        plan_report.render(plan.make(left_open, "it", "paper")),
     ):
         assert "ssumed, because the scenario does not say" in report
         assert assumed in report
@@ -336,9 +336,10 @@ def test_a_plan_shows_every_stage_and_every_question() -> None:
     """What a run would do: who writes which config, when the questions are asked, and which binaries it takes."""
     scenario = loading.load(OUTAGE).scenario
     made = plan.make(scenario, "outage", "local")
-    text = plan_report.render(made, scenario)
-    assert "1. Vault 1.4.0 with a pod token file: writes auth/kubernetes/config" in text
-    assert "2. Vault 1.7.0 with a pod token file: asks every question (before)" in text
-    assert "3. Vault 1.11.0 with a pod token file: asks every question (after 1.11.0)" in text
+    text = plan_report.render(made)
+    assert "  1. start: Vault 1.4.0, with a pod token file" in text
+    assert "  2. write auth/kubernetes/config: kubernetes_host=cluster" in text
+    assert "  4. upgrade: Vault 1.7.0, with a pod token file\n  5. ask every question (before)" in text
+    assert "  6. upgrade: Vault 1.11.0, with a pod token file\n  7. ask every question (after 1.11.0)" in text
     assert f"questions at every moment: {len(made.questions)}" in text
     assert all(f"  {product} {version}" in text for product, version in made.artifacts)

@@ -261,9 +261,10 @@ def test_a_cause_is_gone_with_its_evidence(name: str, kind: str, tmp_path: Path)
 def test_the_lost_issuer_check_needs_the_words_of_the_older_refusal(tmp_path: Path) -> None:
     """At 1.11.0 a login is granted that 1.10.0 refused; why, only the refusal's words can tell."""
     record = seen(changed(config("1.7.0", disable_local_ca_jwt=True), path("1.10.0", "1.11.0")), tmp_path)
-    start, hop = sorted(verdict.judge(record).findings, key=lambda finding: finding.hop)
+    lost, start, hop = verdict.judge(record).findings
     assert (start.rule, start.kind) == ("issuer-mismatch", "pre-existing")
-    assert (hop.rule, hop.kind, hop.effect, hop.hop) == ("issuer-check-lost", "regression", "login granted", "1.11.0")
+    assert (hop.rule, hop.kind, hop.effect, hop.hop) == ("issuer-check-lost", "improvement", "login granted", "1.11.0")
+    assert (lost.rule, lost.kind, lost.effect, lost.hop) == ("issuer-check-lost", "latent", "check lost", "1.11.0")
     for kind in ("words of the answers", "all that Vault said", "everything"):
         findings = verdict.judge(mapped(record, STRIPPED[kind])).findings
         assert {finding.rule for finding in findings if finding.hop} == {UNEXPLAINED}, kind
@@ -273,8 +274,11 @@ def test_a_check_is_not_lost_before_the_version_that_lost_it(tmp_path: Path) -> 
     """Granted after an issuer refusal, and no version that explains it: unexplained."""
     scenario = changed(config("1.7.0", disable_local_ca_jwt=True), path("1.7.0", "1.10.4"))
     record = seen(scenario, tmp_path, script={("login", "web", "1.10.4"): "grant"})
-    (login,) = [finding for finding in verdict.judge(record).findings if finding.probe == "login" and finding.hop]
-    assert (login.effect, login.rule) == ("login granted", UNEXPLAINED)
+    findings = [finding for finding in verdict.judge(record).findings if finding.probe == "login" and finding.hop]
+    assert [(found.effect, found.rule) for found in findings] == [
+        ("check lost", UNEXPLAINED),
+        ("login granted", UNEXPLAINED),
+    ]
 
 
 def test_what_the_api_server_saw_wins_over_what_should_be(tmp_path: Path) -> None:
@@ -386,7 +390,7 @@ def test_a_login_that_recovers_because_vault_reviews_is_explained(tmp_path: Path
     """The app may not review and was refused; from 1.9.3 on Vault's account does it, and the login is granted."""
     record = seen(changed(ONE_CLUSTER, web(may_review_tokens=False)), tmp_path)
     (hop,) = [finding for finding in verdict.judge(record).findings if finding.hop]
-    assert (hop.kind, hop.effect, hop.rule) == ("regression", "login granted", "reviewer-fallback-local")
+    assert (hop.kind, hop.effect, hop.rule) == ("improvement", "login granted", "reviewer-fallback-local")
     assert "nothing has to be done" in hop.remedy
     (bare,) = [f for f in verdict.judge(mapped(record, STRIPPED["api audit"])).findings if f.hop]
     assert bare.rule == UNEXPLAINED

@@ -13,12 +13,13 @@ import pytest
 
 import harness
 from harness import rehearsal, verdict
+from harness.course import Serve
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import HarnessError, LeftBehind, NotReady, SwapRefused, Unreachable
 from harness.events import MomentBegan, RunEnded, RunStarted, Trouble
 from harness.journal import Journal, load
 from harness.observation import Observation
-from harness.plan import Plan, Stage
+from harness.plan import Plan
 from harness.rig import Rig
 from harness.scenario import Scenario
 from harness.verdict import Judgement, Weight, judge
@@ -40,11 +41,11 @@ class Breaking(PaperDriver):
         self._error, self._where = error, where
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
         """Yield a system that breaks as told."""
         if self._where == "coming up":
             raise self._error
-        rig = BreakingRig(plan, scenario, book, {}, "")
+        rig = BreakingRig(plan, book, {}, "")
         rig.error, rig.where = self._error, self._where
         yield rig
         if self._where == "way down":
@@ -57,17 +58,17 @@ class BreakingRig(PaperRig):
     error: HarnessError
     where: str
 
-    def swap(self, stage: Stage) -> None:
+    def swap(self, served: Serve) -> None:
         """Break, or swap."""
-        super().swap(stage)
-        if stage.version == self.where:
+        super().swap(served)
+        if served.version == self.where:
             raise self.error
 
 
 def broken(scenario: Scenario, directory: Path, error: HarnessError, where: str) -> Judgement:
     """Rehearse *scenario* with *error* in it."""
     with Journal.opened(directory / "run") as book:
-        return rehearsal.rehearse(started(scenario), scenario, Breaking(error, where), book)
+        return rehearsal.rehearse(started(scenario), Breaking(error, where), book)
 
 
 def expecting(scenario: Scenario, *expected: dict[str, str]) -> Scenario:

@@ -15,6 +15,7 @@ import msgspec
 from harness import accounts, engine, events, fitness, lending, materials, process, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
+from harness.course import Serve
 from harness.engine import Engine
 from harness.errors import HarnessError, MissingPrerequisite, Unreachable
 from harness.fitness import About
@@ -24,12 +25,12 @@ from harness.kind_cluster import API_PORT, KindCluster, Workbench
 from harness.kube import PodState
 from harness.lending import Lending, Lent, borrowed
 from harness.live import LiveRig
-from harness.plan import Plan, Stage
+from harness.plan import Plan
 from harness.ports import Ports
 from harness.process import Supervisor
 from harness.rig import ClusterFacts, IssuedToken, Rig
-from harness.scenario import Cluster, Scenario
 from harness.secret import Secret
+from harness.topology import ClusterSpec, Topology
 from harness.vault_container import VaultContainer
 from harness.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.wait import Stopwatch, now
@@ -66,34 +67,35 @@ class KindDriver:
         self._work, self._state, self._reuse = work, state, reuse
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
         """Bring everything up; on the way out end all of it, whatever happened.
 
         Yields when Vault answers; other clusters may still be rising. Raises MissingPrerequisite, ProcessDied, NotReady
         or RigError; LeftBehind if the way down could not remove everything.
         """
+        topology = plan.resolved
         about = self._engine.about()
         fitness.insist_on_clock(about)
-        fitness.insist_on_cgroup(about, [each.kubernetes for each in scenario.clusters.values()])
+        fitness.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
         with book.phase("artifacts"):
-            kind, images = self._obtained(plan, scenario, book)
+            kind, images = self._obtained(plan, topology, book)
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(self._state / "ports"))
             work = self._work / f"rehearse-{run_id}"
             supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
             supervisor.own_engine(self._engine.socket)
-            lending = stack.enter_context(self._borrowed(scenario)) if self._reuse else None
+            lending = stack.enter_context(self._borrowed(topology)) if self._reuse else None
             bench = self._bench(work / "bench", supervisor, kind, run_id, lending)
-            rig = KindRig(scenario, run_id, book, work, bench, about, images, ports, lending)
+            rig = KindRig(topology, run_id, book, work, bench, about, images, ports, lending)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with book.phase("servers answer"):
-                rig.start(plan.stages)
+                rig.start([step for step in plan.steps if isinstance(step, Serve)])
             yield rig
 
-    def _borrowed(self, scenario: Scenario) -> AbstractContextManager[Lending]:
-        wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in scenario.clusters.items()}
-        return borrowed(self._state / "live", wanted, scenario.vault.cluster or "")
+    def _borrowed(self, topology: Topology) -> AbstractContextManager[Lending]:
+        wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in topology.clusters.items()}
+        return borrowed(self._state / "live", wanted, topology.vault.cluster)
 
     def _bench(
         self, folder: Path, supervisor: Supervisor, kind: Path, run_id: str, lending: Lending | None
@@ -105,13 +107,13 @@ class KindDriver:
         network = lending.network if lending else name
         return Workbench(folder, self._engine, supervisor, kind, name=name, network=network, labels=labels)
 
-    def _obtained(self, plan: Plan, scenario: Scenario, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
+    def _obtained(self, plan: Plan, topology: Topology, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
         """Return the kind command, and every image of *plan* by its product and version."""
         (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
         images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
         found = {(image.product, image.version): image for image in images}
-        if scenario.vault.cluster is not None and not self._reuse:
-            node = found[NODE, scenario.clusters[scenario.vault.cluster].kubernetes]
+        if topology.vault.cluster and not self._reuse:
+            node = found[NODE, topology.clusters[topology.vault.cluster].kubernetes]
             try:
                 images.append(self._images.furnished(node, [image for image in images if image.product == VAULT]))
                 found[FURNISHED, node.version] = images[-1]
@@ -129,7 +131,7 @@ class KindRig(LiveRig):
 
     def __init__(
         self,
-        scenario: Scenario,
+        topology: Topology,
         run_id: str,
         book: Journal,
         work: Path,
@@ -139,19 +141,19 @@ class KindRig(LiveRig):
         ports: Ports,
         lending: Lending | None,
     ) -> None:
-        self._scenario, self._run_id, self._work = scenario, run_id, work
+        self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, lending
-        self._home_name = scenario.vault.cluster or ""
+        self._home_name = topology.vault.cluster
         self._furnished = next((image for (product, _), image in images.items() if product == FURNISHED), None)
         """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
-        self._vault_port, *taken = ports.take(1 + len(scenario.clusters))
+        self._vault_port, *taken = ports.take(1 + len(topology.clusters))
         if lending is not None and self._home_name:
             self._vault_port = lending.vault_port
         self._clusters = {
             name: self._cluster(number, name, port)
-            for number, (name, port) in enumerate(zip(scenario.clusters, taken, strict=True), start=1)
+            for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
         }
-        wanted = accounts.wanted(scenario)
+        wanted = accounts.wanted(topology)
         self._home = next((one for one in wanted if one.purpose == "vault"), None)
         self._server = self._make_vault()
         super().__init__(book, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
@@ -166,12 +168,12 @@ class KindRig(LiveRig):
             return KindCluster(name, directory, self._bench, lent.cluster, lent.port)
         return KindCluster(name, directory, self._bench, f"{self._bench.name}-{number}-{name[:_CLUSTER_LETTERS]}", port)
 
-    def start(self, stages: Sequence[Stage]) -> None:
-        """Start everything at once and return when Vault answers at the first of *stages*."""
-        self._first = stages[0]
-        self._versions = list(dict.fromkeys(stage.version for stage in stages))
+    def start(self, served: Sequence[Serve]) -> None:
+        """Start everything at once and return when Vault answers as the first of *served*."""
+        self._first = served[0]
+        self._versions = list(dict.fromkeys(step.version for step in served))
         self._rising.begin(self._clusters, self._raise_cluster)
-        self._start_vault(stages[0])
+        self._start_vault(served[0])
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as it is up."""
@@ -182,13 +184,13 @@ class KindRig(LiveRig):
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS: only with TLS does it know us from others."""
-        if not self._scenario.vault.tls:
+        if not self._topology.vault.tls:
             self._server.listen_plainly()
             self._start_vault(self._first)
 
-    def swap(self, stage: Stage) -> None:
-        """Take Vault to the stage's version over the same data: a rollout of its Pod, or another container."""
-        self._start_vault(stage)
+    def swap(self, served: Serve) -> None:
+        """Take Vault to the version of *served* over the same data: a rollout of its Pod, or another container."""
+        self._start_vault(served)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave everything up, and write the files that one needs to talk to it into the work directory (0600)."""
@@ -200,7 +202,7 @@ class KindRig(LiveRig):
     def _offer(self, until: float) -> Lending:
         clusters = {
             name: Lent(wanted.kubernetes, wanted.nodes, cluster.name_for_kind, str(cluster.directory), cluster.port)
-            for (name, cluster), wanted in zip(self._clusters.items(), self._scenario.clusters.values(), strict=True)
+            for (name, cluster), wanted in zip(self._clusters.items(), self._topology.clusters.values(), strict=True)
         }
         return Lending(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
 
@@ -227,28 +229,28 @@ class KindRig(LiveRig):
     # --- Vault ------------------------------------------------------------------------------------------------------
 
     def _make_vault(self) -> VaultPod | VaultContainer:
-        vault, where, port = self._scenario.vault, self._work / "vault", self._vault_port
+        vault, where, port = self._topology.vault, self._work / "vault", self._vault_port
         if self._home is None:
             return VaultContainer(where, self._bench, storage=vault.storage, port=port)
         account = f"{self._home.namespace}/{self._home.name}"
         cluster = self._clusters[self._home.cluster]
         return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, port=port)
 
-    def _start_vault(self, stage: Stage) -> None:
-        image = self._images[VAULT, stage.version].name
+    def _start_vault(self, served: Serve) -> None:
+        image = self._images[VAULT, served.version].name
         if isinstance(self._server, VaultContainer):
-            self._server.replace(stage.version, image)
+            self._server.replace(served.version, image)
         elif self._home is not None:
-            self._roll_out(self._server, self._home, stage, image)
+            self._roll_out(self._server, self._home, served, image)
         self._answering = Stopwatch()
 
-    def _roll_out(self, server: VaultPod, home: Account, stage: Stage, image: str) -> None:
-        self._rising.once_there(self._loaded, stage.version, home.cluster).result()
+    def _roll_out(self, server: VaultPod, home: Account, served: Serve, image: str) -> None:
+        self._rising.once_there(self._loaded, served.version, home.cluster).result()
         old, begun = self._old_token, now()
-        with self._book.phase(f"rollout of {stage.version}"):
-            pod = server.roll_out(stage.version, image, token_file=stage.token_file)
+        with self._book.phase(f"rollout of {served.version}"):
+            pod = server.roll_out(served.version, image, token_file=served.token_file)
         self._old_token = None
-        if stage.token_file:
+        if served.token_file:
             jwt = self._clusters[home.cluster].token_of(pod, TOKEN_VOLUME)
             self._old_token = self._tokens.remember(home, jwt, pod.name, pod.uid)
         if old is not None:
@@ -257,7 +259,7 @@ class KindRig(LiveRig):
     # --- clusters -----------------------------------------------------------------------------------------------------
 
     def _raise_cluster(self, name: str) -> None:
-        cluster, wanted = self._clusters[name], self._scenario.clusters[name]
+        cluster, wanted = self._clusters[name], self._topology.clusters[name]
         is_home = name == self._home_name
         with self._book.phase(f"cluster {name} serves"):
             self._make_serve(cluster, wanted, is_home=is_home)
@@ -273,7 +275,7 @@ class KindRig(LiveRig):
             self._populate(cluster, mine)
             cluster.await_made()
 
-    def _make_serve(self, cluster: KindCluster, wanted: Cluster, *, is_home: bool) -> None:
+    def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec, *, is_home: bool) -> None:
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             return

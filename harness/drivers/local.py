@@ -11,15 +11,16 @@ from harness import accounts, events, knowledge, pki, process
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Artifact, Store
 from harness.controlplane import ControlPlane
+from harness.course import Serve
 from harness.errors import MissingPrerequisite
 from harness.journal import Journal
 from harness.live import LiveRig
-from harness.plan import Plan, Stage
+from harness.plan import Plan
 from harness.ports import Ports
 from harness.process import Supervisor
 from harness.rig import ClusterFacts, IssuedToken, Rig
-from harness.scenario import Scenario
 from harness.secret import Secret
+from harness.topology import Topology
 from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
 
@@ -36,13 +37,14 @@ class LocalDriver:
         self._state = state
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
         """Bring everything up; on the way out end all of it, whatever happened.
 
         Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
         MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
         """
-        if any(stage.token_file for stage in plan.stages) and (reason := process.namespaces_allowed()):
+        served = [step for step in plan.steps if isinstance(step, Serve)]
+        if any(step.token_file for step in served) and (reason := process.namespaces_allowed()):
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
         with book.phase("artifacts"):
             binaries = self._binaries(plan, book)
@@ -50,11 +52,11 @@ class LocalDriver:
             ports = stack.enter_context(Ports(self._state / "ports"))
             work = self._work / f"rehearse-{run_id}"
             supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
-            rig = LocalRig(scenario, book, run_id, work, supervisor, binaries, ports)
+            rig = LocalRig(plan.resolved, book, run_id, work, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with book.phase("servers answer"):
-                rig.start(plan.stages[0])
+                rig.start(served[0])
             yield rig
 
     def _binaries(self, plan: Plan, book: Journal) -> dict[tuple[str, str], Path]:
@@ -73,7 +75,7 @@ class LocalRig(LiveRig):
 
     def __init__(
         self,
-        scenario: Scenario,
+        topology: Topology,
         book: Journal,
         run_id: str,
         work: Path,
@@ -81,30 +83,30 @@ class LocalRig(LiveRig):
         binaries: Mapping[tuple[str, str], Path],
         ports: Ports,
     ) -> None:
-        self._scenario = scenario
+        self._topology = topology
         self._supervisor, self._binaries = supervisor, binaries
         self._work, self._run_id = work, run_id
-        taken = ports.take(2 + len(scenario.clusters))
-        self._ports = dict(zip(scenario.clusters, taken[2:], strict=True))
-        vault = scenario.vault
+        taken = ports.take(2 + len(topology.clusters))
+        self._ports = dict(zip(topology.clusters, taken[2:], strict=True))
+        vault = topology.vault
         self._server = VaultServer(self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1])
         self._planes: dict[str, ControlPlane] = {}
         super().__init__(
-            book, accounts.wanted(scenario), self._server, self._planes, threads=len(scenario.clusters) + 1
+            book, accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
         )
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
 
-    def start(self, stage: Stage) -> None:
+    def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
-        self._first = stage
-        self._rising.begin(self._scenario.clusters, self._raise_cluster)
-        self._start_vault(stage)
+        self._first = served
+        self._rising.begin(self._topology.clusters, self._raise_cluster)
+        self._start_vault(served)
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
         plane = self._rising.once_there(self._planes, name, name)
-        version = self._scenario.clusters[name].kubernetes
+        version = self._topology.clusters[name].kubernetes
         return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
 
     def await_token_file(self) -> None:
@@ -114,16 +116,16 @@ class LocalRig(LiveRig):
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS: only with TLS does it know us from others."""
-        if not self._scenario.vault.tls:
+        if not self._topology.vault.tls:
             self._server.stop()
             self._server.listen_plainly()
             self._start_vault(self._first)
 
-    def swap(self, stage: Stage) -> None:
-        """Stop Vault, replace its Pod, start the stage's version over the same data."""
+    def swap(self, served: Serve) -> None:
+        """Stop Vault, replace its Pod, start the version of *served* over the same data."""
         self._server.stop()
         self._replace_pod()
-        self._start_vault(stage)
+        self._start_vault(served)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
@@ -148,19 +150,19 @@ class LocalRig(LiveRig):
             except OSError:
                 continue
 
-    def _start_vault(self, stage: Stage) -> None:
-        cluster = self._scenario.vault.cluster
+    def _start_vault(self, served: Serve) -> None:
+        cluster = self._topology.vault.cluster
         self._server.start(
             self._supervisor,
-            self._binaries["vault", stage.version],
-            stage.version,
-            pod=self._pod_folder if stage.token_file else None,
-            api_port=self._ports.get(cluster or "", 0),
+            self._binaries["vault", served.version],
+            served.version,
+            pod=self._pod_folder if served.token_file else None,
+            api_port=self._ports.get(cluster, 0),
         )
         self._answering = Stopwatch()
 
     def _raise_cluster(self, name: str) -> None:
-        version = self._scenario.clusters[name].kubernetes
+        version = self._topology.clusters[name].kubernetes
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
         self._rising.tell()

@@ -16,12 +16,12 @@ import msgspec
 
 from harness import accounts, events, knowledge
 from harness.accounts import ISSUER, Account, token_event
+from harness.course import Moment, Serve
 from harness.errors import ProcessDied
 from harness.journal import Journal
 from harness.knowledge import Refusal
-from harness.plan import Plan, Stage
+from harness.plan import Plan
 from harness.rig import ClusterFacts, IssuedToken, Reply, Rig
-from harness.scenario import Scenario
 from harness.secret import Secret
 from harness.tailing import as_time
 from harness.vault import CORRELATION_HEADER
@@ -45,10 +45,10 @@ class PaperDriver:
         self._dies_at = dies_at
 
     @contextmanager
-    def up(self, plan: Plan, scenario: Scenario, run_id: str, book: Journal) -> Iterator[Rig]:
-        """Yield a system on paper at the plan's first stage."""
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Yield a system on paper at the plan's first version."""
         del run_id
-        yield PaperRig(plan, scenario, book, self._script, self._dies_at)
+        yield PaperRig(plan, book, self._script, self._dies_at)
 
 
 @dataclass(slots=True)
@@ -75,17 +75,17 @@ class _Config:
 class PaperRig:
     """One system on paper. It is its own Vault client: there is nothing in between."""
 
-    def __init__(self, plan: Plan, scenario: Scenario, book: Journal, script: Script, dies_at: str) -> None:
-        self._scenario, self._book, self._script, self._dies_at = scenario, book, script, dies_at
-        self._stage = plan.stages[0]
+    def __init__(self, plan: Plan, book: Journal, script: Script, dies_at: str) -> None:
+        self._topology, self._book, self._script, self._dies_at = plan.resolved, book, script, dies_at
+        self._served: Serve = next(step for step in plan.steps if isinstance(step, Serve))
         self._numbers = itertools.count(1)
         self._configs: dict[str, _Config] = {}
         self._sealed = True
         self._dead = ""
         self._vault_tokens: dict[str, tuple[Secret, list[str]]] = {}
         self._pending: list[events.AnyEvent] = []
-        self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(scenario)}
-        for name, cluster in scenario.clusters.items():
+        self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(self._topology)}
+        for name, cluster in self._topology.clusters.items():
             book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
 
     @property
@@ -102,7 +102,7 @@ class PaperRig:
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return a cluster."""
-        version = self._scenario.clusters[name].kubernetes
+        version = self._topology.clusters[name].kubernetes
         return ClusterFacts(name, version, f"https://{name}.paper", f"CA of {name}", ISSUER)
 
     def await_clusters(self) -> None:
@@ -126,11 +126,11 @@ class PaperRig:
     def open_to_all(self) -> None:
         """Do nothing: on paper there is nobody else."""
 
-    def swap(self, stage: Stage) -> None:
+    def swap(self, served: Serve) -> None:
         """Put the next version in place; Vault's Pod is replaced and its old token dies."""
-        self._stage, self._sealed = stage, True
-        if stage.version == self._dies_at:
-            self._dead = f"Vault {stage.version} ended by itself with status 2"
+        self._served, self._sealed = served, True
+        if served.version == self._dies_at:
+            self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
         old = self._tokens.get("vault")
         if old is not None:
@@ -153,10 +153,10 @@ class PaperRig:
         """Forget what was not gathered."""
         self._pending.clear()
 
-    def gather(self, moment: str) -> None:
+    def gather(self, moment: Moment) -> None:
         """Write down the evidence of the moment, in the shape in which servers write it."""
         for event in self._pending:
-            self._book.write(msgspec.structs.replace(event, moment=moment))
+            self._book.write(msgspec.structs.replace(event, moment=moment.label))
         self._pending.clear()
 
     def broken(self) -> str | None:
@@ -179,9 +179,9 @@ class PaperRig:
 
     def seal_status(self) -> Reply:
         """Answer with the version and the seal."""
-        vault = self._scenario.vault
+        vault = self._topology.vault
         data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares}
-        return self._reply(200, data=data | {"version": self._stage.version, "initialized": True})
+        return self._reply(200, data=data | {"version": self._served.version, "initialized": True})
 
     def login(self, mount: str, role: str, jwt: Secret) -> Reply:
         """Answer as the Kubernetes auth method of this version would."""
@@ -190,7 +190,7 @@ class PaperRig:
             return self._reply(None, "the paper Vault was told to stay silent", started=started)
         refusal = None if told == "grant" else self._refusal(mount, role, jwt) if told is None else "review"
         if refusal is not None:
-            status, text = knowledge.answer(refusal, self._stage.version)
+            status, text = knowledge.answer(refusal, self._served.version)
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         token = Secret(f"paper-{next(self._numbers):024d}")
         written = self._configs[mount].roles[role]
@@ -251,7 +251,7 @@ class PaperRig:
 
     def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
         """Keep the config, and a copy of the pod's token where this version would take one."""
-        version, file = self._stage.version, self._stage.token_file
+        version, file = self._served.version, self._served.token_file
         explicit = "token_reviewer_jwt" in fields
         disable = fields.get("disable_local_ca_jwt") is True
         given = fields.get("disable_iss_validation")
@@ -277,7 +277,7 @@ class PaperRig:
         config = self._configs[mount]
         if role not in config.roles:
             return "unknown role"
-        if "kubernetes_ca_cert" not in config.fields and not self._stage.token_file:
+        if "kubernetes_ca_cert" not in config.fields and not self._served.token_file:
             return "missing ca"
         presented = self._find(jwt)
         own = self._own_checks(config, config.roles[role], presented or self._named(jwt))
@@ -290,7 +290,7 @@ class PaperRig:
         if spaces != "*" and token.account.namespace not in spaces.split(","):
             return "namespace"
         wanted = knowledge.expected_issuer(
-            self._stage.version,
+            self._served.version,
             issuer=str(config.fields.get("issuer", "")),
             validation_disabled=config.validation_disabled,
         )
@@ -301,7 +301,7 @@ class PaperRig:
 
     def _review(self, mount: str, config: _Config, presented: _Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
-        cluster = self._scenario.auth[mount].cluster
+        cluster = self._topology.mounts[mount].cluster
         bearer = self._bearer(config, presented)
         accepted = bearer is not None and _accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not accepted else 201 if bearer and bearer.account.may_review_tokens else 403
@@ -311,9 +311,9 @@ class PaperRig:
 
     def _bearer(self, config: _Config, presented: _Token | None) -> _Token | None:
         whose = knowledge.bearer(
-            self._stage.version,
+            self._served.version,
             stored=config.stored,
-            token_file=self._stage.token_file,
+            token_file=self._served.token_file,
             disable_local=config.fields.get("disable_local_ca_jwt") is True,
         )
         return {
@@ -359,7 +359,7 @@ class PaperRig:
         return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
 
     def _told(self, what: str, name: str) -> Told | None:
-        return self._script.get((what, name, self._stage.version))
+        return self._script.get((what, name, self._served.version))
 
     def _reply(
         self,

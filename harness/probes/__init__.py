@@ -1,6 +1,6 @@
 """The questions that are asked at every moment: a file a subject, a function a question.
 
-A probe gets a `Look` (the rig, the moment, the tokens obtained so far) and the planned Question, and returns what it
+A probe gets a `View` (the rig, the moment, the tokens obtained so far) and the planned Question, and returns what it
 saw. It never raises for an answer it dislikes and never asks twice. To add one: write the function, list it in ASKED,
 name it in `scenario.ProbeName`, and have `plan` ask it.
 """
@@ -13,9 +13,9 @@ from typing import Final
 from harness.observation import Observation
 from harness.plan import Question
 from harness.probes import impostor, login, readback, server, token
-from harness.probes.look import Holders, Look
+from harness.probes.look import Holders, View
 
-Probe = Callable[[Look, Question], Observation]
+Probe = Callable[[View, Question], Observation]
 
 ASKED: Final[Mapping[str, Probe]] = {
     "health": server.health,
@@ -35,4 +35,4 @@ ASKED: Final[Mapping[str, Probe]] = {
     "unknown-role": impostor.unknown_role,
 }
 
-__all__ = ["ASKED", "Holders", "Look", "Probe"]
+__all__ = ["ASKED", "Holders", "Probe", "View"]

@@ -10,29 +10,29 @@ import msgspec
 from harness.observation import Observation
 from harness.pki import tampered
 from harness.plan import Question
-from harness.probes.look import Look
+from harness.probes.look import View
 from harness.rig import IssuedToken
 
 NO_SUCH_ROLE = "rehearsal-no-such-role"
 
 
-def stranger(look: Look, question: Question) -> Observation:
+def stranger(view: View, question: Question) -> Observation:
     """Log in to the app's role with a genuine token of another service account, namespace or cluster."""
-    return _login(look, question, look.rig.stranger_token(question.app, question.probe))
+    return _login(view, question, view.rig.stranger_token(question.app, question.probe))
 
 
-def tampered_jwt(look: Look, question: Question) -> Observation:
+def tampered_jwt(view: View, question: Question) -> Observation:
     """Log in with the app's own token, its signature altered."""
-    token = look.rig.app_token(question.app)
-    return _login(look, question, msgspec.structs.replace(token, jwt=tampered(token.jwt)))
+    token = view.rig.app_token(question.app)
+    return _login(view, question, msgspec.structs.replace(token, jwt=tampered(token.jwt)))
 
 
-def unknown_role(look: Look, question: Question) -> Observation:
+def unknown_role(view: View, question: Question) -> Observation:
     """Log in with the app's own token to a role that does not exist."""
-    return _login(look, question, look.rig.app_token(question.app), NO_SUCH_ROLE)
+    return _login(view, question, view.rig.app_token(question.app), NO_SUCH_ROLE)
 
 
-def _login(look: Look, question: Question, presented: IssuedToken, role: str = "") -> Observation:
-    role = role or look.scenario.apps[question.app].role
-    reply = look.rig.vault.login(question.mount, role, presented.jwt)
-    return look.seen(question, reply, presented=presented, must_be="refused", detail={})
+def _login(view: View, question: Question, presented: IssuedToken, role: str = "") -> Observation:
+    role = role or view.topology.apps[question.app].role
+    reply = view.rig.vault.login(question.mount, role, presented.jwt)
+    return view.seen(question, reply, presented=presented, must_be="refused", detail={})

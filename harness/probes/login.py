@@ -6,17 +6,17 @@ from typing import Any
 
 from harness.observation import Observation
 from harness.plan import Question
-from harness.probes.look import Look
+from harness.probes.look import View
 from harness.rig import Reply
 
 
-def login(look: Look, question: Question) -> Observation:
+def login(view: View, question: Question) -> Observation:
     """Log the app in with its Pod's service account token, freshly, as it would at its start."""
-    app = look.scenario.apps[question.app]
-    presented = look.rig.app_token(question.app)
-    reply = look.rig.vault.login(question.mount, app.role, presented.jwt)
-    seen = look.seen(question, reply, presented=presented, detail=_kept(reply))
-    look.logins[question.app] = (reply.token, seen.id)
+    app = view.topology.apps[question.app]
+    presented = view.rig.app_token(question.app)
+    reply = view.rig.vault.login(question.mount, app.role, presented.jwt)
+    seen = view.seen(question, reply, presented=presented, detail=_kept(reply))
+    view.logins[question.app] = (reply.token, seen.id)
     return seen
 
 

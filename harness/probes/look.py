@@ -1,4 +1,4 @@
-"""One look at the system at one moment, and how a reply of Vault becomes an Observation."""
+"""The view of the system at one moment, and how a reply of Vault becomes an Observation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from harness.observation import Answer, Observation
 from harness.plan import Question
 from harness.rig import IssuedToken, Reply, Rig
-from harness.scenario import Scenario
 from harness.secret import Secret
+from harness.topology import Topology
 
 # Answers that mean "not now", not "no": sealed, standby, over a limit, behind another server.
 _NOT_NOW: Final = frozenset({412, 429, 472, 473, 502, 503, 504})
@@ -21,11 +21,11 @@ Holders = dict[str, tuple[Secret | None, int]]
 
 
 @dataclass(slots=True)
-class Look:
+class View:
     """What a probe may use."""
 
     rig: Rig
-    scenario: Scenario
+    topology: Topology
     moment: str
     version: str
     number: Callable[[], int]

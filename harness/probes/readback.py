@@ -6,19 +6,19 @@ from typing import Any
 
 from harness.observation import Observation, shortened
 from harness.plan import Question
-from harness.probes.look import Look
+from harness.probes.look import View
 
 
-def auth_config(look: Look, question: Question) -> Observation:
+def auth_config(view: View, question: Question) -> Observation:
     """Read the mount's config: what the operator never sent shows here too."""
-    reply = look.rig.vault.read_auth_config(question.mount)
-    return look.seen(question, reply, detail=_short(reply.data))
+    reply = view.rig.vault.read_auth_config(question.mount)
+    return view.seen(question, reply, detail=_short(reply.data))
 
 
-def role(look: Look, question: Question) -> Observation:
+def role(view: View, question: Question) -> Observation:
     """Read a role back: who may log in, and what the token gets."""
-    reply = look.rig.vault.read_role(question.mount, question.item)
-    return look.seen(question, reply, detail=_short(reply.data))
+    reply = view.rig.vault.read_role(question.mount, question.item)
+    return view.seen(question, reply, detail=_short(reply.data))
 
 
 def _short(data: dict[str, Any]) -> dict[str, Any]:

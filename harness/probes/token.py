@@ -6,42 +6,42 @@ from collections.abc import Callable
 
 from harness.observation import Observation
 from harness.plan import Question, kv_data_path
-from harness.probes.look import Holders, Look
+from harness.probes.look import Holders, View
 from harness.rig import Reply
 from harness.secret import Secret
 
 
-def lookup(look: Look, question: Question) -> Observation:
+def lookup(view: View, question: Question) -> Observation:
     """Look up the token of this moment's login."""
-    return _with(look, question, look.logins, look.rig.vault.lookup_self)
+    return _with(view, question, view.logins, view.rig.vault.lookup_self)
 
 
-def renew(look: Look, question: Question) -> Observation:
+def renew(view: View, question: Question) -> Observation:
     """Renew the token of this moment's login."""
-    return _with(look, question, look.logins, look.rig.vault.renew_self)
+    return _with(view, question, view.logins, view.rig.vault.renew_self)
 
 
-def read(look: Look, question: Question) -> Observation:
+def read(view: View, question: Question) -> Observation:
     """Read a secret with the token of this moment's login."""
-    return _with(look, question, look.logins, lambda token: _secret(look, question, token))
+    return _with(view, question, view.logins, lambda token: _secret(view, question, token))
 
 
-def old_lookup(look: Look, question: Question) -> Observation:
+def old_lookup(view: View, question: Question) -> Observation:
     """Look up the token that the app got before the upgrade and has held since."""
-    return _with(look, question, look.old, look.rig.vault.lookup_self)
+    return _with(view, question, view.old, view.rig.vault.lookup_self)
 
 
-def old_read(look: Look, question: Question) -> Observation:
+def old_read(view: View, question: Question) -> Observation:
     """Read a secret with the token that the app got before the upgrade and has held since."""
-    return _with(look, question, look.old, lambda token: _secret(look, question, token))
+    return _with(view, question, view.old, lambda token: _secret(view, question, token))
 
 
-def _secret(look: Look, question: Question, token: Secret) -> Reply:
-    return look.rig.vault.read_secret(kv_data_path(question.item), token)
+def _secret(view: View, question: Question, token: Secret) -> Reply:
+    return view.rig.vault.read_secret(kv_data_path(question.item), token)
 
 
-def _with(look: Look, question: Question, held: Holders, ask: Callable[[Secret], Reply]) -> Observation:
+def _with(view: View, question: Question, held: Holders, ask: Callable[[Secret], Reply]) -> Observation:
     token, login = held[question.app]
     if token is None:
-        return look.not_asked(question, "there is no token to ask with: its login was not granted", login)
-    return look.seen(question, ask(token))
+        return view.not_asked(question, "there is no token to ask with: its login was not granted", login)
+    return view.seen(question, ask(token))

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness import comparison, observation, secret
+from harness import comparison, secret
 from harness.diagnosis import Finding
 from harness.observation import Observation
 from harness.reports import printable
@@ -87,8 +87,7 @@ def _cases(judgement: Judgement) -> Iterator[_Case]:
 
 
 def _place(finding: Finding) -> _Place:
-    moment = observation.after(finding.hop) if finding.hop else observation.BEFORE
-    return (finding.probe, finding.app, finding.mount, finding.item), moment
+    return (finding.probe, finding.app, finding.mount, finding.item), finding.moment
 
 
 def _question(seen: Observation, findings: Sequence[Finding], blame: Mapping[Finding, str], *, blocked: bool) -> _Case:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from harness import course
+from harness.course import AnyStep, Serve
 from harness.plan import Plan
-from harness.scenario import Scenario
 
 
-def render(plan: Plan, scenario: Scenario) -> str:
+def render(plan: Plan) -> str:
     """Return *plan* as lines for people."""
-    lines = [f"{plan.scenario}, driver {plan.driver}", "", *scenario.description.strip().splitlines(), ""]
-    for name, cluster in scenario.clusters.items():
+    topology, described = plan.resolved, plan.asked.description if plan.asked else ""
+    lines = [f"{plan.scenario}, driver {plan.driver}", "", *described.strip().splitlines(), ""]
+    for name, cluster in topology.clusters.items():
         lines.append(f"cluster {name}: Kubernetes {cluster.kubernetes}")
-    lines.append(f"Vault: in {scenario.vault.cluster or 'no cluster'}, storage {scenario.vault.storage}")
-    lines += ["", "stages"]
-    for number, stage in enumerate(plan.stages, 1):
-        file = "with a pod token file" if stage.token_file else "with no pod token file"
-        does = [f"writes auth/{path}/config" for path in stage.writes]
-        if stage.moment:
-            does.append(f"asks every question ({stage.moment})")
-        lines.append(f"  {number}. Vault {stage.version} {file}: {', '.join(does) or 'opens the data'}")
+    lines.append(f"Vault: in {topology.vault.cluster or 'no cluster'}, storage {topology.vault.storage}")
+    lines += ["", "steps", *(f"  {number}. {_told(step)}" for number, step in enumerate(plan.steps, 1))]
     lines += ["", f"questions at every moment: {len(plan.questions)}"]
     lines += ["  " + " ".join(part for part in (q.probe, q.app or q.mount, q.item) if part) for q in plan.questions]
     lines += ["", "not asked", *(f"  {why}" for why in plan.not_asked)] if plan.not_asked else []
@@ -29,3 +25,30 @@ def render(plan: Plan, scenario: Scenario) -> str:
     )
     lines += ["", "binaries", *(f"  {product} {version}" for product, version in plan.artifacts)]
     return "\n".join(lines)
+
+
+def _told(step: AnyStep) -> str:
+    """Return what a step does, in a line."""
+    told = course.word_of(step)
+    match step:
+        case course.Look():
+            told = f"ask every question ({step.moment.label})"
+        case course.WriteConfig():
+            fields = " ".join(f"{name}={value}" for name, value in step.fields.items())
+            told = f"write auth/{step.mount}/config: {fields}"
+        case course.WriteRole():
+            told = f"write auth/{step.mount}/role/{step.role}"
+        case course.Grant():
+            told = f"bind {step.service_account} to system:auth-delegator in cluster {step.cluster}"
+        case course.Revoke():
+            told = f"take system:auth-delegator from {step.service_account} in cluster {step.cluster}"
+        case course.DeleteSecret():
+            told = f"delete the Secret with the token of {step.purpose}"
+        case course.Wait():
+            told = f"wait {step.seconds} s"
+        case Serve():
+            file = "with a pod token file" if step.token_file else "with no pod token file"
+            told = f"{told}: Vault {step.version}, {file}"
+    if isinstance(step, course.RollBack):
+        told += ", over the snapshot" if step.over == "snapshot" else ", over the data as they are"
+    return told

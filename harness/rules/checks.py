@@ -139,9 +139,10 @@ def _ca_given(case: Case) -> Remedy:
 
 
 def _expected_issuer(case: Case) -> str:
-    if case.after.mount not in case.facts.written:
+    found = case.facts.written_at(case.after)
+    if found is None:
         return ""
-    _, config = case.facts.written[case.after.mount]
+    _, config = found
     given = config.fields.get("disable_iss_validation")
     disabled = knowledge.validation_disabled(config.version, given=given if isinstance(given, bool) else None)
     issuer = str(config.fields.get("issuer", ""))
@@ -149,7 +150,7 @@ def _expected_issuer(case: Case) -> str:
 
 
 def _config(case: Case) -> Exhibit | None:
-    return case.facts.config_exhibit(case.after.mount) if case.after.mount in case.facts.written else None
+    return case.facts.config_exhibit(case.after)
 
 
 ROLE_BINDING: Final = Rule(

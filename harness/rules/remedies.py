@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from harness import knowledge, plan
+from harness import knowledge, topology
 from harness.rules.rule import Case, Remedy
 from harness.versions import at_least
 
@@ -37,9 +37,9 @@ def moment(case: Case, since: str = "0.0.0") -> Moment:
 
     That is the last stop before the hop that breaks, if it understands; else the first stop after it that does.
     """
-    stages = [stage for stage in case.facts.record.started.plan.stages if stage.moment]
-    broken = next((n for n, stage in enumerate(stages) if stage.moment == case.after.moment), 0)
-    stops = [stage.version for stage in stages]
+    moments = list(case.facts.moments.values())
+    broken = next((n for n, one in enumerate(moments) if one.label == case.after.moment), 0)
+    stops = [one.version for one in moments]
     known = [version for version in stops[:broken] if at_least(version, since)]
     if known and case.kind != "pre-existing":
         return Moment(_before(known, stops[:broken], stops[broken]), known[-1], in_time=True)
@@ -83,7 +83,7 @@ def long_lived(case: Case) -> tuple[Moment, Remedy]:
     """Give the mount a reviewer of its own: a token out of a Secret, of an account that may review and nothing else."""
     at = moment(case)
     mount = case.facts.mount(case.after.mount)
-    account = mount.reviewer_service_account or plan.DEFAULT_REVIEWER_ACCOUNT
+    account = mount.reviewer_account or topology.DEFAULT_REVIEWER_ACCOUNT
     space, name = account.split("/")
     words = (
         f"Store a long-lived token_reviewer_jwt of one account of {case.cluster} ({account} here), which every version "
@@ -121,7 +121,7 @@ def local_again(case: Case) -> tuple[Moment, Remedy]:
         "needs a new write."
     )
     commands: tuple[str, ...] = (rewrite(case),)
-    if case.facts.vault_subject and not case.facts.scenario.vault.may_review_tokens:
+    if case.facts.vault_subject and not case.facts.topology.vault.may_review_tokens:
         _, _, space, name = case.facts.vault_subject.split(":")
         words += f" Vault's own account has to be bound to system:auth-delegator in {case.cluster} for that."
         commands = (binding(space, name), *commands)

@@ -21,7 +21,7 @@ _OTHER_AUDIENCE: Final = "is invalid for the target audiences"
 
 def _fallback_local(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
-    if review is None or facts.bearer(seen) != "local" or seen.mount not in facts.written:
+    if review is None or facts.bearer(seen) != "local" or facts.written_at(seen) is None:
         return None
     who = facts.reviewer(seen)
     if who not in ("nobody", "vault") or not _falling_back_explains(case, review.status):
@@ -29,7 +29,7 @@ def _fallback_local(case: Case) -> Diagnosis | None:
     return diagnosed(
         _fallback_sentence(case),
         "certain" if who == "vault" else "strong",
-        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
+        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen)],
         *_fallback_remedies(case),
     )
 
@@ -84,18 +84,20 @@ def _frozen(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
     if review is None or facts.bearer(seen) != "frozen" or review.status != 401:
         return None
-    _, config = facts.written[seen.mount]
+    found = facts.written_at(seen)
+    assert found is not None, "a frozen reviewer stands in a config"
+    _, config = found
     dead = any(words in line.text for line in case.evidence.api_log for words in _DEAD_WORDS)
     if facts.same_cluster(seen.mount):
         why = "that token died with the Pod it was bound to when the Pod was replaced"
     else:
-        why = f"that token belongs to cluster {facts.scenario.vault.cluster}, and {case.cluster} never knew it"
+        why = f"that token belongs to cluster {facts.topology.vault.cluster}, and {case.cluster} never knew it"
     return diagnosed(
         f"Vault {config.version} wrote the config of auth/{seen.mount} in a pod and kept a copy of its pod's token as "
         f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "
         f"{seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
         "certain" if dead else "strong",
-        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen.mount)],
+        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen)],
         *_frozen_remedies(case),
     )
 
@@ -126,9 +128,9 @@ def _lacks_rbac(case: Case) -> Diagnosis | None:
 
 def _client_not_accepted(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
-    if review is None or review.status != 401 or seen.mount not in facts.written or facts.bearer(seen) != "client":
+    if review is None or review.status != 401 or facts.written_at(seen) is None or facts.bearer(seen) != "client":
         return None
-    token, config = facts.token_exhibit(seen), facts.config_exhibit(seen.mount)
+    token, config = facts.token_exhibit(seen), facts.config_exhibit(seen)
     told = any(_OTHER_AUDIENCE in line.text for line in case.evidence.api_log)
     why = (
         f"it is made out for {facts.app(seen.app).audience or 'another audience'}, and a bearer must be made out for "
@@ -155,7 +157,7 @@ def _stored_refused(case: Case) -> Diagnosis | None:
         f"The reviewer token that is stored in auth/{seen.mount}/config is not accepted by the API server of "
         f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
         "strong",
-        [shown(review), *case.evidence.api_log, facts.config_exhibit(seen.mount)],
+        [shown(review), *case.evidence.api_log, facts.config_exhibit(seen)],
         _renewed(case),
     )
 

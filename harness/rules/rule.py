@@ -12,7 +12,7 @@ from harness.facts import Facts
 from harness.observation import Observation
 from harness.scenario import Effect
 
-Kind = Literal["regression", "latent", "pre-existing"]
+Kind = Literal["regression", "latent", "pre-existing", "improvement"]
 Confidence = Literal["certain", "strong", "none"]
 """certain: the record shows the cause itself. strong: it shows the effect, and the knowledge leaves one cause.
 none: unexplained."""
