@@ -25,9 +25,10 @@ from typing import Final
 import msgspec
 
 from harness import building, recipes, supervisor, versions
-from harness.building import Go, Workshop, alone
+from harness.building import Go, Workshop
 from harness.downloads import Downloads, Untrustworthy
-from harness.errors import LeftBehind, MissingPrerequisite
+from harness.errors import LeftBehind, MissingPrerequisite, advised
+from harness.locking import Held, alone
 from harness.wait import now
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -109,9 +110,9 @@ class Store:
         try:
             return _whole(leaf) or self._get(leaf)
         except OSError as error:
+            helped = advised(error, "choose another place for the cache (REHEARSE_CACHE)")
             raise MissingPrerequisite(
-                f"{product} {version} cannot be kept in {self._sources.cache}: {error}; make room, or choose another "
-                "place for the cache"
+                f"{product} {version} cannot be kept in {self._sources.cache}: {helped}"
             ) from error
 
     def get_all(self, wanted: Sequence[tuple[str, str]]) -> list[Artifact]:
@@ -150,14 +151,16 @@ class Store:
         return _Leaf(self._sources.cache.absolute() / "artifacts", product, _checked(product, version), architecture())
 
     def _get(self, leaf: _Leaf) -> Artifact:
+        if self._sources.offline:
+            return self._kept(leaf)
         waiting = f"{leaf}: somebody else is getting it already; waiting for them"
-        with building.alone(leaf.lock(), lambda: self._tell(waiting)):
+        with alone(leaf.lock(), self._tell, waiting):
             try:
                 if kept := leaf.read():
                     return kept
             except _DamagedError as damage:
-                self._tell(f"{leaf}: the copy in the cache is damaged ({damage}); removed, and obtained again")
-            leaf.remove()
+                self._tell(f"{leaf}: the copy in the cache is damaged ({damage}); obtained again")
+            leaf.tidy()
             with leaf.making() as binary:
                 origin = self._obtain(leaf, binary)
                 leaf.keep(binary, origin)
@@ -169,20 +172,36 @@ class Store:
             )
         return artifact
 
+    def _kept(self, leaf: _Leaf) -> Artifact:
+        """Return what is kept in *leaf*, as it is: while offline nothing could replace it, and nobody is waited for."""
+        try:
+            if kept := leaf.read():
+                return kept
+            why = "the cache has no copy"
+        except _DamagedError as damage:
+            why = f"the copy in the cache is damaged ({damage}); it stays as it is"
+        if leaf.path.parent.is_dir():
+            try:
+                with alone(leaf.lock(), self._tell, "somebody else is getting it", patient=False):
+                    pass
+            except Held as held:
+                why += f"; {held}: run again once they are done"
+        raise self._missing(leaf, [f"{why}, and nothing else is asked while offline"])
+
     def _obtain(self, leaf: _Leaf, binary: Path) -> _Origin:
         """Fill *binary* from the first source that has it; none of the sources asked is left out of the error."""
         answers = []
-        if self._sources.offline:
-            answers.append("the cache has no whole copy, and nothing else is asked while offline")
-        else:
-            for obtain in [self._fetch_go] if leaf.product == "go" else [self._download, self._build]:
-                try:
-                    return obtain(leaf, binary)
-                except Untrustworthy:
-                    raise
-                except MissingPrerequisite as error:
-                    answers.append(str(error))
-        raise MissingPrerequisite(
+        for obtain in [self._fetch_go] if leaf.product == "go" else [self._download, self._build]:
+            try:
+                return obtain(leaf, binary)
+            except Untrustworthy:
+                raise
+            except MissingPrerequisite as error:
+                answers.append(str(error))
+        raise self._missing(leaf, answers)
+
+    def _missing(self, leaf: _Leaf, answers: Sequence[str]) -> MissingPrerequisite:
+        return MissingPrerequisite(
             "\n".join(
                 [
                     f"{leaf} is not to be had:",
@@ -248,16 +267,16 @@ def _kept(cache: Path) -> list[tuple[Kept, _Leaf]]:
     return sorted(found, key=lambda one: (one[0].product, versions.parse(one[0].version)))
 
 
-def remove(cache: Path, names: Sequence[str], *, builds: bool) -> int:
+def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, builds: bool) -> int:
     """Remove binaries, and what builds left to speed the next ones; return the bytes that are free again.
 
     *names* are products, or product-version pairs such as vault-1.7.0; none means all. With *builds* the binaries
-    stay. A binary that is being fetched at this moment is waited for and then removed.
+    stay. A binary that is being fetched at this moment is waited for, which *tell* is told, and then removed.
     """
     freed = 0
     for kept, leaf in [] if builds else _kept(cache):
         if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
-            with alone(leaf.lock(), lambda: None):
+            with alone(leaf.lock(), tell, f"{leaf}: waiting for whoever is getting it"):
                 freed += sum(file.lstat().st_size for file in _files(leaf.path))
                 leaf.remove()
     if builds or not names:
@@ -322,7 +341,12 @@ class _Leaf:
 
     def remove(self) -> None:
         """Remove this leaf and what killed processes left of their attempts. Only for whoever holds the lock."""
-        for each in (self.path, *self._folder.glob(f".{self._name}.*")):
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what killed processes left of their attempts. Only for whoever holds the lock."""
+        for each in self._folder.glob(f".{self._name}.*"):
             shutil.rmtree(each, ignore_errors=True)
 
     @contextmanager
@@ -349,7 +373,12 @@ class _Leaf:
         record = binary.with_name(_RECORD)
         record.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
         record.chmod(0o600)
+        # Whatever is in its place goes only now that there is something better.
+        before = binary.parent.with_name(f"{binary.parent.name}.before")
+        if os.path.lexists(self.path):
+            self.path.rename(before)
         binary.parent.replace(self.path)
+        self.tidy()
 
 
 def _whole(leaf: _Leaf) -> Artifact | None:

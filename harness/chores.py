@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,33 +83,53 @@ def fetch(
     registry: str,
     offline: bool,
 ) -> None:
-    """Get every binary and every image that SCENARIOS need, so that their runs need no network."""
+    """Get every binary and every image that SCENARIOS need, so that their runs need no network.
+
+    What is not to be had keeps nothing else from being fetched; the table at the end says what is here and what not.
+    """
     from harness import plan
-    from harness.errors import MissingPrerequisite
+    from harness.errors import HarnessError
 
     plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
     wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
-    binaries = [pair for pair in wanted if not pair[0].endswith("-image")]
-    kept = store(mirror, say, insecure=insecure_mirror, offline=offline)
+    get = _getter(store(mirror, say, insecure=insecure_mirror, offline=offline), registry, offline=offline)
+    rows, missing, reasons = list[str](), list[str](), list[str]()
     try:
-        for found in kept.get_all(binaries):
-            tell(f"{found.product} {found.version}  sha256 {found.sha256}  {found.source}")
-        if driver == "kind":
-            _fetch_images([pair for pair in wanted if pair not in binaries], kept, registry, offline=offline)
-    except MissingPrerequisite as error:
-        fail(3, str(error))
+        for product, version in wanted:
+            try:
+                rows.append(f"{product} {version}  {get(product, version)}")
+            except (HarnessError, OSError) as error:
+                rows.append(f"{product} {version}  missing")
+                missing.append(f"{product} {version}")
+                if str(error) not in reasons:
+                    reasons.append(str(error))
+                    say(error)
     except KeyboardInterrupt:
+        tell("\n".join(rows))
         fail(130, "interrupted; what was fetched so far is kept")
+    tell("\n".join(rows))
+    if missing:
+        fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
 
 
-def _fetch_images(wanted: list[tuple[str, str]], kept: Store, registry: str, *, offline: bool) -> None:
+def _getter(kept: Store, registry: str, *, offline: bool) -> Callable[[str, str], str]:
+    """Return what gets one binary or image, and says in words what it is."""
     from harness import engine
     from harness.images import Images
 
-    machine = engine.reach(settings.environment())
-    images = Images(machine, kept, settings.cache(), say, registry, offline=offline)
-    for found in images.get_all(wanted):
-        tell(f"{found.product} {found.version}  {found.name}  {found.id}  {found.source}")
+    @functools.cache  # one for all: it remembers which registry is silent
+    def images() -> Images:
+        machine = engine.reach(settings.environment())
+        return Images(machine, kept, settings.cache(), say, registry, offline=offline)
+
+    def get(product: str, version: str) -> str:
+        if product.endswith("-image"):
+            image = images().get(product, version)
+            return f"{image.name}  {image.id}  {image.source}"
+        binary = kept.get(product, version)
+        return f"sha256 {binary.sha256}  {binary.source}"
+
+    return get
 
 
 @artifacts.command(name="list")
@@ -141,7 +162,7 @@ def prune(*, names: tuple[str, ...], builds: bool) -> None:
     from harness.artifacts import cached, remove
 
     held = {name for one in cached(settings.cache()) for name in (one.product, f"{one.product}-{one.version}")}
-    freed = remove(settings.cache(), names, builds=builds)
+    freed = remove(settings.cache(), names, say, builds=builds)
     tell(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
     machine = None if builds else _engine()
     if machine is not None and (made := images.made(machine)):

@@ -146,11 +146,13 @@ class _Commands(click.Group):
 
 def _unprintable(error: OSError) -> NoReturn:
     """End after what no command has dealt with: a reader who left before a help was over is a 1 to click."""
+    from harness.errors import advised
+
     unread = isinstance(error, BrokenPipeError) and reader_left()
     silence(sys.stdout)
     if unread:
         raise Ended(0) from error
-    fail(3, f"this machine would not do it: {error}; give it room, or rights, and run again")
+    fail(3, f"this machine would not do it: {advised(error, 'run again')}")
 
 
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -205,7 +207,7 @@ def run(
 ) -> None:
     """Rehearse SCENARIO and report what changes, why, and how to mend it."""
     from harness import plan, progress, rehearsal
-    from harness.errors import MissingPrerequisite
+    from harness.errors import MissingPrerequisite, advised
 
     if keep is not None and math.isnan(keep):
         raise click.UsageError("--keep: that is no number of hours")
@@ -237,7 +239,7 @@ def run(
             fail(5, f"interrupted; {left}. What was seen until then: {directory}")
         fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
     except OSError as error:
-        why = f"this machine would not do it: {error}; make room, or give rights, and run again"
+        why = f"this machine would not do it: {advised(error, 'run again')}"
         say(f"{why}. What was seen until then: {directory}")
         _finish(_record(directory, 3), form, strict=strict, cut_short=why)
     _finish(_record(directory), form, strict=strict, tell_kept=True)

@@ -13,10 +13,11 @@ from typing import Final
 
 from harness import materials
 from harness.artifacts import Store
-from harness.building import alone, passed_on
+from harness.building import passed_on
 from harness.downloads import without_credentials
 from harness.engine import Engine
-from harness.errors import MissingPrerequisite
+from harness.errors import LeftBehind, MissingPrerequisite
+from harness.locking import alone
 from harness.plan import KIND
 from harness.process import Supervisor
 from harness.wait import Stopwatch, until
@@ -49,9 +50,15 @@ def get(engine: Engine, store: Store, cache: Path, tell: Callable[[str], None]) 
     """
     suite, _ = _packages()
     name = f"rehearse/{BASE}:{suite}-{hashlib.sha256(recipe().encode()).hexdigest()[:8]}"
-    with alone(cache / "images" / f"{BASE}.lock", lambda: tell(f"{name}: waiting for somebody else who makes it")):
+    with alone(cache / "images" / f"{BASE}.lock", tell, f"{name}: waiting for somebody else who makes it"):
         if engine.image(name) is None:
-            _make(name, engine, store, cache, tell)
+            try:
+                _make(name, engine, store, cache, tell)
+            except LeftBehind as left:
+                # What was made is as good as ever.
+                if engine.image(name) is None:
+                    raise MissingPrerequisite(f"{name} could not be made to its end: {left}") from left
+                tell(f"{name}: {left}")
     return name
 
 

@@ -271,7 +271,7 @@ def _ports(directory: Path, temporary: Path, count: int) -> Line:
     mend = "end other rehearsals, or whatever listens on so many ports (ss -ltn shows it)"
     try:
         with (
-            tempfile.TemporaryDirectory(dir=temporary) as spare,
+            tempfile.TemporaryDirectory(dir=temporary, ignore_cleanup_errors=True) as spare,
             # One that is not there is not made: then nobody has a port to be disturbed on.
             Ports(directory if directory.is_dir() else Path(spare, "ports")) as ports,
         ):

@@ -15,7 +15,18 @@ A *login* that Vault or Kubernetes refuses is not here: it is an Observation.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+
+
+def advised(error: OSError, *others: str) -> str:
+    """Return *error* in words, with what helps: room or rights if those are what it lacks, or any of *others*."""
+    helps = list(others)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        helps.insert(0, "make room there")
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        helps.insert(0, "give this user the right to write there")
+    return f"{error}; {', or '.join(helps)}" if helps else str(error)
 
 
 class HarnessError(Exception):

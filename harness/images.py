@@ -21,12 +21,12 @@ import msgspec
 
 from harness import artifacts, debian_node, materials, node_image, versions
 from harness.artifacts import Artifact, Store
-from harness.building import alone
 from harness.debian_node import LABEL
 from harness.downloads import without_credentials
 from harness.engine import Engine
 from harness.engine import Image as Stored
-from harness.errors import HarnessError, LeftBehind, MissingPrerequisite, RigError, Unreachable
+from harness.errors import HarnessError, LeftBehind, MissingPrerequisite, RigError, Unreachable, advised
+from harness.locking import alone
 from harness.node_image import Making
 
 VAULT: Final = "vault-image"
@@ -127,7 +127,7 @@ class Images:
         place = self._cache / "images"
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with alone(place / f"{digest}.lock", lambda: self._tell(f"{name}: waiting for somebody else who makes it")):
+            with alone(place / f"{digest}.lock", self._tell, f"{name}: waiting for somebody else who makes it"):
                 image = self._engine.image(name) or self._furnish(node, images, name, labels)
         except (HarnessError, OSError) as error:
             raise MissingPrerequisite(f"a node image with Vault's images in it cannot be made: {error}") from error
@@ -137,7 +137,7 @@ class Images:
 
     def _furnish(self, node: Image, images: Sequence[Image], name: str, labels: Mapping[str, str]) -> Stored:
         self._tell(f"{node.product} {node.version}: making {name}, which has {', '.join(one.name for one in images)}")
-        with tempfile.TemporaryDirectory(dir=self._cache / "images") as work:
+        with tempfile.TemporaryDirectory(dir=self._cache / "images", ignore_cleanup_errors=True) as work:
             return node_image.add(self._engine, node.name, [one.name for one in images], Path(work), name, labels)
 
     # --- sources, in their order ---
@@ -150,13 +150,14 @@ class Images:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             waiting = f"{product} {version}: somebody else is getting it already; waiting for them"
-            with alone(place / f"{product}-{version}.lock", lambda: self._tell(waiting)):
+            if self._offline:
+                # Before anybody is waited for: what could not be made here is not worth the wait either.
+                self._ingredients(product, version)
+            with alone(place / f"{product}-{version}.lock", self._tell, waiting):
                 return self._here(product, version) or self._obtain(product, version)
         except OSError as error:
-            raise MissingPrerequisite(
-                f"{product} {version} cannot be put together in {place}: {error}; make room, or choose another place "
-                "for the cache"
-            ) from error
+            helped = advised(error, "choose another place for the cache (REHEARSE_CACHE)")
+            raise MissingPrerequisite(f"{product} {version} cannot be put together in {place}: {helped}") from error
 
     def _obtain(self, product: str, version: str) -> Image:
         answers: list[str] = []
@@ -226,11 +227,14 @@ class Images:
                 self._tell(f"{registry} could not be reached, and is not asked again: {said}")
             raise
 
-    def _make(self, product: str, version: str) -> Image:
+    def _ingredients(self, product: str, version: str) -> Making:
+        """Return what an image is made of, which is here then. Raises MissingPrerequisite."""
         if product == VAULT:
-            making = self._vault(self._store.get("vault", version))
-        else:
-            making = node_image.of(version, self._engine, self._store, self._cache, self._tell)
+            return self._vault(self._store.get("vault", version))
+        return node_image.of(version, self._engine, self._store, self._cache, self._tell)
+
+    def _make(self, product: str, version: str) -> Image:
+        making = self._ingredients(product, version)
         source = "made here of " + ", ".join(f"{one.product} {one.version} ({one.source})" for one in making.binaries)
         labels = {
             LABEL: product,

@@ -23,6 +23,7 @@ import msgspec
 
 from harness import artifacts, debian_node, materials, recipes
 from harness.artifacts import Artifact, Store
+from harness.building import passing_home
 from harness.engine import Engine, Image
 from harness.errors import MissingPrerequisite
 
@@ -107,10 +108,10 @@ def _images(kubernetes: Artifact) -> dict[str, str]:
         "--kubernetes-version",
         f"v{kubernetes.version}",
     ]
-    with tempfile.TemporaryDirectory() as home:
+    with passing_home() as home:
         try:
             done = subprocess.run(
-                argv, env={"HOME": home}, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
+                argv, env={"HOME": str(home)}, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
             )
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", "") or ""

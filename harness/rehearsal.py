@@ -22,6 +22,7 @@ from harness.errors import (
     RigError,
     SwapRefused,
     Unreachable,
+    advised,
 )
 from harness.events import RunStarted
 from harness.journal import Journal
@@ -241,7 +242,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, HarnessError):
         return str(error)
     if isinstance(error, OSError):
-        return f"this machine would not do it: {error}; give it room, or rights, and run again"
+        return f"this machine would not do it: {advised(error, 'run again')}"
     return f"the harness itself failed with {type(error).__name__}: {error}; please report it, with this record"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,14 +20,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 import harness
-from harness import building, recipes
+from harness import artifacts, building, cli, recipes
 from harness.artifacts import Sources, Store, cached, remove
 from harness.building import Go, Workshop
 from harness.downloads import Downloads
-from harness.errors import MissingPrerequisite
-from harness.wait import until
+from harness.errors import LeftBehind, MissingPrerequisite
+from harness.locking import alone
+from harness.process import Supervisor
+from harness.wait import Stopwatch, until
 
 pytestmark = pytest.mark.processes
 
@@ -376,9 +382,69 @@ def test_a_damaged_leaf_is_not_used_offline(mirror: Mirror, shop: Shop) -> None:
     mirror.vault(vault())
     shop.store.get("vault", VERSION)
     flipped(shop.leaf())
-    message = Shop(shop.cache, offline=True, mirror=mirror.url).refusal()
-    assert "leave out --offline" in message
+    before = sorted(path.read_bytes() for path in shop.leaf().iterdir())
+    with pytest.raises(MissingPrerequisite) as refused:
+        Shop(shop.cache, offline=True, mirror=mirror.url).store.get("vault", VERSION)
+    assert "the copy in the cache is damaged (its SHA-256 is" in str(refused.value)
+    assert "it stays as it is" in str(refused.value)
+    assert "leave out --offline" in str(refused.value)
     assert mirror.asked == [SUMS, SIGNATURE, ARCHIVE]
+    assert sorted(path.read_bytes() for path in shop.leaf().iterdir()) == before
+
+
+def test_a_damaged_leaf_stays_until_there_is_something_better(mirror: Mirror, shop: Shop) -> None:
+    """Somebody may want to look at it, and half of something is more than nothing."""
+    mirror.vault(vault())
+    got = shop.store.get("vault", VERSION)
+    flipped(shop.leaf())
+    archive = mirror.files.pop(ARCHIVE)
+    with pytest.raises(MissingPrerequisite, match="is not to be had"):
+        shop.store.get("vault", VERSION)
+    assert (shop.leaf() / "vault").exists()
+    mirror.files[ARCHIVE] = archive
+    assert shop.store.get("vault", VERSION) == got
+    assert os.listdir(shop.leaf().parent) == [shop.leaf().name] or sorted(os.listdir(shop.leaf().parent)) == [
+        shop.leaf().name,
+        f"{shop.leaf().name}.lock",
+    ]
+
+
+def test_offline_waits_for_nobody_who_gets_what_is_missing(mirror: Mirror, shop: Shop) -> None:
+    """Not for a quarter of an hour, and not at all: it says who is at it, and that the same works later."""
+    mirror.vault(vault())
+    leaf = shop.leaf()
+    leaf.parent.mkdir(parents=True)
+    watch = Stopwatch()
+    with alone(leaf.with_name(f"{leaf.name}.lock"), print, ""), pytest.raises(MissingPrerequisite) as refused:
+        Shop(shop.cache, offline=True, mirror=mirror.url).store.get("vault", VERSION)
+    assert watch.seconds < 5
+    assert f"somebody else is getting it: process {os.getpid()} of " in str(refused.value)
+    assert "run again once they are done" in str(refused.value)
+    assert mirror.asked == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device; make room there, or choose another place"),
+        (errno.EDQUOT, "Disk quota exceeded; make room there, or choose another place"),
+        (errno.EACCES, "Permission denied; give this user the right to write there, or choose another place"),
+        (errno.EROFS, "Read-only file system; give this user the right to write there, or choose another place"),
+        (errno.ENOTEMPTY, "Directory not empty; choose another place"),
+        (errno.EIO, "Input/output error; choose another place"),
+    ],
+)
+def test_only_a_full_disk_is_told_to_be_full(
+    mirror: Mirror, shop: Shop, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    """Whoever makes room where room is not what is missing has lost an afternoon."""
+    mirror.vault(vault())
+
+    def fails(*_words: object, **_more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(artifacts, "_ask", fails)
+    assert said in shop.refusal()
 
 
 @pytest.mark.parametrize(
@@ -409,7 +475,7 @@ def test_what_a_record_says_of_itself_leads_prune_nowhere(
     record = shop.leaf() / "artifact.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | lie))
     assert [(one.product, one.version) for one in cached(shop.cache)] == [("vault", VERSION)]
-    assert remove(shop.cache, [], builds=False) > 0
+    assert remove(shop.cache, [], print, builds=False) > 0
     assert not shop.leaf().exists()
     assert all(file.exists() for file in precious)
 
@@ -423,7 +489,7 @@ def test_links_in_the_cache_lead_prune_nowhere(mirror: Mirror, shop: Shop, tmp_p
     (shop.cache / "artifacts" / "vault").symlink_to(elsewhere)
     (shop.cache / "artifacts" / "etcd").mkdir()
     (shop.cache / "artifacts" / "etcd" / f"{VERSION}-linux-amd64").symlink_to(elsewhere / f"{VERSION}-linux-amd64")
-    assert remove(shop.cache, [], builds=False) == 0
+    assert remove(shop.cache, [], print, builds=False) == 0
     assert (elsewhere / f"{VERSION}-linux-amd64" / "vault").exists()
 
 
@@ -460,6 +526,66 @@ def test_a_cache_that_cannot_be_written_is_a_missing_prerequisite(mirror: Mirror
     (tmp_path / "cache").write_text("a file, where the directory ought to be")
     with pytest.raises(MissingPrerequisite, match=r"cannot be kept in .*choose another place"):
         Shop(tmp_path / "cache", mirror=mirror.url).store.get("vault", VERSION)
+
+
+FETCHED = """\
+schema: 1
+description: Three versions of Vault.
+clusters:
+  apps: {kubernetes: 1.32.0}
+vault: {source: 1.7.0, via: [1.8.0], target: 1.11.0}
+auth:
+  kubernetes:
+    cluster: apps
+    configured: {by: 1.7.0, with-token-file: false}
+    roles:
+      web: {service-accounts: [web], namespaces: [apps], policies: [web]}
+apps:
+  web: {cluster: apps, service-account: apps/web, role: web, may-review-tokens: true, reads: [secret/web]}
+"""
+
+
+def test_one_version_that_fails_keeps_no_other_from_being_fetched(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table at the end says what is here and what is not; a second try gets what was missing, and that alone."""
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(FETCHED)
+    server = script("Kubernetes v1.32.0")
+    archive = tarred(script("etcd Version: 3.5.16"), "etcd-v3.5.16-linux-amd64/etcd")
+    sums = "/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver.sha256"
+    mirror.files = {
+        "/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz": archive,
+        "/etcd/v3.5.16/SHA256SUMS": f"{hashlib.sha256(archive).hexdigest()}  etcd-v3.5.16-linux-amd64.tar.gz".encode(),
+        "/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver": server,
+        sums: b"0" * 64,
+    }
+    mirror.vault(vault("1.7.0"), "1.7.0")
+    mirror.vault(vault("1.8.0"), "1.8.0", checksum="f" * 64)
+    mirror.vault(vault("1.11.0"), "1.11.0")
+    monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path / "cache"))
+
+    def fetch() -> Result:
+        words = ["artifacts", "fetch", str(scenario), "--mirror", mirror.url, "--insecure-mirror"]
+        return CliRunner().invoke(cli.main, words)
+
+    first = fetch()
+    assert first.exit_code == 3
+    assert dict(re.findall(r"^(\S+ \S+)  (missing|sha256)", first.stdout, re.MULTILINE)) == {
+        "etcd 3.5.16": "sha256",
+        "kube-apiserver 1.32.0": "missing",
+        "vault 1.7.0": "sha256",
+        "vault 1.8.0": "missing",
+        "vault 1.11.0": "sha256",
+    }
+    assert first.stderr.splitlines()[-1].startswith("2 of 5 are missing, for the reasons above: ")
+    assert f"has SHA-256 {hashlib.sha256(vault('1.8.0')).hexdigest()}, but {'f' * 64} is published" in first.stderr
+    mirror.vault(vault("1.8.0"), "1.8.0")
+    mirror.files[sums] = hashlib.sha256(server).hexdigest().encode()
+    mirror.asked.clear()
+    second = fetch()
+    assert (second.exit_code, "missing" in second.stdout) == (0, False)
+    assert not [path for path in mirror.asked if "1.7.0" in path or "etcd" in path]
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
@@ -607,6 +733,44 @@ def wheel(folder: Path) -> str:
         packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         packed.writestr(f"{about}/RECORD", "")
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+LINGERING = """\
+#!/bin/sh
+PATH=$PATH:/usr/bin:/bin
+# Go counts its uses so: a child of its own writes into the home while that is being removed.
+(i=0; while [ $i -lt 200 ]; do i=$((i+1)); mkdir -p "$HOME/telemetry/$i/a"; done) >/dev/null 2>&1 &
+echo "$HOME" >> "$0.homes"
+echo go1.26.8
+"""
+
+
+def test_who_writes_into_a_home_that_is_being_removed_fails_nothing(tmp_path: Path) -> None:
+    """Two of fourteen first fetches failed so, after minutes of building, with a sentence about the disk."""
+    command = executable(tmp_path / "bin" / "go", LINGERING)
+    for _ in range(3):
+        assert building.go_at(command, {}) == Go(command, "go1.26.8")
+    # In a home where Go was told not to do that.
+    with building.passing_home() as home:
+        assert (home / "home" / ".config" / "go" / "telemetry" / "mode").read_text() == "off\n"
+    for line in (tmp_path / "bin" / "go.homes").read_text().splitlines():
+        shutil.rmtree(Path(line).parent, ignore_errors=True)
+
+
+def test_a_work_directory_that_cannot_be_removed_fails_no_build(
+    tmp_path: Path, go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and what was built is used."""
+    close = Supervisor.close
+
+    def closed(self: Supervisor) -> None:
+        close(self)
+        raise LeftBehind("the work directory stays")
+
+    monkeypatch.setattr(Supervisor, "close", closed)
+    shop = Shop(tmp_path / "cache", environment={"PATH": path_with(go)}, mirror="https://127.0.0.1:9")
+    assert shop.store.get("vault", "1.7.0").path.exists()
+    assert any("the work directory stays" in line for line in shop.told)
 
 
 def test_where_there_is_no_go_the_package_index_has_one(
