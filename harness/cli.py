@@ -70,6 +70,7 @@ class Form:
     output: str
     width: int | None
     quiet: bool
+    verbose: bool
     junit: Path | None
     markdown: Path | None
     github: bool
@@ -86,7 +87,8 @@ _FORM_OPTIONS: Final = (
     click.option(
         "--width", type=click.IntRange(40, 400), help="Columns of the text. Left out: COLUMNS, or the terminal's."
     ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress, and only the summary."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Every answer as it comes, and all evidence in the result."),
     click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
     click.option(
         "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write Markdown to this file."
@@ -110,12 +112,13 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
         output: str,
         width: int | None,
         quiet: bool,
+        verbose: bool,
         junit: Path | None,
         markdown: Path | None,
         github: bool,
         **rest: Any,
     ) -> None:
-        command(form=Form(output, width, quiet, junit, markdown, github), **rest)
+        command(form=Form(output, width, quiet, verbose, junit, markdown, github), **rest)
 
     for option in reversed(_FORM_OPTIONS):
         with_form = option(with_form)
@@ -189,7 +192,6 @@ def main() -> None:
     is_flag=True,
     help="With --driver kind: rehearse on the clusters of a run that was kept, the newest that fits.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Progress with every answer.")
 def run(
     *,
     scenario: Path,
@@ -203,7 +205,6 @@ def run(
     offline: bool,
     keep: float | None,
     reuse: bool,
-    verbose: bool,
 ) -> None:
     """Rehearse SCENARIO and report what changes, why, and how to mend it."""
     from harness import plan, progress, rehearsal
@@ -223,7 +224,7 @@ def run(
     planned = plan.make(loaded.scenario, loaded.name, driver)
     speak: Callable[[str], None] = (lambda _line: None) if form.quiet else say
     repeat = ["rehearse", "run", str(scenario), "--driver", driver, *(["--strict"] if strict else [])]
-    book = _opened(run_dir, loaded.name, progress.follower(speak, verbose=verbose))
+    book = _opened(run_dir, loaded.name, progress.follower(speak, verbose=form.verbose))
     directory = book.directory
     try:
         with book:
@@ -435,7 +436,7 @@ def _rendered(judgement: Judgement, form: Form) -> Iterator[str]:
 
     # COLUMNS may be anything, and is nobody's mistake in calling this
     columns = form.width or min(max(shutil.get_terminal_size((100, 24)).columns, 40), 400)
-    yield text.render(judgement, width=columns, colour=settings.colour(), details=not form.quiet)
+    yield text.render(judgement, width=columns, colour=settings.colour(), details=form.verbose)
 
 
 def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:

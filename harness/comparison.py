@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -76,6 +76,89 @@ def between(before: Observation, after: Observation) -> list[Change]:
     return _details(before, after)
 
 
+class Else(msgspec.Struct, frozen=True):
+    """One kind of change beside who is granted and who is refused: clients may trip over it all the same."""
+
+    what: str
+    """in words, from what to what"""
+    hops: tuple[str, ...]
+    """the versions at which it appears"""
+    apps: tuple[str, ...]
+    """whom it concerns; empty where it is about the mounts themselves"""
+    advice: str = ""
+    """what it may do to a client"""
+
+
+def what_else(changes: Iterable[Change]) -> list[Else]:
+    """Return what else changed, one entry a kind, in the order in which each first appears.
+
+    That an answer is another one is a finding's matter, and left out here.
+    """
+    groups: dict[tuple[str, ...], list[Change]] = {}
+    for change in changes:
+        if change.what != "answer":
+            groups.setdefault(_kind(change), []).append(change)
+    return [
+        Else(
+            _said(kind, group),
+            tuple(dict.fromkeys(change.hop for change in group)),
+            tuple(dict.fromkeys(change.app for change in group if change.app)),
+            _ADVICE.get(kind[0], "") or _turn(kind),
+        )
+        for kind, group in groups.items()
+    ]
+
+
+_ADVICE: Final = {"tokens": "mind column widths and patterns"}
+
+
+def _kind(change: Change) -> tuple[str, ...]:
+    """Return what a change has in common with others of its kind."""
+    if change.what == "status":
+        return ("status", *change.before.split()[:2], *change.after.split()[:2])
+    if change.what == "error":
+        return ("words", change.before, change.after)
+    if change.field == "token_format":
+        return ("tokens", change.before, change.after)
+    if change.before == _NOT_THERE:
+        return ("new fields",)
+    return ("fields gone",) if change.after == _NOT_THERE else ("field", change.probe, change.field)
+
+
+def _said(kind: tuple[str, ...], group: Sequence[Change]) -> str:
+    if kind[0] == "status":
+        answer, old, _, new = kind[1:] if len(kind) == 5 else (kind[1], group[0].before, "", group[0].after)
+        asked = ", ".join(dict.fromkeys(change.probe for change in group))
+        answers = {"refused": "refusals", "granted": "grants"}.get(answer, answer)
+        return f"{answers} answer {new} instead of {old} ({asked})"
+    if kind[0] == "words":
+        return f"a refusal in other words: {_short(kind[2])} instead of {_short(kind[1])}"
+    if kind[0] == "tokens":
+        old, new = (text.strip('"') for text in kind[1:])
+        return f"token format ({new} instead of {old})"
+    if kind[0] == "field":
+        _, probe, field = kind
+        return f"{probe} reads back another {field}: {_short(group[-1].after)} instead of {_short(group[0].before)}"
+    fields: dict[str, dict[str, None]] = {}
+    for change in group:
+        fields.setdefault(change.probe, {})[change.field] = None
+    listed = ", ".join(f"{' and '.join(names)} ({probe})" for probe, names in fields.items())
+    return f"fields that are {'new' if kind[0] == 'new fields' else 'not read back any more'}: {listed}"
+
+
+def _short(text: str, most: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _turn(kind: tuple[str, ...]) -> str:
+    """Return what another status does to clients that try again on some of them."""
+    if kind[0] != "status" or len(kind) != 5 or not (kind[2].isdigit() and kind[4].isdigit()):
+        return ""
+    old, new = int(kind[2]) >= 500, int(kind[4]) >= 500
+    return f"clients that retry on 5xx only {'begin to retry' if new else 'stop retrying'}" if old != new else ""
+
+
 def _words(observation: Observation) -> str:
     status = "" if observation.status is None else f" {observation.status}"
     return f"{observation.answer}{status}" + (f" {observation.error}" if observation.error else "")
@@ -95,11 +178,12 @@ def _details(before: Observation, after: Observation) -> list[Change]:
 
 
 _ABSENT: Final = object()
+_NOT_THERE: Final = "not there"
 _EMPTY: Final[tuple[Any, ...]] = (None, "", 0, False, [], {})
 
 
 def _value(detail: Mapping[str, Any], name: str) -> str:
-    return msgspec.json.encode(detail[name]).decode() if name in detail else "not there"
+    return msgspec.json.encode(detail[name]).decode() if name in detail else _NOT_THERE
 
 
 def _change(

@@ -86,7 +86,7 @@ def test_what_is_expected_is_exit_0(tmp_path: Path) -> None:
     """A regression that the scenario expects is what was to be shown."""
     result = run(OUTAGE, tmp_path / "run")
     assert result.exit_code == 0
-    assert result.stdout.startswith("FAIL  the-outage-apps-in-another-cluster")
+    assert result.stdout.startswith("XFAIL (expected)  the-outage-apps-in-another-cluster")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_report_that_cannot_be_written_costs_no_result(tmp_path: Path) -> None
     """It is exit 3 after the result was printed, and the message says how to write the report elsewhere."""
     result = run(OUTAGE, tmp_path / "run", "--markdown", "/dev/full")
     assert result.exit_code == 3
-    assert result.stdout.startswith("FAIL  the-outage")
+    assert result.stdout.startswith("XFAIL (expected)  the-outage")
     assert f"`rehearse judge {tmp_path / 'run'}` with the same options" in result.stderr
 
 
@@ -428,10 +428,28 @@ def test_stdout_alone_is_the_json(tmp_path: Path) -> None:
 
 def test_quiet_is_the_summary_alone(tmp_path: Path) -> None:
     """-q: nothing on stderr, no details on stdout, the same exit code."""
-    loud, quiet = run(OUTAGE, tmp_path / "loud"), run(OUTAGE, tmp_path / "quiet", "-q")
+    loud, quiet = run(OUTAGE, tmp_path / "loud", "-v"), run(OUTAGE, tmp_path / "quiet", "-q")
     assert quiet.stderr == ""
-    assert len(quiet.stdout.splitlines()) < 45 < len(loud.stdout.splitlines())
+    assert len(quiet.stdout.splitlines()) <= 40 < len(loud.stdout.splitlines())
     assert quiet.exit_code == loud.exit_code
+    judged = [rehearse("judge", tmp_path / "loud", *words) for words in ((), ("-v",))]
+    assert len(judged[0].stdout.splitlines()) <= 40 < len(judged[1].stdout.splitlines())
+
+
+def test_a_green_job_does_not_say_fail(tmp_path: Path) -> None:
+    """A failure that is expected is said as pytest says xfail, in every form; so is a latent one in a strict run."""
+    forms = ("--markdown", str(tmp_path / "page"), "--junit", str(tmp_path / "suite"), "--github")
+    for scenario, words in ((OUTAGE, ()), (STAGING, ("--strict",))):
+        result = run(scenario, tmp_path / scenario.stem, *words, *forms)
+        assert result.exit_code == 0
+        assert result.stdout.startswith("XFAIL (expected)  ")
+        assert result.stdout.splitlines()[-1].startswith("XFAIL (expected)  ")
+        assert (tmp_path / "page").read_text().startswith("## \u2705 XFAIL (expected): ")
+        suite = (tmp_path / "suite").read_text()
+        assert '<property name="outcome" value="XFAIL (expected)" />' in suite
+        assert ", as expected  " in suite
+        for text in (result.output, (tmp_path / "page").read_text(), suite):
+            assert not re.search(r"\bFAIL\b", text)
 
 
 def test_verbose_shows_every_answer(tmp_path: Path) -> None:
@@ -469,7 +487,7 @@ def test_without_a_terminal_there_is_no_colour(tmp_path: Path) -> None:
 def test_the_width_is_the_option_or_the_environments(words: list[str], tmp_path: Path) -> None:
     """--width decides; left out, COLUMNS does."""
     result = run(OUTAGE, tmp_path / "run", *words, env={"COLUMNS": "70"})
-    lines = [line for line in result.stdout.splitlines() if not line.startswith(("record", "repeat"))]
+    lines = [line for line in result.stdout.splitlines() if not line.startswith(("record", "repeat", "      "))]
     assert max(map(len, lines)) in (range(50, 61) if words else range(61, 71))
 
 

@@ -249,3 +249,50 @@ def test_changes_come_in_the_order_of_the_hops_that_made_them() -> None:
         ]
     found = [(change.probe, change.app, change.item, change.hop) for change in comparison.compare(record)]
     assert found == [("read", "web", "secret/a", "1.9.2"), ("login", "cron", "", "1.9.3")]
+
+
+# --- what else changed, a line a kind ---
+
+
+def test_what_else_changed_is_one_entry_a_kind_with_its_apps() -> None:
+    """Six apps with other tokens are one entry, and so are all refusals whose status moved, and all fields."""
+    old = {"token_format": "s. and 24 characters"}
+    new = {"token_format": "hvs. and 91 characters", "num_uses": 0, "mfa_requirement": None}
+    before, later = [], []
+    for app in (f"web{number}" for number in range(6)):
+        before += [seen(app=app, detail=old), refused("1.7.0", 500, NAME, app=app, probe="wrong-service-account")]
+        before += [refused("1.7.0", 500, SPACE, app=app, probe="wrong-namespace")]
+        later += [seen("1.11.0", app=app, detail=new), refused("1.11.0", 403, NAME, app=app, probe=before[-2].probe)]
+        later += [refused("1.11.0", 403, SPACE, app=app, probe="wrong-namespace")]
+    found = comparison.what_else(comparison.compare([*before, *later]))
+    assert [(one.what, len(one.apps), one.hops, one.advice) for one in found] == [
+        (
+            "token format (hvs. and 91 characters instead of s. and 24 characters)",
+            6,
+            ("1.11.0",),
+            "mind column widths and patterns",
+        ),
+        ("fields that are new: num_uses and mfa_requirement (login)", 6, ("1.11.0",), ""),
+        (
+            "refusals answer 403 instead of 500 (wrong-service-account, wrong-namespace)",
+            6,
+            ("1.11.0",),
+            "clients that retry on 5xx only stop retrying",
+        ),
+    ]
+
+
+def test_an_answer_that_changed_is_a_finding_and_nothing_else() -> None:
+    assert comparison.what_else(comparison.between(seen(), refused("1.11.0", 403, "permission denied"))) == []
+
+
+@given(one=observations, other=observations)
+def test_whatever_else_changed_is_said(one: Observation, other: Observation) -> None:
+    """Every change but that of an answer is part of an entry, with its app and its hop."""
+    changes = comparison.between(one, other)
+    rest = [change for change in changes if change.what != "answer"]
+    found = comparison.what_else(changes)
+    assert bool(found) == bool(rest)
+    assert all(one.what and one.hops == (other.version,) and one.apps == ("web",) for one in found)
+    words = " ".join(one.what for one in found)
+    assert all(change.field in words for change in rest if change.field != "token_format")

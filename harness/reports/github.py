@@ -11,7 +11,7 @@ import msgspec
 from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
-from harness.reports.wording import blamed, headline, unsure
+from harness.reports.wording import blamed, headline, mending, remedies_of, unsure
 from harness.verdict import Judgement, Weight
 
 _Level = Literal["error", "warning", "notice"]
@@ -70,10 +70,15 @@ def _finding(finding: Finding, weight: Weight, lines: Mapping[str, int]) -> _Ann
     line = lines.get(f"expect/{weight.expectation}", lines.get("expect", 1)) if foreseen else 1
     if line == 1:
         line = lines.get(f"apps/{finding.app}", line)
-    kind = f"{finding.kind}, as expected" if foreseen else finding.kind
-    title = f"{kind}: {headline(finding, [finding.app] if finding.app else [])} ({finding.rule})"
+    label = f"{finding.kind}, as expected" if weight.fails and not to_blame else finding.kind
+    title = f"{label}: {headline(finding, [finding.app] if finding.app else [])} ({finding.rule})"
     later = finding.outlook.sentence if finding.outlook else ""
-    parts = (f"{finding.sentence}.", later, f"Mend: {finding.remedy}")
+    mend = [
+        line
+        for word, remedy in mending(remedies_of(finding))
+        for line in (f"{word.capitalize()}: {remedy.sentence}", *remedy.commands)
+    ]
+    parts = (f"{finding.sentence}.", later, *mend)
     return _Annotation(level, line, title, "\n".join(part for part in parts if part))
 
 

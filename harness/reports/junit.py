@@ -19,7 +19,20 @@ from harness import comparison, secret
 from harness.diagnosis import Finding
 from harness.observation import Observation
 from harness.reports import printable
-from harness.reports.wording import blamed, evidence, headline, outages, unsure
+from harness.reports.wording import (
+    OUTCOME,
+    WHAT_ELSE,
+    blamed,
+    cause,
+    evidence,
+    headline,
+    labels,
+    mending,
+    outages,
+    remedies_of,
+    unsure,
+    what_else,
+)
 from harness.verdict import Judgement
 
 _LONGEST_TEXT: Final = 10_000
@@ -40,6 +53,13 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     body: tuple[str, ...] = ()
     output: tuple[str, ...] = ()
     seconds: float = 0.0
+
+
+class _Weighed(msgspec.Struct, frozen=True):
+    """What the findings did to the verdict."""
+
+    blame: Mapping[Finding, str]
+    labels: Mapping[Finding, str]
 
 
 def render(judgement: Judgement) -> str:
@@ -64,23 +84,24 @@ def render(judgement: Judgement) -> str:
 
 def _in_short(judgement: Judgement) -> Iterator[str]:
     """Yield the verdict and its reasons, and what no case is about: for how long running apps could not renew."""
-    yield judgement.verdict
+    yield OUTCOME[judgement.outcome]
     yield from judgement.reasons
     yield from (f"outage  {line}" for line in outages(judgement.renewals))
+    yield from (f"{WHAT_ELSE.lower()}: {line}" for line in what_else(judgement.changes))
 
 
 def _cases(judgement: Judgement) -> Iterator[_Case]:
-    blame = blamed(judgement)
+    weighed = _Weighed(blamed(judgement), labels(judgement))
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
         told.setdefault(_place(finding), []).append(finding)
     refused = {seen.id for seen in judgement.observations if seen.answer == "refused"}
     for seen in judgement.observations:
         findings = told.pop((comparison.key_of(seen), seen.moment), [])
-        yield _question(seen, findings, blame, blocked=seen.blocked_by in refused)
+        yield _question(seen, findings, weighed, blocked=seen.blocked_by in refused)
     without_question = [finding for findings in told.values() for finding in findings]
     for finding in without_question:
-        yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], blame)
+        yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], weighed)
     yield from _troubles(judgement, without_question)
     yield from _whole(judgement)
     yield from _not_checked(judgement)
@@ -90,13 +111,13 @@ def _place(finding: Finding) -> _Place:
     return (finding.probe, finding.app, finding.mount, finding.item), finding.moment
 
 
-def _question(seen: Observation, findings: Sequence[Finding], blame: Mapping[Finding, str], *, blocked: bool) -> _Case:
+def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, blocked: bool) -> _Case:
     parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {seen.version}")
     name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
     status = "" if seen.status is None else f" HTTP {seen.status}"
     answer = f"{seen.answer}{status} {seen.error}".rstrip()
     if seen.answer != "unknown":
-        return _of_findings(name, findings, blame, (f"answer: {answer}",), seconds)
+        return _of_findings(name, findings, weighed, (f"answer: {answer}",), seconds)
     why = seen.error or answer
     if blocked:
         return _Case(name=name, seconds=seconds, outcome="skipped", message=why)
@@ -106,14 +127,17 @@ def _question(seen: Observation, findings: Sequence[Finding], blame: Mapping[Fin
 def _of_findings(
     name: str,
     findings: Sequence[Finding],
-    blame: Mapping[Finding, str],
+    weighed: _Weighed,
     answer: tuple[str, ...] = (),
     seconds: float = 0.0,
 ) -> _Case:
-    """Return the case of one question, which fails where one of its *findings* is to *blame*."""
-    red = [finding for finding in findings if finding in blame]
-    others = [finding for finding in findings if finding not in blame]
-    output = (*answer, *(line for finding in others for line in _account(finding, to_blame=False)))
+    """Return the case of one question, which fails where one of its *findings* is to blame."""
+    red = [finding for finding in findings if finding in weighed.blame]
+    others = [finding for finding in findings if finding not in weighed.blame]
+    output = (
+        *answer,
+        *(line for finding in others for line in _account(finding, weighed.labels.get(finding, finding.kind))),
+    )
     if not red:
         return _Case(name=name, output=output, seconds=seconds)
     return _Case(
@@ -121,21 +145,21 @@ def _of_findings(
         outcome="failure",
         type=red[0].kind,
         message=red[0].sentence,
-        body=tuple(line for finding in red for line in _account(finding, to_blame=True)),
+        body=tuple(line for finding in red for line in _account(finding, finding.kind)),
         output=output,
         seconds=seconds,
     )
 
 
-def _account(finding: Finding, *, to_blame: bool) -> Iterator[str]:
+def _account(finding: Finding, label: str) -> Iterator[str]:
     """Yield everything there is to say about a finding, as lines."""
-    cause = "unexplained" if finding.rule == "unexplained" else f"cause: {finding.rule} ({finding.confidence})"
-    foreseen = "as expected: " if finding.kind == "regression" and not to_blame else ""
-    yield f"{foreseen}{finding.kind}  {headline(finding, [finding.app] if finding.app else [])}   {cause}"
+    yield f"{label}  {headline(finding, [finding.app] if finding.app else [])}   {cause(finding)}"
     yield finding.sentence
     if finding.outlook and finding.outlook.sentence:
         yield f"when  {finding.outlook.sentence}"
-    yield f"mend  {finding.remedy}"
+    for word, remedy in mending(remedies_of(finding)):
+        yield f"{word:6}{remedy.sentence}"
+        yield from (f"      {command}" for command in remedy.commands)
     yield from evidence(finding)
 
 
@@ -226,6 +250,7 @@ def _properties(judgement: Judgement) -> dict[str, str]:
     versions = judgement.versions
     return {
         "verdict": judgement.verdict,
+        "outcome": OUTCOME[judgement.outcome],
         "as_expected": "yes" if judgement.as_expected else "no",
         "exit_code": str(judgement.exit_code),
         "driver": judgement.driver,

@@ -15,13 +15,29 @@ from harness import secret
 from harness.diagnosis import Finding
 from harness.reports import printable
 from harness.reports.wording import (
+    ASSUMED,
+    EVERY_CHANGE,
+    LOGINS,
+    MADE_OF,
+    NOT_CHECKED,
+    OUTCOME,
+    WHAT_ELSE,
     apps_of,
+    as_hoped,
+    calm,
+    cause,
     evidence,
     grouped,
     headline,
+    label_of,
+    labels,
+    logins,
+    mending,
     nothing_learned,
     outages,
+    remedies_of,
     unsure,
+    what_else,
     worst_outages_first,
 )
 from harness.reviewing import Reviewing
@@ -50,15 +66,19 @@ def render(judgement: Judgement) -> str:
     page.add([_head(judgement)])
     # latent ones first: nothing else shows those
     groups = grouped(sorted(judgement.findings, key=lambda finding: finding.kind != "latent"))
-    page.add([_finding(group) for group in groups])
-    _reviewers(page, judgement.reviewing)
+    labelled = labels(judgement)
+    page.add([_finding(group, label_of(group, labelled)) for group in groups])
+    _logins(page, judgement.reviewing)
     _outages(page, judgement)
+    for title, lines in ((WHAT_ELSE, what_else(judgement.changes)), (ASSUMED, judgement.assumed)):
+        listed = [f"- {_inline(line)}\n" for line in lines]
+        more = [f"{line}\n" for line in _more(len(listed) - _OPEN_ROWS)]
+        page.add([*listed[:_OPEN_ROWS], *more], f"\n**{title}**\n\n")
     page.fold("Evidence, and leads that were ruled out", [_evidence(group) for group in groups])
-    page.fold("Every change", list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
-    page.fold("Made of", list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
+    page.fold(EVERY_CHANGE, list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
+    page.fold(MADE_OF, list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
     page.fold("Time", list(_phases(judgement)), _table("phase", "seconds"))
-    page.fold("Assumed, because the scenario does not say", [f"- {_inline(line)}\n" for line in judgement.assumed])
-    page.fold("Not checked", [f"- {_inline(line)}\n" for line in dict.fromkeys(judgement.not_checked)])
+    page.fold(NOT_CHECKED, [f"- {_inline(line)}\n" for line in dict.fromkeys(judgement.not_checked)])
     return page.text() + repeat
 
 
@@ -105,19 +125,20 @@ class _Page:
 
 def _head(judgement: Judgement) -> str:
     sign = "⚠️" if judgement.verdict == "inconclusive" else "✅" if judgement.as_expected else "❌"
-    foreseen = ", exactly as the scenario expects" if judgement.as_expected and judgement.verdict == "fail" else ""
     versions = judgement.versions
     path = f"Vault {_inline(versions.source)} → {_inline(versions.target)}, driver {_inline(judgement.driver)}"
     lines = [f"- expected and did not come: {_inline(one)}" for one in judgement.missed]
     lines += [f"- came unexpected: {_inline(one)}" for one in judgement.unexpected]
+    if not lines and judgement.as_expected:
+        lines.append(_inline(as_hoped(judgement)))
     lines += [f"- could not be known: {_inline(reason)}" for reason in unsure(judgement)]
     if judgement.left_behind:
         lines.append(f"- left behind: {_inline(judgement.left_behind)}")
-    if judgement.verdict == "pass" and not judgement.findings:
-        lines.append("Nothing changed for anyone who logs in, and nothing was broken before.")
+    if said := calm(judgement):
+        lines.append(said)
     if said := nothing_learned(judgement):
         lines.insert(0, f"**{_inline(said)}**\n")
-    title = f"## {sign} {judgement.verdict.upper()}{foreseen}: {_inline(judgement.scenario)}"
+    title = f"## {sign} {OUTCOME[judgement.outcome]}: {_inline(judgement.scenario)}"
     return "\n".join([title, "", path, "", *lines[:_OPEN_ROWS], *_more(len(lines) - _OPEN_ROWS), ""])
 
 
@@ -130,39 +151,38 @@ def _title(group: Sequence[Finding]) -> str:
     return headline(group[0], apps_of(group))
 
 
-def _finding(group: Sequence[Finding]) -> str:
+def _finding(group: Sequence[Finding], label: str) -> str:
     first = group[0]
-    cause = f"cause: {first.rule} ({first.confidence})" if first.rule != "unexplained" else "unexplained"
     lines = [
-        f"\n### {_SIGN[first.kind]} {first.kind}: {_inline(_title(group))}\n",
-        f"**{_inline(cause)}**\n",
+        f"\n### {_SIGN[first.kind]} {label}: {_inline(_title(group))}\n",
+        f"**{_inline(cause(first))}**\n",
         _inline(f"{first.sentence}.") + "\n",
     ]
     if first.outlook and first.outlook.sentence:
         lines.append(f"- **When:** {_inline(first.outlook.sentence)}")
-    lines.append(f"- **Mend:** {_inline(first.remedy)}")
+    for word, remedy in mending(remedies_of(first)):
+        lines.append(f"- **{word.capitalize()}:** {_inline(remedy.sentence)}")
+        if remedy.commands:
+            lines.append(_fenced(remedy.commands, "  "))
     cleared = [lead.lead for lead in first.ruled_out if lead.state == "ruled out"]
     if cleared:
         lines.append(f"- **Not:** {', '.join(cleared)} (ruled out, evidence below)")
     return "\n".join(lines) + "\n"
 
 
-def _reviewers(page: _Page, rows: Sequence[Reviewing]) -> None:
-    table = _table("app", "moment", "login", "Vault presents", "reviewed by")
-    written = [
-        _row(
-            row.app,
-            row.moment,
-            str(row.status or row.answer),
-            row.should_present,
-            " ".join(str(part) for part in (row.reviewer or "no TokenReview seen", row.review_status) if part),
-        )
-        for row in rows
-    ]
+def _fenced(commands: Sequence[str], indent: str = "") -> str:
+    """Return commands to paste, each on its own line, in a block whose fence is longer than any backticks within."""
+    text = "\n".join(_harmless(command) for command in commands)
+    fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
+    return "\n".join(f"{indent}{line}" for line in ("", f"{fence}sh", *text.split("\n"), fence, ""))
+
+
+def _logins(page: _Page, rows: Sequence[Reviewing]) -> None:
+    written = [_row(*row) for row in logins(rows)]
     if len(written) > _OPEN_ROWS:
-        page.fold("Who reviewed which login", written, table)
+        page.fold("Who reviewed which login", written, _table(*LOGINS))
     else:
-        page.add(written, "\n" + table)
+        page.add(written, "\n" + _table(*LOGINS))
 
 
 def _outages(page: _Page, judgement: Judgement) -> None:
@@ -215,11 +235,8 @@ def _phases(judgement: Judgement) -> Iterator[str]:
 
 
 def _repeat(judgement: Judgement) -> str:
-    """Return the command in a code block whose fence is longer than any row of backticks within."""
-    command, record = _harmless(judgement.repeat), _inline(judgement.run_directory)
-    longest = max((len(ticks) for ticks in re.findall("`+", command)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"\nRepeat it (its record was in {record}):\n\n{fence}sh\n{command}\n{fence}\n"
+    """Return the command that repeats the run, as a block."""
+    return f"\nRepeat it (its record was in {_inline(judgement.run_directory)}):\n{_fenced([judgement.repeat])}"
 
 
 def _table(*titles: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any, Final
 
@@ -18,41 +19,82 @@ from harness.diagnosis import Finding
 from harness.events import Renewals
 from harness.evidence import Exhibit
 from harness.facts import day_and_time
-from harness.reports import printable
+from harness.reports import defused, printable
 from harness.reports.wording import (
+    ASSUMED,
+    EVERY_CHANGE,
+    LOGINS,
+    MADE_OF,
+    NOT_CHECKED,
+    OUTCOME,
+    WHAT_ELSE,
     apps_of,
     as_hoped,
+    calm,
+    cause,
     exhibit_line,
     grouped,
+    headline,
+    label_of,
+    labels,
+    logins,
+    mending,
     nothing_learned,
     outages,
+    remedies_of,
     unlearned,
     unsure,
+    what_else,
 )
 from harness.reviewing import Reviewing
-from harness.verdict import Judgement
+from harness.rules import Remedy
+from harness.verdict import Judgement, Outcome
 
-_VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
+_STYLE: Final[Mapping[Outcome, str]] = {
+    "pass": "bold green",
+    "expected-fail": "bold green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    "unexpected-pass": "bold red",
+}
 _KIND_STYLE: Final = {"regression": "bold red", "latent": "bold yellow", "pre-existing": "bold magenta"}
-_REVIEWER: Final = {
-    "client": "the app itself",
-    "vault": "Vault's own account",
-    "long-lived": "the long-lived reviewer",
-    "nobody": "nobody (bearer not accepted)",
-    "": "no TokenReview seen",
-}
-_BEARER: Final = {
-    "client": "the app's own token",
-    "local": "Vault's pod token",
-    "explicit": "the stored token",
-    "frozen": "a frozen copy of a pod token",
-}
+
+_LINES_FOR_ONE: Final = 40
+_LINES: Final = 80
+"""The most lines of a summary: of one finding, and of more than one. A screen is 100 columns wide."""
+
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+_SHORTEST_SENTENCE: Final = 30
+"""Characters. What is shorter may well stand twice."""
 
 _ALL_LOGINS: Final = 6
 _MOST_LOGINS: Final = 12
-_MOST_OUTAGES: Final = 3
 _MOST_CHANGES: Final = 60
 _MOST_UNCHECKED: Final = 60
+
+
+class _Room(msgspec.Struct, frozen=True):
+    """How much of a summary there is room for."""
+
+    findings: int = 100
+    lines: int = 60
+    """of a list"""
+    alternatives: bool = True
+    """the commands of all but the first way to mend something"""
+    leads: bool = True
+    logins: bool = True
+    outages: int = 3
+
+
+_ROOMS: Final = (
+    _Room(lines=12),
+    _Room(lines=12, alternatives=False),
+    _Room(lines=6, alternatives=False, leads=False),
+    _Room(lines=6, findings=6, alternatives=False, leads=False, logins=False, outages=1),
+    _Room(lines=3, findings=4, alternatives=False, leads=False, logins=False, outages=1),
+    _Room(lines=3, findings=2, alternatives=False, leads=False, logins=False, outages=1),
+)
+"""From all that is worth a summary to the least: the first that fits is taken, or the last."""
 
 
 class _Crowd(msgspec.Struct, frozen=True):
@@ -60,18 +102,37 @@ class _Crowd(msgspec.Struct, frozen=True):
 
     apps: tuple[str, ...]
     """whose each finding is that is shown for all those of its kind and cause"""
-    logins: int
+    labels: tuple[str, ...]
+    """the kind of each of those findings, and whether they are as expected"""
+    logins: tuple[tuple[str, ...], ...]
+    """who reviewed which login, as rows"""
+    logins_left_out: int
+    what_else: tuple[str, ...]
+    unsure: tuple[str, ...]
     changes: int
     questions: int
 
 
 def render(judgement: Judgement, *, width: int = 100, colour: bool = False, details: bool = True) -> str:
-    """Return *judgement* as text, at most *width* columns wide; without *details* only the summary.
+    """Return *judgement* as text, at most *width* columns wide; without *details* what fits a screen or two.
 
-    Control characters in what servers said are written out: they cannot steer a terminal.
+    Commands, and the two lines that say where the record is and how to repeat the run, are never broken. Control
+    characters in what servers said are written out, and no line is a command to a CI job.
     """
     judgement, crowd = _abridged(judgement)
     judgement = msgspec.convert(_harmless(msgspec.to_builtins(judgement)), Judgement)
+    if details:
+        return _rendered(judgement, crowd, _Room(), width, colour=colour, details=True)
+    most = _LINES_FOR_ONE if len(judgement.findings) <= 1 else _LINES
+    text = ""
+    for room in _ROOMS:
+        text = _rendered(judgement, crowd, room, width, colour=colour, details=False)
+        if text.count("\n") <= most:
+            break
+    return text
+
+
+def _rendered(judgement: Judgement, crowd: _Crowd, room: _Room, width: int, *, colour: bool, details: bool) -> str:
     out = StringIO()
     console = Console(
         file=out,
@@ -84,28 +145,34 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
         emoji=False,
         markup=False,
     )
-    _summary(console, judgement, crowd)
+    _Summary(console, judgement, crowd, room, details=details).write()
     if details:
         _details(console, judgement, crowd)
-    _last_line(console, judgement)
-    lines = secret.redact(out.getvalue()).splitlines()
+    _last_line(console, judgement, crowd)
+    lines = defused(secret.redact(out.getvalue())).splitlines()
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
 def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
     """Return *judgement* with only as much of its long lists as is shown, and what is said of the rest."""
-    groups = grouped(judgement.findings)
+    groups, labelled = grouped(judgement.findings), labels(judgement)
+    telling = _telling(judgement.reviewing)
+    rows = logins(telling)
     shown = msgspec.structs.replace(
         judgement,
         findings=tuple(group[0] for group in groups),
         weights=(),
-        reviewing=_telling(judgement.reviewing)[:_MOST_LOGINS],
+        reviewing=(),
         changes=judgement.changes[:_MOST_CHANGES],
         observations=judgement.observations[-1:],
     )
     crowd = _Crowd(
         apps=tuple(printable(", ".join(apps_of(group))) for group in groups),
-        logins=len(judgement.reviewing),
+        labels=tuple(label_of(group, labelled) for group in groups),
+        logins=tuple(tuple(map(printable, row)) for row in rows[:_MOST_LOGINS]),
+        logins_left_out=len(judgement.reviewing) - len(telling) + max(len(rows) - _MOST_LOGINS, 0),
+        what_else=tuple(map(printable, what_else(judgement.changes))),
+        unsure=tuple(map(printable, unsure(judgement))),
         changes=len(judgement.changes),
         questions=len(judgement.observations),
     )
@@ -134,29 +201,104 @@ def _harmless(value: Any) -> Any:
     return [_harmless(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _summary(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
-    versions = judgement.versions
-    head = Text()
-    head.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
-    head.append(f"  {judgement.scenario}", "bold")
-    head.append(f"   Vault {versions.source} -> {versions.target}, driver {judgement.driver}")
-    console.print(head)
-    if said := nothing_learned(judgement):
-        console.print(Text(said, "bold yellow"))
-    console.print(Text(_expectation(judgement), "green" if judgement.as_expected else "yellow"))
-    for finding, apps in sorted(zip(judgement.findings, crowd.apps, strict=True), key=lambda f: f[0].kind != "latent"):
-        _finding_in_short(console, finding, apps)
-    if not judgement.findings and judgement.verdict == "pass":
+class _Summary:
+    """What fits a screen or two: verdict, a paragraph a finding and what to do, what else changed, what was assumed.
+
+    A sentence that stands in it already is not written again.
+    """
+
+    def __init__(self, console: Console, judgement: Judgement, crowd: _Crowd, room: _Room, *, details: bool) -> None:
+        self._console = console
+        self._judgement = judgement
+        self._crowd = crowd
+        self._room = room
+        self._details = details
+        self._said: set[str] = set()
+
+    def write(self) -> None:
+        judgement, console = self._judgement, self._console
+        self._head()
+        told = list(zip(judgement.findings, self._crowd.apps, self._crowd.labels, strict=True))
+        told.sort(key=lambda one: one[0].kind != "latent")
+        for finding, apps, label in told[: self._room.findings]:
+            self._finding(finding, apps, label)
+        if len(told) > self._room.findings:
+            console.print(f"\n... and {len(told) - self._room.findings} more findings: -v shows all")
+        if said := calm(judgement):
+            console.print(f"\n{said}")
+        if judgement.verdict == "inconclusive":
+            lines = _first([f"could not be known: {reason}" for reason in self._crowd.unsure])
+            console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
+        if self._room.logins:
+            _logins(console, self._crowd)
+        _outages(console, judgement.renewals, self._room.outages)
+        self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
+        self._lines(ASSUMED, judgement.assumed, self._room.lines)
         console.print()
-        console.print("Nothing changed for anyone who logs in, and nothing was broken before.")
-    if judgement.verdict == "inconclusive":
-        lines = _first([f"could not be known: {reason}" for reason in unsure(judgement)])
-        console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
-    _reviewers(console, judgement.reviewing, crowd.logins)
-    _outages(console, judgement.renewals)
-    console.print()
-    console.print(f"record  {judgement.run_directory}", soft_wrap=True)
-    console.print(f"repeat  {judgement.repeat}", soft_wrap=True)
+        console.print(f"record  {judgement.run_directory}", soft_wrap=True)
+        console.print(f"repeat  {judgement.repeat}", soft_wrap=True)
+        if not self._details:
+            unchecked = len(set(judgement.not_checked))
+            what = f"evidence, configs, every change, {unchecked} things not checked, digests"
+            self._console.print(Text(f"more    with -v: {what}", "dim"))
+
+    def _head(self) -> None:
+        judgement, versions = self._judgement, self._judgement.versions
+        head = Text()
+        head.append(OUTCOME[judgement.outcome], _STYLE[judgement.outcome])
+        head.append(f"  {judgement.scenario}", "bold")
+        head.append(f"   Vault {versions.source} -> {versions.target}, driver {judgement.driver}")
+        self._console.print(head)
+        if said := nothing_learned(judgement):
+            self._console.print(Text(said, "bold yellow"))
+        if said := _expectation(judgement):
+            self._console.print(Text(said, "green" if judgement.as_expected else "yellow"))
+        if judgement.left_behind:
+            self._console.print(Text(f"left behind: {judgement.left_behind}", "bold red"))
+
+    def _finding(self, finding: Finding, apps: str, label: str) -> None:
+        head = Text("\n")
+        head.append(label, _KIND_STYLE[finding.kind])
+        head.append(f"  {headline(finding, [apps] if apps else [])}", "bold")
+        head.append(f"   {cause(finding)}")
+        self._console.print(head)
+        self._paragraph("", f"{finding.sentence}.")
+        if finding.outlook and finding.outlook.sentence:
+            self._paragraph("when  ", finding.outlook.sentence)
+        for word, remedy in mending(remedies_of(finding)):
+            self._remedy(f"{word:6}", remedy, first=word == "mend")
+        cleared = [lead.lead for lead in finding.ruled_out if lead.state == "ruled out"]
+        if cleared and self._room.leads:
+            self._paragraph("not   ", ", ".join(cleared) + " (ruled out)")
+
+    def _remedy(self, word: str, remedy: Remedy, *, first: bool) -> None:
+        fresh = [command for command in remedy.commands if command not in self._said]
+        hidden = bool(fresh) and not (first or self._room.alternatives)
+        if not fresh and remedy.words in self._said:
+            self._paragraph(word, "as said above")
+            return
+        self._said.add(remedy.words)
+        counted = f"{len(fresh)} command{'s' if len(fresh) > 1 else ''}: -v"
+        self._paragraph(word, remedy.sentence, f" ({counted})" if hidden else "")
+        for command in [] if hidden else fresh:
+            self._said.add(command)
+            self._console.print(Text(f"      {command}"), soft_wrap=True)
+
+    def _paragraph(self, word: str, text: str, end: str = "") -> None:
+        """Write what of *text* does not stand above already, and *end*."""
+        fresh = [one for one in _SENTENCE_END.split(text) if one not in self._said]
+        self._said.update(one for one in fresh if len(one) >= _SHORTEST_SENTENCE)
+        if fresh:
+            self._console.print(Padding(Text(word + " ".join(fresh) + end), (0, 2)))
+
+    def _lines(self, title: str, lines: Sequence[str], most: int = 100) -> None:
+        if not lines:
+            return
+        _title(self._console, title)
+        listed = Table.grid(padding=(0, 1, 0, 0))
+        for line in _first(lines, most):
+            listed.add_row("  -", Text(line))
+        self._console.print(listed)
 
 
 def _expectation(judgement: Judgement) -> str:
@@ -178,59 +320,38 @@ def _first(lines: Sequence[str], most: int = 6) -> list[str]:
     )
 
 
-def _finding_in_short(console: Console, first: Finding, apps: str) -> None:
-    head = Text("\n")
-    head.append(first.kind, _KIND_STYLE[first.kind])
-    head.append(f"  {first.effect}" + (f": {apps}" if apps else ""), "bold")
-    head.append(f", at Vault {first.hop}" if first.hop else ", before any hop")
-    head.append(f"   cause: {first.rule} ({first.confidence})" if first.rule != "unexplained" else "   unexplained")
-    console.print(head)
-    console.print(Padding(Text(first.sentence + "."), (0, 2)))
-    if first.outlook and first.outlook.sentence:
-        console.print(Padding(Text("when  " + first.outlook.sentence), (0, 2)))
-    console.print(Padding(Text("mend  " + first.remedy), (0, 2)))
-    cleared = [lead.lead for lead in first.ruled_out if lead.state == "ruled out"]
-    if cleared:
-        console.print(Padding(Text("not   " + ", ".join(cleared) + " (ruled out, evidence below)"), (0, 2)))
-
-
-def _reviewers(console: Console, rows: Sequence[Reviewing], number: int) -> None:
-    if not rows:
+def _logins(console: Console, crowd: _Crowd) -> None:
+    if not crowd.logins:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("app", "moment", "login", "Vault presents", "reviewed by"):
+    for title in LOGINS:
         table.add_column(title, style="", header_style="dim", overflow="fold")
-    for row in rows:
-        style = "" if row.answer == "granted" else "red"
-        table.add_row(
-            row.app,
-            row.moment,
-            Text(f"{row.status or row.answer}", style),
-            _BEARER.get(row.should_present, row.should_present),
-            _REVIEWER.get(row.reviewer, row.reviewer) + (f", {row.review_status}" if row.review_status else ""),
-        )
+    for app, moment, answer, presents, by in crowd.logins:
+        table.add_row(app, moment, Text(answer, "" if answer.startswith("2") else "red"), presents, by)
     console.print()
     console.print(table)
-    if number > len(rows):
+    if crowd.logins_left_out:
         console.print(
-            f"... and {number - len(rows)} more; what is as it was at the moment before is left out: -o json shows all"
+            f"... and {crowd.logins_left_out} more; what is as it was at the moment before is left out: "
+            "-o json shows all"
         )
 
 
-def _outages(console: Console, renewals: Sequence[Renewals]) -> None:
+def _outages(console: Console, renewals: Sequence[Renewals], most: int) -> None:
     """Say for how long running apps could not renew: a line a hop, the longest first."""
     if not renewals:
         return
     lines = Table.grid(padding=(0, 2, 0, 0))
-    for line in _first(outages(renewals), _MOST_OUTAGES):
+    for line in _first(outages(renewals), most):
         lines.add_row(Text("outage", "dim"), line)
     console.print()
     console.print(lines)
 
 
 def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
+    shown: set[str] = set()
     for finding in judgement.findings:
-        _finding_in_full(console, finding)
+        _finding_in_full(console, finding, shown)
     _title(console, "Configs, and how they came to be")
     for config in judgement.configs:
         file = "with a pod token file" if config.token_file else "with no pod token file"
@@ -238,35 +359,36 @@ def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
         console.print(Text(f"{line}; stored reviewer: {config.stored_reviewer}"))
         console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
     _changes(console, judgement.changes, crowd.changes)
-    if judgement.assumed:
-        _title(console, "Assumed, because the scenario does not say")
-        for line in _first(judgement.assumed, _MOST_UNCHECKED):
-            console.print(Padding(Text(f"- {line}"), (0, 2)))
-    _title(console, "Not checked")
+    _title(console, NOT_CHECKED)
     for line in _first(list(dict.fromkeys(judgement.not_checked)), _MOST_UNCHECKED):
         console.print(Padding(Text(f"- {line}"), (0, 2)))
     _made_of(console, judgement, crowd.questions)
 
 
-def _finding_in_full(console: Console, finding: Finding) -> None:
+def _finding_in_full(console: Console, finding: Finding, shown: set[str]) -> None:
     _title(console, f"Evidence: {finding.effect} {finding.app}, {finding.rule}")
-    _exhibits(console, finding.evidence)
+    _exhibits(console, finding.evidence, shown)
     if finding.explanation:
         console.print(Padding(Text(f"known  {finding.explanation}. Source: {finding.source}"), (0, 2)))
     for lead in finding.ruled_out:
         console.print(Padding(Text(f"{lead.state}: {lead.lead}. {lead.because}"), (0, 2)))
-        _exhibits(console, lead.evidence, indent=6)
+        _exhibits(console, lead.evidence, shown, indent=6)
 
 
-def _exhibits(console: Console, exhibits: Iterable[Exhibit], indent: int = 4) -> None:
+def _exhibits(console: Console, exhibits: Iterable[Exhibit], shown: set[str], indent: int = 4) -> None:
+    """Write *exhibits*; of one that is *shown* already only where it is."""
     for exhibit in exhibits:
-        console.print(Padding(Text(exhibit_line(exhibit)), (0, 0, 0, indent)))
+        line = exhibit_line(exhibit)
+        if exhibit.line and line in shown:
+            line = f"{exhibit_line(msgspec.structs.replace(exhibit, text='as above'))}"
+        shown.add(line)
+        console.print(Padding(Text(line), (0, 0, 0, indent)))
 
 
 def _changes(console: Console, changes: Sequence[Change], number: int) -> None:
     if not changes:
         return
-    _title(console, "Every change")
+    _title(console, EVERY_CHANGE)
     for change in changes:
         what = " ".join(part for part in (change.probe, change.app or change.mount, change.item, change.field) if part)
         line = Text(f"{what} {change.to_moment}: {change.before}  ->  {change.after}")
@@ -278,7 +400,7 @@ def _changes(console: Console, changes: Sequence[Change], number: int) -> None:
 
 
 def _made_of(console: Console, judgement: Judgement, questions: int) -> None:
-    _title(console, "Made of")
+    _title(console, MADE_OF)
     for artifact in judgement.artifacts:
         note = f"; {artifact.note}" if artifact.note else ""
         line = f"{artifact.product} {artifact.version}  sha256 {artifact.sha256[:16]}  {artifact.source}{note}"
@@ -290,17 +412,25 @@ def _made_of(console: Console, judgement: Judgement, questions: int) -> None:
     console.print(Padding(Text(f"{questions} questions asked, the last {when}; {judgement.machine}"), (0, 2)))
 
 
-def _last_line(console: Console, judgement: Judgement) -> None:
-    """Say the verdict again: on a small screen even a summary's head has scrolled away when the prompt comes."""
-    line = Text("\n")
-    line.append(judgement.verdict.upper(), _VERDICT_STYLE[judgement.verdict])
-    asked = {doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"}
-    reasons = [reason for reason in judgement.reasons if reason not in asked][:3]
+def _last_line(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
+    """Say the verdict again, in one line where it can be: it is what stands above the prompt."""
+    reasons = [
+        headline(finding, [apps] if apps else []) for finding, apps in zip(judgement.findings, crowd.apps, strict=True)
+    ]
+    reasons += crowd.unsure
     if who := unlearned(judgement):
         reasons.append(f"nothing was learned of {who}")
-    line.append(f"  {'; '.join(reasons)}")
-    expected = "as expected" if judgement.as_expected else "not as expected"
-    console.print(line.append(f"; {expected}, exit {judgement.exit_code}"))
+    if judgement.left_behind:
+        reasons.append("something was left behind")
+    reasons = reasons or ["every question was answered as before"]
+    hoped = "" if judgement.as_expected else "not as expected, "
+    word, end = OUTCOME[judgement.outcome], f"; {hoped}exit {judgement.exit_code}"
+    counted = f"{len(reasons)} things to know" if len(reasons) > 1 else ""
+    ways = ["; ".join(reasons[:3]), *([f"{reasons[0]}, and {len(reasons) - 1} more", counted] if counted else [])]
+    fitting = (way for way in ways if len(f"{word}  {way}{end}") <= console.width)
+    line = Text("\n")
+    line.append(word, _STYLE[judgement.outcome])
+    console.print(line.append(f"  {next(fitting, ways[-1])}{end}"))
 
 
 def _title(console: Console, text: str) -> None:

@@ -5,12 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from harness import comparison
+from harness.comparison import Change, Else
 from harness.diagnosis import Finding
 from harness.events import Renewals
 from harness.evidence import Exhibit
-from harness.verdict import Judgement
+from harness.reviewing import Reviewing
+from harness.rules import Remedy
+from harness.verdict import Judgement, Outcome
 
 _APPS_BY_NAME: Final = 6
+
+OUTCOME: Final[Mapping[Outcome, str]] = {
+    "pass": "PASS",
+    "expected-fail": "XFAIL (expected)",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "unexpected-pass": "XPASS (unexpected)",
+}
+"""The word for how a run came out, as pytest says it: a job that is green never says FAIL by itself."""
+
+EVERY_CHANGE: Final = "Every change"
+WHAT_ELSE: Final = "What else changed"
+ASSUMED: Final = "Assumed, because the scenario does not say"
+NOT_CHECKED: Final = "Not checked"
+MADE_OF: Final = "Made of"
+LOGINS: Final = ("app", "moment", "login", "Vault presents", "reviewed by")
+"""The columns of who reviewed which login, which `logins` fills."""
+
+_REVIEWER: Final = {
+    "client": "the app itself",
+    "vault": "Vault's own account",
+    "long-lived": "the long-lived reviewer",
+    "nobody": "nobody (bearer not accepted)",
+    "": "no TokenReview seen",
+}
+_BEARER: Final = {
+    "client": "the app's own token",
+    "local": "Vault's pod token",
+    "explicit": "the stored token",
+    "frozen": "a frozen copy of a pod token",
+}
 
 
 def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
@@ -40,6 +75,65 @@ def unsure(judgement: Judgement) -> Sequence[str]:
     others = {weight.reason for weight in judgement.weights}
     others |= {doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"}
     return [reason for reason in judgement.reasons if reason not in others]
+
+
+def labels(judgement: Judgement) -> Mapping[Finding, str]:
+    """Return of each finding its kind, and whether it fails the run as the scenario expects it to."""
+    return {
+        finding: f"{finding.kind}, as expected" if weight.fails and weight.expectation is not None else finding.kind
+        for finding, weight in zip(judgement.findings, judgement.weights, strict=False)
+    }
+
+
+def label_of(group: Sequence[Finding], labelled: Mapping[Finding, str]) -> str:
+    """Return what findings that belong together are called: what all of them are, or else their kind alone."""
+    named = {labelled.get(finding, finding.kind) for finding in group}
+    return named.pop() if len(named) == 1 else group[0].kind
+
+
+def cause(finding: Finding) -> str:
+    """Return a finding's cause, and how sure that is."""
+    return "unexplained" if finding.rule == "unexplained" else f"cause: {finding.rule} ({finding.confidence})"
+
+
+def calm(judgement: Judgement) -> str:
+    """Return the sentence for a run that found nothing; "" for one that did, or that does not know."""
+    if judgement.verdict != "pass" or judgement.findings:
+        return ""
+    if any(change.what != "answer" for change in judgement.changes):
+        return "Everyone who logged in still does, reviewed by the same account; nothing was broken before."
+    return "Nothing changed for anyone who logs in, and nothing was broken before."
+
+
+def what_else(changes: Iterable[Change]) -> list[str]:
+    """Return what changed beside the findings, a line a kind: who is refused is not all that clients live by."""
+    return [_else(one) for one in comparison.what_else(changes)]
+
+
+def _else(one: Else) -> str:
+    who = "" if not one.apps else f" of {one.apps[0]}" if len(one.apps) == 1 else f" of {len(one.apps)} apps"
+    return f"{one.what}{who}, at Vault {', '.join(one.hops)}" + (f"; {one.advice}" if one.advice else "")
+
+
+def mending(remedies: Sequence[Remedy]) -> Iterator[tuple[str, Remedy]]:
+    """Yield the ways to mend something, the first as what to do and the others as what could be done instead."""
+    for number, remedy in enumerate(remedies):
+        yield ("or" if number else "mend"), remedy
+
+
+def remedies_of(finding: Finding) -> Sequence[Remedy]:
+    """Return the ways to mend it; a finding of an older kind has one, in words."""
+    return finding.remedies or (Remedy(finding.remedy),)
+
+
+def logins(rows: Iterable[Reviewing]) -> list[tuple[str, ...]]:
+    """Return who reviewed which login, a row for all apps that went the same way at one moment."""
+    groups: dict[tuple[str, ...], dict[str, None]] = {}
+    for row in rows:
+        by = _REVIEWER.get(row.reviewer, row.reviewer) + (f", {row.review_status}" if row.review_status else "")
+        answer, presents = str(row.status or row.answer), _BEARER.get(row.should_present, row.should_present)
+        groups.setdefault((row.moment, answer, presents, by), {})[row.app] = None
+    return [(", ".join(_some(list(apps))), *said) for said, apps in groups.items()]
 
 
 def as_hoped(judgement: Judgement) -> str:
