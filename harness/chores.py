@@ -49,6 +49,7 @@ REGISTRY = click.option(
     callback=_without_password,
     help="Where the vendors' images are mirrored, such as registry.example.com/mirror, asked instead of theirs.",
 )
+FORCE = click.option("--force", is_flag=True, help="Start however many clusters there are, and let the machine cope.")
 OFFLINE = click.option(
     "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
 )

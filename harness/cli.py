@@ -25,6 +25,7 @@ from harness.chores import load
 from harness.output import Ended, fail, reader_left, say, silence, tell, write
 
 if TYPE_CHECKING:
+    from harness.artifacts import Store
     from harness.driver import Driver
     from harness.journal import Follower, Journal, Record
     from harness.loading import Loaded
@@ -179,6 +180,7 @@ def main() -> None:
 @chores.INSECURE_MIRROR
 @chores.REGISTRY
 @chores.OFFLINE
+@chores.FORCE
 @click.option(
     "--keep",
     type=click.FloatRange(0.01, 168),
@@ -203,6 +205,7 @@ def run(
     insecure_mirror: bool,
     registry: str,
     offline: bool,
+    force: bool,
     keep: float | None,
     reuse: bool,
 ) -> None:
@@ -229,9 +232,8 @@ def run(
     try:
         with book:
             start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
-            made = _make_driver(
-                driver, speak, mirror=mirror, insecure=insecure_mirror, registry=registry, offline=offline, reuse=reuse
-            )
+            store = functools.partial(chores.store, mirror, speak, insecure=insecure_mirror, offline=offline)
+            made = _make_driver(driver, speak, store, registry=registry, offline=offline, reuse=reuse, force=force)
             rehearsal.rehearse(start, made, book, (keep or 0) * 3600)
     except MissingPrerequisite as error:
         fail(3, str(error))
@@ -331,13 +333,20 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
 
 
 def _make_driver(
-    name: str, say: Callable[[str], None], *, mirror: str, insecure: bool, registry: str, offline: bool, reuse: bool
+    name: str,
+    say: Callable[[str], None],
+    make_store: Callable[[], Store],
+    *,
+    registry: str,
+    offline: bool,
+    reuse: bool,
+    force: bool,
 ) -> Driver:
     if name == "paper":
         from harness.drivers.paper import PaperDriver
 
         return PaperDriver()
-    store = chores.store(mirror, say, insecure=insecure, offline=offline)
+    store = make_store()
     if name == "kind":
         from harness import engine
         from harness.drivers.kind import KindDriver
@@ -345,10 +354,10 @@ def _make_driver(
 
         machine = engine.reach(settings.environment())
         images = Images(machine, store, settings.cache(), say, registry, offline=offline)
-        return KindDriver(store, images, machine, settings.temporary(), settings.state(), say, reuse=reuse)
+        return KindDriver(store, images, machine, settings.temporary(), settings.state(), say, reuse=reuse, force=force)
     from harness.drivers.local import LocalDriver
 
-    return LocalDriver(store, settings.temporary(), settings.state())
+    return LocalDriver(store, settings.temporary(), settings.state(), force=force)
 
 
 def _run_directory(wanted: Path | None, scenario: str) -> Path:

@@ -19,9 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-import psutil
-
-from harness import building, signatures
+from harness import building, capacity, signatures
 from harness.engine import INSTALL, Engine, Image, reach
 from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.fitness import About, insist_on_cgroup, insist_on_clock
@@ -35,12 +33,9 @@ _OLDEST_PYTHON: Final = (3, 11)
 _GB: Final = 10**9
 _RUNNING_BYTES: Final = 1 * _GB  # one run's data and logs are some 100 MB, a path of many hops with two clusters more
 _BUILDING_BYTES: Final = 20 * _GB  # Go's caches grow to 12 GB before they are emptied; a Vault is 80 to 180 MB
-_CLUSTER_BYTES: Final = 270 * 10**6  # measured: an etcd and a kube-apiserver
-_VAULT_BYTES: Final = 250 * 10**6
 _USUAL_CLUSTERS: Final = 2  # the question behind most scenarios: Vault in one cluster, the apps in another
 
 _NEWEST_KUBERNETES: Final = "1.35.0"  # it asks the most; any before it runs wherever it does
-_KIND_BYTES: Final = 900 * 10**6  # measured: the node of a kind cluster with what a rehearsal has in it
 _IMAGES_BYTES: Final = 5 * _GB  # two node images of 0.8 GB, some Vaults of 0.2, and what they are made of
 _IMAGES_LABEL: Final = "rehearse.image"
 _INOTIFY: Final = (("fs.inotify.max_user_instances", 512), ("fs.inotify.max_user_watches", 524288))
@@ -51,7 +46,6 @@ _EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()  # nothing of th
 _DRIFT_SECONDS: Final = 1.0  # an ordinary correction is slewed, and stays far below this
 
 _PODS_OWN: Final = (Path("/run"), Path("/var/run"))
-_CGROUP_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _SETTINGS: Final = Path("/proc/sys")
 _FORBIDDING: Final = (
     ("kernel.unprivileged_userns_clone", "0", "1"),
@@ -98,7 +92,8 @@ def examine(places: Places, environment: Mapping[str, str]) -> list[Line]:
         return lines
     lines += [
         _namespaces(_try_namespaces(), _SETTINGS),
-        _memory(_memory_left(_CGROUP_LIMITS)),
+        _memory(capacity.memory_left()),
+        _cores(capacity.cores()),
         _home(places.home),
         _cache(places.cache, _BUILDING_BYTES),
         _state(places.state),
@@ -155,23 +150,21 @@ def _setting(settings: Path, name: str) -> str:
     return ""
 
 
-def _memory_left(limits: Sequence[Path]) -> int:
-    """Return the bytes that can still be had: what the machine has, or its container if that is allowed less."""
-    allowed = [psutil.virtual_memory().available]
-    for limit in limits:
-        with suppress(OSError, ValueError):
-            allowed.append(int(limit.read_text(encoding="ascii")))
-    return min(allowed)
-
-
 def _memory(left: int) -> Line:
-    clusters = max(0, (left - _VAULT_BYTES) // _CLUSTER_BYTES)
+    clusters = max(0, (left - capacity.VAULT_BYTES) // capacity.CLUSTER_BYTES)
     says = f"{left / _GB:.1f} GB: a Vault and {clusters} cluster{'' if clusters == 1 else 's'} fit"
     if clusters >= _USUAL_CLUSTERS:
         return Line("memory", "fine", says)
-    wanted = (_VAULT_BYTES + _USUAL_CLUSTERS * _CLUSTER_BYTES) / _GB
+    wanted = (capacity.VAULT_BYTES + _USUAL_CLUSTERS * capacity.CLUSTER_BYTES) / _GB
     mend = f"end other programs, or allow the container more: {wanted:.1f} GB do for {_USUAL_CLUSTERS} clusters"
     return Line("memory", "note" if clusters else "lacking", says, mend)
+
+
+def _cores(cores: float) -> Line:
+    clusters = capacity.most(cores, capacity.CLUSTERS_A_CORE)
+    nodes = capacity.most(cores, capacity.NODES_A_CORE)
+    says = f"{cores:g}: {clusters} clusters, or {nodes} kind nodes, are as many as a run begins with (--force: any)"
+    return Line("cores", "fine", says)
 
 
 def _clock(date: float, drift: float) -> Line:
@@ -358,7 +351,7 @@ def _engine_lines(environment: Mapping[str, str]) -> list[Line]:
         _cgroup(about),
         _engine_clock(about),
         _engine_disk(about.folder, _IMAGES_BYTES),
-        _engine_memory(min(_memory_left(_CGROUP_LIMITS), about.memory)),
+        _engine_memory(min(capacity.memory_left(), about.memory)),
         _images(images),
         _inotify(_SETTINGS),
     ]
@@ -430,11 +423,11 @@ def _engine_disk(folder: Path, least: int) -> Line:
 
 
 def _engine_memory(left: int) -> Line:
-    clusters = left // _KIND_BYTES
+    clusters = left // capacity.NODE_BYTES
     says = f"{left / _GB:.1f} GB: {clusters} kind cluster{'' if clusters == 1 else 's'} fit"
     if clusters >= _USUAL_CLUSTERS:
         return Line("memory for kind", "fine", says)
-    wanted = _USUAL_CLUSTERS * _KIND_BYTES / _GB
+    wanted = _USUAL_CLUSTERS * capacity.NODE_BYTES / _GB
     return Line("memory for kind", "note", says, f"end other programs: {wanted:.1f} GB do for {_USUAL_CLUSTERS}")
 
 

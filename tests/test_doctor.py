@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import harness
-from harness import doctor, ports, signatures
+from harness import capacity, doctor, ports, signatures
 from harness.building import Go
 from harness.doctor import Line, Places
 from harness.engine import INSTALL, Image
@@ -34,6 +34,7 @@ NAMES = [
     "Python",
     "mount namespaces",
     "memory",
+    "cores",
     "home directory",
     "cache directory",
     "state directory",
@@ -194,7 +195,7 @@ def test_a_container_may_be_allowed_less_memory_than_the_machine_has(
     files = [tmp_path / str(number) for number in range(len(limits))]
     for path, text in zip(files, limits, strict=True):
         path.write_text(text)
-    found = doctor._memory_left([*files, tmp_path / "absent"])
+    found = capacity.memory_left([*files, tmp_path / "absent"])
     assert found == left if left is not None else 500 < found <= psutil.virtual_memory().total
 
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any, Final
 
 import msgspec
 
-from harness import accounts, engine, events, fitness, lending, materials, process, wait
+from harness import accounts, capacity, engine, events, fitness, lending, materials, process, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.course import Serve
@@ -57,14 +58,16 @@ class KindDriver:
         tell: Callable[[str], None],
         *,
         reuse: bool = False,
+        force: bool = False,
     ) -> None:
         """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
 
         *tell* is called with a line for people where something takes longer than it should. *reuse*: the clusters are
-        not made anew, but those of a kept run, the newest that fits.
+        not made anew, but those of a kept run, the newest that fits. *force*: however many nodes there are to be.
         """
         self._store, self._images, self._engine, self._tell = store, images, machine, tell
         self._work, self._state, self._reuse = work, state, reuse
+        self._force = force
 
     @contextmanager
     def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
@@ -77,6 +80,7 @@ class KindDriver:
         about = self._engine.about()
         fitness.insist_on_clock(about)
         fitness.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
+        self._insist_on_capacity(topology, about)
         with book.phase("artifacts"):
             kind, images = self._obtained(plan, topology, book)
         with ExitStack() as stack:
@@ -92,6 +96,15 @@ class KindDriver:
             with book.phase("servers answer"):
                 rig.start([step for step in plan.steps if isinstance(step, Serve)])
             yield rig
+
+    def _insist_on_capacity(self, topology: Topology, about: About) -> None:
+        if self._force or self._reuse:
+            return
+        machine = capacity.measure(self._work)
+        machine = replace(machine, memory=min(machine.memory, about.memory))
+        capacity.insist(
+            machine, len(topology.clusters), nodes=sum(cluster.nodes for cluster in topology.clusters.values())
+        )
 
     def _borrowed(self, topology: Topology) -> AbstractContextManager[Lending]:
         wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in topology.clusters.items()}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness import accounts, events, knowledge, pki, process
+from harness import accounts, capacity, events, knowledge, pki, process
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Artifact, Store
 from harness.controlplane import ControlPlane
@@ -30,8 +30,12 @@ class LocalDriver:
 
     name = "local"
 
-    def __init__(self, store: Store, work: Path, state: Path) -> None:
-        """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists."""
+    def __init__(self, store: Store, work: Path, state: Path, *, force: bool = False) -> None:
+        """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists.
+
+        *force*: however many clusters there are to be, they are started.
+        """
+        self._force = force
         self._store = store
         self._work = work
         self._state = state
@@ -43,6 +47,8 @@ class LocalDriver:
         Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
         MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
         """
+        if not self._force:
+            capacity.insist(capacity.measure(self._work), len(plan.resolved.clusters))
         served = [step for step in plan.steps if isinstance(step, Serve)]
         if any(step.token_file for step in served) and (reason := process.namespaces_allowed()):
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
