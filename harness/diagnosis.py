@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from harness import comparison, leads
+from harness import comparison, leads, plan
 from harness.evidence import Exhibit, shown
 from harness.facts import Facts
 from harness.leads import Lead
@@ -183,8 +184,28 @@ def _unexplained(case: Case) -> Diagnosis:
         f"{what}. No known cause fits what the record shows",
         "none",
         tuple(exhibits),
-        (Remedy("Read the evidence; a rule that explains it would be welcome, with this record as its test."),),
+        (_look_closer(case),),
     )
+
+
+def _look_closer(case: Case) -> Remedy:
+    """Return what an operator does about something that no rule explains."""
+    start, mount = case.facts.record.started, case.after.mount
+    wait = f"Do not take production to {case.after.version} before this is understood. " if case.before else ""
+    again = [word for word in start.command if word not in ("--driver", "paper")]
+    words = (
+        f"{wait}Compare what Vault and the API server wrote at this question, in the evidence and in the logs beside "
+        "the record, with what they wrote when it was answered otherwise. Then run it again and leave the servers up: "
+        "the end of the run says how to ask the same by hand, with one thing changed at a time"
+    )
+    commands: tuple[str, ...] = (shlex.join([*again, "--keep"]),) if again else ()
+    if "read" in case.after.probe and case.after.item:
+        words += "; the last command is for that Vault, with the app's token, and says what its policies grant there"
+        commands += (f"vault token capabilities {plan.kv_data_path(case.after.item)}",)
+    elif mount:
+        words += "; the last command is for that Vault, and shows what the mount holds"
+        commands += (f"vault read auth/{mount}/config",)
+    return Remedy(f"{words}.", commands=commands)
 
 
 def worst_first(findings: Iterable[Finding]) -> Sequence[Finding]:

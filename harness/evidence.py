@@ -18,7 +18,9 @@ from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, Va
 from harness.journal import Record, Slip
 from harness.observation import Observation
 
-Source = Literal["answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "pod", "server"]
+Source = Literal[
+    "answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "policy", "pod", "server"
+]
 
 
 class Exhibit(msgspec.Struct, frozen=True):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
-from harness import course, evidence, knowledge, plan, topology
-from harness.events import ConfigWritten, MomentBegan, TokenIssued
+import msgspec
+
+from harness import course, endings, evidence, knowledge, plan, scenario, topology
+from harness.events import ConfigWritten, MomentBegan, RoleWritten, TokenIssued, Trouble
 from harness.evidence import Evidence, Exhibit, Joined, Review
 from harness.journal import Record
 from harness.knowledge import Bearer, Stored
@@ -29,7 +31,7 @@ class Facts:
         self.asked: Asked = planned.asked or topology.asked_of(record.started.scenario)
         self.steps = planned.steps or plan.steps_of(planned.stages)
         self.moments = {moment.label: moment for moment in course.moments(self.steps)}
-        self.observations: list[Observation] = record.of(Observation)
+        self.observations: list[Observation] = _trusted(record)
         self._bearers: dict[tuple[str, str, str], Bearer] = {}
         self._firsts: dict[str, dict[tuple[str, str], Observation]] = {}
 
@@ -119,6 +121,25 @@ class Facts:
         """Return the role that an app logs in with."""
         return self.topology.role_of(app)
 
+    @cached_property
+    def _roles_written(self) -> dict[tuple[str, str], RoleWritten]:
+        return {(written.mount, written.role): written for written in self.record.of(RoleWritten)}
+
+    def token_ttl(self, app: str) -> tuple[int, str]:
+        """Return for how many seconds a Vault token of *app* lives without renewal, and how that is known.
+
+        What Vault said of such a token comes first, then what was written to the role, then Vault's own default.
+        """
+        written = self._roles_written.get((self.app(app).mount, self.app(app).role))
+        given = self.role(app).ttl or (str(written.fields.get("token_ttl", "")) if written else "")
+        why = "" if given else "Vault's own default, as the role has no ttl"
+        for probe in ("token-lookup", "old-token-lookup"):
+            seen = self.first(probe, app, self.first_moment)
+            said: Any = seen.detail.get("creation_ttl") if seen is not None else None
+            if isinstance(said, int) and said > 0:
+                return said, why
+        return scenario.seconds(given or plan.DEFAULT_TTL), why
+
     def subject(self, app: str) -> str:
         """Return the Kubernetes user that an app's token stands for."""
         return self.app(app).subject
@@ -151,6 +172,17 @@ class Facts:
         """Did the config of the mount of *seen* say disable_local_ca_jwt then?"""
         found = self.written_at(seen)
         return found is not None and found[1].fields.get("disable_local_ca_jwt") is True
+
+    def expected_issuer(self, seen: Observation) -> str:
+        """Return the issuer that a login must have by its mount's config, or nothing where none is demanded."""
+        found = self.written_at(seen)
+        if found is None:
+            return ""
+        _, config = found
+        given = config.fields.get("disable_iss_validation")
+        disabled = knowledge.validation_disabled(config.version, given=given if isinstance(given, bool) else None)
+        issuer = str(config.fields.get("issuer", ""))
+        return knowledge.expected_issuer(seen.version, issuer=issuer, validation_disabled=disabled)
 
     def bearer(self, seen: Observation) -> Bearer:
         """Return whose token Vault should present for a login, by the knowledge alone."""
@@ -213,6 +245,33 @@ class Facts:
 def _latest(told: Sequence[tuple[int, T]], line: int) -> tuple[int, T] | None:
     """Return the last of what was *told* that stands before a line of the record."""
     return next((one for one in reversed(told) if one[0] < line), None)
+
+
+_DYING_SECONDS: Final = 10.0
+"""For so long at most a Vault that was stopped ends what it was asked: its TokenReviews fail, and logins answer 403."""
+
+
+def _trusted(record: Record) -> list[Observation]:
+    """Return what was seen; what a Vault refused while somebody stopped it is no answer."""
+    seen = record.of(Observation)
+    for trouble in record.of(Trouble):
+        if not endings.is_blamed(trouble.message) and not endings.stopped(trouble.log):
+            continue
+        if seen and trouble.step in ("", "look"):
+            # it ended while it was asked: records of format 1 do not say so, but the version tells
+            moment = seen[-1].moment
+            seen = [_doubted(one) if one.moment == moment and _dying(one, trouble) else one for one in seen]
+    return seen
+
+
+def _dying(seen: Observation, trouble: Trouble) -> bool:
+    just_now = trouble.at - _DYING_SECONDS <= seen.ended <= trouble.at
+    return just_now and seen.answer == "refused" and trouble.after_swap in ("", seen.version)
+
+
+def _doubted(seen: Observation) -> Observation:
+    error = f"Vault was being stopped; its answer then was {seen.status} {seen.error}".rstrip()
+    return msgspec.structs.replace(seen, answer="unknown", error=error)
 
 
 def day_and_time(at: float) -> str:

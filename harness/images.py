@@ -268,6 +268,8 @@ class Images:
         vendors = _published(product, version, "")[0]
         helps.append(f"name a registry that has {vendors} (--registry)")
         helps.append(f"docker pull {vendors} where it can be, and bring it here through a registry")
+        if licence := versions.needs_licence(version):
+            helps.append(licence)
         return f"What would help: {'; or '.join(helps)}"
 
 

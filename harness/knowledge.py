@@ -5,15 +5,19 @@ P is hashicorp/vault-plugin-auth-kubernetes. "Run" means: seen with real servers
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
-from harness.versions import at_least
+from harness.versions import at_least, release
 
 Stored = Literal["", "explicit", "frozen"]
 """What a config holds as reviewer: nothing, a token somebody gave, or a copy of the pod token of the writing moment."""
 
 Bearer = Literal["client", "local", "explicit", "frozen"]
 """Whose token Vault presents to the API server with a TokenReview."""
+
+HELD_AGAINST: Final = ("1.3.0", "1.17.0")
+"""The oldest and the newest release line whose real servers this knowledge was held against. Run: with every change."""
 
 COPIES_POD_TOKEN: Final = "1.5.0"
 """From here a config written in a pod without a reviewer stores the pod's token (P v0.7.0, PR #83)."""
@@ -34,6 +38,17 @@ DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 """From here an unset issuer is no longer compared with kubernetes/serviceaccount (P v0.13.0, PR #151). Run: 200."""
 
 DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
+
+
+def beyond(versions: Iterable[str]) -> list[str]:
+    """Return which of these Vault *versions* are of no release line that this knowledge was held against."""
+    oldest, newest = (release(version)[:2] for version in HELD_AGAINST)
+    return [version for version in dict.fromkeys(versions) if not oldest <= release(version)[:2] <= newest]
+
+
+def held_lines() -> str:
+    """Return the release lines that this knowledge was held against, in words."""
+    return " to ".join(version.rpartition(".")[0] for version in HELD_AGAINST)
 
 
 def stored_reviewer(by: str, *, token_file: bool, explicit: bool, disable_local: bool) -> Stored:
@@ -73,6 +88,19 @@ def validation_disabled(by: str, *, given: bool | None) -> bool:
 Refusal = Literal[
     "service account name", "namespace", "issuer", "audience", "signature", "unknown role", "review", "missing ca"
 ]
+
+OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
+    ("issuer",),
+    ("audience",),
+    ("service account name", "namespace"),
+)
+"""The checks that Vault makes by itself, in their order; a TokenReview is sent once all have passed.
+
+Source: P path_login.go#parseAndValidateJWT at v0.6.0, v0.9.0, v0.13.0, with jose's jwt.Validator and cap's validateAll.
+"""
+
+NAME_BEFORE_NAMESPACE: Final = "1.16.0"
+"""From here a role's names are compared before its namespaces, and after them in older versions (P v0.18.0)."""
 
 # From which version a refusal for this reason answers with which status and text.
 # Source: P path_login.go at each tag; sdk/logical/response_util.go maps plain errors to 500. Run: 1.7.0 to 1.15.0.

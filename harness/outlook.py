@@ -79,16 +79,17 @@ def _denied(facts: Facts, now: Observation) -> Observation | None:
 
 
 def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:
-    role = facts.role(now.app)
-    longest = scenario.seconds(role.max_ttl or plan.DEFAULT_MAX_TTL)
-    ttl = scenario.seconds(role.ttl) if role.ttl else longest
+    longest = scenario.seconds(facts.role(now.app).max_ttl or plan.DEFAULT_TTL)
+    ttl, why = facts.token_ttl(now.app)
+    ttl = min(ttl, longest)
     issued = _issued(facts, now, old)
     renews = old.detail.get("renewable") is not False
-    ends = longest if renews else min(ttl, longest)
+    ends = longest if renews else ttl
+    why = f"; {why}" if why else ""
     sentence = (
         f"Running copies of {now.app} are fine for now: their token from before the upgrade still works "
-        f"(lookup {old.status} {now.moment}). One that never renews is cut off {_span(ttl)} after its login "
-        f"(here {day_and_time(issued + ttl)}), one that renews at the latest {_span(ends)} after it "
+        f"(lookup {old.status} {now.moment}). One that never renews is cut off {span(ttl)} after its login "
+        f"(here {day_and_time(issued + ttl)}{why}), one that renews at the latest {span(ends)} after it "
         f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."
     )
     line = facts.line_of[old.id]
@@ -115,7 +116,7 @@ def _elsewhere(case: Case) -> str:
     )
 
 
-def _span(seconds: int) -> str:
+def span(seconds: int) -> str:
     """Return a span of time in the largest unit that is whole."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds % size == 0:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from harness import course, topology, versions
+from harness import course, knowledge, topology, versions
 from harness.course import AnyStep, Look, Moment, Start, Upgrade, WriteConfig, WriteRole
 from harness.scenario import Scenario
 from harness.topology import AppSpec, Asked, Topology
@@ -21,8 +21,11 @@ ETCD = "3.5.16"
 KIND = "0.30.0"
 """The kind that makes clusters; the images of nodes that are made here have its files in them."""
 
-DEFAULT_MAX_TTL = "768h"
-"""Vault's own default for the longest life of a token (system max_lease_ttl: 32 days)."""
+DEFAULT_TTL = "768h"
+"""Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""
+
+VAULTS_OWN_POLICY = "default"
+"""The policy that every token has, and that Vault writes itself."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -94,13 +97,15 @@ def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
 
 
 def policies(wanted: Topology) -> dict[str, str]:
-    """Return every policy a role names, as HCL. One that nobody wrote lets the apps of its roles read their reads."""
+    """Return each policy that a role names, as text. One that nobody wrote lets its roles' apps read their reads."""
     texts: dict[str, str] = {}
     for path, mount in wanted.mounts.items():
         for name, role in mount.roles.items():
             apps = [app for app in wanted.apps.values() if app.role == name and app.mount == path]
             paths = sorted({secret for app in apps for secret in app.reads})
             for policy in role.policies:
+                if policy == VAULTS_OWN_POLICY and policy not in wanted.policies:
+                    continue
                 rules = (f'path "{kv_data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
     return {name: text or "# grants nothing" for name, text in texts.items()}
@@ -127,7 +132,7 @@ def make(scenario: Scenario, name: str, driver: str) -> Plan:
         questions=questions,
         artifacts=() if driver == "paper" else _artifacts(wanted, steps, driver),
         not_asked=not_asked,
-        assumed=tuple(_assumed(scenario, wanted)),
+        assumed=(*_assumed(scenario, wanted), *_assumed_of_versions(steps, driver)),
     )
 
 
@@ -152,6 +157,35 @@ def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
                 f"{name} may not review tokens; if its account is bound to system:auth-delegator, say so: "
                 f"apps.{name}.may-review-tokens"
             )
+    yield from _assumed_of_tokens(wanted)
+
+
+def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
+    for path, mount in wanted.mounts.items():
+        for name, role in mount.roles.items():
+            named = [policy for policy in role.policies if policy != VAULTS_OWN_POLICY]
+            if named and not wanted.policies:
+                whose = "policy" if len(named) == 1 else "policies"
+                yield (
+                    f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
+                    "nothing else; if yours say otherwise, write them: policies"
+                )
+            if role.ttl is None:
+                yield (
+                    f"tokens of role {name} at auth/{path} live as long as Vault's own default has it, {DEFAULT_TTL}; "
+                    f"if the role says otherwise, say so: auth.{path}.roles.{name}.ttl"
+                )
+
+
+def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
+    serving = course.serving(steps)
+    yield from filter(None, map(versions.needs_licence, serving))
+    if driver == "paper" and (unknown := knowledge.beyond(serving)):
+        nearest = knowledge.held_lines().rpartition(" ")[2]
+        yield (
+            f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
+            "run on real servers would tell"
+        )
 
 
 def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: str) -> tuple[tuple[str, str], ...]:

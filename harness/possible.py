@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from harness import knowledge, scenario, topology, versions
+from harness import knowledge, plan, policies, scenario, topology, versions
 from harness.document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -204,11 +204,16 @@ def _config_without_ca(document: Document, mount: Trail, by: str) -> Iterator[_C
 def _policies(document: Document) -> Iterator[_Complaint]:
     if document.given("policies", "root"):
         yield ("policies", "root"), "the root policy is Vault's own and cannot be written", "another name"
+    written = [name for name in document.get("policies", default={}) or {} if name != "root"]
     for trail in _roles(document):
         for index, policy in enumerate(document.get(*trail, "policies", default=()) or ()):
             if policy == "root":
                 message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
                 yield (*trail, "policies", index), message, "a policy of its own"
+            elif written and policy not in (*written, plan.VAULTS_OWN_POLICY):
+                message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
+                remedy = choices(policy, [*written, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
+                yield (*trail, "policies", index), message, remedy
 
 
 def _roles(document: Document) -> list[Trail]:
@@ -216,9 +221,32 @@ def _roles(document: Document) -> list[Trail]:
     return [(*mount, "roles", role) for mount in mounts for role in document.get(*mount, "roles", default={}) or {}]
 
 
+def _policy_texts(document: Document) -> Iterator[_Complaint]:
+    """Complain of policies that Vault would refuse, before anything is started for them."""
+    remedy = 'such as: path "secret/data/web" { capabilities = ["read"] }'
+    for name, text in (document.get("policies", default={}) or {}).items():
+        if not isinstance(text, str):
+            continue
+        try:
+            policies.read(name, text)
+        except policies.PolicyError as error:
+            yield ("policies", name), f"Vault takes no such policy: {error}", remedy
+
+
+def _secrets(document: Document) -> Iterator[_Complaint]:
+    """Complain of secrets that are named as kv-v2's API names them, and not as people do."""
+    for app in document.entries("apps"):
+        for index, secret in enumerate(document.get(*app, "reads", default=()) or ()):
+            mount, _, rest = str(secret or "").partition("/")
+            part, _, name = rest.partition("/")
+            if part in ("data", "metadata") and name:
+                message = f"{shown(secret)} is the path in kv-v2's API, and the secret is called {mount}/{name}"
+                yield (*app, "reads", index), message, f"{mount}/{name}"
+
+
 def _lives_of_tokens(document: Document) -> Iterator[_Complaint]:
     for trail in _roles(document):
-        ttl = document.get(*trail, "ttl", default=scenario.Role.model_fields["ttl"].default)
+        ttl = document.get(*trail, "ttl")
         longest = document.get(*trail, "max-ttl")
         if ttl and longest and scenario.seconds(ttl) > scenario.seconds(longest):
             message = f"Vault refuses a max-ttl that is less than the ttl, which is {ttl}"
@@ -330,6 +358,8 @@ _CHECKS: Final = (
     _reviewers,
     _config_fields,
     _policies,
+    _policy_texts,
+    _secrets,
     _lives_of_tokens,
     _logins,
     _shared_accounts,

@@ -88,10 +88,13 @@ class Process:
             )
         return status
 
-    def tail(self, lines: int = 40) -> list[str]:
-        """Return the last *lines* this server wrote to its log, redacted; not those of a server before it."""
+    def tail(self, lines: int = 40, most: int = _TAIL_BYTES) -> list[str]:
+        """Return the last *lines* this server wrote to its log, redacted; not those of a server before it.
+
+        Of a longer log only the last *most* bytes are read.
+        """
         with suppress(FileNotFoundError), self._log.open("rb") as log:
-            start = max(self._offset, log.seek(0, 2) - _TAIL_BYTES)
+            start = max(self._offset, log.seek(0, 2) - most)
             log.seek(start)
             text = redact(log.read().decode(errors="replace"))
             whole = text.splitlines()[1 if start > self._offset else 0 :]

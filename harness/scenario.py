@@ -58,6 +58,7 @@ Cause = Literal[
     "login-identity-changed",
     "local-ca-missing",
     "role-binding-mismatch",
+    "policy-denies",
     "audience-mismatch",
     "stored-reviewer-refused",
     "login-token-rejected",
@@ -214,7 +215,10 @@ class Role(_Part):
     namespaces: Bindings = Field(min_length=1, description="Namespaces, or *.")
     policies: tuple[Name, ...] = Field(default=(), description="Vault policies of the token.")
     audience: Text | None = Field(default=None, description="An audience the login token must have.")
-    ttl: Duration = Field(default="1h", description="Life of the token without renewal.")
+    ttl: Duration | None = Field(
+        default=None,
+        description="Life of the token without renewal. Left out: not written, so Vault's default of 768h.",
+    )
     max_ttl: Duration | None = Field(
         default=None, description="Life of the token with renewals. Left out: Vault's default of 768h."
     )
@@ -284,7 +288,8 @@ class Scenario(_Part):
     apps: dict[Name, App] = Field(min_length=1, description="Apps by name.")
     policies: dict[Name, Text] = Field(
         default_factory=dict,
-        description="Vault policies as HCL. One that a role names and nobody wrote lets its apps read their reads.",
+        description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads. "
+        "Where one is written, all that roles name have to be.",
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(default=False, description="Do latent findings fail the run?")

@@ -40,9 +40,17 @@ def initialise(rig: Rig, topology: Topology, served: Serve, book: Journal) -> Se
 def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
     """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
 
-    Raises SwapRefused where it declines a key or another version answers, ProcessDied where it dies, and NotReady
-    where it gives no answer or stays inactive.
+    Raises SwapRefused where it declines a key, RigError where another version answers, ProcessDied where it dies, and
+    NotReady where it gives no answer or stays inactive.
     """
+    # before it is handed a key: what another version makes of this data says nothing about the one that was meant
+    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
+    if answered.split("+", maxsplit=1)[0] != served.version.split("+")[0]:
+        raise RigError(
+            f"Vault {served.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
+            "is taken for (rehearse artifacts list shows where it came from); put the right one there, and run again",
+            rig.vault_log(40),
+        )
     for key in keys:
         reply = rig.setup.unseal(key)
         if not reply.ok:
@@ -57,12 +65,6 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -
         log=lambda: rig.vault_log(40),
         advice="a larger Vault may need longer; its whole log is kept beside the record",
     )
-    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
-    if answered.split("+", maxsplit=1)[0] != served.version.split("+")[0]:
-        raise SwapRefused(
-            f"Vault {served.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
-            "is taken for (rehearse artifacts list shows where it came from)"
-        )
     book.write(
         events.VaultServing(
             asked=served.version, answered=answered, purpose=course.word_of(served), token_file=served.token_file
@@ -171,6 +173,7 @@ def _role(role: RoleSpec) -> dict[str, Any]:
         "bound_service_account_namespaces": ",".join(role.namespaces),
         "token_policies": ",".join(role.policies),
     }
+    # nothing of ours replaces a default of Vault's: what the scenario leaves out is not written
     optional = {"token_ttl": role.ttl, "token_max_ttl": role.max_ttl, "audience": role.audience}
     return fields | {name: value for name, value in optional.items() if value is not None}
 

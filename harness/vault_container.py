@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Final, Literal
 
-from harness import pki, ports, wait
+from harness import endings, pki, ports, wait
 from harness.errors import RigError, Unreachable
 from harness.kind_cluster import VAULT_PORT, Workbench
 from harness.secret import redact
@@ -16,6 +16,7 @@ from harness.vault_pod import GUARDED, LINES_BETWEEN, PLAIN, is_audit, settings
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
+_WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
 _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 
 
@@ -106,6 +107,8 @@ class VaultContainer:
             raise RigError(f"{sentence}: make room and run again", self.tail())
         if sentence.endswith((" is gone", f"status {_SIGKILL_STATUS}")):
             raise RigError(f"Vault {self._version} was ended from outside: {sentence}; see who did, and run again")
+        if who := endings.stopped(self.tail(_WHOLE)):
+            raise RigError(endings.blame(self._version, who), self.tail())
         return f"Vault {self._version} ended by itself: {sentence}"
 
     def tail(self, lines: int = 40) -> list[str]:

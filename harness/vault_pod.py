@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Final, TypeVar
 
-from harness import materials, pki, vault_settings, wait
+from harness import endings, materials, pki, vault_settings, wait
 from harness.errors import RigError, Unreachable
 from harness.kind_cluster import VAULT_PORT, KindCluster
 from harness.kube import PodState
@@ -29,6 +29,7 @@ PLAIN: Final = "plain.json"
 """Vault's configurations: one with which it talks to us alone, and one with which it talks to everybody."""
 
 _ROLLOUT_SECONDS: Final = 120
+_WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
 _HOPELESS: Final = (
     "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainer", "RunContainerError",
     "StartError", "ContainerCannotRun",
@@ -141,6 +142,8 @@ class VaultPod:
             )
         if not state.restarts and state.status is None:
             return None
+        if who := endings.stopped(self.tail(_WHOLE)):
+            raise RigError(endings.blame(self._version, who), self.tail(40))
         now = f", and its Pod is now {state.waiting}" if state.waiting else ""
         return f"Vault {self._version} ended by itself with status {state.status}{now}"
 

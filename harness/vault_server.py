@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from harness import pki, ports, process, vault_settings, wait
+from harness import endings, pki, ports, process, vault_settings, wait
 from harness.errors import ProcessDied, RigError
 from harness.process import Process, Supervisor
 from harness.tailing import Tail
@@ -15,6 +15,7 @@ from harness.vault_settings import Listening
 
 LISTEN_SECONDS: Final = 60
 STOP_SECONDS: Final = 15
+_WHOLE: Final = 1 << 23  # bytes, and as many lines: a Go program that is told to quit prints all its stacks after that
 
 
 class VaultServer:
@@ -36,6 +37,7 @@ class VaultServer:
         address = f"https://127.0.0.1:{port}"
         self.client = Vault(address, authority.ca, audit_file=str(self.audit.path), certificate=authority.client)
         self.process: Process | None = None
+        self._version = ""
         self._config = directory / "vault.json"
         self._configure(Listening(str(authority.certificate), str(authority.key), str(authority.ca)))
 
@@ -63,7 +65,7 @@ class VaultServer:
             log=self.log.path,
             pod=pod,
         )
-        self.process = started
+        self.process, self._version = started, version
         try:
             wait.until(
                 lambda: self.client.seal_status().answered(),
@@ -97,7 +99,7 @@ class VaultServer:
     def died(self) -> str | None:
         """Return a sentence if the server has ended by itself.
 
-        Raises RigError where that says nothing about Vault: it was killed, or its disk is full.
+        Raises RigError where that says nothing about Vault: it was stopped or killed, or its disk is full.
         """
         sentence = self.process.died() if self.process else None
         if self.process is None or sentence is None:
@@ -109,6 +111,8 @@ class VaultServer:
                 "shows it); make room and run again",
                 lines,
             )
+        if who := endings.signalled(sentence) or endings.stopped(self.process.tail(_WHOLE, _WHOLE)):
+            raise RigError(endings.blame(self._version, who), lines)
         if full := process.out_of_room(self.directory, lines):
             raise RigError(f"{sentence}, which says nothing about Vault, because {full}", lines)
         return sentence

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from harness import comparison, diagnosis, doubts, journal, observation
+from harness import breaking, comparison, course, diagnosis, doubts, journal, knowledge, observation, outlook
 from harness.comparison import Change
 from harness.diagnosis import Finding
 from harness.doubts import Doubt
@@ -17,6 +17,7 @@ from harness.facts import Facts
 from harness.journal import Record
 from harness.observation import Observation
 from harness.reviewing import Config, Reviewing, configs, reviewing
+from harness.rules import Remedy
 from harness.topology import Expected
 
 FORMAT = 1
@@ -113,7 +114,9 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     Pure: the same record gives the same judgement, with no server and at any time.
     """
     facts = Facts(record)
-    findings = diagnosis.worst_first([*_broken(record.of(Trouble)), *diagnosis.diagnose(facts), *_cut_off(facts)])
+    findings = diagnosis.worst_first(
+        [*breaking.findings(record.of(Trouble)), *diagnosis.diagnose(facts), *_cut_off(facts)]
+    )
     missed, met = _against(facts.asked.expect, findings)
     unsure = [
         *doubts.unlearned(facts, findings, [number in met for number in range(len(findings))]),
@@ -196,24 +199,12 @@ def _named(finding: Finding) -> str:
     return f"{finding.effect}{who}{what}{where}, {finding.rule}"
 
 
-def _broken(troubles: Iterable[Trouble]) -> list[Finding]:
-    """A server that died or declined right after its swap is the very news a rehearsal exists for."""
-    return [
-        Finding(
-            rule="vault-refuses-data",
-            kind="regression",
-            effect="upgrade refused",
-            app="",
-            hop=trouble.after_swap,
-            sentence=f"Vault {trouble.after_swap} did not serve over the data of the version before: {trouble.message}",
-            confidence="certain",
-            evidence=tuple(Exhibit("server", line) for line in trouble.log[-12:])
-            or (Exhibit("server", trouble.message),),
-            remedy="Read the server's last lines, and the upgrade guide of this version; do not upgrade before.",
-        )
-        for trouble in troubles
-        if trouble.after_swap and trouble.kind in ("died", "refused")
-    ]
+_RENEW: Final = (
+    Remedy(
+        "Renew such a token by hand on the new version and read the answer, before any app has to.",
+        commands=("vault token renew",),
+    ),
+)
 
 
 def _cut_off(facts: Facts) -> Iterator[Finding]:
@@ -236,15 +227,15 @@ def _cut_off(facts: Facts) -> Iterator[Finding]:
             app=row.app,
             hop=row.version,
             sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to "
-            f"renew it: they are cut off {facts.role(row.app).ttl} after their last renewal at the latest. "
-            "No known cause fits what the record shows",
+            f"renew it: they are cut off {outlook.span(facts.token_ttl(row.app)[0])} after their last renewal at the "
+            "latest. No known cause fits what the record shows",
             confidence="none",
             evidence=(
                 Exhibit("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
                 Exhibit("answer", lookup, facts.line_of[alive.id], at=alive.ended),
             ),
-            remedy="Renew such a token by hand on the new version (vault token renew) and read the answer, before any "
-            "app has to.",
+            remedy=diagnosis.in_words(_RENEW),
+            remedies=_RENEW,
             mount=alive.mount,
             probe="old-token-renew",
         )
@@ -295,11 +286,7 @@ def _unasked(facts: Facts) -> list[str]:
 def _unfinished(facts: Facts) -> list[str]:
     """Return why the record does not tell the whole story."""
     record = facts.record
-    reasons = [
-        f"{trouble.during}: {trouble.message}"
-        for trouble in record.of(Trouble)
-        if not (trouble.after_swap and trouble.kind in ("died", "refused"))
-    ]
+    reasons = [why for trouble in record.of(Trouble) if (why := breaking.reason(trouble))]
     if not record.ended:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan
@@ -379,10 +366,21 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
         if moment not in there:
             yield f"everything {moment}: the run did not get there"
     if facts.record.started.plan.driver == "paper":
-        yield "anything real: the paper driver answers from this project's own knowledge of Vault"
-        if facts.topology.policies:
-            yield "the policies that the scenario writes: on paper they permit what the apps read"
+        yield from _not_on_paper(facts)
+    if facts.record.of(Renewals):
+        yield "for how long production could not renew: it was one node on loopback, with a scripted unseal"
     yield "several Vault nodes, seals other than Shamir, storages other than the scenario's, rollback"
+
+
+def _not_on_paper(facts: Facts) -> Iterable[str]:
+    yield "anything real: the paper driver answers from this project's own knowledge of Vault"
+    if unknown := knowledge.beyond(course.serving(facts.steps)):
+        yield (
+            f"what Vault {', '.join(unknown)} really does: the paper driver's knowledge was held against real servers "
+            f"of {knowledge.held_lines()}, and not beyond"
+        )
+    if any("{{" in text for text in facts.topology.policies.values()):
+        yield "policies with templates in their paths: on paper they permit what the apps read"
 
 
 def _versions(facts: Facts) -> Versions:

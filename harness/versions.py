@@ -53,6 +53,16 @@ def ascending(versions: Iterable[str]) -> list[str]:
     return sorted(set(versions), key=parse)
 
 
+def needs_licence(vault: str) -> str:
+    """Return the word about the licence of a Vault Enterprise, or nothing where none is needed."""
+    if "+ent" not in vault:
+        return ""
+    return (
+        f"Vault {vault} is Vault Enterprise: the vendor gives it under a licence, without which it does not start from "
+        f"1.8 on, and a rehearsal has none to give it; Vault {vault.partition('+')[0]} logs in alike"
+    )
+
+
 def never_released(vault: str) -> str:
     """Return why there is no such Vault release, or an empty text where nothing speaks against it."""
     major, minor, patch = release(vault)[:3]

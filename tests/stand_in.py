@@ -50,6 +50,7 @@ def fill_disk() -> NoReturn:
 BEGINNINGS: dict[str, Callable[[], object]] = {
     "hang": hang,
     "exit": lambda: end("error loading configuration: no storage given", 3),
+    "silent exit": lambda: os._exit(1),
     "garbage": lambda: end("\udcff\udcfe\0\x1b[2J {not JSON\n" * 3, 1),
     "panic": lambda: end(PANIC, 2),
     "fill": fill_disk,
@@ -134,10 +135,10 @@ class Vault(Server):
         """Open, or be at fault."""
         if self.fault == "refuses keys":
             return 400, {"errors": ["cipher: message authentication failed"]}
-        if self.fault == "dies at unseal":
+        if self.fault in ("dies at unseal", "another version that panics"):
             end(PANIC, 2)
         if self.fault == "dies after unseal":
-            threading.Timer(0.5, end, (PANIC, 2)).start()
+            threading.Timer(0.3, end, (PANIC, 2)).start()
         self.sealed = self.fault == "stays sealed"
         return 200, {"sealed": False}
 
@@ -145,7 +146,7 @@ class Vault(Server):
         """Return what a healthy Vault would answer."""
         kept = self.data
         if path in ("sys/seal-status", "sys/health"):
-            version = "9.9.9" if self.fault == "another version" else self.version
+            version = "9.9.9" if self.fault.startswith("another version") else self.version
             state = {"initialized": bool(kept), "sealed": self.sealed, "version": version, "type": "shamir"}
             return 200 if path == "sys/seal-status" or not self.sealed else 503, state
         if path == "sys/init":
@@ -248,6 +249,12 @@ def main(product: str, version: str, fault: str, *words: str) -> None:
     if product == "etcd":
         Path("etcd.sock").touch()
         hang()
+    if product == "vault" and fault != "deaf":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: end("==> Vault shutdown triggered", 0))
+        signal.signal(
+            signal.SIGQUIT, lambda *_: end("SIGQUIT: quit\nPC=0x47a0c1 m=0 sigcode=0\n\ngoroutine 1 [select]:", 2)
+        )
     server = Vault(version, fault, flags["config"]) if product == "vault" else ApiServer(version, fault, flags)
     server.serve_forever()
 

@@ -26,6 +26,7 @@ from tests.test_rules import (
     refused_logins,
     role,
     seen,
+    web,
     with_lines,
     without,
 )
@@ -60,10 +61,37 @@ def test_without_a_review_the_leads_stay_open(tmp_path: Path) -> None:
 
 
 def test_the_lead_that_vault_names_is_not_listed_as_a_lead(tmp_path: Path) -> None:
-    """A role binding that refuses is the cause and no suspect; without a review the others are open."""
+    """A role binding that refuses is the cause and no suspect, and Vault had come past the issuer when it said so."""
     leads = leads_of(finding_of(seen(changed(role(service_accounts=["other"])), tmp_path)))
     assert "role binding" not in leads
-    assert leads["issuer"] == "open"
+    assert leads["issuer"] == "ruled out"
+
+
+@pytest.mark.parametrize(("target", "words"), [("1.10.0", 'claim "aud" is invalid'), ("1.13.0", "invalid audience")])
+def test_vaults_own_words_rule_the_other_leads_out(target: str, words: str, tmp_path: Path) -> None:
+    """It checks the issuer, then the audience, then the binding, then asks the API server: in every version."""
+    validated = config("1.7.0", disable_local_ca_jwt=True, issuer="cluster", disable_iss_validation=False)
+    record = seen(changed(role(audience="vault"), validated, path("1.7.0", target)), tmp_path)
+    finding = next(f for f in verdict.judge(record).findings if f.rule == "audience-mismatch")
+    leads = {lead.lead: lead for lead in finding.ruled_out}
+    assert {name: lead.state for name, lead in leads.items() if name != "JWT expiry"} == dict.fromkeys(
+        ("issuer", "role binding", "CA", "reachability"), "ruled out"
+    )
+    assert "before the audience" in leads["issuer"].because
+    assert "had not come to this yet" in leads["role binding"].because
+    assert any("audience" in e.text or "aud" in e.text for e in leads["issuer"].evidence)
+
+
+def test_a_config_that_compares_no_issuer_rules_it_out(tmp_path: Path) -> None:
+    """No TokenReview was seen, and Vault says nothing: the issuer is no suspect where nobody looks at it."""
+    off = config("1.7.0", disable_local_ca_jwt=True, disable_iss_validation=True)
+    on = config("1.7.0", disable_local_ca_jwt=True, issuer="cluster", disable_iss_validation=False)
+    for fields, state in ((off, "ruled out"), (on, "open")):
+        scenario = changed(fields, web(may_review_tokens=False), path("1.7.0", "1.10.0"))
+        record = mapped(seen(scenario, tmp_path / state), without(ApiAuditLine))
+        (lead,) = [lead for lead in finding_of(record).ruled_out if lead.lead == "issuer"]
+        assert lead.state == state
+        assert bool(lead.evidence) == (state == "ruled out")
 
 
 def test_a_token_that_had_ended_leaves_its_lead_open(tmp_path: Path) -> None:

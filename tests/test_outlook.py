@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.events import AnyEvent
+from harness.events import AnyEvent, RoleWritten
 from harness.facts import day_and_time
 from harness.journal import Record
 from harness.observation import Observation
@@ -47,7 +47,9 @@ def of_the_old_token(record: Record, **fields: Any) -> Record:
 @pytest.mark.parametrize(
     ("lives", "unrenewed", "renewed", "said"),
     [
-        pytest.param({}, HOUR, 32 * DAY, ("cut off 1 hour after", "at the latest 32 days after"), id="defaults"),
+        pytest.param({}, 32 * DAY, 32 * DAY, ("cut off 32 days after", "at the latest 32 days after"), id="defaults"),
+        pytest.param({"ttl": "1h"}, HOUR, 32 * DAY, ("cut off 1 hour after", "at the latest 32 days after"), id="ttl"),
+        pytest.param({"max_ttl": "2h"}, 2 * HOUR, 2 * HOUR, ("cut off 2 hours after", "the latest 2 hours"), id="max"),
         pytest.param(
             {"ttl": "90m", "max_ttl": "24h"}, 5400, DAY, ("cut off 90 minutes after", "at the latest 1 day after"),
             id="minutes and a day",
@@ -73,7 +75,7 @@ def test_spans_are_those_of_the_role(
 
 def test_the_ends_are_counted_from_the_login(tmp_path: Path) -> None:
     """Vault's own creation time is the beginning, and the sentence gives both ends as dates."""
-    outlook = outlook_of(of_the_old_token(outage(tmp_path), creation_time=1_700_000_000))
+    outlook = outlook_of(of_the_old_token(outage(tmp_path, ttl="1h"), creation_time=1_700_000_000))
     assert outlook.unrenewed_until == 1_700_000_000 + HOUR
     assert outlook.renewed_until == 1_700_000_000 + 32 * DAY
     assert day_and_time(outlook.unrenewed_until) in outlook.sentence
@@ -82,15 +84,49 @@ def test_the_ends_are_counted_from_the_login(tmp_path: Path) -> None:
 
 def test_without_a_creation_time_the_login_is_the_witness(tmp_path: Path) -> None:
     """A Vault that does not say when the token came to be leaves the login before the upgrade."""
-    record = of_the_old_token(outage(tmp_path), creation_time=None)
+    record = of_the_old_token(outage(tmp_path, ttl="1h"), creation_time=None)
     (login,) = [o for o in record.of(Observation) if o.probe == "login" and o.moment == "before"]
     assert outlook_of(record).unrenewed_until == login.ended + HOUR
 
 
 def test_a_token_that_cannot_be_renewed_ends_with_its_ttl(tmp_path: Path) -> None:
     """Renewing is of no use where Vault says that the token does not renew."""
-    outlook = outlook_of(of_the_old_token(outage(tmp_path), renewable=False))
+    outlook = outlook_of(of_the_old_token(outage(tmp_path, ttl="1h"), renewable=False))
     assert outlook.renewed_seconds == outlook.unrenewed_seconds == HOUR
+
+
+def test_nothing_of_ours_replaces_a_default_of_vaults(tmp_path: Path) -> None:
+    """A role without ttl is written without one, and whose default it then is stands in the sentence."""
+    record = outage(tmp_path)
+    assert all("token_ttl" not in written.fields for written in record.of(RoleWritten))
+    assert "Vault's own default, as the role has no ttl" in outlook_of(record).sentence
+    assert "default" not in outlook_of(outage(tmp_path / "said", ttl="1h")).sentence
+
+
+def test_what_vault_said_of_the_token_comes_first(tmp_path: Path) -> None:
+    """A mount or a system may have another default: the token itself was asked."""
+
+    def tuned(event: AnyEvent) -> AnyEvent:
+        if not (isinstance(event, Observation) and event.probe == "token-lookup" and event.moment == "before"):
+            return event
+        return msgspec.structs.replace(event, detail=event.detail | {"creation_ttl": 7200})
+
+    assert outlook_of(mapped(outage(tmp_path), tuned)).unrenewed_seconds == 2 * HOUR
+
+
+def test_a_record_of_an_older_release_keeps_the_ttl_that_was_written(tmp_path: Path) -> None:
+    """It wrote one hour where the scenario said nothing, and did not ask the token how long it lives."""
+
+    def old(event: AnyEvent) -> AnyEvent:
+        if isinstance(event, RoleWritten):
+            return msgspec.structs.replace(event, fields=event.fields | {"token_ttl": "1h"})
+        if isinstance(event, Observation):
+            return msgspec.structs.replace(event, detail={k: v for k, v in event.detail.items() if k != "creation_ttl"})
+        return event
+
+    found = outlook_of(mapped(outage(tmp_path), old))
+    assert (found.unrenewed_seconds, found.renewed_seconds) == (HOUR, 32 * DAY)
+    assert "default" not in found.sentence
 
 
 def test_an_old_token_that_is_refused_as_well_hurts_at_once(tmp_path: Path) -> None:

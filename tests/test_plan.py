@@ -15,6 +15,7 @@ from harness.course import Look, Serve, WriteConfig
 from harness.plan import Plan, Stage
 from harness.scenario import Scenario
 from tests.runs import OUTAGE, SCENARIOS, variant
+from tests.test_rules import changed, path, role
 
 WEB = {"cluster": "apps", "service-account": "apps/web", "role": "web", "reads": ["secret/web"]}
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
@@ -350,3 +351,26 @@ def test_a_secret_that_is_listed_twice_is_asked_for_once() -> None:
     twice = scenario_of(apps={"web": WEB | {"reads": ["secret/a", "secret/b", "secret/a"]}})
     once = scenario_of(apps={"web": WEB | {"reads": ["secret/a", "secret/b"]}})
     assert questions(twice) == questions(once)
+
+
+def test_what_nobody_wrote_is_assumed_where_all_can_see_it() -> None:
+    """Policies that the rehearsal makes up, and the life that Vault gives a token: gone as soon as they are said."""
+    silent = plan.make(changed(), "test", "local").assumed
+    assert any("the policy web of role web at auth/kubernetes let its apps" in line for line in silent)
+    assert any("live as long as Vault's own default has it, 768h" in line for line in silent)
+    text = 'path "secret/data/web" { capabilities = ["read"] }'
+    said = plan.make(changed(role(ttl="1h"), {"policies": {"web": text}}), "test", "local").assumed
+    assert not any("policy" in line or "768h" in line for line in said)
+    assert plan.policies(topology.of(changed({"policies": {"web": text}}))) == {"web": text}
+
+
+def test_the_policy_that_every_token_has_is_left_to_vault() -> None:
+    """A role may name it, and nothing of ours is written in its place."""
+    assert list(plan.policies(topology.of(changed(role(policies=["web", "default"]))))) == ["web"]
+
+
+@pytest.mark.parametrize("target", ["1.11.0", "1.11.0+ent"])
+def test_an_enterprise_release_comes_with_a_word_on_licences(target: str) -> None:
+    """Before anything is fetched, and once for each."""
+    lines = [line for line in plan.make(changed(path("1.7.0", target)), "test", "local").assumed if "licence" in line]
+    assert len(lines) == ("+ent" in target)

@@ -161,7 +161,17 @@ def test_what_was_never_renewable_is_no_regression(tmp_path: Path) -> None:
 )
 def test_a_sentence_says_who_how_long_when_and_how(rows: list[Renewals], sentence: str) -> None:
     """All that was seen is in one line, and none of it says more than was seen."""
-    assert wording.outages(rows) == [sentence]
+    assert wording.outages(rows) == [sentence + wording.NO_FORECAST]
+
+
+def test_seconds_on_loopback_are_no_forecast(tmp_path: Path) -> None:
+    """It is said once, at the first outage, and among what was not checked; and nowhere where nothing was measured."""
+    rows = [renewals(version="1.9.2"), renewals(version="1.9.3", seconds=9.0)]
+    assert "".join(wording.outages(rows)).count("one node on loopback with a scripted unseal") == 1
+    assert wording.outages([]) == []
+    told = judge(calm(tmp_path / "told", renewals()))
+    assert any("for how long production could not renew" in line for line in told.not_checked)
+    assert not any("for how long" in line for line in judge(calm(tmp_path / "calm")).not_checked)
 
 
 def test_the_worst_comes_first() -> None:

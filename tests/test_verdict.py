@@ -218,7 +218,8 @@ def test_a_version_that_dies_after_its_swap_is_the_finding(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        pytest.param(SwapRefused("another version answers"), "fail", id="declined"),
+        pytest.param(SwapRefused("handed a key, and declined it: HTTP 400 cipher: failed"), "fail", id="declined"),
+        pytest.param(SwapRefused("handed a key, and declined it: HTTP 500"), "inconclusive", id="without a word"),
         pytest.param(NotReady("no answer within 60 s"), "inconclusive", id="silent"),
         pytest.param(Unreachable("connection refused"), "inconclusive", id="unreachable"),
     ],

@@ -14,17 +14,19 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness import accounts, events, knowledge
+from harness import accounts, events, knowledge, policies
 from harness.accounts import ISSUER, Account, token_event
 from harness.course import Moment, Serve
 from harness.errors import ProcessDied
 from harness.journal import Journal
 from harness.knowledge import Refusal
-from harness.plan import Plan
+from harness.plan import DEFAULT_TTL, Plan
 from harness.rig import ClusterFacts, IssuedToken, Reply, Rig
+from harness.scenario import seconds
 from harness.secret import Secret
 from harness.tailing import as_time
 from harness.vault import CORRELATION_HEADER
+from harness.versions import at_least
 from harness.wait import now
 
 Told = Literal["grant", "refuse", "silent"]
@@ -60,6 +62,16 @@ class _Token:
     alive: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _VaultToken:
+    """What Vault gave for a login."""
+
+    token: Secret
+    policies: tuple[str, ...]
+    ttl: int
+    """its life without renewal, in seconds"""
+
+
 @dataclass(slots=True)
 class _Config:
     """What a mount's config holds."""
@@ -82,7 +94,8 @@ class PaperRig:
         self._configs: dict[str, _Config] = {}
         self._sealed = True
         self._dead = ""
-        self._vault_tokens: dict[str, tuple[Secret, list[str]]] = {}
+        self._vault_tokens: dict[str, _VaultToken] = {}
+        self._policies: dict[str, list[policies.Rule]] = {}
         self._pending: list[events.AnyEvent] = []
         self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(self._topology)}
         for name, cluster in self._topology.clusters.items():
@@ -194,22 +207,25 @@ class PaperRig:
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         token = Secret(f"paper-{next(self._numbers):024d}")
         written = self._configs[mount].roles[role]
-        policies = str(written["token_policies"]).split(",")
-        self._vault_tokens[token.reveal()] = (token, policies)
-        data = {"policies": ["default", *policies], "renewable": True}
+        named = [policy for policy in str(written["token_policies"]).split(",") if policy]
+        self._vault_tokens[token.reveal()] = _VaultToken(token, tuple(named), _lease(written))
+        data = {"policies": sorted({"default", *named}), "renewable": True}
         return self._reply(200, data=data, token=token, path=f"auth/{mount}/login", started=started)
 
     def lookup_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
-        return self._with_token("lookup", token, {"renewable": True, "creation_time": int(now())})
+        data: dict[str, Any] = {"renewable": True, "creation_time": int(now())}
+        if token.reveal() in self._vault_tokens:
+            data["creation_ttl"] = self._vault_tokens[token.reveal()].ttl
+        return self._with_token("lookup", token, data)
 
     def renew_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
         return self._with_token("renew", token, {"renewable": True})
 
     def read_secret(self, path: str, token: Secret) -> Reply:
-        """Answer as kv-v2."""
-        return self._with_token("read", token, {"keys": ["password"]}, path)
+        """Answer as kv-v2, as far as the token's policies let it."""
+        return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may_read(path, token))
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
@@ -243,7 +259,8 @@ class PaperRig:
         """Do nothing: every secret is there."""
 
     def write_policy(self, name: str, text: str) -> None:
-        """Do nothing: every policy grants what its apps read."""
+        """Keep what the policy says."""
+        self._policies[name] = policies.read(name, text)
 
     def enable_auth(self, mount: str) -> str:
         """Return an accessor."""
@@ -284,11 +301,7 @@ class PaperRig:
         return own or self._review(mount, config, presented)
 
     def _own_checks(self, config: _Config, role: dict[str, Any], token: _Token) -> Refusal | None:
-        names, spaces = role["bound_service_account_names"], role["bound_service_account_namespaces"]
-        if names != "*" and token.account.name not in names.split(","):
-            return "service account name"
-        if spaces != "*" and token.account.namespace not in spaces.split(","):
-            return "namespace"
+        """Return the first of Vault's own checks that fails: issuer, audience, binding (knowledge.OWN_CHECKS)."""
         wanted = knowledge.expected_issuer(
             self._served.version,
             issuer=str(config.fields.get("issuer", "")),
@@ -297,7 +310,17 @@ class PaperRig:
         if wanted and wanted != token.issued.issuer:
             return "issuer"
         audience = role.get("audience")
-        return "audience" if audience and audience not in token.issued.audiences else None
+        if audience and audience not in token.issued.audiences:
+            return "audience"
+        names, spaces = role["bound_service_account_names"], role["bound_service_account_namespaces"]
+        wrong: dict[Refusal, bool] = {
+            "namespace": spaces != "*" and token.account.namespace not in spaces.split(","),
+            "service account name": names != "*" and token.account.name not in names.split(","),
+        }
+        order: list[Refusal] = ["namespace", "service account name"]
+        if at_least(self._served.version, knowledge.NAME_BEFORE_NAMESPACE):
+            order.reverse()
+        return next((check for check in order if wrong[check]), None)
 
     def _review(self, mount: str, config: _Config, presented: _Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
@@ -351,11 +374,20 @@ class PaperRig:
         self._book.write(token_event(issued))
         return _Token(issued, account)
 
-    def _with_token(self, what: str, token: Secret, data: dict[str, Any], path: str = "") -> Reply:
+    def _may_read(self, path: str, token: Secret) -> bool:
+        """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
+        held = self._vault_tokens.get(token.reveal())
+        named = held.policies if held is not None else ()
+        rules = [rule for name in named for rule in self._policies.get(name, ())]
+        return policies.ruling(rules, path, "read").granted or any(rule.templated for rule in rules)
+
+    def _with_token(
+        self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True
+    ) -> Reply:
         told = self._told(what, path)
         if told == "silent":
             return self._reply(None, "the paper Vault was told to stay silent")
-        known = token.reveal() in self._vault_tokens and told != "refuse"
+        known = token.reveal() in self._vault_tokens and told != "refuse" and allowed
         return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
 
     def _told(self, what: str, name: str) -> Told | None:
@@ -392,6 +424,12 @@ class PaperRig:
             "requestReceivedTimestamp": as_time(at),
         }
         self._pending.append(events.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
+
+
+def _lease(role: Mapping[str, Any]) -> int:
+    """Return for how long tokens of a role live without renewal: what Vault does of its own accord where it says 0."""
+    longest = seconds(str(role.get("token_max_ttl") or DEFAULT_TTL))
+    return min(seconds(str(role.get("token_ttl") or DEFAULT_TTL)), longest)
 
 
 def _extra(bearer: _Token) -> dict[str, list[str]]:

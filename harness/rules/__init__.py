@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.rules import checks, reviewer, transport
+from harness.rules import checks, policy, reviewer, transport
 from harness.rules.rule import Case, Confidence, Diagnosis, Kind, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -26,6 +26,7 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.STORED_REFUSED,
     reviewer.CLIENT_NOT_ACCEPTED,
     reviewer.LOGIN_REJECTED,
+    policy.DENIES,
 )
 
 __all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Remedy", "Rule"]

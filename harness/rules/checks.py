@@ -63,7 +63,7 @@ def _issuer(case: Case) -> Diagnosis | None:
     if not said:
         return None
     token = case.facts.token_of(case.after)
-    wanted = _expected_issuer(case)
+    wanted = case.facts.expected_issuer(case.after)
     return diagnosed(
         f"auth/{case.after.mount} demands the issuer {wanted or '?'}, and the token of {case.after.app} was issued by "
         f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server",
@@ -136,17 +136,6 @@ def _ca_given(case: Case) -> Remedy:
     at = remedies.moment(case)
     words = f"Write the whole config again with the CA of the API server of {case.cluster}, from the file ca.crt."
     return Remedy(words, at.when, at.stop, (remedies.rewrite_with_ca(case),))
-
-
-def _expected_issuer(case: Case) -> str:
-    found = case.facts.written_at(case.after)
-    if found is None:
-        return ""
-    _, config = found
-    given = config.fields.get("disable_iss_validation")
-    disabled = knowledge.validation_disabled(config.version, given=given if isinstance(given, bool) else None)
-    issuer = str(config.fields.get("issuer", ""))
-    return knowledge.expected_issuer(case.after.version, issuer=issuer, validation_disabled=disabled)
 
 
 def _config(case: Case) -> Exhibit | None:

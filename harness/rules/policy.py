@@ -1,0 +1,97 @@
+"""The cause that lies with what a token may do: a policy that denies, or that does not grant."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness import plan, policies
+from harness.evidence import Exhibit
+from harness.rules import remedies
+from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+
+_READS: Final = ("read", "old-token-read")
+
+
+def _policy_denies(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
+    granted_before = case.before is not None and case.before.answer == "granted"
+    if seen.probe not in _READS or seen.answer != "refused" or seen.status != 403 or granted_before:
+        return None
+    path, texts = plan.kv_data_path(seen.item), plan.policies(facts.topology)
+    named = [name for name in facts.role(seen.app).policies if name in texts]
+    try:
+        rules = [rule for name in named for rule in policies.read(name, texts[name])]
+    except policies.PolicyError:
+        return None
+    says = policies.ruling(rules, path, "read")
+    if says.granted or any(rule.templated for rule in rules):
+        return None  # the texts do not account for the answer
+    deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
+    return diagnosed(
+        _sentence(case, path, named, deciding, denied=says.denied),
+        "certain",
+        [
+            Exhibit("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
+            *case.evidence.audit,
+            _token(case),
+            *(Exhibit("policy", f"{name}: {' '.join(texts[name].split())}") for name in named),
+        ],
+        _remedy(case, path, named, deciding, denied=says.denied),
+    )
+
+
+def _sentence(case: Case, path: str, named: list[str], deciding: list[policies.Rule], *, denied: bool) -> str:
+    what = f'the read of {case.after.item} by {case.after.app}, which is capability "read" on path "{path}"'
+    if denied:
+        rule = deciding[0]
+        return f'Policy {rule.policy} denies {what}: path "{rule.path}" says deny, and deny wins'
+    if not named:
+        return f"Nothing grants {what}: role {case.facts.app(case.after.app).role} names no policy"
+    said = "; ".join(
+        f'{rule.policy} has {", ".join(rule.capabilities) or "nothing"} on "{rule.path}"' for rule in deciding
+    )
+    if len(named) == 1:
+        return f"Policy {named[0]} does not grant {what}: {said or 'no path of it covers that'}"
+    return f"Policies {', '.join(named)} do not grant {what}: {said or 'no path of theirs covers that'}"
+
+
+def _token(case: Case) -> Exhibit | None:
+    """Return which policies Vault itself said that the token has."""
+    login = case.facts.first("login", case.after.app, case.after.moment)
+    held = login.detail.get("policies") if login is not None else None
+    if login is None or not held:
+        return None
+    return Exhibit("answer", f"login {login.moment}: policies {', '.join(held)}", case.facts.line_of[login.id])
+
+
+def _remedy(case: Case, path: str, named: list[str], deciding: list[policies.Rule], *, denied: bool) -> Remedy:
+    at = remedies.moment(case)
+    if denied:
+        rule = deciding[0]
+        words = (
+            f'If {case.after.app} is to read it, take the deny of path "{rule.path}" out of policy {rule.policy}: the '
+            "first command writes it to a file, the second takes the file back once it is mended. If not, take it out "
+            "of the app's reads."
+        )
+        file = f"{rule.policy}.hcl"
+        commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
+        return Remedy(words, at.when, at.stop, commands)
+    if not named:
+        return Remedy(f"Name a policy in the role that grants read on {path}.", at.when, at.stop)
+    rule_text = f'path "{path}" {{ capabilities = ["read"] }}'
+    words = (
+        f"If {case.after.app} is to read it, add the path to policy {named[0]}. If not, take it out of the app's reads."
+    )
+    command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
+    return Remedy(words, at.when, at.stop, (command,))
+
+
+DENIES: Final = Rule(
+    name="policy-denies",
+    versions="every version",
+    precondition="the read was not granted before, and the text of the role's policies is known",
+    demands="the read's 403, and policies whose text denies or does not grant that very path",
+    explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant there",
+    source="hashicorp/vault vault/acl.go; run: 1.7.0",
+    examine=_policy_denies,
+)

@@ -1,0 +1,213 @@
+"""Policies are read as Vault reads them, and grant what it grants: told by a table, and held against a real Vault."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+import requests
+
+from harness import policies, settings
+from tests.runs import OUTAGE
+
+TAKEN: Final = (
+    'path "a" { capabilities = ["read",] }',
+    '{"path":{"secret/*":{"capabilities":["read"]}}}',
+    '{"path":[{"secret/*":{"capabilities":["read"]}}]}',
+    'path "a" { policy = "read" }',
+    "# only a comment",
+    'path "a" { capabilities = ["read"] } path "b" { capabilities = ["list"] }',
+    '/* x */ path "a" {\n capabilities = ["read"]\n allowed_parameters = {\n "foo" = ["a", "b"]\n "*" = []\n }\n}',
+    'path a { capabilities = ["read"] }',
+    'path "a" { capabilities = ["read"] min_wrapping_ttl = "1s" }',
+    'name = "x"\npath "a" { capabilities=["deny","read"] }',
+    'path "a" { "capabilities" = ["read"] }',
+    'path "a" { capabilities = ["read"], policy = "write" }',
+    'path "/secret/x" { capabilities=["read"] }',
+    'path "a" {}',
+    'path "a" { capabilities = [] }',
+    'path "secret/{{identity.entity.name}}/*" { capabilities = ["read"] }',
+)
+REFUSED: Final = (
+    "nonsense",
+    'path "x" {',
+    'path "x" { capabilities = ["reed"] }',
+    'path "x" { capabilities = "read" }',
+    'path "x" { caps = ["read"] }',
+    'foo "x" {}',
+    'path "+*" { capabilities=["read"] }',
+    'path "a" { policy = "reader" }',
+    'path "a" { capabilities = ["read" "list"] }',
+    'path = "a"',
+    'path "a" { capabilities = ["read"]; }',
+    'path "a" { capabilities = [read] }',
+    'path "a" = { capabilities = ["read"] }',
+    'path "unterminated { }',
+    'path {\n "a" { capabilities = ["read"] }\n}',
+    '{"path":{"a":{"capabilities":"read"}}}',
+    'path "a" { capabilities = ["read"] }}',
+    'path "a" { capabilities = ["READ"] }',
+    'path "a" { capabilities = <<EOT\nx\nEOT\n}',
+    "path 'a' { capabilities = [\"read\"] }",
+)
+
+
+@pytest.mark.parametrize("text", TAKEN)
+def test_what_vault_takes_is_read(text: str) -> None:
+    """HCL with all its freedoms, and JSON."""
+    assert all(rule.policy == "p" for rule in policies.read("p", text))
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_vault_refuses_is_refused(text: str) -> None:
+    """And nothing else than PolicyError comes of it."""
+    with pytest.raises(policies.PolicyError):
+        policies.read("p", text)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, 'path "a" {' * 5000, '{"a":' * 5000, 'path "a" { x = ' + "[" * 5000])
+def test_no_depth_breaks_the_reader(text: str) -> None:
+    """A text from outside costs a sentence, and no traceback."""
+    with pytest.raises(policies.PolicyError):
+        policies.read("p", text)
+
+
+def test_an_error_has_its_line() -> None:
+    """That of the text, where its reader will look for it."""
+    with pytest.raises(policies.PolicyError, match="line 3: ") as caught:
+        policies.read("p", '# one\n\npath "a" { capabilities = ["reed"] }\n')
+    assert caught.value.line == 3
+
+
+@pytest.mark.parametrize(
+    ("rules", "granted", "denied"),
+    [
+        ({"secret/data/web": ["read"]}, True, False),
+        ({"secret/data/*": ["read"]}, True, False),
+        ({"secret/+/web": ["read"]}, True, False),
+        ({"secret/+/w*": ["read"]}, True, False),
+        ({"secret/web": ["read"]}, False, False),
+        ({"secret/data/web/*": ["read"]}, False, False),
+        ({"secret/data/web": ["list"]}, False, False),
+        ({"secret/data/*": ["read"], "secret/data/web": ["deny"]}, False, True),
+        ({"secret/data/*": ["deny"], "secret/data/web": ["read"]}, True, False),
+        ({"secret/*": ["deny"], "secret/data/*": ["read"]}, True, False),
+        ({"secret/+/web": ["deny"], "secret/data/*": ["read"]}, True, False),
+        ({"*": ["read"]}, True, False),
+        ({}, False, False),
+    ],
+)
+def test_the_most_specific_rule_decides(rules: dict[str, list[str]], granted: bool, denied: bool) -> None:
+    """The longest match, and deny among the rules of that path."""
+    found = [policies.Rule("p", path, tuple(said)) for path, said in rules.items()]
+    ruling = policies.ruling(found, "secret/data/web", "read")
+    assert (ruling.granted, ruling.denied) == (granted, denied)
+
+
+def test_deny_wins_among_policies_that_say_the_same_path() -> None:
+    """What two policies say of one path adds up, and nothing adds to a deny."""
+    grants, denies = policies.Rule("a", "secret/*", ("read",)), policies.Rule("b", "secret/*", ("deny",))
+    assert policies.ruling([grants, policies.Rule("b", "secret/*", ("list",))], "secret/x", "list").granted
+    assert policies.ruling([grants, denies], "secret/x", "read").denied
+
+
+# --- a real Vault is asked the same ---
+
+
+class DevVault:
+    """A real Vault in development mode, which is asked about policies."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def ask(self, method: str, path: str, **body: Any) -> requests.Response:
+        """Ask with the root token."""
+        url, header = f"{self._address}/v1/{path}", {"X-Vault-Token": "root"}
+        return self._session.request(method, url, headers=header, json=body or None, timeout=30)
+
+    def takes(self, name: str, text: str) -> bool:
+        """Does it take this policy?"""
+        return self.ask("PUT", f"sys/policies/acl/{name}", policy=text).ok
+
+    def capabilities(self, names: list[str], paths: list[str]) -> dict[str, list[str]]:
+        """Return what a token of these policies may do, by path."""
+        made = self.ask("POST", "auth/token/create", policies=names, no_default_policy=True).json()
+        token = made["auth"]["client_token"]
+        found: dict[str, list[str]] = self.ask("POST", "sys/capabilities", token=token, paths=paths).json()["data"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevVault]:
+    """A real Vault 1.7.0, fetched as a rehearsal would."""
+    home = tmp_path_factory.mktemp("vault")
+    fetch = [sys.executable, "-m", "harness", "artifacts", "fetch", str(OUTAGE)]
+    subprocess.run(fetch, check=True, cwd=OUTAGE.parent, capture_output=True, timeout=3600)
+    (binary,) = (settings.cache() / "artifacts" / "vault").glob("1.7.0-linux-*/vault")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{port}"]
+    with subprocess.Popen(
+        [str(binary), "server", *flags],
+        env={"HOME": str(home)},
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    ) as running:
+        one, deadline = DevVault(f"http://127.0.0.1:{port}"), time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if one.ask("GET", "sys/health").ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        yield one
+        running.kill()
+
+
+@pytest.mark.real
+def test_a_real_vault_takes_and_refuses_the_same(vault: DevVault) -> None:
+    """The two tables above are Vault's own."""
+    assert [text for text in TAKEN if not vault.takes("p", text)] == []
+    assert [text for text in REFUSED if vault.takes("p", text)] == []
+
+
+SEGMENTS: Final = ("secret", "data", "web", "api", "+", "w*", "*", "web*", "a")
+ASKED: Final = ["secret/data/web", "secret/data/api", "secret/data/web/api", "secret/data/webb", "secret/data/a/web"]
+
+
+def drawn(lot: random.Random) -> str:
+    """Return a policy by lot, with paths that fight over the ones that are asked for."""
+    rules = []
+    for _ in range(lot.randint(1, 5)):
+        parts = [lot.choice(SEGMENTS) for _ in range(lot.randint(1, 4))]
+        *inner, last = parts
+        inner = [part.rstrip("*") or "data" for part in inner]
+        path = "/".join([*(["secret", "data"] if lot.random() < 0.7 else []), *inner[:1], last])
+        said = ", ".join(f'"{one}"' for one in lot.sample(policies.CAPABILITIES[:7], lot.randint(1, 2)))
+        rules.append(f'path "{path}" {{ capabilities = [{said}] }}')
+    return "\n".join(rules)
+
+
+@pytest.mark.real
+def test_a_real_vault_grants_the_same(vault: DevVault) -> None:
+    """Two policies by lot, five paths, three capabilities, a hundred times."""
+    lot = random.Random(11)
+    for _ in range(100):
+        texts = {"one": drawn(lot), "two": drawn(lot)}
+        assert all(vault.takes(name, text) for name, text in texts.items())
+        rules = [rule for name, text in texts.items() for rule in policies.read(name, text)]
+        real = vault.capabilities(list(texts), ASKED)
+        for path in ASKED:
+            for capability in ("read", "list", "update"):
+                granted = policies.ruling(rules, path, capability).granted
+                assert granted == (capability in real[path]), (path, capability, texts)
