@@ -7,6 +7,8 @@ doors
     cli             the command line: rehearsing and judging, exit codes; chores has the commands around it
     settings        where things are kept, and what the user's environment says
     doctor          what this machine has and lacks; cleaning, what a crash left on it
+    several         scenarios rehearsed side by side, each by a process of its own, and reported as one
+    reporting       in which forms a judgement is reported, and where
     output          what is printed, and how the program ends: a reader who is gone changes nothing
     progress        events become lines for people who wait
     reports/        a judgement as text, JSON, JUnit XML, Markdown or GitHub annotations, in one wording; a plan as text

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import platform
 import re
 import secrets as random
 import shlex
-import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from harness import __version__, chores, settings
+from harness import __version__, chores, settings, several
 from harness.chores import load
 from harness.output import Ended, fail, reader_left, say, silence, tell, write
+from harness.reporting import OUTPUT, Form, finish, reported
 
 if TYPE_CHECKING:
-    from harness.artifacts import Store
     from harness.driver import Driver
-    from harness.journal import Follower, Journal, Record
+    from harness.journal import Journal, Record
     from harness.loading import Loaded
     from harness.plan import Plan
-    from harness.verdict import Judgement
+    from harness.progress import Progress
 
 EXIT_CODES: Final = """\
 \b
@@ -46,9 +44,6 @@ Exit codes:
 """
 
 _scenario = click.argument("scenario", type=click.Path(path_type=Path))
-_output = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the result."
-)
 _driver = click.option(
     "--driver",
     type=click.Choice(["local", "kind", "paper"]),
@@ -62,68 +57,6 @@ _driver = click.option(
 _strict = click.option(
     "--strict", is_flag=True, envvar="REHEARSE_STRICT", show_envvar=True, help="Latent findings fail the run too."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a judgement is to be reported, and where else than on stdout."""
-
-    output: str
-    width: int | None
-    quiet: bool
-    verbose: bool
-    junit: Path | None
-    markdown: Path | None
-    github: bool
-
-    def insist_on_room(self) -> None:
-        """Raise UsageError for a report whose folder is not there: minutes later it would be too late to say so."""
-        for option, file in (("--junit", self.junit), ("--markdown", self.markdown)):
-            if file is not None and not file.absolute().parent.is_dir():
-                raise click.UsageError(f"{option}: there is no folder {file.absolute().parent}; make it first")
-
-
-_FORM_OPTIONS: Final = (
-    _output,
-    click.option(
-        "--width", type=click.IntRange(40, 400), help="Columns of the text. Left out: COLUMNS, or the terminal's."
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Every answer as it comes, and all evidence in the result."),
-    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
-    click.option(
-        "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write Markdown to this file."
-    ),
-    click.option(
-        "--github",
-        is_flag=True,
-        envvar="REHEARSE_GITHUB",
-        show_envvar=True,
-        help="Annotate the scenario's lines in a GitHub job, and add to its summary.",
-    ),
-)
-
-
-def _reported(command: Callable[..., None]) -> Callable[..., None]:
-    """Give *command* the options that say how to report; it gets them together, as its Form."""
-
-    @functools.wraps(command)
-    def with_form(
-        *,
-        output: str,
-        width: int | None,
-        quiet: bool,
-        verbose: bool,
-        junit: Path | None,
-        markdown: Path | None,
-        github: bool,
-        **rest: Any,
-    ) -> None:
-        command(form=Form(output, width, quiet, verbose, junit, markdown, github), **rest)
-
-    for option in reversed(_FORM_OPTIONS):
-        with_form = option(with_form)
-    return with_form
 
 
 class _Commands(click.Group):
@@ -171,11 +104,15 @@ def main() -> None:
 
 
 @main.command(epilog=EXIT_CODES)
-@_scenario
+@click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
 @_driver
 @_strict
-@_reported
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the record goes. Left out: a new directory.")
+@reported
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    help="Where the record goes; of several, a directory each in it. Left out: a new directory.",
+)
 @chores.MIRROR
 @chores.INSECURE_MIRROR
 @chores.REGISTRY
@@ -194,47 +131,87 @@ def main() -> None:
     is_flag=True,
     help="With --driver kind: rehearse on the clusters of a run that was kept, the newest that fits.",
 )
-def run(
-    *,
-    scenario: Path,
-    driver: str,
-    strict: bool,
-    form: Form,
-    run_dir: Path | None,
-    mirror: str,
-    insecure_mirror: bool,
-    registry: str,
-    offline: bool,
-    force: bool,
-    keep: float | None,
-    reuse: bool,
-) -> None:
-    """Rehearse SCENARIO and report what changes, why, and how to mend it."""
-    from harness import plan, progress, rehearsal
-    from harness.errors import MissingPrerequisite, advised
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="So many scenarios are rehearsed at a time.",
+)
+@click.option("--tethered", is_flag=True, hidden=True, help="End once stdin ends: for a program that runs several.")
+def run(*, scenarios: tuple[Path, ...], form: Form, jobs: int, tethered: bool, **how: Any) -> None:
+    """Rehearse SCENARIOS and report what changes, why, and how to mend it.
 
-    if keep is not None and math.isnan(keep):
-        raise click.UsageError("--keep: that is no number of hours")
-    form.insist_on_room()
-    if keep and driver == "paper":
-        raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
-    if reuse and driver != "kind":
-        raise click.UsageError("--reuse: only kind clusters can be used again; add --driver kind")
-    if reuse and keep:
-        raise click.UsageError("--reuse: its clusters belong to the run that was kept, and end with it; no --keep")
+    Directories are searched for *.yaml. Of several scenarios each gets a process and a record of its own, and a
+    regression of one is the exit code of all.
+    """
+    options = Options(**how)
+    options.check(form)
+    files = several.search(scenarios)
     signal.signal(signal.SIGTERM, _interrupt)
+    if tethered:
+        several.tether()
+    if len(files) == 1:
+        _rehearse(files[0], options, form)
+    _rehearse_all(files, options, form, jobs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a rehearsal is made, as the command line says it."""
+
+    driver: str
+    strict: bool
+    run_dir: Path | None
+    mirror: str
+    insecure_mirror: bool
+    registry: str
+    offline: bool
+    force: bool
+    keep: float | None
+    reuse: bool
+
+    def check(self, form: Form) -> None:
+        """Raise UsageError for what cannot be meant, before anything runs."""
+        if self.keep is not None and math.isnan(self.keep):
+            raise click.UsageError("--keep: that is no number of hours")
+        form.insist_on_room()
+        if self.keep and self.driver == "paper":
+            raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
+        if self.reuse and self.driver != "kind":
+            raise click.UsageError("--reuse: only kind clusters can be used again; add --driver kind")
+        if self.reuse and self.keep:
+            raise click.UsageError("--reuse: its clusters belong to the run that was kept, and end with it; no --keep")
+
+    def words(self) -> list[str]:
+        """Return what makes another process rehearse in the same way, but for what its environment says."""
+        flags = {"--strict": self.strict, "--reuse": self.reuse, "--force": self.force}
+        return ["--driver", self.driver, *(flag for flag, given in flags.items() if given)]
+
+    def environment(self) -> dict[str, str]:
+        """Return the rest of it: an address may hold a password, and every user can read a command line."""
+        named = {"REHEARSE_MIRROR": self.mirror, "REHEARSE_REGISTRY": self.registry}
+        named["REHEARSE_OFFLINE"] = "1" if self.offline else ""
+        named["REHEARSE_INSECURE_MIRROR"] = "1" if self.insecure_mirror else ""
+        return {name: value for name, value in named.items() if value}
+
+
+def _rehearse(scenario: Path, options: Options, form: Form) -> NoReturn:
+    from harness import plan, rehearsal
+    from harness.errors import MissingPrerequisite, advised
+    from harness.progress import Progress
+
     loaded = load(scenario)
-    planned = plan.make(loaded.scenario, loaded.name, driver)
-    speak: Callable[[str], None] = (lambda _line: None) if form.quiet else say
-    repeat = ["rehearse", "run", str(scenario), "--driver", driver, *(["--strict"] if strict else [])]
-    book = _opened(run_dir, loaded.name, progress.follower(speak, verbose=form.verbose))
+    planned = plan.make(loaded.scenario, loaded.name, options.driver)
+    repeat = ["rehearse", "run", str(scenario), "--driver", options.driver, *(["--strict"] if options.strict else [])]
+    going = Progress(verbose=form.verbose, quiet=form.quiet)
+    book = _opened(options.run_dir, loaded.name, going)
     directory = book.directory
     try:
-        with book:
-            start = _start(loaded, planned, directory, tuple(repeat), strict=strict)
-            store = functools.partial(chores.store, mirror, speak, insecure=insecure_mirror, offline=offline)
-            made = _make_driver(driver, speak, store, registry=registry, offline=offline, reuse=reuse, force=force)
-            rehearsal.rehearse(start, made, book, (keep or 0) * 3600)
+        with going, book:
+            start = _start(loaded, planned, directory, tuple(repeat), strict=options.strict)
+            made = _make_driver(options, going.say)
+            rehearsal.rehearse(start, made, book, (options.keep or 0) * 3600)
     except MissingPrerequisite as error:
         fail(3, str(error))
     except KeyboardInterrupt as error:
@@ -244,43 +221,113 @@ def run(
     except OSError as error:
         why = f"this machine would not do it: {advised(error, 'run again')}"
         say(f"{why}. What was seen until then: {directory}")
-        _finish(_record(directory, 3), form, strict=strict, cut_short=why)
-    _finish(_record(directory), form, strict=strict, tell_kept=True)
+        finish(_record(directory, 3), form, strict=options.strict, cut_short=why)
+    finish(_record(directory), form, strict=options.strict, tell_kept=True)
+
+
+def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int) -> NoReturn:
+    from harness.progress import Progress
+
+    for option, given in (("--keep", options.keep), ("--write-expect", form.expect)):
+        if given:
+            raise click.UsageError(f"{option} is for one scenario at a time, and these are {len(files)}")
+    _insist_room(_valid(files), options, jobs)
+    taken: set[Path] = set()
+    tasks = [several.Task(file, _directory_of_one(options.run_dir, file, taken)) for file in files]
+    try:
+        with Progress(verbose=form.verbose, quiet=form.quiet) as going:
+            code = several.rehearse(tasks, options, jobs, form, going)
+    except KeyboardInterrupt:
+        places = "".join(f"\n  {task.directory}" for task in tasks if task.process is not None)
+        fail(130, f"interrupted; all rehearsals were ended. What was seen until then:{places}")
+    raise Ended(code)
+
+
+def _valid(files: Sequence[Path]) -> list[Loaded]:
+    """Return what *files* hold, or end with every problem of every one, before anything is started."""
+    from harness import loading
+    from harness.errors import ScenarioError
+
+    found, wrong = list[Any](), 0
+    for file in files:
+        try:
+            found.append(loading.load(file))
+        except ScenarioError as error:
+            wrong += 1
+            say(error)
+    if wrong:
+        fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand; nothing was started")
+    return found
+
+
+def _insist_room(scenarios: Sequence[Loaded], options: Options, jobs: int) -> None:
+    """Raise MissingPrerequisite where this machine cannot carry the largest *jobs* of them at a time."""
+    from harness import capacity
+
+    if options.force or options.driver == "paper":
+        return
+    kind = options.driver == "kind"
+    sizes = [sum(cluster.nodes if kind else 1 for cluster in one.scenario.clusters.values()) for one in scenarios]
+    number = sum(sorted(sizes)[-jobs:])
+    capacity.insist(capacity.measure(settings.temporary()), number, nodes=number if kind else 0)
+
+
+def _directory_of_one(wanted: Path | None, file: Path, taken: set[Path]) -> Path:
+    """Return where the record of one of several goes, which none of the others has: it is among *taken* from now on."""
+    from harness.journal import RECORD_FILE
+
+    if wanted is None:
+        return _run_directory(None, file.stem)
+    name = file.stem
+    numbered = (f"{name}-{number}" for number in range(2, 1000))
+    directory = next(place for one in (name, *numbered) if (place := wanted.absolute() / one) not in taken)
+    taken.add(directory)
+    if (directory / RECORD_FILE).exists():
+        fail(2, f"{directory} already holds a record: name another --run-dir, or leave it out")
+    return directory
 
 
 @main.command(epilog=EXIT_CODES)
 @click.argument("directory", type=click.Path(path_type=Path))
 @_strict
-@_reported
+@reported
 def judge(*, directory: Path, strict: bool, form: Form) -> None:
     """Judge the record in DIRECTORY again: no server is needed, and nothing is changed."""
-    _finish(_record(directory), form, strict=strict)
+    finish(_record(directory), form, strict=strict)
 
 
 @main.command()
 @click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
 def validate(scenarios: tuple[Path, ...]) -> None:
-    """Check SCENARIOS and report every problem with its line and column. Nothing is started."""
+    """Check SCENARIOS and report every problem with its line and column. Nothing is started.
+
+    Directories are searched for *.yaml, and - is what stands on stdin.
+    """
     from harness import loading
     from harness.errors import ScenarioError
 
-    wrong = 0
-    for path in scenarios:
+    wrong, files = 0, several.search(scenarios)
+    for path in files:
+        name = "<stdin>" if str(path) == "-" else str(path)
         try:
-            loading.load(path)
+            if str(path) == "-":
+                with click.open_file("-", "rb") as stream:
+                    loading.load_from(stream, name)
+            else:
+                loading.load(path)
         except ScenarioError as error:
             wrong += 1
             say(error)
         else:
-            tell(f"{path}: fine")
+            tell(f"{name}: fine")
     if wrong:
-        fail(2, f"{wrong} of {len(scenarios)} scenarios cannot be run as they stand")
+        fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand")
 
 
 @main.command()
 @_scenario
 @_driver
-@_output
+@OUTPUT
 def plan(*, scenario: Path, driver: str, output: str) -> None:
     """Show what a run of SCENARIO would do: every stage, every question, every binary. Nothing is started."""
     import msgspec
@@ -332,32 +379,25 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ..
     )
 
 
-def _make_driver(
-    name: str,
-    say: Callable[[str], None],
-    make_store: Callable[[], Store],
-    *,
-    registry: str,
-    offline: bool,
-    reuse: bool,
-    force: bool,
-) -> Driver:
-    if name == "paper":
+def _make_driver(options: Options, tell_progress: Callable[[str], None]) -> Driver:
+    if options.driver == "paper":
         from harness.drivers.paper import PaperDriver
 
         return PaperDriver()
-    store = make_store()
-    if name == "kind":
+    insecure, offline = options.insecure_mirror, options.offline
+    store = chores.store(options.mirror, tell_progress, insecure=insecure, offline=offline)
+    if options.driver == "kind":
         from harness import engine
         from harness.drivers.kind import KindDriver
         from harness.images import Images
 
         machine = engine.reach(settings.environment())
-        images = Images(machine, store, settings.cache(), say, registry, offline=offline)
-        return KindDriver(store, images, machine, settings.temporary(), settings.state(), say, reuse=reuse, force=force)
+        images = Images(machine, store, settings.cache(), tell_progress, options.registry, offline=offline)
+        work, state = settings.temporary(), settings.state()
+        return KindDriver(store, images, machine, work, state, tell_progress, reuse=options.reuse, force=options.force)
     from harness.drivers.local import LocalDriver
 
-    return LocalDriver(store, settings.temporary(), settings.state(), force=force)
+    return LocalDriver(store, settings.temporary(), settings.state(), force=options.force)
 
 
 def _run_directory(wanted: Path | None, scenario: str) -> Path:
@@ -376,13 +416,13 @@ def _run_directory(wanted: Path | None, scenario: str) -> Path:
     return directory
 
 
-def _opened(wanted: Path | None, scenario: str, follower: Follower) -> Journal:
+def _opened(wanted: Path | None, scenario: str, going: Progress) -> Journal:
     """Return the opened record of a new run, or end, saying why there can be none."""
     from harness.journal import RECORD_FILE, Journal
 
     try:
         directory = _run_directory(wanted, scenario)
-        return Journal.opened(directory, follower)
+        return Journal.opened(directory, going.follow, going.begin)
     except OSError as error:
         if wanted is not None and (wanted / RECORD_FILE).exists():
             fail(2, f"{wanted.absolute()} already holds a record: name another --run-dir, or leave it out")
@@ -398,76 +438,6 @@ def _record(directory: Path, code: int = 2) -> Record:
         return journal.load(directory)
     except journal.NotARecord as error:
         fail(code, str(error))
-
-
-def _finish(record: Record, form: Form, *, strict: bool, cut_short: str = "", tell_kept: bool = False) -> NoReturn:
-    """Judge *record*, report in every form that was asked for, and end with the judgement's exit code.
-
-    *cut_short* says why the record could not be written on, if that is how it ends. *tell_kept*: say how to talk to
-    what was left up, and how to end it, however quiet the rest is to be.
-    """
-    import msgspec
-
-    from harness import verdict
-    from harness.events import Kept
-
-    judgement = verdict.judge(record, strict=strict)
-    if cut_short:
-        code = judgement.exit_code if judgement.observations else 3
-        judgement = msgspec.structs.replace(judgement, reasons=(*judgement.reasons, cut_short), exit_code=code)
-    _print(judgement, form)
-    _write_reports(record, judgement, form)
-    for kept in record.of(Kept) if tell_kept else ():
-        say("\n".join(["left up; to talk to it:", *(f"  {hint}" for hint in kept.hints)]))
-    raise Ended(judgement.exit_code)
-
-
-def _print(judgement: Judgement, form: Form) -> None:
-    """Print *judgement* on stdout. A reader who has had enough (`| head`) changes nothing; a full disk is told."""
-    try:
-        for piece in _rendered(judgement, form):
-            write(piece)
-    except OSError as error:
-        silence(sys.stdout)
-        again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` says it again"
-        fail(3, f"the result could not be written to stdout: {error.strerror}; {again}")
-
-
-def _rendered(judgement: Judgement, form: Form) -> Iterator[str]:
-    """Yield the result a part at a time: as JSON, a long record's is a hundred megabytes."""
-    if form.output == "json":
-        from harness.reports import json
-
-        yield from json.pieces(judgement)
-        yield "\n"
-        return
-    from harness.reports import text
-
-    # COLUMNS may be anything, and is nobody's mistake in calling this
-    columns = form.width or min(max(shutil.get_terminal_size((100, 24)).columns, 40), 400)
-    yield text.render(judgement, width=columns, colour=settings.colour(), details=form.verbose)
-
-
-def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:
-    from harness.reports import github, junit, markdown
-
-    summary = settings.step_summary() if form.github else None
-    page = markdown.render(judgement) if form.markdown is not None or summary is not None else ""
-    try:
-        if form.junit is not None:
-            form.junit.write_text(junit.render(judgement), encoding="utf-8")
-        if form.markdown is not None:
-            form.markdown.write_text(page, encoding="utf-8")
-        if summary is not None:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(page)
-    except OSError as error:
-        again = f"`rehearse judge {shlex.quote(judgement.run_directory)}` with the same options writes it again"
-        fail(3, f"the report could not be written to {error.filename}: {error.strerror}; {again}")
-    if form.github:
-        # workflow commands are read from stderr as well, and stdout is for the result alone
-        start = record.started
-        click.echo(github.render(judgement, start.scenario_file, start.scenario_lines), err=True, nl=False)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 import yaml
 from yaml import events as seen
@@ -65,10 +65,15 @@ def text_of(path: Path) -> str:
     file = str(path)
     try:
         with path.open("rb") as stream:
-            raw = stream.read(_LARGEST_FILE + 1)
+            return text_in(stream, file)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         _give_up(file, (1, 1), f"the file cannot be read: {reason}", remedy="the path of a YAML file with a scenario")
+
+
+def text_in(stream: IO[bytes], file: str) -> str:
+    """Return what *stream* holds as `text_of` does; *file* is what problems call it. Raises OSError as well."""
+    raw = stream.read(_LARGEST_FILE + 1)
     try:
         # A file cut at the limit may end within a character: read says that it is too large.
         return raw.decode("utf-8", "replace" if len(raw) > _LARGEST_FILE else "strict")

@@ -49,22 +49,30 @@ _CORRELATION: Final = "x-rehearsal-id"
 Follower = Callable[[AnyEvent], None]
 """Told of every event as it is written: progress for people."""
 
+Began = Callable[[str], None]
+"""Told of every phase that begins, by its name. Nobody writes that down, because its end says all."""
+
 
 class Journal:
     """Writes a run down. Threads may write at once; every line is whole."""
 
-    def __init__(self, directory: Path, follower: Follower = lambda _event: None) -> None:
+    def __init__(
+        self, directory: Path, follower: Follower = lambda _event: None, began: Began = lambda _name: None
+    ) -> None:
         self.directory = directory
         self._follower = follower
+        self._began = began
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._next_id = 0
 
     @classmethod
-    def opened(cls, directory: Path, follower: Follower = lambda _event: None) -> Self:
+    def opened(
+        cls, directory: Path, follower: Follower = lambda _event: None, began: Began = lambda _name: None
+    ) -> Self:
         """Make *directory* (0700) and an empty record in it (0600). Refuses a directory that holds a record."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        journal = cls(directory, follower)
+        journal = cls(directory, follower, began)
         descriptor = os.open(directory / RECORD_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         journal._file = os.fdopen(descriptor, "wb", buffering=0)
         return journal
@@ -89,6 +97,7 @@ class Journal:
     def phase(self, name: str) -> Iterator[None]:
         """Write down how long the body took, however it ends."""
         watch = Stopwatch()
+        self._began(name)
         try:
             yield
         finally:

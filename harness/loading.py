@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import IO, Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness import possible, scenario
-from harness.document import LONGEST_TEXT, Document, Trail, choices, read, shown, text_of, where
+from harness.document import LONGEST_TEXT, Document, Trail, choices, read, shown, text_in, text_of, where
 from harness.scenario import SCHEMA, Scenario
 
 _WORDS: Final[Mapping[Any, tuple[str, str]]] = {
@@ -70,6 +70,11 @@ def load(path: Path) -> Loaded:
     Raises ScenarioError with every problem found; that there is no such file, or no text in it, is one.
     """
     return loads(text_of(path), str(path))
+
+
+def load_from(stream: IO[bytes], file: str) -> Loaded:
+    """Return the scenario that *stream* holds, as `load` does; *file* is what problems call it."""
+    return loads(text_in(stream, file), file)
 
 
 def loads(text: str, file: str = "<text>") -> Loaded:

@@ -23,7 +23,7 @@ class Ended(SystemExit):
 def say(line: Any) -> None:
     """Print *line* on stderr: progress, or what is wrong. Where that cannot be written, nobody misses it."""
     try:
-        click.echo(harmless(secret.redact(str(line))), err=True)
+        click.echo(shown(line), err=True)
     except OSError:
         silence(sys.stderr)
 
@@ -33,7 +33,12 @@ def tell(text: Any) -> None:
 
     Raises OSError where it cannot be written, though somebody reads it: a full disk.
     """
-    write(harmless(secret.redact(str(text))) + "\n")
+    write(shown(text) + "\n")
+
+
+def shown(text: Any) -> str:
+    """Return *text* without secrets, and with whatever could steer a terminal or a CI job's log written out."""
+    return harmless(secret.redact(str(text)))
 
 
 def write(text: str) -> None:

@@ -68,18 +68,44 @@ def render(judgement: Judgement) -> str:
     Regressions that the scenario expects are no failures. Control characters are written out, and no text is longer
     than 10 kB.
     """
+    return document([suite(judgement)])
+
+
+def document(suites: Sequence[ET.Element]) -> str:
+    """Return a JUnit XML document with *suites*, ended by a newline."""
+    root = ET.Element("testsuites", {"name": "rehearse", **_sums(suites)})
+    root.extend(suites)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def suite(judgement: Judgement) -> ET.Element:
+    """Return the suite of one rehearsal."""
     cases = list(_cases(judgement))
-    counts = _counts(cases)
-    root = ET.Element("testsuites", {"name": "rehearse", **counts})
-    suite = ET.SubElement(root, "testsuite", {"name": _attribute(judgement.scenario), **counts, **_when(judgement)})
-    properties = ET.SubElement(suite, "properties")
+    made = ET.Element("testsuite", {"name": _attribute(judgement.scenario), **_counts(cases), **_when(judgement)})
+    properties = ET.SubElement(made, "properties")
     for name, value in _properties(judgement).items():
         ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
     for case in cases:
-        _write(suite, suite.attrib["name"], case)
-    ET.SubElement(suite, "system-out").text = _text(_in_short(judgement))
-    ET.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+        _write(made, made.attrib["name"], case)
+    ET.SubElement(made, "system-out").text = _text(_in_short(judgement))
+    return made
+
+
+def suite_without_record(scenario: str, said: Sequence[str]) -> ET.Element:
+    """Return the suite of a rehearsal that left nothing to judge, and *said* this at the end."""
+    message = said[-1] if said else "it said nothing"
+    case = _Case(name="the rehearsal", outcome="error", type="environment", message=message, body=tuple(said))
+    made = ET.Element("testsuite", {"name": _attribute(scenario), **_counts([case])})
+    _write(made, made.attrib["name"], case)
+    return made
+
+
+def _sums(suites: Sequence[ET.Element]) -> dict[str, str]:
+    counted = {
+        name: str(sum(int(one.attrib[name]) for one in suites)) for name in ("tests", "failures", "errors", "skipped")
+    }
+    return {**counted, "time": f"{sum(float(one.attrib['time']) for one in suites):.6f}"}
 
 
 def _in_short(judgement: Judgement) -> Iterator[str]:

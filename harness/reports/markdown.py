@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from harness import secret
@@ -43,7 +43,7 @@ from harness.reports.wording import (
 from harness.reviewing import Reviewing
 from harness.verdict import Judgement
 
-_MOST: Final = 900_000
+MOST: Final = 900_000
 """Bytes. GitHub drops a summary of more than 1 MiB as a whole."""
 
 _LONGEST: Final = 4_000
@@ -62,7 +62,7 @@ def render(judgement: Judgement) -> str:
     before it.
     """
     repeat = _repeat(judgement)
-    page = _Page(_MOST - _size(repeat))
+    page = _Page(MOST - _size(repeat))
     page.add([_head(judgement)])
     # latent ones first: nothing else shows those
     groups = grouped(sorted(judgement.findings, key=lambda finding: finding.kind != "latent"))
@@ -237,6 +237,11 @@ def _phases(judgement: Judgement) -> Iterator[str]:
 def _repeat(judgement: Judgement) -> str:
     """Return the command that repeats the run, as a block."""
     return f"\nRepeat it (its record was in {_inline(judgement.run_directory)}):\n{_fenced([judgement.repeat])}"
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table whose cells show exactly what they are given."""
+    return _table(*titles) + "".join(_row(*row) for row in rows)
 
 
 def _table(*titles: str) -> str:
