@@ -70,6 +70,7 @@ _SHORTEST_SENTENCE: Final = 30
 _ALL_LOGINS: Final = 6
 _MOST_LOGINS: Final = 12
 _MOST_CHANGES: Final = 60
+_MOST_HEADS: Final = 12
 _MOST_UNCHECKED: Final = 60
 
 
@@ -92,7 +93,8 @@ _ROOMS: Final = (
     _Room(lines=6, alternatives=False, leads=False),
     _Room(lines=6, findings=6, alternatives=False, leads=False, logins=False, outages=1),
     _Room(lines=3, findings=4, alternatives=False, leads=False, logins=False, outages=1),
-    _Room(lines=3, findings=2, alternatives=False, leads=False, logins=False, outages=1),
+    _Room(lines=2, findings=4, alternatives=False, leads=False, logins=False, outages=1),
+    _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1),
 )
 """From all that is worth a summary to the least: the first that fits is taken, or the last."""
 
@@ -222,8 +224,9 @@ class _Summary:
         told.sort(key=lambda one: one[0].kind != "latent")
         for finding, apps, label in told[: self._room.findings]:
             self._finding(finding, apps, label)
-        if len(told) > self._room.findings:
-            console.print(f"\n... and {len(told) - self._room.findings} more findings: -v shows all")
+        rest = told[self._room.findings :]
+        heads = [f"{label}  {headline(one, [apps] if apps else [])}   {cause(one)}" for one, apps, label in rest]
+        self._lines("Also found; -v says more", heads, _MOST_HEADS)
         if said := calm(judgement):
             console.print(f"\n{said}")
         if judgement.verdict == "inconclusive":
@@ -296,7 +299,7 @@ class _Summary:
             return
         _title(self._console, title)
         listed = Table.grid(padding=(0, 1, 0, 0))
-        for line in _first(lines, most):
+        for line in _first(lines, most, "-v shows more"):
             listed.add_row("  -", Text(line))
         self._console.print(listed)
 
@@ -311,13 +314,10 @@ def _expectation(judgement: Judgement) -> str:
     return "The scenario has no `expect`, so no answer was to get worse." if judgement.verdict == "fail" else ""
 
 
-def _first(lines: Sequence[str], most: int = 6) -> list[str]:
-    """Return *lines*, or as many as a summary has room for and the number of the others."""
-    return (
-        list(lines)
-        if len(lines) <= most
-        else [*lines[: most - 1], f"... and {len(lines) - most + 1} more: -o json shows all"]
-    )
+def _first(lines: Sequence[str], most: int = 6, where: str = "-o json shows all") -> list[str]:
+    """Return *lines*, or as many as a summary has room for, one at least, and the number of the others."""
+    shown = max(most - 1, 1)
+    return list(lines) if len(lines) <= shown + 1 else [*lines[:shown], f"... and {len(lines) - shown} more: {where}"]
 
 
 def _logins(console: Console, crowd: _Crowd) -> None:
