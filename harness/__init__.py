@@ -16,6 +16,7 @@ conductor
     rehearsal       the order in which a rehearsal happens
 hands
     upgrade         how a live Vault is set up, opened and taken to its next version
+    beside          the steps that put no other Vault in place: rights, Secrets, snapshots
     probes/         the questions asked at every moment
     renewing        apps that run on renew their tokens while Vault is replaced
     driver          what every way of making plans real can do; drivers/ has them: local, kind, paper
@@ -57,8 +58,10 @@ the book
 vocabulary
     loading         a file becomes a Scenario, or a list of problems with their lines
     possible        what a scenario says that cannot be
+    course_checks   ... and of its course, step by step
     document        YAML text becomes plain data whose every part knows its line and column
     plan            a Scenario becomes a course of steps, and every question
+    course_of_scenario   the steps that a scenario writes, resolved
     course          the steps of a rehearsal, and the moments at which everything is asked
     topology        a scenario's topology, with every default filled in
     scenario, rig, observation, knowledge, policies, versions, endings, secret, wait, errors

@@ -132,7 +132,7 @@ AnyStep = (
     | Look
 )
 
-Change = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore)
+CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore)
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""
 
 
@@ -152,10 +152,12 @@ class Labels:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def moment(self, done: AnyStep | None, version: str, *, token_file: bool) -> Moment:
-        """Return the moment that comes after *done*, at which *version* serves; None: after nothing but the start."""
+    def moment(self, done: AnyStep | None, version: str, token_file: bool, step: int = 0) -> Moment:
+        """Return the moment after *done*, which is number *step* of the course, and at which *version* serves.
+
+        None: nothing was done. The very first is the moment before everything.
+        """
         label = wanted = BEFORE if done is None and not self._taken else label_of(done)
-        step = done.number if done else 0
         times = 1
         while label in self._taken:
             times += 1

@@ -18,6 +18,7 @@ from harness.wait import until
 
 _TIMEOUT_SECONDS: Final = 30
 _CONFLICT: Final = 409
+_NOT_FOUND: Final = 404
 _BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
@@ -110,7 +111,31 @@ class Kube:
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
         with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
-            self._done("POST", _BINDINGS, body)
+            answer = self._ask("POST", _BINDINGS, body=body)
+            if answer.status != _CONFLICT:
+                _raise_unless_done(answer)
+
+    def forbid_token_reviews(self, namespace: str, name: str) -> None:
+        """Delete a service account's binding to system:auth-delegator, if there is one of ours."""
+        with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
+            answer = self._ask("DELETE", f"{_BINDINGS}/{_BINDING}{namespace}:{name}")
+            if answer.status != _NOT_FOUND:
+                _raise_unless_done(answer)
+
+    def may_review_tokens(self, namespace: str, name: str) -> bool:
+        """Does the API server's authorizer let a service account create TokenReviews at this moment?"""
+        user = f"system:serviceaccount:{namespace}:{name}"
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
+        wanted = {"group": "authentication.k8s.io", "resource": "tokenreviews", "verb": "create"}
+        body = {"spec": {"user": user, "groups": groups, "resourceAttributes": wanted}}
+        with _translated(f"the rights of {namespace}/{name}"):
+            path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            return bool(self._done("POST", path, body)["status"]["allowed"])
+
+    def delete_secret(self, namespace: str, name: str) -> None:
+        """Delete a Secret."""
+        with _translated(f"secret {namespace}/{name}"):
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
     def create_pod(self, namespace: str, name: str, service_account: str) -> str:
         """Create a Pod object of a service account and return its UID. Without a kubelet it stays Pending."""
@@ -170,7 +195,7 @@ class Kube:
         """Return how a Pod of one container is, or None if there is none of this name."""
         with _translated(f"pod {namespace}/{name}"):
             answer = self._ask("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
-            if answer.status == 404:
+            if answer.status == _NOT_FOUND:
                 return None
             _raise_unless_done(answer)
             return _pod_state(json.loads(answer.data))

@@ -17,7 +17,9 @@ from harness.process import Supervisor
 from harness.rig import IssuedToken
 from harness.rising import Rising, Tokens
 from harness.vault import Vault
-from harness.wait import Stopwatch
+from harness.wait import Stopwatch, now
+
+RIGHTS_SECONDS: Final = 30
 
 STEADY_SECONDS: Final = 0.5
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
@@ -78,6 +80,34 @@ class LiveRig:
     def reviewer_token(self, mount: str) -> IssuedToken:
         """Return the long-lived token of the mount's reviewer."""
         return self._tokens.of(f"reviewer:{mount}")
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Bind *account* (namespace/name) to system:auth-delegator, and wait until the API server acts on it."""
+        self._await_right(cluster, account, may=True)
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Delete the binding of *account* to system:auth-delegator, and wait until the API server acts on it."""
+        self._await_right(cluster, account, may=False)
+
+    def _await_right(self, cluster: str, account: str, *, may: bool) -> None:
+        kube, (space, name) = self._running[cluster].kube, account.split("/")
+        if may:
+            kube.allow_token_reviews(space, name)
+        else:
+            kube.forbid_token_reviews(space, name)
+        wait.until(
+            lambda: kube.may_review_tokens(space, name) is may,
+            what=f"the API server of {cluster} to know that {account} may {'' if may else 'not '}review tokens",
+            seconds=RIGHTS_SECONDS,
+            every=0.05,
+        )
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """Delete the Secret with the long-lived token for *purpose*, and wait until the token is not accepted."""
+        account = next(one for one in self._accounts if one.purpose == purpose)
+        kube = self._running[account.cluster].kube
+        kube.delete_secret(account.namespace, account.secret)
+        self._tokens.ended(self._tokens.of(purpose), now())
 
     def settle(self) -> None:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from harness import course, knowledge, topology, versions
+from harness import course, course_of_scenario, knowledge, topology, versions
 from harness.course import AnyStep, Look, Moment, Start, Upgrade, WriteConfig, WriteRole
 from harness.scenario import Scenario
 from harness.topology import AppSpec, Asked, Topology
@@ -92,7 +92,7 @@ def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
         steps.append(served)
         if stage.purpose != "write config":
             done = served if stage.purpose == "hop" else None
-            steps.append(Look(moment=labels.moment(done, stage.version, token_file=stage.token_file)))
+            steps.append(Look(moment=labels.moment(done, stage.version, stage.token_file)))
     return tuple(steps)
 
 
@@ -210,10 +210,12 @@ def _course(scenario: Scenario, wanted: Topology) -> tuple[AnyStep, ...]:
         steps.append(kind(version=version, token_file=file))
         for path in paths:
             steps += _written(wanted, path)
-    steps.append(Look(moment=labels.moment(None, vault.source, token_file=vault.token_file)))
-    for version in (*scenario.vault.via, scenario.vault.target):
+    steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file)))
+    if scenario.course is not None:
+        return (*steps, *course_of_scenario.steps(scenario.course, wanted, labels))
+    for version in (*scenario.vault.via, scenario.vault.target or vault.source):
         step = Upgrade(version=version, token_file=vault.token_file)
-        steps += [step, Look(moment=labels.moment(step, version, token_file=vault.token_file))]
+        steps += [step, Look(moment=labels.moment(step, version, vault.token_file))]
     return tuple(steps)
 
 

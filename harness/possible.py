@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from harness import knowledge, plan, policies, scenario, topology, versions
+from harness import course_checks, knowledge, plan, policies, scenario, topology, versions
 from harness.document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -59,12 +59,15 @@ def _steps(document: Document) -> list[tuple[Trail, str]]:
     """Return the versions of Vault's path in order, as far as they are sound."""
     via = [("vault", "via", index) for index in range(len(document.get("vault", "via", default=()) or ()))]
     trails: list[Trail] = [("vault", "source"), *via, ("vault", "target")]
-    return [(trail, version) for trail in trails if (version := document.get(*trail)) is not None]
+    said = [(trail, version) for trail in trails if (version := document.get(*trail)) is not None]
+    return [*said, *course_checks.upgrades(document)]
 
 
 def _order_of_versions(document: Document) -> Iterator[_Complaint]:
     remedy = "from source through via to target, each version newer than the one before"
-    for (earlier, old), (trail, new) in pairwise(_steps(document)):
+    # a course may come back to a version, and is checked step by step
+    steps = _steps(document) if document.left_out("course") else []
+    for (earlier, old), (trail, new) in pairwise(steps):
         if versions.parse(new) < versions.parse(old):
             yield trail, f"Vault {new} is older than {old}, from which it is reached", remedy
         elif versions.parse(new) == versions.parse(old) and earlier != ("vault", "source"):
@@ -337,8 +340,12 @@ def _shared_accounts(document: Document) -> Iterator[_Complaint]:
 
 def _expectations(document: Document) -> Iterator[_Complaint]:
     apps = document.get("apps")
-    hops = [version for trail, version in _steps(document) if trail != ("vault", "source")]
-    whole = len(hops) == 1 + len(document.get("vault", "via", default=()) or ()) and document.sound("vault", "via")
+    in_course = not document.left_out("course")
+    hops = [version for trail, version in _steps(document) if in_course or trail != ("vault", "source")]
+    whole = in_course or (
+        len(hops) == 1 + len(document.get("vault", "via", default=()) or ()) and document.sound("vault", "via")
+    )
+    length = len(document.get("course", default=()) or ())
     for index in range(len(document.get("expect", default=()) or ())):
         app, at = document.get("expect", index, "app"), document.get("expect", index, "at")
         if app is not None and apps is not None and app not in apps:
@@ -346,6 +353,10 @@ def _expectations(document: Document) -> Iterator[_Complaint]:
         if at is not None and whole and at not in hops:
             message = f"Vault {at} is not among the versions to which the upgrade goes"
             yield ("expect", index, "at"), message, choices("", hops) + "; or leave it out"
+        step = document.get("expect", index, "at-step")
+        if step is not None and step > length:
+            message = f"there is no step {step}: the course has {length}" if length else "there is no course"
+            yield ("expect", index, "at-step"), message, "the number of a step of the course, or leave it out"
 
 
 _CHECKS: Final = (
@@ -364,4 +375,5 @@ _CHECKS: Final = (
     _logins,
     _shared_accounts,
     _expectations,
+    course_checks.complaints,
 )

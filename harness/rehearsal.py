@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import course, events, journal, probes, upgrade, verdict
+from harness import beside, course, events, journal, probes, upgrade, verdict
 from harness.course import AnyStep, Look, Moment, Serve, Start
 from harness.driver import Driver
 from harness.errors import (
@@ -100,6 +100,8 @@ class Running:
     book: Journal
     reached: list[AnyStep] = field(default_factory=list)
     """every step that was begun, for whoever has to say where it broke"""
+    mounted: dict[str, str] = field(default_factory=dict)
+    """the accessors of the auth mounts that are there, by path"""
     keys: Sequence[Secret] = ()
     """Vault's unseal keys, once it is initialised"""
     old: Holders = field(default_factory=dict)
@@ -122,11 +124,17 @@ class Running:
                     upgrade.to_next(self.rig, step, self.keys, self.book)
             case course.WriteConfig():
                 with self.book.phase(f"config of {step.mount} by {self._served.version}"):
-                    upgrade.write_config(self.rig, self.plan.resolved, step, self._served, self.book)
+                    upgrade.write_config(self.rig, self.plan.resolved, step, self._served, self.mounted, self.book)
             case course.WriteRole():
                 upgrade.write_role(self.rig, step, self._served, self.book)
             case Look():
                 self._look(step.moment)
+            case _:
+                with self.book.phase(course.word_of(step)):
+                    beside.do(step, self.rig, self._reopen)
+
+    def _reopen(self) -> None:
+        upgrade.open_vault(self.rig, self._served, self.keys, self.book)
 
     @property
     def _served(self) -> Serve:

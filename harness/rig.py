@@ -6,14 +6,17 @@ different things; so everything a probe may ask stands here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from harness.course import Moment, Serve
-from harness.errors import Unreachable
+from harness.course import Moment, Serve, Step, word_of
+from harness.errors import RigError, Unreachable
 from harness.secret import Secret
+
+Reopen = Callable[[], None]
+"""Unseals the Vault that answers and is sealed, and waits until it is active."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -97,12 +100,69 @@ class VaultSetup(Protocol):
 
 
 @runtime_checkable
+class ChangesAccounts(Protocol):
+    """A rig whose clusters' rights and Secrets can be changed while Vault serves."""
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Bind *account* (namespace/name) to system:auth-delegator. Where it is bound already, nothing happens."""
+        ...
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Delete the binding of *account* to system:auth-delegator, and wait until the API server acts on it."""
+        ...
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """Delete the Secret with the long-lived token for *purpose*, and wait until the token is not accepted."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """A rig whose Vault's data can be kept and brought back."""
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep Vault's data as they are, in place of an earlier snapshot, and return how many bytes that takes.
+
+        *again* unseals a Vault that had to be sealed for it. Raises RigError with Vault's words where it declines.
+        """
+        ...
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring the snapshot back into the version that serves. Returns when Vault is active over it."""
+        ...
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Stop Vault and start the version of *served* over the data of the snapshot alone, as a new Vault of that
+        version into which the snapshot is restored. Returns when it answers, with the seal of the snapshot.
+        """
+        ...
+
+
+@runtime_checkable
 class Keepable(Protocol):
     """A rig that can outlive the rehearsal, for somebody to look around in."""
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave everything up for *seconds* at most; return how to talk to it and how to end it, a line each."""
         ...
+
+
+def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
+    """Return *rig* as one that changes accounts, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, ChangesAccounts):
+        return rig
+    raise _unable(step)
+
+
+def snapshots(rig: Rig, step: Step) -> Snapshots:
+    """Return *rig* as one that takes snapshots, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, Snapshots):
+        return rig
+    raise _unable(step)
+
+
+def _unable(step: Step) -> RigError:
+    return RigError(f"this driver cannot do the step {word_of(step)}: choose another driver, or leave the step out")
 
 
 class Rig(Protocol):

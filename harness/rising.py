@@ -99,6 +99,10 @@ class Tokens:
             events.PodReplaced(cluster=old.cluster, old_pod=old.pod, old_uid=old.pod_uid, new_pod=pod, new_uid=uid)
         )
 
+    def ended(self, token: IssuedToken, deleted: float) -> None:
+        """Take note that what *token* stands on was deleted at a date, and nothing came in its place."""
+        self._dead.append((token, deleted))
+
     def settle(self, servers: Mapping[str, Kube]) -> None:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
         for token, deleted in self._dead:
@@ -107,7 +111,7 @@ class Tokens:
             kube = servers[token.cluster]
             wait.until(
                 lambda kube=kube, token=token: not kube.accepts(token.jwt),  # type: ignore[misc]
-                what=f"the API server of {token.cluster} to refuse the token of the replaced Pod {token.pod}",
+                what=f"the API server of {token.cluster} to refuse the token of {token.pod or token.purpose}",
                 seconds=OLD_TOKEN_SECONDS,
                 every=0.05,
             )

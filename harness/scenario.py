@@ -163,7 +163,9 @@ class Vault(_Part):
     """The Vault server: where it runs and the path of versions it is taken along."""
 
     source: VersionText = Field(description="The version in use today.")
-    target: VersionText = Field(description="The version to arrive at.")
+    target: VersionText | None = Field(
+        default=None, description="The version to arrive at. Left out where `course` says what is done."
+    )
     via: tuple[VersionText, ...] = Field(default=(), description="Versions to stop at in between, oldest first.")
     cluster: Name | None = Field(default=None, description="The cluster whose Pod Vault is; left out: outside any.")
     service_account: ServiceAccount | None = Field(
@@ -267,12 +269,72 @@ class App(_Part):
     token_expires: TokenLife = Field(default="1h", description="Life asked for its service account token.")
 
 
+class Account(_Part):
+    """A service account of one of the clusters."""
+
+    cluster: Name | None = Field(default=None, description="Its cluster. Left out: the only one there is.")
+    service_account: ServiceAccount = Field(description="namespace/name.")
+
+
+class SecretOf(_Part):
+    """A Secret with a long-lived service account token."""
+
+    reviewer: MountPath = Field(description="The auth mount whose stored reviewer's Secret it is.")
+
+
+class Write(_Part):
+    """What is written into an auth mount by the version that serves then: its whole config, or one role."""
+
+    mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
+    config: PluginConfig | None = Field(
+        default=None, description="The literal plugin config. Left out, with a reviewer: host, CA and issuer as well."
+    )
+    reviewer: Literal["local", "client-jwt", "long-lived"] | None = Field(
+        default=None, description="The reviewer to choose, as in `auth`. Left out: none is chosen."
+    )
+    role: Name | None = Field(default=None, description="The role to write instead of the config, as `auth` has it.")
+    service_accounts: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    namespaces: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    policies: tuple[Name, ...] | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    audience: Text | None = Field(default=None, description="The role's, instead of that in `auth`.")
+    ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
+    max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
+
+
+class Nothing(_Part):
+    """An empty mapping: there is nothing to choose."""
+
+
+class CourseStep(_Part):
+    """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
+
+    upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")
+    restart: Nothing | None = Field(default=None, description="The same version again; Vault's Pod is replaced.")
+    replace_pod: Literal["vault"] | None = Field(default=None, description="Vault's Pod is replaced, nothing else.")
+    write: Write | None = Field(default=None, description="A config or a role is written by the version that serves.")
+    grant: Account | None = Field(default=None, description="An account is bound to system:auth-delegator.")
+    revoke: Account | None = Field(default=None, description="An account's binding to system:auth-delegator goes.")
+    delete_secret: SecretOf | None = Field(default=None, description="A Secret is deleted, and its token dies.")
+    snapshot: Nothing | None = Field(default=None, description="A snapshot of Vault's data is taken.")
+    restore: Nothing | None = Field(default=None, description="The last snapshot is restored; the version stays.")
+    roll_back: Literal["binary", "snapshot"] | None = Field(
+        default=None,
+        description="Back to the version before: its binary over the data as they are, or over the last snapshot.",
+    )
+    look: Nothing | None = Field(default=None, description="All questions are asked once more.")
+    wait: Duration | None = Field(default=None, description="Nothing is done for this long.")
+    then_look: bool = Field(default=True, description="Are all questions asked after this step, if it is a change?")
+
+
 class Expectation(_Part):
     """One finding that is expected. With an `expect`, exit 0 means: these findings and no others."""
 
     change: Effect = Field(description="What happens.")
     app: Name | None = Field(default=None, description="To which app. Left out: to none in particular.")
     at: VersionText | None = Field(default=None, description="The Vault version at which it appears.")
+    at_step: int | None = Field(
+        default=None, ge=1, description="The number of the step in `course` after which it appears, from 1."
+    )
     cause: Cause | None = Field(default=None, description="The rule that names its cause. Left out: any.")
     because: Text | None = Field(default=None, description="Why this is expected, for the reader.")
 
@@ -286,6 +348,11 @@ class Scenario(_Part):
     vault: Vault
     auth: dict[MountPath, Mount] = Field(min_length=1, description="Kubernetes auth mounts by path.")
     apps: dict[Name, App] = Field(min_length=1, description="Apps by name.")
+    course: tuple[CourseStep, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What is done after the first look, step by step, instead of vault's `via` and `target`.",
+    )
     policies: dict[Name, Text] = Field(
         default_factory=dict,
         description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads. "

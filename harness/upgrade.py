@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import course, events, plan, wait
-from harness.course import Serve, WriteConfig, WriteRole
+from harness.course import RollBack, Serve, WriteConfig, WriteRole
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
 from harness.journal import Journal
 from harness.observation import shortened
-from harness.rig import Reply, Rig
+from harness.rig import Reply, Rig, snapshots
 from harness.secret import Secret
 from harness.topology import RoleSpec, Topology
 
@@ -111,17 +111,23 @@ def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
     )
 
 
-def write_config(rig: Rig, topology: Topology, step: WriteConfig, served: Serve, book: Journal) -> None:
-    """Write a mount's config as the version that is *served*: that is its provenance. A new mount is enabled first."""
+def write_config(
+    rig: Rig, topology: Topology, step: WriteConfig, served: Serve, mounted: dict[str, str], book: Journal
+) -> None:
+    """Write a mount's config as the version that is *served*: that is its provenance.
+
+    *mounted* has the accessors of the mounts that are there; one that is not is enabled first, and put in.
+    """
     if served.token_file:
         rig.await_token_file()
-    accessor = rig.setup.enable_auth(step.mount)
+    if step.mount not in mounted:
+        mounted[step.mount] = rig.setup.enable_auth(step.mount)
     fields = _config(rig, topology, step)
     rig.setup.write_auth_config(step.mount, fields)
     book.write(
         events.ConfigWritten(
             mount=step.mount,
-            accessor=accessor,
+            accessor=mounted[step.mount],
             version=served.version,
             token_file=served.token_file,
             fields={name: _shown(value) for name, value in fields.items()},
@@ -141,7 +147,10 @@ def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> N
     old token alive in any cache.
     """
     with book.phase(f"swap to {served.version}"):
-        rig.swap(served)
+        if isinstance(served, RollBack) and served.over == "snapshot":
+            snapshots(rig, served).swap_over_snapshot(served)
+        else:
+            rig.swap(served)
     with book.phase(f"unseal {served.version}"):
         open_vault(rig, served, keys, book)
     with book.phase(f"old token dead before {served.version}"):

@@ -6,6 +6,7 @@ Each question goes out once, over a connection of its own: no retry, no redirect
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from harness.errors import RigError, Unreachable
 from harness.rig import Reply
 from harness.secret import Secret
-from harness.wait import now
+from harness.wait import now, until
 
 CORRELATION_HEADER: Final = "X-Rehearsal-Id"
 """Vault's audit log repeats this header, so that an audit entry is joined to its request and not guessed at."""
@@ -42,6 +43,11 @@ class Vault:
         self.root = root
         self._audit_file = audit_file
         self._numbers = itertools.count(1)
+
+    def listens_with_tls(self, ca: Path, certificate: tuple[Path, Path] | None) -> None:
+        """Take note that the server speaks TLS from here on, at the same port, and knows us by *certificate*."""
+        self.address = self.address.replace("http://", "https://", 1)
+        self.ca, self.certificate = ca, certificate
 
     def listens_plainly(self) -> None:
         """Take note that the server speaks plain HTTP from here on, at the same port and to whoever asks."""
@@ -100,6 +106,59 @@ class Vault:
     def unseal(self, key: Secret) -> Reply:
         """Hand in one unseal key."""
         return self._ask("put", "sys/unseal", json={"key": key.reveal()})
+
+    def seal(self) -> None:
+        """Seal Vault, after which it writes nothing to its storage."""
+        self._tell("put", "sys/seal", {})
+
+    def take_snapshot(self, file: Path) -> int:
+        """Have raft storage write a snapshot into the new *file* (0600), and return its size in bytes.
+
+        Raises RigError with Vault's words where it declines, Unreachable where it gives no answer.
+        """
+        response = self._send("get", "sys/storage/raft/snapshot", self.root)
+        if response.status_code != 200:
+            said = _refusal(_json(response), response.text)
+            raise RigError(f"Vault declined to take a snapshot: HTTP {response.status_code} {said}")
+        content: bytes = response.content
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            target.write(content)
+        return len(content)
+
+    def restore_snapshot(self, file: Path) -> None:
+        """Have raft storage replace everything by the snapshot in *file*, which was taken of this very Vault."""
+        self._restore(file, "sys/storage/raft/snapshot", self.root)
+
+    def restore_into_new(self, file: Path, shares: int, threshold: int) -> None:
+        """Initialise the new Vault that answers, and replace everything in it by the snapshot of another in *file*.
+
+        Afterwards it is sealed, and opens to the other's keys: *shares* and *threshold* are those of that one, because
+        it goes by them until its next start. Its root token is the other's, which this client has.
+        """
+        body = _json(self._send("put", "sys/init", json={"secret_shares": shares, "secret_threshold": threshold}))
+        if "root_token" not in body or "keys" not in body:
+            raise RigError(f"the new Vault for the snapshot would not initialise: {_errors(body)}")
+        root = Secret(body["root_token"])
+        for key in [Secret(key) for key in (*body["keys"], *body.get("keys_base64", ()))][:threshold]:
+            self.unseal(key)
+        until(
+            lambda: self.health().status == 200,
+            what="the new Vault for the snapshot to be active",
+            seconds=_TIMEOUT_SECONDS,
+        )
+        self._restore(file, "sys/storage/raft/snapshot-force", root)
+        until(
+            lambda: self.seal_status().data.get("sealed") is True,
+            what="Vault to seal itself over the snapshot of another",
+            seconds=_TIMEOUT_SECONDS,
+        )
+
+    def _restore(self, file: Path, path: str, token: Secret | None) -> None:
+        response = self._send("post", path, token, data=file.read_bytes())
+        if response.status_code not in (200, 204):
+            said = _refusal(_json(response), response.text)
+            raise RigError(f"Vault declined to restore a snapshot: HTTP {response.status_code} {said}")
 
     def enable_audit(self) -> None:
         """Switch the audit log on, with the correlation header in clear and everything else hashed by Vault."""

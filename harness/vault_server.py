@@ -32,6 +32,7 @@ class VaultServer:
         directory.mkdir(mode=0o700)
         (directory / "data").mkdir(mode=0o700)
         authority = pki.Authority(directory, "127.0.0.1", client=True)
+        self._authority = authority
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "vault.log")
         address = f"https://127.0.0.1:{port}"
@@ -39,6 +40,12 @@ class VaultServer:
         self.process: Process | None = None
         self._version = ""
         self._config = directory / "vault.json"
+        self.listen_to_us_alone()
+
+    def listen_to_us_alone(self) -> None:
+        """Have the next start talk to nobody but us, over TLS: what a Vault must that is not initialised yet."""
+        authority = self._authority
+        self.client.listens_with_tls(authority.ca, authority.client)
         self._configure(Listening(str(authority.certificate), str(authority.key), str(authority.ca)))
 
     def listen_plainly(self) -> None:
@@ -89,6 +96,11 @@ class VaultServer:
             cluster_address=f"https://127.0.0.1:{self._cluster_port}",
         )
         pki.write_private(self._config, settings.encode())
+
+    @property
+    def data(self) -> Path:
+        """Return the directory of Vault's storage. Whoever changes it has stopped or sealed Vault before."""
+        return self.directory / "data"
 
     def stop(self) -> None:
         """Stop the server as a rollout would (SIGTERM, then a deadline). Its data stays."""

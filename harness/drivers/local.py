@@ -18,7 +18,7 @@ from harness.live import LiveRig
 from harness.plan import Plan
 from harness.ports import Ports
 from harness.process import Supervisor
-from harness.rig import ClusterFacts, IssuedToken, Rig
+from harness.rig import ClusterFacts, IssuedToken, Reopen, Rig
 from harness.secret import Secret
 from harness.topology import Topology
 from harness.vault_server import VaultServer
@@ -132,6 +132,50 @@ class LocalRig(LiveRig):
         self._server.stop()
         self._replace_pod()
         self._start_vault(served)
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""
+        kept = self._work / "snapshot"
+        if self._topology.vault.storage == "raft":
+            return self._server.client.take_snapshot(kept)
+        self._server.client.seal()
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(self._server.data, kept)
+        again()
+        return sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring the snapshot back into the version that serves."""
+        kept = self._work / "snapshot"
+        if self._topology.vault.storage == "raft":
+            self._server.client.restore_snapshot(kept)
+        else:
+            self._server.client.seal()
+            self._put_back(kept)
+        again()
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Stop Vault and start the version of *served* over the snapshot alone."""
+        vault, kept = self._topology.vault, self._work / "snapshot"
+        self._server.stop()
+        self._replace_pod()
+        if vault.storage != "raft":
+            self._put_back(kept)
+            self._start_vault(served)
+            return
+        shutil.rmtree(self._server.data)
+        self._server.data.mkdir(mode=0o700)
+        self._server.listen_to_us_alone()
+        self._start_vault(served)
+        self._server.client.restore_into_new(kept, vault.shares, vault.threshold)
+        if not vault.tls:
+            self._server.stop()
+            self._server.listen_plainly()
+            self._start_vault(served)
+
+    def _put_back(self, kept: Path) -> None:
+        shutil.rmtree(self._server.data)
+        shutil.copytree(kept, self._server.data)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from harness.errors import ProcessDied
 from harness.journal import Journal
 from harness.knowledge import Refusal
 from harness.plan import DEFAULT_TTL, Plan
-from harness.rig import ClusterFacts, IssuedToken, Reply, Rig
+from harness.rig import ClusterFacts, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import seconds
 from harness.secret import Secret
 from harness.tailing import as_time
@@ -97,6 +97,7 @@ class PaperRig:
         self._vault_tokens: dict[str, _VaultToken] = {}
         self._policies: dict[str, list[policies.Rule]] = {}
         self._pending: list[events.AnyEvent] = []
+        self._snapshot: tuple[dict[str, _Config], dict[str, _VaultToken]] = ({}, {})
         self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(self._topology)}
         for name, cluster in self._topology.clusters.items():
             book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
@@ -158,6 +159,49 @@ class PaperRig:
                     new_uid=new.issued.pod_uid,
                 )
             )
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Put another version in place over what the snapshot has."""
+        self.swap(served)
+        self._bring_back()
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep the configs, the roles and the tokens that there are."""
+        del again
+        self._snapshot = (_copied(self._configs), dict(self._vault_tokens))
+        return 0
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring them back."""
+        del again
+        self._bring_back()
+
+    def _bring_back(self) -> None:
+        configs, tokens = self._snapshot
+        self._configs, self._vault_tokens = _copied(configs), dict(tokens)
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Let every token of *account* review."""
+        self._let_review(cluster, account, may=True)
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Let no token of *account* review."""
+        self._let_review(cluster, account, may=False)
+
+    def _let_review(self, cluster: str, account: str, *, may: bool) -> None:
+        for token in self._everybody():
+            if token.account.identity == (cluster, *account.split("/")):
+                token.account = msgspec.structs.replace(token.account, may_review_tokens=may)
+
+    def _everybody(self) -> Iterator[_Token]:
+        """Yield every token that somebody may present: what is held, and what configs have stored."""
+        yield from self._tokens.values()
+        for config in self._configs.values():
+            yield from (token for token in (config.frozen, config.explicit) if token is not None)
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """End the token that the Secret holds."""
+        self._tokens[purpose].alive = False
 
     def settle(self) -> None:
         """Return at once: paper has no caches."""
@@ -272,6 +316,7 @@ class PaperRig:
         explicit = "token_reviewer_jwt" in fields
         disable = fields.get("disable_local_ca_jwt") is True
         given = fields.get("disable_iss_validation")
+        before = self._configs.get(mount)
         stored = knowledge.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
         self._configs[mount] = _Config(
             fields=dict(fields),
@@ -281,6 +326,7 @@ class PaperRig:
             validation_disabled=knowledge.validation_disabled(
                 version, given=given if isinstance(given, bool) else None
             ),
+            roles=before.roles if before else {},
         )
 
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
@@ -430,6 +476,13 @@ def _lease(role: Mapping[str, Any]) -> int:
     """Return for how long tokens of a role live without renewal: what Vault does of its own accord where it says 0."""
     longest = seconds(str(role.get("token_max_ttl") or DEFAULT_TTL))
     return min(seconds(str(role.get("token_ttl") or DEFAULT_TTL)), longest)
+
+
+def _copied(configs: Mapping[str, _Config]) -> dict[str, _Config]:
+    """Return configs as they are now. The tokens they hold stay the same ones: they die with their Pods."""
+    return {
+        path: replace(config, fields=dict(config.fields), roles=dict(config.roles)) for path, config in configs.items()
+    }
 
 
 def _extra(bearer: _Token) -> dict[str, list[str]]:

@@ -50,7 +50,7 @@ _LONGEST: Final = 4_000
 """Characters of one text. Nobody reads more of it in a summary."""
 
 _OPEN_ROWS: Final = 40
-_SIGN: Final = {"latent": "🟡", "regression": "🔴", "pre-existing": "🟣"}
+_SIGN: Final = {"latent": "🟡", "regression": "🔴", "pre-existing": "🟣", "improvement": "🟢"}
 _STRUCTURE: Final = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]<>&|~#$@^"}
 _AT_START: Final = re.compile(r"^(\d*)([-+]|[.)](?=\s|$))")
 

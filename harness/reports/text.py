@@ -57,7 +57,12 @@ _STYLE: Final[Mapping[Outcome, str]] = {
     "inconclusive": "bold yellow",
     "unexpected-pass": "bold red",
 }
-_KIND_STYLE: Final = {"regression": "bold red", "latent": "bold yellow", "pre-existing": "bold magenta"}
+_KIND_STYLE: Final = {
+    "regression": "bold red",
+    "latent": "bold yellow",
+    "pre-existing": "bold magenta",
+    "improvement": "bold green",
+}
 
 _LINES_FOR_ONE: Final = 40
 _LINES: Final = 80

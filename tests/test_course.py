@@ -1,0 +1,251 @@
+"""A course is a list of steps: what is refused before anything starts, what is planned, and what becomes of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import course, loading, plan
+from harness.errors import ScenarioError
+from harness.scenario import Scenario
+from harness.verdict import Judgement
+from tests.runs import on_paper
+
+ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
+DOCUMENT: Mapping[str, Any] = {
+    "schema": 1,
+    "description": "A course.",
+    "clusters": {"platform": {"kubernetes": "1.32.0"}, "apps": {"kubernetes": "1.32.0"}},
+    "vault": {"cluster": "platform", "source": "1.7.0"},
+    "auth": {
+        "kubernetes": {
+            "cluster": "apps",
+            "configured": {"by": "1.7.0", "with-token-file": False},
+            "roles": {"web": ROLE},
+        }
+    },
+    "apps": {
+        "web": {
+            "cluster": "apps",
+            "service-account": "apps/web",
+            "role": "web",
+            "may-review-tokens": True,
+            "reads": ["secret/web"],
+        }
+    },
+}
+WEB = {"cluster": "apps", "service-account": "apps/web"}
+REMEDY = {"write": {"config": {"issuer": "cluster", "disable_local_ca_jwt": True}}}
+
+
+def scenario_of(*steps: dict[str, Any], **parts: Any) -> Scenario:
+    return loading.loads(json.dumps({**DOCUMENT, "course": list(steps), **parts})).scenario
+
+
+def problems_of(*steps: dict[str, Any], **parts: Any) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        scenario_of(*steps, **parts)
+    return [problem.message for problem in caught.value.problems]
+
+
+def run(directory: Path, *steps: dict[str, Any], **parts: Any) -> Judgement:
+    return on_paper(scenario_of(*steps, **parts), directory)[1]
+
+
+def logins(judgement: Judgement) -> list[tuple[str, int | None, str]]:
+    return [(row.moment, row.status, row.reviewer) for row in judgement.reviewing]
+
+
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([{}], "step 1 has no verb"),
+        ([{"upgrade": "1.9.2", "restart": {}}], "step 1 has several verbs: upgrade, restart"),
+        ([{"upgrade": "1.6.0"}], "Vault 1.6.0 is older than 1.7.0, from which it is reached"),
+        ([{"upgrade": "1.7.0"}], "Vault 1.7.0 serves already"),
+        ([{"roll-back": "binary"}], "nothing was upgraded before this step"),
+        ([{"upgrade": "1.9.2"}, {"roll-back": "binary"}, {"roll-back": "binary"}], "nothing was upgraded before"),
+        ([{"upgrade": "1.9.2"}, {"roll-back": "snapshot"}], "no snapshot was taken before this step"),
+        ([{"restore": {}}], "no snapshot was taken before this step"),
+        ([{"grant": {"service-account": "apps/web"}}], "missing key `cluster` in course[0].grant: there are several"),
+        ([{"grant": WEB | {"cluster": "app"}}], "there is no cluster app"),
+        (
+            [{"revoke": WEB | {"service-account": "apps/wob"}}],
+            "nobody in cluster apps has the service account apps/wob",
+        ),
+        ([{"delete-secret": {"reviewer": "kubernetes"}}], "auth/kubernetes has no reviewer out of a Secret"),
+        ([{"delete-secret": {"reviewer": "other"}}], "there is no auth mount other"),
+        ([{"write": {"mount": "other", "config": {}}}], "there is no auth mount other"),
+        ([{"write": {"role": "wob"}}], "auth.kubernetes has no role wob"),
+        ([{"write": {"role": "web", "config": {}}}], "a step writes a config or a role, and `config` is of a config"),
+        ([{"write": {"policies": ["a"]}}], "`policies` is of a role, and none is named"),
+        ([{"replace-pod": "web"}], "course[0].replace-pod is not one of the choices"),
+        ([{"restart": {"now": True}}], "unknown key `now` in course[0].restart"),
+        ([{"wait": "a while"}], "course[0].wait is not a span of time"),
+        ([], "course is empty"),
+    ],
+)
+def test_a_course_that_contradicts_itself_is_refused_before_anything_starts(steps: list[Any], said: str) -> None:
+    assert any(said in problem for problem in problems_of(*steps)), problems_of(*steps)
+
+
+def test_a_field_is_refused_by_the_version_that_serves_at_its_step() -> None:
+    """The very same write is fine once a newer version serves."""
+    old = {
+        "vault": {**DOCUMENT["vault"], "source": "1.4.0"},
+        "auth": {"kubernetes": DOCUMENT["auth"]["kubernetes"] | {"configured": {"by": "1.4.0"}}},
+    }
+    said = problems_of(REMEDY, {"upgrade": "1.7.0"}, **old)
+    assert said == ["disable_local_ca_jwt is unknown to Vault 1.4.0, which serves at this step"]
+    assert scenario_of({"upgrade": "1.7.0"}, REMEDY, **old).course is not None
+    back = problems_of({"upgrade": "1.7.0"}, {"roll-back": "binary"}, REMEDY, **old)
+    assert back == said
+
+
+def test_a_pod_is_only_replaced_where_vault_has_one() -> None:
+    outside = {"source": "1.7.0"}
+    assert problems_of({"replace-pod": "vault"}, vault=outside) == ["a Vault outside any cluster has no Pod"]
+    assert scenario_of({"restart": {}}, vault=outside).course is not None
+
+
+def test_a_course_and_a_target_exclude_each_other_and_one_of_them_must_be() -> None:
+    both = problems_of({"upgrade": "1.9.2"}, vault={**DOCUMENT["vault"], "target": "1.11.0"})
+    assert both == ["`target` and `course` exclude each other: a course names every version itself"]
+    with pytest.raises(ScenarioError, match="missing key `target` in vault"):
+        loading.loads(json.dumps(DOCUMENT))
+
+
+def test_a_problem_of_a_course_has_its_line() -> None:
+    text = json.dumps(DOCUMENT)[:-1] + ',\n"course": [\n{"upgrade": "1.9.2"},\n{"restore": {}}]}'
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(text)
+    (problem,) = caught.value.problems
+    assert problem.line == 4
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [({"at-step": 3}, "there is no step 3: the course has 2"), ({"at": "1.13.0"}, "Vault 1.13.0 is not among")],
+)
+def test_an_expectation_names_a_step_and_a_version_of_the_course(expected: dict[str, Any], said: str) -> None:
+    expect = [{"change": "login refused", "app": "web"} | expected]
+    assert any(said in problem for problem in problems_of({"upgrade": "1.9.2"}, {"restart": {}}, expect=expect))
+
+
+# --- what is planned ---
+
+
+def test_every_change_is_followed_by_a_look_unless_told_otherwise() -> None:
+    made = plan.make(
+        scenario_of(
+            {"snapshot": {}},
+            {"upgrade": "1.9.2", "then-look": False},
+            {"restart": {}},
+            {"upgrade": "1.11.0"},
+            {"roll-back": "binary"},
+            {"upgrade": "1.11.0"},
+            {"wait": "5s"},
+            {"look": {}},
+        ),
+        "it",
+        "paper",
+    )
+    assert [(moment.number, moment.label, moment.version, moment.step) for moment in made.moments] == [
+        (0, "before", "1.7.0", 0),
+        (1, "after restart", "1.9.2", 3),
+        (2, "after 1.11.0", "1.11.0", 4),
+        (3, "after roll-back (binary)", "1.7.0", 5),
+        (4, "after 1.11.0 (step 6)", "1.11.0", 6),
+        (5, "look", "1.11.0", 8),
+    ]
+    assert [course.word_of(step) for step in made.steps if step.number] == [
+        *("snapshot", "upgrade", "restart", "look", "upgrade", "look", "roll-back", "look", "upgrade", "look"),
+        *("wait", "look"),
+    ]
+
+
+def test_a_roll_back_over_a_snapshot_goes_to_the_version_of_the_snapshot() -> None:
+    steps = [{"upgrade": "1.9.2"}, {"snapshot": {}}, {"upgrade": "1.11.0"}, {"roll-back": "snapshot"}]
+    made = plan.make(scenario_of(*steps), "it", "paper")
+    assert made.moments[-1].version == "1.9.2"
+
+
+# --- what becomes of it ---
+
+
+def test_a_config_that_is_written_later_explains_nothing_before(tmp_path: Path) -> None:
+    """The login is refused for want of the field, and granted once it is written: each by the config of its moment."""
+    judgement = run(tmp_path, {"upgrade": "1.11.0"}, REMEDY)
+    assert logins(judgement) == [
+        ("before", 200, "client"),
+        ("after 1.11.0", 403, "nobody"),
+        ("after write to kubernetes", 200, "client"),
+    ]
+    assert [(one.rule, one.kind, one.moment, one.step) for one in judgement.findings if one.probe == "login"] == [
+        ("reviewer-fallback-local", "regression", "after 1.11.0", 1),
+        ("unexplained", "improvement", "after write to kubernetes", 2),
+    ]
+    assert [row.should_present for row in judgement.reviewing] == ["client", "local", "client"]
+
+
+def test_a_remedy_that_is_written_in_time_keeps_everybody_logged_in(tmp_path: Path) -> None:
+    judgement = run(tmp_path, REMEDY, {"upgrade": "1.11.0"}, {"restart": {}})
+    assert (judgement.verdict, {status for _, status, _ in logins(judgement)}) == ("pass", {200})
+
+
+def test_the_same_version_is_visited_twice_and_judged_twice(tmp_path: Path) -> None:
+    judgement = run(tmp_path, {"upgrade": "1.11.0"}, {"roll-back": "binary"}, {"upgrade": "1.11.0"})
+    assert [(moment, status) for moment, status, _ in logins(judgement)] == [
+        ("before", 200),
+        ("after 1.11.0", 403),
+        ("after roll-back (binary)", 200),
+        ("after 1.11.0 (step 3)", 403),
+    ]
+    found = [(one.kind, one.step) for one in judgement.findings if one.probe == "login"]
+    assert sorted(found) == [("improvement", 2), ("regression", 1), ("regression", 3)]
+
+
+def test_a_right_that_is_revoked_is_named_and_granted_again(tmp_path: Path) -> None:
+    judgement = run(tmp_path, {"revoke": WEB}, {"grant": WEB}, {"grant": WEB})
+    assert [status for _, status, _ in logins(judgement)] == [200, 403, 200, 200]
+    (refused,) = [one for one in judgement.findings if one.kind == "regression"]
+    assert (refused.rule, refused.step) == ("reviewer-lacks-tokenreview-rbac", 1)
+
+
+def test_a_reviewers_secret_that_is_deleted_is_named(tmp_path: Path) -> None:
+    auth = {"kubernetes": DOCUMENT["auth"]["kubernetes"] | {"reviewer": "long-lived"}}
+    judgement = run(tmp_path, {"delete-secret": {"reviewer": "kubernetes"}}, {"upgrade": "1.11.0"}, auth=auth)
+    assert [status for _, status, _ in logins(judgement)] == [200, 403, 403]
+    (refused,) = [one for one in judgement.findings if one.kind == "regression"]
+    assert (refused.rule, refused.step) == ("stored-reviewer-refused", 1)
+
+
+def test_a_snapshot_brings_back_the_config_of_its_time(tmp_path: Path) -> None:
+    """What was written after it is lost, tokens as well."""
+    judgement = run(
+        tmp_path, {"snapshot": {}}, REMEDY, {"upgrade": "1.11.0"}, {"roll-back": "snapshot"}, {"restore": {}}
+    )
+    told = {(one.probe, one.moment): one for one in judgement.observations}
+    assert told["auth-config", "after 1.11.0"].detail["disable_local_ca_jwt"] is True
+    assert "disable_local_ca_jwt" not in told["auth-config", "after roll-back (snapshot)"].detail
+    assert told["login", "after roll-back (snapshot)"].version == "1.7.0"
+
+
+def test_an_expectation_may_name_its_step(tmp_path: Path) -> None:
+    expect = [
+        {"change": "login refused", "app": "web", "at-step": 1, "cause": "reviewer-fallback-local"},
+        {"change": "login granted", "app": "web", "at-step": 2},
+    ]
+    judgement = run(tmp_path / "a", {"upgrade": "1.11.0"}, REMEDY, expect=expect)
+    assert (judgement.as_expected, judgement.exit_code) == (True, 0)
+    wrong = [expect[0] | {"at-step": 2}, expect[1]]
+    judgement = run(tmp_path / "b", {"upgrade": "1.11.0"}, REMEDY, expect=wrong)
+    assert judgement.exit_code == 1
+    assert judgement.missed == ("change: login refused, app: web, at-step: 2, cause: reviewer-fallback-local",)
