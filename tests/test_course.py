@@ -172,7 +172,12 @@ def test_every_change_is_followed_by_a_look_unless_told_otherwise() -> None:
 
 
 def test_a_roll_back_over_a_snapshot_goes_to_the_version_of_the_snapshot() -> None:
-    steps = [{"upgrade": "1.9.2"}, {"snapshot": {}}, {"upgrade": "1.11.0"}, {"roll-back": "snapshot"}]
+    steps: list[dict[str, Any]] = [
+        {"upgrade": "1.9.2"},
+        {"snapshot": {}},
+        {"upgrade": "1.11.0"},
+        {"roll-back": "snapshot"},
+    ]
     made = plan.make(scenario_of(*steps), "it", "paper")
     assert made.moments[-1].version == "1.9.2"
 
