@@ -6,7 +6,7 @@ never judge; the judges read the record and never touch the world.
 doors
     cli             the command line: rehearsing and judging, exit codes; chores has the commands around it
     settings        where things are kept, and what the user's environment says
-    doctor          what this machine has and lacks; cleaning, what a crash left on it
+    doctor          what this machine has and lacks; cleaning, what a crash left on it, by the entries of the registry
     several         scenarios rehearsed side by side, each by a process of its own, and reported as one
     reporting       in which forms a judgement is reported, and where
     output          what is printed, and how the program ends: a reader who is gone changes nothing
@@ -38,6 +38,9 @@ hands
     materials       the files under clusters/, wherever this is installed
     pki             key material for test systems
     process         the harness's side of child processes; supervisor is the other side, which outlives a killed harness
+    launching       a fork becomes a server; in_memory, a work directory that goes with the last process
+    traces          what a run leaves, and how that proves whose it is; sweeping ends it once its supervisor is dead
+    entries         what the registry says of a run; kept, how one is ended that was kept
     reaper          removes what a run has on the container engine, for the supervisor
     ports           a free port that stays ours
     tailing         what was appended to a log

@@ -24,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from harness import building, recipes, supervisor, versions
+from harness import building, recipes, traces, versions
 from harness.building import Go, Workshop
 from harness.downloads import Downloads, Untrustworthy
 from harness.errors import LeftBehind, MissingPrerequisite, advised
@@ -287,7 +287,7 @@ def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, bu
         for folder in (cache / "build" / "modules", cache / "build" / "go"):
             freed += sum(file.stat().st_size for file in _files(folder)) if folder.exists() else 0
             # Go writes its module cache read-only, which even its owner cannot remove as it stands
-            complaint = supervisor.wipe(str(folder))
+            complaint = traces.wipe(str(folder))
             if complaint:
                 raise LeftBehind(complaint)
     return freed

@@ -186,8 +186,7 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     be runs that were kept. What carries no label of a run of yours is never touched. Containers, networks and volumes
     are looked for on the engine that your docker command uses, and on those that runs on record have used.
     """
-    from harness import cleaning
-    from harness.process import end_kept
+    from harness import cleaning, kept
 
     builds = settings.cache() / "build" / "runs"
     found = cleaning.find(settings.live(), settings.temporary(), builds, engine=_engine())
@@ -198,12 +197,14 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
     chosen = [one for one in found if not runs or one.run in runs]
     wanted, left = bool(runs) or everything, []
     for one in chosen:
-        tell("; ".join(filter(None, (str(one), _fate(one, wanted=wanted, dry_run=dry_run)))))
+        tell("; ".join(filter(None, (str(one), _fate(one, wanted=wanted or one.overdue, dry_run=dry_run)))))
     if not dry_run:
         for one in chosen:
-            if one.kept and wanted:
-                complaint = end_kept(one.entry)
+            if one.kept and (wanted or one.overdue):
+                complaint = kept.end(one.entry)
                 left += [complaint] if complaint else []
+            elif one.kept and one.frozen:
+                left.append(f"run {one.run} was left alone, but {one.frozen}; `rehearse clean {one.run}` ends it")
             elif one.state == "running" and runs:
                 left.append(f"run {one.run} is being rehearsed at this moment: end it where it runs")
         left += cleaning.clean(chosen)

@@ -1,33 +1,36 @@
 """Finds what a crash or a power loss left, by the runs' own labels, and ends that and nothing else.
 
-The labels: a run's entry in the registry, the mark in the environment of its processes, the labels of what it has on a
-container engine, and the name, the owner and the content of its work directory. A run lives as long as its supervisor
-or its harness does, and is then not touched. What the labels leave in doubt is not touched either, and the doubt is
-told.
+The labels: a run's entry in the registry, and what shows the same secret as the entry (see `traces`): its processes and
+its work directory; and the labels of what it has on a container engine. A run lives as long as its supervisor or its
+harness does, also where this program cannot see them, and is then not touched. What the labels leave in doubt is not
+touched either, and the doubt is told.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import psutil
 
-from harness import supervisor
-from harness.engine import Engine, Thing
+from harness import supervisor, traces
+from harness.engine import Engine, Thing, whereabouts
+from harness.entries import Entry, Identity, read
 from harness.errors import RigError, Unreachable
-from harness.process import lives, sweep
+from harness.sweeping import sweep
 from harness.wait import now
 
 _PREFIX: Final = "rehearse-"
 _PROGRAM: Final = Path(supervisor.__file__).parts[-2:]  # the same in every installation of this package
 _BOOT_SECONDS: Final = 2.0  # the kernel tells the date of the boot, and with it of every start, in whole seconds
+_ENDING_SECONDS: Final = 300.0  # for a supervisor to end a run whose time is over, containers included
 _UNITS: Final = (("days", 86400), ("h", 3600), ("min", 60))
 
 State = Literal["left", "running", "unsure"]
@@ -53,13 +56,19 @@ class Remains:
     doubt: str = ""
     """Why nobody can be sure, if the state is `unsure`."""
     kept: bool = False
-    """Whether it runs although its harness is gone, as one that was kept does: `process.end_kept` ends it."""
+    """Whether it runs although its harness is gone, as one that was kept does: `kept.end` ends it."""
     engine: Path | None = None
     """The socket of the container engine that it has used; None for a run that has used none."""
     things: Sequence[Thing] = ()
     """What it has there."""
     silence: str = ""
     """Why nobody can say what it has there, if that engine gives no answer."""
+    frozen: str = ""
+    """Why its supervisor cannot end it, if it lives and somebody has stopped it: a sentence."""
+    overdue: bool = False
+    """Whether its supervisor should have ended it by now, and has not: `kept.end` ends it all the same."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """What its entry says, for `sweeping.sweep`."""
 
     @property
     def age(self) -> float:
@@ -78,6 +87,7 @@ class Remains:
             things.append(f"and nobody knows what at {self.engine}, because {self.silence}")
         state = "kept" if self.kept else self.state
         line = f"{self.run!r}, {state}, {_ago(self.age)} old: {', '.join(things)}"
+        line += f"; {self.frozen}" if self.frozen else ""
         return f"{line}; left alone, because {self.doubt}" if self.doubt else line
 
 
@@ -96,7 +106,7 @@ def find(registry: Path, temporary: Path, *others: Path, engine: Engine | None =
     directories = _directories(temporary)
     machine = _look()
     entries = [path for folder in (registry, *others) for path in sorted(folder.glob("*.json"))]
-    records = {path: _read(path) for path in entries}
+    records = {path: read(path) for path in entries}
     strays = machine.strays([record for record in records.values() if record])
     unrecorded = directories | shelf.runs | {each.run for each in machine.marked if each.ours}
     runs = [(path.stem, path) for path in entries]
@@ -120,43 +130,10 @@ def clean(remains: Sequence[Remains]) -> list[str]:
         if one.state == "unsure":
             still.append(f"run {one.run!r} was left alone, because {one.doubt}")
         elif one.state == "left":
-            left = sweep(one.run, one.work, one.entry, one.engine)
+            known = {"children": (), **one.known, "run": one.run, "work": str(one.work)}
+            left = sweep({**known, "engine": str(one.engine or "")}, str(one.entry))
             still += [f"of run {one.run!r} there is still: {each}" for each in left]
     return still
-
-
-# --- what the registry says -------------------------------------------------------------------------------------------
-
-
-class _Identity(msgspec.Struct, frozen=True):
-    """A process. The id alone would do for nobody: it is given to another as soon as this one is gone."""
-
-    pid: int
-    started: int
-
-    def lives(self) -> bool:
-        """Whether the process of this id is still the one that started then."""
-        return lives(self.pid, self.started)
-
-
-class _Record(msgspec.Struct, frozen=True):
-    """The content of an entry, as the supervisor writes it."""
-
-    run: str
-    harness: _Identity
-    supervisor: _Identity
-    work: str
-    created: float
-    engine: str = ""
-    """The socket of the container engine that the run has used, if any."""
-
-
-def _read(entry: Path) -> _Record | None:
-    """Return what *entry* says; None if it says nothing, as after a power loss before it reached the disk."""
-    try:
-        return msgspec.json.decode(entry.read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 # --- what the machine shows -------------------------------------------------------------------------------------------
@@ -169,6 +146,7 @@ class _Marked:
     pid: int
     name: str
     run: str
+    secret: str
     since: float
     ours: bool
     supervised: bool
@@ -184,9 +162,10 @@ class _Machine:
     forebears: frozenset[int]
     """The ids of this process and of whoever started it."""
 
-    def strays(self, records: Sequence[_Record]) -> dict[int, float]:
+    def strays(self, records: Sequence[Entry]) -> dict[int, float]:
         """Return the supervisors that no record accounts for: theirs may be any run that is not on record."""
-        known = {record.supervisor.pid for record in records if record.supervisor.lives()}
+        recorded = [one for record in records for one in (record.supervisor, record.watcher) if one]
+        known = {one.pid for one in recorded if one.lives()}
         return {pid: since for pid, since in self.supervisors.items() if pid not in known}
 
 
@@ -197,8 +176,8 @@ def _look() -> _Machine:
         with suppress(psutil.Error, OSError):
             if _is_supervisor(process):
                 supervisors[process.pid] = process.create_time()
-            elif run := process.environ().get(supervisor.MARK):
-                marked.append(_marked(process, run))
+            elif run := (environment := process.environ()).get(traces.MARK):
+                marked.append(_marked(process, run, environment.get(traces.SECRET, "")))
     return _Machine(marked, supervisors, frozenset({me.pid, *(each.pid for each in me.parents())}))
 
 
@@ -207,11 +186,12 @@ def _is_supervisor(process: psutil.Process) -> bool:
     return len(words) == 3 and Path(words[0]).parts[-2:] == _PROGRAM and words[1].isdigit() and words[2].isdigit()
 
 
-def _marked(process: psutil.Process, run: str) -> _Marked:
+def _marked(process: psutil.Process, run: str, secret: str) -> _Marked:
     return _Marked(
         pid=process.pid,
         name=process.name(),
         run=run,
+        secret=secret,
         since=process.create_time(),
         ours=process.uids().real == os.getuid(),
         # Whatever a server starts stays below its supervisor, also if it daemonises, for as long as there is one.
@@ -231,7 +211,7 @@ class _Shelf:
             self._engine, self._things = None, []
         self.runs = frozenset(each.run for each in self._things)
 
-    def of(self, run: str, record: _Record | None) -> tuple[Path | None, Sequence[Thing], str]:
+    def of(self, run: str, record: Entry | None) -> tuple[Path | None, Sequence[Thing], str]:
         """Return the engine that *run* has used, what it has there, and why that cannot be said if it cannot."""
         ours = [each for each in self._things if each.run == run]
         named = Path(record.engine) if record and record.engine else None
@@ -266,7 +246,7 @@ class _Case:
         self,
         run: str,
         entry: Path,
-        record: _Record | None,
+        record: Entry | None,
         temporary: Path,
         machine: _Machine,
         strays: Mapping[int, float],
@@ -277,11 +257,14 @@ class _Case:
         self._machine, self._strays = machine, strays
         self._work = Path(record.work) if record else temporary / f"{_PREFIX}{run}"
         self._marked = [each for each in machine.marked if each.run == run]
+        self._elsewhere = record.elsewhere() if record else ""
 
     def remains(self) -> Remains:
         """Return what there is of the run."""
         lives = self._lives()
         doubt = "" if lives else next(self._doubts(), "")
+        kept = self._is_kept()
+        frozen = self._frozen()
         return Remains(
             run=self._run,
             state="running" if lives else "unsure" if doubt else "left",
@@ -291,21 +274,42 @@ class _Case:
             since=self._since(),
             size=_size(self._work) if self._is_named_after_run() else 0,
             doubt=doubt,
-            kept=self._is_kept(),
+            kept=kept,
             engine=self._engine,
             things=self._things,
             silence=self._silence,
+            frozen=frozen,
+            overdue=kept and self._is_overdue(frozen=bool(frozen)),
+            known=msgspec.to_builtins(self._record) if self._record else {},
         )
 
     def _lives(self) -> bool:
-        record = self._record
         # A harness that has lost its supervisor still ends its run itself.
-        recorded = record is not None and (record.supervisor.lives() or record.harness.lives())
-        return recorded or any(each.supervised for each in self._marked) or any(map(_is_owned, self._things))
+        recorded = self._is_seen("supervisor") or self._is_seen("harness")
+        held = not (self._record and self._record.is_past()) and traces.is_held(str(self._work))
+        return recorded or held or any(each.supervised for each in self._marked) or any(map(_is_owned, self._things))
+
+    def _is_seen(self, who: Literal["supervisor", "harness"]) -> bool:
+        """Whether a process that the entry names lives, where its id means something."""
+        record = self._record
+        if record is None or self._elsewhere or record.is_past():
+            return False
+        return (record.supervisor if who == "supervisor" else record.harness).lives()
 
     def _is_kept(self) -> bool:
+        return self._is_seen("supervisor") and not self._is_seen("harness")
+
+    def _frozen(self) -> str:
         record = self._record
-        return record is not None and record.supervisor.lives() and not record.harness.lives()
+        if record is None or not self._is_seen("supervisor") or not traces.is_stopped(record.supervisor.pid):
+            return ""
+        pid = record.supervisor.pid
+        return f"its supervisor (process {pid}) is stopped (SIGSTOP) and ends nothing; `kill -CONT {pid}` lets it go on"
+
+    def _is_overdue(self, *, frozen: bool) -> bool:
+        """Whether it should be over: kept until a date, or its harness is gone and it was not kept at all."""
+        until = self._record.until if self._record else 0.0
+        return (frozen and until <= now()) or 0 < until < now() - _ENDING_SECONDS
 
     def _since(self) -> float:
         if self._record:
@@ -320,24 +324,42 @@ class _Case:
             return
         yield from self._doubts_about_processes()
         yield from self._doubts_about_entry()
+        if self._record and self._elsewhere:
+            yield f"it was begun in {self._elsewhere}, and nobody can say from here whether it lives: {self._by_hand()}"
+        elif self._record and not self._record.mark:
+            yield (
+                "it was made by a release that put no mark into what it made, so nothing proves whose it is: "
+                f"{self._by_hand()}"
+            )
         yield from self._doubts_about_work()
         if not self._record:
             yield from self._doubts_about_things()
-        if not self._record and not self._marked and not self._things:
             yield from self._doubts_about_origin()
+
+    def _by_hand(self) -> str:
+        there = [str(path) for path in (self._work, self._entry) if os.path.lexists(path)]
+        return f"if you know that nothing of it runs, remove it by hand: rm -rf {shlex.join(there)}"
 
     def _doubts_about_processes(self) -> Iterator[str]:
         for each in self._marked:
+            proven = self._record is not None and bool(self._record.mark) and each.secret == self._record.mark
             if not each.ours:
                 yield f"{each.name} (process {each.pid}) carries its mark and belongs to another user"
             if each.pid in self._machine.forebears:
-                yield f"this very command, or what it was started from, carries its mark: unset {supervisor.MARK}"
+                yield f"this very command, or what it was started from, carries its mark: unset {traces.MARK}"
+            elif not proven:
+                yield (
+                    f"{each.name} (process {each.pid}) carries its name in {traces.MARK}, and not the secret that a "
+                    f"server of it has: look at it, and end it yourself (kill {each.pid})"
+                )
 
     def _doubts_about_entry(self) -> Iterator[str]:
         with suppress(FileNotFoundError):
             about = self._entry.lstat()
             if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
                 yield f"{self._entry} is not a file of this user"
+            elif about.st_mode & 0o022:
+                yield f"{self._entry} can be written to by others, and may say anything"
             elif self._record and self._record.run != self._run:
                 yield f"{self._entry} is the entry of run {self._record.run!r}"
 
@@ -345,12 +367,9 @@ class _Case:
         if not self._is_named_after_run():
             yield f"its entry names the work directory {self._work}, and no run of this name would have that"
             return
-        with suppress(FileNotFoundError):
-            about = self._work.lstat()
-            if not stat.S_ISDIR(about.st_mode):
-                yield f"{self._work} is not a directory, but a link or a file: look where it comes from, and remove it"
-            elif about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o777 != 0o700:
-                yield f"{self._work} is not private to this user (0700), as we make ours: look at it, and remove it"
+        record = self._record
+        if record and os.path.lexists(self._work) and (doubt := traces.doubt(str(self._work), self._run, record.mark)):
+            yield doubt
 
     def _is_named_after_run(self) -> bool:
         # An entry that is damaged, or forged, must not make us remove just anything.
@@ -361,6 +380,8 @@ class _Case:
         for each in self._things:
             if not each.is_ours:
                 yield f"the {each.kind} {each.name} carries its label, and no rehearsal has made it: look at it"
+            elif each.expires > now() and _is_elsewhere(each.where):
+                yield f"the {each.kind} {each.name} was made in another PID namespace, where its run may live"
             elif each.expires > now():
                 if each.owner is None:
                     yield f"the {each.kind} {each.name} does not say who has made it, and has not expired"
@@ -370,12 +391,21 @@ class _Case:
                         yield f"the {each.kind} {each.name} may belong to the supervisor that runs as process {pid}"
 
     def _doubts_about_origin(self) -> Iterator[str]:
-        """A directory alone, or with an entry that says nothing: is it a run's at all, and is that run over?"""
+        """A directory that no entry speaks of: nothing can prove that it is a run's, and that the run is over."""
+        if not os.path.lexists(self._work):
+            return
         changed = _changed(self._work) or _changed(self._entry)
         for pid, since in self._strays.items():
             if since <= changed + _BOOT_SECONDS:
                 yield f"it may belong to the supervisor that runs as process {pid}, whose run is on no record here"
-        if os.path.lexists(self._work) and not _is_laid_out(self._work):
+        if traces.is_marked(str(self._work)):
+            yield f"{self._work} carries a mark, and the entry that could confirm it is gone: {self._by_hand()}"
+        elif _is_laid_out(self._work):
+            yield (
+                f"{self._work} is on no record and carries no mark; it may be what a run of an earlier release left: "
+                f"{self._by_hand()}"
+            )
+        else:
             yield (
                 f"{self._work} is on no record and does not hold just what a rehearsal puts there: look at it, and "
                 "remove it if it is of no use"
@@ -384,7 +414,15 @@ class _Case:
 
 def _is_owned(thing: Thing) -> bool:
     """Whether the process that has made *thing* lives. After a restart another may have its id, hence the date."""
-    return thing.owner is not None and thing.expires > now() and _Identity(*thing.owner).lives()
+    known = not thing.where or thing.where == whereabouts()
+    return known and thing.owner is not None and thing.expires > now() and Identity(*thing.owner).lives()
+
+
+def _is_elsewhere(where: str) -> bool:
+    """Whether process ids from *where* mean nothing here, although the machine has not been started again since."""
+    boot, _, space = where.partition(".")
+    here, _, ours = whereabouts().partition(".")
+    return boot == here and space != ours
 
 
 def _birth(owner: tuple[int, int] | None) -> float:

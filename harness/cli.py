@@ -406,8 +406,7 @@ def _run_directory(wanted: Path | None, scenario: str) -> Path:
 
     if wanted is not None:
         return wanted.absolute()
-    runs = settings.runs()
-    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    runs = settings.private_state(settings.state(), "runs")
     directory = Path(tempfile.mkdtemp(prefix=f"{stamp(now())}--{scenario}-", dir=runs))
     latest = runs / "latest"
     fresh = runs / f".latest-{random.token_hex(4)}"
@@ -418,11 +417,14 @@ def _run_directory(wanted: Path | None, scenario: str) -> Path:
 
 def _opened(wanted: Path | None, scenario: str, going: Progress) -> Journal:
     """Return the opened record of a new run, or end, saying why there can be none."""
+    from harness.errors import RigError
     from harness.journal import RECORD_FILE, Journal
 
     try:
         directory = _run_directory(wanted, scenario)
         return Journal.opened(directory, going.follow, going.begin)
+    except RigError as error:
+        fail(3, str(error))
     except OSError as error:
         if wanted is not None and (wanted / RECORD_FILE).exists():
             fail(2, f"{wanted.absolute()} already holds a record: name another --run-dir, or leave it out")

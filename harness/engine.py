@@ -17,7 +17,7 @@ from typing import IO, Any, Final, Literal
 
 import msgspec
 
-from harness import fitness, supervisor
+from harness import fitness, traces
 from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.wait import now
 
@@ -29,6 +29,7 @@ INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on
 _NO_PROGRAM: Final = "/no-such-program"
 _OWNER_LABEL: Final = "rehearse.owner"
 _EXPIRES_LABEL: Final = "rehearse.expires"
+_WHERE_LABEL: Final = "rehearse.where"
 _MANAGED_BY: Final = {"rehearse.managed-by": "rehearse"}
 
 ThingKind = Literal["container", "network", "volume"]
@@ -59,7 +60,7 @@ class Thing(msgspec.Struct, frozen=True):
     @property
     def run(self) -> str:
         """Return the id of the run that it belongs to."""
-        return self.labels.get(supervisor.LABEL, "")
+        return self.labels.get(traces.LABEL, "")
 
     @property
     def is_ours(self) -> bool:
@@ -71,6 +72,11 @@ class Thing(msgspec.Struct, frozen=True):
         """Return the id and the start time of the process that has made it; None if its labels do not say."""
         pid, _, started = self.labels.get(_OWNER_LABEL, "").partition(".")
         return (int(pid), int(started)) if pid.isdecimal() and started.isdecimal() else None
+
+    @property
+    def where(self) -> str:
+        """Return where its owner's process id means something, as `whereabouts` says it; "" if its labels do not."""
+        return self.labels.get(_WHERE_LABEL, "")
 
     @property
     def expires(self) -> float:
@@ -341,7 +347,7 @@ class Engine:
 
     def leftovers(self, run: str = "") -> list[Thing]:
         """Return everything that carries the label of *run*, or of any run where that is left out."""
-        label = f"{supervisor.LABEL}={run}" if run else supervisor.LABEL
+        label = f"{traces.LABEL}={run}" if run else traces.LABEL
         filters = {"label": label}
         api = self._client.api
         with _translated("what there is of ours"):
@@ -394,13 +400,20 @@ def labels(run_id: str, expires: float) -> dict[str, str]:
     lie after the end of the longest run. The supervisor goes by the first label alone; `rehearse clean` by the others
     too, where the run is on no record.
     """
-    owner = supervisor.identity(os.getpid())
+    owner = traces.identity(os.getpid())
     return {
-        supervisor.LABEL: run_id,
+        traces.LABEL: run_id,
         **_MANAGED_BY,
         _OWNER_LABEL: f"{owner['pid']}.{owner['started']}",
         _EXPIRES_LABEL: str(int(expires)),
+        _WHERE_LABEL: whereabouts(),
     }
+
+
+def whereabouts() -> str:
+    """Return where the process ids of this process mean something: the boot of the machine and the PID namespace."""
+    here = traces.whereabouts()
+    return f"{here['boot']}.{here['space'].strip('pid:[]')}"
 
 
 def reach(environment: Mapping[str, str]) -> Engine:

@@ -21,7 +21,7 @@ from typing import IO, Any, Final, Self
 
 import msgspec
 
-from harness import secret
+from harness import secret, settings
 from harness.errors import HarnessError
 from harness.events import (
     RECORD_VERSION,
@@ -71,7 +71,7 @@ class Journal:
         cls, directory: Path, follower: Follower = lambda _event: None, began: Began = lambda _name: None
     ) -> Self:
         """Make *directory* (0700) and an empty record in it (0600). Refuses a directory that holds a record."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.made(directory)
         journal = cls(directory, follower, began)
         descriptor = os.open(directory / RECORD_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         journal._file = os.fdopen(descriptor, "wb", buffering=0)

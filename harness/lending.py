@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from harness import pki, supervisor
+from harness import pki, traces
 from harness.errors import MissingPrerequisite
 from harness.wait import now
 
@@ -95,7 +95,7 @@ def _offered(entry: Path) -> tuple[float, Lending] | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(entry.read_text())
         keeper = known["supervisor"]
-        if supervisor.identity(keeper["pid"]) == keeper:
+        if traces.identity(keeper["pid"]) == keeper:
             lending = msgspec.json.decode((Path(known["work"]) / _FILE).read_bytes(), type=Lending)
             return float(known["created"]), lending
     return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from harness import settings
 from harness.errors import RigError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Ports:
         """One at a time, over all runs: else one run could lock a file in the moment another removes it."""
         from filelock import FileLock
 
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.private(self._directory)
         with self._here, FileLock(self._directory / _GATE, _PATIENCE_SECONDS, poll_interval=0.001):
             yield
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,10 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harness import supervisor
+from harness import in_memory, settings, supervisor, sweeping, traces
 from harness.errors import LeftBehind, RigError
 from harness.secret import redact
-from harness.wait import now, until
+from harness.wait import now
 
 _COMMAND: Final = (sys.executable, "-I", "-S", "-E", "-B", supervisor.__file__)
 _PATIENCE_SECONDS: Final = 30.0  # for an answer that takes milliseconds when nothing is wrong
@@ -113,28 +114,68 @@ class Supervisor:
 
     *work* must not exist, but the directory it is to be in must; it is made (0700) once somebody is there to remove it.
     *registry* is made if missing, and holds an entry ``<run_id>.json`` for as long as something of the run is there.
+    With *memory*, so many bytes that the servers may write, they write them to a file system in memory that is gone
+    with the last process of the run, if this machine allows it and has them to spare; `room` is the place, either way.
     Threads may share one object. Raises RigError if the work directory or the entry exists, or cannot be made; then
     nothing of ours is left.
     """
 
-    def __init__(self, run_id: str, work: Path, registry: Path) -> None:
+    def __init__(self, run_id: str, work: Path, registry: Path, *, memory: int = 0) -> None:
         self._run_id = run_id
-        self._work = work.absolute()
+        self._work = self.room = work.absolute()
+        self._mark = secrets.token_hex(16)
+        self._held = ExitStack()
         self._entry = registry.absolute() / f"{run_id}.json"
         self._engine: Path | None = None
         self._closing = threading.Lock()
         self._closed = False
         self._line = _Line()
         with ExitStack() as undo:
+            undo.callback(self._held.close)
             undo.callback(self._line.hang_up)
             try:
-                self._line.ask("open", run=run_id, work=str(self._work), registry=str(self._entry), created=now())
+                self._open(memory)
             except RigError as error:
                 raise RigError(
                     f"run {run_id} cannot begin in {self._work}: {error}; the work directory has to be new, in a "
                     "directory that exists, and no other run of this name may be on record"
                 ) from error
             undo.pop_all()
+
+    def _open(self, memory: int) -> None:
+        _, answer = self._line.ask(
+            "open",
+            run=self._run_id,
+            mark=self._mark,
+            work=str(self._work),
+            registry=str(self._entry),
+            created=now(),
+            memory=memory,
+        )
+        # Locked here as well: whoever looks from elsewhere sees that somebody of the run lives.
+        self._held.callback(os.close, traces.hold(str(self._work)))
+        if answer["in_memory"]:
+            self._enter_memory()
+
+    def _enter_memory(self) -> None:
+        """Lay a link to what the servers have in memory, under the name that it has for them; or have it on the disk.
+
+        The link leads through a file that this program holds open: what the servers wrote stays readable here, also
+        when they and their supervisor are dead.
+        """
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            inside = os.open(self._inside(), flags)
+        except OSError:
+            self._line.ask("uncover")
+            return
+        self._held.callback(os.close, inside)
+        self.room = self._work / in_memory.ROOM
+        self.room.symlink_to(f"/proc/{os.getpid()}/fd/{inside}")
+
+    def _inside(self) -> Path:
+        """Return the way into the memory that leads through the supervisor, open to whoever may look into that."""
+        return Path(f"/proc/{self._line.keeper}/root{os.path.realpath(self._work)}") / in_memory.ROOM
 
     def start(
         self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, pod: Path | None = None
@@ -173,14 +214,28 @@ class Supervisor:
         self._engine = socket.absolute()
 
     def keep(self, seconds: float) -> None:
-        """Let the run outlive this program by *seconds* at most. `end_kept` ends it earlier; `close` then does nothing.
+        """Let the run outlive this program by *seconds* at most. `kept.end` ends it earlier; `close` then does nothing.
 
         Raises RigError if the supervisor is gone.
         """
         self._line.ask("keep", seconds=seconds)
         with self._closing:
             self._closed = True
+        if self.room != self._work:
+            fresh = self._work / ".room"
+            fresh.symlink_to(self._inside())
+            fresh.replace(self.room)
         self._line.let_go()
+        self._held.close()
+
+    def halt(self) -> None:
+        """Kill every server at once, and start no further one: threads that wait for one need not wait any longer.
+
+        Whatever they wrote is still there to be read. Does nothing once the run is closed, or was kept.
+        """
+        with self._closing, suppress(RigError):
+            if not self._closed:
+                self._line.ask("halt")
 
     def close(self) -> None:
         """Kill every server that still runs, remove containers and work directory. A second call does nothing.
@@ -197,12 +252,28 @@ class Supervisor:
 
     def _end(self) -> Sequence[str]:
         try:
+            return self._ended()
+        finally:
+            self._held.close()
+
+    def _ended(self) -> Sequence[str]:
+        try:
+            # One that is stopped would let us wait for as long as an engine may take.
+            self._line.rouse()
             _, answer = self._line.ask("close", _CLOSING_SECONDS)
         except RigError:
             self._line.hang_up(kill=True)
-            return sweep(self._run_id, self._work, self._entry, self._engine)
+            return sweeping.sweep(self._known(), str(self._entry))
         self._line.hang_up()
         return [str(each) for each in answer["left"]]
+
+    def _known(self) -> dict[str, Any]:
+        """Return what is known of this run, now that only this program is left to know it."""
+        known: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            known = json.loads(self._entry.read_text())
+        ours = {"run": self._run_id, "mark": self._mark, "work": os.path.realpath(self._work)}
+        return {**known, **ours, "engine": str(self._engine or "")}
 
     def __enter__(self) -> Self:
         return self
@@ -219,61 +290,13 @@ class Supervisor:
             error.add_note(str(left))
 
 
-def end_kept(entry: Path) -> str:
-    """End the run that was kept and has *entry* in the registry: its servers, containers, directory, the entry itself.
-
-    Returns what is wrong, in words, if there is no such run or it would not end; nothing if it is gone.
-    """
-    try:
-        keeper = json.loads(entry.read_text())["supervisor"]
-        if supervisor.identity(keeper["pid"]) != keeper:
-            raise ProcessLookupError
-        os.kill(keeper["pid"], signal.SIGTERM)
-        until(lambda: not lives(**keeper), what=f"the end of the kept run {entry.stem}", seconds=_CLOSING_SECONDS)
-    except (OSError, ValueError, KeyError):
-        return f"no run {entry.stem} is alive here: `rehearse clean` shows what there is"
-    except RigError as error:
-        return str(error)
-    return f"run {entry.stem} is over, and has left something: `rehearse clean` shows it" if entry.exists() else ""
-
-
-def lives(pid: int, started: int) -> bool:
-    """Whether process *pid* is still the one that was *started* then. A zombie is dead, only not yet buried."""
-    try:
-        fields = supervisor.stat_fields(pid)
-    except OSError:
-        return False
-    return fields[0] not in "ZX" and int(fields[19]) == started
-
-
-def sweep(run_id: str, work: Path, entry: Path, engine: Path | None = None) -> list[str]:
-    """Do a dead supervisor's work: kill what carries the mark of the run, remove *work*, then the registry's *entry*.
-
-    Also what carries the label of the run on the container engine at the socket *engine*; left out, the run has used
-    none. Returns what is left, in words; the entry stays if anything is. Not for a run whose supervisor lives.
-    """
-    left = []
-    try:
-        until(lambda: not _kill_marked(run_id), what=f"the end of every process of run {run_id}", seconds=10.0)
-    except RigError as error:
-        left.append(str(error))
-    if engine:
-        from harness import reaper
-
-        left += reaper.clear(str(engine), f"{supervisor.LABEL}={run_id}")
-    if complaint := supervisor.wipe(str(work)):
-        left.append(complaint)
-    if not left:
-        supervisor.forget(str(entry))
-    return left
-
-
 def namespaces_allowed() -> str:
     """Return nothing if a server may be put into a pod on this machine, else the reason, in words. It is tried out."""
     trial = subprocess.run(
         [*_COMMAND, supervisor.TRY_POD],
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        env=settings.for_python(),
         text=True,
         timeout=_PATIENCE_SECONDS,
         check=False,
@@ -293,7 +316,9 @@ def out_of_room(directory: Path, lines: Sequence[str]) -> str:
     said = any("no space left on device" in line.lower() for line in lines)
     if not said and shutil.disk_usage(directory).free >= _SPARE_BYTES:
         return ""
-    return f"the disk of {directory} is full: make room, or name another TMPDIR, and run again"
+    # The name may be somebody's own as well: then the words are superfluous, and not wrong.
+    more = " (REHEARSE_MEMORY=off has it on a disk, and not in memory)" if in_memory.ROOM in directory.parts else ""
+    return f"the disk of {directory} is full: make room, or name another TMPDIR, and run again{more}"
 
 
 class _NoSupervisorError(RigError):
@@ -319,9 +344,12 @@ class _Line:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 cwd="/",
+                # Nothing of the user's own: it may live for hours, and anybody's tokens may be in there.
+                env=settings.for_python(),
                 # A Ctrl-C at the terminal is for the harness alone.
                 start_new_session=True,
             )
+        self.keeper = self._keeper.pid
         self._listener = threading.Thread(target=self._listen, name="supervisor", daemon=True)
         self._listener.start()
 
@@ -338,10 +366,22 @@ class _Line:
         if answer is None and self.broken:
             raise _NoSupervisorError(self.broken)
         if answer is None:
-            raise RigError(f"the supervisor (process {self._keeper.pid}) was silent for {seconds:g} s after {do!r}")
+            raise RigError(
+                f"the supervisor (process {self.keeper}) was silent for {seconds:g} s after {do!r}{self._why()}"
+            )
         if "error" in answer:
             raise RigError(answer["error"])
         return number, answer
+
+    def _why(self) -> str:
+        if not traces.is_stopped(self.keeper):
+            return ""
+        return f": somebody has stopped it (SIGSTOP), and `kill -CONT {self.keeper}` lets it go on"
+
+    def rouse(self) -> None:
+        """Let the supervisor go on if somebody has stopped it."""
+        if self._keeper.poll() is None:
+            self._keeper.send_signal(signal.SIGCONT)
 
     def status(self, key: int, seconds: float) -> int | None:
         """Return the status with which server *key* ended, or None if it still lives after *seconds*."""
@@ -363,6 +403,7 @@ class _Line:
         """End the conversation with a supervisor that was told to stay, and do not wait for its end."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
 
     def _listen(self) -> None:
         with suppress(OSError), self._socket.makefile("rb") as lines:
@@ -395,30 +436,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
-
-
-def _kill_marked(run_id: str) -> bool:
-    """Kill every process that carries the mark of the run; return whether there was any."""
-    mark = f"{supervisor.MARK}={run_id}".encode()
-    marked = [each for each in Path("/proc").iterdir() if each.name.isdigit() and _carries(each, mark)]
-    for each in marked:
-        with suppress(OSError):
-            _kill_if_marked(each, mark)
-    return bool(marked)
-
-
-def _kill_if_marked(process: Path, mark: bytes) -> None:
-    handle = os.pidfd_open(int(process.name))
-    try:
-        # Looked at once more, now that the id cannot be given to a stranger before the signal arrives.
-        if _carries(process, mark):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-    finally:
-        os.close(handle)
-
-
-def _carries(process: Path, mark: bytes) -> bool:
-    try:
-        return mark in (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False

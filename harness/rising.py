@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from harness import events, wait
 from harness.accounts import Account, issued, token_event
+from harness.errors import RigError
 from harness.journal import Journal
 from harness.kube import Kube
 from harness.rig import IssuedToken
@@ -64,6 +65,11 @@ class Rising:
         concurrent.futures.wait(waiting)
         for future in waiting:
             future.result()
+
+    def insist(self) -> None:
+        """Raise RigError once nobody waits for what rises any more: then it is not worth going on."""
+        if self.over.is_set():
+            raise RigError("the run is over")
 
     def end(self) -> None:
         """Let what is still rising end before anything is taken away from under it, and that soon."""

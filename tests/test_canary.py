@@ -17,7 +17,7 @@ from harness.cli import main
 from harness.observation import Observation
 from harness.plan import Question
 from harness.probes import View
-from harness.supervisor import MARK
+from harness.traces import MARK
 from tests.runs import OUTAGE, SCENARIOS
 
 pytestmark = pytest.mark.real

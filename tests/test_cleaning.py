@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ import psutil
 import pytest
 
 import harness
-from harness import cleaning
+from harness import cleaning, entries, kept, traces
 from harness.cleaning import Remains
 from harness.engine import Engine, labels
-from harness.process import Supervisor, end_kept, sweep
+from harness.process import Supervisor
+from harness.sweeping import sweep
 from harness.wait import now, until
 from tests.containers import Belongings, empty_image
 
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.processes
 
 LONG_AGO = 86_400.0  # in 1970: before any supervisor that may be at work on this machine
 NOBODY = 65534
+SECRET = secrets.token_hex(16)  # of this process alone: what carries another is not ours to end
 GONE = {"pid": 1, "started": -1}
 
 
@@ -54,11 +57,21 @@ class Place:
             "work": str(self.work),
             "created": now(),
             "children": [],
+            "mark": SECRET,
+            **traces.whereabouts(),
         }
-        self.entry.write_text(json.dumps(entry | changed))
+        said = {name: value for name, value in (entry | changed).items() if value is not None}
+        self.entry.write_text(json.dumps(said))
+        self.entry.chmod(0o600)
 
     def lay_out(self) -> None:
-        """Make the work directory as the local driver does, with something in it, long ago."""
+        """Make the work directory as the supervisor and the local driver do, with something in it, long ago."""
+        self.lay_out_unmarked()
+        os.close(traces.plant(str(self.work), self.run, SECRET))
+        os.utime(self.work, (LONG_AGO, LONG_AGO))
+
+    def lay_out_unmarked(self) -> None:
+        """Make the work directory as the release before did, which put no mark into it."""
         self.work.mkdir(mode=0o700)
         for name in ("vault/data", "pod", "cluster-apps/etcd"):
             (self.work / name).mkdir(parents=True)
@@ -83,13 +96,14 @@ def place(tmp_path: Path) -> Iterator[Place]:
     """A place of its own for a test; whatever a test that fails leaves running ends with it."""
     one = Place(tmp_path, f"{tmp_path.name}-{os.getpid()}")
     yield one
-    sweep(one.run, one.base / "nothing", one.base / "nothing")
+    known = {"run": one.run, "mark": SECRET, "work": str(one.base / "nothing")}
+    sweep(known, str(one.base / "nothing"))
 
 
 @contextmanager
-def sleeping(mark: str = "", user: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that sleeps until the end of the block, with the mark of a run or without any."""
-    environment = {"REHEARSE_RUN": mark} if mark else {}
+def sleeping(run: str = "", user: int | None = None, secret: str = SECRET) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that sleeps until the end of the block, with the marks of a run or without any."""
+    environment = {"REHEARSE_RUN": run, "REHEARSE_MARK": secret} if run else {}
     with subprocess.Popen(["/bin/sleep", "3600"], env=environment, user=user) as process:
         try:
             until(lambda: psutil.Process(process.pid).name() == "sleep", what="sleep to run", seconds=30)
@@ -121,7 +135,7 @@ sys.stdin.read()
 
 
 def crash(place: Place) -> None:
-    """Let a real run begin, and kill its harness and its supervisor so that neither can clear up."""
+    """Let a real run begin, and kill its harness, its supervisor and its watcher, so that none can clear up."""
     with subprocess.Popen(
         [sys.executable, "-c", CRASHED, place.run, str(place.work), str(place.registry)],
         cwd=Path(harness.__path__[0]).parent,
@@ -131,7 +145,9 @@ def crash(place: Place) -> None:
         assert doomed.stdout
         assert doomed.stdout.readline() == b"running\n"
         until(lambda: (place.work / "log").stat().st_size, what="the server's children", seconds=30)
-        os.kill(json.loads(place.entry.read_text())["supervisor"]["pid"], signal.SIGKILL)
+        known = json.loads(place.entry.read_text())
+        for who in ("watcher", "supervisor"):
+            os.kill(known[who]["pid"], signal.SIGKILL)
         doomed.kill()
 
 
@@ -157,35 +173,106 @@ def test_a_crashed_run_is_found_and_ended_and_a_foreign_etcd_beside_it_lives_on(
     assert not place.entry.exists()
 
 
-def test_a_marked_process_alone_is_enough(place: Place) -> None:
-    """As after somebody has emptied the state and the temporary directory."""
-    with sleeping(place.run) as orphan:
-        remains = place.one()
-        assert remains.processes == {orphan.pid: "sleep"}
-        assert cleaning.clean([remains]) == []
-        assert orphan.wait(30) == -signal.SIGKILL
+def test_what_only_carries_the_name_of_a_run_is_not_ended(place: Place) -> None:
+    """Anybody may set REHEARSE_RUN; and where the entry is gone, nothing confirms a secret either."""
+    with sleeping(place.run, secret="") as bystander:
+        for recorded in (False, True):
+            if recorded:
+                place.lay_out()
+                place.record()
+            remains = place.one()
+            assert remains.state == "unsure"
+            assert (
+                f"not the secret that a server of it has: look at it, and end it yourself (kill {bystander.pid})"
+                in (remains.doubt)
+            )
+            assert len(cleaning.clean([remains])) == 1
+            assert bystander.poll() is None
+    assert place.work.exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"run": ', b'{"run": "it"}', b"\xff"])
-def test_a_work_directory_is_known_by_its_layout_where_no_entry_says_so(place: Place, content: bytes | None) -> None:
-    """An entry may be missing, or, after a power loss, say nothing."""
-    place.lay_out()
+@pytest.mark.parametrize(
+    ("marked", "doubt"),
+    [(True, "carries a mark, and the entry that could confirm it is gone"), (False, "of an earlier release left")],
+)
+def test_a_work_directory_that_no_entry_confirms_is_named_and_never_removed(
+    place: Place, content: bytes | None, marked: bool, doubt: str
+) -> None:
+    """It may be anybody's, whatever it is called and holds: a person's own has a name and a vault/data as ours have."""
+    if marked:
+        place.lay_out()
+    else:
+        place.lay_out_unmarked()
     if content is not None:
         place.entry.write_bytes(content)
+    before = place.tree()
     remains = place.one()
-    assert (remains.state, remains.size) == ("left", 300_000)
-    assert cleaning.clean([remains]) == []
-    assert list(place.temporary.iterdir()) == list(place.registry.iterdir()) == []
+    assert (remains.state, remains.size >= 300_000) == ("unsure", True)
+    assert doubt in remains.doubt
+    assert f"remove it by hand: rm -rf {place.work}" in remains.doubt
+    assert len(cleaning.clean([remains])) == 1
+    assert place.tree() == before
 
 
-def test_a_work_directory_of_kind_clusters_is_known_by_its_layout_as_well(place: Place) -> None:
-    place.work.mkdir(mode=0o700)
-    for name in ("bench", "vault", "cluster-apps"):
-        (place.work / name).mkdir()
-    (place.work / "bench" / "docker").write_text("#!/bin/sh\n")
-    os.utime(place.work, (LONG_AGO, LONG_AGO))
-    assert cleaning.clean([place.one()]) == []
-    assert not place.work.exists()
+def test_what_the_release_before_left_is_named_and_how_to_remove_it(place: Place) -> None:
+    """Its entries have no mark, and its directories neither: nothing proves whose they are."""
+    place.lay_out_unmarked()
+    place.record(mark=None, machine=None, boot=None, space=None)
+    before = place.tree()
+    remains = place.one()
+    assert "made by a release that put no mark into what it made" in remains.doubt
+    (told,) = cleaning.clean([remains])
+    assert f"rm -rf {place.work} {place.entry}" in told
+    assert place.tree() == before
+
+
+def test_a_forged_entry_removes_nothing(place: Place) -> None:
+    """An entry alone can name any directory of this user; the directory has to confirm it, with a secret and its place.
+
+    Not even a true mark helps that was copied, or that came along with a directory that was moved.
+    """
+    home = place.base / "home"
+    for forged in (home / ".ssh", home / "rehearse-.ssh"):
+        forged.mkdir(parents=True, mode=0o700)
+        (forged / "id_ed25519").write_text("mine")
+        entry = place.registry / ".ssh.json"
+        place.record(run=".ssh", work=str(forged))
+        place.entry.replace(entry)
+        (remains,) = [one for one in cleaning.find(place.registry, place.temporary) if one.run == ".ssh"]
+        assert "does not hold the mark that a rehearsal puts into its directory" in remains.doubt
+        os.close(traces.plant(str(place.temporary), ".ssh", SECRET))
+        (place.temporary / traces.MARK_FILE).replace(forged / traces.MARK_FILE)
+        (remains,) = [one for one in cleaning.find(place.registry, place.temporary) if one.run == ".ssh"]
+        assert "and is in another place now" in remains.doubt
+        assert len(cleaning.clean([remains])) == 1
+        assert (forged / "id_ed25519").read_text() == "mine"
+        entry.unlink()
+
+
+def test_an_entry_that_others_may_have_written_is_not_believed(place: Place) -> None:
+    place.lay_out()
+    place.record()
+    place.entry.chmod(0o666)
+    remains = place.one()
+    assert "can be written to by others" in remains.doubt
+    assert len(cleaning.clean([remains])) == 1
+    assert place.work.exists()
+
+
+def test_a_server_on_record_is_ended_also_if_it_dropped_its_environment(place: Place) -> None:
+    """Its process id and start time are on record, from this boot and this PID namespace; from others they are not."""
+    place.lay_out()
+    with sleeping() as server:
+        child = {"name": "etcd", "pid": server.pid, "started": started(server.pid)}
+        place.record(children=[child], boot="another")
+        assert place.one().state == "left"
+        assert cleaning.clean([place.one()]) == []
+        assert server.poll() is None
+        place.lay_out()
+        place.record(children=[child])
+        assert cleaning.clean([place.one()]) == []
+        assert server.wait(30) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("content", [b"", b"{}"])
@@ -203,6 +290,7 @@ def test_the_entries_of_another_registry_name_their_own_work_directories(place: 
     builds = tmp_path / "builds"
     work = builds / place.run
     work.mkdir(parents=True, mode=0o700)
+    os.close(traces.plant(str(work), place.run, SECRET))
     place.record(work=str(work))
     place.entry.rename(builds / place.entry.name)
     assert place.find() == []
@@ -254,7 +342,7 @@ def test_a_run_that_was_kept_is_told_as_such_and_not_touched(place: Place) -> No
     assert ", kept, " in str(remains)
     assert cleaning.clean([remains]) == []
     assert place.one().processes == remains.processes != {}
-    assert end_kept(place.entry) == ""
+    assert kept.end(place.entry) == ""
     assert place.find() == []
 
 
@@ -265,10 +353,21 @@ def test_a_run_whose_harness_alone_lives_is_not_touched(place: Place) -> None:
         assert place.one().state == "running"
 
 
-def test_a_run_that_is_on_no_record_here_and_has_no_server_yet_is_left_alone(place: Place, tmp_path: Path) -> None:
-    """Its directory looks like that of a dead run; what saves it is that somebody's supervisor is at work."""
+def test_a_run_that_is_on_no_record_here_is_known_to_live_by_its_lock(place: Place, tmp_path: Path) -> None:
+    """Its directory looks like that of a dead run; what saves it is that somebody holds it."""
     with Supervisor(place.run, place.work, tmp_path / "elsewhere"):
         (place.work / "vault" / "data").mkdir(parents=True)
+        remains = place.one()
+        assert remains.state == "running"
+        assert cleaning.clean([remains]) == []
+        assert place.work.exists()
+
+
+def test_a_directory_without_a_mark_may_belong_to_a_supervisor_on_no_record(place: Place, tmp_path: Path) -> None:
+    """One of the release before locked nothing."""
+    with Supervisor("another", place.base / "another", tmp_path / "elsewhere"):
+        place.lay_out_unmarked()
+        os.utime(place.work)
         remains = place.one()
         assert "belong to the supervisor that runs as process" in remains.doubt
         assert len(cleaning.clean([remains])) == 1
@@ -278,8 +377,8 @@ def test_a_run_that_is_on_no_record_here_and_has_no_server_yet_is_left_alone(pla
 @pytest.mark.parametrize(("later", "strays"), [(0, {2: 7.0}), (1, {os.getpid(): 5.0, 2: 7.0})])
 def test_a_supervisor_whose_run_is_on_record_casts_no_doubt_on_others(later: int, strays: dict[int, float]) -> None:
     """On record is the one that started when its entry says, and no other of the same id."""
-    ours = cleaning._Identity(os.getpid(), started(os.getpid()) + later)
-    record = cleaning._Record("run", harness=ours, supervisor=ours, work="/tmp/rehearse-run", created=0.0)
+    ours = entries.Identity(os.getpid(), started(os.getpid()) + later)
+    record = entries.Entry("run", harness=ours, supervisor=ours, work="/tmp/rehearse-run", created=0.0)
     assert cleaning._Machine([], {os.getpid(): 5.0, 2: 7.0}, frozenset()).strays([record]) == strays
 
 
@@ -329,6 +428,23 @@ def shared(place: Place) -> None:
     place.record()
 
 
+def unmarked(place: Place) -> None:
+    place.lay_out_unmarked()
+    place.record()
+
+
+def foreign_mark(place: Place) -> None:
+    place.lay_out()
+    place.record(mark=SECRET[::-1])
+
+
+def linked_mark(place: Place) -> None:
+    place.lay_out()
+    (place.work / traces.MARK_FILE).replace(place.base / "mark")
+    (place.work / traces.MARK_FILE).symlink_to(place.base / "mark")
+    place.record()
+
+
 def stranger(place: Place) -> None:
     (place.base / "documents").mkdir(mode=0o700)
     place.record(work=str(place.base / "documents"))
@@ -357,7 +473,7 @@ def bare(place: Place) -> None:
 
 
 def mixed(place: Place) -> None:
-    place.lay_out()
+    place.lay_out_unmarked()
     (place.work / "notes.txt").write_text("mine")
     os.utime(place.work, (LONG_AGO, LONG_AGO))
 
@@ -368,6 +484,9 @@ def mixed(place: Place) -> None:
         (link, "is not a directory, but a link or a file"),
         (file, "is not a directory, but a link or a file"),
         (shared, "is not private to this user"),
+        (unmarked, "does not hold the mark that a rehearsal puts into its directory"),
+        (foreign_mark, "holds a mark that is not that of this run"),
+        (linked_mark, "does not hold the mark that a rehearsal puts into its directory"),
         (stranger, "documents, and no run of this name would have that"),
         (relative, "no run of this name would have that"),
         (mistaken, "is the entry of run 'another'"),
@@ -416,7 +535,8 @@ def test_processes_of_another_user_are_not_touched(place: Place) -> None:
     """Root can look into them, and still has no business there. An ordinary user's are all that user's own."""
     root = os.geteuid() == 0
     with sleeping(place.run, user=NOBODY if root else None) as other:
-        assert [one.state for one in place.find()] == ([] if root else ["left"])
+        place.record()
+        assert [one.state for one in place.find()] == (["unsure"] if root else ["left"])
         with sleeping(place.run) as orphan:
             remains = place.one()
             assert set(remains.processes) == ({orphan.pid} if root else {orphan.pid, other.pid})
@@ -439,7 +559,7 @@ def test_whoever_asks_does_not_end_itself(place: Place) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", ASKING, str(place.registry), str(place.temporary)],
         cwd=Path(harness.__path__[0]).parent,
-        env={**os.environ, "REHEARSE_RUN": place.run},
+        env={**os.environ, "REHEARSE_RUN": place.run, "REHEARSE_MARK": SECRET},
         stdout=subprocess.PIPE,
         check=True,
     )

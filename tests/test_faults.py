@@ -35,7 +35,7 @@ from harness import (
     loading,
     process,
     progress,
-    supervisor,
+    traces,
     upgrade,
     vault_server,
     wait,
@@ -140,7 +140,7 @@ class Town:
         """Return whatever is left: marked processes, the supervisor, the work directory, the entry in the registry."""
         found = [str(path) for path in (*self.work.glob("*"), *(self.state / "live").glob("*"))]
         found += [str(path) for path in (self.state / "ports").glob("*.lock")]
-        mark = f"{supervisor.MARK}={self.run.name[:40]}".encode()
+        mark = f"{traces.MARK}={self.run.name[:40]}".encode()
         for each in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if mark in (each / "environ").read_bytes():
@@ -508,7 +508,8 @@ def in_small_room(town: Town, room: Path, size: str, *more: str) -> Ending:
     )
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-        env={"PATH": os.environ["PATH"], **town.environment()},
+        # the small disk is what is tried, and not the memory that a run prefers
+        env={"PATH": os.environ["PATH"], "REHEARSE_MEMORY": "off", **town.environment()},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import cli, engine, journal, secret, supervisor, vault_pod, wait
+from harness import cli, engine, journal, secret, traces, vault_pod, wait
 from harness.engine import Engine
 from harness.errors import MissingPrerequisite
 from harness.events import AnyEvent, PhaseEnded
@@ -91,7 +91,7 @@ class Harbour:
         found += [str(path) for path in (*self.work.glob("*"), *(self.state / "live").glob("*")) if run in path.name]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get(supervisor.MARK, "").startswith(run):
+                if process.environ().get(traces.MARK, "").startswith(run):
                     found.append(" ".join(process.cmdline()))
         return found
 
@@ -150,7 +150,7 @@ class Watch(threading.Thread):
                 with contextlib.suppress(psutil.Error):
                     self.processes.update(process.cmdline())
                     self.processes.update(process.environ().values())
-            for one in self._api.containers(all=True, filters={"label": supervisor.LABEL}):
+            for one in self._api.containers(all=True, filters={"label": traces.LABEL}):
                 with contextlib.suppress(Exception):  # it may be gone meanwhile
                     self.containers.add(json.dumps(self._api.inspect_container(one["Id"])))
 

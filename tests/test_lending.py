@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import lending, supervisor
+from harness import lending, traces
 from harness.errors import MissingPrerequisite
 from harness.lending import Lending, Lent, borrowed
 from harness.wait import now
@@ -42,7 +42,7 @@ class Town:
 
     def enter(self, run: str, work: Path, created: float = 0.0, **keeper: int) -> None:
         """Put a run on record."""
-        living = {**supervisor.identity(os.getpid()), **keeper}
+        living = {**traces.identity(os.getpid()), **keeper}
         entry = {"run": run, "work": str(work), "created": created, "supervisor": living}
         (self.registry / f"{run}.json").write_text(json.dumps(entry))
 

@@ -20,9 +20,11 @@ import pytest
 import tenacity
 
 import harness
+from harness import traces
 from harness.errors import ProcessDied, RigError
-from harness.process import Process, Supervisor, namespaces_allowed, sweep
+from harness.process import Process, Supervisor, namespaces_allowed
 from harness.secret import Secret
+from harness.sweeping import sweep
 from harness.wait import until
 
 pytestmark = pytest.mark.processes
@@ -50,10 +52,10 @@ class Run:
         return entry
 
     def traces(self) -> list[str]:
-        return traces(self.id, self.base)
+        return traces_of(self.id, self.base)
 
 
-def traces(run_id: str, base: Path) -> list[str]:
+def traces_of(run_id: str, base: Path) -> list[str]:
     """Return everything that is left of a run: its marked processes, its supervisor, its files."""
     mark, found = f"REHEARSE_RUN={run_id}".encode(), []
     for where, directories, files in os.walk(base):
@@ -74,7 +76,7 @@ def mounts() -> list[str]:
 
 
 def all_gone(run_id: str, base: Path) -> None:
-    until(lambda: not traces(run_id, base), what=f"the last trace of {run_id}", seconds=30)
+    until(lambda: not traces_of(run_id, base), what=f"the last trace of {run_id}", seconds=30)
 
 
 def wrote(process: Process, line: str) -> None:
@@ -193,7 +195,7 @@ def test_the_environment_is_what_was_given_and_the_mark(run: Run) -> None:
     server = run.supervisor.start("env", argv, env=given, cwd=run.work, log=run.work / "env.log")
     assert ended(server) == 0
     seen = dict(pair.split("=", 1) for pair in eval("".join(server.tail())).decode().rstrip("\0").split("\0"))
-    assert seen == {**given, "REHEARSE_RUN": run.id}
+    assert seen == {**given, "REHEARSE_RUN": run.id, "REHEARSE_MARK": run.entry()["mark"]}
 
 
 @pytest.mark.usefixtures("deaf")
@@ -341,14 +343,22 @@ def test_a_killed_supervisor_takes_its_servers_along(tmp_path: Path) -> None:
 
 
 def test_a_sweep_ends_a_run_whose_supervisor_is_dead(tmp_path: Path) -> None:
-    """What a later clean-up has to go on is the registry's entry; whatever carries the mark is found and killed."""
-    (tmp_path / "work" / "data").mkdir(parents=True)
-    entry = tmp_path / "swept.json"
+    """What carries its secret is found and killed; what only carries its name, and anybody may, is not."""
+    work, entry, secret = tmp_path / "work", tmp_path / "swept.json", "5" * 32
+    (work / "data").mkdir(parents=True)
+    work.chmod(0o700)
+    os.close(traces.plant(str(work), "swept", secret))
     entry.write_text("{}")
-    with subprocess.Popen(["/bin/sleep", "3600"], env={"REHEARSE_RUN": "swept"}) as orphan:
-        assert sweep("swept", tmp_path / "work", entry) == []
+    marks = {"REHEARSE_RUN": "swept"}
+    with (
+        subprocess.Popen(["/bin/sleep", "3600"], env={**marks, "REHEARSE_MARK": secret}) as orphan,
+        subprocess.Popen(["/bin/sleep", "3600"], env={**marks, "REHEARSE_MARK": secret[1:]}) as stranger,
+    ):
+        assert sweep({"run": "swept", "mark": secret, "work": str(work), "children": []}, str(entry)) == []
         assert orphan.wait() == -signal.SIGKILL
-    assert traces("swept", tmp_path) == []
+        assert stranger.poll() is None
+        stranger.kill()
+    assert traces_of("swept", tmp_path) == []
 
 
 # --- ends that nobody can prepare for ---------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 import harness
-from harness import reaper, supervisor
+from harness import kept, reaper, supervisor
 from harness.engine import Engine, labels
 from harness.errors import LeftBehind, RigError
-from harness.process import Supervisor, end_kept, sweep
+from harness.process import Supervisor
+from harness.sweeping import sweep
 from harness.wait import now, pause, until
-from tests.containers import PROGRAMS, Belongings, empty_image, everything
+from tests.containers import Belongings, empty_image, everything
 from tests.socket_engine import engine_that
 
 FREEZER = Path(reaper._FREEZER)
@@ -138,11 +139,12 @@ def test_an_engine_that_died_is_told_and_the_run_stays_on_record(tmp_path: Path)
         one.close()
     assert server.poll() == -signal.SIGKILL
     assert not (tmp_path / "work").exists()
-    assert json.loads(entry.read_text())["engine"] == str(tmp_path / "engine")
-    assert "gave no answer" in sweep("it", tmp_path / "work", entry, tmp_path / "engine")[0]
+    known = json.loads(entry.read_text())
+    assert known["engine"] == str(tmp_path / "engine")
+    assert "gave no answer" in sweep(known, str(entry))[0]
     assert entry.exists()
     with engine_that(lambda _method, path: nothing(path), tmp_path / "engine") as path:
-        assert sweep("it", tmp_path / "work", entry, Path(path)) == []
+        assert sweep({**known, "engine": path}, str(entry)) == []
     assert not entry.exists()
 
 
@@ -245,7 +247,7 @@ def test_a_run_that_was_kept_has_its_containers_until_it_is_ended(
     with harness_at_work(run, image, tmp_path, "keep"):
         pass
     assert {("network", run), ("volume", run), ("container", f"{run}-0")} <= everything(engine)
-    assert end_kept(tmp_path / "registry" / f"{run}.json") == ""
+    assert kept.end(tmp_path / "registry" / f"{run}.json") == ""
     assert engine.leftovers(run) == []
 
 
@@ -302,30 +304,16 @@ def test_a_client_that_is_killed_in_the_middle_of_its_request_leaves_nothing(
 
 
 def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
-    """It and the reaper are loaded by path, in isolation from every installed package."""
-    for program in (supervisor, reaper):
-        text = inspect.getsource(program)
-        assert "from harness" not in text
-        assert "import harness" not in text
-
-
-@pytest.mark.kind
-@pytest.mark.skipif(not FREEZER.is_dir(), reason="with control groups of version 2 what is frozen can be killed")
-def test_what_is_frozen_in_a_container_is_thawed_so_that_it_can_die(
-    real_engine: tuple[Engine, str], tmp_path: Path
-) -> None:
-    """As a runtime in a node leaves a Pod that it was starting; the engine alone would wait for it for ever."""
-    engine, image = real_engine
-    run = run_of(tmp_path)
-    words = ["/bin/sh", "-c", "/bin/sleep 3600 & wait"]
-    container = engine.start(image, words, labels=labels(run, now() + 3600), network_mode="none", volumes=PROGRAMS)
-    inner = next(FREEZER.glob(f"*/*{container}*")) / "inner"
-    inner.mkdir()
-    processes = engine._client.api.top(container)["Processes"]
-    (sleeping,) = (row[1] for row in processes if row[-1].startswith("/bin/sleep"))
-    (inner / "cgroup.procs").write_text(sleeping)
-    (inner / "freezer.state").write_text("FROZEN")
-    until(lambda: (inner / "freezer.state").read_text().strip() == "FROZEN", what="it to be frozen", seconds=10)
-
-    assert reaper.clear(str(engine.socket), f"{supervisor.LABEL}={run}", seconds=30) == []
-    assert engine.leftovers(run) == []
+    """It is loaded by path, in isolation from every installed package, and of ours only loads what is as poor."""
+    folder = Path(supervisor.__file__).parent
+    loaded = {"supervisor"}
+    for name in (todo := ["supervisor"]):
+        text = (folder / f"{name}.py").read_text()
+        assert (
+            not set(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE)) - sys.stdlib_module_names - {"harness"}
+        )
+        ours = {*re.findall(r"from harness\.(\w+) import", text)}
+        ours |= {word for words in re.findall(r"from harness import (.+)", text) for word in words.split(", ")}
+        todo += sorted(ours - loaded)
+        loaded |= ours
+    assert loaded == {"supervisor", "in_memory", "launching", "reaper", "sweeping", "traces"}

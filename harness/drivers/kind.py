@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness import accounts, capacity, engine, events, fitness, lending, materials, process, wait
+from harness import accounts, capacity, engine, events, fitness, lending, materials, process, settings, wait
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Store
 from harness.course import Serve
@@ -84,9 +84,10 @@ class KindDriver:
         with book.phase("artifacts"):
             kind, images = self._obtained(plan, topology, book)
         with ExitStack() as stack:
-            ports = stack.enter_context(Ports(self._state / "ports"))
-            work = self._work / f"rehearse-{run_id}"
-            supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
+            ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
+            work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
+            # Not in memory: the engine has to find there what it is to bring into containers.
+            supervisor = stack.enter_context(Supervisor(run_id, work, registry))
             supervisor.own_engine(self._engine.socket)
             lending = stack.enter_context(self._borrowed(topology)) if self._reuse else None
             bench = self._bench(work / "bench", supervisor, kind, run_id, lending)

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
-from harness import accounts, capacity, events, knowledge, pki, process
+from harness import accounts, capacity, events, knowledge, pki, process, settings
 from harness.accounts import ISSUER, Account
 from harness.artifacts import Artifact, Store
 from harness.controlplane import ControlPlane
@@ -23,6 +24,11 @@ from harness.secret import Secret
 from harness.topology import Topology
 from harness.vault_server import VaultServer
 from harness.wait import Stopwatch, now
+
+_CLUSTER_BYTES: Final = 150 * 10**6
+"""What a cluster writes: above all the log of etcd, which takes its room beforehand."""
+
+_VAULT_BYTES: Final = 100 * 10**6
 
 
 class LocalDriver:
@@ -55,10 +61,11 @@ class LocalDriver:
         with book.phase("artifacts"):
             binaries = self._binaries(plan, book)
         with ExitStack() as stack:
-            ports = stack.enter_context(Ports(self._state / "ports"))
-            work = self._work / f"rehearse-{run_id}"
-            supervisor = stack.enter_context(Supervisor(run_id, work, self._state / "live"))
-            rig = LocalRig(plan.resolved, book, run_id, work, supervisor, binaries, ports)
+            ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
+            work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
+            memory = _VAULT_BYTES + len(plan.resolved.clusters) * _CLUSTER_BYTES if settings.in_memory() else 0
+            supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
+            rig = LocalRig(plan.resolved, book, run_id, supervisor.room, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with book.phase("servers answer"):
@@ -200,6 +207,12 @@ class LocalRig(LiveRig):
             except OSError:
                 continue
 
+    def wait_for_threads(self) -> None:
+        """End what is still rising, and that soon: with its servers gone no answer is waited for any more."""
+        self._rising.over.set()
+        self._supervisor.halt()
+        super().wait_for_threads()
+
     def _start_vault(self, served: Serve) -> None:
         cluster = self._topology.vault.cluster
         self._server.start(
@@ -212,6 +225,7 @@ class LocalRig(LiveRig):
         self._answering = Stopwatch()
 
     def _raise_cluster(self, name: str) -> None:
+        self._rising.insist()
         version = self._topology.clusters[name].kubernetes
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
@@ -229,6 +243,7 @@ class LocalRig(LiveRig):
         spaces: set[str] = set()
         uids: dict[tuple[str, str], str] = {}
         for account in wanted:
+            self._rising.insist()
             if account.namespace not in spaces:
                 # not all of them first: each takes a tenth of a second, and Vault waits for the first account
                 plane.kube.create_namespace(account.namespace)

@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harness import supervisor
+from harness import traces
 from harness.engine import Engine
 from tests.bench.commands import OUTAGE, World
 
 PROMISED_SECONDS = {"local": 15.0, "kind": 30.0}
-_MARK = supervisor.MARK
+_MARK = traces.MARK
 _PORTS = range(21000, 32000)
 """Where `harness.ports` takes its ports from."""
 
