@@ -74,10 +74,13 @@ class Effort(msgspec.Struct):
 @click.command()
 @click.option("--quick", is_flag=True, help="A short form, in two minutes.")
 @click.option("--kills", "killed", type=int, help="How many runs are killed. Left out: 50, or 5 with --quick.")
+@click.option("--both", is_flag=True, help="Their supervisors are killed together with them.")
 @click.option("--kind-kills", default=0, help="How many runs on kind clusters are killed. Left out: none.")
 @click.option("--seed", type=int, help="When they are killed. Left out: another one every time; it is printed.")
 @click.option("--only", multiple=True, type=click.Choice(_PARTS))
-def main(*, quick: bool, killed: int | None, kind_kills: int, seed: int | None, only: tuple[str, ...]) -> None:
+def main(
+    *, quick: bool, killed: int | None, both: bool, kind_kills: int, seed: int | None, only: tuple[str, ...]
+) -> None:
     """Measure what was promised and print it as a table."""
     effort = Effort(2, 3, 1, 3, 5, 1) if quick else Effort(5, 10, 3, len(SCENARIOS), 50, 3)
     if killed is not None:
@@ -88,7 +91,7 @@ def main(*, quick: bool, killed: int | None, kind_kills: int, seed: int | None, 
         "judge": _judge,
         "outage": _outage,
         "parallel": _parallel,
-        "kills": lambda world, effort: _kills(world, effort.kills, seed, None),
+        "kills": lambda world, effort: _kills(world, effort.kills, seed, None, both=both),
         "kind": _kind,
         "kind-kills": lambda world, _effort: _kind_kills(world, kind_kills, seed),
     }
@@ -185,15 +188,16 @@ def _parallel(world: World, effort: Effort) -> Iterator[Row]:
     yield Row(what, "<= 0.6", seen, together / alone <= 0.6)
 
 
-def _kills(world: World, trials: int, seed: int, machine: engine.Engine | None) -> Iterator[Row]:
+def _kills(world: World, trials: int, seed: int, machine: engine.Engine | None, *, both: bool = False) -> Iterator[Row]:
     """Yield what is left of runs whose harness was killed: on processes, or on kind clusters of an engine."""
     if not trials:
         return
     driver = "kind" if machine else "local"
     usual = world.rehearse("run", OUTAGE, "--driver", driver, "--run-dir", world.new_run()).seconds
-    killed = kills.kill(world, trials, usual, seed, machine)
+    killed = kills.kill(world, trials, usual, seed, machine, both=both)
     left = msgspec.structs.asdict(killed.left)
-    what = f"{killed.trials} runs killed, driver {driver}, seed {seed} ({killed.too_late} more had ended before)"
+    whom = " with their supervisors" if both else ""
+    what = f"{killed.trials} runs killed{whom}, driver {driver}, seed {seed} ({killed.too_late} more had ended before)"
     yield Row(what, "nothing left", ", ".join(f"{count} {name}" for name, count in left.items()), not killed.left)
     limit = kills.PROMISED_SECONDS[driver]
     yield Row("    slowest time to clean", f"<= {limit:g} s", f"{killed.slowest:.1f} s", killed.slowest <= limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,10 +52,13 @@ class Kills(msgspec.Struct):
     """the longest time in seconds until nothing was left"""
 
 
-def kill(world: World, trials: int, usual: float, seed: int, engine: Engine | None = None) -> Kills:
+def kill(
+    world: World, trials: int, usual: float, seed: int, engine: Engine | None = None, *, both: bool = False
+) -> Kills:
     """Kill so many runs of the outage, each at an instant of its own within its *usual* seconds.
 
-    With *engine* they are runs on kind clusters there; left out, on processes.
+    With *engine* they are runs on kind clusters there; left out, on processes. With *both*, the supervisor is killed
+    together with the harness: then it is the watcher's to end the run.
     """
     instants = random.Random(seed)
     result = Kills()
@@ -69,29 +72,47 @@ def kill(world: World, trials: int, usual: float, seed: int, engine: Engine | No
             if process.poll() is not None:
                 result.too_late += 1
                 continue
+            if both:
+                _kill_supervisor(process.pid)
             process.kill()
-        left, seconds = _until_clean(world, run.name, listening, engine)
+        left, seconds = _until_clean(world, run.name, process.pid, listening, engine)
         result.trials += 1
         result.left += left
         result.slowest = max(result.slowest, seconds)
     return result
 
 
-def _until_clean(world: World, run: str, listening: set[int], engine: Engine | None) -> tuple[Left, float]:
+def _kill_supervisor(harness: int) -> None:
+    with suppress(psutil.Error):
+        for child in psutil.Process(harness).children():
+            if _is_supervisor_of(harness, child.cmdline()):
+                child.kill()
+
+
+def _is_supervisor_of(harness: int, words: Sequence[str]) -> bool:
+    """Whether *words* are the command of its supervisor, or of the watcher, which is a fork of that."""
+    return words[-1:] == [str(harness)] and any(word.endswith("supervisor.py") for word in words)
+
+
+def _until_clean(
+    world: World, run: str, harness: int, listening: set[int], engine: Engine | None
+) -> tuple[Left, float]:
     """Return what is left once nothing is, or the promised time is over, and how long that took."""
     began = time.monotonic()
     while True:
-        left, seconds = _left(world, run, listening, engine), time.monotonic() - began
+        left, seconds = _left(world, run, harness, listening, engine), time.monotonic() - began
         if not left or seconds > PROMISED_SECONDS["kind" if engine else "local"]:
             return left, seconds
         time.sleep(0.05)
 
 
-def _left(world: World, run: str, listening: set[int], engine: Engine | None) -> Left:
-    # servers carry the mark of their run; the harness and its supervisor are known by the world they were started in
+def _left(world: World, run: str, harness: int, listening: set[int], engine: Engine | None) -> Left:
+    # servers carry the mark of their run; the harness is known by the world it was started in, which its supervisor
+    # and the watcher know nothing of: they are known by the harness
     ours = (f"{_MARK}={run}", f"REHEARSE_STATE={world.state}")
     return Left(
-        processes=sum(any(name in environment for name in ours) for environment in _environments()),
+        processes=sum(any(name in environment for name in ours) for environment in _environments())
+        + sum(_is_supervisor_of(harness, words) for words in _commands()),
         mounts=sum(run in line for line in _mounts()),
         sockets=len(set(_listening(run)) - listening),
         directories=sum(run in path.name for path in world.work.iterdir()),
@@ -104,6 +125,13 @@ def _environments() -> Iterator[str]:
     """Yield the environment that every process was started with."""
     for process in Path("/proc").glob("[0-9]*"):
         yield _environment(process)
+
+
+def _commands() -> Iterator[list[str]]:
+    """Yield the words of every process that is not dead."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            yield process.cmdline()
 
 
 def _environment(process: Path) -> str:
