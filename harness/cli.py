@@ -303,7 +303,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
 
     Directories are searched for *.yaml, and - is what stands on stdin.
     """
-    from harness import loading
+    from harness import loading, versions
     from harness.errors import ScenarioError
 
     wrong, files = 0, several.search(scenarios)
@@ -312,14 +312,16 @@ def validate(scenarios: tuple[Path, ...]) -> None:
         try:
             if str(path) == "-":
                 with click.open_file("-", "rb") as stream:
-                    loading.load_from(stream, name)
+                    vault = loading.load_from(stream, name).scenario.vault
             else:
-                loading.load(path)
+                vault = loading.load(path).scenario.vault
         except ScenarioError as error:
             wrong += 1
             say(error)
         else:
             tell(f"{name}: fine")
+            for licence in filter(None, map(versions.needs_licence, (vault.source, *vault.via, vault.target))):
+                tell(f"    but {licence}")
     if wrong:
         fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand")
 

@@ -558,6 +558,17 @@ def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
 # --- validate, plan, version ---
 
 
+def test_an_enterprise_release_is_fine_and_has_a_word_on_licences(tmp_path: Path) -> None:
+    """Before anything is fetched: whoever has no licence finds out here, and not after the first hop."""
+    scenario = tmp_path / "enterprise.yaml"
+    scenario.write_text(OUTAGE.read_text().replace("1.11.0", "1.11.0+ent"))
+    result = rehearse("validate", scenario)
+    assert result.exit_code == 0
+    assert result.stdout.count("licence") == 1
+    assert "Vault 1.11.0+ent is Vault Enterprise" in result.stdout
+    assert "licence" not in rehearse("validate", OUTAGE).stdout
+
+
 def test_validate_reports_every_file() -> None:
     """One wrong file hides neither the other wrong ones nor the good ones; good ones alone are exit 0."""
     other = INVALID.parent / "invalid-empty.yaml"
