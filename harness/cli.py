@@ -303,7 +303,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
 
     Directories are searched for *.yaml, and - is what stands on stdin.
     """
-    from harness import loading, versions
+    from harness import course, loading, plan, versions
     from harness.errors import ScenarioError
 
     wrong, files = 0, several.search(scenarios)
@@ -312,15 +312,16 @@ def validate(scenarios: tuple[Path, ...]) -> None:
         try:
             if str(path) == "-":
                 with click.open_file("-", "rb") as stream:
-                    vault = loading.load_from(stream, name).scenario.vault
+                    loaded = loading.load_from(stream, name)
             else:
-                vault = loading.load(path).scenario.vault
+                loaded = loading.load(path)
         except ScenarioError as error:
             wrong += 1
             say(error)
         else:
             tell(f"{name}: fine")
-            for licence in filter(None, map(versions.needs_licence, (vault.source, *vault.via, vault.target))):
+            serving = course.serving(plan.make(loaded.scenario, loaded.name, "paper").steps)
+            for licence in filter(None, map(versions.needs_licence, serving)):
                 tell(f"    but {licence}")
     if wrong:
         fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand")
