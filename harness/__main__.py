@@ -73,8 +73,8 @@ def _place(trace: TracebackType | None) -> tuple[str, bool]:
     """Return where an exception came from, as file and line, and whether a module was being imported there."""
     where, importing = "no place known", False
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        importing = importing or file.startswith("<frozen importlib")
+        file, name = trace.tb_frame.f_code.co_filename, trace.tb_frame.f_code.co_name
+        importing = importing or name == "<module>"
         where = where if file.startswith("<frozen") else f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
     return where, importing

@@ -90,21 +90,25 @@ def fetch(
     """
     from harness import plan
     from harness.errors import HarnessError
+    from harness.progress import Progress
 
     plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
     wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
-    get = _getter(store(mirror, say, insecure=insecure_mirror, offline=offline), registry, offline=offline)
     rows, missing, reasons = list[str](), list[str](), list[str]()
     try:
-        for product, version in wanted:
-            try:
-                rows.append(f"{product} {version}  {get(product, version)}")
-            except (HarnessError, OSError) as error:
-                rows.append(f"{product} {version}  missing")
-                missing.append(f"{product} {version}")
-                if str(error) not in reasons:
-                    reasons.append(str(error))
-                    say(error)
+        with Progress() as going:
+            kept = store(mirror, going.say, insecure=insecure_mirror, offline=offline)
+            get = _getter(kept, registry, going.say, offline=offline)
+            for product, version in wanted:
+                try:
+                    with going.during(f"{product} {version}"):
+                        rows.append(f"{product} {version}  {get(product, version)}")
+                except (HarnessError, OSError) as error:
+                    rows.append(f"{product} {version}  missing")
+                    missing.append(f"{product} {version}")
+                    if str(error) not in reasons:
+                        reasons.append(str(error))
+                        going.say(error)
     except KeyboardInterrupt:
         tell("\n".join(rows))
         fail(130, "interrupted; what was fetched so far is kept")
@@ -113,7 +117,7 @@ def fetch(
         fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
 
 
-def _getter(kept: Store, registry: str, *, offline: bool) -> Callable[[str, str], str]:
+def _getter(kept: Store, registry: str, speak: Callable[[str], None], *, offline: bool) -> Callable[[str, str], str]:
     """Return what gets one binary or image, and says in words what it is."""
     from harness import engine
     from harness.images import Images
@@ -121,7 +125,7 @@ def _getter(kept: Store, registry: str, *, offline: bool) -> Callable[[str, str]
     @functools.cache  # one for all: it remembers which registry is silent
     def images() -> Images:
         machine = engine.reach(settings.environment())
-        return Images(machine, kept, settings.cache(), say, registry, offline=offline)
+        return Images(machine, kept, settings.cache(), speak, registry, offline=offline)
 
     def get(product: str, version: str) -> str:
         if product.endswith("-image"):

@@ -55,6 +55,7 @@ def test_a_broken_dependency_is_exit_3_in_one_sentence(module: str, text: str, t
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert f"{module}.py" in done.stderr
+    assert done.stderr.startswith("rehearse cannot start: ")
 
 
 def test_the_traceback_of_a_fault_is_there_for_those_who_ask(tmp_path: Path) -> None:
