@@ -46,6 +46,7 @@ hands
     tailing         what was appended to a log
 judges
     verdict         what the changes mean against what was expected
+    going_back      what a way back does: who logs in, what is lost
     doubts          why the answer is not known
     breaking        what it means that a Vault would not serve after its swap
     diagnosis       known causes, asked over the record; rules/ has them

@@ -107,19 +107,26 @@ def _refusal(trouble: Trouble, evidence: list[str], confidence: Confidence) -> F
     shown = list(trouble.log[-_LINES_SHOWN:])
     if trouble.log:
         shown = [*(line for line in evidence if line not in shown and line in trouble.log), *shown]
-    remedies = (
-        Remedy(
-            f"Do not upgrade to {trouble.after_swap} before this is understood: read the server's last lines, and the "
-            "upgrade guide of this version."
-        ),
+    back, to = trouble.step == "roll-back", trouble.after_swap
+    words = (
+        f"Do not upgrade to {to} before this is understood: read the server's last lines, and the upgrade guide of "
+        "this version."
     )
+    over = "of the version before"
+    if back:
+        words = (
+            f"Going back to {to} over these data is no way out: take a snapshot before the upgrade, and rehearse "
+            "restoring it (roll-back: snapshot)."
+        )
+        over = "as the upgrade left them"
+    remedies = (Remedy(words),)
     return Finding(
         rule="vault-refuses-data",
         kind="regression",
-        effect="upgrade refused",
+        effect="roll-back refused" if back else "upgrade refused",
         app="",
         hop=trouble.after_swap,
-        sentence=f"Vault {trouble.after_swap} did not serve over the data of the version before: {trouble.message}",
+        sentence=f"Vault {to} did not serve over the data {over}: {trouble.message}",
         confidence=confidence,
         evidence=tuple(Exhibit("server", line) for line in shown or [trouble.message]),
         remedy=diagnosis.in_words(remedies),

@@ -132,6 +132,13 @@ def main() -> None:
     help="With --driver kind: rehearse on the clusters of a run that was kept, the newest that fits.",
 )
 @click.option(
+    "--rollback",
+    is_flag=True,
+    envvar="REHEARSE_ROLLBACK",
+    show_envvar=True,
+    help="Go back at the end, both ways: the source's binary over the data as they are, and the snapshot of before.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=1,
@@ -170,6 +177,7 @@ class Options:
     force: bool
     keep: float | None
     reuse: bool
+    rollback: bool
 
     def check(self, form: Form) -> None:
         """Raise UsageError for what cannot be meant, before anything runs."""
@@ -185,7 +193,12 @@ class Options:
 
     def words(self) -> list[str]:
         """Return what makes another process rehearse in the same way, but for what its environment says."""
-        flags = {"--strict": self.strict, "--reuse": self.reuse, "--force": self.force}
+        flags = {
+            "--strict": self.strict,
+            "--reuse": self.reuse,
+            "--force": self.force,
+            "--rollback": self.rollback,
+        }
         return ["--driver", self.driver, *(flag for flag, given in flags.items() if given)]
 
     def environment(self) -> dict[str, str]:
@@ -202,8 +215,9 @@ def _rehearse(scenario: Path, options: Options, form: Form) -> NoReturn:
     from harness.progress import Progress
 
     loaded = load(scenario)
-    planned = plan.make(loaded.scenario, loaded.name, options.driver)
-    repeat = ["rehearse", "run", str(scenario), "--driver", options.driver, *(["--strict"] if options.strict else [])]
+    planned = plan.make(loaded.scenario, loaded.name, options.driver, rollback=options.rollback)
+    repeat = ["rehearse", "run", str(scenario), "--driver", options.driver]
+    repeat += [flag for flag, given in (("--strict", options.strict), ("--rollback", options.rollback)) if given]
     going = Progress(verbose=form.verbose, quiet=form.quiet)
     book = _opened(options.run_dir, loaded.name, going)
     directory = book.directory

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness import knowledge, versions
-from harness.observation import Observation
+from harness.observation import LATE, Observation
 
 Key = tuple[str, str, str, str]
 """(probe, app, mount, item): what makes two observations answers to the same question."""
@@ -54,6 +54,8 @@ def compare(observations: Iterable[Observation]) -> list[Change]:
     seen: dict[Key, Observation] = {}
     changes: list[Change] = []
     for now in observations:
+        if now.probe.startswith(LATE):
+            continue
         key = key_of(now)
         before = seen.get(key)
         if before is not None:

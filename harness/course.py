@@ -104,6 +104,14 @@ class Restore(Step, frozen=True, tag="restore", kw_only=True):
     """The last snapshot is restored into the version that serves."""
 
 
+class WriteLate(Step, frozen=True, tag="write-late", kw_only=True):
+    """Something is written so that its loss is seen after a roll-back: a secret, and a role at each auth mount.
+
+    The rehearsal does this by itself before the first step that goes back. What the apps got at the last login counts
+    as late, too.
+    """
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -114,6 +122,8 @@ class Look(Step, frozen=True, tag="look", kw_only=True):
     """Every question is asked once."""
 
     moment: Moment
+    late: bool = False
+    """is it also asked what has become of what was written late? So it is after a step that goes back"""
 
 
 AnyStep = (
@@ -128,9 +138,16 @@ AnyStep = (
     | DeleteSecret
     | Snapshot
     | Restore
+    | WriteLate
     | Wait
     | Look
 )
+
+GOING_BACK = (RollBack, Restore)
+"""The steps after which something may be lost."""
+
+LATE_SECRET = "secret/data/rehearsal-late"
+LATE_ROLE = "rehearsal-late"
 
 CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore)
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""

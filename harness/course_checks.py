@@ -65,6 +65,9 @@ class _Walk:
     version: str | None
     """the one that serves; None where it is not known"""
     upgraded: bool = False
+    """is the version another one than the source, or than that of the last way back?"""
+    went_on: bool = False
+    """was anything upgraded at all?"""
     snapshot: str | None = None
     """the version at which the last snapshot was taken"""
     snapshots: int = 0
@@ -100,7 +103,7 @@ class _Walk:
             elif versions.parse(to) < versions.parse(self.version):
                 message = f"Vault {to} is older than {self.version}, from which it is reached"
                 yield trail, message, "a newer version, or roll-back: binary or snapshot"
-        self.version, self.upgraded = to, True
+        self.version, self.upgraded, self.went_on = to, True, True
 
     def _replace_pod(self, trail: Trail) -> Iterator[Complaint]:
         if self.document.left_out("vault", "cluster"):
@@ -108,7 +111,7 @@ class _Walk:
 
     def _roll_back(self, trail: Trail) -> Iterator[Complaint]:
         over = self.document.get(*trail)
-        if not self.upgraded:
+        if not (self.upgraded or (over == "snapshot" and self.went_on)):
             yield trail, "nothing was upgraded before this step", "an upgrade before it"
         if over == "snapshot":
             if not self.snapshots:

@@ -18,17 +18,20 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
     The course has been checked: what is looked up here is there.
     """
     vault = wanted.vault
-    version, snapshot = vault.source, vault.source
+    version, snapshot, back = vault.source, vault.source, False
     for number, one in enumerate(written, 1):
         step = _step(one, number, wanted, version, snapshot)
         if isinstance(step, Serve):
             version = step.version
         if isinstance(step, course.Snapshot):
             snapshot = version
+        if isinstance(step, course.GOING_BACK) and not back:
+            back = True
+            yield course.WriteLate()
         if step is not None:
             yield step
         if step is None or (one.then_look and isinstance(step, course.CHANGES)):
-            yield Look(number=number, moment=labels.moment(step, version, vault.token_file, number))
+            yield Look(number=number, moment=labels.moment(step, version, vault.token_file, number), late=back)
 
 
 def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> AnyStep | None:

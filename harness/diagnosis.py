@@ -11,7 +11,7 @@ from harness import comparison, leads, plan
 from harness.evidence import Exhibit, shown
 from harness.facts import Facts
 from harness.leads import Lead
-from harness.observation import Observation
+from harness.observation import LATE, Observation
 from harness.outlook import Outlook, outlook
 from harness.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy
 from harness.scenario import Effect
@@ -60,6 +60,9 @@ def diagnose(facts: Facts) -> list[Finding]:
 def _cases(facts: Facts) -> Iterator[Case]:
     seen: dict[comparison.Key, Observation] = {}
     for now in facts.observations:
+        if now.probe.startswith(LATE):
+            # what going back loses is told there, and is no answer that anybody relied on before
+            continue
         key = comparison.key_of(now)
         before = seen.get(key)
         if before is None:
@@ -192,13 +195,13 @@ def _look_closer(case: Case) -> Remedy:
     """Return what an operator does about something that no rule explains."""
     start, mount = case.facts.record.started, case.after.mount
     wait = f"Do not take production to {case.after.version} before this is understood. " if case.before else ""
-    again = [word for word in start.command if word not in ("--driver", "paper")]
+    again = shlex.join(start.command).replace(" --driver paper", "")
     words = (
         f"{wait}Compare what Vault and the API server wrote at this question, in the evidence and in the logs beside "
         "the record, with what they wrote when it was answered otherwise. Then run it again and leave the servers up: "
         "the end of the run says how to ask the same by hand, with one thing changed at a time"
     )
-    commands: tuple[str, ...] = (shlex.join([*again, "--keep"]),) if again else ()
+    commands: tuple[str, ...] = (f"{again} --keep",) if again else ()
     if "read" in case.after.probe and case.after.item:
         words += "; the last command is for that Vault, with the app's token, and says what its policies grant there"
         commands += (f"vault token capabilities {plan.kv_data_path(case.after.item)}",)

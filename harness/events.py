@@ -119,6 +119,30 @@ class OldTokenRefused(Event, frozen=True, tag="old-token-refused", kw_only=True)
     """since the Pod was deleted"""
 
 
+class StepEnded(Event, frozen=True, tag="step", kw_only=True):
+    """A step of the course after which Vault serves again, or that changed what is beside it, has ended."""
+
+    do: str
+    """the step's tag: upgrade, roll-back, snapshot ..."""
+    number: int = 0
+    """its number in the scenario's `course`, from 1; 0 where the scenario did not write it"""
+    version: str
+    """the version that serves after it"""
+    seconds: float
+    """how long it took; of an upgrade and its like from Vault's stop until it is active again"""
+
+
+class LateWritten(Event, frozen=True, tag="late-written", kw_only=True):
+    """Something was written only to see whether it is lost by going back."""
+
+    secret: str
+    """the API path of a kv-v2 secret"""
+    roles: tuple[str, ...]
+    """full API paths"""
+    apps: tuple[str, ...]
+    """whose Vault tokens of the last login are looked up later"""
+
+
 class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
     """What an app that kept running met when it renewed its token while Vault was taken to *version*."""
 
@@ -221,6 +245,8 @@ AnyEvent = (
     | VaultServing
     | PodReplaced
     | OldTokenRefused
+    | StepEnded
+    | LateWritten
     | Renewals
     | MomentBegan
     | Observation

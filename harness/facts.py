@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from harness import course, endings, evidence, knowledge, plan, scenario, topology
+from harness.course import AnyStep, Look, Serve
 from harness.events import ConfigWritten, MomentBegan, RoleWritten, TokenIssued, Trouble
 from harness.evidence import Evidence, Exhibit, Joined, Review
 from harness.journal import Record
@@ -44,6 +45,27 @@ class Facts:
     def first_moment(self) -> str:
         """Return the label of the moment before anything was changed."""
         return next(iter(self.moments), BEFORE)
+
+    def steps_before(self, moment: str) -> list[AnyStep]:
+        """Return the steps between the moment of this label and the moment before it."""
+        between: list[AnyStep] = []
+        for step in self.steps:
+            if isinstance(step, Look):
+                if step.moment.label == moment:
+                    return between
+                between = []
+            else:
+                between.append(step)
+        return []
+
+    def moment_after(self, index: int) -> str:
+        """Return the label of the first moment after the step at *index* and before Vault is replaced again, or ""."""
+        for step in self.steps[index + 1 :]:
+            if isinstance(step, Look):
+                return step.moment.label
+            if isinstance(step, Serve):
+                return ""
+        return ""
 
     @cached_property
     def writes(self) -> dict[str, list[tuple[int, ConfigWritten]]]:

@@ -19,6 +19,9 @@ def after(version: str) -> str:
     return f"after {version}"
 
 
+LATE: Final = "late-"
+"""How the probes are called that ask what became of something which was written only to see whether it is lost."""
+
 _LONGEST: Final = 200
 
 

@@ -11,7 +11,18 @@ from typing import Literal
 import msgspec
 
 from harness import course, course_of_scenario, knowledge, topology, versions
-from harness.course import AnyStep, Look, Moment, Start, Upgrade, WriteConfig, WriteRole
+from harness.course import (
+    AnyStep,
+    Look,
+    Moment,
+    RollBack,
+    Snapshot,
+    Start,
+    Upgrade,
+    WriteConfig,
+    WriteLate,
+    WriteRole,
+)
 from harness.scenario import Scenario
 from harness.topology import AppSpec, Asked, Topology
 
@@ -117,11 +128,14 @@ def kv_data_path(secret: str) -> str:
     return f"{mount}/data/{rest}"
 
 
-def make(scenario: Scenario, name: str, driver: str) -> Plan:
-    """Return the plan for *scenario*, called *name*, on *driver*."""
+def make(scenario: Scenario, name: str, driver: str, *, rollback: bool = False) -> Plan:
+    """Return the plan for *scenario*, called *name*, on *driver*.
+
+    *rollback*: take a snapshot before anything is changed, and go back at the end, both ways.
+    """
     document = scenario.model_dump(mode="json", by_alias=True)
     wanted = topology.recorded(document)
-    steps = _course(scenario, wanted)
+    steps = _course(scenario, wanted, rollback=rollback)
     questions, not_asked = _questions(scenario, wanted)
     return Plan(
         scenario=name,
@@ -196,7 +210,7 @@ def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: str) -> tup
     return (("etcd", ETCD), *(("kube-apiserver", v) for v in kubernetes), *(("vault", v) for v in vaults))
 
 
-def _course(scenario: Scenario, wanted: Topology) -> tuple[AnyStep, ...]:
+def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
     """Return the whole course: how the source came to be, the first look, and what the scenario does then."""
     vault, labels = wanted.vault, course.Labels()
     provenance: dict[tuple[str, bool], list[str]] = {}
@@ -211,12 +225,25 @@ def _course(scenario: Scenario, wanted: Topology) -> tuple[AnyStep, ...]:
         for path in paths:
             steps += _written(wanted, path)
     steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file)))
+    if rollback:
+        steps.append(Snapshot())
     if scenario.course is not None:
-        return (*steps, *course_of_scenario.steps(scenario.course, wanted, labels))
+        steps += course_of_scenario.steps(scenario.course, wanted, labels)
+        return (*steps, *(_back(wanted, labels) if rollback else ()))
     for version in (*scenario.vault.via, scenario.vault.target or vault.source):
         step = Upgrade(version=version, token_file=vault.token_file)
         steps += [step, Look(moment=labels.moment(step, version, vault.token_file))]
-    return tuple(steps)
+    return (*steps, *(_back(wanted, labels) if rollback else ()))
+
+
+def _back(wanted: Topology, labels: course.Labels) -> Iterator[AnyStep]:
+    """Yield the steps back to the source: its binary over the data as they are, and then the snapshot of before."""
+    vault = wanted.vault
+    yield WriteLate()
+    for over in ("binary", "snapshot"):
+        step = RollBack(version=vault.source, token_file=vault.token_file, over=over)
+        yield step
+        yield Look(moment=labels.moment(step, vault.source, vault.token_file), late=True)
 
 
 def _written(wanted: Topology, path: str) -> list[AnyStep]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from harness import beside, course, events, journal, probes, upgrade, verdict
-from harness.course import AnyStep, Look, Moment, Serve, Start
+from harness.course import AnyStep, Look, Serve, Start
 from harness.driver import Driver
 from harness.errors import (
     HarnessError,
@@ -106,6 +106,10 @@ class Running:
     """Vault's unseal keys, once it is initialised"""
     old: Holders = field(default_factory=dict)
     """what running apps hold: the tokens of the logins at the first look"""
+    fresh: Holders = field(default_factory=dict)
+    """the tokens of the logins at the last look"""
+    late: Holders = field(default_factory=dict)
+    """those of the last look before going back"""
 
     def run(self) -> None:
         """Do one step after the other."""
@@ -120,7 +124,7 @@ class Running:
                 with self.book.phase("vault is set up"):
                     self.keys = upgrade.initialise(self.rig, self.plan.resolved, step, self.book)
             case Serve():
-                with self._running_apps(step):
+                with self._running_apps(step), self._timed(step):
                     upgrade.to_next(self.rig, step, self.keys, self.book)
             case course.WriteConfig():
                 with self.book.phase(f"config of {step.mount} by {self._served.version}"):
@@ -128,10 +132,35 @@ class Running:
             case course.WriteRole():
                 upgrade.write_role(self.rig, step, self._served, self.book)
             case Look():
-                self._look(step.moment)
+                self._look(step)
+            case course.WriteLate():
+                self.late = {app: held for app, held in self.fresh.items() if held[0] is not None}
+                upgrade.write_late(self.rig, self.plan.resolved, self.late, self.book)
             case _:
-                with self.book.phase(course.word_of(step)):
+                with self.book.phase(course.word_of(step)), self._timed(step):
                     beside.do(step, self.rig, self._reopen)
+
+    @contextmanager
+    def _timed(self, step: AnyStep) -> Iterator[None]:
+        """Put on record how long the body takes, if it ends well. What goes wrong is told otherwise."""
+        watch = Stopwatch()
+        yield
+        self.book.write(
+            events.StepEnded(
+                do=course.word_of(step),
+                number=step.number,
+                version=self._served.version,
+                seconds=round(watch.seconds, 3),
+            )
+        )
+
+    def _late_questions(self) -> Iterator[Question]:
+        """Yield what is asked of what was written late: is it there still?"""
+        yield Question("late-secret", item=course.LATE_SECRET)
+        for path in self.plan.resolved.mounts:
+            yield Question("late-role", mount=path, item=course.LATE_ROLE)
+        for app in self.late:
+            yield Question("late-token-lookup", app, self.plan.resolved.apps[app].mount)
 
     def _reopen(self) -> None:
         upgrade.open_vault(self.rig, self._served, self.keys, self.book)
@@ -153,9 +182,9 @@ class Running:
         ahead = self.plan.steps[len(self.reached) :]
         return next((moment.label for moment in course.moments(ahead)), "")
 
-    def _look(self, moment: Moment) -> None:
+    def _look(self, step: Look) -> None:
         """Ask every question once, and bring in what the servers wrote about it."""
-        first = moment.number == 0
+        moment, first = step.moment, step.moment.number == 0
         if first:
             # until here Vault was busy by itself, or with the one cluster that its Pod is in
             with self.book.phase("clusters are ready"):
@@ -175,8 +204,10 @@ class Running:
             if first:
                 # the tokens of this login are the ones that running apps hold from here on
                 view.logins = view.old
-            for question in self.plan.questions:
+            view.late = self.late
+            for question in (*self.plan.questions, *(self._late_questions() if step.late else ())):
                 _ask(question, view, self.rig, self.book)
+            self.fresh = view.logins
             self.rig.gather(moment)
             upgrade.insist_alive(self.rig, self._served, "to answer still, once all questions were asked")
 

@@ -40,6 +40,7 @@ Effect = Literal[
     "access refused",
     "access granted",
     "upgrade refused",
+    "roll-back refused",
     "reviewer changed",
     "check lost",
     "identity changed",
@@ -50,6 +51,8 @@ Effect = Literal[
 
 Cause = Literal[
     "reviewer-fallback-local",
+    "reviewer-fallback-client",
+    "changed-by-step",
     "reviewer-frozen",
     "reviewer-lacks-tokenreview-rbac",
     "client-jwt-not-accepted",

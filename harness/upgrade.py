@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness import course, events, plan, wait
@@ -140,6 +140,16 @@ def write_role(rig: Rig, step: WriteRole, served: Serve, book: Journal) -> None:
     fields = _role(step.spec)
     rig.setup.write_role(step.mount, step.role, fields)
     book.write(events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields))
+
+
+def write_late(rig: Rig, topology: Topology, holders: Iterable[str], book: Journal) -> None:
+    """Write what may be lost by going back: a secret, and at each auth mount a role like its first."""
+    _write_secret(rig, course.LATE_SECRET)
+    written = []
+    for path, mount in topology.mounts.items():
+        rig.setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
+        written.append(f"auth/{path}/role/{course.LATE_ROLE}")
+    book.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders)))
 
 
 def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:

@@ -9,11 +9,13 @@ import msgspec
 
 from harness import breaking, comparison, course, diagnosis, doubts, journal, knowledge, observation, outlook
 from harness.comparison import Change
+from harness.course import RollBack, Upgrade
 from harness.diagnosis import Finding
 from harness.doubts import Doubt
 from harness.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.evidence import Exhibit
 from harness.facts import Facts
+from harness.going_back import Rollback, rollbacks
 from harness.journal import Record
 from harness.observation import Observation
 from harness.reviewing import Config, Reviewing, configs, reviewing
@@ -85,6 +87,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     renewals: tuple[Renewals, ...] = ()
     """what each app that runs on met at each hop when it renewed its token: for how long it could not, and how often
     that failed in which way. Nothing on paper, and for an app without a token from before the first hop"""
+    rollbacks: tuple[Rollback, ...] = ()
+    """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     observations: tuple[Observation, ...]
     not_checked: tuple[str, ...]
     assumed: tuple[str, ...] = ()
@@ -125,7 +129,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     ]
     verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.asked.strict)
     weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
-    unexpected = _unexpected(findings, weights) if facts.asked.expect is not None else []
+    unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     # an expectation is met by a whole run only: nobody knows what the missing part would have shown
     as_expected = hoped and not unsure
@@ -148,6 +152,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         configs=tuple(configs(facts)),
         reviewing=tuple(reviewing(facts)),
         renewals=tuple(record.of(Renewals)),
+        rollbacks=tuple(rollbacks(facts)),
         observations=tuple(facts.observations),
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
@@ -321,9 +326,21 @@ def _against(expected: Sequence[Expected] | None, findings: Sequence[Finding]) -
     return missed, taken
 
 
-def _unexpected(findings: Iterable[Finding], weights: Iterable[Weight]) -> list[str]:
+def _unexpected(facts: Facts, findings: Iterable[Finding], weights: Iterable[Weight]) -> list[str]:
+    """Return what came and was not expected. That a way back which the run added (--rollback) mends something is what
+    it is for: no scenario can expect that.
+    """
+    added = {
+        facts.moment_after(number)
+        for number, step in enumerate(facts.steps)
+        if isinstance(step, RollBack) and not step.number
+    }
     paired = zip(findings, weights, strict=True)
-    return [_words(finding) for finding, weight in paired if weight.expectation is None]
+    return [
+        _words(finding)
+        for finding, weight in paired
+        if weight.expectation is None and not (finding.moment in added and finding.kind != "regression")
+    ]
 
 
 def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:
@@ -369,7 +386,9 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
         yield from _not_on_paper(facts)
     if facts.record.of(Renewals):
         yield "for how long production could not renew: it was one node on loopback, with a scripted unseal"
-    yield "several Vault nodes, seals other than Shamir, storages other than the scenario's, rollback"
+    yield "several Vault nodes, seals other than Shamir, storages other than the scenario's" + (
+        "" if any(isinstance(step, RollBack) for step in facts.steps) else ", rollback"
+    )
 
 
 def _not_on_paper(facts: Facts) -> Iterable[str]:
@@ -391,7 +410,7 @@ def _versions(facts: Facts) -> Versions:
         vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
         kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
         source=moments[0].version if moments else "",
-        target=moments[-1].version if moments else "",
+        target=next((step.version for step in reversed(facts.steps) if isinstance(step, Upgrade)), ""),
     )
 
 

@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from harness import course, loading, plan
+from harness import breaking, course, loading, plan, rehearsal
+from harness.drivers.paper import PaperDriver
 from harness.errors import ScenarioError
+from harness.events import Trouble
+from harness.journal import Journal
+from harness.reports import markdown, text
 from harness.scenario import Scenario
 from harness.verdict import Judgement
-from tests.runs import on_paper
+from tests.runs import SCENARIOS, on_paper, started
 
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
 DOCUMENT: Mapping[str, Any] = {
@@ -195,7 +200,7 @@ def test_a_config_that_is_written_later_explains_nothing_before(tmp_path: Path) 
     ]
     assert [(one.rule, one.kind, one.moment, one.step) for one in judgement.findings if one.probe == "login"] == [
         ("reviewer-fallback-local", "regression", "after 1.11.0", 1),
-        ("unexplained", "improvement", "after write to kubernetes", 2),
+        ("changed-by-step", "improvement", "after write to kubernetes", 2),
     ]
     assert [row.should_present for row in judgement.reviewing] == ["client", "local", "client"]
 
@@ -254,3 +259,67 @@ def test_an_expectation_may_name_its_step(tmp_path: Path) -> None:
     judgement = run(tmp_path / "b", {"upgrade": "1.11.0"}, REMEDY, expect=wrong)
     assert judgement.exit_code == 1
     assert judgement.missed == ("change: login refused, app: web, at-step: 2, cause: reviewer-fallback-local",)
+
+
+# --- going back ---
+
+OUTAGE = SCENARIOS / "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"
+
+
+def test_a_way_back_says_who_logs_in_and_what_is_lost(tmp_path: Path) -> None:
+    """Over the data as they are nothing is lost; over the snapshot, all that was written after it."""
+    judgement = run(
+        tmp_path, {"snapshot": {}}, REMEDY, {"upgrade": "1.11.0"}, {"roll-back": "binary"}, {"roll-back": "snapshot"}
+    )
+    binary, snapshot = judgement.rollbacks
+    late = ("a secret (secret/data/rehearsal-late)", "a role of auth/kubernetes (rehearsal-late)")
+    token = "the token that web got after the upgrade"
+    assert (binary.over, binary.from_version, binary.to_version, binary.step) == ("binary", "1.11.0", "1.7.0", 4)
+    assert (binary.opened, binary.granted, binary.refused) == (True, ("web",), ())
+    assert (binary.lost, binary.kept) == ((), (*late, token))
+    assert (snapshot.lost, snapshot.kept) == ((*late, token), ())
+    assert [change.field for change in binary.differs if change.probe == "auth-config"] == ["disable_local_ca_jwt"]
+    assert [change for change in snapshot.differs if change.probe == "auth-config"] == []
+    assert not any(finding.probe.startswith("late-") for finding in judgement.findings)
+
+
+def test_a_config_of_a_newer_vault_has_another_reviewer_on_the_way_back(tmp_path: Path) -> None:
+    """In one cluster 1.11.0 reads its pod's token, stores nothing, and 1.9.2 then presents the token that logs in."""
+    one = {
+        "clusters": {"apps": {"kubernetes": "1.32.0"}},
+        "vault": {"cluster": "apps", "source": "1.9.2"},
+        "auth": {"kubernetes": {"cluster": "apps", "roles": {"web": ROLE}}},
+        "apps": {"web": DOCUMENT["apps"]["web"] | {"may-review-tokens": False}},
+    }
+    write = {"write": {"config": {"issuer": "cluster"}}}
+    judgement = run(tmp_path, {"upgrade": "1.11.0"}, write, {"roll-back": "binary"}, **one)
+    (refused,) = [finding for finding in judgement.findings if finding.step == 3 and finding.probe == "login"]
+    assert (refused.rule, refused.kind, refused.effect) == ("reviewer-fallback-client", "regression", "login refused")
+    assert refused.remedies
+
+
+def test_any_scenario_goes_back_when_it_is_told_to(tmp_path: Path) -> None:
+    """The same expectations hold: what a way back mends is no news, and that it refuses somebody would be."""
+    scenario = loading.load(OUTAGE).scenario
+    start = msgspec.structs.replace(started(scenario), plan=plan.make(scenario, "it", "paper", rollback=True))
+    with Journal.opened(tmp_path / "run") as book:
+        judgement = rehearsal.rehearse(start, PaperDriver(), book)
+    assert (judgement.as_expected, judgement.exit_code) == (True, 0)
+    assert [(one.over, one.opened, one.granted, bool(one.lost)) for one in judgement.rollbacks] == [
+        ("binary", True, ("web",), False),
+        ("snapshot", True, ("web",), True),
+    ]
+    assert (judgement.versions.source, judgement.versions.target) == ("1.7.0", "1.11.0")
+    for page in (text.render(judgement), markdown.render(judgement)):
+        assert "Going back" in page
+        assert "Vault 1.7.0 over the snapshot of before: serves" in page
+
+
+def test_a_version_that_does_not_open_newer_data_is_no_way_back(tmp_path: Path) -> None:
+    """Its own words are the evidence, and nobody calls it a fault of the upgrade."""
+    record, _ = on_paper(scenario_of({"upgrade": "1.11.0"}, {"roll-back": "binary"}), tmp_path, dies_at="1.11.0")
+    (trouble,) = record.of(Trouble)
+    back = msgspec.structs.replace(trouble, step="roll-back", after_swap="1.7.0", log=("Error initializing storage",))
+    (found,) = breaking.findings([back])
+    assert (found.effect, found.rule) == ("roll-back refused", "vault-refuses-data")
+    assert "take a snapshot before the upgrade" in found.remedy

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -17,12 +16,12 @@ import msgspec
 from harness import accounts, events, knowledge, policies
 from harness.accounts import ISSUER, Account, token_event
 from harness.course import Moment, Serve
+from harness.drivers.paper_state import Config, Token, VaultToken, accepted, copied, extra, lease
 from harness.errors import ProcessDied
 from harness.journal import Journal
 from harness.knowledge import Refusal
-from harness.plan import DEFAULT_TTL, Plan
+from harness.plan import Plan
 from harness.rig import ClusterFacts, IssuedToken, Reopen, Reply, Rig
-from harness.scenario import seconds
 from harness.secret import Secret
 from harness.tailing import as_time
 from harness.vault import CORRELATION_HEADER
@@ -53,37 +52,6 @@ class PaperDriver:
         yield PaperRig(plan, book, self._script, self._dies_at)
 
 
-@dataclass(slots=True)
-class _Token:
-    """A service account token on paper."""
-
-    issued: IssuedToken
-    account: Account
-    alive: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _VaultToken:
-    """What Vault gave for a login."""
-
-    token: Secret
-    policies: tuple[str, ...]
-    ttl: int
-    """its life without renewal, in seconds"""
-
-
-@dataclass(slots=True)
-class _Config:
-    """What a mount's config holds."""
-
-    fields: dict[str, Any]
-    stored: knowledge.Stored
-    frozen: _Token | None
-    explicit: _Token | None
-    validation_disabled: bool
-    roles: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 class PaperRig:
     """One system on paper. It is its own Vault client: there is nothing in between."""
 
@@ -91,13 +59,14 @@ class PaperRig:
         self._topology, self._book, self._script, self._dies_at = plan.resolved, book, script, dies_at
         self._served: Serve = next(step for step in plan.steps if isinstance(step, Serve))
         self._numbers = itertools.count(1)
-        self._configs: dict[str, _Config] = {}
+        self._configs: dict[str, Config] = {}
         self._sealed = True
         self._dead = ""
-        self._vault_tokens: dict[str, _VaultToken] = {}
+        self._vault_tokens: dict[str, VaultToken] = {}
         self._policies: dict[str, list[policies.Rule]] = {}
         self._pending: list[events.AnyEvent] = []
-        self._snapshot: tuple[dict[str, _Config], dict[str, _VaultToken]] = ({}, {})
+        self._secrets: set[str] = set()
+        self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())
         self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(self._topology)}
         for name, cluster in self._topology.clusters.items():
             book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
@@ -168,7 +137,7 @@ class PaperRig:
     def take_snapshot(self, again: Reopen) -> int:
         """Keep the configs, the roles and the tokens that there are."""
         del again
-        self._snapshot = (_copied(self._configs), dict(self._vault_tokens))
+        self._snapshot = (copied(self._configs), dict(self._vault_tokens), set(self._secrets))
         return 0
 
     def restore_snapshot(self, again: Reopen) -> None:
@@ -177,8 +146,8 @@ class PaperRig:
         self._bring_back()
 
     def _bring_back(self) -> None:
-        configs, tokens = self._snapshot
-        self._configs, self._vault_tokens = _copied(configs), dict(tokens)
+        configs, tokens, secrets = self._snapshot
+        self._configs, self._vault_tokens, self._secrets = copied(configs), dict(tokens), set(secrets)
 
     def allow_reviews(self, cluster: str, account: str) -> None:
         """Let every token of *account* review."""
@@ -193,7 +162,7 @@ class PaperRig:
             if token.account.identity == (cluster, *account.split("/")):
                 token.account = msgspec.structs.replace(token.account, may_review_tokens=may)
 
-    def _everybody(self) -> Iterator[_Token]:
+    def _everybody(self) -> Iterator[Token]:
         """Yield every token that somebody may present: what is held, and what configs have stored."""
         yield from self._tokens.values()
         for config in self._configs.values():
@@ -252,7 +221,7 @@ class PaperRig:
         token = Secret(f"paper-{next(self._numbers):024d}")
         written = self._configs[mount].roles[role]
         named = [policy for policy in str(written["token_policies"]).split(",") if policy]
-        self._vault_tokens[token.reveal()] = _VaultToken(token, tuple(named), _lease(written))
+        self._vault_tokens[token.reveal()] = VaultToken(token, tuple(named), lease(written))
         data = {"policies": sorted({"default", *named}), "renewable": True}
         return self._reply(200, data=data, token=token, path=f"auth/{mount}/login", started=started)
 
@@ -278,7 +247,12 @@ class PaperRig:
 
     def read_role(self, mount: str, role: str) -> Reply:
         """Return the role as written."""
-        return self._reply(200, data=dict(self._configs[mount].roles[role]))
+        found = self._configs[mount].roles.get(role)
+        return self._reply(404) if found is None else self._reply(200, data=dict(found))
+
+    def read_path(self, path: str) -> Reply:
+        """Answer as kv-v2, asked by the administrator."""
+        return self._reply(200) if path in self._secrets else self._reply(404)
 
     # --- Vault, told
 
@@ -300,7 +274,9 @@ class PaperRig:
         """Do nothing: every secret is there."""
 
     def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
-        """Do nothing: every secret is there."""
+        """Take note of it. What the apps read is there anyhow."""
+        del values
+        self._secrets.add(path)
 
     def write_policy(self, name: str, text: str) -> None:
         """Keep what the policy says."""
@@ -318,7 +294,7 @@ class PaperRig:
         given = fields.get("disable_iss_validation")
         before = self._configs.get(mount)
         stored = knowledge.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
-        self._configs[mount] = _Config(
+        self._configs[mount] = Config(
             fields=dict(fields),
             stored=stored,
             frozen=self._tokens.get("vault") if stored == "frozen" else None,
@@ -346,7 +322,7 @@ class PaperRig:
         own = self._own_checks(config, config.roles[role], presented or self._named(jwt))
         return own or self._review(mount, config, presented)
 
-    def _own_checks(self, config: _Config, role: dict[str, Any], token: _Token) -> Refusal | None:
+    def _own_checks(self, config: Config, role: dict[str, Any], token: Token) -> Refusal | None:
         """Return the first of Vault's own checks that fails: issuer, audience, binding (knowledge.OWN_CHECKS)."""
         wanted = knowledge.expected_issuer(
             self._served.version,
@@ -368,17 +344,17 @@ class PaperRig:
             order.reverse()
         return next((check for check in order if wrong[check]), None)
 
-    def _review(self, mount: str, config: _Config, presented: _Token | None) -> Refusal | None:
+    def _review(self, mount: str, config: Config, presented: Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
         cluster = self._topology.mounts[mount].cluster
         bearer = self._bearer(config, presented)
-        accepted = bearer is not None and _accepted(bearer, cluster) and self._told("review", mount) != "refuse"
+        accepted = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not accepted else 201 if bearer and bearer.account.may_review_tokens else 403
         self._audit_review(cluster, bearer if accepted else None, status)
         genuine = presented is not None and presented.alive and presented.account.cluster == cluster
         return None if status == 201 and genuine else "review"
 
-    def _bearer(self, config: _Config, presented: _Token | None) -> _Token | None:
+    def _bearer(self, config: Config, presented: Token | None) -> Token | None:
         whose = knowledge.bearer(
             self._served.version,
             stored=config.stored,
@@ -392,16 +368,16 @@ class PaperRig:
             "explicit": config.explicit,
         }[whose]
 
-    def _find(self, jwt: Secret) -> _Token | None:
+    def _find(self, jwt: Secret) -> Token | None:
         """Return the token that *jwt* is; None where nobody issued it."""
         return next((token for token in self._tokens.values() if token.issued.jwt == jwt), None)
 
-    def _named(self, jwt: Secret) -> _Token:
+    def _named(self, jwt: Secret) -> Token:
         """Return the token that an altered *jwt* claims to be: all but its signature."""
         head = jwt.reveal().rpartition(".")[0]
         return next(token for token in self._tokens.values() if token.issued.jwt.reveal().startswith(head + "."))
 
-    def _issue(self, account: Account) -> _Token:
+    def _issue(self, account: Account) -> Token:
         number = next(self._numbers)
         at = now()
         issued = IssuedToken(
@@ -418,7 +394,7 @@ class PaperRig:
             expires=0.0 if account.long_lived else at + account.token_seconds,
         )
         self._book.write(token_event(issued))
-        return _Token(issued, account)
+        return Token(issued, account)
 
     def _may_read(self, path: str, token: Secret) -> bool:
         """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
@@ -458,11 +434,11 @@ class PaperRig:
             self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry))
         return Reply(status, error, data or {}, token, started or ended, ended, correlation)
 
-    def _audit_review(self, cluster: str, bearer: _Token | None, status: int) -> None:
+    def _audit_review(self, cluster: str, bearer: Token | None, status: int) -> None:
         at = now()
         user: dict[str, Any] = {}
         if bearer is not None:
-            user = {"username": bearer.issued.subject, "extra": _extra(bearer)}
+            user = {"username": bearer.issued.subject, "extra": extra(bearer)}
         entry = {
             "verb": "create",
             "user": user,
@@ -470,30 +446,3 @@ class PaperRig:
             "requestReceivedTimestamp": as_time(at),
         }
         self._pending.append(events.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
-
-
-def _lease(role: Mapping[str, Any]) -> int:
-    """Return for how long tokens of a role live without renewal: what Vault does of its own accord where it says 0."""
-    longest = seconds(str(role.get("token_max_ttl") or DEFAULT_TTL))
-    return min(seconds(str(role.get("token_ttl") or DEFAULT_TTL)), longest)
-
-
-def _copied(configs: Mapping[str, _Config]) -> dict[str, _Config]:
-    """Return configs as they are now. The tokens they hold stay the same ones: they die with their Pods."""
-    return {
-        path: replace(config, fields=dict(config.fields), roles=dict(config.roles)) for path, config in configs.items()
-    }
-
-
-def _extra(bearer: _Token) -> dict[str, list[str]]:
-    """Return what an API server knows of a bearer beside its account. A token out of a Secret says nothing of it."""
-    if bearer.account.long_lived:
-        return {}
-    token = bearer.issued
-    said = {"credential-id": f"JTI={token.jti}", "pod-name": token.pod, "pod-uid": token.pod_uid}
-    return {f"authentication.kubernetes.io/{name}": [value] for name, value in said.items()}
-
-
-def _accepted(bearer: _Token, cluster: str) -> bool:
-    """Does the API server of *cluster* know this bearer?"""
-    return bearer.alive and bearer.account.cluster == cluster and not bearer.account.audience

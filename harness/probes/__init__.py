@@ -33,6 +33,9 @@ ASKED: Final[Mapping[str, Probe]] = {
     "other-cluster-token": impostor.stranger,
     "tampered-jwt": impostor.tampered_jwt,
     "unknown-role": impostor.unknown_role,
+    "late-secret": readback.late_secret,
+    "late-role": readback.late_role,
+    "late-token-lookup": token.late_lookup,
 }
 
 __all__ = ["ASKED", "Holders", "Probe", "View"]

@@ -32,6 +32,8 @@ class View:
     """gives each observation its number"""
     logins: Holders = field(default_factory=dict)
     """by app: the Vault token of this moment's login, if it was granted, and the login's observation"""
+    late: Holders = field(default_factory=dict)
+    """the same from the last look before going back"""
     old: Holders = field(default_factory=dict)
     """the same from before the first hop: what running apps still hold"""
 

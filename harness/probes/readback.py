@@ -21,5 +21,15 @@ def role(view: View, question: Question) -> Observation:
     return view.seen(question, reply, detail=_short(reply.data))
 
 
+def late_role(view: View, question: Question) -> Observation:
+    """Read a role that was written late: is it there still?"""
+    return view.seen(question, view.rig.vault.read_role(question.mount, question.item), detail={})
+
+
+def late_secret(view: View, question: Question) -> Observation:
+    """Read a secret that was written late: is it there still?"""
+    return view.seen(question, view.rig.vault.read_path(question.item), detail={})
+
+
 def _short(data: dict[str, Any]) -> dict[str, Any]:
     return {name: shortened(value) for name, value in data.items()}

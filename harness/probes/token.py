@@ -36,6 +36,11 @@ def old_read(view: View, question: Question) -> Observation:
     return _with(view, question, view.old, lambda token: _secret(view, question, token))
 
 
+def late_lookup(view: View, question: Question) -> Observation:
+    """Look up the token that the app got last before going back."""
+    return _with(view, question, view.late, view.rig.vault.lookup_self)
+
+
 def _secret(view: View, question: Question, token: Secret) -> Reply:
     return view.rig.vault.read_secret(kv_data_path(question.item), token)
 

@@ -17,6 +17,7 @@ from harness.reports import printable
 from harness.reports.wording import (
     ASSUMED,
     EVERY_CHANGE,
+    GOING_BACK,
     LOGINS,
     MADE_OF,
     NOT_CHECKED,
@@ -37,6 +38,7 @@ from harness.reports.wording import (
     outages,
     remedies_of,
     unsure,
+    ways_back,
     what_else,
     worst_outages_first,
 )
@@ -70,7 +72,12 @@ def render(judgement: Judgement) -> str:
     page.add([_finding(group, label_of(group, labelled)) for group in groups])
     _logins(page, judgement.reviewing)
     _outages(page, judgement)
-    for title, lines in ((WHAT_ELSE, what_else(judgement.changes)), (ASSUMED, judgement.assumed)):
+    sections = (
+        (GOING_BACK, ways_back(judgement)),
+        (WHAT_ELSE, what_else(judgement.changes)),
+        (ASSUMED, judgement.assumed),
+    )
+    for title, lines in sections:
         listed = [f"- {_inline(line)}\n" for line in lines]
         more = [f"{line}\n" for line in _more(len(listed) - _OPEN_ROWS)]
         page.add([*listed[:_OPEN_ROWS], *more], f"\n**{title}**\n\n")

@@ -23,6 +23,7 @@ from harness.reports import defused, printable
 from harness.reports.wording import (
     ASSUMED,
     EVERY_CHANGE,
+    GOING_BACK,
     LOGINS,
     MADE_OF,
     NOT_CHECKED,
@@ -44,6 +45,7 @@ from harness.reports.wording import (
     remedies_of,
     unlearned,
     unsure,
+    ways_back,
     what_else,
 )
 from harness.reviewing import Reviewing
@@ -240,6 +242,7 @@ class _Summary:
         if self._room.logins:
             _logins(console, self._crowd)
         _outages(console, judgement.renewals, self._room.outages)
+        self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), self._room.lines)
         self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
         self._lines(ASSUMED, judgement.assumed, self._room.lines)
         console.print()

@@ -10,6 +10,7 @@ from harness.comparison import Change, Else
 from harness.diagnosis import Finding
 from harness.events import Renewals
 from harness.evidence import Exhibit
+from harness.going_back import Rollback
 from harness.reviewing import Reviewing
 from harness.rules import Remedy
 from harness.verdict import Judgement, Outcome
@@ -28,6 +29,7 @@ OUTCOME: Final[Mapping[Outcome, str]] = {
 
 EVERY_CHANGE: Final = "Every change"
 WHAT_ELSE: Final = "What else changed"
+GOING_BACK: Final = "Going back"
 ASSUMED: Final = "Assumed, because the scenario does not say"
 NOT_CHECKED: Final = "Not checked"
 MADE_OF: Final = "Made of"
@@ -114,6 +116,26 @@ def what_else(changes: Iterable[Change]) -> list[str]:
 def _else(one: Else) -> str:
     who = "" if not one.apps else f" of {one.apps[0]}" if len(one.apps) == 1 else f" of {len(one.apps)} apps"
     return f"{one.what}{who}, at Vault {', '.join(one.hops)}" + (f"; {one.advice}" if one.advice else "")
+
+
+def ways_back(judgement: Judgement) -> list[str]:
+    """Return what each way back does, a sentence each without its full stop."""
+    return [_way_back(one) for one in judgement.rollbacks]
+
+
+def _way_back(one: Rollback) -> str:
+    over = "the snapshot of before" if one.over == "snapshot" else f"the data as {one.from_version} left them"
+    if not one.opened:
+        return f"Vault {one.to_version} over {over}: does not serve ({one.why})"
+    took = f" after {one.seconds:.1f} s" if one.seconds is not None else ""
+    parts = [f"Vault {one.to_version} over {over}: serves{took}"]
+    parts += [f"login granted: {', '.join(_some(one.granted))}"] if one.granted else []
+    parts += [f"login refused: {', '.join(_some(one.refused))}"] if one.refused else []
+    parts += [f"lost: {', '.join(_some(one.lost))}"] if one.lost else []
+    parts += [f"there still: {', '.join(_some(one.kept))}"] if one.kept and not one.lost else []
+    differs = [_else(each) for each in comparison.what_else(one.differs)]
+    parts += [f"otherwise than before the upgrade: {', '.join(_some(differs))}"] if differs else []
+    return "; ".join(parts)
 
 
 def mending(remedies: Sequence[Remedy]) -> Iterator[tuple[str, Remedy]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.rules import checks, policy, reviewer, transport
+from harness.rules import checks, policy, reviewer, steps, transport
 from harness.rules.rule import Case, Confidence, Diagnosis, Kind, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -22,11 +22,13 @@ RULES: Final[tuple[Rule, ...]] = (
     transport.UNREACHABLE,
     reviewer.FROZEN,
     reviewer.FALLBACK_LOCAL,
+    reviewer.FALLBACK_CLIENT,
     reviewer.LACKS_RBAC,
     reviewer.STORED_REFUSED,
     reviewer.CLIENT_NOT_ACCEPTED,
     reviewer.LOGIN_REJECTED,
     policy.DENIES,
+    steps.CHANGED,
 )
 
 __all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Remedy", "Rule"]

@@ -10,6 +10,7 @@ from harness import knowledge
 from harness.evidence import Exhibit, shown
 from harness.rules import remedies
 from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.versions import at_least
 
 # How an API server says that a bound token outlived what it was bound to. The first is what a rollout gives, where
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
@@ -78,6 +79,29 @@ def _fallback_remedies(case: Case) -> tuple[Remedy, ...]:
     first, *others = ways
     words = f"If Vault's own account is to review, nothing has to be done. If not: {first.words}"
     return (msgspec.structs.replace(first, words=words), *others)
+
+
+def _fallback_client(case: Case) -> Diagnosis | None:
+    """Older Vaults do not read their pod's token at login: a roll-back brings back who reviewed then."""
+    facts, seen, review = case.facts, case.after, case.evidence.review
+    if case.before is None or review is None or facts.written_at(seen) is None:
+        return None
+    if (facts.bearer(case.before), facts.bearer(seen)) != ("local", "client"):
+        return None
+    if at_least(seen.version, knowledge.READS_POD_TOKEN):
+        return None
+    ways: tuple[Remedy, ...] = ()
+    if seen.answer == "refused":
+        ways = remedies.early_first(remedies.may_review(case, seen.subject), remedies.long_lived(case))
+    return diagnosed(
+        f"The config of auth/{seen.mount} names no reviewer. Vault {case.before.version} presented its own pod's "
+        f"token; {seen.version}, like every Vault before {knowledge.READS_POD_TOKEN}, presents the token of the app "
+        f"that logs in, and the API server of {case.cluster} answered its TokenReview {review.status}: logins answer "
+        f"{seen.status}",
+        "certain" if facts.reviewer(seen) == "client" else "strong",
+        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen)],
+        *ways,
+    )
 
 
 def _frozen(case: Case) -> Diagnosis | None:
@@ -205,6 +229,15 @@ FALLBACK_LOCAL: Final = Rule(
     explanation="an unset reviewer meant the login's own token; since then it means the token of Vault's pod",
     source="vault-plugin-auth-kubernetes v0.11.4 backend.go loadConfig, PR #122 and #131; run: 1.9.2 / 1.9.3",
     examine=_fallback_local,
+)
+FALLBACK_CLIENT: Final = Rule(
+    name="reviewer-fallback-client",
+    versions=f"appears on the way back to a Vault before {knowledge.READS_POD_TOKEN}",
+    precondition="stored config without a reviewer and without disable_local_ca_jwt; a newer Vault in a pod before",
+    demands="a TokenReview at each of the two moments",
+    explanation="an unset reviewer means the token of Vault's pod to newer versions and the login's own to older ones",
+    source="vault-plugin-auth-kubernetes v0.11.4 backend.go loadConfig, PR #122; run: 1.11.0 back to 1.7.0",
+    examine=_fallback_client,
 )
 FROZEN: Final = Rule(
     name="reviewer-frozen",
