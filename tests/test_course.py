@@ -268,9 +268,8 @@ OUTAGE = SCENARIOS / "the-outage-apps-in-another-cluster-are-refused-after-the-u
 
 def test_a_way_back_says_who_logs_in_and_what_is_lost(tmp_path: Path) -> None:
     """Over the data as they are nothing is lost; over the snapshot, all that was written after it."""
-    judgement = run(
-        tmp_path, {"snapshot": {}}, REMEDY, {"upgrade": "1.11.0"}, {"roll-back": "binary"}, {"roll-back": "snapshot"}
-    )
+    back = [{"roll-back": "binary"}, {"roll-back": "snapshot"}]
+    judgement = run(tmp_path, {"snapshot": {}}, REMEDY, {"upgrade": "1.11.0"}, *back)
     binary, snapshot = judgement.rollbacks
     late = ("a secret (secret/data/rehearsal-late)", "a role of auth/kubernetes (rehearsal-late)")
     token = "the token that web got after the upgrade"

@@ -348,9 +348,9 @@ class PaperRig:
         """Have the mount's cluster review the token, and leave its audit entry."""
         cluster = self._topology.mounts[mount].cluster
         bearer = self._bearer(config, presented)
-        accepted = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
-        status = 401 if not accepted else 201 if bearer and bearer.account.may_review_tokens else 403
-        self._audit_review(cluster, bearer if accepted else None, status)
+        known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
+        status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
+        self._audit_review(cluster, bearer if known else None, status)
         genuine = presented is not None and presented.alive and presented.account.cluster == cluster
         return None if status == 201 and genuine else "review"
 
