@@ -5,7 +5,7 @@ The same scenario always gives the same plan; nothing here touches the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -107,8 +107,11 @@ def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
     return tuple(steps)
 
 
-def policies(wanted: Topology) -> dict[str, str]:
-    """Return each policy that a role names, as text. One that nobody wrote lets its roles' apps read their reads."""
+def policies(wanted: Topology, steps: Iterable[AnyStep] = ()) -> dict[str, str]:
+    """Return each policy that a role names, as text. One that nobody wrote lets its roles' apps read their reads.
+
+    Roles that *steps* write later may name what no role of the beginning does.
+    """
     texts: dict[str, str] = {}
     for path, mount in wanted.mounts.items():
         for name, role in mount.roles.items():
@@ -119,6 +122,8 @@ def policies(wanted: Topology) -> dict[str, str]:
                     continue
                 rules = (f'path "{kv_data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
+    later = [name for step in steps if isinstance(step, WriteRole) for name in step.spec.policies]
+    texts |= {name: wanted.policies[name] for name in later if name in wanted.policies}
     return {name: text or "# grants nothing" for name, text in texts.items()}
 
 

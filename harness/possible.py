@@ -208,14 +208,18 @@ def _policies(document: Document) -> Iterator[_Complaint]:
     if document.given("policies", "root"):
         yield ("policies", "root"), "the root policy is Vault's own and cannot be written", "another name"
     written = [name for name in document.get("policies", default={}) or {} if name != "root"]
-    for trail in _roles(document):
+    roles = [document.get(*trail, "policies", default=()) or () for trail in _roles(document)]
+    # a role that is written later may name what the roles of the beginning name: that is made up for them
+    known = written or [name for names in roles for name in names]
+    later: list[Trail] = [("course", n, "write") for n in range(len(document.get("course", default=()) or ()))]
+    for trail in (*_roles(document), *later):
         for index, policy in enumerate(document.get(*trail, "policies", default=()) or ()):
             if policy == "root":
                 message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
                 yield (*trail, "policies", index), message, "a policy of its own"
-            elif written and policy not in (*written, plan.VAULTS_OWN_POLICY):
+            elif (written or trail in later) and policy not in (*known, plan.VAULTS_OWN_POLICY):
                 message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
-                remedy = choices(policy, [*written, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
+                remedy = choices(policy, [*known, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
                 yield (*trail, "policies", index), message, remedy
 
 

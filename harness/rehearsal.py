@@ -122,7 +122,7 @@ class Running:
         match step:
             case Start():
                 with self.book.phase("vault is set up"):
-                    self.keys = upgrade.initialise(self.rig, self.plan.resolved, step, self.book)
+                    self.keys = upgrade.initialise(self.rig, self.plan, step, self.book)
             case Serve():
                 with self._running_apps(step), self._timed(step):
                     upgrade.to_next(self.rig, step, self.keys, self.book)

@@ -11,6 +11,7 @@ from harness.course import RollBack, Serve, WriteConfig, WriteRole
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
 from harness.journal import Journal
 from harness.observation import shortened
+from harness.plan import Plan
 from harness.rig import Reply, Rig, snapshots
 from harness.secret import Secret
 from harness.topology import RoleSpec, Topology
@@ -20,17 +21,18 @@ KV_SECONDS = 30
 ANSWER_SECONDS = 15
 
 
-def initialise(rig: Rig, topology: Topology, served: Serve, book: Journal) -> Sequence[Secret]:
+def initialise(rig: Rig, planned: Plan, served: Serve, book: Journal) -> Sequence[Secret]:
     """Make the new Vault that was *served* ready for use and return its unseal keys.
 
     Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
     """
+    topology = planned.resolved
     keys = rig.setup.initialise(topology.vault.shares, topology.vault.threshold)
     rig.open_to_all()
     open_vault(rig, served, keys, book)
     rig.setup.enable_audit()
     rig.setup.enable_kv()
-    for name, text in plan.policies(topology).items():
+    for name, text in plan.policies(topology, planned.steps).items():
         rig.setup.write_policy(name, text)
     for path in sorted({secret for app in topology.apps.values() for secret in app.reads}):
         _write_secret(rig, plan.kv_data_path(path))

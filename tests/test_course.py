@@ -79,6 +79,7 @@ def logins(judgement: Judgement) -> list[tuple[str, int | None, str]]:
         ([{"upgrade": "1.9.2"}, {"roll-back": "binary"}, {"roll-back": "binary"}], "nothing was upgraded before"),
         ([{"upgrade": "1.9.2"}, {"roll-back": "snapshot"}], "no snapshot was taken before this step"),
         ([{"restore": {}}], "no snapshot was taken before this step"),
+        ([{"write": {"role": "web", "policies": ["wbe"]}}], "nobody wrote the policy wbe"),
         ([{"grant": {"service-account": "apps/web"}}], "missing key `cluster` in course[0].grant: there are several"),
         ([{"grant": WEB | {"cluster": "app"}}], "there is no cluster app"),
         (
@@ -322,3 +323,11 @@ def test_a_version_that_does_not_open_newer_data_is_no_way_back(tmp_path: Path) 
     (found,) = breaking.findings([back])
     assert (found.effect, found.rule) == ("roll-back refused", "vault-refuses-data")
     assert "take a snapshot before the upgrade" in found.remedy
+
+
+def test_a_policy_that_only_a_later_role_names_is_there_for_it(tmp_path: Path) -> None:
+    """What the scenario writes for it is in Vault before anybody logs in with it."""
+    texts = {"web": 'path "secret/web" { policy = "read" }', "wide": 'path "secret/data/*" { policy = "read" }'}
+    judgement = run(tmp_path, {"write": {"role": "web", "policies": ["wide"]}}, policies=texts)
+    reads = [(seen.moment, seen.answer) for seen in judgement.observations if seen.probe == "read"]
+    assert [answer for _, answer in reads] == ["refused", "granted"]

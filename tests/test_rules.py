@@ -610,3 +610,16 @@ def test_the_unexplained_tells_the_operator_what_to_do(tmp_path: Path) -> None:
     assert finding.rule == UNEXPLAINED
     assert finding.remedy.startswith("Do not take production to 1.11.0 before this is understood. Compare")
     assert commands_of(finding) == ["rehearse run test.yaml --keep", "vault token capabilities secret/data/web"]
+
+
+def test_a_role_that_is_written_with_another_policy_is_explained(tmp_path: Path) -> None:
+    """Granted with the one and refused with the other: the texts account for both, and the newer one is named."""
+    texts = policy(
+        web='path "secret/data/web" { capabilities = ["read"] }', narrow='path "secret/web" { policy = "read" }'
+    )
+    steps = {"course": [{"write": {"role": "web", "policies": ["narrow"]}}], "vault": {"via": [], "target": None}}
+    record = seen(changed(texts, steps), tmp_path)
+    (finding,) = [one for one in verdict.judge(record).findings if one.probe == "read"]
+    assert (finding.rule, finding.kind, finding.effect) == ("policy-denies", "regression", "access refused")
+    assert finding.sentence.startswith("Policy narrow does not grant the read of secret/web by web")
+    assert any(exhibit.text.startswith('narrow: path "secret/web"') for exhibit in finding.evidence)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from harness import plan, policies
 from harness.evidence import Exhibit
+from harness.observation import Observation
 from harness.rules import remedies
 from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 
@@ -14,18 +16,17 @@ _READS: Final = ("read", "old-token-read")
 
 def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    granted_before = case.before is not None and case.before.answer == "granted"
-    if seen.probe not in _READS or seen.answer != "refused" or seen.status != 403 or granted_before:
+    if seen.probe not in _READS or seen.answer != "refused" or seen.status != 403:
         return None
-    path, texts = plan.kv_data_path(seen.item), plan.policies(facts.topology)
-    named = [name for name in facts.role(seen.app).policies if name in texts]
-    try:
-        rules = [rule for name in named for rule in policies.read(name, texts[name])]
-    except policies.PolicyError:
-        return None
-    says = policies.ruling(rules, path, "read")
-    if says.granted or any(rule.templated for rule in rules):
+    path, texts = plan.kv_data_path(seen.item), plan.policies(facts.topology, facts.steps)
+    named = _held(case, seen)
+    says = _ruling(texts, named, path)
+    if says is None or says.granted:
         return None  # the texts do not account for the answer
+    if case.before is not None and case.before.answer == "granted":
+        earlier = _ruling(texts, _held(case, case.before), path)
+        if earlier is None or not earlier.granted:
+            return None  # nor for the one before
     deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
     return diagnosed(
         _sentence(case, path, named, deciding, denied=says.denied),
@@ -34,10 +35,37 @@ def _policy_denies(case: Case) -> Diagnosis | None:
             Exhibit("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
             *case.evidence.audit,
             _token(case),
-            *(Exhibit("policy", f"{name}: {' '.join(texts[name].split())}") for name in named),
+            *(Exhibit("policy", f"{name}: {' '.join(texts.get(name, 'nobody wrote it').split())}") for name in named),
         ],
         _remedy(case, path, named, deciding, denied=says.denied),
     )
+
+
+def _ruling(texts: Mapping[str, str], named: Sequence[str], path: str) -> policies.Ruling | None:
+    """Return what the policies say of reading at *path*; None where their texts do not tell."""
+    try:
+        rules = [rule for name in named for rule in policies.read(name, texts.get(name, ""))]
+    except policies.PolicyError:
+        return None
+    return None if any(rule.templated for rule in rules) else policies.ruling(rules, path, "read")
+
+
+def _login(case: Case, seen: Observation) -> Observation | None:
+    """Return the login that gave the token with which *seen* was asked."""
+    facts = case.facts
+    moment = facts.first_moment if seen.probe.startswith("old-") else seen.moment
+    return facts.first("login", seen.app, moment)
+
+
+def _held(case: Case, seen: Observation) -> list[str]:
+    """Return the policies of the token with which *seen* was asked, but for the one that every token has.
+
+    Vault itself named them at the login; else they are those that the topology's role has.
+    """
+    login = _login(case, seen)
+    held = login.detail.get("policies") if login is not None else None
+    names = held if isinstance(held, list) and held else case.facts.role(seen.app).policies
+    return [name for name in names if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
 
 
 def _sentence(case: Case, path: str, named: list[str], deciding: list[policies.Rule], *, denied: bool) -> str:
@@ -57,7 +85,7 @@ def _sentence(case: Case, path: str, named: list[str], deciding: list[policies.R
 
 def _token(case: Case) -> Exhibit | None:
     """Return which policies Vault itself said that the token has."""
-    login = case.facts.first("login", case.after.app, case.after.moment)
+    login = _login(case, case.after)
     held = login.detail.get("policies") if login is not None else None
     if login is None or not held:
         return None
@@ -89,7 +117,7 @@ def _remedy(case: Case, path: str, named: list[str], deciding: list[policies.Rul
 DENIES: Final = Rule(
     name="policy-denies",
     versions="every version",
-    precondition="the read was not granted before, and the text of the role's policies is known",
+    precondition="the texts of the token's policies are known, and account for the answer before as well",
     demands="the read's 403, and policies whose text denies or does not grant that very path",
     explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant there",
     source="hashicorp/vault vault/acl.go; run: 1.7.0",
