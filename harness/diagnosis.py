@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -195,7 +194,8 @@ def _look_closer(case: Case) -> Remedy:
     """Return what an operator does about something that no rule explains."""
     start, mount = case.facts.record.started, case.after.mount
     wait = f"Do not take production to {case.after.version} before this is understood. " if case.before else ""
-    again = shlex.join(start.command).replace(" --driver paper", "")
+    # its words are quoted for a shell already; what paper leaves unexplained, servers have to be asked
+    again = " ".join(start.command).replace(" --driver paper", "")
     words = (
         f"{wait}Compare what Vault and the API server wrote at this question, in the evidence and in the logs beside "
         "the record, with what they wrote when it was answered otherwise. Then run it again and leave the servers up: "

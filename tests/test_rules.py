@@ -623,3 +623,24 @@ def test_a_role_that_is_written_with_another_policy_is_explained(tmp_path: Path)
     assert (finding.rule, finding.kind, finding.effect) == ("policy-denies", "regression", "access refused")
     assert finding.sentence.startswith("Policy narrow does not grant the read of secret/web by web")
     assert any(exhibit.text.startswith('narrow: path "secret/web"') for exhibit in finding.evidence)
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (("rehearse", "run", "'it and that.yaml'", "--driver", "local"), "'it and that.yaml' --driver local"),
+        (("rehearse", "run", "it.yaml", "--driver", "kind", "--strict"), "it.yaml --driver kind --strict"),
+        (("rehearse", "run", "it.yaml", "--driver", "paper"), "it.yaml"),
+    ],
+)
+def test_the_unexplained_is_rehearsed_again_by_a_command_that_runs(
+    words: tuple[str, ...], again: str, tmp_path: Path
+) -> None:
+    """The driver keeps its option, and a file with a blank in its name its quotes."""
+    record = seen(
+        changed(mount(reviewer="long-lived")), tmp_path, script={("read", "secret/data/web", "1.11.0"): "refuse"}
+    )
+    start = msgspec.structs.replace(record.started, command=words)
+    told = Record([start, *record.events[1:]])
+    finding = next(f for f in verdict.judge(told).findings if f.probe == "read")
+    assert commands_of(finding)[0] == f"rehearse run {again} --keep"
