@@ -175,6 +175,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Bring up to date what stands on the pages in docs/ and the code says already: keys, events, fields."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.pages", *session.posargs)
+
+
+@nox.session
 def walls(session: nox.Session) -> None:
     """Check who may import whom: hands never judge, judges never touch the world, every library has one door."""
     _install(session, "lint")

@@ -23,40 +23,60 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
 
 
 class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
+    """What is to be run: the first line of every record."""
+
     record_version: int
+    """the number of the record's format"""
     tool_version: str
+    """the release that wrote it"""
     run_id: str
+    """names the run in labels, paths and the registry of living runs"""
     scenario_file: str
+    """the path as it was given"""
     scenario: dict[str, Any]
     """the scenario as JSON, with its written keys"""
     scenario_lines: dict[str, int] = {}
     """the line of each part in the scenario's file: "expect/0" -> 17"""
     plan: Plan
+    """what is done and asked, fully resolved"""
     command: tuple[str, ...] = ()
     """what repeats this run"""
     strict: bool = False
     """was the run told that latent findings fail it?"""
     machine: str = ""
+    """kernel, architecture and cores, in words"""
 
 
 class ArtifactUsed(Event, frozen=True, tag="artifact", kw_only=True):
+    """A binary or an image that the run is made of."""
+
     product: str
     version: str
     source: str
+    """where it came from, in words"""
     sha256: str
+    """of the binary, or the image's id"""
     note: str = ""
+    """on what it was believed, or what else there is to say of it"""
 
 
 class PhaseEnded(Event, frozen=True, tag="phase", kw_only=True):
+    """A part of the run is over; several may go on at a time."""
+
     name: str
+    """in words, for people"""
     seconds: float
 
 
 class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
+    """A cluster serves, as the version that was asked for."""
+
     cluster: str
+    """its name in the scenario"""
     version: str
     """what the API server itself answered"""
     issuer: str
+    """of its service account tokens"""
 
 
 class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
@@ -65,39 +85,57 @@ class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
     token: str
     cluster: str
     subject: str
+    """the Kubernetes user it stands for: system:serviceaccount:<namespace>:<name>"""
     purpose: str
+    """whose it is: app:<name>, vault, reviewer:<mount>, or <negative probe>:<app>"""
     pod: str = ""
+    """the Pod to which it is bound; empty where it is bound to none"""
     pod_uid: str = ""
     jti: str = ""
     issuer: str = ""
     audiences: tuple[str, ...] = ()
     issued: float = 0.0
+    """its claim iat, in seconds since the epoch"""
     expires: float = 0.0
+    """its claim exp, in seconds since the epoch; 0 where it never expires"""
 
 
 class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
+    """auth/<mount>/config was written."""
+
     mount: str
     accessor: str
+    """of the auth mount, as Vault's log names it"""
     version: str
+    """the Vault version that wrote it"""
     token_file: bool
+    """was a pod's service account token readable for Vault then?"""
     fields: dict[str, Any]
     """as sent; CA texts and tokens as their hashes"""
 
 
 class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):
+    """auth/<mount>/role/<role> was written."""
+
     mount: str
     role: str
     version: str
+    """the Vault version that wrote it"""
     fields: dict[str, Any]
+    """as sent"""
 
 
 class VaultServing(Event, frozen=True, tag="vault-serving", kw_only=True):
-    """Vault is unsealed and active at a stage."""
+    """Vault is unsealed and active."""
 
     asked: str
+    """the version that was put in place"""
     answered: str
+    """the version that Vault itself says it is"""
     purpose: str
+    """the tag of the step that put it in place; in records of format 1: write config, before, or hop"""
     token_file: bool
+    """is a pod's service account token readable for it?"""
 
 
 class PodReplaced(Event, frozen=True, tag="pod-replaced", kw_only=True):
@@ -148,9 +186,11 @@ class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
 
     app: str
     version: str
+    """the version it was taken to"""
     moment: str = ""
     """the label of the moment that comes next; empty in records of format 1, where the version names it"""
     asked: int
+    """how often it tried"""
     failures: dict[str, int]
     """how many renewals were not granted, by status, or "no answer\""""
     seconds: float
@@ -176,16 +216,23 @@ class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
 
 
 class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
+    """An answer that Vault has audited between the first question of a moment and its last."""
+
     moment: str
+    """the label of the moment in which it was written"""
     entry: dict[str, Any]
+    """what of it is evidence: request, error and headers, without bodies"""
 
 
 class VaultLogLine(Event, frozen=True, tag="vault-log", kw_only=True):
+    """A line of Vault's log: a warning, an error, or whatever an auth method says."""
+
     moment: str
     level: str
     module: str
     message: str
     fields: dict[str, Any] = {}
+    """what else stands on the line"""
 
 
 class ApiAuditLine(Event, frozen=True, tag="api-audit", kw_only=True):
@@ -211,6 +258,7 @@ class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
     """Something that kept the run from going on."""
 
     kind: TroubleKind
+    """a server died, was silent, refused, could not be reached; ours: it says nothing about a server"""
     during: str
     """in which step, in words"""
     step: str = ""
@@ -219,6 +267,7 @@ class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
     """the version that had just been put in place, if that is where it broke"""
     message: str
     log: tuple[str, ...] = ()
+    """the last lines of the server, or of a fault of this tool"""
 
 
 class Kept(Event, frozen=True, tag="kept", kw_only=True):
@@ -232,6 +281,7 @@ class RunEnded(Event, frozen=True, tag="run-ended", kw_only=True):
     """The run came to its end by itself. A record without this line was cut off."""
 
     left_behind: str = ""
+    """what could not be ended or removed, in words; empty: nothing"""
 
 
 AnyEvent = (

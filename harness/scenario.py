@@ -322,7 +322,7 @@ class CourseStep(_Part):
     restore: Nothing | None = Field(default=None, description="The last snapshot is restored; the version stays.")
     roll_back: Literal["binary", "snapshot"] | None = Field(
         default=None,
-        description="Back to the version before: its binary over the data as they are, or over the last snapshot.",
+        description="Back: the binary of `source` over the data as they are, or the last snapshot and its version.",
     )
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")

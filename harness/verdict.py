@@ -60,7 +60,7 @@ class Weight(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a run means. `rehearse judge -o json` prints it; README has its fields."""
+    """All that a run means. `rehearse judge -o json` prints it; docs/output.md has its fields."""
 
     format: int = FORMAT
     verdict: Verdict

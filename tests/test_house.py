@@ -85,11 +85,12 @@ def _decorator(node: ast.expr) -> str:
     return ast.unparse(node.func if isinstance(node, ast.Call) else node)
 
 
-def test_a_readme_names_every_exit_code_and_every_shipped_scenario() -> None:
-    """Whoever reads README only finds what every exit code means and which scenarios there are."""
+def test_the_readme_names_every_exit_code_and_leads_to_every_shipped_scenario() -> None:
+    """Whoever reads README finds what every exit code means, and the page on which every scenario stands."""
     codes = re.findall(r"^ +(\d+) ", EXIT_CODES, re.MULTILINE)
     assert codes == ["0", "1", "2", "3", "4", "5", "130"]
-    for readme in ROOT.glob("README.md"):
-        text = readme.read_text()
+    readme, page = (ROOT / "README.md").read_text(), (ROOT / "docs" / "scenarios.md").read_text()
+    for text in (readme, (ROOT / "docs" / "output.md").read_text()):
         assert [code for code in codes if not re.search(rf"(?m)^\W*{code}\b", text)] == []
-        assert [file.name for file in SCENARIOS.glob("*.yaml") if file.stem not in text] == []
+    assert "](docs/scenarios.md)" in readme
+    assert [file.name for file in SCENARIOS.glob("*.yaml") if file.name not in page] == []

@@ -55,7 +55,7 @@ def plain(text: str) -> str:
 
 
 def test_json_has_what_programs_ask_for(judgement: Judgement) -> None:
-    """Every field that README promises is there and is filled."""
+    """Every field that docs/output.md promises is there and is filled."""
     document = json.loads(json_report.render(judgement))
     assert document["verdict"] == "fail"
     assert document["as_expected"] is True
