@@ -278,7 +278,7 @@ def _insist_room(scenarios: Sequence[Loaded], options: Options, jobs: int) -> No
     """Raise MissingPrerequisite where this machine cannot carry the largest *jobs* of them at a time."""
     from harness import capacity
 
-    if options.force or options.driver == "paper":
+    if options.force or options.reuse or options.driver == "paper":
         return
     kind = options.driver == "kind"
     sizes = [sum(cluster.nodes if kind else 1 for cluster in one.scenario.clusters.values()) for one in scenarios]
