@@ -331,3 +331,30 @@ def test_a_policy_that_only_a_later_role_names_is_there_for_it(tmp_path: Path) -
     judgement = run(tmp_path, {"write": {"role": "web", "policies": ["wide"]}}, policies=texts)
     reads = [(seen.moment, seen.answer) for seen in judgement.observations if seen.probe == "read"]
     assert [answer for _, answer in reads] == ["refused", "granted"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "when"),
+    [
+        ([{"restart": {}}], "before Vault is restarted"),
+        ([{"upgrade": "1.9.2"}], "before the upgrade, on Vault 1.8.0"),
+        ([{"revoke": {"service-account": "vault/vault"}}], "before the revoke, on Vault 1.9.3"),
+    ],
+)
+def test_a_remedy_names_the_step_that_it_has_to_come_before(
+    steps: list[dict[str, Any]], when: str, tmp_path: Path
+) -> None:
+    """A step that is no upgrade is not called one."""
+    source = when.rpartition(" ")[2] if "Vault 1" in when else "1.8.0"
+    mount = {"cluster": "platform", "roles": {"web": ROLE}}
+    app = DOCUMENT["apps"]["web"] | {"cluster": "platform"}
+    parts = {
+        "clusters": {"platform": {"kubernetes": "1.32.0"}},
+        "vault": {"cluster": "platform", "source": source},
+        "auth": {"kubernetes": mount},
+        "apps": {"web": app},
+    }
+    (finding,) = [one for one in run(tmp_path, *steps, **parts).findings if one.probe == "login"]
+    assert finding.effect == "login refused"
+    assert finding.remedies[0].when == when
+    assert ("upgrade" in finding.remedy) == ("upgrade" in when)

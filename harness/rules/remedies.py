@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from harness import knowledge, topology
+from harness.course import AnyStep, Look, RollBack, Serve, Upgrade
 from harness.rules.rule import Case, Remedy
 from harness.versions import at_least
 
@@ -42,7 +43,7 @@ def moment(case: Case, since: str = "0.0.0") -> Moment:
     stops = [one.version for one in moments]
     known = [version for version in stops[:broken] if at_least(version, since)]
     if known and case.kind != "pre-existing":
-        return Moment(_before(known, stops[:broken], stops[broken]), known[-1], in_time=True)
+        return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
     later = next((version for version in stops[broken:] if at_least(version, since)), "")
     if case.kind == "pre-existing" and later == stops[0]:
         return Moment(f"now, on Vault {later}", later, in_time=True)
@@ -51,14 +52,35 @@ def moment(case: Case, since: str = "0.0.0") -> Moment:
     if case.kind == "pre-existing":
         return Moment(f"once Vault is {later}, the first on this path that knows it", later, in_time=False)
     loss = " (until then every login is refused)" if case.effect == "login refused" else ""
-    return Moment(f"right after the hop to Vault {later}{loss}", later, in_time=False)
+    step = _breaking(case)
+    hop = f"the hop to Vault {later}" if isinstance(step, Upgrade) else f"{_called(case)}, on Vault {later}"
+    return Moment(f"right after {hop}{loss}", later, in_time=False)
 
 
-def _before(known: list[str], stops: list[str], broken: str) -> str:
-    """Return in words when to do what the last of *stops*, which run before *broken*, is the last to do in time."""
-    last = stops[-1]
-    if last == broken:
+def _breaking(case: Case) -> AnyStep | None:
+    """Return the step after which the answer was another one: the last before the look at that moment."""
+    found: AnyStep | None = None
+    for step in case.facts.steps:
+        if isinstance(step, Look):
+            if step.moment.label == case.after.moment:
+                return found
+        else:
+            found = step
+    return None
+
+
+def _called(case: Case) -> str:
+    """Return that step as words: after restart -> the restart."""
+    return f"the {case.after.moment.removeprefix('after ')}"
+
+
+def _before(case: Case, known: list[str], stops: list[str]) -> str:
+    """Return in words when to do what the last of *stops*, which serve before the break, is the last to do in time."""
+    step, last, broken = _breaking(case), stops[-1], case.after.version
+    if isinstance(step, Serve) and not isinstance(step, RollBack) and last == broken:
         return "before Vault is restarted"
+    if not isinstance(step, Upgrade) or known[-1] != last:
+        return f"before {_called(case)}, on Vault {known[-1]}"
     if len(stops) == 1:
         return f"before the upgrade, on Vault {last}"
     if len(known) == len(stops):
