@@ -65,6 +65,8 @@ class Remains:
     """Why nobody can say what it has there, if that engine gives no answer."""
     frozen: str = ""
     """Why its supervisor cannot end it, if it lives and somebody has stopped it: a sentence."""
+    elsewhere: str = ""
+    """Where it was begun, if its process ids mean nothing here."""
     overdue: bool = False
     """Whether its supervisor should have ended it by now, and has not: `kept.end` ends it all the same."""
     known: Mapping[str, Any] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Remains:
         state = "kept" if self.kept else self.state
         line = f"{self.run!r}, {state}, {_ago(self.age)} old: {', '.join(things)}"
         line += f"; {self.frozen}" if self.frozen else ""
+        line += f"; it was begun in {self.elsewhere}" if self.elsewhere and not self.doubt else ""
         return f"{line}; left alone, because {self.doubt}" if self.doubt else line
 
 
@@ -279,6 +282,7 @@ class _Case:
             things=self._things,
             silence=self._silence,
             frozen=frozen,
+            elsewhere=self._elsewhere,
             overdue=kept and self._is_overdue(frozen=bool(frozen)),
             known=msgspec.to_builtins(self._record) if self._record else {},
         )
@@ -324,6 +328,9 @@ class _Case:
             return
         yield from self._doubts_about_processes()
         yield from self._doubts_about_entry()
+        if not self._is_named_after_run():
+            yield f"its entry names the work directory {self._work}, and no run of this name would have that"
+            return
         if self._record and self._elsewhere:
             yield f"it was begun in {self._elsewhere}, and nobody can say from here whether it lives: {self._by_hand()}"
         elif self._record and not self._record.mark:
@@ -337,7 +344,10 @@ class _Case:
             yield from self._doubts_about_origin()
 
     def _by_hand(self) -> str:
-        there = [str(path) for path in (self._work, self._entry) if os.path.lexists(path)]
+        """Say how to remove it. Whatever does not look like ours is not named there: an entry may name anything."""
+        ours = traces.is_marked(str(self._work)) or _is_laid_out(self._work)
+        named = [self._work] if ours and self._is_named_after_run() else []
+        there = [str(path) for path in (*named, self._entry) if os.path.lexists(path)]
         return f"if you know that nothing of it runs, remove it by hand: rm -rf {shlex.join(there)}"
 
     def _doubts_about_processes(self) -> Iterator[str]:
@@ -364,16 +374,15 @@ class _Case:
                 yield f"{self._entry} is the entry of run {self._record.run!r}"
 
     def _doubts_about_work(self) -> Iterator[str]:
-        if not self._is_named_after_run():
-            yield f"its entry names the work directory {self._work}, and no run of this name would have that"
-            return
         record = self._record
         if record and os.path.lexists(self._work) and (doubt := traces.doubt(str(self._work), self._run, record.mark)):
             yield doubt
 
     def _is_named_after_run(self) -> bool:
         # An entry that is damaged, or forged, must not make us remove just anything.
-        return self._work.is_absolute() and self._work.name in {self._run, f"{_PREFIX}{self._run}"}
+        # Builds have a shorter name, in the directory that their registry is in, or beside that.
+        beside = self._work.is_relative_to(self._entry.parent.parent.parent) and self._work.name == self._run
+        return self._work.is_absolute() and (self._work.name == f"{_PREFIX}{self._run}" or beside)
 
     def _doubts_about_things(self) -> Iterator[str]:
         """Nobody who made them lives; but a run that was kept lives on, and its record may be in another place."""

@@ -227,6 +227,22 @@ def test_what_the_release_before_left_is_named_and_how_to_remove_it(place: Place
     assert place.tree() == before
 
 
+def test_an_entry_that_names_anything_is_no_reason_to_advise_its_removal(place: Place) -> None:
+    """Neither one that says it is of the release before, nor one whose directory has a name as ours have."""
+    for name in (".ssh", "rehearse-.ssh"):
+        home = place.base.parent / f"{place.base.name}-home" / name
+        home.mkdir(parents=True, mode=0o700)
+        (home / "id_ed25519").write_text("mine")
+        place.record(run=".ssh", work=str(home), mark=None, machine=None, boot=None, space=None)
+        entry = place.entry.replace(place.registry / ".ssh.json")
+        (remains,) = [one for one in cleaning.find(place.registry, place.temporary) if one.run == ".ssh"]
+        assert remains.state == "unsure"
+        assert f"rm -rf {home}" not in remains.doubt
+        assert len(cleaning.clean([remains])) == 1
+        assert (home / "id_ed25519").read_text() == "mine"
+        entry.unlink()
+
+
 def test_a_forged_entry_removes_nothing(place: Place) -> None:
     """An entry alone can name any directory of this user; the directory has to confirm it, with a secret and its place.
 

@@ -263,7 +263,7 @@ from harness import cleaning, kept
 base = Path(sys.argv[1])
 found = [one for one in cleaning.find(base / "registry", base) if one.run == "it"]
 ended = kept.end(base / "registry" / "it.json")
-print(json.dumps([[one.state for one in found], [one.doubt for one in found], cleaning.clean(found), ended]))
+print(json.dumps([[one.state for one in found], [str(one) for one in found], cleaning.clean(found), ended]))
 """
 
 
@@ -291,9 +291,10 @@ def test_a_living_run_in_another_pid_namespace_is_not_touched(tmp_path: Path, ho
     prefixes = (container, ()) if inside == "run" else ((), container)
     with running(tmp_path, how, *prefixes[0]):
         before = sorted(str(path) for path in tmp_path.rglob("*"))
-        states, _, left, ended = clean_in(tmp_path, *prefixes[1])
+        states, (line,), left, ended = clean_in(tmp_path, *prefixes[1])
         assert (states, left) == (["running"], [])
         assert "no run it is alive here" in ended
+        assert "it was begun in another PID namespace of this machine, such as a container" in line
         assert sorted(str(path) for path in tmp_path.rglob("*")) == before
         assert traces.is_held(str(tmp_path / "rehearse-it"))
         if inside == "clean":

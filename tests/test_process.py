@@ -468,13 +468,14 @@ script = '''
 '''
 before, base = mounts(), Path.cwd()
 said = {"reason": namespaces_allowed(), "uid": os.getuid()}
-with Supervisor("pod", base / "work", base / "registry") as supervisor:
-    account = base / "work" / "account"
+with Supervisor("pod", base / "work", base / "registry", memory=MEMORY) as supervisor:
+    said["in memory"] = supervisor.room != base / "work"
+    account = supervisor.room / "account"
     account.mkdir()
     (account / "namespace").write_text("vault\\n")
     try:
         server = supervisor.start("vault", ["/bin/sh", "-c", script], env={"PATH": os.defpath},
-                                  cwd=base / "work", log=base / "work" / "log", pod=account)
+                                  cwd=supervisor.room, log=supervisor.room / "log", pod=account)
     except RigError as error:
         said["error"] = str(error)
     else:
@@ -488,18 +489,22 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.parametrize("memory", [0, 1 << 20])
 @pytest.mark.parametrize("command", [lambda: [sys.executable], ordinary, among_shared_mounts])
-def test_a_pod_sees_its_service_account_and_nobody_else_does(commons: Path, command: Callable[[], list[str]]) -> None:
+def test_a_pod_sees_its_service_account_and_nobody_else_does(
+    commons: Path, command: Callable[[], list[str]], memory: int
+) -> None:
     """Files that arrive later are seen, the host's /run is not, the uid stays, and outside there is no mount.
 
     On a machine that forbids it, the same words say so beforehand and at the start.
     """
-    said = outcome(command(), POD, commons)
+    said = outcome(command(), POD.replace("MEMORY", str(memory)), commons)
     assert said["after"] is False
     assert said["left"] == ["registry"]
     if said["reason"]:
         assert said["reason"].partition(";")[0] in said["error"]
         return
+    assert said["in memory"] is bool(memory)
     assert said["seen"] == ["vault", "ready", "late", "secrets", str(said["uid"]), "1"]
     assert said["outside"] is False
     assert said["status"] == -signal.SIGTERM
