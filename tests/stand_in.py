@@ -210,6 +210,9 @@ class ApiServer(Server):
             if self.fault == "no roles" and "bootstrap-roles" not in asked.path:
                 return 500, {"reason": "poststarthook/rbac/bootstrap-roles failed"}
             return (200, {}) if Path("etcd.sock").exists() else (500, {"reason": "etcd failed"})
+        if kind == "namespaces" and self.fault == "takes nothing":
+            Path("asked").touch()
+            hang_thread()
         if kind == "version":
             names = ("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "major", "minor", "platform")
             return 200, dict.fromkeys(names, "x") | {"gitVersion": f"v{self.version}"}

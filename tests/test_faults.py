@@ -31,6 +31,7 @@ from harness import (
     controlplane,
     events,
     journal,
+    kube,
     live,
     loading,
     process,
@@ -891,6 +892,33 @@ def test_an_interruption_in_any_phase_leaves_nothing(phase: str, town: Town, mon
     assert judged.exit_code == 4
     assert json.loads(judged.stdout)["verdict"] == "inconclusive"
     assert any("cut off" in reason for reason in json.loads(judged.stdout)["reasons"])
+
+
+@pytest.mark.processes
+def test_a_signal_ends_whoever_waits_for_an_answer(tmp_path: Path) -> None:
+    """One of eight clusters is asked for something and does not answer: with its server gone nobody waits for it."""
+    clusters = "".join(f"  c{number}: {{kubernetes: 1.32.0}}\n" for number in range(7))
+    town = Town(tmp_path, SCENARIO.replace("clusters:\n", f"clusters:\n{clusters}"))
+    town.put(*API, "takes nothing")
+    environment = {"PATH": os.environ["PATH"], **town.environment()}
+    words = [sys.executable, "-m", "harness", *town.words("--force")]
+    with subprocess.Popen(words, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        wait.until(lambda: bool(asked(town)), what="one to be asked", seconds=60, died=lambda: ended(running))
+        watch = wait.Stopwatch()
+        running.terminate()
+        said = running.communicate()[1]
+    assert (running.returncode, str(town.run) in said) == (130, True)
+    assert watch.seconds < kube._TIMEOUT_SECONDS / 2
+    assert town.left() == []
+
+
+def asked(town: Town) -> list[Path]:
+    """Return what the API servers say that were asked for something, in memory or on the disk."""
+    return [path for way in ("room/", "") for path in town.work.glob(f"rehearse-*/{way}cluster-*/asked")]
+
+
+def ended(running: subprocess.Popen[str]) -> str | None:
+    return None if running.poll() is None else "the run is over"
 
 
 @pytest.mark.processes
