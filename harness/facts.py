@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from harness import course, endings, evidence, knowledge, plan, scenario, topology
-from harness.course import AnyStep, Look, Serve
-from harness.events import ConfigWritten, MomentBegan, RoleWritten, TokenIssued, Trouble
+from harness.course import AnyStep, Look, RollBack, Serve
+from harness.events import ConfigWritten, MomentBegan, RoleWritten, StepEnded, TokenIssued, Trouble
 from harness.evidence import Evidence, Exhibit, Joined, Review
 from harness.journal import Record
 from harness.knowledge import Bearer, Stored
@@ -78,9 +78,33 @@ class Facts:
     def written_at(self, seen: Observation) -> tuple[int, ConfigWritten] | None:
         """Return the config that the mount of *seen* had then, with its line in the record; None: it had none yet.
 
-        A mount's config may be written again later, which explains nothing of what was seen before.
+        A mount's config may be written again later, which explains nothing of what was seen before; and a snapshot that
+        is put in place brings back the config of its time.
         """
-        return _latest(self.writes.get(seen.mount, ()), self.line_of[seen.id])
+        found = _latest(self._held.get(seen.mount, []), self.line_of[seen.id])
+        return found[1] if found is not None else None
+
+    @cached_property
+    def _held(self) -> dict[str, list[tuple[int, tuple[int, ConfigWritten]]]]:
+        """Return what config each mount came to have, in order: at which line, and the config with its own line.
+
+        A mount that a snapshot does not know has none afterwards, and nobody asks of one that is not there.
+        """
+        held: dict[str, list[tuple[int, tuple[int, ConfigWritten]]]] = {}
+        now: dict[str, tuple[int, ConfigWritten]] = {}
+        then: dict[str, tuple[int, ConfigWritten]] = {}
+        ways = iter([step for step in self.steps if isinstance(step, RollBack)])
+        for line, event in self.record.numbered(ConfigWritten, StepEnded):
+            if isinstance(event, ConfigWritten):
+                now[event.mount] = (line, event)
+                held.setdefault(event.mount, []).append((line, now[event.mount]))
+            elif event.do == "snapshot":
+                then = dict(now)
+            elif event.do == "restore" or (event.do == "roll-back" and _is_over_snapshot(next(ways, None))):
+                now = dict(then)
+                for mount, config in now.items():
+                    held[mount].append((line, config))
+        return held
 
     @cached_property
     def tokens(self) -> list[tuple[int, TokenIssued]]:
@@ -262,6 +286,10 @@ class Facts:
     def same_cluster(self, mount: str) -> bool:
         """Is Vault in the cluster that this mount asks?"""
         return self.topology.vault.cluster == self.mount(mount).cluster
+
+
+def _is_over_snapshot(step: RollBack | None) -> bool:
+    return step is not None and step.over == "snapshot"
 
 
 def _latest(told: Sequence[tuple[int, T]], line: int) -> tuple[int, T] | None:

@@ -358,3 +358,18 @@ def test_a_remedy_names_the_step_that_it_has_to_come_before(
     assert finding.effect == "login refused"
     assert finding.remedies[0].when == when
     assert ("upgrade" in finding.remedy) == ("upgrade" in when)
+
+
+@pytest.mark.parametrize("back", [{"restore": {}}, {"roll-back": "snapshot"}], ids=["restore", "roll-back"])
+def test_a_snapshot_that_is_put_in_place_is_judged_by_the_config_of_its_time(tmp_path: Path, back: Any) -> None:
+    """What was written after it is gone: the remedy does not hold any more, and the old config is to blame."""
+    steps = [{"upgrade": "1.11.0"}, {"snapshot": {}}, REMEDY, back, {"restart": {}}]
+    if "roll-back" in back:
+        # the version of the snapshot is that which serves: two hops, so that there is a way back
+        steps = [{"upgrade": "1.9.3"}, {"snapshot": {}}, REMEDY, {"upgrade": "1.11.0"}, back, {"restart": {}}]
+    judgement = run(tmp_path, *steps)
+    rows = [(row.status, row.should_present) for row in judgement.reviewing]
+    assert rows[1:3] == [(403, "local"), (200, "client")]
+    assert rows[-2:] == [(403, "local"), (403, "local")]
+    last = [one for one in judgement.findings if one.kind == "regression"][-1]
+    assert (last.rule, last.probe) == ("reviewer-fallback-local", "login")
