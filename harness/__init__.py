@@ -13,6 +13,7 @@ doors
     progress        events become lines for people who wait
     reports/        a judgement as text, JSON, JUnit XML, Markdown or GitHub annotations, in one wording; a plan as text
 conductor
+    session         one rehearsal from a scenario to its judgement, for the command line and whatever runs many
     rehearsal       the order in which a rehearsal happens
 hands
     upgrade         how a live Vault is set up, opened and taken to its next version

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
-import re
-import secrets as random
-import shlex
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -24,11 +18,10 @@ from harness.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.reporting import OUTPUT, Form, finish, reported
 
 if TYPE_CHECKING:
-    from harness.driver import Driver
-    from harness.journal import Journal, Record
+    from harness import session
+    from harness.journal import Record
     from harness.loading import Loaded
-    from harness.plan import Plan
-    from harness.progress import Progress
+    from harness.session import Places, Rehearsed
 
 EXIT_CODES: Final = """\
 \b
@@ -191,6 +184,24 @@ class Options:
         if self.reuse and self.keep:
             raise click.UsageError("--reuse: its clusters belong to the run that was kept, and end with it; no --keep")
 
+    def settled(self) -> session.Options:
+        """Return them as a rehearsal takes them."""
+        from harness import session
+
+        return session.Options(
+            driver=self.driver,
+            strict=self.strict,
+            rollback=self.rollback,
+            run_dir=self.run_dir,
+            mirror=self.mirror,
+            insecure_mirror=self.insecure_mirror,
+            registry=self.registry,
+            offline=self.offline,
+            force=self.force,
+            keep_seconds=(self.keep or 0) * 3600,
+            reuse=self.reuse,
+        )
+
     def words(self) -> list[str]:
         """Return what makes another process rehearse in the same way, but for what its environment says."""
         flags = {
@@ -210,33 +221,53 @@ class Options:
 
 
 def _rehearse(scenario: Path, options: Options, form: Form) -> NoReturn:
-    from harness import plan, rehearsal
+    from harness import session
     from harness.errors import MissingPrerequisite, advised
     from harness.progress import Progress
 
     loaded = load(scenario)
-    planned = plan.make(loaded.scenario, loaded.name, options.driver, rollback=options.rollback)
-    repeat = ["rehearse", "run", str(scenario), "--driver", options.driver]
-    repeat += [flag for flag, given in (("--strict", options.strict), ("--rollback", options.rollback)) if given]
     going = Progress(verbose=form.verbose, quiet=form.quiet)
-    book = _opened(options.run_dir, loaded.name, going)
-    directory = book.directory
+    seen: list[Path] = []
     try:
-        with going, book:
-            start = _start(loaded, planned, directory, tuple(repeat), strict=options.strict)
-            made = _make_driver(options, going.say)
-            rehearsal.rehearse(start, made, book, (options.keep or 0) * 3600)
+        with going:
+            done = session.rehearse_one(
+                loaded,
+                options.settled(),
+                _places(),
+                follow=going.follow,
+                begin=going.begin,
+                tell=going.say,
+                opened=seen.append,
+            )
+    except session.DirectoryTaken as error:
+        fail(2, str(error))
     except MissingPrerequisite as error:
         fail(3, str(error))
     except KeyboardInterrupt as error:
+        place = f" What was seen until then: {seen[0]}" if seen else ""
         if left := "; ".join(getattr(error, "__notes__", ())):
-            fail(5, f"interrupted; {left}. What was seen until then: {directory}")
-        fail(130, f"interrupted; everything of this run was ended. What was seen until then: {directory}")
+            fail(5, f"interrupted; {left}.{place}")
+        fail(130, f"interrupted; everything of this run was ended.{place}")
     except OSError as error:
         why = f"this machine would not do it: {advised(error, 'run again')}"
-        say(f"{why}. What was seen until then: {directory}")
-        finish(_record(directory, 3), form, strict=options.strict, cut_short=why)
-    finish(_record(directory), form, strict=options.strict, tell_kept=True)
+        say(f"{why}. What was seen until then: {seen[0]}")
+        finish(*_cut_short(seen[0], why, options), form)
+    finish(*done, form, tell_kept=True)
+
+
+def _cut_short(directory: Path, why: str, options: Options) -> Rehearsed:
+    from harness import journal, session
+
+    try:
+        return session.cut_short(directory, why, strict=options.strict)
+    except journal.NotARecord as error:
+        fail(3, str(error))
+
+
+def _places() -> Places:
+    from harness.session import Places
+
+    return Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
 
 
 def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int) -> NoReturn:
@@ -291,7 +322,9 @@ def _directory_of_one(wanted: Path | None, file: Path, taken: set[Path]) -> Path
     from harness.journal import RECORD_FILE
 
     if wanted is None:
-        return _run_directory(None, file.stem)
+        from harness import session
+
+        return session.new_directory(settings.state(), file.stem)
     name = file.stem
     numbered = (f"{name}-{number}" for number in range(2, 1000))
     directory = next(place for one in (name, *numbered) if (place := wanted.absolute() / one) not in taken)
@@ -307,7 +340,10 @@ def _directory_of_one(wanted: Path | None, file: Path, taken: set[Path]) -> Path
 @reported
 def judge(*, directory: Path, strict: bool, form: Form) -> None:
     """Judge the record in DIRECTORY again: no server is needed, and nothing is changed."""
-    finish(_record(directory), form, strict=strict)
+    from harness import verdict
+
+    record = _record(directory)
+    finish(record, verdict.judge(record, strict=strict), form)
 
 
 @main.command()
@@ -375,78 +411,6 @@ def version(output: str) -> None:
         tell(json.dumps(facts))
     else:
         tell("\n".join(f"{name} {value}" for name, value in facts.items()))
-
-
-def _start(loaded: Loaded, planned: Plan, directory: Path, repeat: tuple[str, ...], *, strict: bool) -> Any:
-    from harness import events
-
-    lines = {"/".join(str(part) for part in path): line for path, (line, _) in loaded.lines.items()}
-    return events.RunStarted(
-        record_version=events.RECORD_VERSION,
-        tool_version=__version__,
-        # it becomes a part of names and paths: in PATH, in a volume of the engine's, in a label
-        run_id=f"{re.sub(r'[^A-Za-z0-9_.-]', '-', directory.name)[:40]}-{random.token_hex(4)}",
-        scenario_file=loaded.file,
-        scenario=loaded.scenario.model_dump(mode="json", by_alias=True),
-        scenario_lines={path: line for path, line in lines.items() if path.startswith(("expect", "apps/"))},
-        plan=planned,
-        command=tuple(shlex.quote(word) for word in repeat),
-        strict=strict,
-        machine=f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
-    )
-
-
-def _make_driver(options: Options, tell_progress: Callable[[str], None]) -> Driver:
-    if options.driver == "paper":
-        from harness.drivers.paper import PaperDriver
-
-        return PaperDriver()
-    insecure, offline = options.insecure_mirror, options.offline
-    store = chores.store(options.mirror, tell_progress, insecure=insecure, offline=offline)
-    if options.driver == "kind":
-        from harness import engine
-        from harness.drivers.kind import KindDriver
-        from harness.images import Images
-
-        machine = engine.reach(settings.environment())
-        images = Images(machine, store, settings.cache(), tell_progress, options.registry, offline=offline)
-        work, state = settings.temporary(), settings.state()
-        return KindDriver(store, images, machine, work, state, tell_progress, reuse=options.reuse, force=options.force)
-    from harness.drivers.local import LocalDriver
-
-    return LocalDriver(store, settings.temporary(), settings.state(), force=options.force)
-
-
-def _run_directory(wanted: Path | None, scenario: str) -> Path:
-    """Return the run's directory: the user's own, or a new one that `latest` then points to."""
-    from harness.wait import now, stamp
-
-    if wanted is not None:
-        return wanted.absolute()
-    runs = settings.private_state(settings.state(), "runs")
-    directory = Path(tempfile.mkdtemp(prefix=f"{stamp(now())}--{scenario}-", dir=runs))
-    latest = runs / "latest"
-    fresh = runs / f".latest-{random.token_hex(4)}"
-    fresh.symlink_to(directory.name)
-    fresh.replace(latest)
-    return directory
-
-
-def _opened(wanted: Path | None, scenario: str, going: Progress) -> Journal:
-    """Return the opened record of a new run, or end, saying why there can be none."""
-    from harness.errors import RigError
-    from harness.journal import RECORD_FILE, Journal
-
-    try:
-        directory = _run_directory(wanted, scenario)
-        return Journal.opened(directory, going.follow, going.begin)
-    except RigError as error:
-        fail(3, str(error))
-    except OSError as error:
-        if wanted is not None and (wanted / RECORD_FILE).exists():
-            fail(2, f"{wanted.absolute()} already holds a record: name another --run-dir, or leave it out")
-        place = wanted.absolute() if wanted is not None else settings.runs()
-        fail(3, f"no record could be begun in {place}: {error}; name a --run-dir that can be made and written to")
 
 
 def _record(directory: Path, code: int = 2) -> Record:

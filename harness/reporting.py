@@ -95,21 +95,13 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
     return with_form
 
 
-def finish(record: Record, form: Form, *, strict: bool, cut_short: str = "", tell_kept: bool = False) -> NoReturn:
-    """Judge *record*, report in every form that was asked for, and end with the judgement's exit code.
+def finish(record: Record, judgement: Judgement, form: Form, *, tell_kept: bool = False) -> NoReturn:
+    """Report the judgement of *record* in every form that was asked for, and end with its exit code.
 
-    *cut_short* says why the record could not be written on, if that is how it ends. *tell_kept*: say how to talk to
-    what was left up, and how to end it, however quiet the rest is to be.
+    *tell_kept*: say how to talk to what was left up, and how to end it, however quiet the rest is to be.
     """
-    import msgspec
-
-    from harness import verdict
     from harness.events import Kept
 
-    judgement = verdict.judge(record, strict=strict)
-    if cut_short:
-        code = judgement.exit_code if judgement.observations else 3
-        judgement = msgspec.structs.replace(judgement, reasons=(*judgement.reasons, cut_short), exit_code=code)
     _print(judgement, form)
     _write_reports(record, judgement, form)
     for kept in record.of(Kept) if tell_kept else ():
