@@ -443,7 +443,11 @@ def _is_laid_out(work: Path) -> bool:
     """Whether *work* holds what a driver puts into it, and nothing else."""
     with suppress(OSError):
         names = {path.name for path in work.iterdir()}
-        others = {name for name in names - {"vault", "pod", "bench", "root-token"} if not name.startswith("cluster-")}
+        others = {
+            name
+            for name in names - {"vault", "pod", "bench", "root-token", "snapshot"}
+            if not name.startswith("cluster-")
+        }
         return not others and ((work / "vault" / "data").is_dir() or (work / "bench" / "docker").is_file())
     return False
 

@@ -201,14 +201,24 @@ class Kube:
             return _pod_state(json.loads(answer.data))
 
     def roll(
-        self, namespace: str, stateful_set: str, image: str, *, command: Sequence[str], token_file: bool, note: str
+        self,
+        namespace: str,
+        stateful_set: str,
+        image: str,
+        *,
+        command: Sequence[str],
+        data: str,
+        token_file: bool,
+        note: str,
     ) -> None:
         """Give a StatefulSet's Pods another *image* and *command*, and mount their token or not.
 
-        Their rollout begins at once.
+        *data* is the folder of the node that is their volume `data`. Their rollout begins at once; with another *note*
+        it does so also where all else is as before.
         """
         container = {"name": stateful_set, "image": image, "command": list(command)}
-        spec = {"automountServiceAccountToken": token_file, "containers": [container]}
+        spec: dict[str, Any] = {"automountServiceAccountToken": token_file, "containers": [container]}
+        spec["volumes"] = [{"name": "data", "hostPath": {"path": data, "type": "DirectoryOrCreate"}}]
         template = {"metadata": {"annotations": {"rehearsal": note}}, "spec": spec}
         with _translated(f"stateful set {namespace}/{stateful_set}"):
             path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -9,13 +10,14 @@ from typing import Final, Protocol
 from harness import events, pki, wait
 from harness.accounts import ISSUER, Account
 from harness.collecting import Collector, WritingCluster, WritingVault
-from harness.course import Moment
+from harness.course import Moment, Serve
 from harness.errors import RigError
 from harness.journal import Journal
 from harness.kube import Kube
 from harness.process import Supervisor
-from harness.rig import IssuedToken
+from harness.rig import IssuedToken, Reopen
 from harness.rising import Rising, Tokens
+from harness.topology import Topology
 from harness.vault import Vault
 from harness.wait import Stopwatch, now
 
@@ -34,9 +36,28 @@ class LivingVault(WritingVault, Protocol):
     def died(self) -> str | None: ...
     def tail(self, lines: int = 40) -> Sequence[str]: ...
 
+    def listen_plainly(self) -> None:
+        """Have the next start listen with plain HTTP, to whoever asks."""
+        ...
 
-class LiveRig:
+    def begin_anew(self) -> None:
+        """Have the next start be over no data, and talk to us alone: it is a Vault that is not initialised."""
+        ...
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        ...
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        ...
+
+
+class LiveRig(abc.ABC):
     """One Vault and some clusters. A driver's own rig starts them, and takes Vault from version to version."""
+
+    _topology: Topology
+    _work: Path
 
     def __init__(
         self,
@@ -112,6 +133,52 @@ class LiveRig:
     def settle(self) -> None:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
         self._tokens.settle({name: cluster.kube for name, cluster in self._running.items()})
+
+    @abc.abstractmethod
+    def swap(self, served: Serve) -> None:
+        """Take Vault to what is to be *served*, its Pod replaced, over the data that its next start is to be over."""
+
+    @abc.abstractmethod
+    def listen_as_wanted(self, served: Serve) -> None:
+        """Start the Vault that is *served* anew if its listener is to be one without TLS.
+
+        Only with TLS does it know us from others, and so it begins with that.
+        """
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""
+        if self._topology.vault.storage == "raft":
+            return self._vault.client.take_snapshot(self._snapshot)
+        self._vault.client.seal()
+        size = self._vault.keep_data()
+        again()
+        return size
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring the snapshot back into the version that serves."""
+        if self._topology.vault.storage == "raft":
+            self._vault.client.restore_snapshot(self._snapshot)
+        else:
+            self._vault.client.seal()
+            self._vault.put_back_data()
+        again()
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Start the version of *served* over the snapshot alone, in the place of the Vault that runs."""
+        vault = self._topology.vault
+        if vault.storage != "raft":
+            self._vault.client.seal()
+            self._vault.put_back_data()
+            self.swap(served)
+            return
+        self._vault.begin_anew()
+        self.swap(served)
+        self._vault.client.restore_into_new(self._snapshot, vault.shares, vault.threshold)
+        self.listen_as_wanted(served)
+
+    @property
+    def _snapshot(self) -> Path:
+        return self._work / "snapshot"
 
     def skip(self) -> None:
         """Pass over all that was logged so far."""

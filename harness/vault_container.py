@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness import endings, pki, ports, wait
+from harness.engine import Thing
 from harness.errors import RigError, Unreachable
 from harness.kind_cluster import VAULT_PORT, Workbench
 from harness.secret import redact
 from harness.tailing import Tail
 from harness.vault import Vault
-from harness.vault_pod import GUARDED, LINES_BETWEEN, PLAIN, is_audit, settings
+from harness.vault_pod import COPY, GUARDED, LINES_BETWEEN, PLAIN, is_audit, settings
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
+_COPY_SECONDS: Final = 60
+_KEPT: Final = "kept"
 _WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
 _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 
@@ -27,11 +30,14 @@ class VaultContainer:
     not initialised yet belongs to whoever is first. After `listen_plainly` the next one talks to everybody.
     """
 
-    def __init__(self, directory: Path, bench: Workbench, *, storage: str, port: int) -> None:
-        """*port* is that of this machine at which Vault answers."""
+    def __init__(self, directory: Path, bench: Workbench, *, storage: str, port: int, shell: str) -> None:
+        """*port* is that of this machine at which Vault answers; *shell* is an image with the programs of a system.
+
+        Vault's own may hold nothing but Vault.
+        """
         directory.mkdir(mode=0o700)
         self._directory, self._bench, self._port = directory, bench, port
-        authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
+        self._authority = authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
         self._mounted = directory / "mounted"
         self._mounted.mkdir(mode=0o700)
         for name, tls in ((GUARDED, True), (PLAIN, False)):
@@ -46,12 +52,60 @@ class VaultContainer:
         self._containers: list[str] = []
         self._container, self._version = "", ""
         """the container that runs, and nothing in between"""
-        bench.engine.create_volume(f"{bench.name}-vault", bench.labels)
+        self._shell, self._beginnings, self._kept = shell, 1, False
+        self._volume = self._make_volume("vault")
 
     def listen_plainly(self) -> None:
         """Have the next container listen with plain HTTP, to whoever asks."""
         self.client.listens_plainly()
         self._config = PLAIN
+
+    def begin_anew(self) -> None:
+        """Have the next container be over no data, and talk to us alone. What runs keeps its own until then."""
+        self._beginnings += 1
+        self._volume = self._make_volume(f"vault-{self._beginnings}")
+        self.client.listens_with_tls(self._authority.ca, self._authority.client)
+        self._config = GUARDED
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        if not self._kept:
+            self._make_volume(_KEPT)
+            self._kept = True
+        return self._copy(self._volume, f"{self._bench.name}-{_KEPT}")
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        self._copy(f"{self._bench.name}-{_KEPT}", self._volume)
+
+    def _make_volume(self, name: str) -> str:
+        volume = f"{self._bench.name}-{name}"
+        self._bench.engine.create_volume(volume, self._bench.labels)
+        return volume
+
+    def _copy(self, source: str, target: str) -> int:
+        """Have the volume *target* hold what *source* holds, and nothing else; return how many bytes that is.
+
+        Raises RigError with what the programs said where they fail.
+        """
+        engine = self._bench.engine
+        copier = engine.start(
+            self._shell,
+            [f"{COPY}; du -sb $2", "sh", "/from", "/to"],
+            entrypoint=["sh", "-c"],
+            name=f"{self._bench.name}-copy",
+            labels=dict(self._bench.labels),
+            volumes={source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/to", "mode": "rw"}},
+            network_mode="none",
+        )
+        ended = wait.until(
+            lambda: engine.ended(copier), what="a copy of Vault's data to be made", seconds=_COPY_SECONDS, every=0.05
+        )
+        said = engine.logs(copier, "all")
+        engine.remove(Thing("container", copier, copier, {}))
+        if not ended.endswith("status 0"):
+            raise RigError(f"Vault's data could not be copied: {ended}; make room on the engine and run again", said)
+        return int(said[-1].split()[0])
 
     def replace(self, version: str, image: str) -> None:
         """Start *version*, in the place of the one that runs, and wait until it answers, sealed or not initialised.
@@ -71,7 +125,7 @@ class VaultContainer:
             labels=dict(self._bench.labels),
             environment={"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"},  # noqa: S108 -- in the container
             volumes={
-                f"{self._bench.name}-vault": {"bind": "/vault/data", "mode": "rw"},
+                self._volume: {"bind": "/vault/data", "mode": "rw"},
                 str(self._mounted): {"bind": "/vault/tls", "mode": "ro"},
             },
             tmpfs={"/tmp": ""},  # noqa: S108

@@ -24,6 +24,10 @@ POD: Final = "vault-0"
 TOKEN_VOLUME: Final = "kube-api-access-*"
 """The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
 
+COPY: Final = 'set -eu; mkdir -p "$2"; find "$2" -mindepth 1 -delete; cp -a "$1/." "$2"'
+"""A shell script that makes the folder $2 hold what $1 holds, and nothing else."""
+
+_NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to another run
 GUARDED: Final = "guarded.json"
 PLAIN: Final = "plain.json"
 """Vault's configurations: one with which it talks to us alone, and one with which it talks to everybody."""
@@ -69,7 +73,8 @@ class VaultPod:
         Its data is in a folder of the node that is called after the *run*.
         """
         directory.mkdir(mode=0o700)
-        self._directory, self._cluster, self._run = directory, cluster, run
+        self._directory, self._cluster = directory, cluster
+        self._folder, self._data, self._beginnings = f"{_NODE_FOLDER}/{run}", f"{_NODE_FOLDER}/{run}", 1
         self.namespace, self.account = account.split("/")
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
         self._configs = {GUARDED: settings(storage, tls=True), PLAIN: settings(storage, tls=False)}
@@ -90,6 +95,30 @@ class VaultPod:
         self.client.listens_plainly()
         self._config = PLAIN
 
+    def begin_anew(self) -> None:
+        """Have the next rollout be over no data, and talk to us alone. What runs keeps its own until then."""
+        self._beginnings += 1
+        self._data = f"{self._folder}-{self._beginnings}"
+        self.client.listens_with_tls(self._authority.ca, self._authority.client)
+        self._config = GUARDED
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        self._copy(self._data, self._kept)
+        return int(self._cluster.read("du", "-sb", self._kept).split()[0])
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        self._copy(self._kept, self._data)
+
+    def _copy(self, source: str, target: str) -> None:
+        # what is in the folder, and not the folder: a Pod that runs has mounted that
+        self._cluster.run("sh", "-c", COPY, "sh", source, target)
+
+    @property
+    def _kept(self) -> str:
+        return f"{self._folder}-kept"
+
     def roll_out(self, version: str, image: str, *, token_file: bool) -> PodState:
         """Start *version*, or replace the one that runs, and return its Pod once it answers, sealed or not initialised.
 
@@ -106,6 +135,7 @@ class VaultPod:
                 "vault",
                 image,
                 command=self._command(),
+                data=self._data,
                 token_file=token_file,
                 note=f"rollout {self._rollouts}",
             )
@@ -172,7 +202,7 @@ class VaultPod:
             namespace=json.dumps(self.namespace),
             service_account=json.dumps(self.account),
             node=json.dumps(self._cluster.node),
-            run=self._run,
+            data=json.dumps(self._data),
             image=json.dumps(image),
             token_file=json.dumps(token_file),
             configs=json.dumps(self._configs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,8 @@ class VaultServer:
         self.directory = directory
         self._storage, self._port, self._cluster_port = storage, port, cluster_port
         directory.mkdir(mode=0o700)
-        (directory / "data").mkdir(mode=0o700)
+        self._data, self._beginnings = directory / "data", 1
+        self._data.mkdir(mode=0o700)
         authority = pki.Authority(directory, "127.0.0.1", client=True)
         self._authority = authority
         self.audit = Tail(directory / "audit.log")
@@ -89,7 +91,7 @@ class VaultServer:
     def _configure(self, tls: Listening | None) -> None:
         settings = vault_settings.text(
             self._storage,
-            str(self.directory / "data"),
+            str(self._data),
             listen=f"127.0.0.1:{self._port}",
             tls=tls,
             address=self.client.address,
@@ -97,10 +99,27 @@ class VaultServer:
         )
         pki.write_private(self._config, settings.encode())
 
+    def begin_anew(self) -> None:
+        """Have the next start be over no data, and talk to us alone. What runs keeps its own until then."""
+        self._beginnings += 1
+        self._data = self.directory / f"data-{self._beginnings}"
+        self._data.mkdir(mode=0o700)
+        self.listen_to_us_alone()
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        shutil.copytree(self._data, self._kept)
+        return sum(file.stat().st_size for file in self._kept.rglob("*") if file.is_file())
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        shutil.rmtree(self._data)
+        shutil.copytree(self._kept, self._data)
+
     @property
-    def data(self) -> Path:
-        """Return the directory of Vault's storage. Whoever changes it has stopped or sealed Vault before."""
-        return self.directory / "data"
+    def _kept(self) -> Path:
+        return self.directory / "kept"
 
     def stop(self) -> None:
         """Stop the server as a rollout would (SIGTERM, then a deadline). Its data stays."""

@@ -197,10 +197,14 @@ class KindRig(LiveRig):
         """Return at once: a Pod is only started with its token in place."""
 
     def open_to_all(self) -> None:
-        """Start Vault anew if its listener is to be one without TLS: only with TLS does it know us from others."""
+        """Start Vault anew if its listener is to be one without TLS."""
+        self.listen_as_wanted(self._first)
+
+    def listen_as_wanted(self, served: Serve) -> None:
+        """Start the Vault that is *served* anew if its listener is to be one without TLS."""
         if not self._topology.vault.tls:
             self._server.listen_plainly()
-            self._start_vault(self._first)
+            self._start_vault(served)
 
     def swap(self, served: Serve) -> None:
         """Take Vault to the version of *served* over the same data: a rollout of its Pod, or another container."""
@@ -245,7 +249,8 @@ class KindRig(LiveRig):
     def _make_vault(self) -> VaultPod | VaultContainer:
         vault, where, port = self._topology.vault, self._work / "vault", self._vault_port
         if self._home is None:
-            return VaultContainer(where, self._bench, storage=vault.storage, port=port)
+            shell = next(image.name for (product, _), image in self._images.items() if product == NODE)
+            return VaultContainer(where, self._bench, storage=vault.storage, port=port, shell=shell)
         account = f"{self._home.namespace}/{self._home.name}"
         cluster = self._clusters[self._home.cluster]
         return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, port=port)

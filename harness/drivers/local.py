@@ -19,7 +19,7 @@ from harness.live import LiveRig
 from harness.plan import Plan
 from harness.ports import Ports
 from harness.process import Supervisor
-from harness.rig import ClusterFacts, IssuedToken, Reopen, Rig
+from harness.rig import ClusterFacts, IssuedToken, Rig
 from harness.secret import Secret
 from harness.topology import Topology
 from harness.vault_server import VaultServer
@@ -128,61 +128,21 @@ class LocalRig(LiveRig):
             self._tokens.of("vault")
 
     def open_to_all(self) -> None:
-        """Start Vault anew if its listener is to be one without TLS: only with TLS does it know us from others."""
+        """Start Vault anew if its listener is to be one without TLS."""
+        self.listen_as_wanted(self._first)
+
+    def listen_as_wanted(self, served: Serve) -> None:
+        """Start the Vault that is *served* anew if its listener is to be one without TLS."""
         if not self._topology.vault.tls:
             self._server.stop()
             self._server.listen_plainly()
-            self._start_vault(self._first)
+            self._start_vault(served)
 
     def swap(self, served: Serve) -> None:
         """Stop Vault, replace its Pod, start the version of *served* over the same data."""
         self._server.stop()
         self._replace_pod()
         self._start_vault(served)
-
-    def take_snapshot(self, again: Reopen) -> int:
-        """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""
-        kept = self._work / "snapshot"
-        if self._topology.vault.storage == "raft":
-            return self._server.client.take_snapshot(kept)
-        self._server.client.seal()
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(self._server.data, kept)
-        again()
-        return sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
-
-    def restore_snapshot(self, again: Reopen) -> None:
-        """Bring the snapshot back into the version that serves."""
-        kept = self._work / "snapshot"
-        if self._topology.vault.storage == "raft":
-            self._server.client.restore_snapshot(kept)
-        else:
-            self._server.client.seal()
-            self._put_back(kept)
-        again()
-
-    def swap_over_snapshot(self, served: Serve) -> None:
-        """Stop Vault and start the version of *served* over the snapshot alone."""
-        vault, kept = self._topology.vault, self._work / "snapshot"
-        self._server.stop()
-        self._replace_pod()
-        if vault.storage != "raft":
-            self._put_back(kept)
-            self._start_vault(served)
-            return
-        shutil.rmtree(self._server.data)
-        self._server.data.mkdir(mode=0o700)
-        self._server.listen_to_us_alone()
-        self._start_vault(served)
-        self._server.client.restore_into_new(kept, vault.shares, vault.threshold)
-        if not vault.tls:
-            self._server.stop()
-            self._server.listen_plainly()
-            self._start_vault(served)
-
-    def _put_back(self, kept: Path) -> None:
-        shutil.rmtree(self._server.data)
-        shutil.copytree(kept, self._server.data)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""

@@ -1,0 +1,69 @@
+"""Every step of a course on real servers as processes: what becomes of it, and what a kill in it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import journal
+from harness.events import LateWritten, MomentBegan, StepEnded
+from tests import courses
+from tests.test_kind import essence
+from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories
+from tests.test_real_stops import vault_of
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize(
+    ("place", "storage", "tls"),
+    [("inside", "raft", True), ("inside", "file", True), ("outside", "raft", False), ("outside", "file", False)],
+)
+def test_a_course_with_every_step_is_gone_and_judged_as_on_paper(
+    place: str, storage: str, tls: bool, tmp_path: Path
+) -> None:
+    """Each login is answered and reviewed as it should be; what is lost is lost; nothing is left, and no secret."""
+    file = courses.scenario(tmp_path / "course.yaml", place, storage, tls=tls)
+    directory = tmp_path / f"course-{os.getpid()}-{place}-{storage}"
+    done = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", directory)
+    judgement = json.loads(done.stdout)
+    assert (judgement["verdict"], done.returncode) == ("fail", 1), done.stderr
+    assert courses.logins(judgement) == courses.expected(place)
+    assert courses.late(judgement) == courses.LATE
+    paper = rehearse("run", file, "--driver", "paper", "-o", "json", "--run-dir", tmp_path / "paper")
+    assert courses.logins(json.loads(paper.stdout)) == courses.logins(judgement)
+    assert essence(judgement)["findings"] == essence(json.loads(paper.stdout))["findings"]
+    assert not ours(directory)
+    assert not work_directories(directory)
+    for path in directory.rglob("*"):
+        assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+
+
+@pytest.mark.parametrize("storage", ["raft", "file"])
+@pytest.mark.parametrize("step", ["snapshot", "roll-back"])
+def test_a_run_that_is_killed_in_a_step_leaves_nothing(step: str, storage: str, tmp_path: Path) -> None:
+    """SIGKILL while the snapshot is taken, and once the Vault over the snapshot is there: its files go as well."""
+    file = courses.scenario(tmp_path / "course.yaml", "outside", storage, steps=courses.SHORT)
+    directory = tmp_path / f"killed-{os.getpid()}-{int(time.time() * 1000)}"
+    words = [*REHEARSE, "run", str(file), "--driver", "local", "--run-dir", str(directory)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        assert running.stderr is not None
+        assert any(
+            ("probes before" if step == "snapshot" else "probes after 1.11.0") in said for said in running.stderr
+        )
+        if step == "roll-back":
+            vault_of(running, directory, "1.7.0")
+        running.send_signal(signal.SIGKILL)
+    record = journal.load(directory)
+    assert record.of(MomentBegan)[-1].moment == ("before" if step == "snapshot" else "after 1.11.0")
+    assert step not in [one.do for one in record.of(StepEnded)]
+    assert bool(record.of(LateWritten)) is (step == "roll-back")
+    until_gone(directory)
+    judged = rehearse("judge", directory, "-o", "json")
+    assert (judged.returncode, json.loads(judged.stdout)["verdict"]) == (4, "inconclusive")
