@@ -66,8 +66,9 @@ _known: Final = _Known()
 # What is secret by its shape, even where nobody told us: a JWT with its signature, a Vault token, a PEM key.
 _SHAPES: Final = (
     re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    re.compile(r"\b(?:hvs|hvb|hvr)\.[A-Za-z0-9_-]{20,}"),
-    re.compile(r"\b[sb]\.[A-Za-z0-9]{24}\b"),
+    # also right behind an escape, as in token:"\n\x1chvs...": so Vault quotes the inside of a token that it declines
+    re.compile(r"(?:hvs|hvb|hvr)\.[A-Za-z0-9_-]{20,}"),
+    re.compile(r"(?:\b|(?<=\\x[0-9a-f]{2}))[sb]\.[A-Za-z0-9]{24}\b"),
     # whole or cut off, with real line ends or as JSON writes them; never beyond the text that the key stands in
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=\s]|\\[nr])*(?:-----END [A-Z ]*PRIVATE KEY-----)?"),
 )
