@@ -38,6 +38,8 @@ EVENTS: list[AnyEvent] = [
     events.VaultServing(asked="1.7.0", answered="1.7.0", purpose="before", token_file=True),
     events.PodReplaced(cluster="platform", old_pod="vault-0", old_uid="1", new_pod="vault-0", new_uid="2"),
     events.OldTokenRefused(cluster="platform", pod="vault-0", seconds=10.5),
+    events.StepEnded(do="roll-back", number=3, version="1.7.0", seconds=2.5),
+    events.LateWritten(secret="secret/data/late", roles=("auth/kubernetes/role/late",), apps=("web",)),
     events.Renewals(app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4, renewed=True),
     events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(
