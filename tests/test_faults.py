@@ -980,7 +980,10 @@ def test_real_data_that_a_real_vault_cannot_open_is_a_regression(
     real_town.scenario.write_text(IN_A_POD)
 
     def spoil() -> None:
-        (database,) = real_town.work.glob("*/vault/data/vault.db")
+        # in memory, where this machine allows it
+        (database,) = (
+            file for where in ("*", "*/room") for file in real_town.work.glob(f"{where}/vault/data/vault.db")
+        )
         database.write_bytes(b"nothing that a Vault has written" * 1024)
 
     when(monkeypatch, lambda event: isinstance(event, PodReplaced), spoil)
@@ -991,11 +994,11 @@ def test_real_data_that_a_real_vault_cannot_open_is_a_regression(
 
 
 @pytest.mark.real
-def test_a_real_vault_that_is_another_version_is_a_regression(real_town: Town) -> None:
-    """The binary in the cache is not what its name says: the server itself tells."""
+def test_a_real_vault_that_is_another_version_is_inconclusive(real_town: Town) -> None:
+    """The binary in the cache is not what its name says: the server itself tells, and nothing is learned of the new."""
     real_town.put_script(*NEW, f'#!/bin/sh\nexec {real_town.leaf(*OLD).resolve() / "vault"} "$@"\n')
     ending = real_town.rehearse()
-    assert ending.verdict == ("fail", 1), ending.said
+    assert ending.verdict == ("inconclusive", 4), ending.said
     assert "Vault 1.11.0 was put in place, and Vault 1.7.0 answers" in ending.said
 
 
