@@ -49,6 +49,7 @@ judges
     verdict         what the changes mean against what was expected
     going_back      what a way back does: who logs in, what is lost
     doubts          why the answer is not known
+    expiring        stored reviewers that will end after the run
     breaking        what it means that a Vault would not serve after its swap
     diagnosis       known causes, asked over the record; rules/ has them
     reviewing       who reviewed which login, and how each config came to be

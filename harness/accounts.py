@@ -34,6 +34,8 @@ class Account(msgspec.Struct, frozen=True):
     token_seconds: int = 3600
     long_lived: bool = False
     """its token lives in a Secret and never expires"""
+    on_demand: bool = False
+    """it holds no token: one is requested whenever a config is written with it"""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -70,7 +72,9 @@ def wanted(topology: Topology) -> list[Account]:
         if mount.reviewer_account:
             space, name = mount.reviewer_account.split("/")
             may = mount.reviewer_may_review_tokens
-            found.append(Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=True))
+            secret = "long-lived" in mount.stored_kinds
+            who = Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=secret, on_demand=not secret)
+            found.append(who)
     strangers: list[Account] = []
     for name, app in topology.apps.items():
         space, account = app.service_account.split("/")

@@ -66,6 +66,9 @@ class WriteConfig(Step, frozen=True, tag="write-config", kw_only=True):
 
     mount: str
     fields: dict[str, ConfigField]
+    """token_reviewer_jwt has the kind of the token: long-lived, pod-token or requested"""
+    reviewer_seconds: int = 0
+    """the life asked for a requested token"""
 
 
 class WriteRole(Step, frozen=True, tag="write-role", kw_only=True):

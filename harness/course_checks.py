@@ -20,6 +20,9 @@ _KNOWN_SINCE: Final = (
     ("disable_local_ca_jwt", knowledge.KNOWS_DISABLE_LOCAL),
     ("disable_iss_validation", knowledge.KNOWS_ISSUER_OPTION),
 )
+OUT_OF_SECRET: Final = {"secret", "long-lived"}
+"""The kinds of reviewer whose token lives in a Secret."""
+
 _OF_ROLES: Final = ("service-accounts", "namespaces", "policies", "audience", "ttl", "max-ttl")
 
 
@@ -50,6 +53,43 @@ def complaints(document: Document) -> Iterator[Complaint]:
     walk = _Walk(document, source)
     for index in range(_length(document)):
         yield from walk.step(index)
+
+
+def kinds_of(document: Document, mount: str) -> set[str]:
+    """Return every kind of reviewer that the config of a mount has, at the start or once the course wrote it."""
+    kinds, mounts = {document.get("auth", mount, "reviewer")}, document.get("auth", default={}) or {}
+    for index in range(_length(document)):
+        write = ("course", index, "write")
+        only = next(iter(mounts)) if len(mounts) == 1 else None
+        if document.get(*write, "mount", default=only) == mount:
+            kinds.add(document.get(*write, "reviewer"))
+    return kinds - {None}
+
+
+def contradictions(document: Document, trail: Trail) -> Iterator[Complaint]:
+    """Yield where a reviewer by name, what belongs to it, and a literal config below *trail* contradict each other."""
+    reviewer, disable = document.get(*trail, "reviewer"), document.get(*trail, "config", "disable_local_ca_jwt")
+    field = (*trail, "config", "disable_local_ca_jwt")
+    if reviewer == "client-jwt" and disable is False:
+        yield field, "the reviewer client-jwt is chosen by disable_local_ca_jwt: true", "true, or leave it out"
+    if reviewer == "local" and disable:
+        yield (
+            field,
+            "with disable_local_ca_jwt Vault does not review with its own token, as local says",
+            "one of the two",
+        )
+    if document.given(*trail, "reviewer-token-life") and document.sound(*trail, "reviewer") and reviewer != "requested":
+        message = "reviewer-token-life is of use to a requested reviewer only"
+        yield (*trail, "reviewer-token-life"), message, "reviewer: requested as well"
+
+
+def no_token_to_copy(document: Document, token_file: Trail) -> str:
+    """Return why the token of Vault's Pod cannot be copied into a config, or nothing where it can."""
+    if document.left_out("vault", "cluster"):
+        return "a Vault outside any cluster has no token of its Pod to copy"
+    if document.get(*token_file) is False:
+        return f"no token of Vault's Pod was there to copy when this config was written: {where(token_file)} is false"
+    return ""
 
 
 def _length(document: Document) -> int:
@@ -149,15 +189,22 @@ class _Walk:
             message = f"nobody in cluster {cluster} has the service account {shown(account)}"
             yield (*trail, "service-account"), message, choices(account, there)
 
+    def _chosen(self, trail: Trail) -> Iterator[Complaint]:
+        """Complain of a reviewer that this write cannot choose."""
+        reviewer = self.document.get(*trail, "reviewer")
+        yield from contradictions(self.document, trail)
+        if reviewer == "pod-token" and (why := no_token_to_copy(self.document, ("vault", "token-file"))):
+            yield (*trail, "reviewer"), why, "reviewer: secret or requested, or a Vault with a token file"
+
     def _delete_secret(self, trail: Trail) -> Iterator[Complaint]:
         mounts, name = self.document.get("auth"), self.document.get(*trail, "reviewer")
         if mounts is None or name is None:
             return
         if name not in mounts:
             yield (*trail, "reviewer"), f"there is no auth mount {shown(name)}", choices(name, mounts)
-        elif self.document.sound("auth", name) and self.document.get("auth", name, "reviewer") != "long-lived":
+        elif self.document.sound("auth", name) and not OUT_OF_SECRET & kinds_of(self.document, name):
             message = f"auth/{shown(name)} has no reviewer out of a Secret"
-            yield (*trail, "reviewer"), message, "reviewer: long-lived in that mount"
+            yield (*trail, "reviewer"), message, "reviewer: secret in that mount, or in a write to it"
 
     def _write(self, trail: Trail) -> Iterator[Complaint]:
         mounts = self.document.get("auth")
@@ -182,10 +229,11 @@ class _Walk:
             role, roles = self.document.get(*trail, "role"), self.document.get("auth", mount, "roles")
             if role is not None and roles is not None and role not in roles:
                 yield (*trail, "role"), f"auth.{mount} has no role {shown(role)}", choices(role, roles)
-            for key in ("config", "reviewer"):
+            for key in ("config", "reviewer", "reviewer-token-life"):
                 if given(*trail, key):
                     yield (*trail, key), f"a step writes a config or a role, and `{key}` is of a config", "two steps"
             return
+        yield from self._chosen(trail)
         for key in _OF_ROLES:
             if given(*trail, key):
                 yield (*trail, key), f"`{key}` is of a role, and none is named", "role: its name"
@@ -205,7 +253,7 @@ def _accounts(document: Document, cluster: str | None) -> list[str]:
     if document.get("vault", "cluster") == cluster:
         found.append(document.get("vault", "service-account", default=topology.DEFAULT_VAULT_ACCOUNT))
     for mount in document.entries("auth"):
-        if document.get(*mount, "cluster") == cluster and document.get(*mount, "reviewer") == "long-lived":
+        if document.get(*mount, "cluster") == cluster and kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
             account = document.get(*mount, "reviewer-service-account", default=topology.DEFAULT_REVIEWER_ACCOUNT)
             found.append(account)
     here = (app for app in document.entries("apps") if document.get(*app, "cluster") == cluster)

@@ -69,7 +69,8 @@ def _write(one: scenario.Write, number: int, wanted: Topology) -> AnyStep:
     if one.role is None:
         literal = one.config.model_dump(mode="json") if one.config is not None else None
         fields = topology.config_fields(one.reviewer or "", literal)
-        return course.WriteConfig(number=number, mount=mount, fields=fields)
+        life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
+        return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life)
     names = ("service_accounts", "namespaces", "policies", "audience", "ttl", "max_ttl")
     changed = {name: value for name in names if (value := getattr(one, name)) is not None}
     spec = msgspec.structs.replace(wanted.mounts[mount].roles[one.role], **changed)

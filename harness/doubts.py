@@ -7,15 +7,16 @@ from typing import Final, Literal
 
 import msgspec
 
+from harness import topology
 from harness.diagnosis import Finding
 from harness.facts import Facts
 from harness.observation import Observation
 from harness.topology import MountSpec
 
-DoubtKind = Literal["unlearned", "unasked", "incomplete", "unfinished"]
+DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "incomplete", "unfinished"]
 """unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
-got no answer. incomplete: the record lacks what its run must have written. unfinished: something kept the run from
-going on, or cut it off."""
+got no answer. unrehearsed: a stored reviewer will end, and the run does not go that far. incomplete: the record lacks
+what its run must have written. unfinished: something kept the run from going on, or cut it off."""
 
 _MUST_BE_GRANTED: Final = ("login", "read")
 """The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
@@ -59,6 +60,26 @@ def unlearned(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool
     for (probe, mount, rule), group in groups.items():
         apps = tuple(dict.fromkeys(seen.app for seen in group))
         yield Doubt("unlearned", _question(facts, probe, group, apps, _keys(facts, probe, mount, rule, apps)), apps)
+
+
+def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterator[Doubt]:
+    """Yield which mounts have a reviewer stored that will end, where the scenario does not say that this is known.
+
+    A run that is over before that end is no all-clear for the time after it.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for one, known in zip(findings, expected, strict=True):
+        if one.effect == "reviewer expires" and not known:
+            groups.setdefault((one.mount, one.sentence), []).append(one)
+    for (_, sentence), group in groups.items():
+        apps = tuple(dict.fromkeys(one.app for one in group))
+        meant = ", ".join(f"{{change: reviewer expires, app: {app}}}" for app in apps[:_NAMED])
+        yield Doubt(
+            "unrehearsed",
+            f"What becomes of {_some(apps)} then was not rehearsed: {sentence}. Mend it, or if that is known, say so: "
+            f"expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
+            apps,
+        )
 
 
 def _question(facts: Facts, probe: str, group: Sequence[Observation], apps: Sequence[str], keys: Iterable[str]) -> str:
@@ -113,12 +134,12 @@ def _provenance(facts: Facts, path: str, mount: MountSpec) -> Iterator[str]:
 
 def _reviewer(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) -> Iterator[str]:
     """Yield the keys that say who reviews, and whether that account may."""
-    if mount.reviewer == "long-lived":
-        yield f"auth.{path}.reviewer (long-lived)"
+    if mount.reviewer in topology.OF_ACCOUNT:
+        yield f"auth.{path}.reviewer ({mount.reviewer})"
         yield _valued(facts, f"auth.{path}.reviewer-may-review-tokens", _yaml(mount.reviewer_may_review_tokens))
         return
     writes = facts.writes.get(path)
-    if mount.reviewer == "local" or (writes and facts.stored_by(writes[0][1]) == "frozen"):
+    if mount.reviewer in ("local", "pod-token") or (writes and facts.stored_by(writes[0][1]) == "frozen"):
         yield _valued(facts, "vault.may-review-tokens", _yaml(facts.topology.vault.may_review_tokens))
     for name in apps:
         yield _valued(facts, f"apps.{name}.may-review-tokens", _yaml(facts.app(name).may_review_tokens))

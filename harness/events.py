@@ -112,6 +112,9 @@ class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
     """was a pod's service account token readable for Vault then?"""
     fields: dict[str, Any]
     """as sent; CA texts and tokens as their hashes"""
+    reviewer: str = ""
+    """the kind of its token_reviewer_jwt: long-lived (out of a Secret), pod-token or requested; empty where it has
+    none, and in older records. The token-issued line for reviewer:<mount> before this one has its Pod and its end"""
 
 
 class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):

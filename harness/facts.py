@@ -243,8 +243,9 @@ class Facts:
         return self._bearers[which]
 
     def reviewer(self, seen: Observation) -> str:
-        """Return who reviewed a login, from the API server's audit log: client, vault, long-lived, nobody (the bearer
-        was not accepted), another user by name, or nothing where no TokenReview was seen.
+        """Return who reviewed a login, from the API server's audit log: client, vault, long-lived or requested (an
+        account of its own, with a stored token of that kind), nobody (the bearer was not accepted), another user by
+        name, or nothing where no TokenReview was seen.
         """
         review = self.review_of(seen)
         if review is None:
@@ -253,9 +254,31 @@ class Facts:
             return "nobody"
         if review.user == self.vault_subject == self.reviewer_subject(seen.mount):
             # one account with two tokens: only that of the Pod says which Pod it is bound to
-            return "vault" if review.pod_uid else "long-lived"
-        known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): "long-lived", seen.subject: "client"}
+            return "vault" if review.pod_uid else "requested" if self._requested(seen) else "long-lived"
+        stored = "requested" if self._requested(seen) else "long-lived"
+        known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): stored, seen.subject: "client"}
         return known.get(review.user, review.user)
+
+    def _requested(self, seen: Observation) -> bool:
+        found = self.written_at(seen)
+        return found is not None and found[1].reviewer == "requested"
+
+    def stored_token(self, line: int, config: ConfigWritten) -> tuple[int, TokenIssued] | None:
+        """Return the token that a config, written on *line*, has stored as its reviewer, with its own line.
+
+        None where it stores none, or the record does not tell of it.
+        """
+        if self.stored_by(config) == "frozen":
+            return _latest([told for told in self.tokens if told[1].purpose == "vault"], line)
+        mine, held = f"reviewer:{config.mount}", config.fields.get("token_reviewer_jwt")
+        return next((told for told in reversed(self.tokens) if told[1].purpose == mine and told[1].token == held), None)
+
+    def stored_exhibit(self, told: tuple[int, TokenIssued]) -> Exhibit:
+        """Return the line on which a stored reviewer's token was issued: whose it is, its Pod, its end."""
+        line, token = told
+        pod = f", bound to the Pod {token.pod} ({token.pod_uid})" if token.pod else ""
+        until = day_and_time(token.expires) if token.expires else "for ever"
+        return Exhibit("token", f"the stored token of {token.subject}{pod}: until {until}", line, token.cluster)
 
     def config_exhibit(self, seen: Observation) -> Exhibit | None:
         """Return the line on which the mount's config was written that held when *seen* was, with its provenance."""

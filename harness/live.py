@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from harness import events, pki, wait
-from harness.accounts import ISSUER, Account
+from harness.accounts import ISSUER, Account, issued
 from harness.collecting import Collector, WritingCluster, WritingVault
 from harness.course import Moment, Serve
 from harness.errors import RigError
@@ -98,9 +100,18 @@ class LiveRig(abc.ABC):
         """Return the token that the named negative probe presents."""
         return self._tokens.of(f"{probe}:{app}")
 
-    def reviewer_token(self, mount: str) -> IssuedToken:
-        """Return the long-lived token of the mount's reviewer."""
-        return self._tokens.of(f"reviewer:{mount}")
+    def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
+        """Return the token to store as the mount's reviewer: what is no Secret's is put on record as it is taken."""
+        purpose = f"reviewer:{mount}"
+        if kind == "pod-token":
+            return self._tokens.tell(replace(self._tokens.of("vault"), purpose=purpose))
+        if kind != "requested":
+            return self._tokens.of(purpose)
+        account = next(one for one in self._accounts if one.purpose == purpose)
+        self._rising.await_one(account.cluster)
+        kube = self._running[account.cluster].kube
+        jwt = kube.request_token(account.namespace, account.name, audience=None, seconds=seconds)
+        return self._tokens.tell(issued(account, jwt, "", ""))
 
     def allow_reviews(self, cluster: str, account: str) -> None:
         """Bind *account* (namespace/name) to system:auth-delegator, and wait until the API server acts on it."""

@@ -255,7 +255,7 @@ def _written(wanted: Topology, path: str) -> list[AnyStep]:
     """Return the steps that write a mount: its config, and its roles."""
     mount = wanted.mounts[path]
     roles = (WriteRole(mount=path, role=name, spec=spec) for name, spec in mount.roles.items())
-    return [WriteConfig(mount=path, fields=mount.fields), *roles]
+    return [WriteConfig(mount=path, fields=mount.fields, reviewer_seconds=mount.reviewer_seconds), *roles]
 
 
 def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ...], tuple[str, ...]]:

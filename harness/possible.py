@@ -124,24 +124,19 @@ def _vault_outside(document: Document) -> Iterator[_Complaint]:
             yield trail, "a Vault outside any cluster had no token file", remedy
         if document.get(*mount, "reviewer") == "local":
             message = "a Vault outside any cluster has no token of its own to review with"
-            yield (*mount, "reviewer"), message, "reviewer: long-lived or client-jwt, or cluster in vault"
+            yield (*mount, "reviewer"), message, "reviewer: secret or client-jwt, or cluster in vault"
 
 
 def _reviewers(document: Document) -> Iterator[_Complaint]:
     for mount in document.entries("auth"):
         trail = (*mount, "reviewer")
-        reviewer = document.get(*trail)
-        if reviewer is not None and document.given(*mount, "config"):
-            message = "reviewer and config exclude each other: a reviewer by name becomes the config"
-            yield (*mount, "config"), message, "one of the two"
-        if document.sound(*trail) and reviewer != "long-lived":
+        kinds = course_checks.kinds_of(document, str(mount[-1]))
+        if document.sound(*trail) and not kinds & {*topology.OF_ACCOUNT}:
             for key in ("reviewer-service-account", "reviewer-may-review-tokens"):
                 if document.given(*mount, key):
-                    yield (
-                        (*mount, key),
-                        f"{key} is of use to a long-lived reviewer only",
-                        "reviewer: long-lived as well",
-                    )
+                    message = f"{key} is of use to a stored reviewer with an account of its own only"
+                    yield (*mount, key), message, "reviewer: secret or requested as well"
+        yield from course_checks.contradictions(document, mount)
         yield from _choice_of_reviewer(document, mount)
 
 
@@ -153,6 +148,10 @@ def _choice_of_reviewer(document: Document, mount: Trail) -> Iterator[_Complaint
         return
     if reviewer == "client-jwt" and not versions.at_least(by, knowledge.KNOWS_DISABLE_LOCAL):
         yield trail, f"nobody could choose client-jwt with Vault {by}", _instead_of_client_jwt(by)
+    told = document.given(*mount, "configured", "with-token-file")
+    file: Trail = (*mount, "configured", "with-token-file") if told else ("vault", "token-file")
+    if reviewer == "pod-token" and (why := course_checks.no_token_to_copy(document, file)):
+        yield trail, why, "reviewer: secret or requested, or a Vault whose Pod has a token file"
     if reviewer == "local" and not versions.at_least(by, knowledge.COPIES_POD_TOKEN):
         since = knowledge.COPIES_POD_TOKEN
         remedy = f"leave reviewer out: before {since} no choice means the token that logs in; or configured by {since}"
@@ -199,7 +198,9 @@ def _config_without_ca(document: Document, mount: Trail, by: str) -> Iterator[_C
     if not versions.at_least(by, _NEEDS_CA_UNTIL):
         message = f"Vault {by} answers 400 to a config without a CA (one of pem_keys or kubernetes_ca_cert)"
         yield trail, message, f"cluster, or configured by {_NEEDS_CA_UNTIL} or newer"
-    elif demanding and document.get(*mount, "config", "disable_local_ca_jwt"):
+    elif demanding and (
+        document.get(*mount, "config", "disable_local_ca_jwt") or document.get(*mount, "reviewer") == "client-jwt"
+    ):
         message = f"Vault {by} answers 400: kubernetes_ca_cert must be given when disable_local_ca_jwt is true"
         yield trail, message, f"cluster, or no disable_local_ca_jwt, or configured by {until} or newer"
 
@@ -311,13 +312,13 @@ class _Party:
 
 
 def _parties(document: Document) -> Iterator[_Party]:
-    """Yield Vault, the long-lived reviewers and the apps, whoever of them may have an account."""
+    """Yield Vault, the stored reviewers with an account and the apps, whoever of them may have an account."""
     may = scenario.Vault.model_fields["may_review_tokens"].default
     yield _Party("vault", ("vault",), topology.DEFAULT_VAULT_ACCOUNT, may)
     may = scenario.Mount.model_fields["reviewer_may_review_tokens"].default
     for mount in document.entries("auth"):
-        if document.get(*mount, "reviewer") == "long-lived":
-            called = f"the long-lived reviewer of {where(mount)}"
+        if course_checks.kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
+            called = f"the stored reviewer of {where(mount)}"
             yield _Party(called, mount, topology.DEFAULT_REVIEWER_ACCOUNT, may, "reviewer-")
     may = scenario.App.model_fields["may_review_tokens"].default
     for app in document.entries("apps"):

@@ -37,7 +37,8 @@ class Reviewing(msgspec.Struct, frozen=True):
     should_present: str
     """whose token Vault should present: client, local, explicit or frozen"""
     reviewer: str
-    """who the API server saw: client, vault, long-lived, nobody (not accepted), a user, or empty (no TokenReview)"""
+    """who the API server saw: client, vault, long-lived, requested, nobody (not accepted), a user, or empty (no
+    TokenReview)"""
     user: str = ""
     review_status: int | None = None
     evidence: tuple[Exhibit, ...] = ()

@@ -194,8 +194,10 @@ class Rig(Protocol):
         """Return a genuine token that is not the app's: what the named negative probe presents."""
         ...
 
-    def reviewer_token(self, mount: str) -> IssuedToken:
-        """Return the long-lived token that is stored as this mount's reviewer."""
+    def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
+        """Return the token to store as this mount's reviewer: that of its Secret (*kind* long-lived), a copy of the one
+        that Vault's Pod has now (pod-token), or a new one with a life of *seconds* (requested).
+        """
         ...
 
     def open_to_all(self) -> None:

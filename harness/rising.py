@@ -89,9 +89,13 @@ class Tokens:
     def remember(self, account: Account, jwt: Secret, pod: str = "", uid: str = "") -> IssuedToken:
         """Put on record that *account* has a new token, bound to a Pod where one is named, and return it."""
         token = issued(account, jwt, pod, uid)
-        self._held[account.purpose] = token
-        self._book.write(token_event(token))
+        self._held[account.purpose] = self.tell(token)
         self._rising.tell()
+        return token
+
+    def tell(self, token: IssuedToken) -> IssuedToken:
+        """Put *token* on record, which nobody is to ask for here, and return it."""
+        self._book.write(token_event(token))
         return token
 
     def of(self, purpose: str) -> IssuedToken:

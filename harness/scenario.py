@@ -42,6 +42,7 @@ Effect = Literal[
     "upgrade refused",
     "roll-back refused",
     "reviewer changed",
+    "reviewer expires",
     "check lost",
     "identity changed",
     "refused from the start",
@@ -64,6 +65,7 @@ Cause = Literal[
     "policy-denies",
     "audience-mismatch",
     "stored-reviewer-refused",
+    "stored-reviewer-expires",
     "login-token-rejected",
     "api-server-untrusted",
     "api-server-unreachable",
@@ -132,6 +134,7 @@ Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
 """A whole number with its unit: 90s, 10m, 1h."""
 TokenLife = Annotated[Duration, AfterValidator(_token_life)]
+ReviewerKind = Literal["local", "client-jwt", "secret", "long-lived", "pod-token", "requested"]
 Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
 
 
@@ -236,21 +239,29 @@ class Mount(_Part):
     configured: Configured | None = Field(
         default=None, description="Provenance of the config. Left out: written by the source version."
     )
-    reviewer: Literal["local", "client-jwt", "long-lived"] | None = Field(
+    reviewer: ReviewerKind | None = Field(
         default=None,
-        description="The chosen reviewer: Vault's own pod token, the token that logs in, or a stored token of a "
-        "service account of the cluster. Left out: nobody ever chose.",
+        description="The chosen reviewer: local (Vault's own pod token, read at login), client-jwt (the token that "
+        "logs in), or a stored token: secret or long-lived (of a service account, out of a Secret), pod-token (a copy "
+        "of the token of Vault's own Pod, taken when the config is written), requested (kubectl create token of a "
+        "service account, which ends). Left out: nobody ever chose.",
     )
     reviewer_service_account: ServiceAccount | None = Field(
-        default=None, description="For long-lived: whose token is stored. Left out: vault-reviewer/vault-reviewer."
+        default=None,
+        description="For secret, long-lived and requested: whose token is stored. Left out: "
+        "vault-reviewer/vault-reviewer.",
     )
     reviewer_may_review_tokens: bool = Field(
-        default=True, description="For long-lived: is that service account bound to system:auth-delegator?"
+        default=True,
+        description="For secret, long-lived and requested: is that service account bound to system:auth-delegator?",
+    )
+    reviewer_token_life: TokenLife | None = Field(
+        default=None, description="For requested: the life asked for the token. Left out: 1h, as kubectl has it."
     )
     config: PluginConfig | None = Field(
         default=None,
-        description="The literal plugin config instead of a reviewer by name. Left out: host, CA and issuer of the "
-        "cluster and what the reviewer needs.",
+        description="The literal plugin config, beside the reviewer. Left out: host, CA and issuer of the cluster and "
+        "what the reviewer needs.",
     )
     roles: dict[Name, Role] = Field(min_length=1, description="Roles by name.")
 
@@ -292,8 +303,11 @@ class Write(_Part):
     config: PluginConfig | None = Field(
         default=None, description="The literal plugin config. Left out, with a reviewer: host, CA and issuer as well."
     )
-    reviewer: Literal["local", "client-jwt", "long-lived"] | None = Field(
+    reviewer: ReviewerKind | None = Field(
         default=None, description="The reviewer to choose, as in `auth`. Left out: none is chosen."
+    )
+    reviewer_token_life: TokenLife | None = Field(
+        default=None, description="For a requested reviewer: the life asked for its token. Left out: 1h."
     )
     role: Name | None = Field(default=None, description="The role to write instead of the config, as `auth` has it.")
     service_accounts: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")

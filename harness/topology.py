@@ -6,7 +6,7 @@ It stands in the record, so a record outlives the schema of scenarios. A record 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,15 @@ MAIN: Final = "vault"
 
 DEFAULT_VAULT_ACCOUNT: Final = "vault/vault"
 DEFAULT_REVIEWER_ACCOUNT: Final = "vault-reviewer/vault-reviewer"
+
+REQUESTED_LIFE: Final = "1h"
+"""The life of a token that is requested without one: kubectl's own, and the API server's."""
+
+OF_ACCOUNT: Final = ("secret", "long-lived", "requested")
+"""The kinds of reviewer that are the token of a service account of their own, which the scenario names or implies."""
+
+STORED: Final = (*OF_ACCOUNT, "pod-token")
+"""The kinds of reviewer whose token is stored in the config."""
 
 ConfigField = str | bool
 """A field of auth/<mount>/config. The text "cluster" (of host, CA and issuer) and the kinds of a stored reviewer (of
@@ -79,9 +88,14 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     """was a pod's token readable at that moment?"""
     fields: dict[str, ConfigField]
     reviewer: str = ""
-    """the chosen reviewer: local, client-jwt or long-lived; empty where nobody ever chose"""
+    """the chosen reviewer: local, client-jwt, long-lived (out of a Secret), pod-token or requested; empty where nobody
+    ever chose"""
+    reviewer_seconds: int = 0
+    """the life asked for a requested token; 0 for other kinds"""
+    stored_kinds: tuple[str, ...] = ()
+    """every kind of stored reviewer that a config of this mount has at the start or in the course"""
     reviewer_account: str = ""
-    """namespace/name of the account whose token is stored; empty where none is"""
+    """namespace/name of the account whose token is stored, at the start or in the course; empty where none is"""
     reviewer_may_review_tokens: bool = True
     roles: dict[str, RoleSpec]
 
@@ -178,7 +192,11 @@ def recorded(document: Mapping[str, Any]) -> Topology:
     where the data are no scenario.
     """
     vault = _vault(document["vault"])
-    mounts = {path: _mount(mount, vault) for path, mount in document["auth"].items()}
+    course = document.get("course") or ()
+    mounts = {
+        path: _mount(mount, vault, _kinds_written(course, path, document["auth"]))
+        for path, mount in document["auth"].items()
+    }
     return Topology(
         clusters={
             name: ClusterSpec(one["kubernetes"], one.get("nodes", 1)) for name, one in document["clusters"].items()
@@ -206,17 +224,36 @@ def _vault(written: Mapping[str, Any]) -> VaultSpec:
     )
 
 
-def _mount(written: Mapping[str, Any], vault: VaultSpec) -> MountSpec:
+def _kinds_written(course: Sequence[Mapping[str, Any]], path: str, mounts: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of reviewer that a course writes into the mount at *path*."""
+    writes = [write for step in course if (write := step.get("write"))]
+    return [write.get("reviewer") or "" for write in writes if (write.get("mount") or next(iter(mounts))) == path]
+
+
+def kind_of_reviewer(written: str | None) -> str:
+    """Return a reviewer's kind under the one name that it has in plans and records."""
+    return "long-lived" if written == "secret" else written or ""
+
+
+def reviewer_life(kind: str, written: str | None) -> int:
+    """Return for how many seconds a reviewer's token is asked for: 0 where it is not requested."""
+    return scenario.seconds(written or REQUESTED_LIFE) if kind == "requested" else 0
+
+
+def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str]) -> MountSpec:
     provenance = written.get("configured") or {}
     file = provenance.get("with-token-file")
-    reviewer = written.get("reviewer") or ""
-    stored = reviewer == "long-lived"
+    reviewer = kind_of_reviewer(written.get("reviewer"))
+    kinds = dict.fromkeys((reviewer, *map(kind_of_reviewer, in_course)))
+    stored = any(kind in OF_ACCOUNT for kind in kinds)
     return MountSpec(
         cluster=written["cluster"],
         written_by=provenance.get("by") or vault.source,
         with_token_file=vault.token_file if file is None else file,
         fields=config_fields(reviewer, written.get("config")),
         reviewer=reviewer,
+        reviewer_seconds=reviewer_life(reviewer, written.get("reviewer-token-life")),
+        stored_kinds=tuple(kind for kind in kinds if kind in STORED),
         reviewer_account=(written.get("reviewer-service-account") or DEFAULT_REVIEWER_ACCOUNT) if stored else "",
         reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
         roles={name: role_spec(role) for name, role in written["roles"].items()},
@@ -261,6 +298,6 @@ def config_fields(reviewer: str, literal: Mapping[str, Any] | None) -> dict[str,
                 fields[name] = literal[name]
     if reviewer == "client-jwt":
         fields["disable_local_ca_jwt"] = True
-    if reviewer == "long-lived":
-        fields["token_reviewer_jwt"] = "long-lived"
+    if reviewer in STORED:
+        fields["token_reviewer_jwt"] = kind_of_reviewer(reviewer)
     return fields

@@ -133,6 +133,7 @@ def write_config(
             version=served.version,
             token_file=served.token_file,
             fields={name: _shown(value) for name, value in fields.items()},
+            reviewer=str(step.fields.get("token_reviewer_jwt", "")),
         )
     )
 
@@ -182,7 +183,7 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, str | 
         if value == "cluster":
             fields[name] = known[name]
         elif name == "token_reviewer_jwt":
-            fields[name] = rig.reviewer_token(step.mount).jwt
+            fields[name] = rig.reviewer_token(step.mount, str(value), step.reviewer_seconds).jwt
         else:
             fields[name] = value
     return fields

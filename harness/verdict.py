@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness import breaking, comparison, course, diagnosis, doubts, journal, knowledge, observation, outlook
+from harness import breaking, comparison, course, diagnosis, doubts, expiring, journal, knowledge, observation, outlook
 from harness.comparison import Change
 from harness.course import RollBack, Upgrade
 from harness.diagnosis import Finding
@@ -118,12 +118,13 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     Pure: the same record gives the same judgement, with no server and at any time.
     """
     facts = Facts(record)
-    findings = diagnosis.worst_first(
-        [*breaking.findings(record.of(Trouble)), *diagnosis.diagnose(facts), *_cut_off(facts)]
-    )
+    begun = (*breaking.findings(record.of(Trouble)), *diagnosis.diagnose(facts))
+    findings = diagnosis.worst_first([*begun, *_cut_off(facts), *expiring.findings(facts)])
     missed, met = _against(facts.asked.expect, findings)
+    known = [number in met for number in range(len(findings))]
     unsure = [
-        *doubts.unlearned(facts, findings, [number in met for number in range(len(findings))]),
+        *doubts.unlearned(facts, findings, known),
+        *doubts.unrehearsed(findings, known),
         *(Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts))),
         *(Doubt("unfinished", text) for text in _unfinished(facts)),
     ]

@@ -16,6 +16,7 @@ PROVE_IT: dict[str, set[Source]] = {
     "reviewer-fallback-local": {"api audit", "vault audit", "config"},
     "reviewer-frozen": {"api audit", "api log", "vault audit", "config"},
     "reviewer-lacks-tokenreview-rbac": {"api audit", "vault audit"},
+    "stored-reviewer-refused": {"api audit", "api log", "vault audit", "config", "token", "pod"},
     "client-jwt-not-accepted": {"api audit", "api log", "vault audit", "config", "token"},
 }
 """Rule -> the sources without which nobody should believe it."""

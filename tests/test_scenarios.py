@@ -25,6 +25,10 @@ PROMISED: dict[str, Row] = {
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),
     ),
+    "a-copied-pod-token-as-the-reviewer-dies-with-the-pod": (
+        "fail",
+        (("regression", "login refused", "stored-reviewer-refused", "1.11.0"),),
+    ),
     "a-frozen-reviewer-dies-with-its-pod": ("fail", (("regression", "login refused", "reviewer-frozen", "1.9.3"),)),
     "a-long-lived-reviewer-survives-the-upgrade": ("pass", ()),
     "a-projected-token-for-vault-needs-a-reviewer-beside-it": (

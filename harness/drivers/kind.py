@@ -347,7 +347,7 @@ class KindRig(LiveRig):
         for account in wanted:
             if account.long_lived:
                 self._tokens.remember(account, self._long_lived(cluster, account))
-            elif account not in apps and account is not self._home:
+            elif account not in apps and account is not self._home and not account.on_demand:
                 jwt = cluster.kube.request_token(
                     account.namespace, account.name, audience=account.audience, seconds=account.token_seconds
                 )

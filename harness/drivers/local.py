@@ -213,6 +213,8 @@ class LocalRig(LiveRig):
                 uids[who] = plane.kube.create_service_account(*who)
                 if account.may_review_tokens:
                     plane.kube.allow_token_reviews(*who)
+            if account.on_demand:
+                continue
             if account.long_lived:
                 self._tokens.remember(account, self._long_lived(plane, account, uids[who]))
             else:

@@ -67,7 +67,8 @@ class PaperRig:
         self._pending: list[events.AnyEvent] = []
         self._secrets: set[str] = set()
         self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())
-        self._tokens = {account.purpose: self._issue(account) for account in accounts.wanted(self._topology)}
+        self._accounts = accounts.wanted(self._topology)
+        self._tokens = {account.purpose: self._issue(account) for account in self._accounts if not account.on_demand}
         for name, cluster in self._topology.clusters.items():
             book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
 
@@ -102,9 +103,19 @@ class PaperRig:
         """Return a token that is not the app's."""
         return self._tokens[f"{probe}:{app}"].issued
 
-    def reviewer_token(self, mount: str) -> IssuedToken:
-        """Return the long-lived reviewer's token."""
-        return self._tokens[f"reviewer:{mount}"].issued
+    def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
+        """Return the token to store as the mount's reviewer."""
+        purpose = f"reviewer:{mount}"
+        if kind == "pod-token":
+            copy = msgspec.structs.replace(self._tokens["vault"].issued, purpose=purpose)
+            self._book.write(token_event(copy))
+            return copy
+        if kind != "requested":
+            return self._tokens[purpose].issued
+        account = next(one for one in self._accounts if one.purpose == purpose)
+        unbound = msgspec.structs.replace(account, long_lived=False, on_demand=True, token_seconds=seconds)
+        token = self._tokens[f"{purpose} {next(self._numbers)}"] = self._issue(unbound)
+        return token.issued
 
     def open_to_all(self) -> None:
         """Do nothing: on paper there is nobody else."""
@@ -298,7 +309,7 @@ class PaperRig:
             fields=dict(fields),
             stored=stored,
             frozen=self._tokens.get("vault") if stored == "frozen" else None,
-            explicit=self._tokens[f"reviewer:{mount}"] if explicit else None,
+            explicit=self._stored(fields),
             validation_disabled=knowledge.validation_disabled(
                 version, given=given if isinstance(given, bool) else None
             ),
@@ -372,6 +383,11 @@ class PaperRig:
         """Return the token that *jwt* is; None where nobody issued it."""
         return next((token for token in self._tokens.values() if token.issued.jwt == jwt), None)
 
+    def _stored(self, fields: Mapping[str, str | bool | Secret]) -> Token | None:
+        """Return the reviewer's token that a config has, or None."""
+        jwt = fields.get("token_reviewer_jwt")
+        return self._find(jwt) if isinstance(jwt, Secret) else None
+
     def _named(self, jwt: Secret) -> Token:
         """Return the token that an altered *jwt* claims to be: all but its signature."""
         head = jwt.reveal().rpartition(".")[0]
@@ -379,14 +395,14 @@ class PaperRig:
 
     def _issue(self, account: Account) -> Token:
         number = next(self._numbers)
-        at = now()
+        at, unbound = now(), account.long_lived or account.on_demand
         issued = IssuedToken(
             jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
             cluster=account.cluster,
             subject=account.subject,
             purpose=account.purpose,
-            pod="" if account.long_lived else account.pod,
-            pod_uid="" if account.long_lived else f"uid-{number}",
+            pod="" if unbound else account.pod,
+            pod_uid="" if unbound else f"uid-{number}",
             jti="" if account.long_lived else f"jti-{number}",
             issuer=knowledge.DEFAULT_ISSUER if account.long_lived else ISSUER,
             audiences=(account.audience or ISSUER,),

@@ -12,6 +12,7 @@ from harness.plan import DEFAULT_TTL
 from harness.rig import IssuedToken
 from harness.scenario import seconds
 from harness.secret import Secret
+from harness.wait import now
 
 
 @dataclass(slots=True)
@@ -64,9 +65,10 @@ def extra(bearer: Token) -> dict[str, list[str]]:
         return {}
     token = bearer.issued
     said = {"credential-id": f"JTI={token.jti}", "pod-name": token.pod, "pod-uid": token.pod_uid}
-    return {f"authentication.kubernetes.io/{name}": [value] for name, value in said.items()}
+    return {f"authentication.kubernetes.io/{name}": [value] for name, value in said.items() if value}
 
 
 def accepted(bearer: Token, cluster: str) -> bool:
     """Does the API server of *cluster* know this bearer?"""
-    return bearer.alive and bearer.account.cluster == cluster and not bearer.account.audience
+    ended = bearer.issued.expires and bearer.issued.expires <= now()
+    return bearer.alive and not ended and bearer.account.cluster == cluster and not bearer.account.audience

@@ -35,7 +35,8 @@ def _told(step: AnyStep) -> str:
             told = f"ask every question ({step.moment.label})"
         case course.WriteConfig():
             fields = " ".join(f"{name}={value}" for name, value in step.fields.items())
-            told = f"write auth/{step.mount}/config: {fields}"
+            life = f" (a token with a life of {step.reviewer_seconds} s)" if step.reviewer_seconds else ""
+            told = f"write auth/{step.mount}/config: {fields}{life}"
         case course.WriteRole():
             told = f"write auth/{step.mount}/role/{step.role}"
         case course.Grant():

@@ -40,6 +40,7 @@ _REVIEWER: Final = {
     "client": "the app itself",
     "vault": "Vault's own account",
     "long-lived": "the long-lived reviewer",
+    "requested": "the reviewer, with a requested token",
     "nobody": "nobody (bearer not accepted)",
     "": "no TokenReview seen",
 }

@@ -6,8 +6,10 @@ from typing import Final
 
 import msgspec
 
-from harness import knowledge
+from harness import course, knowledge
+from harness.events import PodReplaced, TokenIssued
 from harness.evidence import Exhibit, shown
+from harness.facts import day_and_time
 from harness.rules import remedies
 from harness.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.versions import at_least
@@ -177,6 +179,12 @@ def _stored_refused(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
     if review is None or review.status != 401 or facts.bearer(seen) != "explicit":
         return None
+    found = facts.written_at(seen)
+    told = facts.stored_token(*found) if found is not None else None
+    if told is not None and told[1].pod:
+        return _pods_copy(case, told)
+    if told is not None and 0 < told[1].expires <= seen.ended:
+        return _ended(case, told)
     return diagnosed(
         f"The reviewer token that is stored in auth/{seen.mount}/config is not accepted by the API server of "
         f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
@@ -184,6 +192,51 @@ def _stored_refused(case: Case) -> Diagnosis | None:
         [shown(review), *case.evidence.api_log, facts.config_exhibit(seen)],
         _renewed(case),
     )
+
+
+def _pods_copy(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
+    """Explain the refusal of a reviewer that somebody copied out of Vault's own Pod."""
+    facts, seen, token = case.facts, case.after, told[1]
+    gone = [
+        Exhibit("pod", f"the Pod {one.old_pod} ({one.old_uid}) was replaced by {one.new_uid}", line, one.cluster)
+        for line, one in facts.record.numbered(PodReplaced)
+        if one.old_uid == token.pod_uid and line < facts.line_of[seen.id]
+    ]
+    if token.cluster != case.cluster:
+        why = f"it belongs to cluster {token.cluster}, and {case.cluster} never knew it"
+    elif gone:
+        why = "it died with the replaced Pod"
+    else:
+        why = "it ended, or its account was deleted"
+    return diagnosed(
+        f"The reviewer token in auth/{seen.mount}/config is that of Vault's own Pod; {why}, so the API server of "
+        f"{case.cluster} answers every TokenReview 401 and every login {seen.status}",
+        "certain" if gone or token.cluster != case.cluster else "strong",
+        [*_before(case), *case.evidence.exhibits(), *gone, facts.stored_exhibit(told), facts.config_exhibit(seen)],
+        *_lasting(case),
+    )
+
+
+def _ended(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
+    """Explain the refusal of a reviewer whose token had a life."""
+    facts, seen = case.facts, case.after
+    return diagnosed(
+        f"The reviewer token that is stored in auth/{seen.mount}/config ended at {day_and_time(told[1].expires)}: it "
+        f"was requested with a life, and nobody renewed it, so the API server of {case.cluster} answers every "
+        f"TokenReview 401 and every login {seen.status}",
+        "certain",
+        [*_before(case), *case.evidence.exhibits(), facts.stored_exhibit(told), facts.config_exhibit(seen)],
+        *_lasting(case),
+    )
+
+
+def _lasting(case: Case) -> tuple[Remedy, ...]:
+    """Return the ways to a reviewer that no Pod's end and no date takes away."""
+    facts = case.facts
+    known = any(at_least(version, knowledge.READS_POD_TOKEN) for version in course.serving(facts.steps))
+    if not facts.same_cluster(case.after.mount):
+        return remedies.early_first(remedies.long_lived(case), remedies.client_reviews(case))
+    return remedies.early_first(remedies.long_lived(case), *([remedies.local_again(case)] if known else []))
 
 
 def _renewed(case: Case) -> Remedy:
