@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness import course, diagnosis, knowledge
+import msgspec
+
+from harness import diagnosis, knowledge
 from harness.diagnosis import Finding
 from harness.events import ConfigWritten, TokenIssued
 from harness.facts import Facts, day_and_time
@@ -48,7 +50,7 @@ def _forecast(
     case = Case("latent", "reviewer expires", last, None, facts)
     from_start = first.moment == facts.first_moment
     exhibits = [facts.stored_exhibit(told), facts.config_exhibit(last)]
-    ways = _remedies(case)
+    ways = _remedies(case, told[1])
     return Finding(
         rule=RULE,
         kind="latent",
@@ -90,10 +92,11 @@ def _sentence(facts: Facts, last: Observation, config: ConfigWritten, token: Tok
     )
 
 
-def _remedies(case: Case) -> tuple[Remedy, ...]:
-    """Return the ways out, all of which are in time: a token that stays, or none at all."""
+def _remedies(case: Case, token: TokenIssued) -> tuple[Remedy, ...]:
+    """Return the ways out: a token that stays, or none at all. Their time is after the write that they undo."""
+    last, before = case.after, "the Pod is replaced" if token.pod else "the token ends"
     ways = [remedies.long_lived(case)[1]]
-    serving = course.serving(case.facts.steps)
-    if case.facts.same_cluster(case.after.mount) and any(at_least(v, knowledge.READS_POD_TOKEN) for v in serving):
+    if case.facts.same_cluster(last.mount) and at_least(last.version, knowledge.READS_POD_TOKEN):
         ways.append(remedies.local_again(case)[1])
-    return tuple(ways)
+    when = f"before {before}, on Vault {last.version}"
+    return tuple(msgspec.structs.replace(way, when=when, stop=last.version) for way in ways)

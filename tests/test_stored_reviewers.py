@@ -114,6 +114,7 @@ def test_a_copy_that_no_step_outlives_is_forecast(tmp_path: Path) -> None:
     (finding,) = forecast
     assert (finding.kind, finding.rule, finding.hop, finding.step) == ("latent", "stored-reviewer-expires", "1.11.0", 2)
     assert "dies with the present Pod" in finding.sentence
+    assert {way.when for way in finding.remedies} == {"before the Pod is replaced, on Vault 1.11.0"}
     assert (judgement.verdict, judgement.exit_code) == ("inconclusive", 4)
     assert [doubt.kind for doubt in judgement.doubts] == ["unrehearsed"]
 
