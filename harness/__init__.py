@@ -51,6 +51,8 @@ judges
     doubts          why the answer is not known
     expiring        stored reviewers that will end after the run
     breaking        what it means that a Vault would not serve after its swap
+    completeness    does a record hold all that its plan requires?
+    soundness       does it say what no run can say?
     diagnosis       known causes, asked over the record; rules/ has them
     reviewing       who reviewed which login, and how each config came to be
     outlook         when a refused login begins to hurt
@@ -61,6 +63,7 @@ judges
 the book
     events          what can happen in a run
     journal         the append-only record of it
+    numbering       how a record proves that it is whole
 vocabulary
     loading         a file becomes a Scenario, or a list of problems with their lines
     possible        what a scenario says that cannot be

@@ -250,6 +250,8 @@ def _rehearse(scenario: Path, options: Options, form: Form) -> NoReturn:
         fail(130, f"interrupted; everything of this run was ended.{place}")
     except OSError as error:
         why = f"this machine would not do it: {advised(error, 'run again')}"
+        if not seen:
+            fail(3, why)
         say(f"{why}. What was seen until then: {seen[0]}")
         finish(*_cut_short(seen[0], why, options), form)
     finish(*done, form, tell_kept=True)
@@ -341,9 +343,15 @@ def _directory_of_one(wanted: Path | None, file: Path, taken: set[Path]) -> Path
 def judge(*, directory: Path, strict: bool, form: Form) -> None:
     """Judge the record in DIRECTORY again: no server is needed, and nothing is changed."""
     from harness import verdict
+    from harness.journal import NotARecord
 
     record = _record(directory)
-    finish(record, verdict.judge(record, strict=strict), form)
+    try:
+        finish(record, verdict.judge(record, strict=strict), form)
+    except NotARecord as error:
+        fail(2, str(error))
+    except RecursionError:
+        fail(2, f"{directory} is no record of a run: it has more levels than any run writes")
 
 
 @main.command()

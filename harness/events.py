@@ -12,8 +12,12 @@ import msgspec
 from harness.observation import Observation
 from harness.plan import Plan
 
-RECORD_VERSION: Final = 1
-"""The number of this record format. A judge reads its own number and every older one."""
+RECORD_VERSION: Final = 2
+"""The number of this record format. A judge reads its own number and every older one.
+
+From 2 on lines are numbered, and a record has to hold what its plan requires. A record of format 1 proves neither, and
+is judged by what it holds.
+"""
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, VaultAuditLine, VaultLogLine
-from harness.journal import Record, Slip
+from harness.journal import NotARecord, Record, Slip
 from harness.observation import Observation
 
 Source = Literal[
@@ -217,15 +217,19 @@ def _log_exhibit(event: VaultLogLine, number: int) -> Exhibit:
 
 
 def _review(event: Any, number: int) -> Review:
-    user = event.entry.get("user") or {}
-    extra = user.get("extra") or {}
-    credential = next(iter(extra.get("authentication.kubernetes.io/credential-id", ())), "")
-    return Review(
-        cluster=event.cluster,
-        status=int((event.entry.get("responseStatus") or {}).get("code") or 0),
-        user=str(user.get("username") or ""),
-        jti=str(credential).removeprefix("JTI="),
-        pod_uid=str(next(iter(extra.get("authentication.kubernetes.io/pod-uid", ())), "")),
-        line=number,
-        at=event.at,
-    )
+    """Return the TokenReview that an API server's audit entry tells of. Raises NotARecord where it is no such entry."""
+    try:
+        user = event.entry.get("user") or {}
+        extra = user.get("extra") or {}
+        credential = next(iter(extra.get("authentication.kubernetes.io/credential-id", ())), "")
+        return Review(
+            cluster=event.cluster,
+            status=int((event.entry.get("responseStatus") or {}).get("code") or 0),
+            user=str(user.get("username") or ""),
+            jti=str(credential).removeprefix("JTI="),
+            pod_uid=str(next(iter(extra.get("authentication.kubernetes.io/pod-uid", ())), "")),
+            line=number,
+            at=event.at,
+        )
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise NotARecord(f"line {number} of the record is no audit entry of an API server ({error})") from error

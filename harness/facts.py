@@ -13,7 +13,7 @@ from harness import course, endings, evidence, knowledge, plan, scenario, topolo
 from harness.course import AnyStep, Look, RollBack, Serve
 from harness.events import ConfigWritten, MomentBegan, RoleWritten, StepEnded, TokenIssued, Trouble
 from harness.evidence import Evidence, Exhibit, Joined, Review
-from harness.journal import Record
+from harness.journal import NotARecord, Record
 from harness.knowledge import Bearer, Stored
 from harness.observation import BEFORE, Observation
 from harness.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology
@@ -23,13 +23,19 @@ T = TypeVar("T")
 
 
 class Facts:
-    """A record, read for judging. Nothing here changes it, and nothing here reaches outside it."""
+    """A record, read for judging. Nothing here changes it, and nothing here reaches outside it.
+
+    Raises NotARecord where its scenario is none.
+    """
 
     def __init__(self, record: Record) -> None:
         self.record = record
         planned = record.started.plan
-        self.topology: Topology = planned.topology or topology.recorded(record.started.scenario)
-        self.asked: Asked = planned.asked or topology.asked_of(record.started.scenario)
+        try:
+            self.topology: Topology = planned.topology or _typed(topology.recorded(record.started.scenario))
+            self.asked: Asked = planned.asked or topology.asked_of(record.started.scenario)
+        except (LookupError, ValueError, TypeError, AttributeError, StopIteration) as error:
+            raise NotARecord(f"{record.directory} is no record of a run: its scenario is none ({error!r})") from error
         self.steps = planned.steps or plan.steps_of(planned.stages)
         self.moments = {moment.label: moment for moment in course.moments(self.steps)}
         self.observations: list[Observation] = _trusted(record)
@@ -345,6 +351,11 @@ def _dying(seen: Observation, trouble: Trouble) -> bool:
 def _doubted(seen: Observation) -> Observation:
     error = f"Vault was being stopped; its answer then was {seen.status} {seen.error}".rstrip()
     return msgspec.structs.replace(seen, answer="unknown", error=error)
+
+
+def _typed(read: Topology) -> Topology:
+    """Return *read*, every part of which is of the type it says. Raises msgspec.ValidationError where one is not."""
+    return msgspec.convert(msgspec.to_builtins(read), Topology)
 
 
 def day_and_time(at: float) -> str:

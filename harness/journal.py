@@ -1,20 +1,23 @@
 """The append-only record of a run, which no secret ever enters, and the run directory it lives in.
 
 One line of JSON an event, in the order things happened, written as they happen: a run that is cut off leaves a
-record that says so by not ending. Judges read nothing else. Every line passes `secret.redact` on its way to disk.
+record that says so by not ending. Judges read nothing else. Every line passes `secret.redact` on its way to disk, and
+is numbered: `numbering` says how a record proves that nothing of it is lost.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import os
+import stat
 import threading
 import weakref
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from sys import intern
 from typing import IO, Any, Final, Self
@@ -35,12 +38,16 @@ from harness.events import (
     VaultAuditLine,
     VaultLogLine,
 )
+from harness.numbering import Chain, Numbers, is_numbered, is_whole
 from harness.observation import Observation
 from harness.wait import Stopwatch, now
 
 RECORD_FILE: Final = "record.jsonl"
 _LINES_AT_ONCE: Final = 1000
 
+_LONGEST_LINE: Final = 32 * 2**20
+"""Bytes. No run writes a longer line: the longest is the first, which has the plan of all questions."""
+_START: Final = b'{"event":"run-started",'
 
 _DECODER: Final = msgspec.json.Decoder(AnyEvent)
 _WRITTEN_BY_SERVERS: Final = (VaultAuditLine, VaultLogLine, ApiAuditLine, ApiLogLine)
@@ -65,6 +72,8 @@ class Journal:
         self._began = began
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
+        self._numbers = Numbers()
+        self._broken: OSError | None = None
         self._next_id = 0
 
     @classmethod
@@ -79,14 +88,33 @@ class Journal:
         return journal
 
     def write(self, event: AnyEvent) -> None:
-        """Append *event*, redacted and stamped with the time unless it carries one."""
+        """Append *event*, redacted and stamped with the time unless it carries one.
+
+        Raises OSError where the line cannot be written as a whole. Nothing of it stays in the record then, and nothing
+        comes after it: each further event raises as well.
+        """
         if isinstance(event, Event) and not event.at:
             event = msgspec.structs.replace(event, at=now())
         line = secret.redact(msgspec.json.encode(event).decode())
         with self._lock:
             if self._file is not None:
-                self._file.write(line.encode() + b"\n")
+                self._append(self._file.fileno(), self._numbers.line(line, last=isinstance(event, RunEnded)))
         self._follower(event)
+
+    def _append(self, descriptor: int, line: bytes) -> None:
+        """Write the whole of *line*, or nothing: a disk that fills up takes a part of what it is given."""
+        if self._broken is not None:
+            raise OSError(self._broken.errno, f"{self._broken.strerror}, at a line before this one")
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(descriptor, line[written:])
+        except OSError as error:
+            self._broken = error
+            if written:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise
 
     def next_id(self) -> int:
         """Return the number of the next observation, unique in this record."""
@@ -150,10 +178,11 @@ def _slip(event: _FromServer) -> Slip:
 
 def correlation(entry: Mapping[str, Any]) -> str:
     """Return by what Vault's audit *entry* is joined to a request of ours, or "" where that is none of ours."""
-    headers = (entry.get("request") or {}).get("headers") or {}
-    for name, values in headers.items():
+    request = entry.get("request")
+    headers = request.get("headers") if isinstance(request, dict) else None
+    for name, values in headers.items() if isinstance(headers, dict) else ():
         if name.lower() == _CORRELATION:
-            return str(values[0]) if values else ""
+            return str(values[0]) if values and isinstance(values, list) else ""
     return ""
 
 
@@ -167,6 +196,8 @@ class Record:
 
     def __init__(self, events: Iterable[AnyEvent] = (), directory: str = "") -> None:
         self.directory = directory
+        self.holes: tuple[str, ...] = ()
+        """what of the record is lost, torn, or not where it was, as sentences; always nothing up to format 1"""
         self._lines: list[AnyEvent | Slip] = []
         self._numbers: defaultdict[type, list[int]] = defaultdict(list)
         self._file = -1
@@ -175,24 +206,31 @@ class Record:
             self._lines.append(event)
             self._numbers[type(event)].append(number)
 
-    def fill(self, lines: IO[bytes], name: Path) -> None:
+    def fill(self, lines: IO[bytes], name: Path, chain: Chain | None) -> None:
         """Put every line of a record's file, open at its beginning, into this record, which has none yet.
 
-        Raises NotARecord as `load` does; *name* is what it calls the file. The caller closes the file: this record has
-        a descriptor of its own, which it closes when it is gone.
+        *chain* follows the lines' numbers; None where they have none, or where all is known to be in order. Raises
+        NotARecord as `load` does; *name* is what it calls the file. The caller closes the file: this record has a
+        descriptor of its own, which it closes when it is gone.
         """
         self._file = os.dup(lines.fileno())
         weakref.finalize(self, os.close, self._file)
         # Nothing else of judging is done as often as these lines: they call as little as they can.
         decode, keep, ends_at, end = _DECODER.decode, self._lines.append, self._ends.append, 0
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(iter(functools.partial(lines.readline, _LONGEST_LINE + 1), b""), 1):
             end += len(line)
             if line == b"\n":
                 continue
+            if len(line) > _LONGEST_LINE:
+                raise NotARecord(f"{name}:{number}: no run writes a line of more than {_LONGEST_LINE // 2**20} MiB")
             try:
+                if chain is not None and not chain.follows(line, number):
+                    break
                 event = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                if line.endswith(b"\n"):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                if chain is not None and not _is_json(line):
+                    chain.torn(number)
+                elif line.endswith(b"\n"):
                     raise NotARecord(f"{name}:{number}: this is no line of a record ({error})") from error
                 break
             kind = type(event)
@@ -201,6 +239,7 @@ class Record:
             keep(_slip(event) if kind in _WRITTEN_BY_SERVERS else event)
             ends_at(end)
             self._numbers[kind].append(len(self._lines))
+        self.holes = chain.told(ended=self.ended) if chain is not None else ()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -289,21 +328,52 @@ def without_garbage_search() -> Iterator[None]:
 def load(directory: Path) -> Record:
     """Return the record in *directory* (or the record file itself).
 
-    A last line that was cut off in the middle is left out: the run was killed while writing it. Raises NotARecord
-    with the line's number where any other line cannot be read. The file stays open as long as the record lives.
+    A last line that was cut off in the middle is left out: the run was killed while writing it. Lines of a numbered
+    record that are lost, torn or out of order are told in its `holes`. Raises NotARecord with the line's number where
+    any other line cannot be read. The file stays open as long as the record lives.
     """
     file = directory / RECORD_FILE if directory.is_dir() else directory
     record = Record(directory=str(directory))
     try:
-        with file.open("rb") as lines:
-            _refuse_newer(file, lines.readline())
+        # a pipe would be waited for, and a device never ends: neither is opened to be read
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
+            if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):
+                raise NotARecord(f"{file} is no file. A run directory holds a {RECORD_FILE}")
+            first = lines.readline(_LONGEST_LINE)
+            numbered = _refuse_newer(file, first) > 1 or is_numbered(first)
+            chain = Chain() if numbered and not is_whole(lines) else None
             lines.seek(0)
-            record.fill(lines, file)
+            record.fill(lines, file, chain)
+            if numbered and not (len(record) and isinstance(record.event(1), RunStarted)):
+                lines.seek(0)
+                record = _only_start(lines, directory)
     except OSError as error:
         raise NotARecord(f"{file} cannot be read: {error.strerror}. A run directory holds a {RECORD_FILE}") from error
     if not len(record) or not isinstance(record.event(1), RunStarted):
         raise NotARecord(f"{file} does not begin with the start of a run")
     return record
+
+
+def _only_start(lines: IO[bytes], directory: Path) -> Record:
+    """Return of a record that was shuffled what it was to be a record of, and that nothing else of it can be judged."""
+    for line in iter(functools.partial(lines.readline, _LONGEST_LINE + 1), b""):
+        if line.startswith(_START):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                record = Record([_DECODER.decode(line)], str(directory))
+                record.holes = ("the record does not begin with its first line: its lines were shuffled",)
+                return record
+    return Record(directory=str(directory))
+
+
+def _is_json(line: bytes) -> bool:
+    """Is *line* whole, whatever stands in it? A decoder of events may stumble over a part of it before it sees that."""
+    try:
+        msgspec.json.decode(line)
+    except RecursionError:
+        return True
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _share(seen: Observation) -> None:
@@ -319,14 +389,18 @@ class _Format(msgspec.Struct):
     record_version: int = 0
 
 
-def _refuse_newer(file: Path, first: bytes) -> None:
-    """Refuse a newer format before its lines are read: what we cannot read in them is not broken."""
+def _refuse_newer(file: Path, first: bytes) -> int:
+    """Return the format that the first line names, or 0.
+
+    Raises NotARecord for a newer one, before its lines are read: what we cannot read in them is not broken.
+    """
     try:
         written = msgspec.json.decode(first, type=_Format).record_version
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
     if written > RECORD_VERSION:
         raise NotARecord(
             f"{file} has record format {written}; this release reads up to {RECORD_VERSION}: "
             "judge it with the release that wrote it, or a newer one"
         )
+    return written

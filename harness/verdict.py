@@ -7,7 +7,20 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness import breaking, comparison, course, diagnosis, doubts, expiring, journal, knowledge, observation, outlook
+from harness import (
+    breaking,
+    comparison,
+    completeness,
+    course,
+    diagnosis,
+    doubts,
+    expiring,
+    journal,
+    knowledge,
+    observation,
+    outlook,
+    soundness,
+)
 from harness.comparison import Change
 from harness.course import RollBack, Upgrade
 from harness.diagnosis import Finding
@@ -115,19 +128,16 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def judge(record: Record, *, strict: bool = False) -> Judgement:
     """Judge a record. *strict*: latent findings fail the run, as if the run or the scenario said so.
 
-    Pure: the same record gives the same judgement, with no server and at any time.
+    Pure: the same record gives the same judgement, with no server and at any time. Raises NotARecord where it says
+    what no run can say: an app that its scenario does not have, a version that is none, a time that never was.
     """
     facts = Facts(record)
+    soundness.insist(facts)
     begun = (*breaking.findings(record.of(Trouble)), *diagnosis.diagnose(facts))
     findings = diagnosis.worst_first([*begun, *_cut_off(facts), *expiring.findings(facts)])
     missed, met = _against(facts.asked.expect, findings)
     known = [number in met for number in range(len(findings))]
-    unsure = [
-        *doubts.unlearned(facts, findings, known),
-        *doubts.unrehearsed(findings, known),
-        *(Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts))),
-        *(Doubt("unfinished", text) for text in _unfinished(facts)),
-    ]
+    unsure = list(_doubts(facts, findings, known))
     verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.asked.strict)
     weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
@@ -176,6 +186,15 @@ def _outcome(verdict: Verdict, *, as_expected: bool) -> Outcome:
     if verdict == "fail":
         return "expected-fail" if as_expected else "fail"
     return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
+
+
+def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) -> Iterator[Doubt]:
+    """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
+    yield from doubts.unlearned(facts, findings, known)
+    yield from doubts.unrehearsed(findings, known)
+    yield from (Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts)))
+    yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
+    yield from (Doubt("unfinished", text) for text in _unfinished(facts))
 
 
 def _weighed(findings: Sequence[Finding], unsure: Sequence[Doubt], *, strict: bool) -> tuple[Verdict, list[Weight]]:
@@ -293,7 +312,7 @@ def _unfinished(facts: Facts) -> list[str]:
     """Return why the record does not tell the whole story."""
     record = facts.record
     reasons = [why for trouble in record.of(Trouble) if (why := breaking.reason(trouble))]
-    if not record.ended:
+    if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan
     questions = {(q.probe, q.app, q.mount, q.item) for q in plan.questions}

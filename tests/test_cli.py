@@ -544,12 +544,24 @@ def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     assert record.ended
 
 
-def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
-    """A record that was damaged in its middle is refused with the line, not judged by what is left."""
+def test_a_torn_line_costs_only_what_comes_after_it(tmp_path: Path) -> None:
+    """A record that was damaged in its middle is judged up to there, and the hole is named: it is never a pass."""
     on_paper(changed(), tmp_path)
     file = tmp_path / RECORD_FILE
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[:4], lines[4][:20], *lines[5:]]) + "\n")
+    result = rehearse("judge", tmp_path)
+    assert result.exit_code == 4
+    assert "line 5 of the record is torn" in " ".join(result.stdout.split())
+
+
+def test_a_line_that_no_run_writes_is_named_by_its_number(tmp_path: Path) -> None:
+    """A whole line with something else in it is no damage: the record is refused."""
+    on_paper(changed(), tmp_path)
+    file = tmp_path / RECORD_FILE
+    lines = file.read_text().splitlines()
+    lines[4] = re.sub(r'"event":"[a-z-]+"', '"event":"never-heard-of"', lines[4])
+    file.write_text("\n".join(lines) + "\n")
     result = rehearse("judge", tmp_path)
     assert result.exit_code == 2
     assert f"{RECORD_FILE}:5:" in result.stderr
@@ -617,7 +629,7 @@ def test_version_names_every_format() -> None:
     """The release, and the formats it reads and writes, as text and as JSON."""
     assert f"rehearse {__version__}" in rehearse("version").stdout
     facts = json.loads(rehearse("version", "-o", "json").stdout)
-    assert facts == {"rehearse": __version__, "scenario schema": 1, "record format": 1, "judgement": 1}
+    assert facts == {"rehearse": __version__, "scenario schema": 1, "record format": 2, "judgement": 1}
 
 
 def test_the_driver_can_come_from_the_environment(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_a_shipped_scenario_is_judged_right(name: str, tmp_path: Path, request: 
             assert path.stat().st_mode & 0o077 == 0, path
     assert not SECRET_SHAPES.search((done.stdout + done.stderr).encode())
     if request.config.getoption("--update-records"):
-        records = Path(__file__).parent / "records"
+        # those of format 1 beside it are kept as they are: a release of today writes none
+        records = Path(__file__).parent / "records" / "format-2"
         records.mkdir(exist_ok=True)
         shutil.copyfile(directory / "record.jsonl", records / f"{name}.jsonl")
 

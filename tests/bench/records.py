@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness import journal
+from harness.numbering import Numbers
 
 Line = dict[str, Any]
 Shape = Literal["apps", "rounds"]
@@ -27,9 +28,10 @@ def grow(directory: Path, observations: int, shape: Shape) -> int:
     asked = [line for line in lines if line["event"] == "observation" and (line["app"] or shape == "rounds")]
     crowd = _Crowd(shape, -(-observations // len(asked)))
     directory.mkdir(parents=True)
+    numbers = Numbers()
     with (directory / journal.RECORD_FILE).open("wb") as file:
         for line in crowd.of(lines):
-            file.write(msgspec.json.encode(line) + b"\n")
+            file.write(numbers.line(msgspec.json.encode(line).decode(), last=line["event"] == "run-ended"))
     return crowd.observations
 
 
