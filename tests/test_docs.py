@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from harness import journal, loading, verdict
 from harness.cli import main
+from harness.events import RECORD_VERSION
 from harness.reports import text
 from harness.scenario import Scenario
 from tests import pages
@@ -76,6 +77,12 @@ def test_the_record_page_says_who_writes_and_who_reads_every_event() -> None:
     kinds = re.findall(r"^### ([a-z-]+)$", page.partition("## Events")[2].partition("\n## ")[0], re.MULTILINE)
     assert len(kinds) >= 20
     assert [kind for kind in kinds if f"`{kind}`" not in rows] == []
+
+
+def test_the_record_page_has_every_format_that_is_read() -> None:
+    formats = (pages.DOCS / "record.md").read_text(encoding="utf-8").partition("## Formats")[2].partition("\n## ")[0]
+    numbers = re.findall(r"^- \*\*(\d+)\*\*: ", formats, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, RECORD_VERSION + 1)]
 
 
 # --- scenarios ---
