@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from harness import diagnosis, knowledge
+from harness.course import Look, Serve
 from harness.diagnosis import Finding
-from harness.events import ConfigWritten, TokenIssued
+from harness.events import ConfigWritten, TokenIssued, Trouble
 from harness.facts import Facts, day_and_time
 from harness.observation import Observation
 from harness.outlook import span
@@ -31,8 +32,17 @@ def findings(facts: Facts) -> Iterator[Finding]:
         asked = _asked_last(facts, app)
         found = facts.written_at(asked[-1]) if asked and asked[-1].answer != "refused" else None
         told = facts.stored_token(*found) if found is not None else None
+        if told is not None and told[1].pod and _broke_before_its_end(facts, asked[-1]):
+            continue
         if found is not None and told is not None and (told[1].pod or told[1].expires):
             yield _forecast(facts, asked, found[1], told)
+
+
+def _broke_before_its_end(facts: Facts, last: Observation) -> bool:
+    """Would the rest of a course that broke have replaced the Pod, and shown it? Then that it broke is the news."""
+    moments = [step.moment.label if isinstance(step, Look) else "" for step in facts.steps]
+    ahead = facts.steps[moments.index(last.moment) + 1 :] if last.moment in moments else ()
+    return bool(facts.record.of(Trouble)) and any(isinstance(step, Serve) for step in ahead)
 
 
 def _asked_last(facts: Facts, app: str) -> list[Observation]:
