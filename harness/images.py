@@ -48,6 +48,9 @@ _LIMITED: Final = re.compile(r"toomanyrequests|too many requests|\b429\b", re.IG
 _FULL: Final = "no space left on device"
 
 
+_OFFLINE: Final = "the engine's store has none of the vendor's, and no registry is asked while offline"
+
+
 class Image(msgspec.Struct, frozen=True):
     """An image in the store of the engine, with its origin."""
 
@@ -151,13 +154,19 @@ class Images:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             waiting = f"{product} {version}: somebody else is getting it already; waiting for them"
             if self._offline:
-                # Before anybody is waited for: what could not be made here is not worth the wait either.
-                self._ingredients(product, version)
+                self._insist_on_ingredients(product, version)
             with alone(place / f"{product}-{version}.lock", self._tell, waiting):
                 return self._here(product, version) or self._obtain(product, version)
         except OSError as error:
             helped = advised(error, "choose another place for the cache (REHEARSE_CACHE)")
             raise MissingPrerequisite(f"{product} {version} cannot be put together in {place}: {helped}") from error
+
+    def _insist_on_ingredients(self, product: str, version: str) -> None:
+        """Raise before anybody is waited for: what could not be made here is not worth the wait either."""
+        try:
+            self._ingredients(product, version)
+        except HarnessError as error:
+            raise self._not_to_be_had(product, version, [_OFFLINE, _not_made(error)]) from error
 
     def _obtain(self, product: str, version: str) -> Image:
         answers: list[str] = []
@@ -167,14 +176,17 @@ class Images:
             except HarnessError as error:
                 answers.append(without_credentials(str(error)))
         if self._offline:
-            answers.append("the engine's store has none of the vendor's, and no registry is asked while offline")
+            answers.append(_OFFLINE)
         try:
             return self._make(product, version)
         except HarnessError as error:
-            answers.append(f"cannot be made here: {without_credentials(str(error))}")
+            answers.append(_not_made(error))
+        raise self._not_to_be_had(product, version, answers)
+
+    def _not_to_be_had(self, product: str, version: str, answers: Sequence[str]) -> MissingPrerequisite:
         lines = [f"  - {indent(each, '    ').strip()}" for each in answers]
         helps = self._remedy(product, version, "\n".join(answers))
-        raise MissingPrerequisite("\n".join([f"{product} {version} is not to be had:", *lines, helps]))
+        return MissingPrerequisite("\n".join([f"{product} {version} is not to be had:", *lines, helps]))
 
     def _made_before(self, product: str, version: str) -> Image | None:
         """Return an image that was made by today's recipe of the very binaries that the cache has, or None.
@@ -312,6 +324,10 @@ def remove(engine: Engine, wanted: Sequence[str]) -> int:
     if left:
         raise LeftBehind("\n".join(left))
     return freed
+
+
+def _not_made(error: HarnessError) -> str:
+    return f"cannot be made here: {without_credentials(str(error))}"
 
 
 def _pack_vault(file: IO[bytes], binary: Path) -> None:
