@@ -46,8 +46,9 @@ Outcome = Literal["pass", "expected-fail", "inconclusive", "fail", "unexpected-p
 """The verdict beside what was expected, as pytest says xfail and xpass: the words for a job that is green or red.
 
 expected-fail: it fails, in exactly the way that the scenario expects (a regression, or what is latent where the run is
-strict). unexpected-pass: no answer got worse, and yet it is not what the scenario expects. The job is green after pass
-and expected-fail (exit 0), and red after all others, unless something was left behind.
+strict); where not all could be seen, that is inconclusive. unexpected-pass: no answer got worse, and yet it is not what
+the scenario expects. The job is green after pass and expected-fail (exit 0), and red after all others; where something
+was left behind, after all.
 """
 
 
@@ -146,10 +147,11 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     as_expected = hoped and not unsure
     start, ended = record.started, record.of(RunEnded)
     left_behind = ended[-1].left_behind if ended else ""
+    outcome = _outcome(verdict, as_expected=as_expected, hoped=hoped)
     unlearned = tuple(seen.app for seen in doubts.never_granted(facts))
     return Judgement(
         verdict=verdict,
-        outcome=_outcome(verdict, as_expected=as_expected),
+        outcome=outcome,
         as_expected=as_expected,
         reasons=tuple(_reasons(verdict, weights, unsure)),
         scenario=start.plan.scenario,
@@ -178,13 +180,14 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         repeat=" ".join(start.command),
         run_directory=record.directory,
         left_behind=left_behind,
-        exit_code=_exit_code(verdict, left_behind, as_expected=as_expected, facts=facts),
+        exit_code=_exit_code(outcome, left_behind, facts),
     )
 
 
-def _outcome(verdict: Verdict, *, as_expected: bool) -> Outcome:
+def _outcome(verdict: Verdict, *, as_expected: bool, hoped: bool) -> Outcome:
+    """*hoped*: is what was seen what was expected, whether or not all could be seen?"""
     if verdict == "fail":
-        return "expected-fail" if as_expected else "fail"
+        return "expected-fail" if as_expected else "inconclusive" if hoped else "fail"
     return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
 
 
@@ -434,14 +437,12 @@ def _versions(facts: Facts) -> Versions:
     )
 
 
-def _exit_code(verdict: Verdict, left_behind: str, *, as_expected: bool, facts: Facts) -> int:
+def _exit_code(outcome: Outcome, left_behind: str, facts: Facts) -> int:
     """0 as hoped or as expected, 1 a regression or another outcome than expected, 3 the environment could not be
     built, 4 inconclusive, 5 something was left behind.
     """
     if left_behind:
         return 5
-    if verdict == "inconclusive":
+    if outcome == "inconclusive":
         return 4 if facts.observations or not facts.record.of(Trouble) else 3
-    if facts.asked.expect is not None:
-        return 0 if as_expected else 1
-    return 0 if verdict == "pass" else 1
+    return 0 if outcome in ("pass", "expected-fail") else 1

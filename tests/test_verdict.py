@@ -16,7 +16,7 @@ from harness import rehearsal, verdict
 from harness.course import Serve
 from harness.drivers.paper import PaperDriver, PaperRig
 from harness.errors import HarnessError, LeftBehind, NotReady, SwapRefused, Unreachable
-from harness.events import MomentBegan, RunEnded, RunStarted, Trouble
+from harness.events import ClusterUp, MomentBegan, RunEnded, RunStarted, Trouble
 from harness.journal import Journal, load
 from harness.observation import Observation
 from harness.plan import Plan
@@ -353,6 +353,17 @@ def test_the_outcome_is_the_verdict_beside_what_was_expected(
     """
     _, judgement = on_paper(scenario, tmp_path)
     assert (judgement.outcome, judgement.exit_code) == (outcome, code)
+
+
+def test_an_expected_regression_of_which_a_part_is_missing_is_inconclusive(tmp_path: Path) -> None:
+    """It is no news that fails a job, and no run that shows all that was to be seen: exit 4, beside the verdict."""
+    record, judgement = on_paper(expecting(OUTAGE, LOST), tmp_path)
+    assert (judgement.outcome, judgement.exit_code) == ("expected-fail", 0)
+    for harm in (without(RunEnded), without(ClusterUp)):
+        judgement = judge(mapped(record, harm))
+        assert (judgement.verdict, judgement.outcome, judgement.exit_code) == ("fail", "inconclusive", 4)
+    judgement = judge(mapped(on_paper(OUTAGE, tmp_path / "unexpected")[0], without(RunEnded)))
+    assert (judgement.verdict, judgement.outcome, judgement.exit_code) == ("fail", "fail", 1)
 
 
 def test_an_outcome_that_could_not_be_known_is_inconclusive(tmp_path: Path) -> None:

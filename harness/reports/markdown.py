@@ -131,7 +131,7 @@ class _Page:
 
 
 def _head(judgement: Judgement) -> str:
-    sign = "⚠️" if judgement.verdict == "inconclusive" else "✅" if judgement.as_expected else "❌"
+    sign = "⚠️" if judgement.outcome == "inconclusive" else "✅" if judgement.as_expected else "❌"
     versions = judgement.versions
     path = f"Vault {_inline(versions.source)} → {_inline(versions.target)}, driver {_inline(judgement.driver)}"
     lines = [f"- expected and did not come: {_inline(one)}" for one in judgement.missed]

@@ -236,7 +236,7 @@ class _Summary:
         self._lines("Also found; -v says more", heads, _MOST_HEADS)
         if said := calm(judgement):
             console.print(f"\n{said}")
-        if judgement.verdict == "inconclusive":
+        if judgement.outcome == "inconclusive":
             lines = _first([f"could not be known: {reason}" for reason in self._crowd.unsure])
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
         if self._room.logins:
