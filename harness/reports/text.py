@@ -319,7 +319,9 @@ def _expectation(judgement: Judgement) -> str:
         return "\n".join(lines)
     if judgement.as_expected:
         return as_hoped(judgement)
-    return "The scenario has no `expect`, so no answer was to get worse." if judgement.verdict == "fail" else ""
+    if judgement.verdict == "fail" and judgement.outcome == "inconclusive":
+        return "What the scenario expects came, and not all could be seen."
+    return "The scenario has no `expect`, so no answer was to get worse." if judgement.outcome == "fail" else ""
 
 
 def _first(lines: Sequence[str], most: int = 6, where: str = "-o json shows all") -> list[str]:
@@ -425,9 +427,9 @@ def _last_line(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
     reasons = [
         headline(finding, [apps] if apps else []) for finding, apps in zip(judgement.findings, crowd.apps, strict=True)
     ]
-    reasons += crowd.unsure
-    if who := unlearned(judgement):
-        reasons.append(f"nothing was learned of {who}")
+    doubts = [*([f"nothing was learned of {who}"] if (who := unlearned(judgement)) else []), *crowd.unsure]
+    # what stands first is why the word is what it is
+    reasons = [*doubts, *reasons] if judgement.outcome == "inconclusive" else [*reasons, *doubts]
     if judgement.left_behind:
         reasons.append("something was left behind")
     reasons = reasons or ["every question was answered as before"]
