@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harness import journal, loading, plan
-from harness.events import ArtifactUsed
+from harness.events import ArtifactUsed, RunEnded
 from harness.journal import Record
 from harness.observation import Observation
 from harness.reports import json as json_report
@@ -394,6 +394,17 @@ def test_paper_says_what_was_never_run(source: str, target: str, told: bool, tmp
     _, judgement = on_paper(changed({"vault": {"source": source, "target": target}}), tmp_path)
     assert any(f"what Vault {target} really does" in line for line in judgement.not_checked) == told
     assert any(f"Vault {target} answers as the nearest" in line for line in judgement.assumed) == told
+
+
+def test_the_last_line_of_what_is_inconclusive_begins_with_why(tmp_path: Path) -> None:
+    """Not with the regression that was expected, and came: that is not what is open."""
+    record, _ = on_paper(changed(), tmp_path)
+    judgement = judge(mapped(record, lambda event: None if isinstance(event, RunEnded) else event))
+    assert (judgement.verdict, judgement.outcome) == ("fail", "inconclusive")
+    text = text_report.render(judgement)
+    assert text.splitlines()[-1].startswith("INCONCLUSIVE  the run was cut off")
+    assert "What the scenario expects came, and not all could be seen." in text
+    assert "has no `expect`" not in text
 
 
 def test_what_the_scenario_leaves_open_is_shown_as_assumed(tmp_path: Path) -> None:
