@@ -72,7 +72,7 @@ def passing_home() -> Iterator[Path]:
     Go leaves a child behind that counts uses (telemetry) and writes into its home while that is being removed; here it
     is told not to. Whoever writes all the same costs a few kilobytes of the temporary directory, and fails nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="rehearse-home-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="home-of-a-question-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         quiet_go(home / "home")
         yield home
