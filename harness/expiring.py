@@ -47,7 +47,7 @@ def _broke_before_its_end(facts: Facts, last: Observation) -> bool:
 
 def _asked_last(facts: Facts, app: str) -> list[Observation]:
     """Return the answers to an app under the last config of its mount: those to its logins, or else all there are."""
-    mine = [seen for seen in facts.observations if seen.app == app]
+    mine = facts.of_app.get(app, [])
     mine = [seen for seen in mine if seen.probe == "login"] or mine
     last = facts.written_at(mine[-1]) if mine else None
     return [seen for seen in mine if facts.written_at(seen) == last]

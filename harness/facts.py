@@ -135,6 +135,14 @@ class Facts:
         return self._firsts[probe].get((app, moment))
 
     @cached_property
+    def of_app(self) -> dict[str, list[Observation]]:
+        """Return every answer to each app, in order. Of a thousand apps each has few among all."""
+        found: dict[str, list[Observation]] = {}
+        for seen in self.observations:
+            found.setdefault(seen.app, []).append(seen)
+        return found
+
+    @cached_property
     def reads_lost(self) -> dict[tuple[str, str], Observation]:
         """Return, by (app, moment), the first read with an old token that is refused then and was granted before."""
         reads = [seen for seen in self.observations if seen.probe == "old-token-read"]

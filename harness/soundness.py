@@ -29,14 +29,14 @@ def _impossible(facts: Facts) -> Iterator[str]:
         yield "its plan has no steps"
     if len(facts.moments) != len(record.started.plan.moments):
         yield "two moments of its plan have one name"
-    apps = {o.app for o in seen} | {q.app for q in questions} | {row.app for row in record.of(Renewals)}
+    said = {(o.app, o.mount) for o in seen} | {(q.app, q.mount) for q in questions}
+    apps = {app for app, _ in said} | {row.app for row in record.of(Renewals)}
     yield from (f"its scenario has no app {app!r}" for app in sorted(apps - {*facts.topology.apps, ""}))
-    mounts = ({o.mount for o in seen} | {q.mount for q in questions}) - {""}
+    mounts = {mount for _, mount in said} - {""}
     mounts |= {one.mount for one in record.of(ConfigWritten)}
     mounts |= {step.mount for step in facts.steps if isinstance(step, WriteConfig | WriteRole)}
     yield from (f"its scenario has no auth mount {mount!r}" for mount in sorted(mounts - {*facts.topology.mounts}))
-    homeless = [o.id for o in seen if o.app and not o.mount]
-    yield from (f"its observation {number} is of an app and of no auth mount" for number in homeless)
+    yield from (f"an answer to {app} is of no auth mount" for app, mount in sorted(said) if app and not mount)
     yield from _spans(facts)
     yield from _versions(facts)
     yield from _times(facts)
@@ -81,12 +81,12 @@ def _versions(facts: Facts) -> Iterator[str]:
 
 def _times(facts: Facts) -> Iterator[str]:
     seen, record = facts.observations, facts.record
-    yield from _outside("start of a question", (o.started for o in seen))
-    yield from _outside("end of a question", (o.ended for o in seen))
+    begin, end = 0.0, _END_OF_TIME
+    if not all(begin <= o.started < end and begin <= o.ended < end and begin <= o.latency_ms < end for o in seen):
+        yield "no question is asked in the year that it names"
     yield from _outside("end of a token", (token.expires for _, token in facts.tokens))
     yield from _outside("beginning of a token", (token.issued for _, token in facts.tokens))
     yield from _outside("time of renewals", (row.at for row in record.of(Renewals)))
-    yield from _outside("time of an answer", (o.latency_ms for o in seen))
     yield from _outside("time of a token", (token.at for token in record.of(TokenIssued)))
 
 
