@@ -1,1 +1,1 @@
-"""What topologies are made of, as files that are read and not run: `harness.materials` hands them out."""
+"""What topologies are made of, as files that are read and not run: `harness.artifacts.templates` hands them out."""

@@ -1,79 +1,144 @@
 """Rehearse a Vault upgrade on real servers: what changes for those who log in, and why.
 
-The rooms, in the order in which data flows. Two halves that meet only in the journal: the hands touch the world and
-never judge; the judges read the record and never touch the world.
+The folders from the top down: each imports only from those below it. Two halves meet only in the record: those that
+touch the world (drivers, artifacts, clients, host, rehearsal) never judge; those that judge (analysis, reports) read
+the record and never touch the world. `lint-imports` holds them to it.
 
-doors
-    cli             the command line: rehearsing and judging, exit codes; chores has the commands around it
-    settings        where things are kept, and what the user's environment says
-    doctor          what this machine has and lacks; cleaning, what a crash left on it, by the entries of the registry
-    several         scenarios rehearsed side by side, each by a process of its own, and reported as one
-    reporting       in which forms a judgement is reported, and where
-    output          what is printed, and how the program ends: a reader who is gone changes nothing
-    progress        events become lines for people who wait
-    reports/        a judgement as text, JSON, JUnit XML, Markdown or GitHub annotations, in one wording; a plan as text
-conductor
-    session         one rehearsal from a scenario to its judgement, for the command line and whatever runs many
-    rehearsal       the order in which a rehearsal happens
-hands
-    upgrade         how a live Vault is set up, opened and taken to its next version
-    beside          the steps that put no other Vault in place: rights, Secrets, snapshots
-    probes/         the questions asked at every moment
-    renewing        apps that run on renew their tokens while Vault is replaced
-    driver          what every way of making plans real can do; drivers/ has them: local, kind, paper
-    live            what every rig with real servers has in common
-    collecting      brings what the servers wrote into the journal
-    controlplane    the life of an etcd and a kube-apiserver as processes; vault_server, that of a Vault
-    vault_settings  the configuration of a Vault, wherever it runs
-    kind_cluster    the life of a kind cluster; vault_pod and vault_container, that of a Vault in it or beside it
-    lending         clusters that were kept are lent to further rehearsals
-    rising          what comes up side by side, and the tokens that it gives out
-    accounts        who must exist in which cluster
-    vault, kube     everything said to Vault (hvac) and to Kubernetes (kubernetes)
-    engine          everything said to the container engine (docker); fitness, whether it will do
-    images          a version becomes a container image; node_image makes the nodes', on a debian_node
-    artifacts       a version becomes a verified binary; recipes, downloads and building beside it
-    capacity        how many clusters this machine can carry
-    locking         one at a time, and words for those who wait
-    signatures      who signed a file, by the keys of vendors that come with this program
-    materials       the files under clusters/, wherever this is installed
-    pki             key material for test systems
-    process         the harness's side of child processes; supervisor is the other side, which outlives a killed harness
-    launching       a fork becomes a server; in_memory, a work directory that goes with the last process
-    traces          what a run leaves, and how that proves whose it is; sweeping ends it once its supervisor is dead
-    entries         what the registry says of a run; kept, how one is ended that was kept
-    reaper          removes what a run has on the container engine, for the supervisor
-    ports           a free port that stays ours
-    tailing         what was appended to a log
-judges
-    verdict         what the changes mean against what was expected
-    going_back      what a way back does: who logs in, what is lost
-    doubts          why the answer is not known
-    expiring        stored reviewers that will end after the run
-    breaking        what it means that a Vault would not serve after its swap
-    completeness    does a record hold all that its plan requires?
-    soundness       does it say what no run can say?
-    diagnosis       known causes, asked over the record; rules/ has them
-    reviewing       who reviewed which login, and how each config came to be
-    outlook         when a refused login begins to hurt
-    leads           the usual suspects, ruled out or still open
-    facts           what a record says, put so that a rule can ask for it
-    evidence        joins what the servers wrote to the question it belongs to
-    comparison      how before differs from after
-the book
-    events          what can happen in a run
-    journal         the append-only record of it
-    numbering       how a record proves that it is whole
-vocabulary
-    loading         a file becomes a Scenario, or a list of problems with their lines
-    possible        what a scenario says that cannot be
-    course_checks   ... and of its course, step by step
-    document        YAML text becomes plain data whose every part knows its line and column
-    plan            a Scenario becomes a course of steps, and every question
-    course_of_scenario   the steps that a scenario writes, resolved
-    course          the steps of a rehearsal, and the moments at which everything is asked
-    topology        a scenario's topology, with every default filled in
-    scenario, rig, observation, knowledge, policies, versions, endings, secret, wait, errors
+cli/                     the command line
+    commands             run, judge, validate, plan: options in, reports and exit codes out
+    maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
+    progress             events become lines for people who wait
+    output               what goes to stdout and stderr, and with which exit code it ends
+    reporting            in which forms a judgement is reported, and where
+    several              several scenarios side by side, each in a process of its own, reported as one
+session/                 rehearsals as values: a scenario and options in, a judgement out
+    one_rehearsal        from a scenario and options to its judgement: what the command line calls
+maintenance/             what this machine has for rehearsals, and what was left on it
+    doctor               what this machine has and lacks for a rehearsal, and what mends it
+    cleanup              finds and ends what a crash left, by the labels of the runs
+rehearsal/               the order in which things happen
+    rehearsal            from bring-up to the last question, and what is noted when something breaks
+    vault_steps          how a Vault is set up, written to, swapped and unsealed
+    side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
+rehearsal/workloads/     apps that run on while Vault is upgraded
+    renewals             running apps renew their tokens while Vault is replaced
+rehearsal/probes/        the questions that are asked at every moment: a file a subject
+    look                 what a probe may use, and how a reply becomes an observation
+    server               is Vault healthy and unsealed?
+    readback             what do an auth mount's config and roles say when they are read back?
+    login                may the app log in?
+    token                what is a Vault token good for?
+    impostor             is everybody refused who must be?
+drivers/                 ways of making a plan real; first what they share
+    real_rig             what every rig with real servers has in common
+    bring_up             clusters and their tokens come up side by side; who needs one waits for it
+    service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
+    log_collection       brings audit entries and log lines of the servers into the record
+    log_tail             what was appended to a log since the last look
+    vault_config         the configuration file of a Vault server
+drivers/local/           plain processes on this machine, and no Docker
+    driver               fulfils rig/driver with processes
+    control_plane        an etcd and a kube-apiserver as processes
+    vault_process        a Vault server as a process
+drivers/kind/            kind clusters and containers on a Docker engine
+    driver               fulfils rig/driver with kind clusters
+    cluster              the life of a kind cluster
+    vault_pod            a Vault as a StatefulSet in a kind cluster
+    vault_container      a Vault as a container beside the clusters
+    cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
+drivers/paper/           no server at all: every answer is worked out from what is known of Vault
+    driver               fulfils rig/driver and rig/rig from knowledge alone
+    state                what a Vault on paper holds
+artifacts/               a version becomes a verified binary or a container image
+    store                a version becomes a verified binary: cached, downloaded or built
+    downloads            release servers and mirrors, believed only after the checksum
+    signatures           who signed a file: OpenPGP, checked against the vendors' keys
+    go_recipes           which Go modules a server is built from, version by version
+    go_builds            builds them, with the Go that is here or one that it gets
+    images               a version becomes a container image
+    node_image           an image for kind nodes, made without any registry
+    debian_layer         the Debian that node images share
+    templates            the files under clusters/, wherever this is installed
+clients/                 one door for each foreign system
+    vault                everything said to Vault (hvac)
+    kube                 everything said to a Kubernetes API server (kubernetes)
+    container_engine     everything said to the container engine (docker)
+    engine_requirements  whether a container engine will do for kind nodes
+host/                    the machine itself: processes, ports, keys
+    process              our side of child processes: started, watched, stopped
+    supervisor           their other side: a program that outlives a killed run and ends its processes
+    process_launch       what happens between a fork and a running server
+    run_traces           what a run leaves on a machine, and how each trace proves whose it is
+    run_registry         what the registry of living runs says of each
+    run_removal          ends and removes what a dead supervisor's run has left
+    kept_runs            ends a run that was kept
+    memory_directory     a work directory in memory, gone with the last process in it
+    reaper               removes a run's containers, for the supervisor
+    locks                one at a time, across processes: files that are locked
+    ports                a free loopback port that stays ours
+    capacity             how many clusters this machine can carry
+    pki                  certificate authorities, certificates and service account keys for test systems
+reports/                 a judgement or a plan in the shapes that people and programs read
+    text                 for a terminal
+    json                 for programs
+    junit                for CI servers
+    markdown             for the summary of a CI job
+    github               annotations at the scenario's lines
+    plan                 a plan as text
+    expect               what was seen as the `expect:` of a scenario
+    table                several rehearsals in a table
+    wording              what all of them say in the same words
+analysis/                what a record means, with no server in sight
+    verdict              pass, fail or inconclusive, against what was expected
+    doubts               what nobody knows after a run, and what keeps it from a pass
+    completeness         does a record hold all that its plan requires?
+    soundness            does a record say what no run can say?
+    diagnosis            what changed, or was wrong all along, gets its cause
+    startup_failures     what it means that a Vault would not serve after its swap
+    expiry               stored reviewers that work until the end of the run, and not for ever
+    rollback             what it means to go back: what opens, what is lost, what behaves otherwise
+    comparison           how before differs from after
+    correlation          joins audit entries and log lines to the question they belong to
+    record_view          topology, configs and tokens as a record has them, for rules to ask
+    token_reviews        who reviewed which login, and how each config came to be
+    ruled_out            the usual suspects of a refused login: ruled out, or still open
+    impact               when a refused login begins to hurt
+analysis/rules/          the known causes of a refusal, asked in order
+    rule                 what a rule is
+    checks               what Vault checks by itself: role, audience, issuer, CA
+    reviewer             whose token Vault presents to the API server
+    transport            no way to the API server, or no trust on the way
+    remedies             what mends each cause
+    policy               what a token may do: a policy that denies, or does not grant
+    steps                what became otherwise because the course did something about it: a write, a right, a way back
+rig/                     what a running system looks like, whoever runs it
+    rig                  Vault, clusters and tokens of a running system, as protocols
+    driver               what every way of making a plan real must be able to do
+record/                  what happened: the public record format
+    events               every kind of line in a record
+    observation          what one question saw: granted, refused or unknown
+    journal              the append-only file of them, and its reader
+    numbering            how a record proves that it is whole
+scenario/                what is asked for
+    schema               what a scenario can say
+    yaml_document        YAML whose every part knows its line and column
+    loading              a file becomes a scenario, or a list of problems with their lines
+    checks               what a scenario says that cannot be
+    topology             clusters, Vault, mounts and apps with every default filled in
+    course               the steps of a rehearsal, and the moments at which everything is asked
+    course_checks        what a course says that cannot be, step by step
+    course_resolution    the steps that a scenario writes, with nothing left to look up
+    moments              the moments at which questions are asked, by name
+    plan                 a scenario becomes every stage and every question
+knowledge/               what Vault and Kubernetes do, by version
+    kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
+    versions             what a version is, and which releases there never were
+    shutdown_signs       how a Vault that is gone says that somebody stopped it
+    vault_policies       policies read as Vault reads them, and what they grant
+secret                   strings that never print themselves, and their removal from any text
+settings                 where things are kept, and what the user's environment says; nobody else reads it
+wait                     the only clock: deadlines, pauses, dates
+errors                   what can go wrong, sorted by whose move it is
 """
 
 __version__ = "0.1.0"

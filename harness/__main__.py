@@ -25,11 +25,11 @@ def main() -> NoReturn:
 def _ended() -> int:
     import click
 
-    from harness import cli, output
+    from harness.cli import commands, output
 
     try:
         # what it returns is the code of --help and the like
-        return int(cli.main(prog_name="rehearse", standalone_mode=False) or 0)
+        return int(commands.main(prog_name="rehearse", standalone_mode=False) or 0)
     except output.Ended as ended:
         return int(ended.code or 0)
     except click.ClickException as error:
@@ -57,7 +57,8 @@ def _fault(error: BaseException) -> int:
             "what REHEARSE_DEBUG=1 adds to this line"
         )
     try:
-        from harness import output, settings
+        from harness import settings
+        from harness.cli import output
 
         if settings.debugging():
             import traceback

@@ -1,4 +1,4 @@
-"""Where things are kept, and what the user's environment says: the only room that reads it."""
+"""Where things are kept, and what the user's environment says: the only module that reads it."""
 
 from __future__ import annotations
 

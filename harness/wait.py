@@ -1,4 +1,4 @@
-"""The only room with a clock that ticks: a deadline, a condition, and three ways out.
+"""The only module with a clock that ticks: a deadline, a condition, and three ways out.
 
 Ready, dead, out of time: each says which one it was, for how long, and what the last answer was.
 """

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.engine import Engine, Thing, reach
+from harness.clients.container_engine import Engine, Thing, reach
 
 PROGRAMS = {path: {"bind": path, "mode": "ro"} for path in ("/bin", "/lib", "/lib64", "/usr") if Path(path).exists()}
 

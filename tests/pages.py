@@ -17,8 +17,10 @@ from typing import Any, Final
 
 import msgspec
 
-from harness import course, events, plan, verdict
-from harness.scenario import Scenario
+from harness.analysis import verdict
+from harness.record import events
+from harness.scenario import course, plan
+from harness.scenario.schema import Scenario
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _PART: Final = re.compile(r"(<!-- from the code: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

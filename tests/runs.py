@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, events, journal, plan, rehearsal
-from harness.drivers.paper import PaperDriver
-from harness.events import RunStarted
-from harness.journal import Journal, Record
-from harness.scenario import Scenario
-from harness.verdict import Judgement
+from harness import __version__
+from harness.analysis.verdict import Judgement
+from harness.drivers.paper.driver import PaperDriver
+from harness.record import events, journal
+from harness.record.events import RunStarted
+from harness.record.journal import Journal, Record
+from harness.rehearsal import rehearsal
+from harness.scenario import plan
+from harness.scenario.schema import Scenario
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 OUTAGE = SCENARIOS / "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"

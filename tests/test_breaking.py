@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 import pytest
 
-from harness.events import Trouble
-from harness.journal import Record
-from harness.observation import Observation
-from harness.scenario import Scenario
-from harness.verdict import Judgement, judge
+from harness.analysis.verdict import Judgement, judge
+from harness.record.events import Trouble
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from harness.scenario.schema import Scenario
 from tests.runs import on_paper
 from tests.test_rules import changed, mapped, mount, with_lines
 

@@ -12,12 +12,13 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import probes, secret
-from harness.cli import main
-from harness.observation import Observation
-from harness.plan import Question
-from harness.probes import View
-from harness.traces import MARK
+from harness import secret
+from harness.cli.commands import main
+from harness.host.run_traces import MARK
+from harness.record.observation import Observation
+from harness.rehearsal import probes
+from harness.rehearsal.probes import View
+from harness.scenario.plan import Question
 from tests.runs import OUTAGE, SCENARIOS
 
 pytestmark = pytest.mark.real

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import capacity, cli
-from harness.capacity import Machine, insist
+from harness.cli import commands
 from harness.errors import MissingPrerequisite
+from harness.host import capacity
+from harness.host.capacity import Machine, insist
 
 CI = Machine(memory=3_000_000_000, cores=2, disk=10_000_000_000)
 """What a small machine of a CI service has left: two cores, and 4 GiB before the system took its part."""
@@ -69,7 +70,7 @@ def run(tmp_path: Path, clusters: int, *options: str) -> Result:
     scenario = tmp_path / "many.yaml"
     scenario.write_text(SCENARIO.format(clusters="\n".join(f"  c{n}: {{kubernetes: 1.32.0}}" for n in range(clusters))))
     environment = {"REHEARSE_CACHE": str(tmp_path / "cache"), "REHEARSE_STATE": str(tmp_path / "state")}
-    return CliRunner().invoke(cli.main, ["run", str(scenario), "--offline", *options], env=environment)
+    return CliRunner().invoke(commands.main, ["run", str(scenario), "--offline", *options], env=environment)
 
 
 def test_thirty_clusters_are_refused_before_anything_is_fetched_unless_they_are_forced(

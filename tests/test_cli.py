@@ -17,12 +17,16 @@ import click.testing
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import __main__, __version__, artifacts, cli, events, journal, loading
-from harness.drivers.paper import PaperDriver, PaperRig
+from harness import __main__, __version__
+from harness.artifacts import store as artifacts
+from harness.cli import commands
+from harness.drivers.paper.driver import PaperDriver, PaperRig
 from harness.errors import LeftBehind, MissingPrerequisite, NotReady
-from harness.journal import RECORD_FILE, Journal
-from harness.plan import Plan
-from harness.rig import Rig
+from harness.record import events, journal
+from harness.record.journal import RECORD_FILE, Journal
+from harness.rig.rig import Rig
+from harness.scenario import loading
+from harness.scenario.plan import Plan
 from tests.runs import OUTAGE, SCENARIOS, on_paper
 from tests.test_rules import changed
 
@@ -42,7 +46,7 @@ def own_signals() -> Iterator[None]:
 
 def rehearse(*words: str | Path, **invocation: Any) -> Result:
     """Return what `rehearse` with *words* gives."""
-    return CliRunner().invoke(cli.main, [str(word) for word in words], **invocation)
+    return CliRunner().invoke(commands.main, [str(word) for word in words], **invocation)
 
 
 def run(scenario: Path, directory: Path, *more: str, **invocation: Any) -> Result:
@@ -337,7 +341,7 @@ def test_every_command_ends_with_a_documented_code(
 
 def test_a_fault_of_the_tool_is_exit_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Its traceback is shown, and it is not mistaken for a regression."""
-    monkeypatch.setattr(cli, "main", raising(RuntimeError("nobody thought of this")))
+    monkeypatch.setattr(commands, "main", raising(RuntimeError("nobody thought of this")))
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == 3

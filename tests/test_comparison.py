@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import comparison
-from harness.comparison import Change
-from harness.observation import Answer, Observation, after
+from harness.analysis import comparison
+from harness.analysis.comparison import Change
+from harness.record.observation import Answer, Observation
+from harness.scenario.moments import after
 
 NAME = "service account name not authorized"
 SPACE = "namespace not authorized"

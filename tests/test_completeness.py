@@ -17,8 +17,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import cli, journal, verdict
-from harness.events import (
+from harness.analysis import verdict
+from harness.analysis.verdict import Judgement
+from harness.cli import commands
+from harness.record import journal
+from harness.record.events import (
     ClusterUp,
     ConfigWritten,
     MomentBegan,
@@ -28,10 +31,9 @@ from harness.events import (
     RunStarted,
     VaultServing,
 )
-from harness.journal import RECORD_FILE, Journal, NotARecord, Record
-from harness.numbering import Numbers
-from harness.observation import Observation
-from harness.verdict import Judgement
+from harness.record.journal import RECORD_FILE, Journal, NotARecord, Record
+from harness.record.numbering import Numbers
+from harness.record.observation import Observation
 from tests.runs import OUTAGE, SCENARIOS, on_paper
 from tests.test_rules import changed, mapped, mount, without
 
@@ -61,7 +63,7 @@ def judged(run: Path, lines: list[bytes]) -> Judgement:
 
 def judge(place: Path) -> Result:
     """Return what `rehearse judge` says of a place."""
-    return CliRunner().invoke(cli.main, ["judge", str(place), "-q"])
+    return CliRunner().invoke(commands.main, ["judge", str(place), "-q"])
 
 
 # --- numbers: what is lost, doubled, shuffled, joined, changed ---
@@ -252,7 +254,7 @@ class _Full:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.room, self._write = room, os.write
-        monkeypatch.setattr("harness.journal.os.write", self)
+        monkeypatch.setattr("harness.record.journal.os.write", self)
 
     def __call__(self, descriptor: int, data: bytes) -> int:
         if not self.room:
@@ -291,7 +293,7 @@ def test_a_line_that_does_not_fit_is_told_and_leaves_nothing(run: Path, tmp_path
 def test_a_short_write_is_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that takes a line in pieces has taken it whole."""
     usual = os.write
-    monkeypatch.setattr("harness.journal.os.write", lambda descriptor, data: usual(descriptor, data[:7]))
+    monkeypatch.setattr("harness.record.journal.os.write", lambda descriptor, data: usual(descriptor, data[:7]))
     _, judgement = on_paper(CALM, tmp_path)
     assert judgement.verdict == "pass"
 

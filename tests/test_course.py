@@ -10,14 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import breaking, course, loading, plan, rehearsal
-from harness.drivers.paper import PaperDriver
+from harness.analysis import startup_failures
+from harness.analysis.verdict import Judgement
+from harness.drivers.paper.driver import PaperDriver
 from harness.errors import ScenarioError
-from harness.events import Trouble
-from harness.journal import Journal
+from harness.record.events import Trouble
+from harness.record.journal import Journal
+from harness.rehearsal import rehearsal
 from harness.reports import markdown, text
-from harness.scenario import Scenario
-from harness.verdict import Judgement
+from harness.scenario import course, loading, plan
+from harness.scenario.schema import Scenario
 from tests.runs import SCENARIOS, on_paper, started
 
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
@@ -320,7 +322,7 @@ def test_a_version_that_does_not_open_newer_data_is_no_way_back(tmp_path: Path) 
     record, _ = on_paper(scenario_of({"upgrade": "1.11.0"}, {"roll-back": "binary"}), tmp_path, dies_at="1.11.0")
     (trouble,) = record.of(Trouble)
     back = msgspec.structs.replace(trouble, step="roll-back", after_swap="1.7.0", log=("Error initializing storage",))
-    (found,) = breaking.findings([back])
+    (found,) = startup_failures.findings([back])
     assert (found.effect, found.rule) == ("roll-back refused", "vault-refuses-data")
     assert "take a snapshot before the upgrade" in found.remedy
 

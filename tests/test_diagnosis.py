@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import verdict
-from harness.diagnosis import UNEXPLAINED, Finding, worst_first
-from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, TokenIssued, VaultLogLine
-from harness.evidence import join
-from harness.facts import Facts
-from harness.observation import Observation
+from harness.analysis import verdict
+from harness.analysis.correlation import join
+from harness.analysis.diagnosis import UNEXPLAINED, Finding, worst_first
+from harness.analysis.record_view import Facts
+from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, TokenIssued, VaultLogLine
+from harness.record.observation import Observation
 from tests.runs import on_paper
 from tests.test_rules import (
     CASES,

@@ -13,11 +13,13 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from harness import journal, loading, verdict
-from harness.cli import main
-from harness.events import RECORD_VERSION
+from harness.analysis import verdict
+from harness.cli.commands import main
+from harness.record import journal
+from harness.record.events import RECORD_VERSION
 from harness.reports import text
-from harness.scenario import Scenario
+from harness.scenario import loading
+from harness.scenario.schema import Scenario
 from tests import pages
 from tests.runs import OUTAGE, SCENARIOS, on_paper
 

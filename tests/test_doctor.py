@@ -17,14 +17,16 @@ import psutil
 import pytest
 
 import harness
-from harness import capacity, doctor, ports, signatures
-from harness.building import Go
-from harness.doctor import Line, Places
-from harness.engine import INSTALL, Image
+from harness.artifacts import signatures
+from harness.artifacts.go_builds import Go
+from harness.clients.container_engine import INSTALL, Image
+from harness.clients.engine_requirements import About, insist_on_cgroup, insist_on_clock
 from harness.errors import MissingPrerequisite
-from harness.fitness import About, insist_on_cgroup, insist_on_clock
-from harness.ports import Ports
-from harness.process import namespaces_allowed
+from harness.host import capacity, ports
+from harness.host.ports import Ports
+from harness.host.process import namespaces_allowed
+from harness.maintenance import doctor
+from harness.maintenance.doctor import Line, Places
 from tests.containers import empty_image
 from tests.runs import SCENARIOS
 
@@ -273,7 +275,7 @@ def test_too_little_room_is_lacking_and_room_for_few_versions_is_worth_a_note(tm
 NOEXEC = """
 import sys
 from pathlib import Path
-from harness import doctor
+from harness.maintenance import doctor
 
 print(doctor._cache(Path(sys.argv[1]) / "rehearse", 0).says)
 """

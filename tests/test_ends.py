@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 import harness
-from harness import cleaning, in_memory, kept, traces
 from harness.errors import RigError
-from harness.process import Supervisor, namespaces_allowed
+from harness.host import kept_runs, memory_directory, run_traces
+from harness.host.process import Supervisor, namespaces_allowed
+from harness.maintenance import cleanup
 from harness.wait import Stopwatch, now, pause, until
 
 pytestmark = pytest.mark.processes
@@ -29,7 +30,7 @@ SLEEP = ["/bin/sleep", "3600"]
 RUN = """
 import sys
 from pathlib import Path
-from harness.process import Supervisor
+from harness.host.process import Supervisor
 
 base, how = Path(sys.argv[1]), sys.argv[2]
 one = Supervisor("it", base / "rehearse-it", base / "registry", memory=1 << 20 if "memory" in how else 0)
@@ -66,14 +67,14 @@ def gone(base: Path) -> bool:
     return not (base / "rehearse-it").exists() and not (base / "registry" / "it.json").exists()
 
 
-def remains(base: Path) -> cleaning.Remains:
-    (found,) = [one for one in cleaning.find(base / "registry", base) if one.run == "it"]
+def remains(base: Path) -> cleanup.Remains:
+    (found,) = [one for one in cleanup.find(base / "registry", base) if one.run == "it"]
     return found
 
 
 def memory_allowed(base: Path) -> bool:
     """Whether this machine has a work directory in memory for us: as root, or where users may make namespaces."""
-    return not namespaces_allowed() and in_memory.enough(MEMORY)
+    return not namespaces_allowed() and memory_directory.enough(MEMORY)
 
 
 # --- in memory --------------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_what_is_in_memory_is_the_same_for_the_servers_and_the_harness(tmp_path:
         until((one.room / "answer").exists, what="its answer", seconds=30, died=server.died, log=server.tail)
         assert server.tail() == [f"private{one.room}"]
         if memory_allowed(tmp_path):
-            assert {path.name for path in one.room.parent.iterdir()} == {traces.MARK_FILE, "room"}
+            assert {path.name for path in one.room.parent.iterdir()} == {run_traces.MARK_FILE, "room"}
             kinds = {
                 line.split()[2]
                 for line in Path(f"/proc/{server.pid}/mounts").read_text().splitlines()
@@ -125,7 +126,7 @@ def test_a_kept_run_in_memory_can_be_read_by_its_user(tmp_path: Path) -> None:
         process.wait(30)
     place = tmp_path / "rehearse-it" / ("room" if memory_allowed(tmp_path) else "")
     assert (place / "key").read_text() == "private"
-    assert kept.end(tmp_path / "registry" / "it.json") == ""
+    assert kept_runs.end(tmp_path / "registry" / "it.json") == ""
     assert gone(tmp_path)
 
 
@@ -136,11 +137,15 @@ def test_no_key_outlives_everybody(tmp_path: Path) -> None:
         for who in ("watcher", "supervisor"):
             os.kill(there[who]["pid"], signal.SIGKILL)
         process.kill()
-    until(lambda: not traces.lives(there["children"][0]["pid"], there["children"][0]["started"]), what="it", seconds=30)
+    until(
+        lambda: not run_traces.lives(there["children"][0]["pid"], there["children"][0]["started"]),
+        what="it",
+        seconds=30,
+    )
     keys = [path for path in (tmp_path / "rehearse-it").rglob("*") if path.name == "key"]
     assert bool(keys) is not memory_allowed(tmp_path)
     assert remains(tmp_path).state == "left"
-    assert cleaning.clean([remains(tmp_path)]) == []
+    assert cleanup.clean([remains(tmp_path)]) == []
     assert gone(tmp_path)
 
 
@@ -152,12 +157,12 @@ def test_whoever_kills_harness_and_supervisor_has_not_killed_the_watcher(tmp_pat
         os.kill(there["supervisor"]["pid"], signal.SIGKILL)
         process.kill()
     until(lambda: gone(tmp_path), what="the watcher to clear up", seconds=10)
-    until(lambda: not traces.lives(**there["watcher"]), what="its end", seconds=10)
-    assert not traces.lives(there["children"][0]["pid"], there["children"][0]["started"])
+    until(lambda: not run_traces.lives(**there["watcher"]), what="its end", seconds=10)
+    assert not run_traces.lives(there["children"][0]["pid"], there["children"][0]["started"])
 
 
 def test_a_machine_without_memory_to_spare_uses_the_disk(tmp_path: Path) -> None:
-    assert in_memory.enough(1 << 20)
+    assert memory_directory.enough(1 << 20)
     with Supervisor("it", tmp_path / "work", tmp_path / "registry", memory=1 << 60) as one:
         assert one.room == tmp_path / "work"
 
@@ -169,8 +174,8 @@ def test_the_limit_of_a_control_group_counts(
     """A container has less than its machine: here it needs three times a hundred bytes."""
     (tmp_path / "limit").write_text(f"{limit}\n")
     (tmp_path / "used").write_text(f"{used}\n")
-    monkeypatch.setattr(in_memory, "_LIMITS", ((str(tmp_path / "limit"), str(tmp_path / "used")),))
-    assert in_memory.enough(100) is enough
+    monkeypatch.setattr(memory_directory, "_LIMITS", ((str(tmp_path / "limit"), str(tmp_path / "used")),))
+    assert memory_directory.enough(100) is enough
 
 
 # --- a supervisor that is stopped -------------------------------------------------------------------------------------
@@ -182,12 +187,12 @@ def test_a_stopped_supervisor_is_told_and_its_run_is_ended_in_seconds(tmp_path: 
         process.wait(30)
     keeper = known(tmp_path)["supervisor"]["pid"]
     os.kill(keeper, signal.SIGSTOP)
-    until(lambda: traces.is_stopped(keeper), what="it to stop", seconds=10)
+    until(lambda: run_traces.is_stopped(keeper), what="it to stop", seconds=10)
     one = remains(tmp_path)
     assert (one.kept, one.overdue) == (True, False)
     assert f"its supervisor (process {keeper}) is stopped (SIGSTOP) and ends nothing" in str(one)
     watch = Stopwatch()
-    assert kept.end(tmp_path / "registry" / "it.json") == ""
+    assert kept_runs.end(tmp_path / "registry" / "it.json") == ""
     assert watch.seconds < 10
     assert gone(tmp_path)
 
@@ -200,12 +205,12 @@ def test_a_supervisor_that_does_nothing_is_killed_and_its_work_is_done(
         process.wait(30)
     there = known(tmp_path)
     os.kill(there["supervisor"]["pid"], signal.SIGSTOP)
-    monkeypatch.setattr(kept, "_ROUSING_SECONDS", 0.3)
+    monkeypatch.setattr(kept_runs, "_ROUSING_SECONDS", 0.3)
     monkeypatch.setattr(signal, "SIGCONT", 0)
-    assert kept.end(tmp_path / "registry" / "it.json") == ""
+    assert kept_runs.end(tmp_path / "registry" / "it.json") == ""
     assert gone(tmp_path)
-    assert not traces.lives(**there["watcher"])
-    assert not traces.lives(there["children"][0]["pid"], there["children"][0]["started"])
+    assert not run_traces.lives(**there["watcher"])
+    assert not run_traces.lives(there["children"][0]["pid"], there["children"][0]["started"])
 
 
 @pytest.mark.parametrize(
@@ -224,9 +229,9 @@ def test_a_run_that_should_be_over_and_is_not_is_overdue(
     keeper = there["supervisor"]["pid"]
     if stopped:
         os.kill(keeper, signal.SIGSTOP)
-        until(lambda: traces.is_stopped(keeper), what="it to stop", seconds=10)
+        until(lambda: run_traces.is_stopped(keeper), what="it to stop", seconds=10)
     assert remains(tmp_path).overdue is overdue
-    assert kept.end(entry) == ""
+    assert kept_runs.end(entry) == ""
     assert gone(tmp_path)
 
 
@@ -235,11 +240,11 @@ def test_a_run_whose_harness_died_while_its_supervisor_was_stopped_is_overdue(tm
     with running(tmp_path, "disk") as process:
         keeper = known(tmp_path)["supervisor"]["pid"]
         os.kill(keeper, signal.SIGSTOP)
-        until(lambda: traces.is_stopped(keeper), what="it to stop", seconds=10)
+        until(lambda: run_traces.is_stopped(keeper), what="it to stop", seconds=10)
         assert remains(tmp_path).overdue is False
         process.kill()
     assert remains(tmp_path).overdue
-    assert kept.end(tmp_path / "registry" / "it.json") == ""
+    assert kept_runs.end(tmp_path / "registry" / "it.json") == ""
     assert gone(tmp_path)
 
 
@@ -258,7 +263,7 @@ CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 CLEAN = """
 import json, sys
 from pathlib import Path
-from harness import cleaning, kept
+from harness.maintenance import cleanup as cleaning; from harness.host import kept_runs as kept
 
 base = Path(sys.argv[1])
 found = [one for one in cleaning.find(base / "registry", base) if one.run == "it"]
@@ -296,11 +301,11 @@ def test_a_living_run_in_another_pid_namespace_is_not_touched(tmp_path: Path, ho
         assert "no run it is alive here" in ended
         assert "it was begun in another PID namespace of this machine, such as a container" in line
         assert sorted(str(path) for path in tmp_path.rglob("*")) == before
-        assert traces.is_held(str(tmp_path / "rehearse-it"))
+        assert run_traces.is_held(str(tmp_path / "rehearse-it"))
         if inside == "clean":
-            assert all(traces.lives(child["pid"], child["started"]) for child in known(tmp_path)["children"])
+            assert all(run_traces.lives(child["pid"], child["started"]) for child in known(tmp_path)["children"])
     if "keep" in how:
-        assert kept.end(tmp_path / "registry" / "it.json") == ""
+        assert kept_runs.end(tmp_path / "registry" / "it.json") == ""
     until(lambda: gone(tmp_path) or inside == "run", what="its end", seconds=30)
 
 
@@ -329,15 +334,15 @@ def test_who_may_live_elsewhere_is_told_by_machine_boot_and_namespace(
     """After a restart nobody lives, whatever the ids say; on another machine nobody knows."""
     work, secret = tmp_path / "rehearse-it", "5" * 32
     work.mkdir(mode=0o700)
-    os.close(traces.plant(str(work), "it", secret))
-    me = traces.identity(os.getpid())
+    os.close(run_traces.plant(str(work), "it", secret))
+    me = run_traces.identity(os.getpid())
     entry = {"run": "it", "mark": secret, "harness": me, "supervisor": me, "work": str(work), "created": now()}
     (tmp_path / "registry").mkdir()
-    (tmp_path / "registry" / "it.json").write_text(json.dumps({**entry, **traces.whereabouts(), **changed}))
+    (tmp_path / "registry" / "it.json").write_text(json.dumps({**entry, **run_traces.whereabouts(), **changed}))
     one = remains(tmp_path)
     assert one.state == state
     assert words in one.doubt
-    assert bool(cleaning.clean([one])) is (state == "unsure")
+    assert bool(cleanup.clean([one])) is (state == "unsure")
     assert gone(tmp_path) is (state == "left")
 
 
@@ -370,5 +375,5 @@ def test_a_run_that_was_kept_is_not_halted(tmp_path: Path) -> None:
     server = one.start("it", SLEEP, env={}, cwd=one.room, log=one.room / "log")
     one.keep(3600)
     one.halt()
-    assert traces.stat_fields(server.pid)[0] in "RS"
-    assert kept.end(tmp_path / "registry" / "it.json") == ""
+    assert run_traces.stat_fields(server.pid)[0] in "RS"
+    assert kept_runs.end(tmp_path / "registry" / "it.json") == ""

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness import __main__, output
+from harness import __main__
+from harness.cli import output
 from tests.runs import OUTAGE, SCENARIOS
 
 pytestmark = pytest.mark.processes
@@ -128,14 +129,14 @@ def test_a_full_disk_is_exit_3(words: list[str]) -> None:
 
 def test_no_library_says_1_for_us(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A 1 that is not meant by this program is a fault; one that is meant passes."""
-    from harness import cli
+    from harness.cli import commands
 
     for meant, code in ((output.Ended(1), 1), (SystemExit(1), 3), (SystemExit("gone"), 3), (MemoryError(), 3)):
 
         def end(*_words: object, meant: BaseException = meant, **_options: object) -> None:
             raise meant
 
-        monkeypatch.setattr(cli, "main", end)
+        monkeypatch.setattr(commands, "main", end)
         with pytest.raises(SystemExit) as ended:
             __main__.main()
         assert ended.value.code == code, meant

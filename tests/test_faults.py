@@ -25,30 +25,31 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import (
-    cli,
-    collecting,
-    controlplane,
-    events,
-    journal,
-    kube,
-    live,
-    loading,
-    process,
-    progress,
-    traces,
-    upgrade,
-    vault_server,
-    wait,
-)
-from harness.collecting import Collector
-from harness.drivers import local
+from harness import wait
+from harness.cli import commands, progress
+from harness.clients import kube
+from harness.drivers import log_collection, real_rig
+from harness.drivers.local import control_plane, vault_process
+from harness.drivers.local import driver as local
+from harness.drivers.log_collection import Collector
+from harness.drivers.log_tail import Tail
 from harness.errors import LeftBehind, NotReady
-from harness.events import AnyEvent, ApiAuditLine, MomentBegan, PhaseEnded, PodReplaced, VaultAuditLine, VaultLogLine
-from harness.journal import Journal, Record
-from harness.observation import Observation
-from harness.ports import Ports
-from harness.tailing import Tail
+from harness.host import process, run_traces
+from harness.host.ports import Ports
+from harness.record import events, journal
+from harness.record.events import (
+    AnyEvent,
+    ApiAuditLine,
+    MomentBegan,
+    PhaseEnded,
+    PodReplaced,
+    VaultAuditLine,
+    VaultLogLine,
+)
+from harness.record.journal import Journal, Record
+from harness.record.observation import Observation
+from harness.rehearsal import vault_steps
+from harness.scenario import loading
 from tests import stand_in
 from tests.runs import OUTAGE, on_paper, signalled
 
@@ -74,7 +75,7 @@ IN_A_POD = SCENARIO.replace("vault: {", "vault: {cluster: apps, service-account:
 )
 SERVERS = (("etcd", "3.5.16"), ("kube-apiserver", "1.32.0"), ("vault", "1.7.0"), ("vault", "1.11.0"))
 Server = tuple[str, str]
-STEADY = live.STEADY_SECONDS
+STEADY = real_rig.STEADY_SECONDS
 OLD, NEW = ("vault", "1.7.0"), ("vault", "1.11.0")
 ETCD, API = ("etcd", "3.5.16"), ("kube-apiserver", "1.32.0")
 
@@ -123,7 +124,7 @@ class Town:
 
     def rehearse(self, *more: str | Path) -> Ending:
         """Run in this very process, where constants can be patched."""
-        result: Result = CliRunner().invoke(cli.main, self.words(*more), env=self.environment())
+        result: Result = CliRunner().invoke(commands.main, self.words(*more), env=self.environment())
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ending(result.exit_code, result.stdout, result.stderr)
@@ -141,7 +142,7 @@ class Town:
         """Return whatever is left: marked processes, the supervisor, the work directory, the entry in the registry."""
         found = [str(path) for path in (*self.work.glob("*"), *(self.state / "live").glob("*"))]
         found += [str(path) for path in (self.state / "ports").glob("*.lock")]
-        mark = f"{traces.MARK}={self.run.name[:40]}".encode()
+        mark = f"{run_traces.MARK}={self.run.name[:40]}".encode()
         for each in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if mark in (each / "environ").read_bytes():
@@ -177,8 +178,8 @@ class Ending:
 def own_ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the temporary directory be looked up anew, wait shortly for what will not come, and keep SIGTERM."""
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(vault_server, "STOP_SECONDS", 1)
-    monkeypatch.setattr(live, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(vault_process, "STOP_SECONDS", 1)
+    monkeypatch.setattr(real_rig, "STEADY_SECONDS", 0)
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -194,12 +195,12 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every deadline that the harness sets itself come soon."""
-    monkeypatch.setattr(vault_server, "LISTEN_SECONDS", 1.5)
-    monkeypatch.setattr(controlplane, "READY_SECONDS", 1.5)
-    monkeypatch.setattr(upgrade, "ACTIVE_SECONDS", 1.0)
-    monkeypatch.setattr(upgrade, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr("harness.vault._TIMEOUT_SECONDS", 1.0)
-    monkeypatch.setattr("harness.kube._TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(vault_process, "LISTEN_SECONDS", 1.5)
+    monkeypatch.setattr(control_plane, "READY_SECONDS", 1.5)
+    monkeypatch.setattr(vault_steps, "ACTIVE_SECONDS", 1.0)
+    monkeypatch.setattr(vault_steps, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("harness.clients.vault._TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr("harness.clients.kube._TIMEOUT_SECONDS", 1.0)
 
 
 def when(monkeypatch: pytest.MonkeyPatch, is_it: Callable[[AnyEvent], bool], act: Callable[[], object]) -> None:
@@ -318,7 +319,7 @@ def test_a_next_version_that_refuses_is_a_regression_at_its_hop(
     fault: str, said: str, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fail, exit 1, with the server's own last lines; what was seen before the swap is in the report."""
-    monkeypatch.setattr(live, "STEADY_SECONDS", STEADY if fault == "dies after unseal" else 0)
+    monkeypatch.setattr(real_rig, "STEADY_SECONDS", STEADY if fault == "dies after unseal" else 0)
     town.put(*NEW, fault)
     ending = town.rehearse()
     assert ending.verdict == ("fail", 1), ending.said
@@ -482,16 +483,16 @@ def test_a_port_that_is_taken_while_vault_is_down_is_no_refusal(
     town: Town, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """Between two versions nobody holds the port: who takes it then is the machine's trouble, not Vault's."""
-    stop = vault_server.VaultServer.stop
+    stop = vault_process.VaultServer.stop
 
-    def stopped(self: vault_server.VaultServer) -> None:
+    def stopped(self: vault_process.VaultServer) -> None:
         before_the_hop = self.client.certificate is None
         stop(self)
         if before_the_hop:
             stranger = socket.create_server(("127.0.0.1", int(self.client.address.rpartition(":")[2])))
             request.addfinalizer(stranger.close)
 
-    monkeypatch.setattr(vault_server.VaultServer, "stop", stopped)
+    monkeypatch.setattr(vault_process.VaultServer, "stop", stopped)
     ending = town.rehearse()
     assert ending.verdict == ("inconclusive", 4)
     assert "Vault 1.11.0 was to listen on 127.0.0.1:" in ending.said
@@ -609,7 +610,7 @@ def test_a_run_directory_that_cannot_be_written_is_exit_3(place: str, tmp_path: 
     """It is said which, and why; a file in its place is not taken for a record."""
     (tmp_path / "file").touch()
     directory = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run"}.get(place, Path(NOWHERE))
-    result = CliRunner().invoke(cli.main, ["run", str(OUTAGE), "--driver", "paper", "--run-dir", str(directory)])
+    result = CliRunner().invoke(commands.main, ["run", str(OUTAGE), "--driver", "paper", "--run-dir", str(directory)])
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith(f"no record could be begun in {directory}: ")
     assert "name a --run-dir that can be made and written to" in result.stderr
@@ -739,7 +740,7 @@ def test_vaults_audit_lines_that_come_late_are_waited_for(tmp_path: Path) -> Non
 
 def test_vaults_audit_lines_that_never_come_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reviews cannot be told without them; what there was is kept, and so are its own words."""
-    monkeypatch.setattr(collecting, "AUDIT_LAG_SECONDS", 0.05)
+    monkeypatch.setattr(log_collection, "AUDIT_LAG_SECONDS", 0.05)
     record, failed = gathered(tmp_path, lambda audit, mark: audit.write_text(f"{line(mark)}\n"), "never")
     assert "s for the audit log of Vault to catch up, in vain" in str(failed)
     assert len(record.of(VaultAuditLine)) == len(record.of(VaultLogLine)) == 1
@@ -750,7 +751,7 @@ def test_audit_lines_that_never_come_are_said_and_the_rest_is_kept(
     torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not ready, for that long; what had been written by then is evidence all the same, and so is Vault's."""
-    monkeypatch.setattr(collecting, "AUDIT_LAG_SECONDS", 0.05)
+    monkeypatch.setattr(log_collection, "AUDIT_LAG_SECONDS", 0.05)
     record, failed = gathered(tmp_path, Writes(f"{line('vault')}\n{torn}"))
     assert isinstance(failed, NotReady)
     assert "s for the audit log of apps to catch up, in vain" in str(failed)
@@ -762,8 +763,8 @@ def test_audit_lines_that_never_come_are_said_and_the_rest_is_kept(
 @pytest.mark.processes
 def test_a_run_without_its_audit_log_is_inconclusive(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reviewed is not known, so the green answers are no pass."""
-    monkeypatch.setattr(collecting, "AUDIT_LAG_SECONDS", 0.05)
-    monkeypatch.setattr("harness.kube.Kube.mark_audit_log", lambda *_: None)
+    monkeypatch.setattr(log_collection, "AUDIT_LAG_SECONDS", 0.05)
+    monkeypatch.setattr("harness.clients.kube.Kube.mark_audit_log", lambda *_: None)
     ending = town.rehearse()
     assert ending.verdict == ("inconclusive", 4)
     assert "look 1.7.0: waited 0." in ending.said
@@ -777,8 +778,8 @@ def test_a_run_without_its_audit_log_is_inconclusive(town: Town, monkeypatch: py
 @pytest.mark.processes
 def test_ten_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
     """Ports, directories and entries are each one's own: all pass, and no two ask the same API server."""
-    from harness import rehearsal
-    from harness.artifacts import Sources, Store
+    from harness.artifacts.store import Sources, Store
+    from harness.rehearsal import rehearsal
     from tests.runs import started
 
     town = Town(tmp_path)
@@ -830,8 +831,8 @@ def test_a_clock_that_is_set_back_changes_no_judgement(
         if name == event and not (isinstance(told, Observation) and told.moment == "before"):
             offset[0] = back
 
-    from harness import rehearsal
-    from harness.drivers.paper import PaperDriver
+    from harness.drivers.paper.driver import PaperDriver
+    from harness.rehearsal import rehearsal
     from tests.runs import started
 
     with Journal.opened(tmp_path / "run", set_back) as book:
@@ -888,7 +889,7 @@ def test_an_interruption_in_any_phase_leaves_nothing(phase: str, town: Town, mon
     ending = town.rehearse()
     assert (ending.code, ending.judgement) == (130, {})
     assert f"What was seen until then: {town.run}" in ending.stderr
-    judged = CliRunner().invoke(cli.main, ["judge", str(town.run), "-o", "json"])
+    judged = CliRunner().invoke(commands.main, ["judge", str(town.run), "-o", "json"])
     assert judged.exit_code == 4
     assert json.loads(judged.stdout)["verdict"] == "inconclusive"
     assert any("cut off" in reason for reason in json.loads(judged.stdout)["reasons"])
@@ -947,11 +948,12 @@ def test_a_signal_during_bring_up_leaves_nothing(number: signal.Signals, town: T
 @pytest.fixture
 def real_town(tmp_path: Path) -> Iterator[Town]:
     """A town with the real servers in its cache, in which nothing may be left in the end."""
-    from harness import chores, plan
+    from harness.cli import maintenance
+    from harness.scenario import plan
 
     one = Town(tmp_path)
     wanted = plan.make(loading.load(one.scenario).scenario, "faults", "local").artifacts
-    for found in chores.store("", print, insecure=False, offline=False).get_all(wanted):
+    for found in maintenance.store("", print, insecure=False, offline=False).get_all(wanted):
         leaf = one.leaf(found.product, found.version)
         for file in leaf.iterdir():
             file.unlink()

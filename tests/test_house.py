@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import harness
-from harness.cli import EXIT_CODES
+from harness.cli.commands import EXIT_CODES
 from tests.runs import SCENARIOS
 
 HOUSE = Path(harness.__file__).parent
@@ -52,15 +53,28 @@ def test_no_room_is_too_large(file: Path) -> None:
 
 
 def test_every_room_is_on_the_map() -> None:
-    """The docstring of the package names every module and every package of it, and none that is not there."""
-    rooms = {file.stem for file in HOUSE.glob("*.py")} - {"__init__", "__main__"}
-    rooms |= {package.parent.name for package in HOUSE.glob("*/__init__.py")}
-    on_the_map = set(re.findall(r"[a-z_]+", harness.__doc__ or ""))
-    assert rooms - on_the_map == set()
-    entries = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)/?(?:  |$)", harness.__doc__ or "", re.MULTILINE)
-    listed = {name for entry in entries for name in entry.split(", ")}
+    """The docstring of the package names every folder and every module where it stands, and none that is not there."""
+    rooms = {named(file) for file in MODULES} - {"__init__.py", "__main__.py"}
+    places = {room.removesuffix("__init__.py") if room.endswith("__init__.py") else room for room in rooms}
+    listed, folder = [], ""
+    for line in (harness.__doc__ or "").splitlines():
+        if entry := re.match(r"([a-z_/]+/) +\S", line):
+            folder = entry[1]
+            listed.append(folder)
+        elif entry := re.match(r"(    )?([a-z_]+)   *\S", line):
+            listed.append(f"{folder if entry[1] else ''}{entry[2]}.py")
     assert len(listed) > 20
-    assert listed - rooms == set()
+    assert sorted(listed) == sorted(places)
+
+
+def test_every_package_is_installed() -> None:
+    """Each folder of modules is a package that is listed for installation: one that is not would be left out."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {".".join(("harness", *file.relative_to(HOUSE).parent.parts)) for file in MODULES}
+    assert set(listed) == folders | {"harness.clusters"}
+    assert [
+        folder for folder in folders if not (HOUSE.parent / folder.replace(".", "/") / "__init__.py").exists()
+    ] == []
 
 
 def test_every_room_has_a_name_that_says_something() -> None:

@@ -17,13 +17,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from harness import debian_node, images, loading, materials, node_image, plan, settings
-from harness.artifacts import Artifact, Sources, Store
-from harness.engine import Engine, reach
-from harness.engine import Image as Stored
+from harness import settings
+from harness.artifacts import debian_layer, images, node_image, templates
+from harness.artifacts.images import NODE, VAULT, Image, Images
+from harness.artifacts.store import Artifact, Sources, Store
+from harness.clients.container_engine import Engine, reach
+from harness.clients.container_engine import Image as Stored
 from harness.errors import MissingPrerequisite
-from harness.images import NODE, VAULT, Image, Images
-from harness.process import Supervisor
+from harness.host.process import Supervisor
+from harness.scenario import loading, plan
 from tests.runs import OUTAGE
 from tests.test_artifacts import Mirror, executable, mirror, script, zipped
 
@@ -220,7 +222,7 @@ def test_a_rehearsal_on_kind_needs_images_of_its_versions() -> None:
 
 def test_only_what_has_a_name_of_ours_counts_as_made_here() -> None:
     """An image that somebody built of one of ours has its labels, and is theirs; so is another name for ours."""
-    labels = {debian_node.LABEL: VAULT, "rehearse.version": VERSION}
+    labels = {debian_layer.LABEL: VAULT, "rehearse.version": VERSION}
     names = [
         f"rehearse/vault:{VERSION}-0123",
         "mine/vault:1",
@@ -233,7 +235,7 @@ def test_only_what_has_a_name_of_ours_counts_as_made_here() -> None:
 
         def images(self, _label: str) -> list[Stored]:
             stored = [Stored(name, "sha256:1", "", 10, labels) for name in names]
-            return [*stored, Stored("rehearse/vault:2", "sha256:2", "", 10, {debian_node.LABEL: "no kind of ours"})]
+            return [*stored, Stored("rehearse/vault:2", "sha256:2", "", 10, {debian_layer.LABEL: "no kind of ours"})]
 
         def remove_image(self, name: str) -> None:
             self.removed.append(name)
@@ -252,15 +254,15 @@ def test_a_tag_says_which_version_is_in_the_image(image: str, version: str) -> N
 
 def test_every_file_that_a_node_is_made_of_is_part_of_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever edits one of them gets another image, and not the one that was made before."""
-    used = {path.name for path in materials.folder("node").iterdir()} - {"kubernetes.go", "pause.go"}
-    usual, real = node_image.recipe(), materials.text
+    used = {path.name for path in templates.folder("node").iterdir()} - {"kubernetes.go", "pause.go"}
+    usual, real = node_image.recipe(), templates.text
     for name in used:
-        monkeypatch.setattr(materials, "text", lambda path, name=name: real(path) + "# new" * path.endswith(name))
+        monkeypatch.setattr(templates, "text", lambda path, name=name: real(path) + "# new" * path.endswith(name))
         assert node_image.recipe() != usual, name
 
 
 def test_what_a_node_needs_of_debian_is_a_list_without_its_comments() -> None:
-    suite, packages = debian_node._packages()
+    suite, packages = debian_layer._packages()
     assert suite == "bookworm"
     assert {"systemd", "containerd", "iptables", "jq"} <= set(packages)
     assert all(package.replace("-", "").replace(".", "").isalnum() for package in packages)
@@ -319,14 +321,14 @@ def test_who_is_not_root_is_told_what_to_run(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     store = Store(Sources(tmp_path), lambda _: None)
     with pytest.raises(MissingPrerequisite, match="sudo -E rehearse artifacts fetch --driver kind"):
-        debian_node._make("base:1", None, store, tmp_path, lambda _: None)  # type: ignore[arg-type]
+        debian_layer._make("base:1", None, store, tmp_path, lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.processes
 def test_a_step_that_fails_says_so_with_its_last_words(tmp_path: Path) -> None:
     """Without the password that the address of a proxy may carry; and a program that is missing is named."""
     with Supervisor(f"steps-{os.getpid()}", tmp_path / "work", tmp_path / "runs") as supervisor:
-        step = debian_node._Steps(supervisor, tmp_path / "work", {})
+        step = debian_layer._Steps(supervisor, tmp_path / "work", {})
         step("true")
         with pytest.raises(MissingPrerequisite, match=r"sh ended with status 3, .*\n.*http://proxy/ refused"):
             step("sh", "-c", "echo http://me:hunter2@proxy/ refused; exit 3")

@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import events, journal, loading
-from harness.events import AnyEvent, MomentBegan, RunEnded, RunStarted
-from harness.journal import Journal, NotARecord
-from harness.observation import Observation
+from harness.record import events, journal
+from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
+from harness.record.journal import Journal, NotARecord
+from harness.record.observation import Observation
+from harness.scenario import loading
 from harness.secret import Secret, fingerprint
 from tests.runs import OUTAGE, started
 

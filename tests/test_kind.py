@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import engine, journal
-from harness.engine import Engine, Thing
-from harness.events import VaultAuditLine
+from harness.clients import container_engine
+from harness.clients.container_engine import Engine, Thing
+from harness.record import journal
+from harness.record.events import VaultAuditLine
 from tests.test_real import SECRET_SHAPES, ours, rehearse, work_directories
 from tests.test_scenarios import PROMISED
 
@@ -28,7 +29,7 @@ MADE_UP = re.compile(
 @pytest.fixture(scope="module")
 def machine() -> Engine:
     """The engine of this machine."""
-    return engine.reach(os.environ)
+    return container_engine.reach(os.environ)
 
 
 def things(machine: Engine, directory: Path) -> list[Thing]:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.engine import Engine
-from harness.images import Image
-from harness.kind_cluster import KindCluster, Workbench
-from harness.process import Supervisor
+from harness.artifacts.images import Image
+from harness.clients.container_engine import Engine
+from harness.drivers.kind.cluster import KindCluster, Workbench
+from harness.host.process import Supervisor
 from tests.socket_engine import Answers, engine_that
 
 pytestmark = pytest.mark.processes

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import journal, wait
-from harness.engine import Engine
-from harness.events import LateWritten, StepEnded
+from harness import wait
+from harness.clients.container_engine import Engine
+from harness.record import journal
+from harness.record.events import LateWritten, StepEnded
 from tests import courses
 from tests.test_kind import essence
 from tests.test_kind_faults import Harbour, Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures

@@ -24,11 +24,16 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import cli, engine, journal, secret, traces, vault_pod, wait
-from harness.engine import Engine
+from harness import secret, wait
+from harness.cli import commands
+from harness.clients import container_engine
+from harness.clients.container_engine import Engine
+from harness.clients.kube import Kube
+from harness.drivers.kind import vault_pod
 from harness.errors import MissingPrerequisite
-from harness.events import AnyEvent, PhaseEnded
-from harness.kube import Kube
+from harness.host import run_traces
+from harness.record import journal
+from harness.record.events import AnyEvent, PhaseEnded
 from harness.secret import Secret
 from harness.wait import until
 from tests.containers import PROGRAMS, Belongings, empty_image
@@ -67,7 +72,7 @@ class Harbour:
         """Run in this very process, where constants can be patched and moments be waited for."""
         directory, words = self.words(scenario, *more)
         tempfile.tempdir = None  # it is looked up anew
-        result: Result = CliRunner().invoke(cli.main, words, env={**self.environment, **environment})
+        result: Result = CliRunner().invoke(commands.main, words, env={**self.environment, **environment})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ending(result.exit_code, result.stdout, result.stderr), directory
@@ -91,7 +96,7 @@ class Harbour:
         found += [str(path) for path in (*self.work.glob("*"), *(self.state / "live").glob("*")) if run in path.name]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get(traces.MARK, "").startswith(run):
+                if process.environ().get(run_traces.MARK, "").startswith(run):
                     found.append(" ".join(process.cmdline()))
         return found
 
@@ -108,7 +113,7 @@ def own_ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def machine() -> Engine:
     """The engine of this machine."""
-    return engine.reach(os.environ)
+    return container_engine.reach(os.environ)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +155,7 @@ class Watch(threading.Thread):
                 with contextlib.suppress(psutil.Error):
                     self.processes.update(process.cmdline())
                     self.processes.update(process.environ().values())
-            for one in self._api.containers(all=True, filters={"label": traces.LABEL}):
+            for one in self._api.containers(all=True, filters={"label": run_traces.LABEL}):
                 with contextlib.suppress(Exception):  # it may be gone meanwhile
                     self.containers.add(json.dumps(self._api.inspect_container(one["Id"])))
 
@@ -284,7 +289,7 @@ def test_a_node_that_cannot_be_furnished_has_the_images_brought_in(
     def refuse(*_arguments: object) -> None:
         raise MissingPrerequisite("a node image with Vault's images in it cannot be made: no room")
 
-    monkeypatch.setattr("harness.images.Images.furnished", refuse)
+    monkeypatch.setattr("harness.artifacts.images.Images.furnished", refuse)
     ending, directory = kept.harbour.rehearse(INSIDE)
     assert ending.verdict == ("pass", 0), ending.said
     assert "cannot be made: no room; Vault's images are brought into the cluster instead" in ending.stderr
@@ -553,7 +558,7 @@ def test_a_name_that_is_taken_is_told_and_whoever_has_it_keeps_it(
     what: str, harbour: Harbour, machine: Engine, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run is named at random; should somebody have that name, then nothing of theirs is used or removed."""
-    monkeypatch.setattr("harness.session.random.token_hex", lambda _bytes: "0123abcd")
+    monkeypatch.setattr("harness.session.one_rehearsal.random.token_hex", lambda _bytes: "0123abcd")
     name = "rehearse-0123abcd" if what == "network" else "rehearse-0123abcd-1-sandbox"
     labels = {"io.x-k8s.kind.cluster": "rehearse-0123abcd-1-sandbox", "io.x-k8s.kind.role": "control-plane"}
     strange = Belongings(machine, image, name, labels)

@@ -12,9 +12,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from harness import kube, pki
+from harness.clients import kube
+from harness.clients.kube import Kube
 from harness.errors import RigError, Unreachable
-from harness.kube import Kube
+from harness.host import pki
 from harness.secret import Secret
 from tests.test_vault import Answer, Scripted
 

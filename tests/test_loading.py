@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import document, loading, scenario
 from harness.errors import Problem, ScenarioError
+from harness.scenario import loading, schema, yaml_document
 
 DATA = Path(__file__).parent / "data"
 VALID = sorted(DATA.glob("valid-*.yaml"))
@@ -48,9 +48,9 @@ def outage(*changes: tuple[str, str]) -> str:
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML's two parsers in turn: where there is no C library, the other one reads."""
     if request.param == "Python":
-        monkeypatch.setattr(document, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(yaml_document, "_LOADER", yaml.SafeLoader)
     else:
-        assert document._LOADER is yaml.CSafeLoader
+        assert yaml_document._LOADER is yaml.CSafeLoader
 
 
 class TestFiles:
@@ -64,7 +64,7 @@ class TestFiles:
     def test_a_scenario_survives_json(self, path: Path) -> None:
         loaded = loading.load(path).scenario
         text = loaded.model_dump_json(by_alias=True)
-        assert scenario.Scenario.model_validate_json(text, by_alias=True, by_name=False) == loaded
+        assert schema.Scenario.model_validate_json(text, by_alias=True, by_name=False) == loaded
 
     @pytest.mark.usefixtures("parser")
     @pytest.mark.parametrize("path", INVALID, ids=name_of)
@@ -92,7 +92,7 @@ class TestFiles:
     def test_the_outage_is_read_as_it_was(self) -> None:
         read = loading.loads(OUTAGE).scenario
         assert (read.vault.source, read.vault.target, read.vault.cluster) == ("1.7.0", "1.11.0", "platform")
-        assert read.auth["kubernetes"].configured == scenario.Configured(by="1.4.0", with_token_file=True)
+        assert read.auth["kubernetes"].configured == schema.Configured(by="1.4.0", with_token_file=True)
         assert read.apps["web"].reads == ("secret/web",)
 
 
@@ -121,7 +121,7 @@ class TestUnreadableFiles:
 
     def test_a_file_cut_within_a_character_is_refused_for_its_size(self, tmp_path: Path) -> None:
         path = tmp_path / "large.yaml"
-        path.write_text("ü" * (document._LARGEST_FILE // 2 + 1), encoding="utf-8")
+        path.write_text("ü" * (yaml_document._LARGEST_FILE // 2 + 1), encoding="utf-8")
         assert "too large" in self.message(path)
 
     def test_a_file_name_cannot_colour_the_terminal(self, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ class TestText:
 
     @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "? [", "? - "])
     def test_depth_is_refused_before_it_costs_anything(self, opening: str) -> None:
-        text = (opening * document._LARGEST_FILE)[: document._LARGEST_FILE]
+        text = (opening * yaml_document._LARGEST_FILE)[: yaml_document._LARGEST_FILE]
         assert "levels deep" in problems_of(text)[-1].message
 
     def test_a_bomb_of_aliases_is_never_built(self) -> None:

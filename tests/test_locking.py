@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import locking
-from harness.locking import Held, alone, holder
+from harness.host import locks as locking
+from harness.host.locks import Held, alone, holder
 
 pytestmark = pytest.mark.processes
 

@@ -11,14 +11,17 @@ import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from harness import events, journal, knowledge, loading, plan, secret
+from harness import secret
+from harness.analysis.correlation import Exhibit
+from harness.analysis.verdict import Judgement, judge
 from harness.errors import ScenarioError
-from harness.evidence import Exhibit
-from harness.journal import Record
-from harness.observation import Observation
-from harness.scenario import Scenario
-from harness.verdict import Judgement, judge
-from harness.versions import at_least
+from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
+from harness.record import events, journal
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from harness.scenario import loading, plan
+from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
 from tests.test_rules import OUTSIDE, changed, config, path, with_logs
 
@@ -43,10 +46,10 @@ property_test = settings(max_examples=60)
 def _config(draw: st.DrawFn, by: str) -> dict[str, Any]:
     """Return literal fields, as far as *by* knows them."""
     fields: dict[str, Any] = {"issuer": draw(st.sampled_from([None, "cluster", "https://elsewhere"]))}
-    if at_least(by, knowledge.KNOWS_ISSUER_OPTION):
+    if at_least(by, kubernetes_auth.KNOWS_ISSUER_OPTION):
         fields["disable_iss_validation"] = draw(st.sampled_from([None, True, False]))
         fields["kubernetes_ca_cert"] = draw(st.sampled_from(["cluster", "omit"]))
-    if at_least(by, knowledge.KNOWS_DISABLE_LOCAL):
+    if at_least(by, kubernetes_auth.KNOWS_DISABLE_LOCAL):
         fields["disable_local_ca_jwt"] = draw(st.sampled_from([None, True, False]))
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -67,8 +70,8 @@ def _mount(draw: st.DrawFn, cluster: str, source: str, vault: str | None) -> dic
         "roles": {"web": role},
     }
     choices = [None, "long-lived", "literal"]
-    choices += ["client-jwt"] if at_least(by, knowledge.KNOWS_DISABLE_LOCAL) else []
-    choices += ["local"] if vault and at_least(by, knowledge.COPIES_POD_TOKEN) else []
+    choices += ["client-jwt"] if at_least(by, kubernetes_auth.KNOWS_DISABLE_LOCAL) else []
+    choices += ["local"] if vault and at_least(by, kubernetes_auth.COPIES_POD_TOKEN) else []
     reviewer = draw(st.sampled_from(choices))
     if reviewer == "literal":
         mount["config"] = _config(draw, by)

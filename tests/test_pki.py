@@ -14,7 +14,8 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import pki, secret
+from harness import secret
+from harness.host import pki
 from harness.secret import Secret, redact
 
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import loading, plan, topology, versions
-from harness.course import Look, Serve, WriteConfig
-from harness.plan import Plan, Stage
-from harness.scenario import Scenario
+from harness.knowledge import versions
+from harness.scenario import loading, plan, topology
+from harness.scenario.course import Look, Serve, WriteConfig
+from harness.scenario.plan import Plan, Stage
+from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, SCENARIOS, variant
 from tests.test_rules import changed, path, role
 

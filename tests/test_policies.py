@@ -13,7 +13,8 @@ from typing import Any, Final
 import pytest
 import requests
 
-from harness import policies, settings
+from harness import settings
+from harness.knowledge import vault_policies
 from tests.runs import OUTAGE
 
 TAKEN: Final = (
@@ -61,27 +62,27 @@ REFUSED: Final = (
 @pytest.mark.parametrize("text", TAKEN)
 def test_what_vault_takes_is_read(text: str) -> None:
     """HCL with all its freedoms, and JSON."""
-    assert all(rule.policy == "p" for rule in policies.read("p", text))
+    assert all(rule.policy == "p" for rule in vault_policies.read("p", text))
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_vault_refuses_is_refused(text: str) -> None:
     """And nothing else than PolicyError comes of it."""
-    with pytest.raises(policies.PolicyError):
-        policies.read("p", text)
+    with pytest.raises(vault_policies.PolicyError):
+        vault_policies.read("p", text)
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, 'path "a" {' * 5000, '{"a":' * 5000, 'path "a" { x = ' + "[" * 5000])
 def test_no_depth_breaks_the_reader(text: str) -> None:
     """A text from outside costs a sentence, and no traceback."""
-    with pytest.raises(policies.PolicyError):
-        policies.read("p", text)
+    with pytest.raises(vault_policies.PolicyError):
+        vault_policies.read("p", text)
 
 
 def test_an_error_has_its_line() -> None:
     """That of the text, where its reader will look for it."""
-    with pytest.raises(policies.PolicyError, match="line 3: ") as caught:
-        policies.read("p", '# one\n\npath "a" { capabilities = ["reed"] }\n')
+    with pytest.raises(vault_policies.PolicyError, match="line 3: ") as caught:
+        vault_policies.read("p", '# one\n\npath "a" { capabilities = ["reed"] }\n')
     assert caught.value.line == 3
 
 
@@ -105,16 +106,16 @@ def test_an_error_has_its_line() -> None:
 )
 def test_the_most_specific_rule_decides(rules: dict[str, list[str]], granted: bool, denied: bool) -> None:
     """The longest match, and deny among the rules of that path."""
-    found = [policies.Rule("p", path, tuple(said)) for path, said in rules.items()]
-    ruling = policies.ruling(found, "secret/data/web", "read")
+    found = [vault_policies.Rule("p", path, tuple(said)) for path, said in rules.items()]
+    ruling = vault_policies.ruling(found, "secret/data/web", "read")
     assert (ruling.granted, ruling.denied) == (granted, denied)
 
 
 def test_deny_wins_among_policies_that_say_the_same_path() -> None:
     """What two policies say of one path adds up, and nothing adds to a deny."""
-    grants, denies = policies.Rule("a", "secret/*", ("read",)), policies.Rule("b", "secret/*", ("deny",))
-    assert policies.ruling([grants, policies.Rule("b", "secret/*", ("list",))], "secret/x", "list").granted
-    assert policies.ruling([grants, denies], "secret/x", "read").denied
+    grants, denies = vault_policies.Rule("a", "secret/*", ("read",)), vault_policies.Rule("b", "secret/*", ("deny",))
+    assert vault_policies.ruling([grants, vault_policies.Rule("b", "secret/*", ("list",))], "secret/x", "list").granted
+    assert vault_policies.ruling([grants, denies], "secret/x", "read").denied
 
 
 # --- a real Vault is asked the same ---
@@ -193,7 +194,7 @@ def drawn(lot: random.Random) -> str:
         *inner, last = parts
         inner = [part.rstrip("*") or "data" for part in inner]
         path = "/".join([*(["secret", "data"] if lot.random() < 0.7 else []), *inner[:1], last])
-        said = ", ".join(f'"{one}"' for one in lot.sample(policies.CAPABILITIES[:7], lot.randint(1, 2)))
+        said = ", ".join(f'"{one}"' for one in lot.sample(vault_policies.CAPABILITIES[:7], lot.randint(1, 2)))
         rules.append(f'path "{path}" {{ capabilities = [{said}] }}')
     return "\n".join(rules)
 
@@ -205,9 +206,9 @@ def test_a_real_vault_grants_the_same(vault: DevVault) -> None:
     for _ in range(100):
         texts = {"one": drawn(lot), "two": drawn(lot)}
         assert all(vault.takes(name, text) for name, text in texts.items())
-        rules = [rule for name, text in texts.items() for rule in policies.read(name, text)]
+        rules = [rule for name, text in texts.items() for rule in vault_policies.read(name, text)]
         real = vault.capabilities(list(texts), ASKED)
         for path in ASKED:
             for capability in ("read", "list", "update"):
-                granted = policies.ruling(rules, path, capability).granted
+                granted = vault_policies.ruling(rules, path, capability).granted
                 assert granted == (capability in real[path]), (path, capability, texts)

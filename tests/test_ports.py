@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import ports
 from harness.errors import RigError
-from harness.ports import Ports
+from harness.host import ports
+from harness.host.ports import Ports
 
 HOLDER = """
 import sys
 from pathlib import Path
-from harness.ports import Ports
+from harness.host.ports import Ports
 
 with Ports(Path(sys.argv[1])) as ports:
     print(*ports.take(25), flush=True)
@@ -35,7 +35,7 @@ def holder(directory: Path) -> subprocess.Popen[str]:
     """Start another run that takes 25 ports and keeps them until its stdin is closed."""
     return subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(directory)],
-        cwd=Path(ports.__file__).parents[1],
+        cwd=Path(ports.__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

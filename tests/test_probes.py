@@ -9,17 +9,18 @@ from typing import Any, get_args
 
 import pytest
 
-from harness import loading, plan, probes, rehearsal
-from harness.course import Look
-from harness.drivers.paper import PaperRig, Script, Told
-from harness.journal import Journal
-from harness.observation import Observation
-from harness.pki import tampered
-from harness.plan import Question
-from harness.probes.impostor import NO_SUCH_ROLE
-from harness.probes.look import View, answer_of
-from harness.rig import Reply
-from harness.scenario import ProbeName, Scenario
+from harness.drivers.paper.driver import PaperRig, Script, Told
+from harness.host.pki import tampered
+from harness.record.journal import Journal
+from harness.record.observation import Observation
+from harness.rehearsal import probes, rehearsal
+from harness.rehearsal.probes.impostor import NO_SUCH_ROLE
+from harness.rehearsal.probes.look import View, answer_of
+from harness.rig.rig import Reply
+from harness.scenario import loading, plan
+from harness.scenario.course import Look
+from harness.scenario.plan import Question
+from harness.scenario.schema import ProbeName, Scenario
 from harness.secret import Secret
 from tests.runs import OUTAGE
 

@@ -20,11 +20,11 @@ import pytest
 import tenacity
 
 import harness
-from harness import traces
 from harness.errors import ProcessDied, RigError
-from harness.process import Process, Supervisor, namespaces_allowed
+from harness.host import run_traces
+from harness.host.process import Process, Supervisor, namespaces_allowed
+from harness.host.run_removal import sweep
 from harness.secret import Secret
-from harness.sweeping import sweep
 from harness.wait import until
 
 pytestmark = pytest.mark.processes
@@ -347,7 +347,7 @@ def test_a_sweep_ends_a_run_whose_supervisor_is_dead(tmp_path: Path) -> None:
     work, entry, secret = tmp_path / "work", tmp_path / "swept.json", "5" * 32
     (work / "data").mkdir(parents=True)
     work.chmod(0o700)
-    os.close(traces.plant(str(work), "swept", secret))
+    os.close(run_traces.plant(str(work), "swept", secret))
     entry.write_text("{}")
     marks = {"REHEARSE_RUN": "swept"}
     with (
@@ -366,7 +366,7 @@ def test_a_sweep_ends_a_run_whose_supervisor_is_dead(tmp_path: Path) -> None:
 HARNESS = """
 import sys
 from pathlib import Path
-from harness.process import Supervisor, namespaces_allowed
+from harness.host.process import Supervisor, namespaces_allowed
 
 run, base = sys.argv[1], Path(sys.argv[2])
 print("began", flush=True)
@@ -454,7 +454,7 @@ POD = """
 import json, os
 from pathlib import Path
 from harness.errors import RigError
-from harness.process import Supervisor, namespaces_allowed
+from harness.host.process import Supervisor, namespaces_allowed
 from harness.wait import until
 
 def mounts():  # but not those of a container engine, which come and go as they please
@@ -528,7 +528,7 @@ STUCK = """
 import json, os
 from pathlib import Path
 from harness.errors import LeftBehind
-from harness.process import Supervisor
+from harness.host.process import Supervisor
 
 base, said = Path.cwd(), {}
 
@@ -578,7 +578,7 @@ def test_what_cannot_be_removed_is_named_and_stays_on_record(commons: Path) -> N
 KILLED = """
 import json, os, signal
 from pathlib import Path
-from harness.process import Supervisor, namespaces_allowed
+from harness.host.process import Supervisor, namespaces_allowed
 from harness.wait import until
 
 base = Path.cwd()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import journal
-from harness.events import LateWritten, MomentBegan, StepEnded
+from harness.record import journal
+from harness.record.events import LateWritten, MomentBegan, StepEnded
 from tests import courses
 from tests.test_kind import essence
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import journal, verdict
-from harness.evidence import Source
+from harness.analysis import verdict
+from harness.analysis.correlation import Source
+from harness.record import journal
 from tests.test_scenarios import PROMISED
 
 RECORDS = Path(__file__).parent / "records"

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import loading, rehearsal
-from harness.course import Serve, Upgrade
-from harness.drivers.paper import PaperDriver, PaperRig
+from harness.drivers.paper.driver import PaperDriver, PaperRig
 from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
-from harness.events import (
+from harness.record.events import (
     AnyEvent,
     ApiAuditLine,
     ConfigWritten,
@@ -25,11 +23,14 @@ from harness.events import (
     VaultAuditLine,
     VaultServing,
 )
-from harness.journal import Journal, Record, load
-from harness.observation import Observation
-from harness.plan import Plan
-from harness.rig import Rig
-from harness.scenario import Scenario
+from harness.record.journal import Journal, Record, load
+from harness.record.observation import Observation
+from harness.rehearsal import rehearsal
+from harness.rig.rig import Rig
+from harness.scenario import loading
+from harness.scenario.course import Serve, Upgrade
+from harness.scenario.plan import Plan
+from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, SCENARIOS, on_paper, started
 from tests.test_rules import changed, mount
 

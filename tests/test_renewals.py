@@ -10,16 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import journal, progress, renewing
-from harness.events import Renewals
-from harness.journal import Record
-from harness.observation import Observation
+from harness.analysis.verdict import Judgement, judge
+from harness.cli import progress
+from harness.record import journal
+from harness.record.events import Renewals
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from harness.rehearsal.workloads import renewals as renewing
 from harness.reports import json as json_report
 from harness.reports import junit, markdown, wording
 from harness.reports import text as text_report
-from harness.rig import Reply
+from harness.rig.rig import Reply
 from harness.secret import Secret
-from harness.verdict import Judgement, judge
 from tests.runs import on_paper
 from tests.test_records import RECORDS
 from tests.test_rules import changed, mapped, mount, with_lines

@@ -11,16 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import journal, loading, plan
-from harness.events import ArtifactUsed, RunEnded
-from harness.journal import Record
-from harness.observation import Observation
+from harness.analysis.verdict import Judgement, judge
+from harness.record import journal
+from harness.record.events import ArtifactUsed, RunEnded
+from harness.record.journal import Record
+from harness.record.observation import Observation
 from harness.reports import json as json_report
 from harness.reports import markdown, printable, wording
 from harness.reports import plan as plan_report
 from harness.reports import text as text_report
-from harness.scenario import Scenario
-from harness.verdict import Judgement, judge
+from harness.scenario import loading, plan
+from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
 from tests.test_rules import ONE_CLUSTER, changed, mapped, mount, seen, with_lines
 

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from harness import loading, verdict
-from harness.comparison import Change
-from harness.events import ArtifactUsed, RunEnded, Trouble
-from harness.journal import Record
-from harness.loading import Loaded
+from harness.analysis import verdict
+from harness.analysis.comparison import Change
+from harness.analysis.verdict import Judgement, Weight
+from harness.record.events import ArtifactUsed, RunEnded, Trouble
+from harness.record.journal import Record
 from harness.reports import github, junit, markdown, printable, wording
-from harness.scenario import Scenario
+from harness.scenario import loading
+from harness.scenario.loading import Loaded
+from harness.scenario.schema import Scenario
 from harness.secret import Secret
-from harness.verdict import Judgement, Weight
 from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
 
 FILES = sorted(SCENARIOS.glob("*.yaml"))

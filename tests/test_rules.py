@@ -9,13 +9,22 @@ from typing import Any, Final, get_args
 import msgspec
 import pytest
 
-from harness import loading, verdict
-from harness.diagnosis import UNEXPLAINED, Finding
-from harness.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, RunEnded, VaultAuditLine, VaultLogLine
-from harness.journal import Record
-from harness.observation import Observation
-from harness.rules import RULES
-from harness.scenario import Cause, Scenario
+from harness.analysis import verdict
+from harness.analysis.diagnosis import UNEXPLAINED, Finding
+from harness.analysis.rules import RULES
+from harness.record.events import (
+    AnyEvent,
+    ApiAuditLine,
+    ApiLogLine,
+    ConfigWritten,
+    RunEnded,
+    VaultAuditLine,
+    VaultLogLine,
+)
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from harness.scenario import loading
+from harness.scenario.schema import Cause, Scenario
 from tests.runs import OUTAGE, on_paper, variant
 
 # --- topologies: what differs from the outage ---

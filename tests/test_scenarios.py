@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import loading
-from harness.scenario import Scenario
+from harness.scenario import loading
+from harness.scenario.schema import Scenario
 from tests.runs import SCENARIOS, on_paper
 
 FILES = sorted(SCENARIOS.glob("*.yaml"))

@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness import secret
-from harness.rig import IssuedToken, Reply
+from harness.rig.rig import IssuedToken, Reply
 from harness.secret import Secret, fingerprint, redact
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ3ZWIifQ.c2lnbmF0dXJlLW9mLW5vLXZhbHVl"

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from harness import capacity, loading, wait
+from harness import wait
 from harness.errors import NotReady
+from harness.host import capacity
 from harness.reports import expect, table
+from harness.scenario import loading
 from tests.runs import OUTAGE, SCENARIOS
 from tests.test_cli import expecting, own_signals, rehearse, run
 
@@ -135,7 +137,7 @@ import os, sys
 if "--tethered" in sys.orig_argv or "--slow" in os.environ.get("SLOW", ""):
     sys.path.insert(0, {root!r})
     import contextlib, pathlib, time
-    from harness.drivers.paper import PaperDriver
+    from harness.drivers.paper.driver import PaperDriver
     usual = PaperDriver.up
     @contextlib.contextmanager
     def up(self, plan, run_id, book):
@@ -226,7 +228,7 @@ def test_a_terminal_shows_what_goes_on_now(told: dict[str, str], animated: bool,
 
 def test_without_a_terminal_a_line_says_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """After ten seconds, thirty and every minute, once each."""
-    from harness import progress
+    from harness.cli import progress
 
     clock, said = [0.0], list[str]()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pysequoia
 import pytest
 
-from harness import materials, pki, signatures
-from harness.signatures import HASHICORP, NotSigned
+from harness.artifacts import signatures, templates
+from harness.artifacts.signatures import HASHICORP, NotSigned
+from harness.host import pki
 from tests.test_artifacts import ARCHIVE, SIGNATURE, SUMS, VERSION, Mirror, Shop, answering, vault
 from tests.test_artifacts import mirror as mirror  # noqa: PLC0414  # a fixture
 
@@ -35,7 +36,7 @@ def signed(content: bytes, key: pysequoia.Tsk) -> bytes:
 
 def test_the_key_that_is_shipped_is_the_one_that_the_vendor_publishes() -> None:
     """By its fingerprint, as https://www.hashicorp.com/security has it."""
-    key = pysequoia.Cert.from_bytes(materials.text("keys/hashicorp.asc").encode())
+    key = pysequoia.Cert.from_bytes(templates.text("keys/hashicorp.asc").encode())
     assert key.fingerprint.upper() == "C874011F0AB405110D02105534365D9472D7468F"
     assert not key.is_revoked
     assert signatures.fingerprint(HASHICORP) == "C874 011F 0AB4 0511 0D02 1055 3436 5D94 72D7 468F"

@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import loading, plan, topology, verdict
+from harness.analysis import verdict
+from harness.analysis.verdict import Judgement
 from harness.errors import ScenarioError
-from harness.events import AnyEvent, ConfigWritten, TokenIssued
-from harness.journal import Record
-from harness.observation import Observation
+from harness.record.events import AnyEvent, ConfigWritten, TokenIssued
+from harness.record.journal import Record
+from harness.record.observation import Observation
 from harness.reports import markdown, text
-from harness.scenario import Scenario
-from harness.verdict import Judgement
+from harness.scenario import loading, plan, topology
+from harness.scenario.schema import Scenario
 from tests.runs import SCENARIOS, on_paper
 
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}

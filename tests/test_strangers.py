@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from harness import journal
-from harness.engine import reach
-from harness.events import Trouble, VaultServing
+from harness.clients.container_engine import reach
+from harness.record import journal
+from harness.record.events import Trouble, VaultServing
 from harness.wait import until
 from tests.test_real import rehearse
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 import harness
-from harness import kept, reaper, supervisor
-from harness.engine import Engine, labels
+from harness.clients.container_engine import Engine, labels
 from harness.errors import LeftBehind, RigError
-from harness.process import Supervisor
-from harness.sweeping import sweep
+from harness.host import kept_runs, reaper, supervisor
+from harness.host.process import Supervisor
+from harness.host.run_removal import sweep
 from harness.wait import now, pause, until
 from tests.containers import Belongings, empty_image, everything
 from tests.socket_engine import engine_that
@@ -182,8 +182,8 @@ def stranger(real_engine: tuple[Engine, str], tmp_path: Path) -> Iterator[Belong
 HARNESS = """
 import os, sys
 from pathlib import Path
-from harness.engine import labels, reach
-from harness.process import Supervisor
+from harness.clients.container_engine import labels, reach
+from harness.host.process import Supervisor
 from harness.wait import now
 from tests.containers import Belongings
 
@@ -247,7 +247,7 @@ def test_a_run_that_was_kept_has_its_containers_until_it_is_ended(
     with harness_at_work(run, image, tmp_path, "keep"):
         pass
     assert {("network", run), ("volume", run), ("container", f"{run}-0")} <= everything(engine)
-    assert kept.end(tmp_path / "registry" / f"{run}.json") == ""
+    assert kept_runs.end(tmp_path / "registry" / f"{run}.json") == ""
     assert engine.leftovers(run) == []
 
 
@@ -267,8 +267,8 @@ def test_a_dead_supervisors_work_is_done_by_whoever_closes(real_engine: tuple[En
 ASKING = """
 import os, sys
 from pathlib import Path
-from harness.engine import labels, reach
-from harness.process import Supervisor
+from harness.clients.container_engine import labels, reach
+from harness.host.process import Supervisor
 from harness.wait import now, pause
 
 run, image, base, seconds = sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4])
@@ -312,8 +312,8 @@ def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
         assert (
             not set(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE)) - sys.stdlib_module_names - {"harness"}
         )
-        ours = {*re.findall(r"from harness\.(\w+) import", text)}
-        ours |= {word for words in re.findall(r"from harness import (.+)", text) for word in words.split(", ")}
+        ours = {*re.findall(r"from harness\.host\.(\w+) import", text)}
+        ours |= {word for words in re.findall(r"from harness\.host import (.+)", text) for word in words.split(", ")}
         todo += sorted(ours - loaded)
         loaded |= ours
-    assert loaded == {"supervisor", "in_memory", "launching", "reaper", "sweeping", "traces"}
+    assert loaded == {"supervisor", "memory_directory", "process_launch", "reaper", "run_removal", "run_traces"}

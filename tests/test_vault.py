@@ -17,11 +17,12 @@ from typing import Any, Self
 
 import pytest
 
-from harness import pki, vault
+from harness.clients import vault
+from harness.clients.vault import CORRELATION_HEADER, Vault
 from harness.errors import RigError, Unreachable
-from harness.rig import Reply
+from harness.host import pki
+from harness.rig.rig import Reply
 from harness.secret import Secret, redact
-from harness.vault import CORRELATION_HEADER, Vault
 
 pytestmark = pytest.mark.processes
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import vault_pod
+from harness.clients.kube import Kube
+from harness.drivers.kind import vault_pod
+from harness.drivers.kind.cluster import KindCluster, Workbench
+from harness.drivers.kind.vault_pod import VaultPod
+from harness.drivers.log_tail import PodTail
 from harness.errors import RigError, Unreachable
-from harness.kind_cluster import KindCluster, Workbench
-from harness.kube import Kube
 from harness.secret import Secret
-from harness.tailing import PodTail
-from harness.vault_pod import VaultPod
 from tests.test_kind_cluster import bench  # noqa: F401  # a fixture
 from tests.test_vault import Answer, Scripted
 

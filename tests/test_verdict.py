@@ -12,17 +12,18 @@ import msgspec
 import pytest
 
 import harness
-from harness import rehearsal, verdict
-from harness.course import Serve
-from harness.drivers.paper import PaperDriver, PaperRig
+from harness.analysis import verdict
+from harness.analysis.verdict import Judgement, Weight, judge
+from harness.drivers.paper.driver import PaperDriver, PaperRig
 from harness.errors import HarnessError, LeftBehind, NotReady, SwapRefused, Unreachable
-from harness.events import ClusterUp, MomentBegan, RunEnded, RunStarted, Trouble
-from harness.journal import Journal, load
-from harness.observation import Observation
-from harness.plan import Plan
-from harness.rig import Rig
-from harness.scenario import Scenario
-from harness.verdict import Judgement, Weight, judge
+from harness.record.events import ClusterUp, MomentBegan, RunEnded, RunStarted, Trouble
+from harness.record.journal import Journal, load
+from harness.record.observation import Observation
+from harness.rehearsal import rehearsal
+from harness.rig.rig import Rig
+from harness.scenario.course import Serve
+from harness.scenario.plan import Plan
+from harness.scenario.schema import Scenario
 from tests.runs import on_paper, started, variant
 from tests.test_rules import ONE_CLUSTER, changed, mapped, mount, with_lines, without
 

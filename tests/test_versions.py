@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import versions
+from harness.knowledge import versions
 
 
 @pytest.mark.parametrize("text", ["0.0.0", "1.11.0", "1.7.10", "1.16.0-rc2", "1.15.3+ent", "1.15.3+ent.hsm", "2.0.1"])

@@ -1,4 +1,4 @@
-"""Ways of making a plan real: one file a way.
+"""Ways of making a plan real: one folder a way.
 
-What each must do stands in `harness.driver`.
+What each must do stands in `harness.rig.driver`.
 """

@@ -6,8 +6,8 @@ import json
 import re
 from typing import Final
 
-from harness.diagnosis import Finding
-from harness.verdict import Judgement
+from harness.analysis.diagnosis import Finding
+from harness.analysis.verdict import Judgement
 
 _PLAIN: Final = re.compile(r"[a-z][a-z0-9-]*(?: [a-z][a-z0-9-]*)*|[0-9]+\.[0-9]+\.[0-9]+")
 _MEANT_OTHERWISE: Final = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

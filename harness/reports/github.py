@@ -9,10 +9,10 @@ from typing import Final, Literal
 import msgspec
 
 from harness import secret
-from harness.diagnosis import Finding
+from harness.analysis.diagnosis import Finding
+from harness.analysis.verdict import Judgement, Weight
 from harness.reports import printable
 from harness.reports.wording import blamed, headline, mending, remedies_of, unsure
-from harness.verdict import Judgement, Weight
 
 _Level = Literal["error", "warning", "notice"]
 

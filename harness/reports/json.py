@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from harness import secret
-from harness.verdict import Judgement
+from harness.analysis.verdict import Judgement
 
 _AT_ONCE: Final = 500
 """How many entries of a long list are in memory as text at one time."""

@@ -15,9 +15,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness import comparison, secret
-from harness.diagnosis import Finding
-from harness.observation import Observation
+from harness import secret
+from harness.analysis import comparison
+from harness.analysis.diagnosis import Finding
+from harness.analysis.verdict import Judgement
+from harness.record.observation import Observation
 from harness.reports import printable
 from harness.reports.wording import (
     OUTCOME,
@@ -33,7 +35,6 @@ from harness.reports.wording import (
     unsure,
     what_else,
 )
-from harness.verdict import Judgement
 
 _LONGEST_TEXT: Final = 10_000
 _LONGEST_ATTRIBUTE: Final = 1_000

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from harness import secret
-from harness.diagnosis import Finding
+from harness.analysis.diagnosis import Finding
+from harness.analysis.token_reviews import Reviewing
+from harness.analysis.verdict import Judgement
 from harness.reports import printable
 from harness.reports.wording import (
     ASSUMED,
@@ -42,8 +44,6 @@ from harness.reports.wording import (
     what_else,
     worst_outages_first,
 )
-from harness.reviewing import Reviewing
-from harness.verdict import Judgement
 
 MOST: Final = 900_000
 """Bytes. GitHub drops a summary of more than 1 MiB as a whole."""

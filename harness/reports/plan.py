@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness import course
-from harness.course import AnyStep, Serve
-from harness.plan import Plan
+from harness.scenario import course
+from harness.scenario.course import AnyStep, Serve
+from harness.scenario.plan import Plan
 
 
 def render(plan: Plan) -> str:

@@ -14,11 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import secret
-from harness.comparison import Change
-from harness.diagnosis import Finding
-from harness.events import Renewals
-from harness.evidence import Exhibit
-from harness.facts import day_and_time
+from harness.analysis.comparison import Change
+from harness.analysis.correlation import Exhibit
+from harness.analysis.diagnosis import Finding
+from harness.analysis.record_view import day_and_time
+from harness.analysis.rules import Remedy
+from harness.analysis.token_reviews import Reviewing
+from harness.analysis.verdict import Judgement, Outcome
+from harness.record.events import Renewals
 from harness.reports import defused, printable
 from harness.reports.wording import (
     ASSUMED,
@@ -48,9 +51,6 @@ from harness.reports.wording import (
     ways_back,
     what_else,
 )
-from harness.reviewing import Reviewing
-from harness.rules import Remedy
-from harness.verdict import Judgement, Outcome
 
 _STYLE: Final[Mapping[Outcome, str]] = {
     "pass": "bold green",

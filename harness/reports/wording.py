@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from harness import comparison
-from harness.comparison import Change, Else
-from harness.diagnosis import Finding
-from harness.events import Renewals
-from harness.evidence import Exhibit
-from harness.going_back import Rollback
-from harness.reviewing import Reviewing
-from harness.rules import Remedy
-from harness.verdict import Judgement, Outcome
+from harness.analysis import comparison
+from harness.analysis.comparison import Change, Else
+from harness.analysis.correlation import Exhibit
+from harness.analysis.diagnosis import Finding
+from harness.analysis.rollback import Rollback
+from harness.analysis.rules import Remedy
+from harness.analysis.token_reviews import Reviewing
+from harness.analysis.verdict import Judgement, Outcome
+from harness.record.events import Renewals
 
 _APPS_BY_NAME: Final = 6
 NO_FORECAST: Final = "; measured on one node on loopback with a scripted unseal: no forecast for production"

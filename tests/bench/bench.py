@@ -22,11 +22,13 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from harness import engine, journal, settings
-from harness.artifacts import Sources, Store
+from harness import settings
+from harness.artifacts.store import Sources, Store
+from harness.clients import container_engine
+from harness.drivers.real_rig import STEADY_SECONDS
 from harness.errors import MissingPrerequisite
-from harness.events import PhaseEnded
-from harness.live import STEADY_SECONDS
+from harness.record import journal
+from harness.record.events import PhaseEnded
 from tests.bench import kills, kind, records
 from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
 
@@ -188,7 +190,9 @@ def _parallel(world: World, effort: Effort) -> Iterator[Row]:
     yield Row(what, "<= 0.6", seen, together / alone <= 0.6)
 
 
-def _kills(world: World, trials: int, seed: int, machine: engine.Engine | None, *, both: bool = False) -> Iterator[Row]:
+def _kills(
+    world: World, trials: int, seed: int, machine: container_engine.Engine | None, *, both: bool = False
+) -> Iterator[Row]:
     """Yield what is left of runs whose harness was killed: on processes, or on kind clusters of an engine."""
     if not trials:
         return
@@ -208,7 +212,7 @@ def _kind_kills(world: World, trials: int, seed: int) -> Iterator[Row]:
     if not trials:
         return
     try:
-        machine = engine.reach(settings.environment())
+        machine = container_engine.reach(settings.environment())
     except MissingPrerequisite as error:
         yield Row("runs killed, driver kind", "", f"not measured: {str(error)[:100]}")
         return
@@ -218,7 +222,7 @@ def _kind_kills(world: World, trials: int, seed: int) -> Iterator[Row]:
 def _kind(world: World, effort: Effort) -> Iterator[Row]:
     """Yield the outage on kind clusters, and where its time goes, if this machine has an engine."""
     try:
-        engine.reach(settings.environment())
+        container_engine.reach(settings.environment())
     except MissingPrerequisite as error:
         yield Row("outage on two kind clusters", "", f"not measured: {error}")
         return

@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harness import traces
-from harness.engine import Engine
+from harness.clients.container_engine import Engine
+from harness.host import run_traces
 from tests.bench.commands import OUTAGE, World
 
 PROMISED_SECONDS = {"local": 15.0, "kind": 30.0}
-_MARK = traces.MARK
+_MARK = run_traces.MARK
 _PORTS = range(21000, 32000)
-"""Where `harness.ports` takes its ports from."""
+"""Where `harness.host.ports` takes its ports from."""
 
 
 class Left(msgspec.Struct):

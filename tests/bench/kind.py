@@ -10,10 +10,13 @@ from statistics import median
 
 import msgspec
 
-from harness import engine, journal, plan, settings
-from harness.artifacts import Sources, Store
-from harness.events import MomentBegan, PhaseEnded, RunEnded
-from harness.images import NODE, VAULT, Images
+from harness import settings
+from harness.artifacts.images import NODE, VAULT, Images
+from harness.artifacts.store import Sources, Store
+from harness.clients import container_engine
+from harness.record import journal
+from harness.record.events import MomentBegan, PhaseEnded, RunEnded
+from harness.scenario import plan
 from harness.wait import now
 from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
 
@@ -54,7 +57,7 @@ class Figures(msgspec.Struct):
 def measure(world: World, pairs: int, tell: Callable[[str], None]) -> Figures:
     """Return the figures of *pairs* runs of ours and as many by hand, in turn; all images are there before."""
     store = Store(Sources(settings.cache(), environment=settings.environment()), tell)
-    images = Images(engine.reach(settings.environment()), store, settings.cache(), tell)
+    images = Images(container_engine.reach(settings.environment()), store, settings.cache(), tell)
     node = images.get(NODE, _KUBERNETES)
     kind = store.get("kind", plan.KIND).path
     vaults = [images.get(VAULT, version).name for version in _VAULTS]

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness import journal
-from harness.numbering import Numbers
+from harness.record import journal
+from harness.record.numbering import Numbers
 
 Line = dict[str, Any]
 Shape = Literal["apps", "rounds"]

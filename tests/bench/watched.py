@@ -10,7 +10,7 @@ import atexit
 import sys
 from pathlib import Path
 
-from harness.cli import main
+from harness.cli.commands import main
 
 _STATUS = Path("/proc/self/status")
 

@@ -1,0 +1,275 @@
+"""How before differs from after, once what always differs is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from harness.knowledge import kubernetes_auth, versions
+from harness.record.observation import LATE, Observation
+
+Key = tuple[str, str, str, str]
+"""(probe, app, mount, item): what makes two observations answers to the same question."""
+
+ALWAYS_DIFFERS: Final = frozenset(
+    {
+        "accessor", "cluster_id", "cluster_name", "creation_time", "entity_id", "expire_time", "id", "issue_time",
+        "last_renewal", "last_renewal_time", "lease_id", "performance_standby", "replication_dr_mode",
+        "replication_performance_mode", "request_id", "server_time_utc", "ttl", "version", "build_date",
+        "echo_duration_ms", "clock_skew_ms", "replication_primary_canary_age_ms", "enterprise", "removed_from_cluster",
+    }
+)  # fmt: skip
+"""Detail that is new with every request, or that says nothing but which version answered."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One question, two moments, and how the answers differ."""
+
+    probe: str
+    app: str
+    mount: str
+    item: str
+    what: Literal["answer", "status", "error", "detail"]
+    from_moment: str
+    to_moment: str
+    hop: str
+    """the version after whose hop it appeared"""
+    before: str
+    after: str
+    field: str = ""
+    """for detail: which"""
+    explained: str = ""
+    """why this is to be expected, with the version from which it is so; empty where nothing explains it"""
+
+
+def key_of(observation: Observation) -> Key:
+    """Return what *observation* was asked."""
+    return (observation.probe, observation.app, observation.mount, observation.item)
+
+
+def compare(observations: Iterable[Observation]) -> list[Change]:
+    """Return every change from one moment to the next, in the order of moments."""
+    seen: dict[Key, Observation] = {}
+    changes: list[Change] = []
+    for now in observations:
+        if now.probe.startswith(LATE):
+            continue
+        key = key_of(now)
+        before = seen.get(key)
+        if before is not None:
+            changes += between(before, now)
+        seen[key] = now
+    return changes
+
+
+def between(before: Observation, after: Observation) -> list[Change]:
+    """Return how two answers to one question differ; the same question asked twice of the same thing differs in
+    nothing. What differs does not depend on which of the two came first.
+    """
+    if before.answer != after.answer:
+        return [_change(before, after, "answer", _words(before), _words(after))]
+    if before.status != after.status:
+        explained = _status_explained(before, after)
+        return [_change(before, after, "status", _words(before), _words(after), explained=explained)]
+    if before.error != after.error:
+        return [_change(before, after, "error", before.error, after.error, explained=_reworded(before, after))]
+    return _details(before, after)
+
+
+class Else(msgspec.Struct, frozen=True):
+    """One kind of change beside who is granted and who is refused: clients may trip over it all the same."""
+
+    what: str
+    """in words, from what to what"""
+    hops: tuple[str, ...]
+    """the versions at which it appears"""
+    apps: tuple[str, ...]
+    """whom it concerns; empty where it is about the mounts themselves"""
+    advice: str = ""
+    """what it may do to a client"""
+
+
+def what_else(changes: Iterable[Change]) -> list[Else]:
+    """Return what else changed, one entry a kind, in the order in which each first appears.
+
+    That an answer is another one is a finding's matter, and left out here.
+    """
+    groups: dict[tuple[str, ...], list[Change]] = {}
+    for change in changes:
+        if change.what != "answer":
+            groups.setdefault(_kind(change), []).append(change)
+    return [
+        Else(
+            _said(kind, group),
+            tuple(dict.fromkeys(change.hop for change in group)),
+            tuple(dict.fromkeys(change.app for change in group if change.app)),
+            _ADVICE.get(kind[0], "") or _turn(kind),
+        )
+        for kind, group in groups.items()
+    ]
+
+
+_ADVICE: Final = {"tokens": "mind column widths and patterns"}
+
+
+def _kind(change: Change) -> tuple[str, ...]:
+    """Return what a change has in common with others of its kind."""
+    if change.what == "status":
+        return ("status", *change.before.split()[:2], *change.after.split()[:2])
+    if change.what == "error":
+        return ("words", change.before, change.after)
+    if change.field == "token_format":
+        return ("tokens", change.before, change.after)
+    if change.before == _NOT_THERE:
+        return ("new fields",)
+    return ("fields gone",) if change.after == _NOT_THERE else ("field", change.probe, change.field)
+
+
+def _said(kind: tuple[str, ...], group: Sequence[Change]) -> str:
+    if kind[0] == "status":
+        answer, old, _, new = kind[1:] if len(kind) == 5 else (kind[1], group[0].before, "", group[0].after)
+        asked = ", ".join(dict.fromkeys(change.probe for change in group))
+        answers = {"refused": "refusals", "granted": "grants"}.get(answer, answer)
+        return f"{answers} answer {new} instead of {old} ({asked})"
+    if kind[0] == "words":
+        return f"a refusal in other words: {_short(kind[2])} instead of {_short(kind[1])}"
+    if kind[0] == "tokens":
+        old, new = (text.strip('"') for text in kind[1:])
+        return f"token format ({new} instead of {old})"
+    if kind[0] == "field":
+        _, probe, field = kind
+        return f"{probe} reads back another {field}: {_short(group[-1].after)} instead of {_short(group[0].before)}"
+    fields: dict[str, dict[str, None]] = {}
+    for change in group:
+        fields.setdefault(change.probe, {})[change.field] = None
+    listed = ", ".join(f"{' and '.join(names)} ({probe})" for probe, names in fields.items())
+    return f"fields that are {'new' if kind[0] == 'new fields' else 'not read back any more'}: {listed}"
+
+
+def _short(text: str, most: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _turn(kind: tuple[str, ...]) -> str:
+    """Return what another status does to clients that try again on some of them."""
+    if kind[0] != "status" or len(kind) != 5 or not (kind[2].isdigit() and kind[4].isdigit()):
+        return ""
+    old, new = int(kind[2]) >= 500, int(kind[4]) >= 500
+    return f"clients that retry on 5xx only {'begin to retry' if new else 'stop retrying'}" if old != new else ""
+
+
+def _words(observation: Observation) -> str:
+    status = "" if observation.status is None else f" {observation.status}"
+    return f"{observation.answer}{status}" + (f" {observation.error}" if observation.error else "")
+
+
+def _details(before: Observation, after: Observation) -> list[Change]:
+    old, new = before.detail, after.detail
+    differ = [name for name, value in old.items() if new.get(name, _ABSENT) != value and name not in ALWAYS_DIFFERS]
+    if new.keys() != old.keys():
+        differ += [name for name in new if name not in old and name not in ALWAYS_DIFFERS]
+    return [
+        _change(
+            before, after, "detail", _value(old, name), _value(new, name), name, _detail_explained(name, before, after)
+        )
+        for name in differ
+    ]
+
+
+_ABSENT: Final = object()
+_NOT_THERE: Final = "not there"
+_EMPTY: Final[tuple[Any, ...]] = (None, "", 0, False, [], {})
+
+
+def _value(detail: Mapping[str, Any], name: str) -> str:
+    return msgspec.json.encode(detail[name]).decode() if name in detail else _NOT_THERE
+
+
+def _change(
+    before: Observation,
+    after: Observation,
+    what: Literal["answer", "status", "error", "detail"],
+    old: str,
+    new: str,
+    field: str = "",
+    explained: str = "",
+) -> Change:
+    return Change(
+        probe=after.probe,
+        app=after.app,
+        mount=after.mount,
+        item=after.item,
+        what=what,
+        from_moment=before.moment,
+        to_moment=after.moment,
+        hop=after.version,
+        before=old,
+        after=new,
+        field=field,
+        explained=explained,
+    )
+
+
+# Words in Vault's answer by which a refusal is known, whatever its status. Source: knowledge, table of answers.
+_REFUSALS: Final[tuple[tuple[str, kubernetes_auth.Refusal], ...]] = (
+    ("service account name not authorized", "service account name"),
+    ("namespace not authorized", "namespace"),
+    ('claim "iss" is invalid', "issuer"),
+    ("invalid issuer (iss) claim", "issuer"),
+    ('claim "aud" is invalid', "audience"),
+    ("invalid audience (aud) claim", "audience"),
+)
+
+
+def refusal_of(error: str) -> kubernetes_auth.Refusal | None:
+    """Return which of Vault's own checks an error text tells of, or None."""
+    return next((refusal for words, refusal in _REFUSALS if words in error), None)
+
+
+def words_of(refusal: kubernetes_auth.Refusal) -> tuple[str, ...]:
+    """Return the words by which one of Vault's own checks is known."""
+    return tuple(words for words, known in _REFUSALS if known == refusal)
+
+
+def identity_of(login: Observation) -> dict[str, Any]:
+    """Return whom a granted login's token stands for: the entity, its policies, and what Vault says of the account."""
+    names = ("entity_id", "policies", "token_policies", "metadata")
+    shown = {name: login.detail[name] for name in names if login.detail.get(name)}
+    return {name: sorted(value) if isinstance(value, list) else value for name, value in shown.items()}
+
+
+def _status_explained(before: Observation, after: Observation) -> str:
+    """A refusal whose status alone moved is explained if the knowledge has both statuses for these versions."""
+    refusal = refusal_of(before.error)
+    if refusal is None or refusal != refusal_of(after.error):
+        return ""
+    old, new = sorted((before, after), key=lambda observation: versions.parse(observation.version))
+    known = [kubernetes_auth.answer(refusal, observation.version)[0] for observation in (old, new)]
+    return kubernetes_auth.status_shift(refusal, old.version, new.version) if known == [old.status, new.status] else ""
+
+
+def _reworded(before: Observation, after: Observation) -> str:
+    first, second = refusal_of(before.error), refusal_of(after.error)
+    return f"the same refusal ({first}) in other words" if first is not None and first == second else ""
+
+
+def _detail_explained(name: str, before: Observation, after: Observation) -> str:
+    old, new = sorted((before, after), key=lambda observation: versions.parse(observation.version))
+    if old.version == new.version:
+        return ""
+    if name in new.detail and name not in old.detail:
+        return _new_field_explained(name, old, new)
+    floor = kubernetes_auth.TOKEN_FORMAT
+    if name == "token_format" and not versions.at_least(old.version, floor) and versions.at_least(new.version, floor):
+        return f"since Vault {floor} tokens begin with hvs. and are longer: mind column widths and patterns"
+    return ""
+
+
+def _new_field_explained(name: str, old: Observation, new: Observation) -> str:
+    since = kubernetes_auth.field_since(name)
+    if since and not versions.at_least(old.version, since) and versions.at_least(new.version, since):
+        return f"Vault shows {name} since {since}"
+    return "a new field, and empty" if new.detail[name] in _EMPTY else ""

@@ -1,0 +1,170 @@
+"""Does a record hold all that its plan requires, in the order in which it must have happened?
+
+What a run has to write down follows from its plan: so a record that lacks some of it is no record of that run, whether
+or not its lines are numbered without a gap. Records of format 1 are judged by what they hold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from harness.analysis.record_view import Facts
+from harness.record.events import (
+    ClusterUp,
+    ConfigWritten,
+    LateWritten,
+    MomentBegan,
+    Renewals,
+    RoleWritten,
+    StepEnded,
+    Trouble,
+    VaultServing,
+)
+from harness.record.observation import Observation
+from harness.scenario import course
+from harness.scenario.course import AnyStep, Look, Serve, Start, WriteConfig, WriteLate, WriteRole
+
+_NAMED: Final = 5
+_SINCE: Final = 2
+"""The record format from which the plan's events are required."""
+
+_Key = tuple[object, ...]
+"""A kind of event, and what tells one of that kind from the others."""
+
+
+def missing(facts: Facts) -> list[str]:
+    """Return what keeps the record from being one of its plan, as sentences without a full stop; nothing is well.
+
+    Where the run broke or was cut off, which are doubts of their own, nothing is required from there on.
+    """
+    record = facts.record
+    if record.started.record_version < _SINCE:
+        return []
+    said = [*_other_versions(facts)]
+    required, there = dict(_required(facts)), [*_there(facts)]
+    broke = bool(record.of(Trouble)) or not record.ended
+    if not broke and (lacking := [*_lacking(facts, required, there)]):
+        more = f"; and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+        said.append(f"the record lacks what its plan requires: {'; '.join(lacking[:_NAMED])}{more}")
+    elif not _in_order([*required], there) or not _asked_in_their_moments(facts):
+        said.append("the record's lines do not stand in the order in which its plan has them written")
+    return said
+
+
+def _in_order(required: Sequence[_Key], there: Sequence[_Key]) -> bool:
+    """Do those of the *required* events that are there stand in their order? More may stand between them: a Vault that
+    is stopped for a copy of its files serves once more.
+    """
+    wanted, found = set(required), set(there)
+    return [key for key in there if key in wanted] == [key for key in required if key in found]
+
+
+def _other_versions(facts: Facts) -> Iterator[str]:
+    for serving in facts.record.of(VaultServing):
+        if serving.answered.partition("+")[0] != serving.asked.partition("+")[0]:
+            yield f"Vault {serving.asked} was asked for, and Vault {serving.answered or '?'} answered"
+
+
+def _lacking(facts: Facts, required: dict[_Key, str], there: Sequence[_Key]) -> Iterator[str]:
+    """Yield the name of everything that the plan requires and the record lacks."""
+    up = {one.cluster for one in facts.record.of(ClusterUp)}
+    yield from (f"cluster {name} coming up" for name in facts.topology.clusters if name not in up)
+    yield from (name for key, name in required.items() if key not in set(there))
+    renewed = {(row.app, row.moment) for row in facts.record.of(Renewals)}
+    for app, moment in _renewing(facts):
+        if (app, moment) not in renewed:
+            yield f"the renewals of {app} before the moment {moment}"
+
+
+def _required(facts: Facts) -> Iterator[tuple[_Key, str]]:
+    """Yield what each step of the course writes into the record, in order, and what to call it where it is not there.
+
+    A key has the number of events of its kind before it: the same version may serve twice.
+    """
+    times, by = Counter[_Key](), ""
+    for step in facts.steps:
+        if isinstance(step, Serve):
+            by = step.version
+        for key, name in _told(step, by):
+            yield (*key, times[key]), name
+            times[key] += 1
+
+
+def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
+    """Yield the events that a *step* writes, *by* the version that serves then."""
+    match step:
+        case Serve():
+            yield (VaultServing, by, course.word_of(step)), f"Vault {by} serving"
+        case WriteConfig():
+            yield (ConfigWritten, step.mount, by), f"the config of auth/{step.mount}, written by {by}"
+        case WriteRole():
+            yield (RoleWritten, step.mount, step.role, by), f"role {step.role} of auth/{step.mount}, written by {by}"
+        case Look():
+            moment = step.moment
+            key = (MomentBegan, moment.label, moment.version, moment.token_file)
+            yield key, f"the beginning of the moment {moment.label}"
+        case WriteLate():
+            yield (LateWritten,), "what was written to see whether it is lost"
+    if not isinstance(step, Start | WriteConfig | WriteRole | Look | WriteLate):
+        yield (StepEnded, course.word_of(step), step.number), f"the end of the step {course.word_of(step)}"
+
+
+_TOLD: Final = (VaultServing, ConfigWritten, RoleWritten, MomentBegan, LateWritten, StepEnded)
+
+
+def _there(facts: Facts) -> Iterator[_Key]:
+    """Yield the keys of the events that tell of a step of the course, in the order in which they stand."""
+    times = Counter[_Key]()
+    for _, one in facts.record.numbered(*_TOLD):
+        key = _key_of(one)
+        yield (*key, times[key])
+        times[key] += 1
+
+
+def _key_of(one: VaultServing | ConfigWritten | RoleWritten | MomentBegan | LateWritten | StepEnded) -> _Key:
+    match one:
+        case VaultServing():
+            return (VaultServing, one.asked, one.purpose)
+        case ConfigWritten():
+            return (ConfigWritten, one.mount, one.version)
+        case RoleWritten():
+            return (RoleWritten, one.mount, one.role, one.version)
+        case MomentBegan():
+            return (MomentBegan, one.moment, one.version, one.token_file)
+        case StepEnded():
+            return (StepEnded, one.do, one.number)
+    return (LateWritten,)
+
+
+def _renewing(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yield which app must have renewed its token on the way to which moment: on paper that takes no time."""
+    if facts.record.started.plan.driver == "paper":
+        return
+    first = facts.first_moment
+    logins = [seen for seen in facts.observations if seen.probe == "login" and seen.moment == first]
+    holders = [seen.app for seen in logins if seen.answer == "granted"]
+    for number, step in enumerate(facts.steps):
+        before = next(course.moments(facts.steps[:number]), None)
+        if isinstance(step, Serve) and before is not None:
+            ahead = next(course.moments(facts.steps[number:]), None)
+            yield from ((app, ahead.label if ahead else "") for app in holders)
+
+
+def _asked_in_their_moments(facts: Facts) -> bool:
+    """Does every answer stand after the beginning of its moment, and before whatever comes next in the course?"""
+    record = facts.record
+    spans: dict[str, tuple[int, int]] = {}
+    for line, seen in zip(record.numbers(Observation), facts.observations, strict=True):
+        first, _ = spans.get(seen.moment, (line, line))
+        spans[seen.moment] = (first, line)
+    marks = [(line, one) for line, one in record.numbered(*_TOLD)]
+    ends = [*(line for line, _ in marks[1:]), len(record) + 1]
+    begun = {
+        one.moment: (line, end) for (line, one), end in zip(marks, ends, strict=False) if isinstance(one, MomentBegan)
+    }
+    return all(
+        moment in begun and begun[moment][0] < first and last < begun[moment][1]
+        for moment, (first, last) in spans.items()
+    )

@@ -1,0 +1,235 @@
+"""Joins what the servers wrote to the observation it belongs to, and says so where a join is not certain.
+
+Vault's audit entry is found by the correlation header it repeats. Everything else is found by time: it happened
+between the moment the question left and the moment its answer came, at the cluster or mount that was asked. A line
+that two questions could claim is given to both, and marked.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Literal
+
+import msgspec
+
+from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, VaultAuditLine, VaultLogLine
+from harness.record.journal import NotARecord, Record, Slip
+from harness.record.observation import Observation
+
+Source = Literal[
+    "answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "policy", "pod", "server"
+]
+
+
+class Exhibit(msgspec.Struct, frozen=True):
+    """One line of the record that speaks for something."""
+
+    source: Source
+    text: str
+    line: int = 0
+    """its line in the record, from 1; 0 where it is drawn from several"""
+    cluster: str = ""
+    at: float = 0.0
+
+
+class Review(msgspec.Struct, frozen=True):
+    """A TokenReview as the API server saw it."""
+
+    cluster: str
+    status: int
+    user: str
+    """who asked for it; empty where the bearer was not accepted"""
+    jti: str = ""
+    pod_uid: str = ""
+    line: int = 0
+    at: float = 0.0
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What belongs to one observation."""
+
+    audit: tuple[Exhibit, ...] = ()
+    log: tuple[Exhibit, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    api_log: tuple[Exhibit, ...] = ()
+    ambiguous: bool = False
+    """could a line of it belong to another observation as well?"""
+
+    @property
+    def review(self) -> Review | None:
+        """Return the TokenReview, if there was one."""
+        return self.reviews[0] if self.reviews else None
+
+    def exhibits(self) -> list[Exhibit]:
+        """Return everything as lines to show, in the order of the way a login takes."""
+        return [*self.audit, *(shown(review) for review in self.reviews), *self.api_log, *self.log]
+
+
+class _Windows:
+    """The times at which questions were open, searchable by a time."""
+
+    def __init__(self, observations: Iterable[Observation]) -> None:
+        self._all = sorted((o for o in observations if o.ended), key=lambda o: o.started)
+        self._starts = [o.started for o in self._all]
+        self._latest_end = list(accumulate((o.ended for o in self._all), max))
+
+    def at(self, time: float) -> list[Observation]:
+        """Return the observations whose question was open at *time*."""
+        found = []
+        index = bisect_right(self._starts, time) - 1
+        while index >= 0 and self._latest_end[index] >= time:
+            if self._all[index].ended >= time:
+                found.append(self._all[index])
+            index -= 1
+        return found
+
+
+class Joined(Mapping[int, Evidence]):
+    """The evidence of every observation that has any, by the observation's number.
+
+    Only the numbers of its lines are kept: most evidence is never asked for, because nothing changed.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        lines: Mapping[int, Sequence[int]],
+        reviews: Mapping[int, int],
+        unsure: Container[int],
+    ) -> None:
+        self._record, self._lines, self._reviews, self._unsure = record, lines, reviews, unsure
+        self._asked_for: dict[int, Evidence] = {}
+        self._reviews_asked_for: dict[int, Review] = {}
+
+    def __getitem__(self, observation: int) -> Evidence:
+        if observation not in self._asked_for:
+            self._asked_for[observation] = self._put_together(observation)
+        return self._asked_for[observation]
+
+    def review(self, observation: int) -> Review | None:
+        """Return the first TokenReview of an observation, or None; nothing else that belongs to it is read."""
+        number = self._reviews.get(observation)
+        if number is None:
+            return None
+        if observation not in self._reviews_asked_for:
+            self._reviews_asked_for[observation] = _review(self._record.event(number), number)
+        return self._reviews_asked_for[observation]
+
+    def _put_together(self, observation: int) -> Evidence:
+        parts: dict[str, list[Any]] = {}
+        for number in self._lines[observation]:
+            part, line = _read(self._record.event(number), number)
+            parts.setdefault(part, []).append(line)
+        return Evidence(ambiguous=observation in self._unsure, **{part: tuple(lines) for part, lines in parts.items()})
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+def join(record: Record) -> Joined:
+    """Return the evidence of every observation of *record*, by the observation's number."""
+    owners = _Owners(record)
+    lines: dict[int, tuple[int, ...]] = {}
+    reviews: dict[int, int] = {}
+    unsure: set[int] = set()
+    for number, slip in record.slips():
+        found = owners.of(slip)
+        if len(found) > 1:
+            unsure.update(owner.id for owner in found)
+        for owner in found:
+            lines[owner.id] = (*lines.get(owner.id, ()), number)
+            if slip.kind is ApiAuditLine:
+                reviews.setdefault(owner.id, number)
+    return Joined(record, lines, reviews, unsure)
+
+
+class _Owners:
+    """Finds whose a line could be."""
+
+    def __init__(self, record: Record) -> None:
+        observations = record.of(Observation)
+        self._by_correlation = {o.correlation: o for o in observations if o.correlation}
+        self._windows = _Windows(observations)
+        resolved = record.started.plan.topology
+        mounts: Mapping[str, Any] = record.started.scenario.get("auth", {}) if resolved is None else {}
+        self._clusters = {path: mount.get("cluster", "") for path, mount in mounts.items()}
+        if resolved is not None:
+            self._clusters = {path: mount.cluster for path, mount in resolved.mounts.items()}
+        self._accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
+
+    def of(self, line: Slip) -> Sequence[Observation]:
+        if line.kind is VaultAuditLine:
+            owner = self._by_correlation.get(line.correlation)
+            return () if owner is None else (owner,)
+        if line.kind is VaultLogLine:
+            mount = self._mount_of(line.module)
+            return [o for o in self._open_at(line) if not mount or o.mount == mount]
+        return [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
+
+    def _mount_of(self, module: str) -> str:
+        return next((mount for accessor, mount in self._accessors.items() if accessor in module), "")
+
+    def _open_at(self, line: Slip) -> list[Observation]:
+        # A clock that was set back shows the same time at two moments.
+        return [o for o in self._windows.at(line.at) if o.moment == line.moment]
+
+
+def _read(event: AnyEvent, number: int) -> tuple[str, Exhibit | Review]:
+    """Return the part of an Evidence that a line is, and what it says."""
+    match event:
+        case VaultAuditLine():
+            return "audit", _audit_exhibit(event, number)
+        case VaultLogLine():
+            return "log", _log_exhibit(event, number)
+        case ApiAuditLine():
+            return "reviews", _review(event, number)
+        case ApiLogLine():
+            return "api_log", Exhibit("api log", event.message, number, event.cluster, event.at)
+    raise TypeError(f"{type(event).__name__} is nothing that a server wrote")
+
+
+def shown(review: Review) -> Exhibit:
+    """Return a TokenReview as a line to show."""
+    who = review.user or "a bearer that was not accepted"
+    text = f"create tokenreviews by {who}: answered {review.status}"
+    if review.pod_uid:
+        text += f" (a token bound to the Pod with UID {review.pod_uid})"
+    return Exhibit("api audit", text, review.line, review.cluster, review.at)
+
+
+def _audit_exhibit(event: VaultAuditLine, number: int) -> Exhibit:
+    request, error = event.entry.get("request", {}), event.entry.get("error", "")
+    text = f"{request.get('operation', '?')} {request.get('path', '?')}, request {request.get('id', '?')}"
+    if request.get("mount_accessor"):
+        text += f", mount {request['mount_accessor']}"
+    return Exhibit("vault audit", text + (f": {error}" if error else ": no error"), number, at=event.at)
+
+
+def _log_exhibit(event: VaultLogLine, number: int) -> Exhibit:
+    fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
+    text = f"[{event.level.upper()}] {event.module}: {event.message} {fields}".strip()
+    return Exhibit("vault log", text, number, at=event.at)
+
+
+def _review(event: Any, number: int) -> Review:
+    """Return the TokenReview that an API server's audit entry tells of. Raises NotARecord where it is no such entry."""
+    try:
+        user = event.entry.get("user") or {}
+        extra = user.get("extra") or {}
+        credential = next(iter(extra.get("authentication.kubernetes.io/credential-id", ())), "")
+        return Review(
+            cluster=event.cluster,
+            status=int((event.entry.get("responseStatus") or {}).get("code") or 0),
+            user=str(user.get("username") or ""),
+            jti=str(credential).removeprefix("JTI="),
+            pod_uid=str(next(iter(extra.get("authentication.kubernetes.io/pod-uid", ())), "")),
+            line=number,
+            at=event.at,
+        )
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise NotARecord(f"line {number} of the record is no audit entry of an API server ({error})") from error

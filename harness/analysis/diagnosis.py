@@ -1,0 +1,218 @@
+"""Known causes, asked over the record: each thing that changed, or was wrong all along, becomes a Finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from harness.analysis import comparison, ruled_out
+from harness.analysis.correlation import Exhibit, shown
+from harness.analysis.impact import Outlook, outlook
+from harness.analysis.record_view import Facts
+from harness.analysis.ruled_out import Lead
+from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy
+from harness.record.observation import LATE, Observation
+from harness.scenario import plan
+from harness.scenario.schema import Effect
+
+UNEXPLAINED = "unexplained"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something an operator must know, with its cause where the record shows one."""
+
+    rule: str
+    """the cause, or "unexplained" """
+    kind: Kind
+    effect: Effect
+    app: str
+    hop: str
+    """the version at which it appears; empty where it was so before the first hop"""
+    sentence: str
+    confidence: Confidence
+    evidence: tuple[Exhibit, ...]
+    remedy: str
+    """how to mend it, in words; `remedies` has the commands"""
+    mount: str = ""
+    probe: str = ""
+    item: str = ""
+    explanation: str = ""
+    source: str = ""
+    ruled_out: tuple[Lead, ...] = ()
+    outlook: Outlook | None = None
+    """when it hurts those that run already"""
+    ambiguous: bool = False
+    """could a line of its evidence belong to another question as well?"""
+    remedies: tuple[Remedy, ...] = ()
+    """the ways to mend it, one by one, each with its moment and its commands: alternatives, the best first"""
+    moment: str = ""
+    """the label of the moment at which it appears, or at which it was so from the start"""
+    step: int = 0
+    """the number of the step in the scenario's `course` after which it appears, from 1; 0: none that was written"""
+
+
+def diagnose(facts: Facts) -> list[Finding]:
+    """Return every finding, in the order in which they appear: what was wrong from the start, then hop by hop."""
+    return [_finding(case) for case in _cases(facts)]
+
+
+def _cases(facts: Facts) -> Iterator[Case]:
+    seen: dict[comparison.Key, Observation] = {}
+    for now in facts.observations:
+        if now.probe.startswith(LATE):
+            # what going back loses is told there, and is no answer that anybody relied on before
+            continue
+        key = comparison.key_of(now)
+        before = seen.get(key)
+        if before is None:
+            yield from _from_start(facts, now)
+        elif before.answer != now.answer:
+            yield from _answered_otherwise(facts, before, now)
+        elif now.probe == "login" and now.answer != "unknown":
+            yield from _for_another_reason(facts, before, now)
+        if now.answer != "unknown" or before is None:
+            # a question that could not be asked is compared with the last answer there was
+            seen[key] = now
+
+
+def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
+    """Yield what is wrong at the first look."""
+    if now.moment != facts.first_moment or not now.app:
+        return
+    if now.must_be == "refused":
+        if now.answer == "granted":
+            yield Case("pre-existing", "granted against the rule", now, None, facts)
+    elif now.answer == "refused":
+        yield Case("pre-existing", "refused from the start", now, None, facts)
+
+
+def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
+    """Yield that a question has another answer, if it had one. Who is let in at last is better off, unless they must
+    not be; what let them in may be a check that is gone.
+    """
+    if "unknown" in (before.answer, now.answer):
+        return
+    better = now.answer == "granted" and now.must_be != "refused"
+    yield Case("improvement" if better else "regression", _effect(now), now, before, facts)
+    if better and comparison.refusal_of(before.error) is not None and _no_newer_config(facts, before, now):
+        yield Case("latent", "check lost", now, before, facts)
+
+
+def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
+    """Yield how a login's answer, which is the same, came about in another way."""
+    if _another_reviewer(facts, before, now):
+        yield Case("latent", "reviewer changed", now, before, facts)
+    if _check_is_gone(facts, before, now):
+        yield Case("latent", "check lost", now, before, facts)
+    if now.answer == "granted" and comparison.identity_of(before) != comparison.identity_of(now):
+        yield Case("latent", "identity changed", now, before, facts)
+
+
+def _effect(now: Observation) -> Effect:
+    login = now.probe == "login" or now.must_be == "refused"
+    if now.answer == "refused":
+        return "login refused" if login else "access refused"
+    return "login granted" if login else "access granted"
+
+
+def _no_newer_config(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Is the mount's config the one that it was? Who writes another one has chosen what is checked."""
+    return facts.written_at(before) == facts.written_at(now)
+
+
+def _another_reviewer(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Did somebody else review the same login? Only where both reviews were seen: absence is no evidence."""
+    old, new = facts.reviewer(before), facts.reviewer(now)
+    return bool(old and new and old != new)
+
+
+def _check_is_gone(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Was the login refused by a check of Vault's own, and does it now get past it, to be refused by the review?"""
+    own = comparison.refusal_of(before.error)
+    return own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
+
+
+def _finding(case: Case) -> Finding:
+    name, explanation, source, found = UNEXPLAINED, "", "", _unexplained(case)
+    for rule in RULES:
+        diagnosis = rule.examine(case)
+        if diagnosis is not None:
+            name, explanation, source, found = rule.name, rule.explanation, rule.source, diagnosis
+            break
+    now, evidence = case.after, case.evidence
+    # an impostor who is refused at last hurts nobody
+    hurts = case.effect in ("login refused", "access refused", "reviewer changed") and now.must_be != "refused"
+    return Finding(
+        rule=name,
+        kind=case.kind,
+        effect=case.effect,
+        app=now.app,
+        hop="" if case.kind == "pre-existing" else now.version,
+        sentence=found.sentence + (". Two questions could claim a line of this evidence" if evidence.ambiguous else ""),
+        confidence=found.confidence,
+        evidence=found.evidence,
+        remedy=in_words(found.remedies),
+        mount=now.mount,
+        probe=now.probe,
+        item=now.item,
+        explanation=explanation,
+        source=source,
+        ruled_out=tuple(ruled_out.examined(case)) if now.answer == "refused" and now.probe == "login" else (),
+        outlook=outlook(case) if hurts and case.kind != "pre-existing" else None,
+        ambiguous=evidence.ambiguous,
+        remedies=found.remedies,
+        moment=now.moment,
+        step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
+    )
+
+
+def in_words(remedies: Sequence[Remedy]) -> str:
+    """Return alternatives as one text without their commands."""
+    return " Or: ".join(remedy.sentence for remedy in remedies)
+
+
+def _unexplained(case: Case) -> Diagnosis:
+    """Return all there is to see, where no rule fits."""
+    now, before = case.after, case.before
+    what = (
+        f"{now.probe} of {now.app or now.mount or 'Vault'} answers {now.status} {' '.join(now.error.split())}".strip()
+    )
+    if before is not None:
+        what += f", and before it answered {before.status} {before.error}".rstrip()
+    exhibits: list[Exhibit] = [Exhibit("answer", f"HTTP {now.status} {now.error}".strip()), *case.evidence.exhibits()]
+    if before is not None:
+        exhibits += [shown(review) for review in case.facts.evidence_of(before).reviews]
+    return Diagnosis(
+        f"{what}. No known cause fits what the record shows",
+        "none",
+        tuple(exhibits),
+        (_look_closer(case),),
+    )
+
+
+def _look_closer(case: Case) -> Remedy:
+    """Return what an operator does about something that no rule explains."""
+    start, mount = case.facts.record.started, case.after.mount
+    wait = f"Do not take production to {case.after.version} before this is understood. " if case.before else ""
+    # its words are quoted for a shell already; what paper leaves unexplained, servers have to be asked
+    again = " ".join(start.command).replace(" --driver paper", "")
+    words = (
+        f"{wait}Compare what Vault and the API server wrote at this question, in the evidence and in the logs beside "
+        "the record, with what they wrote when it was answered otherwise. Then run it again and leave the servers up: "
+        "the end of the run says how to ask the same by hand, with one thing changed at a time"
+    )
+    commands: tuple[str, ...] = (f"{again} --keep",) if again else ()
+    if "read" in case.after.probe and case.after.item:
+        words += "; the last command is for that Vault, with the app's token, and says what its policies grant there"
+        commands += (f"vault token capabilities {plan.kv_data_path(case.after.item)}",)
+    elif mount:
+        words += "; the last command is for that Vault, and shows what the mount holds"
+        commands += (f"vault read auth/{mount}/config",)
+    return Remedy(f"{words}.", commands=commands)
+
+
+def worst_first(findings: Iterable[Finding]) -> Sequence[Finding]:
+    """Return findings as a reader needs them: regressions, what will hurt later, what was broken, what got better."""
+    rank: dict[Kind, int] = {"regression": 0, "latent": 1, "pre-existing": 2, "improvement": 3}
+    return sorted(findings, key=lambda finding: rank[finding.kind])

@@ -1,0 +1,159 @@
+"""Why nobody knows what a run was to find out: each doubt keeps it from being a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from harness.analysis.diagnosis import Finding
+from harness.analysis.record_view import Facts
+from harness.record.observation import Observation
+from harness.scenario import topology
+from harness.scenario.topology import MountSpec
+
+DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "incomplete", "unfinished"]
+"""unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
+got no answer. unrehearsed: a stored reviewer will end, and the run does not go that far. incomplete: the record lacks
+what its run must have written. unfinished: something kept the run from going on, or cut it off."""
+
+_MUST_BE_GRANTED: Final = ("login", "read")
+"""The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
+
+_NAMED: Final = 3
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """One reason for which the answer is not known."""
+
+    kind: DoubtKind
+    text: str
+    """the sentence among the reasons, without its full stop"""
+    apps: tuple[str, ...] = ()
+    """whom it is about, where it is about apps"""
+
+
+def never_granted(facts: Facts, probe: str = "login") -> list[Observation]:
+    """Return the first answers to *probe* that were refused before any hop, and never granted at a moment after it."""
+    asked = [seen for seen in facts.observations if seen.probe == probe]
+    granted = {(seen.app, seen.item) for seen in asked if seen.answer == "granted"}
+    first = {(seen.app, seen.item): seen for seen in reversed(asked) if seen.moment == facts.first_moment}
+    return [
+        seen for seen in reversed(first.values()) if seen.answer == "refused" and (seen.app, seen.item) not in granted
+    ]
+
+
+def unlearned(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool]) -> Iterator[Doubt]:
+    """Yield of which apps nothing was learned, and what to look up in production before anything here counts.
+
+    *expected* says of each finding whether the scenario expects it: a refusal that is expected is known, and no doubt.
+    """
+    paired = list(zip(findings, expected, strict=True))
+    causes = {(one.probe, one.app, one.item): (one.rule, known) for one, known in paired if not one.hop}
+    groups: dict[tuple[str, str, str], list[Observation]] = {}
+    for probe in _MUST_BE_GRANTED:
+        for seen in never_granted(facts, probe):
+            rule, known = causes.get((probe, seen.app, seen.item), ("", False))
+            if not known:
+                groups.setdefault((probe, seen.mount, rule), []).append(seen)
+    for (probe, mount, rule), group in groups.items():
+        apps = tuple(dict.fromkeys(seen.app for seen in group))
+        yield Doubt("unlearned", _question(facts, probe, group, apps, _keys(facts, probe, mount, rule, apps)), apps)
+
+
+def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterator[Doubt]:
+    """Yield which mounts have a reviewer stored that will end, where the scenario does not say that this is known.
+
+    A run that is over before that end is no all-clear for the time after it.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for one, known in zip(findings, expected, strict=True):
+        if one.effect == "reviewer expires" and not known:
+            groups.setdefault((one.mount, one.sentence), []).append(one)
+    for (_, sentence), group in groups.items():
+        apps = tuple(dict.fromkeys(one.app for one in group))
+        meant = ", ".join(f"{{change: reviewer expires, app: {app}}}" for app in apps[:_NAMED])
+        yield Doubt(
+            "unrehearsed",
+            f"What becomes of {_some(apps)} then was not rehearsed: {sentence}. Mend it, or if that is known, say so: "
+            f"expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
+            apps,
+        )
+
+
+def _question(facts: Facts, probe: str, group: Sequence[Observation], apps: Sequence[str], keys: Iterable[str]) -> str:
+    """Return the sentences: is production so, what was seen here, what decides it, and how to say that it is meant."""
+    if probe == "login":
+        what, done = f"the login of {_some(apps)}", "lets it log in"
+    else:
+        secrets = _some(list(dict.fromkeys(seen.item for seen in group)))
+        what, done = f"the reading of {secrets} by {_some(apps)}", "lets it read"
+    after = "after it" if len(facts.moments) == 2 else "at every later moment"
+    expected = ", ".join(f"{{change: refused from the start, app: {app}}}" for app in apps[:_NAMED])
+    return (
+        f"Is {what} refused in production, too? Here it was refused before the first hop and {after}, so nothing was "
+        f"learned of what the upgrade does to it. If production {done}, mend what decides it here: {'; '.join(keys)}. "
+        f"If production refuses it as well, say so: expect: [{expected}{', ...' if len(apps) > _NAMED else ''}]"
+    )
+
+
+def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) -> Iterator[str]:
+    """Yield the keys of the scenario that decide whether these *apps* are refused, each with what it says now."""
+    entry, some = facts.mount(mount), apps[:_NAMED]
+    roles = {facts.app(app).role: facts.role(app) for app in some}
+    if probe == "read":
+        for name, role in roles.items():
+            yield f"auth.{mount}.roles.{name}.policies ({', '.join(role.policies) or 'none'})"
+        written = {policy for role in roles.values() for policy in role.policies if policy in facts.topology.policies}
+        yield from (f"policies.{policy}" for policy in sorted(written))
+        yield from (f"apps.{app}.reads" for app in some)
+    elif rule == "role-binding-mismatch":
+        for name, role in roles.items():
+            yield f"auth.{mount}.roles.{name}.namespaces ({', '.join(role.namespaces)})"
+            yield f"auth.{mount}.roles.{name}.service-accounts ({', '.join(role.service_accounts)})"
+        yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)
+    elif rule == "audience-mismatch":
+        for name, role in roles.items():
+            yield f"auth.{mount}.roles.{name}.audience ({role.audience or 'not set'})"
+        yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
+    else:
+        yield from _provenance(facts, mount, entry)
+        yield from _reviewer(facts, mount, entry, some)
+        if rule == "issuer-mismatch":
+            yield f"auth.{mount}.config.issuer"
+        if rule in ("login-token-rejected", "client-jwt-not-accepted"):
+            yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
+
+
+def _provenance(facts: Facts, path: str, mount: MountSpec) -> Iterator[str]:
+    key = f"auth.{path}.configured"
+    yield _valued(facts, f"{key}.by", mount.written_by, within=key)
+    yield _valued(facts, f"{key}.with-token-file", _yaml(mount.with_token_file), within=key)
+
+
+def _reviewer(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) -> Iterator[str]:
+    """Yield the keys that say who reviews, and whether that account may."""
+    if mount.reviewer in topology.OF_ACCOUNT:
+        yield f"auth.{path}.reviewer ({mount.reviewer})"
+        yield _valued(facts, f"auth.{path}.reviewer-may-review-tokens", _yaml(mount.reviewer_may_review_tokens))
+        return
+    writes = facts.writes.get(path)
+    if mount.reviewer in ("local", "pod-token") or (writes and facts.stored_by(writes[0][1]) == "frozen"):
+        yield _valued(facts, "vault.may-review-tokens", _yaml(facts.topology.vault.may_review_tokens))
+    for name in apps:
+        yield _valued(facts, f"apps.{name}.may-review-tokens", _yaml(facts.app(name).may_review_tokens))
+
+
+def _valued(facts: Facts, key: str, value: str, within: str = "") -> str:
+    """Return *key* with its value, and whether that is assumed: the plan's lines of what is so end in the key."""
+    assumed = {line.rpartition(" ")[2] for line in facts.record.started.plan.assumed}
+    return f"{key} ({value}, assumed)" if assumed & {key, within} else f"{key} ({value})"
+
+
+def _yaml(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= _NAMED else (*names[:_NAMED], f"{len(names) - _NAMED} more"))

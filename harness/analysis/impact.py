@@ -1,0 +1,125 @@
+"""When a refused login begins to hurt: running apps keep their tokens, and are fine until these end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness.analysis.correlation import Exhibit
+from harness.analysis.record_view import Facts, day_and_time
+from harness.analysis.rules.rule import Case
+from harness.record.observation import Observation
+from harness.scenario import plan, schema
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What becomes of an app that runs through the upgrade. Times are those of the rehearsal; spans hold anywhere."""
+
+    running_is_fine: bool | None
+    """does the token from before the upgrade still work? None where that was not asked"""
+    on_restart: str
+    unrenewed_seconds: int = 0
+    """an app that never renews is cut off this long after its login"""
+    renewed_seconds: int = 0
+    """an app that renews is cut off this long after its login at the latest"""
+    unrenewed_until: float = 0.0
+    """that moment for the token of this rehearsal, in seconds since the epoch"""
+    renewed_until: float = 0.0
+    sentence: str = ""
+    evidence: tuple[Exhibit, ...] = ()
+
+
+def outlook(case: Case) -> Outlook:
+    """Return what happens to the running copies of the app, from the old token's look-up at the same moment."""
+    facts, now = case.facts, case.after
+    if case.effect == "access refused":
+        return _without_access(facts, now)
+    if case.effect == "reviewer changed" and now.answer == "refused":
+        restart = "a restart is refused, as it was before"
+        return Outlook(None, restart, sentence="The login was refused before as well: nothing gets worse here.")
+    if case.effect == "reviewer changed":
+        restart = "a restart logs in as before, as long as the new reviewer is accepted"
+        return Outlook(None, restart, sentence="Nothing hurts here. " + _elsewhere(case))
+    restart = f"a Pod that starts at Vault {now.version} or later must log in, and is refused at once"
+    old = _old_token(facts, now)
+    if old is None or old.answer != "granted":
+        fine = None if old is None or old.answer == "unknown" else False
+        said = "was not asked" if fine is None else f"is refused as well ({old.status if old else ''} at {now.moment})"
+        return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+    denied = _denied(facts, now)
+    if denied is not None:
+        said = f"still exists, and may not read {denied.item} any more ({denied.status} at {now.moment})"
+        return Outlook(False, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+    return _while_it_lasts(facts, now, old, restart)
+
+
+def _without_access(facts: Facts, now: Observation) -> Outlook:
+    """A token without the access it needs: a fresh one by its login, an old one at once."""
+    restart = f"a Pod that starts at Vault {now.version} or later logs in, and is refused {_what(now)}"
+    if now.probe.startswith("old-"):
+        return Outlook(False, "", sentence=f"Running copies of {now.app} are refused {_what(now)} at once.")
+    old = _old_token(facts, now)
+    denied = _denied(facts, now) if old is None or old.answer != "refused" else old
+    if denied is not None:
+        return Outlook(False, restart, sentence=f"Running copies of {now.app} are refused as well; {restart}.")
+    fine = None if old is None or old.answer != "granted" else True
+    said = "was not asked" if fine is None else f"still works (lookup {old.status if old else ''} {now.moment})"
+    return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+
+
+def _what(now: Observation) -> str:
+    kind = now.probe.rpartition("-")[2]
+    return f"the {kind} of {now.item}" if now.item else f"the {kind} of its token"
+
+
+def _denied(facts: Facts, now: Observation) -> Observation | None:
+    """Return a read with the old token that is refused now and was granted before."""
+    return facts.reads_lost.get((now.app, now.moment))
+
+
+def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:
+    longest = schema.seconds(facts.role(now.app).max_ttl or plan.DEFAULT_TTL)
+    ttl, why = facts.token_ttl(now.app)
+    ttl = min(ttl, longest)
+    issued = _issued(facts, now, old)
+    renews = old.detail.get("renewable") is not False
+    ends = longest if renews else ttl
+    why = f"; {why}" if why else ""
+    sentence = (
+        f"Running copies of {now.app} are fine for now: their token from before the upgrade still works "
+        f"(lookup {old.status} {now.moment}). One that never renews is cut off {span(ttl)} after its login "
+        f"(here {day_and_time(issued + ttl)}{why}), one that renews at the latest {span(ends)} after it "
+        f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."
+    )
+    line = facts.line_of[old.id]
+    exhibit = Exhibit("answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended)
+    return Outlook(True, restart, ttl, ends, issued + ttl, issued + ends, sentence, (exhibit,))
+
+
+def _old_token(facts: Facts, now: Observation) -> Observation | None:
+    return facts.first("old-token-lookup", now.app, now.moment)
+
+
+def _issued(facts: Facts, now: Observation, old: Observation) -> float:
+    """Return when the old token was issued: Vault says so, and the login before the upgrade is its witness."""
+    created: Any = old.detail.get("creation_time")
+    if isinstance(created, int | float):
+        return float(created)
+    return (facts.first("login", now.app, facts.first_moment) or old).ended
+
+
+def _elsewhere(case: Case) -> str:
+    return (
+        "It hurts where Vault's own token is not accepted: with the apps in another cluster, or once Vault's account "
+        f"loses system:auth-delegator in {case.cluster}."
+    )
+
+
+def span(seconds: int) -> str:
+    """Return a span of time in the largest unit that is whole."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds % size == 0:
+            count = seconds // size
+            return f"{count} {unit}" if count > 1 else f"1 {unit[:-1]}"
+    return f"{seconds} seconds"

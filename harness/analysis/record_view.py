@@ -1,0 +1,374 @@
+"""What a record says about its topology and its configs, put so that a rule can ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from harness.analysis import correlation
+from harness.analysis.correlation import Evidence, Exhibit, Joined, Review
+from harness.knowledge import kubernetes_auth, shutdown_signs
+from harness.knowledge.kubernetes_auth import Bearer, Stored
+from harness.record.events import ConfigWritten, MomentBegan, RoleWritten, StepEnded, TokenIssued, Trouble
+from harness.record.journal import NotARecord, Record
+from harness.record.observation import Observation
+from harness.scenario import course, plan, schema, topology
+from harness.scenario.course import AnyStep, Look, RollBack, Serve
+from harness.scenario.moments import BEFORE
+from harness.scenario.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology
+
+_NO_EVIDENCE = Evidence()
+T = TypeVar("T")
+
+
+class Facts:
+    """A record, read for judging. Nothing here changes it, and nothing here reaches outside it.
+
+    Raises NotARecord where its scenario is none.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        planned = record.started.plan
+        try:
+            self.topology: Topology = planned.topology or _typed(topology.recorded(record.started.scenario))
+            self.asked: Asked = planned.asked or topology.asked_of(record.started.scenario)
+        except (LookupError, ValueError, TypeError, AttributeError, StopIteration) as error:
+            raise NotARecord(f"{record.directory} is no record of a run: its scenario is none ({error!r})") from error
+        self.steps = planned.steps or plan.steps_of(planned.stages)
+        self.moments = {moment.label: moment for moment in course.moments(self.steps)}
+        self.observations: list[Observation] = _trusted(record)
+        self._bearers: dict[tuple[str, str, str], Bearer] = {}
+        self._firsts: dict[str, dict[tuple[str, str], Observation]] = {}
+
+    @cached_property
+    def evidence(self) -> Joined:
+        """Return the evidence of every observation that has any."""
+        return correlation.join(self.record)
+
+    @property
+    def first_moment(self) -> str:
+        """Return the label of the moment before anything was changed."""
+        return next(iter(self.moments), BEFORE)
+
+    def steps_before(self, moment: str) -> list[AnyStep]:
+        """Return the steps between the moment of this label and the moment before it."""
+        between: list[AnyStep] = []
+        for step in self.steps:
+            if isinstance(step, Look):
+                if step.moment.label == moment:
+                    return between
+                between = []
+            else:
+                between.append(step)
+        return []
+
+    def moment_after(self, index: int) -> str:
+        """Return the label of the first moment after the step at *index* and before Vault is replaced again, or ""."""
+        for step in self.steps[index + 1 :]:
+            if isinstance(step, Look):
+                return step.moment.label
+            if isinstance(step, Serve):
+                return ""
+        return ""
+
+    @cached_property
+    def writes(self) -> dict[str, list[tuple[int, ConfigWritten]]]:
+        """Return every config that each mount had, in order, each with the line of the record that tells it."""
+        found: dict[str, list[tuple[int, ConfigWritten]]] = {}
+        for line, written in self.record.numbered(ConfigWritten):
+            found.setdefault(written.mount, []).append((line, written))
+        return found
+
+    def written_at(self, seen: Observation) -> tuple[int, ConfigWritten] | None:
+        """Return the config that the mount of *seen* had then, with its line in the record; None: it had none yet.
+
+        A mount's config may be written again later, which explains nothing of what was seen before; and a snapshot that
+        is put in place brings back the config of its time.
+        """
+        found = _latest(self._held.get(seen.mount, []), self.line_of[seen.id])
+        return found[1] if found is not None else None
+
+    @cached_property
+    def _held(self) -> dict[str, list[tuple[int, tuple[int, ConfigWritten]]]]:
+        """Return what config each mount came to have, in order: at which line, and the config with its own line.
+
+        A mount that a snapshot does not know has none afterwards, and nobody asks of one that is not there.
+        """
+        held: dict[str, list[tuple[int, tuple[int, ConfigWritten]]]] = {}
+        now: dict[str, tuple[int, ConfigWritten]] = {}
+        then: dict[str, tuple[int, ConfigWritten]] = {}
+        ways = iter([step for step in self.steps if isinstance(step, RollBack)])
+        for line, event in self.record.numbered(ConfigWritten, StepEnded):
+            if isinstance(event, ConfigWritten):
+                now[event.mount] = (line, event)
+                held.setdefault(event.mount, []).append((line, now[event.mount]))
+            elif event.do == "snapshot":
+                then = dict(now)
+            elif event.do == "restore" or (event.do == "roll-back" and _is_over_snapshot(next(ways, None))):
+                now = dict(then)
+                for mount, config in now.items():
+                    held[mount].append((line, config))
+        return held
+
+    @cached_property
+    def tokens(self) -> list[tuple[int, TokenIssued]]:
+        """Return every service account token that was issued, with its line in the record."""
+        return list(self.record.numbered(TokenIssued))
+
+    @cached_property
+    def token_file(self) -> dict[str, bool]:
+        """Return, by moment, whether a pod token was readable for Vault."""
+        return {began.moment: began.token_file for began in self.record.of(MomentBegan)}
+
+    @cached_property
+    def line_of(self) -> dict[int, int]:
+        """Return the line of the record on which each observation stands, by the observation's number."""
+        return dict(zip((seen.id for seen in self.observations), self.record.numbers(Observation), strict=True))
+
+    def first(self, probe: str, app: str, moment: str) -> Observation | None:
+        """Return the first answer to a probe on behalf of an app at a moment, or None where it was not asked."""
+        if probe not in self._firsts:
+            asked = [seen for seen in self.observations if seen.probe == probe]
+            self._firsts[probe] = {(seen.app, seen.moment): seen for seen in reversed(asked)}
+        return self._firsts[probe].get((app, moment))
+
+    @cached_property
+    def of_app(self) -> dict[str, list[Observation]]:
+        """Return every answer to each app, in order. Of a thousand apps each has few among all."""
+        found: dict[str, list[Observation]] = {}
+        for seen in self.observations:
+            found.setdefault(seen.app, []).append(seen)
+        return found
+
+    @cached_property
+    def reads_lost(self) -> dict[tuple[str, str], Observation]:
+        """Return, by (app, moment), the first read with an old token that is refused then and was granted before."""
+        reads = [seen for seen in self.observations if seen.probe == "old-token-read"]
+        granted = {
+            (seen.app, seen.item) for seen in reads if seen.moment == self.first_moment and seen.answer == "granted"
+        }
+        lost = [seen for seen in reads if seen.answer == "refused" and (seen.app, seen.item) in granted]
+        return {(seen.app, seen.moment): seen for seen in reversed(lost)}
+
+    @cached_property
+    def _app_tokens(self) -> dict[str, list[tuple[int, TokenIssued]]]:
+        # an app may be called "vault", which is the purpose of the token of Vault's own Pod
+        found: dict[str, list[tuple[int, TokenIssued]]] = {}
+        for line, token in self.tokens:
+            if token.purpose.startswith("app:"):
+                found.setdefault(token.purpose.removeprefix("app:"), []).append((line, token))
+        return found
+
+    def evidence_of(self, seen: Observation) -> Evidence:
+        """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
+        return self.evidence.get(seen.id, _NO_EVIDENCE)
+
+    def review_of(self, seen: Observation) -> Review | None:
+        """Return the TokenReview of one observation, or None. Of all evidence, this alone is asked for everywhere."""
+        return self.evidence.review(seen.id)
+
+    def app(self, name: str) -> AppSpec:
+        """Return an app of the topology."""
+        return self.topology.apps[name]
+
+    def mount(self, path: str) -> MountSpec:
+        """Return an auth mount of the topology."""
+        return self.topology.mounts[path]
+
+    def role(self, app: str) -> RoleSpec:
+        """Return the role that an app logs in with."""
+        return self.topology.role_of(app)
+
+    @cached_property
+    def _roles_written(self) -> dict[tuple[str, str], RoleWritten]:
+        return {(written.mount, written.role): written for written in self.record.of(RoleWritten)}
+
+    def token_ttl(self, app: str) -> tuple[int, str]:
+        """Return for how many seconds a Vault token of *app* lives without renewal, and how that is known.
+
+        What Vault said of such a token comes first, then what was written to the role, then Vault's own default.
+        """
+        written = self._roles_written.get((self.app(app).mount, self.app(app).role))
+        given = self.role(app).ttl or (str(written.fields.get("token_ttl", "")) if written else "")
+        why = "" if given else "Vault's own default, as the role has no ttl"
+        for probe in ("token-lookup", "old-token-lookup"):
+            seen = self.first(probe, app, self.first_moment)
+            said: Any = seen.detail.get("creation_ttl") if seen is not None else None
+            if isinstance(said, int) and said > 0:
+                return said, why
+        return schema.seconds(given or plan.DEFAULT_TTL), why
+
+    def subject(self, app: str) -> str:
+        """Return the Kubernetes user that an app's token stands for."""
+        return self.app(app).subject
+
+    @property
+    def vault_subject(self) -> str:
+        """Return the Kubernetes user of Vault's own Pod, or nothing where it has none."""
+        return self.topology.vault.subject
+
+    def reviewer_subject(self, mount: str) -> str:
+        """Return the Kubernetes user of the long-lived reviewer, or nothing where none was chosen."""
+        return self.mount(mount).reviewer_subject
+
+    def stored(self, seen: Observation) -> Stored:
+        """Return what the config of the mount of *seen* held as reviewer then, from its provenance."""
+        found = self.written_at(seen)
+        return self.stored_by(found[1]) if found else ""
+
+    @staticmethod
+    def stored_by(config: ConfigWritten) -> Stored:
+        """Return what a config holds as reviewer once it is written."""
+        return kubernetes_auth.stored_reviewer(
+            config.version,
+            token_file=config.token_file,
+            explicit="token_reviewer_jwt" in config.fields,
+            disable_local=config.fields.get("disable_local_ca_jwt") is True,
+        )
+
+    def local_disabled(self, seen: Observation) -> bool:
+        """Did the config of the mount of *seen* say disable_local_ca_jwt then?"""
+        found = self.written_at(seen)
+        return found is not None and found[1].fields.get("disable_local_ca_jwt") is True
+
+    def expected_issuer(self, seen: Observation) -> str:
+        """Return the issuer that a login must have by its mount's config, or nothing where none is demanded."""
+        found = self.written_at(seen)
+        if found is None:
+            return ""
+        _, config = found
+        given = config.fields.get("disable_iss_validation")
+        disabled = kubernetes_auth.validation_disabled(config.version, given=given if isinstance(given, bool) else None)
+        issuer = str(config.fields.get("issuer", ""))
+        return kubernetes_auth.expected_issuer(seen.version, issuer=issuer, validation_disabled=disabled)
+
+    def bearer(self, seen: Observation) -> Bearer:
+        """Return whose token Vault should present for a login, by the knowledge alone."""
+        which = (seen.version, seen.mount, seen.moment)
+        if which not in self._bearers:
+            self._bearers[which] = kubernetes_auth.bearer(
+                seen.version,
+                stored=self.stored(seen),
+                token_file=self.token_file.get(seen.moment, False),
+                disable_local=self.local_disabled(seen),
+            )
+        return self._bearers[which]
+
+    def reviewer(self, seen: Observation) -> str:
+        """Return who reviewed a login, from the API server's audit log: client, vault, long-lived or requested (an
+        account of its own, with a stored token of that kind), nobody (the bearer was not accepted), another user by
+        name, or nothing where no TokenReview was seen.
+        """
+        review = self.review_of(seen)
+        if review is None:
+            return ""
+        if not review.user or review.status == 401:
+            return "nobody"
+        if review.user == self.vault_subject == self.reviewer_subject(seen.mount):
+            # one account with two tokens: only that of the Pod says which Pod it is bound to
+            return "vault" if review.pod_uid else "requested" if self._requested(seen) else "long-lived"
+        stored = "requested" if self._requested(seen) else "long-lived"
+        known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): stored, seen.subject: "client"}
+        return known.get(review.user, review.user)
+
+    def _requested(self, seen: Observation) -> bool:
+        found = self.written_at(seen)
+        return found is not None and found[1].reviewer == "requested"
+
+    def stored_token(self, line: int, config: ConfigWritten) -> tuple[int, TokenIssued] | None:
+        """Return the token that a config, written on *line*, has stored as its reviewer, with its own line.
+
+        None where it stores none, or the record does not tell of it.
+        """
+        if self.stored_by(config) == "frozen":
+            return _latest([told for told in self.tokens if told[1].purpose == "vault"], line)
+        mine, held = f"reviewer:{config.mount}", config.fields.get("token_reviewer_jwt")
+        return next((told for told in reversed(self.tokens) if told[1].purpose == mine and told[1].token == held), None)
+
+    def stored_exhibit(self, told: tuple[int, TokenIssued]) -> Exhibit:
+        """Return the line on which a stored reviewer's token was issued: whose it is, its Pod, its end."""
+        line, token = told
+        pod = f", bound to the Pod {token.pod} ({token.pod_uid})" if token.pod else ""
+        until = day_and_time(token.expires) if token.expires else "for ever"
+        return Exhibit("token", f"the stored token of {token.subject}{pod}: until {until}", line, token.cluster)
+
+    def config_exhibit(self, seen: Observation) -> Exhibit | None:
+        """Return the line on which the mount's config was written that held when *seen* was, with its provenance."""
+        found = self.written_at(seen)
+        if found is None:
+            return None
+        line, config = found
+        given = ", ".join(f"{name}={value}" for name, value in config.fields.items())
+        file = "a pod token file was readable" if config.token_file else "no pod token file was there"
+        return Exhibit("config", f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}", line)
+
+    def token_exhibit(self, seen: Observation) -> Exhibit | None:
+        """Return what the service account token of a login says about itself."""
+        found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
+        if found is None:
+            return None
+        line, token = found
+        until = day_and_time(token.expires) if token.expires else "for ever"
+        audiences = ", ".join(token.audiences)
+        text = f"the token of {token.subject}: issuer {token.issuer}, audiences {audiences}, until {until}"
+        return Exhibit("token", text, line, token.cluster)
+
+    def token_of(self, seen: Observation) -> TokenIssued | None:
+        """Return the service account token that an app's login presented."""
+        found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
+        return found[1] if found else None
+
+    def same_cluster(self, mount: str) -> bool:
+        """Is Vault in the cluster that this mount asks?"""
+        return self.topology.vault.cluster == self.mount(mount).cluster
+
+
+def _is_over_snapshot(step: RollBack | None) -> bool:
+    return step is not None and step.over == "snapshot"
+
+
+def _latest(told: Sequence[tuple[int, T]], line: int) -> tuple[int, T] | None:
+    """Return the last of what was *told* that stands before a line of the record."""
+    return next((one for one in reversed(told) if one[0] < line), None)
+
+
+_DYING_SECONDS: Final = 10.0
+"""For so long at most a Vault that was stopped ends what it was asked: its TokenReviews fail, and logins answer 403."""
+
+
+def _trusted(record: Record) -> list[Observation]:
+    """Return what was seen; what a Vault refused while somebody stopped it is no answer."""
+    seen = record.of(Observation)
+    for trouble in record.of(Trouble):
+        if not shutdown_signs.is_blamed(trouble.message) and not shutdown_signs.stopped(trouble.log):
+            continue
+        if seen and trouble.step in ("", "look"):
+            # it ended while it was asked: records of format 1 do not say so, but the version tells
+            moment = seen[-1].moment
+            seen = [_doubted(one) if one.moment == moment and _dying(one, trouble) else one for one in seen]
+    return seen
+
+
+def _dying(seen: Observation, trouble: Trouble) -> bool:
+    just_now = trouble.at - _DYING_SECONDS <= seen.ended <= trouble.at
+    return just_now and seen.answer == "refused" and trouble.after_swap in ("", seen.version)
+
+
+def _doubted(seen: Observation) -> Observation:
+    error = f"Vault was being stopped; its answer then was {seen.status} {seen.error}".rstrip()
+    return msgspec.structs.replace(seen, answer="unknown", error=error)
+
+
+def _typed(read: Topology) -> Topology:
+    """Return *read*, every part of which is of the type it says. Raises msgspec.ValidationError where one is not."""
+    return msgspec.convert(msgspec.to_builtins(read), Topology)
+
+
+def day_and_time(at: float) -> str:
+    """Return a time as people write it, in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"

@@ -1,0 +1,99 @@
+"""What a way back does: does it open, who logs in, what is lost, and what is otherwise than before the upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from harness.analysis import comparison
+from harness.analysis.comparison import Change
+from harness.analysis.record_view import Facts
+from harness.record.events import StepEnded, Trouble
+from harness.record.observation import LATE, Observation
+from harness.scenario.course import LATE_ROLE, RollBack
+
+
+class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+    """One way back, as it was seen."""
+
+    over: Literal["binary", "snapshot"]
+    """binary: the older binary over the data as the newer version left them. snapshot: the data of before."""
+    from_version: str
+    to_version: str
+    moment: str
+    """the label of the moment after it; empty where there was none"""
+    step: int = 0
+    """its number in the scenario's `course`; 0: the run was told to go back (--rollback)"""
+    opened: bool
+    """did Vault serve?"""
+    why: str = ""
+    """why it did not, or why nobody knows"""
+    seconds: float | None = None
+    """from the newer Vault's stop until the older one was active"""
+    granted: tuple[str, ...] = ()
+    """the apps whose login is granted afterwards"""
+    refused: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """what was written after the snapshot, on purpose, and is gone; in words"""
+    kept: tuple[str, ...] = ()
+    """what was written after the snapshot, on purpose, and is there still; in words"""
+    differs: tuple[Change, ...] = ()
+    """what answers otherwise than before the upgrade"""
+
+
+def rollbacks(facts: Facts) -> Iterator[Rollback]:
+    """Yield every way back that the course went, or tried to."""
+    serving = ""
+    for index, step in enumerate(facts.steps):
+        if isinstance(step, RollBack):
+            moment = facts.moment_after(index)
+            seen = [one for one in facts.observations if one.moment == moment] if moment else []
+            seconds = _seconds(facts, step)
+            yield Rollback(
+                over=step.over,
+                from_version=serving,
+                to_version=step.version,
+                moment=moment if seen else "",
+                step=step.number,
+                opened=bool(seen) or seconds is not None,
+                why="" if seen or seconds is not None else _why(facts, step),
+                seconds=seconds,
+                granted=tuple(one.app for one in seen if one.probe == "login" and one.answer == "granted"),
+                refused=tuple(one.app for one in seen if one.probe == "login" and one.answer == "refused"),
+                lost=tuple(_late(one) for one in seen if one.probe.startswith(LATE) and one.answer == "refused"),
+                kept=tuple(_late(one) for one in seen if one.probe.startswith(LATE) and one.answer == "granted"),
+                differs=tuple(_differs(facts, seen)),
+            )
+        serving = getattr(step, "version", serving)
+
+
+def _seconds(facts: Facts, step: RollBack) -> float | None:
+    """Return how long a way back took; they stand in the record in the order in which they were gone."""
+    ways = [one for one in facts.steps if isinstance(one, RollBack)]
+    told = [one.seconds for one in facts.record.of(StepEnded) if one.do == "roll-back"]
+    position = next(number for number, one in enumerate(ways) if one is step)
+    return told[position] if position < len(told) else None
+
+
+def _why(facts: Facts, step: RollBack) -> str:
+    told = [trouble for trouble in facts.record.of(Trouble) if trouble.step == "roll-back"]
+    fitting = [trouble.message for trouble in told if trouble.after_swap == step.version]
+    return fitting[0] if fitting else "the run did not get there"
+
+
+def _differs(facts: Facts, seen: list[Observation]) -> Iterator[Change]:
+    """Yield how the answers differ from those before anything was changed."""
+    first = {comparison.key_of(one): one for one in facts.observations if one.moment == facts.first_moment}
+    for now in seen:
+        before = first.get(comparison.key_of(now))
+        if before is not None:
+            yield from comparison.between(before, now)
+
+
+def _late(seen: Observation) -> str:
+    """Return what a question about something late asks about."""
+    if seen.probe == "late-token-lookup":
+        return f"the token that {seen.app} got after the upgrade"
+    return f"a role of auth/{seen.mount} ({LATE_ROLE})" if seen.probe == "late-role" else f"a secret ({seen.item})"

@@ -1,0 +1,34 @@
+"""The known causes, in the order in which they are asked: what Vault itself said comes before what was inferred.
+
+To add one: a function from a Case to a Diagnosis or None, a Rule that describes it, its place in RULES, its name in
+`schema.Cause`, and a record of a real run that it explains.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.analysis.rules import checks, policy, reviewer, steps, transport
+from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Remedy, Rule
+
+RULES: Final[tuple[Rule, ...]] = (
+    checks.ISSUER_CHECK_LOST,
+    checks.IDENTITY_CHANGED,
+    checks.ROLE_BINDING,
+    checks.AUDIENCE,
+    checks.ISSUER,
+    checks.LOCAL_CA_MISSING,
+    transport.UNTRUSTED,
+    transport.UNREACHABLE,
+    reviewer.FROZEN,
+    reviewer.FALLBACK_LOCAL,
+    reviewer.FALLBACK_CLIENT,
+    reviewer.LACKS_RBAC,
+    reviewer.STORED_REFUSED,
+    reviewer.CLIENT_NOT_ACCEPTED,
+    reviewer.LOGIN_REJECTED,
+    policy.DENIES,
+    steps.CHANGED,
+)
+
+__all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Remedy", "Rule"]

@@ -1,0 +1,200 @@
+"""Causes that lie with what Vault checks by itself, before it asks any API server: role, audience, issuer, CA."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.analysis.comparison import identity_of
+from harness.analysis.correlation import Exhibit
+from harness.analysis.rules import remedies
+from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
+
+_ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
+_AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
+_BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
+_CA_WORDS: Final = ("ca.crt: no such file or directory",)
+
+
+def _role_binding(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_BINDING_WORDS)
+    if not said:
+        return None
+    role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
+    return diagnosed(
+        f"Role {app.role} of auth/{case.after.mount} does not admit {app.service_account}: it is bound to service "
+        f"accounts {', '.join(role.service_accounts)} in namespaces {', '.join(role.namespaces)}",
+        "certain",
+        said,
+        _bound(case),
+    )
+
+
+def _bound(case: Case) -> Remedy:
+    """Return how the role comes to admit the app as well. A write of a role keeps the fields that it leaves out."""
+    role, app, at = case.facts.role(case.after.app), case.facts.app(case.after.app), remedies.moment(case)
+    space, name = app.service_account.split("/")
+    names, spaces = dict.fromkeys((*role.service_accounts, name)), dict.fromkeys((*role.namespaces, space))
+    names, spaces = ({"*": None} if "*" in bound else bound for bound in (names, spaces))
+    command = (
+        f"vault write auth/{case.after.mount}/role/{app.role} bound_service_account_names='{','.join(names)}' "
+        f"bound_service_account_namespaces='{','.join(spaces)}'"
+    )
+    return Remedy("Bind the role to the account and the namespace that the app has.", at.when, at.stop, (command,))
+
+
+def _audience(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_AUDIENCE_WORDS)
+    if not said:
+        return None
+    role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
+    return diagnosed(
+        f"Role {app.role} of auth/{case.after.mount} demands the audience {role.audience or 'of the review'}, and the "
+        f"token of {case.after.app} has {app.audience or 'the API server as its only audience'}",
+        "certain",
+        [*said, case.facts.token_exhibit(case.after)],
+        "Project a token with the role's audience into the app's Pod, or take the audience out of the role.",
+    )
+
+
+def _issuer(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_ISSUER_WORDS)
+    if not said:
+        return None
+    token = case.facts.token_of(case.after)
+    wanted = case.facts.expected_issuer(case.after)
+    return diagnosed(
+        f"auth/{case.after.mount} demands the issuer {wanted or '?'}, and the token of {case.after.app} was issued by "
+        f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server",
+        "certain",
+        [*said, case.facts.token_exhibit(case.after), _config(case)],
+        *_issuer_remedies(case, token.issuer if token else ""),
+    )
+
+
+def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
+    at = remedies.moment(case, kubernetes_auth.KNOWS_ISSUER_OPTION)
+    words = "Write the whole config again with disable_iss_validation=true: the API server checks the token anyway."
+    ways = [Remedy(words, at.when, at.stop, (remedies.rewrite(case, disable_iss_validation=True),))]
+    if issuer:
+        at = remedies.moment(case)
+        words = "Write the whole config again with the issuer that the cluster has (here that of the rehearsal's)."
+        ways.append(Remedy(words, at.when, at.stop, (remedies.rewrite(case, issuer=issuer),)))
+    return ways
+
+
+def _issuer_check_lost(case: Case) -> Diagnosis | None:
+    before = case.before
+    if before is None or not any(words in before.error for words in _ISSUER_WORDS) or case.quoted(*_ISSUER_WORDS):
+        return None
+    if not at_least(case.after.version, kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED):
+        return None
+    earlier = Case(kind=case.kind, effect=case.effect, after=before, before=None, facts=case.facts)
+    return diagnosed(
+        f"Until {before.version} auth/{case.after.mount} refused tokens whose issuer is not "
+        f"{kubernetes_auth.DEFAULT_ISSUER}; from {kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED} on an issuer that was "
+        "never set is "
+        f"not compared any more: the login gets past it and is {case.after.answer}",
+        "certain",
+        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.exhibits(), _config(case)],
+        "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
+    )
+
+
+def _identity_changed(case: Case) -> Diagnosis | None:
+    if case.before is None or case.effect != "identity changed":
+        return None
+    old, new = identity_of(case.before), identity_of(case.after)
+    differ = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    line = case.facts.line_of
+    return diagnosed(
+        f"The login of {case.after.app} is granted as before, and its token stands for somebody else: "
+        f"{', '.join(differ)} differ. Policies, templated paths and client counts that go by them see another client",
+        "certain",
+        [
+            Exhibit("answer", f"{seen.moment}: " + ", ".join(f"{n}={whom.get(n)}" for n in differ), line[seen.id])
+            for seen, whom in ((case.before, old), (case.after, new))
+        ],
+        "Compare the entity's aliases on both versions, and merge entities before anything relies on the new one.",
+    )
+
+
+def _local_ca_missing(case: Case) -> Diagnosis | None:
+    said = case.quoted(*_CA_WORDS)
+    if not said:
+        return None
+    return diagnosed(
+        f"The config of auth/{case.after.mount} has no CA, and from {kubernetes_auth.READS_POD_TOKEN} on Vault then "
+        "reads "
+        f"the one of its pod at login, which is not there: every login answers {case.after.status}",
+        "certain",
+        [*said, _config(case)],
+        _ca_given(case),
+    )
+
+
+def _ca_given(case: Case) -> Remedy:
+    at = remedies.moment(case)
+    words = f"Write the whole config again with the CA of the API server of {case.cluster}, from the file ca.crt."
+    return Remedy(words, at.when, at.stop, (remedies.rewrite_with_ca(case),))
+
+
+def _config(case: Case) -> Exhibit | None:
+    return case.facts.config_exhibit(case.after)
+
+
+ROLE_BINDING: Final = Rule(
+    name="role-binding-mismatch",
+    versions="every version; answered 500 up to 1.10.3, 403 since",
+    precondition="none",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="the role is bound to other service accounts or namespaces; no TokenReview is sent",
+    source="vault-plugin-auth-kubernetes path_login.go; PR #144",
+    examine=_role_binding,
+)
+AUDIENCE: Final = Rule(
+    name="audience-mismatch",
+    versions="every version; answered 500 up to 1.12, 403 since 1.13",
+    precondition="none",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="the role demands an audience that the token does not have",
+    source="vault-plugin-auth-kubernetes path_login.go; PR #179",
+    examine=_audience,
+)
+ISSUER: Final = Rule(
+    name="issuer-mismatch",
+    versions="every version; answered 500 up to 1.12, 403 since 1.13",
+    precondition="issuer validation is on",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="the token's issuer is not the one that the config demands; no TokenReview is sent",
+    source="vault-plugin-auth-kubernetes path_login.go; hashicorp/vault issue 11953",
+    examine=_issuer,
+)
+ISSUER_CHECK_LOST: Final = Rule(
+    name="issuer-check-lost",
+    versions=f"appears at {kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED}",
+    precondition="an older version refused the same login because of its issuer",
+    demands="the older refusal's words",
+    explanation="the default issuer is no longer enforced where none is configured",
+    source="vault-plugin-auth-kubernetes v0.13.0 path_login.go, PR #151; run: 1.10.0 / 1.11.0",
+    examine=_issuer_check_lost,
+)
+IDENTITY_CHANGED: Final = Rule(
+    name="login-identity-changed",
+    versions="known at 1.9.4, where the alias of projected tokens changed from / to namespace/name",
+    precondition="the login is granted before and after",
+    demands="two answers to the login that name different entities, policies or accounts",
+    explanation="the alias of a service account decides for whom its logins stand, and how it is made has changed",
+    source="vault-plugin-auth-kubernetes v0.11.6 path_login.go getAliasName, PR #137",
+    examine=_identity_changed,
+)
+LOCAL_CA_MISSING: Final = Rule(
+    name="local-ca-missing",
+    versions=f"appears at {kubernetes_auth.READS_POD_TOKEN}",
+    precondition="no CA in the config",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="an unset CA is read from the pod at login, and outside a pod there is none",
+    source="vault-plugin-auth-kubernetes v0.11.4 backend.go",
+    examine=_local_ca_missing,
+)

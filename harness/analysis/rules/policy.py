@@ -1,0 +1,126 @@
+"""The cause that lies with what a token may do: a policy that denies, or that does not grant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from harness.analysis.correlation import Exhibit
+from harness.analysis.rules import remedies
+from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import vault_policies
+from harness.record.observation import Observation
+from harness.scenario import plan
+
+_READS: Final = ("read", "old-token-read")
+
+
+def _policy_denies(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
+    if seen.probe not in _READS or seen.answer != "refused" or seen.status != 403:
+        return None
+    path, texts = plan.kv_data_path(seen.item), plan.policies(facts.topology, facts.steps)
+    named = _held(case, seen)
+    says = _ruling(texts, named, path)
+    if says is None or says.granted:
+        return None  # the texts do not account for the answer
+    if case.before is not None and case.before.answer == "granted":
+        earlier = _ruling(texts, _held(case, case.before), path)
+        if earlier is None or not earlier.granted:
+            return None  # nor for the one before
+    deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
+    return diagnosed(
+        _sentence(case, path, named, deciding, denied=says.denied),
+        "certain",
+        [
+            Exhibit("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
+            *case.evidence.audit,
+            _token(case),
+            *(Exhibit("policy", f"{name}: {' '.join(texts.get(name, 'nobody wrote it').split())}") for name in named),
+        ],
+        _remedy(case, path, named, deciding, denied=says.denied),
+    )
+
+
+def _ruling(texts: Mapping[str, str], named: Sequence[str], path: str) -> vault_policies.Ruling | None:
+    """Return what the policies say of reading at *path*; None where their texts do not tell."""
+    try:
+        rules = [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
+    except vault_policies.PolicyError:
+        return None
+    return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, path, "read")
+
+
+def _login(case: Case, seen: Observation) -> Observation | None:
+    """Return the login that gave the token with which *seen* was asked."""
+    facts = case.facts
+    moment = facts.first_moment if seen.probe.startswith("old-") else seen.moment
+    return facts.first("login", seen.app, moment)
+
+
+def _held(case: Case, seen: Observation) -> list[str]:
+    """Return the policies of the token with which *seen* was asked, but for the one that every token has.
+
+    Vault itself named them at the login; else they are those that the topology's role has.
+    """
+    login = _login(case, seen)
+    held = login.detail.get("policies") if login is not None else None
+    names = held if isinstance(held, list) and held else case.facts.role(seen.app).policies
+    return [name for name in names if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
+
+
+def _sentence(case: Case, path: str, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> str:
+    what = f'the read of {case.after.item} by {case.after.app}, which is capability "read" on path "{path}"'
+    if denied:
+        rule = deciding[0]
+        return f'Policy {rule.policy} denies {what}: path "{rule.path}" says deny, and deny wins'
+    if not named:
+        return f"Nothing grants {what}: role {case.facts.app(case.after.app).role} names no policy"
+    said = "; ".join(
+        f'{rule.policy} has {", ".join(rule.capabilities) or "nothing"} on "{rule.path}"' for rule in deciding
+    )
+    if len(named) == 1:
+        return f"Policy {named[0]} does not grant {what}: {said or 'no path of it covers that'}"
+    return f"Policies {', '.join(named)} do not grant {what}: {said or 'no path of theirs covers that'}"
+
+
+def _token(case: Case) -> Exhibit | None:
+    """Return which policies Vault itself said that the token has."""
+    login = _login(case, case.after)
+    held = login.detail.get("policies") if login is not None else None
+    if login is None or not held:
+        return None
+    return Exhibit("answer", f"login {login.moment}: policies {', '.join(held)}", case.facts.line_of[login.id])
+
+
+def _remedy(case: Case, path: str, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> Remedy:
+    at = remedies.moment(case)
+    if denied:
+        rule = deciding[0]
+        words = (
+            f'If {case.after.app} is to read it, take the deny of path "{rule.path}" out of policy {rule.policy}: the '
+            "first command writes it to a file, the second takes the file back once it is mended. If not, take it out "
+            "of the app's reads."
+        )
+        file = f"{rule.policy}.hcl"
+        commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
+        return Remedy(words, at.when, at.stop, commands)
+    if not named:
+        return Remedy(f"Name a policy in the role that grants read on {path}.", at.when, at.stop)
+    rule_text = f'path "{path}" {{ capabilities = ["read"] }}'
+    words = (
+        f"If {case.after.app} is to read it, add the path to policy {named[0]}. If not, take it out of the app's reads."
+    )
+    command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
+    return Remedy(words, at.when, at.stop, (command,))
+
+
+DENIES: Final = Rule(
+    name="policy-denies",
+    versions="every version",
+    precondition="the texts of the token's policies are known, and account for the answer before as well",
+    demands="the read's 403, and policies whose text denies or does not grant that very path",
+    explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant there",
+    source="hashicorp/vault vault/acl.go; run: 1.7.0",
+    examine=_policy_denies,
+)

@@ -1,0 +1,110 @@
+"""What a rule is: a named cause, what it needs to be considered, and what it must show to be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.analysis.correlation import Evidence, Exhibit
+from harness.analysis.record_view import Facts
+from harness.record.observation import Observation
+from harness.scenario.schema import Effect
+
+Kind = Literal["regression", "latent", "pre-existing", "improvement"]
+Confidence = Literal["certain", "strong", "none"]
+"""certain: the record shows the cause itself. strong: it shows the effect, and the knowledge leaves one cause.
+none: unexplained."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Something that needs a cause: one question, as it is answered now, and as it was before if that differs."""
+
+    kind: Kind
+    effect: Effect
+    after: Observation
+    before: Observation | None
+    facts: Facts
+
+    @property
+    def evidence(self) -> Evidence:
+        """Return the evidence of the answer that is to be explained."""
+        return self.facts.evidence_of(self.after)
+
+    @property
+    def words(self) -> str:
+        """Return all that Vault said about it: its answer, its audit entry, its log."""
+        shown = [self.after.error, *(e.text for e in (*self.evidence.audit, *self.evidence.log))]
+        return "\n".join(shown)
+
+    @property
+    def cluster(self) -> str:
+        """Return the cluster whose API server reviews at this mount."""
+        return self.facts.mount(self.after.mount).cluster
+
+    @property
+    def reviewer_before(self) -> str:
+        """Return who reviewed before, or nothing."""
+        return self.facts.reviewer(self.before) if self.before is not None else ""
+
+    def quoted(self, *needles: str) -> list[Exhibit]:
+        """Return the answer, audit and log lines that contain one of *needles*."""
+        answer = Exhibit("answer", f"HTTP {self.after.status} {self.after.error}")
+        lines = [answer, *self.evidence.audit, *self.evidence.log, *self.evidence.api_log]
+        return [line for line in lines if any(needle in line.text for needle in needles)]
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """One way to mend it. Where there are several they are alternatives, the one without an outage first."""
+
+    words: str
+    """what to do, as sentences; the commands are not in them"""
+    when: str = ""
+    """at which moment of the upgrade, as words that could begin a sentence; empty: at any time"""
+    stop: str = ""
+    """the Vault version that runs at that moment; empty where any may"""
+    commands: tuple[str, ...] = ()
+    """what to paste, each whole and on one line, in their order; what only the operator knows stands as ..."""
+
+    @property
+    def sentence(self) -> str:
+        """Return when and what, in one breath."""
+        return f"{self.when[0].upper()}{self.when[1:]}: {self.words}" if self.when else self.words
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """What a rule found."""
+
+    sentence: str
+    confidence: Confidence
+    evidence: tuple[Exhibit, ...]
+    remedies: tuple[Remedy, ...]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A known cause.
+
+    *examine* returns a Diagnosis, or None where its precondition does not hold or its evidence is not in the record.
+    """
+
+    name: str
+    versions: str
+    precondition: str
+    demands: str
+    """the evidence without which it says nothing"""
+    explanation: str
+    source: str
+    examine: Callable[[Case], Diagnosis | None]
+
+
+def diagnosed(
+    sentence: str, confidence: Confidence, exhibits: Sequence[Exhibit | None], *remedies: Remedy | str
+) -> Diagnosis | None:
+    """Return a Diagnosis, or None where there is no evidence to show: no rule names a cause without.
+
+    A remedy of words alone may be a plain text.
+    """
+    shown = tuple(exhibit for exhibit in exhibits if exhibit is not None)
+    ways = tuple(Remedy(way) if isinstance(way, str) else way for way in remedies)
+    return Diagnosis(sentence, confidence, shown, ways) if shown else None

@@ -1,0 +1,58 @@
+"""What became otherwise because the course did something about it: a write, a right, a way back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.analysis.correlation import Exhibit, shown
+from harness.analysis.rules.rule import Case, Diagnosis, Rule, diagnosed
+from harness.scenario import course
+from harness.scenario.course import AnyStep
+
+
+def _changed_by_step(case: Case) -> Diagnosis | None:
+    if case.before is None or case.kind not in ("improvement", "latent"):
+        return None
+    done = [step for step in case.facts.steps_before(case.after.moment) if not isinstance(step, course.Upgrade)]
+    if not done:
+        return None
+    line = case.facts.line_of
+    answers = [
+        Exhibit("answer", f"{seen.moment}: HTTP {seen.status} {seen.error}".strip(), line[seen.id], at=seen.ended)
+        for seen in (case.before, case.after)
+    ]
+    reviews = [shown(review) for seen in (case.before, case.after) if (review := case.facts.review_of(seen))]
+    return diagnosed(
+        f"{case.after.probe} of {case.after.app} answered {case.before.status} {case.before.moment}, and answers "
+        f"{case.after.status} {case.after.moment}: in between the course did this: {'; '.join(map(_words, done))}",
+        "strong",
+        [*answers, *reviews],
+    )
+
+
+def _words(step: AnyStep) -> str:
+    """Return what a step did, in short."""
+    match step:
+        case course.WriteConfig():
+            return f"auth/{step.mount}/config was written"
+        case course.WriteRole():
+            return f"auth/{step.mount}/role/{step.role} was written"
+        case course.Grant():
+            return f"{step.service_account} was bound to system:auth-delegator in {step.cluster}"
+        case course.Revoke():
+            return f"{step.service_account} lost system:auth-delegator in {step.cluster}"
+        case course.RollBack():
+            return f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
+        case _:
+            return course.word_of(step)
+
+
+CHANGED: Final = Rule(
+    name="changed-by-step",
+    versions="every version",
+    precondition="a step of the course other than an upgrade lies between the two answers, and nobody is worse off",
+    demands="both answers",
+    explanation="the course changed what decides this answer, on purpose",
+    source="the scenario's own course",
+    examine=_changed_by_step,
+)

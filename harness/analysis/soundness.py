@@ -1,0 +1,95 @@
+"""Whether a record says what no run can say: its judges would stumble over an app that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from harness.analysis.record_view import Facts
+from harness.knowledge import versions
+from harness.record.events import ConfigWritten, MomentBegan, Renewals, TokenIssued, Trouble
+from harness.record.journal import NotARecord
+from harness.scenario.course import Serve, WriteConfig, WriteRole
+from harness.scenario.schema import seconds
+
+_END_OF_TIME: Final = 253_402_300_800.0
+"""The year 10000, in seconds since the epoch."""
+
+
+def insist(facts: Facts) -> None:
+    """Raise NotARecord, with a sentence that says which part of the record is impossible, if one is."""
+    for wrong in _impossible(facts):
+        raise NotARecord(f"{facts.record.directory or 'this'} is no record of a run: {wrong}")
+
+
+def _impossible(facts: Facts) -> Iterator[str]:
+    yield from _topology(facts)
+    record, seen, questions = facts.record, facts.observations, facts.record.started.plan.questions
+    if not facts.steps:
+        yield "its plan has no steps"
+    if len(facts.moments) != len(record.started.plan.moments):
+        yield "two moments of its plan have one name"
+    said = {(o.app, o.mount) for o in seen} | {(q.app, q.mount) for q in questions}
+    apps = {app for app, _ in said} | {row.app for row in record.of(Renewals)}
+    yield from (f"its scenario has no app {app!r}" for app in sorted(apps - {*facts.topology.apps, ""}))
+    mounts = {mount for _, mount in said} - {""}
+    mounts |= {one.mount for one in record.of(ConfigWritten)}
+    mounts |= {step.mount for step in facts.steps if isinstance(step, WriteConfig | WriteRole)}
+    yield from (f"its scenario has no auth mount {mount!r}" for mount in sorted(mounts - {*facts.topology.mounts}))
+    yield from (f"an answer to {app} is of no auth mount" for app, mount in sorted(said) if app and not mount)
+    yield from _spans(facts)
+    yield from _versions(facts)
+    yield from _times(facts)
+
+
+def _topology(facts: Facts) -> Iterator[str]:
+    topology = facts.topology
+    if not topology.vaults or not topology.clusters:
+        yield "its scenario has no Vault, or no cluster"
+    clusters = {mount.cluster for mount in topology.mounts.values()} | {app.cluster for app in topology.apps.values()}
+    clusters |= {vault.cluster for vault in topology.vaults.values() if vault.cluster}
+    yield from (f"its scenario has no cluster {name!r}" for name in sorted(clusters - {*topology.clusters}))
+    for name, app in topology.apps.items():
+        mount = topology.mounts.get(app.mount)
+        if mount is None or app.role not in mount.roles:
+            yield f"its scenario has no role {app.role!r} at the auth mount of {name}"
+
+
+def _spans(facts: Facts) -> Iterator[str]:
+    roles = [role for mount in facts.topology.mounts.values() for role in mount.roles.values()]
+    for span in sorted({span for role in roles for span in (role.ttl, role.max_ttl) if span is not None}):
+        try:
+            seconds(span)
+        except (ValueError, LookupError):
+            yield f"{span!r} is no span of time"
+
+
+def _versions(facts: Facts) -> Iterator[str]:
+    record = facts.record
+    named = {o.version for o in facts.observations} | {one.version for one in record.of(ConfigWritten)}
+    named |= {step.version for step in facts.steps if isinstance(step, Serve)}
+    named |= {one.version for one in facts.moments.values()} | {one.version for one in record.of(MomentBegan)}
+    named |= {mount.written_by for mount in facts.topology.mounts.values()}
+    named |= {vault.source for vault in facts.topology.vaults.values()}
+    named |= {row.version for row in record.of(Renewals)} | {one.after_swap for one in record.of(Trouble)} - {""}
+    for version in sorted(named):
+        try:
+            versions.parse(version)
+        except ValueError:
+            yield f"{version!r} is no version of Vault"
+
+
+def _times(facts: Facts) -> Iterator[str]:
+    seen, record = facts.observations, facts.record
+    begin, end = 0.0, _END_OF_TIME
+    if not all(begin <= o.started < end and begin <= o.ended < end and begin <= o.latency_ms < end for o in seen):
+        yield "no question is asked in the year that it names"
+    yield from _outside("end of a token", (token.expires for _, token in facts.tokens))
+    yield from _outside("beginning of a token", (token.issued for _, token in facts.tokens))
+    yield from _outside("time of renewals", (row.at for row in record.of(Renewals)))
+    yield from _outside("time of a token", (token.at for token in record.of(TokenIssued)))
+
+
+def _outside(what: str, times: Iterable[float]) -> Iterator[str]:
+    if any(not 0 <= time < _END_OF_TIME for time in times):
+        yield f"no {what} is in the year that it names"

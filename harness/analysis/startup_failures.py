@@ -1,0 +1,137 @@
+"""What it means that a Vault would not serve after its swap: a refusal only where its own words are evidence of one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from harness.analysis import diagnosis
+from harness.analysis.correlation import Exhibit
+from harness.analysis.diagnosis import Finding
+from harness.analysis.rules import Confidence, Remedy
+from harness.knowledge import shutdown_signs
+from harness.record.events import Trouble
+
+_LINES_SHOWN: Final = 12
+
+_FATAL: Final = re.compile(r"^(panic: |fatal error: |\[?Error\b|error loading |Unknown storage|A storage backend )")
+"""How the last words of a server begin that gives up by itself: those of the Go runtime, or of Vault's command line."""
+
+_ABOUT_DATA: Final = re.compile(
+    r"storage|seal|barrier|keyring|migrat|raft|bolt|\bfsm\b|mount|unknown|unsupported|incompatib|upgrade|plugin|"
+    r"configur|shutting down core|decrypt|unmarshal|corrupt",
+    re.IGNORECASE,
+)
+
+_MACHINE: Final = re.compile(
+    r"no space left|address already in use|out of memory|cannot allocate memory|too many open files|permission denied|"
+    r"read-only file system|input/output error|licen[cs]e",
+    re.IGNORECASE,
+)
+"""Words that tell of the machine and not of the data."""
+
+_DECLINED: Final = re.compile(r"declined it: HTTP [0-9]+ \S")
+
+
+def findings(troubles: Iterable[Trouble]) -> list[Finding]:
+    """Return the refusals among *troubles*: a server that gave up or declined right after its swap, and said why."""
+    found = []
+    for trouble in troubles:
+        evidence, confidence = _evidence(trouble)
+        if evidence:
+            found.append(_refusal(trouble, evidence, confidence))
+    return found
+
+
+def reason(trouble: Trouble) -> str:
+    """Return why *trouble* leaves the run inconclusive, or nothing where it is a finding."""
+    if _evidence(trouble)[0]:
+        return ""
+    message = trouble.message
+    if trouble.kind == "died" and (who := _stopped(trouble)):
+        message = (
+            f"{shutdown_signs.blame(trouble.after_swap or trouble.during.split()[-1], who)}; what was seen: {message}"
+        )
+    elif trouble.after_swap and trouble.kind in ("died", "refused"):
+        said = f"; its last line: {trouble.log[-1].strip()}" if trouble.log else "; it left no word of the reason"
+        message += (
+            f"{said}. That is no evidence that it refuses the data: see whether its binary is what it is taken for "
+            "(rehearse artifacts list), read its log beside the record, and run again"
+        )
+    return f"{trouble.during}: {message}"
+
+
+def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
+    """Return the words of the server that say it would not serve this data, and how much they prove."""
+    if not trouble.after_swap or trouble.kind not in ("died", "refused"):
+        return [], "none"
+    if trouble.kind == "refused":
+        return ([trouble.message], "certain") if _DECLINED.search(trouble.message) else ([], "none")
+    if _stopped(trouble):
+        return [], "none"
+    fatal = [line for line in trouble.log if _is_fatal(line)]
+    if fatal:
+        return fatal, "certain"
+    logged = [line for line in trouble.log if _is_error(line)]
+    return logged, "strong" if logged else "none"
+
+
+def _stopped(trouble: Trouble) -> str:
+    return shutdown_signs.signalled(trouble.message) or shutdown_signs.stopped(trouble.log)
+
+
+def _is_fatal(line: str) -> bool:
+    """Is this line the last word of a server that gives up, about what it was given?"""
+    if _MACHINE.search(line):
+        return False
+    crashed = line.startswith(("panic: ", "fatal error: "))
+    return crashed or bool(_FATAL.match(line.strip()) and _ABOUT_DATA.search(line)) or "shutting down core" in line
+
+
+def _is_error(line: str) -> bool:
+    """Is this a line of Vault's log about an error with what it was given? Its logs are JSON, or text with levels."""
+    if _MACHINE.search(line):
+        return False
+    level, text = "", line
+    if line.startswith("{"):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return False
+        level = str(entry.get("@level", "")) if isinstance(entry, dict) else ""
+    elif "[ERROR]" in line:
+        level = "error"
+    return level in ("error", "critical") and bool(_ABOUT_DATA.search(text))
+
+
+def _refusal(trouble: Trouble, evidence: list[str], confidence: Confidence) -> Finding:
+    shown = list(trouble.log[-_LINES_SHOWN:])
+    if trouble.log:
+        shown = [*(line for line in evidence if line not in shown and line in trouble.log), *shown]
+    back, to = trouble.step == "roll-back", trouble.after_swap
+    words = (
+        f"Do not upgrade to {to} before this is understood: read the server's last lines, and the upgrade guide of "
+        "this version."
+    )
+    over = "of the version before"
+    if back:
+        words = (
+            f"Going back to {to} over these data is no way out: take a snapshot before the upgrade, and rehearse "
+            "restoring it (roll-back: snapshot)."
+        )
+        over = "as the upgrade left them"
+    remedies = (Remedy(words),)
+    return Finding(
+        rule="vault-refuses-data",
+        kind="regression",
+        effect="roll-back refused" if back else "upgrade refused",
+        app="",
+        hop=trouble.after_swap,
+        sentence=f"Vault {to} did not serve over the data {over}: {trouble.message}",
+        confidence=confidence,
+        evidence=tuple(Exhibit("server", line) for line in shown or [trouble.message]),
+        remedy=diagnosis.in_words(remedies),
+        remedies=remedies,
+    )

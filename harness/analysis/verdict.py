@@ -1,0 +1,438 @@
+"""What the changes mean against what was expected: pass, fail or inconclusive, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from harness.analysis import comparison, completeness, diagnosis, doubts, expiry, impact, soundness, startup_failures
+from harness.analysis.comparison import Change
+from harness.analysis.correlation import Exhibit
+from harness.analysis.diagnosis import Finding
+from harness.analysis.doubts import Doubt
+from harness.analysis.record_view import Facts
+from harness.analysis.rollback import Rollback, rollbacks
+from harness.analysis.rules import Remedy
+from harness.analysis.token_reviews import Config, Reviewing, configs, reviewing
+from harness.knowledge import kubernetes_auth
+from harness.record import journal
+from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from harness.scenario import course, moments
+from harness.scenario.course import RollBack, Upgrade
+from harness.scenario.topology import Expected
+
+FORMAT = 1
+"""The number of the judgement's own format. Fields may be added under the same number; none changes its meaning."""
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+"""Worst wins: fail, then inconclusive, then pass. What could not be asked, or was refused all along though nobody said
+that it would be, is never a pass."""
+
+Outcome = Literal["pass", "expected-fail", "inconclusive", "fail", "unexpected-pass"]
+"""The verdict beside what was expected, as pytest says xfail and xpass: the words for a job that is green or red.
+
+expected-fail: it fails, in exactly the way that the scenario expects (a regression, or what is latent where the run is
+strict); where not all could be seen, that is inconclusive. unexpected-pass: no answer got worse, and yet it is not what
+the scenario expects. The job is green after pass and expected-fail (exit 0), and red after all others; where something
+was left behind, after all.
+"""
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """Which versions took part, as the servers themselves answered."""
+
+    harness: str
+    vault: tuple[str, ...]
+    kubernetes: dict[str, str]
+    source: str = ""
+    target: str = ""
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """What one finding did to the verdict."""
+
+    reason: str = ""
+    """the words that stand for it among the reasons; empty where the verdict has others"""
+    fails: bool = False
+    """is it why the verdict is fail? A regression is; where the run is strict, so is what is latent"""
+    expectation: int | None = None
+    """which of the scenario's expectations it met, from 0; None where it met none, or nothing was expected"""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a run means. `rehearse judge -o json` prints it; docs/output.md has its fields."""
+
+    format: int = FORMAT
+    verdict: Verdict
+    outcome: Outcome
+    """the verdict beside what was expected; what people are told first"""
+    as_expected: bool
+    reasons: tuple[str, ...]
+    """why this verdict"""
+    scenario: str
+    description: str
+    driver: str
+    findings: tuple[Finding, ...]
+    weights: tuple[Weight, ...] = ()
+    """what each of the findings did to the verdict, in their order"""
+    missed: tuple[str, ...] = ()
+    """what was expected and did not come"""
+    unexpected: tuple[str, ...] = ()
+    """what came and was not expected, where something was expected"""
+    changes: tuple[Change, ...]
+    configs: tuple[Config, ...] = ()
+    """each mount's config as written, and its provenance"""
+    reviewing: tuple[Reviewing, ...] = ()
+    """who reviewed each app's login at each moment"""
+    renewals: tuple[Renewals, ...] = ()
+    """what each app that runs on met at each hop when it renewed its token: for how long it could not, and how often
+    that failed in which way. Nothing on paper, and for an app without a token from before the first hop"""
+    rollbacks: tuple[Rollback, ...] = ()
+    """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
+    observations: tuple[Observation, ...]
+    not_checked: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
+    """what decides the answers and the scenario leaves open"""
+    unlearned: tuple[str, ...] = ()
+    """the apps of which nothing was learned: their login was refused before the first hop as well"""
+    doubts: tuple[Doubt, ...] = ()
+    """why the answer is not known, or not of every app: all that keeps this from being a pass, beside the findings"""
+    expects: bool = True
+    """does the scenario say what it expects? If not, it hopes that no answer gets worse"""
+    troubles: tuple[Trouble, ...] = ()
+    versions: Versions
+    artifacts: tuple[ArtifactUsed, ...]
+    phases: tuple[PhaseEnded, ...]
+    machine: str = ""
+    repeat: str
+    """the command that repeats the run"""
+    run_directory: str
+    left_behind: str = ""
+    exit_code: int
+
+
+@journal.without_garbage_search()
+def judge(record: Record, *, strict: bool = False) -> Judgement:
+    """Judge a record. *strict*: latent findings fail the run, as if the run or the scenario said so.
+
+    Pure: the same record gives the same judgement, with no server and at any time. Raises NotARecord where it says
+    what no run can say: an app that its scenario does not have, a version that is none, a time that never was.
+    """
+    facts = Facts(record)
+    soundness.insist(facts)
+    begun = (*startup_failures.findings(record.of(Trouble)), *diagnosis.diagnose(facts))
+    findings = diagnosis.worst_first([*begun, *_cut_off(facts), *expiry.findings(facts)])
+    missed, met = _against(facts.asked.expect, findings)
+    known = [number in met for number in range(len(findings))]
+    unsure = list(_doubts(facts, findings, known))
+    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.asked.strict)
+    weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
+    unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
+    hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
+    # an expectation is met by a whole run only: nobody knows what the missing part would have shown
+    as_expected = hoped and not unsure
+    start, ended = record.started, record.of(RunEnded)
+    left_behind = ended[-1].left_behind if ended else ""
+    outcome = _outcome(verdict, as_expected=as_expected, hoped=hoped)
+    unlearned = tuple(seen.app for seen in doubts.never_granted(facts))
+    return Judgement(
+        verdict=verdict,
+        outcome=outcome,
+        as_expected=as_expected,
+        reasons=tuple(_reasons(verdict, weights, unsure)),
+        scenario=start.plan.scenario,
+        description=facts.asked.description,
+        driver=start.plan.driver,
+        findings=tuple(findings),
+        weights=tuple(weights),
+        missed=tuple(missed),
+        unexpected=tuple(unexpected),
+        changes=tuple(comparison.compare(facts.observations)),
+        configs=tuple(configs(facts)),
+        reviewing=tuple(reviewing(facts)),
+        renewals=tuple(record.of(Renewals)),
+        rollbacks=tuple(rollbacks(facts)),
+        observations=tuple(facts.observations),
+        not_checked=tuple(_not_checked(facts, unlearned)),
+        assumed=record.started.plan.assumed,
+        unlearned=unlearned,
+        doubts=tuple(unsure),
+        expects=facts.asked.expect is not None,
+        troubles=tuple(record.of(Trouble)),
+        versions=_versions(facts),
+        artifacts=tuple(record.of(ArtifactUsed)),
+        phases=tuple(record.of(PhaseEnded)),
+        machine=start.machine,
+        repeat=" ".join(start.command),
+        run_directory=record.directory,
+        left_behind=left_behind,
+        exit_code=_exit_code(outcome, left_behind, facts),
+    )
+
+
+def _outcome(verdict: Verdict, *, as_expected: bool, hoped: bool) -> Outcome:
+    """*hoped*: is what was seen what was expected, whether or not all could be seen?"""
+    if verdict == "fail":
+        return "expected-fail" if as_expected else "inconclusive" if hoped else "fail"
+    return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
+
+
+def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) -> Iterator[Doubt]:
+    """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
+    yield from doubts.unlearned(facts, findings, known)
+    yield from doubts.unrehearsed(findings, known)
+    yield from (Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts)))
+    yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
+    yield from (Doubt("unfinished", text) for text in _unfinished(facts))
+
+
+def _weighed(findings: Sequence[Finding], unsure: Sequence[Doubt], *, strict: bool) -> tuple[Verdict, list[Weight]]:
+    """Return the verdict, and what each of the *findings* has to do with it."""
+    fails = [finding.kind == "regression" or (strict and finding.kind == "latent") for finding in findings]
+    if any(fails):
+        paired = zip(findings, fails, strict=True)
+        return "fail", [Weight(_words(finding) if failing else "", fails=failing) for finding, failing in paired]
+    if unsure:
+        return "inconclusive", [Weight() for _ in findings]
+    return "pass", [Weight(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
+
+
+def _reasons(verdict: Verdict, weights: Iterable[Weight], unsure: Iterable[Doubt]) -> Iterable[str]:
+    reasons = [*(weight.reason for weight in weights if weight.reason), *(doubt.text for doubt in unsure)]
+    return reasons or (["every question was answered as before"] if verdict == "pass" else [])
+
+
+def _words(finding: Finding) -> str:
+    return f"{finding.kind}: {_named(finding)}"
+
+
+def _named(finding: Finding) -> str:
+    who = f" of {finding.app}" if finding.app else ""
+    where = f" at {finding.hop}" if finding.hop else ""
+    what = f" ({finding.probe})" if finding.probe not in ("", "login") else ""
+    return f"{finding.effect}{who}{what}{where}, {finding.rule}"
+
+
+_RENEW: Final = (
+    Remedy(
+        "Renew such a token by hand on the new version and read the answer, before any app has to.",
+        commands=("vault token renew",),
+    ),
+)
+
+
+def _cut_off(facts: Facts) -> Iterator[Finding]:
+    """Yield the running apps whose living token Vault refused to renew, at the first hop where it did.
+
+    Nobody notices for as long as the token's ttl, and then they are as much cut off as if their login were refused:
+    the morning after a quiet day is what a rehearsal exists for. What Vault merely left unanswered is no refusal.
+    """
+    told: set[str] = set()
+    for line, row, alive in _never_again(facts):
+        before = facts.first("token-renew", row.app, facts.first_moment)
+        if row.app in told or not _said_no(row) or (before is not None and before.answer == "refused"):
+            continue
+        told.add(row.app)
+        lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
+        yield Finding(
+            rule=diagnosis.UNEXPLAINED,
+            kind="regression",
+            effect="access refused",
+            app=row.app,
+            hop=row.version,
+            sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to "
+            f"renew it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at the "
+            "latest. No known cause fits what the record shows",
+            confidence="none",
+            evidence=(
+                Exhibit("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
+                Exhibit("answer", lookup, facts.line_of[alive.id], at=alive.ended),
+            ),
+            remedy=diagnosis.in_words(_RENEW),
+            remedies=_RENEW,
+            mount=alive.mount,
+            probe="old-token-renew",
+        )
+
+
+def _unrenewed(facts: Facts) -> Iterator[str]:
+    """Yield which apps could not learn whether their living token would be renewed: no answer is no all-clear."""
+    for _, row, alive in _never_again(facts):
+        if not _said_no(row):
+            yield (
+                f"old-token-renew {row.app} {alive.moment} could not be asked: no renewal was granted any more "
+                f"({_failures(row)}), though the token still works"
+            )
+
+
+def _never_again(facts: Facts) -> Iterator[tuple[int, Renewals, Observation]]:
+    """Yield what is on record, with its line, of each app that never renewed again, and of its token's look-up after.
+
+    Where that look-up was refused the token is dead: that is a finding already, and renewals fail because of it.
+    """
+    for line, row in facts.record.numbered(Renewals):
+        if not row.renewed:
+            alive = facts.first("old-token-lookup", row.app, row.moment or moments.after(row.version))
+            if alive is not None and alive.answer == "granted":
+                yield line, row, alive
+
+
+def _said_no(row: Renewals) -> bool:
+    """Was a renewal refused? A Vault that is sealed, or not active yet, answers 5xx or nothing."""
+    return any(kind.startswith("HTTP 4") for kind in row.failures)
+
+
+def _failures(row: Renewals) -> str:
+    counted = ", ".join(f"{kind} {times}" for kind, times in row.failures.items())
+    return f"{counted}; at the last {row.last}" if row.last else counted
+
+
+def _unasked(facts: Facts) -> list[str]:
+    """Return every question that got no answer, but for those that a refused login made impossible to ask."""
+    refused = {o.id for o in facts.observations if o.answer == "refused"}
+    return [
+        f"{o.probe} {o.app or o.mount} {o.moment} could not be asked: {o.error or f'HTTP {o.status}'}"
+        for o in facts.observations
+        if o.answer == "unknown" and o.blocked_by not in refused
+    ]
+
+
+def _unfinished(facts: Facts) -> list[str]:
+    """Return why the record does not tell the whole story."""
+    record = facts.record
+    reasons = [why for trouble in record.of(Trouble) if (why := startup_failures.reason(trouble))]
+    if not record.ended and not record.holes:
+        reasons.append("the run was cut off: its record does not end")
+    plan = record.started.plan
+    questions = {(q.probe, q.app, q.mount, q.item) for q in plan.questions}
+    unasked = {moment: set(questions) for moment in facts.moments}
+    for o in facts.observations:
+        if left := unasked.get(o.moment):
+            left.discard(comparison.key_of(o))
+    missing = [moment for moment, left in unasked.items() if left]
+    if missing and not record.of(Trouble):
+        reasons.append(f"not every question was asked: {', '.join(missing)}")
+    return reasons
+
+
+def _against(expected: Sequence[Expected] | None, findings: Sequence[Finding]) -> tuple[list[str], dict[int, int]]:
+    """Return what was expected and did not come, and which finding met which expectation: each takes one finding."""
+    if expected is None:
+        return [], {}
+    by_app: dict[str, list[int]] = {}
+    for index, finding in enumerate(findings):
+        by_app.setdefault(finding.app, []).append(index)
+    met_by = [
+        [i for i in (range(len(findings)) if one.app is None else by_app.get(one.app, ())) if _meets(findings[i], one)]
+        for one in expected
+    ]
+    taken: dict[int, int] = {}
+    missed = []
+    for number, one in enumerate(expected):
+        if not _take(number, met_by, taken, set()):
+            wanted: dict[str, Any] = msgspec.to_builtins(one)
+            missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items() if name != "because"))
+    return missed, taken
+
+
+def _unexpected(facts: Facts, findings: Iterable[Finding], weights: Iterable[Weight]) -> list[str]:
+    """Return what came and was not expected. That a way back which the run added (--rollback) mends something is what
+    it is for: no scenario can expect that.
+    """
+    added = {
+        facts.moment_after(number)
+        for number, step in enumerate(facts.steps)
+        if isinstance(step, RollBack) and not step.number
+    }
+    paired = zip(findings, weights, strict=True)
+    return [
+        _words(finding)
+        for finding, weight in paired
+        if weight.expectation is None and not (finding.moment in added and finding.kind != "regression")
+    ]
+
+
+def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:
+    """Find one of the findings that meet an expectation, and note it in *taken* (finding to expectation).
+
+    A vague expectation gives way to one that only this finding meets, so the order in which they stand decides nothing.
+    """
+    for index in met_by[number]:
+        if index in tried:
+            continue
+        tried.add(index)
+        if index not in taken or _take(taken[index], met_by, taken, tried):
+            taken[index] = number
+            return True
+    return False
+
+
+def _meets(finding: Finding, one: Expected) -> bool:
+    return (
+        finding.effect == one.change
+        and (one.app is None or finding.app == one.app)
+        and (one.at is None or finding.hop == one.at)
+        and (one.at_step is None or finding.step == one.at_step)
+        and (one.cause is None or finding.rule == one.cause)
+    )
+
+
+def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
+    """Yield what this run says nothing about, so that nobody takes silence for an all-clear."""
+    for app in unlearned:
+        yield f"what the upgrade does to a login of {app} that works: it was refused before as well"
+    yield from facts.record.started.plan.not_asked
+    for o in facts.observations:
+        if o.answer == "unknown":
+            yield f"{o.probe} of {o.app} {o.item} {o.moment}: {o.error}".replace("  ", " ")
+        elif o.probe == "login" and o.answer == "refused":
+            yield f"impostors of {o.app} {o.moment}: where the app itself is refused, their refusal proves nothing"
+    there = {o.moment for o in facts.observations}
+    for moment in facts.moments:
+        if moment not in there:
+            yield f"everything {moment}: the run did not get there"
+    if facts.record.started.plan.driver == "paper":
+        yield from _not_on_paper(facts)
+    if facts.record.of(Renewals):
+        yield "for how long production could not renew: it was one node on loopback, with a scripted unseal"
+    yield "several Vault nodes, seals other than Shamir, storages other than the scenario's" + (
+        "" if any(isinstance(step, RollBack) for step in facts.steps) else ", rollback"
+    )
+
+
+def _not_on_paper(facts: Facts) -> Iterable[str]:
+    yield "anything real: the paper driver answers from this project's own knowledge of Vault"
+    if unknown := kubernetes_auth.beyond(course.serving(facts.steps)):
+        yield (
+            f"what Vault {', '.join(unknown)} really does: the paper driver's knowledge was held against real servers "
+            f"of {kubernetes_auth.held_lines()}, and not beyond"
+        )
+    if any("{{" in text for text in facts.topology.policies.values()):
+        yield "policies with templates in their paths: on paper they permit what the apps read"
+
+
+def _versions(facts: Facts) -> Versions:
+    moments = facts.record.started.plan.moments
+    record = facts.record
+    return Versions(
+        harness=record.started.tool_version,
+        vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
+        kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
+        source=moments[0].version if moments else "",
+        target=next((step.version for step in reversed(facts.steps) if isinstance(step, Upgrade)), ""),
+    )
+
+
+def _exit_code(outcome: Outcome, left_behind: str, facts: Facts) -> int:
+    """0 as hoped or as expected, 1 a regression or another outcome than expected, 3 the environment could not be
+    built, 4 inconclusive, 5 something was left behind.
+    """
+    if left_behind:
+        return 5
+    if outcome == "inconclusive":
+        return 4 if facts.observations or not facts.record.of(Trouble) else 3
+    return 0 if outcome in ("pass", "expected-fail") else 1

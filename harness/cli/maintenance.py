@@ -1,0 +1,302 @@
+"""The commands around rehearsals: binaries, leftovers, this machine, editors and shells."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness import settings
+from harness.cli.output import Ended, fail, say, tell, write
+
+if TYPE_CHECKING:
+    from harness.artifacts.store import Store
+    from harness.clients.container_engine import Engine
+    from harness.maintenance.cleanup import Remains
+    from harness.scenario.loading import Loaded
+
+MIRROR = click.option(
+    "--mirror",
+    default="",
+    envvar="REHEARSE_MIRROR",
+    show_envvar=True,
+    help="Base URL of a mirror that is asked for binaries instead of the vendors' release servers.",
+)
+
+INSECURE_MIRROR = click.option(
+    "--insecure-mirror",
+    is_flag=True,
+    envvar="REHEARSE_INSECURE_MIRROR",
+    show_envvar=True,
+    help="Also ask a mirror without TLS, whose binaries anybody on the way can replace.",
+)
+
+
+def _without_password(_context: click.Context, option: click.Parameter, value: str) -> str:
+    if "@" in value:
+        raise click.BadParameter("names and passwords do not belong here: `docker login` is for those", param=option)
+    return value
+
+
+REGISTRY = click.option(
+    "--registry",
+    default="",
+    envvar="REHEARSE_REGISTRY",
+    show_envvar=True,
+    callback=_without_password,
+    help="Where the vendors' images are mirrored, such as registry.example.com/mirror, asked instead of theirs.",
+)
+FORCE = click.option("--force", is_flag=True, help="Start however many clusters there are, and let the machine cope.")
+OFFLINE = click.option(
+    "--offline", is_flag=True, envvar="REHEARSE_OFFLINE", show_envvar=True, help="Fail rather than reach out."
+)
+
+
+@click.group()
+def artifacts() -> None:
+    """The server binaries that rehearsals use, in the user's cache, and the images, in the engine's store."""
+
+
+@artifacts.command()
+@click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--driver",
+    type=click.Choice(["local", "kind"]),
+    default="local",
+    show_default=True,
+    envvar="REHEARSE_DRIVER",
+    show_envvar=True,
+    help="local: binaries for servers as processes. kind: images for clusters, and kind itself.",
+)
+@MIRROR
+@INSECURE_MIRROR
+@REGISTRY
+@OFFLINE
+def fetch(
+    *,
+    scenarios: tuple[Path, ...],
+    driver: str,
+    mirror: str,
+    insecure_mirror: bool,
+    registry: str,
+    offline: bool,
+) -> None:
+    """Get every binary and every image that SCENARIOS need, so that their runs need no network.
+
+    What is not to be had keeps nothing else from being fetched; the table at the end says what is here and what not.
+    """
+    from harness.cli.progress import Progress
+    from harness.errors import HarnessError
+    from harness.scenario import plan
+
+    plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
+    wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
+    rows, missing, reasons = list[str](), list[str](), list[str]()
+    try:
+        with Progress() as going:
+            kept = store(mirror, going.say, insecure=insecure_mirror, offline=offline)
+            get = _getter(kept, registry, going.say, offline=offline)
+            for product, version in wanted:
+                try:
+                    with going.during(f"{product} {version}"):
+                        rows.append(f"{product} {version}  {get(product, version)}")
+                except (HarnessError, OSError) as error:
+                    rows.append(f"{product} {version}  missing")
+                    missing.append(f"{product} {version}")
+                    if str(error) not in reasons:
+                        reasons.append(str(error))
+                        going.say(error)
+    except KeyboardInterrupt:
+        tell("\n".join(rows))
+        fail(130, "interrupted; what was fetched so far is kept")
+    tell("\n".join(rows))
+    if missing:
+        fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
+
+
+def _getter(kept: Store, registry: str, speak: Callable[[str], None], *, offline: bool) -> Callable[[str, str], str]:
+    """Return what gets one binary or image, and says in words what it is."""
+    from harness.artifacts.images import Images
+    from harness.clients import container_engine
+
+    @functools.cache  # one for all: it remembers which registry is silent
+    def images() -> Images:
+        machine = container_engine.reach(settings.environment())
+        return Images(machine, kept, settings.cache(), speak, registry, offline=offline)
+
+    def get(product: str, version: str) -> str:
+        if product.endswith("-image"):
+            image = images().get(product, version)
+            return f"{image.name}  {image.id}  {image.source}"
+        binary = kept.get(product, version)
+        return f"sha256 {binary.sha256}  {binary.source}"
+
+    return get
+
+
+@artifacts.command(name="list")
+def list_() -> None:
+    """Show what the cache holds, and the images that were made here."""
+    from harness.artifacts import images
+    from harness.artifacts.store import cached
+
+    found = cached(settings.cache())
+    for one in found:
+        tell(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {one.source}")
+    say(f"{len(found)} binaries, {sum(one.size for one in found) / 1e6:.0f} MB, in {settings.cache()}")
+    machine = _engine()
+    if machine is None:
+        say("images: no container engine answers, so nobody knows")
+        return
+    made = images.made(machine)
+    for image in made:
+        tell(f"{images.names(image)[-1]}  {image.size / 1e6:.0f} MB  {image.id}  {images.origin(image)}")
+    size = sum({image.id: image.size for image in made}.values()) / 1e6
+    say(f"{len(made)} images made here, {size:.0f} MB (shared layers counted twice), in the engine")
+
+
+@artifacts.command()
+@click.argument("names", nargs=-1)
+@click.option("--builds", is_flag=True, help="Only what builds leave behind to speed the next ones; keep the rest.")
+def prune(*, names: tuple[str, ...], builds: bool) -> None:
+    """Remove binaries from the cache, and images that were made here: NAMES (vault, or vault-image-1.7.0), or all."""
+    from harness.artifacts import images
+    from harness.artifacts.store import cached, remove
+
+    held = {name for one in cached(settings.cache()) for name in (one.product, f"{one.product}-{one.version}")}
+    freed = remove(settings.cache(), names, say, builds=builds)
+    tell(f"{freed / 1e6:.0f} MB freed in {settings.cache()}")
+    machine = None if builds else _engine()
+    if machine is not None and (made := images.made(machine)):
+        held |= {name for image in made for name in images.names(image)}
+        freed = images.remove(machine, names)
+        tell(f"{freed / 1e6:.0f} MB of images removed (shared layers counted twice)")
+    for name in names:
+        if name not in held:
+            say(f"nothing called {name} is here; `rehearse artifacts list` shows what is")
+
+
+@click.command()
+@click.argument("runs", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="End the runs that were kept, too.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what is there.")
+def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
+    """End what runs have left behind on this machine, and nothing else.
+
+    Without RUNS: whatever is left of runs that are over, be it by a crash or a power loss. With RUNS: these, which may
+    be runs that were kept. What carries no label of a run of yours is never touched. Containers, networks and volumes
+    are looked for on the engine that your docker command uses, and on those that runs on record have used.
+    """
+    from harness.host import kept_runs
+    from harness.maintenance import cleanup
+
+    builds = settings.cache() / "build" / "runs"
+    found = cleanup.find(settings.live(), settings.temporary(), builds, engine=_engine())
+    if unknown := [run for run in runs if run not in {one.run for one in found}]:
+        fail(
+            2, f"no run {', '.join(unknown)} is known here: nothing was done; `rehearse clean -n` lists those that are"
+        )
+    chosen = [one for one in found if not runs or one.run in runs]
+    wanted, left = bool(runs) or everything, []
+    for one in chosen:
+        tell("; ".join(filter(None, (str(one), _fate(one, wanted=wanted or one.overdue, dry_run=dry_run)))))
+    if not dry_run:
+        for one in chosen:
+            if one.kept and (wanted or one.overdue):
+                complaint = kept_runs.end(one.entry)
+                left += [complaint] if complaint else []
+            elif one.kept and one.frozen:
+                left.append(f"run {one.run} was left alone, but {one.frozen}; `rehearse clean {one.run}` ends it")
+            elif one.state == "running" and runs:
+                left.append(f"run {one.run} is being rehearsed at this moment: end it where it runs")
+        left += cleanup.clean(chosen)
+    if left:
+        fail(5, "\n".join(left))
+    if not chosen:
+        say("nothing of any run is here")
+
+
+def _fate(one: Remains, *, wanted: bool, dry_run: bool) -> str:
+    """Return what `clean` does with what is left of a run, or why it leaves it alone; "" where its line says that."""
+    if one.state == "left" or (one.kept and wanted):
+        return "would be ended" if dry_run else "is ended"
+    if one.kept:
+        return f"stays, because it was kept; `rehearse clean {one.run}` ends it"
+    return "stays, because it is being rehearsed" if one.state == "running" else ""
+
+
+def _engine() -> Engine | None:
+    from harness.clients import container_engine
+    from harness.errors import MissingPrerequisite
+
+    try:
+        return container_engine.reach(settings.environment())
+    except MissingPrerequisite:
+        # Most machines have none, and need none; one that a run has used is on record, and is told if it is silent.
+        return None
+
+
+@click.command()
+def doctor() -> None:
+    """Say what this machine has and lacks for a rehearsal, and what would mend it."""
+    from harness.maintenance import doctor as surgery
+
+    lacking = False
+    places = surgery.Places(Path.home(), settings.cache(), settings.state(), settings.temporary())
+    for line in surgery.examine(places, settings.environment()):
+        lacking |= line.state == "lacking"
+        tell(f"{line.state:8} {line.name}: {line.says}")
+        if line.mend:
+            tell(f"{'':8} mend: {line.mend}")
+    raise Ended(3 if lacking else 0)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of scenarios, for editors."""
+    import json
+
+    from harness.scenario.schema import Scenario
+
+    write(json.dumps(Scenario.model_json_schema(by_alias=True), indent=2) + "\n")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete this command: eval "$(rehearse completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root()
+    write(kind(root.command, {}, "rehearse", "_REHEARSE_COMPLETE").source() + "\n")
+
+
+def load(path: Path) -> Loaded:
+    """Return the scenario at *path*, or end with every problem it has and exit code 2."""
+    from harness.errors import ScenarioError
+    from harness.scenario import loading
+
+    try:
+        return loading.load(path)
+    except ScenarioError as error:
+        fail(2, str(error))
+
+
+def store(mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: bool) -> Store:
+    """Return the store of binaries with the user's cache and environment."""
+    from harness.artifacts.store import Sources, Store
+
+    sources = Sources(
+        settings.cache(),
+        mirror=mirror,
+        insecure_mirror=insecure,
+        offline=offline,
+        environment=settings.environment(),
+    )
+    return Store(sources, tell)

@@ -1,0 +1,1 @@
+"""One door for each foreign system: Vault, Kubernetes, the container engine."""

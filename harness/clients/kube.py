@@ -1,0 +1,427 @@
+"""Everything we say to a Kubernetes API server, in our words: the only module that knows the kubernetes client."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from harness.errors import RigError, Unreachable
+from harness.secret import Secret
+from harness.wait import until
+
+_TIMEOUT_SECONDS: Final = 30
+_CONFLICT: Final = 409
+_NOT_FOUND: Final = 404
+_BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+_BINDING: Final = "rehearsal:"
+_SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
+_DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
+_DELEGATOR: Final = "system:auth-delegator"
+_NEVER_RAN: Final = ("StartError", "ContainerCannotRun")  # of a program that could not be executed
+_LATE_HOOKS: Final = urlencode(
+    {"exclude": ["poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"]},
+    doseq=True,
+)
+
+
+class NodeState(msgspec.Struct, frozen=True):
+    """What is known of a node."""
+
+    name: str
+    address: str
+    pods: str
+    """the network of its Pods, such as 10.244.1.0/24; empty as long as it has none"""
+
+
+class PodState(msgspec.Struct, frozen=True):
+    """How a Pod of one container is."""
+
+    name: str
+    uid: str
+    node: str
+    """where it was put; empty as long as it was not"""
+    running: bool
+    restarts: int
+    waiting: str = ""
+    """why its container is not running yet, or not again, in the kubelet's words"""
+    status: int | None = None
+    """with which its container ended the last time"""
+    killed_for_memory: bool = False
+
+
+class Kube:
+    """An API server at *host*, asked as an administrator with *token*; *ca* is the file that vouches for it.
+
+    The user's kubeconfig, contexts and proxies play no part: everything comes from the arguments.
+    """
+
+    def __init__(self, host: str, ca: Path, token: Secret) -> None:
+        self.host, self.ca = host, ca
+        self.administrator_token = token
+        self._client: Any = None
+
+    def serves(self) -> bool:
+        """Is the API server ready? Any answer but 200 is a no. Raises Unreachable while it does not listen."""
+        with _translated(f"{self.host}/readyz"):
+            return bool(self._ask("GET", "/readyz").status == 200)
+
+    def takes_objects(self) -> bool:
+        """Can objects be made already? Everything is ready then but the API server's own roles and priority classes.
+
+        Those it makes a second after it began to listen. An administrator needs neither; whoever is to be judged by
+        them waits for `serves`. Raises Unreachable while it does not listen.
+        """
+        with _translated(f"{self.host}/readyz"):
+            return bool(self._ask("GET", f"/readyz?{_LATE_HOOKS}").status == 200)
+
+    def version(self) -> str:
+        """Return the version the API server gives itself, without its v."""
+        with _translated("the version"):
+            return str(self._done("GET", "/version/")["gitVersion"]).removeprefix("v")
+
+    def create_namespace(self, name: str) -> None:
+        """Create a namespace, or take the one that every cluster has."""
+        with _translated(f"namespace {name}"):
+            answer = self._ask("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
+            if answer.status != _CONFLICT or name not in (*_SYSTEM, _DEFAULT):
+                _raise_unless_done(answer)
+
+    def create_service_account(self, namespace: str, name: str) -> str:
+        """Create a service account, or take the default one that a controller has made already, and return its UID."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        with _translated(f"service account {namespace}/{name}"):
+            answer = self._ask("POST", path, body={"metadata": {"name": name}})
+            if answer.status == _CONFLICT and name == _DEFAULT:
+                answer = self._ask("GET", f"{path}/{name}")
+            _raise_unless_done(answer)
+            return str(json.loads(answer.data)["metadata"]["uid"])
+
+    def allow_token_reviews(self, namespace: str, name: str) -> None:
+        """Bind a service account to system:auth-delegator, which lets it create TokenReviews."""
+        body = {
+            "metadata": {"name": f"{_BINDING}{namespace}:{name}"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DELEGATOR},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        }
+        with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
+            answer = self._ask("POST", _BINDINGS, body=body)
+            if answer.status != _CONFLICT:
+                _raise_unless_done(answer)
+
+    def forbid_token_reviews(self, namespace: str, name: str) -> None:
+        """Delete a service account's binding to system:auth-delegator, if there is one of ours."""
+        with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
+            answer = self._ask("DELETE", f"{_BINDINGS}/{_BINDING}{namespace}:{name}")
+            if answer.status != _NOT_FOUND:
+                _raise_unless_done(answer)
+
+    def may_review_tokens(self, namespace: str, name: str) -> bool:
+        """Does the API server's authorizer let a service account create TokenReviews at this moment?"""
+        user = f"system:serviceaccount:{namespace}:{name}"
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
+        wanted = {"group": "authentication.k8s.io", "resource": "tokenreviews", "verb": "create"}
+        body = {"spec": {"user": user, "groups": groups, "resourceAttributes": wanted}}
+        with _translated(f"the rights of {namespace}/{name}"):
+            path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            return bool(self._done("POST", path, body)["status"]["allowed"])
+
+    def delete_secret(self, namespace: str, name: str) -> None:
+        """Delete a Secret."""
+        with _translated(f"secret {namespace}/{name}"):
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+
+    def create_pod(self, namespace: str, name: str, service_account: str) -> str:
+        """Create a Pod object of a service account and return its UID. Without a kubelet it stays Pending."""
+        spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
+        with _translated(f"pod {namespace}/{name}"):
+            made = self._done(
+                "POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}
+            )
+            return str(made["metadata"]["uid"])
+
+    def delete_pod(self, namespace: str, name: str) -> None:
+        """Delete a Pod at once: tokens bound to it are dead, but for the API server's cache."""
+        with _translated(f"pod {namespace}/{name}"):
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0")
+
+    def request_token(
+        self, namespace: str, service_account: str, *, pod: str = "", uid: str = "", audience: str | None, seconds: int
+    ) -> Secret:
+        """Return a token of a service account, as a kubelet would request it where it is bound to a Pod."""
+        spec: dict[str, Any] = {"expirationSeconds": seconds}
+        if pod:
+            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": uid}
+        if audience:
+            spec["audiences"] = [audience]
+        with _translated(f"token of {namespace}/{service_account}"):
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+            return Secret(self._done("POST", path, {"spec": spec})["status"]["token"])
+
+    def create_token_secret(self, namespace: str, name: str, service_account: str, token: Secret | None) -> None:
+        """Create the Secret of a long-lived token, filled with *token*, or left to the token controller to fill."""
+        body: dict[str, Any] = {
+            "type": "kubernetes.io/service-account-token",
+            "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": service_account}},
+        }
+        if token is not None:
+            body["data"] = {"token": base64.b64encode(token.reveal().encode()).decode()}
+        with _translated(f"secret {namespace}/{name}"):
+            self._done("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
+
+    def create_all(self, manifest: Path) -> None:
+        """Create everything that the YAML file *manifest* describes."""
+        from kubernetes import utils
+
+        with _translated(f"what {manifest.name} describes"):
+            try:
+                create: Any = utils.create_from_yaml
+                create(self._api(), str(manifest))
+            except utils.FailToCreateError as error:
+                raise error.api_exceptions[0] from None
+
+    def nodes(self) -> list[NodeState]:
+        """Return every node of the cluster."""
+        with _translated("the nodes"):
+            return [_node_state(one) for one in self._done("GET", "/api/v1/nodes")["items"]]
+
+    def pod(self, namespace: str, name: str) -> PodState | None:
+        """Return how a Pod of one container is, or None if there is none of this name."""
+        with _translated(f"pod {namespace}/{name}"):
+            answer = self._ask("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
+            if answer.status == _NOT_FOUND:
+                return None
+            _raise_unless_done(answer)
+            return _pod_state(json.loads(answer.data))
+
+    def roll(
+        self,
+        namespace: str,
+        stateful_set: str,
+        image: str,
+        *,
+        command: Sequence[str],
+        data: str,
+        token_file: bool,
+        note: str,
+    ) -> None:
+        """Give a StatefulSet's Pods another *image* and *command*, and mount their token or not.
+
+        *data* is the folder of the node that is their volume `data`. Their rollout begins at once; with another *note*
+        it does so also where all else is as before.
+        """
+        container = {"name": stateful_set, "image": image, "command": list(command)}
+        spec: dict[str, Any] = {"automountServiceAccountToken": token_file, "containers": [container]}
+        spec["volumes"] = [{"name": "data", "hostPath": {"path": data, "type": "DirectoryOrCreate"}}]
+        template = {"metadata": {"annotations": {"rehearsal": note}}, "spec": spec}
+        with _translated(f"stateful set {namespace}/{stateful_set}"):
+            path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}"
+            self._done("PATCH", path, {"spec": {"template": template}})
+
+    def reset(self) -> list[str]:
+        """Remove whatever earlier rehearsals have made in this cluster, and return their namespaces, which stay.
+
+        Removing those takes long. No object of a Pod is left then; what it ran is on its node until the kubelet has
+        taken it down. Raises NotReady where a Pod stays.
+        """
+        with _translated("what earlier rehearsals have left"):
+            spaces = self.namespaces()
+            for space in spaces:
+                self._empty(space)
+            for binding in self._names(_BINDINGS):
+                if binding.startswith(_BINDING):
+                    self._done("DELETE", f"{_BINDINGS}/{binding}")
+        until(
+            # again, because a controller may not know yet that what it looks after is gone
+            lambda: not any(self._delete_pods(space) for space in spaces),
+            what="the Pods of earlier rehearsals to be gone",
+            seconds=_TIMEOUT_SECONDS,
+            every=0.05,
+        )
+        return spaces
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that rehearsals use: those that a new cluster does not have, and the default one."""
+        with _translated("the namespaces"):
+            names = self._names("/api/v1/namespaces")
+        return [name for name in names if name not in _SYSTEM]
+
+    def token_of_secret(self, namespace: str, name: str) -> Secret | None:
+        """Return the token that the token controller has put into a Secret, or None as long as it has not."""
+        with _translated(f"secret {namespace}/{name}"):
+            found = self._done("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        token = found.get("data", {}).get("token")
+        return Secret(base64.b64decode(token).decode()) if token else None
+
+    def complaints(self, namespace: str, name: str, uid: str = "") -> list[str]:
+        """Return what the cluster has warned of about the object *name*, the latest last.
+
+        With *uid* only about this very object; left out, those of the name before it count as well.
+        """
+        chosen = f"fieldSelector=involvedObject.name%3D{name}%2Ctype%3DWarning"
+        chosen += f"%2CinvolvedObject.uid%3D{uid}" if uid else ""
+        with _translated(f"the events of {namespace}/{name}"):
+            found = self._done("GET", f"/api/v1/namespaces/{namespace}/events?{chosen}")["items"]
+        return [f"{event['reason']}: {event['message']}" for event in found]
+
+    def accepts(self, token: Secret) -> bool:
+        """Does the API server accept *token* as a bearer? 401 is the only no; any other refusal is a RigError."""
+        with _translated("/api with a bearer token"):
+            answer = self._ask("GET", "/api", token=token)
+            if answer.status != 401:
+                _raise_unless_done(answer)
+        return bool(answer.status != 401)
+
+    def mark_audit_log(self, mark: str) -> None:
+        """Have the audit log write a line with *mark* as user agent: all before it is then written too."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": mark}}
+        with _translated("the audit log's mark"):
+            path = "/apis/authentication.k8s.io/v1/tokenreviews"
+            _raise_unless_done(self._ask("POST", path, agent=mark, body=review))
+
+    def kubeconfig(self) -> str:
+        """Return a kubeconfig with this cluster as its only context. It holds the administrator's token."""
+        named = {"name": "rehearsal"}
+        cluster = {"server": self.host, "certificate-authority": str(self.ca)}
+        user = {"token": self.administrator_token.reveal()}
+        context = {"cluster": "rehearsal", "user": "rehearsal"}
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [named | {"cluster": cluster}],
+                "users": [named | {"user": user}],
+                "contexts": [named | {"context": context}],
+                "current-context": "rehearsal",
+            }
+        )
+
+    def _names(self, path: str) -> list[str]:
+        return [one["metadata"]["name"] for one in self._done("GET", path)["items"]]
+
+    def _empty(self, namespace: str) -> None:
+        here = f"/api/v1/namespaces/{namespace}"
+        self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
+        self._delete_pods(namespace)
+        self._done("DELETE", f"{here}/secrets")
+        for kind, everybodys in (("serviceaccounts", _DEFAULT), ("configmaps", "kube-root-ca.crt")):
+            for name in self._names(f"{here}/{kind}"):
+                if name != everybodys:
+                    self._done("DELETE", f"{here}/{kind}/{name}")
+
+    def _delete_pods(self, namespace: str) -> bool:
+        """Delete every Pod there, at once. Was there any?"""
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        there = self._names(path)
+        if there:
+            self._done("DELETE", path, {"gracePeriodSeconds": 0})
+        return bool(there)
+
+    def _done(self, method: str, path: str, body: Any = None) -> Any:
+        """Return what the API server says of the object, once it has done what was asked.
+
+        Bare as well: the client's own calls first load every kind of object that there is, on cores which the API
+        server needs for its start.
+        """
+        answer = self._ask(method, path, body=body)
+        _raise_unless_done(answer)
+        return json.loads(answer.data)
+
+    def _ask(
+        self, method: str, path: str, *, token: Secret | None = None, agent: str = "rehearsal", body: Any = None
+    ) -> Any:
+        """Return the bare answer, whatever its status: the client's own calls have one bearer and one user agent."""
+        bearer = (token or self.administrator_token).reveal()
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json", "User-Agent": agent}
+        if body is not None:
+            headers["Content-Type"] = (
+                "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
+            )
+        answer = self._api().call_api(method, f"{self.host}{path}", headers, body, _request_timeout=_TIMEOUT_SECONDS)
+        answer.read()
+        return answer
+
+    def _api(self) -> Any:
+        if self._client is None:
+            from kubernetes import client
+
+            configuration = client.Configuration()
+            configuration.host = self.host
+            configuration.ssl_ca_cert = str(self.ca)
+            configuration.api_key = {"authorization": f"Bearer {self.administrator_token.reveal()}"}
+            configuration.proxy, configuration.no_proxy = None, "127.0.0.1,localhost"
+            configuration.retries = False
+            self._client = client.ApiClient(configuration)
+        return self._client
+
+
+def _node_state(node: Any) -> NodeState:
+    addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", ())}
+    return NodeState(node["metadata"]["name"], addresses.get("InternalIP", ""), node["spec"].get("podCIDR", ""))
+
+
+def _pod_state(pod: Any) -> PodState:
+    about, node = pod["metadata"], pod["spec"].get("nodeName", "")
+    (status,) = pod["status"].get("containerStatuses") or [None]
+    if status is None or "deletionTimestamp" in about:
+        refused = _words(pod["status"]) if pod["status"].get("phase") == "Failed" else ""
+        return PodState(about["name"], about["uid"], node, running=False, restarts=0, waiting=refused)
+    waiting = status["state"].get("waiting", {})
+    ended = status["state"].get("terminated") or status.get("lastState", {}).get("terminated") or {}
+    if ended.get("reason") in _NEVER_RAN:
+        # with a status of the runtime's own, which is none of the program's
+        waiting, ended = ended, {}
+    return PodState(
+        name=about["name"],
+        uid=about["uid"],
+        node=node,
+        running="running" in status["state"],
+        restarts=status["restartCount"],
+        waiting=_words(waiting),
+        status=ended.get("exitCode"),
+        killed_for_memory=ended.get("reason") == "OOMKilled",
+    )
+
+
+def _words(said: Any) -> str:
+    return ": ".join(said[word] for word in ("reason", "message") if word in said)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the client's errors into ours: an answer that is a no is a RigError, no answer is Unreachable."""
+    import urllib3
+    from kubernetes import client
+
+    try:
+        yield
+    except client.ApiException as error:
+        if not error.status:
+            raise Unreachable(f"the API server was asked for {what}: {error.reason}") from None
+        raise RigError(f"the API server declined {what}: HTTP {error.status} {error.reason}{_said(error)}") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unreachable(f"the API server gave no answer for {what}: {error}") from None
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # what comes of an answer that is not what the API says it is
+        raise RigError(
+            f"the API server was asked for {what}, and its answer makes no sense ({type(error).__name__}: {error}): is "
+            "something else listening on its port?"
+        ) from error
+
+
+def _raise_unless_done(answer: Any) -> None:
+    from kubernetes import client
+
+    if not 200 <= answer.status < 300:
+        words = answer.data.decode(errors="replace")
+        raise client.ApiException(status=answer.status, reason=answer.reason, body=words)
+
+
+def _said(error: Any) -> str:
+    return f": {str(error.body)[:500]}" if error.body else ""

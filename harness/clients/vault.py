@@ -1,0 +1,305 @@
+"""Everything we say to a Vault server, in our words: the only module that knows hvac.
+
+Each question goes out once, over a connection of its own: no retry, no redirect, no token or variable left over.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import RigError, Unreachable
+from harness.rig.rig import Reply
+from harness.secret import Secret
+from harness.wait import now, until
+
+CORRELATION_HEADER: Final = "X-Rehearsal-Id"
+"""Vault's audit log repeats this header, so that an audit entry is joined to its request and not guessed at."""
+
+_TIMEOUT_SECONDS: Final = 30.0
+_TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
+
+
+class Vault:
+    """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
+
+    *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. Until
+    `initialise` (or *root*) there is no root token, and the calls that need one raise RigError.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        ca: Path | None,
+        root: Secret | None = None,
+        audit_file: str = "",
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        self.address = address
+        self.ca, self.certificate = ca, certificate
+        self.root = root
+        self._audit_file = audit_file
+        self._numbers = itertools.count(1)
+
+    def listens_with_tls(self, ca: Path, certificate: tuple[Path, Path] | None) -> None:
+        """Take note that the server speaks TLS from here on, at the same port, and knows us by *certificate*."""
+        self.address = self.address.replace("http://", "https://", 1)
+        self.ca, self.certificate = ca, certificate
+
+    def listens_plainly(self) -> None:
+        """Take note that the server speaks plain HTTP from here on, at the same port and to whoever asks."""
+        self.address = self.address.replace("https://", "http://", 1)
+        self.ca = self.certificate = None
+
+    def health(self) -> Reply:
+        """Ask sys/health. Its status says sealed (503), standby (429), not initialised (501) or active (200)."""
+        return self._ask("get", "sys/health")
+
+    def seal_status(self) -> Reply:
+        """Ask sys/seal-status, which every server that listens answers, with its version."""
+        return self._ask("get", "sys/seal-status")
+
+    def login(self, mount: str, role: str, jwt: Secret) -> Reply:
+        """Log in at a Kubernetes auth mount with a service account token."""
+        return self._ask("post", f"auth/{mount}/login", json={"role": role, "jwt": jwt.reveal()})
+
+    def lookup_self(self, token: Secret) -> Reply:
+        """Ask what *token* is good for, and until when."""
+        return self._ask("get", "auth/token/lookup-self", token)
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Renew *token*."""
+        return self._ask("post", "auth/token/renew-self", token, json={})
+
+    def read_secret(self, path: str, token: Secret) -> Reply:
+        """Read at a full API path. The answer's data keeps the names of the keys and not the values."""
+        reply = self._ask("get", path, token)
+        return _without_values(reply)
+
+    def read_auth_config(self, mount: str) -> Reply:
+        """Read auth/<mount>/config back."""
+        return self._ask("get", f"auth/{mount}/config", self.root)
+
+    def read_role(self, mount: str, role: str) -> Reply:
+        """Read auth/<mount>/role/<role> back."""
+        return self._ask("get", f"auth/{mount}/role/{role}", self.root)
+
+    def read_path(self, path: str) -> Reply:
+        """Read at a full API path as the administrator. The answer's data keeps names and no values."""
+        return _without_values(self._ask("get", path, self.root))
+
+    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
+        """Initialise Vault and return its unseal keys; the root token stays in here."""
+        response = self._send("put", "sys/init", json={"secret_shares": shares, "secret_threshold": threshold})
+        body = _json(response)
+        if response.status_code != 200:
+            raise RigError(f"Vault would not initialise: HTTP {response.status_code} {_errors(body)}")
+        if "root_token" not in body or "keys" not in body:
+            raise RigError(
+                f"Vault was to initialise, and its answer holds no keys: {response.text[:200]!r}; is something else "
+                "listening on its port?"
+            )
+        self.root = Secret(body["root_token"])
+        for key in body.get("keys_base64", ()):
+            Secret(key)  # the same keys in another dress: known, so that redaction finds them
+        return [Secret(key) for key in body["keys"]]
+
+    def unseal(self, key: Secret) -> Reply:
+        """Hand in one unseal key."""
+        return self._ask("put", "sys/unseal", json={"key": key.reveal()})
+
+    def seal(self) -> None:
+        """Seal Vault, after which it writes nothing to its storage."""
+        self._tell("put", "sys/seal", {})
+
+    def take_snapshot(self, file: Path) -> int:
+        """Have raft storage write a snapshot into the new *file* (0600), and return its size in bytes.
+
+        Raises RigError with Vault's words where it declines, Unreachable where it gives no answer.
+        """
+        response = self._send("get", "sys/storage/raft/snapshot", self.root)
+        if response.status_code != 200:
+            said = _refusal(_json(response), response.text)
+            raise RigError(f"Vault declined to take a snapshot: HTTP {response.status_code} {said}")
+        content: bytes = response.content
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            target.write(content)
+        return len(content)
+
+    def restore_snapshot(self, file: Path) -> None:
+        """Have raft storage replace everything by the snapshot in *file*, which was taken of this very Vault."""
+        self._restore(file, "sys/storage/raft/snapshot", self.root)
+
+    def restore_into_new(self, file: Path, shares: int, threshold: int) -> None:
+        """Initialise the new Vault that answers, and replace everything in it by the snapshot of another in *file*.
+
+        Afterwards it is sealed, and opens to the other's keys: *shares* and *threshold* are those of that one, because
+        it goes by them until its next start. Its root token is the other's, which this client has.
+        """
+        body = _json(self._send("put", "sys/init", json={"secret_shares": shares, "secret_threshold": threshold}))
+        if "root_token" not in body or "keys" not in body:
+            raise RigError(f"the new Vault for the snapshot would not initialise: {_errors(body)}")
+        root = Secret(body["root_token"])
+        for key in [Secret(key) for key in (*body["keys"], *body.get("keys_base64", ()))][:threshold]:
+            self.unseal(key)
+        until(
+            lambda: self.health().status == 200,
+            what="the new Vault for the snapshot to be active",
+            seconds=_TIMEOUT_SECONDS,
+        )
+        self._restore(file, "sys/storage/raft/snapshot-force", root)
+        until(
+            lambda: self.seal_status().data.get("sealed") is True,
+            what="Vault to seal itself over the snapshot of another",
+            seconds=_TIMEOUT_SECONDS,
+        )
+
+    def _restore(self, file: Path, path: str, token: Secret | None) -> None:
+        response = self._send("post", path, token, data=file.read_bytes())
+        if response.status_code not in (200, 204):
+            said = _refusal(_json(response), response.text)
+            raise RigError(f"Vault declined to restore a snapshot: HTTP {response.status_code} {said}")
+
+    def enable_audit(self) -> None:
+        """Switch the audit log on, with the correlation header in clear and everything else hashed by Vault."""
+        header = f"sys/config/auditing/request-headers/{CORRELATION_HEADER}"
+        self._tell("put", header, {"hmac": False})
+        options = {"file_path": self._audit_file, "mode": "0600", "hmac_accessor": "true"}
+        self._tell("put", "sys/audit/rehearsal", {"type": "file", "options": options})
+
+    def mark_audit_log(self) -> str:
+        """Have the audit log write an entry of ours, and return by what to know it; "" where it was not answered.
+
+        It is written before the answer is given: all before it are then written too.
+        """
+        reply = self._ask("get", "auth/token/lookup-self", self.root)
+        return reply.correlation if reply.ok else ""
+
+    def enable_kv(self) -> None:
+        """Mount kv-v2 at secret/. For a moment it declines writes: it upgrades itself from v1 in the background."""
+        self._tell("post", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+
+    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
+        """Write a kv-v2 secret at its full API path."""
+        self._tell("post", path, {"data": {name: value.reveal() for name, value in values.items()}})
+
+    def write_policy(self, name: str, text: str) -> None:
+        """Write an ACL policy."""
+        self._tell("put", f"sys/policies/acl/{name}", {"policy": text})
+
+    def enable_auth(self, mount: str) -> str:
+        """Mount the Kubernetes auth method at *mount* and return the mount's accessor."""
+        self._tell("post", f"sys/auth/{mount}", {"type": "kubernetes"})
+        mounts = _done(self._ask("get", "sys/auth", self.root), "list its auth mounts")
+        return str(mounts.data[f"{mount}/"]["accessor"])
+
+    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
+        """Write auth/<mount>/config: a full replacement in every version."""
+        body = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+        self._tell("post", f"auth/{mount}/config", body)
+
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Write a role of a Kubernetes auth mount."""
+        self._tell("post", f"auth/{mount}/role/{name}", dict(fields))
+
+    def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        if self.root is None:
+            raise RigError(f"Vault cannot be told {path}: it is not initialised, there is no root token")
+        _done(self._ask(method, path, self.root, json=body), f"write {path}")
+
+    def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply:
+        """Ask once and return the answer; no answer is a Reply without a status."""
+        correlation = f"rehearsal-{next(self._numbers):06d}"
+        started = now()
+        try:
+            response = self._send(method, path, token, correlation, **body)
+        except Unreachable as error:
+            return Reply(None, str(error), started=started, ended=now(), correlation=correlation)
+        ended = now()
+        parsed = _json(response)
+        issued = (parsed.get("auth") or {}).get("client_token")
+        return Reply(
+            status=response.status_code,
+            error="" if response.ok else _refusal(parsed, response.text),
+            data=_visible(parsed),
+            token=Secret(issued) if issued else None,
+            started=started,
+            ended=ended,
+            correlation=correlation,
+        )
+
+    def _send(self, method: str, path: str, token: Secret | None = None, correlation: str = "", **body: Any) -> Any:
+        import requests
+        from hvac.adapters import RawAdapter
+
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy, .netrc or CA bundle of the user
+            session.verify = str(self.ca) if self.ca else True
+            session.cert = (str(self.certificate[0]), str(self.certificate[1])) if self.certificate else None
+            adapter = RawAdapter(
+                base_uri=self.address,
+                token=token.reveal() if token else "",
+                session=session,
+                timeout=_TIMEOUT_SECONDS,
+                allow_redirects=False,
+                ignore_exceptions=True,
+            )
+            headers = {CORRELATION_HEADER: correlation} if correlation else {}
+            try:
+                return adapter.request(method, f"/v1/{path}", headers=headers, **body)
+            except requests.RequestException as error:
+                raise Unreachable(f"Vault at {self.address} gave no answer to {path}: {_cause(error)}") from None
+
+
+def _done(reply: Reply, what: str) -> Reply:
+    """Return *reply* if Vault did *what*. Raises Unreachable where no answer came, RigError where it was a no."""
+    if reply.status is None:
+        raise Unreachable(reply.error)
+    if not reply.ok:
+        raise RigError(f"Vault declined to {what}: HTTP {reply.status} {reply.error}")
+    return reply
+
+
+def _json(response: Any) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _errors(body: Mapping[str, Any]) -> str:
+    return "; ".join(str(error) for error in body.get("errors") or ())
+
+
+def _refusal(body: Mapping[str, Any], text: str) -> str:
+    """Return Vault's words for a no. A status that says it all (a sealed Vault's health) comes without words."""
+    return _errors(body) if body else text[:500]
+
+
+def _visible(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an answer that says something, without anything that could be used."""
+    part = body.get("auth") or body.get("data") or {k: v for k, v in body.items() if k not in ("errors", "auth")}
+    if not isinstance(part, dict):
+        return {}
+    return {name: value for name, value in part.items() if name not in _TOKEN_FIELDS}
+
+
+def _without_values(reply: Reply) -> Reply:
+    import msgspec
+
+    data = reply.data.get("data")
+    keys = sorted(data) if isinstance(data, dict) else []
+    return msgspec.structs.replace(reply, data={"keys": keys} if keys else {})
+
+
+def _cause(error: Exception) -> str:
+    """Return the innermost reason: requests wraps an error in three others that say less."""
+    inner: BaseException = error
+    while inner.__cause__ is not None or inner.__context__ is not None:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return f"{type(inner).__name__}: {inner}"

@@ -1,0 +1,1 @@
+"""Kind clusters and containers on a Docker engine."""

@@ -1,0 +1,351 @@
+"""The life of one kind cluster: made by the kind command under labels of ours, with a kubeconfig of its own.
+
+The supervisor of the run ends it: whatever carries the labels of the run goes, whoever made it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+import shlex
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from string import Template
+from typing import Final, TypeVar
+
+from harness import wait
+from harness.artifacts import templates
+from harness.artifacts.images import Image
+from harness.clients.container_engine import Engine
+from harness.clients.kube import Kube, NodeState, PodState
+from harness.drivers.log_tail import PodTail, Tail
+from harness.errors import RigError, Unreachable
+from harness.host import pki, ports
+from harness.host.process import Process, Supervisor
+from harness.secret import Secret
+
+T = TypeVar("T")
+
+VAULT_PORT: Final = 8200
+API_PORT: Final = 6443
+
+_SHARES_ASIDE: Final = "256"
+"""A quarter of what a container gets as a rule, where processors are short; elsewhere it changes nothing."""
+
+_CREATE_SECONDS: Final = 300
+_PRINT_SECONDS: Final = 10
+_LOOK_SECONDS: Final = 0.05
+_KUBELET_PODS: Final = "/var/lib/kubelet/pods"
+_POD_LOGS: Final = "/var/log/pods"
+_BEGIN: Final = "--- begin ---"
+
+
+class Workbench:
+    """What the clusters of one run share: the engine, the network, the kind command, and the labels of the run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine,
+        supervisor: Supervisor,
+        kind: Path,
+        *,
+        name: str,
+        network: str,
+        labels: Mapping[str, str],
+    ) -> None:
+        """*name* is what everything is named after, and *network* that of the run, or of the one that lends to it."""
+        self.engine, self.supervisor, self.labels = engine, supervisor, labels
+        self.name, self.network = name, network
+        self._kind, self._folder = kind, folder
+        folder.mkdir(mode=0o700)
+        flags = " ".join(f"--label {shlex.quote(f'{key}={value}')}" for key, value in labels.items())
+        shim = Template(templates.text("docker-with-labels"))
+        command = folder / "docker"
+        command.write_text(shim.substitute(labels=flags, docker=shlex.quote(str(engine.command))))
+        command.chmod(0o700)
+
+    def kind(self, words: Sequence[str], *, kubeconfig: Path, log: Path, aside: bool = False) -> Process:
+        """Start the kind command; *aside* whatever nodes it makes get few processors as long as others want them.
+
+        Nothing of the user's reaches it but the engine: no kubeconfig, no docker configuration, no proxy.
+        """
+        return self.supervisor.start(
+            f"kind {words[0]}",
+            [str(self._kind), *words],
+            env={
+                "HOME": str(self._folder),
+                "KUBECONFIG": str(kubeconfig),
+                "PATH": f"{self._folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "DOCKER_HOST": f"unix://{self.engine.socket}",
+                "KIND_EXPERIMENTAL_PROVIDER": "docker",
+                "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network,
+                "NODE_CPU_SHARES": _SHARES_ASIDE if aside else "",
+            },
+            cwd=self._folder,
+            log=log,
+        )
+
+    def copy_output(self, name: str, words: Sequence[str], folder: Path, into: Path) -> None:
+        """Have what `docker` *words* prints appended to the file *into*, by a child that ends with the run."""
+        self.supervisor.start(
+            name,
+            [str(self.engine.command), *words],
+            env={"DOCKER_HOST": f"unix://{self.engine.socket}", "HOME": str(folder)},
+            cwd=folder,
+            log=into,
+        )
+
+
+class KindCluster:
+    """One cluster. `start` returns when its API server is ready; the supervisor ends it."""
+
+    def __init__(self, name: str, directory: Path, bench: Workbench, nodes_prefix: str, port: int) -> None:
+        self.name, self.directory, self.port = name, directory, port
+        self.kubeconfig = directory / "kubeconfig"
+        self.node = f"{nodes_prefix}-control-plane"
+        self._cluster, self._bench = nodes_prefix, bench
+        directory.mkdir(mode=0o700)
+        (directory / "mounted").mkdir(mode=0o700)
+        self.audit = Tail(directory / "audit.log")
+        self.log = PodTail(directory / "kube-apiserver.log")
+        self.ca = directory / "ca.crt"
+        self.kube = Kube(f"https://127.0.0.1:{port}", self.ca, Secret(random.token_urlsafe(24)))
+        self._up = False
+        self._making: Process | None = None
+        self._over: threading.Event | None = None
+        self._workers: list[str] = []
+
+    def start(
+        self,
+        image: Image,
+        *,
+        workers: int,
+        kubelet: Mapping[str, object],
+        vault_port: int,
+        over: threading.Event,
+        aside: bool = False,
+    ) -> None:
+        """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
+
+        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none. *aside* it rises after
+        others where processors are short, because those are waited for first. Raises ProcessDied with what kind said,
+        NotReady if it takes too long, and RigError where the port is taken.
+        """
+        self._over = over
+        ports.insist(self.port, f"the API server of {self.name}")
+        self._write_mounted()
+        config = self.directory / "kind.yaml"
+        pki.write_private(config, self._config(image, workers, kubelet, vault_port).encode())
+        words = ["create", "cluster", f"--name={self._cluster}", f"--image={image.name}", f"--config={config}"]
+        words.append("--retain")  # what kind thinks of a failure is for us to read, and for the supervisor to remove
+        pki.write_private(self.kubeconfig, b"")
+        self._making = self._bench.kind(words, kubeconfig=self.kubeconfig, log=self.directory / "kind.log", aside=aside)
+        # kind goes on for seconds after the API server takes objects: those can be used
+        self._await("the certificate authority of {}", self._authority, every=0.3)
+        self._await("the API server of {} to be ready", self.kube.serves)
+        self._up = True
+        self._follow_api_server(since="+1")
+        if workers and image.brings_network:
+            self._connect_nodes(1 + workers)
+
+    def await_made(self) -> None:
+        """Wait until kind has done its part. Raises ProcessDied with what it said, NotReady if it takes too long."""
+        if self._making is not None:
+            self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
+
+    def take_over(self, there: Path) -> None:
+        """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals."""
+        token, _, _ = (there / "mounted" / "tokens.csv").read_text().partition(",")
+        for file in (self.ca, self.kubeconfig):
+            pki.write_private(file, (there / file.name).read_bytes())
+        self.kube = Kube(self.kube.host, self.ca, Secret(token))
+        self._up = True
+        self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
+        spaces = self.kube.reset()
+        for node in [self.node, *self._workers]:
+            self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
+        self._follow_api_server(since="0")
+
+    @property
+    def name_for_kind(self) -> str:
+        """Return what kind calls this cluster."""
+        return self._cluster
+
+    @property
+    def address(self) -> str:
+        """Return the address of the API server for whoever is in the network of the run."""
+        return self._bench.engine.address(self.node, self._bench.network)
+
+    def died(self) -> str | None:
+        """Return a sentence if the cluster's node has ended, or the engine that runs it."""
+        if not self._up:
+            return None
+        try:
+            ended = self._bench.engine.ended(self.node)
+        except Unreachable as error:
+            return str(error)
+        return f"the node of cluster {self.name} has ended ({ended})" if ended else None
+
+    def lost(self) -> str | None:
+        """Return a sentence if the cluster cannot review a token: it has died, or its API server answers nobody.
+
+        The kubelet starts one that died again, so a node that lives says nothing about it.
+        """
+        if ended := self.died():
+            return ended
+        try:
+            serves = not self._up or self.kube.serves()
+        except Unreachable as error:
+            return f"the API server of {self.name} is gone ({error})"
+        return None if serves else f"the API server of {self.name} is not ready"
+
+    def run(self, *command: str, node: str = "", stdin: Iterable[bytes] = ()) -> str:
+        """Run a command on a node, or the control plane's, and return what it printed. Raises RigError if it fails."""
+        return self._bench.engine.execute(node or self.node, command, stdin=stdin)
+
+    def read(self, *command: str, node: str = "") -> str:
+        """Run a command that prints something and changes nothing, and return what it printed.
+
+        An engine that is busy was seen to lose what a quick command prints: so it is run until it prints something.
+        """
+        return wait.until(
+            lambda: self.run(*command, node=node) or None,
+            what=f"{command[0]} on a node of {self.name} to print something",
+            seconds=_PRINT_SECONDS,
+        )
+
+    def load(self, image: str) -> None:
+        """Bring an image of the engine's store into the node, unless it is there already."""
+        if any(name.endswith(f"/{image}") for name in self._images):
+            return
+        archive = self._bench.engine.export(image)
+        self.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive)
+
+    def pause_image(self) -> str:
+        """Return the name of the image that holds every Pod's namespaces: each node has it."""
+        names = self._images
+        found = next((name for name in names if "/pause:" in name), None)
+        if found is None:
+            raise RigError(f"the node of {self.name} has no pause image, which every node needs: {', '.join(names)}")
+        return found
+
+    @cached_property
+    def _images(self) -> list[str]:
+        """The names of the images that the node had in the beginning."""
+        return self.read("ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
+
+    def token_of(self, pod: PodState, volume: str) -> Secret:
+        """Return the service account token that the kubelet has put into *volume* of *pod*: the Pod's own file."""
+        path = f"{_KUBELET_PODS}/{shlex.quote(pod.uid)}/volumes/kubernetes.io~projected/{volume}/token"
+        return Secret(self.read("sh", "-c", f"cat {path}", node=pod.node).strip())
+
+    def follow_pod(self, namespace: str, pod: str, uid: str, container: str, into: Path) -> None:
+        """Append to *into* whatever *container* of a Pod prints from its beginning on."""
+        log = f"{_POD_LOGS}/{namespace}_{pod}_{uid}/{container}/0.log"
+        self._follow(f"log of {pod}", [log], into, since="+1")
+
+    def pod_log(self, namespace: str, pod: str, uid: str, container: str, lines: int) -> list[str]:
+        """Return the last *lines* that *container* of a Pod printed, the last start's last, as the kubelet keeps them.
+
+        Raises Unreachable or RigError where the node cannot be asked.
+        """
+        logs = f"{_POD_LOGS}/{namespace}_{pod}_{uid}/{container}/*.log"
+        script = f'echo {_BEGIN}; for f in $(ls -tr {logs} 2>/dev/null); do tail -q -n {lines} "$f"; done'
+        return self.read("sh", "-c", script).partition(f"{_BEGIN}\n")[2].splitlines()[-lines:]
+
+    def all_logs(self) -> dict[str, list[str]]:
+        """Return the last lines of every Pod's log and of every node's journal, by name."""
+        gather = (
+            f'for f in {_POD_LOGS}/*/*/*.log; do echo "==> $f"; tail -n 2000 "$f"; done; echo "==> /node/journal/0"; '
+        )
+        gather += "journalctl --no-pager --lines=2000"
+        found: dict[str, list[str]] = {}
+        for node in [self.node, *self._workers]:
+            name = short = f"{self.name}-{node.removeprefix(self._cluster).strip('-')}"
+            for line in self.run("sh", "-c", gather, node=node).splitlines():
+                if line.startswith("==> "):
+                    pod, container = Path(line).parts[-3:-1]
+                    name = "-".join([self.name, *pod.replace(f"-{node}", "").split("_")[:2], container])
+                    name = f"{short}-journal" if pod == "node" else name
+                found.setdefault(f"{name}.log", []).append(line)
+        return found
+
+    def _authority(self) -> bool:
+        """Fetch the cluster's certificate authority from its node, as soon as kubeadm has made it."""
+        try:
+            text = self.run("cat", "/etc/kubernetes/pki/ca.crt")
+        except RigError as error:
+            raise Unreachable(str(error)) from error
+        self.ca.write_text(text)
+        return bool(text)
+
+    def _await(self, what: str, condition: Callable[[], T | None], every: float = 0.05) -> T:
+        return wait.until(
+            condition,
+            what=what.format(self.name),
+            seconds=_CREATE_SECONDS,
+            every=every,
+            died=self._failed,
+            log=lambda: self._making.tail(60) if self._making else (),
+            advice="a busy machine needs longer; `rehearse doctor` says what this one has",
+        )
+
+    def _failed(self) -> str | None:
+        """Return a sentence if it is of no use to wait for this cluster."""
+        if self._over is not None and self._over.is_set():
+            return "the run is over"
+        if self._making is not None and self._making.poll():
+            return f"kind could not make cluster {self.name}: {self._making.died()}"
+        return self.died()
+
+    def _connect_nodes(self, count: int) -> None:
+        """Give each node a Pod network of its own, and the way to those of the others.
+
+        A node image that was made here has a bridge for one node; the vendor's has a daemon that does this.
+        """
+
+        def networks() -> list[NodeState] | None:
+            nodes = self.kube.nodes()
+            return nodes if len(nodes) == count and all(node.pods for node in nodes) else None
+
+        nodes = self._await("the nodes of {} to get their networks", networks)
+        self._workers = [node.name for node in nodes if node.name != self.node]
+        for node in nodes:
+            routes = [f"ip route replace {other.pods} via {other.address}" for other in nodes if other != node]
+            own = f"sed -i 's#10.244.0.0/24#{node.pods}#' /etc/cni/net.d/10-bridge.conflist"
+            self.run("sh", "-c", " && ".join([own, *routes]), node=node.name)
+
+    def _follow_api_server(self, since: str) -> None:
+        """Have what the API server writes appended to files of ours, from a line on, as `tail -n` counts them."""
+        logs = self.read("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
+        self._follow("audit log", ["/var/log/kubernetes/audit.log"], self.audit.path, since)
+        self._follow("API server's log", logs, self.log.path, since)
+
+    def _write_mounted(self) -> None:
+        folder = self.directory / "mounted"
+        token = self.kube.administrator_token.reveal()
+        pki.write_private(folder / "tokens.csv", f'{token},rehearsal-admin,rehearsal-admin,"system:masters"\n'.encode())
+        pki.write_private(folder / "audit-policy.yaml", templates.text("audit-policy.yaml").encode())
+
+    def _config(self, image: Image, workers: int, kubelet: Mapping[str, object], vault_port: int) -> str:
+        mapping = {"containerPort": VAULT_PORT, "hostPort": vault_port, "listenAddress": "127.0.0.1"}
+        return Template(templates.text("kind.yaml")).substitute(
+            api_port=self.port,
+            brings_network=json.dumps(image.brings_network),
+            kubelet="\n  ".join(f"{name}: {json.dumps(value)}" for name, value in kubelet.items()),
+            folder=json.dumps(str(self.directory / "mounted")),
+            ports=json.dumps([mapping] if vault_port else []),
+            workers="- role: worker\n" * workers,
+        )
+
+    def _follow(self, what: str, files: Sequence[str], into: Path, since: str) -> None:
+        """Have the lines of files on the node appended to a file of ours, by a child that ends with the run.
+
+        A file whose folder is not there yet is looked at again and again, by default once a second.
+        """
+        tail = f"tail -q -n {since} --follow=name --retry --sleep-interval={_LOOK_SECONDS}"
+        words = ["exec", self.node, *tail.split(), *files]
+        self._bench.copy_output(f"{what} of {self.name}", words, self.directory, into)

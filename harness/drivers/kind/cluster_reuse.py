@@ -1,0 +1,116 @@
+"""Clusters that a run has left up are lent to further rehearsals, one at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from harness.errors import MissingPrerequisite
+from harness.host import pki, run_traces
+from harness.wait import now
+
+_FILE: Final = "lent.json"
+_LOCK: Final = "lent.lock"
+_LONGEST_RUN_SECONDS: Final = 15 * 60
+"""Clusters that end sooner are not lent: they would be taken away in the middle of a rehearsal."""
+
+
+class Lent(msgspec.Struct, frozen=True):
+    """One cluster of a run that was kept. It holds no secret: those are in files of its *directory*."""
+
+    kubernetes: str
+    nodes: int
+    cluster: str
+    """what kind calls it"""
+    directory: str
+    port: int
+
+
+class Lending(msgspec.Struct, frozen=True):
+    """What a kept run has to lend."""
+
+    run: str
+    network: str
+    vault_port: int
+    """at which a Vault in *home* answers on this machine"""
+    home: str
+    """the cluster that is made for Vault's Pod; empty if none is"""
+    clusters: Mapping[str, Lent]
+    until: float
+    """the date at which it ends"""
+
+
+def offer(work: Path, lending: Lending) -> None:
+    """Say in the work directory of a run that is about to be kept what it has to lend."""
+    pki.write_private(work / _FILE, msgspec.json.encode(lending))
+
+
+@contextmanager
+def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str) -> Iterator[Lending]:
+    """Yield what the newest fitting run lends, until the end of the block: nobody else gets it meanwhile.
+
+    *clusters* are the wanted ones, version and nodes by name; *home* is Vault's, if it is to be in one. Raises
+    MissingPrerequisite, saying of every kept run why it will not do.
+    """
+    from filelock import FileLock, Timeout
+
+    reasons = []
+    for lending in _offers(registry):
+        if reason := _unfit(lending, clusters, home):
+            reasons.append(f"{lending.run}: {reason}")
+            continue
+        lock = FileLock(Path(next(iter(lending.clusters.values())).directory).parent / _LOCK, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            reasons.append(f"{lending.run}: another rehearsal is using it")
+            continue
+        except OSError as error:
+            reasons.append(f"{lending.run}: it cannot be used any more ({error})")
+            continue
+        try:
+            yield lending
+        finally:
+            lock.release(force=True)
+        return
+    known = "; ".join(reasons) or "no run with clusters was kept on this machine"
+    raise MissingPrerequisite(
+        f"there are no clusters to use again: {known}. `rehearse run SCENARIO --driver kind --keep` leaves some up"
+    )
+
+
+def _offers(registry: Path) -> list[Lending]:
+    """Return what there is to lend of every run that was kept and is alive, the newest first."""
+    found = [offered for entry in registry.glob("*.json") if (offered := _offered(entry))]
+    return [lending for _, lending in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def _offered(entry: Path) -> tuple[float, Lending] | None:
+    """Return what the run with this registry entry has to lend, and since when it is there."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(entry.read_text())
+        keeper = known["supervisor"]
+        if run_traces.identity(keeper["pid"]) == keeper:
+            lending = msgspec.json.decode((Path(known["work"]) / _FILE).read_bytes(), type=Lending)
+            return float(known["created"]), lending
+    return None
+
+
+def _unfit(lending: Lending, clusters: Mapping[str, tuple[str, int]], home: str) -> str:
+    has = {name: (one.kubernetes, one.nodes) for name, one in lending.clusters.items()}
+    if has != dict(clusters):
+        return f"it has the clusters {_named(has)}, and the scenario wants {_named(clusters)}"
+    if home and lending.home != home:
+        return f"its Vault is in {lending.home or 'no cluster'}, and the scenario's in {home}"
+    if lending.until - now() < _LONGEST_RUN_SECONDS:
+        return f"it ends in {max(0, lending.until - now()) / 60:.0f} minutes"
+    return ""
+
+
+def _named(clusters: Mapping[str, tuple[str, int]]) -> str:
+    return ", ".join(f"{name} ({version}, nodes: {nodes})" for name, (version, nodes) in sorted(clusters.items()))

@@ -1,0 +1,407 @@
+"""Plans made real as kind clusters and containers: Pods with token files of their own, Vault as a StatefulSet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import msgspec
+
+from harness import settings, wait
+from harness.artifacts import templates
+from harness.artifacts.images import FURNISHED, NODE, VAULT, Image, Images
+from harness.artifacts.store import Store
+from harness.clients import container_engine, engine_requirements
+from harness.clients.container_engine import Engine
+from harness.clients.engine_requirements import About
+from harness.clients.kube import PodState
+from harness.drivers import service_accounts
+from harness.drivers.kind import cluster_reuse
+from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
+from harness.drivers.kind.cluster_reuse import Lending, Lent, borrowed
+from harness.drivers.kind.vault_container import VaultContainer
+from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
+from harness.drivers.real_rig import LiveRig
+from harness.drivers.service_accounts import ISSUER, Account
+from harness.errors import HarnessError, MissingPrerequisite, Unreachable
+from harness.host import capacity, process
+from harness.host.ports import Ports
+from harness.host.process import Supervisor
+from harness.record import events
+from harness.record.journal import Journal
+from harness.rig.rig import ClusterFacts, IssuedToken, Rig
+from harness.scenario.course import Serve
+from harness.scenario.plan import Plan
+from harness.scenario.topology import ClusterSpec, Topology
+from harness.secret import Secret
+from harness.wait import Stopwatch, now
+
+_RUNNING_SECONDS: Final = 120
+_SECRET_SECONDS: Final = 60
+_EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
+_APP_VOLUME: Final = "login"
+_CLUSTER_LETTERS: Final = 24
+
+
+class KindDriver:
+    """Kind clusters, and Vault in containers, under labels of the run; gone afterwards, whatever happens."""
+
+    name = "kind"
+
+    def __init__(
+        self,
+        store: Store,
+        images: Images,
+        machine: Engine,
+        work: Path,
+        state: Path,
+        tell: Callable[[str], None],
+        *,
+        reuse: bool = False,
+        force: bool = False,
+    ) -> None:
+        """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
+
+        *tell* is called with a line for people where something takes longer than it should. *reuse*: the clusters are
+        not made anew, but those of a kept run, the newest that fits. *force*: however many nodes there are to be.
+        """
+        self._store, self._images, self._engine, self._tell = store, images, machine, tell
+        self._work, self._state, self._reuse = work, state, reuse
+        self._force = force
+
+    @contextmanager
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Bring everything up; on the way out end all of it, whatever happened.
+
+        Yields when Vault answers; other clusters may still be rising. Raises MissingPrerequisite, ProcessDied, NotReady
+        or RigError; LeftBehind if the way down could not remove everything.
+        """
+        topology = plan.resolved
+        about = self._engine.about()
+        engine_requirements.insist_on_clock(about)
+        engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
+        self._insist_on_capacity(topology, about)
+        with book.phase("artifacts"):
+            kind, images = self._obtained(plan, topology, book)
+        with ExitStack() as stack:
+            ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
+            work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
+            # Not in memory: the engine has to find there what it is to bring into containers.
+            supervisor = stack.enter_context(Supervisor(run_id, work, registry))
+            supervisor.own_engine(self._engine.socket)
+            lending = stack.enter_context(self._borrowed(topology)) if self._reuse else None
+            bench = self._bench(work / "bench", supervisor, kind, run_id, lending)
+            rig = KindRig(topology, run_id, book, work, bench, about, images, ports, lending)
+            stack.callback(rig.keep_logs)
+            stack.callback(rig.wait_for_threads)
+            with book.phase("servers answer"):
+                rig.start([step for step in plan.steps if isinstance(step, Serve)])
+            yield rig
+
+    def _insist_on_capacity(self, topology: Topology, about: About) -> None:
+        if self._force or self._reuse:
+            return
+        machine = capacity.measure(self._work)
+        machine = replace(machine, memory=min(machine.memory, about.memory))
+        capacity.insist(
+            machine, len(topology.clusters), nodes=sum(cluster.nodes for cluster in topology.clusters.values())
+        )
+
+    def _borrowed(self, topology: Topology) -> AbstractContextManager[Lending]:
+        wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in topology.clusters.items()}
+        return borrowed(self._state / "live", wanted, topology.vault.cluster)
+
+    def _bench(
+        self, folder: Path, supervisor: Supervisor, kind: Path, run_id: str, lending: Lending | None
+    ) -> Workbench:
+        labels = container_engine.labels(run_id, now() + _EXPIRES_SECONDS)
+        name = f"rehearse-{run_id.rpartition('-')[2]}"
+        if lending is None:
+            self._engine.create_network(name, labels)
+        network = lending.network if lending else name
+        return Workbench(folder, self._engine, supervisor, kind, name=name, network=network, labels=labels)
+
+    def _obtained(self, plan: Plan, topology: Topology, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
+        """Return the kind command, and every image of *plan* by its product and version."""
+        (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
+        images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
+        found = {(image.product, image.version): image for image in images}
+        if topology.vault.cluster and not self._reuse:
+            node = found[NODE, topology.clusters[topology.vault.cluster].kubernetes]
+            try:
+                images.append(self._images.furnished(node, [image for image in images if image.product == VAULT]))
+                found[FURNISHED, node.version] = images[-1]
+            except MissingPrerequisite as error:
+                self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
+        used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note)]
+        used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
+        for product, version, source, sha256, note in used:
+            book.write(events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note))
+        return kind.path, found
+
+
+class KindRig(LiveRig):
+    """The clusters and containers of one rehearsal."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        run_id: str,
+        book: Journal,
+        work: Path,
+        bench: Workbench,
+        about: About,
+        images: Mapping[tuple[str, str], Image],
+        ports: Ports,
+        lending: Lending | None,
+    ) -> None:
+        self._topology, self._run_id, self._work = topology, run_id, work
+        self._bench, self._about, self._images, self._lending = bench, about, images, lending
+        self._home_name = topology.vault.cluster
+        self._furnished = next((image for (product, _), image in images.items() if product == FURNISHED), None)
+        """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
+        self._vault_port, *taken = ports.take(1 + len(topology.clusters))
+        if lending is not None and self._home_name:
+            self._vault_port = lending.vault_port
+        self._clusters = {
+            name: self._cluster(number, name, port)
+            for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
+        }
+        wanted = service_accounts.wanted(topology)
+        self._home = next((one for one in wanted if one.purpose == "vault"), None)
+        self._server = self._make_vault()
+        super().__init__(book, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
+        self._facts: dict[str, ClusterFacts] = {}
+        self._loaded: dict[str, Future[None]] = {}
+        self._old_token: IssuedToken | None = None
+
+    def _cluster(self, number: int, name: str, port: int) -> KindCluster:
+        directory = self._work / f"cluster-{name}"
+        if self._lending is not None:
+            lent = self._lending.clusters[name]
+            return KindCluster(name, directory, self._bench, lent.cluster, lent.port)
+        return KindCluster(name, directory, self._bench, f"{self._bench.name}-{number}-{name[:_CLUSTER_LETTERS]}", port)
+
+    def start(self, served: Sequence[Serve]) -> None:
+        """Start everything at once and return when Vault answers as the first of *served*."""
+        self._first = served[0]
+        self._versions = list(dict.fromkeys(step.version for step in served))
+        self._rising.begin(self._clusters, self._raise_cluster)
+        self._start_vault(served[0])
+
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached, as soon as it is up."""
+        return self._rising.once_there(self._facts, name, name)
+
+    def await_token_file(self) -> None:
+        """Return at once: a Pod is only started with its token in place."""
+
+    def open_to_all(self) -> None:
+        """Start Vault anew if its listener is to be one without TLS."""
+        self.listen_as_wanted(self._first)
+
+    def listen_as_wanted(self, served: Serve) -> None:
+        """Start the Vault that is *served* anew if its listener is to be one without TLS."""
+        if not self._topology.vault.tls:
+            self._server.listen_plainly()
+            self._start_vault(served)
+
+    def swap(self, served: Serve) -> None:
+        """Take Vault to the version of *served* over the same data: a rollout of its Pod, or another container."""
+        self._start_vault(served)
+
+    def keep(self, seconds: float) -> Sequence[str]:
+        """Leave everything up, and write the files that one needs to talk to it into the work directory (0600)."""
+        files = {name: cluster.kubeconfig for name, cluster in self._clusters.items()}
+        if self._lending is None:
+            cluster_reuse.offer(self._work, self._offer(now() + seconds))
+        return self._leave_up(self._bench.supervisor, seconds, self._work, self._run_id, files)
+
+    def _offer(self, until: float) -> Lending:
+        clusters = {
+            name: Lent(wanted.kubernetes, wanted.nodes, cluster.name_for_kind, str(cluster.directory), cluster.port)
+            for (name, cluster), wanted in zip(self._clusters.items(), self._topology.clusters.values(), strict=True)
+        }
+        return Lending(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
+
+    def broken(self) -> str | None:
+        """Return a sentence if a cluster is lost, or its API server alone, or nothing can be written down any more."""
+        lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
+        return lost or process.out_of_room(self._work, ()) or None
+
+    def keep_logs(self) -> None:
+        """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
+        with self._book.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
+            for logs in pool.map(self._logs_of, self._clusters.values()):
+                for name, lines in logs.items():
+                    self._book.keep(name, lines)
+            self._book.keep("vault-vault.log", self._server.whole_log())
+
+    @staticmethod
+    def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:
+        try:
+            return cluster.all_logs()
+        except HarnessError:
+            return {}
+
+    # --- Vault ------------------------------------------------------------------------------------------------------
+
+    def _make_vault(self) -> VaultPod | VaultContainer:
+        vault, where, port = self._topology.vault, self._work / "vault", self._vault_port
+        if self._home is None:
+            shell = next(image.name for (product, _), image in self._images.items() if product == NODE)
+            return VaultContainer(where, self._bench, storage=vault.storage, port=port, shell=shell)
+        account = f"{self._home.namespace}/{self._home.name}"
+        cluster = self._clusters[self._home.cluster]
+        return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, port=port)
+
+    def _start_vault(self, served: Serve) -> None:
+        image = self._images[VAULT, served.version].name
+        if isinstance(self._server, VaultContainer):
+            self._server.replace(served.version, image)
+        elif self._home is not None:
+            self._roll_out(self._server, self._home, served, image)
+        self._answering = Stopwatch()
+
+    def _roll_out(self, server: VaultPod, home: Account, served: Serve, image: str) -> None:
+        self._rising.once_there(self._loaded, served.version, home.cluster).result()
+        old, begun = self._old_token, now()
+        with self._book.phase(f"rollout of {served.version}"):
+            pod = server.roll_out(served.version, image, token_file=served.token_file)
+        self._old_token = None
+        if served.token_file:
+            jwt = self._clusters[home.cluster].token_of(pod, TOKEN_VOLUME)
+            self._old_token = self._tokens.remember(home, jwt, pod.name, pod.uid)
+        if old is not None:
+            self._tokens.replaced(old, begun, pod.name, pod.uid)
+
+    # --- clusters -----------------------------------------------------------------------------------------------------
+
+    def _raise_cluster(self, name: str) -> None:
+        cluster, wanted = self._clusters[name], self._topology.clusters[name]
+        is_home = name == self._home_name
+        with self._book.phase(f"cluster {name} serves"):
+            self._make_serve(cluster, wanted, is_home=is_home)
+        self._insist_on_version(name, cluster.kube, wanted.kubernetes)
+        mine = [account for account in self._accounts if account.cluster == name]
+        self._introduce(cluster, mine)
+        if is_home:
+            self._load(cluster)
+        host = f"https://{cluster.address}:{API_PORT}"
+        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), ISSUER)
+        self._rising.tell()
+        with self._book.phase(f"pods of {name} run"):
+            self._populate(cluster, mine)
+            cluster.await_made()
+
+    def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec, *, is_home: bool) -> None:
+        if self._lending is not None:
+            cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
+            return
+        usual = self._images[NODE, wanted.kubernetes]
+        cluster.start(
+            (self._furnished or usual) if is_home else usual,
+            workers=wanted.nodes - 1,
+            kubelet=engine_requirements.kubelet_settings(self._about, wanted.kubernetes),
+            vault_port=self._vault_port if is_home else 0,
+            over=self._rising.over,
+            aside=bool(self._home_name) and not is_home,
+        )
+
+    def _load(self, cluster: KindCluster) -> None:
+        """Bring Vault's images into its cluster, one after the other: the first version is waited for first.
+
+        A cluster whose node was made with them has them from the beginning, and need not be asked.
+        """
+
+        def load(version: str, before: Future[None] | None) -> None:
+            if self._furnished is not None:
+                return
+            if before is not None:
+                before.result()
+            with self._book.phase(f"image of {version} loaded"):
+                cluster.load(self._images[VAULT, version].name)
+
+        before = None
+        for version in self._versions:
+            before = self._loaded[version] = self._rising.aside(load, version, before)
+
+    def _introduce(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
+        """Create namespaces, service accounts, and the right to review tokens."""
+        kube = cluster.kube
+        there = kube.namespaces() if self._lending else []
+        for space in dict.fromkeys(account.namespace for account in wanted):
+            if space not in there:
+                kube.create_namespace(space)
+        for account in {one.identity: one for one in wanted}.values():
+            kube.create_service_account(account.namespace, account.name)
+            if account.may_review_tokens:
+                kube.allow_token_reviews(account.namespace, account.name)
+
+    def _populate(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
+        """Have every account hold its token: apps in their Pods, reviewers in Secrets, strangers in our hands."""
+        apps = [account for account in wanted if account.purpose.startswith("app:")]
+        image = cluster.pause_image() if apps else ""
+        for account in apps:
+            self._create_app(cluster, account, image)
+        for account in wanted:
+            if account.long_lived:
+                self._tokens.remember(account, self._long_lived(cluster, account))
+            elif account not in apps and account is not self._home and not account.on_demand:
+                jwt = cluster.kube.request_token(
+                    account.namespace, account.name, audience=account.audience, seconds=account.token_seconds
+                )
+                self._tokens.remember(account, jwt)
+        for account in apps:
+            state = self._await_app(cluster, account)
+            self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
+
+    def _create_app(self, cluster: KindCluster, account: Account, image: str) -> None:
+        token: dict[str, Any] = {"path": "token", "expirationSeconds": account.token_seconds}
+        if account.audience:
+            token["audience"] = account.audience
+        manifest = cluster.directory / f"{account.pod}.yaml"
+        manifest.write_text(
+            Template(templates.text("app.yaml")).substitute(
+                pod=json.dumps(account.pod),
+                namespace=json.dumps(account.namespace),
+                service_account=json.dumps(account.name),
+                image=json.dumps(image),
+                token=msgspec.json.encode(token).decode(),
+            )
+        )
+        cluster.kube.create_all(manifest)
+
+    def _await_app(self, cluster: KindCluster, account: Account) -> PodState:
+        """Return the app's Pod once it runs: then its token is where it reads it."""
+
+        def running() -> PodState | None:
+            state = cluster.kube.pod(account.namespace, account.pod)
+            if state is None or not state.running:
+                raise Unreachable(state.waiting if state and state.waiting else "it does not run yet")
+            return state
+
+        return wait.until(
+            running,
+            what=f"the Pod {account.pod} in {cluster.name} to run",
+            seconds=_RUNNING_SECONDS,
+            every=0.05,
+            died=lambda: "the run is over" if self._rising.over.is_set() else cluster.died(),
+            log=lambda: cluster.kube.complaints(account.namespace, account.pod),
+        )
+
+    def _long_lived(self, cluster: KindCluster, account: Account) -> Secret:
+        """Create the Secret of a long-lived token, and return what the token controller puts into it."""
+        cluster.kube.create_token_secret(account.namespace, account.secret, account.name, None)
+        return wait.until(
+            lambda: cluster.kube.token_of_secret(account.namespace, account.secret),
+            what=f"the token controller of {cluster.name} to fill the Secret {account.namespace}/{account.secret}",
+            seconds=_SECRET_SECONDS,
+            every=0.05,
+        )

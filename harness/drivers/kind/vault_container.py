@@ -1,0 +1,183 @@
+"""The life of one Vault as a container outside any cluster: its upgrade is another container over the same volume."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Final, Literal
+
+from harness import wait
+from harness.clients.container_engine import Thing
+from harness.clients.vault import Vault
+from harness.drivers.kind.cluster import VAULT_PORT, Workbench
+from harness.drivers.kind.vault_pod import COPY, GUARDED, LINES_BETWEEN, PLAIN, is_audit, settings
+from harness.drivers.log_tail import Tail
+from harness.errors import RigError, Unreachable
+from harness.host import pki, ports
+from harness.knowledge import shutdown_signs
+from harness.secret import redact
+
+_ANSWER_SECONDS: Final = 60
+_STOP_SECONDS: Final = 15
+_COPY_SECONDS: Final = 60
+_KEPT: Final = "kept"
+_WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
+_SIGKILL_STATUS: Final = 128 + signal.SIGKILL
+
+
+class VaultContainer:
+    """Vault over one volume, in the network of the clusters, where it is called `vault`. The supervisor ends it.
+
+    It talks to us alone, by our certificate: a container is reached by every user of this machine, and a Vault that is
+    not initialised yet belongs to whoever is first. After `listen_plainly` the next one talks to everybody.
+    """
+
+    def __init__(self, directory: Path, bench: Workbench, *, storage: str, port: int, shell: str) -> None:
+        """*port* is that of this machine at which Vault answers; *shell* is an image with the programs of a system.
+
+        Vault's own may hold nothing but Vault.
+        """
+        directory.mkdir(mode=0o700)
+        self._directory, self._bench, self._port = directory, bench, port
+        self._authority = authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
+        self._mounted = directory / "mounted"
+        self._mounted.mkdir(mode=0o700)
+        for name, tls in ((GUARDED, True), (PLAIN, False)):
+            pki.write_private(self._mounted / name, settings(storage, tls=tls).encode())
+        self._config = GUARDED
+        for path in (authority.certificate, authority.key, authority.ca):
+            pki.write_private(self._mounted / path.name, path.read_bytes())
+        # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
+        self.log, self.audit = Tail(directory / "vault.log"), Tail(directory / "vault.log")
+        address = f"https://127.0.0.1:{port}"
+        self.client = Vault(address, authority.ca, audit_file="stdout", certificate=authority.client)
+        self._containers: list[str] = []
+        self._container, self._version = "", ""
+        """the container that runs, and nothing in between"""
+        self._shell, self._beginnings, self._kept = shell, 1, False
+        self._volume = self._make_volume("vault")
+
+    def listen_plainly(self) -> None:
+        """Have the next container listen with plain HTTP, to whoever asks."""
+        self.client.listens_plainly()
+        self._config = PLAIN
+
+    def begin_anew(self) -> None:
+        """Have the next container be over no data, and talk to us alone. What runs keeps its own until then."""
+        self._beginnings += 1
+        self._volume = self._make_volume(f"vault-{self._beginnings}")
+        self.client.listens_with_tls(self._authority.ca, self._authority.client)
+        self._config = GUARDED
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        if not self._kept:
+            self._make_volume(_KEPT)
+            self._kept = True
+        return self._copy(self._volume, f"{self._bench.name}-{_KEPT}")
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        self._copy(f"{self._bench.name}-{_KEPT}", self._volume)
+
+    def _make_volume(self, name: str) -> str:
+        volume = f"{self._bench.name}-{name}"
+        self._bench.engine.create_volume(volume, self._bench.labels)
+        return volume
+
+    def _copy(self, source: str, target: str) -> int:
+        """Have the volume *target* hold what *source* holds, and nothing else; return how many bytes that is.
+
+        Raises RigError with what the programs said where they fail.
+        """
+        engine = self._bench.engine
+        copier = engine.start(
+            self._shell,
+            [f"{COPY}; du -sb $2", "sh", "/from", "/to"],
+            entrypoint=["sh", "-c"],
+            name=f"{self._bench.name}-copy",
+            labels=dict(self._bench.labels),
+            volumes={source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/to", "mode": "rw"}},
+            network_mode="none",
+        )
+        ended = wait.until(
+            lambda: engine.ended(copier), what="a copy of Vault's data to be made", seconds=_COPY_SECONDS, every=0.05
+        )
+        said = engine.logs(copier, "all")
+        engine.remove(Thing("container", copier, copier, {}))
+        if not ended.endswith("status 0"):
+            raise RigError(f"Vault's data could not be copied: {ended}; make room on the engine and run again", said)
+        return int(said[-1].split()[0])
+
+    def replace(self, version: str, image: str) -> None:
+        """Start *version*, in the place of the one that runs, and wait until it answers, sealed or not initialised.
+
+        Raises ProcessDied with its last lines, NotReady, and RigError where something else than Vault is to blame.
+        """
+        engine = self._bench.engine
+        self._version, before, self._container = version, self._container, ""
+        if before:
+            engine.stop(before, _STOP_SECONDS)
+        ports.insist(self._port, f"Vault {version}")
+        self._container = engine.start(
+            image,
+            ["server", f"-config=/vault/tls/{self._config}"],
+            entrypoint=["/bin/vault"],
+            name=f"{self._bench.name}-vault-{len(self._containers) + 1}",
+            labels=dict(self._bench.labels),
+            environment={"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"},  # noqa: S108 -- in the container
+            volumes={
+                self._volume: {"bind": "/vault/data", "mode": "rw"},
+                str(self._mounted): {"bind": "/vault/tls", "mode": "ro"},
+            },
+            tmpfs={"/tmp": ""},  # noqa: S108
+            network=self._bench.network,
+            alias="vault",
+            ports={f"{VAULT_PORT}/tcp": ("127.0.0.1", self._port)},
+        )
+        self._containers.append(self._container)
+        self._bench.copy_output(
+            f"log of Vault {version}", ["logs", "--follow", self._container], self._directory, self.log.path
+        )
+        wait.until(
+            lambda: self.client.seal_status().answered(),
+            what=f"Vault {version} to answer",
+            seconds=_ANSWER_SECONDS,
+            died=self.died,
+            log=self.tail,
+            advice="its whole log is kept beside the record",
+        )
+
+    def died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself.
+
+        Raises RigError where that says nothing about Vault: it was killed, or the engine that runs it is gone.
+        """
+        try:
+            sentence = self._bench.engine.ended(self._container) if self._container else None
+        except Unreachable as error:
+            raise RigError(f"{error}, and so Vault {self._version} is lost; see why, and run again") from error
+        if sentence is None:
+            return None
+        if "out of memory" in sentence:
+            raise RigError(f"{sentence}: make room and run again", self.tail())
+        if sentence.endswith((" is gone", f"status {_SIGKILL_STATUS}")):
+            raise RigError(f"Vault {self._version} was ended from outside: {sentence}; see who did, and run again")
+        if who := shutdown_signs.stopped(self.tail(_WHOLE)):
+            raise RigError(shutdown_signs.blame(self._version, who), self.tail())
+        return f"Vault {self._version} ended by itself: {sentence}"
+
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* that Vault printed, redacted; none where the engine cannot be asked for them."""
+        return self._said(self._container, LINES_BETWEEN * lines)[-lines:] if self._container else []
+
+    def whole_log(self) -> list[str]:
+        """Return what every version of Vault printed, redacted, as far as the engine can still be asked for it."""
+        return [line for container in self._containers for line in self._said(container, "all")]
+
+    def _said(self, container: str, lines: int | Literal["all"]) -> list[str]:
+        try:
+            printed = self._bench.engine.logs(container, lines)
+        except (Unreachable, RigError):
+            return []
+        return [redact(line) for line in printed if not is_audit(line)]

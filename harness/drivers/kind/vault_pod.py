@@ -1,0 +1,260 @@
+"""The life of one Vault as a StatefulSet of one Pod in a kind cluster: its upgrade is another image and a rollout."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from string import Template
+from typing import Final, TypeVar
+
+from harness import wait
+from harness.artifacts import templates
+from harness.clients.kube import PodState
+from harness.clients.vault import Vault
+from harness.drivers import vault_config
+from harness.drivers.kind.cluster import VAULT_PORT, KindCluster
+from harness.drivers.log_tail import Pieces, PodTail, as_json
+from harness.drivers.vault_config import Listening
+from harness.errors import RigError, Unreachable
+from harness.host import pki
+from harness.knowledge import shutdown_signs
+from harness.secret import redact
+
+T = TypeVar("T")
+
+POD: Final = "vault-0"
+TOKEN_VOLUME: Final = "kube-api-access-*"
+"""The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
+
+COPY: Final = 'set -eu; mkdir -p "$2"; find "$2" -mindepth 1 -delete; cp -a "$1/." "$2"'
+"""A shell script that makes the folder $2 hold what $1 holds, and nothing else."""
+
+_NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to another run
+GUARDED: Final = "guarded.json"
+PLAIN: Final = "plain.json"
+"""Vault's configurations: one with which it talks to us alone, and one with which it talks to everybody."""
+
+_ROLLOUT_SECONDS: Final = 120
+_WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
+_HOPELESS: Final = (
+    "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainer", "RunContainerError",
+    "StartError", "ContainerCannotRun",
+)  # fmt: skip
+_SIGKILL_STATUS: Final = 128 + signal.SIGKILL
+LINES_BETWEEN: Final = 4
+"""So many lines a container prints for one of Vault's own words: those of the audit log stand between them."""
+
+
+def settings(storage: str, *, tls: bool) -> str:
+    """Return the configuration of a Vault in a container, whose data is at /vault/data, as JSON.
+
+    With *tls* it talks to those alone who have a certificate of its authority.
+    """
+    return vault_config.text(
+        storage,
+        "/vault/data",
+        listen=f"0.0.0.0:{VAULT_PORT}",
+        tls=Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", "/vault/tls/ca.crt") if tls else None,
+        address=f"{'https' if tls else 'http'}://127.0.0.1:{VAULT_PORT}",
+        cluster_address=f"https://127.0.0.1:{VAULT_PORT + 1}",
+    )
+
+
+class VaultPod:
+    """Vault over one volume of its cluster. `roll_out` starts it, and takes it from version to version.
+
+    It talks to us alone, by our certificate: a Pod is reached by every user of this machine, and a Vault that is not
+    initialised yet belongs to whoever is first. After `listen_plainly` the next rollout has it talk to everybody.
+    """
+
+    def __init__(
+        self, directory: Path, cluster: KindCluster, account: str, run: str, *, storage: str, port: int
+    ) -> None:
+        """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
+
+        Its data is in a folder of the node that is called after the *run*.
+        """
+        directory.mkdir(mode=0o700)
+        self._directory, self._cluster = directory, cluster
+        self._folder, self._data, self._beginnings = f"{_NODE_FOLDER}/{run}", f"{_NODE_FOLDER}/{run}", 1
+        self.namespace, self.account = account.split("/")
+        self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
+        self._configs = {GUARDED: settings(storage, tls=True), PLAIN: settings(storage, tls=False)}
+        self._config = GUARDED
+        # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
+        self.log, self.audit = PodTail(directory / "vault.log"), PodTail(directory / "vault.log")
+        self.client = Vault(
+            f"https://127.0.0.1:{port}",
+            self._authority.ca,
+            audit_file="stdout",
+            certificate=self._authority.client,
+        )
+        self._uid = ""
+        self._version, self._rollouts = "", 0
+
+    def listen_plainly(self) -> None:
+        """Have the next rollout listen with plain HTTP, to whoever asks."""
+        self.client.listens_plainly()
+        self._config = PLAIN
+
+    def begin_anew(self) -> None:
+        """Have the next rollout be over no data, and talk to us alone. What runs keeps its own until then."""
+        self._beginnings += 1
+        self._data = f"{self._folder}-{self._beginnings}"
+        self.client.listens_with_tls(self._authority.ca, self._authority.client)
+        self._config = GUARDED
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        self._copy(self._data, self._kept)
+        return int(self._cluster.read("du", "-sb", self._kept).split()[0])
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        self._copy(self._kept, self._data)
+
+    def _copy(self, source: str, target: str) -> None:
+        # what is in the folder, and not the folder: a Pod that runs has mounted that
+        self._cluster.run("sh", "-c", COPY, "sh", source, target)
+
+    @property
+    def _kept(self) -> str:
+        return f"{self._folder}-kept"
+
+    def roll_out(self, version: str, image: str, *, token_file: bool) -> PodState:
+        """Start *version*, or replace the one that runs, and return its Pod once it answers, sealed or not initialised.
+
+        Raises ProcessDied with its last lines, NotReady, and RigError where something else than Vault is to blame.
+        """
+        self._version, self._rollouts = version, self._rollouts + 1
+        gone = self._uid
+        if self._rollouts == 1:
+            self._create(image, token_file=token_file)
+        else:
+            kube = self._cluster.kube
+            kube.roll(
+                self.namespace,
+                "vault",
+                image,
+                command=self._command(),
+                data=self._data,
+                token_file=token_file,
+                note=f"rollout {self._rollouts}",
+            )
+        pod = self._await(f"the Pod of Vault {version} to be made", lambda: self._new(gone))
+        self._uid = pod.uid
+        self._cluster.follow_pod(self.namespace, POD, self._uid, "vault", self.log.path)
+        self._await(f"Vault {version} to answer", lambda: self.client.seal_status().answered())
+        return pod
+
+    def died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself; its Pod may have started it again since.
+
+        Raises RigError where that says nothing about Vault: its Pod can never run, it was killed, its node is gone.
+        """
+        try:
+            state = self._state()
+        except Unreachable as error:
+            if lost := self._cluster.died():
+                raise RigError(f"{lost}, and Vault {self._version} with it; see why, and run again") from error
+            return None
+        if state is None or state.uid != self._uid:
+            return None
+        if state.waiting.startswith(_HOPELESS):
+            raise RigError(f"the Pod of Vault {self._version} cannot run: {state.waiting}", self._complaints())
+        if state.killed_for_memory:
+            raise RigError(
+                f"Vault {self._version} was killed, because its memory ran out: make room and run again", self.tail(40)
+            )
+        if state.status == _SIGKILL_STATUS:
+            raise RigError(
+                f"Vault {self._version} was killed from outside by SIGKILL, which was not its own doing: see who did, "
+                "and run again",
+                self.tail(40),
+            )
+        if not state.restarts and state.status is None:
+            return None
+        if who := shutdown_signs.stopped(self.tail(_WHOLE)):
+            raise RigError(shutdown_signs.blame(self._version, who), self.tail(40))
+        now = f", and its Pod is now {state.waiting}" if state.waiting else ""
+        return f"Vault {self._version} ended by itself with status {state.status}{now}"
+
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* that the Vault of this version printed, redacted; none where nobody can be asked."""
+        try:
+            # of its node, because a Vault that ended just now has last words that are not here yet
+            log = self._cluster.pod_log(self.namespace, POD, self._uid, "vault", LINES_BETWEEN * lines)
+        except (Unreachable, RigError):
+            return []
+        return _words(log)[-lines:]
+
+    def whole_log(self) -> list[str]:
+        """Return what every version of Vault printed, redacted."""
+        try:
+            said = _words(self.log.path.read_text(errors="replace").splitlines())
+        except FileNotFoundError:
+            said = []
+        known = set(said)
+        return said + [line for line in self.tail() if line not in known]
+
+    def _create(self, image: str, *, token_file: bool) -> None:
+        files = [self._authority.certificate, self._authority.key, self._authority.ca]
+        manifest = self._directory / "vault.yaml"
+        filled = Template(templates.text("vault.yaml")).substitute(
+            namespace=json.dumps(self.namespace),
+            service_account=json.dumps(self.account),
+            node=json.dumps(self._cluster.node),
+            data=json.dumps(self._data),
+            image=json.dumps(image),
+            token_file=json.dumps(token_file),
+            configs=json.dumps(self._configs),
+            command=json.dumps(self._command()),
+            tls=json.dumps({path.name: path.read_text() for path in files}),
+        )
+        pki.write_private(manifest, filled.encode())
+        self._cluster.kube.create_all(manifest)
+
+    def _command(self) -> list[str]:
+        return ["/bin/vault", "server", f"-config=/vault/config/{self._config}"]
+
+    def _await(self, what: str, condition: Callable[[], T]) -> T:
+        return wait.until(
+            condition,
+            what=what,
+            seconds=_ROLLOUT_SECONDS,
+            every=0.05,
+            died=self.died,
+            log=lambda: [*self._complaints(), *self.tail()],
+            advice="its log and those of the node are kept beside the record",
+        )
+
+    def _new(self, gone: str) -> PodState:
+        state = self._state()
+        if state is None or state.uid == gone:
+            raise Unreachable("the Pod of the version before it is still there" if state else "there is no Pod")
+        return state
+
+    def _state(self) -> PodState | None:
+        return self._cluster.kube.pod(self.namespace, POD)
+
+    def _complaints(self) -> list[str]:
+        kube = self._cluster.kube
+        try:
+            # where there is no Pod, its StatefulSet knows why
+            return [*kube.complaints(self.namespace, "vault"), *kube.complaints(self.namespace, POD, self._uid)]
+        except (Unreachable, RigError) as error:
+            return [str(error)]
+
+
+def is_audit(line: str) -> bool:
+    """Whether a line that Vault printed is of its audit log, and none of its own words."""
+    # its fields have another order in every release
+    entry = as_json(line) if '"type":"re' in line else None
+    return entry is not None and entry.get("type") in ("request", "response")
+
+
+def _words(log: Iterable[str]) -> list[str]:
+    """Return what stands in a Pod's *log* as printed, redacted, but for the audit log."""
+    return [redact(line) for line in Pieces().whole(log) if not is_audit(line)]

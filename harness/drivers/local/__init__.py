@@ -1,0 +1,1 @@
+"""Plain processes on this machine, and no Docker."""

@@ -1,0 +1,150 @@
+"""The life of one Kubernetes control plane as processes: an etcd and a kube-apiserver, and nothing else.
+
+No kubelet runs, so Pods stay Pending; service accounts, their bound tokens and TokenReviews are as real as anywhere.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from harness import wait
+from harness.clients.kube import Kube
+from harness.drivers.log_tail import Tail
+from harness.drivers.service_accounts import ISSUER
+from harness.errors import ProcessDied
+from harness.host import pki, ports, process
+from harness.host.process import Process, Supervisor
+from harness.secret import Secret
+
+READY_SECONDS: Final = 90
+
+_AUDIT_POLICY: Final = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+# Metadata shows who reviewed and what the answer was. Request would write the token that is reviewed to disk.
+- level: Metadata
+  resources: [{group: authentication.k8s.io, resources: [tokenreviews]}]
+- level: None
+"""
+
+
+class ControlPlane:
+    """One cluster. `start` returns when objects can be made in it, `await_ready` when it serves in full.
+
+    The supervisor ends it.
+    """
+
+    def __init__(self, name: str, directory: Path, port: int) -> None:
+        self.name, self.directory, self.port = name, directory, port
+        self.host = f"https://127.0.0.1:{port}"
+        directory.mkdir(mode=0o700)
+        self.authority = pki.Authority(directory, "127.0.0.1")
+        self.signer = pki.TokenSigner(directory)
+        self.audit = Tail(directory / "audit.log")
+        self.log = Tail(directory / "kube-apiserver.log")
+        self.store_log = Tail(directory / "etcd.log")
+        self.kube = Kube(self.host, self.authority.ca, Secret(random.token_urlsafe(24)))
+        self._admin = self.kube.administrator_token
+        self._servers: tuple[Process, ...] = ()
+
+    def start(self, supervisor: Supervisor, etcd: Path, api_server: Path, over: threading.Event) -> None:
+        """Start both servers and wait until objects can be made, or until *over* says that nobody waits any more.
+
+        Raises ProcessDied with the last log lines, NotReady after READY_SECONDS, and RigError where the port is taken.
+        """
+        store = supervisor.start(
+            f"etcd of {self.name}",
+            [str(etcd), *self._etcd_flags()],
+            env={"HOME": str(self.directory)},
+            cwd=self.directory,
+            log=self.store_log.path,
+        )
+        pki.write_private(self.directory / "audit.yaml", _AUDIT_POLICY.encode())
+        admin = f'{self._admin.reveal()},rehearsal-admin,rehearsal-admin,"system:masters"\n'
+        pki.write_private(self.directory / "tokens.csv", admin.encode())
+        ports.insist(self.port, f"the API server of {self.name}")
+        server = supervisor.start(
+            f"kube-apiserver of {self.name}",
+            [str(api_server), *self._api_server_flags()],
+            # Its start makes much garbage; to collect it as often as Go does costs a fifth of its time, for 70 MB less.
+            env={"HOME": str(self.directory), "GOGC": "400"},
+            cwd=self.directory,
+            log=self.log.path,
+        )
+        self._servers = (store, server)
+        self._await(self.kube.takes_objects, over)
+
+    def await_ready(self, over: threading.Event) -> None:
+        """Wait until the API server says that all of it is ready, its own roles included. Raises as `start`."""
+        self._await(self.kube.serves, over)
+
+    def _await(self, condition: Callable[[], bool], over: threading.Event) -> None:
+        try:
+            wait.until(
+                condition,
+                what=f"the API server of {self.name} to be ready",
+                seconds=READY_SECONDS,
+                died=lambda: "the run is over" if over.is_set() else self.died(),
+                log=self._last_words,
+                advice="the whole logs of both are kept beside the record, in logs/",
+            )
+        except ProcessDied:
+            if self._servers[1].died():
+                ports.insist(self.port, f"the API server of {self.name}")
+            raise
+
+    def died(self) -> str | None:
+        """Return a sentence if the API server or its etcd has ended; etcd first, for the other often ends of it."""
+        ended = next(((sentence, server) for server in self._servers if (sentence := server.died())), None)
+        if ended is None:
+            return None
+        sentence, server = ended
+        full = process.out_of_room(self.directory, server.tail())
+        return f"{sentence}, and {full}" if full else sentence
+
+    def _last_words(self) -> list[str]:
+        """Return the last lines of both servers; those of the one that has ended come last."""
+        store, server = self._servers
+        first, last = (server, store) if store.died() else (store, server)
+        return [*first.tail(15), *last.tail(15)]
+
+    def _etcd_flags(self) -> list[str]:
+        # Sockets in the run's own 0700 directory: no port to collide on, and no other user can read the cluster.
+        return [
+            "--data-dir=etcd",
+            "--unsafe-no-fsync",
+            "--listen-client-urls=unix://etcd.sock:0",
+            "--advertise-client-urls=http://127.0.0.1:1",
+            "--listen-peer-urls=unix://peer.sock:0",
+            "--initial-advertise-peer-urls=http://127.0.0.1:2",
+            "--initial-cluster=default=http://127.0.0.1:2",
+            # Alone it wins every election, and the API server waits for the first: half a second as etcd comes.
+            "--heartbeat-interval=10",
+            "--election-timeout=50",
+        ]
+
+    def _api_server_flags(self) -> list[str]:
+        here = self.directory
+        return [
+            "--etcd-servers=unix://etcd.sock:0",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            f"--tls-cert-file={self.authority.certificate}",
+            f"--tls-private-key-file={self.authority.key}",
+            f"--service-account-issuer={ISSUER}",
+            f"--service-account-key-file={self.signer.public}",
+            f"--service-account-signing-key-file={self.signer.private}",
+            "--authorization-mode=RBAC",
+            f"--token-auth-file={here / 'tokens.csv'}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--audit-policy-file={here / 'audit.yaml'}",
+            f"--audit-log-path={self.audit.path}",
+            "--audit-log-mode=blocking",
+            "--profiling=false",
+        ]

@@ -1,0 +1,273 @@
+"""Plans made real as plain processes on this machine: etcd, kube-apiserver and Vault, and no Docker."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from harness import settings
+from harness.artifacts.store import Artifact, Store
+from harness.drivers import service_accounts
+from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.vault_process import VaultServer
+from harness.drivers.real_rig import LiveRig
+from harness.drivers.service_accounts import ISSUER, Account
+from harness.errors import MissingPrerequisite
+from harness.host import capacity, pki, process
+from harness.host.ports import Ports
+from harness.host.process import Supervisor
+from harness.knowledge import kubernetes_auth
+from harness.record import events
+from harness.record.journal import Journal
+from harness.rig.rig import ClusterFacts, IssuedToken, Rig
+from harness.scenario.course import Serve
+from harness.scenario.plan import Plan
+from harness.scenario.topology import Topology
+from harness.secret import Secret
+from harness.wait import Stopwatch, now
+
+_CLUSTER_BYTES: Final = 150 * 10**6
+"""What a cluster writes: above all the log of etcd, which takes its room beforehand."""
+
+_VAULT_BYTES: Final = 100 * 10**6
+
+
+class LocalDriver:
+    """Processes on loopback, in a work directory of their own that is gone afterwards."""
+
+    name = "local"
+
+    def __init__(self, store: Store, work: Path, state: Path, *, force: bool = False) -> None:
+        """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists.
+
+        *force*: however many clusters there are to be, they are started.
+        """
+        self._force = force
+        self._store = store
+        self._work = work
+        self._state = state
+
+    @contextmanager
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Bring everything up; on the way out end all of it, whatever happened.
+
+        Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
+        MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
+        """
+        if not self._force:
+            capacity.insist(capacity.measure(self._work), len(plan.resolved.clusters))
+        served = [step for step in plan.steps if isinstance(step, Serve)]
+        if any(step.token_file for step in served) and (reason := process.namespaces_allowed()):
+            raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
+        with book.phase("artifacts"):
+            binaries = self._binaries(plan, book)
+        with ExitStack() as stack:
+            ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
+            work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
+            memory = _VAULT_BYTES + len(plan.resolved.clusters) * _CLUSTER_BYTES if settings.in_memory() else 0
+            supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
+            rig = LocalRig(plan.resolved, book, run_id, supervisor.room, supervisor, binaries, ports)
+            stack.callback(rig.keep_logs)
+            stack.callback(rig.wait_for_threads)
+            with book.phase("servers answer"):
+                rig.start(served[0])
+            yield rig
+
+    def _binaries(self, plan: Plan, book: Journal) -> dict[tuple[str, str], Path]:
+        found: list[Artifact] = self._store.get_all(plan.artifacts)
+        for one in found:
+            book.write(
+                events.ArtifactUsed(
+                    product=one.product, version=one.version, source=one.source, sha256=one.sha256, note=one.note
+                )
+            )
+        return {(one.product, one.version): one.path for one in found}
+
+
+class LocalRig(LiveRig):
+    """The processes of one rehearsal."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        book: Journal,
+        run_id: str,
+        work: Path,
+        supervisor: Supervisor,
+        binaries: Mapping[tuple[str, str], Path],
+        ports: Ports,
+    ) -> None:
+        self._topology = topology
+        self._supervisor, self._binaries = supervisor, binaries
+        self._work, self._run_id = work, run_id
+        taken = ports.take(2 + len(topology.clusters))
+        self._ports = dict(zip(topology.clusters, taken[2:], strict=True))
+        vault = topology.vault
+        self._server = VaultServer(self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1])
+        self._planes: dict[str, ControlPlane] = {}
+        super().__init__(
+            book, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
+        )
+        self._pod_folder = self._work / "pod"
+        self._pod_folder.mkdir(mode=0o700)
+
+    def start(self, served: Serve) -> None:
+        """Start everything at once and return when Vault answers."""
+        self._first = served
+        self._rising.begin(self._topology.clusters, self._raise_cluster)
+        self._start_vault(served)
+
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached, as soon as its keys are made: before it serves."""
+        plane = self._rising.once_there(self._planes, name, name)
+        version = self._topology.clusters[name].kubernetes
+        return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
+
+    def await_token_file(self) -> None:
+        """Wait until Vault's cluster has given its Pod a token."""
+        if any(account.purpose == "vault" for account in self._accounts):
+            self._tokens.of("vault")
+
+    def open_to_all(self) -> None:
+        """Start Vault anew if its listener is to be one without TLS."""
+        self.listen_as_wanted(self._first)
+
+    def listen_as_wanted(self, served: Serve) -> None:
+        """Start the Vault that is *served* anew if its listener is to be one without TLS."""
+        if not self._topology.vault.tls:
+            self._server.stop()
+            self._server.listen_plainly()
+            self._start_vault(served)
+
+    def swap(self, served: Serve) -> None:
+        """Stop Vault, replace its Pod, start the version of *served* over the same data."""
+        self._server.stop()
+        self._replace_pod()
+        self._start_vault(served)
+
+    def keep(self, seconds: float) -> Sequence[str]:
+        """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
+        files = {name: plane.directory / "kubeconfig" for name, plane in self._planes.items()}
+        for name, file in files.items():
+            pki.write_private(file, self._planes[name].kube.kubeconfig().encode())
+        return self._leave_up(self._supervisor, seconds, self._work, self._run_id, files)
+
+    def broken(self) -> str | None:
+        """Return a sentence if an API server or an etcd has ended."""
+        planes = list(self._planes.values())
+        return next((sentence for plane in planes if (sentence := plane.died())), None)
+
+    def keep_logs(self) -> None:
+        """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
+        planes = self._planes.values()
+        tails = [self._server.log, *(tail for plane in planes for tail in (plane.store_log, plane.log))]
+        for tail in tails:
+            try:
+                lines = tail.path.read_text(errors="replace").splitlines()
+                self._book.keep(f"{tail.path.parent.name}-{tail.path.name}", lines)
+            except OSError:
+                continue
+
+    def wait_for_threads(self) -> None:
+        """End what is still rising, and that soon: with its servers gone no answer is waited for any more."""
+        self._rising.over.set()
+        self._supervisor.halt()
+        super().wait_for_threads()
+
+    def _start_vault(self, served: Serve) -> None:
+        cluster = self._topology.vault.cluster
+        self._server.start(
+            self._supervisor,
+            self._binaries["vault", served.version],
+            served.version,
+            pod=self._pod_folder if served.token_file else None,
+            api_port=self._ports.get(cluster, 0),
+        )
+        self._answering = Stopwatch()
+
+    def _raise_cluster(self, name: str) -> None:
+        self._rising.insist()
+        version = self._topology.clusters[name].kubernetes
+        plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
+        self._planes[name] = plane
+        self._rising.tell()
+        etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
+        with self._book.phase(f"cluster {name} serves"):
+            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._rising.over)
+        with self._book.phase(f"accounts of {name}"):
+            self._populate(plane, [account for account in self._accounts if account.cluster == name])
+            # what the accounts may do is in roles that the API server makes last
+            plane.await_ready(self._rising.over)
+        self._insist_on_version(name, plane.kube, version)
+
+    def _populate(self, plane: ControlPlane, wanted: Sequence[Account]) -> None:
+        spaces: set[str] = set()
+        uids: dict[tuple[str, str], str] = {}
+        for account in wanted:
+            self._rising.insist()
+            if account.namespace not in spaces:
+                # not all of them first: each takes a tenth of a second, and Vault waits for the first account
+                plane.kube.create_namespace(account.namespace)
+                spaces.add(account.namespace)
+            who = (account.namespace, account.name)
+            if who not in uids:
+                uids[who] = plane.kube.create_service_account(*who)
+                if account.may_review_tokens:
+                    plane.kube.allow_token_reviews(*who)
+            if account.on_demand:
+                continue
+            if account.long_lived:
+                self._tokens.remember(account, self._long_lived(plane, account, uids[who]))
+            else:
+                self._bound(plane, account)
+
+    def _bound(self, plane: ControlPlane, account: Account) -> IssuedToken:
+        """Create the account's Pod and give it the token that a kubelet would mount into it."""
+        uid = plane.kube.create_pod(account.namespace, account.pod, account.name)
+        jwt = plane.kube.request_token(
+            account.namespace,
+            account.name,
+            pod=account.pod,
+            uid=uid,
+            audience=account.audience,
+            seconds=account.token_seconds,
+        )
+        if account.purpose == "vault":
+            self._fill_pod(account, jwt)
+        return self._tokens.remember(account, jwt, account.pod, uid)
+
+    def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> Secret:
+        """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""
+        prefix = "kubernetes.io/serviceaccount"
+        claims = {
+            "iss": kubernetes_auth.DEFAULT_ISSUER,
+            f"{prefix}/namespace": account.namespace,
+            f"{prefix}/secret.name": account.secret,
+            f"{prefix}/service-account.name": account.name,
+            f"{prefix}/service-account.uid": uid,
+            "sub": account.subject,
+        }
+        jwt = plane.signer.sign(claims)
+        plane.kube.create_token_secret(account.namespace, account.secret, account.name, jwt)
+        return jwt
+
+    def _fill_pod(self, account: Account, jwt: Secret) -> None:
+        """Write what a kubelet would mount. The token last: its presence is what makes Vault be in a pod."""
+        plane = self._planes[account.cluster]
+        shutil.copyfile(plane.authority.ca, self._pod_folder / "ca.crt")
+        pki.write_private(self._pod_folder / "namespace", account.namespace.encode())
+        pki.write_private(self._pod_folder / "token", jwt.reveal().encode())
+
+    def _replace_pod(self) -> None:
+        """Replace Vault's Pod as a rollout does: the old one goes, and a new one of the same name gets a new token."""
+        account = next((one for one in self._accounts if one.purpose == "vault"), None)
+        if account is None:
+            return
+        old, plane = self._tokens.of("vault"), self._planes[account.cluster]
+        plane.kube.delete_pod(account.namespace, old.pod)
+        deleted = now()
+        new = self._bound(plane, account)
+        self._tokens.replaced(old, deleted, new.pod, new.pod_uid)

@@ -1,0 +1,156 @@
+"""The life of one Vault server as a process: its configuration, its data that outlives each version, its logs."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Final
+
+from harness import wait
+from harness.clients.vault import Vault
+from harness.drivers import vault_config
+from harness.drivers.log_tail import Tail
+from harness.drivers.vault_config import Listening
+from harness.errors import ProcessDied, RigError
+from harness.host import pki, ports, process
+from harness.host.process import Process, Supervisor
+from harness.knowledge import shutdown_signs
+
+LISTEN_SECONDS: Final = 60
+STOP_SECONDS: Final = 15
+_WHOLE: Final = 1 << 23  # bytes, and as many lines: a Go program that is told to quit prints all its stacks after that
+
+
+class VaultServer:
+    """Vault over one data directory. Stopping leaves the data; the supervisor wipes everything at the end.
+
+    A Vault that is not initialised yet belongs to whoever is first, and every user of this machine reaches its port. So
+    it talks to nobody but us: its listener wants a certificate that only we have. For plain HTTP the server has to be
+    started anew once it is initialised, after `listen_plainly`.
+    """
+
+    def __init__(self, directory: Path, *, storage: str, port: int, cluster_port: int) -> None:
+        self.directory = directory
+        self._storage, self._port, self._cluster_port = storage, port, cluster_port
+        directory.mkdir(mode=0o700)
+        self._data, self._beginnings = directory / "data", 1
+        self._data.mkdir(mode=0o700)
+        authority = pki.Authority(directory, "127.0.0.1", client=True)
+        self._authority = authority
+        self.audit = Tail(directory / "audit.log")
+        self.log = Tail(directory / "vault.log")
+        address = f"https://127.0.0.1:{port}"
+        self.client = Vault(address, authority.ca, audit_file=str(self.audit.path), certificate=authority.client)
+        self.process: Process | None = None
+        self._version = ""
+        self._config = directory / "vault.json"
+        self.listen_to_us_alone()
+
+    def listen_to_us_alone(self) -> None:
+        """Have the next start talk to nobody but us, over TLS: what a Vault must that is not initialised yet."""
+        authority = self._authority
+        self.client.listens_with_tls(authority.ca, authority.client)
+        self._configure(Listening(str(authority.certificate), str(authority.key), str(authority.ca)))
+
+    def listen_plainly(self) -> None:
+        """Have the next start listen with plain HTTP, to whoever asks."""
+        self.client.listens_plainly()
+        self._configure(None)
+
+    def start(self, supervisor: Supervisor, binary: Path, version: str, *, pod: Path | None, api_port: int) -> None:
+        """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
+
+        *pod* is the folder that is mounted as the pod's service account; None leaves the server without one.
+        Raises ProcessDied with its last lines, NotReady after LISTEN_SECONDS, and RigError where something else than
+        Vault is to blame: the port, the disk, whoever killed it.
+        """
+        ports.insist(self._port, f"Vault {version}")
+        env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
+        if pod is not None:
+            env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
+        started = supervisor.start(
+            f"Vault {version}",
+            [str(binary), "server", f"-config={self._config}"],
+            env=env,
+            cwd=self.directory,
+            log=self.log.path,
+            pod=pod,
+        )
+        self.process, self._version = started, version
+        try:
+            wait.until(
+                lambda: self.client.seal_status().answered(),
+                what=f"Vault {version} to answer",
+                seconds=LISTEN_SECONDS,
+                died=self.died,
+                log=started.tail,
+                advice="its whole log is kept beside the record, as logs/vault-vault.log",
+            )
+        except ProcessDied:
+            ports.insist(self._port, f"Vault {version}")
+            raise
+
+    def _configure(self, tls: Listening | None) -> None:
+        settings = vault_config.text(
+            self._storage,
+            str(self._data),
+            listen=f"127.0.0.1:{self._port}",
+            tls=tls,
+            address=self.client.address,
+            cluster_address=f"https://127.0.0.1:{self._cluster_port}",
+        )
+        pki.write_private(self._config, settings.encode())
+
+    def begin_anew(self) -> None:
+        """Have the next start be over no data, and talk to us alone. What runs keeps its own until then."""
+        self._beginnings += 1
+        self._data = self.directory / f"data-{self._beginnings}"
+        self._data.mkdir(mode=0o700)
+        self.listen_to_us_alone()
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        shutil.copytree(self._data, self._kept)
+        return sum(file.stat().st_size for file in self._kept.rglob("*") if file.is_file())
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        shutil.rmtree(self._data)
+        shutil.copytree(self._kept, self._data)
+
+    @property
+    def _kept(self) -> Path:
+        return self.directory / "kept"
+
+    def stop(self) -> None:
+        """Stop the server as a rollout would (SIGTERM, then a deadline). Its data stays."""
+        if self.process is not None:
+            self.process.stop(STOP_SECONDS)
+            self.process = None
+
+    def died(self) -> str | None:
+        """Return a sentence if the server has ended by itself.
+
+        Raises RigError where that says nothing about Vault: it was stopped or killed, or its disk is full.
+        """
+        sentence = self.process.died() if self.process else None
+        if self.process is None or sentence is None:
+            return None
+        lines = self.process.tail()
+        if self.process.poll() == -signal.SIGKILL:
+            raise RigError(
+                f"{sentence}, which was not Vault's own doing: the kernel kills so where memory runs out (dmesg "
+                "shows it); make room and run again",
+                lines,
+            )
+        if who := shutdown_signs.signalled(sentence) or shutdown_signs.stopped(self.process.tail(_WHOLE, _WHOLE)):
+            raise RigError(shutdown_signs.blame(self._version, who), lines)
+        if full := process.out_of_room(self.directory, lines):
+            raise RigError(f"{sentence}, which says nothing about Vault, because {full}", lines)
+        return sentence
+
+    def tail(self, lines: int = 40) -> list[str]:
+        """Return the last *lines* of the server that runs, redacted; none where none does."""
+        return self.process.tail(lines) if self.process else []

@@ -1,0 +1,466 @@
+"""Plans made real on paper: no server, every answer worked out from what this project knows of Vault.
+
+For tests, for planning and for the first five minutes. It can be told to grant, refuse or stay silent. It proves
+nothing about Vault: what it answers is what `knowledge` says.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+import msgspec
+
+from harness.clients.vault import CORRELATION_HEADER
+from harness.drivers import service_accounts
+from harness.drivers.log_tail import as_time
+from harness.drivers.paper.state import Config, Token, VaultToken, accepted, copied, extra, lease
+from harness.drivers.service_accounts import ISSUER, Account, token_event
+from harness.errors import ProcessDied
+from harness.knowledge import kubernetes_auth, vault_policies
+from harness.knowledge.kubernetes_auth import Refusal
+from harness.knowledge.versions import at_least
+from harness.record import events
+from harness.record.journal import Journal
+from harness.rig.rig import ClusterFacts, IssuedToken, Reopen, Reply, Rig
+from harness.scenario.course import Moment, Serve
+from harness.scenario.plan import Plan
+from harness.secret import Secret
+from harness.wait import now
+
+Told = Literal["grant", "refuse", "silent"]
+Script = Mapping[tuple[str, str, str], Told]
+"""(what, name, version) -> what to answer, whatever the knowledge says. what is login (name: the role), lookup, renew
+(no name), read (the path), or review (the mount): refuse it, and the API server does not accept Vault's bearer."""
+
+_NO_SCRIPT: Final[Script] = {}
+
+
+class PaperDriver:
+    """Answers from knowledge; *script* overrides single answers, *dies_at* is a version that ends after its swap."""
+
+    name = "paper"
+
+    def __init__(self, script: Script = _NO_SCRIPT, dies_at: str = "") -> None:
+        self._script = script
+        self._dies_at = dies_at
+
+    @contextmanager
+    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+        """Yield a system on paper at the plan's first version."""
+        del run_id
+        yield PaperRig(plan, book, self._script, self._dies_at)
+
+
+class PaperRig:
+    """One system on paper. It is its own Vault client: there is nothing in between."""
+
+    def __init__(self, plan: Plan, book: Journal, script: Script, dies_at: str) -> None:
+        self._topology, self._book, self._script, self._dies_at = plan.resolved, book, script, dies_at
+        self._served: Serve = next(step for step in plan.steps if isinstance(step, Serve))
+        self._numbers = itertools.count(1)
+        self._configs: dict[str, Config] = {}
+        self._sealed = True
+        self._dead = ""
+        self._vault_tokens: dict[str, VaultToken] = {}
+        self._policies: dict[str, list[vault_policies.Rule]] = {}
+        self._pending: list[events.AnyEvent] = []
+        self._secrets: set[str] = set()
+        self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())
+        self._accounts = service_accounts.wanted(self._topology)
+        self._tokens = {account.purpose: self._issue(account) for account in self._accounts if not account.on_demand}
+        for name, cluster in self._topology.clusters.items():
+            book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
+
+    @property
+    def vault(self) -> PaperRig:
+        """Return the way to ask Vault."""
+        return self
+
+    @property
+    def setup(self) -> PaperRig:
+        """Return the way to write into Vault."""
+        return self
+
+    # --- the system around Vault
+
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return a cluster."""
+        version = self._topology.clusters[name].kubernetes
+        return ClusterFacts(name, version, f"https://{name}.paper", f"CA of {name}", ISSUER)
+
+    def await_clusters(self) -> None:
+        """Return at once: paper is always ready."""
+
+    def await_token_file(self) -> None:
+        """Return at once: paper is always ready."""
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the app's token."""
+        return self._tokens[f"app:{app}"].issued
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return a token that is not the app's."""
+        return self._tokens[f"{probe}:{app}"].issued
+
+    def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
+        """Return the token to store as the mount's reviewer."""
+        purpose = f"reviewer:{mount}"
+        if kind == "pod-token":
+            copy = msgspec.structs.replace(self._tokens["vault"].issued, purpose=purpose)
+            self._book.write(token_event(copy))
+            return copy
+        if kind != "requested":
+            return self._tokens[purpose].issued
+        account = next(one for one in self._accounts if one.purpose == purpose)
+        unbound = msgspec.structs.replace(account, long_lived=False, on_demand=True, token_seconds=seconds)
+        token = self._tokens[f"{purpose} {next(self._numbers)}"] = self._issue(unbound)
+        return token.issued
+
+    def open_to_all(self) -> None:
+        """Do nothing: on paper there is nobody else."""
+
+    def swap(self, served: Serve) -> None:
+        """Put the next version in place; Vault's Pod is replaced and its old token dies."""
+        self._served, self._sealed = served, True
+        if served.version == self._dies_at:
+            self._dead = f"Vault {served.version} ended by itself with status 2"
+            raise ProcessDied(self._dead, 2, ["panic: scripted"])
+        old = self._tokens.get("vault")
+        if old is not None:
+            old.alive = False
+            new = self._tokens["vault"] = self._issue(old.account)
+            self._book.write(
+                events.PodReplaced(
+                    cluster=old.account.cluster,
+                    old_pod=old.issued.pod,
+                    old_uid=old.issued.pod_uid,
+                    new_pod=new.issued.pod,
+                    new_uid=new.issued.pod_uid,
+                )
+            )
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Put another version in place over what the snapshot has."""
+        self.swap(served)
+        self._bring_back()
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep the configs, the roles and the tokens that there are."""
+        del again
+        self._snapshot = (copied(self._configs), dict(self._vault_tokens), set(self._secrets))
+        return 0
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring them back."""
+        del again
+        self._bring_back()
+
+    def _bring_back(self) -> None:
+        configs, tokens, secrets = self._snapshot
+        self._configs, self._vault_tokens, self._secrets = copied(configs), dict(tokens), set(secrets)
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Let every token of *account* review."""
+        self._let_review(cluster, account, may=True)
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Let no token of *account* review."""
+        self._let_review(cluster, account, may=False)
+
+    def _let_review(self, cluster: str, account: str, *, may: bool) -> None:
+        for token in self._everybody():
+            if token.account.identity == (cluster, *account.split("/")):
+                token.account = msgspec.structs.replace(token.account, may_review_tokens=may)
+
+    def _everybody(self) -> Iterator[Token]:
+        """Yield every token that somebody may present: what is held, and what configs have stored."""
+        yield from self._tokens.values()
+        for config in self._configs.values():
+            yield from (token for token in (config.frozen, config.explicit) if token is not None)
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """End the token that the Secret holds."""
+        self._tokens[purpose].alive = False
+
+    def settle(self) -> None:
+        """Return at once: paper has no caches."""
+
+    def skip(self) -> None:
+        """Forget what was not gathered."""
+        self._pending.clear()
+
+    def gather(self, moment: Moment) -> None:
+        """Write down the evidence of the moment, in the shape in which servers write it."""
+        for event in self._pending:
+            self._book.write(msgspec.structs.replace(event, moment=moment.label))
+        self._pending.clear()
+
+    def broken(self) -> str | None:
+        """Return nothing: paper does not break."""
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if the script ended Vault."""
+        return self._dead or None
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return nothing: paper has no log."""
+        del lines
+        return []
+
+    # --- Vault, asked
+
+    def health(self) -> Reply:
+        """Answer as an active or a sealed Vault."""
+        return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True})
+
+    def seal_status(self) -> Reply:
+        """Answer with the version and the seal."""
+        vault = self._topology.vault
+        data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares}
+        return self._reply(200, data=data | {"version": self._served.version, "initialized": True})
+
+    def login(self, mount: str, role: str, jwt: Secret) -> Reply:
+        """Answer as the Kubernetes auth method of this version would."""
+        started, told = now(), self._told("login", role)
+        if told == "silent":
+            return self._reply(None, "the paper Vault was told to stay silent", started=started)
+        refusal = None if told == "grant" else self._refusal(mount, role, jwt) if told is None else "review"
+        if refusal is not None:
+            status, text = kubernetes_auth.answer(refusal, self._served.version)
+            return self._reply(status, text, path=f"auth/{mount}/login", started=started)
+        token = Secret(f"paper-{next(self._numbers):024d}")
+        written = self._configs[mount].roles[role]
+        named = [policy for policy in str(written["token_policies"]).split(",") if policy]
+        self._vault_tokens[token.reveal()] = VaultToken(token, tuple(named), lease(written))
+        data = {"policies": sorted({"default", *named}), "renewable": True}
+        return self._reply(200, data=data, token=token, path=f"auth/{mount}/login", started=started)
+
+    def lookup_self(self, token: Secret) -> Reply:
+        """Answer as the token store."""
+        data: dict[str, Any] = {"renewable": True, "creation_time": int(now())}
+        if token.reveal() in self._vault_tokens:
+            data["creation_ttl"] = self._vault_tokens[token.reveal()].ttl
+        return self._with_token("lookup", token, data)
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Answer as the token store."""
+        return self._with_token("renew", token, {"renewable": True})
+
+    def read_secret(self, path: str, token: Secret) -> Reply:
+        """Answer as kv-v2, as far as the token's policies let it."""
+        return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may_read(path, token))
+
+    def read_auth_config(self, mount: str) -> Reply:
+        """Return the config as written."""
+        hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
+        return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
+
+    def read_role(self, mount: str, role: str) -> Reply:
+        """Return the role as written."""
+        found = self._configs[mount].roles.get(role)
+        return self._reply(404) if found is None else self._reply(200, data=dict(found))
+
+    def read_path(self, path: str) -> Reply:
+        """Answer as kv-v2, asked by the administrator."""
+        return self._reply(200) if path in self._secrets else self._reply(404)
+
+    # --- Vault, told
+
+    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
+        """Return keys; one of them opens paper."""
+        del threshold
+        return [Secret(f"paper-key-{number:020d}") for number in range(shares)]
+
+    def unseal(self, key: Secret) -> Reply:
+        """Open at the first key."""
+        del key
+        self._sealed = False
+        return self._reply(200, data={"sealed": False})
+
+    def enable_audit(self) -> None:
+        """Do nothing: paper always audits."""
+
+    def enable_kv(self) -> None:
+        """Do nothing: every secret is there."""
+
+    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
+        """Take note of it. What the apps read is there anyhow."""
+        del values
+        self._secrets.add(path)
+
+    def write_policy(self, name: str, text: str) -> None:
+        """Keep what the policy says."""
+        self._policies[name] = vault_policies.read(name, text)
+
+    def enable_auth(self, mount: str) -> str:
+        """Return an accessor."""
+        return f"auth_kubernetes_{mount}"
+
+    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
+        """Keep the config, and a copy of the pod's token where this version would take one."""
+        version, file = self._served.version, self._served.token_file
+        explicit = "token_reviewer_jwt" in fields
+        disable = fields.get("disable_local_ca_jwt") is True
+        given = fields.get("disable_iss_validation")
+        before = self._configs.get(mount)
+        stored = kubernetes_auth.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
+        self._configs[mount] = Config(
+            fields=dict(fields),
+            stored=stored,
+            frozen=self._tokens.get("vault") if stored == "frozen" else None,
+            explicit=self._stored(fields),
+            validation_disabled=kubernetes_auth.validation_disabled(
+                version, given=given if isinstance(given, bool) else None
+            ),
+            roles=before.roles if before else {},
+        )
+
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Keep the role."""
+        self._configs[mount].roles[name] = dict(fields)
+
+    # --- how it answers
+
+    def _refusal(self, mount: str, role: str, jwt: Secret) -> Refusal | None:
+        """Return why this version refuses the login, or None where it grants it."""
+        config = self._configs[mount]
+        if role not in config.roles:
+            return "unknown role"
+        if "kubernetes_ca_cert" not in config.fields and not self._served.token_file:
+            return "missing ca"
+        presented = self._find(jwt)
+        own = self._own_checks(config, config.roles[role], presented or self._named(jwt))
+        return own or self._review(mount, config, presented)
+
+    def _own_checks(self, config: Config, role: dict[str, Any], token: Token) -> Refusal | None:
+        """Return the first of Vault's own checks that fails: issuer, audience, binding (knowledge.OWN_CHECKS)."""
+        wanted = kubernetes_auth.expected_issuer(
+            self._served.version,
+            issuer=str(config.fields.get("issuer", "")),
+            validation_disabled=config.validation_disabled,
+        )
+        if wanted and wanted != token.issued.issuer:
+            return "issuer"
+        audience = role.get("audience")
+        if audience and audience not in token.issued.audiences:
+            return "audience"
+        names, spaces = role["bound_service_account_names"], role["bound_service_account_namespaces"]
+        wrong: dict[Refusal, bool] = {
+            "namespace": spaces != "*" and token.account.namespace not in spaces.split(","),
+            "service account name": names != "*" and token.account.name not in names.split(","),
+        }
+        order: list[Refusal] = ["namespace", "service account name"]
+        if at_least(self._served.version, kubernetes_auth.NAME_BEFORE_NAMESPACE):
+            order.reverse()
+        return next((check for check in order if wrong[check]), None)
+
+    def _review(self, mount: str, config: Config, presented: Token | None) -> Refusal | None:
+        """Have the mount's cluster review the token, and leave its audit entry."""
+        cluster = self._topology.mounts[mount].cluster
+        bearer = self._bearer(config, presented)
+        known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
+        status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
+        self._audit_review(cluster, bearer if known else None, status)
+        genuine = presented is not None and presented.alive and presented.account.cluster == cluster
+        return None if status == 201 and genuine else "review"
+
+    def _bearer(self, config: Config, presented: Token | None) -> Token | None:
+        whose = kubernetes_auth.bearer(
+            self._served.version,
+            stored=config.stored,
+            token_file=self._served.token_file,
+            disable_local=config.fields.get("disable_local_ca_jwt") is True,
+        )
+        return {
+            "client": presented,
+            "local": self._tokens.get("vault"),
+            "frozen": config.frozen,
+            "explicit": config.explicit,
+        }[whose]
+
+    def _find(self, jwt: Secret) -> Token | None:
+        """Return the token that *jwt* is; None where nobody issued it."""
+        return next((token for token in self._tokens.values() if token.issued.jwt == jwt), None)
+
+    def _stored(self, fields: Mapping[str, str | bool | Secret]) -> Token | None:
+        """Return the reviewer's token that a config has, or None."""
+        jwt = fields.get("token_reviewer_jwt")
+        return self._find(jwt) if isinstance(jwt, Secret) else None
+
+    def _named(self, jwt: Secret) -> Token:
+        """Return the token that an altered *jwt* claims to be: all but its signature."""
+        head = jwt.reveal().rpartition(".")[0]
+        return next(token for token in self._tokens.values() if token.issued.jwt.reveal().startswith(head + "."))
+
+    def _issue(self, account: Account) -> Token:
+        number = next(self._numbers)
+        at, unbound = now(), account.long_lived or account.on_demand
+        issued = IssuedToken(
+            jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
+            cluster=account.cluster,
+            subject=account.subject,
+            purpose=account.purpose,
+            pod="" if unbound else account.pod,
+            pod_uid="" if unbound else f"uid-{number}",
+            jti="" if account.long_lived else f"jti-{number}",
+            issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else ISSUER,
+            audiences=(account.audience or ISSUER,),
+            issued=at,
+            expires=0.0 if account.long_lived else at + account.token_seconds,
+        )
+        self._book.write(token_event(issued))
+        return Token(issued, account)
+
+    def _may_read(self, path: str, token: Secret) -> bool:
+        """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
+        held = self._vault_tokens.get(token.reveal())
+        named = held.policies if held is not None else ()
+        rules = [rule for name in named for rule in self._policies.get(name, ())]
+        return vault_policies.ruling(rules, path, "read").granted or any(rule.templated for rule in rules)
+
+    def _with_token(
+        self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True
+    ) -> Reply:
+        told = self._told(what, path)
+        if told == "silent":
+            return self._reply(None, "the paper Vault was told to stay silent")
+        known = token.reveal() in self._vault_tokens and told != "refuse" and allowed
+        return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
+
+    def _told(self, what: str, name: str) -> Told | None:
+        return self._script.get((what, name, self._served.version))
+
+    def _reply(
+        self,
+        status: int | None,
+        error: str = "",
+        *,
+        data: dict[str, Any] | None = None,
+        token: Secret | None = None,
+        path: str = "",
+        started: float = 0.0,
+    ) -> Reply:
+        correlation = f"rehearsal-{next(self._numbers):06d}"
+        ended = now()
+        if path and status is not None:
+            request = {"id": correlation, "operation": "update", "path": path}
+            request_headers = {CORRELATION_HEADER.lower(): [correlation]}
+            entry = {"error": error, "request": request | {"headers": request_headers}}
+            self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry))
+        return Reply(status, error, data or {}, token, started or ended, ended, correlation)
+
+    def _audit_review(self, cluster: str, bearer: Token | None, status: int) -> None:
+        at = now()
+        user: dict[str, Any] = {}
+        if bearer is not None:
+            user = {"username": bearer.issued.subject, "extra": extra(bearer)}
+        entry = {
+            "verb": "create",
+            "user": user,
+            "responseStatus": {"code": status},
+            "requestReceivedTimestamp": as_time(at),
+        }
+        self._pending.append(events.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))

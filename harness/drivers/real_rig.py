@@ -1,0 +1,251 @@
+"""What every rig with real servers has in common, whatever its servers run in."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from harness import wait
+from harness.clients.kube import Kube
+from harness.clients.vault import Vault
+from harness.drivers.bring_up import Rising, Tokens
+from harness.drivers.log_collection import Collector, WritingCluster, WritingVault
+from harness.drivers.service_accounts import ISSUER, Account, issued
+from harness.errors import RigError
+from harness.host import pki
+from harness.host.process import Supervisor
+from harness.record import events
+from harness.record.journal import Journal
+from harness.rig.rig import IssuedToken, Reopen
+from harness.scenario.course import Moment, Serve
+from harness.scenario.topology import Topology
+from harness.wait import Stopwatch, now
+
+RIGHTS_SECONDS: Final = 30
+
+STEADY_SECONDS: Final = 0.5
+"""How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
+background after its unseal can kill it, and the questions are asked in less time than that takes."""
+
+
+class LivingVault(WritingVault, Protocol):
+    """A Vault that runs, in a process or in a container."""
+
+    @property
+    def client(self) -> Vault: ...
+    def died(self) -> str | None: ...
+    def tail(self, lines: int = 40) -> Sequence[str]: ...
+
+    def listen_plainly(self) -> None:
+        """Have the next start listen with plain HTTP, to whoever asks."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Have the next start be over no data, and talk to us alone: it is a Vault that is not initialised."""
+        ...
+
+    def keep_data(self) -> int:
+        """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        ...
+
+    def put_back_data(self) -> None:
+        """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        ...
+
+
+class LiveRig(abc.ABC):
+    """One Vault and some clusters. A driver's own rig starts them, and takes Vault from version to version."""
+
+    _topology: Topology
+    _work: Path
+
+    def __init__(
+        self,
+        book: Journal,
+        wanted: Sequence[Account],
+        server: LivingVault,
+        clusters: Mapping[str, WritingCluster],
+        *,
+        threads: int,
+    ) -> None:
+        """*clusters* may be filled while they rise; *threads* is how many things may rise at once."""
+        self._book, self._accounts, self._vault, self._running = book, wanted, server, clusters
+        self._rising = Rising(threads)
+        self._tokens = Tokens(self._rising, wanted, book)
+        self._collector = Collector(book, server, clusters)
+        self._answering: Stopwatch | None = None
+        """since the first answer of the version that runs"""
+
+    @property
+    def vault(self) -> Vault:
+        """Return the way to ask Vault."""
+        return self._vault.client
+
+    @property
+    def setup(self) -> Vault:
+        """Return the way to write into Vault."""
+        return self._vault.client
+
+    def await_clusters(self) -> None:
+        """Wait until all serve. Raises the first failure, once all have ended rising."""
+        self._rising.await_all()
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the token of the app's Pod."""
+        return self._tokens.of(f"app:{app}")
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return the token that the named negative probe presents."""
+        return self._tokens.of(f"{probe}:{app}")
+
+    def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
+        """Return the token to store as the mount's reviewer: what is no Secret's is put on record as it is taken."""
+        purpose = f"reviewer:{mount}"
+        if kind == "pod-token":
+            return self._tokens.tell(replace(self._tokens.of("vault"), purpose=purpose))
+        if kind != "requested":
+            return self._tokens.of(purpose)
+        account = next(one for one in self._accounts if one.purpose == purpose)
+        self._rising.await_one(account.cluster)
+        kube = self._running[account.cluster].kube
+        jwt = kube.request_token(account.namespace, account.name, audience=None, seconds=seconds)
+        return self._tokens.tell(issued(account, jwt, "", ""))
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Bind *account* (namespace/name) to system:auth-delegator, and wait until the API server acts on it."""
+        self._await_right(cluster, account, may=True)
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Delete the binding of *account* to system:auth-delegator, and wait until the API server acts on it."""
+        self._await_right(cluster, account, may=False)
+
+    def _await_right(self, cluster: str, account: str, *, may: bool) -> None:
+        kube, (space, name) = self._running[cluster].kube, account.split("/")
+        if may:
+            kube.allow_token_reviews(space, name)
+        else:
+            kube.forbid_token_reviews(space, name)
+        wait.until(
+            lambda: kube.may_review_tokens(space, name) is may,
+            what=f"the API server of {cluster} to know that {account} may {'' if may else 'not '}review tokens",
+            seconds=RIGHTS_SECONDS,
+            every=0.05,
+        )
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """Delete the Secret with the long-lived token for *purpose*, and wait until the token is not accepted."""
+        account = next(one for one in self._accounts if one.purpose == purpose)
+        kube = self._running[account.cluster].kube
+        kube.delete_secret(account.namespace, account.secret)
+        self._tokens.ended(self._tokens.of(purpose), now())
+
+    def settle(self) -> None:
+        """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
+        self._tokens.settle({name: cluster.kube for name, cluster in self._running.items()})
+
+    @abc.abstractmethod
+    def swap(self, served: Serve) -> None:
+        """Take Vault to what is to be *served*, its Pod replaced, over the data that its next start is to be over."""
+
+    @abc.abstractmethod
+    def listen_as_wanted(self, served: Serve) -> None:
+        """Start the Vault that is *served* anew if its listener is to be one without TLS.
+
+        Only with TLS does it know us from others, and so it begins with that.
+        """
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""
+        if self._topology.vault.storage == "raft":
+            return self._vault.client.take_snapshot(self._snapshot)
+        self._vault.client.seal()
+        size = self._vault.keep_data()
+        again()
+        return size
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring the snapshot back into the version that serves."""
+        if self._topology.vault.storage == "raft":
+            self._vault.client.restore_snapshot(self._snapshot)
+        else:
+            self._vault.client.seal()
+            self._vault.put_back_data()
+        again()
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Start the version of *served* over the snapshot alone, in the place of the Vault that runs."""
+        vault = self._topology.vault
+        if vault.storage != "raft":
+            self._vault.client.seal()
+            self._vault.put_back_data()
+            self.swap(served)
+            return
+        self._vault.begin_anew()
+        self.swap(served)
+        self._vault.client.restore_into_new(self._snapshot, vault.shares, vault.threshold)
+        self.listen_as_wanted(served)
+
+    @property
+    def _snapshot(self) -> Path:
+        return self._work / "snapshot"
+
+    def skip(self) -> None:
+        """Pass over all that was logged so far."""
+        self._collector.skip()
+
+    def gather(self, moment: Moment) -> None:
+        """Bring the moment's log and audit lines into the journal. After a hop, make sure that Vault lives on.
+
+        Raises ProcessDied where Vault dies within STEADY_SECONDS of its start, and what the collector raises.
+        """
+        self._collector.gather(moment.label)
+        if moment.number > 0:
+            wait.until(
+                lambda: self._answering is not None and self._answering.seconds >= STEADY_SECONDS,
+                what="Vault to live on for a while after its start",
+                seconds=STEADY_SECONDS + 1,
+                died=self.vault_died,
+                log=lambda: self.vault_log(40),
+            )
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        return self._vault.died()
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return Vault's last log lines."""
+        return self._vault.tail(lines)
+
+    def wait_for_threads(self) -> None:
+        """Let what is still rising end before anything is taken away from under it, and that soon."""
+        self._rising.end()
+
+    def _insist_on_version(self, cluster: str, kube: Kube, wanted: str) -> None:
+        """Put on record that *cluster* is up, as the version that was *wanted*. Raises RigError if it is another."""
+        answered = kube.version()
+        if answered.split("+")[0] != wanted:
+            raise RigError(f"the API server of {cluster} says it is {answered}; {wanted} was asked for")
+        self._book.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER))
+
+    def _leave_up(
+        self, supervisor: Supervisor, seconds: float, work: Path, run_id: str, kubeconfigs: Mapping[str, Path]
+    ) -> list[str]:
+        """Leave everything up; return how to talk to it and how to end it. The root token is written into *work*."""
+        vault = self._vault.client
+        hints = [f"export VAULT_ADDR={vault.address}"]
+        if vault.ca is not None:
+            hints.append(f"export VAULT_CACERT={vault.ca}")
+        if vault.certificate is not None:
+            certificate, key = vault.certificate
+            hints += [f"export VAULT_CLIENT_CERT={certificate}", f"export VAULT_CLIENT_KEY={key}"]
+        if vault.root is not None:
+            pki.write_private(work / "root-token", vault.root.reveal().encode())
+            hints.append(f"export VAULT_TOKEN=$(cat {work / 'root-token'})")
+        for name, file in kubeconfigs.items():
+            hints.append(f"kubectl --kubeconfig {file} get pods -A    # cluster {name}")
+        supervisor.keep(seconds)
+        return [*hints, f"rehearse clean {run_id}    # ends it; else it ends by itself in {seconds / 3600:g} h"]

@@ -1,0 +1,147 @@
+"""Who must exist in which cluster for a scenario: namespaces, service accounts, bindings, Pods and their tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from harness.host import pki
+from harness.record import events
+from harness.rig.rig import IssuedToken
+from harness.scenario.topology import AppSpec, Topology, subject_of
+from harness.secret import Secret, fingerprint
+
+ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+"""kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
+
+STRANGER: Final = "rehearsal-stranger"
+ELSEWHERE: Final = "rehearsal-elsewhere"
+_NAME_CHARACTERS: Final = 200  # of 253
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A service account with a Pod that holds its token."""
+
+    cluster: str
+    namespace: str
+    name: str
+    purpose: str
+    """vault, app:<name>, reviewer:<mount>, or <negative probe>:<app>"""
+    may_review_tokens: bool = False
+    audience: str | None = None
+    token_seconds: int = 3600
+    long_lived: bool = False
+    """its token lives in a Secret and never expires"""
+    on_demand: bool = False
+    """it holds no token: one is requested whenever a config is written with it"""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Return cluster, namespace and name: what makes two of these one service account."""
+        return (self.cluster, self.namespace, self.name)
+
+    @property
+    def subject(self) -> str:
+        """Return the Kubernetes user that its token stands for."""
+        return subject_of(f"{self.namespace}/{self.name}")
+
+    @property
+    def pod(self) -> str:
+        """Return the name of its Pod."""
+        return "vault-0" if self.purpose == "vault" else self.purpose.replace(":", "-").replace("/", "-")
+
+    @property
+    def secret(self) -> str:
+        """Return the name of the Secret with its long-lived token: mounts may share a reviewer, and each has its own.
+
+        The path of a mount is no name for an object of Kubernetes.
+        """
+        return f"{self.name[:_NAME_CHARACTERS]}-{hashlib.sha256(self.purpose.encode()).hexdigest()[:8]}"
+
+
+def wanted(topology: Topology) -> list[Account]:
+    """Return every account of *topology*: Vault's, the apps', the reviewers', and the strangers' of negative probes."""
+    found: list[Account] = []
+    vault = topology.vault
+    if vault.cluster:
+        space, name = vault.service_account.split("/")
+        found.append(Account(vault.cluster, space, name, "vault", vault.may_review_tokens))
+    for path, mount in topology.mounts.items():
+        if mount.reviewer_account:
+            space, name = mount.reviewer_account.split("/")
+            may = mount.reviewer_may_review_tokens
+            secret = "long-lived" in mount.stored_kinds
+            who = Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=secret, on_demand=not secret)
+            found.append(who)
+    strangers: list[Account] = []
+    for name, app in topology.apps.items():
+        space, account = app.service_account.split("/")
+        found.append(
+            Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, app.token_seconds)
+        )
+        strangers += _strangers(topology, name, app)
+    return _with_one_right_each(found, strangers)
+
+
+def _strangers(topology: Topology, name: str, app: AppSpec) -> Iterable[Account]:
+    space, account = app.service_account.split("/")
+    # Strangers may review tokens where the app may: a refusal must come from who they are, not from what they lack.
+    may, audience = app.may_review_tokens, app.audience
+    yield Account(app.cluster, space, STRANGER, f"wrong-service-account:{name}", may, audience)
+    yield Account(app.cluster, ELSEWHERE, account, f"wrong-namespace:{name}", may, audience)
+    other = next((cluster for cluster in topology.clusters if cluster != app.cluster), None)
+    if other is not None:
+        yield Account(other, space, account, f"other-cluster-token:{name}", may, audience)
+
+
+def _with_one_right_each(found: list[Account], strangers: list[Account]) -> list[Account]:
+    """Return all accounts, those of one service account with one answer to who may review tokens.
+
+    The scenario's own accounts say what is so. A stranger that happens to be one of them takes nothing from it and
+    gives it nothing, or the rehearsal would be of another system.
+    """
+    lent: dict[tuple[str, str, str], bool] = {}
+    for one in strangers:
+        lent[one.identity] = lent.get(one.identity, False) or one.may_review_tokens
+    rights = lent | {one.identity: one.may_review_tokens for one in found}
+    alike = [msgspec.structs.replace(one, may_review_tokens=rights[one.identity]) for one in strangers]
+    return [*found, *alike]
+
+
+def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:
+    """Return what is known of a new token, from what it says about itself."""
+    claims = pki.claims_of(jwt)
+    audience = claims.get("aud", ())
+    return IssuedToken(
+        jwt=jwt,
+        cluster=account.cluster,
+        subject=str(claims["sub"]),
+        purpose=account.purpose,
+        pod=pod,
+        pod_uid=uid,
+        jti=str(claims.get("jti", "")),
+        issuer=str(claims["iss"]),
+        audiences=(audience,) if isinstance(audience, str) else tuple(audience),
+        issued=float(claims.get("iat", 0)),
+        expires=float(claims.get("exp", 0)),
+    )
+
+
+def token_event(token: IssuedToken) -> events.TokenIssued:
+    """Return the token as the record keeps it: everything but the token."""
+    return events.TokenIssued(
+        token=fingerprint(token.jwt.reveal()),
+        cluster=token.cluster,
+        subject=token.subject,
+        purpose=token.purpose,
+        pod=token.pod,
+        pod_uid=token.pod_uid,
+        jti=token.jti,
+        issuer=token.issuer,
+        audiences=token.audiences,
+        issued=token.issued,
+        expires=token.expires,
+    )

@@ -1,0 +1,1 @@
+"""What Vault and Kubernetes do, by version."""

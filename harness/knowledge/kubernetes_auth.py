@@ -1,0 +1,175 @@
+"""Which Vault does what in the Kubernetes auth method: each fact once, with its source.
+
+P is hashicorp/vault-plugin-auth-kubernetes. "Run" means: seen with real servers by this project's rehearsals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from harness.knowledge.versions import at_least, release
+
+Stored = Literal["", "explicit", "frozen"]
+"""What a config holds as reviewer: nothing, a token somebody gave, or a copy of the pod token of the writing moment."""
+
+Bearer = Literal["client", "local", "explicit", "frozen"]
+"""Whose token Vault presents to the API server with a TokenReview."""
+
+HELD_AGAINST: Final = ("1.3.0", "1.17.0")
+"""The oldest and the newest release line whose real servers this knowledge was held against. Run: with every change."""
+
+COPIES_POD_TOKEN: Final = "1.5.0"
+"""From here a config written in a pod without a reviewer stores the pod's token (P v0.7.0, PR #83)."""
+
+KNOWS_DISABLE_LOCAL: Final = "1.5.4"
+"""From here `disable_local_ca_jwt` is a field (P v0.7.1, PR #97)."""
+
+READS_POD_TOKEN: Final = "1.9.3"
+"""From here nothing is copied: at login the pod's token file is read (P v0.11.4, PR #122, #131). Run: 1.9.2 / 1.9.3."""
+
+KNOWS_ISSUER_OPTION: Final = "1.5.0"
+"""From here `disable_iss_validation` is a field, false by default (P v0.7.0, PR #91)."""
+
+ISSUER_CHECK_OFF_BY_DEFAULT: Final = "1.9.0"
+"""A config written from here on has `disable_iss_validation` true unless told otherwise (P v0.11.3, PR #127)."""
+
+DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
+"""From here an unset issuer is no longer compared with kubernetes/serviceaccount (P v0.13.0, PR #151). Run: 200."""
+
+DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
+
+
+def beyond(versions: Iterable[str]) -> list[str]:
+    """Return which of these Vault *versions* are of no release line that this knowledge was held against."""
+    oldest, newest = (release(version)[:2] for version in HELD_AGAINST)
+    return [version for version in dict.fromkeys(versions) if not oldest <= release(version)[:2] <= newest]
+
+
+def held_lines() -> str:
+    """Return the release lines that this knowledge was held against, in words."""
+    return " to ".join(version.rpartition(".")[0] for version in HELD_AGAINST)
+
+
+def stored_reviewer(by: str, *, token_file: bool, explicit: bool, disable_local: bool) -> Stored:
+    """Return what a config written by Vault *by* holds as its reviewer afterwards."""
+    if explicit:
+        return "explicit"
+    copies = at_least(by, COPIES_POD_TOKEN) and not at_least(by, READS_POD_TOKEN)
+    opted_out = disable_local and at_least(by, KNOWS_DISABLE_LOCAL)
+    return "frozen" if copies and token_file and not opted_out else ""
+
+
+def bearer(version: str, *, stored: Stored, token_file: bool, disable_local: bool) -> Bearer:
+    """Return whose token Vault *version* presents at a login, given what its config holds and what its pod has."""
+    if stored:
+        return stored
+    if at_least(version, READS_POD_TOKEN) and token_file and not disable_local:
+        return "local"
+    return "client"
+
+
+def expected_issuer(version: str, *, issuer: str, validation_disabled: bool) -> str:
+    """Return the issuer a login token must have on Vault *version*, or nothing where none is demanded."""
+    if validation_disabled:
+        return ""
+    if issuer:
+        return issuer
+    return "" if at_least(version, DEFAULT_ISSUER_NOT_ENFORCED) else DEFAULT_ISSUER
+
+
+def validation_disabled(by: str, *, given: bool | None) -> bool:
+    """Return the stored `disable_iss_validation` of a config written by Vault *by*."""
+    if not at_least(by, KNOWS_ISSUER_OPTION):
+        return False
+    return at_least(by, ISSUER_CHECK_OFF_BY_DEFAULT) if given is None else given
+
+
+Refusal = Literal[
+    "service account name", "namespace", "issuer", "audience", "signature", "unknown role", "review", "missing ca"
+]
+
+OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
+    ("issuer",),
+    ("audience",),
+    ("service account name", "namespace"),
+)
+"""The checks that Vault makes by itself, in their order; a TokenReview is sent once all have passed.
+
+Source: P path_login.go#parseAndValidateJWT at v0.6.0, v0.9.0, v0.13.0, with jose's jwt.Validator and cap's validateAll.
+"""
+
+NAME_BEFORE_NAMESPACE: Final = "1.16.0"
+"""From here a role's names are compared before its namespaces, and after them in older versions (P v0.18.0)."""
+
+# From which version a refusal for this reason answers with which status and text.
+# Source: P path_login.go at each tag; sdk/logical/response_util.go maps plain errors to 500. Run: 1.7.0 to 1.15.0.
+_ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
+    "service account name": (
+        ("1.10.4", 403, "service account name not authorized"),
+        ("0.0.0", 500, "service account name not authorized"),
+    ),
+    "namespace": (("1.10.4", 403, "namespace not authorized"), ("0.0.0", 500, "namespace not authorized")),
+    "issuer": (
+        ("1.13.0", 403, "invalid issuer (iss) claim"),
+        ("1.11.0", 500, "invalid issuer (iss) claim"),
+        ("0.0.0", 500, 'claim "iss" is invalid'),
+    ),
+    "audience": (
+        ("1.13.0", 403, "invalid audience (aud) claim: audience claim does not match any expected audience"),
+        ("1.11.0", 500, "invalid audience (aud) claim: audience claim does not match any expected audience"),
+        ("0.0.0", 500, 'claim "aud" is invalid'),
+    ),
+    "signature": (("0.0.0", 403, "permission denied"),),
+    "unknown role": (("0.0.0", 400, "invalid role name"),),
+    "review": (("0.0.0", 403, "permission denied"),),
+    "missing ca": (
+        (
+            "1.9.3",
+            500,
+            "open /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: no such file or directory",
+        ),
+        ("0.0.0", 403, "permission denied"),
+    ),
+}
+
+
+def answer(refusal: Refusal, version: str) -> tuple[int, str]:
+    """Return the HTTP status and error text with which Vault *version* refuses a login for this reason."""
+    for floor, status, text in _ANSWERS[refusal]:
+        if at_least(version, floor):
+            return status, text
+    raise AssertionError(refusal)
+
+
+def status_shift(refusal: Refusal, before: str, after: str) -> str:
+    """Return a sentence if only the status of this refusal differs between two versions, else nothing."""
+    old, new = answer(refusal, before)[0], answer(refusal, after)[0]
+    if old == new:
+        return ""
+    floor = next(f for f, status, _ in _ANSWERS[refusal] if status == new and at_least(after, f))
+    turn = "begin to retry" if new >= 500 else "stop retrying"
+    return (
+        f"since Vault {floor} this refusal ({refusal}) answers {new} instead of {old}: "
+        f"clients that retry on 5xx only {turn}"
+    )
+
+
+# Fields that a config or role read-back shows from a version on. Source: P path_config.go, path_role.go at each tag.
+_READ_BACK_SINCE: Final = {
+    "disable_iss_validation": "1.5.0",
+    "disable_local_ca_jwt": "1.5.4",
+    "alias_name_source": "1.9.0",
+    "token_reviewer_jwt_set": "1.16.0",
+    "use_annotations_as_alias_metadata": "1.16.0",
+    "bound_service_account_namespace_selector": "1.16.0",
+}
+
+
+def field_since(field: str) -> str:
+    """Return the Vault version from which a read-back shows *field*, or nothing where it always did."""
+    return _READ_BACK_SINCE.get(field, "")
+
+
+TOKEN_FORMAT: Final = "1.10.0"
+"""From here service tokens begin with hvs. and are 95 characters or more (upgrade guide 1.10)."""

@@ -1,0 +1,1 @@
+"""What this machine has for rehearsals, and what was left on it."""

@@ -1,0 +1,1 @@
+"""What happened in a run: the public record format."""

@@ -1,0 +1,317 @@
+"""What can happen in a run, as its record says it: the vocabulary of the book.
+
+Plain values and no file: `journal` writes them down and reads them back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from harness.record.observation import Observation
+from harness.scenario.plan import Plan
+
+RECORD_VERSION: Final = 2
+"""The number of this record format. A judge reads its own number and every older one.
+
+From 2 on lines are numbered, and a record has to hold what its plan requires. A record of format 1 proves neither, and
+is judged by what it holds.
+"""
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+    """Something that happened, and when (seconds since the epoch)."""
+
+    at: float = 0.0
+
+
+class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
+    """What is to be run: the first line of every record."""
+
+    record_version: int
+    """the number of the record's format"""
+    tool_version: str
+    """the release that wrote it"""
+    run_id: str
+    """names the run in labels, paths and the registry of living runs"""
+    scenario_file: str
+    """the path as it was given"""
+    scenario: dict[str, Any]
+    """the scenario as JSON, with its written keys"""
+    scenario_lines: dict[str, int] = {}
+    """the line of each part in the scenario's file: "expect/0" -> 17"""
+    plan: Plan
+    """what is done and asked, fully resolved"""
+    command: tuple[str, ...] = ()
+    """what repeats this run"""
+    strict: bool = False
+    """was the run told that latent findings fail it?"""
+    machine: str = ""
+    """kernel, architecture and cores, in words"""
+
+
+class ArtifactUsed(Event, frozen=True, tag="artifact", kw_only=True):
+    """A binary or an image that the run is made of."""
+
+    product: str
+    version: str
+    source: str
+    """where it came from, in words"""
+    sha256: str
+    """of the binary, or the image's id"""
+    note: str = ""
+    """on what it was believed, or what else there is to say of it"""
+
+
+class PhaseEnded(Event, frozen=True, tag="phase", kw_only=True):
+    """A part of the run is over; several may go on at a time."""
+
+    name: str
+    """in words, for people"""
+    seconds: float
+
+
+class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
+    """A cluster serves, as the version that was asked for."""
+
+    cluster: str
+    """its name in the scenario"""
+    version: str
+    """what the API server itself answered"""
+    issuer: str
+    """of its service account tokens"""
+
+
+class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
+    """A service account token came to be. `token` is a keyed hash."""
+
+    token: str
+    cluster: str
+    subject: str
+    """the Kubernetes user it stands for: system:serviceaccount:<namespace>:<name>"""
+    purpose: str
+    """whose it is: app:<name>, vault, reviewer:<mount>, or <negative probe>:<app>"""
+    pod: str = ""
+    """the Pod to which it is bound; empty where it is bound to none"""
+    pod_uid: str = ""
+    jti: str = ""
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    issued: float = 0.0
+    """its claim iat, in seconds since the epoch"""
+    expires: float = 0.0
+    """its claim exp, in seconds since the epoch; 0 where it never expires"""
+
+
+class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
+    """auth/<mount>/config was written."""
+
+    mount: str
+    accessor: str
+    """of the auth mount, as Vault's log names it"""
+    version: str
+    """the Vault version that wrote it"""
+    token_file: bool
+    """was a pod's service account token readable for Vault then?"""
+    fields: dict[str, Any]
+    """as sent; CA texts and tokens as their hashes"""
+    reviewer: str = ""
+    """the kind of its token_reviewer_jwt: long-lived (out of a Secret), pod-token or requested; empty where it has
+    none, and in older records. The token-issued line for reviewer:<mount> before this one has its Pod and its end"""
+
+
+class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):
+    """auth/<mount>/role/<role> was written."""
+
+    mount: str
+    role: str
+    version: str
+    """the Vault version that wrote it"""
+    fields: dict[str, Any]
+    """as sent"""
+
+
+class VaultServing(Event, frozen=True, tag="vault-serving", kw_only=True):
+    """Vault is unsealed and active."""
+
+    asked: str
+    """the version that was put in place"""
+    answered: str
+    """the version that Vault itself says it is"""
+    purpose: str
+    """the tag of the step that put it in place; in records of format 1: write config, before, or hop"""
+    token_file: bool
+    """is a pod's service account token readable for it?"""
+
+
+class PodReplaced(Event, frozen=True, tag="pod-replaced", kw_only=True):
+    """Vault's Pod was replaced: the old one's bound token is dead."""
+
+    cluster: str
+    old_pod: str
+    old_uid: str
+    new_pod: str
+    new_uid: str
+
+
+class OldTokenRefused(Event, frozen=True, tag="old-token-refused", kw_only=True):
+    """The API server itself refused the replaced Pod's token: no cache accepts it any more."""
+
+    cluster: str
+    pod: str
+    seconds: float
+    """since the Pod was deleted"""
+
+
+class StepEnded(Event, frozen=True, tag="step", kw_only=True):
+    """A step of the course after which Vault serves again, or that changed what is beside it, has ended."""
+
+    do: str
+    """the step's tag: upgrade, roll-back, snapshot ..."""
+    number: int = 0
+    """its number in the scenario's `course`, from 1; 0 where the scenario did not write it"""
+    version: str
+    """the version that serves after it"""
+    seconds: float
+    """how long it took; of an upgrade and its like from Vault's stop until it is active again"""
+
+
+class LateWritten(Event, frozen=True, tag="late-written", kw_only=True):
+    """Something was written only to see whether it is lost by going back."""
+
+    secret: str
+    """the API path of a kv-v2 secret"""
+    roles: tuple[str, ...]
+    """full API paths"""
+    apps: tuple[str, ...]
+    """whose Vault tokens of the last login are looked up later"""
+
+
+class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
+    """What an app that kept running met when it renewed its token while Vault was taken to *version*."""
+
+    app: str
+    version: str
+    """the version it was taken to"""
+    moment: str = ""
+    """the label of the moment that comes next; empty in records of format 1, where the version names it"""
+    asked: int
+    """how often it tried"""
+    failures: dict[str, int]
+    """how many renewals were not granted, by status, or "no answer\""""
+    seconds: float
+    """the longest time between two renewals that were granted"""
+    renewed: bool
+    """was the last one granted?"""
+    last: str = ""
+    """what came back at the last, in Vault's words, where that was no grant"""
+
+
+class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
+    """Every question is asked from here on, until the next moment or the next step."""
+
+    moment: str
+    """its label, unique in a record"""
+    number: int = -1
+    """its number, from 0; -1 in records of format 1"""
+    step: int = 0
+    """the number of the step in the scenario's `course` after which it comes, from 1; 0: none"""
+    version: str
+    token_file: bool
+    """is a pod's service account token readable for Vault?"""
+
+
+class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
+    """An answer that Vault has audited between the first question of a moment and its last."""
+
+    moment: str
+    """the label of the moment in which it was written"""
+    entry: dict[str, Any]
+    """what of it is evidence: request, error and headers, without bodies"""
+
+
+class VaultLogLine(Event, frozen=True, tag="vault-log", kw_only=True):
+    """A line of Vault's log: a warning, an error, or whatever an auth method says."""
+
+    moment: str
+    level: str
+    module: str
+    message: str
+    fields: dict[str, Any] = {}
+    """what else stands on the line"""
+
+
+class ApiAuditLine(Event, frozen=True, tag="api-audit", kw_only=True):
+    """A TokenReview as the API server's audit log has it (level Metadata: never a token)."""
+
+    moment: str
+    cluster: str
+    entry: dict[str, Any]
+
+
+class ApiLogLine(Event, frozen=True, tag="api-log", kw_only=True):
+    """Why an API server did not accept a bearer, in its own words."""
+
+    moment: str
+    cluster: str
+    message: str
+
+
+TroubleKind = Literal["died", "silent", "refused", "unreachable", "ours"]
+
+
+class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
+    """Something that kept the run from going on."""
+
+    kind: TroubleKind
+    """a server died, was silent, refused, could not be reached; ours: it says nothing about a server"""
+    during: str
+    """in which step, in words"""
+    step: str = ""
+    """the tag of that step: upgrade, roll-back ...; empty outside the course"""
+    after_swap: str = ""
+    """the version that had just been put in place, if that is where it broke"""
+    message: str
+    log: tuple[str, ...] = ()
+    """the last lines of the server, or of a fault of this tool"""
+
+
+class Kept(Event, frozen=True, tag="kept", kw_only=True):
+    """The system was left up when the run ended."""
+
+    hints: tuple[str, ...]
+    """how to talk to it, and how to end it"""
+
+
+class RunEnded(Event, frozen=True, tag="run-ended", kw_only=True):
+    """The run came to its end by itself. A record without this line was cut off."""
+
+    left_behind: str = ""
+    """what could not be ended or removed, in words; empty: nothing"""
+
+
+AnyEvent = (
+    RunStarted
+    | ArtifactUsed
+    | PhaseEnded
+    | ClusterUp
+    | TokenIssued
+    | ConfigWritten
+    | RoleWritten
+    | VaultServing
+    | PodReplaced
+    | OldTokenRefused
+    | StepEnded
+    | LateWritten
+    | Renewals
+    | MomentBegan
+    | Observation
+    | VaultAuditLine
+    | VaultLogLine
+    | ApiAuditLine
+    | ApiLogLine
+    | Trouble
+    | Kept
+    | RunEnded
+)

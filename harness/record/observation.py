@@ -1,0 +1,58 @@
+"""What was seen, at which moment, and how the answer reads: granted, refused or unknown."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, Literal
+
+import msgspec
+
+Answer = Literal["granted", "refused", "unknown"]
+"""granted and refused are answers. unknown means nobody could be asked, and is never a pass."""
+
+
+LATE: Final = "late-"
+"""How the probes are called that ask what became of something which was written only to see whether it is lost."""
+
+_LONGEST: Final = 200
+
+
+def shortened(value: Any) -> Any:
+    """Return *value*, or the digest of a long text such as a CA: enough to see that one changed."""
+    if not isinstance(value, str) or len(value) <= _LONGEST:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]} ({len(value)} characters)"
+
+
+class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="event"):
+    """What one probe saw at one moment."""
+
+    id: int
+    probe: str
+    moment: str
+    version: str
+    """the Vault version that was asked"""
+    answer: Answer
+    app: str = ""
+    """the app (or, for read-backs, nothing) on whose behalf was asked"""
+    mount: str = ""
+    item: str = ""
+    """what was asked for where a probe asks for several: a secret's path, a role"""
+    must_be: Literal["", "granted", "refused"] = ""
+    """what any sane system answers: negative probes must be refused"""
+    status: int | None = None
+    """the HTTP status, or None where no answer came"""
+    error: str = ""
+    """Vault's own words, or why there was no answer"""
+    latency_ms: float = 0.0
+    started: float = 0.0
+    """seconds since the epoch, when the request left"""
+    ended: float = 0.0
+    correlation: str = ""
+    """the header value that Vault's audit log repeats for this very request"""
+    blocked_by: int | None = None
+    """the observation whose refusal made this question impossible to ask"""
+    subject: str = ""
+    """the Kubernetes user whose token was presented, if one was"""
+    detail: dict[str, Any] = {}
+    """what the answer said, without secrets"""

@@ -1,0 +1,1 @@
+"""The order in which things happen in a rehearsal."""

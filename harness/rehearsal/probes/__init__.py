@@ -1,0 +1,41 @@
+"""The questions that are asked at every moment: a file a subject, a function a question.
+
+A probe gets a `View` (the rig, the moment, the tokens obtained so far) and the planned Question, and returns what it
+saw. It never raises for an answer it dislikes and never asks twice. To add one: write the function, list it in ASKED,
+name it in `schema.ProbeName`, and have `plan` ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from harness.record.observation import Observation
+from harness.rehearsal.probes import impostor, login, readback, server, token
+from harness.rehearsal.probes.look import Holders, View
+from harness.scenario.plan import Question
+
+Probe = Callable[[View, Question], Observation]
+
+ASKED: Final[Mapping[str, Probe]] = {
+    "health": server.health,
+    "seal-status": server.seal_status,
+    "auth-config": readback.auth_config,
+    "role": readback.role,
+    "login": login.login,
+    "token-lookup": token.lookup,
+    "token-renew": token.renew,
+    "read": token.read,
+    "old-token-lookup": token.old_lookup,
+    "old-token-read": token.old_read,
+    "wrong-service-account": impostor.stranger,
+    "wrong-namespace": impostor.stranger,
+    "other-cluster-token": impostor.stranger,
+    "tampered-jwt": impostor.tampered_jwt,
+    "unknown-role": impostor.unknown_role,
+    "late-secret": readback.late_secret,
+    "late-role": readback.late_role,
+    "late-token-lookup": token.late_lookup,
+}
+
+__all__ = ["ASKED", "Holders", "Probe", "View"]

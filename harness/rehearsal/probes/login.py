@@ -1,0 +1,30 @@
+"""May the app log in?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.record.observation import Observation
+from harness.rehearsal.probes.look import View
+from harness.rig.rig import Reply
+from harness.scenario.plan import Question
+
+
+def login(view: View, question: Question) -> Observation:
+    """Log the app in with its Pod's service account token, freshly, as it would at its start."""
+    app = view.topology.apps[question.app]
+    presented = view.rig.app_token(question.app)
+    reply = view.rig.vault.login(question.mount, app.role, presented.jwt)
+    seen = view.seen(question, reply, presented=presented, detail=_kept(reply))
+    view.logins[question.app] = (reply.token, seen.id)
+    return seen
+
+
+def _kept(reply: Reply) -> dict[str, Any]:
+    """Return what a login gave, with the token's kind and length in its place."""
+    names = ("policies", "token_policies", "metadata", "lease_duration", "renewable", "entity_id", "token_type")
+    kept = {name: reply.data[name] for name in names if name in reply.data}
+    if reply.token is not None:
+        prefix, dot, rest = reply.token.reveal().partition(".")
+        kept["token_format"] = f"{prefix}{dot} and {len(rest)} characters" if dot else f"{len(prefix)} characters"
+    return kept

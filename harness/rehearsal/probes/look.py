@@ -1,0 +1,90 @@
+"""The view of the system at one moment, and how a reply of Vault becomes an Observation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from harness.record.observation import Answer, Observation
+from harness.rig.rig import IssuedToken, Reply, Rig
+from harness.scenario.plan import Question
+from harness.scenario.topology import Topology
+from harness.secret import Secret
+
+# Answers that mean "not now", not "no": sealed, standby, over a limit, behind another server.
+_NOT_NOW: Final = frozenset({412, 429, 472, 473, 502, 503, 504})
+
+
+Holders = dict[str, tuple[Secret | None, int]]
+"""By app: the Vault token that it holds, None where its login was not granted, and that login's observation."""
+
+
+@dataclass(slots=True)
+class View:
+    """What a probe may use."""
+
+    rig: Rig
+    topology: Topology
+    moment: str
+    version: str
+    number: Callable[[], int]
+    """gives each observation its number"""
+    logins: Holders = field(default_factory=dict)
+    """by app: the Vault token of this moment's login, if it was granted, and the login's observation"""
+    late: Holders = field(default_factory=dict)
+    """the same from the last look before going back"""
+    old: Holders = field(default_factory=dict)
+    """the same from before the first hop: what running apps still hold"""
+
+    def seen(
+        self,
+        question: Question,
+        reply: Reply,
+        *,
+        presented: IssuedToken | None = None,
+        must_be: Literal["", "granted", "refused"] = "",
+        detail: dict[str, Any] | None = None,
+    ) -> Observation:
+        """Return *reply* as the observation that answers *question*."""
+        return Observation(
+            id=self.number(),
+            probe=question.probe,
+            moment=self.moment,
+            version=self.version,
+            answer=answer_of(reply),
+            app=question.app,
+            mount=question.mount,
+            item=question.item,
+            must_be=must_be,
+            status=reply.status,
+            error=reply.error,
+            latency_ms=round((reply.ended - reply.started) * 1000, 3),
+            started=reply.started,
+            ended=reply.ended,
+            correlation=reply.correlation,
+            subject=presented.subject if presented else "",
+            detail=reply.data if detail is None else detail,
+        )
+
+    def not_asked(self, question: Question, why: str, blocked_by: int) -> Observation:
+        """Return the observation of a question that could not be asked because another was refused."""
+        return Observation(
+            id=self.number(),
+            probe=question.probe,
+            moment=self.moment,
+            version=self.version,
+            answer="unknown",
+            app=question.app,
+            mount=question.mount,
+            item=question.item,
+            error=why,
+            blocked_by=blocked_by,
+        )
+
+
+def answer_of(reply: Reply) -> Answer:
+    """Return how a reply reads. No answer, and "not now", are unknown: never a pass and never a no."""
+    if reply.status is None or reply.status in _NOT_NOW:
+        return "unknown"
+    return "granted" if reply.ok else "refused"

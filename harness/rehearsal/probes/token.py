@@ -1,0 +1,52 @@
+"""What is a Vault token good for: one that was obtained just now, and one from before the upgrade?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.record.observation import Observation
+from harness.rehearsal.probes.look import Holders, View
+from harness.rig.rig import Reply
+from harness.scenario.plan import Question, kv_data_path
+from harness.secret import Secret
+
+
+def lookup(view: View, question: Question) -> Observation:
+    """Look up the token of this moment's login."""
+    return _with(view, question, view.logins, view.rig.vault.lookup_self)
+
+
+def renew(view: View, question: Question) -> Observation:
+    """Renew the token of this moment's login."""
+    return _with(view, question, view.logins, view.rig.vault.renew_self)
+
+
+def read(view: View, question: Question) -> Observation:
+    """Read a secret with the token of this moment's login."""
+    return _with(view, question, view.logins, lambda token: _secret(view, question, token))
+
+
+def old_lookup(view: View, question: Question) -> Observation:
+    """Look up the token that the app got before the upgrade and has held since."""
+    return _with(view, question, view.old, view.rig.vault.lookup_self)
+
+
+def old_read(view: View, question: Question) -> Observation:
+    """Read a secret with the token that the app got before the upgrade and has held since."""
+    return _with(view, question, view.old, lambda token: _secret(view, question, token))
+
+
+def late_lookup(view: View, question: Question) -> Observation:
+    """Look up the token that the app got last before going back."""
+    return _with(view, question, view.late, view.rig.vault.lookup_self)
+
+
+def _secret(view: View, question: Question, token: Secret) -> Reply:
+    return view.rig.vault.read_secret(kv_data_path(question.item), token)
+
+
+def _with(view: View, question: Question, held: Holders, ask: Callable[[Secret], Reply]) -> Observation:
+    token, login = held[question.app]
+    if token is None:
+        return view.not_asked(question, "there is no token to ask with: its login was not granted", login)
+    return view.seen(question, ask(token))

@@ -1,0 +1,296 @@
+"""The order in which a rehearsal happens."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from harness.analysis import verdict
+from harness.analysis.verdict import Judgement
+from harness.errors import (
+    HarnessError,
+    LeftBehind,
+    MissingPrerequisite,
+    NotReady,
+    ProcessDied,
+    RigError,
+    SwapRefused,
+    Unreachable,
+    advised,
+)
+from harness.record import events, journal
+from harness.record.events import RunStarted
+from harness.record.journal import Journal
+from harness.rehearsal import probes, side_steps, vault_steps
+from harness.rehearsal.probes import Holders, View
+from harness.rehearsal.workloads.renewals import renewing
+from harness.rig.driver import Driver
+from harness.rig.rig import Keepable, Rig
+from harness.scenario import course
+from harness.scenario.course import AnyStep, Look, Serve, Start
+from harness.scenario.plan import Plan, Question
+from harness.secret import Secret
+from harness.wait import Stopwatch
+
+
+def rehearse(start: RunStarted, driver: Driver, book: Journal, keep_seconds: float = 0) -> Judgement:
+    """Rehearse one upgrade from end to end, and say what it means.
+
+    With *keep_seconds* the system stays up for that long afterwards, if the driver can do that.
+    Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record and judged.
+    """
+    book.write(start)
+    left_behind = ""
+    try:
+        run(start.plan, driver, start.run_id, book, keep_seconds)
+    except LeftBehind as error:
+        left_behind = str(error)
+    book.write(events.RunEnded(left_behind=left_behind))
+    return judged(book.directory)
+
+
+def judged(directory: Path) -> Judgement:
+    """Judge a run from its record on disk, as anyone could next year."""
+    return verdict.judge(journal.load(directory))
+
+
+def run(plan: Plan, driver: Driver, run_id: str, book: Journal, keep_seconds: float = 0) -> None:
+    """Bring *plan* up, go its course step by step, and write down what the probes see, or what broke.
+
+    Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
+    """
+    reached: list[AnyStep] = []
+    with _noted(book, lambda error: _outside(error, reached)):
+        with driver.up(plan, run_id, book) as rig:
+            with _noted(book, lambda error: _trouble(error, reached, rig)):
+                Running(plan, rig, book, reached).run()
+            ending = "everything is ended"
+            if keep_seconds and isinstance(rig, Keepable):
+                book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
+                ending = "everything is left up"
+            leaving = Stopwatch()
+        book.write(events.PhaseEnded(name=ending, seconds=round(leaving.seconds, 3)))
+
+
+@contextmanager
+def _noted(book: Journal, told: Callable[[Exception], events.Trouble]) -> Iterator[None]:
+    """Write down what breaks in the body, whatever it is: what was seen until then is worth judging.
+
+    An error of our own, too: uncaught it would end as exit 1, and that means a regression.
+    """
+    try:
+        yield
+    except (MissingPrerequisite, LeftBehind):
+        raise
+    except Exception as error:
+        book.write(told(error))
+        if notes := getattr(error, "__notes__", ()):
+            # the way down failed as well, and could only say so in a note
+            raise LeftBehind("; ".join(notes)) from error
+
+
+@dataclass(slots=True)
+class Running:
+    """A rehearsal under way: its plan, on which rig, for which record, and how far it has come."""
+
+    plan: Plan
+    rig: Rig
+    book: Journal
+    reached: list[AnyStep] = field(default_factory=list)
+    """every step that was begun, for whoever has to say where it broke"""
+    mounted: dict[str, str] = field(default_factory=dict)
+    """the accessors of the auth mounts that are there, by path"""
+    keys: Sequence[Secret] = ()
+    """Vault's unseal keys, once it is initialised"""
+    old: Holders = field(default_factory=dict)
+    """what running apps hold: the tokens of the logins at the first look"""
+    fresh: Holders = field(default_factory=dict)
+    """the tokens of the logins at the last look"""
+    late: Holders = field(default_factory=dict)
+    """those of the last look before going back"""
+
+    def run(self) -> None:
+        """Do one step after the other."""
+        for step in self.plan.steps:
+            self.do(step)
+
+    def do(self, step: AnyStep) -> None:
+        """Do one step. Raises whatever keeps it from being done."""
+        self.reached.append(step)
+        match step:
+            case Start():
+                with self.book.phase("vault is set up"):
+                    self.keys = vault_steps.initialise(self.rig, self.plan, step, self.book)
+            case Serve():
+                with self._running_apps(step), self._timed(step):
+                    vault_steps.to_next(self.rig, step, self.keys, self.book)
+            case course.WriteConfig():
+                with self.book.phase(f"config of {step.mount} by {self._served.version}"):
+                    vault_steps.write_config(self.rig, self.plan.resolved, step, self._served, self.mounted, self.book)
+            case course.WriteRole():
+                vault_steps.write_role(self.rig, step, self._served, self.book)
+            case Look():
+                self._look(step)
+            case course.WriteLate():
+                self.late = {app: held for app, held in self.fresh.items() if held[0] is not None}
+                vault_steps.write_late(self.rig, self.plan.resolved, self.late, self.book)
+            case _:
+                with self.book.phase(course.word_of(step)), self._timed(step):
+                    side_steps.do(step, self.rig, self._reopen)
+
+    @contextmanager
+    def _timed(self, step: AnyStep) -> Iterator[None]:
+        """Put on record how long the body takes, if it ends well. What goes wrong is told otherwise."""
+        watch = Stopwatch()
+        yield
+        self.book.write(
+            events.StepEnded(
+                do=course.word_of(step),
+                number=step.number,
+                version=self._served.version,
+                seconds=round(watch.seconds, 3),
+            )
+        )
+
+    def _late_questions(self) -> Iterator[Question]:
+        """Yield what is asked of what was written late: is it there still?"""
+        yield Question("late-secret", item=course.LATE_SECRET)
+        for path in self.plan.resolved.mounts:
+            yield Question("late-role", mount=path, item=course.LATE_ROLE)
+        for app in self.late:
+            yield Question("late-token-lookup", app, self.plan.resolved.apps[app].mount)
+
+    def _reopen(self) -> None:
+        vault_steps.open_vault(self.rig, self._served, self.keys, self.book)
+
+    @property
+    def _served(self) -> Serve:
+        """Return the step that put in place the Vault which serves now."""
+        return next(step for step in reversed(self.reached) if isinstance(step, Serve))
+
+    def _running_apps(self, step: Serve) -> AbstractContextManager[None]:
+        """Have apps run on while Vault is replaced. On paper that takes no time, and nobody would notice."""
+        tokens = {app: token for app, (token, _) in self.old.items() if token is not None}
+        if not tokens or self.plan.driver == "paper":
+            return nullcontext()
+        return renewing(self.rig.vault, tokens, step.version, self._next_moment(), self.book)
+
+    def _next_moment(self) -> str:
+        """Return the label of the moment at which everything is asked next."""
+        ahead = self.plan.steps[len(self.reached) :]
+        return next((moment.label for moment in course.moments(ahead)), "")
+
+    def _look(self, step: Look) -> None:
+        """Ask every question once, and bring in what the servers wrote about it."""
+        moment, first = step.moment, step.moment.number == 0
+        if first:
+            # until here Vault was busy by itself, or with the one cluster that its Pod is in
+            with self.book.phase("clusters are ready"):
+                self.rig.await_clusters()
+        with self.book.phase(f"probes {moment.label}"):
+            self.rig.skip()
+            self.book.write(
+                events.MomentBegan(
+                    moment=moment.label,
+                    number=moment.number,
+                    step=moment.step,
+                    version=moment.version,
+                    token_file=moment.token_file,
+                )
+            )
+            view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.book.next_id, old=self.old)
+            if first:
+                # the tokens of this login are the ones that running apps hold from here on
+                view.logins = view.old
+            view.late = self.late
+            for question in (*self.plan.questions, *(self._late_questions() if step.late else ())):
+                _ask(question, view, self.rig, self.book)
+            self.fresh = view.logins
+            self.rig.gather(moment)
+            vault_steps.insist_alive(self.rig, self._served, "to answer still, once all questions were asked")
+
+
+def _ask(question: Question, view: View, rig: Rig, book: Journal) -> None:
+    """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
+    seen = probes.ASKED[question.probe](view, question)
+    lost = rig.broken()
+    if lost is None:
+        book.write(seen)
+        return
+    error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
+    book.write(msgspec.structs.replace(seen, answer="unknown", error=error))
+    raise _LostError(
+        f"{lost} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside the "
+        "record: see why, and run again"
+    )
+
+
+class _LostError(RigError):
+    """A server that Vault depends on has ended."""
+
+
+def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble:
+    """Return what broke the run, as the record keeps it."""
+    root = _root(error, rig)
+    served = next(step for step in reversed(reached) if isinstance(step, Serve))
+    looked = any(isinstance(step, Look) for step in reached[: reached.index(served)])
+    return events.Trouble(
+        kind=_kind(root),
+        during=f"{course.word_of(reached[-1])} {served.version}",
+        step=course.word_of(reached[-1]),
+        after_swap=served.version if looked else "",
+        message=_message(root),
+        log=_log(root) or tuple(rig.vault_log(40)),
+    )
+
+
+def _outside(error: Exception, reached: Sequence[AnyStep]) -> events.Trouble:
+    """Return what broke on the way up, where nothing was learned about Vault, or on the way down."""
+    during = "the way down" if reached else "bring-up"
+    return events.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))
+
+
+def _root(error: Exception, rig: Rig) -> Exception:
+    """Return what lies behind *error*: a server that ended explains whatever failed after it."""
+    if isinstance(error, ProcessDied | SwapRefused | _LostError) or not isinstance(error, HarnessError):
+        return error
+    try:
+        died = rig.vault_died()
+    except (RigError, Unreachable) as elsewhere:
+        return elsewhere
+    if died is not None:
+        return ProcessDied(f"{died}; what failed then: {error}", None, rig.vault_log(40))
+    lost = rig.broken()
+    return error if lost is None else RigError(f"{lost}; what failed then: {error}; see its log beside the record")
+
+
+def _kind(error: Exception) -> events.TroubleKind:
+    """Return whether a server ended, stayed silent, said no, could not be asked, or whether it is none of Vault's."""
+    kinds: tuple[tuple[type[HarnessError], events.TroubleKind], ...] = (
+        (ProcessDied, "died"),
+        (NotReady, "silent"),
+        (SwapRefused, "refused"),
+        (Unreachable, "unreachable"),
+    )
+    return next((kind for cause, kind in kinds if isinstance(error, cause)), "ours")
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"this machine would not do it: {advised(error, 'run again')}"
+    return f"the harness itself failed with {type(error).__name__}: {error}; please report it, with this record"
+
+
+def _log(error: Exception) -> tuple[str, ...]:
+    if isinstance(error, RigError):
+        return error.log
+    if isinstance(error, HarnessError | OSError):
+        return ()
+    return tuple("".join(traceback.format_exception(error)).splitlines())

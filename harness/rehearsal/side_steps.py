@@ -1,0 +1,31 @@
+"""The steps of a course that put no other Vault in place: rights, Secrets, snapshots, and time."""
+
+from __future__ import annotations
+
+from harness.rig.rig import Reopen, Rig, changes_accounts, snapshots
+from harness.scenario import course
+from harness.scenario.course import AnyStep
+from harness.wait import pause
+
+
+def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
+    """Do a step, and wait until its effect is there. *again* unseals a Vault that was sealed for it.
+
+    Raises RigError where the driver cannot do it, or where Vault or an API server declines.
+    """
+    match step:
+        case course.Grant():
+            changes_accounts(rig, step).allow_reviews(step.cluster, step.service_account)
+        case course.Revoke():
+            changes_accounts(rig, step).forbid_reviews(step.cluster, step.service_account)
+        case course.DeleteSecret():
+            changes_accounts(rig, step).delete_token_secret(step.purpose)
+            rig.settle()
+        case course.Snapshot():
+            snapshots(rig, step).take_snapshot(again)
+        case course.Restore():
+            snapshots(rig, step).restore_snapshot(again)
+        case course.Wait():
+            pause(step.seconds)
+        case _:
+            raise TypeError(f"{course.word_of(step)} is no step that is done beside Vault")

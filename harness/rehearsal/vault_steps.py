@@ -1,0 +1,223 @@
+"""The order in which a live Vault is set up, opened and taken to its next version, whoever runs it."""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness import wait
+from harness.errors import NotReady, RigError, SwapRefused, Unreachable
+from harness.record import events
+from harness.record.journal import Journal
+from harness.record.observation import shortened
+from harness.rig.rig import Reply, Rig, snapshots
+from harness.scenario import course, plan
+from harness.scenario.course import RollBack, Serve, WriteConfig, WriteRole
+from harness.scenario.plan import Plan
+from harness.scenario.topology import RoleSpec, Topology
+from harness.secret import Secret
+
+ACTIVE_SECONDS = 60
+KV_SECONDS = 30
+ANSWER_SECONDS = 15
+
+
+def initialise(rig: Rig, planned: Plan, served: Serve, book: Journal) -> Sequence[Secret]:
+    """Make the new Vault that was *served* ready for use and return its unseal keys.
+
+    Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
+    """
+    topology = planned.resolved
+    keys = rig.setup.initialise(topology.vault.shares, topology.vault.threshold)
+    rig.open_to_all()
+    open_vault(rig, served, keys, book)
+    rig.setup.enable_audit()
+    rig.setup.enable_kv()
+    for name, text in plan.policies(topology, planned.steps).items():
+        rig.setup.write_policy(name, text)
+    for path in sorted({secret for app in topology.apps.values() for secret in app.reads}):
+        _write_secret(rig, plan.kv_data_path(path))
+    return keys
+
+
+def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
+    """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
+
+    Raises SwapRefused where it declines a key, RigError where another version answers, ProcessDied where it dies, and
+    NotReady where it gives no answer or stays inactive.
+    """
+    # before it is handed a key: what another version makes of this data says nothing about the one that was meant
+    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
+    if answered.split("+", maxsplit=1)[0] != served.version.split("+")[0]:
+        raise RigError(
+            f"Vault {served.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
+            "is taken for (rehearse artifacts list shows where it came from); put the right one there, and run again",
+            rig.vault_log(40),
+        )
+    for key in keys:
+        reply = rig.setup.unseal(key)
+        if not reply.ok:
+            raise _declined(rig, served, reply)
+        if reply.data.get("sealed") is False:
+            break
+    wait.until(
+        lambda: _active(rig.vault.health()),
+        what=f"Vault {served.version} to be active after its unseal",
+        seconds=ACTIVE_SECONDS,
+        died=rig.vault_died,
+        log=lambda: rig.vault_log(40),
+        advice="a larger Vault may need longer; its whole log is kept beside the record",
+    )
+    book.write(
+        events.VaultServing(
+            asked=served.version, answered=answered, purpose=course.word_of(served), token_file=served.token_file
+        )
+    )
+
+
+def _active(health: Reply) -> bool:
+    """Return True for an active Vault; raise Unreachable for any other, which is how `until` learns what it said."""
+    if health.status != 200:
+        raise Unreachable(health.error or f"sys/health says HTTP {health.status}")
+    return True
+
+
+def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
+    """Return what Vault says of its seal. Raises ProcessDied if it is dead, NotReady if it is silent.
+
+    A server that dies in the middle of an answer is known to be dead a moment later only: this waits for that moment.
+    *what* completes the sentence "waited for Vault ...".
+    """
+    return wait.until(
+        lambda: rig.vault.seal_status().answered(),
+        what=f"Vault {served.version} {what}",
+        seconds=ANSWER_SECONDS,
+        died=rig.vault_died,
+        log=lambda: rig.vault_log(40),
+        advice="its whole log is kept beside the record",
+    )
+
+
+def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
+    """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone."""
+    insist_alive(rig, served, "to answer again after an unseal key")
+    if reply.status is None:
+        return NotReady(
+            f"Vault {served.version} was handed an unseal key and gave no answer ({reply.error}), though it answers "
+            "otherwise; its whole log is kept beside the record",
+            rig.vault_log(40),
+        )
+    return SwapRefused(
+        f"Vault {served.version} was handed an unseal key that opens this data, and declined it: HTTP {reply.status} "
+        f"{reply.error}".rstrip(),
+        rig.vault_log(40),
+    )
+
+
+def write_config(
+    rig: Rig, topology: Topology, step: WriteConfig, served: Serve, mounted: dict[str, str], book: Journal
+) -> None:
+    """Write a mount's config as the version that is *served*: that is its provenance.
+
+    *mounted* has the accessors of the mounts that are there; one that is not is enabled first, and put in.
+    """
+    if served.token_file:
+        rig.await_token_file()
+    if step.mount not in mounted:
+        mounted[step.mount] = rig.setup.enable_auth(step.mount)
+    fields = _config(rig, topology, step)
+    rig.setup.write_auth_config(step.mount, fields)
+    book.write(
+        events.ConfigWritten(
+            mount=step.mount,
+            accessor=mounted[step.mount],
+            version=served.version,
+            token_file=served.token_file,
+            fields={name: _shown(value) for name, value in fields.items()},
+            reviewer=str(step.fields.get("token_reviewer_jwt", "")),
+        )
+    )
+
+
+def write_role(rig: Rig, step: WriteRole, served: Serve, book: Journal) -> None:
+    """Write a role as the version that is *served*."""
+    fields = _role(step.spec)
+    rig.setup.write_role(step.mount, step.role, fields)
+    book.write(events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields))
+
+
+def write_late(rig: Rig, topology: Topology, holders: Iterable[str], book: Journal) -> None:
+    """Write what may be lost by going back: a secret, and at each auth mount a role like its first."""
+    _write_secret(rig, course.LATE_SECRET)
+    written = []
+    for path, mount in topology.mounts.items():
+        rig.setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
+        written.append(f"auth/{path}/role/{course.LATE_ROLE}")
+    book.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders)))
+
+
+def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
+    """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed, active, and no
+    old token alive in any cache.
+    """
+    with book.phase(f"swap to {served.version}"):
+        if isinstance(served, RollBack) and served.over == "snapshot":
+            snapshots(rig, served).swap_over_snapshot(served)
+        else:
+            rig.swap(served)
+    with book.phase(f"unseal {served.version}"):
+        open_vault(rig, served, keys, book)
+    with book.phase(f"old token dead before {served.version}"):
+        rig.settle()
+
+
+def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, str | bool | Secret]:
+    """Fill in what only the running cluster knows."""
+    cluster = rig.cluster(topology.mounts[step.mount].cluster)
+    known: dict[str, str | Secret] = {
+        "kubernetes_host": cluster.host,
+        "kubernetes_ca_cert": cluster.ca,
+        "issuer": cluster.issuer,
+    }
+    fields: dict[str, str | bool | Secret] = {}
+    for name, value in step.fields.items():
+        if value == "cluster":
+            fields[name] = known[name]
+        elif name == "token_reviewer_jwt":
+            fields[name] = rig.reviewer_token(step.mount, str(value), step.reviewer_seconds).jwt
+        else:
+            fields[name] = value
+    return fields
+
+
+def _role(role: RoleSpec) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "bound_service_account_names": ",".join(role.service_accounts),
+        "bound_service_account_namespaces": ",".join(role.namespaces),
+        "token_policies": ",".join(role.policies),
+    }
+    # nothing of ours replaces a default of Vault's: what the scenario leaves out is not written
+    optional = {"token_ttl": role.ttl, "token_max_ttl": role.max_ttl, "audience": role.audience}
+    return fields | {name: value for name, value in optional.items() if value is not None}
+
+
+def _shown(value: str | bool | Secret) -> str | bool:
+    """Return a config value as the record shows it."""
+    shown: str | bool = repr(value) if isinstance(value, Secret) else shortened(value)
+    return shown
+
+
+def _write_secret(rig: Rig, path: str) -> None:
+    """Write one secret. kv-v2 prepares itself in the background after its mount and declines writes until then."""
+    last: list[str] = []
+
+    def written() -> bool:
+        try:
+            rig.setup.write_secret(path, {"password": Secret(random.token_urlsafe(18))})
+        except RigError as error:
+            last[:] = [str(error)]
+            return False
+        return True
+
+    wait.until(written, what=f"kv-v2 to take {path}", seconds=KV_SECONDS, log=lambda: last)

@@ -1,0 +1,1 @@
+"""Apps that run on while Vault is upgraded."""

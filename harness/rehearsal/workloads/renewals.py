@@ -1,0 +1,102 @@
+"""Apps that keep running renew their tokens while Vault is replaced, and find out for how long they cannot."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from harness.record import events
+from harness.record.journal import Journal
+from harness.rig.rig import Reply, VaultClient
+from harness.secret import Secret
+from harness.wait import Stopwatch
+
+EVERY_SECONDS: Final = 0.1
+"""How often each app renews: as exact as the length of its outage can be."""
+
+_LAST_SECONDS: Final = 5.0
+"""How long a Vault that is open again is given to renew what it did not while it was replaced."""
+
+
+@contextmanager
+def renewing(
+    vault: VaultClient, tokens: Mapping[str, Secret], version: str, moment: str, book: Journal
+) -> Iterator[None]:
+    """Have every app renew its token again and again while the body takes Vault to *version*.
+
+    *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
+    without one an app takes no part. Afterwards there is an event an app in the book. If the body fails nothing is
+    written: what the apps met then is a part of that failure.
+    """
+    copies = [_Copy(app, token) for app, token in tokens.items()]
+    over, failed = threading.Event(), threading.Event()
+    thread = threading.Thread(target=_renew, args=(vault, copies, over, failed), name="renewals", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        failed.set()
+        raise
+    finally:
+        over.set()
+        thread.join()
+    for copy in copies:
+        book.write(copy.told(version, moment))
+
+
+class _Copy:
+    """A running copy of an app, and what came of its renewals."""
+
+    def __init__(self, app: str, token: Secret) -> None:
+        self._app, self._token = app, token
+        self._asked, self._failures = 0, Counter[str]()
+        self._granted = Stopwatch()
+        self._longest = 0.0
+        self._last = ""
+        self.renewed = False
+        """was the last renewal granted?"""
+
+    def renew(self, vault: VaultClient) -> None:
+        reply = vault.renew_self(self._token)
+        self._asked += 1
+        self._longest = max(self._longest, self._granted.seconds)
+        self.renewed = reply.ok
+        if reply.ok:
+            self._granted = Stopwatch()
+        else:
+            self._failures[_words(reply)] += 1
+            self._last = f"{_words(reply)}: {reply.error}"
+
+    def told(self, version: str, moment: str) -> events.Renewals:
+        return events.Renewals(
+            app=self._app,
+            version=version,
+            moment=moment,
+            asked=self._asked,
+            failures=dict(self._failures),
+            seconds=round(self._longest, 3),
+            renewed=self.renewed,
+            last="" if self.renewed else self._last,
+        )
+
+
+def _renew(vault: VaultClient, copies: list[_Copy], over: threading.Event, failed: threading.Event) -> None:
+    """Renew until the swap is *over*, and then until each has been renewed once more, or patience ends."""
+    while not over.wait(EVERY_SECONDS):
+        for copy in copies:
+            copy.renew(vault)
+    last = Stopwatch()
+    while not failed.is_set() and last.seconds < _LAST_SECONDS:
+        waiting = [copy for copy in copies if not copy.renewed]
+        for copy in waiting:
+            copy.renew(vault)
+        if not waiting or failed.wait(EVERY_SECONDS):
+            return
+
+
+def _words(reply: Reply) -> str:
+    """Return what kind of failure this was: a status, or why there was no answer, without what differs every time."""
+    return f"HTTP {reply.status}" if reply.status is not None else "no answer"

@@ -1,0 +1,1 @@
+"""What a running system looks like to those who ask it, whoever runs it."""

@@ -1,0 +1,239 @@
+"""What a running system looks like to those who ask it and those who upgrade it, whoever runs it.
+
+Only protocols and plain values. A probe that can tell which driver is below it would make the drivers test
+different things; so everything a probe may ask stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from harness.errors import RigError, Unreachable
+from harness.scenario.course import Moment, Serve, Step, word_of
+from harness.secret import Secret
+
+Reopen = Callable[[], None]
+"""Unseals the Vault that answers and is sealed, and waits until it is active."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came back from Vault for one request. No answer at all has no status and says why in *error*."""
+
+    status: int | None
+    error: str = ""
+    data: dict[str, Any] = {}
+    """the answer's own part (`data` or `auth`), with token-like values taken out"""
+    token: Secret | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    correlation: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Did Vault do what was asked?"""
+        return self.status is not None and 200 <= self.status < 300
+
+    def answered(self) -> Reply:
+        """Return this reply, whatever it says. Raises Unreachable if there was none."""
+        if self.status is None:
+            raise Unreachable(self.error)
+        return self
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    """A service account token, and what is known about it without showing it."""
+
+    jwt: Secret
+    cluster: str
+    subject: str
+    """the Kubernetes user it stands for: system:serviceaccount:<namespace>:<name>"""
+    purpose: str
+    """whose it is: app:<name>, vault, reviewer:<mount>, or the negative probe it is for"""
+    pod: str = ""
+    pod_uid: str = ""
+    jti: str = ""
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    issued: float = 0.0
+    expires: float = 0.0
+    """0 where it never expires"""
+
+
+class ClusterFacts(msgspec.Struct, frozen=True):
+    """How Vault reaches a cluster, and what its tokens say."""
+
+    name: str
+    version: str
+    host: str
+    ca: str
+    issuer: str
+
+
+class VaultClient(Protocol):
+    """Everything the rehearsal says to Vault. Every call is asked once: no retry, no redirect, no token left over."""
+
+    def health(self) -> Reply: ...
+    def seal_status(self) -> Reply: ...
+    def login(self, mount: str, role: str, jwt: Secret) -> Reply: ...
+    def lookup_self(self, token: Secret) -> Reply: ...
+    def renew_self(self, token: Secret) -> Reply: ...
+    def read_secret(self, path: str, token: Secret) -> Reply: ...
+    def read_auth_config(self, mount: str) -> Reply: ...
+    def read_role(self, mount: str, role: str) -> Reply: ...
+    def read_path(self, path: str) -> Reply: ...
+
+
+class VaultSetup(Protocol):
+    """What is written into a new Vault so that there is something to upgrade. Raises RigError where Vault declines."""
+
+    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]: ...
+    def unseal(self, key: Secret) -> Reply: ...
+    def enable_audit(self) -> None: ...
+    def enable_kv(self) -> None: ...
+    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None: ...
+    def write_policy(self, name: str, text: str) -> None: ...
+    def enable_auth(self, mount: str) -> str: ...
+    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None: ...
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class ChangesAccounts(Protocol):
+    """A rig whose clusters' rights and Secrets can be changed while Vault serves."""
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Bind *account* (namespace/name) to system:auth-delegator. Where it is bound already, nothing happens."""
+        ...
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Delete the binding of *account* to system:auth-delegator, and wait until the API server acts on it."""
+        ...
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """Delete the Secret with the long-lived token for *purpose*, and wait until the token is not accepted."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """A rig whose Vault's data can be kept and brought back."""
+
+    def take_snapshot(self, again: Reopen) -> int:
+        """Keep Vault's data as they are, in place of an earlier snapshot, and return how many bytes that takes.
+
+        *again* unseals a Vault that had to be sealed for it. Raises RigError with Vault's words where it declines.
+        """
+        ...
+
+    def restore_snapshot(self, again: Reopen) -> None:
+        """Bring the snapshot back into the version that serves. Returns when Vault is active over it."""
+        ...
+
+    def swap_over_snapshot(self, served: Serve) -> None:
+        """Stop Vault and start the version of *served* over the data of the snapshot alone, as a new Vault of that
+        version into which the snapshot is restored. Returns when it answers, with the seal of the snapshot.
+        """
+        ...
+
+
+@runtime_checkable
+class Keepable(Protocol):
+    """A rig that can outlive the rehearsal, for somebody to look around in."""
+
+    def keep(self, seconds: float) -> Sequence[str]:
+        """Leave everything up for *seconds* at most; return how to talk to it and how to end it, a line each."""
+        ...
+
+
+def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
+    """Return *rig* as one that changes accounts, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, ChangesAccounts):
+        return rig
+    raise _unable(step)
+
+
+def snapshots(rig: Rig, step: Step) -> Snapshots:
+    """Return *rig* as one that takes snapshots, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, Snapshots):
+        return rig
+    raise _unable(step)
+
+
+def _unable(step: Step) -> RigError:
+    return RigError(f"this driver cannot do the step {word_of(step)}: choose another driver, or leave the step out")
+
+
+class Rig(Protocol):
+    """A live system. It lives inside its driver's `up` and is gone afterwards."""
+
+    @property
+    def vault(self) -> VaultClient: ...
+    @property
+    def setup(self) -> VaultSetup: ...
+
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached. It may be starting still: whoever needs it to serve waits for that."""
+        ...
+
+    def await_clusters(self) -> None:
+        """Wait until every cluster serves and all accounts and Pods are there. Raises what went wrong with one."""
+        ...
+
+    def await_token_file(self) -> None:
+        """Wait until the token of Vault's Pod is where Vault reads it, if Vault has a Pod."""
+        ...
+
+    def app_token(self, app: str) -> IssuedToken:
+        """Return the service account token that the app's Pod has now."""
+        ...
+
+    def stranger_token(self, app: str, probe: str) -> IssuedToken:
+        """Return a genuine token that is not the app's: what the named negative probe presents."""
+        ...
+
+    def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
+        """Return the token to store as this mount's reviewer: that of its Secret (*kind* long-lived), a copy of the one
+        that Vault's Pod has now (pod-token), or a new one with a life of *seconds* (requested).
+        """
+        ...
+
+    def open_to_all(self) -> None:
+        """Have Vault listen as the scenario says, now that it is initialised; until then it has talked to us alone.
+
+        Returns when it answers. Raises as `swap`.
+        """
+        ...
+
+    def swap(self, served: Serve) -> None:
+        """Stop Vault, replace its Pod as a rollout would, start the version of *served* over the same data.
+
+        Returns when the new server answers, sealed. Raises ProcessDied or NotReady, with the server's last lines.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Wait until no cache can still accept the token of a Pod that was replaced."""
+        ...
+
+    def skip(self) -> None:
+        """Pass over all that the servers wrote so far: it belongs to no moment."""
+        ...
+
+    def gather(self, moment: Moment) -> None:
+        """Bring every log and audit line that belongs to *moment* into the journal, once all of them are written."""
+        ...
+
+    def broken(self) -> str | None:
+        """Return a sentence if a server that Vault depends on has ended: from then on answers say nothing of Vault."""
+        ...
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        ...
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return the last lines of Vault's log, redacted."""
+        ...

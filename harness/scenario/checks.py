@@ -1,0 +1,385 @@
+"""What a scenario says that cannot be: names that lead nowhere, and what no Vault and no Kubernetes could ever do.
+
+Each check reads the plain data of a document and yields what it has to complain of. Where one part is wrong, nothing is
+concluded from it, and the others are still checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from harness.knowledge import kubernetes_auth, vault_policies, versions
+from harness.scenario import course_checks, plan, schema, topology
+from harness.scenario.yaml_document import Document, Trail, choices, shown, where
+
+_Complaint = tuple[Trail, str, str]
+"""Where, what is wrong, what would be right."""
+
+_NEEDS_CA_UNTIL: Final = "1.5.0"
+"""Before, a config without kubernetes_ca_cert and pem_keys is answered 400 (P v0.6.1: path_config.go)."""
+
+_NEEDS_CA_WITHOUT_LOCAL: Final = (kubernetes_auth.READS_POD_TOKEN, "1.17.0")
+"""From the one and before the other, disable_local_ca_jwt without kubernetes_ca_cert is answered 400.
+
+P v0.11.4 to v0.18.0: path_config.go; P v0.19.0 (PR #238) takes the host's own roots instead.
+"""
+
+
+def check(document: Document) -> None:
+    """Complain to *document* of everything it says that cannot be.
+
+    What is spoiled already, and what is left out, is nothing to complain of here.
+    """
+    for find in _CHECKS:
+        for trail, message, remedy in find(document):
+            document.complain(trail, message, remedy)
+
+
+def _names_of_clusters(document: Document) -> Iterator[_Complaint]:
+    clusters = document.get("clusters")
+    if clusters is None:
+        return
+    for part in (("vault",), *document.entries("auth"), *document.entries("apps")):
+        name = document.get(*part, "cluster")
+        if name is not None and name not in clusters:
+            yield (*part, "cluster"), f"there is no cluster {shown(name)}", choices(name, clusters)
+
+
+def _kubernetes_versions(document: Document) -> Iterator[_Complaint]:
+    for part in document.entries("clusters"):
+        version = document.get(*part, "kubernetes")
+        if version is not None and not versions.at_least(version, versions.OLDEST_KUBERNETES):
+            message = f"Kubernetes {version} has no bound service account tokens as they are now"
+            yield (*part, "kubernetes"), message, f"{versions.OLDEST_KUBERNETES} or newer"
+
+
+def _steps(document: Document) -> list[tuple[Trail, str]]:
+    """Return the versions of Vault's path in order, as far as they are sound."""
+    via = [("vault", "via", index) for index in range(len(document.get("vault", "via", default=()) or ()))]
+    trails: list[Trail] = [("vault", "source"), *via, ("vault", "target")]
+    said = [(trail, version) for trail in trails if (version := document.get(*trail)) is not None]
+    return [*said, *course_checks.upgrades(document)]
+
+
+def _order_of_versions(document: Document) -> Iterator[_Complaint]:
+    remedy = "from source through via to target, each version newer than the one before"
+    # a course may come back to a version, and is checked step by step
+    steps = _steps(document) if document.left_out("course") else []
+    for (earlier, old), (trail, new) in pairwise(steps):
+        if versions.parse(new) < versions.parse(old):
+            yield trail, f"Vault {new} is older than {old}, from which it is reached", remedy
+        elif versions.parse(new) == versions.parse(old) and earlier != ("vault", "source"):
+            yield trail, f"Vault {new} is reached twice", remedy
+    source = document.get("vault", "source")
+    for trail, by in _writers(document):
+        if source is not None and versions.parse(by) > versions.parse(source):
+            message = f"the config was written by Vault {by}, and the source is {source}, which is older"
+            yield trail, message, f"{source} or older: what is in use today has written it, or a release before"
+
+
+def _writers(document: Document) -> list[tuple[Trail, str]]:
+    """Return the versions that are said to have written a config."""
+    trails = [(*mount, "configured", "by") for mount in document.entries("auth")]
+    return [(trail, by) for trail in trails if (by := document.get(*trail)) is not None]
+
+
+def _vault_releases(document: Document) -> Iterator[_Complaint]:
+    storage = document.get("vault", "storage", default="raft")
+    for trail, version in (*_steps(document), *_writers(document)):
+        if why := versions.never_released(version):
+            yield trail, f"Vault {version} was never released", why
+        if storage == "raft" and not versions.at_least(version, versions.RAFT_SINCE):
+            message = f"Vault {version} has no raft storage"
+            yield trail, message, f"{versions.RAFT_SINCE} or newer, or storage: file in vault"
+
+
+def _unseal_keys(document: Document) -> Iterator[_Complaint]:
+    fields = schema.Vault.model_fields
+    shares = document.get("vault", "shares", default=fields["shares"].default)
+    threshold = document.get("vault", "threshold", default=fields["threshold"].default)
+    if shares is None or threshold is None:
+        return
+    trail = ("vault", "shares" if document.left_out("vault", "threshold") else "threshold")
+    if threshold > shares:
+        yield trail, f"{threshold} unseal keys are needed, and there are {shares}", "a threshold of at most the shares"
+    elif threshold == 1 < shares:
+        remedy = "a threshold of 2 or more, or shares: 1"
+        yield trail, "Vault refuses a threshold of 1 where there are more shares", remedy
+
+
+def _vault_outside(document: Document) -> Iterator[_Complaint]:
+    """Complain of what only a Vault in a cluster can have."""
+    if not document.left_out("vault", "cluster"):
+        return
+    remedy = "cluster in vault as well, or leave this out"
+    if document.given("vault", "service-account"):
+        yield ("vault", "service-account"), "a Vault outside any cluster has no service account", remedy
+    if document.get("vault", "token-file"):
+        yield ("vault", "token-file"), "a Vault outside any cluster has no token file", remedy
+    for mount in document.entries("auth"):
+        if document.get(*mount, "configured", "with-token-file"):
+            trail = (*mount, "configured", "with-token-file")
+            yield trail, "a Vault outside any cluster had no token file", remedy
+        if document.get(*mount, "reviewer") == "local":
+            message = "a Vault outside any cluster has no token of its own to review with"
+            yield (*mount, "reviewer"), message, "reviewer: secret or client-jwt, or cluster in vault"
+
+
+def _reviewers(document: Document) -> Iterator[_Complaint]:
+    for mount in document.entries("auth"):
+        trail = (*mount, "reviewer")
+        kinds = course_checks.kinds_of(document, str(mount[-1]))
+        if document.sound(*trail) and not kinds & {*topology.OF_ACCOUNT}:
+            for key in ("reviewer-service-account", "reviewer-may-review-tokens"):
+                if document.given(*mount, key):
+                    message = f"{key} is of use to a stored reviewer with an account of its own only"
+                    yield (*mount, key), message, "reviewer: secret or requested as well"
+        yield from course_checks.contradictions(document, mount)
+        yield from _choice_of_reviewer(document, mount)
+
+
+def _choice_of_reviewer(document: Document, mount: Trail) -> Iterator[_Complaint]:
+    """Complain of a reviewer that the Vault which writes the config had no way to choose."""
+    trail = (*mount, "reviewer")
+    reviewer, by = document.get(*trail), _writer(document, mount)
+    if by is None:
+        return
+    if reviewer == "client-jwt" and not versions.at_least(by, kubernetes_auth.KNOWS_DISABLE_LOCAL):
+        yield trail, f"nobody could choose client-jwt with Vault {by}", _instead_of_client_jwt(by)
+    told = document.given(*mount, "configured", "with-token-file")
+    file: Trail = (*mount, "configured", "with-token-file") if told else ("vault", "token-file")
+    if reviewer == "pod-token" and (why := course_checks.no_token_to_copy(document, file)):
+        yield trail, why, "reviewer: secret or requested, or a Vault whose Pod has a token file"
+    if reviewer == "local" and not versions.at_least(by, kubernetes_auth.COPIES_POD_TOKEN):
+        since = kubernetes_auth.COPIES_POD_TOKEN
+        remedy = f"leave reviewer out: before {since} no choice means the token that logs in; or configured by {since}"
+        yield trail, f"nobody could choose local with Vault {by}", f"{remedy} or newer"
+
+
+def _instead_of_client_jwt(by: str) -> str:
+    if versions.at_least(by, kubernetes_auth.COPIES_POD_TOKEN):
+        since = kubernetes_auth.KNOWS_DISABLE_LOCAL
+        return f"disable_local_ca_jwt, which chooses it, is known since {since}: configured by {since} or newer"
+    return f"leave reviewer out: before {kubernetes_auth.COPIES_POD_TOKEN} no choice is the same as client-jwt"
+
+
+def _writer(document: Document, mount: Trail) -> str | None:
+    """Return the version that writes the config of *mount*, if it is said soundly."""
+    unsaid = document.left_out(*mount, "configured")
+    trail = ("vault", "source") if unsaid else (*mount, "configured", "by")
+    found: str | None = document.get(*trail)
+    return found
+
+
+def _config_fields(document: Document) -> Iterator[_Complaint]:
+    """Complain of config fields that the Vault which writes them does not know yet, or cannot do without."""
+    for mount in document.entries("auth"):
+        by = _writer(document, mount)
+        if by is None:
+            continue
+        for field, since in (
+            ("disable_local_ca_jwt", kubernetes_auth.KNOWS_DISABLE_LOCAL),
+            ("disable_iss_validation", kubernetes_auth.KNOWS_ISSUER_OPTION),
+        ):
+            if document.given(*mount, "config", field) and not versions.at_least(by, since):
+                remedy = f"leave it out, or configured by {since} or newer"
+                yield (*mount, "config", field), f"{field} is unknown to Vault {by}, which writes this config", remedy
+        yield from _config_without_ca(document, mount, by)
+
+
+def _config_without_ca(document: Document, mount: Trail, by: str) -> Iterator[_Complaint]:
+    trail = (*mount, "config", "kubernetes_ca_cert")
+    if document.get(*trail) != "omit":
+        return
+    since, until = _NEEDS_CA_WITHOUT_LOCAL
+    demanding = versions.at_least(by, since) and not versions.at_least(by, until)
+    if not versions.at_least(by, _NEEDS_CA_UNTIL):
+        message = f"Vault {by} answers 400 to a config without a CA (one of pem_keys or kubernetes_ca_cert)"
+        yield trail, message, f"cluster, or configured by {_NEEDS_CA_UNTIL} or newer"
+    elif demanding and (
+        document.get(*mount, "config", "disable_local_ca_jwt") or document.get(*mount, "reviewer") == "client-jwt"
+    ):
+        message = f"Vault {by} answers 400: kubernetes_ca_cert must be given when disable_local_ca_jwt is true"
+        yield trail, message, f"cluster, or no disable_local_ca_jwt, or configured by {until} or newer"
+
+
+def _policies(document: Document) -> Iterator[_Complaint]:
+    if document.given("policies", "root"):
+        yield ("policies", "root"), "the root policy is Vault's own and cannot be written", "another name"
+    written = [name for name in document.get("policies", default={}) or {} if name != "root"]
+    roles = [document.get(*trail, "policies", default=()) or () for trail in _roles(document)]
+    # a role that is written later may name what the roles of the beginning name: that is made up for them
+    known = written or [name for names in roles for name in names]
+    later: list[Trail] = [("course", n, "write") for n in range(len(document.get("course", default=()) or ()))]
+    for trail in (*_roles(document), *later):
+        for index, policy in enumerate(document.get(*trail, "policies", default=()) or ()):
+            if policy == "root":
+                message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
+                yield (*trail, "policies", index), message, "a policy of its own"
+            elif (written or trail in later) and policy not in (*known, plan.VAULTS_OWN_POLICY):
+                message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
+                remedy = choices(policy, [*known, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
+                yield (*trail, "policies", index), message, remedy
+
+
+def _roles(document: Document) -> list[Trail]:
+    mounts = document.entries("auth")
+    return [(*mount, "roles", role) for mount in mounts for role in document.get(*mount, "roles", default={}) or {}]
+
+
+def _policy_texts(document: Document) -> Iterator[_Complaint]:
+    """Complain of policies that Vault would refuse, before anything is started for them."""
+    remedy = 'such as: path "secret/data/web" { capabilities = ["read"] }'
+    for name, text in (document.get("policies", default={}) or {}).items():
+        if not isinstance(text, str):
+            continue
+        try:
+            vault_policies.read(name, text)
+        except vault_policies.PolicyError as error:
+            yield ("policies", name), f"Vault takes no such policy: {error}", remedy
+
+
+def _secrets(document: Document) -> Iterator[_Complaint]:
+    """Complain of secrets that are named as kv-v2's API names them, and not as people do."""
+    for app in document.entries("apps"):
+        for index, secret in enumerate(document.get(*app, "reads", default=()) or ()):
+            mount, _, rest = str(secret or "").partition("/")
+            part, _, name = rest.partition("/")
+            if part in ("data", "metadata") and name:
+                message = f"{shown(secret)} is the path in kv-v2's API, and the secret is called {mount}/{name}"
+                yield (*app, "reads", index), message, f"{mount}/{name}"
+
+
+def _lives_of_tokens(document: Document) -> Iterator[_Complaint]:
+    for trail in _roles(document):
+        ttl = document.get(*trail, "ttl")
+        longest = document.get(*trail, "max-ttl")
+        if ttl and longest and schema.seconds(ttl) > schema.seconds(longest):
+            message = f"Vault refuses a max-ttl that is less than the ttl, which is {ttl}"
+            yield (*trail, "max-ttl"), message, f"{ttl} or more, or a smaller ttl"
+
+
+def _logins(document: Document) -> Iterator[_Complaint]:
+    """Complain of apps that could not even try to log in."""
+    mounts = document.get("auth")
+    for app in document.entries("apps") if mounts is not None else ():
+        name = document.get(*app, "mount")
+        if document.left_out(*app, "mount"):
+            if len(mounts) > 1:
+                message = f"missing key `mount` in {where(app)}: there are several"
+                yield (*app, "mount"), message, choices("", mounts)
+                continue
+            name = next(iter(mounts))
+        elif name is None:
+            continue
+        if name in mounts:
+            yield from _login(document, app, ("auth", name))
+        else:
+            yield (*app, "mount"), f"there is no auth mount {shown(name)}", choices(name, mounts)
+
+
+def _login(document: Document, app: Trail, mount: Trail) -> Iterator[_Complaint]:
+    role, roles = document.get(*app, "role"), document.get(*mount, "roles")
+    if role is not None and roles is not None and role not in roles:
+        yield (*app, "role"), f"{where(mount)} has no role {shown(role)}", choices(role, roles)
+    here, there = document.get(*app, "cluster"), document.get(*mount, "cluster")
+    known = document.get("clusters", default={}) or {}
+    if here in known and there in known and here != there:
+        message = f"no login can succeed: {where(mount)} asks cluster {there}, which never issued a token of {here}"
+        yield (*app, "cluster"), message, f"cluster: {there}, or a mount that asks {here}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """Who has a service account in the `cluster` below *trail*, and what is so where the author leaves it out."""
+
+    called: str
+    trail: Trail
+    usual_account: str | None
+    usually_may_review: bool
+    prefix: str = ""
+    """of the keys that speak of the account"""
+
+    @property
+    def account(self) -> Trail:
+        return (*self.trail, f"{self.prefix}service-account")
+
+    @property
+    def may_review(self) -> Trail:
+        return (*self.trail, f"{self.prefix}may-review-tokens")
+
+
+def _parties(document: Document) -> Iterator[_Party]:
+    """Yield Vault, the stored reviewers with an account and the apps, whoever of them may have an account."""
+    may = schema.Vault.model_fields["may_review_tokens"].default
+    yield _Party("vault", ("vault",), topology.DEFAULT_VAULT_ACCOUNT, may)
+    may = schema.Mount.model_fields["reviewer_may_review_tokens"].default
+    for mount in document.entries("auth"):
+        if course_checks.kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
+            called = f"the stored reviewer of {where(mount)}"
+            yield _Party(called, mount, topology.DEFAULT_REVIEWER_ACCOUNT, may, "reviewer-")
+    may = schema.App.model_fields["may_review_tokens"].default
+    for app in document.entries("apps"):
+        yield _Party(where(app), app, None, may)
+
+
+def _shared_accounts(document: Document) -> Iterator[_Complaint]:
+    """Complain of parties who are one and the same to Kubernetes, and only one of whom may review tokens."""
+    first: dict[tuple[str, str], tuple[str, bool]] = {}
+    for party in _parties(document):
+        cluster = document.get(*party.trail, "cluster")
+        account = document.get(*party.account, default=party.usual_account)
+        may = document.get(*party.may_review, default=party.usually_may_review)
+        if cluster is None or account is None or may is None:
+            continue
+        other, allowed = first.setdefault((cluster, account), (party.called, may))
+        if may != allowed:
+            said = [trail for trail in (party.may_review, party.account) if document.given(*trail)]
+            word = "may" if allowed else "may not"
+            message = f"{other} has the same service account in {cluster}, and {word} review tokens"
+            remedy = "the same may-review-tokens for both, or two service accounts"
+            yield said[0] if said else (*party.trail, "reviewer"), message, remedy
+
+
+def _expectations(document: Document) -> Iterator[_Complaint]:
+    apps = document.get("apps")
+    in_course = not document.left_out("course")
+    hops = [version for trail, version in _steps(document) if in_course or trail != ("vault", "source")]
+    whole = in_course or (
+        len(hops) == 1 + len(document.get("vault", "via", default=()) or ()) and document.sound("vault", "via")
+    )
+    length = len(document.get("course", default=()) or ())
+    for index in range(len(document.get("expect", default=()) or ())):
+        app, at = document.get("expect", index, "app"), document.get("expect", index, "at")
+        if app is not None and apps is not None and app not in apps:
+            yield ("expect", index, "app"), f"there is no app {shown(app)}", choices(app, apps)
+        if at is not None and whole and at not in hops:
+            message = f"Vault {at} is not among the versions to which the upgrade goes"
+            yield ("expect", index, "at"), message, choices("", hops) + "; or leave it out"
+        step = document.get("expect", index, "at-step")
+        if step is not None and step > length:
+            message = f"there is no step {step}: the course has {length}" if length else "there is no course"
+            yield ("expect", index, "at-step"), message, "the number of a step of the course, or leave it out"
+
+
+_CHECKS: Final = (
+    _names_of_clusters,
+    _kubernetes_versions,
+    _order_of_versions,
+    _vault_releases,
+    _unseal_keys,
+    _vault_outside,
+    _reviewers,
+    _config_fields,
+    _policies,
+    _policy_texts,
+    _secrets,
+    _lives_of_tokens,
+    _logins,
+    _shared_accounts,
+    _expectations,
+    course_checks.complaints,
+)

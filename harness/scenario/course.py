@@ -1,0 +1,208 @@
+"""A rehearsal as a course of steps, and the moments at which everything is asked.
+
+A moment is a number with a label: the same version of Vault may be visited twice, and is then two moments. A step is
+data: what is done, by itself resolved, with nothing left to look up. Steps are tagged in records with `do`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.scenario.moments import BEFORE, after
+from harness.scenario.topology import ConfigField, RoleSpec
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A moment at which every question is asked. Its label is unique in a course, and names it in observations."""
+
+    number: int
+    """from 0, which is the moment before anything was changed"""
+    label: str
+    version: str
+    """the version of Vault that serves then"""
+    token_file: bool
+    """is a pod's service account token readable for Vault?"""
+    step: int = 0
+    """the number of the step in the scenario's `course` after which it comes; 0 where none was written or none came"""
+
+
+class Step(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
+    """One step of a course."""
+
+    number: int = 0
+    """its place in the scenario's `course`, from 1; 0 where the scenario did not write it"""
+
+
+class Serve(Step, frozen=True, kw_only=True):
+    """A step after which a newly started Vault of *version* serves over the same data."""
+
+    version: str
+    token_file: bool
+
+
+class Start(Serve, frozen=True, tag="start", kw_only=True):
+    """The first Vault, over no data: it is initialised and set up."""
+
+
+class Upgrade(Serve, frozen=True, tag="upgrade", kw_only=True):
+    """Another version over the same data: a rollout, where Vault is a Pod."""
+
+
+class Restart(Serve, frozen=True, tag="restart", kw_only=True):
+    """The same version again; its Pod is replaced."""
+
+
+class RollBack(Serve, frozen=True, tag="roll-back", kw_only=True):
+    """Back to an older version: its binary over the data as they are, or over those of the last snapshot."""
+
+    over: Literal["binary", "snapshot"]
+
+
+class WriteConfig(Step, frozen=True, tag="write-config", kw_only=True):
+    """auth/<mount>/config is written, whole, by the version that serves; the mount is enabled if it is not."""
+
+    mount: str
+    fields: dict[str, ConfigField]
+    """token_reviewer_jwt has the kind of the token: long-lived, pod-token or requested"""
+    reviewer_seconds: int = 0
+    """the life asked for a requested token"""
+
+
+class WriteRole(Step, frozen=True, tag="write-role", kw_only=True):
+    """A role is written by the version that serves."""
+
+    mount: str
+    role: str
+    spec: RoleSpec
+
+
+class Grant(Step, frozen=True, tag="grant", kw_only=True):
+    """A service account (namespace/name) is bound to system:auth-delegator in a cluster."""
+
+    cluster: str
+    service_account: str
+
+
+class Revoke(Step, frozen=True, tag="revoke", kw_only=True):
+    """The binding of a service account (namespace/name) to system:auth-delegator is deleted."""
+
+    cluster: str
+    service_account: str
+
+
+class DeleteSecret(Step, frozen=True, tag="delete-secret", kw_only=True):
+    """The Secret with a long-lived token is deleted, and the token with it. *purpose* is whose: reviewer:<mount>."""
+
+    purpose: str
+
+
+class Snapshot(Step, frozen=True, tag="snapshot", kw_only=True):
+    """A snapshot of Vault's data is taken: by the raft API, or a copy of the files of a Vault that was stopped."""
+
+
+class Restore(Step, frozen=True, tag="restore", kw_only=True):
+    """The last snapshot is restored into the version that serves."""
+
+
+class WriteLate(Step, frozen=True, tag="write-late", kw_only=True):
+    """Something is written so that its loss is seen after a roll-back: a secret, and a role at each auth mount.
+
+    The rehearsal does this by itself before the first step that goes back. What the apps got at the last login counts
+    as late, too.
+    """
+
+
+class Wait(Step, frozen=True, tag="wait", kw_only=True):
+    """Nothing is done for some *seconds*."""
+
+    seconds: int
+
+
+class Look(Step, frozen=True, tag="look", kw_only=True):
+    """Every question is asked once."""
+
+    moment: Moment
+    late: bool = False
+    """is it also asked what has become of what was written late? So it is after a step that goes back"""
+
+
+AnyStep = (
+    Start
+    | Upgrade
+    | Restart
+    | RollBack
+    | WriteConfig
+    | WriteRole
+    | Grant
+    | Revoke
+    | DeleteSecret
+    | Snapshot
+    | Restore
+    | WriteLate
+    | Wait
+    | Look
+)
+
+GOING_BACK = (RollBack, Restore)
+"""The steps after which something may be lost."""
+
+LATE_SECRET = "secret/data/rehearsal-late"
+LATE_ROLE = "rehearsal-late"
+
+CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore)
+"""The steps that change what is there: everything is asked after each, unless the scenario says not to."""
+
+
+def moments(steps: Sequence[AnyStep]) -> Iterator[Moment]:
+    """Yield the moments of a course, in order."""
+    return (step.moment for step in steps if isinstance(step, Look))
+
+
+def serving(steps: Sequence[AnyStep]) -> list[str]:
+    """Return every version that serves in a course, each once, in the order of its first appearance."""
+    return list(dict.fromkeys(step.version for step in steps if isinstance(step, Serve)))
+
+
+class Labels:
+    """Gives each moment of a course its number and its label."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def moment(self, done: AnyStep | None, version: str, token_file: bool, step: int = 0) -> Moment:
+        """Return the moment after *done*, which is number *step* of the course, and at which *version* serves.
+
+        None: nothing was done. The very first is the moment before everything.
+        """
+        label = wanted = BEFORE if done is None and not self._taken else label_of(done)
+        times = 1
+        while label in self._taken:
+            times += 1
+            label = f"{wanted} (step {step})" if step and times == 2 else f"{wanted} ({times})"
+        self._taken.add(label)
+        return Moment(len(self._taken) - 1, label, version, token_file, step)
+
+
+def word_of(step: Step) -> str:
+    """Return the word for what a step does, as records have it: start, upgrade, write-config ..."""
+    return str(step.__struct_config__.tag)
+
+
+def label_of(done: AnyStep | None) -> str:
+    """Return what the moment after a step is called, before that is made unique."""
+    match done:
+        case Upgrade():
+            return after(done.version)
+        case Restart():
+            return "after restart"
+        case RollBack():
+            return f"after roll-back ({done.over})"
+        case WriteConfig() | WriteRole():
+            return f"after write to {done.mount}"
+        case Grant() | Revoke() | DeleteSecret() | Restore() | Wait() | Snapshot():
+            return f"after {word_of(done)}"
+        case _:
+            return "look"

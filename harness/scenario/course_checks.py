@@ -1,0 +1,262 @@
+"""What a scenario's course says that cannot be: the steps are walked in order, with the version that serves at each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harness.knowledge import kubernetes_auth, versions
+from harness.scenario import topology
+from harness.scenario.yaml_document import Document, Trail, choices, shown, where
+
+Complaint = tuple[Trail, str, str]
+"""Where, what is wrong, what would be right."""
+
+_VERBS: Final = (
+    "upgrade", "restart", "replace-pod", "write", "grant", "revoke", "delete-secret", "snapshot", "restore",
+    "roll-back", "look", "wait",
+)  # fmt: skip
+_KNOWN_SINCE: Final = (
+    ("disable_local_ca_jwt", kubernetes_auth.KNOWS_DISABLE_LOCAL),
+    ("disable_iss_validation", kubernetes_auth.KNOWS_ISSUER_OPTION),
+)
+OUT_OF_SECRET: Final = {"secret", "long-lived"}
+"""The kinds of reviewer whose token lives in a Secret."""
+
+_OF_ROLES: Final = ("service-accounts", "namespaces", "policies", "audience", "ttl", "max-ttl")
+
+
+def verb_of(document: Document, index: int) -> str:
+    """Return the verb of a step of the course, or nothing where it has none or several."""
+    verbs = [verb for verb in _VERBS if document.given("course", index, verb)]
+    return verbs[0] if len(verbs) == 1 else ""
+
+
+def upgrades(document: Document) -> list[tuple[Trail, str]]:
+    """Return the versions to which the course upgrades, as far as they are sound, each with where it stands."""
+    trails = [("course", index, "upgrade") for index in range(_length(document))]
+    return [(trail, version) for trail in trails if (version := document.get(*trail)) is not None]
+
+
+def complaints(document: Document) -> Iterator[Complaint]:
+    """Yield what is wrong with the course, or with its absence."""
+    if document.left_out("course"):
+        if document.left_out("vault", "target") and document.sound("vault"):
+            message = "missing key `target` in vault: nothing says where the upgrade goes"
+            yield ("vault", "target"), message, "target: the version to arrive at, or a course of steps"
+        return
+    for key in ("target", "via"):
+        if document.given("vault", key):
+            message = f"`{key}` and `course` exclude each other: a course names every version itself"
+            yield ("vault", key), message, "one of the two"
+    source = document.get("vault", "source")
+    walk = _Walk(document, source)
+    for index in range(_length(document)):
+        yield from walk.step(index)
+
+
+def kinds_of(document: Document, mount: str) -> set[str]:
+    """Return every kind of reviewer that the config of a mount has, at the start or once the course wrote it."""
+    kinds, mounts = {document.get("auth", mount, "reviewer")}, document.get("auth", default={}) or {}
+    for index in range(_length(document)):
+        write = ("course", index, "write")
+        only = next(iter(mounts)) if len(mounts) == 1 else None
+        if document.get(*write, "mount", default=only) == mount:
+            kinds.add(document.get(*write, "reviewer"))
+    return kinds - {None}
+
+
+def contradictions(document: Document, trail: Trail) -> Iterator[Complaint]:
+    """Yield where a reviewer by name, what belongs to it, and a literal config below *trail* contradict each other."""
+    reviewer, disable = document.get(*trail, "reviewer"), document.get(*trail, "config", "disable_local_ca_jwt")
+    field = (*trail, "config", "disable_local_ca_jwt")
+    if reviewer == "client-jwt" and disable is False:
+        yield field, "the reviewer client-jwt is chosen by disable_local_ca_jwt: true", "true, or leave it out"
+    if reviewer == "local" and disable:
+        yield (
+            field,
+            "with disable_local_ca_jwt Vault does not review with its own token, as local says",
+            "one of the two",
+        )
+    if document.given(*trail, "reviewer-token-life") and document.sound(*trail, "reviewer") and reviewer != "requested":
+        message = "reviewer-token-life is of use to a requested reviewer only"
+        yield (*trail, "reviewer-token-life"), message, "reviewer: requested as well"
+
+
+def no_token_to_copy(document: Document, token_file: Trail) -> str:
+    """Return why the token of Vault's Pod cannot be copied into a config, or nothing where it can."""
+    if document.left_out("vault", "cluster"):
+        return "a Vault outside any cluster has no token of its Pod to copy"
+    if document.get(*token_file) is False:
+        return f"no token of Vault's Pod was there to copy when this config was written: {where(token_file)} is false"
+    return ""
+
+
+def _length(document: Document) -> int:
+    steps = document.get("course", default=()) or ()
+    return len(steps) if isinstance(steps, (list, tuple)) else 0
+
+
+@dataclass(slots=True)
+class _Walk:
+    """How far the course has come."""
+
+    document: Document
+    version: str | None
+    """the one that serves; None where it is not known"""
+    upgraded: bool = False
+    """is the version another one than the source, or than that of the last way back?"""
+    went_on: bool = False
+    """was anything upgraded at all?"""
+    snapshot: str | None = None
+    """the version at which the last snapshot was taken"""
+    snapshots: int = 0
+
+    def step(self, index: int) -> Iterator[Complaint]:
+        """Yield what is wrong with a step, and take it."""
+        trail, verb = ("course", index), verb_of(self.document, index)
+        if not verb:
+            if self.document.sound(*trail):
+                said = [one for one in _VERBS if self.document.given(*trail, one)]
+                message = f"step {index + 1} has {'no verb' if not said else 'several verbs: ' + ', '.join(said)}"
+                yield trail, message, f"one of: {', '.join(_VERBS)}"
+            return
+        check = {
+            "upgrade": self._upgrade,
+            "replace-pod": self._replace_pod,
+            "write": self._write,
+            "grant": self._account,
+            "revoke": self._account,
+            "delete-secret": self._delete_secret,
+            "snapshot": self._snapshot,
+            "restore": self._restore,
+            "roll-back": self._roll_back,
+        }.get(verb)
+        if check is not None:
+            yield from check((*trail, verb))
+
+    def _upgrade(self, trail: Trail) -> Iterator[Complaint]:
+        to = self.document.get(*trail)
+        if to is not None and self.version is not None:
+            if versions.parse(to) == versions.parse(self.version):
+                yield trail, f"Vault {to} serves already", "restart: {}, or a newer version"
+            elif versions.parse(to) < versions.parse(self.version):
+                message = f"Vault {to} is older than {self.version}, from which it is reached"
+                yield trail, message, "a newer version, or roll-back: binary or snapshot"
+        self.version, self.upgraded, self.went_on = to, True, True
+
+    def _replace_pod(self, trail: Trail) -> Iterator[Complaint]:
+        if self.document.left_out("vault", "cluster"):
+            yield trail, "a Vault outside any cluster has no Pod", "restart: {}, or cluster in vault"
+
+    def _roll_back(self, trail: Trail) -> Iterator[Complaint]:
+        over = self.document.get(*trail)
+        if not (self.upgraded or (over == "snapshot" and self.went_on)):
+            yield trail, "nothing was upgraded before this step", "an upgrade before it"
+        if over == "snapshot":
+            if not self.snapshots:
+                yield trail, "no snapshot was taken before this step", "snapshot: {} before the upgrade"
+            self.version = self.snapshot
+        else:
+            self.version = self.document.get("vault", "source")
+        self.upgraded = False
+
+    def _snapshot(self, _trail: Trail) -> Iterator[Complaint]:
+        self.snapshot, self.snapshots = self.version, self.snapshots + 1
+        yield from ()
+
+    def _restore(self, trail: Trail) -> Iterator[Complaint]:
+        if not self.snapshots:
+            yield trail, "no snapshot was taken before this step", "snapshot: {} before it"
+
+    def _account(self, trail: Trail) -> Iterator[Complaint]:
+        clusters = self.document.get("clusters")
+        if clusters is None:
+            return
+        cluster = self.document.get(*trail, "cluster")
+        if self.document.left_out(*trail, "cluster"):
+            if len(clusters) > 1:
+                message = f"missing key `cluster` in {where(trail)}: there are several"
+                yield (*trail, "cluster"), message, choices("", clusters)
+                return
+            cluster = next(iter(clusters))
+        elif cluster is not None and cluster not in clusters:
+            yield (*trail, "cluster"), f"there is no cluster {shown(cluster)}", choices(cluster, clusters)
+            return
+        account = self.document.get(*trail, "service-account")
+        there = _accounts(self.document, cluster)
+        if account is not None and account not in there:
+            message = f"nobody in cluster {cluster} has the service account {shown(account)}"
+            yield (*trail, "service-account"), message, choices(account, there)
+
+    def _chosen(self, trail: Trail) -> Iterator[Complaint]:
+        """Complain of a reviewer that this write cannot choose."""
+        reviewer = self.document.get(*trail, "reviewer")
+        yield from contradictions(self.document, trail)
+        if reviewer == "pod-token" and (why := no_token_to_copy(self.document, ("vault", "token-file"))):
+            yield (*trail, "reviewer"), why, "reviewer: secret or requested, or a Vault with a token file"
+
+    def _delete_secret(self, trail: Trail) -> Iterator[Complaint]:
+        mounts, name = self.document.get("auth"), self.document.get(*trail, "reviewer")
+        if mounts is None or name is None:
+            return
+        if name not in mounts:
+            yield (*trail, "reviewer"), f"there is no auth mount {shown(name)}", choices(name, mounts)
+        elif self.document.sound("auth", name) and not OUT_OF_SECRET & kinds_of(self.document, name):
+            message = f"auth/{shown(name)} has no reviewer out of a Secret"
+            yield (*trail, "reviewer"), message, "reviewer: secret in that mount, or in a write to it"
+
+    def _write(self, trail: Trail) -> Iterator[Complaint]:
+        mounts = self.document.get("auth")
+        if mounts is None:
+            return
+        name = self.document.get(*trail, "mount")
+        if self.document.left_out(*trail, "mount"):
+            if len(mounts) > 1:
+                message = f"missing key `mount` in {where(trail)}: there are several"
+                yield (*trail, "mount"), message, choices("", mounts)
+                return
+            name = next(iter(mounts))
+        elif name is not None and name not in mounts:
+            yield (*trail, "mount"), f"there is no auth mount {shown(name)}", choices(name, mounts)
+            return
+        if name is not None:
+            yield from self._written(trail, name)
+
+    def _written(self, trail: Trail, mount: str) -> Iterator[Complaint]:
+        given = self.document.given
+        if given(*trail, "role"):
+            role, roles = self.document.get(*trail, "role"), self.document.get("auth", mount, "roles")
+            if role is not None and roles is not None and role not in roles:
+                yield (*trail, "role"), f"auth.{mount} has no role {shown(role)}", choices(role, roles)
+            for key in ("config", "reviewer", "reviewer-token-life"):
+                if given(*trail, key):
+                    yield (*trail, key), f"a step writes a config or a role, and `{key}` is of a config", "two steps"
+            return
+        yield from self._chosen(trail)
+        for key in _OF_ROLES:
+            if given(*trail, key):
+                yield (*trail, key), f"`{key}` is of a role, and none is named", "role: its name"
+        for field, since in _KNOWN_SINCE:
+            chosen = field == "disable_local_ca_jwt" and self.document.get(*trail, "reviewer") == "client-jwt"
+            if not (given(*trail, "config", field) or chosen) or self.version is None:
+                continue
+            if not versions.at_least(self.version, since):
+                place: Any = (*trail, "reviewer") if chosen else (*trail, "config", field)
+                message = f"{field} is unknown to Vault {self.version}, which serves at this step"
+                yield place, message, f"leave it out, or write it once {since} or newer serves"
+
+
+def _accounts(document: Document, cluster: str | None) -> list[str]:
+    """Return the accounts, written namespace/name, that somebody of the scenario has in *cluster*."""
+    found = []
+    if document.get("vault", "cluster") == cluster:
+        found.append(document.get("vault", "service-account", default=topology.DEFAULT_VAULT_ACCOUNT))
+    for mount in document.entries("auth"):
+        if document.get(*mount, "cluster") == cluster and kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
+            account = document.get(*mount, "reviewer-service-account", default=topology.DEFAULT_REVIEWER_ACCOUNT)
+            found.append(account)
+    here = (app for app in document.entries("apps") if document.get(*app, "cluster") == cluster)
+    found += [document.get(*app, "service-account") for app in here]
+    return list(dict.fromkeys(account for account in found if account))

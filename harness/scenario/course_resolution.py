@@ -1,0 +1,77 @@
+"""The steps that a scenario writes become steps with nothing left to look up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from harness.scenario import course, schema, topology
+from harness.scenario.course import AnyStep, Labels, Look, Serve
+from harness.scenario.schema import CourseStep
+from harness.scenario.topology import Topology
+
+
+def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> Iterator[AnyStep]:
+    """Yield the steps of a scenario's *written* course, each change with its look after it.
+
+    The course has been checked: what is looked up here is there.
+    """
+    vault = wanted.vault
+    version, snapshot, back = vault.source, vault.source, False
+    for number, one in enumerate(written, 1):
+        step = _step(one, number, wanted, version, snapshot)
+        if isinstance(step, Serve):
+            version = step.version
+        if isinstance(step, course.Snapshot):
+            snapshot = version
+        if isinstance(step, course.GOING_BACK) and not back:
+            back = True
+            yield course.WriteLate()
+        if step is not None:
+            yield step
+        if step is None or (one.then_look and isinstance(step, course.CHANGES)):
+            yield Look(number=number, moment=labels.moment(step, version, vault.token_file, number), late=back)
+
+
+def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> AnyStep | None:
+    """Return what a written step does, or None where it only looks."""
+    file = wanted.vault.token_file
+    if one.upgrade is not None:
+        return course.Upgrade(number=number, version=one.upgrade, token_file=file)
+    if one.restart is not None or one.replace_pod is not None:
+        return course.Restart(number=number, version=version, token_file=file)
+    if one.roll_back is not None:
+        back = snapshot if one.roll_back == "snapshot" else wanted.vault.source
+        return course.RollBack(number=number, version=back, token_file=file, over=one.roll_back)
+    if one.write is not None:
+        return _write(one.write, number, wanted)
+    if one.wait is not None:
+        return course.Wait(number=number, seconds=schema.seconds(one.wait))
+    return _beside(one, number, wanted)
+
+
+def _beside(one: CourseStep, number: int, wanted: Topology) -> AnyStep | None:
+    """Return a step that touches what is beside Vault, or its data."""
+    for does, account in ((course.Grant, one.grant), (course.Revoke, one.revoke)):
+        if account is not None:
+            cluster = account.cluster or next(iter(wanted.clusters))
+            return does(number=number, cluster=cluster, service_account=account.service_account)
+    if one.delete_secret is not None:
+        return course.DeleteSecret(number=number, purpose=f"reviewer:{one.delete_secret.reviewer}")
+    if one.snapshot is not None:
+        return course.Snapshot(number=number)
+    return course.Restore(number=number) if one.restore is not None else None
+
+
+def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
+    mount = one.mount or next(iter(wanted.mounts))
+    if one.role is None:
+        literal = one.config.model_dump(mode="json") if one.config is not None else None
+        fields = topology.config_fields(one.reviewer or "", literal)
+        life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
+        return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life)
+    names = ("service_accounts", "namespaces", "policies", "audience", "ttl", "max_ttl")
+    changed = {name: value for name in names if (value := getattr(one, name)) is not None}
+    spec = msgspec.structs.replace(wanted.mounts[mount].roles[one.role], **changed)
+    return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec)

@@ -1,0 +1,231 @@
+"""A file becomes a Scenario, or a list of problems with line numbers.
+
+Three readings add to one list: the text as plain data (`yaml_document`); the data as a Scenario, where pydantic's
+complaints are put into our words; and the Scenario as something that can exist (`checks`). Where one part is wrong, the
+others are still read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.scenario import checks, schema
+from harness.scenario.schema import SCHEMA, Scenario
+from harness.scenario.yaml_document import LONGEST_TEXT, Document, Trail, choices, read, shown, text_in, text_of, where
+
+_WORDS: Final[Mapping[Any, tuple[str, str]]] = {
+    schema.VersionText: ("a version", "three numbers, such as 1.11.0"),
+    schema.Name: ("a name", "lower-case letters, digits and dashes, such as apps"),
+    schema.Binding: ("a name or *", 'a name such as web, or "*" for all'),
+    schema.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
+    schema.MountPath: ("a mount path", "such as kubernetes"),
+    schema.SecretPath: ("a kv-v2 secret", "such as secret/web"),
+    schema.Text: ("text", f"one to {LONGEST_TEXT} characters"),
+    schema.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
+    schema.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),
+    int: ("a whole number", "a whole number without quotes, such as 5"),
+    bool: ("true or false", "true or false, without quotes"),
+}
+
+_ANY_WORD: Final = (schema.Name, schema.Binding, schema.Text)
+
+_KINDS: Final[Mapping[type, str]] = {
+    type(None): "empty",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    tuple: "a list",
+    dict: "a mapping",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scenario that can be rehearsed, and where its parts stand in the file."""
+
+    scenario: Scenario
+    name: str
+    """the file's name without its suffix"""
+    text: str
+    """what was read, every line ended by one line feed"""
+    file: str
+    lines: Mapping[Trail, tuple[int, int]]
+    """path in the document -> (line, column), from 1: of the key that names a value, of a list's item itself"""
+
+
+def load(path: Path) -> Loaded:
+    """Return the scenario in the file at *path*.
+
+    Raises ScenarioError with every problem found; that there is no such file, or no text in it, is one.
+    """
+    return loads(text_of(path), str(path))
+
+
+def load_from(stream: IO[bytes], file: str) -> Loaded:
+    """Return the scenario that *stream* holds, as `load` does; *file* is what problems call it."""
+    return loads(text_in(stream, file), file)
+
+
+def loads(text: str, file: str = "<text>") -> Loaded:
+    """Return the scenario that *text* holds; *file* is what problems call it.
+
+    Raises ScenarioError with every problem found, in the order of the text, a wrong schema number first.
+    """
+    document = read(text, file)
+    found = _understood(document)
+    checks.check(document)
+    error = document.error()
+    if error.problems or found is None:
+        raise error
+    return Loaded(found, Path(file).stem, document.text, file, MappingProxyType(document.lines()))
+
+
+# --- plain data becomes a Scenario ---
+
+
+def _understood(document: Document) -> Scenario | None:
+    """Return the data as a Scenario, or None after a complaint about each part that is none."""
+    _check_schema(document)
+    try:
+        return Scenario.model_validate(document.data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    # What was refused as text has its problem already; that it is missing as data is no second one.
+    details = [detail for detail in details if document.sound(*detail["loc"])]
+    for detail in details:
+        if detail["loc"] != ("schema",):
+            _explain(document, detail)
+    document.spoiled.update(detail["loc"] for detail in details)
+    return None
+
+
+def _check_schema(document: Document) -> None:
+    if not isinstance(document.data, dict) or not document.sound("schema"):
+        return
+    number = document.data.get("schema")
+    if "schema" not in document.data:
+        document.complain_of_schema(f"missing key `schema`: this release reads schema {SCHEMA}")
+    elif type(number) is not int or number != SCHEMA:
+        document.complain_of_schema(f"another schema: this release reads schema {SCHEMA}, and no other")
+
+
+def _explain(document: Document, detail: ErrorDetails) -> None:
+    """Say in our words what pydantic found."""
+    trail, kind = detail["loc"], detail["type"]
+    reason = str(detail.get("ctx", {}).get("error", ""))
+    if kind == "extra_forbidden":
+        keys, name = _keys(_shape(trail[:-1])), str(trail[-1])
+        message = f"unknown key `{shown(name)}` in {where(trail[:-1])}"
+        document.complain_of_key(trail, message, choices(name, keys))
+    elif kind == "missing":
+        key = str(trail[-1])
+        message = f"missing key `{key}` in {where(trail[:-1])}"
+        document.complain(trail, message, f"{key}: {_keys(_shape(trail[:-1]))[key]}")
+    elif trail[-1:] == ("[key]",):
+        noun, example = _WORDS[get_args(_shape(trail[:-2]))[0]]
+        message = f"the key `{shown(str(trail[-2]))}` in {where(trail[:-2])} is not {noun}"
+        document.complain_of_key(trail[:-1], message, reason or example)
+    else:
+        _explain_value(document, detail, reason)
+
+
+def _explain_value(document: Document, detail: ErrorDetails, reason: str) -> None:
+    trail, kind, limits = detail["loc"], detail["type"], detail.get("ctx", {})
+    shape, value, place = _shape(trail), document.get(*trail), where(trail)
+    noun, example = _wanted(shape)
+    if kind in ("greater_than_equal", "less_than_equal"):
+        remedy = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
+        document.complain(trail, f"{place} is out of range", remedy)
+    elif kind in ("too_short", "string_too_short"):
+        document.complain(trail, f"{place} is empty", f"at least one: {example}" if kind == "too_short" else example)
+    elif kind == "literal_error" and isinstance(value, str):
+        document.complain(trail, f"{place} is not one of the choices", choices(value, get_args(shape)))
+    elif kind.endswith("_type") or kind == "literal_error":
+        message = f"{place} is {_KINDS.get(type(value), 'something else')}, and must be {noun}"
+        document.complain(trail, message, _remedy_for_type(document, trail, shape, example))
+    else:
+        message = f"{place} is not {noun}" if shape in _WORDS else f"{place} cannot be so"
+        document.complain(trail, message, _version_of(shape, str(value)) or reason or example)
+
+
+def _remedy_for_type(document: Document, trail: Trail, shape: Any, example: str) -> str:
+    """Return what would be right; for a text that YAML took for a number, that is mostly the same in quotes."""
+    if not isinstance(document.get(*trail), (bool, int, float)):
+        return example
+    written = document.written(trail)
+    quoted = f'{example}; if it is meant so, in quotes: "{written}"'
+    return _version_of(shape, written) or (quoted if shape in _ANY_WORD else example)
+
+
+def _version_of(shape: Any, written: str) -> str:
+    """Return the version that the author of *written* may have meant, with three numbers, as a sentence."""
+    match = re.fullmatch(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,4})?", written)
+    if shape is not schema.VersionText or match is None:
+        return ""
+    return f"{match[1]}.{match[2]}{match[3] or '.0'}: a version has three numbers, and no v before them"
+
+
+# --- what the models declare, found by trail ---
+
+
+def _is_model(shape: Any) -> bool:
+    return inspect.isclass(shape) and issubclass(shape, BaseModel)
+
+
+@cache
+def _fields(model: type[BaseModel]) -> dict[str, tuple[Any, str]]:
+    """Return, by written key, the type and the description of each field."""
+    hints = get_type_hints(model, include_extras=True)
+    found = {}
+    for name, field in model.model_fields.items():
+        shape = _bare(hints[name])
+        described = field.description or (inspect.getdoc(shape) if _is_model(shape) else "") or ""
+        found[field.alias or name] = (shape, described)
+    return found
+
+
+def _bare(hint: Any) -> Any:
+    """Return *hint* without None, and without its constraints unless we have words for them."""
+    options = [option for option in get_args(hint) if option is not type(None)]
+    hint = options[0] if type(None) in get_args(hint) else hint
+    return get_args(hint)[0] if get_origin(hint) is Annotated and hint not in _WORDS else hint
+
+
+def _keys(shape: Any) -> dict[str, str]:
+    return {key: described for key, (_, described) in _fields(shape).items()}
+
+
+def _shape(trail: Trail) -> Any:
+    """Return the declared type of the value at *trail*."""
+    shape: Any = Scenario
+    for step in trail:
+        if _is_model(shape):
+            shape = _fields(shape)[str(step)][0]
+        else:
+            shape = get_args(shape)[1 if get_origin(shape) is dict else 0]
+    return shape
+
+
+def _wanted(shape: Any) -> tuple[str, str]:
+    """Return what a value of this type is called, and an example of it or the way to one."""
+    if shape in _WORDS:
+        return _WORDS[shape]
+    if get_origin(shape) is Literal:
+        return "one of the choices", choices("", [str(value) for value in get_args(shape)])
+    if get_origin(shape) is dict:
+        return "a mapping", "a name, a colon, and below it, indented, what it names"
+    if _is_model(shape):
+        return "a mapping", "the keys " + ", ".join(_fields(shape))
+    _, example = _wanted(get_args(shape)[0])
+    return "a list", f"a line for each, with a dash before it ({example})"

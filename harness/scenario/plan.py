@@ -1,0 +1,305 @@
+"""A Scenario becomes a Plan: a course of steps, and every question, before anything runs.
+
+The same scenario always gives the same plan; nothing here touches the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from harness.knowledge import kubernetes_auth, versions
+from harness.scenario import course, course_resolution, topology
+from harness.scenario.course import (
+    AnyStep,
+    Look,
+    Moment,
+    RollBack,
+    Snapshot,
+    Start,
+    Upgrade,
+    WriteConfig,
+    WriteLate,
+    WriteRole,
+)
+from harness.scenario.schema import Scenario
+from harness.scenario.topology import AppSpec, Asked, Topology
+
+ETCD = "3.5.16"
+"""The etcd under every API server: 3.5 serves every Kubernetes version from 1.22 on."""
+
+KIND = "0.30.0"
+"""The kind that makes clusters; the images of nodes that are made here have its files in them."""
+
+DEFAULT_TTL = "768h"
+"""Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""
+
+VAULTS_OWN_POLICY = "default"
+"""The policy that every token has, and that Vault writes itself."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Vault at one version over the one data directory: how records of format 1 tell a course."""
+
+    version: str
+    token_file: bool
+    """is a pod's service account token readable for Vault?"""
+    purpose: Literal["write config", "before", "hop"]
+    writes: tuple[str, ...] = ()
+    """the auth mounts whose config is written at this stage"""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One thing to ask at every moment."""
+
+    probe: str
+    app: str = ""
+    mount: str = ""
+    item: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One rehearsal, fully resolved."""
+
+    scenario: str
+    """its name"""
+    driver: str
+    stages: tuple[Stage, ...] = ()
+    """in records of format 1: the course"""
+    questions: tuple[Question, ...] = ()
+    artifacts: tuple[tuple[str, str], ...] = ()
+    """(product, version) of every binary and every image that is needed"""
+    not_asked: tuple[str, ...] = ()
+    """what this topology gives no way to ask, in words"""
+    assumed: tuple[str, ...] = ()
+    """what decides the answers and the scenario leaves open, in words"""
+    steps: tuple[AnyStep, ...] = ()
+    """the course; empty in records of format 1"""
+    topology: Topology | None = None
+    """None in records of format 1"""
+    asked: Asked | None = None
+    """None in records of format 1"""
+
+    @property
+    def moments(self) -> list[Moment]:
+        """Return the moments at which every question is asked, in order."""
+        return list(course.moments(self.steps or steps_of(self.stages)))
+
+    @property
+    def resolved(self) -> Topology:
+        """Return the topology of a plan that was made by this release. Raises ValueError for one of format 1."""
+        if self.topology is None:
+            raise ValueError("this plan is that of a record of format 1: it has no topology of its own")
+        return self.topology
+
+
+def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
+    """Return the course that the stages of a record of format 1 tell. What was written stands in the record itself."""
+    labels, steps = course.Labels(), list[AnyStep]()
+    for stage in stages:
+        kind = Upgrade if steps else Start
+        served = kind(version=stage.version, token_file=stage.token_file)
+        steps.append(served)
+        if stage.purpose != "write config":
+            done = served if stage.purpose == "hop" else None
+            steps.append(Look(moment=labels.moment(done, stage.version, stage.token_file)))
+    return tuple(steps)
+
+
+def policies(wanted: Topology, steps: Iterable[AnyStep] = ()) -> dict[str, str]:
+    """Return each policy that a role names, as text. One that nobody wrote lets its roles' apps read their reads.
+
+    Roles that *steps* write later may name what no role of the beginning does.
+    """
+    texts: dict[str, str] = {}
+    for path, mount in wanted.mounts.items():
+        for name, role in mount.roles.items():
+            apps = [app for app in wanted.apps.values() if app.role == name and app.mount == path]
+            paths = sorted({secret for app in apps for secret in app.reads})
+            for policy in role.policies:
+                if policy == VAULTS_OWN_POLICY and policy not in wanted.policies:
+                    continue
+                rules = (f'path "{kv_data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
+                texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
+    later = [name for step in steps if isinstance(step, WriteRole) for name in step.spec.policies]
+    texts |= {name: wanted.policies[name] for name in later if name in wanted.policies}
+    return {name: text or "# grants nothing" for name, text in texts.items()}
+
+
+def kv_data_path(secret: str) -> str:
+    """Return the API path of a kv-v2 secret: secret/web is read at secret/data/web."""
+    mount, _, rest = secret.partition("/")
+    return f"{mount}/data/{rest}"
+
+
+def make(scenario: Scenario, name: str, driver: str, *, rollback: bool = False) -> Plan:
+    """Return the plan for *scenario*, called *name*, on *driver*.
+
+    *rollback*: take a snapshot before anything is changed, and go back at the end, both ways.
+    """
+    document = scenario.model_dump(mode="json", by_alias=True)
+    wanted = topology.recorded(document)
+    steps = _course(scenario, wanted, rollback=rollback)
+    questions, not_asked = _questions(scenario, wanted)
+    return Plan(
+        scenario=name,
+        driver=driver,
+        steps=steps,
+        topology=wanted,
+        asked=topology.asked_of(document),
+        questions=questions,
+        artifacts=() if driver == "paper" else _artifacts(wanted, steps, driver),
+        not_asked=not_asked,
+        assumed=(*_assumed(scenario, wanted), *_assumed_of_versions(steps, driver)),
+    )
+
+
+def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
+    """Yield what is taken for granted where the scenario is silent, and what would say it."""
+    for path, mount in scenario.auth.items():
+        resolved = wanted.mounts[path]
+        there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
+        if mount.configured is None:
+            yield (
+                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}; if it was not, say so: "
+                f"auth.{path}.configured"
+            )
+        elif mount.configured.with_token_file is None:
+            yield (
+                f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
+            )
+    for name, app in scenario.apps.items():
+        chosen = wanted.mounts[wanted.apps[name].mount].reviewer
+        if chosen in ("", "client-jwt") and "may_review_tokens" not in app.model_fields_set:
+            yield (
+                f"{name} may not review tokens; if its account is bound to system:auth-delegator, say so: "
+                f"apps.{name}.may-review-tokens"
+            )
+    yield from _assumed_of_tokens(wanted)
+
+
+def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
+    for path, mount in wanted.mounts.items():
+        for name, role in mount.roles.items():
+            named = [policy for policy in role.policies if policy != VAULTS_OWN_POLICY]
+            if named and not wanted.policies:
+                whose = "policy" if len(named) == 1 else "policies"
+                yield (
+                    f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
+                    "nothing else; if yours say otherwise, write them: policies"
+                )
+            if role.ttl is None:
+                yield (
+                    f"tokens of role {name} at auth/{path} live as long as Vault's own default has it, {DEFAULT_TTL}; "
+                    f"if the role says otherwise, say so: auth.{path}.roles.{name}.ttl"
+                )
+
+
+def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
+    serving = course.serving(steps)
+    yield from filter(None, map(versions.needs_licence, serving))
+    if driver == "paper" and (unknown := kubernetes_auth.beyond(serving)):
+        nearest = kubernetes_auth.held_lines().rpartition(" ")[2]
+        yield (
+            f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
+            "run on real servers would tell"
+        )
+
+
+def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: str) -> tuple[tuple[str, str], ...]:
+    kubernetes = versions.ascending(cluster.kubernetes for cluster in wanted.clusters.values())
+    vaults = versions.ascending(course.serving(steps))
+    if driver == "kind":
+        return (("kind", KIND), *(("node-image", v) for v in kubernetes), *(("vault-image", v) for v in vaults))
+    return (("etcd", ETCD), *(("kube-apiserver", v) for v in kubernetes), *(("vault", v) for v in vaults))
+
+
+def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
+    """Return the whole course: how the source came to be, the first look, and what the scenario does then."""
+    vault, labels = wanted.vault, course.Labels()
+    provenance: dict[tuple[str, bool], list[str]] = {}
+    for path, mount in wanted.mounts.items():
+        provenance.setdefault((mount.written_by, mount.with_token_file), []).append(path)
+    at_source = provenance.pop((vault.source, vault.token_file), [])
+    writers = sorted(provenance.items(), key=lambda item: (versions.parse(item[0][0]), item[0][1]))
+    steps: list[AnyStep] = []
+    for (version, file), paths in [*writers, ((vault.source, vault.token_file), at_source)]:
+        kind = Upgrade if steps else Start
+        steps.append(kind(version=version, token_file=file))
+        for path in paths:
+            steps += _written(wanted, path)
+    steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file)))
+    if rollback:
+        steps.append(Snapshot())
+    if scenario.course is not None:
+        steps += course_resolution.steps(scenario.course, wanted, labels)
+        return (*steps, *(_back(wanted, labels) if rollback else ()))
+    for version in (*scenario.vault.via, scenario.vault.target or vault.source):
+        step = Upgrade(version=version, token_file=vault.token_file)
+        steps += [step, Look(moment=labels.moment(step, version, vault.token_file))]
+    return (*steps, *(_back(wanted, labels) if rollback else ()))
+
+
+def _back(wanted: Topology, labels: course.Labels) -> Iterator[AnyStep]:
+    """Yield the steps back to the source: its binary over the data as they are, and then the snapshot of before."""
+    vault = wanted.vault
+    yield WriteLate()
+    for over in ("binary", "snapshot"):
+        step = RollBack(version=vault.source, token_file=vault.token_file, over=over)
+        yield step
+        yield Look(moment=labels.moment(step, vault.source, vault.token_file), late=True)
+
+
+def _written(wanted: Topology, path: str) -> list[AnyStep]:
+    """Return the steps that write a mount: its config, and its roles."""
+    mount = wanted.mounts[path]
+    roles = (WriteRole(mount=path, role=name, spec=spec) for name, spec in mount.roles.items())
+    return [WriteConfig(mount=path, fields=mount.fields, reviewer_seconds=mount.reviewer_seconds), *roles]
+
+
+def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ...], tuple[str, ...]]:
+    asked = [Question("health"), Question("seal-status")]
+    not_asked: list[str] = []
+    for path, mount in wanted.mounts.items():
+        asked.append(Question("auth-config", mount=path))
+        asked += [Question("role", mount=path, item=role) for role in mount.roles]
+    for name, app in wanted.apps.items():
+        path = app.mount
+        asked += [Question(probe, name, path) for probe in ("login", "token-lookup", "token-renew")]
+        asked += [Question("read", name, path, secret) for secret in app.reads]
+        asked.append(Question("old-token-lookup", name, path))
+        asked += [Question("old-token-read", name, path, secret) for secret in app.reads]
+        negative, impossible = _negative(wanted, name, app)
+        asked += [Question(probe, name, path) for probe in negative]
+        not_asked += impossible
+    if scenario.probes is not None and "login" not in scenario.probes:
+        needs = {"token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read"}
+        asked = [question for question in asked if question.probe not in needs]
+        not_asked.append("whatever needs a Vault token: the scenario's list of probes leaves the login out")
+    if scenario.probes is not None:
+        left_out = sorted({q.probe for q in asked} - set(scenario.probes))
+        asked = [question for question in asked if question.probe in scenario.probes]
+        not_asked += [f"{probe}: the scenario's list of probes leaves it out" for probe in left_out]
+    # A secret that is listed twice is one question: two answers to it at one moment could not be told apart.
+    return tuple(dict.fromkeys(asked)), tuple(not_asked)
+
+
+def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], list[str]]:
+    """Return the probes that must be refused, and those this topology cannot ask, with the reason."""
+    role = wanted.role_of(name)
+    asked, impossible = ["tampered-jwt", "unknown-role"], []
+    for probe, bound, word in (
+        ("wrong-service-account", role.service_accounts, "service accounts"),
+        ("wrong-namespace", role.namespaces, "namespaces"),
+    ):
+        if "*" in bound:
+            impossible.append(f"{probe} for {name}: role {app.role} admits all {word}")
+        else:
+            asked.append(probe)
+    if len(wanted.clusters) > 1:
+        asked.append("other-cluster-token")
+    else:
+        impossible.append(f"other-cluster-token for {name}: the scenario has one cluster")
+    return asked, impossible

@@ -1,0 +1,382 @@
+"""What a scenario can say: topology, versions, who wrote which auth config, who logs in, what is expected.
+
+Written keys use dashes (`service-account`); the literal plugin fields under `config` keep Vault's own spelling.
+References between parts (an app's cluster, a mount's role) are checked by `checks`, which knows the lines.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from harness.knowledge import versions
+
+SCHEMA = 1
+"""The schema number of this release. A scenario with another number is refused."""
+
+ProbeName = Literal[
+    "login",
+    "read",
+    "token-lookup",
+    "token-renew",
+    "old-token-lookup",
+    "old-token-read",
+    "wrong-service-account",
+    "wrong-namespace",
+    "other-cluster-token",
+    "tampered-jwt",
+    "unknown-role",
+    "auth-config",
+    "role",
+    "health",
+    "seal-status",
+]
+
+Effect = Literal[
+    "login refused",
+    "login granted",
+    "access refused",
+    "access granted",
+    "upgrade refused",
+    "roll-back refused",
+    "reviewer changed",
+    "reviewer expires",
+    "check lost",
+    "identity changed",
+    "refused from the start",
+    "granted against the rule",
+]
+"""What a finding says happened. An `expect` entry names one of these."""
+
+Cause = Literal[
+    "reviewer-fallback-local",
+    "reviewer-fallback-client",
+    "changed-by-step",
+    "reviewer-frozen",
+    "reviewer-lacks-tokenreview-rbac",
+    "client-jwt-not-accepted",
+    "issuer-mismatch",
+    "issuer-check-lost",
+    "login-identity-changed",
+    "local-ca-missing",
+    "role-binding-mismatch",
+    "policy-denies",
+    "audience-mismatch",
+    "stored-reviewer-refused",
+    "stored-reviewer-expires",
+    "login-token-rejected",
+    "api-server-untrusted",
+    "api-server-unreachable",
+    "vault-refuses-data",
+    "unexplained",
+]
+
+
+def _version(text: str) -> str:
+    versions.parse(text)
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ValueError("a name has lower-case letters, digits and dashes, at most 63, and no dash at its ends")
+    return text
+
+
+def _service_account(text: str) -> str:
+    parts = text.split("/")
+    if len(parts) != 2:
+        raise ValueError("a service account is written namespace/name")
+    for part in parts:
+        _name(part)
+    return text
+
+
+def _path(text: str) -> str:
+    """A mount or secret path: plain segments, so that no path can climb out of anywhere."""
+    if len(text) > 200 or not re.fullmatch(r"[A-Za-z0-9_][-A-Za-z0-9_.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)*", text):
+        raise ValueError("a path has segments of letters, digits, '-', '_' and '.', parted by '/'")
+    return text
+
+
+def _binding(text: str) -> str:
+    return text if text == "*" else _name(text)
+
+
+def _bindings(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in names and len(names) > 1:
+        raise ValueError("* stands alone: Vault refuses to mix it with names")
+    return names
+
+
+def _token_life(duration: str) -> str:
+    if not 600 <= seconds(duration) <= 2**32:
+        raise ValueError("10m or more, and at most 2^32 seconds: Kubernetes issues no service account token for less")
+    return duration
+
+
+def _secret_path(text: str) -> str:
+    _path(text)
+    if not text.startswith("secret/"):
+        raise ValueError("a kv-v2 secret is written secret/NAME: the rehearsal mounts kv-v2 at secret/")
+    return text
+
+
+VersionText = Annotated[str, AfterValidator(_version)]
+Name = Annotated[str, AfterValidator(_name)]
+ServiceAccount = Annotated[str, AfterValidator(_service_account)]
+MountPath = Annotated[str, AfterValidator(_path)]
+SecretPath = Annotated[str, AfterValidator(_secret_path)]
+Binding = Annotated[str, AfterValidator(_binding)]
+Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
+"""A whole number with its unit: 90s, 10m, 1h."""
+TokenLife = Annotated[Duration, AfterValidator(_token_life)]
+ReviewerKind = Literal["local", "client-jwt", "secret", "long-lived", "pod-token", "requested"]
+Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
+
+
+def seconds(duration: str) -> int:
+    """Return a Duration in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+def _dashed(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=_dashed, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class Cluster(_Part):
+    """One Kubernetes control plane."""
+
+    kubernetes: VersionText = Field(description="The Kubernetes version, such as 1.32.0.")
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=9,
+        description="Nodes, the control plane's included. Processes have no kubelets, and so none.",
+    )
+
+
+class Vault(_Part):
+    """The Vault server: where it runs and the path of versions it is taken along."""
+
+    source: VersionText = Field(description="The version in use today.")
+    target: VersionText | None = Field(
+        default=None, description="The version to arrive at. Left out where `course` says what is done."
+    )
+    via: tuple[VersionText, ...] = Field(default=(), description="Versions to stop at in between, oldest first.")
+    cluster: Name | None = Field(default=None, description="The cluster whose Pod Vault is; left out: outside any.")
+    service_account: ServiceAccount | None = Field(
+        default=None, description="namespace/name of Vault's Pod. Left out: vault/vault where Vault is in a cluster."
+    )
+    may_review_tokens: bool = Field(
+        default=True, description="Is Vault's service account bound to system:auth-delegator in its own cluster?"
+    )
+    token_file: bool | None = Field(
+        default=None,
+        description="Has Vault's Pod a service account token mounted, from the source version on? "
+        "Left out: yes in a cluster, never outside.",
+    )
+    storage: Literal["raft", "file"] = Field(default="raft", description="Vault's storage.")
+    shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
+    threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")
+    tls: bool = Field(default=True, description="Does Vault's listener speak TLS?")
+
+
+class Configured(_Part):
+    """Who last wrote a mount's config: its provenance, on which more depends than on the versions."""
+
+    by: VersionText = Field(description="The Vault version that last wrote auth/<mount>/config.")
+    with_token_file: bool | None = Field(
+        default=None,
+        description="Was a pod's service account token readable at that moment? Left out: as vault.token-file says.",
+    )
+
+
+class PluginConfig(BaseModel):
+    """Literal fields of auth/<mount>/config, in Vault's spelling. What is left out is not sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kubernetes_ca_cert: Literal["cluster", "omit"] = Field(
+        default="cluster", description="Send the cluster's CA, or leave the field out."
+    )
+    issuer: Text | None = Field(
+        default=None, description="The issuer to demand. 'cluster' means the cluster's own; left out: not sent."
+    )
+    disable_iss_validation: bool | None = Field(default=None, description="Left out: not sent.")
+    disable_local_ca_jwt: bool | None = Field(default=None, description="Left out: not sent.")
+
+
+class Role(_Part):
+    """A role of a mount: who may log in, and what they get."""
+
+    service_accounts: Bindings = Field(min_length=1, description="Names, or *.")
+    namespaces: Bindings = Field(min_length=1, description="Namespaces, or *.")
+    policies: tuple[Name, ...] = Field(default=(), description="Vault policies of the token.")
+    audience: Text | None = Field(default=None, description="An audience the login token must have.")
+    ttl: Duration | None = Field(
+        default=None,
+        description="Life of the token without renewal. Left out: not written, so Vault's default of 768h.",
+    )
+    max_ttl: Duration | None = Field(
+        default=None, description="Life of the token with renewals. Left out: Vault's default of 768h."
+    )
+
+
+class Mount(_Part):
+    """A Kubernetes auth mount: which cluster it asks, and how its config came to be."""
+
+    cluster: Name = Field(description="The cluster whose API server reviews the logins.")
+    configured: Configured | None = Field(
+        default=None, description="Provenance of the config. Left out: written by the source version."
+    )
+    reviewer: ReviewerKind | None = Field(
+        default=None,
+        description="The chosen reviewer: local (Vault's own pod token, read at login), client-jwt (the token that "
+        "logs in), or a stored token: secret or long-lived (of a service account, out of a Secret), pod-token (a copy "
+        "of the token of Vault's own Pod, taken when the config is written), requested (kubectl create token of a "
+        "service account, which ends). Left out: nobody ever chose.",
+    )
+    reviewer_service_account: ServiceAccount | None = Field(
+        default=None,
+        description="For secret, long-lived and requested: whose token is stored. Left out: "
+        "vault-reviewer/vault-reviewer.",
+    )
+    reviewer_may_review_tokens: bool = Field(
+        default=True,
+        description="For secret, long-lived and requested: is that service account bound to system:auth-delegator?",
+    )
+    reviewer_token_life: TokenLife | None = Field(
+        default=None, description="For requested: the life asked for the token. Left out: 1h, as kubectl has it."
+    )
+    config: PluginConfig | None = Field(
+        default=None,
+        description="The literal plugin config, beside the reviewer. Left out: host, CA and issuer of the cluster and "
+        "what the reviewer needs.",
+    )
+    roles: dict[Name, Role] = Field(min_length=1, description="Roles by name.")
+
+
+class App(_Part):
+    """An application: a Pod that logs in with its service account token and reads secrets."""
+
+    cluster: Name = Field(description="The cluster it runs in.")
+    service_account: ServiceAccount = Field(description="namespace/name of its Pod.")
+    role: Name = Field(description="The role it logs in with.")
+    mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
+    may_review_tokens: bool = Field(
+        default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
+    )
+    reads: tuple[SecretPath, ...] = Field(default=(), description="kv-v2 secrets it reads after the login.")
+    audience: Text | None = Field(
+        default=None, description="Audience of its projected token. Left out: the API server's own."
+    )
+    token_expires: TokenLife = Field(default="1h", description="Life asked for its service account token.")
+
+
+class Account(_Part):
+    """A service account of one of the clusters."""
+
+    cluster: Name | None = Field(default=None, description="Its cluster. Left out: the only one there is.")
+    service_account: ServiceAccount = Field(description="namespace/name.")
+
+
+class SecretOf(_Part):
+    """A Secret with a long-lived service account token."""
+
+    reviewer: MountPath = Field(description="The auth mount whose stored reviewer's Secret it is.")
+
+
+class Write(_Part):
+    """What is written into an auth mount by the version that serves then: its whole config, or one role."""
+
+    mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
+    config: PluginConfig | None = Field(
+        default=None, description="The literal plugin config. Left out, with a reviewer: host, CA and issuer as well."
+    )
+    reviewer: ReviewerKind | None = Field(
+        default=None, description="The reviewer to choose, as in `auth`. Left out: none is chosen."
+    )
+    reviewer_token_life: TokenLife | None = Field(
+        default=None, description="For a requested reviewer: the life asked for its token. Left out: 1h."
+    )
+    role: Name | None = Field(default=None, description="The role to write instead of the config, as `auth` has it.")
+    service_accounts: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    namespaces: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    policies: tuple[Name, ...] | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    audience: Text | None = Field(default=None, description="The role's, instead of that in `auth`.")
+    ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
+    max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
+
+
+class Nothing(_Part):
+    """An empty mapping: there is nothing to choose."""
+
+
+class CourseStep(_Part):
+    """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
+
+    upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")
+    restart: Nothing | None = Field(default=None, description="The same version again; Vault's Pod is replaced.")
+    replace_pod: Literal["vault"] | None = Field(default=None, description="Vault's Pod is replaced, nothing else.")
+    write: Write | None = Field(default=None, description="A config or a role is written by the version that serves.")
+    grant: Account | None = Field(default=None, description="An account is bound to system:auth-delegator.")
+    revoke: Account | None = Field(default=None, description="An account's binding to system:auth-delegator goes.")
+    delete_secret: SecretOf | None = Field(default=None, description="A Secret is deleted, and its token dies.")
+    snapshot: Nothing | None = Field(default=None, description="A snapshot of Vault's data is taken.")
+    restore: Nothing | None = Field(default=None, description="The last snapshot is restored; the version stays.")
+    roll_back: Literal["binary", "snapshot"] | None = Field(
+        default=None,
+        description="Back: the binary of `source` over the data as they are, or the last snapshot and its version.",
+    )
+    look: Nothing | None = Field(default=None, description="All questions are asked once more.")
+    wait: Duration | None = Field(default=None, description="Nothing is done for this long.")
+    then_look: bool = Field(default=True, description="Are all questions asked after this step, if it is a change?")
+
+
+class Expectation(_Part):
+    """One finding that is expected. With an `expect`, exit 0 means: these findings and no others."""
+
+    change: Effect = Field(description="What happens.")
+    app: Name | None = Field(default=None, description="To which app. Left out: to none in particular.")
+    at: VersionText | None = Field(default=None, description="The Vault version at which it appears.")
+    at_step: int | None = Field(
+        default=None, ge=1, description="The number of the step in `course` after which it appears, from 1."
+    )
+    cause: Cause | None = Field(default=None, description="The rule that names its cause. Left out: any.")
+    because: Text | None = Field(default=None, description="Why this is expected, for the reader.")
+
+
+class Scenario(_Part):
+    """A question about one upgrade, with all that is needed to ask it."""
+
+    schema_: Literal[1] = Field(description="The number of this format.")
+    description: Text = Field(description="The question, and what a reader learns from the answer.")
+    clusters: dict[Name, Cluster] = Field(min_length=1, description="Kubernetes clusters by name.")
+    vault: Vault
+    auth: dict[MountPath, Mount] = Field(min_length=1, description="Kubernetes auth mounts by path.")
+    apps: dict[Name, App] = Field(min_length=1, description="Apps by name.")
+    course: tuple[CourseStep, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What is done after the first look, step by step, instead of vault's `via` and `target`.",
+    )
+    policies: dict[Name, Text] = Field(
+        default_factory=dict,
+        description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads. "
+        "Where one is written, all that roles name have to be.",
+    )
+    probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
+    strict: bool = Field(default=False, description="Do latent findings fail the run?")
+    expect: tuple[Expectation, ...] | None = Field(
+        default=None, description="The findings that must come, and no others. Left out: no answer gets worse."
+    )

@@ -1,0 +1,303 @@
+"""A scenario's topology with every default filled in, once: what hands build and what judges read.
+
+It stands in the record, so a record outlives the schema of scenarios. A record of format 1 has the scenario alone:
+`recorded` reads the topology out of that, with the defaults that schema 1 had when those records were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from harness.scenario import schema
+from harness.scenario.schema import Scenario
+
+MAIN: Final = "vault"
+"""The name of the only Vault of a scenario that has one."""
+
+DEFAULT_VAULT_ACCOUNT: Final = "vault/vault"
+DEFAULT_REVIEWER_ACCOUNT: Final = "vault-reviewer/vault-reviewer"
+
+REQUESTED_LIFE: Final = "1h"
+"""The life of a token that is requested without one: kubectl's own, and the API server's."""
+
+OF_ACCOUNT: Final = ("secret", "long-lived", "requested")
+"""The kinds of reviewer that are the token of a service account of their own, which the scenario names or implies."""
+
+STORED: Final = (*OF_ACCOUNT, "pod-token")
+"""The kinds of reviewer whose token is stored in the config."""
+
+ConfigField = str | bool
+"""A field of auth/<mount>/config. The text "cluster" (of host, CA and issuer) and the kinds of a stored reviewer (of
+token_reviewer_jwt) stand for what only the running system knows."""
+
+
+class ClusterSpec(msgspec.Struct, frozen=True):
+    """One Kubernetes cluster: its version, such as 1.32.0, and how many nodes it has."""
+
+    kubernetes: str
+    nodes: int = 1
+
+
+class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One Vault: where it runs, and over what."""
+
+    product: str = "vault"
+    nodes: int = 1
+    cluster: str = ""
+    """the cluster whose Pod it is; empty: outside any"""
+    service_account: str = ""
+    """namespace/name of its Pod's account; empty where it is outside any cluster"""
+    may_review_tokens: bool = True
+    token_file: bool = False
+    """has its Pod a service account token mounted, from the source version on?"""
+    storage: str = "raft"
+    shares: int = 5
+    threshold: int = 3
+    tls: bool = True
+    source: str = ""
+    """the version in use today"""
+
+    @property
+    def subject(self) -> str:
+        """Return the Kubernetes user of its Pod, or nothing where it has none."""
+        return subject_of(self.service_account) if self.service_account else ""
+
+
+class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A role as it is written. Spans are texts such as 1h; None is not sent, and then Vault's own default holds."""
+
+    service_accounts: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    policies: tuple[str, ...] = ()
+    audience: str | None = None
+    ttl: str | None = None
+    max_ttl: str | None = None
+
+
+class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A Kubernetes auth mount: whom it asks, how its config came to be, and its roles."""
+
+    cluster: str
+    vault: str = MAIN
+    written_by: str
+    """the Vault version that last wrote its config"""
+    with_token_file: bool
+    """was a pod's token readable at that moment?"""
+    fields: dict[str, ConfigField]
+    reviewer: str = ""
+    """the chosen reviewer: local, client-jwt, long-lived (out of a Secret), pod-token or requested; empty where nobody
+    ever chose"""
+    reviewer_seconds: int = 0
+    """the life asked for a requested token; 0 for other kinds"""
+    stored_kinds: tuple[str, ...] = ()
+    """every kind of stored reviewer that a config of this mount has at the start or in the course"""
+    reviewer_account: str = ""
+    """namespace/name of the account whose token is stored, at the start or in the course; empty where none is"""
+    reviewer_may_review_tokens: bool = True
+    roles: dict[str, RoleSpec]
+
+    @property
+    def reviewer_subject(self) -> str:
+        """Return the Kubernetes user whose token is stored as reviewer, or nothing where none is."""
+        return subject_of(self.reviewer_account) if self.reviewer_account else ""
+
+
+class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An application: a Pod that logs in with its service account token and reads secrets."""
+
+    cluster: str
+    service_account: str
+    mount: str
+    role: str
+    may_review_tokens: bool = False
+    reads: tuple[str, ...] = ()
+    audience: str | None = None
+    """the audience of its projected token; None: the API server's own"""
+    token_seconds: int = 3600
+
+    @property
+    def subject(self) -> str:
+        """Return the Kubernetes user that its token stands for."""
+        return subject_of(self.service_account)
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is there before the first step."""
+
+    clusters: dict[str, ClusterSpec]
+    vaults: dict[str, VaultSpec]
+    mounts: dict[str, MountSpec]
+    apps: dict[str, AppSpec]
+    policies: dict[str, str]
+    """the Vault policies that the scenario writes, as HCL"""
+
+    @property
+    def vault(self) -> VaultSpec:
+        """Return the Vault that is upgraded: the first."""
+        return next(iter(self.vaults.values()))
+
+    def role_of(self, app: str) -> RoleSpec:
+        """Return the role that *app* logs in with."""
+        entry = self.apps[app]
+        return self.mounts[entry.mount].roles[entry.role]
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
+    """One finding that a scenario expects, with its keys as they are written in a scenario; None: any."""
+
+    change: str
+    app: str | None = None
+    at: str | None = None
+    at_step: int | None = None
+    cause: str | None = None
+    because: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scenario asks for, beside what it describes."""
+
+    description: str
+    strict: bool = False
+    expect: tuple[Expected, ...] | None = None
+    """None: nothing is said, and no answer is to get worse"""
+
+
+def subject_of(account: str) -> str:
+    """Return the Kubernetes user of a service account that is written namespace/name."""
+    return "system:serviceaccount:" + account.replace("/", ":")
+
+
+def of(asked: Scenario) -> Topology:
+    """Return the topology of a scenario."""
+    return recorded(asked.model_dump(mode="json", by_alias=True))
+
+
+def asked_of(document: Mapping[str, Any]) -> Asked:
+    """Return what the scenario that *document* holds as plain data asks for."""
+    expect = document.get("expect")
+    return Asked(
+        description=str(document.get("description", "")),
+        strict=bool(document.get("strict")),
+        expect=None if expect is None else tuple(msgspec.convert(expect, list[Expected])),
+    )
+
+
+def recorded(document: Mapping[str, Any]) -> Topology:
+    """Return the topology that a scenario of schema 1 describes, from its plain data as it stands in a record.
+
+    What an older release did not write yet has the default of that release. Raises KeyError or msgspec.ValidationError
+    where the data are no scenario.
+    """
+    vault = _vault(document["vault"])
+    course = document.get("course") or ()
+    mounts = {
+        path: _mount(mount, vault, _kinds_written(course, path, document["auth"]))
+        for path, mount in document["auth"].items()
+    }
+    return Topology(
+        clusters={
+            name: ClusterSpec(one["kubernetes"], one.get("nodes", 1)) for name, one in document["clusters"].items()
+        },
+        vaults={MAIN: vault},
+        mounts=mounts,
+        apps={name: _app(app, mounts) for name, app in document["apps"].items()},
+        policies=dict(document.get("policies") or {}),
+    )
+
+
+def _vault(written: Mapping[str, Any]) -> VaultSpec:
+    cluster, file = written.get("cluster"), written.get("token-file")
+    account = (written.get("service-account") or DEFAULT_VAULT_ACCOUNT) if cluster is not None else ""
+    return VaultSpec(
+        cluster=cluster or "",
+        service_account=account,
+        may_review_tokens=written.get("may-review-tokens", True),
+        token_file=cluster is not None if file is None else file,
+        storage=written.get("storage", "raft"),
+        shares=written.get("shares", 5),
+        threshold=written.get("threshold", 3),
+        tls=written.get("tls", True),
+        source=written["source"],
+    )
+
+
+def _kinds_written(course: Sequence[Mapping[str, Any]], path: str, mounts: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of reviewer that a course writes into the mount at *path*."""
+    writes = [write for step in course if (write := step.get("write"))]
+    return [write.get("reviewer") or "" for write in writes if (write.get("mount") or next(iter(mounts))) == path]
+
+
+def kind_of_reviewer(written: str | None) -> str:
+    """Return a reviewer's kind under the one name that it has in plans and records."""
+    return "long-lived" if written == "secret" else written or ""
+
+
+def reviewer_life(kind: str, written: str | None) -> int:
+    """Return for how many seconds a reviewer's token is asked for: 0 where it is not requested."""
+    return schema.seconds(written or REQUESTED_LIFE) if kind == "requested" else 0
+
+
+def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str]) -> MountSpec:
+    provenance = written.get("configured") or {}
+    file = provenance.get("with-token-file")
+    reviewer = kind_of_reviewer(written.get("reviewer"))
+    kinds = dict.fromkeys((reviewer, *map(kind_of_reviewer, in_course)))
+    stored = any(kind in OF_ACCOUNT for kind in kinds)
+    return MountSpec(
+        cluster=written["cluster"],
+        written_by=provenance.get("by") or vault.source,
+        with_token_file=vault.token_file if file is None else file,
+        fields=config_fields(reviewer, written.get("config")),
+        reviewer=reviewer,
+        reviewer_seconds=reviewer_life(reviewer, written.get("reviewer-token-life")),
+        stored_kinds=tuple(kind for kind in kinds if kind in STORED),
+        reviewer_account=(written.get("reviewer-service-account") or DEFAULT_REVIEWER_ACCOUNT) if stored else "",
+        reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
+        roles={name: role_spec(role) for name, role in written["roles"].items()},
+    )
+
+
+def role_spec(written: Mapping[str, Any]) -> RoleSpec:
+    """Return the role that the plain data *written* describe."""
+    return RoleSpec(
+        service_accounts=tuple(written["service-accounts"]),
+        namespaces=tuple(written["namespaces"]),
+        policies=tuple(written.get("policies") or ()),
+        audience=written.get("audience"),
+        ttl=written.get("ttl"),
+        max_ttl=written.get("max-ttl"),
+    )
+
+
+def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec:
+    return AppSpec(
+        cluster=written["cluster"],
+        service_account=written["service-account"],
+        mount=written.get("mount") or next(iter(mounts)),
+        role=written["role"],
+        may_review_tokens=written.get("may-review-tokens", False),
+        reads=tuple(written.get("reads") or ()),
+        audience=written.get("audience"),
+        token_seconds=schema.seconds(written.get("token-expires") or "1h"),
+    )
+
+
+def config_fields(reviewer: str, literal: Mapping[str, Any] | None) -> dict[str, ConfigField]:
+    """Return the fields to write to auth/<mount>/config, for a reviewer by name and the plugin's *literal* fields."""
+    fields: dict[str, ConfigField] = {"kubernetes_host": "cluster"}
+    if literal is None:
+        fields |= {"kubernetes_ca_cert": "cluster", "issuer": "cluster"}
+    else:
+        if literal.get("kubernetes_ca_cert", "cluster") == "cluster":
+            fields["kubernetes_ca_cert"] = "cluster"
+        for name in ("issuer", "disable_iss_validation", "disable_local_ca_jwt"):
+            if literal.get(name) is not None:
+                fields[name] = literal[name]
+    if reviewer == "client-jwt":
+        fields["disable_local_ca_jwt"] = True
+    if reviewer in STORED:
+        fields["token_reviewer_jwt"] = kind_of_reviewer(reviewer)
+    return fields

@@ -1,0 +1,1 @@
+"""Rehearsals as values: a scenario and options in, a judgement out."""

@@ -1,0 +1,151 @@
+"""Clusters of runs that were kept: who gets them, and what is told to whom they do not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.drivers.kind import cluster_reuse
+from harness.drivers.kind.cluster_reuse import Lending, Lent, borrowed
+from harness.errors import MissingPrerequisite
+from harness.host import run_traces
+from harness.wait import now
+
+WANTED = {"platform": ("1.32.0", 1), "apps": ("1.32.0", 2)}
+HOME = "platform"
+
+
+class Town:
+    """A registry with entries of runs, whose supervisor is this very process unless a test says otherwise."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.registry = base, base / "live"
+        self.registry.mkdir()
+
+    def keep(self, run: str, created: float = 0.0, **changes: Any) -> Lending:
+        """Keep a run with the clusters that are wanted, but for *changes*, and return what it has to lend."""
+        work = self.base / f"rehearse-{run}"
+        clusters = {}
+        for name, (version, nodes) in changes.pop("has", WANTED).items():
+            (work / f"cluster-{name}").mkdir(parents=True)
+            clusters[name] = Lent(version, nodes, f"rehearse-1-{name}", str(work / f"cluster-{name}"), 21000)
+        one = Lending(run, "rehearse-1", 21001, HOME, clusters, now() + 3600)
+        one = msgspec.structs.replace(one, **changes)
+        cluster_reuse.offer(work, one)
+        self.enter(run, work, created)
+        return one
+
+    def enter(self, run: str, work: Path, created: float = 0.0, **keeper: int) -> None:
+        """Put a run on record."""
+        living = {**run_traces.identity(os.getpid()), **keeper}
+        entry = {"run": run, "work": str(work), "created": created, "supervisor": living}
+        (self.registry / f"{run}.json").write_text(json.dumps(entry))
+
+    def borrow(self, home: str = HOME) -> str:
+        """Return the run that lends."""
+        with borrowed(self.registry, WANTED, home) as lent:
+            return lent.run
+
+    def refusal(self, home: str = HOME) -> str:
+        """Return why nobody lends."""
+        with pytest.raises(MissingPrerequisite) as refused:
+            self.borrow(home)
+        return str(refused.value)
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    return Town(tmp_path)
+
+
+def test_what_is_offered_is_lent_as_it_was_offered(town: Town) -> None:
+    """And it is in a file that nobody else may read."""
+    offered = town.keep("kept")
+    with borrowed(town.registry, WANTED, HOME) as lent:
+        assert lent == offered
+    assert (town.base / "rehearse-kept/lent.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_newest_lends_first_whatever_it_is_called(town: Town) -> None:
+    """A run may be named by its user: what counts is when it began."""
+    town.keep("zebra", created=1.0)
+    town.keep("ant", created=2.0)
+    assert town.borrow() == "ant"
+
+
+def test_a_run_lends_to_one_at_a_time_and_the_next_one_steps_in(town: Town) -> None:
+    """Who comes third is told that both are in use; afterwards both lend again, also where the borrower failed."""
+    town.keep("old", created=1.0)
+    town.keep("new", created=2.0)
+    with borrowed(town.registry, WANTED, HOME) as first, borrowed(town.registry, WANTED, HOME) as second:
+        assert (first.run, second.run) == ("new", "old")
+        said = town.refusal()
+    assert "new: another rehearsal is using it; old: another rehearsal is using it" in said
+    with pytest.raises(RuntimeError, match="of the borrower"), borrowed(town.registry, WANTED, HOME):
+        raise RuntimeError("a fault of the borrower")
+    assert town.borrow() == "new"
+
+
+def test_where_nothing_was_kept_it_is_said_how_to_keep_something(town: Town) -> None:
+    said = town.refusal()
+    assert "no run with clusters was kept on this machine" in said
+    assert "`rehearse run SCENARIO --driver kind --keep` leaves some up" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "home", "reason"),
+    [
+        ({"has": {"apps": ("1.32.0", 2)}}, HOME, "kept: it has the clusters apps (1.32.0, nodes: 2), and the scenario"),
+        ({"has": WANTED | {"apps": ("1.31.0", 2)}}, HOME, "apps (1.31.0, nodes: 2), platform"),
+        ({"has": WANTED | {"apps": ("1.32.0", 1)}}, HOME, "apps (1.32.0, nodes: 1), platform"),
+        ({"has": WANTED | {"more": ("1.32.0", 1)}}, HOME, "more (1.32.0, nodes: 1), platform"),
+        ({"home": "apps"}, HOME, "kept: its Vault is in apps, and the scenario's in platform"),
+        ({"home": ""}, HOME, "kept: its Vault is in no cluster, and the scenario's in platform"),
+        ({"until": 0.0}, HOME, "kept: it ends in 0 minutes"),
+    ],
+    ids=["fewer", "another version", "other nodes", "more", "another home", "no home", "about to end"],
+)
+def test_what_does_not_fit_is_told_with_the_reason(changes: dict[str, Any], home: str, reason: str, town: Town) -> None:
+    town.keep("kept", **changes)
+    assert reason in town.refusal(home)
+
+
+def test_a_vault_outside_any_cluster_does_not_mind_where_another_was(town: Town) -> None:
+    town.keep("kept")
+    assert town.borrow(home="") == "kept"
+
+
+def _dead(town: Town) -> None:
+    town.enter("kept", town.base / "rehearse-kept", started=1)
+
+
+def _not_kept(town: Town) -> None:
+    (town.base / "rehearse-kept/lent.json").unlink()
+
+
+def _torn_offer(town: Town) -> None:
+    (town.base / "rehearse-kept/lent.json").write_text('{"run": "kept"')
+
+
+def _torn_entry(town: Town) -> None:
+    (town.registry / "kept.json").write_text('{"run": "ke')
+
+
+def _entry_of_something_else(town: Town) -> None:
+    (town.registry / "kept.json").write_text("[1, 2]")
+
+
+@pytest.mark.parametrize("harm", [_dead, _not_kept, _torn_offer, _torn_entry, _entry_of_something_else])
+def test_a_run_that_is_dead_or_damaged_is_passed_over(harm: Callable[[Town], None], town: Town) -> None:
+    """It is no reason for anything: the one beside it lends."""
+    town.keep("kept", created=2.0)
+    harm(town)
+    assert "no run with clusters was kept" in town.refusal()
+    town.keep("other", created=1.0)
+    assert town.borrow() == "other"
