@@ -256,7 +256,7 @@ def test_an_archive_without_the_binary_is_refused(mirror: Mirror, shop: Shop, ar
 def test_a_version_that_is_nowhere_is_named_with_every_source(shop: Shop) -> None:
     """What each source answered, and versions that can be had instead."""
     message = shop.refusal()
-    assert f"vault {VERSION} is not to be had" in message
+    assert f"vault {VERSION} is not available" in message
     assert f"{SUMS} does not exist (404)" in message
     assert "cannot be built from Go modules: a Vault 1.14 that is built so panics" in message
     assert "1.13.0, 1.15.0" in message
@@ -401,7 +401,7 @@ def test_a_damaged_leaf_stays_until_there_is_something_better(mirror: Mirror, sh
     got = shop.store.get("vault", VERSION)
     flipped(shop.leaf())
     archive = mirror.files.pop(ARCHIVE)
-    with pytest.raises(MissingPrerequisite, match="is not to be had"):
+    with pytest.raises(MissingPrerequisite, match="is not available"):
         shop.store.get("vault", VERSION)
     assert (shop.leaf() / "vault").exists()
     mirror.files[ARCHIVE] = archive

@@ -59,7 +59,7 @@ def test_a_refusal_is_as_sure_as_its_words(name: str, tmp_path: Path) -> None:
     lines, confidence = EVIDENCE[name]
     (finding,) = broken(tmp_path, DIED.format(1), UNSEALED, *lines).findings
     assert (finding.rule, finding.effect, finding.confidence) == ("vault-refuses-data", "upgrade refused", confidence)
-    assert lines[0] in [exhibit.text for exhibit in finding.evidence]
+    assert lines[0] in [evidence_line.text for evidence_line in finding.evidence]
     assert finding.remedies
 
 

@@ -80,11 +80,11 @@ def test_thirty_clusters_are_refused_before_anything_is_fetched_unless_they_are_
     refused = run(tmp_path, 30)
     assert (refused.exit_code, refused.stdout) == (3, "")
     assert "30 clusters are too many for this machine" in refused.stderr
-    assert "is not to be had" not in refused.stderr
+    assert "is not available" not in refused.stderr
     forced = run(tmp_path, 30, "--force")
-    assert (forced.exit_code, "too many" in forced.stderr, "is not to be had" in forced.stderr) == (3, False, True)
+    assert (forced.exit_code, "too many" in forced.stderr, "is not available" in forced.stderr) == (3, False, True)
     usual = run(tmp_path, 3)
-    assert (usual.exit_code, "too many" in usual.stderr, "is not to be had" in usual.stderr) == (3, False, True)
+    assert (usual.exit_code, "too many" in usual.stderr, "is not available" in usual.stderr) == (3, False, True)
 
 
 def test_a_container_that_may_use_less_than_its_machine_has_counts_as_less(tmp_path: Path) -> None:

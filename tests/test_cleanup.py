@@ -23,7 +23,7 @@ from harness.host import kept_runs, run_registry, run_traces
 from harness.host.process import Supervisor
 from harness.host.run_removal import sweep
 from harness.maintenance import cleanup
-from harness.maintenance.cleanup import Remains
+from harness.maintenance.cleanup import RunRemains
 from harness.wait import now, until
 from tests.containers import Belongings, empty_image
 
@@ -80,11 +80,11 @@ class Place:
         (self.work / "root-token").touch()
         os.utime(self.work, (LONG_AGO, LONG_AGO))
 
-    def find(self, *others: Path, engine: Engine | None = None) -> list[Remains]:
+    def find(self, *others: Path, engine: Engine | None = None) -> list[RunRemains]:
         found = cleanup.find(self.registry, self.temporary, *others, engine=engine)
         return [one for one in found if one.run == self.run]
 
-    def one(self, *others: Path, engine: Engine | None = None) -> Remains:
+    def one(self, *others: Path, engine: Engine | None = None) -> RunRemains:
         (found,) = self.find(*others, engine=engine)
         return found
 

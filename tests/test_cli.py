@@ -76,7 +76,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Have the paper driver raise *error* while it comes up."""
 
     @contextmanager
-    def up(_self: PaperDriver, _plan: Plan, _run_id: str, _book: Journal) -> Iterator[Rig]:
+    def up(_self: PaperDriver, _plan: Plan, _run_id: str, _journal: Journal) -> Iterator[Rig]:
         raise error
         yield
 
@@ -284,8 +284,8 @@ def test_what_is_left_behind_is_exit_5(tmp_path: Path, monkeypatch: pytest.Monke
     """A way down that did not end everything is said by the exit code, and the report is there all the same."""
 
     @contextmanager
-    def up(_self: PaperDriver, made: Plan, _run_id: str, book: Journal) -> Iterator[Rig]:
-        yield PaperRig(made, book, {}, "")
+    def up(_self: PaperDriver, made: Plan, _run_id: str, journal: Journal) -> Iterator[Rig]:
+        yield PaperRig(made, journal, {}, "")
         raise LeftBehind("process 4711 is still there")
 
     monkeypatch.setattr(PaperDriver, "up", up)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harness.drivers.kind import cluster_reuse
-from harness.drivers.kind.cluster_reuse import Lending, Lent, borrowed
+from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.errors import MissingPrerequisite
 from harness.host import run_traces
 from harness.wait import now
@@ -28,14 +28,14 @@ class Town:
         self.base, self.registry = base, base / "live"
         self.registry.mkdir()
 
-    def keep(self, run: str, created: float = 0.0, **changes: Any) -> Lending:
+    def keep(self, run: str, created: float = 0.0, **changes: Any) -> ReusableClusters:
         """Keep a run with the clusters that are wanted, but for *changes*, and return what it has to lend."""
         work = self.base / f"rehearse-{run}"
         clusters = {}
         for name, (version, nodes) in changes.pop("has", WANTED).items():
             (work / f"cluster-{name}").mkdir(parents=True)
-            clusters[name] = Lent(version, nodes, f"rehearse-1-{name}", str(work / f"cluster-{name}"), 21000)
-        one = Lending(run, "rehearse-1", 21001, HOME, clusters, now() + 3600)
+            clusters[name] = ReusableCluster(version, nodes, f"rehearse-1-{name}", str(work / f"cluster-{name}"), 21000)
+        one = ReusableClusters(run, "rehearse-1", 21001, HOME, clusters, now() + 3600)
         one = msgspec.structs.replace(one, **changes)
         cluster_reuse.offer(work, one)
         self.enter(run, work, created)

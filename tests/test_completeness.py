@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from harness.analysis import verdict
 from harness.analysis.verdict import Judgement
 from harness.cli import commands
-from harness.record import journal
+from harness.record import journal as journals
 from harness.record.events import (
     ClusterUp,
     ConfigWritten,
@@ -58,7 +58,7 @@ def lines_of(run: Path) -> list[bytes]:
 def judged(run: Path, lines: list[bytes]) -> Judgement:
     """Judge what is left of a record."""
     (run / RECORD_FILE).write_bytes(b"".join(lines))
-    return verdict.judge(journal.load(run))
+    return verdict.judge(journals.load(run))
 
 
 def judge(place: Path) -> Result:
@@ -216,7 +216,7 @@ def test_lines_that_stand_elsewhere_are_found_by_the_plan(swapped: str, run: Pat
 
 def test_renewals_are_required_of_whoever_held_a_token(tmp_path: Path) -> None:
     """On real servers, at every hop: without them nobody knows whether running apps were cut off."""
-    judgement = verdict.judge(journal.load(REAL))
+    judgement = verdict.judge(journals.load(REAL))
     assert (judgement.verdict, judgement.outcome, judgement.exit_code) == ("fail", "expected-fail", 0)
     assert judgement.renewals
     (tmp_path / RECORD_FILE).write_bytes(REAL.read_bytes())
@@ -240,7 +240,7 @@ def test_a_run_that_broke_lacks_nothing_but_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(file.stem for file in RECORDS.glob("*.jsonl")))
 def test_a_record_of_format_1_is_judged_by_what_it_holds(kind: type, name: str) -> None:
     """As by the release that wrote it: nothing of it has to be there, and its lines have no numbers."""
-    record = journal.load(RECORDS / f"{name}.jsonl")
+    record = journals.load(RECORDS / f"{name}.jsonl")
     assert (record.started.record_version, record.holes) == (1, ())
     for each in (record, mapped(record, without(kind))):
         assert [doubt for doubt in verdict.judge(each).doubts if doubt.kind == "incomplete"] == []
@@ -264,9 +264,9 @@ class _Full:
         return taken
 
 
-def _written(book: Journal, event: Any) -> bool:
+def _written(journal: Journal, event: Any) -> bool:
     try:
-        book.write(event)
+        journal.write(event)
     except OSError:
         return False
     return True
@@ -274,20 +274,20 @@ def _written(book: Journal, event: Any) -> bool:
 
 def test_a_line_that_does_not_fit_is_told_and_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Wherever the disk ends: OSError, no torn line, no line after it, and what was written before is whole."""
-    events = journal.load(run).events
+    events = journals.load(run).events
     for room in range(0, len(lines_of(run)[0]) + 1200, 97):
         directory = tmp_path / f"room {room}"
-        with monkeypatch.context() as patch, Journal.opened(directory) as book:
+        with monkeypatch.context() as patch, Journal.opened(directory) as journal:
             disk = _Full(patch, room)
-            wrote = [event for event in events if _written(book, event)]
+            wrote = [event for event in events if _written(journal, event)]
             disk.room = 10_000  # room again: and still nothing may follow what was lost
-            assert len(wrote) == len(events) or not _written(book, events[-1])
+            assert len(wrote) == len(events) or not _written(journal, events[-1])
         content = (directory / RECORD_FILE).read_bytes()
         assert len(content) <= room
         assert content == b"" or content.endswith(b"\n")
         assert list(events[: len(wrote)]) == wrote
         if wrote:
-            assert verdict.judge(journal.load(directory)).verdict == "inconclusive"
+            assert verdict.judge(journals.load(directory)).verdict == "inconclusive"
 
 
 def test_a_short_write_is_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,7 +428,7 @@ def test_whatever_stands_in_a_field_nothing_but_a_sentence_comes_of_it(wrong: An
     ],
 )
 def test_what_no_run_can_say_is_refused_with_a_sentence(change: dict[str, Any], said: str, run: Path) -> None:
-    record = journal.load(run)
+    record = journals.load(run)
     login = next(o for o in record.of(Observation) if o.probe == "login")
     other = msgspec.structs.replace(login, **change)
     with pytest.raises(NotARecord, match=re.escape(said)):
@@ -442,6 +442,6 @@ def test_a_scenario_that_is_none_is_refused_with_a_sentence(run: Path) -> None:
         plan = msgspec.structs.replace(event.plan, topology=None, asked=None)
         return msgspec.structs.replace(event, scenario={"vault": 7}, plan=plan)
 
-    record: Record = mapped(journal.load(run), no_scenario)
+    record: Record = mapped(journals.load(run), no_scenario)
     with pytest.raises(NotARecord, match="its scenario is none"):
         verdict.judge(record)

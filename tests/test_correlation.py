@@ -102,10 +102,10 @@ def test_an_audit_entry_is_shown_by_its_operation_path_and_mount() -> None:
     }
     line = audited("rehearsal-000001", **request)
     line.entry["error"] = "permission denied"
-    (exhibit,) = joined(asked(1, 0, 10), line)[1].audit
-    assert exhibit.source == "vault audit"
-    assert exhibit.text == "update auth/kubernetes/login, request r-1, mount auth_1: permission denied"
-    assert exhibit.line == 3
+    (evidence_line,) = joined(asked(1, 0, 10), line)[1].audit
+    assert evidence_line.source == "vault audit"
+    assert evidence_line.text == "update auth/kubernetes/login, request r-1, mount auth_1: permission denied"
+    assert evidence_line.line == 3
 
 
 @pytest.mark.parametrize(
@@ -260,19 +260,19 @@ def test_evidence_is_shown_in_the_order_in_which_a_login_goes() -> None:
     """Vault's request, the TokenReview, what the API server said of it, what Vault said of it; each with its line."""
     api_log = ApiLogLine(at=4.0, moment="before", cluster="apps", message="invalid bearer token")
     found = joined(asked(1, 0, 10), logged(3.0, "core"), api_log, reviewed(5.0), audited("rehearsal-000001"))
-    exhibits = found[1].exhibits()
-    assert [(exhibit.source, exhibit.line) for exhibit in exhibits] == [
+    evidence_lines = found[1].evidence_lines()
+    assert [(evidence_line.source, evidence_line.line) for evidence_line in evidence_lines] == [
         ("vault audit", 6),
         ("api audit", 5),
         ("api log", 4),
         ("vault log", 3),
     ]
-    assert exhibits[3].text == "[DEBUG] core: login unauthorized err=no"
-    assert exhibits[2].text == "invalid bearer token"
+    assert evidence_lines[3].text == "[DEBUG] core: login unauthorized err=no"
+    assert evidence_lines[2].text == "invalid bearer token"
 
 
 def test_what_the_servers_did_not_write_is_no_evidence() -> None:
     """Other events of the record carry times too."""
     assert joined(asked(1, 0, 10), RunEnded(at=5.0), msgspec.structs.replace(START, at=5.0)) == {}
     assert Evidence().review is None
-    assert Evidence().exhibits() == []
+    assert Evidence().evidence_lines() == []

@@ -26,7 +26,7 @@ from harness.host import capacity, ports
 from harness.host.ports import Ports
 from harness.host.process import namespaces_allowed
 from harness.maintenance import doctor
-from harness.maintenance.doctor import Line, Places
+from harness.maintenance.doctor import CheckResult, Places
 from tests.containers import empty_image
 from tests.runs import SCENARIOS
 
@@ -69,7 +69,7 @@ def tree(base: Path) -> list[str]:
     return sorted(str(path.relative_to(base)) for path in base.rglob("*"))
 
 
-def by_name(lines: list[Line]) -> dict[str, Line]:
+def by_name(lines: list[CheckResult]) -> dict[str, CheckResult]:
     return {line.name: line for line in lines}
 
 
@@ -392,7 +392,7 @@ def test_a_go_that_is_too_old_or_broken_counts_as_none(tmp_path: Path, says: str
 
 def test_without_go_and_without_pip_no_version_can_be_built() -> None:
     """Still a note: what a release server gives can be rehearsed."""
-    assert doctor._go(None, has_pip=False) == Line(
+    assert doctor._go(None, has_pip=False) == CheckResult(
         "Go",
         "note",
         "none on PATH that is 1.23 or newer; it is only needed for versions that no release server gives, and then "

@@ -67,7 +67,7 @@ def gone(base: Path) -> bool:
     return not (base / "rehearse-it").exists() and not (base / "registry" / "it.json").exists()
 
 
-def remains(base: Path) -> cleanup.Remains:
+def remains(base: Path) -> cleanup.RunRemains:
     (found,) = [one for one in cleanup.find(base / "registry", base) if one.run == "it"]
     return found
 

@@ -36,7 +36,8 @@ from harness.drivers.log_tail import Tail
 from harness.errors import LeftBehind, NotReady
 from harness.host import process, run_traces
 from harness.host.ports import Ports
-from harness.record import events, journal
+from harness.record import events
+from harness.record import journal as journals
 from harness.record.events import (
     AnyEvent,
     ApiAuditLine,
@@ -131,7 +132,7 @@ class Town:
 
     def record(self) -> Record:
         """Return what was seen."""
-        return journal.load(self.run)
+        return journals.load(self.run)
 
     def servers(self) -> dict[str, int]:
         """Return the process ids of this run's servers, by name, from the registry."""
@@ -207,7 +208,7 @@ def when(monkeypatch: pytest.MonkeyPatch, is_it: Callable[[AnyEvent], bool], act
     """Do *act* once, as soon as an event is written of which *is_it* is true."""
     usual, done = progress.follower, threading.Event()
 
-    def follower(say: Callable[[str], None], *, verbose: bool) -> journal.Follower:
+    def follower(say: Callable[[str], None], *, verbose: bool) -> journals.Follower:
         tell = usual(say, verbose=verbose)
 
         def follow(event: AnyEvent) -> None:
@@ -329,7 +330,7 @@ def test_a_next_version_that_refuses_is_a_regression_at_its_hop(
     (finding,) = ending.judgement["findings"]
     assert finding["evidence"]
     if "status 2" in said:
-        assert "panic: runtime error" in "".join(exhibit["text"] for exhibit in finding["evidence"])
+        assert "panic: runtime error" in "".join(evidence_line["text"] for evidence_line in finding["evidence"])
     assert seen(ending, "before")["login"] == "granted"
     assert town.record().ended
 
@@ -556,7 +557,7 @@ def test_a_full_disk_below_the_record_ends_the_run(words: int, size: str, code: 
     assert ending.verdict == ("inconclusive", code), ending.stderr
     assert "No space left on device" in ending.said
     assert "make room" in ending.said
-    kept = journal.load(town.base / "after")
+    kept = journals.load(town.base / "after")
     assert not kept.ended
     assert bool(kept.of(Observation)) is (code == 4)
     assert "Traceback" not in ending.stderr
@@ -700,15 +701,15 @@ def gathered(
     server.audit.path.write_text('{"type": "response", "time": "2026-01-01T00:00:00Z", "request": {"id": "1"}}\n')
     server.log.path.write_text('{"@level": "error", "@module": "auth", "@message": "login unauthorized"}\n')
     failed: Exception | None = None
-    with Journal.opened(tmp_path / "run") as book:
+    with Journal.opened(tmp_path / "run") as journal:
         from tests.runs import started
 
-        book.write(started(loading.load(OUTAGE).scenario))
+        journal.write(started(loading.load(OUTAGE).scenario))
         try:
-            Collector(book, server, {"apps": plane}).gather("before")
+            Collector(journal, server, {"apps": plane}).gather("before")
         except NotReady as error:
             failed = error
-    return journal.load(tmp_path / "run"), failed
+    return journals.load(tmp_path / "run"), failed
 
 
 @pytest.mark.processes
@@ -791,9 +792,9 @@ def test_ten_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
         start = started(scenario, driver="local")
         start = type(start)(**{name: getattr(start, name) for name in start.__struct_fields__} | _named(town, number))
         driver = local.LocalDriver(store, town.work, town.state)
-        with Journal.opened(directory) as book:
-            judgement = rehearsal.rehearse(start, driver, book)
-        written = journal.load(directory).of(events.ConfigWritten)
+        with Journal.opened(directory) as journal:
+            judgement = rehearsal.rehearse(start, driver, journal)
+        written = journals.load(directory).of(events.ConfigWritten)
         return judgement.exit_code, written[0].fields["kubernetes_host"] if written else str(judgement.reasons)
 
     with ThreadPoolExecutor(10) as pool:
@@ -835,8 +836,8 @@ def test_a_clock_that_is_set_back_changes_no_judgement(
     from harness.rehearsal import rehearsal
     from tests.runs import started
 
-    with Journal.opened(tmp_path / "run", set_back) as book:
-        judgement = rehearsal.rehearse(started(scenario), PaperDriver(), book)
+    with Journal.opened(tmp_path / "run", set_back) as journal:
+        judgement = rehearsal.rehearse(started(scenario), PaperDriver(), journal)
     assert offset[0] == back
     assert (judgement.verdict, judgement.exit_code) == (usual.verdict, usual.exit_code)
     assert [(f.rule, f.kind, f.hop) for f in judgement.findings] == [(f.rule, f.kind, f.hop) for f in usual.findings]

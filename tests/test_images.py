@@ -297,7 +297,7 @@ def test_the_images_of_the_control_plane_are_an_archive_as_docker_saves_it(tmp_p
         binaries.append(Artifact(product, "1.0.0", tmp_path / product, "", ""))
     (tmp_path / "kube-proxy.tar").write_bytes(tarred({"usr/sbin/iptables": b"..."}))
     names = {one: f"registry/{one}:v1" for one in (*node_image._COMMANDS, "etcd", "coredns", "pause")}
-    filling = node_image._Filling(None, "", tmp_path, tuple(binaries), names)  # type: ignore[arg-type]
+    filling = node_image._NodeImageBuild(None, "", tmp_path, tuple(binaries), names)  # type: ignore[arg-type]
     filling._write_images(tmp_path / "images.tar")
 
     with tarfile.open(tmp_path / "images.tar") as archive:
@@ -407,7 +407,7 @@ def test_a_node_image_of_unknown_origin_is_not_believed(machine: Engine, tmp_pat
     machine.build_from(io.BytesIO(tarred({"Dockerfile": b"FROM scratch\nCOPY nothing /\n", "nothing": b""})), name, {})
     try:
         message = Shop(machine, tmp_path, None, offline=True).refusal(NODE)
-        assert f"{NODE} {VERSION} is not to be had" in message
+        assert f"{NODE} {VERSION} is not available" in message
         assert "leave out --offline" in message
     finally:
         machine.remove_image(name)
@@ -426,7 +426,7 @@ def test_what_a_registry_answers_is_told_with_what_would_help(
     message = Shop(machine, tmp_path, None, registry.prefix).refusal(version="1.13.99")
     assert answer in message.lower()
     assert help_ in message
-    assert "cannot be made here: vault 1.13.99 is not to be had" in message
+    assert "cannot be made here: vault 1.13.99 is not available" in message
     repositories = {path.split("/")[3] for path in registry.asked if "manifests" in path}
     assert len(repositories) == asked
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.analysis.impact import Outlook
+from harness.analysis.impact import Impact
 from harness.analysis.record_view import day_and_time
 from harness.record.events import AnyEvent, RoleWritten
 from harness.record.journal import Record
@@ -21,7 +21,7 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 
-def outlook_of(record: Record) -> Outlook:
+def outlook_of(record: Record) -> Impact:
     """Return the outlook of the one finding of *record*."""
     found = finding_of(record).outlook
     assert found is not None
@@ -151,8 +151,8 @@ def test_every_outlook_says_what_a_restart_does_and_shows_its_line(tmp_path: Pat
     record = outage(tmp_path)
     outlook = outlook_of(record)
     assert "must log in, and is refused at once" in outlook.on_restart
-    (exhibit,) = outlook.evidence
-    looked_up = record.events[exhibit.line - 1]
+    (evidence_line,) = outlook.evidence
+    looked_up = record.events[evidence_line.line - 1]
     assert isinstance(looked_up, Observation)
     assert (looked_up.probe, looked_up.moment, looked_up.answer) == ("old-token-lookup", "after 1.11.0", "granted")
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.record import events, journal
+from harness.record import events
+from harness.record import journal as journals
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.journal import Journal, NotARecord
 from harness.record.observation import Observation
@@ -66,10 +67,10 @@ def stamped(event: AnyEvent, at: float) -> AnyEvent:
 
 def written(directory: Path, events: list[AnyEvent]) -> Path:
     """Write a record of *events* and return its file."""
-    with Journal.opened(directory) as book:
+    with Journal.opened(directory) as journal:
         for event in events:
-            book.write(event)
-    return directory / journal.RECORD_FILE
+            journal.write(event)
+    return directory / journals.RECORD_FILE
 
 
 def as_format_1(file: Path) -> None:
@@ -95,8 +96,8 @@ def test_every_kind_of_event_reads_back_as_it_was_written(tmp_path: Path) -> Non
     """In order, and to the last field; from the directory and from the file itself."""
     events = [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)]
     file = written(tmp_path / "run", events)
-    assert journal.load(tmp_path / "run").events == tuple(events)
-    assert journal.load(file).events == tuple(events)
+    assert journals.load(tmp_path / "run").events == tuple(events)
+    assert journals.load(file).events == tuple(events)
 
 
 def test_an_event_is_one_line_of_json_that_names_its_kind(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_an_event_is_one_line_of_json_that_names_its_kind(tmp_path: Path) -> Non
 def test_an_event_is_stamped_with_the_time_unless_it_carries_one(tmp_path: Path) -> None:
     kept = RunEnded(at=5.0)
     written(tmp_path, [EVENTS[0], MomentBegan(moment="before", version="1.7.0", token_file=True), kept])
-    _, now, later = journal.load(tmp_path).of(events.Event)
+    _, now, later = journals.load(tmp_path).of(events.Event)
     assert now.at > 1_600_000_000
     assert later == kept
 
@@ -117,10 +118,10 @@ def test_an_event_is_stamped_with_the_time_unless_it_carries_one(tmp_path: Path)
 def test_a_record_knows_its_start_and_whether_it_ended(tmp_path: Path) -> None:
     written(tmp_path / "whole", EVENTS)
     written(tmp_path / "cut", EVENTS[:-1])
-    assert journal.load(tmp_path / "whole").ended
-    assert not journal.load(tmp_path / "cut").ended
-    assert journal.load(tmp_path / "cut").started.run_id == "test-run"
-    assert [o.id for o in journal.load(tmp_path / "cut").of(Observation)] == [7]
+    assert journals.load(tmp_path / "whole").ended
+    assert not journals.load(tmp_path / "cut").ended
+    assert journals.load(tmp_path / "cut").started.run_id == "test-run"
+    assert [o.id for o in journals.load(tmp_path / "cut").of(Observation)] == [7]
 
 
 def test_events_of_some_kinds_come_in_order_with_their_line_numbers(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_events_of_some_kinds_come_in_order_with_their_line_numbers(tmp_path: Pa
     written(tmp_path, happened)
     kinds = (events.ApiLogLine, Observation, events.VaultAuditLine)
     wanted = [(number, event) for number, event in enumerate(happened, 1) if isinstance(event, kinds)]
-    for record in (journal.load(tmp_path), journal.Record(happened)):
+    for record in (journals.load(tmp_path), journals.Record(happened)):
         assert list(record.numbered(*kinds)) == wanted
         assert [record.event(number) for number, _ in wanted] == [event for _, event in wanted]
         assert list(record.numbered(events.Event, Observation)) == list(enumerate(happened, 1))
@@ -138,8 +139,8 @@ def test_events_of_some_kinds_come_in_order_with_their_line_numbers(tmp_path: Pa
 def test_a_loaded_record_needs_its_file_no_more(tmp_path: Path) -> None:
     """Lines of servers are read when somebody asks for them, also after the file was moved or deleted."""
     file = written(tmp_path, [stamped(event, 100.0 + number) for number, event in enumerate(EVENTS)])
-    whole = journal.load(tmp_path).events
-    record = journal.load(tmp_path)
+    whole = journals.load(tmp_path).events
+    record = journals.load(tmp_path)
     file.unlink()
     assert record.events == whole
 
@@ -149,19 +150,19 @@ def test_a_loaded_record_leaves_no_file_open(tmp_path: Path) -> None:
     file = written(tmp_path, EVENTS)
     open_files = Path("/proc/self/fd")
     before = len(list(open_files.iterdir()))
-    assert journal.load(tmp_path).ended
+    assert journals.load(tmp_path).ended
     file.write_bytes(file.read_bytes().replace(b'"observation"', b'"never-heard-of"'))
     with pytest.raises(NotARecord):
-        journal.load(tmp_path)
+        journals.load(tmp_path)
     assert len(list(open_files.iterdir())) == before
 
 
 def test_a_record_that_is_written_over_while_it_is_judged_is_told(tmp_path: Path) -> None:
     """What a server said is then not what was loaded: no other line is taken for it."""
     file = written(tmp_path, EVENTS)
-    record = journal.load(tmp_path)
+    record = journals.load(tmp_path)
     file.write_bytes(b"")
-    with pytest.raises(journal.RecordChanged, match="judge it again, or a copy of it"):
+    with pytest.raises(journals.RecordChanged, match="judge it again, or a copy of it"):
         _ = record.events
 
 
@@ -177,11 +178,13 @@ def test_of_what_servers_wrote_the_slips_are_the_same_loaded_or_not(tmp_path: Pa
         events.ApiLogLine(at=5.0, moment="before", cluster="apps", message="m"),
     ]
     written(tmp_path, happened)
-    slips = list(journal.load(tmp_path).slips())
-    assert slips == list(journal.Record(happened).slips())
-    assert [(number, slip.kind) for number, slip in slips] == [(n, type(e)) for n, e in enumerate(happened[1:], 2)]
-    assert [slip.correlation for _, slip in slips] == ["rehearsal-000007", "", "", "", ""]
-    assert [(slip.at, slip.cluster, slip.module) for _, slip in slips[2:]] == [
+    server_lines = list(journals.load(tmp_path).server_lines())
+    assert server_lines == list(journals.Record(happened).server_lines())
+    assert [(number, server_line.kind) for number, server_line in server_lines] == [
+        (n, type(e)) for n, e in enumerate(happened[1:], 2)
+    ]
+    assert [server_line.correlation for _, server_line in server_lines] == ["rehearsal-000007", "", "", "", ""]
+    assert [(server_line.at, server_line.cluster, server_line.module) for _, server_line in server_lines[2:]] == [
         (3.0, "", "auth.x"),
         (4.0, "apps", ""),
         (5.0, "apps", ""),
@@ -195,7 +198,7 @@ def test_whoever_wants_no_search_for_garbage_is_left_alone(searching: bool, tmp_
     (gc.enable if searching else gc.disable)()
     try:
         with pytest.raises(NotARecord):
-            journal.load(tmp_path)
+            journals.load(tmp_path)
         assert gc.isenabled() is searching
     finally:
         (gc.enable if before else gc.disable)()
@@ -209,11 +212,11 @@ def test_no_secret_reaches_the_disk(tmp_path: Path) -> None:
     event = events.VaultLogLine(
         moment="before", level="debug", module="auth", message=f"refused {jwt}", fields={odd: [{"deep": odd}]}
     )
-    with Journal.opened(tmp_path) as book:
-        book.write(EVENTS[0])
-        book.write(event)
-        book.keep("vault.log", [f"first {odd}", f"second {jwt}"])
-    _, seen = journal.load(tmp_path).events
+    with Journal.opened(tmp_path) as journal:
+        journal.write(EVENTS[0])
+        journal.write(event)
+        journal.keep("vault.log", [f"first {odd}", f"second {jwt}"])
+    _, seen = journals.load(tmp_path).events
     assert isinstance(seen, events.VaultLogLine)
     assert seen.fields == {fingerprint(odd): [{"deep": fingerprint(odd)}]}
     assert seen.message == f"refused {fingerprint(jwt)}"
@@ -225,9 +228,9 @@ def test_no_secret_reaches_the_disk(tmp_path: Path) -> None:
 def test_nobody_else_may_read_a_record(tmp_path: Path) -> None:
     """Files are 0600 and directories 0700, whatever the umask."""
     run = tmp_path / "run"
-    with Journal.opened(run) as book:
-        book.write(EVENTS[0])
-        book.keep("vault.log", ["a line"])
+    with Journal.opened(run) as journal:
+        journal.write(EVENTS[0])
+        journal.keep("vault.log", ["a line"])
     modes = {path.relative_to(tmp_path): stat.S_IMODE(path.stat().st_mode) for path in [run, *run.rglob("*")]}
     assert {str(path): oct(mode) for path, mode in modes.items()} == {
         "run": "0o700",
@@ -254,39 +257,39 @@ def test_a_directory_that_is_there_without_a_record_is_used(tmp_path: Path) -> N
 
 def test_writing_only_ever_appends(tmp_path: Path) -> None:
     """Each event is on disk when `write` returns, and what others put there in between is not lost."""
-    file = tmp_path / journal.RECORD_FILE
-    with Journal.opened(tmp_path) as book:
+    file = tmp_path / journals.RECORD_FILE
+    with Journal.opened(tmp_path) as journal:
         for event in EVENTS:
             before = file.read_bytes()
-            book.write(event)
+            journal.write(event)
             assert file.read_bytes().startswith(before)
             assert len(file.read_bytes()) > len(before)
             with file.open("ab") as other:
                 other.write(b"\n")
-    assert len(journal.load(tmp_path).events) == len(EVENTS)
+    assert len(journals.load(tmp_path).events) == len(EVENTS)
 
 
 def test_a_follower_is_told_everything_as_it_happens(tmp_path: Path) -> None:
     """Also after the end, when nothing is written any more."""
     told: list[AnyEvent] = []
-    with Journal.opened(tmp_path, told.append) as book:
-        book.write(stamped(EVENTS[0], 1.0))
+    with Journal.opened(tmp_path, told.append) as journal:
+        journal.write(stamped(EVENTS[0], 1.0))
         assert told == [stamped(EVENTS[0], 1.0)]
-    book.write(RunEnded(at=2.0))
+    journal.write(RunEnded(at=2.0))
     assert told[1:] == [RunEnded(at=2.0)]
-    assert len(journal.load(tmp_path).events) == 1
+    assert len(journals.load(tmp_path).events) == 1
 
 
 def test_a_phase_is_written_down_however_it_ends(tmp_path: Path) -> None:
-    def broken(book: Journal) -> None:
-        with book.phase("broken"):
+    def broken(journal: Journal) -> None:
+        with journal.phase("broken"):
             raise RuntimeError("midway")
 
-    with Journal.opened(tmp_path) as book:
-        book.write(EVENTS[0])
+    with Journal.opened(tmp_path) as journal:
+        journal.write(EVENTS[0])
         with pytest.raises(RuntimeError, match="midway"):
-            broken(book)
-    (phase,) = journal.load(tmp_path).of(events.PhaseEnded)
+            broken(journal)
+    (phase,) = journals.load(tmp_path).of(events.PhaseEnded)
     assert phase.name == "broken"
     assert phase.seconds >= 0
 
@@ -298,9 +301,9 @@ def test_a_last_line_that_was_cut_off_is_dropped_wherever_it_was_cut(tmp_path: P
     last = content.rindex(b"\n", 0, -1) + 1
     for end in range(last, len(content) - 1):
         file.write_bytes(content[:end])
-        assert len(journal.load(tmp_path).events) == 11
+        assert len(journals.load(tmp_path).events) == 11
     file.write_bytes(content[:-1])
-    assert len(journal.load(tmp_path).events) == 12
+    assert len(journals.load(tmp_path).events) == 12
 
 
 @pytest.mark.parametrize(
@@ -324,7 +327,7 @@ def test_a_broken_line_in_an_old_record_is_named_by_its_number(tmp_path: Path, b
     lines.insert(at - 1, broken)
     file.write_bytes(b"\n".join(lines))
     with pytest.raises(NotARecord, match=rf"record\.jsonl:{at}: this is no line of a record"):
-        journal.load(tmp_path)
+        journals.load(tmp_path)
 
 
 def test_a_whole_last_line_that_is_broken_was_not_cut_off(tmp_path: Path) -> None:
@@ -332,7 +335,7 @@ def test_a_whole_last_line_that_is_broken_was_not_cut_off(tmp_path: Path) -> Non
     as_format_1(file)
     file.write_bytes(file.read_bytes() + b'{"event": "never-heard-of"}\n')
     with pytest.raises(NotARecord, match=r"record\.jsonl:3:"):
-        journal.load(tmp_path)
+        journals.load(tmp_path)
 
 
 @pytest.mark.parametrize("more", [b"", b'{"event": "of-the-future"}\n{"event": "run-ended"}\n'])
@@ -342,27 +345,27 @@ def test_a_record_of_a_newer_format_is_refused_with_what_would_help(tmp_path: Pa
     file = written(tmp_path, [start])
     file.write_bytes(file.read_bytes() + more)
     with pytest.raises(NotARecord, match=r"has record format 3; this release reads up to 2: judge it with the release"):
-        journal.load(tmp_path)
+        journals.load(tmp_path)
 
 
 def test_a_newer_format_whose_first_line_is_another_is_refused_the_same(tmp_path: Path) -> None:
-    (tmp_path / journal.RECORD_FILE).write_text('{"event":"run-started","record_version":9,"plan":"in other words"}\n')
+    (tmp_path / journals.RECORD_FILE).write_text('{"event":"run-started","record_version":9,"plan":"in other words"}\n')
     with pytest.raises(NotARecord, match="has record format 9"):
-        journal.load(tmp_path)
+        journals.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b'{"event":"run-ended","at":1.0}\n', b'{"event":"run-star'])
 def test_what_does_not_begin_with_a_start_is_no_record(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / journal.RECORD_FILE).write_bytes(content)
+    (tmp_path / journals.RECORD_FILE).write_bytes(content)
     with pytest.raises(NotARecord, match="does not begin with the start of a run"):
-        journal.load(tmp_path)
+        journals.load(tmp_path)
 
 
 def test_a_place_without_a_record_says_what_a_run_directory_holds(tmp_path: Path) -> None:
     """An empty directory, and a path that is not there."""
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(NotARecord, match=r"cannot be read: No such file .* A run directory holds a record\.jsonl"):
-            journal.load(place)
+            journals.load(place)
 
 
 def test_threads_that_write_at_once_write_whole_lines(tmp_path: Path) -> None:
@@ -370,21 +373,21 @@ def test_threads_that_write_at_once_write_whole_lines(tmp_path: Path) -> None:
     threads, each = 8, 30
     gate = threading.Barrier(threads)
 
-    def write(book: Journal, name: int) -> None:
+    def write(journal: Journal, name: int) -> None:
         gate.wait()
         for number in range(each):
             text = f"{name}/{number} " + "x" * 9000
-            seen = Observation(book.next_id(), "login", "before", "1.7.0", "granted", error=text)
-            book.write(seen)
+            seen = Observation(journal.next_id(), "login", "before", "1.7.0", "granted", error=text)
+            journal.write(seen)
 
-    with Journal.opened(tmp_path) as book:
-        book.write(EVENTS[0])
-        crew = [threading.Thread(target=write, args=(book, name)) for name in range(threads)]
+    with Journal.opened(tmp_path) as journal:
+        journal.write(EVENTS[0])
+        crew = [threading.Thread(target=write, args=(journal, name)) for name in range(threads)]
         for thread in crew:
             thread.start()
         for thread in crew:
             thread.join()
-    seen = journal.load(tmp_path).of(Observation)
+    seen = journals.load(tmp_path).of(Observation)
     assert sorted(o.id for o in seen) == list(range(1, threads * each + 1))
     assert {o.error.split()[0] for o in seen} == {f"{name}/{n}" for name in range(threads) for n in range(each)}
 

@@ -289,7 +289,7 @@ def test_a_node_that_cannot_be_furnished_has_the_images_brought_in(
     def refuse(*_arguments: object) -> None:
         raise MissingPrerequisite("a node image with Vault's images in it cannot be made: no room")
 
-    monkeypatch.setattr("harness.artifacts.images.Images.furnished", refuse)
+    monkeypatch.setattr("harness.artifacts.images.Images.preloaded", refuse)
     ending, directory = kept.harbour.rehearse(INSIDE)
     assert ending.verdict == ("pass", 0), ending.said
     assert "cannot be made: no room; Vault's images are brought into the cluster instead" in ending.stderr

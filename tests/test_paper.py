@@ -12,7 +12,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from harness import secret
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.verdict import Judgement, judge
 from harness.errors import ScenarioError
 from harness.knowledge import kubernetes_auth
@@ -38,7 +38,7 @@ SOURCES: Final = {
     "config": events.ConfigWritten,
     "answer": Observation,
 }
-"""What an exhibit calls its source, and the event that it must point at."""
+"""What a line of evidence calls its source, and the event that it must point at."""
 
 property_test = settings(max_examples=60)
 
@@ -152,15 +152,15 @@ def test_every_exhibit_points_at_the_line_it_speaks_of(scenario: Scenario, scrip
     for finding in judge(record).findings:
         assert finding.evidence
         assert all(lead.evidence for lead in finding.ruled_out if lead.state == "ruled out")
-        leads = [exhibit for lead in finding.ruled_out for exhibit in lead.evidence]
-        for exhibit in (*finding.evidence, *leads):
-            _points_at_its_source(exhibit, record)
+        leads = [evidence_line for lead in finding.ruled_out for evidence_line in lead.evidence]
+        for evidence_line in (*finding.evidence, *leads):
+            _points_at_its_source(evidence_line, record)
 
 
-def _points_at_its_source(exhibit: Exhibit, record: Record) -> None:
-    assert exhibit.text
-    if exhibit.line:
-        assert isinstance(record.events[exhibit.line - 1], SOURCES[exhibit.source]), exhibit
+def _points_at_its_source(evidence_line: EvidenceLine, record: Record) -> None:
+    assert evidence_line.text
+    if evidence_line.line:
+        assert isinstance(record.events[evidence_line.line - 1], SOURCES[evidence_line.source]), evidence_line
 
 
 @property_test

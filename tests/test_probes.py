@@ -54,11 +54,11 @@ class NotingRig(PaperRig):
 class Paper:
     """A Vault on paper that is set up and ready to be asked."""
 
-    def __init__(self, scenario: Scenario, book: Journal, script: Script) -> None:
+    def __init__(self, scenario: Scenario, journal: Journal, script: Script) -> None:
         self.plan = plan.make(scenario, "test", "paper")
-        self.rig = NotingRig(self.plan, book, script, "")
+        self.rig = NotingRig(self.plan, journal, script, "")
         steps = itertools.takewhile(lambda step: not isinstance(step, Look), self.plan.steps)
-        running = rehearsal.Running(self.plan, self.rig, book)
+        running = rehearsal.Running(self.plan, self.rig, journal)
         for step in steps:
             running.do(step)
         self.look = View(self.rig, self.plan.resolved, "before", "1.7.0", count(1).__next__)

@@ -40,7 +40,7 @@ def test_a_stored_record_is_judged_as_it_was_lived(record: Path) -> None:
 def test_a_finding_of_a_real_run_is_proven_from_both_sides(name: str) -> None:
     """Vault's own words and the API server's belong to the very login that the finding is about."""
     for finding in verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings:
-        assert {exhibit.source for exhibit in finding.evidence} >= PROVE_IT[finding.rule]
+        assert {evidence_line.source for evidence_line in finding.evidence} >= PROVE_IT[finding.rule]
         assert not finding.ambiguous
 
 

@@ -161,17 +161,17 @@ class Chatty(PaperDriver):
     """Paper at which somebody else logs in between the moments."""
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Yield a system with a login in it that nobody asked for."""
-        yield ChattyRig(plan, book, {}, "")
+        yield ChattyRig(plan, journal, {}, "")
 
 
 def test_what_happens_between_moments_is_no_evidence(tmp_path: Path) -> None:
     """Lines that the servers wrote before the first question of a moment are passed over."""
     scenario, chatty = loading.load(OUTAGE).scenario, tmp_path / "chatty"
     record, _ = on_paper(scenario, tmp_path / "calm")
-    with Journal.opened(chatty) as book:
-        rehearsal.rehearse(started(scenario), Chatty(), book)
+    with Journal.opened(chatty) as journal:
+        rehearsal.rehearse(started(scenario), Chatty(), journal)
     assert len(load(chatty).of(VaultAuditLine)) == len(record.of(VaultAuditLine)) > 0
     assert len(load(chatty).of(ApiAuditLine)) == len(record.of(ApiAuditLine)) > 0
 
@@ -210,9 +210,9 @@ class Breaking(PaperDriver):
         self._error, self._died = error, died
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Yield a system that will break."""
-        rig = BreakingRig(plan, book, {}, "")
+        rig = BreakingRig(plan, journal, {}, "")
         rig.error, rig.died = self._error, self._died
         yield rig
 
@@ -233,8 +233,8 @@ def test_what_breaks_is_sorted_by_what_it_says_about_vault(
 ) -> None:
     """Died, silent, declined or unreachable: with the version that had just been put in place, and its last lines."""
     scenario = loading.load(OUTAGE).scenario
-    with Journal.opened(tmp_path / "run") as book:
-        rehearsal.rehearse(started(scenario), Breaking(error, died), book)
+    with Journal.opened(tmp_path / "run") as journal:
+        rehearsal.rehearse(started(scenario), Breaking(error, died), journal)
     (trouble,) = load(tmp_path / "run").of(Trouble)
     assert (trouble.kind, trouble.log) == (kind, log)
     assert (trouble.during, trouble.after_swap) == ("upgrade 1.11.0", "1.11.0")
@@ -245,8 +245,8 @@ def test_what_breaks_is_sorted_by_what_it_says_about_vault(
 def test_an_error_of_our_own_is_no_regression(tmp_path: Path) -> None:
     """A mistake in the harness is in the record with its traceback, blames nobody, and leaves the run inconclusive."""
     scenario = loading.load(OUTAGE).scenario
-    with Journal.opened(tmp_path / "run") as book:
-        judgement = rehearsal.rehearse(started(scenario), Breaking(ValueError("a slip"), None), book)
+    with Journal.opened(tmp_path / "run") as journal:
+        judgement = rehearsal.rehearse(started(scenario), Breaking(ValueError("a slip"), None), journal)
     (trouble,) = judgement.troubles
     assert trouble.kind == "ours"
     assert any("ValueError: a slip" in line for line in trouble.log)
@@ -265,16 +265,16 @@ class Broken(PaperDriver):
     """Paper that breaks beside Vault."""
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Yield a system that will lose its API server."""
-        yield BrokenRig(plan, book, {}, "")
+        yield BrokenRig(plan, journal, {}, "")
 
 
 def test_a_refusal_without_an_api_server_is_no_refusal(tmp_path: Path) -> None:
     """Where a server that Vault depends on has ended, what Vault answers is unknown, and no cause is named."""
     scenario = loading.load(OUTAGE).scenario
-    with Journal.opened(tmp_path / "run") as book:
-        judgement = rehearsal.rehearse(started(scenario), Broken(), book)
+    with Journal.opened(tmp_path / "run") as journal:
+        judgement = rehearsal.rehearse(started(scenario), Broken(), journal)
     assert {o.answer for o in judgement.observations if o.moment == "after 1.11.0"} == {"unknown"}
     assert (judgement.verdict, judgement.findings) == ("inconclusive", ())
     assert "the API server of apps ended" in judgement.troubles[0].message

@@ -102,7 +102,7 @@ def test_a_living_token_that_vault_refuses_to_renew_is_a_regression(tmp_path: Pa
     assert (finding.kind, finding.effect, finding.rule) == ("regression", "access refused", "unexplained")
     assert (finding.app, finding.hop, finding.confidence) == ("web", "1.11.0", "none")
     assert "HTTP 403 8; at the last HTTP 403: permission denied" in finding.evidence[0].text
-    assert [type(record.event(exhibit.line)) for exhibit in finding.evidence] == [Renewals, Observation]
+    assert [type(record.event(evidence_line.line)) for evidence_line in finding.evidence] == [Renewals, Observation]
     suite = ET.fromstring(junit.render(judgement))[0]
     assert suite.attrib["failures"] == "1"
 

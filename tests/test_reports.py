@@ -184,11 +184,11 @@ def test_the_summary_of_the_outage_tells_the_story(judgement: Judgement) -> None
 
 
 def test_the_details_show_the_evidence(judgement: Judgement) -> None:
-    """Every exhibit is there with the line of the record it stands on, and so is what was not checked."""
+    """Every line of evidence is there with the line of the record it stands on, and so is what was not checked."""
     text = text_report.render(judgement, width=400)
-    for exhibit in judgement.findings[0].evidence:
-        assert exhibit.text in text
-        assert not exhibit.line or f"(record.jsonl:{exhibit.line})" in text
+    for evidence_line in judgement.findings[0].evidence:
+        assert evidence_line.text in text
+        assert not evidence_line.line or f"(record.jsonl:{evidence_line.line})" in text
     for line in judgement.not_checked:
         assert f"- {line}" in text
     assert "since Vault 1.10.4 this refusal" in text

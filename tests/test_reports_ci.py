@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 from harness.analysis import verdict
 from harness.analysis.comparison import Change
-from harness.analysis.verdict import Judgement, Weight
+from harness.analysis.verdict import Contribution, Judgement
 from harness.record.events import ArtifactUsed, RunEnded, Trouble
 from harness.record.journal import Record
 from harness.reports import github, junit, markdown, printable, wording
@@ -215,9 +215,9 @@ def test_a_hostile_text_is_shown_as_it_is_in_markdown(unforeseen: Judgement, wor
 def hostile(judgement: Judgement, words: str) -> Judgement:
     """Return *judgement* with *words* wherever a server's own words can stand."""
     finding = judgement.findings[0]
-    exhibit = msgspec.structs.replace(finding.evidence[0], text=words)
+    evidence_line = msgspec.structs.replace(finding.evidence[0], text=words)
     finding = msgspec.structs.replace(
-        finding, sentence=words, remedy=words, remedies=(), evidence=(exhibit,), outlook=None
+        finding, sentence=words, remedy=words, remedies=(), evidence=(evidence_line,), outlook=None
     )
     return changed(
         judgement,
@@ -359,7 +359,7 @@ def test_of_two_findings_with_the_same_words_the_unexpected_one_is_red(unforesee
     first = msgspec.structs.replace(unforeseen.findings[0], probe="read", item="secret/web")
     second = msgspec.structs.replace(first, item="secret/other")
     words = "regression: the same words"
-    weights = (Weight(words, fails=True, expectation=0), Weight(words, fails=True))
+    weights = (Contribution(words, fails=True, expectation=0), Contribution(words, fails=True))
     told = {"findings": (first, second), "weights": weights, "reasons": (words, words), "unexpected": (words,)}
     assert wording.blamed(changed(unforeseen, **told)) == {second: words}
 
@@ -658,7 +658,7 @@ def test_a_run_with_nothing_to_say_annotates_nothing(outage: Judgement) -> None:
 def test_the_last_annotation_that_github_shows_says_how_many_there_are(unforeseen: Judgement) -> None:
     """GitHub drops the eleventh of a level without a word; all of them stay in the log."""
     many = tuple(msgspec.structs.replace(unforeseen.findings[0], app=f"app-{n}") for n in range(25))
-    weights = tuple(Weight(f"regression: {finding.app}", fails=True) for finding in many)
+    weights = tuple(Contribution(f"regression: {finding.app}", fails=True) for finding in many)
     told = {"findings": many, "weights": weights, "reasons": tuple(weight.reason for weight in weights)}
     found = commands_of(github.render(changed(unforeseen, **told), "x", {}))
     assert (len(found), found[9][3]) == (26, "16 more")

@@ -586,8 +586,8 @@ def test_a_policy_that_denies_is_named_with_path_and_capability(name: str, tmp_p
     }
     assert {f.sentence for f in findings} == {sentence}
     (first, *_) = findings
-    assert {exhibit.source for exhibit in first.evidence} >= {"answer", "policy"}
-    assert any("policies default, web" in exhibit.text for exhibit in first.evidence)
+    assert {evidence_line.source for evidence_line in first.evidence} >= {"answer", "policy"}
+    assert any("policies default, web" in evidence_line.text for evidence_line in first.evidence)
     assert all("vault policy write web" in commands_of(finding)[-1] for finding in findings)
 
 
@@ -631,7 +631,7 @@ def test_a_role_that_is_written_with_another_policy_is_explained(tmp_path: Path)
     (finding,) = [one for one in verdict.judge(record).findings if one.probe == "read"]
     assert (finding.rule, finding.kind, finding.effect) == ("policy-denies", "regression", "access refused")
     assert finding.sentence.startswith("Policy narrow does not grant the read of secret/web by web")
-    assert any(exhibit.text.startswith('narrow: path "secret/web"') for exhibit in finding.evidence)
+    assert any(evidence_line.text.startswith('narrow: path "secret/web"') for evidence_line in finding.evidence)
 
 
 @pytest.mark.parametrize(

@@ -76,5 +76,5 @@ def test_a_place_where_nothing_can_be_written_is_no_record(tmp_path: Path) -> No
 @pytest.mark.processes
 def test_what_is_missing_is_raised_and_not_judged(tmp_path: Path) -> None:
     options = Options(driver="local", offline=True)
-    with pytest.raises(MissingPrerequisite, match="is not to be had"):
+    with pytest.raises(MissingPrerequisite, match="is not available"):
         one_rehearsal.rehearse_one(loading.load(OUTAGE), options, places(tmp_path))

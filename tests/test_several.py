@@ -75,7 +75,7 @@ def test_several_as_json_are_one_document(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_one_that_cannot_be_rehearsed_is_told_and_keeps_no_other_from_it(tmp_path: Path) -> None:
-    """A binary that is not to be had is exit 3, with its sentence, an error in JUnit, and the other's result."""
+    """A binary that is not available is exit 3, with its sentence, an error in JUnit, and the other's result."""
     environment = {"REHEARSE_CACHE": str(tmp_path / "cache"), "REHEARSE_OFFLINE": "1", "PATH": str(tmp_path)}
     files = ("--junit", tmp_path / "suite.xml", "--run-dir", tmp_path / "runs")
     result = rehearse("run", OUTAGE, LONG_LIVED, "--driver", "local", *files, env=environment)

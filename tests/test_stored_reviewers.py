@@ -75,7 +75,7 @@ def test_a_copy_of_the_pods_token_dies_with_the_pod(tmp_path: Path) -> None:
     assert "is that of Vault's own Pod" in finding.sentence
     assert "it died with the replaced Pod" in finding.sentence
     assert finding.confidence == "certain"
-    assert {"pod", "token", "config", "api audit"} <= {exhibit.source for exhibit in finding.evidence}
+    assert {"pod", "token", "config", "api audit"} <= {evidence_line.source for evidence_line in finding.evidence}
     first, second = finding.remedies
     assert first.words.startswith("Store a long-lived token_reviewer_jwt")
     assert second.words.startswith("On Vault 1.9.3 or newer write the whole config again without token_reviewer_jwt")
@@ -150,8 +150,8 @@ def test_a_requested_token_is_granted_and_its_end_forecast_with_its_date(tmp_pat
     line, issued = token
     assert (issued.pod, issued.expires - issued.issued) == ("", 7200)
     assert "a life of 2 hours" in finding.sentence
-    assert {(exhibit.source, exhibit.line) for exhibit in finding.evidence} >= {("token", line)}
-    assert [exhibit.source for exhibit in finding.evidence] == ["token", "config"]
+    assert {(evidence_line.source, evidence_line.line) for evidence_line in finding.evidence} >= {("token", line)}
+    assert [evidence_line.source for evidence_line in finding.evidence] == ["token", "config"]
     assert (judgement.verdict, judgement.outcome, judgement.exit_code) == ("inconclusive", "inconclusive", 4)
     (doubt,) = judgement.doubts
     assert (doubt.kind, doubt.apps) == ("unrehearsed", ("web",))

@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from harness.analysis import verdict
-from harness.analysis.verdict import Judgement, Weight, judge
+from harness.analysis.verdict import Contribution, Judgement, judge
 from harness.drivers.paper.driver import PaperDriver, PaperRig
 from harness.errors import HarnessError, LeftBehind, NotReady, SwapRefused, Unreachable
 from harness.record.events import ClusterUp, MomentBegan, RunEnded, RunStarted, Trouble
@@ -42,11 +42,11 @@ class Breaking(PaperDriver):
         self._error, self._where = error, where
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Yield a system that breaks as told."""
         if self._where == "coming up":
             raise self._error
-        rig = BreakingRig(plan, book, {}, "")
+        rig = BreakingRig(plan, journal, {}, "")
         rig.error, rig.where = self._error, self._where
         yield rig
         if self._where == "way down":
@@ -68,8 +68,8 @@ class BreakingRig(PaperRig):
 
 def broken(scenario: Scenario, directory: Path, error: HarnessError, where: str) -> Judgement:
     """Rehearse *scenario* with *error* in it."""
-    with Journal.opened(directory / "run") as book:
-        return rehearsal.rehearse(started(scenario), Breaking(error, where), book)
+    with Journal.opened(directory / "run") as journal:
+        return rehearsal.rehearse(started(scenario), Breaking(error, where), journal)
 
 
 def expecting(scenario: Scenario, *expected: dict[str, str]) -> Scenario:
@@ -213,7 +213,7 @@ def test_a_version_that_dies_after_its_swap_is_the_finding(tmp_path: Path) -> No
     (finding,) = judgement.findings
     assert (judgement.verdict, judgement.exit_code) == ("fail", 1)
     assert (finding.rule, finding.effect, finding.hop) == ("vault-refuses-data", "upgrade refused", "1.9.3")
-    assert [exhibit.text for exhibit in finding.evidence] == ["panic: scripted"]
+    assert [evidence_line.text for evidence_line in finding.evidence] == ["panic: scripted"]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_each_finding_says_what_it_did_to_the_verdict(tmp_path: Path) -> None:
     other = {"change": "login refused", "app": "nobody"}
     judgement = on_paper(changed({"expect": [other, LOST]}), tmp_path / "expected")[1]
     ((finding, weight),) = zip(judgement.findings, judgement.weights, strict=True)
-    assert (finding.kind, weight) == ("regression", Weight(judgement.reasons[0], fails=True, expectation=1))
+    assert (finding.kind, weight) == ("regression", Contribution(judgement.reasons[0], fails=True, expectation=1))
     (alone,) = on_paper(OUTAGE, tmp_path / "unasked")[1].weights
     assert (alone.fails, alone.expectation) == (True, None)
     for strict in (False, True):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, VaultAuditLine, VaultLogLine
-from harness.record.journal import NotARecord, Record, Slip
+from harness.record.journal import NotARecord, Record, ServerLine
 from harness.record.observation import Observation
 
 Source = Literal[
@@ -23,7 +23,7 @@ Source = Literal[
 ]
 
 
-class Exhibit(msgspec.Struct, frozen=True):
+class EvidenceLine(msgspec.Struct, frozen=True):
     """One line of the record that speaks for something."""
 
     source: Source
@@ -50,10 +50,10 @@ class Review(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True):
     """What belongs to one observation."""
 
-    audit: tuple[Exhibit, ...] = ()
-    log: tuple[Exhibit, ...] = ()
+    audit: tuple[EvidenceLine, ...] = ()
+    log: tuple[EvidenceLine, ...] = ()
     reviews: tuple[Review, ...] = ()
-    api_log: tuple[Exhibit, ...] = ()
+    api_log: tuple[EvidenceLine, ...] = ()
     ambiguous: bool = False
     """could a line of it belong to another observation as well?"""
 
@@ -62,7 +62,7 @@ class Evidence(msgspec.Struct, frozen=True):
         """Return the TokenReview, if there was one."""
         return self.reviews[0] if self.reviews else None
 
-    def exhibits(self) -> list[Exhibit]:
+    def evidence_lines(self) -> list[EvidenceLine]:
         """Return everything as lines to show, in the order of the way a login takes."""
         return [*self.audit, *(shown(review) for review in self.reviews), *self.api_log, *self.log]
 
@@ -137,13 +137,13 @@ def join(record: Record) -> Joined:
     lines: dict[int, tuple[int, ...]] = {}
     reviews: dict[int, int] = {}
     unsure: set[int] = set()
-    for number, slip in record.slips():
-        found = owners.of(slip)
+    for number, server_line in record.server_lines():
+        found = owners.of(server_line)
         if len(found) > 1:
             unsure.update(owner.id for owner in found)
         for owner in found:
             lines[owner.id] = (*lines.get(owner.id, ()), number)
-            if slip.kind is ApiAuditLine:
+            if server_line.kind is ApiAuditLine:
                 reviews.setdefault(owner.id, number)
     return Joined(record, lines, reviews, unsure)
 
@@ -162,7 +162,7 @@ class _Owners:
             self._clusters = {path: mount.cluster for path, mount in resolved.mounts.items()}
         self._accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
 
-    def of(self, line: Slip) -> Sequence[Observation]:
+    def of(self, line: ServerLine) -> Sequence[Observation]:
         if line.kind is VaultAuditLine:
             owner = self._by_correlation.get(line.correlation)
             return () if owner is None else (owner,)
@@ -174,46 +174,46 @@ class _Owners:
     def _mount_of(self, module: str) -> str:
         return next((mount for accessor, mount in self._accessors.items() if accessor in module), "")
 
-    def _open_at(self, line: Slip) -> list[Observation]:
+    def _open_at(self, line: ServerLine) -> list[Observation]:
         # A clock that was set back shows the same time at two moments.
         return [o for o in self._windows.at(line.at) if o.moment == line.moment]
 
 
-def _read(event: AnyEvent, number: int) -> tuple[str, Exhibit | Review]:
+def _read(event: AnyEvent, number: int) -> tuple[str, EvidenceLine | Review]:
     """Return the part of an Evidence that a line is, and what it says."""
     match event:
         case VaultAuditLine():
-            return "audit", _audit_exhibit(event, number)
+            return "audit", _audit_line(event, number)
         case VaultLogLine():
-            return "log", _log_exhibit(event, number)
+            return "log", _log_line(event, number)
         case ApiAuditLine():
             return "reviews", _review(event, number)
         case ApiLogLine():
-            return "api_log", Exhibit("api log", event.message, number, event.cluster, event.at)
+            return "api_log", EvidenceLine("api log", event.message, number, event.cluster, event.at)
     raise TypeError(f"{type(event).__name__} is nothing that a server wrote")
 
 
-def shown(review: Review) -> Exhibit:
+def shown(review: Review) -> EvidenceLine:
     """Return a TokenReview as a line to show."""
     who = review.user or "a bearer that was not accepted"
     text = f"create tokenreviews by {who}: answered {review.status}"
     if review.pod_uid:
         text += f" (a token bound to the Pod with UID {review.pod_uid})"
-    return Exhibit("api audit", text, review.line, review.cluster, review.at)
+    return EvidenceLine("api audit", text, review.line, review.cluster, review.at)
 
 
-def _audit_exhibit(event: VaultAuditLine, number: int) -> Exhibit:
+def _audit_line(event: VaultAuditLine, number: int) -> EvidenceLine:
     request, error = event.entry.get("request", {}), event.entry.get("error", "")
     text = f"{request.get('operation', '?')} {request.get('path', '?')}, request {request.get('id', '?')}"
     if request.get("mount_accessor"):
         text += f", mount {request['mount_accessor']}"
-    return Exhibit("vault audit", text + (f": {error}" if error else ": no error"), number, at=event.at)
+    return EvidenceLine("vault audit", text + (f": {error}" if error else ": no error"), number, at=event.at)
 
 
-def _log_exhibit(event: VaultLogLine, number: int) -> Exhibit:
+def _log_line(event: VaultLogLine, number: int) -> EvidenceLine:
     fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
     text = f"[{event.level.upper()}] {event.module}: {event.message} {fields}".strip()
-    return Exhibit("vault log", text, number, at=event.at)
+    return EvidenceLine("vault log", text, number, at=event.at)
 
 
 def _review(event: Any, number: int) -> Review:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from harness.analysis import comparison, ruled_out
-from harness.analysis.correlation import Exhibit, shown
-from harness.analysis.impact import Outlook, outlook
+from harness.analysis.correlation import EvidenceLine, shown
+from harness.analysis.impact import Impact, outlook
 from harness.analysis.record_view import Facts
-from harness.analysis.ruled_out import Lead
+from harness.analysis.ruled_out import Suspect
 from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy
 from harness.record.observation import LATE, Observation
 from harness.scenario import plan
@@ -31,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True):
     """the version at which it appears; empty where it was so before the first hop"""
     sentence: str
     confidence: Confidence
-    evidence: tuple[Exhibit, ...]
+    evidence: tuple[EvidenceLine, ...]
     remedy: str
     """how to mend it, in words; `remedies` has the commands"""
     mount: str = ""
@@ -39,8 +39,8 @@ class Finding(msgspec.Struct, frozen=True):
     item: str = ""
     explanation: str = ""
     source: str = ""
-    ruled_out: tuple[Lead, ...] = ()
-    outlook: Outlook | None = None
+    ruled_out: tuple[Suspect, ...] = ()
+    outlook: Impact | None = None
     """when it hurts those that run already"""
     ambiguous: bool = False
     """could a line of its evidence belong to another question as well?"""
@@ -180,13 +180,16 @@ def _unexplained(case: Case) -> Diagnosis:
     )
     if before is not None:
         what += f", and before it answered {before.status} {before.error}".rstrip()
-    exhibits: list[Exhibit] = [Exhibit("answer", f"HTTP {now.status} {now.error}".strip()), *case.evidence.exhibits()]
+    evidence_lines: list[EvidenceLine] = [
+        EvidenceLine("answer", f"HTTP {now.status} {now.error}".strip()),
+        *case.evidence.evidence_lines(),
+    ]
     if before is not None:
-        exhibits += [shown(review) for review in case.facts.evidence_of(before).reviews]
+        evidence_lines += [shown(review) for review in case.facts.evidence_of(before).reviews]
     return Diagnosis(
         f"{what}. No known cause fits what the record shows",
         "none",
-        tuple(exhibits),
+        tuple(evidence_lines),
         (_look_closer(case),),
     )
 

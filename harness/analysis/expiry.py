@@ -60,7 +60,7 @@ def _forecast(
     first, last = asked[0], asked[-1]
     case = Case("latent", "reviewer expires", last, None, facts)
     from_start = first.moment == facts.first_moment
-    exhibits = [facts.stored_exhibit(told), facts.config_exhibit(last)]
+    evidence_lines = [facts.stored_exhibit(told), facts.config_line(last)]
     ways = _remedies(case, told[1])
     return Finding(
         rule=RULE,
@@ -70,7 +70,7 @@ def _forecast(
         hop="" if from_start else first.version,
         sentence=_sentence(facts, last, config, told[1]),
         confidence="certain",
-        evidence=tuple(exhibit for exhibit in exhibits if exhibit is not None),
+        evidence=tuple(evidence_line for evidence_line in evidence_lines if evidence_line is not None),
         remedy=diagnosis.in_words(ways),
         mount=last.mount,
         probe="login",

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules.rule import Case
 from harness.record.observation import Observation
 from harness.scenario import plan, schema
 
 
-class Outlook(msgspec.Struct, frozen=True):
+class Impact(msgspec.Struct, frozen=True):
     """What becomes of an app that runs through the upgrade. Times are those of the rehearsal; spans hold anywhere."""
 
     running_is_fine: bool | None
@@ -27,45 +27,45 @@ class Outlook(msgspec.Struct, frozen=True):
     """that moment for the token of this rehearsal, in seconds since the epoch"""
     renewed_until: float = 0.0
     sentence: str = ""
-    evidence: tuple[Exhibit, ...] = ()
+    evidence: tuple[EvidenceLine, ...] = ()
 
 
-def outlook(case: Case) -> Outlook:
+def outlook(case: Case) -> Impact:
     """Return what happens to the running copies of the app, from the old token's look-up at the same moment."""
     facts, now = case.facts, case.after
     if case.effect == "access refused":
         return _without_access(facts, now)
     if case.effect == "reviewer changed" and now.answer == "refused":
         restart = "a restart is refused, as it was before"
-        return Outlook(None, restart, sentence="The login was refused before as well: nothing gets worse here.")
+        return Impact(None, restart, sentence="The login was refused before as well: nothing gets worse here.")
     if case.effect == "reviewer changed":
         restart = "a restart logs in as before, as long as the new reviewer is accepted"
-        return Outlook(None, restart, sentence="Nothing hurts here. " + _elsewhere(case))
+        return Impact(None, restart, sentence="Nothing hurts here. " + _elsewhere(case))
     restart = f"a Pod that starts at Vault {now.version} or later must log in, and is refused at once"
     old = _old_token(facts, now)
     if old is None or old.answer != "granted":
         fine = None if old is None or old.answer == "unknown" else False
         said = "was not asked" if fine is None else f"is refused as well ({old.status if old else ''} at {now.moment})"
-        return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+        return Impact(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
     denied = _denied(facts, now)
     if denied is not None:
         said = f"still exists, and may not read {denied.item} any more ({denied.status} at {now.moment})"
-        return Outlook(False, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+        return Impact(False, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
     return _while_it_lasts(facts, now, old, restart)
 
 
-def _without_access(facts: Facts, now: Observation) -> Outlook:
+def _without_access(facts: Facts, now: Observation) -> Impact:
     """A token without the access it needs: a fresh one by its login, an old one at once."""
     restart = f"a Pod that starts at Vault {now.version} or later logs in, and is refused {_what(now)}"
     if now.probe.startswith("old-"):
-        return Outlook(False, "", sentence=f"Running copies of {now.app} are refused {_what(now)} at once.")
+        return Impact(False, "", sentence=f"Running copies of {now.app} are refused {_what(now)} at once.")
     old = _old_token(facts, now)
     denied = _denied(facts, now) if old is None or old.answer != "refused" else old
     if denied is not None:
-        return Outlook(False, restart, sentence=f"Running copies of {now.app} are refused as well; {restart}.")
+        return Impact(False, restart, sentence=f"Running copies of {now.app} are refused as well; {restart}.")
     fine = None if old is None or old.answer != "granted" else True
     said = "was not asked" if fine is None else f"still works (lookup {old.status if old else ''} {now.moment})"
-    return Outlook(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+    return Impact(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
 
 
 def _what(now: Observation) -> str:
@@ -78,7 +78,7 @@ def _denied(facts: Facts, now: Observation) -> Observation | None:
     return facts.reads_lost.get((now.app, now.moment))
 
 
-def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Outlook:
+def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Impact:
     longest = schema.seconds(facts.role(now.app).max_ttl or plan.DEFAULT_TTL)
     ttl, why = facts.token_ttl(now.app)
     ttl = min(ttl, longest)
@@ -93,8 +93,10 @@ def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: s
         f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."
     )
     line = facts.line_of[old.id]
-    exhibit = Exhibit("answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended)
-    return Outlook(True, restart, ttl, ends, issued + ttl, issued + ends, sentence, (exhibit,))
+    evidence_line = EvidenceLine(
+        "answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended
+    )
+    return Impact(True, restart, ttl, ends, issued + ttl, issued + ends, sentence, (evidence_line,))
 
 
 def _old_token(facts: Facts, now: Observation) -> Observation | None:

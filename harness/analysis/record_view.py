@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from harness.analysis import correlation
-from harness.analysis.correlation import Evidence, Exhibit, Joined, Review
+from harness.analysis.correlation import Evidence, EvidenceLine, Joined, Review
 from harness.knowledge import kubernetes_auth, shutdown_signs
 from harness.knowledge.kubernetes_auth import Bearer, Stored
 from harness.record.events import ConfigWritten, MomentBegan, RoleWritten, StepEnded, TokenIssued, Trouble
@@ -290,14 +290,14 @@ class Facts:
         mine, held = f"reviewer:{config.mount}", config.fields.get("token_reviewer_jwt")
         return next((told for told in reversed(self.tokens) if told[1].purpose == mine and told[1].token == held), None)
 
-    def stored_exhibit(self, told: tuple[int, TokenIssued]) -> Exhibit:
+    def stored_exhibit(self, told: tuple[int, TokenIssued]) -> EvidenceLine:
         """Return the line on which a stored reviewer's token was issued: whose it is, its Pod, its end."""
         line, token = told
         pod = f", bound to the Pod {token.pod} ({token.pod_uid})" if token.pod else ""
         until = day_and_time(token.expires) if token.expires else "for ever"
-        return Exhibit("token", f"the stored token of {token.subject}{pod}: until {until}", line, token.cluster)
+        return EvidenceLine("token", f"the stored token of {token.subject}{pod}: until {until}", line, token.cluster)
 
-    def config_exhibit(self, seen: Observation) -> Exhibit | None:
+    def config_line(self, seen: Observation) -> EvidenceLine | None:
         """Return the line on which the mount's config was written that held when *seen* was, with its provenance."""
         found = self.written_at(seen)
         if found is None:
@@ -305,9 +305,11 @@ class Facts:
         line, config = found
         given = ", ".join(f"{name}={value}" for name, value in config.fields.items())
         file = "a pod token file was readable" if config.token_file else "no pod token file was there"
-        return Exhibit("config", f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}", line)
+        return EvidenceLine(
+            "config", f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}", line
+        )
 
-    def token_exhibit(self, seen: Observation) -> Exhibit | None:
+    def token_line(self, seen: Observation) -> EvidenceLine | None:
         """Return what the service account token of a login says about itself."""
         found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
         if found is None:
@@ -316,7 +318,7 @@ class Facts:
         until = day_and_time(token.expires) if token.expires else "for ever"
         audiences = ", ".join(token.audiences)
         text = f"the token of {token.subject}: issuer {token.issuer}, audiences {audiences}, until {until}"
-        return Exhibit("token", text, line, token.cluster)
+        return EvidenceLine("token", text, line, token.cluster)
 
     def token_of(self, seen: Observation) -> TokenIssued | None:
         """Return the service account token that an app's login presented."""

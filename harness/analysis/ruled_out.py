@@ -8,19 +8,19 @@ from typing import Final, Literal
 import msgspec
 
 from harness.analysis import comparison
-from harness.analysis.correlation import Exhibit, shown
+from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
 from harness.analysis.rules.rule import Case
 from harness.knowledge import kubernetes_auth
 
 
-class Lead(msgspec.Struct, frozen=True):
+class Suspect(msgspec.Struct, frozen=True):
     """One suspect: ruled out or still open, and why."""
 
     lead: Literal["issuer", "role binding", "CA", "reachability", "JWT expiry"]
     state: Literal["ruled out", "open"]
     because: str
-    evidence: tuple[Exhibit, ...] = ()
+    evidence: tuple[EvidenceLine, ...] = ()
 
 
 _CHECKS: Final[dict[Literal["issuer", "role binding"], tuple[int, str]]] = {
@@ -30,11 +30,11 @@ _CHECKS: Final[dict[Literal["issuer", "role binding"], tuple[int, str]]] = {
 """Where each lead stands among Vault's own checks (knowledge.OWN_CHECKS), and what Vault does there."""
 
 
-def examined(case: Case) -> Iterator[Lead]:
+def examined(case: Case) -> Iterator[Suspect]:
     """Yield what the record says of every lead but the one that Vault itself names as the reason."""
     named = comparison.refusal_of(case.words)
     review = shown(case.evidence.review) if case.evidence.review else None
-    token = case.facts.token_exhibit(case.after)
+    token = case.facts.token_line(case.after)
     said = case.quoted(*comparison.words_of(named)) if named is not None and review is None else []
     if said and named is not None:
         yield from _named_another(case, named, tuple(said))
@@ -48,53 +48,55 @@ def examined(case: Case) -> Iterator[Lead]:
     yield _expiry(case, token)
 
 
-def _named_another(case: Case, named: kubernetes_auth.Refusal, said: tuple[Exhibit, ...]) -> Iterator[Lead]:
+def _named_another(case: Case, named: kubernetes_auth.Refusal, said: tuple[EvidenceLine, ...]) -> Iterator[Suspect]:
     """Vault's own words for one of its checks rule the other leads out: it had passed them, or not come to them."""
     place = next(n for n, checks in enumerate(kubernetes_auth.OWN_CHECKS) if named in checks)
     for lead, (here, does) in _CHECKS.items():
         if here < place:
             off = _issuer_off(case) if lead == "issuer" else None
             because = f"Vault {does} before the {named}, which it names as the reason: so this had passed"
-            yield off or Lead(lead, "ruled out", because, said)
+            yield off or Suspect(lead, "ruled out", because, said)
         elif here > place:
             because = f"Vault names the {named} as the reason, and {does} only after that: it had not come to this yet"
-            yield Lead(lead, "ruled out", because, said)
+            yield Suspect(lead, "ruled out", because, said)
     ways: tuple[Literal["CA", "reachability"], ...] = ("CA", "reachability")
     for lead_of_the_way in ways:
         because = f"Vault names the {named} as the reason, and asks the API server of {case.cluster} only after that"
-        yield Lead(lead_of_the_way, "ruled out", because, said)
+        yield Suspect(lead_of_the_way, "ruled out", because, said)
 
 
-def _issuer_off(case: Case) -> Lead | None:
+def _issuer_off(case: Case) -> Suspect | None:
     """Where the config demands no issuer, the issuer refuses nobody."""
     mount, version = case.after.mount, case.after.version
-    config = case.facts.config_exhibit(case.after)
+    config = case.facts.config_line(case.after)
     if config is None or case.facts.expected_issuer(case.after):
         return None
     because = f"by its config auth/{mount} compares no issuer on Vault {version}"
-    return Lead("issuer", "ruled out", because, (config,))
+    return Suspect("issuer", "ruled out", because, (config,))
 
 
-def _own_check(lead: Literal["issuer", "role binding"], review: Exhibit | None, token: Exhibit | None) -> Lead:
+def _own_check(
+    lead: Literal["issuer", "role binding"], review: EvidenceLine | None, token: EvidenceLine | None
+) -> Suspect:
     """Vault makes its own checks first: a TokenReview that was sent proves that they passed."""
     if review is None:
-        return Lead(lead, "open", "no TokenReview of this login was seen, so this check may have refused it")
+        return Suspect(lead, "open", "no TokenReview of this login was seen, so this check may have refused it")
     because = f"Vault {_CHECKS[lead][1]} before it sends a TokenReview, and it sent one"
-    return Lead(lead, "ruled out", because, (review,) if token is None else (review, token))
+    return Suspect(lead, "ruled out", because, (review,) if token is None else (review, token))
 
 
-def _transport(case: Case, lead: Literal["CA", "reachability"], what: str, review: Exhibit | None) -> Lead:
+def _transport(case: Case, lead: Literal["CA", "reachability"], what: str, review: EvidenceLine | None) -> Suspect:
     if review is None:
-        return Lead(lead, "open", f"no TokenReview of this login reached the API server of {case.cluster}")
+        return Suspect(lead, "open", f"no TokenReview of this login reached the API server of {case.cluster}")
     because = f"the API server of {review.cluster} answered this login's TokenReview: {what}"
-    return Lead(lead, "ruled out", because, (review,))
+    return Suspect(lead, "ruled out", because, (review,))
 
 
-def _expiry(case: Case, exhibit: Exhibit | None) -> Lead:
+def _expiry(case: Case, evidence_line: EvidenceLine | None) -> Suspect:
     token = case.facts.token_of(case.after)
-    if token is None or exhibit is None:
-        return Lead("JWT expiry", "open", "the record does not say which token was presented")
+    if token is None or evidence_line is None:
+        return Suspect("JWT expiry", "open", "the record does not say which token was presented")
     if token.expires and token.expires <= case.after.started:
-        return Lead("JWT expiry", "open", f"the token ended at {day_and_time(token.expires)}", (exhibit,))
+        return Suspect("JWT expiry", "open", f"the token ended at {day_and_time(token.expires)}", (evidence_line,))
     because = f"at the login, {day_and_time(case.after.started)}, the token was good for a while yet"
-    return Lead("JWT expiry", "ruled out", because, (exhibit,))
+    return Suspect("JWT expiry", "ruled out", because, (evidence_line,))

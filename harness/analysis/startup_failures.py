@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from harness.analysis import diagnosis
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Confidence, Remedy
 from harness.knowledge import shutdown_signs
@@ -131,7 +131,7 @@ def _refusal(trouble: Trouble, evidence: list[str], confidence: Confidence) -> F
         hop=trouble.after_swap,
         sentence=f"Vault {to} did not serve over the data {over}: {trouble.message}",
         confidence=confidence,
-        evidence=tuple(Exhibit("server", line) for line in shown or [trouble.message]),
+        evidence=tuple(EvidenceLine("server", line) for line in shown or [trouble.message]),
         remedy=diagnosis.in_words(remedies),
         remedies=remedies,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from harness.analysis.correlation import Exhibit, shown
+from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import Facts
 from harness.record.events import ConfigWritten
 
@@ -25,7 +25,7 @@ class Config(msgspec.Struct, frozen=True):
     """what the config holds as reviewer afterwards: nothing, explicit, or a frozen copy of the pod's token"""
 
 
-class Reviewing(msgspec.Struct, frozen=True):
+class LoginReview(msgspec.Struct, frozen=True):
     """One app's login at one moment: who should review by the knowledge, and who did by the API server's audit log."""
 
     app: str
@@ -41,7 +41,7 @@ class Reviewing(msgspec.Struct, frozen=True):
     TokenReview)"""
     user: str = ""
     review_status: int | None = None
-    evidence: tuple[Exhibit, ...] = ()
+    evidence: tuple[EvidenceLine, ...] = ()
 
 
 def configs(facts: Facts) -> Iterator[Config]:
@@ -57,13 +57,13 @@ def configs(facts: Facts) -> Iterator[Config]:
         )
 
 
-def reviewing(facts: Facts) -> Iterator[Reviewing]:
+def reviewing(facts: Facts) -> Iterator[LoginReview]:
     """Yield every app's login at every moment, in order."""
     for seen in facts.observations:
         if seen.probe != "login":
             continue
         review = facts.review_of(seen)
-        yield Reviewing(
+        yield LoginReview(
             app=seen.app,
             mount=seen.mount,
             moment=seen.moment,

@@ -9,13 +9,13 @@ import msgspec
 
 from harness.analysis import comparison, completeness, diagnosis, doubts, expiry, impact, soundness, startup_failures
 from harness.analysis.comparison import Change
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.doubts import Doubt
 from harness.analysis.record_view import Facts
 from harness.analysis.rollback import Rollback, rollbacks
 from harness.analysis.rules import Remedy
-from harness.analysis.token_reviews import Config, Reviewing, configs, reviewing
+from harness.analysis.token_reviews import Config, LoginReview, configs, reviewing
 from harness.knowledge import kubernetes_auth
 from harness.record import journal
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
@@ -52,7 +52,7 @@ class Versions(msgspec.Struct, frozen=True):
     target: str = ""
 
 
-class Weight(msgspec.Struct, frozen=True):
+class Contribution(msgspec.Struct, frozen=True):
     """What one finding did to the verdict."""
 
     reason: str = ""
@@ -77,7 +77,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     driver: str
     findings: tuple[Finding, ...]
-    weights: tuple[Weight, ...] = ()
+    weights: tuple[Contribution, ...] = ()
     """what each of the findings did to the verdict, in their order"""
     missed: tuple[str, ...] = ()
     """what was expected and did not come"""
@@ -86,7 +86,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     configs: tuple[Config, ...] = ()
     """each mount's config as written, and its provenance"""
-    reviewing: tuple[Reviewing, ...] = ()
+    reviewing: tuple[LoginReview, ...] = ()
     """who reviewed each app's login at each moment"""
     renewals: tuple[Renewals, ...] = ()
     """what each app that runs on met at each hop when it renewed its token: for how long it could not, and how often
@@ -190,18 +190,20 @@ def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) ->
     yield from (Doubt("unfinished", text) for text in _unfinished(facts))
 
 
-def _weighed(findings: Sequence[Finding], unsure: Sequence[Doubt], *, strict: bool) -> tuple[Verdict, list[Weight]]:
+def _weighed(
+    findings: Sequence[Finding], unsure: Sequence[Doubt], *, strict: bool
+) -> tuple[Verdict, list[Contribution]]:
     """Return the verdict, and what each of the *findings* has to do with it."""
     fails = [finding.kind == "regression" or (strict and finding.kind == "latent") for finding in findings]
     if any(fails):
         paired = zip(findings, fails, strict=True)
-        return "fail", [Weight(_words(finding) if failing else "", fails=failing) for finding, failing in paired]
+        return "fail", [Contribution(_words(finding) if failing else "", fails=failing) for finding, failing in paired]
     if unsure:
-        return "inconclusive", [Weight() for _ in findings]
-    return "pass", [Weight(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
+        return "inconclusive", [Contribution() for _ in findings]
+    return "pass", [Contribution(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
 
 
-def _reasons(verdict: Verdict, weights: Iterable[Weight], unsure: Iterable[Doubt]) -> Iterable[str]:
+def _reasons(verdict: Verdict, weights: Iterable[Contribution], unsure: Iterable[Doubt]) -> Iterable[str]:
     reasons = [*(weight.reason for weight in weights if weight.reason), *(doubt.text for doubt in unsure)]
     return reasons or (["every question was answered as before"] if verdict == "pass" else [])
 
@@ -249,8 +251,10 @@ def _cut_off(facts: Facts) -> Iterator[Finding]:
             "latest. No known cause fits what the record shows",
             confidence="none",
             evidence=(
-                Exhibit("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
-                Exhibit("answer", lookup, facts.line_of[alive.id], at=alive.ended),
+                EvidenceLine(
+                    "answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at
+                ),
+                EvidenceLine("answer", lookup, facts.line_of[alive.id], at=alive.ended),
             ),
             remedy=diagnosis.in_words(_RENEW),
             remedies=_RENEW,
@@ -339,7 +343,7 @@ def _against(expected: Sequence[Expected] | None, findings: Sequence[Finding]) -
     return missed, taken
 
 
-def _unexpected(facts: Facts, findings: Iterable[Finding], weights: Iterable[Weight]) -> list[str]:
+def _unexpected(facts: Facts, findings: Iterable[Finding], weights: Iterable[Contribution]) -> list[str]:
     """Return what came and was not expected. That a way back which the run added (--rollback) mends something is what
     it is for: no scenario can expect that.
     """

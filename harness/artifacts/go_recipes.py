@@ -36,7 +36,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ReleaseLine:
     """What the versions from *since* up to the next line have in common."""
 
     since: str
@@ -53,7 +53,7 @@ class _Product:
     """nothing for a program of our own, which needs no module"""
     main: str
     """the text of its main.go, or the name of a file under clusters/ that holds it"""
-    lines: tuple[_Line, ...]
+    lines: tuple[_ReleaseLine, ...]
     usual: str
     tells: tuple[str, ...]
     prefix: str
@@ -99,8 +99,8 @@ _KUBERNETES_STAMPS: Final = (
     f"{_STAMP}.gitTreeState=clean",
 )
 _KUBERNETES_LINES: Final = (
-    _Line("0.0.0", missing="the published module of Kubernetes before 1.24 lacks a generated file (openapi)"),
-    _Line("1.24.0", extra=tuple(f"replace k8s.io/{name} => k8s.io/{name} v0.{{rest}}" for name in _STAGING)),
+    _ReleaseLine("0.0.0", missing="the published module of Kubernetes before 1.24 lacks a generated file (openapi)"),
+    _ReleaseLine("1.24.0", extra=tuple(f"replace k8s.io/{name} => k8s.io/{name} v0.{{rest}}" for name in _STAGING)),
 )
 
 _PRODUCTS: Final[Mapping[str, _Product]] = {
@@ -110,35 +110,35 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
             imports=f'{_OS}"github.com/hashicorp/vault/command"', call="os.Exit(command.Run(os.Args[1:]))"
         ),
         lines=(
-            _Line("0.0.0", missing="Vault before 1.3 was not published so that Go can build it as a module"),
-            _Line("1.3.0", go="1.16"),
-            _Line(
+            _ReleaseLine("0.0.0", missing="Vault before 1.3 was not published so that Go can build it as a module"),
+            _ReleaseLine("1.3.0", go="1.16"),
+            _ReleaseLine(
                 "1.5.0",
                 go="1.16",
                 extra=(_VAULT_1_5,),
             ),
-            _Line("1.6.0", go="1.16", extra=("require github.com/hashicorp/vault/api v1.1.0", _LIMITER)),
-            _Line("1.8.0", go="1.16", extra=(_LIMITER,)),
-            _Line("1.9.0", go="1.16", extra=(_VAULT_1_9.format("approle"), _VAULT_1_9.format("userpass"))),
-            _Line("1.9.3", go="1.16"),
+            _ReleaseLine("1.6.0", go="1.16", extra=("require github.com/hashicorp/vault/api v1.1.0", _LIMITER)),
+            _ReleaseLine("1.8.0", go="1.16", extra=(_LIMITER,)),
+            _ReleaseLine("1.9.0", go="1.16", extra=(_VAULT_1_9.format("approle"), _VAULT_1_9.format("userpass"))),
+            _ReleaseLine("1.9.3", go="1.16"),
             # From go 1.22 on, requirements of requirements that nothing imports are never read.
-            _Line("1.10.0"),
-            _Line("1.12.0", extra=("require github.com/hashicorp/vault/api v1.8.1",)),
-            _Line("1.13.0"),
-            _Line(
+            _ReleaseLine("1.10.0"),
+            _ReleaseLine("1.12.0", extra=("require github.com/hashicorp/vault/api v1.8.1",)),
+            _ReleaseLine("1.13.0"),
+            _ReleaseLine(
                 "1.14.0",
                 missing="a Vault 1.14 that is built so panics at start (an operation without its ExistenceCheck): the "
                 "published sdk with which it compiles has a check that the release's own had not",
             ),
-            _Line(
+            _ReleaseLine(
                 "1.15.0",
                 extra=(
                     "require github.com/hashicorp/vault/sdk v0.10.2",
                     "require github.com/hashicorp/vault/api v1.11.0",
                 ),
             ),
-            _Line("1.16.0", extra=(_SIGNED, "require github.com/hashicorp/vault/sdk v0.12.0")),
-            _Line(
+            _ReleaseLine("1.16.0", extra=(_SIGNED, "require github.com/hashicorp/vault/sdk v0.12.0")),
+            _ReleaseLine(
                 "1.17.0",
                 extra=(
                     _SIGNED,
@@ -147,7 +147,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
                     "require github.com/hashicorp/vault-plugin-secrets-terraform v0.9.0",
                 ),
             ),
-            _Line(
+            _ReleaseLine(
                 "1.18.0",
                 missing="from 1.18 on Vault was seen to run only as a trimmed build, with part of its plugins left "
                 "out, and there is no recipe for one",
@@ -179,8 +179,8 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         module="go.etcd.io/etcd/server/v3",
         main=_MAIN.format(imports=f'{_OS}"go.etcd.io/etcd/server/v3/etcdmain"', call="etcdmain.Main(os.Args)"),
         lines=(
-            _Line("0.0.0", missing="etcd before 3.5 was not published as a server module"),
-            _Line("3.5.0"),
+            _ReleaseLine("0.0.0", missing="etcd before 3.5 was not published as a server module"),
+            _ReleaseLine("3.5.0"),
         ),
         usual="half a minute",
         tells=("--version",),
@@ -191,7 +191,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
     "kind": _Product(
         module="sigs.k8s.io/kind",
         main=_MAIN.format(imports='"sigs.k8s.io/kind/cmd/kind/app"', call="app.Main()"),
-        lines=(_Line("0.0.0"),),
+        lines=(_ReleaseLine("0.0.0"),),
         usual="half a minute",
         tells=("version",),
         prefix="kind v",
@@ -214,7 +214,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
             imports='_ "github.com/coredns/coredns/core/plugin"\n\t"github.com/coredns/coredns/coremain"',
             call="coremain.Run()",
         ),
-        lines=(_Line("0.0.0"),),
+        lines=(_ReleaseLine("0.0.0"),),
         usual="1 to 2 minutes",
         tells=("-version",),
         prefix="CoreDNS-",
@@ -223,7 +223,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
     "pause": _Product(
         module="",
         main="node/pause.go",
-        lines=(_Line("0.0.0"),),
+        lines=(_ReleaseLine("0.0.0"),),
         usual="2 seconds",
         tells=("-v",),
         prefix="pause ",
@@ -262,7 +262,7 @@ def recipe(product: str, version: str) -> Recipe:
     )
 
 
-def _line(known: _Product, version: str) -> _Line:
+def _line(known: _Product, version: str) -> _ReleaseLine:
     return [line for line in known.lines if versions.at_least(version, line.since)][-1]
 
 

@@ -23,7 +23,7 @@ from harness.artifacts import debian_layer, node_image, templates
 from harness.artifacts import store as artifacts
 from harness.artifacts.debian_layer import LABEL
 from harness.artifacts.downloads import without_credentials
-from harness.artifacts.node_image import Making
+from harness.artifacts.node_image import ImageBuild
 from harness.artifacts.store import Artifact, Store
 from harness.clients.container_engine import Engine
 from harness.clients.container_engine import Image as Stored
@@ -33,14 +33,14 @@ from harness.knowledge import versions
 
 VAULT: Final = "vault-image"
 NODE: Final = "node-image"
-FURNISHED: Final = "furnished-node-image"
+PRELOADED: Final = "furnished-node-image"
 
 _ANSWER_SECONDS: Final = 8  # a registry that is there answers in one
 _RECIPE_LABEL: Final = "rehearse.recipe"
 _VERSION_LABEL: Final = "rehearse.version"
 _BINARIES_LABEL: Final = "rehearse.binaries"
 _SOURCE_LABEL: Final = "rehearse.source"
-_REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node", FURNISHED: "rehearse/furnished-node"}
+_REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node", PRELOADED: "rehearse/furnished-node"}
 _UNREACHABLE: Final = re.compile(
     r"dial |lookup |no such host|timeout|timed out|deadline|refused|reset by peer|unreachable|proxyconnect|x509|tls:"
     r"|\bEOF\b|HTTP response to HTTPS",
@@ -114,7 +114,7 @@ class Images:
         found = {pair: self.get(*pair) for pair in dict.fromkeys(wanted)}
         return [found[pair] for pair in wanted]
 
-    def furnished(self, node: Image, images: Sequence[Image]) -> Image:
+    def preloaded(self, node: Image, images: Sequence[Image]) -> Image:
         """Return a node image like *node* whose clusters have *images* from the beginning; it is kept for the next run.
 
         Bringing an image into a cluster takes seconds that a second rehearsal need not spend again. Raises
@@ -122,9 +122,9 @@ class Images:
         """
         parts = " ".join([node.id, *(image.id for image in images), templates.text("node/import.sh")])
         digest = hashlib.sha256(parts.encode()).hexdigest()[:8]
-        name = f"{_REPOSITORIES[FURNISHED]}:{_tag(node.version)}-{digest}"
+        name = f"{_REPOSITORIES[PRELOADED]}:{_tag(node.version)}-{digest}"
         labels = {
-            LABEL: FURNISHED,
+            LABEL: PRELOADED,
             _VERSION_LABEL: node.version,
             _RECIPE_LABEL: digest,
             _SOURCE_LABEL: f"made here of {node.name} and {', '.join(image.name for image in images)}",
@@ -133,14 +133,14 @@ class Images:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             with alone(place / f"{digest}.lock", self._tell, f"{name}: waiting for somebody else who makes it"):
-                image = self._engine.image(name) or self._furnish(node, images, name, labels)
+                image = self._engine.image(name) or self._preload(node, images, name, labels)
         except (HarnessError, OSError) as error:
             raise MissingPrerequisite(f"a node image with Vault's images in it cannot be made: {error}") from error
         return msgspec.structs.replace(
-            node, product=FURNISHED, name=image.name, id=image.id, source=labels[_SOURCE_LABEL]
+            node, product=PRELOADED, name=image.name, id=image.id, source=labels[_SOURCE_LABEL]
         )
 
-    def _furnish(self, node: Image, images: Sequence[Image], name: str, labels: Mapping[str, str]) -> Stored:
+    def _preload(self, node: Image, images: Sequence[Image], name: str, labels: Mapping[str, str]) -> Stored:
         self._tell(f"{node.product} {node.version}: making {name}, which has {', '.join(one.name for one in images)}")
         with tempfile.TemporaryDirectory(dir=self._cache / "images", ignore_cleanup_errors=True) as work:
             return node_image.add(self._engine, node.name, [one.name for one in images], Path(work), name, labels)
@@ -188,7 +188,7 @@ class Images:
     def _not_to_be_had(self, product: str, version: str, answers: Sequence[str]) -> MissingPrerequisite:
         lines = [f"  - {indent(each, '    ').strip()}" for each in answers]
         helps = self._remedy(product, version, "\n".join(answers))
-        return MissingPrerequisite("\n".join([f"{product} {version} is not to be had:", *lines, helps]))
+        return MissingPrerequisite("\n".join([f"{product} {version} is not available:", *lines, helps]))
 
     def _made_before(self, product: str, version: str) -> Image | None:
         """Return an image that was made by today's recipe of the very binaries that the cache has, or None.
@@ -241,7 +241,7 @@ class Images:
                 self._tell(f"{registry} could not be reached, and is not asked again: {said}")
             raise
 
-    def _ingredients(self, product: str, version: str) -> Making:
+    def _ingredients(self, product: str, version: str) -> ImageBuild:
         """Return what an image is made of, which is here then. Raises MissingPrerequisite."""
         if product == VAULT:
             return self._vault(self._store.get("vault", version))
@@ -264,14 +264,14 @@ class Images:
         self._tell(f"{product} {version}: ready")
         return _described(product, version, image, source)
 
-    def _vault(self, binary: Artifact) -> Making:
+    def _vault(self, binary: Artifact) -> ImageBuild:
         def make(name: str, labels: Mapping[str, str]) -> Stored:
             with tempfile.TemporaryFile(dir=self._cache / "images") as file:
                 _pack_vault(file, binary.path)
                 file.seek(0)
                 return self._engine.build_from(file, name, labels)
 
-        return Making((binary,), make)
+        return ImageBuild((binary,), make)
 
     def _remedy(self, product: str, version: str, answers: str) -> str:
         helps = ["leave out --offline"] if self._offline else []
@@ -315,7 +315,7 @@ def remove(engine: Engine, wanted: Sequence[str]) -> int:
     """
     freed, left = 0, []
     # what stands on another image goes before it
-    standing = [FURNISHED, NODE, VAULT, debian_layer.BASE]
+    standing = [PRELOADED, NODE, VAULT, debian_layer.BASE]
     for image in sorted(made(engine), key=lambda one: standing.index(one.labels[LABEL])):
         if not wanted or set(wanted) & set(names(image)):
             try:

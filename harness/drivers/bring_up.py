@@ -23,12 +23,12 @@ T = TypeVar("T")
 OLD_TOKEN_SECONDS: Final = 45
 
 
-class Rising:
-    """Clusters that rise side by side. A failure of one is raised to whoever waits for something of it."""
+class BringUp:
+    """Clusters that come up side by side. A failure of one is raised to whoever waits for something of it."""
 
     def __init__(self, threads: int) -> None:
         self.over = threading.Event()
-        """nobody waits any more: what rises is to give up soon"""
+        """nobody waits any more: what comes up is to give up soon"""
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="bring-up")
         self._clusters: dict[str, Future[None]] = {}
         self._news = threading.Condition()
@@ -49,7 +49,7 @@ class Rising:
             self._news.notify_all()
 
     def once_there(self, found: Mapping[str, T], name: str, cluster: str) -> T:
-        """Return what a rising cluster brings, as soon as it is there. Raises what went wrong with that cluster."""
+        """Return what a cluster brings, as soon as it is there. Raises what went wrong with that cluster."""
         with self._news:
             self._news.wait_for(lambda: name in found or self._clusters[cluster].done())
         if name not in found:
@@ -73,7 +73,7 @@ class Rising:
             raise RigError("the run is over")
 
     def end(self) -> None:
-        """Let what is still rising end before anything is taken away from under it, and that soon."""
+        """Let what is still coming up end before anything is taken away from under it, and that soon."""
         self.over.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -81,8 +81,8 @@ class Rising:
 class Tokens:
     """Who holds which service account token, from the moment it is there, and which ones have died with their Pods."""
 
-    def __init__(self, rising: Rising, wanted: Iterable[Account], book: Journal) -> None:
-        self._rising, self._book = rising, book
+    def __init__(self, bring_up: BringUp, wanted: Iterable[Account], journal: Journal) -> None:
+        self._bring_up, self._journal = bring_up, journal
         self._clusters = {account.purpose: account.cluster for account in wanted}
         self._held: dict[str, IssuedToken] = {}
         self._dead: list[tuple[IssuedToken, float]] = []
@@ -91,22 +91,22 @@ class Tokens:
         """Put on record that *account* has a new token, bound to a Pod where one is named, and return it."""
         token = issued(account, jwt, pod, uid)
         self._held[account.purpose] = self.tell(token)
-        self._rising.tell()
+        self._bring_up.tell()
         return token
 
     def tell(self, token: IssuedToken) -> IssuedToken:
         """Put *token* on record, which nobody is to ask for here, and return it."""
-        self._book.write(token_event(token))
+        self._journal.write(token_event(token))
         return token
 
     def of(self, purpose: str) -> IssuedToken:
         """Return the token for *purpose*, once its cluster has given it. Raises what went wrong with that cluster."""
-        return self._rising.once_there(self._held, purpose, self._clusters[purpose])
+        return self._bring_up.once_there(self._held, purpose, self._clusters[purpose])
 
     def replaced(self, old: IssuedToken, deleted: float, pod: str, uid: str) -> None:
         """Put on record that the Pod of *old* was deleted at a date, and that *pod* came in its place."""
         self._dead.append((old, deleted))
-        self._book.write(
+        self._journal.write(
             events.PodReplaced(cluster=old.cluster, old_pod=old.pod, old_uid=old.pod_uid, new_pod=pod, new_uid=uid)
         )
 
@@ -118,7 +118,7 @@ class Tokens:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
         for token, deleted in self._dead:
             # before it has its own roles, an API server refuses a token that it accepts with 403
-            self._rising.await_one(token.cluster)
+            self._bring_up.await_one(token.cluster)
             kube = servers[token.cluster]
             wait.until(
                 lambda kube=kube, token=token: not kube.accepts(token.jwt),  # type: ignore[misc]
@@ -126,7 +126,7 @@ class Tokens:
                 seconds=OLD_TOKEN_SECONDS,
                 every=0.05,
             )
-            self._book.write(
+            self._journal.write(
                 events.OldTokenRefused(cluster=token.cluster, pod=token.pod, seconds=round(now() - deleted, 3))
             )
         self._dead.clear()

@@ -30,7 +30,7 @@ _API_ENTRY: Final = (
 )  # fmt: skip
 
 
-class WritingVault(Protocol):
+class VaultLogs(Protocol):
     """A Vault whose words can be read; the two may be readers of one file, in which each passes over the other's."""
 
     @property
@@ -41,7 +41,7 @@ class WritingVault(Protocol):
     def audit(self) -> Tail: ...
 
 
-class WritingCluster(Protocol):
+class ClusterLogs(Protocol):
     """A cluster whose API server's words can be read."""
 
     name: str
@@ -56,8 +56,8 @@ class WritingCluster(Protocol):
 class Collector:
     """Reads the logs of one rig. Lines from before a moment's first question are not its evidence."""
 
-    def __init__(self, book: Journal, server: WritingVault, planes: Mapping[str, WritingCluster]) -> None:
-        self._book, self._server, self._planes = book, server, planes
+    def __init__(self, journal: Journal, server: VaultLogs, planes: Mapping[str, ClusterLogs]) -> None:
+        self._journal, self._server, self._planes = journal, server, planes
         self._numbers = itertools.count(1)
 
     def skip(self) -> None:
@@ -80,7 +80,7 @@ class Collector:
             for name, plane in tuple(self._planes.items())[::-1]:
                 stack.callback(self._plane, name, plane, moment)
 
-    def _plane(self, name: str, plane: WritingCluster, moment: str) -> None:
+    def _plane(self, name: str, plane: ClusterLogs, moment: str) -> None:
         found: list[dict[str, Any]] = []
         try:
             self._catch_up(plane, found)
@@ -90,16 +90,16 @@ class Collector:
             for line in plane.log.lines():
                 if _BEARER_REFUSED in line:
                     at = klog_seconds(line, now(), plane.log.zone)
-                    self._book.write(events.ApiLogLine(at=at, moment=moment, cluster=name, message=line))
+                    self._journal.write(events.ApiLogLine(at=at, moment=moment, cluster=name, message=line))
 
     def _token_review(self, cluster: str, entry: dict[str, Any], moment: str) -> None:
         if str(entry.get("userAgent", "")).startswith(_MARK):
             return
         at = seconds_of(str(entry.get("requestReceivedTimestamp", "")))
         kept: dict[str, Any] = {key: entry[key] for key in _API_ENTRY if key in entry}
-        self._book.write(events.ApiAuditLine(at=at, moment=moment, cluster=cluster, entry=kept))
+        self._journal.write(events.ApiAuditLine(at=at, moment=moment, cluster=cluster, entry=kept))
 
-    def _catch_up(self, plane: WritingCluster, found: list[dict[str, Any]]) -> None:
+    def _catch_up(self, plane: ClusterLogs, found: list[dict[str, Any]]) -> None:
         """Add the TokenReviews since the last call to *found*, until the audit log shows a mark of ours."""
         mark = f"{_MARK}{next(self._numbers)}"
         plane.kube.mark_audit_log(mark)
@@ -135,7 +135,7 @@ class Collector:
             request = entry.get("request") or {}
             kept = {key: request[key] for key in _VAULT_REQUEST if request.get(key)}
             slim = {"time": entry.get("time", ""), "error": entry.get("error", ""), "request": kept}
-            self._book.write(events.VaultAuditLine(at=seconds_of(slim["time"]), moment=moment, entry=slim))
+            self._journal.write(events.VaultAuditLine(at=seconds_of(slim["time"]), moment=moment, entry=slim))
 
     def _vault_log(self, moment: str) -> None:
         for line in self._server.log.lines():
@@ -145,7 +145,7 @@ class Collector:
             level, module = entry.pop("@level", ""), entry.pop("@module", "")
             if level in _LOUD or module.startswith("auth."):
                 at, message = seconds_of(entry.pop("@timestamp", "")), entry.pop("@message", "")
-                self._book.write(
+                self._journal.write(
                     events.VaultLogLine(at=at, moment=moment, level=level, module=module, message=message, fields=entry)
                 )
 

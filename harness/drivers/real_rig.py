@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from harness import wait
 from harness.clients.kube import Kube
 from harness.clients.vault import Vault
-from harness.drivers.bring_up import Rising, Tokens
-from harness.drivers.log_collection import Collector, WritingCluster, WritingVault
+from harness.drivers.bring_up import BringUp, Tokens
+from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
 from harness.drivers.service_accounts import ISSUER, Account, issued
 from harness.errors import RigError
 from harness.host import pki
@@ -32,7 +32,7 @@ STEADY_SECONDS: Final = 0.5
 background after its unseal can kill it, and the questions are asked in less time than that takes."""
 
 
-class LivingVault(WritingVault, Protocol):
+class RunningVault(VaultLogs, Protocol):
     """A Vault that runs, in a process or in a container."""
 
     @property
@@ -57,7 +57,7 @@ class LivingVault(WritingVault, Protocol):
         ...
 
 
-class LiveRig(abc.ABC):
+class RealRig(abc.ABC):
     """One Vault and some clusters. A driver's own rig starts them, and takes Vault from version to version."""
 
     _topology: Topology
@@ -65,18 +65,18 @@ class LiveRig(abc.ABC):
 
     def __init__(
         self,
-        book: Journal,
+        journal: Journal,
         wanted: Sequence[Account],
-        server: LivingVault,
-        clusters: Mapping[str, WritingCluster],
+        server: RunningVault,
+        clusters: Mapping[str, ClusterLogs],
         *,
         threads: int,
     ) -> None:
         """*clusters* may be filled while they rise; *threads* is how many things may rise at once."""
-        self._book, self._accounts, self._vault, self._running = book, wanted, server, clusters
-        self._rising = Rising(threads)
-        self._tokens = Tokens(self._rising, wanted, book)
-        self._collector = Collector(book, server, clusters)
+        self._journal, self._accounts, self._vault, self._running = journal, wanted, server, clusters
+        self._bring_up = BringUp(threads)
+        self._tokens = Tokens(self._bring_up, wanted, journal)
+        self._collector = Collector(journal, server, clusters)
         self._answering: Stopwatch | None = None
         """since the first answer of the version that runs"""
 
@@ -91,8 +91,8 @@ class LiveRig(abc.ABC):
         return self._vault.client
 
     def await_clusters(self) -> None:
-        """Wait until all serve. Raises the first failure, once all have ended rising."""
-        self._rising.await_all()
+        """Wait until all serve. Raises the first failure, once each has come up or failed."""
+        self._bring_up.await_all()
 
     def app_token(self, app: str) -> IssuedToken:
         """Return the token of the app's Pod."""
@@ -110,7 +110,7 @@ class LiveRig(abc.ABC):
         if kind != "requested":
             return self._tokens.of(purpose)
         account = next(one for one in self._accounts if one.purpose == purpose)
-        self._rising.await_one(account.cluster)
+        self._bring_up.await_one(account.cluster)
         kube = self._running[account.cluster].kube
         jwt = kube.request_token(account.namespace, account.name, audience=None, seconds=seconds)
         return self._tokens.tell(issued(account, jwt, "", ""))
@@ -221,15 +221,15 @@ class LiveRig(abc.ABC):
         return self._vault.tail(lines)
 
     def wait_for_threads(self) -> None:
-        """Let what is still rising end before anything is taken away from under it, and that soon."""
-        self._rising.end()
+        """Let what is still coming up end before anything is taken away from under it, and that soon."""
+        self._bring_up.end()
 
     def _insist_on_version(self, cluster: str, kube: Kube, wanted: str) -> None:
         """Put on record that *cluster* is up, as the version that was *wanted*. Raises RigError if it is another."""
         answered = kube.version()
         if answered.split("+")[0] != wanted:
             raise RigError(f"the API server of {cluster} says it is {answered}; {wanted} was asked for")
-        self._book.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER))
+        self._journal.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER))
 
     def _leave_up(
         self, supervisor: Supervisor, seconds: float, work: Path, run_id: str, kubeconfigs: Mapping[str, Path]

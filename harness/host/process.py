@@ -39,7 +39,7 @@ _SPARE_BYTES: Final = 1 << 20  # with less left on its disk no server can be exp
 class Process:
     """A server that `Supervisor.start` has started. Whoever started it stops it; the supervisor's end does as well."""
 
-    def __init__(self, name: str, pid: int, key: int, log: Path, offset: int, line: _Line) -> None:
+    def __init__(self, name: str, pid: int, key: int, log: Path, offset: int, line: _Conversation) -> None:
         self.name = name
         self.pid = pid
         self._key = key
@@ -130,7 +130,7 @@ class Supervisor:
         self._engine: Path | None = None
         self._closing = threading.Lock()
         self._closed = False
-        self._line = _Line()
+        self._line = _Conversation()
         with ExitStack() as undo:
             undo.callback(self._held.close)
             undo.callback(self._line.hang_up)
@@ -188,7 +188,7 @@ class Supervisor:
         directory where a pod sees its service account, files that arrive later included, and nothing else below /run.
         It never gains rights: the setuid bit and file capabilities of a program do not count.
 
-        Raises RigError if the program, the directory, the log or the pod is not to be had, or the supervisor is gone.
+        Raises RigError if the program, the directory, the log or the pod is not available, or the supervisor is gone.
         """
         offset = log.stat().st_size if log.exists() else 0
         order = {
@@ -329,7 +329,7 @@ class _NoSupervisorError(RigError):
     """The supervisor is gone, and with it every server."""
 
 
-class _Line:
+class _Conversation:
     """A supervisor and the conversation with it: requests with their answers, and the ends of servers, told unasked."""
 
     def __init__(self) -> None:

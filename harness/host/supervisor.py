@@ -46,7 +46,7 @@ Message = dict[str, Any]
 # --- the supervisor itself --------------------------------------------------------------------------------------------
 
 
-class _Line:
+class _Socket:
     """The socket to the harness, in lines of JSON."""
 
     def __init__(self, number: int) -> None:
@@ -119,7 +119,7 @@ class _Server:
 
 
 class _Supervisor:
-    def __init__(self, line: _Line, harness: int) -> None:
+    def __init__(self, line: _Socket, harness: int) -> None:
         self._line = line
         self._harness = harness
         self._run = self._secret = self._work = ""
@@ -362,7 +362,7 @@ def main(arguments: Sequence[str]) -> None:
         process_launch.take(process_launch.pod_steps(os.path.dirname(os.path.realpath(__file__))))
         return
     _arm()
-    supervisor = _Supervisor(_Line(int(arguments[0])), int(arguments[1]))
+    supervisor = _Supervisor(_Socket(int(arguments[0])), int(arguments[1]))
     closing = None
     try:
         closing = supervisor.serve()

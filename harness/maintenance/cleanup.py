@@ -38,7 +38,7 @@ State = Literal["left", "running", "unsure"]
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class RunRemains:
     """What there is of one run. As text it is a line for people, with its age and its size."""
 
     run: str
@@ -95,7 +95,7 @@ class Remains:
         return f"{line}; left alone, because {self.doubt}" if self.doubt else line
 
 
-def find(registry: Path, temporary: Path, *others: Path, engine: Engine | None = None) -> list[Remains]:
+def find(registry: Path, temporary: Path, *others: Path, engine: Engine | None = None) -> list[RunRemains]:
     """Return what there is of every run of this user on this machine, the living included. Nothing is changed.
 
     *registry* holds the runs' entries, *temporary* their work directories; *others* are further registries, such as
@@ -106,16 +106,16 @@ def find(registry: Path, temporary: Path, *others: Path, engine: Engine | None =
     """
     registry, temporary = registry.absolute(), temporary.absolute()
     # In the reverse order of a run's beginning: whoever is seen here has been put on record by the time we look there.
-    shelf = _Shelf(engine)
+    on_engines = _OnEngines(engine)
     directories = _directories(temporary)
     machine = _look()
     entries = [path for folder in (registry, *others) for path in sorted(folder.glob("*.json"))]
     records = {path: read(path) for path in entries}
     strays = machine.strays([record for record in records.values() if record])
-    unrecorded = directories | shelf.runs | {each.run for each in machine.marked if each.ours}
+    unrecorded = directories | on_engines.runs | {each.run for each in machine.marked if each.ours}
     runs = [(path.stem, path) for path in entries]
     runs += [(run, registry / f"{run}.json") for run in sorted(unrecorded - {run for run, _ in runs})]
-    cases = [_Case(run, entry, records.get(entry), temporary, machine, strays, shelf) for run, entry in runs]
+    cases = [_FoundRun(run, entry, records.get(entry), temporary, machine, strays, on_engines) for run, entry in runs]
     found = [case.remains() for case in cases]
     # Runs that end while we look have nothing by now.
     return [
@@ -123,7 +123,7 @@ def find(registry: Path, temporary: Path, *others: Path, engine: Engine | None =
     ]
 
 
-def clean(remains: Sequence[Remains]) -> list[str]:
+def clean(remains: Sequence[RunRemains]) -> list[str]:
     """End the dead runs among *remains* that `find` has returned: processes, containers, work directory, entry.
 
     Returns what is still there afterwards and why, in words: what could not be ended or removed, and what was left
@@ -203,7 +203,7 @@ def _marked(process: psutil.Process, run: str, secret: str) -> _Marked:
     )
 
 
-class _Shelf:
+class _OnEngines:
     """What runs have on container engines: on the user's, whatever there is; on another, what a record leads to."""
 
     def __init__(self, engine: Engine | None) -> None:
@@ -243,7 +243,7 @@ def _directories(temporary: Path) -> set[str]:
 # --- what becomes of it -----------------------------------------------------------------------------------------------
 
 
-class _Case:
+class _FoundRun:
     """One run, and what can be known about it."""
 
     def __init__(
@@ -254,22 +254,22 @@ class _Case:
         temporary: Path,
         machine: _Machine,
         strays: Mapping[int, float],
-        shelf: _Shelf,
+        on_engines: _OnEngines,
     ) -> None:
         self._run, self._entry, self._record = run, entry, record
-        self._engine, self._things, self._silence = shelf.of(run, record)
+        self._engine, self._things, self._silence = on_engines.of(run, record)
         self._machine, self._strays = machine, strays
         self._work = Path(record.work) if record else temporary / f"{_PREFIX}{run}"
         self._marked = [each for each in machine.marked if each.run == run]
         self._elsewhere = record.elsewhere() if record else ""
 
-    def remains(self) -> Remains:
+    def remains(self) -> RunRemains:
         """Return what there is of the run."""
         lives = self._lives()
         doubt = "" if lives else next(self._doubts(), "")
         kept = self._is_kept()
         frozen = self._frozen()
-        return Remains(
+        return RunRemains(
             run=self._run,
             state="running" if lives else "unsure" if doubt else "left",
             processes={each.pid: each.name for each in self._marked if each.ours},

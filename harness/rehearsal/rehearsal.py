@@ -27,7 +27,7 @@ from harness.record import events, journal
 from harness.record.events import RunStarted
 from harness.record.journal import Journal
 from harness.rehearsal import probes, side_steps, vault_steps
-from harness.rehearsal.probes import Holders, View
+from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig
@@ -38,20 +38,20 @@ from harness.secret import Secret
 from harness.wait import Stopwatch
 
 
-def rehearse(start: RunStarted, driver: Driver, book: Journal, keep_seconds: float = 0) -> Judgement:
+def rehearse(start: RunStarted, driver: Driver, journal: Journal, keep_seconds: float = 0) -> Judgement:
     """Rehearse one upgrade from end to end, and say what it means.
 
     With *keep_seconds* the system stays up for that long afterwards, if the driver can do that.
     Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record and judged.
     """
-    book.write(start)
+    journal.write(start)
     left_behind = ""
     try:
-        run(start.plan, driver, start.run_id, book, keep_seconds)
+        run(start.plan, driver, start.run_id, journal, keep_seconds)
     except LeftBehind as error:
         left_behind = str(error)
-    book.write(events.RunEnded(left_behind=left_behind))
-    return judged(book.directory)
+    journal.write(events.RunEnded(left_behind=left_behind))
+    return judged(journal.directory)
 
 
 def judged(directory: Path) -> Judgement:
@@ -59,26 +59,26 @@ def judged(directory: Path) -> Judgement:
     return verdict.judge(journal.load(directory))
 
 
-def run(plan: Plan, driver: Driver, run_id: str, book: Journal, keep_seconds: float = 0) -> None:
+def run(plan: Plan, driver: Driver, run_id: str, journal: Journal, keep_seconds: float = 0) -> None:
     """Bring *plan* up, go its course step by step, and write down what the probes see, or what broke.
 
     Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
     """
     reached: list[AnyStep] = []
-    with _noted(book, lambda error: _outside(error, reached)):
-        with driver.up(plan, run_id, book) as rig:
-            with _noted(book, lambda error: _trouble(error, reached, rig)):
-                Running(plan, rig, book, reached).run()
+    with _noted(journal, lambda error: _outside(error, reached)):
+        with driver.up(plan, run_id, journal) as rig:
+            with _noted(journal, lambda error: _trouble(error, reached, rig)):
+                Running(plan, rig, journal, reached).run()
             ending = "everything is ended"
             if keep_seconds and isinstance(rig, Keepable):
-                book.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
+                journal.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))
                 ending = "everything is left up"
             leaving = Stopwatch()
-        book.write(events.PhaseEnded(name=ending, seconds=round(leaving.seconds, 3)))
+        journal.write(events.PhaseEnded(name=ending, seconds=round(leaving.seconds, 3)))
 
 
 @contextmanager
-def _noted(book: Journal, told: Callable[[Exception], events.Trouble]) -> Iterator[None]:
+def _noted(journal: Journal, told: Callable[[Exception], events.Trouble]) -> Iterator[None]:
     """Write down what breaks in the body, whatever it is: what was seen until then is worth judging.
 
     An error of our own, too: uncaught it would end as exit 1, and that means a regression.
@@ -88,7 +88,7 @@ def _noted(book: Journal, told: Callable[[Exception], events.Trouble]) -> Iterat
     except (MissingPrerequisite, LeftBehind):
         raise
     except Exception as error:
-        book.write(told(error))
+        journal.write(told(error))
         if notes := getattr(error, "__notes__", ()):
             # the way down failed as well, and could only say so in a note
             raise LeftBehind("; ".join(notes)) from error
@@ -100,18 +100,18 @@ class Running:
 
     plan: Plan
     rig: Rig
-    book: Journal
+    journal: Journal
     reached: list[AnyStep] = field(default_factory=list)
     """every step that was begun, for whoever has to say where it broke"""
     mounted: dict[str, str] = field(default_factory=dict)
     """the accessors of the auth mounts that are there, by path"""
     keys: Sequence[Secret] = ()
     """Vault's unseal keys, once it is initialised"""
-    old: Holders = field(default_factory=dict)
+    old: AppTokens = field(default_factory=dict)
     """what running apps hold: the tokens of the logins at the first look"""
-    fresh: Holders = field(default_factory=dict)
+    fresh: AppTokens = field(default_factory=dict)
     """the tokens of the logins at the last look"""
-    late: Holders = field(default_factory=dict)
+    late: AppTokens = field(default_factory=dict)
     """those of the last look before going back"""
 
     def run(self) -> None:
@@ -124,23 +124,25 @@ class Running:
         self.reached.append(step)
         match step:
             case Start():
-                with self.book.phase("vault is set up"):
-                    self.keys = vault_steps.initialise(self.rig, self.plan, step, self.book)
+                with self.journal.phase("vault is set up"):
+                    self.keys = vault_steps.initialise(self.rig, self.plan, step, self.journal)
             case Serve():
                 with self._running_apps(step), self._timed(step):
-                    vault_steps.to_next(self.rig, step, self.keys, self.book)
+                    vault_steps.to_next(self.rig, step, self.keys, self.journal)
             case course.WriteConfig():
-                with self.book.phase(f"config of {step.mount} by {self._served.version}"):
-                    vault_steps.write_config(self.rig, self.plan.resolved, step, self._served, self.mounted, self.book)
+                with self.journal.phase(f"config of {step.mount} by {self._served.version}"):
+                    vault_steps.write_config(
+                        self.rig, self.plan.resolved, step, self._served, self.mounted, self.journal
+                    )
             case course.WriteRole():
-                vault_steps.write_role(self.rig, step, self._served, self.book)
+                vault_steps.write_role(self.rig, step, self._served, self.journal)
             case Look():
                 self._look(step)
             case course.WriteLate():
                 self.late = {app: held for app, held in self.fresh.items() if held[0] is not None}
-                vault_steps.write_late(self.rig, self.plan.resolved, self.late, self.book)
+                vault_steps.write_late(self.rig, self.plan.resolved, self.late, self.journal)
             case _:
-                with self.book.phase(course.word_of(step)), self._timed(step):
+                with self.journal.phase(course.word_of(step)), self._timed(step):
                     side_steps.do(step, self.rig, self._reopen)
 
     @contextmanager
@@ -148,7 +150,7 @@ class Running:
         """Put on record how long the body takes, if it ends well. What goes wrong is told otherwise."""
         watch = Stopwatch()
         yield
-        self.book.write(
+        self.journal.write(
             events.StepEnded(
                 do=course.word_of(step),
                 number=step.number,
@@ -166,7 +168,7 @@ class Running:
             yield Question("late-token-lookup", app, self.plan.resolved.apps[app].mount)
 
     def _reopen(self) -> None:
-        vault_steps.open_vault(self.rig, self._served, self.keys, self.book)
+        vault_steps.open_vault(self.rig, self._served, self.keys, self.journal)
 
     @property
     def _served(self) -> Serve:
@@ -178,7 +180,7 @@ class Running:
         tokens = {app: token for app, (token, _) in self.old.items() if token is not None}
         if not tokens or self.plan.driver == "paper":
             return nullcontext()
-        return renewing(self.rig.vault, tokens, step.version, self._next_moment(), self.book)
+        return renewing(self.rig.vault, tokens, step.version, self._next_moment(), self.journal)
 
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""
@@ -190,11 +192,11 @@ class Running:
         moment, first = step.moment, step.moment.number == 0
         if first:
             # until here Vault was busy by itself, or with the one cluster that its Pod is in
-            with self.book.phase("clusters are ready"):
+            with self.journal.phase("clusters are ready"):
                 self.rig.await_clusters()
-        with self.book.phase(f"probes {moment.label}"):
+        with self.journal.phase(f"probes {moment.label}"):
             self.rig.skip()
-            self.book.write(
+            self.journal.write(
                 events.MomentBegan(
                     moment=moment.label,
                     number=moment.number,
@@ -203,27 +205,27 @@ class Running:
                     token_file=moment.token_file,
                 )
             )
-            view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.book.next_id, old=self.old)
+            view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
             if first:
                 # the tokens of this login are the ones that running apps hold from here on
                 view.logins = view.old
             view.late = self.late
             for question in (*self.plan.questions, *(self._late_questions() if step.late else ())):
-                _ask(question, view, self.rig, self.book)
+                _ask(question, view, self.rig, self.journal)
             self.fresh = view.logins
             self.rig.gather(moment)
             vault_steps.insist_alive(self.rig, self._served, "to answer still, once all questions were asked")
 
 
-def _ask(question: Question, view: View, rig: Rig, book: Journal) -> None:
+def _ask(question: Question, view: View, rig: Rig, journal: Journal) -> None:
     """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
     seen = probes.ASKED[question.probe](view, question)
     lost = rig.broken()
     if lost is None:
-        book.write(seen)
+        journal.write(seen)
         return
     error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
-    book.write(msgspec.structs.replace(seen, answer="unknown", error=error))
+    journal.write(msgspec.structs.replace(seen, answer="unknown", error=error))
     raise _LostError(
         f"{lost} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside the "
         "record: see why, and run again"

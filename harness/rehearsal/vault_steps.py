@@ -23,7 +23,7 @@ KV_SECONDS = 30
 ANSWER_SECONDS = 15
 
 
-def initialise(rig: Rig, planned: Plan, served: Serve, book: Journal) -> Sequence[Secret]:
+def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequence[Secret]:
     """Make the new Vault that was *served* ready for use and return its unseal keys.
 
     Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
@@ -31,7 +31,7 @@ def initialise(rig: Rig, planned: Plan, served: Serve, book: Journal) -> Sequenc
     topology = planned.resolved
     keys = rig.setup.initialise(topology.vault.shares, topology.vault.threshold)
     rig.open_to_all()
-    open_vault(rig, served, keys, book)
+    open_vault(rig, served, keys, journal)
     rig.setup.enable_audit()
     rig.setup.enable_kv()
     for name, text in plan.policies(topology, planned.steps).items():
@@ -41,7 +41,7 @@ def initialise(rig: Rig, planned: Plan, served: Serve, book: Journal) -> Sequenc
     return keys
 
 
-def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
+def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
     """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
 
     Raises SwapRefused where it declines a key, RigError where another version answers, ProcessDied where it dies, and
@@ -69,7 +69,7 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -
         log=lambda: rig.vault_log(40),
         advice="a larger Vault may need longer; its whole log is kept beside the record",
     )
-    book.write(
+    journal.write(
         events.VaultServing(
             asked=served.version, answered=answered, purpose=course.word_of(served), token_file=served.token_file
         )
@@ -116,7 +116,7 @@ def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
 
 
 def write_config(
-    rig: Rig, topology: Topology, step: WriteConfig, served: Serve, mounted: dict[str, str], book: Journal
+    rig: Rig, topology: Topology, step: WriteConfig, served: Serve, mounted: dict[str, str], journal: Journal
 ) -> None:
     """Write a mount's config as the version that is *served*: that is its provenance.
 
@@ -128,7 +128,7 @@ def write_config(
         mounted[step.mount] = rig.setup.enable_auth(step.mount)
     fields = _config(rig, topology, step)
     rig.setup.write_auth_config(step.mount, fields)
-    book.write(
+    journal.write(
         events.ConfigWritten(
             mount=step.mount,
             accessor=mounted[step.mount],
@@ -140,35 +140,35 @@ def write_config(
     )
 
 
-def write_role(rig: Rig, step: WriteRole, served: Serve, book: Journal) -> None:
+def write_role(rig: Rig, step: WriteRole, served: Serve, journal: Journal) -> None:
     """Write a role as the version that is *served*."""
     fields = _role(step.spec)
     rig.setup.write_role(step.mount, step.role, fields)
-    book.write(events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields))
+    journal.write(events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields))
 
 
-def write_late(rig: Rig, topology: Topology, holders: Iterable[str], book: Journal) -> None:
+def write_late(rig: Rig, topology: Topology, holders: Iterable[str], journal: Journal) -> None:
     """Write what may be lost by going back: a secret, and at each auth mount a role like its first."""
     _write_secret(rig, course.LATE_SECRET)
     written = []
     for path, mount in topology.mounts.items():
         rig.setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
         written.append(f"auth/{path}/role/{course.LATE_ROLE}")
-    book.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders)))
+    journal.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders)))
 
 
-def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], book: Journal) -> None:
+def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
     """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed, active, and no
     old token alive in any cache.
     """
-    with book.phase(f"swap to {served.version}"):
+    with journal.phase(f"swap to {served.version}"):
         if isinstance(served, RollBack) and served.over == "snapshot":
             snapshots(rig, served).swap_over_snapshot(served)
         else:
             rig.swap(served)
-    with book.phase(f"unseal {served.version}"):
-        open_vault(rig, served, keys, book)
-    with book.phase(f"old token dead before {served.version}"):
+    with journal.phase(f"unseal {served.version}"):
+        open_vault(rig, served, keys, journal)
+    with journal.phase(f"old token dead before {served.version}"):
         rig.settle()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from harness import secret
 from harness.analysis.diagnosis import Finding
-from harness.analysis.verdict import Judgement, Weight
+from harness.analysis.verdict import Contribution, Judgement
 from harness.reports import printable
 from harness.reports.wording import blamed, headline, mending, remedies_of, unsure
 
@@ -63,7 +63,7 @@ def _annotations(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_An
         yield _Annotation("error", 1, "Something was left behind", judgement.left_behind)
 
 
-def _finding(finding: Finding, weight: Weight, lines: Mapping[str, int]) -> _Annotation:
+def _finding(finding: Finding, weight: Contribution, lines: Mapping[str, int]) -> _Annotation:
     to_blame = weight.fails and weight.expectation is None
     foreseen = finding.kind == "regression" and not to_blame
     level: _Level = "error" if to_blame else "warning" if finding.kind == "latent" else "notice"

@@ -44,7 +44,7 @@ _Place = tuple[comparison.Key, str]
 """A question and the moment at which it was asked."""
 
 
-class _Case(msgspec.Struct, frozen=True, kw_only=True):
+class _TestCase(msgspec.Struct, frozen=True, kw_only=True):
     """One test case, before it is XML."""
 
     name: str
@@ -96,7 +96,7 @@ def suite(judgement: Judgement) -> ET.Element:
 def suite_without_record(scenario: str, said: Sequence[str]) -> ET.Element:
     """Return the suite of a rehearsal that left nothing to judge, and *said* this at the end."""
     message = said[-1] if said else "it said nothing"
-    case = _Case(name="the rehearsal", outcome="error", type="environment", message=message, body=tuple(said))
+    case = _TestCase(name="the rehearsal", outcome="error", type="environment", message=message, body=tuple(said))
     made = ET.Element("testsuite", {"name": _attribute(scenario), **_counts([case])})
     _write(made, made.attrib["name"], case)
     return made
@@ -117,7 +117,7 @@ def _in_short(judgement: Judgement) -> Iterator[str]:
     yield from (f"{WHAT_ELSE.lower()}: {line}" for line in what_else(judgement.changes))
 
 
-def _cases(judgement: Judgement) -> Iterator[_Case]:
+def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     weighed = _Weighed(blamed(judgement), labels(judgement))
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
@@ -138,7 +138,7 @@ def _place(finding: Finding) -> _Place:
     return (finding.probe, finding.app, finding.mount, finding.item), finding.moment
 
 
-def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, blocked: bool) -> _Case:
+def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, blocked: bool) -> _TestCase:
     parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {seen.version}")
     name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
     status = "" if seen.status is None else f" HTTP {seen.status}"
@@ -147,8 +147,8 @@ def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed,
         return _of_findings(name, findings, weighed, (f"answer: {answer}",), seconds)
     why = seen.error or answer
     if blocked:
-        return _Case(name=name, seconds=seconds, outcome="skipped", message=why)
-    return _Case(name=name, seconds=seconds, outcome="error", type="environment", message=why, body=(answer,))
+        return _TestCase(name=name, seconds=seconds, outcome="skipped", message=why)
+    return _TestCase(name=name, seconds=seconds, outcome="error", type="environment", message=why, body=(answer,))
 
 
 def _of_findings(
@@ -157,7 +157,7 @@ def _of_findings(
     weighed: _Weighed,
     answer: tuple[str, ...] = (),
     seconds: float = 0.0,
-) -> _Case:
+) -> _TestCase:
     """Return the case of one question, which fails where one of its *findings* is to blame."""
     red = [finding for finding in findings if finding in weighed.blame]
     others = [finding for finding in findings if finding not in weighed.blame]
@@ -166,8 +166,8 @@ def _of_findings(
         *(line for finding in others for line in _account(finding, weighed.labels.get(finding, finding.kind))),
     )
     if not red:
-        return _Case(name=name, output=output, seconds=seconds)
-    return _Case(
+        return _TestCase(name=name, output=output, seconds=seconds)
+    return _TestCase(
         name=name,
         outcome="failure",
         type=red[0].kind,
@@ -190,13 +190,13 @@ def _account(finding: Finding, label: str) -> Iterator[str]:
     yield from evidence(finding)
 
 
-def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_Case]:
+def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_TestCase]:
     """Yield what broke the run, but for what is *told* as a finding: a server that refused the data it was given."""
     news = [(finding.hop, finding.sentence) for finding in told]
     for number, trouble in enumerate(judgement.troubles, 1):
         if any(hop and hop == trouble.after_swap and trouble.message in sentence for hop, sentence in news):
             continue
-        yield _Case(
+        yield _TestCase(
             name=f"trouble {number} during {trouble.during}",
             outcome="error",
             type="environment",
@@ -205,12 +205,12 @@ def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_Case]:
         )
 
 
-def _whole(judgement: Judgement) -> Iterator[_Case]:
+def _whole(judgement: Judgement) -> Iterator[_TestCase]:
     """Yield the cases of the whole run: was something learned of every app, could all be asked, did what was expected
     come, is everything cleared away?
     """
     blind = [doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"]
-    yield _Case(
+    yield _TestCase(
         name="something was learned of every app",
         outcome="error" if blind else "",
         type="inconclusive",
@@ -218,7 +218,7 @@ def _whole(judgement: Judgement) -> Iterator[_Case]:
         body=tuple(blind),
     )
     gaps = unsure(judgement)
-    yield _Case(
+    yield _TestCase(
         name="everything could be asked",
         outcome="error" if gaps else "",
         type="environment",
@@ -228,13 +228,13 @@ def _whole(judgement: Judgement) -> Iterator[_Case]:
     wrong = [f"expected and did not come: {one}" for one in judgement.missed]
     wrong += [f"came unexpected: {one}" for one in judgement.unexpected]
     if wrong:
-        yield _Case(
+        yield _TestCase(
             name="expectations", outcome="failure", type="expectation", message="; ".join(wrong), body=tuple(wrong)
         )
     elif judgement.as_expected:
-        yield _Case(name="expectations")
+        yield _TestCase(name="expectations")
     left = judgement.left_behind
-    yield _Case(
+    yield _TestCase(
         name="nothing is left behind",
         outcome="error" if left else "",
         type="environment",
@@ -243,7 +243,7 @@ def _whole(judgement: Judgement) -> Iterator[_Case]:
     )
 
 
-def _not_checked(judgement: Judgement) -> Iterator[_Case]:
+def _not_checked(judgement: Judgement) -> Iterator[_TestCase]:
     """Yield what the run says nothing about, but for the questions at single moments, which have cases already."""
     unknown = {(seen.probe, f" {seen.moment}: ") for seen in judgement.observations if seen.answer == "unknown"}
     for line in dict.fromkeys(judgement.not_checked):
@@ -251,12 +251,12 @@ def _not_checked(judgement: Judgement) -> Iterator[_Case]:
         if any(probe == name and moment in rest for name, moment in unknown):
             continue
         what, _, why = line.partition(": ")
-        yield _Case(
+        yield _TestCase(
             name=f"not checked: {what}", outcome="skipped", message=why or "a rehearsal of this kind cannot ask it"
         )
 
 
-def _counts(cases: Sequence[_Case]) -> dict[str, str]:
+def _counts(cases: Sequence[_TestCase]) -> dict[str, str]:
     outcomes = Counter(case.outcome for case in cases)
     return {
         "tests": str(len(cases)),
@@ -293,7 +293,7 @@ def _properties(judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _write(suite: ET.Element, classname: str, case: _Case) -> None:
+def _write(suite: ET.Element, classname: str, case: _TestCase) -> None:
     attributes = {"classname": classname, "name": _attribute(case.name), "time": f"{case.seconds:.6f}"}
     element = ET.SubElement(suite, "testcase", attributes)
     if case.outcome:

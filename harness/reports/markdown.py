@@ -13,7 +13,7 @@ from typing import Final
 
 from harness import secret
 from harness.analysis.diagnosis import Finding
-from harness.analysis.token_reviews import Reviewing
+from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement
 from harness.reports import printable
 from harness.reports.wording import (
@@ -184,7 +184,7 @@ def _fenced(commands: Sequence[str], indent: str = "") -> str:
     return "\n".join(f"{indent}{line}" for line in ("", f"{fence}sh", *text.split("\n"), fence, ""))
 
 
-def _logins(page: _Page, rows: Sequence[Reviewing]) -> None:
+def _logins(page: _Page, rows: Sequence[LoginReview]) -> None:
     written = [_row(*row) for row in logins(rows)]
     if len(written) > _OPEN_ROWS:
         page.fold("Who reviewed which login", written, _table(*LOGINS))

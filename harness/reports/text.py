@@ -15,11 +15,11 @@ from rich.text import Text
 
 from harness import secret
 from harness.analysis.comparison import Change
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import Remedy
-from harness.analysis.token_reviews import Reviewing
+from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.events import Renewals
 from harness.reports import defused, printable
@@ -36,7 +36,7 @@ from harness.reports.wording import (
     as_hoped,
     calm,
     cause,
-    exhibit_line,
+    evidence_text,
     grouped,
     headline,
     label_of,
@@ -106,7 +106,7 @@ _ROOMS: Final = (
 """From all that is worth a summary to the least: the first that fits is taken, or the last."""
 
 
-class _Crowd(msgspec.Struct, frozen=True):
+class _Totals(msgspec.Struct, frozen=True):
     """What a report says of a thousand apps, of which it shows a few."""
 
     apps: tuple[str, ...]
@@ -128,20 +128,20 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
     Commands, and the two lines that say where the record is and how to repeat the run, are never broken. Control
     characters in what servers said are written out, and no line is a command to a CI job.
     """
-    judgement, crowd = _abridged(judgement)
+    judgement, totals = _abridged(judgement)
     judgement = msgspec.convert(_harmless(msgspec.to_builtins(judgement)), Judgement)
     if details:
-        return _rendered(judgement, crowd, _Room(), width, colour=colour, details=True)
+        return _rendered(judgement, totals, _Room(), width, colour=colour, details=True)
     most = _LINES_FOR_ONE if len(judgement.findings) <= 1 else _LINES
     text = ""
     for room in _ROOMS:
-        text = _rendered(judgement, crowd, room, width, colour=colour, details=False)
+        text = _rendered(judgement, totals, room, width, colour=colour, details=False)
         if text.count("\n") <= most:
             break
     return text
 
 
-def _rendered(judgement: Judgement, crowd: _Crowd, room: _Room, width: int, *, colour: bool, details: bool) -> str:
+def _rendered(judgement: Judgement, totals: _Totals, room: _Room, width: int, *, colour: bool, details: bool) -> str:
     out = StringIO()
     console = Console(
         file=out,
@@ -154,15 +154,15 @@ def _rendered(judgement: Judgement, crowd: _Crowd, room: _Room, width: int, *, c
         emoji=False,
         markup=False,
     )
-    _Summary(console, judgement, crowd, room, details=details).write()
+    _Summary(console, judgement, totals, room, details=details).write()
     if details:
-        _details(console, judgement, crowd)
-    _last_line(console, judgement, crowd)
+        _details(console, judgement, totals)
+    _last_line(console, judgement, totals)
     lines = defused(secret.redact(out.getvalue())).splitlines()
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
+def _abridged(judgement: Judgement) -> tuple[Judgement, _Totals]:
     """Return *judgement* with only as much of its long lists as is shown, and what is said of the rest."""
     groups, labelled = grouped(judgement.findings), labels(judgement)
     telling = _telling(judgement.reviewing)
@@ -175,7 +175,7 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
         changes=judgement.changes[:_MOST_CHANGES],
         observations=judgement.observations[-1:],
     )
-    crowd = _Crowd(
+    totals = _Totals(
         apps=tuple(printable(", ".join(apps_of(group))) for group in groups),
         labels=tuple(label_of(group, labelled) for group in groups),
         logins=tuple(tuple(map(printable, row)) for row in rows[:_MOST_LOGINS]),
@@ -185,10 +185,10 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Crowd]:
         changes=len(judgement.changes),
         questions=len(judgement.observations),
     )
-    return shown, crowd
+    return shown, totals
 
 
-def _telling(rows: Sequence[Reviewing]) -> Sequence[Reviewing]:
+def _telling(rows: Sequence[LoginReview]) -> Sequence[LoginReview]:
     """Return *rows*; of many, only those of logins that are not as the same app's was at the moment before."""
     if len(rows) <= _ALL_LOGINS:
         return rows
@@ -216,10 +216,10 @@ class _Summary:
     A sentence that stands in it already is not written again.
     """
 
-    def __init__(self, console: Console, judgement: Judgement, crowd: _Crowd, room: _Room, *, details: bool) -> None:
+    def __init__(self, console: Console, judgement: Judgement, totals: _Totals, room: _Room, *, details: bool) -> None:
         self._console = console
         self._judgement = judgement
-        self._crowd = crowd
+        self._crowd = totals
         self._room = room
         self._details = details
         self._said: set[str] = set()
@@ -330,19 +330,19 @@ def _first(lines: Sequence[str], most: int = 6, where: str = "-o json shows all"
     return list(lines) if len(lines) <= shown + 1 else [*lines[:shown], f"... and {len(lines) - shown} more: {where}"]
 
 
-def _logins(console: Console, crowd: _Crowd) -> None:
-    if not crowd.logins:
+def _logins(console: Console, totals: _Totals) -> None:
+    if not totals.logins:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     for title in LOGINS:
         table.add_column(title, style="", header_style="dim", overflow="fold")
-    for app, moment, answer, presents, by in crowd.logins:
+    for app, moment, answer, presents, by in totals.logins:
         table.add_row(app, moment, Text(answer, "" if answer.startswith("2") else "red"), presents, by)
     console.print()
     console.print(table)
-    if crowd.logins_left_out:
+    if totals.logins_left_out:
         console.print(
-            f"... and {crowd.logins_left_out} more; what is as it was at the moment before is left out: "
+            f"... and {totals.logins_left_out} more; what is as it was at the moment before is left out: "
             "-o json shows all"
         )
 
@@ -358,7 +358,7 @@ def _outages(console: Console, renewals: Sequence[Renewals], most: int) -> None:
     console.print(lines)
 
 
-def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
+def _details(console: Console, judgement: Judgement, totals: _Totals) -> None:
     shown: set[str] = set()
     for finding in judgement.findings:
         _finding_in_full(console, finding, shown)
@@ -368,29 +368,29 @@ def _details(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
         line = f"auth/{config.mount}/config asks {config.cluster}; written by Vault {config.written_by} {file}"
         console.print(Text(f"{line}; stored reviewer: {config.stored_reviewer}"))
         console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
-    _changes(console, judgement.changes, crowd.changes)
+    _changes(console, judgement.changes, totals.changes)
     _title(console, NOT_CHECKED)
     for line in _first(list(dict.fromkeys(judgement.not_checked)), _MOST_UNCHECKED):
         console.print(Padding(Text(f"- {line}"), (0, 2)))
-    _made_of(console, judgement, crowd.questions)
+    _made_of(console, judgement, totals.questions)
 
 
 def _finding_in_full(console: Console, finding: Finding, shown: set[str]) -> None:
     _title(console, f"Evidence: {finding.effect} {finding.app}, {finding.rule}")
-    _exhibits(console, finding.evidence, shown)
+    _evidence_lines(console, finding.evidence, shown)
     if finding.explanation:
         console.print(Padding(Text(f"known  {finding.explanation}. Source: {finding.source}"), (0, 2)))
     for lead in finding.ruled_out:
         console.print(Padding(Text(f"{lead.state}: {lead.lead}. {lead.because}"), (0, 2)))
-        _exhibits(console, lead.evidence, shown, indent=6)
+        _evidence_lines(console, lead.evidence, shown, indent=6)
 
 
-def _exhibits(console: Console, exhibits: Iterable[Exhibit], shown: set[str], indent: int = 4) -> None:
-    """Write *exhibits*; of one that is *shown* already only where it is."""
-    for exhibit in exhibits:
-        line = exhibit_line(exhibit)
-        if exhibit.line and line in shown:
-            line = f"{exhibit_line(msgspec.structs.replace(exhibit, text='as above'))}"
+def _evidence_lines(console: Console, evidence_lines: Iterable[EvidenceLine], shown: set[str], indent: int = 4) -> None:
+    """Write *lines of evidence*; of one that is *shown* already only where it is."""
+    for evidence_line in evidence_lines:
+        line = evidence_text(evidence_line)
+        if evidence_line.line and line in shown:
+            line = f"{evidence_text(msgspec.structs.replace(evidence_line, text='as above'))}"
         shown.add(line)
         console.print(Padding(Text(line), (0, 0, 0, indent)))
 
@@ -422,12 +422,12 @@ def _made_of(console: Console, judgement: Judgement, questions: int) -> None:
     console.print(Padding(Text(f"{questions} questions asked, the last {when}; {judgement.machine}"), (0, 2)))
 
 
-def _last_line(console: Console, judgement: Judgement, crowd: _Crowd) -> None:
+def _last_line(console: Console, judgement: Judgement, totals: _Totals) -> None:
     """Say the verdict again, in one line where it can be: it is what stands above the prompt."""
     reasons = [
-        headline(finding, [apps] if apps else []) for finding, apps in zip(judgement.findings, crowd.apps, strict=True)
+        headline(finding, [apps] if apps else []) for finding, apps in zip(judgement.findings, totals.apps, strict=True)
     ]
-    doubts = [*([f"nothing was learned of {who}"] if (who := unlearned(judgement)) else []), *crowd.unsure]
+    doubts = [*([f"nothing was learned of {who}"] if (who := unlearned(judgement)) else []), *totals.unsure]
     # what stands first is why the word is what it is
     reasons = [*doubts, *reasons] if judgement.outcome == "inconclusive" else [*reasons, *doubts]
     if judgement.left_behind:

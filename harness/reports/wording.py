@@ -7,11 +7,11 @@ from typing import Final
 
 from harness.analysis import comparison
 from harness.analysis.comparison import Change, Else
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.rollback import Rollback
 from harness.analysis.rules import Remedy
-from harness.analysis.token_reviews import Reviewing
+from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.events import Renewals
 
@@ -150,7 +150,7 @@ def remedies_of(finding: Finding) -> Sequence[Remedy]:
     return finding.remedies or (Remedy(finding.remedy),)
 
 
-def logins(rows: Iterable[Reviewing]) -> list[tuple[str, ...]]:
+def logins(rows: Iterable[LoginReview]) -> list[tuple[str, ...]]:
     """Return who reviewed which login, a row for all apps that went the same way at one moment."""
     groups: dict[tuple[str, ...], dict[str, None]] = {}
     for row in rows:
@@ -235,16 +235,16 @@ def _some(apps: Sequence[str]) -> Sequence[str]:
 
 def evidence(finding: Finding) -> Iterator[str]:
     """Yield all that speaks for a finding's cause, and the leads that it rules out, as lines without markup."""
-    yield from map(exhibit_line, finding.evidence)
+    yield from map(evidence_text, finding.evidence)
     if finding.explanation:
         yield f"known  {finding.explanation}. Source: {finding.source}"
     for lead in finding.ruled_out:
         yield f"{lead.state}: {lead.lead}. {lead.because}"
-        yield from (f"  {exhibit_line(exhibit)}" for exhibit in lead.evidence)
+        yield from (f"  {evidence_text(evidence_line)}" for evidence_line in lead.evidence)
 
 
-def exhibit_line(exhibit: Exhibit) -> str:
+def evidence_text(evidence_line: EvidenceLine) -> str:
     """Return one piece of evidence: where it comes from, the line of the record it stands on, and what it says."""
-    where = f" of {exhibit.cluster}" if exhibit.cluster else ""
-    line = f" (record.jsonl:{exhibit.line})" if exhibit.line else ""
-    return f"{exhibit.source}{where}{line}: {exhibit.text}"
+    where = f" of {evidence_line.cluster}" if evidence_line.cluster else ""
+    line = f" (record.jsonl:{evidence_line.line})" if evidence_line.line else ""
+    return f"{evidence_line.source}{where}{line}: {evidence_line.text}"

@@ -15,7 +15,7 @@ class Driver(Protocol):
 
     name: str
 
-    def up(self, plan: Plan, run_id: str, book: Journal) -> AbstractContextManager[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> AbstractContextManager[Rig]:
         """Bring up all that *plan* needs, with Vault at its first version.
 
         Raises MissingPrerequisite, RigError or Unreachable, and LeftBehind on the way out.

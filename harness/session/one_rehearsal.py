@@ -21,7 +21,7 @@ from harness import __version__, settings
 from harness.analysis import verdict
 from harness.analysis.verdict import Judgement
 from harness.errors import HarnessError
-from harness.record import journal
+from harness.record import journal as journals
 from harness.record.events import RECORD_VERSION, RunStarted
 from harness.record.journal import RECORD_FILE, Began, Follower, Journal, Record
 from harness.rehearsal import rehearsal
@@ -110,17 +110,17 @@ def rehearse_one(
     where the record could not be written on (`cut_short` judges what was seen until then), and KeyboardInterrupt.
     """
     planned = plan.make(loaded.scenario, loaded.name, options.driver, rollback=options.rollback)
-    book = _begun(options.run_dir, loaded.name, places, follow, begin)
-    opened(book.directory)
-    with book:
-        start = _start(loaded, planned, book.directory, options)
-        judgement = rehearsal.rehearse(start, driver_of(options, places, tell), book, options.keep_seconds)
-    return Rehearsed(journal.load(book.directory), judgement)
+    journal = _begun(options.run_dir, loaded.name, places, follow, begin)
+    opened(journal.directory)
+    with journal:
+        start = _start(loaded, planned, journal.directory, options)
+        judgement = rehearsal.rehearse(start, driver_of(options, places, tell), journal, options.keep_seconds)
+    return Rehearsed(journals.load(journal.directory), judgement)
 
 
 def cut_short(directory: Path, why: str, *, strict: bool) -> Rehearsed:
     """Judge the record in *directory*, which could not be written on because of *why*. Raises NotARecord."""
-    record = journal.load(directory)
+    record = journals.load(directory)
     judgement = verdict.judge(record, strict=strict)
     code = judgement.exit_code if judgement.observations else 3
     reasons = (*judgement.reasons, why)

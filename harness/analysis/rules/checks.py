@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.analysis.comparison import identity_of
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
@@ -53,7 +53,7 @@ def _audience(case: Case) -> Diagnosis | None:
         f"Role {app.role} of auth/{case.after.mount} demands the audience {role.audience or 'of the review'}, and the "
         f"token of {case.after.app} has {app.audience or 'the API server as its only audience'}",
         "certain",
-        [*said, case.facts.token_exhibit(case.after)],
+        [*said, case.facts.token_line(case.after)],
         "Project a token with the role's audience into the app's Pod, or take the audience out of the role.",
     )
 
@@ -68,7 +68,7 @@ def _issuer(case: Case) -> Diagnosis | None:
         f"auth/{case.after.mount} demands the issuer {wanted or '?'}, and the token of {case.after.app} was issued by "
         f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server",
         "certain",
-        [*said, case.facts.token_exhibit(case.after), _config(case)],
+        [*said, case.facts.token_line(case.after), _config(case)],
         *_issuer_remedies(case, token.issuer if token else ""),
     )
 
@@ -97,7 +97,7 @@ def _issuer_check_lost(case: Case) -> Diagnosis | None:
         "never set is "
         f"not compared any more: the login gets past it and is {case.after.answer}",
         "certain",
-        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.exhibits(), _config(case)],
+        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.evidence_lines(), _config(case)],
         "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
     )
 
@@ -113,7 +113,7 @@ def _identity_changed(case: Case) -> Diagnosis | None:
         f"{', '.join(differ)} differ. Policies, templated paths and client counts that go by them see another client",
         "certain",
         [
-            Exhibit("answer", f"{seen.moment}: " + ", ".join(f"{n}={whom.get(n)}" for n in differ), line[seen.id])
+            EvidenceLine("answer", f"{seen.moment}: " + ", ".join(f"{n}={whom.get(n)}" for n in differ), line[seen.id])
             for seen, whom in ((case.before, old), (case.after, new))
         ],
         "Compare the entity's aliases on both versions, and merge entities before anything relies on the new one.",
@@ -140,8 +140,8 @@ def _ca_given(case: Case) -> Remedy:
     return Remedy(words, at.when, at.stop, (remedies.rewrite_with_ca(case),))
 
 
-def _config(case: Case) -> Exhibit | None:
-    return case.facts.config_exhibit(case.after)
+def _config(case: Case) -> EvidenceLine | None:
+    return case.facts.config_line(case.after)
 
 
 ROLE_BINDING: Final = Rule(

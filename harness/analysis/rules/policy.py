@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from harness.analysis.correlation import Exhibit
+from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import vault_policies
@@ -33,10 +33,13 @@ def _policy_denies(case: Case) -> Diagnosis | None:
         _sentence(case, path, named, deciding, denied=says.denied),
         "certain",
         [
-            Exhibit("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
+            EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
             *case.evidence.audit,
             _token(case),
-            *(Exhibit("policy", f"{name}: {' '.join(texts.get(name, 'nobody wrote it').split())}") for name in named),
+            *(
+                EvidenceLine("policy", f"{name}: {' '.join(texts.get(name, 'nobody wrote it').split())}")
+                for name in named
+            ),
         ],
         _remedy(case, path, named, deciding, denied=says.denied),
     )
@@ -84,13 +87,13 @@ def _sentence(case: Case, path: str, named: list[str], deciding: list[vault_poli
     return f"Policies {', '.join(named)} do not grant {what}: {said or 'no path of theirs covers that'}"
 
 
-def _token(case: Case) -> Exhibit | None:
+def _token(case: Case) -> EvidenceLine | None:
     """Return which policies Vault itself said that the token has."""
     login = _login(case, case.after)
     held = login.detail.get("policies") if login is not None else None
     if login is None or not held:
         return None
-    return Exhibit("answer", f"login {login.moment}: policies {', '.join(held)}", case.facts.line_of[login.id])
+    return EvidenceLine("answer", f"login {login.moment}: policies {', '.join(held)}", case.facts.line_of[login.id])
 
 
 def _remedy(case: Case, path: str, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> Remedy:

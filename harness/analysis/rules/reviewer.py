@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis.correlation import Exhibit, shown
+from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
@@ -33,7 +33,7 @@ def _fallback_local(case: Case) -> Diagnosis | None:
     return diagnosed(
         _fallback_sentence(case),
         "certain" if who == "vault" else "strong",
-        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen)],
+        [*_before(case), *case.evidence.evidence_lines(), facts.config_line(seen)],
         *_fallback_remedies(case),
     )
 
@@ -103,7 +103,7 @@ def _fallback_client(case: Case) -> Diagnosis | None:
         f"that logs in, and the API server of {case.cluster} answered its TokenReview {review.status}: logins answer "
         f"{seen.status}",
         "certain" if facts.reviewer(seen) == "client" else "strong",
-        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen)],
+        [*_before(case), *case.evidence.evidence_lines(), facts.config_line(seen)],
         *ways,
     )
 
@@ -125,7 +125,7 @@ def _frozen(case: Case) -> Diagnosis | None:
         f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "
         f"{seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
         "certain" if dead else "strong",
-        [*_before(case), *case.evidence.exhibits(), facts.config_exhibit(seen)],
+        [*_before(case), *case.evidence.evidence_lines(), facts.config_line(seen)],
         *_frozen_remedies(case),
     )
 
@@ -158,7 +158,7 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
     if review is None or review.status != 401 or facts.written_at(seen) is None or facts.bearer(seen) != "client":
         return None
-    token, config = facts.token_exhibit(seen), facts.config_exhibit(seen)
+    token, config = facts.token_line(seen), facts.config_line(seen)
     told = any(_OTHER_AUDIENCE in line.text for line in case.evidence.api_log)
     why = (
         f"it is made out for {facts.app(seen.app).audience or 'another audience'}, and a bearer must be made out for "
@@ -191,7 +191,7 @@ def _stored_refused(case: Case) -> Diagnosis | None:
         f"The reviewer token that is stored in auth/{seen.mount}/config is not accepted by the API server of "
         f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
         "strong",
-        [shown(review), *case.evidence.api_log, facts.config_exhibit(seen)],
+        [shown(review), *case.evidence.api_log, facts.config_line(seen)],
         _renewed(case),
     )
 
@@ -200,7 +200,7 @@ def _pods_copy(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
     """Explain the refusal of a reviewer that somebody copied out of Vault's own Pod."""
     facts, seen, token = case.facts, case.after, told[1]
     gone = [
-        Exhibit("pod", f"the Pod {one.old_pod} ({one.old_uid}) was replaced by {one.new_uid}", line, one.cluster)
+        EvidenceLine("pod", f"the Pod {one.old_pod} ({one.old_uid}) was replaced by {one.new_uid}", line, one.cluster)
         for line, one in facts.record.numbered(PodReplaced)
         if one.old_uid == token.pod_uid and line < facts.line_of[seen.id]
     ]
@@ -214,7 +214,7 @@ def _pods_copy(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
         f"The reviewer token in auth/{seen.mount}/config is that of Vault's own Pod; {why}, so the API server of "
         f"{case.cluster} answers every TokenReview 401 and every login {seen.status}",
         "certain" if gone or token.cluster != case.cluster else "strong",
-        [*_before(case), *case.evidence.exhibits(), *gone, facts.stored_exhibit(told), facts.config_exhibit(seen)],
+        [*_before(case), *case.evidence.evidence_lines(), *gone, facts.stored_exhibit(told), facts.config_line(seen)],
         *_lasting(case),
     )
 
@@ -227,7 +227,7 @@ def _ended(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
         f"was requested with a life, and nobody renewed it, so the API server of {case.cluster} answers every "
         f"TokenReview 401 and every login {seen.status}",
         "certain",
-        [*_before(case), *case.evidence.exhibits(), facts.stored_exhibit(told), facts.config_exhibit(seen)],
+        [*_before(case), *case.evidence.evidence_lines(), facts.stored_exhibit(told), facts.config_line(seen)],
         *_lasting(case),
     )
 
@@ -268,7 +268,7 @@ def _login_rejected(case: Case) -> Diagnosis | None:
     )
 
 
-def _before(case: Case) -> list[Exhibit]:
+def _before(case: Case) -> list[EvidenceLine]:
     """Return who reviewed before, as a line to show."""
     if case.before is None:
         return []

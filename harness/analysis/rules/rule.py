@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.analysis.correlation import Evidence, Exhibit
+from harness.analysis.correlation import Evidence, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.record.observation import Observation
 from harness.scenario.schema import Effect
@@ -48,9 +48,9 @@ class Case(msgspec.Struct, frozen=True):
         """Return who reviewed before, or nothing."""
         return self.facts.reviewer(self.before) if self.before is not None else ""
 
-    def quoted(self, *needles: str) -> list[Exhibit]:
+    def quoted(self, *needles: str) -> list[EvidenceLine]:
         """Return the answer, audit and log lines that contain one of *needles*."""
-        answer = Exhibit("answer", f"HTTP {self.after.status} {self.after.error}")
+        answer = EvidenceLine("answer", f"HTTP {self.after.status} {self.after.error}")
         lines = [answer, *self.evidence.audit, *self.evidence.log, *self.evidence.api_log]
         return [line for line in lines if any(needle in line.text for needle in needles)]
 
@@ -78,7 +78,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     sentence: str
     confidence: Confidence
-    evidence: tuple[Exhibit, ...]
+    evidence: tuple[EvidenceLine, ...]
     remedies: tuple[Remedy, ...]
 
 
@@ -99,12 +99,12 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def diagnosed(
-    sentence: str, confidence: Confidence, exhibits: Sequence[Exhibit | None], *remedies: Remedy | str
+    sentence: str, confidence: Confidence, evidence_lines: Sequence[EvidenceLine | None], *remedies: Remedy | str
 ) -> Diagnosis | None:
     """Return a Diagnosis, or None where there is no evidence to show: no rule names a cause without.
 
     A remedy of words alone may be a plain text.
     """
-    shown = tuple(exhibit for exhibit in exhibits if exhibit is not None)
+    shown = tuple(evidence_line for evidence_line in evidence_lines if evidence_line is not None)
     ways = tuple(Remedy(way) if isinstance(way, str) else way for way in remedies)
     return Diagnosis(sentence, confidence, shown, ways) if shown else None

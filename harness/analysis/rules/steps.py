@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.correlation import Exhibit, shown
+from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.rules.rule import Case, Diagnosis, Rule, diagnosed
 from harness.scenario import course
 from harness.scenario.course import AnyStep
@@ -18,7 +18,7 @@ def _changed_by_step(case: Case) -> Diagnosis | None:
         return None
     line = case.facts.line_of
     answers = [
-        Exhibit("answer", f"{seen.moment}: HTTP {seen.status} {seen.error}".strip(), line[seen.id], at=seen.ended)
+        EvidenceLine("answer", f"{seen.moment}: HTTP {seen.status} {seen.error}".strip(), line[seen.id], at=seen.ended)
         for seen in (case.before, case.after)
     ]
     reviews = [shown(review) for seen in (case.before, case.after) if (review := case.facts.review_of(seen))]

@@ -20,7 +20,7 @@ _LONGEST_RUN_SECONDS: Final = 15 * 60
 """Clusters that end sooner are not lent: they would be taken away in the middle of a rehearsal."""
 
 
-class Lent(msgspec.Struct, frozen=True):
+class ReusableCluster(msgspec.Struct, frozen=True):
     """One cluster of a run that was kept. It holds no secret: those are in files of its *directory*."""
 
     kubernetes: str
@@ -31,7 +31,7 @@ class Lent(msgspec.Struct, frozen=True):
     port: int
 
 
-class Lending(msgspec.Struct, frozen=True):
+class ReusableClusters(msgspec.Struct, frozen=True):
     """What a kept run has to lend."""
 
     run: str
@@ -40,18 +40,18 @@ class Lending(msgspec.Struct, frozen=True):
     """at which a Vault in *home* answers on this machine"""
     home: str
     """the cluster that is made for Vault's Pod; empty if none is"""
-    clusters: Mapping[str, Lent]
+    clusters: Mapping[str, ReusableCluster]
     until: float
     """the date at which it ends"""
 
 
-def offer(work: Path, lending: Lending) -> None:
+def offer(work: Path, reusable: ReusableClusters) -> None:
     """Say in the work directory of a run that is about to be kept what it has to lend."""
-    pki.write_private(work / _FILE, msgspec.json.encode(lending))
+    pki.write_private(work / _FILE, msgspec.json.encode(reusable))
 
 
 @contextmanager
-def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str) -> Iterator[Lending]:
+def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str) -> Iterator[ReusableClusters]:
     """Yield what the newest fitting run lends, until the end of the block: nobody else gets it meanwhile.
 
     *clusters* are the wanted ones, version and nodes by name; *home* is Vault's, if it is to be in one. Raises
@@ -60,21 +60,21 @@ def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str)
     from filelock import FileLock, Timeout
 
     reasons = []
-    for lending in _offers(registry):
-        if reason := _unfit(lending, clusters, home):
-            reasons.append(f"{lending.run}: {reason}")
+    for reusable in _offers(registry):
+        if reason := _unfit(reusable, clusters, home):
+            reasons.append(f"{reusable.run}: {reason}")
             continue
-        lock = FileLock(Path(next(iter(lending.clusters.values())).directory).parent / _LOCK, blocking=False)
+        lock = FileLock(Path(next(iter(reusable.clusters.values())).directory).parent / _LOCK, blocking=False)
         try:
             lock.acquire()
         except Timeout:
-            reasons.append(f"{lending.run}: another rehearsal is using it")
+            reasons.append(f"{reusable.run}: another rehearsal is using it")
             continue
         except OSError as error:
-            reasons.append(f"{lending.run}: it cannot be used any more ({error})")
+            reasons.append(f"{reusable.run}: it cannot be used any more ({error})")
             continue
         try:
-            yield lending
+            yield reusable
         finally:
             lock.release(force=True)
         return
@@ -84,31 +84,31 @@ def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str)
     )
 
 
-def _offers(registry: Path) -> list[Lending]:
+def _offers(registry: Path) -> list[ReusableClusters]:
     """Return what there is to lend of every run that was kept and is alive, the newest first."""
     found = [offered for entry in registry.glob("*.json") if (offered := _offered(entry))]
-    return [lending for _, lending in sorted(found, key=lambda each: each[0], reverse=True)]
+    return [reusable for _, reusable in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
-def _offered(entry: Path) -> tuple[float, Lending] | None:
+def _offered(entry: Path) -> tuple[float, ReusableClusters] | None:
     """Return what the run with this registry entry has to lend, and since when it is there."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(entry.read_text())
         keeper = known["supervisor"]
         if run_traces.identity(keeper["pid"]) == keeper:
-            lending = msgspec.json.decode((Path(known["work"]) / _FILE).read_bytes(), type=Lending)
-            return float(known["created"]), lending
+            reusable = msgspec.json.decode((Path(known["work"]) / _FILE).read_bytes(), type=ReusableClusters)
+            return float(known["created"]), reusable
     return None
 
 
-def _unfit(lending: Lending, clusters: Mapping[str, tuple[str, int]], home: str) -> str:
-    has = {name: (one.kubernetes, one.nodes) for name, one in lending.clusters.items()}
+def _unfit(reusable: ReusableClusters, clusters: Mapping[str, tuple[str, int]], home: str) -> str:
+    has = {name: (one.kubernetes, one.nodes) for name, one in reusable.clusters.items()}
     if has != dict(clusters):
         return f"it has the clusters {_named(has)}, and the scenario wants {_named(clusters)}"
-    if home and lending.home != home:
-        return f"its Vault is in {lending.home or 'no cluster'}, and the scenario's in {home}"
-    if lending.until - now() < _LONGEST_RUN_SECONDS:
-        return f"it ends in {max(0, lending.until - now()) / 60:.0f} minutes"
+    if home and reusable.home != home:
+        return f"its Vault is in {reusable.home or 'no cluster'}, and the scenario's in {home}"
+    if reusable.until - now() < _LONGEST_RUN_SECONDS:
+        return f"it ends in {max(0, reusable.until - now()) / 60:.0f} minutes"
     return ""
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from harness import settings, wait
 from harness.artifacts import templates
-from harness.artifacts.images import FURNISHED, NODE, VAULT, Image, Images
+from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
 from harness.clients import container_engine, engine_requirements
 from harness.clients.container_engine import Engine
@@ -24,10 +24,10 @@ from harness.clients.kube import PodState
 from harness.drivers import service_accounts
 from harness.drivers.kind import cluster_reuse
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
-from harness.drivers.kind.cluster_reuse import Lending, Lent, borrowed
+from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
-from harness.drivers.real_rig import LiveRig
+from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import HarnessError, MissingPrerequisite, Unreachable
 from harness.host import capacity, process
@@ -76,31 +76,31 @@ class KindDriver:
         self._force = force
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Bring everything up; on the way out end all of it, whatever happened.
 
-        Yields when Vault answers; other clusters may still be rising. Raises MissingPrerequisite, ProcessDied, NotReady
-        or RigError; LeftBehind if the way down could not remove everything.
+        Yields when Vault answers; other clusters may still be coming up. Raises MissingPrerequisite, ProcessDied,
+        NotReady or RigError; LeftBehind if the way down could not remove everything.
         """
         topology = plan.resolved
         about = self._engine.about()
         engine_requirements.insist_on_clock(about)
         engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
         self._insist_on_capacity(topology, about)
-        with book.phase("artifacts"):
-            kind, images = self._obtained(plan, topology, book)
+        with journal.phase("artifacts"):
+            kind, images = self._obtained(plan, topology, journal)
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             # Not in memory: the engine has to find there what it is to bring into containers.
             supervisor = stack.enter_context(Supervisor(run_id, work, registry))
             supervisor.own_engine(self._engine.socket)
-            lending = stack.enter_context(self._borrowed(topology)) if self._reuse else None
-            bench = self._bench(work / "bench", supervisor, kind, run_id, lending)
-            rig = KindRig(topology, run_id, book, work, bench, about, images, ports, lending)
+            reusable = stack.enter_context(self._borrowed(topology)) if self._reuse else None
+            bench = self._bench(work / "bench", supervisor, kind, run_id, reusable)
+            rig = KindRig(topology, run_id, journal, work, bench, about, images, ports, reusable)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
-            with book.phase("servers answer"):
+            with journal.phase("servers answer"):
                 rig.start([step for step in plan.steps if isinstance(step, Serve)])
             yield rig
 
@@ -113,21 +113,21 @@ class KindDriver:
             machine, len(topology.clusters), nodes=sum(cluster.nodes for cluster in topology.clusters.values())
         )
 
-    def _borrowed(self, topology: Topology) -> AbstractContextManager[Lending]:
+    def _borrowed(self, topology: Topology) -> AbstractContextManager[ReusableClusters]:
         wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in topology.clusters.items()}
         return borrowed(self._state / "live", wanted, topology.vault.cluster)
 
     def _bench(
-        self, folder: Path, supervisor: Supervisor, kind: Path, run_id: str, lending: Lending | None
+        self, folder: Path, supervisor: Supervisor, kind: Path, run_id: str, reusable: ReusableClusters | None
     ) -> Workbench:
         labels = container_engine.labels(run_id, now() + _EXPIRES_SECONDS)
         name = f"rehearse-{run_id.rpartition('-')[2]}"
-        if lending is None:
+        if reusable is None:
             self._engine.create_network(name, labels)
-        network = lending.network if lending else name
+        network = reusable.network if reusable else name
         return Workbench(folder, self._engine, supervisor, kind, name=name, network=network, labels=labels)
 
-    def _obtained(self, plan: Plan, topology: Topology, book: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
+    def _obtained(self, plan: Plan, topology: Topology, journal: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
         """Return the kind command, and every image of *plan* by its product and version."""
         (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
         images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
@@ -135,40 +135,42 @@ class KindDriver:
         if topology.vault.cluster and not self._reuse:
             node = found[NODE, topology.clusters[topology.vault.cluster].kubernetes]
             try:
-                images.append(self._images.furnished(node, [image for image in images if image.product == VAULT]))
-                found[FURNISHED, node.version] = images[-1]
+                images.append(self._images.preloaded(node, [image for image in images if image.product == VAULT]))
+                found[PRELOADED, node.version] = images[-1]
             except MissingPrerequisite as error:
                 self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
         used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note)]
         used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
         for product, version, source, sha256, note in used:
-            book.write(events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note))
+            journal.write(
+                events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note)
+            )
         return kind.path, found
 
 
-class KindRig(LiveRig):
+class KindRig(RealRig):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
         self,
         topology: Topology,
         run_id: str,
-        book: Journal,
+        journal: Journal,
         work: Path,
         bench: Workbench,
         about: About,
         images: Mapping[tuple[str, str], Image],
         ports: Ports,
-        lending: Lending | None,
+        reusable: ReusableClusters | None,
     ) -> None:
         self._topology, self._run_id, self._work = topology, run_id, work
-        self._bench, self._about, self._images, self._lending = bench, about, images, lending
+        self._bench, self._about, self._images, self._lending = bench, about, images, reusable
         self._home_name = topology.vault.cluster
-        self._furnished = next((image for (product, _), image in images.items() if product == FURNISHED), None)
+        self._preloaded = next((image for (product, _), image in images.items() if product == PRELOADED), None)
         """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
         self._vault_port, *taken = ports.take(1 + len(topology.clusters))
-        if lending is not None and self._home_name:
-            self._vault_port = lending.vault_port
+        if reusable is not None and self._home_name:
+            self._vault_port = reusable.vault_port
         self._clusters = {
             name: self._cluster(number, name, port)
             for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
@@ -176,7 +178,7 @@ class KindRig(LiveRig):
         wanted = service_accounts.wanted(topology)
         self._home = next((one for one in wanted if one.purpose == "vault"), None)
         self._server = self._make_vault()
-        super().__init__(book, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
+        super().__init__(journal, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[str, Future[None]] = {}
         self._old_token: IssuedToken | None = None
@@ -192,12 +194,12 @@ class KindRig(LiveRig):
         """Start everything at once and return when Vault answers as the first of *served*."""
         self._first = served[0]
         self._versions = list(dict.fromkeys(step.version for step in served))
-        self._rising.begin(self._clusters, self._raise_cluster)
+        self._bring_up.begin(self._clusters, self._raise_cluster)
         self._start_vault(served[0])
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as it is up."""
-        return self._rising.once_there(self._facts, name, name)
+        return self._bring_up.once_there(self._facts, name, name)
 
     def await_token_file(self) -> None:
         """Return at once: a Pod is only started with its token in place."""
@@ -223,12 +225,14 @@ class KindRig(LiveRig):
             cluster_reuse.offer(self._work, self._offer(now() + seconds))
         return self._leave_up(self._bench.supervisor, seconds, self._work, self._run_id, files)
 
-    def _offer(self, until: float) -> Lending:
+    def _offer(self, until: float) -> ReusableClusters:
         clusters = {
-            name: Lent(wanted.kubernetes, wanted.nodes, cluster.name_for_kind, str(cluster.directory), cluster.port)
+            name: ReusableCluster(
+                wanted.kubernetes, wanted.nodes, cluster.name_for_kind, str(cluster.directory), cluster.port
+            )
             for (name, cluster), wanted in zip(self._clusters.items(), self._topology.clusters.values(), strict=True)
         }
-        return Lending(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
+        return ReusableClusters(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
 
     def broken(self) -> str | None:
         """Return a sentence if a cluster is lost, or its API server alone, or nothing can be written down any more."""
@@ -237,11 +241,11 @@ class KindRig(LiveRig):
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
-        with self._book.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
+        with self._journal.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
             for logs in pool.map(self._logs_of, self._clusters.values()):
                 for name, lines in logs.items():
-                    self._book.keep(name, lines)
-            self._book.keep("vault-vault.log", self._server.whole_log())
+                    self._journal.keep(name, lines)
+            self._journal.keep("vault-vault.log", self._server.whole_log())
 
     @staticmethod
     def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:
@@ -270,9 +274,9 @@ class KindRig(LiveRig):
         self._answering = Stopwatch()
 
     def _roll_out(self, server: VaultPod, home: Account, served: Serve, image: str) -> None:
-        self._rising.once_there(self._loaded, served.version, home.cluster).result()
+        self._bring_up.once_there(self._loaded, served.version, home.cluster).result()
         old, begun = self._old_token, now()
-        with self._book.phase(f"rollout of {served.version}"):
+        with self._journal.phase(f"rollout of {served.version}"):
             pod = server.roll_out(served.version, image, token_file=served.token_file)
         self._old_token = None
         if served.token_file:
@@ -286,7 +290,7 @@ class KindRig(LiveRig):
     def _raise_cluster(self, name: str) -> None:
         cluster, wanted = self._clusters[name], self._topology.clusters[name]
         is_home = name == self._home_name
-        with self._book.phase(f"cluster {name} serves"):
+        with self._journal.phase(f"cluster {name} serves"):
             self._make_serve(cluster, wanted, is_home=is_home)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes)
         mine = [account for account in self._accounts if account.cluster == name]
@@ -295,8 +299,8 @@ class KindRig(LiveRig):
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
         self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), ISSUER)
-        self._rising.tell()
-        with self._book.phase(f"pods of {name} run"):
+        self._bring_up.tell()
+        with self._journal.phase(f"pods of {name} run"):
             self._populate(cluster, mine)
             cluster.await_made()
 
@@ -306,11 +310,11 @@ class KindRig(LiveRig):
             return
         usual = self._images[NODE, wanted.kubernetes]
         cluster.start(
-            (self._furnished or usual) if is_home else usual,
+            (self._preloaded or usual) if is_home else usual,
             workers=wanted.nodes - 1,
             kubelet=engine_requirements.kubelet_settings(self._about, wanted.kubernetes),
             vault_port=self._vault_port if is_home else 0,
-            over=self._rising.over,
+            over=self._bring_up.over,
             aside=bool(self._home_name) and not is_home,
         )
 
@@ -321,16 +325,16 @@ class KindRig(LiveRig):
         """
 
         def load(version: str, before: Future[None] | None) -> None:
-            if self._furnished is not None:
+            if self._preloaded is not None:
                 return
             if before is not None:
                 before.result()
-            with self._book.phase(f"image of {version} loaded"):
+            with self._journal.phase(f"image of {version} loaded"):
                 cluster.load(self._images[VAULT, version].name)
 
         before = None
         for version in self._versions:
-            before = self._loaded[version] = self._rising.aside(load, version, before)
+            before = self._loaded[version] = self._bring_up.aside(load, version, before)
 
     def _introduce(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
         """Create namespaces, service accounts, and the right to review tokens."""
@@ -392,7 +396,7 @@ class KindRig(LiveRig):
             what=f"the Pod {account.pod} in {cluster.name} to run",
             seconds=_RUNNING_SECONDS,
             every=0.05,
-            died=lambda: "the run is over" if self._rising.over.is_set() else cluster.died(),
+            died=lambda: "the run is over" if self._bring_up.over.is_set() else cluster.died(),
             log=lambda: cluster.kube.complaints(account.namespace, account.pod),
         )
 

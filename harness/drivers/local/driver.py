@@ -13,7 +13,7 @@ from harness.artifacts.store import Artifact, Store
 from harness.drivers import service_accounts
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.vault_process import VaultServer
-from harness.drivers.real_rig import LiveRig
+from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
@@ -51,7 +51,7 @@ class LocalDriver:
         self._state = state
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Bring everything up; on the way out end all of it, whatever happened.
 
         Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
@@ -62,24 +62,24 @@ class LocalDriver:
         served = [step for step in plan.steps if isinstance(step, Serve)]
         if any(step.token_file for step in served) and (reason := process.namespaces_allowed()):
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
-        with book.phase("artifacts"):
-            binaries = self._binaries(plan, book)
+        with journal.phase("artifacts"):
+            binaries = self._binaries(plan, journal)
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             memory = _VAULT_BYTES + len(plan.resolved.clusters) * _CLUSTER_BYTES if settings.in_memory() else 0
             supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
-            rig = LocalRig(plan.resolved, book, run_id, supervisor.room, supervisor, binaries, ports)
+            rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
-            with book.phase("servers answer"):
+            with journal.phase("servers answer"):
                 rig.start(served[0])
             yield rig
 
-    def _binaries(self, plan: Plan, book: Journal) -> dict[tuple[str, str], Path]:
+    def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Path]:
         found: list[Artifact] = self._store.get_all(plan.artifacts)
         for one in found:
-            book.write(
+            journal.write(
                 events.ArtifactUsed(
                     product=one.product, version=one.version, source=one.source, sha256=one.sha256, note=one.note
                 )
@@ -87,13 +87,13 @@ class LocalDriver:
         return {(one.product, one.version): one.path for one in found}
 
 
-class LocalRig(LiveRig):
+class LocalRig(RealRig):
     """The processes of one rehearsal."""
 
     def __init__(
         self,
         topology: Topology,
-        book: Journal,
+        journal: Journal,
         run_id: str,
         work: Path,
         supervisor: Supervisor,
@@ -109,7 +109,7 @@ class LocalRig(LiveRig):
         self._server = VaultServer(self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1])
         self._planes: dict[str, ControlPlane] = {}
         super().__init__(
-            book, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
+            journal, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
         )
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
@@ -117,12 +117,12 @@ class LocalRig(LiveRig):
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
         self._first = served
-        self._rising.begin(self._topology.clusters, self._raise_cluster)
+        self._bring_up.begin(self._topology.clusters, self._raise_cluster)
         self._start_vault(served)
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
-        plane = self._rising.once_there(self._planes, name, name)
+        plane = self._bring_up.once_there(self._planes, name, name)
         version = self._topology.clusters[name].kubernetes
         return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
 
@@ -167,13 +167,13 @@ class LocalRig(LiveRig):
         for tail in tails:
             try:
                 lines = tail.path.read_text(errors="replace").splitlines()
-                self._book.keep(f"{tail.path.parent.name}-{tail.path.name}", lines)
+                self._journal.keep(f"{tail.path.parent.name}-{tail.path.name}", lines)
             except OSError:
                 continue
 
     def wait_for_threads(self) -> None:
-        """End what is still rising, and that soon: with its servers gone no answer is waited for any more."""
-        self._rising.over.set()
+        """End what is still coming up, and that soon: with its servers gone no answer is waited for any more."""
+        self._bring_up.over.set()
         self._supervisor.halt()
         super().wait_for_threads()
 
@@ -189,25 +189,25 @@ class LocalRig(LiveRig):
         self._answering = Stopwatch()
 
     def _raise_cluster(self, name: str) -> None:
-        self._rising.insist()
+        self._bring_up.insist()
         version = self._topology.clusters[name].kubernetes
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
-        self._rising.tell()
+        self._bring_up.tell()
         etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
-        with self._book.phase(f"cluster {name} serves"):
-            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._rising.over)
-        with self._book.phase(f"accounts of {name}"):
+        with self._journal.phase(f"cluster {name} serves"):
+            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._bring_up.over)
+        with self._journal.phase(f"accounts of {name}"):
             self._populate(plane, [account for account in self._accounts if account.cluster == name])
             # what the accounts may do is in roles that the API server makes last
-            plane.await_ready(self._rising.over)
+            plane.await_ready(self._bring_up.over)
         self._insist_on_version(name, plane.kube, version)
 
     def _populate(self, plane: ControlPlane, wanted: Sequence[Account]) -> None:
         spaces: set[str] = set()
         uids: dict[tuple[str, str], str] = {}
         for account in wanted:
-            self._rising.insist()
+            self._bring_up.insist()
             if account.namespace not in spaces:
                 # not all of them first: each takes a tenth of a second, and Vault waits for the first account
                 plane.kube.create_namespace(account.namespace)

@@ -48,17 +48,17 @@ class PaperDriver:
         self._dies_at = dies_at
 
     @contextmanager
-    def up(self, plan: Plan, run_id: str, book: Journal) -> Iterator[Rig]:
+    def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Yield a system on paper at the plan's first version."""
         del run_id
-        yield PaperRig(plan, book, self._script, self._dies_at)
+        yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
 class PaperRig:
     """One system on paper. It is its own Vault client: there is nothing in between."""
 
-    def __init__(self, plan: Plan, book: Journal, script: Script, dies_at: str) -> None:
-        self._topology, self._book, self._script, self._dies_at = plan.resolved, book, script, dies_at
+    def __init__(self, plan: Plan, journal: Journal, script: Script, dies_at: str) -> None:
+        self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._served: Serve = next(step for step in plan.steps if isinstance(step, Serve))
         self._numbers = itertools.count(1)
         self._configs: dict[str, Config] = {}
@@ -72,7 +72,7 @@ class PaperRig:
         self._accounts = service_accounts.wanted(self._topology)
         self._tokens = {account.purpose: self._issue(account) for account in self._accounts if not account.on_demand}
         for name, cluster in self._topology.clusters.items():
-            book.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
+            journal.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
 
     @property
     def vault(self) -> PaperRig:
@@ -110,7 +110,7 @@ class PaperRig:
         purpose = f"reviewer:{mount}"
         if kind == "pod-token":
             copy = msgspec.structs.replace(self._tokens["vault"].issued, purpose=purpose)
-            self._book.write(token_event(copy))
+            self._journal.write(token_event(copy))
             return copy
         if kind != "requested":
             return self._tokens[purpose].issued
@@ -132,7 +132,7 @@ class PaperRig:
         if old is not None:
             old.alive = False
             new = self._tokens["vault"] = self._issue(old.account)
-            self._book.write(
+            self._journal.write(
                 events.PodReplaced(
                     cluster=old.account.cluster,
                     old_pod=old.issued.pod,
@@ -195,7 +195,7 @@ class PaperRig:
     def gather(self, moment: Moment) -> None:
         """Write down the evidence of the moment, in the shape in which servers write it."""
         for event in self._pending:
-            self._book.write(msgspec.structs.replace(event, moment=moment.label))
+            self._journal.write(msgspec.structs.replace(event, moment=moment.label))
         self._pending.clear()
 
     def broken(self) -> str | None:
@@ -411,7 +411,7 @@ class PaperRig:
             issued=at,
             expires=0.0 if account.long_lived else at + account.token_seconds,
         )
-        self._book.write(token_event(issued))
+        self._journal.write(token_event(issued))
         return Token(issued, account)
 
     def _may_read(self, path: str, token: Secret) -> bool:

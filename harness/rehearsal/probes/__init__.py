@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.record.observation import Observation
 from harness.rehearsal.probes import impostor, login, readback, server, token
-from harness.rehearsal.probes.look import Holders, View
+from harness.rehearsal.probes.look import AppTokens, View
 from harness.scenario.plan import Question
 
 Probe = Callable[[View, Question], Observation]
@@ -38,4 +38,4 @@ ASKED: Final[Mapping[str, Probe]] = {
     "late-token-lookup": token.late_lookup,
 }
 
-__all__ = ["ASKED", "Holders", "Probe", "View"]
+__all__ = ["ASKED", "AppTokens", "Probe", "View"]

@@ -16,7 +16,7 @@ from harness.secret import Secret
 _NOT_NOW: Final = frozenset({412, 429, 472, 473, 502, 503, 504})
 
 
-Holders = dict[str, tuple[Secret | None, int]]
+AppTokens = dict[str, tuple[Secret | None, int]]
 """By app: the Vault token that it holds, None where its login was not granted, and that login's observation."""
 
 
@@ -30,11 +30,11 @@ class View:
     version: str
     number: Callable[[], int]
     """gives each observation its number"""
-    logins: Holders = field(default_factory=dict)
+    logins: AppTokens = field(default_factory=dict)
     """by app: the Vault token of this moment's login, if it was granted, and the login's observation"""
-    late: Holders = field(default_factory=dict)
+    late: AppTokens = field(default_factory=dict)
     """the same from the last look before going back"""
-    old: Holders = field(default_factory=dict)
+    old: AppTokens = field(default_factory=dict)
     """the same from before the first hop: what running apps still hold"""
 
     def seen(

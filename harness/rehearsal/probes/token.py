@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.record.observation import Observation
-from harness.rehearsal.probes.look import Holders, View
+from harness.rehearsal.probes.look import AppTokens, View
 from harness.rig.rig import Reply
 from harness.scenario.plan import Question, kv_data_path
 from harness.secret import Secret
@@ -45,7 +45,7 @@ def _secret(view: View, question: Question, token: Secret) -> Reply:
     return view.rig.vault.read_secret(kv_data_path(question.item), token)
 
 
-def _with(view: View, question: Question, held: Holders, ask: Callable[[Secret], Reply]) -> Observation:
+def _with(view: View, question: Question, held: AppTokens, ask: Callable[[Secret], Reply]) -> Observation:
     token, login = held[question.app]
     if token is None:
         return view.not_asked(question, "there is no token to ask with: its login was not granted", login)

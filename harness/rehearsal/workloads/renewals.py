@@ -23,7 +23,7 @@ _LAST_SECONDS: Final = 5.0
 
 @contextmanager
 def renewing(
-    vault: VaultClient, tokens: Mapping[str, Secret], version: str, moment: str, book: Journal
+    vault: VaultClient, tokens: Mapping[str, Secret], version: str, moment: str, journal: Journal
 ) -> Iterator[None]:
     """Have every app renew its token again and again while the body takes Vault to *version*.
 
@@ -44,7 +44,7 @@ def renewing(
         over.set()
         thread.join()
     for copy in copies:
-        book.write(copy.told(version, moment))
+        journal.write(copy.told(version, moment))
 
 
 class _Copy:
