@@ -278,6 +278,12 @@ class TestWhatCanExist:
         messages = [problem.message for problem in problems_of(outage(("target: 1.11.0", "target: soon")))]
         assert messages == ["vault.target is not a version"]
 
+    def test_nothing_is_concluded_from_an_item_of_a_list_that_is_wrong(self) -> None:
+        text = (DATA / "valid-outside.yaml").read_text(encoding="utf-8")
+        messages = [problem.message for problem in problems_of(text.replace("[team, more]", "[1, {a: b}]"))]
+        assert all("policies" in message and "nobody wrote" not in message for message in messages)
+        assert messages
+
 
 def sane(error: ScenarioError) -> None:
     """Every problem has a place, and nothing in it reaches a terminal as a command."""

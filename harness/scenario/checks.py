@@ -210,12 +210,12 @@ def _policies(document: Document) -> Iterator[_Complaint]:
     if document.given("policies", "root"):
         yield ("policies", "root"), "the root policy is Vault's own and cannot be written", "another name"
     written = [name for name in document.get("policies", default={}) or {} if name != "root"]
-    roles = [document.get(*trail, "policies", default=()) or () for trail in _roles(document)]
+    roles = [[name for _, name in _texts(document, *trail, "policies")] for trail in _roles(document)]
     # a role that is written later may name what the roles of the beginning name: that is made up for them
     known = written or [name for names in roles for name in names]
     later: list[Trail] = [("course", n, "write") for n in range(len(document.get("course", default=()) or ()))]
     for trail in (*_roles(document), *later):
-        for index, policy in enumerate(document.get(*trail, "policies", default=()) or ()):
+        for index, policy in _texts(document, *trail, "policies"):
             if policy == "root":
                 message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
                 yield (*trail, "policies", index), message, "a policy of its own"
@@ -223,6 +223,12 @@ def _policies(document: Document) -> Iterator[_Complaint]:
                 message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
                 remedy = choices(policy, [*known, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
                 yield (*trail, "policies", index), message, remedy
+
+
+def _texts(document: Document, *trail: str | int) -> list[tuple[int, str]]:
+    """Return the texts in the list at *trail* with their places in it; what is no text has its problem already."""
+    listed = document.get(*trail, default=())
+    return [(index, item) for index, item in enumerate(listed or ()) if isinstance(item, str)]
 
 
 def _roles(document: Document) -> list[Trail]:
@@ -245,7 +251,7 @@ def _policy_texts(document: Document) -> Iterator[_Complaint]:
 def _secrets(document: Document) -> Iterator[_Complaint]:
     """Complain of secrets that are named as kv-v2's API names them, and not as people do."""
     for app in document.entries("apps"):
-        for index, secret in enumerate(document.get(*app, "reads", default=()) or ()):
+        for index, secret in _texts(document, *app, "reads"):
             mount, _, rest = str(secret or "").partition("/")
             part, _, name = rest.partition("/")
             if part in ("data", "metadata") and name:
