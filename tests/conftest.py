@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import versions_at_hand
+
 # How fast an example is made says how busy the machine is, and nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -27,6 +29,27 @@ HERE = Path(__file__).parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that keeps the records of real rehearsals as fixtures."""
     parser.addoption("--update-records", action="store_true", help="keep the records of real rehearsals as fixtures")
+    parser.addoption("--every-version", action="store_true", help="a test whose versions are not cached fails")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out a test over versions that are not in the cache; at the end it is said which."""
+    wanted = [each for mark in item.iter_markers("further") for each in mark.args]
+    if wanted and (lacking := versions_at_hand.missing(wanted, versions_at_hand.at_hand())):
+        said = f"{versions_at_hand.MISSING}{', '.join(lacking)}"
+        if item.config.getoption("--every-version"):
+            pytest.fail(said, pytrace=False)
+        pytest.skip(said)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the versions over which tests did not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = {each.nodeid: str(each.longrepr[-1]) for each in skipped if isinstance(each.longrepr, tuple)}
+    if lines := versions_at_hand.not_run(reasons):
+        terminalreporter.section("versions that are not in the cache")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)
