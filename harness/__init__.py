@@ -133,6 +133,7 @@ scenario/                what is asked for
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     versions             what a version is, and which releases there never were
+    refusals             what is a refusal of Vault, and what only means "not now"
     shutdown_signs       how a Vault that is gone says that somebody stopped it
     vault_policies       policies read as Vault reads them, and what they grant
 secret                   strings that never print themselves, and their removal from any text

@@ -115,6 +115,14 @@ def test_a_living_token_that_nobody_answered_for_leaves_the_run_inconclusive(tmp
     assert reason.startswith("old-token-renew web after 1.11.0 could not be asked")
 
 
+@pytest.mark.parametrize("status", [307, 412, 429, 472, 473, 474, 503, 530])
+def test_a_renewal_that_is_put_off_is_no_refusal(status: int, tmp_path: Path) -> None:
+    """A standby or a limit that answered for a whole hop leaves the run inconclusive: nobody was cut off."""
+    row = renewals(renewed=False, failures={f"HTTP {status}": 10}, last=f"HTTP {status}: rate limit quota exceeded")
+    judgement = judge(calm(tmp_path, row))
+    assert (judgement.verdict, judgement.exit_code, judgement.findings) == ("inconclusive", 4, ())
+
+
 @pytest.mark.parametrize("answer", ["refused", "unknown"])
 def test_a_token_that_is_not_known_to_live_gives_no_finding_of_its_own(answer: str, tmp_path: Path) -> None:
     """Where the old token's look-up is not granted, that is the news: renewals fail because of it."""
@@ -253,4 +261,4 @@ def test_what_vault_said_at_the_last_is_on_record(
         pass
     (row,) = heard
     assert (row.renewed, row.last) == (granted, last)
-    assert row.failures["HTTP 403"] >= 1
+    assert row.failures["HTTP 403"] == row.refused == row.refusals >= 1

@@ -236,7 +236,7 @@ def _cut_off(facts: Facts) -> Iterator[Finding]:
     told: set[str] = set()
     for line, row, alive in _never_again(facts):
         before = facts.first("token-renew", row.app, facts.first_moment)
-        if row.app in told or not _said_no(row) or (before is not None and before.answer == "refused"):
+        if row.app in told or not row.refusals or (before is not None and before.answer == "refused"):
             continue
         told.add(row.app)
         lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
@@ -266,7 +266,7 @@ def _cut_off(facts: Facts) -> Iterator[Finding]:
 def _unrenewed(facts: Facts) -> Iterator[str]:
     """Yield which apps could not learn whether their living token would be renewed: no answer is no all-clear."""
     for _, row, alive in _never_again(facts):
-        if not _said_no(row):
+        if not row.refusals:
             yield (
                 f"old-token-renew {row.app} {alive.moment} could not be asked: no renewal was granted any more "
                 f"({_failures(row)}), though the token still works"
@@ -283,11 +283,6 @@ def _never_again(facts: Facts) -> Iterator[tuple[int, Renewals, Observation]]:
             alive = facts.first("old-token-lookup", row.app, row.moment or moments.after(row.version))
             if alive is not None and alive.answer == "granted":
                 yield line, row, alive
-
-
-def _said_no(row: Renewals) -> bool:
-    """Was a renewal refused? A Vault that is sealed, or not active yet, answers 5xx or nothing."""
-    return any(kind.startswith("HTTP 4") for kind in row.failures)
 
 
 def _failures(row: Renewals) -> str:

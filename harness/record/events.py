@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from harness.knowledge.refusals import says
 from harness.record.observation import Observation
 from harness.scenario.plan import Plan
 
@@ -206,6 +207,16 @@ class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
     """was the last one granted?"""
     last: str = ""
     """what came back at the last, in Vault's words, where that was no grant"""
+    refused: int | None = None
+    """how many of the failures were refusals and not "not now"; None in older records, whose statuses tell"""
+
+    @property
+    def refusals(self) -> int:
+        """Return how many renewals were refused. Where the record does not say so, their statuses do."""
+        if self.refused is not None:
+            return self.refused
+        said = ((kind.removeprefix("HTTP "), times) for kind, times in self.failures.items())
+        return sum(times for status, times in said if status.isdecimal() and says(int(status)) == "refused")
 
 
 class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
+from harness.knowledge import refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
@@ -100,11 +101,15 @@ def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
 
 
 def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
-    """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone."""
+    """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone.
+
+    A Vault that could not open its data says so with 500, and that is its refusal here.
+    """
     insist_alive(rig, served, "to answer again after an unseal key")
-    if reply.status is None:
+    if refusals.says(reply.status, reply.error) == "not now":
+        came = "gave no answer" if reply.status is None else f"answered HTTP {reply.status}, which is no refusal"
         return NotReady(
-            f"Vault {served.version} was handed an unseal key and gave no answer ({reply.error}), though it answers "
+            f"Vault {served.version} was handed an unseal key and {came} ({reply.error}), though it answers "
             "otherwise; its whole log is kept beside the record",
             rig.vault_log(40),
         )

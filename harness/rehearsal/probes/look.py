@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from harness.knowledge import refusals
 from harness.record.observation import Answer, Observation
 from harness.rig.rig import IssuedToken, Reply, Rig
 from harness.scenario.plan import Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
-
-# Answers that mean "not now", not "no": sealed, standby, over a limit, behind another server.
-_NOT_NOW: Final = frozenset({412, 429, 472, 473, 502, 503, 504})
-
 
 AppTokens = dict[str, tuple[Secret | None, int]]
 """By app: the Vault token that it holds, None where its login was not granted, and that login's observation."""
@@ -84,7 +81,6 @@ class View:
 
 
 def answer_of(reply: Reply) -> Answer:
-    """Return how a reply reads. No answer, and "not now", are unknown: never a pass and never a no."""
-    if reply.status is None or reply.status in _NOT_NOW:
-        return "unknown"
-    return "granted" if reply.ok else "refused"
+    """Return how a reply reads. What `refusals` calls neither is unknown: never a pass and never a no."""
+    said = refusals.says(reply.status, reply.error)
+    return said if said in ("granted", "refused") else "unknown"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from harness.knowledge import refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import Reply, VaultClient
@@ -56,6 +57,7 @@ class _Copy:
         self._granted = Stopwatch()
         self._longest = 0.0
         self._last = ""
+        self._refused = 0
         self.renewed = False
         """was the last renewal granted?"""
 
@@ -68,6 +70,7 @@ class _Copy:
             self._granted = Stopwatch()
         else:
             self._failures[_words(reply)] += 1
+            self._refused += refusals.says(reply.status, reply.error) == "refused"
             self._last = f"{_words(reply)}: {reply.error}"
 
     def told(self, version: str, moment: str) -> events.Renewals:
@@ -80,6 +83,7 @@ class _Copy:
             seconds=round(self._longest, 3),
             renewed=self.renewed,
             last="" if self.renewed else self._last,
+            refused=self._refused,
         )
 
 

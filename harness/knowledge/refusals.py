@@ -1,0 +1,58 @@
+"""What an answer of Vault says: yes, no, not now, or that something failed on the way.
+
+The one place that tells a refusal from everything that merely looks like one. A standby, a sealed node, a quota or a
+proxy says "not now": whoever asks again, or asks another node, may well be granted it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+Says = Literal["granted", "refused", "not now", "failed"]
+"""failed: Vault, or what stands before it, reports a fault of its own, and not that it declines what was asked."""
+
+_NOT_NOW: Final = frozenset(
+    {
+        408,  # a proxy waited long enough
+        412,  # a performance standby has not seen the token's creation yet (Enterprise, from 1.10)
+        425,
+        429,  # a standby's health, a rate limit, or a lease count quota
+        472,  # a disaster recovery secondary
+        473,  # a performance standby's health
+        474,  # a standby that does not hear its active node (from 1.19)
+    }
+)
+
+_NOT_NOW_WORDS: Final = re.compile(
+    r"vault is sealed|\bstandby\b|not active|no active|active (?:cluster )?node not found|(?:not|no) (?:the )?leader|"
+    r"leadership|error during forwarding|upgrade from non-versioned|upgrading from non-versioned",
+    re.IGNORECASE,
+)
+"""How a node says that it does not serve (V http/handler.go), and kv-v2 that it still prepares itself, with a 400."""
+
+_CHECKED: Final = re.compile(
+    r"\bclaim\b|\bissuer\b|\baudience\b|service account|namespace not authorized|not authorized|unauthorized|"
+    r"permission denied|invalid role|role name|ca\.crt|\bx509\b|jose|\bjwt\b|token is expired|not valid yet",
+    re.IGNORECASE,
+)
+"""How the Kubernetes auth method words the checks that a login did not pass. Up to 1.12 it answers them with 500, like
+every plain error of a plugin: see `kubernetes_auth.answer`."""
+
+
+def says(status: int | None, words: str = "") -> Says:
+    """Return what an answer with this HTTP *status* and these *words* says. None, no answer at all, is "not now".
+
+    Of the 5xx only a 500 can be a refusal, and only in the words of a check that was not passed.
+    """
+    if status is None or status < 200 or status in _NOT_NOW:
+        return "not now"
+    if status < 300:
+        return "granted"
+    if status < 400 or status > 500:
+        return "not now"
+    if _NOT_NOW_WORDS.search(words):
+        return "not now"
+    if status < 500 or _CHECKED.search(words):
+        return "refused"
+    return "failed"
