@@ -7,6 +7,7 @@ the record and never touch the world. `lint-imports` holds them to it.
 cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
+    versions             which versions there are, and which of them can be had here
     progress             events become lines for people who wait
     output               what goes to stdout and stderr, and with which exit code it ends
     reporting            in which forms a judgement is reported, and where
@@ -52,6 +53,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
 artifacts/               a version becomes a verified binary or a container image
     store                a version becomes a verified binary: cached, downloaded or built
     downloads            release servers and mirrors, believed only after the checksum
+    availability         which versions can be had on this machine, and from where
     signatures           who signed a file: OpenPGP, checked against the vendors' keys
     go_recipes           which Go modules a server is built from, version by version
     go_builds            builds them, with the Go that is here or one that it gets
@@ -132,6 +134,7 @@ scenario/                what is asked for
     plan                 a scenario becomes every stage and every question
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
+    releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were
     refusals             what is a refusal of Vault, and what only means "not now"
     shutdown_signs       how a Vault that is gone says that somebody stopped it

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness
-from harness.artifacts import go_builds, go_recipes
+from harness.artifacts import availability, go_builds, go_recipes
 from harness.artifacts import store as artifacts
 from harness.artifacts.downloads import Downloads
 from harness.artifacts.go_builds import Go, Workshop
@@ -32,6 +32,7 @@ from harness.cli import commands
 from harness.errors import LeftBehind, MissingPrerequisite
 from harness.host.locks import alone
 from harness.host.process import Supervisor
+from harness.knowledge import releases
 from harness.wait import Stopwatch, until
 
 pytestmark = pytest.mark.processes
@@ -811,3 +812,37 @@ def test_offline_asks_nobody(mirror: Mirror, tmp_path: Path, go: Path) -> None:
     assert "nothing else is asked while offline" in shop.refusal(version="1.7.0")
     assert mirror.asked == []
     assert not (shop.cache / "build").exists()
+
+
+def test_an_update_adds_what_the_servers_know_and_a_range_then_reaches_it(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Editions and pre-releases are left out; what ships stays known, and a cache without the file is as it shipped."""
+    known = ["0.11.0", "1.11.0", "2.1.0", "2.1.1", "2.1.1+ent", "2.2.0-rc1"]
+    mirror.files["/vault/index.json"] = json.dumps({"name": "vault", "versions": {each: {} for each in known}}).encode()
+    mirror.files["/kubernetes/release/stable-1.txt"] = b"v1.37.1"
+    for minor in range(33, 37):
+        mirror.files[f"/kubernetes/release/stable-1.{minor}.txt"] = f"v1.{minor}.20\n".encode()
+    mirror.files["/kubernetes/release/stable-1.37.txt"] = b"v1.37.1"
+    monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path))
+    words = ["versions", "--update", "--mirror", mirror.url, "--insecure-mirror", "2.1..:all"]
+    ended = CliRunner().invoke(commands.main, words)
+    assert ended.exit_code == 0, ended.output
+    assert [line.split()[0] for line in ended.stdout.splitlines()[1:]] == ["2.1.0", "2.1.1"]
+    assert "asked of the release servers" in ended.stdout
+    table = availability.table("kubernetes", tmp_path)
+    assert releases.resolve("1.36..1.37", table) == ("1.36.20", "1.37.1")
+    assert "0.11.0" not in availability.table("vault", tmp_path).released
+    (tmp_path / "releases.json").write_bytes(b"{}")
+    assert availability.table("vault", tmp_path) == releases.shipped("vault")
+
+
+def test_an_update_that_fails_changes_nothing(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path))
+    mirror.files["/vault/index.json"] = b"<html>no</html>"
+    words = ["versions", "--update", "--mirror", mirror.url, "--insecure-mirror"]
+    ended = CliRunner().invoke(commands.main, words)
+    assert (ended.exit_code, "the index of Vault releases is not one" in ended.output) == (3, True)
+    without_tls = CliRunner().invoke(commands.main, ["versions", "--update", "--mirror", mirror.url])
+    assert (without_tls.exit_code, "without TLS" in without_tls.output) == (3, True)
+    assert list(tmp_path.iterdir()) == []

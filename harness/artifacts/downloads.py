@@ -43,6 +43,7 @@ _SLOWEST: Final = 10_000  # bytes a second, once a download has had time to get 
 _GETTING_GOING_SECONDS: Final = 30.0
 _CHUNK: Final = 1 << 16
 _MOST_CHECKSUMS: Final = 1 << 20
+_MOST_INDEX: Final = 64 << 20
 _MOST_BYTES: Final = 1 << 30
 _MOST_UNPACKED: Final = 2 << 30
 
@@ -167,6 +168,17 @@ class Downloads:
         else:
             packed.replace(binary)
         return Fetched(without_credentials(url), f"{plain}{note}")
+
+    def read(self, product: str, file: str) -> bytes:
+        """Return what the server of *product* has as *file*, such as an index of its releases; it is signed by nobody.
+
+        Raises as `fetch`.
+        """
+        release, text = _RELEASES[product], BytesIO()
+        url = f"{f'{self._mirror}/{release.mirrored}' if self._mirror else release.vendor}/{file}"
+        self._without_tls(url)
+        self._get(url, text, _MOST_INDEX)
+        return text.getvalue()
 
     def _without_tls(self, url: str) -> str:
         """Return what a report has to say of a *url* without TLS. Raises Untrustworthy where nobody said it may be."""

@@ -274,6 +274,11 @@ def neighbours(product: str, version: str) -> list[str]:
     return older[-1:] + newer[:1]
 
 
+def seen_to_run(product: str, version: str) -> bool:
+    """Was *version* of *product* built so, and seen to run?"""
+    return version in _PRODUCTS[product].runs
+
+
 def question(product: str) -> tuple[str, ...]:
     """Return the arguments with which the binary of *product* is asked for its version."""
     return _PRODUCTS[product].tells

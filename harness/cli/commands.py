@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import maintenance, several
+from harness.cli import maintenance, several, versions
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
@@ -364,7 +364,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
     Directories are searched for *.yaml, and - is what stands on stdin.
     """
     from harness.errors import ScenarioError
-    from harness.knowledge import versions
+    from harness.knowledge.versions import needs_licence
     from harness.scenario import course, loading, plan
 
     wrong, files = 0, several.search(scenarios)
@@ -382,7 +382,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
         else:
             tell(f"{name}: fine")
             serving = course.serving(plan.make(loaded.scenario, loaded.name, "paper").steps)
-            for licence in filter(None, map(versions.needs_licence, serving)):
+            for licence in filter(None, map(needs_licence, serving)):
                 tell(f"    but {licence}")
     if wrong:
         fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand")
@@ -444,5 +444,6 @@ for _chore in (
     maintenance.doctor,
     maintenance.schema,
     maintenance.completion,
+    versions.versions_,
 ):
     main.add_command(_chore)
