@@ -27,9 +27,6 @@ def _stop(why: str) -> NoReturn:
     sys.exit(UNFIT)
 
 
-# Tests that kill processes have deadlines, which a busy machine may miss: what fails is run again, and told.
-AGAIN = ("--reruns", "2")
-
 if sys.version_info < (3, 11):  # noqa: UP036  # it runs before anything has checked the version
     _stop(f"This project needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
 
@@ -124,7 +121,7 @@ def tests(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """Run the tests that need no server, in seconds."""
     _install(session, "tests")
-    session.run("pytest", "-m", "not real and not kind", "-n", "auto", *AGAIN, *session.posargs)
+    session.run("pytest", "-m", "not real and not kind", "-n", "auto", *session.posargs)
 
 
 @nox.session
@@ -132,7 +129,7 @@ def real(session: nox.Session) -> None:
     """Rehearse every shipped scenario on real servers and check what is judged; builds the servers on the first run."""
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
-    session.run("pytest", "-m", "real", "-n", "2", *AGAIN, *session.posargs)
+    session.run("pytest", "-m", "real", "-n", "2", *session.posargs)
 
 
 @nox.session
@@ -141,7 +138,7 @@ def kind(session: nox.Session) -> None:
     _have_engine(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
-    session.run("pytest", "-m", "kind", *AGAIN, *session.posargs)
+    session.run("pytest", "-m", "kind", *session.posargs)
 
 
 @nox.session(venv_backend="none")

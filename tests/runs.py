@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 from harness import __version__
 from harness.analysis.verdict import Judgement
 from harness.drivers.paper.driver import PaperDriver
+from harness.host import run_traces
 from harness.record import events
 from harness.record import journal as journals
 from harness.record.events import RunStarted
@@ -19,6 +22,7 @@ from harness.record.journal import Journal, Record
 from harness.rehearsal import rehearsal
 from harness.scenario import plan
 from harness.scenario.schema import Scenario
+from harness.wait import until
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 OUTAGE = SCENARIOS / "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"
@@ -46,7 +50,7 @@ def on_paper(scenario: Scenario, directory: Path, **driver: Any) -> tuple[Record
 
 def variant(scenario: Scenario, **changes: Any) -> Scenario:
     """Return *scenario* with parts replaced: `vault={"target": "1.9.2"}` changes one field, and so on down."""
-    return Scenario.model_validate_json(_json(_merged(scenario.model_dump(mode="json", by_alias=True), changes)))
+    return Scenario.model_validate_json(json.dumps(_merged(scenario.model_dump(mode="json", by_alias=True), changes)))
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -55,12 +59,6 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(name), dict)
         merged[name] = _merged(merged[name], value) if both else value
     return merged
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def signalled(
@@ -80,3 +78,20 @@ def signalled(
         running.send_signal(number)
         said = running.stderr.read()
     return running.returncode, said
+
+
+def kill_everybody(entry: Path) -> None:
+    """Kill harness, supervisor and watcher of the run that is on record in *entry*, so that none can clear up.
+
+    They are stopped first: else whoever still lives sees the others die, and begins. Returns when they and the run's
+    servers are dead: a process may live on for a while after its SIGKILL, and hold what it has.
+    """
+    known = json.loads(entry.read_text())
+    doomed = [known[who] for who in ("watcher", "supervisor", "harness")]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for one in doomed:
+            os.kill(one["pid"], number)
+        if number == signal.SIGSTOP:
+            until(lambda: all(run_traces.is_stopped(one["pid"]) for one in doomed), what="all to stop", seconds=30)
+    all_of_it = [(one["pid"], one["started"]) for one in (*doomed, *known["children"])]
+    until(lambda: not any(run_traces.lives(*one) for one in all_of_it), what="their ends", seconds=30)

@@ -26,6 +26,7 @@ from harness.maintenance import cleanup
 from harness.maintenance.cleanup import RunRemains
 from harness.wait import now, until
 from tests.containers import Belongings, empty_image
+from tests.runs import kill_everybody
 
 pytestmark = pytest.mark.processes
 
@@ -146,10 +147,7 @@ def crash(place: Place) -> None:
         assert doomed.stdout
         assert doomed.stdout.readline() == b"running\n"
         until(lambda: (place.work / "log").stat().st_size, what="the server's children", seconds=30)
-        known = json.loads(place.entry.read_text())
-        for who in ("watcher", "supervisor"):
-            os.kill(known[who]["pid"], signal.SIGKILL)
-        doomed.kill()
+        kill_everybody(place.entry)
 
 
 def test_a_crashed_run_is_found_and_ended_and_a_foreign_etcd_beside_it_lives_on(place: Place, tmp_path: Path) -> None:
@@ -162,8 +160,8 @@ def test_a_crashed_run_is_found_and_ended_and_a_foreign_etcd_beside_it_lives_on(
         subprocess.Popen([str(etcd)], env={}, cwd=place.work, stdin=subprocess.PIPE) as foreign,
         sleeping(f"{place.run}-other") as other,
     ):
-        # The kernel ends the server itself; what it had started is what is left.
-        until(lambda: set(place.one().processes.values()) == {"sleep"}, what="the end of the server", seconds=30)
+        # The kernel has ended the server itself; what it had started is what is left, as soon as it is what it will be.
+        until(lambda: set(place.one().processes.values()) == {"sleep"}, what="the sleepers", seconds=30)
         remains = place.one()
         assert remains.state == "left"
         assert remains.size >= 250_000

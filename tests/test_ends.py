@@ -20,7 +20,8 @@ from harness.errors import RigError
 from harness.host import kept_runs, memory_directory, run_traces
 from harness.host.process import Supervisor, namespaces_allowed
 from harness.maintenance import cleanup
-from harness.wait import Stopwatch, now, pause, until
+from harness.wait import Stopwatch, now, until
+from tests.runs import kill_everybody
 
 pytestmark = pytest.mark.processes
 
@@ -132,16 +133,8 @@ def test_a_kept_run_in_memory_can_be_read_by_its_user(tmp_path: Path) -> None:
 
 def test_no_key_outlives_everybody(tmp_path: Path) -> None:
     """Killed all at once, watcher included: where there is memory for it, what is left for `clean` holds no key."""
-    with running(tmp_path, "memory") as process:
-        there = known(tmp_path)
-        for who in ("watcher", "supervisor"):
-            os.kill(there[who]["pid"], signal.SIGKILL)
-        process.kill()
-    until(
-        lambda: not run_traces.lives(there["children"][0]["pid"], there["children"][0]["started"]),
-        what="it",
-        seconds=30,
-    )
+    with running(tmp_path, "memory"):
+        kill_everybody(tmp_path / "registry" / "it.json")
     keys = [path for path in (tmp_path / "rehearse-it").rglob("*") if path.name == "key"]
     assert bool(keys) is not memory_allowed(tmp_path)
     assert remains(tmp_path).state == "left"
@@ -313,7 +306,7 @@ def test_what_a_container_left_is_told_and_left_alone(tmp_path: Path) -> None:
     """Nobody holds it; but what its process ids mean cannot be known from here."""
     with running(tmp_path, "disk", *unshare()):
         pass
-    pause(0.5)
+    until(lambda: not run_traces.is_held(str(tmp_path / "rehearse-it")), what="the end of all of it", seconds=30)
     states, (doubt,), left, _ = clean_in(tmp_path)
     assert (states, len(left)) == (["unsure"], 1)
     assert "was begun in another PID namespace of this machine, such as a container" in doubt
