@@ -90,10 +90,12 @@ def _question(facts: Facts, probe: str, group: Sequence[Observation], apps: Sequ
         secrets = _some(list(dict.fromkeys(seen.item for seen in group)))
         what, done = f"the reading of {secrets} by {_some(apps)}", "lets it read"
     after = "after it" if len(facts.moments) == 2 else "at every later moment"
+    begun = "the first hop" if facts.undertaking == "the upgrade" else facts.undertaking
     expected = ", ".join(f"{{change: refused from the start, app: {app}}}" for app in apps[:_NAMED])
     return (
-        f"Is {what} refused in production, too? Here it was refused before the first hop and {after}, so nothing was "
-        f"learned of what the upgrade does to it. If production {done}, mend what decides it here: {'; '.join(keys)}. "
+        f"Is {what} refused in production, too? Here it was refused before {begun} and {after}, so nothing was "
+        f"learned of what {facts.undertaking} does to it. If production {done}, mend what decides it here: "
+        f"{'; '.join(keys)}. "
         f"If production refuses it as well, say so: expect: [{expected}{', ...' if len(apps) > _NAMED else ''}]"
     )
 

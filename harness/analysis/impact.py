@@ -46,11 +46,11 @@ def outlook(case: Case) -> Impact:
     if old is None or old.answer != "granted":
         fine = None if old is None or old.answer == "unknown" else False
         said = "was not asked" if fine is None else f"is refused as well ({old.status if old else ''} at {now.moment})"
-        return Impact(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+        return Impact(fine, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
     denied = _denied(facts, now)
     if denied is not None:
         said = f"still exists, and may not read {denied.item} any more ({denied.status} at {now.moment})"
-        return Impact(False, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+        return Impact(False, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
     return _while_it_lasts(facts, now, old, restart)
 
 
@@ -65,7 +65,7 @@ def _without_access(facts: Facts, now: Observation) -> Impact:
         return Impact(False, restart, sentence=f"Running copies of {now.app} are refused as well; {restart}.")
     fine = None if old is None or old.answer != "granted" else True
     said = "was not asked" if fine is None else f"still works (lookup {old.status if old else ''} {now.moment})"
-    return Impact(fine, restart, sentence=f"The token from before the upgrade {said}; {restart}.")
+    return Impact(fine, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
 
 
 def _what(now: Observation) -> str:
@@ -87,7 +87,7 @@ def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: s
     ends = longest if renews else ttl
     why = f"; {why}" if why else ""
     sentence = (
-        f"Running copies of {now.app} are fine for now: their token from before the upgrade still works "
+        f"Running copies of {now.app} are fine for now: their token from before {facts.undertaking} still works "
         f"(lookup {old.status} {now.moment}). One that never renews is cut off {span(ttl)} after its login "
         f"(here {day_and_time(issued + ttl)}{why}), one that renews at the latest {span(ends)} after it "
         f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."

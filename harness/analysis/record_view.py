@@ -55,6 +55,17 @@ class Facts:
         """Return the label of the moment before anything was changed."""
         return next(iter(self.moments), BEFORE)
 
+    @cached_property
+    def undertaking(self) -> str:
+        """Return what is done after the first look, in two words: not every course upgrades something."""
+        versions = [step.version for step in self.steps if isinstance(step, Serve)]
+        first = next((number for number, step in enumerate(self.steps) if isinstance(step, Look)), 0)
+        done = [step for step in self.steps[first:] if not isinstance(step, Look)]
+        serving = versions[-sum(isinstance(step, Serve) for step in done) - 1 :]
+        if len(set(serving)) > 1:
+            return "the upgrade"
+        return "the restart" if done and all(isinstance(step, Serve) for step in done) else "the course"
+
     def steps_before(self, moment: str) -> list[AnyStep]:
         """Return the steps between the moment of this label and the moment before it."""
         between: list[AnyStep] = []

@@ -35,7 +35,7 @@ class LoginReview(msgspec.Struct, frozen=True):
     answer: str
     status: int | None
     should_present: str
-    """whose token Vault should present: client, local, explicit or frozen"""
+    """whose token Vault should present: client, local, explicit or frozen; empty where no TokenReview was seen"""
     reviewer: str
     """who the API server saw: client, vault, long-lived, requested, nobody (not accepted), a user, or empty (no
     TokenReview)"""
@@ -70,7 +70,7 @@ def reviewing(facts: Facts) -> Iterator[LoginReview]:
             version=seen.version,
             answer=seen.answer,
             status=seen.status,
-            should_present=facts.bearer(seen),
+            should_present=facts.bearer(seen) if review else "",
             reviewer=facts.reviewer(seen),
             user=review.user if review else "",
             review_status=review.status if review else None,

@@ -383,7 +383,7 @@ def _meets(finding: Finding, one: Expected) -> bool:
 def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
     """Yield what this run says nothing about, so that nobody takes silence for an all-clear."""
     for app in unlearned:
-        yield f"what the upgrade does to a login of {app} that works: it was refused before as well"
+        yield f"what {facts.undertaking} does to a login of {app} that works: it was refused before as well"
     yield from facts.record.started.plan.not_asked
     for o in facts.observations:
         if o.answer == "unknown":

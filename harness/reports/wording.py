@@ -49,6 +49,7 @@ _BEARER: Final = {
     "local": "Vault's pod token",
     "explicit": "the stored token",
     "frozen": "a frozen copy of a pod token",
+    "": "-",
 }
 
 

@@ -66,16 +66,43 @@ def _issuer(case: Case) -> Diagnosis | None:
     wanted = case.facts.expected_issuer(case.after)
     return diagnosed(
         f"auth/{case.after.mount} demands the issuer {wanted or '?'}, and the token of {case.after.app} was issued by "
-        f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server",
+        f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server{_why_compared(case)}",
         "certain",
         [*said, case.facts.token_line(case.after), _config(case)],
         *_issuer_remedies(case, token.issuer if token else ""),
     )
 
 
+def _why_compared(case: Case) -> str:
+    """Return why the issuer is compared at all, where Vault's own default is known not to do so: a sentence or two."""
+    found = case.facts.written_at(case.after)
+    if found is None or "issuer" in found[1].fields:
+        return ""
+    config, off = found[1], kubernetes_auth.ISSUER_CHECK_OFF_BY_DEFAULT
+    lost = kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED
+    if not at_least(config.version, off):
+        return (
+            f". That validation is off by default since {off} holds for configs that {off} or newer writes: Vault "
+            f"{config.version} wrote this one, and no upgrade turns it off; only from {lost} on is an issuer that was "
+            "never set not compared any more"
+        )
+    if config.fields.get("disable_iss_validation") is False:
+        return (
+            f". The config itself says disable_iss_validation=false, where Vault's own default is true since {off}: "
+            "Terraform's provider from 3.0.1 on sends false where nobody set it"
+        )
+    return ""
+
+
 def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
     at = remedies.moment(case, kubernetes_auth.KNOWS_ISSUER_OPTION)
     words = "Write the whole config again with disable_iss_validation=true: the API server checks the token anyway."
+    found = case.facts.written_at(case.after)
+    if found is not None and found[1].fields.get("disable_iss_validation") is False:
+        words += (
+            " Where Terraform writes this mount, set disable_iss_validation = true in its "
+            "vault_kubernetes_auth_backend_config: the next apply undoes a write by hand."
+        )
     ways = [Remedy(words, at.when, at.stop, (remedies.rewrite(case, disable_iss_validation=True),))]
     if issuer:
         at = remedies.moment(case)

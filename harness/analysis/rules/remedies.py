@@ -70,6 +70,12 @@ def _breaking(case: Case) -> AnyStep | None:
     return None
 
 
+def is_upgrade(case: Case) -> bool:
+    """Did the answer change because another version serves?"""
+    step, before = _breaking(case), case.before
+    return isinstance(step, Serve) and (before is None or before.version != case.after.version)
+
+
 def _called(case: Case) -> str:
     """Return that step as words: after restart -> the restart."""
     return f"the {case.after.moment.removeprefix('after ')}"

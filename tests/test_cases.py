@@ -1,0 +1,168 @@
+"""Trouble that people reported in public, as scenarios: judged right on real servers, on record and on paper."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from harness.analysis import verdict
+from harness.analysis.verdict import Judgement
+from harness.record import journal
+from harness.reports import text
+from harness.scenario import loading, plan
+from tests.runs import on_paper
+from tests.test_real import SECRET_SHAPES, ours, rehearse, work_directories
+from tests.versions_at_hand import CORE, further
+
+CASES: Final = Path(__file__).parent / "cases"
+RECORDS: Final = Path(__file__).parent / "records" / "real"
+FILES: Final = {file.stem: file for file in sorted(CASES.glob("*.yaml"))}
+
+Row = tuple[str, tuple[tuple[str, str, str, str, str], ...]]
+
+JUDGED: Final[Mapping[str, Row]] = {
+    "a-restart-kills-the-copied-reviewer": (
+        "fail",
+        (("regression", "login refused", "reviewer-frozen", "1.9.2", "orders"),),
+    ),
+    "an-issuer-nobody-set-since-1.4": (
+        "pass",
+        (
+            ("latent", "check lost", "issuer-check-lost", "1.11.0", "secrets-operator"),
+            ("pre-existing", "refused from the start", "issuer-mismatch", "", "secrets-operator"),
+            ("improvement", "login granted", "issuer-check-lost", "1.11.0", "secrets-operator"),
+        ),
+    ),
+    "an-operator-without-delegator-at-a-hosted-vault": (
+        "pass",
+        (("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", "", "secrets-operator"),),
+    ),
+}
+"""Case -> the verdict, and every finding as (kind, effect, rule, hop, app)."""
+
+ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "a-restart-kills-the-copied-reviewer": {"orders": (200, 403)},
+    "an-issuer-nobody-set-since-1.4": {"secrets-operator": (500, 500, 500, 500, 200)},
+    "an-operator-without-delegator-at-a-hosted-vault": {"secrets-operator": (403, 403, 403)},
+}
+"""Case -> app -> the status of its login at each moment."""
+
+SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "a-restart-kills-the-copied-reviewer": (
+        "ruled out: CA. the API server of main answered this login's TokenReview",
+        "Before Vault is restarted",
+        "their token from before the restart still works",
+    ),
+    "an-issuer-nobody-set-since-1.4": (
+        # "go to 1.9, issuer validation is off there" is bad advice, and the report says why
+        "off by default since 1.9.0 holds for configs that 1.9.0 or newer writes: Vault 1.4.0 wrote this one",
+        # a field that 1.4.0 does not know is written once a Vault serves that does
+        "Once Vault is 1.8.0, the first on this path that knows it: Write the whole config again with disable_iss_",
+        "secrets-operator after 1.10.0 500 - no TokenReview seen",
+    ),
+    "an-operator-without-delegator-at-a-hosted-vault": (
+        "system:serviceaccount:secrets-operator:secrets-operator reviews the logins of auth/kubernetes",
+        "may not create TokenReviews in cluster apps",
+        "--serviceaccount=secrets-operator:secrets-operator",
+    ),
+}
+"""Case -> words that its report must have."""
+
+NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
+    "an-issuer-nobody-set-since-1.4": (r"Now, on Vault 1.4.0:[^:]*disable_", r"\b500 the app's own token"),
+}
+"""Case -> patterns that its report must not have."""
+
+
+def unpacked(file: Path, directory: Path) -> Path:
+    """Return a stored record as `judge` reads it: without its compression."""
+    record = directory / journal.RECORD_FILE
+    record.write_bytes(gzip.decompress(file.read_bytes()))
+    return record
+
+
+def _beyond_the_core(file: Path) -> list[str]:
+    read = loading.load(file)
+    needed = plan.make(read.scenario, read.name, "local").artifacts
+    return [f"{product}:{version}" for product, version in needed if version not in CORE.get(product, ())]
+
+
+REAL: Final = [
+    pytest.param(name, marks=further(*beyond)) if (beyond := _beyond_the_core(file)) else name
+    for name, file in FILES.items()
+]
+"""Every case, those over versions that not every machine has with a mark."""
+
+
+def hold(name: str, judgement: dict[str, Any], report: str) -> None:
+    """Insist that a case is judged and told as the tables say."""
+    wanted, findings = JUDGED[name]
+    found = [(f["kind"], f["effect"], f["rule"], f["hop"], f["app"]) for f in judgement["findings"]]
+    assert (judgement["verdict"], found) == (wanted, list(findings))
+    assert judgement["as_expected"], (judgement["missed"], judgement["unexpected"])
+    assert all(finding["evidence"] for finding in judgement["findings"])
+    statuses: dict[str, list[int | None]] = {}
+    for row in judgement["reviewing"]:
+        statuses.setdefault(row["app"], []).append(row["status"])
+    assert {app: tuple(seen) for app, seen in statuses.items()} == ANSWERS[name]
+    plain = " ".join(report.split())
+    assert [words for words in SAID.get(name, ()) if words not in plain] == []
+    assert [pattern for pattern in NEVER_SAID.get(name, ()) if re.search(pattern, plain)] == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", REAL)
+def test_a_case_is_judged_right_on_real_servers(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Verdict, kind, cause, hop and words are those of the tables; nothing is left behind, and no secret is."""
+    directory = tmp_path / f"{os.getpid()}-{name}"
+    done = rehearse("run", FILES[name], "-o", "json", "--run-dir", directory)
+    assert done.returncode == 0, done.stderr
+    if request.config.getoption("--update-records"):
+        RECORDS.mkdir(exist_ok=True)
+        packed = gzip.compress((directory / journal.RECORD_FILE).read_bytes(), mtime=0)
+        (RECORDS / f"{name}.jsonl.gz").write_bytes(packed)
+    hold(name, json.loads(done.stdout), text.render(verdict.judge(journal.load(directory))))
+    assert not ours(directory)
+    assert not work_directories(directory)
+    for path in directory.rglob("*"):
+        assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_record_of_a_case_is_judged_as_it_was_lived(name: str, tmp_path: Path) -> None:
+    """The stored record of a real run gives the same, without any server."""
+    judgement = verdict.judge(journal.load(unpacked(RECORDS / f"{name}.jsonl.gz", tmp_path)))
+    assert (judgement.driver, judgement.exit_code) == ("local", 0)
+    hold(name, as_json(judgement), text.render(judgement))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_case_is_judged_on_paper_as_on_real_servers(name: str, tmp_path: Path) -> None:
+    """Whoever tries a case without servers first learns nothing else: the knowledge has what the servers do."""
+    _, judgement = on_paper(loading.load(FILES[name]).scenario, tmp_path)
+    found = tuple((f.kind, f.effect, f.rule, f.hop, f.app) for f in judgement.findings)
+    assert (judgement.verdict, found) == JUDGED[name]
+    assert judgement.as_expected
+
+
+def test_the_tables_have_every_case() -> None:
+    """A new case needs its rows and its record, and a row its case."""
+    assert set(JUDGED) == set(ANSWERS) == set(FILES)
+    assert {file.name for file in RECORDS.glob("*")} >= {f"{name}.jsonl.gz" for name in FILES}
+    assert set(SAID) | set(NEVER_SAID) <= set(FILES)
+
+
+def as_json(judgement: Judgement) -> dict[str, Any]:
+    """Return a judgement as programs read it."""
+    from harness.reports import json as reports
+
+    read: dict[str, Any] = json.loads(reports.render(judgement))
+    return read
