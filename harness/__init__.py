@@ -111,6 +111,9 @@ analysis/rules/          the known causes of a refusal, asked in order
     reviewer             whose token Vault presents to the API server
     transport            no way to the API server, or no trust on the way
     remedies             what mends each cause
+    occasions            when on the path of an upgrade something can be done
+    rewrites             a mount's config written again, with all that it has
+    as_code              a remedy as vault write lines and as Terraform
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 rig/                     what a running system looks like, whoever runs it

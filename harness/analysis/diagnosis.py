@@ -11,7 +11,7 @@ from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.impact import Impact, outlook
 from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
-from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, remedies
+from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, occasions
 from harness.record.observation import LATE, Observation
 from harness.scenario import plan
 from harness.scenario.schema import Effect
@@ -197,7 +197,7 @@ def _unexplained(case: Case) -> Diagnosis:
 def _look_closer(case: Case) -> Remedy:
     """Return what an operator does about something that no rule explains."""
     start, mount = case.facts.record.started, case.after.mount
-    do_not = f"take production to {case.after.version}" if remedies.is_upgrade(case) else "do this in production"
+    do_not = f"take production to {case.after.version}" if occasions.is_upgrade(case) else "do this in production"
     wait = f"Do not {do_not} before this is understood. " if case.before else ""
     # its words are quoted for a shell already; what paper leaves unexplained, servers have to be asked
     again = " ".join(start.command).replace(" --driver paper", "")
@@ -213,7 +213,7 @@ def _look_closer(case: Case) -> Remedy:
     elif mount:
         words += "; the last command is for that Vault, and shows what the mount holds"
         commands += (f"vault read auth/{mount}/config",)
-    return Remedy(f"{words}.", commands=commands)
+    return Remedy(f"{words}.", commands=commands, unproven="nobody knows the cause, so there is nothing to try")
 
 
 def worst_first(findings: Iterable[Finding]) -> Sequence[Finding]:

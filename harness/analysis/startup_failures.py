@@ -122,7 +122,7 @@ def _refusal(trouble: Trouble, evidence: list[str], confidence: Confidence) -> F
             "restoring it (roll-back: snapshot)."
         )
         over = "as the upgrade left them"
-    remedies = (Remedy(words),)
+    remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
     return Finding(
         rule="vault-refuses-data",
         kind="regression",

@@ -223,6 +223,7 @@ _RENEW: Final = (
     Remedy(
         "Renew such a token by hand on the new version and read the answer, before any app has to.",
         commands=("vault token renew",),
+        unproven="no cause is known, so there is nothing to try",
     ),
 )
 

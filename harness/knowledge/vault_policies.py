@@ -75,6 +75,18 @@ def read(name: str, text: str) -> list[Rule]:
     return rules
 
 
+def without_deny(name: str, text: str, path: str) -> str:
+    """Return policy *name* as HCL, with all that it grants and without what it denies on *path*.
+
+    Only paths and capabilities are kept. Raises PolicyError where *text* is no policy.
+    """
+    kept = [rule for rule in read(name, text) if not (rule.path == path and "deny" in rule.capabilities)]
+    return "\n".join(
+        f'path "{rule.path}" {{ capabilities = [{", ".join(json.dumps(one) for one in rule.capabilities)}] }}'
+        for rule in kept
+    )
+
+
 def ruling(rules: Iterable[Rule], path: str, capability: str) -> Ruling:
     """Return what *rules*, those of all the policies of a token, say of *capability* on *path* (P: acl.go).
 

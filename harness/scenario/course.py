@@ -93,6 +93,32 @@ class Revoke(Step, frozen=True, tag="revoke", kw_only=True):
     service_account: str
 
 
+class MakeReviewer(Step, frozen=True, tag="make-reviewer", kw_only=True):
+    """A service account (namespace/name) is there, made where it is not, and a new Secret with a token of it that never
+    ends: what a config of *mount* may store from then on. The account gets no right.
+    """
+
+    cluster: str
+    service_account: str
+    mount: str
+
+
+class WritePolicy(Step, frozen=True, tag="write-policy", kw_only=True):
+    """A Vault policy is written, whole."""
+
+    name: str
+    text: str
+    """as HCL"""
+
+
+class ProjectToken(Step, frozen=True, tag="project-token", kw_only=True):
+    """An app's Pod is replaced by one whose projected token is made out for an audience."""
+
+    app: str
+    audience: str | None
+    """None: the API server's own"""
+
+
 class DeleteSecret(Step, frozen=True, tag="delete-secret", kw_only=True):
     """The Secret with a long-lived token is deleted, and the token with it. *purpose* is whose: reviewer:<mount>."""
 
@@ -138,6 +164,9 @@ AnyStep = (
     | WriteRole
     | Grant
     | Revoke
+    | MakeReviewer
+    | WritePolicy
+    | ProjectToken
     | DeleteSecret
     | Snapshot
     | Restore

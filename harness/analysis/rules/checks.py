@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from harness.analysis.comparison import identity_of
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import remedies
+from harness.analysis.rules.rewrites import Rewrite
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
+from harness.scenario.course import ProjectToken, WriteRole
+from harness.scenario.topology import RoleSpec
 
 _ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
 _AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
+_NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
 _CA_WORDS: Final = ("ca.crt: no such file or directory",)
 
 
@@ -33,15 +39,26 @@ def _role_binding(case: Case) -> Diagnosis | None:
 
 def _bound(case: Case) -> Remedy:
     """Return how the role comes to admit the app as well. A write of a role keeps the fields that it leaves out."""
-    role, app, at = case.facts.role(case.after.app), case.facts.app(case.after.app), remedies.moment(case)
-    space, name = app.service_account.split("/")
-    names, spaces = dict.fromkeys((*role.service_accounts, name)), dict.fromkeys((*role.namespaces, space))
-    names, spaces = ({"*": None} if "*" in bound else bound for bound in (names, spaces))
+    app, label = case.facts.app(case.after.app), remedies.first_label(case)
+
+    def admitting(label: str) -> RoleSpec:
+        role, (space, name) = remedies.role_of(case, label), app.service_account.split("/")
+        names, spaces = (*role.service_accounts, name), (*role.namespaces, space)
+        names, spaces = (("*",) if "*" in bound else tuple(dict.fromkeys(bound)) for bound in (names, spaces))
+        return msgspec.structs.replace(role, service_accounts=names, namespaces=spaces)
+
+    role = admitting(label)
     command = (
-        f"vault write auth/{case.after.mount}/role/{app.role} bound_service_account_names='{','.join(names)}' "
-        f"bound_service_account_namespaces='{','.join(spaces)}'"
+        f"vault write auth/{case.after.mount}/role/{app.role} "
+        f"bound_service_account_names='{','.join(role.service_accounts)}' "
+        f"bound_service_account_namespaces='{','.join(role.namespaces)}'"
     )
-    return Remedy("Bind the role to the account and the namespace that the app has.", at.when, at.stop, (command,))
+    words = "Bind the role to the account and the namespace that the app has."
+    return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
+
+
+def _role_step(case: Case, spec: RoleSpec) -> WriteRole:
+    return WriteRole(mount=case.after.mount, role=case.facts.app(case.after.app).role, spec=spec)
 
 
 def _audience(case: Case) -> Diagnosis | None:
@@ -54,8 +71,26 @@ def _audience(case: Case) -> Diagnosis | None:
         f"token of {case.after.app} has {app.audience or 'the API server as its only audience'}",
         "certain",
         [*said, case.facts.token_line(case.after)],
-        "Project a token with the role's audience into the app's Pod, or take the audience out of the role.",
+        *_audience_remedies(case),
     )
+
+
+def _audience_remedies(case: Case) -> list[Remedy]:
+    """Return both ends of it: the token that the role wants, and the role that wants no audience."""
+    facts, label = case.facts, remedies.first_label(case)
+    wanted = remedies.role_of(case, label).audience
+    ways = [remedies.without_audience(case)]
+    if not wanted:
+        return [Remedy("Let the token have the audience that the review demands.", unproven=_NO_AUDIENCE)]
+    words = f"Project a token with the role's audience, {wanted}, into the Pod of {case.after.app}."
+    project = ProjectToken(app=case.after.app, audience=wanted)
+    if facts.bearer(case.after) != "client":
+        return [remedies.way(case, words, (remedies.projected(wanted),), lambda _label: (project,))[1], *ways]
+    words += (
+        " Such a token is no bearer at the API server, and here the token that logs in reviews itself, so the mount "
+        "then needs a reviewer of its own."
+    )
+    return [remedies.with_reviewer(case, words, (remedies.projected(wanted),), (project,)), *ways]
 
 
 def _issuer(case: Case) -> Diagnosis | None:
@@ -95,7 +130,6 @@ def _why_compared(case: Case) -> str:
 
 
 def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
-    at = remedies.moment(case, kubernetes_auth.KNOWS_ISSUER_OPTION)
     words = "Write the whole config again with disable_iss_validation=true: the API server checks the token anyway."
     found = case.facts.written_at(case.after)
     if found is not None and found[1].fields.get("disable_iss_validation") is False:
@@ -103,11 +137,12 @@ def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
             " Where Terraform writes this mount, set disable_iss_validation = true in its "
             "vault_kubernetes_auth_backend_config: the next apply undoes a write by hand."
         )
-    ways = [Remedy(words, at.when, at.stop, (remedies.rewrite(case, disable_iss_validation=True),))]
+    off = Rewrite(case, {"disable_iss_validation": True})
+    ways = [remedies.rewriting(case, words, off, kubernetes_auth.KNOWS_ISSUER_OPTION)[1]]
     if issuer:
-        at = remedies.moment(case)
         words = "Write the whole config again with the issuer that the cluster has (here that of the rehearsal's)."
-        ways.append(Remedy(words, at.when, at.stop, (remedies.rewrite(case, issuer=issuer),)))
+        own = Rewrite(case, {"issuer": "cluster"})
+        ways.append(remedies.rewriting(case, words, own)[1])
     return ways
 
 
@@ -125,7 +160,10 @@ def _issuer_check_lost(case: Case) -> Diagnosis | None:
         f"not compared any more: the login gets past it and is {case.after.answer}",
         "certain",
         [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.evidence_lines(), _config(case)],
-        "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
+        Remedy(
+            "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
+            unproven="nobody is refused by it",
+        ),
     )
 
 
@@ -143,7 +181,10 @@ def _identity_changed(case: Case) -> Diagnosis | None:
             EvidenceLine("answer", f"{seen.moment}: " + ", ".join(f"{n}={whom.get(n)}" for n in differ), line[seen.id])
             for seen, whom in ((case.before, old), (case.after, new))
         ],
-        "Compare the entity's aliases on both versions, and merge entities before anything relies on the new one.",
+        Remedy(
+            "Compare the entity's aliases on both versions, and merge entities before anything relies on the new one.",
+            unproven="nobody is refused by it",
+        ),
     )
 
 
@@ -162,9 +203,8 @@ def _local_ca_missing(case: Case) -> Diagnosis | None:
 
 
 def _ca_given(case: Case) -> Remedy:
-    at = remedies.moment(case)
     words = f"Write the whole config again with the CA of the API server of {case.cluster}, from the file ca.crt."
-    return Remedy(words, at.when, at.stop, (remedies.rewrite_with_ca(case),))
+    return remedies.rewriting(case, words, Rewrite(case, {"kubernetes_ca_cert": "cluster"}))[1]
 
 
 def _config(case: Case) -> EvidenceLine | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import vault_policies
 from harness.record.observation import Observation
 from harness.scenario import plan
+from harness.scenario.course import WritePolicy, WriteRole
 
 _READS: Final = ("read", "old-token-read")
 
@@ -97,7 +100,8 @@ def _token(case: Case) -> EvidenceLine | None:
 
 
 def _remedy(case: Case, path: str, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> Remedy:
-    at = remedies.moment(case)
+    facts, rule_text = case.facts, f'path "{path}" {{ capabilities = ["read"] }}'
+    texts = plan.policies(facts.topology, facts.steps)
     if denied:
         rule = deciding[0]
         words = (
@@ -107,15 +111,39 @@ def _remedy(case: Case, path: str, named: list[str], deciding: list[vault_polici
         )
         file = f"{rule.policy}.hcl"
         commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
-        return Remedy(words, at.when, at.stop, commands)
+        text = vault_policies.without_deny(rule.policy, texts.get(rule.policy, ""), rule.path)
+        allowed = vault_policies.ruling(vault_policies.read(rule.policy, text), path, "read").granted
+        text = text if allowed else f"{text}\n{rule_text}".strip()
+        return remedies.way(case, words, commands, lambda _label: (WritePolicy(name=rule.policy, text=text),))[1]
     if not named:
-        return Remedy(f"Name a policy in the role that grants read on {path}.", at.when, at.stop)
-    rule_text = f'path "{path}" {{ capabilities = ["read"] }}'
+        return _named(case, rule_text)
     words = (
         f"If {case.after.app} is to read it, add the path to policy {named[0]}. If not, take it out of the app's reads."
     )
     command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
-    return Remedy(words, at.when, at.stop, (command,))
+    policy = WritePolicy(name=named[0], text=f"{texts.get(named[0], '')}\n{rule_text}".strip())
+    return remedies.way(case, words, (command,), lambda _label: (policy,))[1]
+
+
+def _named(case: Case, rule_text: str) -> Remedy:
+    """Return how a role that names no policy comes to name one that grants it."""
+    app, mount = case.facts.app(case.after.app), case.after.mount
+    name = f"{case.after.app}-reads"
+
+    def role(label: str) -> WriteRole:
+        held = remedies.role_of(case, label)
+        return WriteRole(
+            mount=mount, role=app.role, spec=msgspec.structs.replace(held, policies=(*held.policies, name))
+        )
+
+    policies = ",".join(role(remedies.first_label(case)).spec.policies)
+    commands = (
+        f"echo '{rule_text}' | vault policy write {name} -",
+        f"vault write auth/{mount}/role/{app.role} token_policies='{policies}'",
+    )
+    words = f"Name a policy in the role that grants it: {name} here."
+    policy = WritePolicy(name=name, text=rule_text)
+    return remedies.way(case, words, commands, lambda label: (policy, role(label)))[1]
 
 
 DENIES: Final = Rule(

@@ -1,160 +1,236 @@
-"""What mends it, at which moment of this very upgrade, and with which commands.
+"""What mends it, at which moment of this very upgrade: as steps that can be rehearsed, and as what to paste.
 
-A command stands whole on one line and can be pasted as it is. A write of an auth config replaces every field of it, so
-these commands write back what a read shows with one field changed; a stored reviewer token is never shown, and goes.
+A command stands whole on one line and can be pasted as it is.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
+from harness.analysis.rules import as_code
+from harness.analysis.rules.occasions import Moment, Steps, moment, occasions
+from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_role
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
-from harness.knowledge.versions import at_least
 from harness.scenario import topology
-from harness.scenario.course import AnyStep, Look, RollBack, Serve, Upgrade
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
 _EVERY_APP: Final = (
     "Every app's service account then needs system:auth-delegator, which lets it review any token of its cluster."
 )
 
-
-class Moment(msgspec.Struct, frozen=True):
-    """When something can be done on the path of this upgrade."""
-
-    when: str
-    """as words that could begin a sentence"""
-    stop: str
-    """the version that runs then; empty where the path has none"""
-    in_time: bool
-    """is it before the hop that breaks, so that nobody is refused?"""
+Way = tuple[Moment, Remedy]
 
 
-def moment(case: Case, since: str = "0.0.0") -> Moment:
-    """Return the moment for something that every Vault from *since* on understands.
-
-    That is the last stop before the hop that breaks, if it understands; else the first stop after it that does.
-    """
-    moments = list(case.facts.moments.values())
-    broken = next((n for n, one in enumerate(moments) if one.label == case.after.moment), 0)
-    stops = [one.version for one in moments]
-    known = [version for version in stops[:broken] if at_least(version, since)]
-    if known and case.kind != "pre-existing":
-        return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
-    later = next((version for version in stops[broken:] if at_least(version, since)), "")
-    if case.kind == "pre-existing" and later == stops[0]:
-        return Moment(f"now, on Vault {later}", later, in_time=True)
-    if not later:
-        return Moment(f"on Vault {since} or newer, to which this path does not lead", "", in_time=False)
-    if case.kind == "pre-existing":
-        return Moment(f"once Vault is {later}, the first on this path that knows it", later, in_time=False)
-    loss = " (until then every login is refused)" if case.effect == "login refused" else ""
-    step = _breaking(case)
-    hop = f"the hop to Vault {later}" if isinstance(step, Upgrade) else f"{_called(case)}, on Vault {later}"
-    return Moment(f"right after {hop}{loss}", later, in_time=False)
+def way(case: Case, words: str, commands: Sequence[str], steps: Steps, since: str = "0.0.0") -> Way:
+    """Return a remedy that is done by *steps*, by a Vault from *since* on, with its moment."""
+    at, found = moment(case, since), occasions(case, steps, since)
+    done, wanted = found[0].steps if found else (), case.facts.topology
+    why = "" if found else f"this path has no stop at Vault {since} or newer, so there is nothing to try it on"
+    return at, Remedy(
+        words,
+        at.when,
+        at.stop,
+        tuple(commands),
+        occasions=found,
+        writes=tuple(as_code.lines(done, wanted)),
+        terraform=as_code.terraform(done, wanted),
+        unproven=why,
+    )
 
 
-def _breaking(case: Case) -> AnyStep | None:
-    """Return the step after which the answer was another one: the last before the look at that moment."""
-    found: AnyStep | None = None
-    for step in case.facts.steps:
-        if isinstance(step, Look):
-            if step.moment.label == case.after.moment:
-                return found
-        else:
-            found = step
-    return None
+def rewriting(case: Case, words: str, rewrite: Rewrite, since: str = "0.0.0") -> Way:
+    """Return the remedy that is a write of the mount's config and nothing else."""
+    label = first_label(case, since)
+    return way(
+        case,
+        words + rewrite.notes(label),
+        (rewrite.command(label),),
+        lambda label: (rewrite.step(label),),
+        since,
+    )
 
 
-def is_upgrade(case: Case) -> bool:
-    """Did the answer change because another version serves?"""
-    step, before = _breaking(case), case.before
-    return isinstance(step, Serve) and (before is None or before.version != case.after.version)
+def first_label(case: Case, since: str = "0.0.0") -> str:
+    """Return the label of the look after which a remedy is to be done first."""
+    found = occasions(case, lambda _label: (), since)
+    return found[0].moment if found else case.after.moment
 
 
-def _called(case: Case) -> str:
-    """Return that step as words: after restart -> the restart."""
-    return f"the {case.after.moment.removeprefix('after ')}"
-
-
-def _before(case: Case, known: list[str], stops: list[str]) -> str:
-    """Return in words when to do what the last of *stops*, which serve before the break, is the last to do in time."""
-    step, last, broken = _breaking(case), stops[-1], case.after.version
-    if isinstance(step, Serve) and not isinstance(step, RollBack) and last == broken:
-        return "before Vault is restarted"
-    if not isinstance(step, Upgrade) or known[-1] != last:
-        return f"before {_called(case)}, on Vault {known[-1]}"
-    if len(stops) == 1:
-        return f"before the upgrade, on Vault {last}"
-    if len(known) == len(stops):
-        return f"before the upgrade, or at the latest at the stop at Vault {last}, before the hop to {broken}"
-    return f"at the stop at Vault {last}, before the hop to {broken}"
-
-
-def early_first(*ways: tuple[Moment, Remedy]) -> tuple[Remedy, ...]:
+def early_first(*ways: Way) -> tuple[Remedy, ...]:
     """Return remedies with those in front that come before anybody is refused, and else in the order given."""
     return tuple(remedy for _, remedy in sorted(ways, key=lambda way: not way[0].in_time))
 
 
-def client_reviews(case: Case) -> tuple[Moment, Remedy]:
+def client_reviews(case: Case) -> Way:
     """Have the token that logs in review itself, whatever Vault's pod has: disable_local_ca_jwt."""
-    at = moment(case, kubernetes_auth.KNOWS_DISABLE_LOCAL)
+    since = kubernetes_auth.KNOWS_DISABLE_LOCAL
+    at, label = moment(case, since), first_label(case, since)
+    rewrite = Rewrite(case, {"disable_local_ca_jwt": True}, DROP)
     still = "; until the hop nothing changes by it" if at.in_time and case.kind != "pre-existing" else ""
     words = f"Write the whole config again with disable_local_ca_jwt=true{still}. {_KEPT}. {_EVERY_APP}"
-    return at, Remedy(words, at.when, at.stop, (rewrite(case, disable_local_ca_jwt=True),))
+    lacking = tuple(_apps_without_right(case))
+    commands = [*(binding(*account.split("/")) for account in lacking), rewrite.command(label)]
+    if lacking:
+        words += f" The first {_counted(len(lacking), 'command')} for cluster {case.cluster}."
+
+    def steps(label: str) -> Iterator[AnyStep]:
+        yield from (Grant(cluster=case.cluster, service_account=account) for account in lacking)
+        yield rewrite.step(label)
+
+    return way(case, words + rewrite.notes(label), commands, lambda label: tuple(steps(label)), since)
 
 
-def long_lived(case: Case) -> tuple[Moment, Remedy]:
+def _counted(number: int, what: str) -> str:
+    return f"{what} is" if number == 1 else f"{number} {what}s are"
+
+
+def _apps_without_right(case: Case) -> Iterable[str]:
+    """Return the accounts of the mount's apps that may not review tokens, each once."""
+    apps = [app for app in case.facts.topology.apps.values() if app.mount == case.after.mount]
+    may = {(app.cluster, app.service_account) for app in case.facts.topology.apps.values() if app.may_review_tokens}
+    return dict.fromkeys(app.service_account for app in apps if (app.cluster, app.service_account) not in may)
+
+
+def long_lived(case: Case) -> Way:
     """Give the mount a reviewer of its own: a token out of a Secret, of an account that may review and nothing else."""
-    at = moment(case)
-    mount = case.facts.mount(case.after.mount)
-    account = mount.reviewer_account or topology.DEFAULT_REVIEWER_ACCOUNT
-    space, name = account.split("/")
-    words = (
-        f"Store a long-lived token_reviewer_jwt of one account of {case.cluster} ({account} here), which every version "
-        f"of Vault uses and no Pod's end takes away. The first four commands are for cluster {case.cluster}. {_KEPT}"
+    words, commands = _reviewer_words(case), reviewer_commands(case)
+    rewrite = Rewrite(case, reviewer=reviewer_account(case))
+    label = first_label(case)
+    return way(
+        case,
+        f"{words} The first {len(commands)} commands are for cluster {case.cluster}. {_KEPT}." + rewrite.notes(label),
+        (*commands, rewrite.command(label)),
+        lambda label: (*reviewer_steps(case), rewrite.step(label)),
     )
-    commands = (
+
+
+def _reviewer_words(case: Case) -> str:
+    return (
+        f"Store a long-lived token_reviewer_jwt of one account of {case.cluster} ({reviewer_account(case)} here), "
+        "which every version of Vault uses and no Pod's end takes away."
+    )
+
+
+def reviewer_account(case: Case) -> str:
+    """Return namespace/name of the account that is to review at the mount: the scenario's own, or the usual one."""
+    return case.facts.mount(case.after.mount).reviewer_account or topology.DEFAULT_REVIEWER_ACCOUNT
+
+
+def reviewer_commands(case: Case) -> tuple[str, ...]:
+    """Return the commands that make a reviewer: namespace, account, right and Secret."""
+    space, name = reviewer_account(case).split("/")
+    return (
         f"kubectl create namespace {space}",
         f"kubectl --namespace {space} create serviceaccount {name}",
         binding(space, name),
         token_secret(space, name),
-        rewrite_with_token(case, space, name),
     )
-    return at, Remedy(words + ".", at.when, at.stop, commands)
 
 
-def may_review(case: Case, user: str) -> tuple[Moment, Remedy]:
+def reviewer_steps(case: Case) -> tuple[AnyStep, ...]:
+    """Return the steps that make a reviewer which may review."""
+    account = reviewer_account(case)
+    return (
+        MakeReviewer(cluster=case.cluster, service_account=account, mount=case.after.mount),
+        Grant(cluster=case.cluster, service_account=account),
+    )
+
+
+def may_review(case: Case, user: str) -> Way:
     """Let the account that reviews do so, by the standard binding."""
-    at = moment(case)
     _, _, space, name = user.split(":") if user.count(":") == 3 else ("", "", "", "")
     words = f"Bind {user} to system:auth-delegator in cluster {case.cluster}"
     if user == case.facts.vault_subject:
         words += ": that is the standard binding of Vault's own account"
     if not name:
         command = f"kubectl create clusterrolebinding reviews-tokens --clusterrole=system:auth-delegator --user={user}"
-        return at, Remedy(words + ".", at.when, at.stop, (command,))
-    return at, Remedy(words + ".", at.when, at.stop, (binding(space, name),))
+        at = moment(case)
+        why = "the account is none of Kubernetes' service accounts, and a rehearsal has no other ones"
+        return at, Remedy(f"{words}.", at.when, at.stop, (command,), unproven=why)
+    grant = Grant(cluster=case.cluster, service_account=f"{space}/{name}")
+    return way(case, f"{words}.", (binding(space, name),), lambda _label: (grant,))
 
 
-def local_again(case: Case) -> tuple[Moment, Remedy]:
+def local_again(case: Case) -> Way:
     """Have Vault read its own pod's present token at each login: a config without a stored reviewer, from 1.9.3 on."""
-    at = moment(case, kubernetes_auth.READS_POD_TOKEN)
+    since = kubernetes_auth.READS_POD_TOKEN
+    label, vault = first_label(case, since), case.facts.topology.vault
+    opted_out = held_config(case.facts, case.after.mount, label).fields.get("disable_local_ca_jwt") is True
+    rewrite = Rewrite(case, {"disable_local_ca_jwt": False} if opted_out else {}, DROP)
     words = (
-        f"On Vault {kubernetes_auth.READS_POD_TOKEN} or newer write the whole config again without token_reviewer_jwt: "
+        f"On Vault {since} or newer write the whole config again without token_reviewer_jwt: "
         "nothing is copied any more, and the pod's present token is read at login. On an older version every new Pod "
         "needs a new write."
     )
-    commands: tuple[str, ...] = (rewrite(case),)
-    if case.facts.vault_subject and not case.facts.topology.vault.may_review_tokens:
-        _, _, space, name = case.facts.vault_subject.split(":")
+    commands: tuple[str, ...] = (rewrite.command(label),)
+    grants: tuple[AnyStep, ...] = ()
+    if vault.service_account and not vault.may_review_tokens:
         words += f" Vault's own account has to be bound to system:auth-delegator in {case.cluster} for that."
-        commands = (binding(space, name), *commands)
-    return at, Remedy(words, at.when, at.stop, commands)
+        commands = (binding(*vault.service_account.split("/")), *commands)
+        grants = (Grant(cluster=case.cluster, service_account=vault.service_account),)
+    return way(case, words, commands, lambda label: (*grants, rewrite.step(label)), since)
+
+
+def trusted(case: Case) -> Way:
+    """Give the config the CA of the API server; and a reviewer, where the one that would be next is not known there."""
+    at, facts, mount = first_label(case), case.facts, case.after.mount
+    words = f"Write the whole config of auth/{mount} again with the CA of the API server of {case.cluster}, from the "
+    words += "file ca.crt."
+    if facts.bearer(case.after) != "local" or facts.same_cluster(mount):
+        return rewriting(case, words, Rewrite(case, {"kubernetes_ca_cert": "cluster"}))
+    rewrite = Rewrite(case, {"kubernetes_ca_cert": "cluster"}, reviewer_account(case))
+    words += (
+        f" That alone would not do: the config names no reviewer, so Vault would present its own pod's token next, "
+        f"which {case.cluster} does not know. {_reviewer_words(case)} The first {len(reviewer_commands(case))} "
+        f"commands are for cluster {case.cluster}."
+    )
+    return way(
+        case,
+        words,
+        (*reviewer_commands(case), rewrite.command(at)),
+        lambda label: (*reviewer_steps(case), rewrite.step(label)),
+    )
+
+
+def with_reviewer(case: Case, words: str, commands: Sequence[str], before: Sequence[AnyStep]) -> Remedy:
+    """Return a remedy of *words*, *commands* and the steps *before*, and a reviewer of the mount's own beside it."""
+    rewrite, label, made = Rewrite(case, reviewer=reviewer_account(case)), first_label(case), reviewer_commands(case)
+    words = f"{words} {_reviewer_words(case)} The first {len(made)} commands are for cluster {case.cluster}."
+    return way(
+        case,
+        words + rewrite.notes(label),
+        (*made, rewrite.command(label), *commands),
+        lambda label: (*before, *reviewer_steps(case), rewrite.step(label)),
+    )[1]
+
+
+def without_audience(case: Case) -> Remedy:
+    """Have the role demand no audience."""
+    app, mount = case.facts.app(case.after.app), case.after.mount
+    words = f"Take the audience out of role {app.role}; tokens that are made out for somebody else then log in as well."
+
+    def step(label: str) -> AnyStep:
+        return WriteRole(mount=mount, role=app.role, spec=replace(role_of(case, label), audience=""))
+
+    command = f"vault write auth/{mount}/role/{app.role} audience=''"
+    return way(case, words, (command,), lambda label: (step(label),))[1]
+
+
+def projected(audience: str | None) -> str:
+    """Return what a Pod's manifest has in its projected volume for a token with an *audience*."""
+    source = {"path": "token", "expirationSeconds": 3600} | ({"audience": audience} if audience else {})
+    return f"# in the Pod, volumes: projected: sources: [{{serviceAccountToken: {json.dumps(source)}}}]"
+
+
+def role_of(case: Case, label: str) -> topology.RoleSpec:
+    """Return the role with which the app logs in, as it is at the look of a *label*."""
+    return held_role(case.facts, case.after.mount, case.facts.app(case.after.app).role, label)
 
 
 def binding(space: str, name: str) -> str:
@@ -178,27 +254,3 @@ def token_secret(space: str, name: str) -> str:
         },
     }
     return f"echo '{json.dumps(secret)}' | kubectl apply -f -"
-
-
-def rewrite_with_token(case: Case, space: str, name: str) -> str:
-    """Return the command that stores the token of such a Secret as the reviewer. No command line ever shows it."""
-    token = f"kubectl --namespace {space} get secret {name}-token -o jsonpath='{{.data.token}}' | base64 -d"
-    return _written(case, f"--rawfile token <({token})", "token_reviewer_jwt: $token")
-
-
-def rewrite(case: Case, **fields: str | bool) -> str:
-    """Return the command that writes the mount's config again with *fields*, and with all that it has."""
-    said = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
-    return _written(case, "", *said)
-
-
-def rewrite_with_ca(case: Case) -> str:
-    """Return the command that writes the mount's config again with a CA out of a file."""
-    return _written(case, "--rawfile ca ca.crt", "kubernetes_ca_cert: $ca")
-
-
-def _written(case: Case, options: str, *fields: str) -> str:
-    path = f"auth/{case.after.mount}/config"
-    changed = ".data + {" + ", ".join(fields) + "}" if fields else ".data"
-    filtered = " ".join(part for part in ("jq", options, f"'{changed}'") if part)
-    return f"vault read -format=json {path} | {filtered} | vault write {path} -"

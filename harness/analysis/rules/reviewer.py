@@ -8,12 +8,14 @@ import msgspec
 
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
-from harness.analysis.rules import remedies
+from harness.analysis.rules import occasions, remedies
+from harness.analysis.rules.rewrites import Rewrite
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.events import PodReplaced, TokenIssued
 from harness.scenario import course
+from harness.scenario.course import MakeReviewer, ProjectToken, WriteRole
 
 # How an API server says that a bound token outlived what it was bound to. The first is what a rollout gives, where
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
@@ -173,8 +175,25 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
         "certain" if told else "strong",
         [shown(review), *case.evidence.api_log, token, config, *case.evidence.audit],
         remedies.long_lived(case)[1],
-        "Let the app's token have the API server's audience.",
+        _own_audience(case),
     )
+
+
+def _own_audience(case: Case) -> Remedy:
+    """Return how the token that logs in becomes a bearer; a role that demands another audience has to give that up."""
+    app, mount = case.facts.app(case.after.app), case.after.mount
+    words = f"Let the token of {case.after.app} have the API server's audience."
+    project, commands = ProjectToken(app=case.after.app, audience=None), [remedies.projected(None)]
+    if not remedies.role_of(case, remedies.first_label(case)).audience:
+        return remedies.way(case, words, commands, lambda _label: (project,))[1]
+    words += f" Role {app.role} demands another one, and must not any more."
+
+    def role(label: str) -> WriteRole:
+        spec = msgspec.structs.replace(remedies.role_of(case, label), audience="")
+        return WriteRole(mount=mount, role=app.role, spec=spec)
+
+    commands.append(f"vault write auth/{mount}/role/{app.role} audience=''")
+    return remedies.way(case, words, commands, lambda label: (project, role(label)))[1]
 
 
 def _stored_refused(case: Case) -> Diagnosis | None:
@@ -244,12 +263,15 @@ def _lasting(case: Case) -> tuple[Remedy, ...]:
 def _renewed(case: Case) -> Remedy:
     """Return how the stored reviewer gets a new token. Where it is no account that we know, only in words."""
     words = "Make a new Secret of type kubernetes.io/service-account-token, and write the whole config again with it"
-    subject, at = case.facts.reviewer_subject(case.after.mount), remedies.moment(case)
-    if not subject:
-        return Remedy(f"{words}.", at.when, at.stop)
-    _, _, space, name = subject.split(":")
-    commands = (remedies.token_secret(space, name), remedies.rewrite_with_token(case, space, name))
-    return Remedy(f"{words}. The first command is for cluster {case.cluster}.", at.when, at.stop, commands)
+    facts, mount, at = case.facts, case.after.mount, occasions.moment(case)
+    account = facts.mount(mount).reviewer_account
+    if not account:
+        return Remedy(f"{words}.", at.when, at.stop, unproven="nobody knows whose token the config had")
+    rewrite, label = Rewrite(case, reviewer=account), remedies.first_label(case)
+    commands = (remedies.token_secret(*account.split("/")), rewrite.command(label))
+    made = MakeReviewer(cluster=case.cluster, service_account=account, mount=mount)
+    words = f"{words}. The first command is for cluster {case.cluster}." + rewrite.notes(label)
+    return remedies.way(case, words, commands, lambda label: (made, rewrite.step(label)))[1]
 
 
 def _login_rejected(case: Case) -> Diagnosis | None:
@@ -264,7 +286,10 @@ def _login_rejected(case: Case) -> Diagnosis | None:
         f"The API server of {case.cluster} reviewed the token and Vault then refused the login: {said[0].text}",
         "certain",
         [shown(review), *said, *case.evidence.audit],
-        "Look at the login's own token: its service account or Pod was deleted, or made anew with another UID.",
+        Remedy(
+            "Look at the login's own token: its service account or Pod was deleted, or made anew with another UID.",
+            unproven="what became of the account or the Pod is no doing of Vault's, and a new Pod has a new token",
+        ),
     )
 
 

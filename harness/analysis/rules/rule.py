@@ -10,6 +10,7 @@ import msgspec
 from harness.analysis.correlation import Evidence, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.record.observation import Observation
+from harness.scenario.course import AnyStep
 from harness.scenario.schema import Effect
 
 Kind = Literal["regression", "latent", "pre-existing", "improvement"]
@@ -55,6 +56,23 @@ class Case(msgspec.Struct, frozen=True):
         return [line for line in lines if any(needle in line.text for needle in needles)]
 
 
+class Occasion(msgspec.Struct, frozen=True):
+    """A moment of this very course at which a remedy can be applied, and what is done then."""
+
+    timing: Literal["before", "after"]
+    """before: while nobody is refused yet, or at the first look where all were refused from the start. after: to what
+    refuses already"""
+    moment: str
+    """the label of the look after which the steps are done"""
+    version: str
+    """the Vault that serves then"""
+    steps: tuple[AnyStep, ...]
+
+    def __hash__(self) -> int:
+        # a step may hold a mapping, and what is equal has the same moment
+        return hash((self.timing, self.moment))
+
+
 class Remedy(msgspec.Struct, frozen=True):
     """One way to mend it. Where there are several they are alternatives, the one without an outage first."""
 
@@ -66,6 +84,14 @@ class Remedy(msgspec.Struct, frozen=True):
     """the Vault version that runs at that moment; empty where any may"""
     commands: tuple[str, ...] = ()
     """what to paste, each whole and on one line, in their order; what only the operator knows stands as ..."""
+    occasions: tuple[Occasion, ...] = ()
+    """when it can be applied, as steps that a rehearsal can do: the earliest first"""
+    writes: tuple[str, ...] = ()
+    """what is to be there in the end, whole: kubectl and vault write lines; <...> is what only the operator knows"""
+    terraform: str = ""
+    """the same as Terraform"""
+    unproven: str = ""
+    """why no rehearsal can prove it; empty where `occasions` can be tried"""
 
     @property
     def sentence(self) -> str:

@@ -1,0 +1,243 @@
+"""Steps as what a person keeps under version control: complete `vault write` lines, and Terraform.
+
+Placeholders in <...> stand for what only the operator knows: addresses, and an issuer that the cluster chose.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from harness.scenario import schema
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, WriteConfig, WritePolicy, WriteRole
+from harness.scenario.topology import Topology
+
+_ORDER: Final = ("kubernetes_host", "kubernetes_ca_cert", "token_reviewer_jwt", "issuer")
+"""The fields of a config that people look for first."""
+
+
+def lines(steps: Sequence[AnyStep], wanted: Topology) -> Iterator[str]:
+    """Yield what there is to be after *steps* as commands, whole and each on one line."""
+    for step in steps:
+        match step:
+            case MakeReviewer():
+                yield from _reviewer(step)
+            case Grant():
+                yield _bound(step)
+            case WriteConfig():
+                if step.fields.get("token_reviewer_jwt"):
+                    yield _token_file(step, steps)
+                yield f"vault write auth/{step.mount}/config {_words(_config(step, wanted, paste=True))}"
+            case WriteRole():
+                yield f"vault write auth/{step.mount}/role/{step.role} {_words(_role(step))}"
+            case WritePolicy():
+                yield f"echo {_ansi_quoted(step.text)} | vault policy write {step.name} -"
+            case _:
+                continue
+
+
+def terraform(steps: Sequence[AnyStep], wanted: Topology) -> str:
+    """Return the same as Terraform resources, or "" where *steps* do nothing that Terraform would write."""
+    return "\n".join(_block(step, steps, wanted) for step in steps if _block(step, steps, wanted))
+
+
+# --- command lines ----------------------------------------------------------------------------------------------------
+
+
+def _reviewer(step: MakeReviewer) -> Iterator[str]:
+    space, name = step.service_account.split("/")
+    yield f"kubectl create namespace {space} --dry-run=client -o yaml | kubectl apply -f -"
+    yield f"kubectl --namespace {space} create serviceaccount {name} --dry-run=client -o yaml | kubectl apply -f -"
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": f"{name}-token",
+            "namespace": space,
+            "annotations": {"kubernetes.io/service-account.name": name},
+        },
+    }
+    yield f"echo '{json.dumps(body)}' | kubectl apply -f -"
+
+
+def _bound(step: Grant) -> str:
+    space, name = step.service_account.split("/")
+    return (
+        f"kubectl create clusterrolebinding {space}-{name}-reviews-tokens --clusterrole=system:auth-delegator "
+        f"--serviceaccount={space}:{name}"
+    )
+
+
+def _token_file(step: WriteConfig, steps: Iterable[AnyStep]) -> str:
+    """Return the command that puts the reviewer's token into a file: no command line is to show it."""
+    made = _made(step, steps)
+    if made is None:
+        return "# reviewer.jwt holds the token of the reviewer that is stored now: no read of the config shows it"
+    space, name = made.service_account.split("/")
+    return (
+        f"(umask 077; kubectl --namespace {space} get secret {name}-token -o jsonpath='{{.data.token}}' | base64 -d "
+        "> reviewer.jwt)"
+    )
+
+
+def _made(step: WriteConfig, steps: Iterable[AnyStep]) -> MakeReviewer | None:
+    return next((one for one in steps if isinstance(one, MakeReviewer) and one.mount == step.mount), None)
+
+
+def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, str]:
+    """Return the fields of a config as text, the usual ones first."""
+    cluster = wanted.mounts[step.mount].cluster
+    known = {
+        "kubernetes_host": f"<the address of the API server of {cluster}, such as https://10.0.0.1:6443>",
+        "kubernetes_ca_cert": "@ca.crt" if paste else 'file("ca.crt")',
+        "issuer": f"<the issuer of the tokens of {cluster}>",
+    }
+    ordered = sorted(step.fields, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+    fields = {}
+    for name in ordered:
+        value = step.fields[name]
+        if value == "cluster":
+            fields[name] = known[name]
+        elif name == "token_reviewer_jwt":
+            fields[name] = "@reviewer.jwt"
+        else:
+            fields[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return fields
+
+
+def _role(step: WriteRole) -> dict[str, str]:
+    spec = step.spec
+    fields = {
+        "bound_service_account_names": ",".join(spec.service_accounts),
+        "bound_service_account_namespaces": ",".join(spec.namespaces),
+        "token_policies": ",".join(spec.policies),
+        "audience": spec.audience,
+        "token_ttl": spec.ttl,
+        "token_max_ttl": spec.max_ttl,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _words(fields: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r"[A-Za-z0-9_@.,:/-]+", value) else "'" + value.replace("'", "'\\''") + "'"
+
+
+def _ansi_quoted(text: str) -> str:
+    """Return *text* quoted for bash on one line, whatever lines it has."""
+    escaped = text.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"$'{escaped}'" if escaped != text.strip() else f"'{escaped}'"
+
+
+# --- Terraform --------------------------------------------------------------------------------------------------------
+
+
+def _block(step: AnyStep, steps: Iterable[AnyStep], wanted: Topology) -> str:
+    match step:
+        case WriteConfig():
+            return _config_block(step, steps, wanted)
+        case WriteRole():
+            return _role_block(step)
+        case WritePolicy():
+            return _resource("vault_policy", step.name, {"name": _string(step.name), "policy": _heredoc(step.text)})
+        case Grant():
+            return _binding_block(step)
+        case MakeReviewer():
+            return _reviewer_blocks(step)
+        case _:
+            return ""
+
+
+def _config_block(step: WriteConfig, steps: Iterable[AnyStep], wanted: Topology) -> str:
+    fields = {"backend": _string(step.mount)}
+    literal = _config(step, wanted, paste=False)
+    for name, value in literal.items():
+        if name == "kubernetes_ca_cert" and value.startswith("file("):
+            fields[name] = value
+        elif name == "token_reviewer_jwt":
+            made = _made(step, steps)
+            fields[name] = (
+                '"<the token of the reviewer that is stored now>"'
+                if made is None
+                else f'kubernetes_secret_v1.{_label(made.service_account)}.data["token"]'
+            )
+        else:
+            fields[name] = str(step.fields[name]).lower() if isinstance(step.fields[name], bool) else _string(value)
+    return _resource("vault_kubernetes_auth_backend_config", step.mount, fields)
+
+
+def _role_block(step: WriteRole) -> str:
+    spec = step.spec
+    fields = {
+        "backend": _string(step.mount),
+        "role_name": _string(step.role),
+        "bound_service_account_names": json.dumps(list(spec.service_accounts)),
+        "bound_service_account_namespaces": json.dumps(list(spec.namespaces)),
+        "token_policies": json.dumps(list(spec.policies)),
+    }
+    if spec.audience:
+        fields["audience"] = _string(spec.audience)
+    for name, life in (("token_ttl", spec.ttl), ("token_max_ttl", spec.max_ttl)):
+        if life is not None:
+            fields[name] = str(schema.seconds(life))
+    return _resource("vault_kubernetes_auth_backend_role", f"{step.mount}_{step.role}", fields)
+
+
+def _binding_block(step: Grant) -> str:
+    space, name = step.service_account.split("/")
+    return (
+        f'# in cluster {step.cluster}\nresource "kubernetes_cluster_role_binding" "{_label(step.service_account)}" {{\n'
+        f'  metadata {{\n    name = "{space}-{name}-reviews-tokens"\n  }}\n'
+        '  role_ref {\n    api_group = "rbac.authorization.k8s.io"\n    kind      = "ClusterRole"\n'
+        '    name      = "system:auth-delegator"\n  }\n'
+        f'  subject {{\n    kind      = "ServiceAccount"\n    name      = "{name}"\n'
+        f'    namespace = "{space}"\n  }}\n}}\n'
+    )
+
+
+def _reviewer_blocks(step: MakeReviewer) -> str:
+    space, name = step.service_account.split("/")
+    label, home = _label(step.service_account), f"kubernetes_namespace.{_label(space)}.metadata[0].name"
+    return (
+        f'# in cluster {step.cluster}\nresource "kubernetes_namespace" "{_label(space)}" {{\n'
+        f'  metadata {{\n    name = "{space}"\n  }}\n}}\n\n'
+        f'resource "kubernetes_service_account" "{label}" {{\n'
+        f'  metadata {{\n    name      = "{name}"\n    namespace = {home}\n  }}\n}}\n\n'
+        f'# the token then stands in the state of Terraform\nresource "kubernetes_secret_v1" "{label}" {{\n'
+        f'  metadata {{\n    name      = "{name}-token"\n    namespace = {home}\n'
+        '    annotations = {\n      "kubernetes.io/service-account.name" = '
+        f"kubernetes_service_account.{label}.metadata[0].name\n    }}\n  }}\n"
+        '  type                           = "kubernetes.io/service-account-token"\n'
+        "  wait_for_service_account_token = true\n}\n"
+    )
+
+
+def _resource(kind: str, name: str, fields: Mapping[str, str]) -> str:
+    longest = max(map(len, fields))
+    body = "".join(f"  {field:{longest}} = {value}\n" for field, value in fields.items())
+    return f'resource "{kind}" "{_label(name)}" {{\n{body}}}\n'
+
+
+def _label(name: str) -> str:
+    """Return *name* as the name of a resource: letters, digits and underscores, a letter first."""
+    label = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return label if re.match(r"[A-Za-z_]", label) else f"_{label}"
+
+
+def _heredoc(text: str) -> str:
+    return f"<<-EOT\n{_literal(text.strip())}\nEOT"
+
+
+def _string(text: str) -> str:
+    return _literal(json.dumps(text, ensure_ascii=False))
+
+
+def _literal(text: str) -> str:
+    """Return *text* with nothing in it that Terraform would replace."""
+    return text.replace("${", "$${").replace("%{", "%%{")

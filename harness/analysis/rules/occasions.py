@@ -1,0 +1,117 @@
+"""When something can be done on the path of this very upgrade: in words, and as the moments of its course."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from harness.analysis.rules.rule import Case, Occasion
+from harness.knowledge.versions import at_least
+from harness.scenario import course
+from harness.scenario.course import AnyStep, Look, RollBack, Serve, Upgrade
+
+_UNDOES_NOTHING: Final = (Serve, course.Wait)
+"""The breaking steps before which a remedy can be applied: others write or take away the very thing that it mends."""
+
+Steps = Callable[[str], Sequence[AnyStep]]
+"""What is done after the look of a label, which decides what the config holds then."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When something can be done on the path of this upgrade."""
+
+    when: str
+    """as words that could begin a sentence"""
+    stop: str
+    """the version that runs then; empty where the path has none"""
+    in_time: bool
+    """is it before the hop that breaks, so that nobody is refused?"""
+
+
+def moment(case: Case, since: str = "0.0.0") -> Moment:
+    """Return the moment for something that every Vault from *since* on understands.
+
+    That is the last stop before the hop that breaks, if it understands; else the first stop after it that does.
+    """
+    moments = list(case.facts.moments.values())
+    broken = next((n for n, one in enumerate(moments) if one.label == case.after.moment), 0)
+    stops = [one.version for one in moments]
+    known = [version for version in stops[:broken] if at_least(version, since)]
+    if known and case.kind != "pre-existing":
+        return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
+    later = next((version for version in stops[broken:] if at_least(version, since)), "")
+    if case.kind == "pre-existing" and later == stops[0]:
+        return Moment(f"now, on Vault {later}", later, in_time=True)
+    if not later:
+        return Moment(f"on Vault {since} or newer, to which this path does not lead", "", in_time=False)
+    if case.kind == "pre-existing":
+        return Moment(f"once Vault is {later}, the first on this path that knows it", later, in_time=False)
+    loss = " (until then every login is refused)" if case.effect == "login refused" else ""
+    step = _breaking(case)
+    hop = f"the hop to Vault {later}" if isinstance(step, Upgrade) else f"{_called(case)}, on Vault {later}"
+    return Moment(f"right after {hop}{loss}", later, in_time=False)
+
+
+def _breaking(case: Case) -> AnyStep | None:
+    """Return the step after which the answer was another one: the last before the look at that moment."""
+    found: AnyStep | None = None
+    for step in case.facts.steps:
+        if isinstance(step, Look):
+            if step.moment.label == case.after.moment:
+                return found
+        else:
+            found = step
+    return None
+
+
+def is_upgrade(case: Case) -> bool:
+    """Did the answer change because another version serves?"""
+    step, before = _breaking(case), case.before
+    return isinstance(step, Serve) and (before is None or before.version != case.after.version)
+
+
+def _called(case: Case) -> str:
+    """Return that step as words: after restart -> the restart."""
+    return f"the {case.after.moment.removeprefix('after ')}"
+
+
+def _before(case: Case, known: list[str], stops: list[str]) -> str:
+    """Return in words when to do what the last of *stops*, which serve before the break, is the last to do in time."""
+    step, last, broken = _breaking(case), stops[-1], case.after.version
+    if isinstance(step, Serve) and not isinstance(step, RollBack) and last == broken:
+        return "before Vault is restarted"
+    if not isinstance(step, Upgrade) or known[-1] != last:
+        return f"before {_called(case)}, on Vault {known[-1]}"
+    if len(stops) == 1:
+        return f"before the upgrade, on Vault {last}"
+    if len(known) == len(stops):
+        return f"before the upgrade, or at the latest at the stop at Vault {last}, before the hop to {broken}"
+    return f"at the stop at Vault {last}, before the hop to {broken}"
+
+
+def occasions(case: Case, steps: Steps, since: str = "0.0.0") -> tuple[Occasion, ...]:
+    """Return when *steps* can be done, which every Vault from *since* on understands: in time, and once it broke.
+
+    What is refused from the start is mended at the first look at which that can be done.
+    """
+    looks = list(case.facts.moments.values())
+    broken = next((n for n, one in enumerate(looks) if one.label == case.after.moment), 0)
+    known = [n for n, one in enumerate(looks) if at_least(one.version, since)]
+    early = [n for n in known if n < broken][-1:]
+    late = [n for n in known if n >= broken][:1]
+    if case.kind == "pre-existing":
+        early, late = ([0], []) if known[:1] == [0] else ([], known[:1])
+    elif not _spares_what_is_written(_breaking(case)):
+        early = []
+    found = [(n, "before") for n in early] + [(n, "after") for n in late]
+    return tuple(
+        Occasion(timing, looks[n].label, looks[n].version, tuple(steps(looks[n].label)))  # type: ignore[arg-type]
+        for n, timing in found
+    )
+
+
+def _spares_what_is_written(step: AnyStep | None) -> bool:
+    over_snapshot = isinstance(step, RollBack) and step.over == "snapshot"
+    return step is None or (isinstance(step, _UNDOES_NOTHING) and not over_snapshot)
