@@ -129,6 +129,8 @@ scenario/                what is asked for
     yaml_document        YAML whose every part knows its line and column
     loading              a file becomes a scenario, or a list of problems with their lines
     checks               what a scenario says that cannot be
+    field_checks         what the Vault that writes a config or a role would not know, or would refuse
+    vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step

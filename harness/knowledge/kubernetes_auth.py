@@ -39,6 +39,37 @@ DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 
 DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
 
+_POD_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+NO_TWO_STARS_UNTIL: Final = "1.3.2"
+"""Before, a role whose names and namespaces are both * is answered 400 (P v0.5.3, PR #78)."""
+
+CA_FROM_THE_HOST: Final = "1.17.0"
+"""From here disable_local_ca_jwt without a CA means the host's own roots (P v0.19.0, PR #238)."""
+
+READS_CA_AT_WRITE: Final = "1.11.0"
+"""From here a config without a CA is refused where its pod has none (P v0.13.0, PR #142)."""
+
+_NO_CA_AT_ALL: Final = "one of pem_keys or kubernetes_ca_cert must be set"
+
+
+def config_without_ca(by: str, *, token_file: bool, disable_local: bool, pem_keys: bool = False) -> str:
+    """Return with which words Vault *by* refuses a config without kubernetes_ca_cert, or nothing where it takes it.
+
+    *token_file*: is a pod's service account folder there, and so its CA? Source: P path_config.go pathConfigWrite at
+    v0.6.1, v0.7.0, v0.9.0, v0.11.4, v0.13.0 and v0.19.0.
+    """
+    if not at_least(by, READS_POD_TOKEN):
+        local = token_file and not disable_local and at_least(by, COPIES_POD_TOKEN)
+        return "" if pem_keys or local else _NO_CA_AT_ALL
+    if disable_local:
+        needed = "kubernetes_ca_cert must be given when disable_local_ca_jwt is true"
+        return "" if at_least(by, CA_FROM_THE_HOST) else needed
+    if token_file or not at_least(by, READS_CA_AT_WRITE):
+        return ""
+    return f"open {_POD_FOLDER}/ca.crt: no such file or directory"
+
 
 def beyond(versions: Iterable[str]) -> list[str]:
     """Return which of these Vault *versions* are of no release line that this knowledge was held against."""
@@ -127,7 +158,7 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
         (
             "1.9.3",
             500,
-            "open /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: no such file or directory",
+            f"open {_POD_FOLDER}/ca.crt: no such file or directory",
         ),
         ("0.0.0", 403, "permission denied"),
     ),

@@ -12,20 +12,11 @@ from itertools import pairwise
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course_checks, plan, schema, topology
+from harness.scenario import course_checks, field_checks, plan, schema, topology
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
 """Where, what is wrong, what would be right."""
-
-_NEEDS_CA_UNTIL: Final = "1.5.0"
-"""Before, a config without kubernetes_ca_cert and pem_keys is answered 400 (P v0.6.1: path_config.go)."""
-
-_NEEDS_CA_WITHOUT_LOCAL: Final = (kubernetes_auth.READS_POD_TOKEN, "1.17.0")
-"""From the one and before the other, disable_local_ca_jwt without kubernetes_ca_cert is answered 400.
-
-P v0.11.4 to v0.18.0: path_config.go; P v0.19.0 (PR #238) takes the host's own roots instead.
-"""
 
 
 def check(document: Document) -> None:
@@ -174,36 +165,24 @@ def _writer(document: Document, mount: Trail) -> str | None:
     return found
 
 
-def _config_fields(document: Document) -> Iterator[_Complaint]:
-    """Complain of config fields that the Vault which writes them does not know yet, or cannot do without."""
+def _written_fields(document: Document) -> Iterator[_Complaint]:
+    """Complain of config and role fields that the Vault which writes them does not know yet, or would refuse."""
     for mount in document.entries("auth"):
         by = _writer(document, mount)
         if by is None:
             continue
-        for field, since in (
-            ("disable_local_ca_jwt", kubernetes_auth.KNOWS_DISABLE_LOCAL),
-            ("disable_iss_validation", kubernetes_auth.KNOWS_ISSUER_OPTION),
-        ):
-            if document.given(*mount, "config", field) and not versions.at_least(by, since):
-                remedy = f"leave it out, or configured by {since} or newer"
-                yield (*mount, "config", field), f"{field} is unknown to Vault {by}, which writes this config", remedy
-        yield from _config_without_ca(document, mount, by)
+        writer = field_checks.Writer(by, _token_file(document, mount), at_start=True)
+        yield from field_checks.of_config(document, mount, writer)
+        for role in document.get(*mount, "roles", default={}) or {}:
+            yield from field_checks.of_role(document, (*mount, "roles", role), writer)
 
 
-def _config_without_ca(document: Document, mount: Trail, by: str) -> Iterator[_Complaint]:
-    trail = (*mount, "config", "kubernetes_ca_cert")
-    if document.get(*trail) != "omit":
-        return
-    since, until = _NEEDS_CA_WITHOUT_LOCAL
-    demanding = versions.at_least(by, since) and not versions.at_least(by, until)
-    if not versions.at_least(by, _NEEDS_CA_UNTIL):
-        message = f"Vault {by} answers 400 to a config without a CA (one of pem_keys or kubernetes_ca_cert)"
-        yield trail, message, f"cluster, or configured by {_NEEDS_CA_UNTIL} or newer"
-    elif demanding and (
-        document.get(*mount, "config", "disable_local_ca_jwt") or document.get(*mount, "reviewer") == "client-jwt"
-    ):
-        message = f"Vault {by} answers 400: kubernetes_ca_cert must be given when disable_local_ca_jwt is true"
-        yield trail, message, f"cluster, or no disable_local_ca_jwt, or configured by {until} or newer"
+def _token_file(document: Document, mount: Trail) -> bool | None:
+    """Return whether a pod's token was there when the config of *mount* was written; None where nobody knows."""
+    told: Trail = (*mount, "configured", "with-token-file")
+    if not document.left_out(*told):
+        return document.get(*told) if document.sound(*told) else None
+    return course_checks.token_file(document)
 
 
 def _policies(document: Document) -> Iterator[_Complaint]:
@@ -379,7 +358,7 @@ _CHECKS: Final = (
     _unseal_keys,
     _vault_outside,
     _reviewers,
-    _config_fields,
+    _written_fields,
     _policies,
     _policy_texts,
     _secrets,

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import topology
+from harness.knowledge import versions
+from harness.scenario import field_checks, topology
+from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
-
-Complaint = tuple[Trail, str, str]
-"""Where, what is wrong, what would be right."""
 
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "write", "grant", "revoke", "delete-secret", "snapshot", "restore",
     "roll-back", "look", "wait",
 )  # fmt: skip
-_KNOWN_SINCE: Final = (
-    ("disable_local_ca_jwt", kubernetes_auth.KNOWS_DISABLE_LOCAL),
-    ("disable_iss_validation", kubernetes_auth.KNOWS_ISSUER_OPTION),
-)
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
 
@@ -91,6 +85,15 @@ def no_token_to_copy(document: Document, token_file: Trail) -> str:
     if document.get(*token_file) is False:
         return f"no token of Vault's Pod was there to copy when this config was written: {where(token_file)} is false"
     return ""
+
+
+def token_file(document: Document) -> bool | None:
+    """Return whether Vault's Pod has a service account token mounted; None where nobody knows."""
+    trail = ("vault", "token-file")
+    if not document.sound(*trail):
+        return None
+    told: bool | None = document.get(*trail)
+    return told if told is not None else not document.left_out("vault", "cluster")
 
 
 def _length(document: Document) -> int:
@@ -233,19 +236,21 @@ class _Walk:
             for key in ("config", "reviewer", "reviewer-token-life"):
                 if given(*trail, key):
                     yield (*trail, key), f"a step writes a config or a role, and `{key}` is of a config", "two steps"
+            if (writer := self._writer()) is not None:
+                yield from field_checks.of_role(self.document, trail, writer)
             return
         yield from self._chosen(trail)
         for key in _OF_ROLES:
             if given(*trail, key):
                 yield (*trail, key), f"`{key}` is of a role, and none is named", "role: its name"
-        for field, since in _KNOWN_SINCE:
-            chosen = field == "disable_local_ca_jwt" and self.document.get(*trail, "reviewer") == "client-jwt"
-            if not (given(*trail, "config", field) or chosen) or self.version is None:
-                continue
-            if not versions.at_least(self.version, since):
-                place: Any = (*trail, "reviewer") if chosen else (*trail, "config", field)
-                message = f"{field} is unknown to Vault {self.version}, which serves at this step"
-                yield place, message, f"leave it out, or write it once {since} or newer serves"
+        if (writer := self._writer()) is not None:
+            yield from field_checks.of_config(self.document, trail, writer)
+
+    def _writer(self) -> field_checks.Writer | None:
+        """Return who writes at this step, as far as that is known."""
+        if self.version is None:
+            return None
+        return field_checks.Writer(self.version, token_file(self.document), at_start=False)
 
 
 def _accounts(document: Document, cluster: str | None) -> list[str]:

@@ -19,7 +19,7 @@ from typing import IO, Annotated, Any, Final, Literal, get_args, get_origin, get
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.scenario import checks, schema
+from harness.scenario import checks, schema, vault_words
 from harness.scenario.schema import SCHEMA, Scenario
 from harness.scenario.yaml_document import LONGEST_TEXT, Document, Trail, choices, read, shown, text_in, text_of, where
 
@@ -102,12 +102,24 @@ def _understood(document: Document) -> Scenario | None:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     # What was refused as text has its problem already; that it is missing as data is no second one.
-    details = [detail for detail in details if document.sound(*detail["loc"])]
+    details = [detail for detail in details if document.sound(*detail["loc"]) and not _said_already(document, detail)]
     for detail in details:
         if detail["loc"] != ("schema",):
             _explain(document, detail)
     document.spoiled.update(detail["loc"] for detail in details)
     return None
+
+
+def _said_already(document: Document, detail: ErrorDetails) -> bool:
+    """Is this only what another problem comes to: a list whose items are wrong, or a key under Vault's name for it?"""
+    trail, kind = detail["loc"], detail["type"]
+    if kind == "too_short":
+        return bool(document.get(*trail))
+    if kind != "missing":
+        return False
+    part, typed = _shape(trail[:-1]), document.get(*trail[:-1], default={})
+    wanted = (part, str(trail[-1]))
+    return any(vault_words.meant(str(word)) == wanted for word in typed if str(word) not in _keys(part))
 
 
 def _check_schema(document: Document) -> None:
@@ -125,9 +137,9 @@ def _explain(document: Document, detail: ErrorDetails) -> None:
     trail, kind = detail["loc"], detail["type"]
     reason = str(detail.get("ctx", {}).get("error", ""))
     if kind == "extra_forbidden":
-        keys, name = _keys(_shape(trail[:-1])), str(trail[-1])
+        part, name = _shape(trail[:-1]), str(trail[-1])
         message = f"unknown key `{shown(name)}` in {where(trail[:-1])}"
-        document.complain_of_key(trail, message, choices(name, keys))
+        document.complain_of_key(trail, message, vault_words.pointer(name, part, _keys(part)))
     elif kind == "missing":
         key = str(trail[-1])
         message = f"missing key `{key}` in {where(trail[:-1])}"

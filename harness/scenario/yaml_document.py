@@ -20,6 +20,7 @@ from yaml import events as seen
 
 from harness.errors import Problem, ScenarioError
 from harness.scenario.schema import SCHEMA
+from harness.secret import redact
 
 Trail = tuple[str | int, ...]
 """A path in the document, such as ("apps", "web", "reads", 0)."""
@@ -176,6 +177,9 @@ class Document:
         """Return how *event* is written, as far as it fits on its first line."""
         start, end = event.start_mark, event.end_mark
         line = self._rows[start.line] if start.line < len(self._rows) else ""
+        if (clean := redact(line[start.column :])) != line[start.column :]:
+            # somebody pasted a token or a key: that is complained of, and not shown
+            return shown(clean)
         scalar = isinstance(event, (seen.ScalarEvent, seen.AliasEvent))
         stop = end.column if scalar and end.line == start.line else start.column + _SHOWN + 1
         more = " …" if scalar and end.line > start.line and end.column else ""
@@ -187,7 +191,7 @@ class Document:
 
     def row(self, line: int) -> str:
         """Return a line of the file, as far as it is worth showing."""
-        return shown(self._rows[line - 1].strip()) if line <= len(self._rows) else ""
+        return shown(redact(self._rows[line - 1].strip())) if line <= len(self._rows) else ""
 
     def indented_by_tab(self, line: int) -> bool:
         """Is there a tab in what stands before the first word of a line?"""

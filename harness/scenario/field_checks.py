@@ -1,0 +1,92 @@
+"""What the Vault that writes a config or a role would not know, or would refuse: known before anything is started.
+
+A config or a role is written at the start, by the version that `configured` names, or in the course, by the version
+that serves then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from harness.knowledge import kubernetes_auth, versions
+from harness.scenario.yaml_document import Document, Trail
+
+Complaint = tuple[Trail, str, str]
+"""Where, what is wrong, what would be right."""
+
+_KNOWN_SINCE: Final = (
+    ("disable_local_ca_jwt", kubernetes_auth.KNOWS_DISABLE_LOCAL),
+    ("disable_iss_validation", kubernetes_auth.KNOWS_ISSUER_OPTION),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes: a Vault version, with a pod's service account folder there or without (None: nobody knows)."""
+
+    version: str
+    token_file: bool | None
+    at_start: bool
+    """is it written before the first look, by the version that `configured` names, or in the course?"""
+
+    @property
+    def called(self) -> str:
+        """Return who it is, for a sentence."""
+        return f"Vault {self.version}, which {'writes this config' if self.at_start else 'serves at this step'}"
+
+    def later(self, since: str) -> str:
+        """Return what has to be otherwise for *since* to be the version that writes."""
+        return f"configured by {since} or newer" if self.at_start else f"write it once {since} or newer serves"
+
+
+def of_config(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
+    """Yield what is wrong with the config below *trail*, which has a reviewer and literal fields."""
+    chosen = document.get(*trail, "reviewer") == "client-jwt"
+    for field, since in _KNOWN_SINCE:
+        by_name = field == "disable_local_ca_jwt" and chosen and not writer.at_start
+        if (document.given(*trail, "config", field) or by_name) and not versions.at_least(writer.version, since):
+            place = (*trail, "reviewer") if by_name else (*trail, "config", field)
+            yield place, f"{field} is unknown to {writer.called}", f"leave it out, or {writer.later(since)}"
+    yield from _without_ca(document, trail, writer)
+
+
+def _without_ca(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
+    place = (*trail, "config", "kubernetes_ca_cert")
+    disable = document.get(*trail, "config", "disable_local_ca_jwt") or document.get(*trail, "reviewer") == "client-jwt"
+    if document.get(*place) != "omit" or writer.token_file is None:
+        return
+    words = kubernetes_auth.config_without_ca(writer.version, token_file=writer.token_file, disable_local=bool(disable))
+    if words:
+        yield (
+            place,
+            f"Vault {writer.version} refuses a config without a CA: {words}",
+            _with_ca(writer, disable=bool(disable)),
+        )
+
+
+def _with_ca(writer: Writer, *, disable: bool) -> str:
+    """Return what makes a config without a CA one that the writer, or another version, would take."""
+    ways = ["cluster"]
+    if disable:
+        ways.append("no disable_local_ca_jwt" if writer.token_file else "")
+        ways.append(writer.later(kubernetes_auth.CA_FROM_THE_HOST))
+    elif not versions.at_least(writer.version, kubernetes_auth.COPIES_POD_TOKEN) and writer.token_file:
+        ways.append(writer.later(kubernetes_auth.COPIES_POD_TOKEN))
+    elif not writer.token_file:
+        ways.append("a Vault whose Pod has a token file, with its CA beside it")
+    return ", or ".join(way for way in ways if way)
+
+
+def of_role(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
+    """Yield what is wrong with the role that stands at *trail*."""
+    names, spaces = document.get(*trail, "service-accounts"), document.get(*trail, "namespaces")
+    if (
+        names == ("*",)
+        and spaces == ("*",)
+        and not versions.at_least(writer.version, kubernetes_auth.NO_TWO_STARS_UNTIL)
+    ):
+        message = f"Vault {writer.version} refuses this role: its service accounts and its namespaces cannot both be *"
+        since = kubernetes_auth.NO_TWO_STARS_UNTIL
+        yield (*trail, "namespaces"), message, f"names in one of the two, or {writer.later(since)}"

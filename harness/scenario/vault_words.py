@@ -1,0 +1,133 @@
+"""The key of a scenario that somebody meant who typed what Vault, Terraform or Kubernetes call it.
+
+Also a key that is right and stands in the wrong part: what belongs to a role is looked for in a role.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import BaseModel
+
+from harness.scenario import schema
+from harness.scenario.schema import Scenario
+from harness.scenario.yaml_document import choices
+
+_TOKEN: Final = "whose token it is; the token itself stands in no scenario"
+
+_CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
+    "kubernetes_host": (schema.Mount, "cluster", "its API server is the host"),
+    "token_reviewer_jwt": (schema.Mount, "reviewer", _TOKEN),
+    "token_reviewer_jwt_wo": (schema.Mount, "reviewer", _TOKEN),
+    "token_reviewer_jwt_wo_version": (schema.Mount, "reviewer", _TOKEN),
+    "token_reviewer_jwt_set": (schema.Mount, "reviewer", _TOKEN),
+    "bound_service_account_names": (schema.Role, "service-accounts", ""),
+    "bound_service_account_namespaces": (schema.Role, "namespaces", ""),
+    "token_policies": (schema.Role, "policies", ""),
+    "token_ttl": (schema.Role, "ttl", ""),
+    "token_max_ttl": (schema.Role, "max-ttl", ""),
+    "backend": (schema.App, "mount", "and in auth the path is the key itself"),
+    "auth_path": (schema.App, "mount", "and in auth the path is the key itself"),
+    "mount_path": (schema.App, "mount", "and in auth the path is the key itself"),
+    "role_name": (schema.App, "role", "and in roles the name is the key itself"),
+    "serviceAccountName": (schema.App, "service-account", "written namespace/name"),
+    "service_account_name": (schema.App, "service-account", "written namespace/name"),
+    "namespace": (schema.App, "service-account", "written namespace/name"),
+    "audiences": (schema.App, "audience", ""),
+    "expirationSeconds": (schema.App, "token-expires", "such as 10m"),
+    "token_expiration_seconds": (schema.App, "token-expires", "such as 10m"),
+    "automountServiceAccountToken": (schema.Vault, "token-file", ""),
+    "secret_shares": (schema.Vault, "shares", ""),
+    "key_shares": (schema.Vault, "shares", ""),
+    "secret_threshold": (schema.Vault, "threshold", ""),
+    "key_threshold": (schema.Vault, "threshold", ""),
+    "tls_disable": (schema.Vault, "tls", "the other way round"),
+    "vault_version": (schema.Vault, "source", "and target"),
+    "kubernetes_version": (schema.Cluster, "kubernetes", ""),
+}
+"""By the word that is typed: the part and the key that were meant, and what else is to be said."""
+
+_NAMES: Final[Mapping[type[BaseModel], str]] = {
+    schema.Cluster: "CLUSTER",
+    schema.Mount: "MOUNT",
+    schema.Role: "ROLE",
+    schema.App: "APP",
+}
+"""What the entries of a mapping are called in a path."""
+
+_ALIKE: Final[Mapping[type[BaseModel], tuple[type[BaseModel], ...]]] = {schema.Write: (schema.Role, schema.Mount)}
+"""Parts that have keys of other parts under the same names."""
+
+_LIKE_ONE_HERE: Final = 0.85
+"""How like a key of its own part a word has to be, to be a slip of the pen and not a key of another part."""
+
+_SHOWN: Final = 3
+
+
+def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
+    """Return, for a key that the part *here* with its *keys* does not have, what was probably meant."""
+    plain, (part, key, note) = plainly(typed), _CALLED.get(typed, (None, "", ""))
+    near = difflib.get_close_matches(plain, keys, n=1, cutoff=_LIKE_ONE_HERE)
+    note = f": {note}" if note else ""
+    if key in keys and (part is here or part in _ALIKE.get(here, ()) or near == [key]):
+        return f"it is called `{key}` here{note}"
+    if plain in keys:
+        return f"it is called `{plain}` here"
+    if near:
+        return choices(near[0], keys)
+    if part is not None:
+        return f"it is called {_listed([f'{path}.{key}' for path in _paths()[part]])}{note}"
+    holders = [part for part in _paths() if plain in _keys(part) or typed in _keys(part)]
+    found = [f"{path}.{typed if typed in _keys(part) else plain}" for part in holders for path in _paths()[part]]
+    return f"it is a key of another part: {_listed(found)}" if found else choices(typed, keys)
+
+
+def meant(typed: str) -> tuple[type[BaseModel], str] | None:
+    """Return the part and the key that a word of Vault, Terraform or Kubernetes stands for; None: it is no such."""
+    found = _CALLED.get(typed)
+    return found[:2] if found is not None else None
+
+
+def plainly(typed: str) -> str:
+    """Return a word as keys are written here: serviceAccountName and service_account_name are service-account-name."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"-{found[1]}", typed).replace("_", "-").lower()
+
+
+def _listed(paths: list[str]) -> str:
+    return " or ".join(paths[:_SHOWN]) + (" or …" if len(paths) > _SHOWN else "")
+
+
+def _keys(part: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in part.model_fields.items()}
+
+
+@cache
+def _paths() -> dict[type[BaseModel], list[str]]:
+    """Return every part of a scenario but itself, with the paths at which it stands, those of the top first."""
+    found: dict[type[BaseModel], list[str]] = {}
+    waiting: list[tuple[type[BaseModel], str]] = [(Scenario, "")]
+    while waiting:
+        part, path = waiting.pop(0)
+        for name, field in part.model_fields.items():
+            for below, suffix in _parts(field.annotation):
+                where = f"{path}.{field.alias or name}{suffix}".lstrip(".")
+                found.setdefault(below, []).append(where)
+                waiting.append((below, where))
+    return found
+
+
+def _parts(hint: Any, suffix: str = "") -> Iterator[tuple[type[BaseModel], str]]:
+    """Yield the parts that a value of type *hint* may have, with what a path says between."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        yield hint, suffix
+        return
+    inner = get_args(hint)
+    if get_origin(hint) is dict:
+        yield from ((part, f".{_NAMES.get(part, 'NAME')}{more}") for part, more in _parts(inner[1], suffix))
+        return
+    for one in inner:
+        yield from _parts(one, "[N]" if get_origin(hint) is tuple else suffix)

@@ -1,0 +1,159 @@
+"""Who types what Vault, Terraform or Kubernetes call it is told the key that was meant, wherever it was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from harness.errors import Problem, ScenarioError
+from harness.scenario import loading, vault_words
+from harness.scenario.schema import Scenario
+from tests.runs import OUTAGE
+from tests.test_docs import models
+
+ROLE: Final = "auth.MOUNT.roles.ROLE."
+
+MEANT: Final[Mapping[str, str]] = {
+    "bound_service_account_names": ROLE + "service-accounts",
+    "bound_service_account_namespaces": ROLE + "namespaces",
+    "audience": ROLE + "audience",
+    "token_ttl": ROLE + "ttl",
+    "token_max_ttl": ROLE + "max-ttl",
+    "max_ttl": ROLE + "max-ttl",
+    "ttl": ROLE + "ttl",
+    "token_policies": ROLE + "policies",
+    "kubernetes_host": "auth.MOUNT.cluster",
+    "kubernetes_ca_cert": "auth.MOUNT.config.kubernetes_ca_cert",
+    "token_reviewer_jwt": "auth.MOUNT.reviewer",
+    "token_reviewer_jwt_wo": "auth.MOUNT.reviewer",
+    "issuer": "auth.MOUNT.config.issuer",
+    "disable_iss_validation": "auth.MOUNT.config.disable_iss_validation",
+    "disable_local_ca_jwt": "auth.MOUNT.config.disable_local_ca_jwt",
+    "serviceAccountName": "apps.APP.service-account",
+    "expirationSeconds": "apps.APP.token-expires",
+    "secret_shares": "vault.shares",
+}
+"""What the Vault API, the Terraform provider, Kubernetes manifests and `vault operator init` call it."""
+
+PLACES: Final = {
+    "": (),
+    "vault": ("vault",),
+    "clusters.CLUSTER": ("clusters", "apps"),
+    "auth.MOUNT": ("auth", "kubernetes"),
+    "auth.MOUNT.configured": ("auth", "kubernetes", "configured"),
+    "auth.MOUNT.config": ("auth", "kubernetes", "config"),
+    "auth.MOUNT.roles.ROLE": ("auth", "kubernetes", "roles", "web"),
+    "apps.APP": ("apps", "web"),
+    "course[N].write": ("course", 0, "write"),
+}
+
+
+def typed(word: str, *place: str | int) -> list[Problem]:
+    """Return what is said of *word*, typed as a key at *place* of a scenario that is sound otherwise."""
+    document: Any = yaml.safe_load(OUTAGE.read_text())
+    del document["vault"]["target"], document["expect"]
+    document["course"] = [{"write": {"config": {}}}]
+    document["auth"]["kubernetes"]["config"] = {}
+    part = document
+    for step in place:
+        part = part[step]
+    if word in part:
+        return []
+    part[word] = {"a": "b"}
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(yaml.safe_dump(document, sort_keys=False))
+    return [problem for problem in caught.value.problems if "unknown key" in problem.message]
+
+
+@pytest.mark.parametrize("word", MEANT)
+@pytest.mark.parametrize("at", PLACES)
+def test_a_word_of_vault_is_pointed_to_its_key(word: str, at: str) -> None:
+    """In the very part it is the key alone; anywhere else it is the whole way to it."""
+    meant = MEANT[word]
+    path, _, key = meant.rpartition(".")
+    for problem in typed(word, *PLACES[at]):
+        if path == at:
+            assert problem.remedy.startswith(f"it is called `{key}` here")
+        else:
+            assert meant in problem.remedy or f"it is called `{key}` here" in problem.remedy, problem.remedy
+        assert "did you mean" not in problem.remedy
+
+
+def test_a_key_here_of_the_same_name_as_the_one_that_was_meant_elsewhere_is_not_it() -> None:
+    """An app's cluster is not the host of a mount, and its mount's path is no role."""
+    (problem,) = typed("kubernetes_host", "apps", "web")
+    assert problem.remedy.startswith("it is called auth.MOUNT.cluster")
+
+
+def test_a_write_takes_the_fields_of_a_role_and_the_reviewer_of_a_mount() -> None:
+    for word, key in (("token_ttl", "ttl"), ("token_reviewer_jwt", "reviewer")):
+        (problem,) = typed(word, "course", 0, "write")
+        assert problem.remedy.startswith(f"it is called `{key}` here")
+
+
+def test_a_slip_of_the_pen_is_still_one() -> None:
+    (problem,) = typed("sorce", "vault")
+    assert problem.remedy.startswith("did you mean source?")
+    (problem,) = typed("role", "auth", "kubernetes")
+    assert problem.remedy.startswith("did you mean roles?")
+
+
+def test_another_way_to_write_a_key_is_that_key() -> None:
+    for word in ("may_review_tokens", "mayReviewTokens"):
+        document = OUTAGE.read_text().replace("may-review-tokens: true", f"{word}: true")
+        with pytest.raises(ScenarioError) as caught:
+            loading.loads(document)
+        assert [problem.remedy for problem in caught.value.problems] == ["it is called `may-review-tokens` here"]
+
+
+def test_every_key_that_a_word_leads_to_is_there() -> None:
+    known = {
+        model: {field.alias or name for name, field in model.model_fields.items()}
+        for model in models(Scenario).values()
+    }
+    assert len(vault_words._CALLED) > 20
+    for word, (part, key, _) in vault_words._CALLED.items():
+        assert key in known[part], word
+
+
+def test_what_stands_there_under_vaults_name_is_not_missing_as_well() -> None:
+    text = OUTAGE.read_text()
+    assert "service-accounts: [web]" in text
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(text.replace("service-accounts: [web]", "bound_service_account_names: [web]"))
+    assert [problem.message for problem in caught.value.problems] == [
+        "unknown key `bound_service_account_names` in auth.kubernetes.roles.web"
+    ]
+
+
+@pytest.mark.parametrize("items", ["[Web_]", "[5]", "[{a: b}]", "[Web_, 5]"])
+def test_a_list_whose_items_are_wrong_is_not_also_empty(items: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(OUTAGE.read_text().replace("service-accounts: [web]", f"service-accounts: {items}"))
+    assert [problem.message for problem in caught.value.problems if "empty" in problem.message] == []
+    assert len(caught.value.problems) == items.count(",") + 1
+
+
+def test_an_empty_list_is_empty() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(OUTAGE.read_text().replace("service-accounts: [web]", "service-accounts: []"))
+    assert ["is empty" in problem.message for problem in caught.value.problems] == [True]
+
+
+def test_a_token_that_somebody_pasted_is_complained_of_and_not_shown() -> None:
+    jwt = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
+    text = OUTAGE.read_text()
+    for wrong in (
+        text.replace("    roles:", f"    reviewer: {jwt}\n    roles:"),
+        text.replace("service-accounts: [web]", f"service-accounts: 5, token_reviewer_jwt: {jwt}"),
+        text.replace("    roles:", f"    reviewer: [\n    roles: {jwt}"),
+        text.replace("storage: raft", f"storage: {{token: {jwt}}}"),
+    ):
+        assert wrong != text
+        with pytest.raises(ScenarioError) as caught:
+            loading.loads(wrong)
+        assert "c2lnbmF0dXJl" not in str(caught.value)
+        assert "eyJpc3Mi" not in str(caught.value)
