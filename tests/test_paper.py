@@ -11,7 +11,6 @@ import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from harness import secret
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.verdict import Judgement, judge
 from harness.errors import ScenarioError
@@ -123,9 +122,8 @@ scripts = st.dictionaries(
 
 
 def rehearsed(scenario: Scenario, **driver: Any) -> tuple[Record, Judgement]:
-    """Return what one rehearsal on paper gives; the secrets of hundreds of others are not remembered meanwhile."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
-        patch.setattr(secret, "_known", secret._Known())
+    """Return what one rehearsal on paper gives."""
+    with tempfile.TemporaryDirectory() as directory:
         return on_paper(scenario, Path(directory) / "run", **driver)
 
 

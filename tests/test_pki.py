@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from harness import secret
 from harness.host import pki
-from harness.secret import Secret, redact
+from harness.secret import Secret, Secrets, redact
 
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_remembered() -> Iterator[None]:
     """Forget the many tokens of this file afterwards: every text of every later test would be searched for them."""
-    with mock.patch.object(secret, "_known", secret._Known()):
+    with mock.patch.object(secret, "_of_no_run", Secrets()), Secrets().open():
         yield
 
 

@@ -8,9 +8,11 @@ import hashlib
 import json
 import pickle
 import pprint
+import threading
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from unittest import mock
 
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 
 from harness import secret
 from harness.rig.rig import IssuedToken, Reply
-from harness.secret import Secret, fingerprint, redact
+from harness.secret import Secret, Secrets, carried, fingerprint, redact
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ3ZWIifQ.c2lnbmF0dXJlLW9mLW5vLXZhbHVl"
 
@@ -37,7 +39,7 @@ any_values = st.text(min_size=6, max_size=60).filter(lambda value: "secret" not 
 @contextmanager
 def nothing_known() -> Iterator[None]:
     """Forget all secrets inside, so that one example's values do not stand in another's text."""
-    with mock.patch.object(secret, "_known", secret._Known()):
+    with mock.patch.object(secret, "_of_no_run", Secrets()), Secrets().open():
         yield
 
 
@@ -196,6 +198,7 @@ def test_text_without_a_secret_is_left_alone(text: str) -> None:
 
 
 VALUE = "kept-to-itself-5f2e81"
+OTHER = "of-another-run-c07d44"
 
 WAYS_OUT: list[Callable[[Secret], object]] = [
     repr,
@@ -255,3 +258,113 @@ def test_a_token_right_behind_an_escape_is_found_by_its_shape(prefix: str) -> No
     said = rf'token mac for token_version:1 hmac:"\x9a" token:"\n\x1c{inside}" is incorrect'
     assert inside not in secret.redact(said)
     assert inside not in secret.redact(json.dumps({"error": said}))
+
+
+# --- whose it is ---
+
+
+@pytest.fixture(name="alone")
+def without_those_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what was met outside of any run."""
+    monkeypatch.setattr(secret, "_of_no_run", Secrets())
+
+
+@pytest.mark.usefixtures("alone")
+def test_runs_side_by_side_do_not_share_their_secrets() -> None:
+    """Each knows its own; a thread that works for neither knows both, so that nobody prints one by mistake."""
+    one, other = Secrets(), Secrets()
+    with one.open():
+        Secret(VALUE)
+    with other.open():
+        Secret(OTHER)
+        assert redact(f"{VALUE} {OTHER}") == f"{VALUE} {fingerprint(OTHER)}"
+    assert redact(f"{VALUE} {OTHER}") == f"{fingerprint(VALUE)} {fingerprint(OTHER)}"
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_run_within_another_keeps_the_secrets_of_both_out_of_its_texts() -> None:
+    """As one does that rehearses on clusters which were brought up before it; the other knows nothing of it."""
+    outer, inner = Secrets(), Secrets()
+    with outer.open():
+        Secret(VALUE)
+        with inner.open():
+            Secret(OTHER)
+            assert redact(f"{VALUE} {OTHER}") == f"{fingerprint(VALUE)} {fingerprint(OTHER)}"
+        assert redact(f"{VALUE} {OTHER}") == f"{fingerprint(VALUE)} {OTHER}"
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_part_of_another_runs_secret_leaves_no_piece_of_the_whole() -> None:
+    """The longest goes first, whoever knows it."""
+    outer, inner = Secrets(), Secrets()
+    with outer.open():
+        Secret(VALUE)
+        with inner.open():
+            Secret(VALUE[:10])
+            assert redact(VALUE) == fingerprint(VALUE)
+
+
+@pytest.mark.usefixtures("alone")
+def test_whoever_reveals_a_secret_of_another_run_knows_it_from_then_on() -> None:
+    """Two rehearsals may share a cluster, and with it the token of its administrator."""
+    with Secrets().open():
+        shared = Secret(VALUE)
+    with Secrets().open():
+        assert redact(VALUE) == VALUE
+        shared.reveal()
+        assert redact(VALUE) == fingerprint(VALUE)
+
+
+@pytest.mark.usefixtures("alone")
+def test_nothing_is_left_of_a_run_that_has_ended() -> None:
+    run = Secrets()
+    with run.open():
+        Secret(VALUE)
+        run.forget()
+        assert (run.forms, redact(VALUE)) == ((), VALUE)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_thread_of_a_run_works_for_it() -> None:
+    """What it meets and what it writes is the run's; one that was never told whose it is belongs to no run."""
+    run, met = Secrets(), list[str]()
+
+    def meet(value: str) -> None:
+        Secret(value)
+        met.append(redact(f"{value} {VALUE}"))
+
+    with run.open():
+        Secret(VALUE)
+        for act in (carried(meet), meet):
+            thread = threading.Thread(target=act, args=(OTHER + str(len(met)),))
+            thread.start()
+            thread.join()
+        assert met == [f"{fingerprint(OTHER + str(number))} {fingerprint(VALUE)}" for number in range(2)]
+        assert OTHER + "0" in dict(run.forms)
+        assert OTHER + "1" not in dict(run.forms)
+        assert redact(OTHER + "1") == fingerprint(OTHER + "1"), "and so everybody keeps it out of texts"
+
+
+@pytest.mark.usefixtures("alone")
+def test_threads_may_share_a_run() -> None:
+    """Nothing that one of them adds is lost, whatever the others look for meanwhile."""
+    run = Secrets()
+    values = [f"{OTHER}-{number:04d}" for number in range(200)]
+
+    def meet(value: str) -> str:
+        return redact(Secret(value).reveal())
+
+    with run.open(), ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(carried(meet), values))
+    assert {value for value in values if value not in dict(run.forms)} == set()
+    assert [len(form) for form, _ in run.forms] == sorted((len(form) for form, _ in run.forms), reverse=True)
+
+
+@pytest.mark.usefixtures("alone")
+def test_the_secrets_of_a_run_stay_in_this_process() -> None:
+    """An exception may carry them along; what arrives knows nothing."""
+    run = Secrets()
+    with run.open():
+        Secret(VALUE)
+    assert VALUE.encode() not in pickle.dumps(run)
+    assert pickle.loads(pickle.dumps(run)).forms == ()

@@ -15,7 +15,7 @@ from harness.errors import RigError
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken
-from harness.secret import Secret
+from harness.secret import Secret, carried
 from harness.wait import now
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class BringUp:
 
     def aside(self, act: Callable[..., T], *arguments: object) -> Future[T]:
         """Do something in a thread that `end` waits for as well."""
-        return self._pool.submit(act, *arguments)
+        return self._pool.submit(carried(act), *arguments)
 
     def tell(self) -> None:
         """Have everybody who waits look again."""

@@ -12,12 +12,13 @@ import gc
 import itertools
 import os
 import stat
+import tempfile
 import threading
 import weakref
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from sys import intern
 from typing import IO, Any, Final, Self
@@ -40,6 +41,7 @@ from harness.record.events import (
 )
 from harness.record.numbering import Chain, Numbers, is_numbered, is_whole
 from harness.record.observation import Observation
+from harness.secret import Secrets
 from harness.wait import Stopwatch, now
 
 RECORD_FILE: Final = "record.jsonl"
@@ -75,6 +77,9 @@ class Journal:
         self._numbers = Numbers()
         self._broken: OSError | None = None
         self._next_id = 0
+        self.secrets = Secrets()
+        """of this run: what is met while this journal is open in a `with`"""
+        self._opened = ExitStack()
 
     @classmethod
     def opened(
@@ -95,7 +100,7 @@ class Journal:
         """
         if isinstance(event, Event) and not event.at:
             event = msgspec.structs.replace(event, at=now())
-        line = secret.redact(msgspec.json.encode(event).decode())
+        line = secret.redact(msgspec.json.encode(event).decode(), self.secrets)
         with self._lock:
             if self._file is not None:
                 self._append(self._file.fileno(), self._numbers.line(line, last=isinstance(event, RunEnded)))
@@ -140,7 +145,8 @@ class Journal:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             # Many lines at a time: with the secrets of thirty clusters, one by one takes seconds at the end of a run.
             for start in range(0, len(lines), _LINES_AT_ONCE):
-                file.write(secret.redact("\n".join(lines[start : start + _LINES_AT_ONCE])) + "\n")
+                part = "\n".join(lines[start : start + _LINES_AT_ONCE])
+                file.write(secret.redact(part, self.secrets) + "\n")
 
     def close(self) -> None:
         """Close the file. Writing afterwards only tells the follower."""
@@ -150,10 +156,19 @@ class Journal:
                 self._file = None
 
     def __enter__(self) -> Self:
+        """Have the secrets that this thread meets from here on be those of this run."""
+        self._opened.enter_context(self.secrets.open())
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Close the file, and drop the secrets; with an *error* that is under way they go when that is gone."""
         self.close()
+        self._opened.close()
+        if error is None:
+            self.secrets.forget()
+        else:
+            # whoever prints it works for no run any more, and so knows the secrets of all that are left
+            error.__dict__["of_run"] = self.secrets
 
 
 class ServerLine(msgspec.Struct, frozen=True, gc=False):
@@ -293,10 +308,33 @@ class Record:
         started: RunStarted = self.of(RunStarted)[0]
         return started
 
+    def __reduce__(self) -> tuple[Callable[..., Record], tuple[object, ...]]:
+        """A record that was read from a file takes its bytes along: where it arrives, that file may not be."""
+        if self._file < 0:
+            return _of_events, (self.events, self.directory, self.holes)
+        return _of_bytes, (os.pread(self._file, self._ends[-1], 0), self.directory, self.holes)
+
     @property
     def ended(self) -> bool:
         """Did the run come to its end by itself?"""
         return RunEnded in self._numbers
+
+
+def _of_events(events: Sequence[AnyEvent], directory: str, holes: tuple[str, ...]) -> Record:
+    record = Record(events, directory)
+    record.holes = holes
+    return record
+
+
+def _of_bytes(content: bytes, directory: str, holes: tuple[str, ...]) -> Record:
+    """Return the record whose sound lines are *content*."""
+    record = Record(directory=directory)
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        record.fill(file, Path(directory), None)
+    record.holes = holes
+    return record
 
 
 class NotARecord(ValueError):

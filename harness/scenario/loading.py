@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,6 +62,13 @@ class Loaded:
     file: str
     lines: Mapping[Trail, tuple[int, int]]
     """path in the document -> (line, column), from 1: of the key that names a value, of a list's item itself"""
+
+    def __reduce__(self) -> tuple[Callable[..., Loaded], tuple[object, ...]]:
+        return _arrived, (self.scenario, self.name, self.text, self.file, dict(self.lines))
+
+
+def _arrived(scenario: Scenario, name: str, text: str, file: str, lines: dict[Trail, tuple[int, int]]) -> Loaded:
+    return Loaded(scenario, name, text, file, MappingProxyType(lines))
 
 
 def load(path: Path) -> Loaded:

@@ -39,7 +39,7 @@ from harness.rig.rig import ClusterFacts, IssuedToken, Rig
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import ClusterSpec, Topology
-from harness.secret import Secret
+from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
 _RUNNING_SECONDS: Final = 120
@@ -242,7 +242,7 @@ class KindRig(RealRig):
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
         with self._journal.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
-            for logs in pool.map(self._logs_of, self._clusters.values()):
+            for logs in pool.map(carried(self._logs_of), self._clusters.values()):
                 for name, lines in logs.items():
                     self._journal.keep(name, lines)
             self._journal.keep("vault-vault.log", self._server.whole_log())

@@ -12,7 +12,7 @@ from harness.knowledge import refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import Reply, VaultClient
-from harness.secret import Secret
+from harness.secret import Secret, carried
 from harness.wait import Stopwatch
 
 EVERY_SECONDS: Final = 0.1
@@ -34,7 +34,7 @@ def renewing(
     """
     copies = [_Copy(app, token) for app, token in tokens.items()]
     over, failed = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_renew, args=(vault, copies, over, failed), name="renewals", daemon=True)
+    thread = threading.Thread(target=carried(_renew), args=(vault, copies, over, failed), name="renewals", daemon=True)
     thread.start()
     try:
         yield
