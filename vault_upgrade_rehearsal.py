@@ -14,23 +14,34 @@ DISTRIBUTION = "vault-upgrade-rehearsal"
 def main() -> NoReturn:
     """Run the command line, or end with 3 and a sentence where the package `harness` is not the one it needs."""
     try:
+        why = in_the_way()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if why:
+        _end(f"rehearse cannot start: {why}")
+    from harness.__main__ import main
+
+    main()
+
+
+def in_the_way() -> str:
+    """Return which other `harness` is found where ours should be, and what helps; nothing where ours is found."""
+    try:
         import harness
 
         ours = getattr(harness, "DISTRIBUTION", "") == DISTRIBUTION
         place = getattr(harness, "__file__", None) or str(getattr(harness, "__path__", ["an unknown place"])[0])
         why = ""
     except KeyboardInterrupt:
-        sys.exit(130)
+        raise
     except BaseException as error:  # noqa: BLE001  # anything may stand where ours should be
         ours, place, why = False, _place(error), f" ({type(error).__name__}: {error})"
-    if not ours:
-        _end(
-            f"rehearse cannot start: another `harness` is found before its own, {place}{why}; take that off PYTHONPATH "
-            f"and out of the directory you are in, or install {DISTRIBUTION} where the other is not"
-        )
-    from harness.__main__ import main
-
-    main()
+    if ours:
+        return ""
+    return (
+        f"another `harness` is found before its own, {place}{why}; take that off PYTHONPATH "
+        f"and out of the directory you are in, or install {DISTRIBUTION} where the other is not"
+    )
 
 
 def _place(error: BaseException) -> str:

@@ -4,6 +4,10 @@ The folders from the top down: each imports only from those below it. Two halves
 touch the world (drivers, artifacts, clients, host, rehearsal) never judge; those that judge (analysis, reports) read
 the record and never touch the world. `lint-imports` holds them to it.
 
+pytest_plugin/           rehearsals as tests; what pytest itself loads is vault_upgrade_rehearsal_pytest.py
+    items                a scenario file is collected as tests
+    fixture              a rehearsal in anybody's own test
+    running              how a rehearsal is made under pytest, and what of it a test reports
 cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals

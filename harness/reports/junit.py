@@ -84,9 +84,9 @@ def suite(judgement: Judgement) -> ET.Element:
     """Return the suite of one rehearsal."""
     cases = list(_cases(judgement))
     made = ET.Element("testsuite", {"name": _attribute(judgement.scenario), **_counts(cases), **_when(judgement)})
-    properties = ET.SubElement(made, "properties")
-    for name, value in _properties(judgement).items():
-        ET.SubElement(properties, "property", {"name": _attribute(name), "value": _attribute(value)})
+    listed = ET.SubElement(made, "properties")
+    for name, value in properties(judgement).items():
+        ET.SubElement(listed, "property", {"name": _attribute(name), "value": _attribute(value)})
     for case in cases:
         _write(made, made.attrib["name"], case)
     ET.SubElement(made, "system-out").text = _text(_in_short(judgement))
@@ -273,7 +273,8 @@ def _when(judgement: Judgement) -> dict[str, str]:
     return {"timestamp": datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%S")} if started else {}
 
 
-def _properties(judgement: Judgement) -> dict[str, str]:
+def properties(judgement: Judgement) -> dict[str, str]:
+    """Return what a report keeps beside the cases: how it came out, the versions, the digests, and where it was."""
     versions = judgement.versions
     return {
         "verdict": judgement.verdict,

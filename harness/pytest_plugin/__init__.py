@@ -1,0 +1,1 @@
+"""Rehearsals as tests: what stands behind the pytest plugin, imported with the first scenario that is one."""

@@ -1,0 +1,120 @@
+"""A scenario file is collected as tests: no network, no engine and no clock takes part in that."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from _pytest._code.code import ReprExceptionInfo, ReprFileLocation, ReprTracebackNative
+
+from harness.errors import ScenarioError
+from harness.pytest_plugin import running
+from harness.pytest_plugin.running import NotPassed
+from harness.scenario import loading, plan
+from harness.scenario.loading import Loaded
+from harness.session.one_rehearsal import Options, Rehearsed
+
+AS_WRITTEN: Final = "rehearsal"
+"""The name of the test that is a scenario as it stands."""
+
+_LONGEST_NAME: Final = 150
+
+
+class ScenarioFile(pytest.File):
+    """A scenario file: a test for it as it stands."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield the tests. Raises CollectError with every problem of the file, its line and its column."""
+        try:
+            loaded = loading.load(written_path(self.path, self.config))
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from error
+        yield Rehearsal.from_parent(self, name=AS_WRITTEN, loaded=loaded)
+
+
+class Rehearsal(pytest.Item):
+    """One rehearsal: its set-up makes it, and the test is what it is judged to be.
+
+    So an environment that could not be built is an error, as pytest calls it, and a regression is a failure.
+    """
+
+    def __init__(self, *, loaded: Loaded, **more: Any) -> None:
+        super().__init__(**more)
+        self._loaded = loaded
+        self._how = running.options(self.config)
+        self._done: Rehearsed | None = None
+        for marker in _markers(self._how):
+            self.add_marker(marker)
+        self.extra_keyword_matches.update(_keywords(loaded, self._how))
+
+    def setup(self) -> None:
+        """Make the rehearsal. Raises NotPassed where it says nothing, or not enough, about the upgrade."""
+        if getattr(self.config.option, "setupplan", False):
+            return
+        self.user_properties.clear()
+        done = running.rehearsed(self._loaded, self._how, self.config, self._record_name())
+        self.user_properties.extend(running.properties(done))
+        self._done = done
+        complaint = running.complaint(done, self.config)
+        if complaint is not None and complaint.rehearse_word != "regression":
+            raise complaint
+
+    def runtest(self) -> None:
+        """Raise NotPassed for a regression, or an expectation that was not met."""
+        complaint = running.complaint(self._done, self.config) if self._done is not None else None
+        if complaint is not None:
+            raise complaint
+
+    def teardown(self) -> None:
+        """Forget the record: a session has many."""
+        self._done = None
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return the judgement as it is printed; of a fault of rehearse its traceback."""
+        error = excinfo.value
+        if not isinstance(error, NotPassed):
+            return super().repr_failure(excinfo, style)
+        place = ReprFileLocation(self._loaded.file, self._line(), error.headline)
+        return ReprExceptionInfo(ReprTracebackNative([f"{error.text.rstrip()}\n"]), place)
+
+    def reportinfo(self) -> tuple[os.PathLike[str], int | None, str]:
+        """Return the scenario's file and its line, counted from 0."""
+        variant = "" if self.name == AS_WRITTEN else f" {self.name}"
+        return self.path, self._line() - 1, f"{self.path.name}{variant}"
+
+    def _line(self) -> int:
+        """Return the line, from 1, on which the file says what is rehearsed."""
+        lines = self._loaded.lines
+        return next((lines[trail][0] for trail in (("vault",), ("course",)) if trail in lines), 1)
+
+    def _record_name(self) -> str:
+        variant = "" if self.name == AS_WRITTEN else f"-{self.name}"
+        return re.sub(r"[^A-Za-z0-9_.=,-]", "-", f"{self.path.stem}{variant}")[:_LONGEST_NAME]
+
+
+def written_path(path: Path, config: pytest.Config) -> Path:
+    """Return *path* as a user would write it where pytest was called."""
+    here = config.invocation_params.dir
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _markers(how: Options) -> Iterator[str]:
+    yield "rehearsal"
+    yield f"driver_{how.driver}"
+    if how.driver != "paper":
+        yield "needs_servers"
+    if how.driver == "kind":
+        yield "needs_docker"
+
+
+def _keywords(loaded: Loaded, how: Options) -> Iterator[str]:
+    """Yield what `-k` finds: the driver, every product with its version, and what is expected."""
+    yield how.driver
+    needed = plan.make(loaded.scenario, loaded.name, how.driver).artifacts
+    yield from (f"{product}-{version}" for product, version in needed)
+    for expected in loaded.scenario.expect or ():
+        yield from filter(None, (expected.change, expected.cause))
