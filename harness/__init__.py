@@ -131,6 +131,8 @@ record/                  what happened: the public record format
 scenario/                what is asked for
     schema               what a scenario can say
     yaml_document        YAML whose every part knows its line and column
+    matrix               a scenario and its axes become cells, each a whole scenario by itself
+    fields               what the models of a scenario declare, found by the path of a value
     loading              a file becomes a scenario, or a list of problems with their lines
     checks               what a scenario says that cannot be
     field_checks         what the Vault that writes a config or a role would not know, or would refuse

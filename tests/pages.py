@@ -159,6 +159,8 @@ def _kind(one: Mapping[str, Any]) -> str:
         return f"`{one['const']}`"
     if one.get("type") == "array":
         return f"list: {_kind(one['items'])}"
+    if one.get("additionalProperties") is True:
+        return "by name: what the words say"
     if "additionalProperties" in one:
         return f"by name: {_kind(one['additionalProperties'])}"
     if "minimum" in one:
@@ -186,6 +188,10 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "keys of an account": _keys("Account"),
     "keys of delete secret": _keys("SecretOf"),
     "keys of an expectation": _keys("Expectation"),
+    "keys of a matrix": _keys("Matrix"),
+    "keys of exclude": _keys("Excluded"),
+    "keys of include": _keys("Included"),
+    "keys of expect": _keys("ExpectedOf"),
 }
 
 

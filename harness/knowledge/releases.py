@@ -135,6 +135,23 @@ def resolve(text: str, table: Table, here: Callable[[str], bool] | None = None) 
     return tuple(versions.ascending(found))
 
 
+def within(text: str, version: str) -> bool:
+    """Is *version* one of those that *text* spans, be it the newest of its minor or not?"""
+    numbers = versions.release(version)
+    for part in text.split(","):
+        span = part.strip().partition(":")[0]
+        if not is_range(span):
+            if span == version:
+                return True
+            continue
+        first, dots, last = ("", "..", "") if span == "all" else span.partition("..")
+        low = _numbers(first) if first or not dots else ()
+        high = _numbers(last) if dots else low
+        if low <= numbers and numbers[: len(high)] <= high:
+            return True
+    return False
+
+
 def is_range(text: str) -> bool:
     """Does *text* stand for something other than the one version that is written there?"""
     try:
@@ -200,6 +217,13 @@ def _end(end: str, text: str, table: Table) -> tuple[int, ...]:
         near = f"{of} goes from {line[0]} to {line[-1]}" if line else f"there is no {name} {of}"
         raise UnknownVersion(f"{text!r}: there is no {name} {end}: {near}, {_stand(table)}")
     return versions.release(end)
+
+
+def _numbers(end: str) -> tuple[int, ...]:
+    """Return an end of a range as numbers, whether it is known or not; none where it is open, or is no end."""
+    if found := _MINOR.fullmatch(end):
+        return int(found[1]), int(found[2])
+    return versions.release(end) if _plain(end) else ()
 
 
 def _stand(table: Table) -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course_checks, field_checks, plan, schema, topology
+from harness.scenario import course_checks, field_checks, matrix, plan, schema, topology
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -350,6 +350,15 @@ def _expectations(document: Document) -> Iterator[_Complaint]:
             yield ("expect", index, "at-step"), message, "the number of a step of the course, or leave it out"
 
 
+def _matrix(document: Document) -> Iterator[_Complaint]:
+    if document.spoiled or document.left_out("matrix"):
+        return
+    try:
+        matrix.cells(document.data, matrix.read(document.data, here=lambda _product, _version: True))
+    except matrix.MatrixError as error:
+        yield error.trail, error.message, error.remedy
+
+
 _CHECKS: Final = (
     _names_of_clusters,
     _kubernetes_versions,
@@ -367,4 +376,5 @@ _CHECKS: Final = (
     _shared_accounts,
     _expectations,
     course_checks.complaints,
+    _matrix,
 )

@@ -7,35 +7,21 @@ others are still read.
 
 from __future__ import annotations
 
-import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import IO, Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.scenario import checks, schema, vault_words
+from harness.scenario import checks, matrix, schema, vault_words
+from harness.scenario.fields import WORDS, fields, is_model, shape_at
 from harness.scenario.schema import SCHEMA, Scenario
-from harness.scenario.yaml_document import LONGEST_TEXT, Document, Trail, choices, read, shown, text_in, text_of, where
-
-_WORDS: Final[Mapping[Any, tuple[str, str]]] = {
-    schema.VersionText: ("a version", "three numbers, such as 1.11.0"),
-    schema.Name: ("a name", "lower-case letters, digits and dashes, such as apps"),
-    schema.Binding: ("a name or *", 'a name such as web, or "*" for all'),
-    schema.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
-    schema.MountPath: ("a mount path", "such as kubernetes"),
-    schema.SecretPath: ("a kv-v2 secret", "such as secret/web"),
-    schema.Text: ("text", f"one to {LONGEST_TEXT} characters"),
-    schema.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
-    schema.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),
-    int: ("a whole number", "a whole number without quotes, such as 5"),
-    bool: ("true or false", "true or false, without quotes"),
-}
+from harness.scenario.yaml_document import Document, Trail, choices, read, shown, text_in, text_of, where
 
 _ANY_WORD: Final = (schema.Name, schema.Binding, schema.Text)
 
@@ -98,6 +84,17 @@ def loads(text: str, file: str = "<text>") -> Loaded:
     return Loaded(found, Path(file).stem, document.text, file, MappingProxyType(document.lines()))
 
 
+def of_cell(base: Loaded, cell: matrix.Cell) -> Loaded:
+    """Return one variant of *base*; the lines are those of the file that both come from.
+
+    Raises ScenarioError with every problem of the variant, at the lines that it has by itself (`text`).
+    """
+    name = f"{base.name}[{cell.id}]".replace("/", "_") if cell.id else base.name
+    text = json.dumps(cell.document(), indent=1, ensure_ascii=False)
+    found = loads(text, f"{base.file}[{cell.id}]" if cell.id else base.file)
+    return Loaded(found.scenario, name, found.text, base.file, base.lines)
+
+
 # --- plain data becomes a Scenario ---
 
 
@@ -124,7 +121,7 @@ def _said_already(document: Document, detail: ErrorDetails) -> bool:
         return bool(document.get(*trail))
     if kind != "missing":
         return False
-    part, typed = _shape(trail[:-1]), document.get(*trail[:-1], default={})
+    part, typed = shape_at(trail[:-1]), document.get(*trail[:-1], default={})
     wanted = (part, str(trail[-1]))
     return any(vault_words.meant(str(word)) == wanted for word in typed if str(word) not in _keys(part))
 
@@ -144,15 +141,15 @@ def _explain(document: Document, detail: ErrorDetails) -> None:
     trail, kind = detail["loc"], detail["type"]
     reason = str(detail.get("ctx", {}).get("error", ""))
     if kind == "extra_forbidden":
-        part, name = _shape(trail[:-1]), str(trail[-1])
+        part, name = shape_at(trail[:-1]), str(trail[-1])
         message = f"unknown key `{shown(name)}` in {where(trail[:-1])}"
         document.complain_of_key(trail, message, vault_words.pointer(name, part, _keys(part)))
     elif kind == "missing":
         key = str(trail[-1])
         message = f"missing key `{key}` in {where(trail[:-1])}"
-        document.complain(trail, message, f"{key}: {_keys(_shape(trail[:-1]))[key]}")
+        document.complain(trail, message, f"{key}: {_keys(shape_at(trail[:-1]))[key]}")
     elif trail[-1:] == ("[key]",):
-        noun, example = _WORDS[get_args(_shape(trail[:-2]))[0]]
+        noun, example = WORDS[get_args(shape_at(trail[:-2]))[0]]
         message = f"the key `{shown(str(trail[-2]))}` in {where(trail[:-2])} is not {noun}"
         document.complain_of_key(trail[:-1], message, reason or example)
     else:
@@ -161,7 +158,7 @@ def _explain(document: Document, detail: ErrorDetails) -> None:
 
 def _explain_value(document: Document, detail: ErrorDetails, reason: str) -> None:
     trail, kind, limits = detail["loc"], detail["type"], detail.get("ctx", {})
-    shape, value, place = _shape(trail), document.get(*trail), where(trail)
+    shape, value, place = shape_at(trail), document.get(*trail), where(trail)
     noun, example = _wanted(shape)
     if kind in ("greater_than_equal", "less_than_equal"):
         remedy = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
@@ -174,7 +171,7 @@ def _explain_value(document: Document, detail: ErrorDetails, reason: str) -> Non
         message = f"{place} is {_KINDS.get(type(value), 'something else')}, and must be {noun}"
         document.complain(trail, message, _remedy_for_type(document, trail, shape, example))
     else:
-        message = f"{place} is not {noun}" if shape in _WORDS else f"{place} cannot be so"
+        message = f"{place} is not {noun}" if shape in WORDS else f"{place} cannot be so"
         document.complain(trail, message, _version_of(shape, str(value)) or reason or example)
 
 
@@ -195,56 +192,19 @@ def _version_of(shape: Any, written: str) -> str:
     return f"{match[1]}.{match[2]}{match[3] or '.0'}: a version has three numbers, and no v before them"
 
 
-# --- what the models declare, found by trail ---
-
-
-def _is_model(shape: Any) -> bool:
-    return inspect.isclass(shape) and issubclass(shape, BaseModel)
-
-
-@cache
-def _fields(model: type[BaseModel]) -> dict[str, tuple[Any, str]]:
-    """Return, by written key, the type and the description of each field."""
-    hints = get_type_hints(model, include_extras=True)
-    found = {}
-    for name, field in model.model_fields.items():
-        shape = _bare(hints[name])
-        described = field.description or (inspect.getdoc(shape) if _is_model(shape) else "") or ""
-        found[field.alias or name] = (shape, described)
-    return found
-
-
-def _bare(hint: Any) -> Any:
-    """Return *hint* without None, and without its constraints unless we have words for them."""
-    options = [option for option in get_args(hint) if option is not type(None)]
-    hint = options[0] if type(None) in get_args(hint) else hint
-    return get_args(hint)[0] if get_origin(hint) is Annotated and hint not in _WORDS else hint
-
-
 def _keys(shape: Any) -> dict[str, str]:
-    return {key: described for key, (_, described) in _fields(shape).items()}
-
-
-def _shape(trail: Trail) -> Any:
-    """Return the declared type of the value at *trail*."""
-    shape: Any = Scenario
-    for step in trail:
-        if _is_model(shape):
-            shape = _fields(shape)[str(step)][0]
-        else:
-            shape = get_args(shape)[1 if get_origin(shape) is dict else 0]
-    return shape
+    return {key: described for key, (_, described) in fields(shape).items()}
 
 
 def _wanted(shape: Any) -> tuple[str, str]:
     """Return what a value of this type is called, and an example of it or the way to one."""
-    if shape in _WORDS:
-        return _WORDS[shape]
+    if shape in WORDS:
+        return WORDS[shape]
     if get_origin(shape) is Literal:
         return "one of the choices", choices("", [str(value) for value in get_args(shape)])
     if get_origin(shape) is dict:
         return "a mapping", "a name, a colon, and below it, indented, what it names"
-    if _is_model(shape):
-        return "a mapping", "the keys " + ", ".join(_fields(shape))
+    if is_model(shape):
+        return "a mapping", "the keys " + ", ".join(fields(shape))
     _, example = _wanted(get_args(shape)[0])
     return "a list", f"a line for each, with a dash before it ({example})"

@@ -7,7 +7,7 @@ References between parts (an app's cluster, a mount's role) are checked by `chec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -356,6 +356,50 @@ class Expectation(_Part):
     because: Text | None = Field(default=None, description="Why this is expected, for the reader.")
 
 
+class Excluded(_Part):
+    """Cells of a matrix that are left out."""
+
+    where: dict[Text, Any] = Field(
+        min_length=1,
+        description="Axes with a value, a list of values, or for versions a range. Cells that have them all are meant.",
+    )
+    because: Text = Field(description="Why they are left out, for the reader.")
+
+
+class Included(_Part):
+    """A cell of a matrix beside those that its axes make."""
+
+    with_: dict[Text, Any] = Field(
+        min_length=1, description="Axes, or fields by path, with a value each. The rest is as the scenario has it."
+    )
+    because: Text = Field(description="Why it is added, for the reader.")
+
+
+class ExpectedOf(_Part):
+    """What is expected of some cells of a matrix."""
+
+    where: dict[Text, Any] = Field(min_length=1, description="Which cells, as in `exclude`.")
+    expect: tuple[Expectation, ...] = Field(description="The findings that must come there, and no others.")
+    because: Text | None = Field(default=None, description="Why this is expected, for the reader.")
+
+
+class Matrix(_Part):
+    """Variants of a scenario: every combination of the values of its axes is a cell, which is rehearsed by itself."""
+
+    axes: dict[Text, Any] = Field(
+        min_length=1,
+        description="By the path of a field (vault.target), or `driver`: a list of values, or a range of versions. By "
+        "a name of your own: named values, each with the fields that it changes.",
+    )
+    exclude: tuple[Excluded, ...] = Field(default=(), description="Cells that are left out.")
+    include: tuple[Included, ...] = Field(default=(), description="Cells that are added.")
+    expect: tuple[ExpectedOf, ...] = Field(
+        default=(),
+        description="What is expected of which cells; the last entry that fits counts. Of others it is that no answer "
+        "gets worse, but for the cell that is the scenario itself: that keeps the scenario's `expect`.",
+    )
+
+
 class Scenario(_Part):
     """A question about one upgrade, with all that is needed to ask it."""
 
@@ -377,6 +421,9 @@ class Scenario(_Part):
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(default=False, description="Do latent findings fail the run?")
+    matrix: Matrix | None = Field(
+        default=None, description="Variants, which `rehearse matrix` rehearses; `rehearse run` does not."
+    )
     expect: tuple[Expectation, ...] | None = Field(
         default=None, description="The findings that must come, and no others. Left out: no answer gets worse."
     )

@@ -1,0 +1,68 @@
+"""What the models of a scenario declare, found by the path of a value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+
+from harness.scenario import schema
+from harness.scenario.schema import Scenario
+from harness.scenario.yaml_document import LONGEST_TEXT, Trail
+
+WORDS: Final[Mapping[Any, tuple[str, str]]] = {
+    schema.VersionText: ("a version", "three numbers, such as 1.11.0"),
+    schema.Name: ("a name", "lower-case letters, digits and dashes, such as apps"),
+    schema.Binding: ("a name or *", 'a name such as web, or "*" for all'),
+    schema.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
+    schema.MountPath: ("a mount path", "such as kubernetes"),
+    schema.SecretPath: ("a kv-v2 secret", "such as secret/web"),
+    schema.Text: ("text", f"one to {LONGEST_TEXT} characters"),
+    schema.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
+    schema.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),
+    int: ("a whole number", "a whole number without quotes, such as 5"),
+    bool: ("true or false", "true or false, without quotes"),
+}
+"""What a value of a type is called, and an example of it or the way to one."""
+
+
+def is_model(shape: Any) -> bool:
+    """Is a declared type one with fields?"""
+    return inspect.isclass(shape) and issubclass(shape, BaseModel)
+
+
+@cache
+def fields(model: type[BaseModel]) -> dict[str, tuple[Any, str]]:
+    """Return, by written key, the type and the description of each field."""
+    hints = get_type_hints(model, include_extras=True)
+    found = {}
+    for name, field in model.model_fields.items():
+        shape = _bare(hints[name])
+        described = field.description or (inspect.getdoc(shape) if is_model(shape) else "") or ""
+        found[field.alias or name] = (shape, described)
+    return found
+
+
+def _bare(hint: Any) -> Any:
+    """Return *hint* without None, and without its constraints unless we have words for them."""
+    options = [option for option in get_args(hint) if option is not type(None)]
+    hint = options[0] if type(None) in get_args(hint) else hint
+    return get_args(hint)[0] if get_origin(hint) is Annotated and hint not in WORDS else hint
+
+
+def below(shape: Any, step: str | int) -> Any:
+    """Return the declared type of what is named *step* in a value of the type *shape*, a mapping or a list."""
+    if is_model(shape):
+        return fields(shape)[str(step)][0]
+    return get_args(shape)[1 if get_origin(shape) is dict else 0]
+
+
+def shape_at(trail: Trail) -> Any:
+    """Return the declared type of the value at *trail*."""
+    shape: Any = Scenario
+    for step in trail:
+        shape = below(shape, step)
+    return shape
