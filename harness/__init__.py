@@ -10,6 +10,7 @@ pytest_plugin/           rehearsals as tests; what pytest itself loads is vault_
     running              how a rehearsal is made under pytest, and what of it a test reports
 cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
+    bring                the options by which users bring binaries, images and a licence of their own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
     progress             events become lines for people who wait
@@ -56,6 +57,8 @@ drivers/paper/           no server at all: every answer is worked out from what 
     state                what a Vault on paper holds
 artifacts/               a version becomes a verified binary or a container image
     store                a version becomes a verified binary: cached, downloaded or built
+    binaries             what a binary is: its digest, and what it says of its own version
+    brought              binaries, images and a licence of the user's own
     downloads            release servers and mirrors, believed only after the checksum
     availability         which versions can be had on this machine, and from where
     signatures           who signed a file: OpenPGP, checked against the vendors' keys

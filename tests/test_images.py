@@ -19,8 +19,9 @@ import pytest
 
 from harness import settings
 from harness.artifacts import debian_layer, images, node_image, templates
+from harness.artifacts.binaries import Artifact
 from harness.artifacts.images import NODE, VAULT, Image, Images
-from harness.artifacts.store import Artifact, Sources, Store
+from harness.artifacts.store import Sources, Store
 from harness.clients.container_engine import Engine, reach
 from harness.clients.container_engine import Image as Stored
 from harness.errors import MissingPrerequisite
@@ -141,7 +142,7 @@ def machine() -> Iterator[Engine]:
 class Shop:
     """Images with a cache of their own, whose Vault comes from a mirror, and the lines that they told."""
 
-    def __init__(self, machine: Engine, cache: Path, mirror: Mirror | None, prefix: str = "", **rest: bool) -> None:
+    def __init__(self, machine: Engine, cache: Path, mirror: Mirror | None, prefix: str = "", **rest: Any) -> None:
         self.told = list[str]()
         sources = Sources(cache, mirror=mirror.url if mirror else "", insecure_mirror=True, offline=mirror is None)
         self.images = Images(machine, Store(sources, self.told.append), cache, self.told.append, prefix, **rest)

@@ -192,7 +192,23 @@ def test_what_makes_the_pod_is_filled_in_whole(token_file: bool, pod: VaultPod, 
     assert (spec["serviceAccountName"], spec["nodeName"]) == ("vault", "node-control-plane")
     assert spec["automountServiceAccountToken"] is token_file
     assert spec["containers"][0]["image"] == "rehearse/vault:1.11.0"
+    assert [each["name"] for each in spec["containers"][0]["env"]] == ["VAULT_LOG_FORMAT", "HOME"]
     assert spec["containers"][0]["command"] == ["/bin/vault", "server", "-config=/vault/config/guarded.json"]
     assert {"name": "data", "hostPath": {"path": "/var/lib/rehearsal/it", "type": "DirectoryOrCreate"}} in spec[
         "volumes"
     ]
+
+
+def test_a_licence_is_handed_to_the_pod_in_a_secret(pod: VaultPod, nowhere: str) -> None:
+    """Where Vault looks for it; and the manifest, which holds it, is for its user alone."""
+    pod._licence = Secret("02MV4UU43BK5HGYYTOJZWFQMTMNNEWU33J")
+    pod._cluster.kube = Kube(nowhere, pod._cluster.ca, Secret("token"))
+    with pytest.raises(Unreachable):
+        pod._create("hashicorp/vault-enterprise:1.15.6-ent", token_file=True)
+    manifest = pod._directory / "vault.yaml"
+    assert manifest.stat().st_mode & 0o777 == 0o600
+    config, tls, made = yaml.safe_load_all(manifest.read_text())
+    assert tls["stringData"]["licence.hclic"] == pod._licence.reveal()
+    assert pod._licence.reveal() not in json.dumps([config, made])
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert {"name": "VAULT_LICENSE_PATH", "value": "/vault/tls/licence.hclic"} in container["env"]

@@ -19,12 +19,13 @@ from typing import IO, Final
 
 import msgspec
 
-from harness.artifacts import debian_layer, node_image, templates
+from harness.artifacts import brought, debian_layer, node_image, templates
 from harness.artifacts import store as artifacts
+from harness.artifacts.binaries import Artifact
 from harness.artifacts.debian_layer import LABEL
 from harness.artifacts.downloads import without_credentials
 from harness.artifacts.node_image import ImageBuild
-from harness.artifacts.store import Artifact, Store
+from harness.artifacts.store import Store
 from harness.clients.container_engine import Engine
 from harness.clients.container_engine import Image as Stored
 from harness.errors import HarnessError, LeftBehind, MissingPrerequisite, RigError, Unreachable, advised
@@ -40,6 +41,7 @@ _RECIPE_LABEL: Final = "rehearse.recipe"
 _VERSION_LABEL: Final = "rehearse.version"
 _BINARIES_LABEL: Final = "rehearse.binaries"
 _SOURCE_LABEL: Final = "rehearse.source"
+_BROUGHT_LABEL: Final = "rehearse.brought"
 _REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node", PRELOADED: "rehearse/furnished-node"}
 _UNREACHABLE: Final = re.compile(
     r"dial |lookup |no such host|timeout|timed out|deadline|refused|reset by peer|unreachable|proxyconnect|x509|tls:"
@@ -82,20 +84,24 @@ class Images:
         registry: str = "",
         *,
         offline: bool = False,
+        own: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         """*cache* (made if missing) is where images are put together, and where the locks are.
 
         *tell* is called with a line for people whenever something takes a while. *registry*, such as
         registry.example.com/mirror, is asked instead of the vendors'; *offline*: no registry is asked at all.
+        *own* names images of the user's, by product and version, which go before all others.
         """
         self._engine, self._store, self._cache, self._tell = engine, store, cache.absolute(), tell
         self._registry, self._offline = registry.removeprefix("https://").strip("/"), offline
         self._silent: dict[str, str] = {}
+        self._own = dict(own or {})
 
     def get(self, product: str, version: str) -> Image:
         """Return *version* of *product*, which is VAULT or NODE: from the first source that has it.
 
-        Those are what was made here before, a vendor's image in the engine's store, its registry, and making one.
+        Those are an image of the user's own, one that was made here before, a vendor's in the engine's store, its
+        registry, and making one.
         Two who want the same image at the same time get it once. Whoever wants its room back calls `remove`.
 
         Raises MissingPrerequisite, which names every source, what each answered, and what would help; RigError and
@@ -107,6 +113,9 @@ class Images:
             versions.parse(version)
         except ValueError as error:
             raise MissingPrerequisite(f"{product} {version!r} cannot be got: {error}") from error
+        if name := self._own.get((product, version)):
+            found = brought.image(self._engine, product, version, name, offline=self._offline)
+            return _described(product, version, found, f"brought by the user: {name}{_digest_of(found)}")
         return self._here(product, version) or self._alone(product, version)
 
     def get_all(self, wanted: Sequence[tuple[str, str]]) -> list[Image]:
@@ -148,7 +157,8 @@ class Images:
     # --- sources, in their order ---
 
     def _here(self, product: str, version: str) -> Image | None:
-        return self._made_before(product, version) or self._vendors(product, version)
+        made = self._made_before(product, version)
+        return made if made or self._is_of_own(product, version) else self._vendors(product, version)
 
     def _alone(self, product: str, version: str) -> Image:
         place = self._cache / "images"
@@ -172,7 +182,8 @@ class Images:
 
     def _obtain(self, product: str, version: str) -> Image:
         answers: list[str] = []
-        for name in [] if self._offline else _published(product, version, self._registry):
+        own = self._is_of_own(product, version)
+        for name in [] if self._offline or own else _published(product, version, self._registry):
             try:
                 return self._pull(product, version, name)
             except HarnessError as error:
@@ -193,9 +204,12 @@ class Images:
     def _made_before(self, product: str, version: str) -> Image | None:
         """Return an image that was made by today's recipe of the very binaries that the cache has, or None.
 
-        A binary that the cache has no more is no reason to make the image again.
+        A binary that the cache has no more is no reason to make the image again. One that the user brings goes before
+        the cache's, and what was made of one serves those alone who bring it again.
         """
         kept = {f"{one.product}-{one.version}": one.sha256 for one in artifacts.cached(self._cache)}
+        own = {f"{one.product}-{one.version}": one.sha256 for one in self._store.all_own()}
+        kept |= own
         for image in made(self._engine):
             labels = image.labels
             parts = dict(part.rpartition("@")[::2] for part in labels.get(_BINARIES_LABEL, "").split())
@@ -203,9 +217,18 @@ class Images:
                 (labels[LABEL], labels.get(_VERSION_LABEL)) == (product, version)
                 and labels.get(_RECIPE_LABEL) == _recipe(product)
                 and all(kept.get(name, digest) == digest for name, digest in parts.items())
+                and set(labels.get(_BROUGHT_LABEL, "").split()) == own.keys() & parts.keys()
             ):
                 return _described(product, version, image, labels.get(_SOURCE_LABEL, ""))
         return None
+
+    def _is_of_own(self, product: str, version: str) -> bool:
+        """Has the user brought a binary of which it is to be made, whatever others have?"""
+        binary = "vault" if product == VAULT else "kubernetes"
+        return any(
+            (one.product, one.version) == (binary, version) or (product == NODE and one.product in brought.UNSEEN)
+            for one in self._store.all_own()
+        )
 
     def _vendors(self, product: str, version: str) -> Image | None:
         """Return the vendor's image from the engine's store; one that came from no registry is anybody's."""
@@ -256,11 +279,14 @@ class Images:
             _RECIPE_LABEL: _recipe(product),
             _BINARIES_LABEL: " ".join(f"{one.product}-{one.version}@{one.sha256}" for one in making.binaries),
             _SOURCE_LABEL: source,
+            _BROUGHT_LABEL: " ".join(f"{one.product}-{one.version}" for one in making.binaries if one.brought),
         }
-        digest = hashlib.sha256(f"{labels[_RECIPE_LABEL]} {labels[_BINARIES_LABEL]}".encode()).hexdigest()[:8]
+        parts = f"{labels[_RECIPE_LABEL]} {labels[_BINARIES_LABEL]} {labels[_BROUGHT_LABEL]}".rstrip()
+        digest = hashlib.sha256(parts.encode()).hexdigest()[:8]
         name = f"{_REPOSITORIES[product]}:{_tag(version)}-{digest}"
         self._tell(f"{product} {version}: making {name}")
-        image = making.make(name, labels)
+        with brought.steady(*making.binaries):
+            image = making.make(name, labels)
         self._tell(f"{product} {version}: ready")
         return _described(product, version, image, source)
 
@@ -355,6 +381,10 @@ def _described(product: str, version: str, image: Stored, source: str) -> Image:
         return Image(product, version, image.name, image.id, source, note, brings_network=True)
     note = "made here: the binary alone, without the vendor's entrypoint" if ours else ""
     return Image(product, version, image.name, image.id, source, note)
+
+
+def _digest_of(image: Stored) -> str:
+    return f"@{image.digest}" if image.digest else ""
 
 
 def _published(product: str, version: str, registry: str) -> list[str]:

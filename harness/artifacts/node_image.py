@@ -23,8 +23,9 @@ import msgspec
 
 from harness.artifacts import debian_layer, go_recipes, templates
 from harness.artifacts import store as artifacts
+from harness.artifacts.binaries import Artifact
 from harness.artifacts.go_builds import passing_home
-from harness.artifacts.store import Artifact, Store
+from harness.artifacts.store import Store
 from harness.clients.container_engine import Engine, Image
 from harness.errors import MissingPrerequisite
 

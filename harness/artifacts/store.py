@@ -7,11 +7,9 @@ or not there; its checksum is compared at every use, which finds damage (not a p
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +22,8 @@ from typing import Final
 
 import msgspec
 
-from harness.artifacts import go_builds, go_recipes
+from harness.artifacts import binaries, brought, go_builds, go_recipes
+from harness.artifacts.binaries import Artifact
 from harness.artifacts.downloads import Downloads, Untrustworthy
 from harness.artifacts.go_builds import Go, Workshop
 from harness.errors import LeftBehind, MissingPrerequisite, advised
@@ -35,21 +34,6 @@ from harness.wait import now
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _RECORD: Final = "artifact.json"
-_ANSWER_SECONDS: Final = 60.0  # the first start of 200 MB from a cold disk
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A binary that can be run, with its origin. *path* may be read and executed, and is not to be written to."""
-
-    product: str
-    version: str
-    path: Path
-    source: str
-    """Where it originally came from, in words or as a URL."""
-    sha256: str
-    note: str = ""
-    """What else a report has to say about this binary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +50,8 @@ class Sources:
     """Use what the cache has and nothing else: no download and no build, because a build fetches modules."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The user's environment: PATH is searched for Go; proxies, CA files and settings of Go and pip are respected."""
+    own: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    """Binaries of the user's own by product and version: used where they are, whatever else there is."""
 
 
 class CachedArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,16 +84,20 @@ class Store:
     def __init__(self, sources: Sources, tell: Callable[[str], None]) -> None:
         """*tell* is called with a line for people whenever something takes a while or is put right."""
         self._sources, self._tell = sources, tell
+        self._brought: dict[tuple[str, str], Artifact] = {}
         self._downloads = Downloads(sources.mirror, sources.environment, tell, insecure=sources.insecure_mirror)
 
     def get(self, product: str, version: str) -> Artifact:
         """Return *version* of *product*: from the cache if it is whole there, else from the first source that has it.
 
-        Two who want the same binary at the same time get it once. Nothing is left behind after an error.
+        Two who want the same binary at the same time get it once. Nothing is left behind after an error. One of the
+        user's own is asked for its version once, and goes before all others.
 
         Raises MissingPrerequisite, which names every source, what each answered, and what would help; without asking
         further sources if one gave something that does not match its published checksum or its version.
         """
+        if own := self.own(product, version):
+            return own
         entry = self._entry(product, version)
         try:
             return _whole(entry) or self._get(entry)
@@ -122,12 +112,25 @@ class Store:
 
         What the cache has is checked in parallel; what it has not is obtained one after the other. Raises as `get`.
         """
-        different = list(dict.fromkeys(wanted))
+        # what the user brought is refused before anything is fetched
+        own = {pair: brings for pair in wanted if (brings := self.own(*pair))}
+        different = [pair for pair in dict.fromkeys(wanted) if pair not in own]
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="checksums") as pool:
             entries = [self._entry(*pair) for pair in different]
             kept = dict(zip(different, pool.map(_whole, entries), strict=True))
-        found = {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
+        found = own | {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
         return [found[pair] for pair in wanted]
+
+    def own(self, product: str, version: str) -> Artifact | None:
+        """Return the binary that the user has brought for this, None if there is none. Raises as `brought.take`."""
+        pair = (product, version)
+        if pair in self._sources.own and pair not in self._brought:
+            self._brought[pair] = brought.take(product, version, self._sources.own[pair].absolute())
+        return self._brought.get(pair)
+
+    def all_own(self) -> list[Artifact]:
+        """Return every binary that the user has brought. Raises as `brought.take`."""
+        return [one for pair in self._sources.own if (one := self.own(*pair))]
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -287,11 +290,11 @@ def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, bu
     for kept, entry in [] if builds else _kept(cache):
         if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
             with alone(entry.lock(), tell, f"{entry}: waiting for whoever is getting it"):
-                freed += sum(file.lstat().st_size for file in _files(entry.path))
+                freed += sum(file.lstat().st_size for file in binaries.files(entry.path))
                 entry.remove()
     if builds or not names:
         for folder in (cache / "build" / "modules", cache / "build" / "go"):
-            freed += sum(file.stat().st_size for file in _files(folder)) if folder.exists() else 0
+            freed += sum(file.stat().st_size for file in binaries.files(folder)) if folder.exists() else 0
             # Go writes its module cache read-only, which even its owner cannot remove as it stands
             complaint = run_traces.wipe(str(folder))
             if complaint:
@@ -332,7 +335,7 @@ class _CacheEntry:
         binary = self.path / self.product
         try:
             kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=CachedArtifact)
-            found = _digest(binary)
+            found = binaries.digest(binary)
         except FileNotFoundError as error:
             raise _DamagedError(f"{error.filename} is missing") from error
         except msgspec.DecodeError as error:
@@ -374,8 +377,8 @@ class _CacheEntry:
             product=self.product,
             version=self.version,
             source=origin.source,
-            sha256=_digest(binary),
-            size=sum(file.stat().st_size for file in _files(binary)),
+            sha256=binaries.digest(binary),
+            size=sum(file.stat().st_size for file in binaries.files(binary)),
             made=now(),
             recipe=origin.recipe,
             note=origin.note,
@@ -426,39 +429,4 @@ def architecture() -> str:
 def _ask(entry: _CacheEntry, binary: Path) -> None:
     """Make *binary* executable and let it say its version. Raises Untrustworthy if that is not the one of *entry*."""
     binary.chmod(0o700)
-    question = go_recipes.question(entry.product)
-    try:
-        # Some versions of Vault write into their home even to say who they are.
-        with go_builds.passing_home() as home:
-            done = subprocess.run(
-                [str(binary), *question],
-                env={"HOME": str(home), "PATH": os.defpath},
-                cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_ANSWER_SECONDS,
-                check=False,
-            )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Untrustworthy(f"{entry} was obtained, but does not run: {error}") from error
-    told = done.stdout.decode(errors="replace").strip()
-    if done.returncode or not go_recipes.answers(entry.product, entry.version, told):
-        raise Untrustworthy(
-            f"{entry} was obtained, but to {' '.join(question)!r} it answers {told[:200]!r} (status "
-            f"{done.returncode}): "
-            "not used"
-        )
-
-
-def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file; of a directory, that of the list of its files with theirs."""
-    if path.is_dir():
-        lines = [f"{_digest(file)}  {file.relative_to(path)}\n" for file in _files(path)]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    binaries.insist_on_version(entry.product, entry.version, binary, "obtained")

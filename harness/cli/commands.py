@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import maintenance, several, versions
+from harness.cli import bring, maintenance, several, versions
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
 
 if TYPE_CHECKING:
+    from harness.artifacts.brought import Brought
     from harness.record.journal import Record
     from harness.scenario.loading import Loaded
     from harness.session import one_rehearsal
@@ -112,6 +113,7 @@ def main() -> None:
 @maintenance.REGISTRY
 @maintenance.OFFLINE
 @maintenance.FORCE
+@bring.brings
 @click.option(
     "--keep",
     type=click.FloatRange(0.01, 168),
@@ -153,7 +155,7 @@ def run(*, scenarios: tuple[Path, ...], form: Form, jobs: int, tethered: bool, *
     if tethered:
         several.tether()
     if len(files) == 1:
-        _rehearse(files[0], options, form)
+        _rehearse(files[0], options, form, alone=not tethered)
     _rehearse_all(files, options, form, jobs)
 
 
@@ -172,6 +174,7 @@ class Options:
     keep: float | None
     reuse: bool
     rollback: bool
+    brought: Brought
 
     def check(self, form: Form) -> None:
         """Raise UsageError for what cannot be meant, before anything runs."""
@@ -201,6 +204,7 @@ class Options:
             force=self.force,
             keep_seconds=(self.keep or 0) * 3600,
             reuse=self.reuse,
+            brought=self.brought,
         )
 
     def words(self) -> list[str]:
@@ -211,7 +215,7 @@ class Options:
             "--force": self.force,
             "--rollback": self.rollback,
         }
-        return ["--driver", self.driver, *(flag for flag, given in flags.items() if given)]
+        return ["--driver", self.driver, *(flag for flag, given in flags.items() if given), *self.brought.words()]
 
     def environment(self) -> dict[str, str]:
         """Return the rest of it: an address may hold a password, and every user can read a command line."""
@@ -221,12 +225,15 @@ class Options:
         return {name: value for name, value in named.items() if value}
 
 
-def _rehearse(scenario: Path, options: Options, form: Form) -> NoReturn:
+def _rehearse(scenario: Path, options: Options, form: Form, *, alone: bool) -> NoReturn:
+    """*alone*: no other scenario uses what the user has brought."""
     from harness.cli.progress import Progress
     from harness.errors import MissingPrerequisite, advised
     from harness.session import one_rehearsal
 
     loaded = load(scenario)
+    if alone:
+        _insist_on_use([loaded], options)
     going = Progress(verbose=form.verbose, quiet=form.quiet)
     seen: list[Path] = []
     try:
@@ -280,7 +287,9 @@ def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int
     for option, given in (("--keep", options.keep), ("--write-expect", form.expect)):
         if given:
             raise click.UsageError(f"{option} is for one scenario at a time, and these are {len(files)}")
-    _insist_room(_valid(files), options, jobs)
+    scenarios = _valid(files)
+    _insist_on_use(scenarios, options)
+    _insist_room(scenarios, options, jobs)
     taken: set[Path] = set()
     tasks = [several.Task(file, _directory_of_one(options.run_dir, file, taken)) for file in files]
     try:
@@ -290,6 +299,12 @@ def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int
         places = "".join(f"\n  {task.directory}" for task in tasks if task.process is not None)
         fail(130, f"interrupted; all rehearsals were ended. What was seen until then:{places}")
     raise Ended(code)
+
+
+def _insist_on_use(scenarios: Sequence[Loaded], options: Options) -> None:
+    from harness.scenario import plan
+
+    bring.insist_on_use(options.brought, (plan.make(one.scenario, one.name, options.driver) for one in scenarios))
 
 
 def _valid(files: Sequence[Path]) -> list[Loaded]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from harness import settings
+from harness.cli.bring import brings, insist_on_use
 from harness.cli.output import Ended, fail, say, tell, write
 
 if TYPE_CHECKING:
+    from harness.artifacts.brought import Brought
     from harness.artifacts.store import Store
     from harness.clients.container_engine import Engine
     from harness.maintenance.cleanup import RunRemains
@@ -75,6 +77,7 @@ def artifacts() -> None:
 @INSECURE_MIRROR
 @REGISTRY
 @OFFLINE
+@brings
 def fetch(
     *,
     scenarios: tuple[Path, ...],
@@ -83,6 +86,7 @@ def fetch(
     insecure_mirror: bool,
     registry: str,
     offline: bool,
+    brought: Brought,
 ) -> None:
     """Get every binary and every image that SCENARIOS need, so that their runs need no network.
 
@@ -93,12 +97,13 @@ def fetch(
     from harness.scenario import plan
 
     plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
+    insist_on_use(brought, plans)
     wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
     rows, missing, reasons = list[str](), list[str](), list[str]()
     try:
         with Progress() as going:
-            kept = store(mirror, going.say, insecure=insecure_mirror, offline=offline)
-            get = _getter(kept, registry, going.say, offline=offline)
+            kept = store(mirror, going.say, insecure=insecure_mirror, offline=offline, brought=brought)
+            get = _getter(kept, registry, going.say, brought, offline=offline)
             for product, version in wanted:
                 try:
                     with going.during(f"{product} {version}"):
@@ -117,7 +122,9 @@ def fetch(
         fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
 
 
-def _getter(kept: Store, registry: str, speak: Callable[[str], None], *, offline: bool) -> Callable[[str, str], str]:
+def _getter(
+    kept: Store, registry: str, speak: Callable[[str], None], brought: Brought, *, offline: bool
+) -> Callable[[str, str], str]:
     """Return what gets one binary or image, and says in words what it is."""
     from harness.artifacts.images import Images
     from harness.clients import container_engine
@@ -125,7 +132,7 @@ def _getter(kept: Store, registry: str, speak: Callable[[str], None], *, offline
     @functools.cache  # one for all: it remembers which registry is silent
     def images() -> Images:
         machine = container_engine.reach(settings.environment())
-        return Images(machine, kept, settings.cache(), speak, registry, offline=offline)
+        return Images(machine, kept, settings.cache(), speak, registry, offline=offline, own=brought.names())
 
     def get(product: str, version: str) -> str:
         if product.endswith("-image"):
@@ -240,13 +247,21 @@ def _engine() -> Engine | None:
 
 
 @click.command()
-def doctor() -> None:
-    """Say what this machine has and lacks for a rehearsal, and what would mend it."""
+@brings
+def doctor(*, brought: Brought) -> None:
+    """Say what this machine has and lacks for a rehearsal, and what would mend it.
+
+    What you bring yourself is examined too.
+    """
     from harness.maintenance import doctor as surgery
 
     lacking = False
     places = surgery.Places(Path.home(), settings.cache(), settings.state(), settings.temporary())
-    for line in surgery.examine(places, settings.environment()):
+    lines = [
+        *surgery.examine(places, settings.environment()),
+        *surgery.examine_brought(brought, settings.environment()),
+    ]
+    for line in lines:
         lacking |= line.state == "lacking"
         tell(f"{line.state:8} {line.name}: {line.says}")
         if line.mend:
@@ -288,7 +303,9 @@ def load(path: Path) -> Loaded:
         fail(2, str(error))
 
 
-def store(mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: bool) -> Store:
+def store(
+    mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: bool, brought: Brought | None = None
+) -> Store:
     """Return the store of binaries with the user's cache and environment."""
     from harness.artifacts.store import Sources, Store
 
@@ -298,5 +315,6 @@ def store(mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: 
         insecure_mirror=insecure,
         offline=offline,
         environment=settings.environment(),
+        own=brought.paths() if brought else {},
     )
     return Store(sources, tell)

@@ -59,7 +59,7 @@ def needs_licence(vault: str) -> str:
         return ""
     return (
         f"Vault {vault} is Vault Enterprise: the vendor gives it under a licence, without which it does not start from "
-        f"1.8 on, and a rehearsal has none to give it; Vault {vault.partition('+')[0]} logs in alike"
+        f"1.8 on (a run takes yours from VAULT_LICENSE_PATH); Vault {vault.partition('+')[0]} logs in alike"
     )
 
 

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from harness.artifacts import brought as bringing
 from harness.artifacts import go_builds, signatures
+from harness.artifacts.brought import Brought
 from harness.clients.container_engine import INSTALL, Engine, Image, reach
 from harness.clients.engine_requirements import About, insist_on_cgroup, insist_on_clock
-from harness.errors import MissingPrerequisite, RigError, Unreachable
+from harness.errors import HarnessError, MissingPrerequisite, RigError, Unreachable
 from harness.host import capacity
 from harness.host.ports import Ports
 from harness.host.process import namespaces_allowed
@@ -106,6 +109,37 @@ def examine(places: Places, environment: Mapping[str, str]) -> list[CheckResult]
     ]
     lines.append(_clock(now(), now() - date - watch.seconds))
     return [*lines, *_engine_lines(environment)]
+
+
+def examine_brought(brought: Brought, environment: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Yield a line for every binary, image and licence of the user's own. Raises nothing."""
+    for product, version, path in brought.binaries:
+        yield _brought_one(f"{product} {version}", partial(_digest_of, product, version, path))
+    for product, version, name in brought.images:
+        yield _brought_one(f"image of {product} {version}", partial(_id_of, product, version, name, environment))
+    if brought.licence_file or environment.get("VAULT_LICENSE"):
+        yield _brought_one("licence", partial(_licence, brought.licence_file, environment))
+
+
+def _digest_of(product: str, version: str, path: Path) -> str:
+    return f"sha256 {bringing.take(product, version, path).sha256}"
+
+
+def _id_of(product: str, version: str, name: str, environment: Mapping[str, str]) -> str:
+    return bringing.image(reach(environment), bringing.IMAGES[product], version, name, offline=True).id
+
+
+def _licence(file: Path | None, environment: Mapping[str, str]) -> str:
+    bringing.licence(file, environment)
+    return "it can be read; whether Vault takes it, a run says"
+
+
+def _brought_one(name: str, look: Callable[[], str]) -> CheckResult:
+    try:
+        seen = look()
+    except HarnessError as error:
+        return CheckResult(name, "lacking", str(error))
+    return CheckResult(name, "fine", f"brought by the user; {seen}")
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ import msgspec
 from harness import __version__, settings
 from harness.analysis import verdict
 from harness.analysis.verdict import Judgement
+from harness.artifacts import brought
+from harness.artifacts.brought import Brought
 from harness.errors import HarnessError
 from harness.record import journal as journals
 from harness.record.events import RECORD_VERSION, RunStarted
@@ -29,6 +31,7 @@ from harness.rig.driver import Driver
 from harness.scenario import plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
+from harness.secret import Secret
 from harness.wait import now, stamp
 
 _LONGEST_NAME: Final = 40
@@ -68,11 +71,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """how long the servers are left up afterwards"""
     reuse: bool = False
     """with kind: rehearse on the clusters of a run that was kept?"""
+    brought: Brought = Brought()
+    """binaries, images and a licence of the user's own"""
 
     def repeat(self, scenario: str) -> tuple[str, ...]:
         """Return the words of the command that rehearses *scenario*, a file, in the same way."""
         flags = [flag for flag, given in (("--strict", self.strict), ("--rollback", self.rollback)) if given]
-        words = ("rehearse", "run", scenario, "--driver", self.driver, *flags)
+        words = ("rehearse", "run", scenario, "--driver", self.driver, *flags, *self.brought.words())
         return tuple(shlex.quote(word) for word in words)
 
 
@@ -141,20 +146,27 @@ def driver_of(options: Options, places: Places, tell: Callable[[str], None]) -> 
         insecure_mirror=options.insecure_mirror,
         offline=options.offline,
         environment=places.environment,
+        own=options.brought.paths(),
     )
     store = Store(sources, tell)
+
+    def licence() -> Secret | None:
+        return brought.licence(options.brought.licence_file, places.environment)
+
     if options.driver == "kind":
         from harness.artifacts.images import Images
         from harness.clients import container_engine
         from harness.drivers.kind.driver import KindDriver
 
         machine = container_engine.reach(places.environment)
-        images = Images(machine, store, places.cache, tell, options.registry, offline=options.offline)
+        own = options.brought.names()
+        images = Images(machine, store, places.cache, tell, options.registry, offline=options.offline, own=own)
         work, state = places.temporary, places.state
-        return KindDriver(store, images, machine, work, state, tell, reuse=options.reuse, force=options.force)
+        how = {"reuse": options.reuse, "force": options.force}
+        return KindDriver(store, images, machine, work, state, tell, licence=licence, **how)
     from harness.drivers.local.driver import LocalDriver
 
-    return LocalDriver(store, places.temporary, places.state, force=options.force)
+    return LocalDriver(store, places.temporary, places.state, force=options.force, licence=licence)
 
 
 def new_directory(state: Path, scenario: str) -> Path:

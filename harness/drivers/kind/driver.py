@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from harness import settings, wait
-from harness.artifacts import templates
+from harness.artifacts import brought, templates
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
 from harness.clients import container_engine, engine_requirements
@@ -65,15 +65,17 @@ class KindDriver:
         *,
         reuse: bool = False,
         force: bool = False,
+        licence: Callable[[], Secret | None] = lambda: None,
     ) -> None:
         """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
 
         *tell* is called with a line for people where something takes longer than it should. *reuse*: the clusters are
         not made anew, but those of a kept run, the newest that fits. *force*: however many nodes there are to be.
+        *licence* is asked where a Vault wants one.
         """
         self._store, self._images, self._engine, self._tell = store, images, machine, tell
         self._work, self._state, self._reuse = work, state, reuse
-        self._force = force
+        self._force, self._licence = force, licence
 
     @contextmanager
     def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
@@ -97,11 +99,16 @@ class KindDriver:
             supervisor.own_engine(self._engine.socket)
             reusable = stack.enter_context(self._borrowed(topology)) if self._reuse else None
             bench = self._bench(work / "bench", supervisor, kind, run_id, reusable)
-            rig = KindRig(topology, run_id, journal, work, bench, about, images, ports, reusable)
+            served = [step for step in plan.steps if isinstance(step, Serve)]
+            enterprise = any(brought.is_enterprise(step.version) for step in served)
+            licence = self._licence() if enterprise else None
+            rig = KindRig(
+                topology, run_id, journal, work, bench, about, images, ports, reusable=reusable, licence=licence
+            )
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
-                rig.start([step for step in plan.steps if isinstance(step, Serve)])
+                rig.start(served)
             yield rig
 
     def _insist_on_capacity(self, topology: Topology, about: About) -> None:
@@ -161,8 +168,11 @@ class KindRig(RealRig):
         about: About,
         images: Mapping[tuple[str, str], Image],
         ports: Ports,
+        *,
         reusable: ReusableClusters | None,
+        licence: Secret | None,
     ) -> None:
+        self._licence = licence
         self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, reusable
         self._home_name = topology.vault.cluster
@@ -260,10 +270,12 @@ class KindRig(RealRig):
         vault, where, port = self._topology.vault, self._work / "vault", self._vault_port
         if self._home is None:
             shell = next(image.name for (product, _), image in self._images.items() if product == NODE)
-            return VaultContainer(where, self._bench, storage=vault.storage, port=port, shell=shell)
+            how = {"storage": vault.storage, "shell": shell}
+            return VaultContainer(where, self._bench, port=port, licence=self._licence, **how)
         account = f"{self._home.namespace}/{self._home.name}"
         cluster = self._clusters[self._home.cluster]
-        return VaultPod(where, cluster, account, self._run_id, storage=vault.storage, port=port)
+        run, storage = self._run_id, vault.storage
+        return VaultPod(where, cluster, account, run, storage=storage, port=port, licence=self._licence)
 
     def _start_vault(self, served: Serve) -> None:
         image = self._images[VAULT, served.version].name

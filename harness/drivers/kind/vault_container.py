@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness import wait
+from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.container_engine import Thing
 from harness.clients.vault import Vault
 from harness.drivers.kind.cluster import VAULT_PORT, Workbench
@@ -15,7 +16,7 @@ from harness.drivers.log_tail import Tail
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
 from harness.knowledge import shutdown_signs
-from harness.secret import redact
+from harness.secret import Secret, redact
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
@@ -32,10 +33,19 @@ class VaultContainer:
     not initialised yet belongs to whoever is first. After `listen_plainly` the next one talks to everybody.
     """
 
-    def __init__(self, directory: Path, bench: Workbench, *, storage: str, port: int, shell: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        bench: Workbench,
+        *,
+        storage: str,
+        port: int,
+        shell: str,
+        licence: Secret | None = None,
+    ) -> None:
         """*port* is that of this machine at which Vault answers; *shell* is an image with the programs of a system.
 
-        Vault's own may hold nothing but Vault.
+        Vault's own may hold nothing but Vault. *licence* is handed to every version.
         """
         directory.mkdir(mode=0o700)
         self._directory, self._bench, self._port = directory, bench, port
@@ -44,6 +54,10 @@ class VaultContainer:
         self._mounted.mkdir(mode=0o700)
         for name, tls in ((GUARDED, True), (PLAIN, False)):
             pki.write_private(self._mounted / name, settings(storage, tls=tls).encode())
+        self._environment = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108 -- in the container
+        if licence:
+            pki.write_private(self._mounted / LICENCE_FILE, licence.reveal().encode())
+            self._environment["VAULT_LICENSE_PATH"] = f"/vault/tls/{LICENCE_FILE}"
         self._config = GUARDED
         for path in (authority.certificate, authority.key, authority.ca):
             pki.write_private(self._mounted / path.name, path.read_bytes())
@@ -125,7 +139,7 @@ class VaultContainer:
             entrypoint=["/bin/vault"],
             name=f"{self._bench.name}-vault-{len(self._containers) + 1}",
             labels=dict(self._bench.labels),
-            environment={"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"},  # noqa: S108 -- in the container
+            environment=self._environment,
             volumes={
                 self._volume: {"bind": "/vault/data", "mode": "rw"},
                 str(self._mounted): {"bind": "/vault/tls", "mode": "ro"},

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from harness import wait
 from harness.artifacts import templates
+from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.kube import PodState
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
@@ -20,7 +21,7 @@ from harness.drivers.vault_config import Listening
 from harness.errors import RigError, Unreachable
 from harness.host import pki
 from harness.knowledge import shutdown_signs
-from harness.secret import redact
+from harness.secret import Secret, redact
 
 T = TypeVar("T")
 
@@ -70,14 +71,22 @@ class VaultPod:
     """
 
     def __init__(
-        self, directory: Path, cluster: KindCluster, account: str, run: str, *, storage: str, port: int
+        self,
+        directory: Path,
+        cluster: KindCluster,
+        account: str,
+        run: str,
+        *,
+        storage: str,
+        port: int,
+        licence: Secret | None = None,
     ) -> None:
         """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
 
-        Its data is in a folder of the node that is called after the *run*.
+        Its data is in a folder of the node that is called after the *run*. *licence* is handed to every version.
         """
         directory.mkdir(mode=0o700)
-        self._directory, self._cluster = directory, cluster
+        self._directory, self._cluster, self._licence = directory, cluster, licence
         self._folder, self._data, self._beginnings = f"{_NODE_FOLDER}/{run}", f"{_NODE_FOLDER}/{run}", 1
         self.namespace, self.account = account.split("/")
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
@@ -201,6 +210,11 @@ class VaultPod:
 
     def _create(self, image: str, *, token_file: bool) -> None:
         files = [self._authority.certificate, self._authority.key, self._authority.ca]
+        secrets = {path.name: path.read_text() for path in files}
+        environment = [{"name": "VAULT_LOG_FORMAT", "value": "json"}, {"name": "HOME", "value": "/tmp"}]  # noqa: S108
+        if self._licence:
+            secrets[LICENCE_FILE] = self._licence.reveal()
+            environment.append({"name": "VAULT_LICENSE_PATH", "value": f"/vault/tls/{LICENCE_FILE}"})
         manifest = self._directory / "vault.yaml"
         filled = Template(templates.text("vault.yaml")).substitute(
             namespace=json.dumps(self.namespace),
@@ -211,7 +225,8 @@ class VaultPod:
             token_file=json.dumps(token_file),
             configs=json.dumps(self._configs),
             command=json.dumps(self._command()),
-            tls=json.dumps({path.name: path.read_text() for path in files}),
+            tls=json.dumps(secrets),
+            environment=json.dumps(environment),
         )
         pki.write_private(manifest, filled.encode())
         self._cluster.kube.create_all(manifest)

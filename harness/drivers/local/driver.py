@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from harness import settings
-from harness.artifacts.store import Artifact, Store
+from harness.artifacts import brought
+from harness.artifacts.binaries import Artifact
+from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.vault_process import VaultServer
@@ -40,12 +42,20 @@ class LocalDriver:
 
     name = "local"
 
-    def __init__(self, store: Store, work: Path, state: Path, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        work: Path,
+        state: Path,
+        *,
+        force: bool = False,
+        licence: Callable[[], Secret | None] = lambda: None,
+    ) -> None:
         """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists.
 
-        *force*: however many clusters there are to be, they are started.
+        *force*: however many clusters there are to be, they are started. *licence* is asked where a Vault wants one.
         """
-        self._force = force
+        self._force, self._licence = force, licence
         self._store = store
         self._work = work
         self._state = state
@@ -64,19 +74,21 @@ class LocalDriver:
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
         with journal.phase("artifacts"):
             binaries = self._binaries(plan, journal)
+            enterprise = any(brought.is_enterprise(step.version) for step in served)
+            licence = self._licence() if enterprise else None
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             memory = _VAULT_BYTES + len(plan.resolved.clusters) * _CLUSTER_BYTES if settings.in_memory() else 0
             supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
-            rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports)
+            rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports, licence)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
                 rig.start(served[0])
             yield rig
 
-    def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Path]:
+    def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
         found: list[Artifact] = self._store.get_all(plan.artifacts)
         for one in found:
             journal.write(
@@ -84,7 +96,7 @@ class LocalDriver:
                     product=one.product, version=one.version, source=one.source, sha256=one.sha256, note=one.note
                 )
             )
-        return {(one.product, one.version): one.path for one in found}
+        return {(one.product, one.version): one for one in found}
 
 
 class LocalRig(RealRig):
@@ -97,8 +109,9 @@ class LocalRig(RealRig):
         run_id: str,
         work: Path,
         supervisor: Supervisor,
-        binaries: Mapping[tuple[str, str], Path],
+        binaries: Mapping[tuple[str, str], Artifact],
         ports: Ports,
+        licence: Secret | None,
     ) -> None:
         self._topology = topology
         self._supervisor, self._binaries = supervisor, binaries
@@ -106,7 +119,9 @@ class LocalRig(RealRig):
         taken = ports.take(2 + len(topology.clusters))
         self._ports = dict(zip(topology.clusters, taken[2:], strict=True))
         vault = topology.vault
-        self._server = VaultServer(self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1])
+        self._server = VaultServer(
+            self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1], licence=licence
+        )
         self._planes: dict[str, ControlPlane] = {}
         super().__init__(
             journal, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
@@ -179,13 +194,15 @@ class LocalRig(RealRig):
 
     def _start_vault(self, served: Serve) -> None:
         cluster = self._topology.vault.cluster
-        self._server.start(
-            self._supervisor,
-            self._binaries["vault", served.version],
-            served.version,
-            pod=self._pod_folder if served.token_file else None,
-            api_port=self._ports.get(cluster, 0),
-        )
+        binary = self._binaries["vault", served.version]
+        with brought.steady(binary):
+            self._server.start(
+                self._supervisor,
+                binary.path,
+                served.version,
+                pod=self._pod_folder if served.token_file else None,
+                api_port=self._ports.get(cluster, 0),
+            )
         self._answering = Stopwatch()
 
     def _raise_cluster(self, name: str) -> None:
@@ -194,9 +211,10 @@ class LocalRig(RealRig):
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
         self._bring_up.tell()
-        etcd = next(path for (product, _), path in self._binaries.items() if product == "etcd")
-        with self._journal.phase(f"cluster {name} serves"):
-            plane.start(self._supervisor, etcd, self._binaries["kube-apiserver", version], self._bring_up.over)
+        etcd = next(one for (product, _), one in self._binaries.items() if product == "etcd")
+        server = self._binaries["kube-apiserver", version]
+        with self._journal.phase(f"cluster {name} serves"), brought.steady(etcd, server):
+            plane.start(self._supervisor, etcd.path, server.path, self._bring_up.over)
         with self._journal.phase(f"accounts of {name}"):
             self._populate(plane, [account for account in self._accounts if account.cluster == name])
             # what the accounts may do is in roles that the API server makes last

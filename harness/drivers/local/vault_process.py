@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness import wait
+from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.log_tail import Tail
@@ -16,6 +17,7 @@ from harness.errors import ProcessDied, RigError
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
 from harness.knowledge import shutdown_signs
+from harness.secret import Secret
 
 LISTEN_SECONDS: Final = 60
 STOP_SECONDS: Final = 15
@@ -30,7 +32,10 @@ class VaultServer:
     started anew once it is initialised, after `listen_plainly`.
     """
 
-    def __init__(self, directory: Path, *, storage: str, port: int, cluster_port: int) -> None:
+    def __init__(
+        self, directory: Path, *, storage: str, port: int, cluster_port: int, licence: Secret | None = None
+    ) -> None:
+        """*licence* is handed to every version that wants one, as a file of this run's own."""
         self.directory = directory
         self._storage, self._port, self._cluster_port = storage, port, cluster_port
         directory.mkdir(mode=0o700)
@@ -45,6 +50,9 @@ class VaultServer:
         self.process: Process | None = None
         self._version = ""
         self._config = directory / "vault.json"
+        self._licence = directory / LICENCE_FILE if licence else None
+        if licence and self._licence:
+            pki.write_private(self._licence, licence.reveal().encode())
         self.listen_to_us_alone()
 
     def listen_to_us_alone(self) -> None:
@@ -67,6 +75,8 @@ class VaultServer:
         """
         ports.insist(self._port, f"Vault {version}")
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
+        if self._licence and is_enterprise(version):
+            env["VAULT_LICENSE_PATH"] = str(self._licence)
         if pod is not None:
             env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
         started = supervisor.start(
