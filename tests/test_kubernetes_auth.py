@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, refusals
 from harness.knowledge.kubernetes_auth import Bearer, Refusal, Stored
 
 # Two clusters, no reviewer configured, real servers: who wrote the config, was a token file there, what ran then,
@@ -34,6 +34,28 @@ def test_the_reviewer_is_the_one_that_was_seen_on_real_servers(
 ) -> None:
     stored = kubernetes_auth.stored_reviewer(by, token_file=file_then, explicit=False, disable_local=False)
     assert kubernetes_auth.bearer(version, stored=stored, token_file=file_now, disable_local=False) == reviewer
+
+
+@pytest.mark.parametrize(
+    ("issued_by", "version", "answer"),
+    [
+        ("1.11.0", "1.4.0", 403),
+        ("1.10.0", "1.7.0", 400),
+        ("1.11.0", "1.8.0", 500),
+        ("1.11.0", "1.9.2", 500),
+        ("1.10.0", "1.9.3", 500),
+        ("1.11.0", "1.10.0", None),
+        ("1.9.3", "1.7.0", None),
+        ("1.4.0", "1.11.0", None),
+    ],
+)
+def test_a_token_of_the_newer_format_is_refused_by_whoever_is_older(
+    issued_by: str, version: str, answer: int | None
+) -> None:
+    """Seen on real servers after a way back. It is a refusal, whatever its status: it will never be otherwise."""
+    foreign = kubernetes_auth.foreign_token(issued_by, version)
+    assert (foreign[0] if foreign else None) == answer
+    assert foreign is None or refusals.says(*foreign) == "refused"
 
 
 # How a config came to be -> what it holds as reviewer.

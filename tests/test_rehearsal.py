@@ -15,10 +15,12 @@ from harness.record.events import (
     ApiAuditLine,
     ConfigWritten,
     MomentBegan,
+    OldTokenRefused,
     PhaseEnded,
     PodReplaced,
     RunEnded,
     RunStarted,
+    StepEnded,
     Trouble,
     VaultAuditLine,
     VaultServing,
@@ -149,10 +151,36 @@ def test_the_old_token_outlives_the_refused_login(tmp_path: Path) -> None:
     assert blocked == [first.id, first.id]
 
 
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        (OUTAGE.stem, [False, False]),
+        ("a-frozen-reviewer-dies-with-its-pod", [True]),
+        ("a-copied-pod-token-as-the-reviewer-dies-with-the-pod", [True]),
+        ("a-long-lived-reviewer-survives-the-upgrade", [False]),
+    ],
+)
+def test_old_tokens_are_waited_for_where_a_config_may_hold_one_and_that_is_none_of_the_steps_time(
+    name: str, stored: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else can present it; and Vault serves again before that, which is what a step's time says."""
+    asked: list[bool] = []
+
+    def settle(self: PaperRig, *, stored: bool) -> None:
+        asked.append(stored)
+        self._journal.write(OldTokenRefused(cluster="apps", pod="vault-0", seconds=9))
+
+    monkeypatch.setattr(PaperRig, "settle", settle)
+    record, _ = on_paper(loading.load(SCENARIOS / f"{name}.yaml").scenario, tmp_path)
+    assert asked == stored
+    told = [type(one) for one in record.events if isinstance(one, OldTokenRefused | StepEnded)]
+    assert told == [StepEnded, OldTokenRefused] * len(stored)
+
+
 class ChattyRig(PaperRig):
     """A system on paper at which somebody else logs in while the caches settle."""
 
-    def settle(self) -> None:
+    def settle(self, *, stored: bool) -> None:
         """Log in, out of turn."""
         self.login("kubernetes", "web", self.app_token("web").jwt)
 

@@ -143,9 +143,10 @@ class RealRig(abc.ABC):
         kube.delete_secret(account.namespace, account.secret)
         self._tokens.ended(self._tokens.of(purpose), now())
 
-    def settle(self) -> None:
+    def settle(self, *, stored: bool) -> None:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
-        self._tokens.settle({name: cluster.kube for name, cluster in self._running.items()})
+        if stored:
+            self._tokens.settle({name: cluster.kube for name, cluster in self._running.items()})
 
     @abc.abstractmethod
     def swap(self, served: Serve) -> None:

@@ -33,7 +33,9 @@ _NOT_NOW_WORDS: Final = re.compile(
 
 _CHECKED: Final = re.compile(
     r"\bclaim\b|\bissuer\b|\baudience\b|service account|namespace not authorized|not authorized|unauthorized|"
-    r"permission denied|invalid role|role name|ca\.crt|\bx509\b|jose|\bjwt\b|token is expired|not valid yet",
+    r"permission denied|invalid role|role name|ca\.crt|\bx509\b|jose|\bjwt\b|token is expired|not valid yet|"
+    # of a token of 1.10 or newer: see `kubernetes_auth.foreign_token`
+    r"failed to look up namespace from the token",
     re.IGNORECASE,
 )
 """How the Kubernetes auth method words the checks that a login did not pass. Up to 1.12 it answers them with 500, like

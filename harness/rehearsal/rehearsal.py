@@ -127,8 +127,10 @@ class Running:
                 with self.journal.phase("vault is set up"):
                     self.keys = vault_steps.initialise(self.rig, self.plan, step, self.journal)
             case Serve():
-                with self._running_apps(step), self._timed(step):
-                    vault_steps.to_next(self.rig, step, self.keys, self.journal)
+                with self._running_apps(step):
+                    with self._timed(step):
+                        vault_steps.to_next(self.rig, step, self.keys, self.journal)
+                    vault_steps.settle(self.rig, step, self.reached, self.journal)
             case course.WriteConfig():
                 with self.journal.phase(f"config of {step.mount} by {self._served.version}"):
                     vault_steps.write_config(

@@ -20,7 +20,7 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
             changes_accounts(rig, step).forbid_reviews(step.cluster, step.service_account)
         case course.DeleteSecret():
             changes_accounts(rig, step).delete_token_secret(step.purpose)
-            rig.settle()
+            rig.settle(stored=True)
         case course.Snapshot():
             snapshots(rig, step).take_snapshot(again)
         case course.Restore():

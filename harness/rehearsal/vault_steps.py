@@ -8,13 +8,13 @@ from typing import Any
 
 from harness import wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
-from harness.knowledge import refusals
+from harness.knowledge import kubernetes_auth, refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
 from harness.rig.rig import Reply, Rig, snapshots
 from harness.scenario import course, plan
-from harness.scenario.course import RollBack, Serve, WriteConfig, WriteRole
+from harness.scenario.course import AnyStep, RollBack, Serve, WriteConfig, WriteRole
 from harness.scenario.plan import Plan
 from harness.scenario.topology import RoleSpec, Topology
 from harness.secret import Secret
@@ -163,9 +163,7 @@ def write_late(rig: Rig, topology: Topology, holders: Iterable[str], journal: Jo
 
 
 def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
-    """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed, active, and no
-    old token alive in any cache.
-    """
+    """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed and active."""
     with journal.phase(f"swap to {served.version}"):
         if isinstance(served, RollBack) and served.over == "snapshot":
             snapshots(rig, served).swap_over_snapshot(served)
@@ -173,8 +171,31 @@ def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -
             rig.swap(served)
     with journal.phase(f"unseal {served.version}"):
         open_vault(rig, served, keys, journal)
+
+
+def settle(rig: Rig, served: Serve, done: Iterable[AnyStep], journal: Journal) -> None:
+    """See to it that no old Pod's token is alive in any cache, if a config that was written in *done* may hold one."""
     with journal.phase(f"old token dead before {served.version}"):
-        rig.settle()
+        rig.settle(stored=_holds_pod_token(done))
+
+
+def _holds_pod_token(done: Iterable[AnyStep]) -> bool:
+    """Was the token of a Pod of Vault's ever stored in a config? A snapshot may bring back any that ever was."""
+    served: Serve | None = None
+    for step in done:
+        if isinstance(step, Serve):
+            served = step
+        elif isinstance(step, WriteConfig) and served is not None:
+            given = step.fields.get("token_reviewer_jwt")
+            stored = kubernetes_auth.stored_reviewer(
+                served.version,
+                token_file=served.token_file,
+                explicit=given is not None,
+                disable_local=step.fields.get("disable_local_ca_jwt") is True,
+            )
+            if given == "pod-token" or stored == "frozen":
+                return True
+    return False
 
 
 def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, str | bool | Secret]:

@@ -214,8 +214,12 @@ class Rig(Protocol):
         """
         ...
 
-    def settle(self) -> None:
-        """Wait until no cache can still accept the token of a Pod that was replaced."""
+    def settle(self, *, stored: bool) -> None:
+        """Wait until no cache can still accept the token of a Pod that was replaced.
+
+        Only where a config may hold such a token (*stored*): nobody else can still present it, and an API server
+        accepts for ten seconds what it has once accepted.
+        """
         ...
 
     def skip(self) -> None:

@@ -65,6 +65,8 @@ class PaperRig:
         self._sealed = True
         self._dead = ""
         self._vault_tokens: dict[str, VaultToken] = {}
+        self._given_by: dict[str, str] = {}
+        """the version that gave each of them, also of those that are lost"""
         self._policies: dict[str, list[vault_policies.Rule]] = {}
         self._pending: list[events.AnyEvent] = []
         self._secrets: set[str] = set()
@@ -185,7 +187,7 @@ class PaperRig:
         """End the token that the Secret holds."""
         self._tokens[purpose].alive = False
 
-    def settle(self) -> None:
+    def settle(self, *, stored: bool) -> None:
         """Return at once: paper has no caches."""
 
     def skip(self) -> None:
@@ -235,6 +237,7 @@ class PaperRig:
         written = self._configs[mount].roles[role]
         named = [policy for policy in str(written["token_policies"]).split(",") if policy]
         self._vault_tokens[token.reveal()] = VaultToken(token, tuple(named), lease(written))
+        self._given_by[token.reveal()] = self._served.version
         data = {"policies": sorted({"default", *named}), "renewable": True}
         return self._reply(200, data=data, token=token, path=f"auth/{mount}/login", started=started)
 
@@ -427,6 +430,9 @@ class PaperRig:
         told = self._told(what, path)
         if told == "silent":
             return self._reply(None, "the paper Vault was told to stay silent")
+        given_by = self._given_by.get(token.reveal(), self._served.version)
+        if foreign := kubernetes_auth.foreign_token(given_by, self._served.version):
+            return self._reply(*foreign)
         known = token.reveal() in self._vault_tokens and told != "refuse" and allowed
         return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
 
