@@ -50,6 +50,29 @@ def a_run_that_passes(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def test_a_vault_or_a_node_that_is_not_there_makes_it_no_record(run: Path) -> None:
+    """Whoever joins records of two systems, or mends one by hand, is told which name nobody knows."""
+    record = journals.load(run)
+    kinds = {type(one): one for one in record.events if hasattr(one, "vault")}
+    for one in kinds.values():
+        for name, there in (("Vault 'other'", {"vault": "other"}), ("node 'vault-1'", {"node": "vault-1"})):
+            strange = msgspec.structs.replace(one, **there)
+            with pytest.raises(NotARecord, match=f"no {name}"):
+                verdict.judge(Record([*record.events[:-1], strange, record.events[-1]], str(run)))
+
+
+def test_the_only_vault_needs_no_name_in_a_record(run: Path) -> None:
+    """The lines of a run with one Vault of one node are what they were, and what they say is the same."""
+    text = (run / RECORD_FILE).read_text()
+    lines = text.splitlines()[1:]
+    assert [line for line in lines if '"vault":""' in line or '"node":""' in line] == []
+    assert {type(one).__name__ for one in journals.load(run).events if getattr(one, "vault", None) == ""} > {
+        "Observation",
+        "ConfigWritten",
+        "VaultServing",
+    }
+
+
 def lines_of(run: Path) -> list[bytes]:
     """Return the lines of a run's record."""
     return (run / RECORD_FILE).read_bytes().splitlines(keepends=True)

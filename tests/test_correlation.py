@@ -80,6 +80,48 @@ def test_an_audit_entry_belongs_to_the_question_whose_header_it_repeats() -> Non
     assert not found[1].ambiguous
 
 
+def of(event: Any, vault: str, node: str = "") -> Any:
+    """Return *event* as one of a Vault, or of a node of it."""
+    return msgspec.structs.replace(event, vault=vault, node=node)
+
+
+def test_of_several_vaults_each_answers_for_itself() -> None:
+    """Two clients number their requests alike, and two Vaults write at one time: no line goes astray."""
+    found = joined(
+        asked(1, 0, 10, vault="main"),
+        asked(2, 0, 10, vault="transit", correlation="rehearsal-000001"),
+        of(audited("rehearsal-000001", at=5.0), "transit"),
+        of(logged(5.0), "main"),
+        of(logged(6.0), "transit"),
+    )
+    assert {number: [line.vault for line in (*one.audit, *one.log)] for number, one in found.items()} == {
+        1: ["main"],
+        2: ["transit", "transit"],
+    }
+    assert not any(one.ambiguous for one in found.values())
+
+
+def test_a_line_of_a_node_belongs_to_the_question_that_was_asked_of_it() -> None:
+    """Two nodes are asked at one time, and each writes for itself."""
+    found = joined(
+        asked(1, 0, 10, node="vault-0", correlation="rehearsal-vault-0-000001"),
+        asked(2, 0, 10, node="vault-1", correlation="rehearsal-vault-1-000001"),
+        of(logged(5.0), "", "vault-0"),
+        of(logged(6.0), "", "vault-1"),
+        of(audited("rehearsal-vault-1-000001", at=5.0), "", "vault-0"),
+    )
+    assert [line.node for line in found[1].log] == ["vault-0"]
+    assert [line.node for line in found[2].log] == ["vault-1"]
+    # the active node audits what a standby has passed on to it
+    assert [line.node for line in found[2].audit] == ["vault-0"]
+    assert not found[1].ambiguous
+
+
+def test_what_another_node_wrote_belongs_to_a_question_that_a_standby_passed_on() -> None:
+    found = joined(asked(1, 0, 10, node="vault-1"), of(logged(5.0), "", "vault-0"))
+    assert [line.node for line in found[1].log] == ["vault-0"]
+
+
 @pytest.mark.parametrize("header", ["x-rehearsal-id", "X-Rehearsal-Id"])
 def test_vault_may_write_the_header_as_it_likes(header: str) -> None:
     """1.7 writes it in small letters and newer ones as it was sent; the time plays no part."""

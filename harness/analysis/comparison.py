@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from harness.knowledge import kubernetes_auth, versions
-from harness.record.observation import LATE, Observation
+from harness.record.observation import LATE, Observation, called
 
-Key = tuple[str, str, str, str]
-"""(probe, app, mount, item): what makes two observations answers to the same question."""
+Key = tuple[str, str, str, str, str, str]
+"""(probe, app, mount, item, vault, node): what makes two observations answers to the same question."""
 
 ALWAYS_DIFFERS: Final = frozenset(
     {
@@ -42,11 +42,31 @@ class Change(msgspec.Struct, frozen=True):
     """for detail: which"""
     explained: str = ""
     """why this is to be expected, with the version from which it is so; empty where nothing explains it"""
+    vault: str = ""
+    """the name of the Vault that was asked; empty: the only one there is"""
+    node: str = ""
 
 
-def key_of(observation: Observation) -> Key:
-    """Return what *observation* was asked."""
-    return (observation.probe, observation.app, observation.mount, observation.item)
+class Asked(Protocol):
+    """A question, or an answer to one, or what was found about it."""
+
+    @property
+    def probe(self) -> str: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def mount(self) -> str: ...
+    @property
+    def item(self) -> str: ...
+    @property
+    def vault(self) -> str: ...
+    @property
+    def node(self) -> str: ...
+
+
+def key_of(asked: Asked) -> Key:
+    """Return what is asked, of whom."""
+    return (asked.probe, asked.app, asked.mount, asked.item, asked.vault, asked.node)
 
 
 def compare(observations: Iterable[Observation]) -> list[Change]:
@@ -84,7 +104,7 @@ class Else(msgspec.Struct, frozen=True):
     what: str
     """in words, from what to what"""
     hops: tuple[str, ...]
-    """the versions at which it appears"""
+    """the versions at which it appears, with the name of the Vault or node where there are several"""
     apps: tuple[str, ...]
     """whom it concerns; empty where it is about the mounts themselves"""
     advice: str = ""
@@ -103,7 +123,7 @@ def what_else(changes: Iterable[Change]) -> list[Else]:
     return [
         Else(
             _said(kind, group),
-            tuple(dict.fromkeys(change.hop for change in group)),
+            tuple(dict.fromkeys(f"{called(change)}{change.hop}" for change in group)),
             tuple(dict.fromkeys(change.app for change in group if change.app)),
             _ADVICE.get(kind[0], "") or _turn(kind),
         )
@@ -210,6 +230,8 @@ def _change(
         after=new,
         field=field,
         explained=explained,
+        vault=after.vault,
+        node=after.node,
     )
 
 

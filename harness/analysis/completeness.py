@@ -64,7 +64,8 @@ def _in_order(required: Sequence[_Key], there: Sequence[_Key]) -> bool:
 def _other_versions(facts: Facts) -> Iterator[str]:
     for serving in facts.record.of(VaultServing):
         if serving.answered.partition("+")[0] != serving.asked.partition("+")[0]:
-            yield f"Vault {serving.asked} was asked for, and Vault {serving.answered or '?'} answered"
+            whose = f"of {serving.vault} " if serving.vault else ""
+            yield f"Vault {serving.asked} {whose}was asked for, and Vault {serving.answered or '?'} answered"
 
 
 def _lacking(facts: Facts, required: dict[_Key, str], there: Sequence[_Key]) -> Iterator[str]:
@@ -83,11 +84,12 @@ def _required(facts: Facts) -> Iterator[tuple[_Key, str]]:
 
     A key has the number of events of its kind before it: the same version may serve twice.
     """
-    times, by = Counter[_Key](), ""
+    times, serving = Counter[_Key](), dict[str, str]()
     for step in facts.steps:
+        vault = course.vault_of(step, facts.topology)
         if isinstance(step, Serve):
-            by = step.version
-        for key, name in _told(step, by):
+            serving[vault] = step.version
+        for key, name in _told(step, serving.get(vault, "")):
             yield (*key, times[key]), name
             times[key] += 1
 
@@ -96,7 +98,8 @@ def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
     """Yield the events that a *step* writes, *by* the version that serves then."""
     match step:
         case Serve():
-            yield (VaultServing, by, course.word_of(step)), f"Vault {by} serving"
+            whose = f" as {step.node or step.vault}" if step.vault else ""
+            yield (VaultServing, by, course.word_of(step), step.vault, step.node), f"Vault {by} serving{whose}"
         case WriteConfig():
             yield (ConfigWritten, step.mount, by), f"the config of auth/{step.mount}, written by {by}"
         case WriteRole():
@@ -126,7 +129,7 @@ def _there(facts: Facts) -> Iterator[_Key]:
 def _key_of(one: VaultServing | ConfigWritten | RoleWritten | MomentBegan | LateWritten | StepEnded) -> _Key:
     match one:
         case VaultServing():
-            return (VaultServing, one.asked, one.purpose)
+            return (VaultServing, one.asked, one.purpose, one.vault, one.node)
         case ConfigWritten():
             return (ConfigWritten, one.mount, one.version)
         case RoleWritten():

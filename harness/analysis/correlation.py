@@ -1,8 +1,9 @@
 """Joins what the servers wrote to the observation it belongs to, and says so where a join is not certain.
 
 Vault's audit entry is found by the correlation header it repeats. Everything else is found by time: it happened
-between the moment the question left and the moment its answer came, at the cluster or mount that was asked. A line
-that two questions could claim is given to both, and marked.
+between the moment the question left and the moment its answer came, at the cluster, Vault, node or mount that was
+asked. A node that is asked may have another one answer: what that one wrote belongs to the question if no other
+question was asked of it. A line that two questions could claim is given to both, and marked.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ class EvidenceLine(msgspec.Struct, frozen=True):
     """its line in the record, from 1; 0 where it is drawn from several"""
     cluster: str = ""
     at: float = 0.0
+    vault: str = ""
+    """whose line it is; empty: that of the only Vault there is, or of none"""
+    node: str = ""
 
 
 class Review(msgspec.Struct, frozen=True):
@@ -153,7 +157,7 @@ class _Owners:
 
     def __init__(self, record: Record) -> None:
         observations = record.of(Observation)
-        self._by_correlation = {o.correlation: o for o in observations if o.correlation}
+        self._by_correlation = {(o.vault, o.correlation): o for o in observations if o.correlation}
         self._windows = _Windows(observations)
         resolved = record.started.plan.topology
         mounts: Mapping[str, Any] = record.started.scenario.get("auth", {}) if resolved is None else {}
@@ -164,11 +168,12 @@ class _Owners:
 
     def of(self, line: ServerLine) -> Sequence[Observation]:
         if line.kind is VaultAuditLine:
-            owner = self._by_correlation.get(line.correlation)
+            owner = self._by_correlation.get((line.vault, line.correlation))
             return () if owner is None else (owner,)
         if line.kind is VaultLogLine:
             mount = self._mount_of(line.module)
-            return [o for o in self._open_at(line) if not mount or o.mount == mount]
+            found = [o for o in self._open_at(line) if o.vault == line.vault and (not mount or o.mount == mount)]
+            return [o for o in found if o.node == line.node] or found
         return [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
 
     def _mount_of(self, module: str) -> str:
@@ -207,13 +212,14 @@ def _audit_line(event: VaultAuditLine, number: int) -> EvidenceLine:
     text = f"{request.get('operation', '?')} {request.get('path', '?')}, request {request.get('id', '?')}"
     if request.get("mount_accessor"):
         text += f", mount {request['mount_accessor']}"
-    return EvidenceLine("vault audit", text + (f": {error}" if error else ": no error"), number, at=event.at)
+    said = text + (f": {error}" if error else ": no error")
+    return EvidenceLine("vault audit", said, number, at=event.at, vault=event.vault, node=event.node)
 
 
 def _log_line(event: VaultLogLine, number: int) -> EvidenceLine:
     fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
     text = f"[{event.level.upper()}] {event.module}: {event.message} {fields}".strip()
-    return EvidenceLine("vault log", text, number, at=event.at)
+    return EvidenceLine("vault log", text, number, at=event.at, vault=event.vault, node=event.node)
 
 
 def _review(event: Any, number: int) -> Review:

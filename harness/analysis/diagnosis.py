@@ -50,6 +50,10 @@ class Finding(msgspec.Struct, frozen=True):
     """the label of the moment at which it appears, or at which it was so from the start"""
     step: int = 0
     """the number of the step in the scenario's `course` after which it appears, from 1; 0: none that was written"""
+    vault: str = ""
+    """the name of the Vault that it is about; empty: the only one there is"""
+    node: str = ""
+    """the name of the node that it is about; empty: the only one there is, or whichever answered"""
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -164,6 +168,8 @@ def _finding(case: Case) -> Finding:
         remedies=found.remedies,
         moment=now.moment,
         step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
+        vault=now.vault,
+        node=now.node,
     )
 
 

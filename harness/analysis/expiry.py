@@ -79,6 +79,8 @@ def _forecast(
         remedies=ways,
         moment=first.moment,
         step=facts.moments[first.moment].step if first.moment in facts.moments else 0,
+        vault=last.vault,
+        node=last.node,
     )
 
 

@@ -13,13 +13,21 @@ from harness.analysis import correlation
 from harness.analysis.correlation import Evidence, EvidenceLine, Joined, Review
 from harness.knowledge import kubernetes_auth, shutdown_signs
 from harness.knowledge.kubernetes_auth import Bearer, Stored
-from harness.record.events import ConfigWritten, MomentBegan, RoleWritten, StepEnded, TokenIssued, Trouble
+from harness.record.events import (
+    ConfigWritten,
+    MomentBegan,
+    RoleWritten,
+    StepEnded,
+    TokenIssued,
+    Trouble,
+    VaultServing,
+)
 from harness.record.journal import NotARecord, Record
 from harness.record.observation import Observation
 from harness.scenario import course, plan, schema, topology
 from harness.scenario.course import AnyStep, Look, RollBack, Serve
 from harness.scenario.moments import BEFORE
-from harness.scenario.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology
+from harness.scenario.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology, VaultSpec
 
 _NO_EVIDENCE = Evidence()
 T = TypeVar("T")
@@ -58,11 +66,10 @@ class Facts:
     @cached_property
     def undertaking(self) -> str:
         """Return what is done after the first look, in two words: not every course upgrades something."""
-        versions = [step.version for step in self.steps if isinstance(step, Serve)]
         first = next((number for number, step in enumerate(self.steps) if isinstance(step, Look)), 0)
         done = [step for step in self.steps[first:] if not isinstance(step, Look)]
-        serving = versions[-sum(isinstance(step, Serve) for step in done) - 1 :]
-        if len(set(serving)) > 1:
+        served = {(step.vault, step.node): step.version for step in self.steps[:first] if isinstance(step, Serve)}
+        if any(isinstance(step, Serve) and served.get((step.vault, step.node)) != step.version for step in done):
             return "the upgrade"
         return "the restart" if done and all(isinstance(step, Serve) for step in done) else "the course"
 
@@ -118,13 +125,23 @@ class Facts:
             if isinstance(event, ConfigWritten):
                 now[event.mount] = (line, event)
                 held.setdefault(event.mount, []).append((line, now[event.mount]))
-            elif event.do == "snapshot":
-                then = dict(now)
+                continue
+            mine = self._mounts_of(event.vault)
+            if event.do == "snapshot":
+                then = {mount: config for mount, config in then.items() if mount not in mine}
+                then |= {mount: config for mount, config in now.items() if mount in mine}
             elif event.do == "restore" or (event.do == "roll-back" and _is_over_snapshot(next(ways, None))):
-                now = dict(then)
-                for mount, config in now.items():
-                    held[mount].append((line, config))
+                now = {mount: config for mount, config in now.items() if mount not in mine}
+                for mount, config in then.items():
+                    if mount in mine:
+                        now[mount] = config
+                        held[mount].append((line, config))
         return held
+
+    def _mounts_of(self, vault: str) -> set[str]:
+        """Return the paths of the auth mounts that a Vault has; the empty name is that of the only one."""
+        name = self.topology.name_of(vault)
+        return {path for path, mount in self.topology.mounts.items() if mount.vault == name}
 
     @cached_property
     def tokens(self) -> list[tuple[int, TokenIssued]]:
@@ -133,8 +150,25 @@ class Facts:
 
     @cached_property
     def token_file(self) -> dict[str, bool]:
-        """Return, by moment, whether a pod token was readable for Vault."""
+        """Return, by moment, whether a pod token was readable for the first Vault."""
         return {began.moment: began.token_file for began in self.record.of(MomentBegan)}
+
+    def token_file_at(self, seen: Observation) -> bool:
+        """Return whether a pod token was readable for the Vault that *seen* was asked of."""
+        if len(self.topology.vaults) == 1 and not seen.node:
+            return self.token_file.get(seen.moment, False)
+        name = self.topology.name_of(seen.vault)
+        served = [
+            (line, one.token_file)
+            for line, one in self._served
+            if self.topology.name_of(one.vault) == name and (not seen.node or one.node in ("", seen.node))
+        ]
+        found = _latest(served, self.line_of[seen.id])
+        return found is not None and found[1]
+
+    @cached_property
+    def _served(self) -> list[tuple[int, VaultServing]]:
+        return list(self.record.numbered(VaultServing))
 
     @cached_property
     def line_of(self) -> dict[int, int]:
@@ -218,10 +252,13 @@ class Facts:
         """Return the Kubernetes user that an app's token stands for."""
         return self.app(app).subject
 
-    @property
-    def vault_subject(self) -> str:
-        """Return the Kubernetes user of Vault's own Pod, or nothing where it has none."""
-        return self.topology.vault.subject
+    def vault_at(self, mount: str) -> VaultSpec:
+        """Return the Vault at which there is this auth mount."""
+        return self.topology.vault_at(mount)
+
+    def vault_subject(self, mount: str) -> str:
+        """Return the Kubernetes user of the Pod of that Vault at which this mount is, or nothing where it has none."""
+        return self.vault_at(mount).subject
 
     def reviewer_subject(self, mount: str) -> str:
         """Return the Kubernetes user of the long-lived reviewer, or nothing where none was chosen."""
@@ -260,12 +297,12 @@ class Facts:
 
     def bearer(self, seen: Observation) -> Bearer:
         """Return whose token Vault should present for a login, by the knowledge alone."""
-        which = (seen.version, seen.mount, seen.moment)
+        which = (seen.version, seen.mount, f"{seen.moment} {seen.node}")
         if which not in self._bearers:
             self._bearers[which] = kubernetes_auth.bearer(
                 seen.version,
                 stored=self.stored(seen),
-                token_file=self.token_file.get(seen.moment, False),
+                token_file=self.token_file_at(seen),
                 disable_local=self.local_disabled(seen),
             )
         return self._bearers[which]
@@ -280,11 +317,12 @@ class Facts:
             return ""
         if not review.user or review.status == 401:
             return "nobody"
-        if review.user == self.vault_subject == self.reviewer_subject(seen.mount):
+        vaults = self.vault_subject(seen.mount)
+        if review.user == vaults == self.reviewer_subject(seen.mount):
             # one account with two tokens: only that of the Pod says which Pod it is bound to
             return "vault" if review.pod_uid else "requested" if self._requested(seen) else "long-lived"
         stored = "requested" if self._requested(seen) else "long-lived"
-        known = {self.vault_subject: "vault", self.reviewer_subject(seen.mount): stored, seen.subject: "client"}
+        known = {vaults: "vault", self.reviewer_subject(seen.mount): stored, seen.subject: "client"}
         return known.get(review.user, review.user)
 
     def _requested(self, seen: Observation) -> bool:
@@ -297,7 +335,8 @@ class Facts:
         None where it stores none, or the record does not tell of it.
         """
         if self.stored_by(config) == "frozen":
-            return _latest([told for told in self.tokens if told[1].purpose == "vault"], line)
+            pods = self.topology.pod_purposes(self.mount(config.mount).vault)
+            return _latest([told for told in self.tokens if told[1].purpose in pods], line)
         mine, held = f"reviewer:{config.mount}", config.fields.get("token_reviewer_jwt")
         return next((told for told in reversed(self.tokens) if told[1].purpose == mine and told[1].token == held), None)
 
@@ -338,7 +377,7 @@ class Facts:
 
     def same_cluster(self, mount: str) -> bool:
         """Is Vault in the cluster that this mount asks?"""
-        return self.topology.vault.cluster == self.mount(mount).cluster
+        return self.vault_at(mount).cluster == self.mount(mount).cluster
 
 
 def _is_over_snapshot(step: RollBack | None) -> bool:
@@ -369,7 +408,8 @@ def _trusted(record: Record) -> list[Observation]:
 
 def _dying(seen: Observation, trouble: Trouble) -> bool:
     just_now = trouble.at - _DYING_SECONDS <= seen.ended <= trouble.at
-    return just_now and seen.answer == "refused" and trouble.after_swap in ("", seen.version)
+    there = trouble.vault in ("", seen.vault)
+    return just_now and there and seen.answer == "refused" and trouble.after_swap in ("", seen.version)
 
 
 def _doubted(seen: Observation) -> Observation:

@@ -12,7 +12,7 @@ from harness.analysis.comparison import Change
 from harness.analysis.record_view import Facts
 from harness.record.events import StepEnded, Trouble
 from harness.record.observation import LATE, Observation
-from harness.scenario.course import LATE_ROLE, RollBack
+from harness.scenario.course import LATE_ROLE, RollBack, Serve
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,10 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     """binary: the older binary over the data as the newer version left them. snapshot: the data of before."""
     from_version: str
     to_version: str
+    vault: str = ""
+    """the name of the Vault that went back; empty: the only one there is"""
+    node: str = ""
+    """the name of the node that went back; empty: the only one there is, or all of them"""
     moment: str
     """the label of the moment after it; empty where there was none"""
     step: int = 0
@@ -45,16 +49,18 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
 
 def rollbacks(facts: Facts) -> Iterator[Rollback]:
     """Yield every way back that the course went, or tried to."""
-    serving = ""
+    serving = dict[str, str]()
     for index, step in enumerate(facts.steps):
         if isinstance(step, RollBack):
             moment = facts.moment_after(index)
-            seen = [one for one in facts.observations if one.moment == moment] if moment else []
+            seen = [one for one in facts.observations if one.moment == moment and one.vault == step.vault]
             seconds = _seconds(facts, step)
             yield Rollback(
                 over=step.over,
-                from_version=serving,
+                from_version=serving.get(step.vault, ""),
                 to_version=step.version,
+                vault=step.vault,
+                node=step.node,
                 moment=moment if seen else "",
                 step=step.number,
                 opened=bool(seen) or seconds is not None,
@@ -66,7 +72,8 @@ def rollbacks(facts: Facts) -> Iterator[Rollback]:
                 kept=tuple(_late(one) for one in seen if one.probe.startswith(LATE) and one.answer == "granted"),
                 differs=tuple(_differs(facts, seen)),
             )
-        serving = getattr(step, "version", serving)
+        if isinstance(step, Serve):
+            serving[step.vault] = step.version
 
 
 def _seconds(facts: Facts, step: RollBack) -> float | None:

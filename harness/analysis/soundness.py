@@ -7,10 +7,23 @@ from typing import Final
 
 from harness.analysis.record_view import Facts
 from harness.knowledge import versions
-from harness.record.events import ConfigWritten, MomentBegan, Renewals, TokenIssued, Trouble
+from harness.record.events import (
+    ConfigWritten,
+    LateWritten,
+    MomentBegan,
+    PodReplaced,
+    Renewals,
+    RoleWritten,
+    StepEnded,
+    TokenIssued,
+    Trouble,
+    VaultServing,
+)
 from harness.record.journal import NotARecord
 from harness.scenario.course import Serve, WriteConfig, WriteRole
 from harness.scenario.schema import seconds
+
+_OF_VAULT: Final = (ConfigWritten, RoleWritten, VaultServing, PodReplaced, StepEnded, LateWritten, Renewals, Trouble)
 
 _END_OF_TIME: Final = 253_402_300_800.0
 """The year 10000, in seconds since the epoch."""
@@ -37,6 +50,7 @@ def _impossible(facts: Facts) -> Iterator[str]:
     mounts |= {step.mount for step in facts.steps if isinstance(step, WriteConfig | WriteRole)}
     yield from (f"its scenario has no auth mount {mount!r}" for mount in sorted(mounts - {*facts.topology.mounts}))
     yield from (f"an answer to {app} is of no auth mount" for app, mount in sorted(said) if app and not mount)
+    yield from _vaults(facts)
     yield from _spans(facts)
     yield from _versions(facts)
     yield from _times(facts)
@@ -53,6 +67,22 @@ def _topology(facts: Facts) -> Iterator[str]:
         mount = topology.mounts.get(app.mount)
         if mount is None or app.role not in mount.roles:
             yield f"its scenario has no role {app.role!r} at the auth mount of {name}"
+
+
+def _vaults(facts: Facts) -> Iterator[str]:
+    record, topology, plan = facts.record, facts.topology, facts.record.started.plan
+    named = {(one.vault, one.node) for kind in _OF_VAULT for one in record.of(kind)}
+    named |= {(one.vault, one.node) for one in (*facts.observations, *plan.questions, *facts.steps)}
+    # what each of a million lines of the servers says of it is told without reading the line again
+    named |= {(line.vault, line.node) for _, line in record.server_lines()}
+    vaults = {vault for vault, _ in named} | {mount.vault for mount in topology.mounts.values()} - {""}
+    strange = sorted(vaults - {*topology.vaults, ""})
+    yield from (f"its scenario has no Vault {name!r}" for name in strange)
+    for vault, node in sorted(named):
+        if vault not in strange and node and node not in topology.nodes_of(vault):
+            yield f"its scenario has no node {node!r} of Vault {vault or topology.name_of(vault)}"
+    if len(topology.vaults) > 1 and any(not one.vault for one in facts.observations):
+        yield "an answer is of one of several Vaults, and does not say which"
 
 
 def _spans(facts: Facts) -> Iterator[str]:

@@ -123,15 +123,18 @@ def _refusal(trouble: Trouble, evidence: list[str], confidence: Confidence) -> F
         )
         over = "as the upgrade left them"
     remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
+    whose = f" ({trouble.node or trouble.vault})" if trouble.vault else ""
     return Finding(
         rule="vault-refuses-data",
         kind="regression",
         effect="roll-back refused" if back else "upgrade refused",
         app="",
         hop=trouble.after_swap,
-        sentence=f"Vault {to} did not serve over the data {over}: {trouble.message}",
+        sentence=f"Vault {to}{whose} did not serve over the data {over}: {trouble.message}",
         confidence=confidence,
         evidence=tuple(EvidenceLine("server", line) for line in shown or [trouble.message]),
         remedy=diagnosis.in_words(remedies),
         remedies=remedies,
+        vault=trouble.vault,
+        node=trouble.node,
     )

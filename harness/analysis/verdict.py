@@ -20,7 +20,7 @@ from harness.knowledge import kubernetes_auth
 from harness.record import journal
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
-from harness.record.observation import Observation
+from harness.record.observation import Observation, called
 from harness.scenario import course, moments
 from harness.scenario.course import RollBack, Upgrade
 from harness.scenario.topology import Expected
@@ -50,6 +50,9 @@ class Versions(msgspec.Struct, frozen=True):
     kubernetes: dict[str, str]
     source: str = ""
     target: str = ""
+    """where there are several Vaults, these two are of the first"""
+    vaults: dict[str, tuple[str, ...]] = {}
+    """where there are several Vaults or nodes: what each answered, by its name"""
 
 
 class Contribution(msgspec.Struct, frozen=True):
@@ -214,7 +217,7 @@ def _words(finding: Finding) -> str:
 
 def _named(finding: Finding) -> str:
     who = f" of {finding.app}" if finding.app else ""
-    where = f" at {finding.hop}" if finding.hop else ""
+    where = f" at {called(finding)}{finding.hop}" if finding.hop else f" {called(finding)}".rstrip()
     what = f" ({finding.probe})" if finding.probe not in ("", "login") else ""
     return f"{finding.effect}{who}{what}{where}, {finding.rule}"
 
@@ -261,6 +264,8 @@ def _cut_off(facts: Facts) -> Iterator[Finding]:
             remedies=_RENEW,
             mount=alive.mount,
             probe="old-token-renew",
+            vault=row.vault,
+            node=row.node,
         )
 
 
@@ -295,7 +300,8 @@ def _unasked(facts: Facts) -> list[str]:
     """Return every question that got no answer, but for those that a refused login made impossible to ask."""
     refused = {o.id for o in facts.observations if o.answer == "refused"}
     return [
-        f"{o.probe} {o.app or o.mount} {o.moment} could not be asked: {o.error or f'HTTP {o.status}'}"
+        f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
+        f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
         if o.answer == "unknown" and o.blocked_by not in refused
     ]
@@ -308,7 +314,7 @@ def _unfinished(facts: Facts) -> list[str]:
     if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan
-    questions = {(q.probe, q.app, q.mount, q.item) for q in plan.questions}
+    questions = {comparison.key_of(question) for question in plan.questions}
     unasked = {moment: set(questions) for moment in facts.moments}
     for o in facts.observations:
         if left := unasked.get(o.moment):
@@ -399,7 +405,8 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
         yield from _not_on_paper(facts)
     if facts.record.of(Renewals):
         yield "for how long production could not renew: it was one node on loopback, with a scripted unseal"
-    yield "several Vault nodes, seals other than Shamir, storages other than the scenario's" + (
+    alone = all(vault.nodes == 1 for vault in facts.topology.vaults.values())
+    yield f"{'several Vault nodes, ' if alone else ''}seals other than Shamir, storages other than the scenario's" + (
         "" if any(isinstance(step, RollBack) for step in facts.steps) else ", rollback"
     )
 
@@ -418,12 +425,18 @@ def _not_on_paper(facts: Facts) -> Iterable[str]:
 def _versions(facts: Facts) -> Versions:
     moments = facts.record.started.plan.moments
     record = facts.record
+    upgrades, first = [step for step in facts.steps if isinstance(step, Upgrade)], facts.topology.name_of("")
+    each: dict[str, list[str]] = {}
+    for serving in record.of(VaultServing):
+        if name := serving.node or serving.vault:
+            each.setdefault(name, []).append(serving.answered)
     return Versions(
         harness=record.started.tool_version,
         vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
         kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
         source=moments[0].version if moments else "",
-        target=next((step.version for step in reversed(facts.steps) if isinstance(step, Upgrade)), ""),
+        target=next((step.version for step in reversed(upgrades) if facts.topology.name_of(step.vault) == first), ""),
+        vaults={name: tuple(dict.fromkeys(answered)) for name, answered in each.items()},
     )
 
 

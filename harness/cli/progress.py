@@ -170,12 +170,14 @@ def follower(say: Callable[[str], None], *, verbose: bool) -> Follower:
 
 def _line(event: AnyEvent, *, verbose: bool) -> str:
     if isinstance(event, events.RunStarted):
-        path = " -> ".join(course.serving(event.plan.steps))
-        return f"rehearsing {event.plan.scenario}: Vault {path}, driver {event.plan.driver}"
+        paths = course.serving_each(event.plan.steps)
+        each = ", ".join(f"{name} {' -> '.join(path)}".strip() for name, path in paths.items())
+        return f"rehearsing {event.plan.scenario}: Vault {each}, driver {event.plan.driver}"
     if isinstance(event, events.PhaseEnded):
         return f"  {event.seconds:6.2f} s  {event.name}"
     if isinstance(event, events.MomentBegan):
-        return f"asking {event.moment}, Vault {event.version}"
+        each = ", ".join(f"{name} {version}" for name, version in event.versions.items())
+        return f"asking {event.moment}, Vault {each or event.version}"
     if isinstance(event, events.Trouble):
         return f"  trouble   {event.during}: {event.message}"
     told = verbose or isinstance(event, events.Renewals) or (isinstance(event, Observation) and event.probe == "login")
@@ -189,6 +191,6 @@ def _detail(event: AnyEvent) -> str:
         return f"            {outages([event])[0]}"
     if not isinstance(event, Observation):
         return ""
-    who = " ".join(part for part in (event.app or event.mount, event.item) if part)
+    who = " ".join(part for part in (event.node or event.vault, event.app or event.mount, event.item) if part)
     status = event.status if event.status is not None else "no answer"
     return f"            {event.probe} {who}: {status} {event.error}".rstrip()

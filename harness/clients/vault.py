@@ -26,8 +26,9 @@ _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "r
 class Vault:
     """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
 
-    *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. Until
-    `initialise` (or *root*) there is no root token, and the calls that need one raise RigError.
+    *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. *name*
+    tells its requests from those to other nodes of the same Vault, which are numbered alike. Until `initialise` (or
+    *root*) there is no root token, and the calls that need one raise RigError.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Vault:
         root: Secret | None = None,
         audit_file: str = "",
         certificate: tuple[Path, Path] | None = None,
+        name: str = "",
     ) -> None:
         self.address = address
         self.ca, self.certificate = ca, certificate
         self.root = root
         self._audit_file = audit_file
+        self._called = f"rehearsal-{name}-" if name else "rehearsal-"
         self._numbers = itertools.count(1)
 
     def listens_with_tls(self, ca: Path, certificate: tuple[Path, Path] | None) -> None:
@@ -213,7 +216,7 @@ class Vault:
 
     def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply:
         """Ask once and return the answer; no answer is a Reply without a status."""
-        correlation = f"rehearsal-{next(self._numbers):06d}"
+        correlation = f"{self._called}{next(self._numbers):06d}"
         started = now()
         try:
             response = self._send(method, path, token, correlation, **body)

@@ -27,6 +27,15 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
     at: float = 0.0
 
 
+class OfVault(Event, frozen=True, kw_only=True):
+    """Something that concerns one Vault, or one node of it."""
+
+    vault: str = ""
+    """the name of the Vault; empty: the only one there is"""
+    node: str = ""
+    """the name of its node; empty: the only one there is, or all of them"""
+
+
 class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     """What is to be run: the first line of every record."""
 
@@ -105,7 +114,7 @@ class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
     """its claim exp, in seconds since the epoch; 0 where it never expires"""
 
 
-class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
+class ConfigWritten(OfVault, frozen=True, tag="config-written", kw_only=True):
     """auth/<mount>/config was written."""
 
     mount: str
@@ -122,7 +131,7 @@ class ConfigWritten(Event, frozen=True, tag="config-written", kw_only=True):
     none, and in older records. The token-issued line for reviewer:<mount> before this one has its Pod and its end"""
 
 
-class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):
+class RoleWritten(OfVault, frozen=True, tag="role-written", kw_only=True):
     """auth/<mount>/role/<role> was written."""
 
     mount: str
@@ -133,7 +142,7 @@ class RoleWritten(Event, frozen=True, tag="role-written", kw_only=True):
     """as sent"""
 
 
-class VaultServing(Event, frozen=True, tag="vault-serving", kw_only=True):
+class VaultServing(OfVault, frozen=True, tag="vault-serving", kw_only=True):
     """Vault is unsealed and active."""
 
     asked: str
@@ -146,7 +155,7 @@ class VaultServing(Event, frozen=True, tag="vault-serving", kw_only=True):
     """is a pod's service account token readable for it?"""
 
 
-class PodReplaced(Event, frozen=True, tag="pod-replaced", kw_only=True):
+class PodReplaced(OfVault, frozen=True, tag="pod-replaced", kw_only=True):
     """Vault's Pod was replaced: the old one's bound token is dead."""
 
     cluster: str
@@ -165,7 +174,7 @@ class OldTokenRefused(Event, frozen=True, tag="old-token-refused", kw_only=True)
     """since the Pod was deleted"""
 
 
-class StepEnded(Event, frozen=True, tag="step", kw_only=True):
+class StepEnded(OfVault, frozen=True, tag="step", kw_only=True):
     """A step of the course after which Vault serves again, or that changed what is beside it, has ended."""
 
     do: str
@@ -178,7 +187,7 @@ class StepEnded(Event, frozen=True, tag="step", kw_only=True):
     """how long it took; of an upgrade and its like from Vault's stop until it is active again"""
 
 
-class LateWritten(Event, frozen=True, tag="late-written", kw_only=True):
+class LateWritten(OfVault, frozen=True, tag="late-written", kw_only=True):
     """Something was written only to see whether it is lost by going back."""
 
     secret: str
@@ -189,7 +198,7 @@ class LateWritten(Event, frozen=True, tag="late-written", kw_only=True):
     """whose Vault tokens of the last login are looked up later"""
 
 
-class Renewals(Event, frozen=True, tag="renewals", kw_only=True):
+class Renewals(OfVault, frozen=True, tag="renewals", kw_only=True):
     """What an app that kept running met when it renewed its token while Vault was taken to *version*."""
 
     app: str
@@ -231,9 +240,11 @@ class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
     version: str
     token_file: bool
     """is a pod's service account token readable for Vault?"""
+    versions: dict[str, str] = {}
+    """where there are several Vaults or nodes: what each runs, by its name; `version` is then that of the first"""
 
 
-class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
+class VaultAuditLine(OfVault, frozen=True, tag="vault-audit", kw_only=True):
     """An answer that Vault has audited between the first question of a moment and its last."""
 
     moment: str
@@ -242,7 +253,7 @@ class VaultAuditLine(Event, frozen=True, tag="vault-audit", kw_only=True):
     """what of it is evidence: request, error and headers, without bodies"""
 
 
-class VaultLogLine(Event, frozen=True, tag="vault-log", kw_only=True):
+class VaultLogLine(OfVault, frozen=True, tag="vault-log", kw_only=True):
     """A line of Vault's log: a warning, an error, or whatever an auth method says."""
 
     moment: str
@@ -272,7 +283,7 @@ class ApiLogLine(Event, frozen=True, tag="api-log", kw_only=True):
 TroubleKind = Literal["died", "silent", "refused", "unreachable", "ours"]
 
 
-class Trouble(Event, frozen=True, tag="trouble", kw_only=True):
+class Trouble(OfVault, frozen=True, tag="trouble", kw_only=True):
     """Something that kept the run from going on."""
 
     kind: TroubleKind

@@ -11,6 +11,7 @@ import functools
 import gc
 import itertools
 import os
+import re
 import stat
 import tempfile
 import threading
@@ -100,7 +101,7 @@ class Journal:
         """
         if isinstance(event, Event) and not event.at:
             event = msgspec.structs.replace(event, at=now())
-        line = secret.redact(msgspec.json.encode(event).decode(), self.secrets)
+        line = secret.redact(_spared(msgspec.json.encode(event).decode()), self.secrets)
         with self._lock:
             if self._file is not None:
                 self._append(self._file.fileno(), self._numbers.line(line, last=isinstance(event, RunEnded)))
@@ -171,6 +172,17 @@ class Journal:
             error.__dict__["of_run"] = self.secrets
 
 
+_OF_THE_ONLY_ONE: Final = re.compile(r'^(\{"event":"[a-z-]+","at":[^,"]+),"vault":"","node":""')
+_ASKED_THE_ONLY_ONE: Final = ',"vault":"","node":""}'
+
+
+def _spared(line: str) -> str:
+    """Return an event's line without the names of the only Vault and the only node, which are empty."""
+    if line.endswith(_ASKED_THE_ONLY_ONE):
+        return line.removesuffix(_ASKED_THE_ONLY_ONE) + "}"
+    return _OF_THE_ONLY_ONE.sub(r"\1", line, count=1)
+
+
 class ServerLine(msgspec.Struct, frozen=True, gc=False):
     """Of a line that a server wrote: all that is needed to find the question it belongs to."""
 
@@ -181,13 +193,18 @@ class ServerLine(msgspec.Struct, frozen=True, gc=False):
     module: str = ""
     correlation: str = ""
     """the header that names the question in Vault's audit log, or nothing where it has none"""
+    vault: str = ""
+    node: str = ""
 
 
 def _server_line(event: _FromServer) -> ServerLine:
     if isinstance(event, VaultAuditLine):
-        return ServerLine(VaultAuditLine, correlation=correlation(event.entry))
+        return ServerLine(
+            VaultAuditLine, correlation=correlation(event.entry), vault=intern(event.vault), node=intern(event.node)
+        )
     if isinstance(event, VaultLogLine):
-        return ServerLine(VaultLogLine, event.at, intern(event.moment), module=intern(event.module))
+        moment, module, vault, node = map(intern, (event.moment, event.module, event.vault, event.node))
+        return ServerLine(VaultLogLine, event.at, moment, module=module, vault=vault, node=node)
     return ServerLine(type(event), event.at, intern(event.moment), intern(event.cluster))
 
 
@@ -416,7 +433,7 @@ def _is_json(line: bytes) -> bool:
 
 def _share(seen: Observation) -> None:
     """Keep texts that thousands of other observations have as well only once. Nobody else has *seen* yet."""
-    for name in ("probe", "moment", "version", "app", "mount", "error", "subject"):
+    for name in ("probe", "moment", "version", "app", "mount", "error", "subject", "vault", "node"):
         if text := getattr(seen, name):
             msgspec.structs.force_setattr(seen, name, intern(text))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -22,6 +22,23 @@ def shortened(value: Any) -> Any:
     if not isinstance(value, str) or len(value) <= _LONGEST:
         return value
     return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]} ({len(value)} characters)"
+
+
+class Named(Protocol):
+    """What concerns a Vault, or a node of one."""
+
+    @property
+    def vault(self) -> str: ...
+    @property
+    def node(self) -> str: ...
+
+
+def called(one: Named) -> str:
+    """Return the name of a node, or else of a Vault, to stand before its version; nothing where there is one of each.
+
+    A name is followed by a space.
+    """
+    return f"{name} " if (name := one.node or one.vault) else ""
 
 
 class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="event"):
@@ -56,3 +73,7 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="eve
     """the Kubernetes user whose token was presented, if one was"""
     detail: dict[str, Any] = {}
     """what the answer said, without secrets"""
+    vault: str = ""
+    """the name of the Vault that was asked; empty: the only one there is"""
+    node: str = ""
+    """the name of the node that was asked; empty: the only one there is, or whichever answered"""

@@ -19,7 +19,7 @@ from harness import secret
 from harness.analysis import comparison
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
-from harness.record.observation import Observation
+from harness.record.observation import Observation, called
 from harness.reports import printable
 from harness.reports.wording import (
     OUTCOME,
@@ -135,11 +135,11 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
 
 
 def _place(finding: Finding) -> _Place:
-    return (finding.probe, finding.app, finding.mount, finding.item), finding.moment
+    return comparison.key_of(finding), finding.moment
 
 
 def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, blocked: bool) -> _TestCase:
-    parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {seen.version}")
+    parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {called(seen)}{seen.version}")
     name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
     status = "" if seen.status is None else f" HTTP {seen.status}"
     answer = f"{seen.answer}{status} {seen.error}".rstrip()
@@ -286,6 +286,7 @@ def properties(judgement: Judgement) -> dict[str, str]:
         "vault.source": versions.source,
         "vault.target": versions.target,
         "vault.path": " -> ".join(versions.vault),
+        **{f"vault.path.{name}": " -> ".join(ran) for name, ran in versions.vaults.items()},
         **{f"kubernetes.{cluster}": version for cluster, version in versions.kubernetes.items()},
         **{f"sha256.{used.product}.{used.version}": used.sha256 for used in judgement.artifacts},
         "machine": judgement.machine,

@@ -38,6 +38,7 @@ from harness.reports.wording import (
     mending,
     nothing_learned,
     outages,
+    path_of,
     remedies_of,
     unsure,
     ways_back,
@@ -133,7 +134,7 @@ class _Page:
 def _head(judgement: Judgement) -> str:
     sign = "⚠️" if judgement.outcome == "inconclusive" else "✅" if judgement.as_expected else "❌"
     versions = judgement.versions
-    path = f"Vault {_inline(versions.source)} → {_inline(versions.target)}, driver {_inline(judgement.driver)}"
+    path = f"{_inline(path_of(versions, '→'))}, driver {_inline(judgement.driver)}"
     lines = [f"- expected and did not come: {_inline(one)}" for one in judgement.missed]
     lines += [f"- came unexpected: {_inline(one)}" for one in judgement.unexpected]
     if not lines and judgement.as_expected:
@@ -232,7 +233,8 @@ def _made_of(judgement: Judgement) -> Iterator[str]:
         yield _row(used.product, used.version, used.sha256, source)
     for cluster, version in judgement.versions.kubernetes.items():
         yield _row(f"cluster {cluster}", version, "", "as its API server answered")
-    yield _row("vault", ", ".join(judgement.versions.vault), "", "as it answered")
+    for name, ran in (judgement.versions.vaults or {"vault": judgement.versions.vault}).items():
+        yield _row(name, ", ".join(ran), "", "as it answered")
     yield _row("rehearse", judgement.versions.harness, "", judgement.machine)
 
 

@@ -45,6 +45,7 @@ from harness.reports.wording import (
     mending,
     nothing_learned,
     outages,
+    path_of,
     remedies_of,
     unlearned,
     unsure,
@@ -258,7 +259,7 @@ class _Summary:
         head = Text()
         head.append(OUTCOME[judgement.outcome], _STYLE[judgement.outcome])
         head.append(f"  {judgement.scenario}", "bold")
-        head.append(f"   Vault {versions.source} -> {versions.target}, driver {judgement.driver}")
+        head.append(f"   {path_of(versions)}, driver {judgement.driver}")
         self._console.print(head)
         if said := nothing_learned(judgement):
             self._console.print(Text(said, "bold yellow"))

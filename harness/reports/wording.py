@@ -12,8 +12,9 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.rollback import Rollback
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
-from harness.analysis.verdict import Judgement, Outcome
+from harness.analysis.verdict import Judgement, Outcome, Versions
 from harness.record.events import Renewals
+from harness.record.observation import called
 
 _APPS_BY_NAME: Final = 6
 NO_FORECAST: Final = "; measured on one node on loopback with a scripted unseal: no forecast for production"
@@ -60,7 +61,8 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     """
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.kind, finding.rule, finding.hop, finding.effect), []).append(finding)
+        alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node)
+        groups.setdefault(alike, []).append(finding)
     return list(groups.values())
 
 
@@ -128,9 +130,9 @@ def ways_back(judgement: Judgement) -> list[str]:
 def _way_back(one: Rollback) -> str:
     over = "the snapshot of before" if one.over == "snapshot" else f"the data as {one.from_version} left them"
     if not one.opened:
-        return f"Vault {one.to_version} over {over}: does not serve ({one.why})"
+        return f"Vault {called(one)}{one.to_version} over {over}: does not serve ({one.why})"
     took = f" after {one.seconds:.1f} s" if one.seconds is not None else ""
-    parts = [f"Vault {one.to_version} over {over}: serves{took}"]
+    parts = [f"Vault {called(one)}{one.to_version} over {over}: serves{took}"]
     parts += [f"login granted: {', '.join(_some(one.granted))}"] if one.granted else []
     parts += [f"login refused: {', '.join(_some(one.refused))}"] if one.refused else []
     parts += [f"lost: {', '.join(_some(one.lost))}"] if one.lost else []
@@ -182,7 +184,15 @@ def nothing_learned(judgement: Judgement) -> str:
 def headline(finding: Finding, apps: Sequence[str]) -> str:
     """Return what happens, to which *apps*, and where, in one line."""
     who = f": {', '.join(apps)}" if apps else ""
-    return f"{finding.effect}{who}, " + (f"at Vault {finding.hop}" if finding.hop else "before any hop")
+    at = f"at Vault {called(finding)}{finding.hop}" if finding.hop else f"before any hop {called(finding)}".rstrip()
+    return f"{finding.effect}{who}, {at}"
+
+
+def path_of(versions: Versions, arrow: str = "->") -> str:
+    """Return from which version Vault went to which, of each Vault where there are several."""
+    if not versions.vaults:
+        return f"Vault {versions.source} {arrow} {versions.target}"
+    return "Vault " + ", ".join(f"{name} {f' {arrow} '.join(ran)}" for name, ran in versions.vaults.items())
 
 
 def outages(renewals: Iterable[Renewals]) -> list[str]:
@@ -190,9 +200,9 @@ def outages(renewals: Iterable[Renewals]) -> list[str]:
 
     The worst first: who never renewed again, then the longest. Figures of several apps are those of the worst of them.
     """
-    groups: dict[tuple[str, str], list[Renewals]] = {}
+    groups: dict[tuple[str, ...], list[Renewals]] = {}
     for row in worst_outages_first(renewals):
-        groups.setdefault((row.version, _met(row)), []).append(row)
+        groups.setdefault((row.version, _met(row), row.vault, row.node), []).append(row)
     lines = [_outage(group) for group in groups.values()]
     return [f"{lines[0]}{NO_FORECAST}", *lines[1:]] if lines else []
 
@@ -211,7 +221,7 @@ def _met(row: Renewals) -> str:
 def _outage(group: Sequence[Renewals]) -> str:
     """Return what the apps of *group*, the worst of which is its first, met at the one hop."""
     worst, crowd = group[0], len(group) > 1
-    hop, span = f"Vault was taken to {worst.version}", f"{worst.seconds:.1f} s"
+    hop, span = f"Vault {called(worst)}was taken to {worst.version}", f"{worst.seconds:.1f} s"
     if not worst.renewed:
         when = f" once {hop}: none was granted for {span}, and then nobody waited any longer"
     elif worst.failures:
@@ -246,6 +256,7 @@ def evidence(finding: Finding) -> Iterator[str]:
 
 def evidence_text(evidence_line: EvidenceLine) -> str:
     """Return one piece of evidence: where it comes from, the line of the record it stands on, and what it says."""
-    where = f" of {evidence_line.cluster}" if evidence_line.cluster else ""
+    whose = evidence_line.cluster or evidence_line.node or evidence_line.vault
+    where = f" of {whose}" if whose else ""
     line = f" (record.jsonl:{evidence_line.line})" if evidence_line.line else ""
     return f"{evidence_line.source}{where}{line}: {evidence_line.text}"

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from harness.scenario.moments import BEFORE, after
-from harness.scenario.topology import ConfigField, RoleSpec
+from harness.scenario.topology import ConfigField, RoleSpec, Topology
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -27,6 +27,12 @@ class Moment(msgspec.Struct, frozen=True):
     """is a pod's service account token readable for Vault?"""
     step: int = 0
     """the number of the step in the scenario's `course` after which it comes; 0 where none was written or none came"""
+    versions: dict[str, str] = {}
+    """where there are several Vaults or nodes: what each runs, by its name; `version` is then that of the first"""
+
+    def runs(self, vault: str, node: str = "") -> str:
+        """Return which version a node, or a Vault, runs then; both are empty for the only one."""
+        return self.versions.get(node) or self.versions.get(vault, self.version)
 
 
 class Step(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
@@ -34,6 +40,10 @@ class Step(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
 
     number: int = 0
     """its place in the scenario's `course`, from 1; 0 where the scenario did not write it"""
+    vault: str = ""
+    """the name of the Vault that it concerns; empty: the only one there is"""
+    node: str = ""
+    """the name of the node that it concerns; empty: the only one there is, or all of them"""
 
 
 class Serve(Step, frozen=True, kw_only=True):
@@ -185,6 +195,15 @@ CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, De
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""
 
 
+def vault_of(step: AnyStep, there: Topology) -> str:
+    """Return the name of the Vault that a step concerns, as records have it: empty where there is one."""
+    match step:
+        case WriteConfig() | WriteRole() if step.mount in there.mounts:
+            return there.told_apart(there.mounts[step.mount].vault)
+        case _:
+            return there.told_apart(step.vault)
+
+
 def moments(steps: Sequence[AnyStep]) -> Iterator[Moment]:
     """Yield the moments of a course, in order."""
     return (step.moment for step in steps if isinstance(step, Look))
@@ -193,6 +212,15 @@ def moments(steps: Sequence[AnyStep]) -> Iterator[Moment]:
 def serving(steps: Sequence[AnyStep]) -> list[str]:
     """Return every version that serves in a course, each once, in the order of its first appearance."""
     return list(dict.fromkeys(step.version for step in steps if isinstance(step, Serve)))
+
+
+def serving_each(steps: Sequence[AnyStep]) -> dict[str, list[str]]:
+    """Return, by the name of each Vault or node (empty for the only one), every version that serves, as `serving`."""
+    found: dict[str, dict[str, None]] = {}
+    for step in steps:
+        if isinstance(step, Serve):
+            found.setdefault(step.node or step.vault, {})[step.version] = None
+    return {name: list(versions) for name, versions in found.items()}
 
 
 class Labels:

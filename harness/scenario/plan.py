@@ -58,6 +58,10 @@ class Question(msgspec.Struct, frozen=True):
     app: str = ""
     mount: str = ""
     item: str = ""
+    vault: str = ""
+    """the name of the Vault that is asked; empty: the only one there is"""
+    node: str = ""
+    """the name of the node that is asked; empty: the only one there is, or whichever answers"""
 
 
 class Plan(msgspec.Struct, frozen=True):

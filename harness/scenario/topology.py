@@ -136,8 +136,35 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def vault(self) -> VaultSpec:
-        """Return the Vault that is upgraded: the first."""
+        """Return the Vault of a scenario that has one, or else the first."""
         return next(iter(self.vaults.values()))
+
+    def name_of(self, vault: str) -> str:
+        """Return the name of a Vault, which may be left out (empty) where there is one. Raises KeyError for others."""
+        name = vault or next(iter(self.vaults))
+        if name not in self.vaults:
+            raise KeyError(name)
+        return name
+
+    def named(self, vault: str) -> VaultSpec:
+        """Return a Vault by its name, as `name_of` has it."""
+        return self.vaults[self.name_of(vault)]
+
+    def vault_at(self, mount: str) -> VaultSpec:
+        """Return the Vault at which there is this auth mount."""
+        return self.vaults[self.mounts[mount].vault]
+
+    def told_apart(self, vault: str) -> str:
+        """Return what records call a Vault: its name, or nothing where it is the only one."""
+        return self.name_of(vault) if len(self.vaults) > 1 else ""
+
+    def nodes_of(self, vault: str) -> tuple[str, ...]:
+        """Return the names of a Vault's nodes, as a StatefulSet would name its Pods: vault-0, vault-1 ..."""
+        return tuple(f"{self.name_of(vault)}-{number}" for number in range(self.named(vault).nodes))
+
+    def pod_purposes(self, vault: str) -> tuple[str, ...]:
+        """Return the purposes of the tokens of a Vault's own Pods, a node each: that of vault-0 is `vault`."""
+        return tuple(pod_purpose(node) for node in self.nodes_of(vault))
 
     def role_of(self, app: str) -> RoleSpec:
         """Return the role that *app* logs in with."""
@@ -163,6 +190,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     expect: tuple[Expected, ...] | None = None
     """None: nothing is said, and no answer is to get worse"""
+
+
+def pod_purpose(node: str) -> str:
+    """Return the purpose of the token of a Vault node's own Pod: vault, or vault:<node>."""
+    return "vault" if node == f"{MAIN}-0" else f"vault:{node}"
 
 
 def subject_of(account: str) -> str:

@@ -37,7 +37,7 @@ def moment(case: Case, since: str = "0.0.0") -> Moment:
     """
     moments = list(case.facts.moments.values())
     broken = next((n for n, one in enumerate(moments) if one.label == case.after.moment), 0)
-    stops = [one.version for one in moments]
+    stops = [one.runs(case.after.vault, case.after.node) for one in moments]
     known = [version for version in stops[:broken] if at_least(version, since)]
     if known and case.kind != "pre-existing":
         return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
@@ -61,7 +61,7 @@ def _breaking(case: Case) -> AnyStep | None:
         if isinstance(step, Look):
             if step.moment.label == case.after.moment:
                 return found
-        else:
+        elif step.vault in ("", case.after.vault):
             found = step
     return None
 
@@ -98,7 +98,7 @@ def occasions(case: Case, steps: Steps, since: str = "0.0.0") -> tuple[Occasion,
     """
     looks = list(case.facts.moments.values())
     broken = next((n for n, one in enumerate(looks) if one.label == case.after.moment), 0)
-    known = [n for n, one in enumerate(looks) if at_least(one.version, since)]
+    known = [n for n, one in enumerate(looks) if at_least(one.runs(case.after.vault, case.after.node), since)]
     early = [n for n in known if n < broken][-1:]
     late = [n for n in known if n >= broken][:1]
     if case.kind == "pre-existing":
@@ -107,7 +107,7 @@ def occasions(case: Case, steps: Steps, since: str = "0.0.0") -> tuple[Occasion,
         early = []
     found = [(n, "before") for n in early] + [(n, "after") for n in late]
     return tuple(
-        Occasion(timing, looks[n].label, looks[n].version, tuple(steps(looks[n].label)))  # type: ignore[arg-type]
+        Occasion(timing, looks[n].label, looks[n].runs(case.after.vault, case.after.node), tuple(steps(looks[n].label)))  # type: ignore[arg-type]
         for n, timing in found
     )
 

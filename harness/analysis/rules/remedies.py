@@ -146,7 +146,7 @@ def may_review(case: Case, user: str) -> Way:
     """Let the account that reviews do so, by the standard binding."""
     _, _, space, name = user.split(":") if user.count(":") == 3 else ("", "", "", "")
     words = f"Bind {user} to system:auth-delegator in cluster {case.cluster}"
-    if user == case.facts.vault_subject:
+    if user == case.facts.vault_subject(case.after.mount):
         words += ": that is the standard binding of Vault's own account"
     if not name:
         command = f"kubectl create clusterrolebinding reviews-tokens --clusterrole=system:auth-delegator --user={user}"
@@ -160,7 +160,7 @@ def may_review(case: Case, user: str) -> Way:
 def local_again(case: Case) -> Way:
     """Have Vault read its own pod's present token at each login: a config without a stored reviewer, from 1.9.3 on."""
     since = kubernetes_auth.READS_POD_TOKEN
-    label, vault = first_label(case, since), case.facts.topology.vault
+    label, vault = first_label(case, since), case.facts.vault_at(case.after.mount)
     opted_out = held_config(case.facts, case.after.mount, label).fields.get("disable_local_ca_jwt") is True
     rewrite = Rewrite(case, {"disable_local_ca_jwt": False} if opted_out else {}, DROP)
     words = (

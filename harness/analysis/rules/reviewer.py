@@ -57,7 +57,7 @@ def _fallback_sentence(case: Case) -> str:
     review = case.evidence.review
     sentence = (
         f"The config of auth/{seen.mount} names no reviewer, and from {kubernetes_auth.READS_POD_TOKEN} on Vault then "
-        f"presents its own pod's token ({facts.vault_subject}) to the API server of {cluster}"
+        f"presents its own pod's token ({facts.vault_subject(seen.mount)}) to the API server of {cluster}"
     )
     if case.reviewer_before == "client":
         sentence += ", where older versions presented the token of the app that logs in"
@@ -121,7 +121,7 @@ def _frozen(case: Case) -> Diagnosis | None:
     if facts.same_cluster(seen.mount):
         why = "that token died with the Pod it was bound to when the Pod was replaced"
     else:
-        why = f"that token belongs to cluster {facts.topology.vault.cluster}, and {case.cluster} never knew it"
+        why = f"that token belongs to cluster {facts.vault_at(seen.mount).cluster}, and {case.cluster} never knew it"
     return diagnosed(
         f"Vault {config.version} wrote the config of auth/{seen.mount} in a pod and kept a copy of its pod's token as "
         f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "

@@ -111,7 +111,7 @@ class Rewrite(msgspec.Struct, frozen=True):
         if not kind:
             return ""
         if kind == "pod-token":
-            space, _, _ = self.case.facts.topology.vault.service_account.partition("/")
+            space, _, _ = self.case.facts.vault_at(self.case.after.mount).service_account.partition("/")
             return f"kubectl --namespace {space} exec vault-0 -- cat {_PODS_TOKEN}"
         secret = "SECRET"  # only the operator knows how the one that is stored is called
         if account == KEEP:
@@ -169,7 +169,7 @@ def _shown_flags(facts: Facts, mount: str, label: str) -> dict[str, ConfigField]
 
 def _would_copy(facts: Facts, label: str, held: WriteConfig, fields: Mapping[str, ConfigField]) -> bool:
     """Would this write store the Pod's token where none is stored, and so change who reviews?"""
-    served = serving(facts, label)
+    served = serving(facts, label, held.mount)
     if served is None or fields.get("disable_local_ca_jwt") is True:
         return False
     if not at_least(served.version, kubernetes_auth.KNOWS_DISABLE_LOCAL):
@@ -182,12 +182,12 @@ def _would_copy(facts: Facts, label: str, held: WriteConfig, fields: Mapping[str
     return then == "frozen" and found is not None and facts.stored_by(found[1]) == ""
 
 
-def serving(facts: Facts, label: str) -> Serve | None:
-    """Return the step that put in place the Vault which serves at the look of a *label*."""
-    found = None
+def serving(facts: Facts, label: str, mount: str) -> Serve | None:
+    """Return the step that put in place the Vault with this *mount* which serves at the look of a *label*."""
+    found, vault = None, facts.topology.told_apart(facts.mount(mount).vault)
     for step in facts.steps:
         if isinstance(step, Look) and step.moment.label == label:
             return found
-        if isinstance(step, Serve):
+        if isinstance(step, Serve) and step.vault == vault:
             found = step
     return found
