@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -61,6 +62,16 @@ def inconclusive(here: pytest.Pytester, name: str = "unsure") -> Path:
     """Write a scenario whose app is refused from the start, so that nothing is learned of it."""
     assert "may-review-tokens: true" in UNEXPECTING
     return here.makefile(".yaml", **{name: UNEXPECTING.replace("may-review-tokens: true", "may-review-tokens: false")})
+
+
+MATRIX = """
+matrix:
+  axes:
+    vault.target: [1.9.2, 1.11.0]
+    auth.kubernetes.reviewer: [~, secret]
+  exclude:
+    - {where: {target: 1.9.2, reviewer: secret}, because: nobody does that}
+"""
 
 
 def names(done: pytest.RunResult) -> list[str]:
@@ -173,6 +184,46 @@ def test_markers_and_keywords_choose_among_them(here: pytest.Pytester) -> None:
     assert chosen("-k", "vault-1.11.0 and kube-apiserver-1.32.0", "--rehearse-driver", "local") == both
     assert chosen("-k", "vault-1.12.0") == []
     assert chosen("-k", "reviewer-fallback-local") == ["outage.yaml"]
+
+
+def test_every_cell_of_a_matrix_is_a_test(here: pytest.Pytester) -> None:
+    """By the name that it has everywhere, on its own driver, and with the expectation that is its own."""
+    file = here.makefile(".yaml", outage=OUTAGE.read_text(encoding="utf-8") + MATRIX)
+    ids = ["target=1.9.2,reviewer=unset", "target=1.11.0,reviewer=unset", "target=1.11.0,reviewer=secret"]
+    done = run(here, file, "-v", "--junit-xml", "junit.xml", "--rehearse-run-dir", "kept")
+    done.assert_outcomes(passed=3)
+    done.stdout.fnmatch_lines([f"outage.yaml::{one} PASSED*" for one in ids])
+    cases = {case.get("name"): case for case in ET.parse(here.path / "junit.xml").iter("testcase")}
+    assert list(cases) == ids
+    kept = {one.get("name"): one.get("value") for one in cases[ids[0]].iter("property")}
+    assert (kept["outcome"], kept["vault.target"]) == ("PASS", "1.9.2")
+    assert kept["run_directory"] == str(here.path / "kept" / f"outage-{ids[0]}")
+    assert names(run(here, "--co", "-q", file, "-k", "1.11.0 and not secret")) == [f"outage.yaml::{ids[1]}"]
+    run(here, f"outage.yaml::{ids[2]}").assert_outcomes(passed=1)
+
+
+def test_a_driver_can_be_an_axis(here: pytest.Pytester) -> None:
+    matrix = "\nmatrix: {axes: {driver: [paper, local]}}\n"
+    file = here.makefile(".yaml", outage=OUTAGE.read_text(encoding="utf-8") + matrix)
+    assert names(run(here, "--co", "-q", file)) == ["outage.yaml::driver=paper", "outage.yaml::driver=local"]
+    assert names(run(here, "--co", "-q", file, "-m", "needs_servers")) == ["outage.yaml::driver=local"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{vault.target: [1.9.2, 1.3]}", "outage.yaml:*: *vault.target*"),
+        ("{vault.target: 7.1..7.3}", "outage.yaml:*: *7.1..7.3*"),
+        ("{vault.target: [1.11.0, 1.5.0]}", "outage.yaml[[]target=1.5.0[]]:*: *1.5.0*"),
+    ],
+)
+def test_a_matrix_that_cannot_be_is_an_error_of_collection(here: pytest.Pytester, written: str, said: str) -> None:
+    text = OUTAGE.read_text(encoding="utf-8") + f"\nmatrix: {{axes: {written}}}\n"
+    done = run(here, here.makefile(".yaml", outage=text))
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines([said])
+    done.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_showing_the_plan_starts_nothing(here: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +409,9 @@ def test_the_fixture_returns_the_judgement(here: pytest.Pytester) -> None:
     outage(here)
     here.makepyfile(
         test_own="""
+        import pytest
         from harness.analysis.verdict import Judgement
+        from harness.scenario.matrix import MatrixError
 
         def test_as_written(rehearsal):
             judgement = rehearsal("outage.yaml")
@@ -371,9 +424,16 @@ def test_the_fixture_returns_the_judgement(here: pytest.Pytester) -> None:
             assert judgement.verdict == "fail"
             assert judgement.versions.vault[-3:] == ("1.9.2", "1.10.0", "1.13.0")
             assert {finding.rule for finding in judgement.findings} >= {"reviewer-fallback-local"}
+
+        def test_other_fields(rehearsal):
+            assert rehearsal("outage.yaml", {"auth.kubernetes.reviewer": "secret"}).verdict == "pass"
+            with pytest.raises(MatrixError, match="reviewers"):
+                rehearsal("outage.yaml", {"auth.kubernetes.reviewers": "secret"})
+            with pytest.raises(MatrixError, match="one version"):
+                rehearsal("outage.yaml", target="1.9..1.11")
         """
     )
-    run(here).assert_outcomes(passed=2)
+    run(here).assert_outcomes(passed=3)
 
 
 def test_a_file_is_found_beside_the_test_and_in_the_root(here: pytest.Pytester) -> None:
@@ -399,8 +459,8 @@ def test_a_file_is_found_beside_the_test_and_in_the_root(here: pytest.Pytester) 
                     rehearsal("nowhere.yaml")
 
             def test_invalid(rehearsal):
-                with pytest.raises(ScenarioError, match="in-root.yaml:.*target"):
-                    rehearsal("in-root.yaml", target="1.11")
+                with pytest.raises(ScenarioError, match="in-root.yaml.*1.5.0"):
+                    rehearsal("in-root.yaml", target="1.5.0")
             """
         }
     )
@@ -414,3 +474,13 @@ def test_a_failed_test_shows_the_judgement_that_it_got(here: pytest.Pytester) ->
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*Captured rehearsal call*", "XFAIL (expected)  outage *"])
     assert 'name="vault.target" value="1.11.0"' in (here.path / "junit.xml").read_text()
+
+
+def test_the_example_on_the_page_is_as_it_says(here: pytest.Pytester) -> None:
+    """Of its two upgrades the first is refused for everybody, and the second is fine."""
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    (here.path / "scenarios").mkdir()
+    outage(here).rename(here.path / "scenarios" / "outage.yaml")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    here.makepyfile(test_own=example)
+    run(here).assert_outcomes(passed=1, failed=1)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from harness.analysis.verdict import Judgement
 from harness.pytest_plugin import running
-from harness.pytest_plugin.items import written_path
-from harness.scenario import loading
+from harness.pytest_plugin.items import record_name, written_path
+from harness.scenario import loading, matrix
 from harness.scenario.loading import Loaded
+from harness.scenario.matrix import MatrixError
 from harness.session.one_rehearsal import Rehearsed
 
 
@@ -29,6 +28,7 @@ class Rehearsals:
     def __call__(
         self,
         scenario: str | Path,
+        changes: Mapping[str, Any] | None = None,
         *,
         target: str | None = None,
         source: str | None = None,
@@ -41,22 +41,21 @@ class Rehearsals:
         """Rehearse the scenario in a file and return its judgement, whatever it is.
 
         A relative path is looked for beside the test, then in pytest's root directory, then where pytest was called.
-        Other versions than the file's take its `expect` away, which is an answer to another question. What is left
-        out of the rest is as pytest's options say.
+        *changes* has other values of fields, by their path (`auth.kubernetes.reviewer`); None leaves a field out.
+        *source*, *via* and *target* are those of `vault`. Where any of them is another than the file's, its `expect`
+        is left out, which is the answer to another question. What is left out of the rest is as pytest's options say.
 
-        Raises ScenarioError for an invalid scenario, and NotPassed where nothing could be rehearsed.
+        Raises ScenarioError for an invalid scenario, MatrixError for a change that cannot be, and NotPassed where
+        nothing could be rehearsed.
         """
-        loaded = loading.load(written_path(self._found(Path(scenario)), self._config))
-        changes: dict[str, object] = {"target": target, "source": source, "via": None if via is None else list(via)}
-        changes = {key: value for key, value in changes.items() if value is not None}
-        if changes:
-            loaded = _varied(loaded, changes)
+        versions = {"vault.source": source, "vault.via": None if via is None else list(via), "vault.target": target}
+        wanted = {**(changes or {}), **{path: value for path, value in versions.items() if value is not None}}
+        loaded = _varied(loading.load(written_path(self._found(Path(scenario)), self._config)), wanted)
         given = {"driver": driver, "strict": strict, "rollback": rollback, "offline": offline}
         how = msgspec.structs.replace(
             running.options(self._config), **{key: value for key, value in given.items() if value is not None}
         )
-        name = "-".join([loaded.name, *(f"{key}={value}" for key, value in changes.items() if isinstance(value, str))])
-        done = running.rehearsed(loaded, how, self._config, name)
+        done = running.rehearsed(loaded, how, self._config, record_name(loaded))
         self._tell(done)
         return done.judgement
 
@@ -77,9 +76,11 @@ class Rehearsals:
         item.add_report_section("call", "rehearsal", text.render(done.judgement, width=100, details=False))
 
 
-def _varied(loaded: Loaded, changes: dict[str, object]) -> Loaded:
-    """Return *loaded* with other versions, and without its `expect`. Raises ScenarioError where that cannot be."""
-    data = loaded.scenario.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"expect"})
-    data["vault"] |= changes
-    fresh = loading.loads(json.dumps(data), loaded.file)
-    return replace(fresh, lines=loaded.lines)
+def _varied(loaded: Loaded, changes: Mapping[str, Any]) -> Loaded:
+    """Return *loaded* with *changes*. Raises ScenarioError or MatrixError where that cannot be."""
+    document = {key: value for key, value in matrix.plain(loaded.scenario).items() if key != "matrix"}
+    axes = {path: [value] for path, value in changes.items()}
+    cells = matrix.cells(document, matrix.read({**document, "matrix": {"axes": axes}}, None, running.releases_of))
+    if len(cells) > 1:
+        raise MatrixError(f"{changes} are {len(cells)} variants of {loaded.file}", "one version, and no range")
+    return loading.of_cell(loaded, cells[0]) if changes else loaded

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 from _pytest._code.code import ReprExceptionInfo, ReprFileLocation, ReprTracebackNative
 
 from harness.errors import ScenarioError
 from harness.pytest_plugin import running
 from harness.pytest_plugin.running import NotPassed
-from harness.scenario import loading, plan
+from harness.scenario import loading, matrix, plan
 from harness.scenario.loading import Loaded
+from harness.scenario.matrix import MatrixError
 from harness.session.one_rehearsal import Options, Rehearsed
 
 AS_WRITTEN: Final = "rehearsal"
@@ -25,15 +27,24 @@ _LONGEST_NAME: Final = 150
 
 
 class ScenarioFile(pytest.File):
-    """A scenario file: a test for it as it stands."""
+    """A scenario file: a test for it as it stands, or one for every cell of its matrix."""
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield the tests. Raises CollectError with every problem of the file, its line and its column."""
+        how = running.options(self.config)
         try:
-            loaded = loading.load(written_path(self.path, self.config))
+            written = loading.load(written_path(self.path, self.config))
+            document = matrix.plain(written.scenario)
+            wanted = matrix.read(document, None, running.releases_of, running.is_here)
+            cells = matrix.cells(document, wanted, how.driver)
+            variants = [(cell, loading.of_cell(written, cell) if cell.id else written) for cell in cells]
         except ScenarioError as error:
             raise self.CollectError(str(error)) from error
-        yield Rehearsal.from_parent(self, name=AS_WRITTEN, loaded=loaded)
+        except MatrixError as error:
+            raise self.CollectError(f"{self.path.name}: {error}") from error
+        for cell, loaded in variants:
+            driven = msgspec.structs.replace(how, driver=cell.driver)
+            yield Rehearsal.from_parent(self, name=cell.id or AS_WRITTEN, loaded=loaded, how=driven)
 
 
 class Rehearsal(pytest.Item):
@@ -42,10 +53,10 @@ class Rehearsal(pytest.Item):
     So an environment that could not be built is an error, as pytest calls it, and a regression is a failure.
     """
 
-    def __init__(self, *, loaded: Loaded, **more: Any) -> None:
+    def __init__(self, *, loaded: Loaded, how: Options, **more: Any) -> None:
         super().__init__(**more)
         self._loaded = loaded
-        self._how = running.options(self.config)
+        self._how = how
         self._done: Rehearsed | None = None
         for marker in _markers(self._how):
             self.add_marker(marker)
@@ -56,7 +67,7 @@ class Rehearsal(pytest.Item):
         if getattr(self.config.option, "setupplan", False):
             return
         self.user_properties.clear()
-        done = running.rehearsed(self._loaded, self._how, self.config, self._record_name())
+        done = running.rehearsed(self._loaded, self._how, self.config, record_name(self._loaded))
         self.user_properties.extend(running.properties(done))
         self._done = done
         complaint = running.complaint(done, self.config)
@@ -89,11 +100,13 @@ class Rehearsal(pytest.Item):
     def _line(self) -> int:
         """Return the line, from 1, on which the file says what is rehearsed."""
         lines = self._loaded.lines
-        return next((lines[trail][0] for trail in (("vault",), ("course",)) if trail in lines), 1)
+        places = [("vault",), ("course",)] if self.name == AS_WRITTEN else [("matrix",)]
+        return next((lines[trail][0] for trail in places if trail in lines), 1)
 
-    def _record_name(self) -> str:
-        variant = "" if self.name == AS_WRITTEN else f"-{self.name}"
-        return re.sub(r"[^A-Za-z0-9_.=,-]", "-", f"{self.path.stem}{variant}")[:_LONGEST_NAME]
+
+def record_name(loaded: Loaded) -> str:
+    """Return what the directory of a record of *loaded* is called."""
+    return re.sub(r"[^A-Za-z0-9_.=,-]", "-", loaded.name.replace("[", "-").rstrip("]"))[:_LONGEST_NAME]
 
 
 def written_path(path: Path, config: pytest.Config) -> Path:
@@ -112,7 +125,7 @@ def _markers(how: Options) -> Iterator[str]:
 
 
 def _keywords(loaded: Loaded, how: Options) -> Iterator[str]:
-    """Yield what `-k` finds: the driver, every product with its version, and what is expected."""
+    """Yield what `-k` finds beside names: the driver, every product with its version, and what is expected."""
     yield how.driver
     needed = plan.make(loaded.scenario, loaded.name, how.driver).artifacts
     yield from (f"{product}-{version}" for product, version in needed)

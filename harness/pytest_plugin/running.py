@@ -14,8 +14,10 @@ import msgspec
 import pytest
 
 from harness import settings
+from harness.artifacts import availability
 from harness.cli import commands, output
 from harness.errors import HarnessError, advised
+from harness.knowledge.releases import Table
 from harness.record.journal import RECORD_FILE, NotARecord
 from harness.scenario.loading import Loaded
 from harness.session import one_rehearsal
@@ -115,6 +117,17 @@ def properties(done: Rehearsed) -> Iterator[tuple[str, str]]:
     record = Path(judgement.run_directory) / RECORD_FILE
     lines = {evidence.line for finding in judgement.findings for evidence in finding.evidence if evidence.line}
     yield from (("evidence", f"{record}:{line}") for line in sorted(lines))
+
+
+def releases_of(product: str) -> Table:
+    """Return the releases of *product* that are known here. Nobody is asked."""
+    return availability.table(product, settings.cache())
+
+
+def is_here(product: str, version: str) -> bool:
+    """Can this version be had without asking anybody, as far as is known?"""
+    (found,) = availability.of(product, [version], settings.cache(), releases_of(product))
+    return found.surely
 
 
 def _places() -> Places:
