@@ -78,7 +78,7 @@ def test_what_is_brought_is_repeated_as_words_and_crosses_processes() -> None:
     )
     assert pickle.loads(pickle.dumps(given)) == given
     words = [word.partition("=")[2] for word in given.words()]
-    assert bring._brought(words[:1], words[1:2], Path(words[2])) == given
+    assert bring.of(words[:1], words[1:2], Path(words[2])) == given
     repeat = Options(brought=given).repeat("a.yaml")
     assert "'--binary=vault:1.11.0=/opt/my vault=1/vault'" in repeat
     assert "--licence-file=/l" in repeat
@@ -86,7 +86,7 @@ def test_what_is_brought_is_repeated_as_words_and_crosses_processes() -> None:
 
 def test_a_relative_path_is_that_of_whoever_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert bring._brought(["vault:1.11.0=here/vault"], [], None).binaries[0][2] == tmp_path / "here" / "vault"
+    assert bring.of(["vault:1.11.0=here/vault"], [], None).binaries[0][2] == tmp_path / "here" / "vault"
 
 
 def test_what_a_plan_needs_is_no_surprise_on_kind() -> None:

@@ -48,7 +48,7 @@ def brings(command: Callable[..., None]) -> Callable[..., None]:
     def with_brought(
         *, binaries: tuple[str, ...], images: tuple[str, ...], licence_file: Path | None, **rest: Any
     ) -> None:
-        command(brought=_brought(binaries, images, licence_file), **rest)
+        command(brought=of(binaries, images, licence_file), **rest)
 
     for option in reversed(_OPTIONS):
         with_brought = option(with_brought)
@@ -63,7 +63,8 @@ def insist_on_use(brought: Brought, plans: Iterable[Plan]) -> None:
         raise click.UsageError(f"{', '.join(unused)}: nothing here needs that; what is needed: {', '.join(wanted)}")
 
 
-def _brought(binaries: Sequence[str], images: Sequence[str], licence_file: Path | None) -> Brought:
+def of(binaries: Sequence[str], images: Sequence[str], licence_file: Path | None) -> Brought:
+    """Return what the words of these options mean. Raises UsageError."""
     from harness.artifacts import brought, go_recipes
 
     files = [

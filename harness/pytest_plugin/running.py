@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,7 +14,7 @@ import pytest
 
 from harness import settings
 from harness.artifacts import availability
-from harness.cli import commands, output
+from harness.cli import bring, commands, output
 from harness.errors import HarnessError, advised
 from harness.knowledge.releases import Table
 from harness.record.journal import RECORD_FILE, NotARecord
@@ -60,8 +59,8 @@ def _options(config: pytest.Config) -> Options:
         given = commands.run.make_context("rehearse run", [*words, "--", "scenario.yaml"]).params
     except click.UsageError as error:
         raise pytest.UsageError(error.format_message()) from error
-    known = {field.name for field in fields(commands.Options)}
-    return commands.Options(**{name: value for name, value in given.items() if name in known}).settled()
+    named = {name: given[name] for name in Options.__struct_fields__ if name in given}
+    return Options(**named, brought=bring.of(given["binaries"], given["images"], given["licence_file"]))
 
 
 def rehearsed(loaded: Loaded, how: Options, config: pytest.Config, name: str) -> Rehearsed:
