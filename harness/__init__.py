@@ -55,6 +55,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     state                what a Vault on paper holds
+    checks               what a Vault on paper checks by itself
 artifacts/               a version becomes a verified binary or a container image
     store                a version becomes a verified binary: cached, downloaded or built
     binaries             what a binary is: its digest, and what it says of its own version

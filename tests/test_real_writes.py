@@ -44,3 +44,21 @@ def test_a_role_for_every_account_of_every_namespace(version: str, tmp_path: Pat
         said = vault.write("role/all", body)
     assert (said == "") is takes, said
     assert takes or "can not both be" in said
+
+
+@pytest.mark.parametrize("version", vaults_at_hand())
+def test_a_role_whose_token_cannot_be(version: str, tmp_path: Path) -> None:
+    """A period that is too long, or for batch tokens; and batch tokens with a number of uses, from 1.8.0 on."""
+    counted = versions.at_least(version, kubernetes_auth.BATCH_HAS_NO_USES)
+    bound = {"bound_service_account_names": "web", "bound_service_account_namespaces": "team-*"}
+    with bare_vault.running(version, tmp_path) as vault:
+        for fields, takes in (
+            ({"token_period": kubernetes_auth.LONGEST_PERIOD}, True),
+            ({"token_period": "769h"}, False),
+            ({"token_type": "batch", "token_period": "1h"}, False),
+            ({"token_type": "batch", "token_num_uses": 1}, not counted),
+            ({"token_type": "batch", "token_explicit_max_ttl": "1h"}, True),
+            ({"token_ttl": "2h", "token_explicit_max_ttl": "1h"}, True),
+        ):
+            said = vault.write("role/Some_Role.of-mine", bound | fields)
+            assert (said == "") is takes, (fields, said)

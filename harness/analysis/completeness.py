@@ -23,7 +23,7 @@ from harness.record.events import (
     VaultServing,
 )
 from harness.record.observation import Observation
-from harness.scenario import course
+from harness.scenario import course, plan
 from harness.scenario.course import AnyStep, Look, Serve, Start, WriteConfig, WriteLate, WriteRole
 
 _NAMED: Final = 5
@@ -147,7 +147,7 @@ def _renewing(facts: Facts) -> Iterator[tuple[str, str]]:
         return
     first = facts.first_moment
     logins = [seen for seen in facts.observations if seen.probe == "login" and seen.moment == first]
-    holders = [seen.app for seen in logins if seen.answer == "granted"]
+    holders = [seen.app for seen in logins if seen.answer == "granted" and plan.renews(facts.topology, seen.app)]
     for number, step in enumerate(facts.steps):
         before = next(course.moments(facts.steps[:number]), None)
         if isinstance(step, Serve) and before is not None:

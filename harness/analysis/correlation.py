@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -22,6 +22,10 @@ from harness.record.observation import Observation
 Source = Literal[
     "answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "policy", "pod", "server"
 ]
+
+
+FROM_ADDRESS: Final = ", from "
+"""Before the address from which Vault was asked, in the line of its audit entry."""
 
 
 class EvidenceLine(msgspec.Struct, frozen=True):
@@ -212,6 +216,8 @@ def _audit_line(event: VaultAuditLine, number: int) -> EvidenceLine:
     text = f"{request.get('operation', '?')} {request.get('path', '?')}, request {request.get('id', '?')}"
     if request.get("mount_accessor"):
         text += f", mount {request['mount_accessor']}"
+    if request.get("remote_address"):
+        text += f"{FROM_ADDRESS}{request['remote_address']}"
     said = text + (f": {error}" if error else ": no error")
     return EvidenceLine("vault audit", said, number, at=event.at, vault=event.vault, node=event.node)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -11,7 +11,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.record.observation import Observation
 from harness.scenario import topology
-from harness.scenario.topology import MountSpec
+from harness.scenario.topology import MountSpec, RoleSpec
 
 DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "incomplete", "unfinished"]
 """unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
@@ -104,6 +104,8 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
     """Yield the keys of the scenario that decide whether these *apps* are refused, each with what it says now."""
     entry, some = facts.mount(mount), apps[:_NAMED]
     roles = {facts.app(app).role: facts.role(app) for app in some}
+    if rule in _OF_ROLE:
+        yield from _of_role(f"auth.{mount}.roles", roles, rule)
     if probe == "read":
         for name, role in roles.items():
             yield f"auth.{mount}.roles.{name}.policies ({', '.join(role.policies) or 'none'})"
@@ -111,21 +113,32 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
         yield from (f"policies.{policy}" for policy in sorted(written))
         yield from (f"apps.{app}.reads" for app in some)
     elif rule == "role-binding-mismatch":
-        for name, role in roles.items():
-            yield f"auth.{mount}.roles.{name}.namespaces ({', '.join(role.namespaces)})"
-            yield f"auth.{mount}.roles.{name}.service-accounts ({', '.join(role.service_accounts)})"
         yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)
     elif rule == "audience-mismatch":
-        for name, role in roles.items():
-            yield f"auth.{mount}.roles.{name}.audience ({role.audience or 'not set'})"
         yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
-    else:
+    elif rule not in _OF_ROLE:
         yield from _provenance(facts, mount, entry)
         yield from _reviewer(facts, mount, entry, some)
         if rule == "issuer-mismatch":
             yield f"auth.{mount}.config.issuer"
         if rule in ("login-token-rejected", "client-jwt-not-accepted"):
             yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
+
+
+_OF_ROLE: Final = {
+    "role-binding-mismatch": ("namespaces", "service_accounts"),
+    "audience-mismatch": ("audience",),
+    "address-not-bound": ("bound_cidrs",),
+}
+"""By cause, the fields of a role that decide whether it admits a login."""
+
+
+def _of_role(where: str, roles: Mapping[str, RoleSpec], rule: str) -> Iterator[str]:
+    for name, role in roles.items():
+        for field in _OF_ROLE[rule]:
+            value = getattr(role, field)
+            shown = ", ".join(value) if isinstance(value, tuple) else value
+            yield f"{where}.{name}.{field.replace('_', '-')} ({shown or 'not set'})"
 
 
 def _provenance(facts: Facts, path: str, mount: MountSpec) -> Iterator[str]:

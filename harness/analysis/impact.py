@@ -11,6 +11,7 @@ from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules.rule import Case
 from harness.record.observation import Observation
 from harness.scenario import plan, schema
+from harness.scenario.topology import RoleSpec
 
 
 class Impact(msgspec.Struct, frozen=True):
@@ -22,7 +23,7 @@ class Impact(msgspec.Struct, frozen=True):
     unrenewed_seconds: int = 0
     """an app that never renews is cut off this long after its login"""
     renewed_seconds: int = 0
-    """an app that renews is cut off this long after its login at the latest"""
+    """an app that renews is cut off this long after its login at the latest; 0: never, or nobody knows"""
     unrenewed_until: float = 0.0
     """that moment for the token of this rehearsal, in seconds since the epoch"""
     renewed_until: float = 0.0
@@ -79,24 +80,37 @@ def _denied(facts: Facts, now: Observation) -> Observation | None:
 
 
 def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Impact:
-    longest = schema.seconds(facts.role(now.app).max_ttl or plan.DEFAULT_TTL)
     ttl, why = facts.token_ttl(now.app)
-    ttl = min(ttl, longest)
+    longest = _longest(facts.role(now.app))
+    ttl = min(ttl, longest) if longest else ttl
     issued = _issued(facts, now, old)
     renews = old.detail.get("renewable") is not False
     ends = longest if renews else ttl
     why = f"; {why}" if why else ""
+    if not renews:
+        renewing = "no token of its kind can be renewed"
+    elif not longest:
+        renewing = "one that renews is never cut off, for its role gives tokens with a period"
+    else:
+        renewing = f"one that renews at the latest {span(ends)} after it (here {day_and_time(issued + ends)})"
     sentence = (
         f"Running copies of {now.app} are fine for now: their token from before {facts.undertaking} still works "
         f"(lookup {old.status} {now.moment}). One that never renews is cut off {span(ttl)} after its login "
-        f"(here {day_and_time(issued + ttl)}{why}), one that renews at the latest {span(ends)} after it "
-        f"(here {day_and_time(issued + ends)}). {restart[0].upper()}{restart[1:]}."
+        f"(here {day_and_time(issued + ttl)}{why}), {renewing}. {restart[0].upper()}{restart[1:]}."
     )
+    until = issued + ends if ends else 0.0
     line = facts.line_of[old.id]
     evidence_line = EvidenceLine(
         "answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended
     )
-    return Impact(True, restart, ttl, ends, issued + ttl, issued + ends, sentence, (evidence_line,))
+    return Impact(True, restart, ttl, ends, issued + ttl, until, sentence, (evidence_line,))
+
+
+def _longest(role: RoleSpec) -> int:
+    """Return after how many seconds a token of *role* ends that is renewed again and again; 0: it never does."""
+    if role.explicit_max_ttl:
+        return schema.seconds(role.explicit_max_ttl)
+    return 0 if role.period else schema.seconds(role.max_ttl or plan.DEFAULT_TTL)
 
 
 def _old_token(facts: Facts, now: Observation) -> Observation | None:

@@ -239,7 +239,10 @@ class Facts:
         What Vault said of such a token comes first, then what was written to the role, then Vault's own default.
         """
         written = self._roles_written.get((self.app(app).mount, self.app(app).role))
-        given = self.role(app).ttl or (str(written.fields.get("token_ttl", "")) if written else "")
+        role = self.role(app)
+        given = role.period or role.ttl or (str(written.fields.get("token_ttl", "")) if written else "")
+        # without a ttl it lives until its fixed end, if that is nearer than Vault's default
+        given = given or role.explicit_max_ttl or ""
         why = "" if given else "Vault's own default, as the role has no ttl"
         for probe in ("token-lookup", "old-token-lookup"):
             seen = self.first(probe, app, self.first_moment)

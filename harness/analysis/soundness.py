@@ -22,6 +22,7 @@ from harness.record.events import (
 from harness.record.journal import NotARecord
 from harness.scenario.course import Serve, WriteConfig, WriteRole
 from harness.scenario.schema import seconds
+from harness.scenario.topology import SPANS
 
 _OF_VAULT: Final = (ConfigWritten, RoleWritten, VaultServing, PodReplaced, StepEnded, LateWritten, Renewals, Trouble)
 
@@ -87,7 +88,7 @@ def _vaults(facts: Facts) -> Iterator[str]:
 
 def _spans(facts: Facts) -> Iterator[str]:
     roles = [role for mount in facts.topology.mounts.values() for role in mount.roles.values()]
-    for span in sorted({span for role in roles for span in (role.ttl, role.max_ttl) if span is not None}):
+    for span in sorted({span for role in roles for name in SPANS if (span := getattr(role, name)) is not None}):
         try:
             seconds(span)
         except (ValueError, LookupError):

@@ -11,14 +11,15 @@ import msgspec
 from harness.host import pki
 from harness.record import events
 from harness.rig.rig import IssuedToken
+from harness.scenario.plan import STRANGERS
 from harness.scenario.topology import AppSpec, Topology, subject_of
 from harness.secret import Secret, fingerprint
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 """kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
 
-STRANGER: Final = "rehearsal-stranger"
-ELSEWHERE: Final = "rehearsal-elsewhere"
+STRANGER: Final = STRANGERS["wrong-service-account"]
+ELSEWHERE: Final = STRANGERS["wrong-namespace"]
 _NAME_CHARACTERS: Final = 200  # of 253
 
 

@@ -5,6 +5,7 @@ P is hashicorp/vault-plugin-auth-kubernetes. "Run" means: seen with real servers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -116,8 +117,27 @@ def validation_disabled(by: str, *, given: bool | None) -> bool:
     return at_least(by, ISSUER_CHECK_OFF_BY_DEFAULT) if given is None else given
 
 
+def admits(bound: Iterable[str], name: str) -> bool:
+    """Does a binding of a role admit *name*? A * in it stands for any characters (P v0.5.1 path_login.go, PR #58)."""
+    return any(re.fullmatch(".*".join(map(re.escape, one.split("*"))), name) for one in bound)
+
+
+BATCH_HAS_NO_USES: Final = "1.8.0"
+"""From here a role for batch tokens with token_num_uses is answered 400 (sdk tokenutil). Run: 1.7.0 / 1.8.0."""
+
+LONGEST_PERIOD: Final = "768h"
+"""A longer token_period than the mount's longest life of a token is answered 400 (P path_role.go). Run: 1.4.0."""
+
 Refusal = Literal[
-    "service account name", "namespace", "issuer", "audience", "signature", "unknown role", "review", "missing ca"
+    "service account name",
+    "namespace",
+    "issuer",
+    "audience",
+    "signature",
+    "unknown role",
+    "review",
+    "missing ca",
+    "address",
 ]
 
 OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
@@ -154,6 +174,7 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
     "signature": (("0.0.0", 403, "permission denied"),),
     "unknown role": (("0.0.0", 400, "invalid role name"),),
     "review": (("0.0.0", 403, "permission denied"),),
+    "address": (("0.0.0", 403, "permission denied"),),
     "missing ca": (
         (
             "1.9.3",

@@ -33,7 +33,7 @@ from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Look, Serve, Start
-from harness.scenario.plan import Plan, Question
+from harness.scenario.plan import Plan, Question, renews
 from harness.secret import Secret
 from harness.wait import Stopwatch
 
@@ -179,7 +179,9 @@ class Running:
 
     def _running_apps(self, step: Serve) -> AbstractContextManager[None]:
         """Have apps run on while Vault is replaced. On paper that takes no time, and nobody would notice."""
-        tokens = {app: token for app, (token, _) in self.old.items() if token is not None}
+        tokens = {
+            app: token for app, (token, _) in self.old.items() if token is not None and renews(self.plan.resolved, app)
+        }
         if not tokens or self.plan.driver == "paper":
             return nullcontext()
         return renewing(self.rig.vault, tokens, step.version, self._next_moment(), self.journal)

@@ -218,14 +218,7 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, str | 
 
 
 def _role(role: RoleSpec) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "bound_service_account_names": ",".join(role.service_accounts),
-        "bound_service_account_namespaces": ",".join(role.namespaces),
-        "token_policies": ",".join(role.policies),
-    }
-    # nothing of ours replaces a default of Vault's: what the scenario leaves out is not written
-    optional = {"token_ttl": role.ttl, "token_max_ttl": role.max_ttl, "audience": role.audience}
-    return fields | {name: value for name, value in optional.items() if value is not None}
+    return {name: ",".join(value) if isinstance(value, tuple) else value for name, value in role.fields.items()}
 
 
 def _shown(value: str | bool | Secret) -> str | bool:

@@ -205,14 +205,26 @@ def _policies(document: Document) -> Iterator[_Complaint]:
 
 
 def _texts(document: Document, *trail: str | int) -> list[tuple[int, str]]:
-    """Return the texts in the list at *trail* with their places in it; what is no text has its problem already."""
+    """Return the texts in the list at *trail* with their places in it; what is wrong has its problem already."""
     listed = document.get(*trail, default=())
-    return [(index, item) for index, item in enumerate(listed or ()) if isinstance(item, str)]
+    sound = [(index, item) for index, item in enumerate(listed or ()) if document.sound(*trail, index)]
+    return [(index, item) for index, item in sound if isinstance(item, str)]
 
 
 def _roles(document: Document) -> list[Trail]:
     mounts = document.entries("auth")
     return [(*mount, "roles", role) for mount in mounts for role in document.get(*mount, "roles", default={}) or {}]
+
+
+def _folded_names(document: Document) -> Iterator[_Complaint]:
+    """Complain of names that are one and the same to Vault, which takes no notice of their case."""
+    for section in (("policies",), *((*mount, "roles") for mount in document.entries("auth"))):
+        first: dict[str, str] = {}
+        for name in document.get(*section, default={}) or {}:
+            other = first.setdefault(str(name).lower(), name)
+            if other != name:
+                message = f"Vault does not tell {shown(name)} from {shown(other)}: it folds the case of these names"
+                yield (*section, name), message, "another name"
 
 
 def _policy_texts(document: Document) -> Iterator[_Complaint]:
@@ -369,6 +381,7 @@ _CHECKS: Final = (
     _reviewers,
     _written_fields,
     _policies,
+    _folded_names,
     _policy_texts,
     _secrets,
     _lives_of_tokens,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.knowledge import versions
-from harness.scenario import field_checks, topology
+from harness.scenario import field_checks, schema, topology
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
@@ -18,7 +18,7 @@ _VERBS: Final = (
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
 
-_OF_ROLES: Final = ("service-accounts", "namespaces", "policies", "audience", "ttl", "max-ttl")
+_OF_ROLES: Final = tuple(field.alias or name for name, field in schema.Role.model_fields.items())
 
 
 def verb_of(document: Document, index: int) -> str:

@@ -71,7 +71,7 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
         fields = topology.config_fields(one.reviewer or "", literal)
         life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life)
-    names = ("service_accounts", "namespaces", "policies", "audience", "ttl", "max_ttl")
+    names = topology.RoleSpec.__struct_fields__
     changed = {name: value for name in names if (value := getattr(one, name)) is not None}
     spec = msgspec.structs.replace(wanted.mounts[mount].roles[one.role], **changed)
     return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec)

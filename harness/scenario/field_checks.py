@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, versions
+from harness.scenario import schema
 from harness.scenario.yaml_document import Document, Trail
 
 Complaint = tuple[Trail, str, str]
@@ -81,12 +82,31 @@ def _with_ca(writer: Writer, *, disable: bool) -> str:
 
 def of_role(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
     """Yield what is wrong with the role that stands at *trail*."""
+    yield from _both_stars(document, trail, writer)
+    yield from _kind_of_token(document, trail, writer)
+
+
+def _both_stars(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
     names, spaces = document.get(*trail, "service-accounts"), document.get(*trail, "namespaces")
-    if (
-        names == ("*",)
-        and spaces == ("*",)
-        and not versions.at_least(writer.version, kubernetes_auth.NO_TWO_STARS_UNTIL)
-    ):
+    since = kubernetes_auth.NO_TWO_STARS_UNTIL
+    if names == spaces == ("*",) and not versions.at_least(writer.version, since):
         message = f"Vault {writer.version} refuses this role: its service accounts and its namespaces cannot both be *"
-        since = kubernetes_auth.NO_TWO_STARS_UNTIL
         yield (*trail, "namespaces"), message, f"names in one of the two, or {writer.later(since)}"
+
+
+def _kind_of_token(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
+    batch = document.get(*trail, "token-type") == "batch"
+    period = document.get(*trail, "period")
+    longest = kubernetes_auth.LONGEST_PERIOD
+    if period and schema.seconds(period) > schema.seconds(longest):
+        yield (*trail, "period"), f"Vault refuses a period that is longer than {longest}", f"{longest} or less"
+    if batch and period:
+        message = "Vault refuses a period for batch tokens, which cannot be renewed"
+        yield (*trail, "period"), message, "token-type: service, or no period"
+    if (
+        batch
+        and document.get(*trail, "num-uses")
+        and versions.at_least(writer.version, kubernetes_auth.BATCH_HAS_NO_USES)
+    ):
+        message = f"Vault {writer.version} refuses batch tokens with a number of uses, which nobody counts"
+        yield (*trail, "num-uses"), message, "token-type: service, or no num-uses"

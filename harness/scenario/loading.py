@@ -23,7 +23,7 @@ from harness.scenario.fields import WORDS, fields, is_model, shape_at
 from harness.scenario.schema import SCHEMA, Scenario
 from harness.scenario.yaml_document import Document, Trail, choices, read, shown, text_in, text_of, where
 
-_ANY_WORD: Final = (schema.Name, schema.Binding, schema.Text)
+_ANY_WORD: Final = (schema.Name, schema.RoleName, schema.PolicyName, schema.Binding, schema.Text)
 
 _KINDS: Final[Mapping[type, str]] = {
     type(None): "empty",

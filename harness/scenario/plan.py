@@ -6,11 +6,11 @@ The same scenario always gives the same plan; nothing here touches the world.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from harness.knowledge import kubernetes_auth, versions
+from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import course, course_resolution, topology
 from harness.scenario.course import (
     AnyStep,
@@ -38,6 +38,10 @@ DEFAULT_TTL = "768h"
 
 VAULTS_OWN_POLICY = "default"
 """The policy that every token has, and that Vault writes itself."""
+
+
+STRANGERS = {"wrong-service-account": "rehearsal-stranger", "wrong-namespace": "rehearsal-elsewhere"}
+"""The service account and the namespace of those who must be refused, by the probe that presents their token."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -113,9 +117,10 @@ def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
 
 
 def policies(wanted: Topology, steps: Iterable[AnyStep] = ()) -> dict[str, str]:
-    """Return each policy that a role names, as text. One that nobody wrote lets its roles' apps read their reads.
+    """Return each policy that a role names, as text, by its name as Vault has it: in lower case.
 
-    Roles that *steps* write later may name what no role of the beginning does.
+    One that nobody wrote lets its roles' apps read their reads. Roles that *steps* write later may name what no role
+    of the beginning does.
     """
     texts: dict[str, str] = {}
     for path, mount in wanted.mounts.items():
@@ -129,7 +134,7 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = ()) -> dict[str, str]:
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
     later = [name for step in steps if isinstance(step, WriteRole) for name in step.spec.policies]
     texts |= {name: wanted.policies[name] for name in later if name in wanted.policies}
-    return {name: text or "# grants nothing" for name, text in texts.items()}
+    return {name.lower(): text or "# grants nothing" for name, text in texts.items()}
 
 
 def kv_data_path(secret: str) -> str:
@@ -194,7 +199,7 @@ def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
                     f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
                     "nothing else; if yours say otherwise, write them: policies"
                 )
-            if role.ttl is None:
+            if not (role.ttl or role.period or role.explicit_max_ttl):
                 yield (
                     f"tokens of role {name} at auth/{path} live as long as Vault's own default has it, {DEFAULT_TTL}; "
                     f"if the role says otherwise, say so: auth.{path}.roles.{name}.ttl"
@@ -270,11 +275,17 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         asked.append(Question("auth-config", mount=path))
         asked += [Question("role", mount=path, item=role) for role in mount.roles]
     for name, app in wanted.apps.items():
-        path = app.mount
-        asked += [Question(probe, name, path) for probe in ("login", "token-lookup", "token-renew")]
-        asked += [Question("read", name, path, secret) for secret in app.reads]
-        asked.append(Question("old-token-lookup", name, path))
-        asked += [Question("old-token-read", name, path, secret) for secret in app.reads]
+        path, unable = app.mount, cannot(wanted, name)
+        reads = app.reads[: wanted.role_of(name).num_uses or None]
+        own = [Question(probe, name, path) for probe in ("login", "token-lookup", "token-renew")]
+        own += [Question("read", name, path, secret) for secret in reads]
+        own.append(Question("old-token-lookup", name, path))
+        own += [Question("old-token-read", name, path, secret) for secret in reads]
+        asked += [question for question in own if question.probe not in unable]
+        not_asked += [f"{probe} for {name}: {why}" for probe, why in unable.items()]
+        not_asked += [
+            f"read {secret} for {name}: its token has no use left for it" for secret in app.reads[len(reads) :]
+        ]
         negative, impossible = _negative(wanted, name, app)
         asked += [Question(probe, name, path) for probe in negative]
         not_asked += impossible
@@ -290,6 +301,44 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
     return tuple(dict.fromkeys(asked)), tuple(not_asked)
 
 
+_OF_ITSELF: Final = {
+    "token-lookup": ("auth/token/lookup-self", "read"),
+    "token-renew": ("auth/token/renew-self", "update"),
+    "old-token-lookup": ("auth/token/lookup-self", "read"),
+}
+"""What a token does with itself, and with which right: the default policy gives it."""
+
+
+def cannot(wanted: Topology, app: str) -> dict[str, str]:
+    """Return, by probe, what the token of *app* can never do by its role, and why: nobody asks it for that."""
+    role = wanted.role_of(app)
+    found: dict[str, str] = {}
+    if role.no_default_policy and VAULTS_OWN_POLICY not in role.policies:
+        rules = [rule for name in role.policies for rule in _rules(name, wanted.policies.get(name, ""))]
+        for probe, (path, right) in _OF_ITSELF.items():
+            if not vault_policies.ruling(rules, path, right).granted:
+                found[probe] = "its token has not the default policy, and no other gives it the right"
+    if role.token_type == "batch":
+        found["token-renew"] = "a batch token cannot be renewed"
+    if role.num_uses:
+        for probe in (*_OF_ITSELF, "old-token-read"):
+            found[probe] = f"its token is good for {role.num_uses} requests, and this would be one of them"
+    return found
+
+
+def _rules(name: str, text: str) -> list[vault_policies.Rule]:
+    """Return what a policy grants: nothing that can be told, where nobody would take its text."""
+    try:
+        return vault_policies.read(name, text)
+    except vault_policies.PolicyError:
+        return []
+
+
+def renews(wanted: Topology, app: str) -> bool:
+    """Does *app* renew its token while it runs? Whoever can never do it does not try."""
+    return "token-renew" not in cannot(wanted, app)
+
+
 def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], list[str]]:
     """Return the probes that must be refused, and those this topology cannot ask, with the reason."""
     role = wanted.role_of(name)
@@ -300,6 +349,8 @@ def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], lis
     ):
         if "*" in bound:
             impossible.append(f"{probe} for {name}: role {app.role} admits all {word}")
+        elif kubernetes_auth.admits(bound, STRANGERS[probe]):
+            impossible.append(f"{probe} for {name}: role {app.role} admits {STRANGERS[probe]} as well")
         else:
             asked.append(probe)
     if len(wanted.clusters) > 1:

@@ -6,6 +6,7 @@ References between parts (an app's cluster, a mount's role) are checked by `chec
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
@@ -62,6 +63,7 @@ Cause = Literal[
     "login-identity-changed",
     "local-ca-missing",
     "role-binding-mismatch",
+    "address-not-bound",
     "policy-denies",
     "audience-mismatch",
     "stored-reviewer-refused",
@@ -101,8 +103,44 @@ def _path(text: str) -> str:
     return text
 
 
+def _role_name(text: str) -> str:
+    if len(text) > 128 or not re.fullmatch(r"[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?", text):
+        raise ValueError(
+            "letters, digits, '_', '-' and '.', at most 128, beginning and ending with none of the last two"
+        )
+    return text
+
+
+def _policy_name(text: str) -> str:
+    if len(text) > 128 or not re.fullmatch(r"[A-Za-z0-9_][-A-Za-z0-9_./]*", text):
+        raise ValueError("letters, digits, '_', '-', '.' and '/', at most 128, beginning with a letter, a digit or '_'")
+    return text
+
+
 def _binding(text: str) -> str:
-    return text if text == "*" else _name(text)
+    """A name, or a pattern with a * for any characters, which Vault takes in both bindings."""
+    _name(re.sub(r"\*+", "x", text) if text.replace("*", "") else "x")
+    return text
+
+
+def _cidr(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("an address, or a network such as 10.0.0.0/8") from None
+    return text
+
+
+def _label_key(text: str) -> str:
+    if not re.fullmatch(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", text):
+        raise ValueError("a name such as team, or one with a domain before it such as example.com/team")
+    return text
+
+
+def _label_value(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", text):
+        raise ValueError("at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit")
+    return text
 
 
 def _bindings(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -130,6 +168,9 @@ ServiceAccount = Annotated[str, AfterValidator(_service_account)]
 MountPath = Annotated[str, AfterValidator(_path)]
 SecretPath = Annotated[str, AfterValidator(_secret_path)]
 Binding = Annotated[str, AfterValidator(_binding)]
+RoleName = Annotated[str, AfterValidator(_role_name)]
+PolicyName = Annotated[str, AfterValidator(_policy_name)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
 Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
 """A whole number with its unit: 90s, 10m, 1h."""
@@ -216,12 +257,12 @@ class PluginConfig(BaseModel):
     disable_local_ca_jwt: bool | None = Field(default=None, description="Left out: not sent.")
 
 
-class Role(_Part):
-    """A role of a mount: who may log in, and what they get."""
+class RoleBinds(_Part):
+    """Whom a role admits, and what most roles say."""
 
-    service_accounts: Bindings = Field(min_length=1, description="Names, or *.")
-    namespaces: Bindings = Field(min_length=1, description="Namespaces, or *.")
-    policies: tuple[Name, ...] = Field(default=(), description="Vault policies of the token.")
+    service_accounts: Bindings = Field(min_length=1, description="Names, patterns such as team-*, or *.")
+    namespaces: Bindings = Field(min_length=1, description="Namespaces, patterns such as team-*, or *.")
+    policies: tuple[PolicyName, ...] = Field(default=(), description="Vault policies of the token.")
     audience: Text | None = Field(default=None, description="An audience the login token must have.")
     ttl: Duration | None = Field(
         default=None,
@@ -230,6 +271,40 @@ class Role(_Part):
     max_ttl: Duration | None = Field(
         default=None, description="Life of the token with renewals. Left out: Vault's default of 768h."
     )
+
+
+class RoleTokens(_Part):
+    """What kind of token a role gives. What is left out is not written."""
+
+    period: Duration | None = Field(
+        default=None, description="token_period: each renewal makes it live this long again, without any end."
+    )
+    explicit_max_ttl: Duration | None = Field(
+        default=None, description="token_explicit_max_ttl: its end, whatever is renewed."
+    )
+    token_type: Literal["default", "service", "batch"] | None = Field(
+        default=None, description="token_type. batch: it is not stored, and cannot be renewed."
+    )
+    num_uses: int | None = Field(
+        default=None,
+        ge=0,
+        description="token_num_uses: how many requests it is good for; 0: any number. The questions of a rehearsal "
+        "are requests as well, and so those that are no read are not asked of such a token.",
+    )
+    no_default_policy: bool | None = Field(
+        default=None,
+        description="token_no_default_policy. true: it has not the default policy, by which a token may look itself up "
+        "and renew itself.",
+    )
+    bound_cidrs: tuple[Cidr, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="token_bound_cidrs: from where one may log in and use the token. Processes ask from 127.0.0.1.",
+    )
+
+
+class Role(RoleTokens, RoleBinds):
+    """A role of a mount: who may log in, and what they get."""
 
 
 class Mount(_Part):
@@ -263,7 +338,7 @@ class Mount(_Part):
         description="The literal plugin config, beside the reviewer. Left out: host, CA and issuer of the cluster and "
         "what the reviewer needs.",
     )
-    roles: dict[Name, Role] = Field(min_length=1, description="Roles by name.")
+    roles: dict[RoleName, Role] = Field(min_length=1, description="Roles by name.")
 
 
 class App(_Part):
@@ -271,7 +346,7 @@ class App(_Part):
 
     cluster: Name = Field(description="The cluster it runs in.")
     service_account: ServiceAccount = Field(description="namespace/name of its Pod.")
-    role: Name = Field(description="The role it logs in with.")
+    role: RoleName = Field(description="The role it logs in with.")
     mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
     may_review_tokens: bool = Field(
         default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
@@ -296,8 +371,8 @@ class SecretOf(_Part):
     reviewer: MountPath = Field(description="The auth mount whose stored reviewer's Secret it is.")
 
 
-class Write(_Part):
-    """What is written into an auth mount by the version that serves then: its whole config, or one role."""
+class ConfigOrRole(_Part):
+    """What most writes say."""
 
     mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
     config: PluginConfig | None = Field(
@@ -309,13 +384,19 @@ class Write(_Part):
     reviewer_token_life: TokenLife | None = Field(
         default=None, description="For a requested reviewer: the life asked for its token. Left out: 1h."
     )
-    role: Name | None = Field(default=None, description="The role to write instead of the config, as `auth` has it.")
+    role: RoleName | None = Field(
+        default=None, description="The role to write instead of the config, as `auth` has it."
+    )
     service_accounts: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
     namespaces: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
-    policies: tuple[Name, ...] | None = Field(default=None, description="The role's, instead of those in `auth`.")
+    policies: tuple[PolicyName, ...] | None = Field(default=None, description="The role's, instead of those in `auth`.")
     audience: Text | None = Field(default=None, description="The role's, instead of that in `auth`.")
     ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
     max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
+
+
+class Write(RoleTokens, ConfigOrRole):
+    """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 
 class Nothing(_Part):
@@ -414,7 +495,7 @@ class Scenario(_Part):
         min_length=1,
         description="What is done after the first look, step by step, instead of vault's `via` and `target`.",
     )
-    policies: dict[Name, Text] = Field(
+    policies: dict[PolicyName, Text] = Field(
         default_factory=dict,
         description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads. "
         "Where one is written, all that roles name have to be.",

@@ -34,6 +34,10 @@ ConfigField = str | bool
 token_reviewer_jwt) stand for what only the running system knows."""
 
 
+RoleField = str | int | bool | tuple[str, ...]
+"""A field of a role; spans are texts such as 1h."""
+
+
 class ClusterSpec(msgspec.Struct, frozen=True):
     """One Kubernetes cluster: its version, such as 1.32.0, and how many nodes it has."""
 
@@ -75,6 +79,38 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     audience: str | None = None
     ttl: str | None = None
     max_ttl: str | None = None
+    period: str | None = None
+    explicit_max_ttl: str | None = None
+    token_type: str | None = None
+    num_uses: int | None = None
+    no_default_policy: bool | None = None
+    bound_cidrs: tuple[str, ...] | None = None
+
+    @property
+    def fields(self) -> dict[str, RoleField]:
+        """Return what is written to auth/<mount>/role/<name>, in Vault's spelling: nothing of ours replaces a default
+        of Vault's.
+        """
+        optional: dict[str, RoleField | None] = {
+            "audience": self.audience,
+            "token_ttl": self.ttl,
+            "token_max_ttl": self.max_ttl,
+            "token_period": self.period,
+            "token_explicit_max_ttl": self.explicit_max_ttl,
+            "token_type": self.token_type,
+            "token_num_uses": self.num_uses,
+            "token_no_default_policy": self.no_default_policy,
+            "token_bound_cidrs": self.bound_cidrs,
+        }
+        return {
+            "bound_service_account_names": self.service_accounts,
+            "bound_service_account_namespaces": self.namespaces,
+            "token_policies": self.policies,
+        } | {name: value for name, value in optional.items() if value is not None}
+
+
+SPANS: Final = ("ttl", "max_ttl", "period", "explicit_max_ttl")
+"""The fields of a role that are spans of time."""
 
 
 class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,14 +330,10 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
 
 def role_spec(written: Mapping[str, Any]) -> RoleSpec:
     """Return the role that the plain data *written* describe."""
-    return RoleSpec(
-        service_accounts=tuple(written["service-accounts"]),
-        namespaces=tuple(written["namespaces"]),
-        policies=tuple(written.get("policies") or ()),
-        audience=written.get("audience"),
-        ttl=written.get("ttl"),
-        max_ttl=written.get("max-ttl"),
-    )
+    said: dict[str, Any] = {
+        name.replace("-", "_"): tuple(value) if isinstance(value, list) else value for name, value in written.items()
+    }
+    return RoleSpec(**{name: said[name] for name in RoleSpec.__struct_fields__ if said.get(name) is not None})
 
 
 def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec:

@@ -18,6 +18,7 @@ RULES: Final[tuple[Rule, ...]] = (
     checks.AUDIENCE,
     checks.ISSUER,
     checks.LOCAL_CA_MISSING,
+    checks.ADDRESS,
     transport.UNTRUSTED,
     transport.UNREACHABLE,
     reviewer.FROZEN,

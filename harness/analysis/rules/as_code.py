@@ -12,7 +12,9 @@ from typing import Final
 
 from harness.scenario import schema
 from harness.scenario.course import AnyStep, Grant, MakeReviewer, WriteConfig, WritePolicy, WriteRole
-from harness.scenario.topology import Topology
+from harness.scenario.topology import SPANS, RoleField, Topology
+
+_SPANS: Final = {f"token_{name}" for name in SPANS}
 
 _ORDER: Final = ("kubernetes_host", "kubernetes_ca_cert", "token_reviewer_jwt", "issuer")
 """The fields of a config that people look for first."""
@@ -109,16 +111,13 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
 
 
 def _role(step: WriteRole) -> dict[str, str]:
-    spec = step.spec
-    fields = {
-        "bound_service_account_names": ",".join(spec.service_accounts),
-        "bound_service_account_namespaces": ",".join(spec.namespaces),
-        "token_policies": ",".join(spec.policies),
-        "audience": spec.audience,
-        "token_ttl": spec.ttl,
-        "token_max_ttl": spec.max_ttl,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: _as_word(value) for name, value in step.spec.fields.items()}
+
+
+def _as_word(value: RoleField) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _words(fields: Mapping[str, str]) -> str:
@@ -173,19 +172,16 @@ def _config_block(step: WriteConfig, steps: Iterable[AnyStep], wanted: Topology)
 
 
 def _role_block(step: WriteRole) -> str:
-    spec = step.spec
-    fields = {
-        "backend": _string(step.mount),
-        "role_name": _string(step.role),
-        "bound_service_account_names": json.dumps(list(spec.service_accounts)),
-        "bound_service_account_namespaces": json.dumps(list(spec.namespaces)),
-        "token_policies": json.dumps(list(spec.policies)),
-    }
-    if spec.audience:
-        fields["audience"] = _string(spec.audience)
-    for name, life in (("token_ttl", spec.ttl), ("token_max_ttl", spec.max_ttl)):
-        if life is not None:
-            fields[name] = str(schema.seconds(life))
+    fields = {"backend": _string(step.mount), "role_name": _string(step.role)}
+    for name, value in step.spec.fields.items():
+        if name == "audience" and not value:
+            continue
+        if isinstance(value, tuple):
+            fields[name] = json.dumps(list(value))
+        elif name in _SPANS:
+            fields[name] = str(schema.seconds(str(value)))
+        else:
+            fields[name] = _string(value) if isinstance(value, str) else _as_word(value)
     return _resource("vault_kubernetes_auth_backend_role", f"{step.mount}_{step.role}", fields)
 
 

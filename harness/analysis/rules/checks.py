@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from harness.analysis.comparison import identity_of
-from harness.analysis.correlation import EvidenceLine
+from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import Rewrite
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
@@ -55,6 +58,50 @@ def _bound(case: Case) -> Remedy:
     )
     words = "Bind the role to the account and the namespace that the app has."
     return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
+
+
+def _address(case: Case) -> Diagnosis | None:
+    """Explain a refusal before any TokenReview to somebody whose address the role does not admit."""
+    role, seen = remedies.role_of(case, case.after.moment), case.after
+    if case.evidence.review is not None or seen.answer != "refused" or seen.status != 403 or not role.bound_cidrs:
+        return None
+    entry = next((line for line in case.evidence.audit if FROM_ADDRESS in line.text), None)
+    found = re.search(rf"{FROM_ADDRESS}([0-9a-fA-F.:]+)", entry.text) if entry is not None else None
+    if entry is None or found is None or _within(found[1].rstrip(":"), role.bound_cidrs):
+        return None
+    app, address = case.facts.app(seen.app), found[1].rstrip(":")
+    return diagnosed(
+        f"Role {app.role} of auth/{seen.mount} admits logins from {', '.join(role.bound_cidrs)} alone "
+        f"(token_bound_cidrs), and this one came from {address}: Vault answers {seen.status} before it asks the API "
+        "server anything",
+        "certain",
+        [entry, *case.quoted("permission denied")[:1]],
+        _admitting_address(case, address),
+    )
+
+
+def _admitting_address(case: Case, address: str) -> Remedy:
+    """Return how the role comes to admit logins from there."""
+
+    def admitting(label: str) -> RoleSpec:
+        role = remedies.role_of(case, label)
+        return msgspec.structs.replace(role, bound_cidrs=(*(role.bound_cidrs or ()), address))
+
+    bound = ",".join(admitting(remedies.first_label(case)).bound_cidrs or ())
+    role = f"auth/{case.after.mount}/role/{case.facts.app(case.after.app).role}"
+    words = (
+        "Add the network from which the app reaches Vault, as Vault sees it, to the role's token_bound_cidrs; in a "
+        f"rehearsal that is {address}."
+    )
+    command = f"vault write {role} token_bound_cidrs='{bound}'"
+    return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
+
+
+def _within(address: str, networks: Iterable[str]) -> bool:
+    try:
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(one, strict=False) for one in networks)
+    except ValueError:
+        return True  # what cannot be compared explains nothing
 
 
 def _role_step(case: Case, spec: RoleSpec) -> WriteRole:
@@ -219,6 +266,15 @@ ROLE_BINDING: Final = Rule(
     explanation="the role is bound to other service accounts or namespaces; no TokenReview is sent",
     source="vault-plugin-auth-kubernetes path_login.go; PR #144",
     examine=_role_binding,
+)
+ADDRESS: Final = Rule(
+    name="address-not-bound",
+    versions="every version",
+    precondition="the role has token_bound_cidrs",
+    demands="Vault's audit entry with the address from which it was asked, and no TokenReview",
+    explanation="a role with token_bound_cidrs admits logins from those networks alone",
+    source="vault-plugin-auth-kubernetes path_login.go pathLogin; run: 1.7.0, 1.11.0",
+    examine=_address,
 )
 AUDIENCE: Final = Rule(
     name="audience-mismatch",

@@ -71,7 +71,7 @@ def _held(case: Case, seen: Observation) -> list[str]:
     """
     login = _login(case, seen)
     held = login.detail.get("policies") if login is not None else None
-    names = held if isinstance(held, list) and held else case.facts.role(seen.app).policies
+    names = held if isinstance(held, list) and held else [one.lower() for one in case.facts.role(seen.app).policies]
     return [name for name in names if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
 
 

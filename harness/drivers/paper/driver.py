@@ -16,12 +16,21 @@ import msgspec
 from harness.clients.vault import CORRELATION_HEADER
 from harness.drivers import service_accounts
 from harness.drivers.log_tail import as_time
-from harness.drivers.paper.state import Config, Token, VaultToken, accepted, copied, extra, lease
+from harness.drivers.paper.checks import from_bound, own_refusal
+from harness.drivers.paper.state import (
+    ADDRESS,
+    Config,
+    Token,
+    VaultToken,
+    accepted,
+    copied,
+    extra,
+    given,
+)
 from harness.drivers.service_accounts import ISSUER, Account, token_event
 from harness.errors import ProcessDied
 from harness.knowledge import kubernetes_auth, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
-from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Reopen, Reply, Rig
@@ -234,23 +243,25 @@ class PaperRig:
             status, text = kubernetes_auth.answer(refusal, self._served.version)
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         token = Secret(f"paper-{next(self._numbers):024d}")
-        written = self._configs[mount].roles[role]
-        named = [policy for policy in str(written["token_policies"]).split(",") if policy]
-        self._vault_tokens[token.reveal()] = VaultToken(token, tuple(named), lease(written))
+        held = given(token, self._configs[mount].roles[role.lower()])
+        self._vault_tokens[token.reveal()] = held
         self._given_by[token.reveal()] = self._served.version
-        data = {"policies": sorted({"default", *named}), "renewable": True}
-        return self._reply(200, data=data, token=token, path=f"auth/{mount}/login", started=started)
+        return self._reply(200, data=held.said, token=token, path=f"auth/{mount}/login", started=started)
 
     def lookup_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
-        data: dict[str, Any] = {"renewable": True, "creation_time": int(now())}
-        if token.reveal() in self._vault_tokens:
-            data["creation_ttl"] = self._vault_tokens[token.reveal()].ttl
-        return self._with_token("lookup", token, data)
+        held = self._vault_tokens.get(token.reveal())
+        data = {} if held is None else {"renewable": held.renewable, "creation_ttl": held.ttl}
+        return self._with_token(
+            "lookup", token, data | {"creation_time": int(now())}, allowed=held is None or held.has_default
+        )
 
     def renew_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
-        return self._with_token("renew", token, {"renewable": True})
+        held = self._vault_tokens.get(token.reveal())
+        if held is not None and not held.renewable:
+            return self._reply(400, "batch tokens cannot be renewed")
+        return self._with_token("renew", token, {"renewable": True}, allowed=held is None or held.has_default)
 
     def read_secret(self, path: str, token: Secret) -> Reply:
         """Answer as kv-v2, as far as the token's policies let it."""
@@ -263,7 +274,7 @@ class PaperRig:
 
     def read_role(self, mount: str, role: str) -> Reply:
         """Return the role as written."""
-        found = self._configs[mount].roles.get(role)
+        found = self._configs[mount].roles.get(role.lower())
         return self._reply(404) if found is None else self._reply(200, data=dict(found))
 
     def read_path(self, path: str) -> Reply:
@@ -296,7 +307,7 @@ class PaperRig:
 
     def write_policy(self, name: str, text: str) -> None:
         """Keep what the policy says."""
-        self._policies[name] = vault_policies.read(name, text)
+        self._policies[name.lower()] = vault_policies.read(name, text)
 
     def enable_auth(self, mount: str) -> str:
         """Return an accessor."""
@@ -307,7 +318,7 @@ class PaperRig:
         version, file = self._served.version, self._served.token_file
         explicit = "token_reviewer_jwt" in fields
         disable = fields.get("disable_local_ca_jwt") is True
-        given = fields.get("disable_iss_validation")
+        validation = fields.get("disable_iss_validation")
         before = self._configs.get(mount)
         stored = kubernetes_auth.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
         self._configs[mount] = Config(
@@ -316,49 +327,29 @@ class PaperRig:
             frozen=self._tokens.get("vault") if stored == "frozen" else None,
             explicit=self._stored(fields),
             validation_disabled=kubernetes_auth.validation_disabled(
-                version, given=given if isinstance(given, bool) else None
+                version, given=validation if isinstance(validation, bool) else None
             ),
             roles=before.roles if before else {},
         )
 
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
         """Keep the role."""
-        self._configs[mount].roles[name] = dict(fields)
+        self._configs[mount].roles[name.lower()] = dict(fields)
 
     # --- how it answers
 
     def _refusal(self, mount: str, role: str, jwt: Secret) -> Refusal | None:
         """Return why this version refuses the login, or None where it grants it."""
-        config = self._configs[mount]
+        config, role = self._configs[mount], role.lower()
         if role not in config.roles:
             return "unknown role"
+        if not from_bound(config.roles[role]):
+            return "address"
         if "kubernetes_ca_cert" not in config.fields and not self._served.token_file:
             return "missing ca"
         presented = self._find(jwt)
-        own = self._own_checks(config, config.roles[role], presented or self._named(jwt))
+        own = own_refusal(self._served.version, config, config.roles[role], presented or self._named(jwt))
         return own or self._review(mount, config, presented)
-
-    def _own_checks(self, config: Config, role: dict[str, Any], token: Token) -> Refusal | None:
-        """Return the first of Vault's own checks that fails: issuer, audience, binding (knowledge.OWN_CHECKS)."""
-        wanted = kubernetes_auth.expected_issuer(
-            self._served.version,
-            issuer=str(config.fields.get("issuer", "")),
-            validation_disabled=config.validation_disabled,
-        )
-        if wanted and wanted != token.issued.issuer:
-            return "issuer"
-        audience = role.get("audience")
-        if audience and audience not in token.issued.audiences:
-            return "audience"
-        names, spaces = role["bound_service_account_names"], role["bound_service_account_namespaces"]
-        wrong: dict[Refusal, bool] = {
-            "namespace": spaces != "*" and token.account.namespace not in spaces.split(","),
-            "service account name": names != "*" and token.account.name not in names.split(","),
-        }
-        order: list[Refusal] = ["namespace", "service account name"]
-        if at_least(self._served.version, kubernetes_auth.NAME_BEFORE_NAMESPACE):
-            order.reverse()
-        return next((check for check in order if wrong[check]), None)
 
     def _review(self, mount: str, config: Config, presented: Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
@@ -433,7 +424,8 @@ class PaperRig:
         given_by = self._given_by.get(token.reveal(), self._served.version)
         if foreign := kubernetes_auth.foreign_token(given_by, self._served.version):
             return self._reply(*foreign)
-        known = token.reveal() in self._vault_tokens and told != "refuse" and allowed
+        held = self._vault_tokens.get(token.reveal())
+        known = held is not None and held.use() and told != "refuse" and allowed
         return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
 
     def _told(self, what: str, name: str) -> Told | None:
@@ -452,7 +444,7 @@ class PaperRig:
         correlation = f"rehearsal-{next(self._numbers):06d}"
         ended = now()
         if path and status is not None:
-            request = {"id": correlation, "operation": "update", "path": path}
+            request = {"id": correlation, "operation": "update", "path": path, "remote_address": ADDRESS}
             request_headers = {CORRELATION_HEADER.lower(): [correlation]}
             entry = {"error": error, "request": request | {"headers": request_headers}}
             self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from harness.drivers.service_accounts import Account
 from harness.knowledge import kubernetes_auth
@@ -24,7 +24,11 @@ class Token:
     alive: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+ADDRESS: Final = "127.0.0.1"
+"""From where everything on paper is asked, as with processes."""
+
+
+@dataclass(slots=True)
 class VaultToken:
     """What Vault gave for a login."""
 
@@ -32,6 +36,37 @@ class VaultToken:
     policies: tuple[str, ...]
     ttl: int
     """its life without renewal, in seconds"""
+    kind: str = "service"
+    has_default: bool = True
+    """has it the default policy?"""
+    uses: int | None = None
+    """how many requests it is good for yet; None: any number"""
+
+    @property
+    def renewable(self) -> bool:
+        """Can it be renewed?"""
+        return self.kind != "batch"
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Return what the answer to the login says of it."""
+        policies = sorted({*self.policies, *(["default"] if self.has_default else [])})
+        return {"policies": policies, "renewable": self.renewable, "token_type": self.kind}
+
+    def use(self) -> bool:
+        """Take a request off what it is good for. Was there one left?"""
+        if self.uses is None:
+            return True
+        self.uses -= 1
+        return self.uses >= 0
+
+
+def given(token: Secret, role: Mapping[str, Any]) -> VaultToken:
+    """Return what Vault gives for a login to a *role* as it was written."""
+    policies = tuple(policy.lower() for policy in str(role["token_policies"]).split(",") if policy)
+    default = not role.get("token_no_default_policy") or "default" in policies
+    kind = "batch" if role.get("token_type") == "batch" else "service"
+    return VaultToken(token, policies, lease(role), kind, default, role.get("token_num_uses") or None)
 
 
 @dataclass(slots=True)
@@ -48,8 +83,10 @@ class Config:
 
 def lease(role: Mapping[str, Any]) -> int:
     """Return for how long tokens of a role live without renewal: what Vault does of its own accord where it says 0."""
-    longest = seconds(str(role.get("token_max_ttl") or DEFAULT_TTL))
-    return min(seconds(str(role.get("token_ttl") or DEFAULT_TTL)), longest)
+    if role.get("token_period"):
+        return seconds(str(role["token_period"]))
+    ends = [role.get("token_ttl"), role.get("token_max_ttl"), role.get("token_explicit_max_ttl"), DEFAULT_TTL]
+    return min(seconds(str(end)) for end in ends if end)
 
 
 def copied(configs: Mapping[str, Config]) -> dict[str, Config]:

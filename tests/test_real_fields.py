@@ -1,0 +1,85 @@
+"""Every field of roles and configs on real servers: few runs, each with many fields, and each answer as foretold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_real import rehearse
+
+pytestmark = pytest.mark.real
+
+READS = 'path "secret/data/web" { capabilities = ["read"] }'
+BINDS = {"service-accounts": ["web"], "namespaces": ["team-a"], "policies": ["Reads"]}
+
+ROLES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "Batch_Tokens": {"token-type": "batch", "ttl": "1h"},
+    "Service.Tokens": {"token-type": "service", "period": "1h", "explicit-max-ttl": "4h"},
+    "limited": {"num-uses": 1},
+    "bare": {"no-default-policy": True},
+    "globs": {"service-accounts": ["w*"], "namespaces": ["x", "team-*"]},
+    "near": {"bound-cidrs": ["127.0.0.1"], "max-ttl": "24h"},
+    "far": {"bound-cidrs": ["10.0.0.0/8"]},
+}
+"""The fields of a role that say who gets in and what they get, each in a role of its own."""
+
+
+def run(tmp_path: Path, document: dict[str, Any], code: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Rehearse a scenario; return its judgement and its record. *code* is the exit code that it must have."""
+    file, directory = tmp_path / "fields.yaml", tmp_path / "record"
+    file.write_text(json.dumps(document))
+    done = rehearse("run", file, "-o", "json", "--run-dir", directory)
+    assert done.returncode == code, done.stderr
+    record = [json.loads(line) for line in (directory / "record.jsonl").read_text().splitlines()]
+    return json.loads(done.stdout), record
+
+
+def test_the_fields_of_roles(tmp_path: Path) -> None:
+    """From 1.7.0 through 1.9.2 to 1.11.0: each kind of token is given, and is good for what it must be."""
+    expected = [{"change": "refused from the start", "app": "far", "cause": "address-not-bound"}]
+    document = {
+        "schema": 1,
+        "description": "Which token does each role give, and is anything else by another version?",
+        "clusters": {"apps": {"kubernetes": "1.32.0"}},
+        "vault": {"source": "1.7.0", "via": ["1.9.2"], "target": "1.11.0"},
+        "auth": {
+            "kubernetes": {
+                "cluster": "apps",
+                "configured": {"by": "1.7.0", "with-token-file": False},
+                "roles": {name: BINDS | fields for name, fields in ROLES.items()},
+            }
+        },
+        "apps": {
+            name.lower().replace("_", "-").replace(".", "-"): {
+                "cluster": "apps",
+                "service-account": "team-a/web",
+                "role": name,
+                "may-review-tokens": True,
+                "reads": ["secret/web"],
+            }
+            for name in ROLES
+        },
+        "policies": {"Reads": READS},
+        "expect": expected,
+    }
+    judgement, record = run(tmp_path, document, 0)
+    assert judgement["as_expected"], judgement["reasons"]
+    seen = [event for event in record if event["event"] == "observation"]
+    logins = {(one["app"], one["version"]): one for one in seen if one["probe"] == "login"}
+    for version in ("1.7.0", "1.9.2", "1.11.0"):
+        kind = {app: one["detail"].get("token_type") for (app, at), one in logins.items() if at == version}
+        assert kind["batch-tokens"] == "batch"
+        assert {kind[app] for app in kind if app not in ("batch-tokens", "far")} == {"service"}
+        assert "default" not in logins["bare", version]["detail"]["policies"]
+        assert logins["service-tokens", version]["detail"]["lease_duration"] == 3600
+        assert logins["plain", version]["detail"]["lease_duration"] == 768 * 3600
+        assert logins["far", version]["status"] == 403
+    read_back = {one["item"]: one["detail"] for one in seen if one["probe"] == "role" and one["version"] == "1.11.0"}
+    assert read_back["Service.Tokens"]["token_period"] == 3600
+    assert read_back["Service.Tokens"]["token_explicit_max_ttl"] == 4 * 3600
+    assert read_back["limited"]["token_num_uses"] == 1
+    assert read_back["far"]["token_bound_cidrs"] == ["10.0.0.0/8"]
