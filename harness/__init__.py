@@ -134,6 +134,7 @@ record/                  what happened: the public record format
     numbering            how a record proves that it is whole
 scenario/                what is asked for
     schema               what a scenario can say
+    values               what its values may be: versions, names, paths, spans of time
     yaml_document        YAML whose every part knows its line and column
     matrix               a scenario and its axes become cells, each a whole scenario by itself
     fields               what the models of a scenario declare, found by the path of a value

@@ -10,7 +10,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules.rule import Case
 from harness.record.observation import Observation
-from harness.scenario import plan, schema
+from harness.scenario import plan, values
 from harness.scenario.topology import RoleSpec
 
 
@@ -109,8 +109,8 @@ def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: s
 def _longest(role: RoleSpec) -> int:
     """Return after how many seconds a token of *role* ends that is renewed again and again; 0: it never does."""
     if role.explicit_max_ttl:
-        return schema.seconds(role.explicit_max_ttl)
-    return 0 if role.period else schema.seconds(role.max_ttl or plan.DEFAULT_TTL)
+        return values.seconds(role.explicit_max_ttl)
+    return 0 if role.period else values.seconds(role.max_ttl or plan.DEFAULT_TTL)
 
 
 def _old_token(facts: Facts, now: Observation) -> Observation | None:

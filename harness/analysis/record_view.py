@@ -24,7 +24,7 @@ from harness.record.events import (
 )
 from harness.record.journal import NotARecord, Record
 from harness.record.observation import Observation
-from harness.scenario import course, plan, schema, topology
+from harness.scenario import course, plan, topology, values
 from harness.scenario.course import AnyStep, Look, RollBack, Serve
 from harness.scenario.moments import BEFORE
 from harness.scenario.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology, VaultSpec
@@ -249,7 +249,7 @@ class Facts:
             said: Any = seen.detail.get("creation_ttl") if seen is not None else None
             if isinstance(said, int) and said > 0:
                 return said, why
-        return schema.seconds(given or plan.DEFAULT_TTL), why
+        return values.seconds(given or plan.DEFAULT_TTL), why
 
     def subject(self, app: str) -> str:
         """Return the Kubernetes user that an app's token stands for."""

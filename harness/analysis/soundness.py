@@ -21,8 +21,8 @@ from harness.record.events import (
 )
 from harness.record.journal import NotARecord
 from harness.scenario.course import Serve, WriteConfig, WriteRole
-from harness.scenario.schema import seconds
 from harness.scenario.topology import SPANS
+from harness.scenario.values import seconds
 
 _OF_VAULT: Final = (ConfigWritten, RoleWritten, VaultServing, PodReplaced, StepEnded, LateWritten, Renewals, Trouble)
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course_checks, field_checks, matrix, plan, schema, topology
+from harness.scenario import course_checks, field_checks, matrix, plan, schema, topology, values
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -254,7 +254,7 @@ def _lives_of_tokens(document: Document) -> Iterator[_Complaint]:
     for trail in _roles(document):
         ttl = document.get(*trail, "ttl")
         longest = document.get(*trail, "max-ttl")
-        if ttl and longest and schema.seconds(ttl) > schema.seconds(longest):
+        if ttl and longest and values.seconds(ttl) > values.seconds(longest):
             message = f"Vault refuses a max-ttl that is less than the ttl, which is {ttl}"
             yield (*trail, "max-ttl"), message, f"{ttl} or more, or a smaller ttl"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from harness.scenario import course, schema, topology
+from harness.scenario import course, schema, topology, values
 from harness.scenario.course import AnyStep, Labels, Look, Serve
 from harness.scenario.schema import CourseStep
 from harness.scenario.topology import Topology
@@ -47,7 +47,7 @@ def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot
     if one.write is not None:
         return _write(one.write, number, wanted)
     if one.wait is not None:
-        return course.Wait(number=number, seconds=schema.seconds(one.wait))
+        return course.Wait(number=number, seconds=values.seconds(one.wait))
     return _beside(one, number, wanted)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import schema
+from harness.scenario import values
 from harness.scenario.yaml_document import Document, Trail
 
 Complaint = tuple[Trail, str, str]
@@ -98,7 +98,7 @@ def _kind_of_token(document: Document, trail: Trail, writer: Writer) -> Iterator
     batch = document.get(*trail, "token-type") == "batch"
     period = document.get(*trail, "period")
     longest = kubernetes_auth.LONGEST_PERIOD
-    if period and schema.seconds(period) > schema.seconds(longest):
+    if period and values.seconds(period) > values.seconds(longest):
         yield (*trail, "period"), f"Vault refuses a period that is longer than {longest}", f"{longest} or less"
     if batch and period:
         message = "Vault refuses a period for batch tokens, which cannot be renewed"

@@ -9,23 +9,23 @@ from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from harness.scenario import schema
+from harness.scenario import values
 from harness.scenario.schema import Scenario
 from harness.scenario.yaml_document import LONGEST_TEXT, Trail
 
 WORDS: Final[Mapping[Any, tuple[str, str]]] = {
-    schema.VersionText: ("a version", "three numbers, such as 1.11.0"),
-    schema.Name: ("a name", "lower-case letters, digits and dashes, such as apps"),
-    schema.Binding: ("a name or *", 'a name such as web, or "*" for all'),
-    schema.RoleName: ("the name of a role", "letters, digits, '_', '-' and '.', such as web"),
-    schema.PolicyName: ("the name of a policy", "letters, digits, '_', '-', '.' and '/', such as web"),
-    schema.Cidr: ("an address or a network", "such as 10.0.0.0/8"),
-    schema.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
-    schema.MountPath: ("a mount path", "such as kubernetes"),
-    schema.SecretPath: ("a kv-v2 secret", "such as secret/web"),
-    schema.Text: ("text", f"one to {LONGEST_TEXT} characters"),
-    schema.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
-    schema.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),
+    values.VersionText: ("a version", "three numbers, such as 1.11.0"),
+    values.Name: ("a name", "lower-case letters, digits and dashes, such as apps"),
+    values.Binding: ("a name or *", 'a name such as web, or "*" for all'),
+    values.RoleName: ("the name of a role", "letters, digits, '_', '-' and '.', such as web"),
+    values.PolicyName: ("the name of a policy", "letters, digits, '_', '-', '.' and '/', such as web"),
+    values.Cidr: ("an address or a network", "such as 10.0.0.0/8"),
+    values.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
+    values.MountPath: ("a mount path", "such as kubernetes"),
+    values.SecretPath: ("a kv-v2 secret", "such as secret/web"),
+    values.Text: ("text", f"one to {LONGEST_TEXT} characters"),
+    values.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
+    values.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),
     int: ("a whole number", "a whole number without quotes, such as 5"),
     bool: ("true or false", "true or false, without quotes"),
 }

@@ -18,12 +18,12 @@ from typing import IO, Any, Final, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.scenario import checks, matrix, schema, vault_words
+from harness.scenario import checks, matrix, values, vault_words
 from harness.scenario.fields import WORDS, fields, is_model, shape_at
 from harness.scenario.schema import SCHEMA, Scenario
 from harness.scenario.yaml_document import Document, Trail, choices, read, shown, text_in, text_of, where
 
-_ANY_WORD: Final = (schema.Name, schema.RoleName, schema.PolicyName, schema.Binding, schema.Text)
+_ANY_WORD: Final = (values.Name, values.RoleName, values.PolicyName, values.Binding, values.Text)
 
 _KINDS: Final[Mapping[type, str]] = {
     type(None): "empty",
@@ -187,7 +187,7 @@ def _remedy_for_type(document: Document, trail: Trail, shape: Any, example: str)
 def _version_of(shape: Any, written: str) -> str:
     """Return the version that the author of *written* may have meant, with three numbers, as a sentence."""
     match = re.fullmatch(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,4})?", written)
-    if shape is not schema.VersionText or match is None:
+    if shape is not values.VersionText or match is None:
         return ""
     return f"{match[1]}.{match[2]}{match[3] or '.0'}: a version has three numbers, and no v before them"
 

@@ -27,6 +27,7 @@ from harness.errors import HarnessError
 from harness.knowledge import releases
 from harness.knowledge.releases import Table
 from harness.scenario import fields, schema
+from harness.scenario.values import VersionText
 from harness.scenario.yaml_document import Trail, choices, shown
 
 DRIVER: Final = "driver"
@@ -184,7 +185,7 @@ class _Reader:
             return self._drivers(listed, trail)
         place, shape = self._field(path, trail)
         values = [value for one in listed for value in self._values(place, shape, one, trail)]
-        return _distinct(Axis(path, tuple(values), ordered=shape is schema.VersionText), trail)
+        return _distinct(Axis(path, tuple(values), ordered=shape is VersionText), trail)
 
     def axis_of_words(self, path: str, words: Sequence[str]) -> Axis:
         """Return an axis of a command line's: every value is a word."""
@@ -234,7 +235,7 @@ class _Reader:
         return _distinct(Axis(DRIVER, tuple(Value(one, (), one) for one in written)), trail)
 
     def _values(self, place: Trail, shape: Any, written: Any, trail: Trail) -> Iterator[Value]:
-        if shape is not schema.VersionText or not isinstance(written, str):
+        if shape is not VersionText or not isinstance(written, str):
             _insist(place, shape, written, trail)
             yield Value(_text(written), ((place, written),))
             return
@@ -295,7 +296,7 @@ def _insist(place: Trail, shape: Any, value: Any, trail: Trail) -> None:
     if value is None:
         return
     name = ".".join(map(str, place))
-    if shape is schema.VersionText and isinstance(value, int | float):
+    if shape is VersionText and isinstance(value, int | float):
         message = f"{value} is a number, and {name} is a version"
         raise MatrixError(message, 'in quotes, such as "1.10", or with three numbers', trail)
     import json

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import schema
+from harness.scenario import values
 from harness.scenario.schema import Scenario
 
 MAIN: Final = "vault"
@@ -305,7 +305,7 @@ def kind_of_reviewer(written: str | None) -> str:
 
 def reviewer_life(kind: str, written: str | None) -> int:
     """Return for how many seconds a reviewer's token is asked for: 0 where it is not requested."""
-    return schema.seconds(written or REQUESTED_LIFE) if kind == "requested" else 0
+    return values.seconds(written or REQUESTED_LIFE) if kind == "requested" else 0
 
 
 def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str]) -> MountSpec:
@@ -345,7 +345,7 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         may_review_tokens=written.get("may-review-tokens", False),
         reads=tuple(written.get("reads") or ()),
         audience=written.get("audience"),
-        token_seconds=schema.seconds(written.get("token-expires") or "1h"),
+        token_seconds=values.seconds(written.get("token-expires") or "1h"),
     )
 
 

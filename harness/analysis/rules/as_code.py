@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from harness.scenario import schema
+from harness.scenario import values
 from harness.scenario.course import AnyStep, Grant, MakeReviewer, WriteConfig, WritePolicy, WriteRole
 from harness.scenario.topology import SPANS, RoleField, Topology
 
@@ -179,7 +179,7 @@ def _role_block(step: WriteRole) -> str:
         if isinstance(value, tuple):
             fields[name] = json.dumps(list(value))
         elif name in _SPANS:
-            fields[name] = str(schema.seconds(str(value)))
+            fields[name] = str(values.seconds(str(value)))
         else:
             fields[name] = _string(value) if isinstance(value, str) else _as_word(value)
     return _resource("vault_kubernetes_auth_backend_role", f"{step.mount}_{step.role}", fields)

@@ -10,7 +10,7 @@ from harness.drivers.service_accounts import Account
 from harness.knowledge import kubernetes_auth
 from harness.rig.rig import IssuedToken
 from harness.scenario.plan import DEFAULT_TTL
-from harness.scenario.schema import seconds
+from harness.scenario.values import seconds
 from harness.secret import Secret
 from harness.wait import now
 

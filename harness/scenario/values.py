@@ -1,0 +1,119 @@
+"""What the values of a scenario may be: versions, names, paths, spans of time, each with the rule it must keep."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, StringConstraints
+
+from harness.knowledge import versions
+
+
+def _version(text: str) -> str:
+    versions.parse(text)
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ValueError("a name has lower-case letters, digits and dashes, at most 63, and no dash at its ends")
+    return text
+
+
+def _service_account(text: str) -> str:
+    parts = text.split("/")
+    if len(parts) != 2:
+        raise ValueError("a service account is written namespace/name")
+    for part in parts:
+        _name(part)
+    return text
+
+
+def _path(text: str) -> str:
+    """A mount or secret path: plain segments, so that no path can climb out of anywhere."""
+    if len(text) > 200 or not re.fullmatch(r"[A-Za-z0-9_][-A-Za-z0-9_.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)*", text):
+        raise ValueError("a path has segments of letters, digits, '-', '_' and '.', parted by '/'")
+    return text
+
+
+def _role_name(text: str) -> str:
+    if len(text) > 128 or not re.fullmatch(r"[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?", text):
+        raise ValueError(
+            "letters, digits, '_', '-' and '.', at most 128, beginning and ending with none of the last two"
+        )
+    return text
+
+
+def _policy_name(text: str) -> str:
+    if len(text) > 128 or not re.fullmatch(r"[A-Za-z0-9_][-A-Za-z0-9_./]*", text):
+        raise ValueError("letters, digits, '_', '-', '.' and '/', at most 128, beginning with a letter, a digit or '_'")
+    return text
+
+
+def _binding(text: str) -> str:
+    """A name, or a pattern with a * for any characters, which Vault takes in both bindings."""
+    _name(re.sub(r"\*+", "x", text) if text.replace("*", "") else "x")
+    return text
+
+
+def _cidr(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("an address, or a network such as 10.0.0.0/8") from None
+    return text
+
+
+def _label_key(text: str) -> str:
+    if not re.fullmatch(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", text):
+        raise ValueError("a name such as team, or one with a domain before it such as example.com/team")
+    return text
+
+
+def _label_value(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", text):
+        raise ValueError("at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit")
+    return text
+
+
+def _bindings(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in names and len(names) > 1:
+        raise ValueError("* stands alone: Vault refuses to mix it with names")
+    return names
+
+
+def _token_life(duration: str) -> str:
+    if not 600 <= seconds(duration) <= 2**32:
+        raise ValueError("10m or more, and at most 2^32 seconds: Kubernetes issues no service account token for less")
+    return duration
+
+
+def _secret_path(text: str) -> str:
+    _path(text)
+    if not text.startswith("secret/"):
+        raise ValueError("a kv-v2 secret is written secret/NAME: the rehearsal mounts kv-v2 at secret/")
+    return text
+
+
+VersionText = Annotated[str, AfterValidator(_version)]
+Name = Annotated[str, AfterValidator(_name)]
+ServiceAccount = Annotated[str, AfterValidator(_service_account)]
+MountPath = Annotated[str, AfterValidator(_path)]
+SecretPath = Annotated[str, AfterValidator(_secret_path)]
+Binding = Annotated[str, AfterValidator(_binding)]
+RoleName = Annotated[str, AfterValidator(_role_name)]
+PolicyName = Annotated[str, AfterValidator(_policy_name)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
+Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
+"""A whole number with its unit: 90s, 10m, 1h."""
+TokenLife = Annotated[Duration, AfterValidator(_token_life)]
+ReviewerKind = Literal["local", "client-jwt", "secret", "long-lived", "pod-token", "requested"]
+Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
+
+
+def seconds(duration: str) -> int:
+    """Return a Duration in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
