@@ -647,6 +647,21 @@ def test_what_the_server_has_not_is_built(mirror: Mirror, tmp_path: Path, go: Pa
     assert list((shop.cache / "build").glob("build-*")) == []
 
 
+def test_a_trimmed_build_says_so_wherever_it_is_named(
+    mirror: Mirror, tmp_path: Path, go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it was made and out of the cache; one of the whole release is kept as it always was."""
+    environment = {"PATH": path_with(go), "no_proxy": "127.0.0.1"}
+    shop = Shop(tmp_path / "cache", mirror=mirror.url, environment=environment)
+    whole, trimmed = shop.store.get("vault", "1.17.0"), shop.store.get("vault", "1.21.2")
+    assert (whole.trimmed, "kv, pki, ssh and transit" in trimmed.trimmed) == ("", True)
+    assert Shop(tmp_path / "cache", offline=True).store.get("vault", "1.21.2") == trimmed
+    assert "trimmed" not in (whole.path.parent / "artifact.json").read_text()
+    monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path / "cache"))
+    listed = CliRunner().invoke(commands.main, ["artifacts", "list"]).stdout.splitlines()
+    assert [f"; a trimmed build, {trimmed.trimmed}" in line for line in listed] == [False, True]
+
+
 def test_files_of_a_module_are_copied_as_they_are(mirror: Mirror, tmp_path: Path, go: Path) -> None:
     """Beside what the directory holds already; what Go says it is downloading is no answer, and its refusal is told."""
     module = tmp_path / "modules" / "kind@v0.30.0"

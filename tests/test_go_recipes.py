@@ -53,6 +53,8 @@ def test_every_part_of_kubernetes_has_the_version_of_the_whole() -> None:
         ("1.11.12", ""),
         ("1.12.3", "vault/api v1.8.1"),
         ("1.17.6", "signedxml"),
+        ("1.18.3", "go-proxyproto"),
+        ("1.21.2", "Jeffail/keyring"),
     ],
 )
 def test_a_version_gets_what_its_line_needs(version: str, extra: str) -> None:
@@ -68,8 +70,9 @@ def test_a_version_gets_what_its_line_needs(version: str, extra: str) -> None:
         ("vault", "1.2.4", "before 1.3"),
         ("vault", "1.4.7", "refuses a module"),
         ("vault", "1.14.2", "panics"),
-        ("vault", "1.18.0", "trimmed"),
-        ("vault", "2.0.0", "trimmed"),
+        ("vault", "1.20.0", "refuses a module"),
+        ("vault", "2.0.0", "release server or a registry"),
+        ("vault", "2.0.4", "release server or a registry"),
         ("vault", "1.15.0+ent", "edition"),
         ("vault", "1.15.0-rc1", "pre-release"),
         ("kube-apiserver", "1.23.17", "generated file"),
@@ -112,6 +115,21 @@ def test_a_program_of_our_own_needs_no_module_and_knows_its_version() -> None:
     assert made.go_mod == "module server\n\ngo 1.22\n\n"
     assert made.main_go == templates.text("node/pause.go")
     assert made.flags[-1].endswith(f" -X main.version={go_recipes.PAUSE}")
+
+
+@pytest.mark.parametrize("version", ["1.18.0", "1.19.0", "1.21.2"])
+def test_a_vault_that_is_built_trimmed_says_what_it_lacks(version: str) -> None:
+    """With Vault's own tag, and the Kubernetes auth method put back, without which there is nothing to rehearse."""
+    made = go_recipes.recipe("vault", version)
+    assert made.flags[0] == "-tags=minimal"
+    assert made.main_go == templates.text("vault-trimmed/main.go")
+    assert 'known.SetMapIndex(reflect.ValueOf("kubernetes"), backend)' in made.main_go
+    assert "of the secrets engines kv, pki, ssh and transit" in made.trimmed
+
+
+def test_a_vault_that_is_built_whole_says_nothing_of_that() -> None:
+    made = go_recipes.recipe("vault", "1.17.0")
+    assert (made.trimmed, made.flags[0]) == ("", "-trimpath")
 
 
 def test_the_neighbours_of_a_version_are_the_nearest_known_to_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -20,6 +21,8 @@ from harness.analysis.verdict import Contribution, Judgement
 from harness.record.events import ArtifactUsed, RunEnded, Trouble
 from harness.record.journal import Record
 from harness.reports import github, junit, markdown, printable, wording
+from harness.reports import json as json_report
+from harness.reports import text as text_report
 from harness.scenario import loading
 from harness.scenario.loading import Loaded
 from harness.scenario.schema import Scenario
@@ -503,6 +506,27 @@ def test_junit_says_what_the_run_was_made_of(outage: Judgement) -> None:
         == found
     )
     assert found["harness"]
+
+
+def test_every_form_says_which_build_is_a_trimmed_one(outage: Judgement) -> None:
+    """And says nothing of that where the whole release ran."""
+    whole = ArtifactUsed(product="vault", version="1.11.0", source="cache", sha256="ab" * 32)
+    lacking = "made with Vault's own tag `minimal`: of the auth methods it has kubernetes"
+    trimmed = msgspec.structs.replace(whole, version="1.21.2", trimmed=lacking)
+    one, none = changed(outage, artifacts=(whole, trimmed)), changed(outage, artifacts=(whole,))
+
+    for details in (True, False):
+        said = " ".join(text_report.render(one, details=details).split())
+        assert f"Trimmed builds, which are not the whole release - vault 1.21.2 is a trimmed build, {lacking}" in said
+        assert "rimmed" not in text_report.render(none, details=details)
+    assert "vault 1.21.2 is a trimmed build, made with Vault's own tag" in markdown.render(one)
+    assert "rimmed" not in markdown.render(none)
+    written = json.loads(json_report.render(one))["artifacts"]
+    assert [each["trimmed"] for each in written] == ["", lacking]
+    found = {p.attrib["name"]: p.attrib["value"] for p in suite_of(one).iter("property")}
+    assert {name: value for name, value in found.items() if name.startswith("trimmed")} == {
+        "trimmed.vault.1.21.2": lacking
+    }
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "🟡", "]]>"], ids=["one byte", "two bytes", "four bytes", "escaped"])

@@ -27,6 +27,8 @@ class Artifact:
     sha256: str
     note: str = ""
     """What else a report has to say about this binary."""
+    trimmed: str = ""
+    """What a build of the release's code leaves out, in words; empty: nothing."""
     brought: tuple[int, ...] = ()
     """By which a file of the user's is known again (`brought` says how); empty for what is in the cache."""
 

@@ -28,6 +28,8 @@ class Recipe:
     main_go: str
     flags: tuple[str, ...]
     usual: str
+    trimmed: str = ""
+    """what such a build leaves out of the release, in words; empty: nothing"""
 
     def digest(self, go: str) -> str:
         """Return eight hexadecimal digits that change whenever this recipe or *go*, the version of Go, does."""
@@ -43,6 +45,11 @@ class _ReleaseLine:
     go: str = "1.22"
     extra: tuple[str, ...] = ()
     missing: str = ""
+    tags: str = ""
+    main: str = ""
+    """another main.go than the product's"""
+    trimmed: str = ""
+    """what its builds leave out, in words; empty: nothing"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,17 @@ func main() {{ {call} }}
 _OS: Final = '"os"\n\n\t'
 _LIMITER: Final = "replace github.com/sethvargo/go-limiter => github.com/sethvargo/go-limiter v0.2.2"
 _SIGNED: Final = "replace github.com/ma314smith/signedxml v1.1.1 => github.com/moov-io/signedxml v1.1.1"
+_PROXY: Final = "replace github.com/pires/go-proxyproto v1.0.0 => github.com/peteski22/go-proxyproto v1.0.0"
+_KEYRING: Final = "replace github.com/99designs/keyring => github.com/Jeffail/keyring v1.2.3"
+_TRIMMED: Final = {
+    "tags": "minimal",
+    "main": "vault-trimmed/main.go",
+    "trimmed": "made with Vault's own tag `minimal`: of the auth methods it has approle, cert, jwt, kubernetes, oidc "
+    "and userpass, of the secrets engines kv, pki, ssh and transit, of the storages raft, file and inmem, and no "
+    "database plugin",
+}
+"""How Vault is built from 1.18 on: whole, its cloud plugins need modules that are not to be had in one build."""
+
 _VAULT_1_5: Final = (
     "replace github.com/hashicorp/vault/api v1.0.5-0.20200630205458-1a16f3c699c6 "
     "=> github.com/hashicorp/vault/api v1.1.0"
@@ -149,8 +167,18 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
             ),
             _ReleaseLine(
                 "1.18.0",
-                missing="from 1.18 on Vault was seen to run only as a trimmed build, with part of its plugins left "
-                "out, and there is no recipe for one",
+                extra=(
+                    _SIGNED,
+                    _PROXY,
+                    "require github.com/hashicorp/vault-plugin-auth-azure v0.19.1",
+                    "require github.com/hashicorp/vault-plugin-secrets-openldap v0.14.3",
+                ),
+                **_TRIMMED,
+            ),
+            _ReleaseLine("1.19.0", extra=(_SIGNED, _PROXY, _KEYRING), **_TRIMMED),
+            _ReleaseLine(
+                "2.0.0",
+                missing=f"{_CHECKSUM} (seen for 2.0.0); Vault 2.x is to be had from the release server or a registry",
             ),
         ),
         usual="1 to 5 minutes",
@@ -159,7 +187,9 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         # Some releases were tagged while they still called themselves -dev.
         stamps=("github.com/hashicorp/vault/sdk/version.VersionPrerelease=",),
         runs=_words("1.3.0 1.4.0 1.6.0 1.7.0 1.8.0 1.9.2 1.9.3 1.10.0 1.11.0 1.12.0 1.13.0 1.15.0 1.16.3"),
-        refused=dict.fromkeys(_words("1.4.7 1.5.4 1.5.9 1.8.12 1.10.11 1.12.11 1.13.13 1.16.0"), _CHECKSUM),
+        refused=dict.fromkeys(
+            _words("1.4.7 1.5.4 1.5.9 1.8.12 1.10.11 1.12.11 1.13.13 1.16.0 1.20.0 1.21.4"), _CHECKSUM
+        ),
     ),
     "kube-apiserver": _Product(
         module="k8s.io/kubernetes",
@@ -250,15 +280,17 @@ def recipe(product: str, version: str) -> Recipe:
     words = {"version": version, "rest": rest, "minor": rest.partition(".")[0]}
     required = f"require {known.module} v{version}\n" if known.module else ""
     extra = "".join(f"{each.format(**words)}\n" for each in line.extra)
+    main, tags = line.main or known.main, [f"-tags={line.tags}"] if line.tags else []
     stamps = "".join(f" -X {each.format(**words)}" for each in known.stamps)
     return Recipe(
         product=product,
         version=version,
         go_mod=f"module server\n\ngo {line.go}\n\n{required}{extra}",
-        main_go=templates.text(known.main) if known.main.endswith(".go") else known.main,
+        main_go=templates.text(main) if main.endswith(".go") else main,
         # The linker's new check would refuse what older dependencies do to the runtime of Go.
-        flags=("-trimpath", f"-ldflags=-s -w -checklinkname=0{stamps}"),
+        flags=(*tags, "-trimpath", f"-ldflags=-s -w -checklinkname=0{stamps}"),
         usual=known.usual,
+        trimmed=line.trimmed,
     )
 
 

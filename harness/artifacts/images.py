@@ -41,6 +41,7 @@ _RECIPE_LABEL: Final = "rehearse.recipe"
 _VERSION_LABEL: Final = "rehearse.version"
 _BINARIES_LABEL: Final = "rehearse.binaries"
 _SOURCE_LABEL: Final = "rehearse.source"
+_TRIMMED_LABEL: Final = "rehearse.trimmed"
 _BROUGHT_LABEL: Final = "rehearse.brought"
 _REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node", PRELOADED: "rehearse/furnished-node"}
 _UNREACHABLE: Final = re.compile(
@@ -68,6 +69,8 @@ class Image(msgspec.Struct, frozen=True):
     """where it originally came from, in words; with the digest where a registry has one"""
     note: str = ""
     """what else a report has to say about this image"""
+    trimmed: str = ""
+    """what the binary in it leaves out of its release, in words; empty: nothing"""
     brings_network: bool = False
     """has this node image a network of its own for pods? Then kind must be told disableDefaultCNI"""
 
@@ -279,6 +282,7 @@ class Images:
             _RECIPE_LABEL: _recipe(product),
             _BINARIES_LABEL: " ".join(f"{one.product}-{one.version}@{one.sha256}" for one in making.binaries),
             _SOURCE_LABEL: source,
+            _TRIMMED_LABEL: "; ".join(one.trimmed for one in making.binaries if one.trimmed),
             _BROUGHT_LABEL: " ".join(f"{one.product}-{one.version}" for one in making.binaries if one.brought),
         }
         parts = f"{labels[_RECIPE_LABEL]} {labels[_BINARIES_LABEL]} {labels[_BROUGHT_LABEL]}".rstrip()
@@ -379,8 +383,9 @@ def _described(product: str, version: str, image: Stored, source: str) -> Image:
     if product == NODE and ours:
         note = "made here: one bridge for the pods of one node instead of kindnet, Debian's containerd"
         return Image(product, version, image.name, image.id, source, note, brings_network=True)
+    trimmed = image.labels.get(_TRIMMED_LABEL, "")
     note = "made here: the binary alone, without the vendor's entrypoint" if ours else ""
-    return Image(product, version, image.name, image.id, source, note)
+    return Image(product, version, image.name, image.id, source, note, trimmed)
 
 
 def _digest_of(image: Stored) -> str:

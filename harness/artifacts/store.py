@@ -54,7 +54,7 @@ class Sources:
     """Binaries of the user's own by product and version: used where they are, whatever else there is."""
 
 
-class CachedArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CachedArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the cache says of one binary: the content of its artifact.json. *size* is in bytes, *made* a date."""
 
     product: str
@@ -65,6 +65,7 @@ class CachedArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     made: float
     recipe: str = ""
     note: str = ""
+    trimmed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class _Origin:
     source: str
     recipe: str = ""
     note: str = ""
+    trimmed: str = ""
 
 
 class _DamagedError(Exception):
@@ -234,7 +236,7 @@ class Store:
         self._workshop().build(recipe, go, entry.arch, binary)
         _ask(entry, binary)
         digest = recipe.digest(go.version)
-        return _Origin(f"built from Go modules with {go.version} (recipe {digest})", digest)
+        return _Origin(f"built from Go modules with {go.version} (recipe {digest})", digest, trimmed=recipe.trimmed)
 
     def _go(self) -> Go:
         if go := go_builds.go_on_path(self._sources.environment):
@@ -344,7 +346,7 @@ class _CacheEntry:
             raise _DamagedError(f"{_RECORD} is that of {kept.product} {kept.version}")
         if found != kept.sha256:
             raise _DamagedError(f"its SHA-256 is {found}, and was {kept.sha256}")
-        return Artifact(self.product, self.version, binary, kept.source, kept.sha256, kept.note)
+        return Artifact(self.product, self.version, binary, kept.source, kept.sha256, kept.note, kept.trimmed)
 
     def lock(self) -> Path:
         """Return the path of the lock of this entry, in a directory that exists and is nobody else's business."""
@@ -382,6 +384,7 @@ class _CacheEntry:
             made=now(),
             recipe=origin.recipe,
             note=origin.note,
+            trimmed=origin.trimmed,
         )
         record = binary.with_name(_RECORD)
         record.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")

@@ -137,11 +137,15 @@ def _getter(
     def get(product: str, version: str) -> str:
         if product.endswith("-image"):
             image = images().get(product, version)
-            return f"{image.name}  {image.id}  {image.source}"
+            return f"{image.name}  {image.id}  {image.source}{_trimmed(image.trimmed)}"
         binary = kept.get(product, version)
-        return f"sha256 {binary.sha256}  {binary.source}"
+        return f"sha256 {binary.sha256}  {binary.source}{_trimmed(binary.trimmed)}"
 
     return get
+
+
+def _trimmed(left_out: str) -> str:
+    return f"; a trimmed build, {left_out}" if left_out else ""
 
 
 @artifacts.command(name="list")
@@ -152,7 +156,8 @@ def list_() -> None:
 
     found = cached(settings.cache())
     for one in found:
-        tell(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {one.source}")
+        source = f"{one.source}{_trimmed(one.trimmed)}"
+        tell(f"{one.product} {one.version}  {one.size / 1e6:.0f} MB  sha256 {one.sha256}  {source}")
     say(f"{len(found)} binaries, {sum(one.size for one in found) / 1e6:.0f} MB, in {settings.cache()}")
     machine = _engine()
     if machine is None:

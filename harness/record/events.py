@@ -72,6 +72,8 @@ class ArtifactUsed(Event, frozen=True, tag="artifact", kw_only=True):
     """of the binary, or the image's id"""
     note: str = ""
     """on what it was believed, or what else there is to say of it"""
+    trimmed: str = ""
+    """what a build of the release's code leaves out of the release, in words; empty: nothing"""
 
 
 class PhaseEnded(Event, frozen=True, tag="phase", kw_only=True):

@@ -289,6 +289,7 @@ def properties(judgement: Judgement) -> dict[str, str]:
         **{f"vault.path.{name}": " -> ".join(ran) for name, ran in versions.vaults.items()},
         **{f"kubernetes.{cluster}": version for cluster, version in versions.kubernetes.items()},
         **{f"sha256.{used.product}.{used.version}": used.sha256 for used in judgement.artifacts},
+        **{f"trimmed.{used.product}.{used.version}": used.trimmed for used in judgement.artifacts if used.trimmed},
         "machine": judgement.machine,
         "run_directory": judgement.run_directory,
         "repeat": judgement.repeat,

@@ -23,6 +23,7 @@ from harness.reports.wording import (
     LOGINS,
     MADE_OF,
     NOT_CHECKED,
+    NOT_WHOLE,
     OUTCOME,
     WHAT_ELSE,
     apps_of,
@@ -40,6 +41,7 @@ from harness.reports.wording import (
     outages,
     path_of,
     remedies_of,
+    trimmed,
     unsure,
     ways_back,
     what_else,
@@ -76,6 +78,7 @@ def render(judgement: Judgement) -> str:
     sections = (
         (GOING_BACK, ways_back(judgement)),
         (WHAT_ELSE, what_else(judgement.changes)),
+        (NOT_WHOLE, trimmed(judgement)),
         (ASSUMED, judgement.assumed),
     )
     for title, lines in sections:
@@ -229,7 +232,7 @@ def _changes(judgement: Judgement) -> Iterator[str]:
 
 def _made_of(judgement: Judgement) -> Iterator[str]:
     for used in judgement.artifacts:
-        source = f"{used.source}; {used.note}" if used.note else used.source
+        source = "; ".join(each for each in (used.source, "trimmed" if used.trimmed else "", used.note) if each)
         yield _row(used.product, used.version, used.sha256, source)
     for cluster, version in judgement.versions.kubernetes.items():
         yield _row(f"cluster {cluster}", version, "", "as its API server answered")

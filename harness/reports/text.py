@@ -30,6 +30,7 @@ from harness.reports.wording import (
     LOGINS,
     MADE_OF,
     NOT_CHECKED,
+    NOT_WHOLE,
     OUTCOME,
     WHAT_ELSE,
     apps_of,
@@ -47,6 +48,7 @@ from harness.reports.wording import (
     outages,
     path_of,
     remedies_of,
+    trimmed,
     unlearned,
     unsure,
     ways_back,
@@ -245,6 +247,7 @@ class _Summary:
         _outages(console, judgement.renewals, self._room.outages)
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), self._room.lines)
         self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
+        self._lines(NOT_WHOLE, trimmed(judgement), self._room.lines)
         self._lines(ASSUMED, judgement.assumed, self._room.lines)
         console.print()
         console.print(f"record  {judgement.run_directory}", soft_wrap=True)
@@ -413,7 +416,7 @@ def _changes(console: Console, changes: Sequence[Change], number: int) -> None:
 def _made_of(console: Console, judgement: Judgement, questions: int) -> None:
     _title(console, MADE_OF)
     for artifact in judgement.artifacts:
-        note = f"; {artifact.note}" if artifact.note else ""
+        note = "".join(f"; {each}" for each in ("trimmed" if artifact.trimmed else "", artifact.note) if each)
         line = f"{artifact.product} {artifact.version}  sha256 {artifact.sha256[:16]}  {artifact.source}{note}"
         console.print(Padding(Text(line), (0, 2)))
     phases = "  ".join(f"{phase.name} {phase.seconds:.2f} s" for phase in judgement.phases)

@@ -33,6 +33,7 @@ WHAT_ELSE: Final = "What else changed"
 GOING_BACK: Final = "Going back"
 ASSUMED: Final = "Assumed, because the scenario does not say"
 NOT_CHECKED: Final = "Not checked"
+NOT_WHOLE: Final = "Trimmed builds, which are not the whole release"
 MADE_OF: Final = "Made of"
 LOGINS: Final = ("app", "moment", "login", "Vault presents", "reviewed by")
 """The columns of who reviewed which login, which `logins` fills."""
@@ -64,6 +65,15 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
         alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node)
         groups.setdefault(alike, []).append(finding)
     return list(groups.values())
+
+
+def trimmed(judgement: Judgement) -> list[str]:
+    """Return a sentence for each binary that is a build with parts of its release left out."""
+    return [
+        f"{used.product} {used.version} is a trimmed build, {used.trimmed}"
+        for used in judgement.artifacts
+        if used.trimmed
+    ]
 
 
 def blamed(judgement: Judgement) -> Mapping[Finding, str]:

@@ -146,11 +146,16 @@ class KindDriver:
                 found[PRELOADED, node.version] = images[-1]
             except MissingPrerequisite as error:
                 self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
-        used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note)]
-        used += [(one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note) for one in images]
-        for product, version, source, sha256, note in used:
+        used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note, kind.trimmed)]
+        used += [
+            (one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note, one.trimmed)
+            for one in images
+        ]
+        for product, version, source, sha256, note, trimmed in used:
             journal.write(
-                events.ArtifactUsed(product=product, version=version, source=source, sha256=sha256, note=note)
+                events.ArtifactUsed(
+                    product=product, version=version, source=source, sha256=sha256, note=note, trimmed=trimmed
+                )
             )
         return kind.path, found
 

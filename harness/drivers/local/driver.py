@@ -93,7 +93,12 @@ class LocalDriver:
         for one in found:
             journal.write(
                 events.ArtifactUsed(
-                    product=one.product, version=one.version, source=one.source, sha256=one.sha256, note=one.note
+                    product=one.product,
+                    version=one.version,
+                    source=one.source,
+                    sha256=one.sha256,
+                    note=one.note,
+                    trimmed=one.trimmed,
                 )
             )
         return {(one.product, one.version): one for one in found}
