@@ -13,11 +13,14 @@ cli/                     the command line
     bring                the options by which users bring binaries, images and a licence of their own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
+    matrix               every cell of a matrix: rehearsed, listed, shared out
+    matrix_running       the cells of a matrix, each in a process of its own, and what each comes to
     progress             events become lines for people who wait
     output               what goes to stdout and stderr, and with which exit code it ends
     reporting            in which forms a judgement is reported, and where
     several              several scenarios side by side, each in a process of its own, reported as one
 session/                 rehearsals as values: a scenario and options in, a judgement out
+    matrix_directory     what has been rehearsed of a matrix, and where it goes on
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
 maintenance/             what this machine has for rehearsals, and what was left on it
     doctor               what this machine has and lacks for a rehearsal, and what mends it
@@ -92,6 +95,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     text                 for a terminal
     json                 for programs
     junit                for CI servers
+    matrix_text          a matrix for a terminal, and as Markdown
     markdown             for the summary of a CI job
     github               annotations at the scenario's lines
     plan                 a plan as text
@@ -101,6 +105,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
 analysis/                what a record means, with no server in sight
     verdict              pass, fail or inconclusive, against what was expected
     doubts               what nobody knows after a run, and what keeps it from a pass
+    matrix_results       what a matrix comes to: a verdict, a cause and a hop in each cell
     completeness         does a record hold all that its plan requires?
     soundness            does a record say what no run can say?
     diagnosis            what changed, or was wrong all along, gets its cause
@@ -136,6 +141,7 @@ scenario/                what is asked for
     schema               what a scenario can say
     values               what its values may be: versions, names, paths, spans of time
     yaml_document        YAML whose every part knows its line and column
+    matrix_choice        which cells of a matrix are meant, by name or by share
     matrix               a scenario and its axes become cells, each a whole scenario by itself
     fields               what the models of a scenario declare, found by the path of a value
     loading              a file becomes a scenario, or a list of problems with their lines

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.analysis import verdict
+from harness.analysis import matrix_results, verdict
 from harness.record import events
 from harness.scenario import course, plan
 from harness.scenario.schema import Scenario
@@ -118,6 +118,10 @@ def _judgement() -> str:
     return "\n".join(_listed(kind, kind.__name__) for kind in kinds)
 
 
+def _matrix() -> str:
+    return "\n".join(_listed(kind, kind.__name__) for kind in parts_of(matrix_results.MatrixResult))
+
+
 # --- scenarios --------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +179,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "steps": _steps,
     "plan": _plan,
     "judgement": _judgement,
+    "matrix": _matrix,
     "keys of a scenario": _keys(""),
     "keys of a cluster": _keys("Cluster"),
     "keys of vault": _keys("Vault"),

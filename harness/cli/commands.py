@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import bring, maintenance, several, versions
+from harness.cli import bring, maintenance, matrix, several, versions
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
@@ -460,5 +460,6 @@ for _chore in (
     maintenance.schema,
     maintenance.completion,
     versions.versions_,
+    matrix.matrix_,
 ):
     main.add_command(_chore)

@@ -103,7 +103,7 @@ def fetch(
     try:
         with Progress() as going:
             kept = store(mirror, going.say, insecure=insecure_mirror, offline=offline, brought=brought)
-            get = _getter(kept, registry, going.say, brought, offline=offline)
+            get = getter(kept, registry, going.say, brought, offline=offline)
             for product, version in wanted:
                 try:
                     with going.during(f"{product} {version}"):
@@ -122,7 +122,7 @@ def fetch(
         fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
 
 
-def _getter(
+def getter(
     kept: Store, registry: str, speak: Callable[[str], None], brought: Brought, *, offline: bool
 ) -> Callable[[str, str], str]:
     """Return what gets one binary or image, and says in words what it is."""

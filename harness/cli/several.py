@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol
@@ -80,6 +80,12 @@ class Task:
     seconds: float = 0.0
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     rest: bytes = b""
+    words: tuple[str, ...] = ()
+    """options of its own, beside those of all"""
+    limit_seconds: float = 0.0
+    """after which it is ended; 0: never"""
+    late: bool = False
+    """was it ended because it took longer than that?"""
 
     @property
     def name(self) -> str:
@@ -90,10 +96,10 @@ def rehearse(tasks: Sequence[Task], how: How, jobs: int, form: Form, going: Prog
     """Rehearse *tasks*, *jobs* at a time and all in one way; report them, and return the exit code for all."""
     told = _Report(form, len(tasks))
     try:
-        for task, code in _ended(tasks, how, jobs, going, verbose=form.verbose):
+        for task, code in ended(tasks, how, jobs, going, verbose=form.verbose):
             told.add(task, code, going)
     except KeyboardInterrupt:
-        _end_all(tasks, going)
+        end_all(tasks, going)
         raise
     return told.finish()
 
@@ -114,7 +120,7 @@ def _command(task: Task, words: Sequence[str]) -> list[str]:
     home = Path(harness.__file__).parent.parent
     # where it is not this directory that holds the package, another one in it must not be found first
     alone = [] if home == Path.cwd() else ["-P"]
-    run = ["run", "--tethered", "--run-dir", str(task.directory), *words, "--", str(task.scenario)]
+    run = ["run", "--tethered", "--run-dir", str(task.directory), *words, *task.words, "--", str(task.scenario)]
     return [sys.executable, *alone, "-m", "harness", *run]
 
 
@@ -123,13 +129,16 @@ def _environment() -> Mapping[str, str]:
     return {name: value for name, value in settings.environment().items() if name != "REHEARSE_GITHUB"}
 
 
-def _ended(tasks: Sequence[Task], how: How, jobs: int, going: Progress, *, verbose: bool) -> Iterator[tuple[Task, int]]:
-    """Yield each task with its exit code as it ends."""
-    waiting, running = deque(tasks), list[Task]()
+def ended(tasks: Iterable[Task], how: How, jobs: int, going: Progress, *, verbose: bool) -> Iterator[tuple[Task, int]]:
+    """Yield each task with its exit code as it ends. The next of *tasks* is asked for once there is room for it."""
+    waiting, running, over = iter(tasks), list[Task](), False
     with selectors.DefaultSelector() as selector:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                task = waiting.popleft()
+        while running or not over:
+            while not over and len(running) < jobs:
+                task = next(waiting, None)
+                if task is None:
+                    over = True
+                    break
                 _start(task, how)
                 assert task.process is not None
                 assert task.process.stderr is not None
@@ -139,6 +148,7 @@ def _ended(tasks: Sequence[Task], how: How, jobs: int, going: Progress, *, verbo
             for key, _ in selector.select(_LOOK_SECONDS):
                 if not _read(key.data, going, verbose=verbose):
                     selector.unregister(key.fileobj)
+            _end_late(running, going)
             for task in [one for one in running if one.process is not None and one.process.poll() is not None]:
                 running.remove(task)
                 yield task, _left(task, selector, going, verbose=verbose)
@@ -210,7 +220,22 @@ def selectors_ready(stream: IO[bytes]) -> bool:
         return bool(one.select(0))
 
 
-def _end_all(tasks: Sequence[Task], going: Progress) -> None:
+def _end_late(running: Sequence[Task], going: Progress) -> None:
+    """End what takes longer than it may: first so that it can end its servers, and a while later by force."""
+    for task in running:
+        if not task.limit_seconds or task.watch is None or task.watch.seconds < task.limit_seconds:
+            continue
+        assert task.process is not None
+        if not task.late:
+            task.late = True
+            going.say(f"{task.name}: not over after {task.limit_seconds:g} s, which is its limit; it is being ended")
+            if task.process.stdin is not None:
+                task.process.stdin.close()
+        elif task.watch.seconds > task.limit_seconds + _GOODBYE_SECONDS:
+            task.process.kill()
+
+
+def end_all(tasks: Sequence[Task], going: Progress) -> None:
     """End what still runs: each ends its servers first. A second interruption, or two minutes, and it is killed."""
     running = [task for task in tasks if task.process is not None and task.process.poll() is None]
     if running:
@@ -247,7 +272,7 @@ class _Report:
         """Report one of them, as far as that can be done before all have ended."""
         from harness.reports import junit, markdown, table, wording
 
-        record, judgement = _judged(task, code)
+        record, judgement = judged(task, code)
         word = wording.OUTCOME[judgement.outcome] if judgement is not None else table.NO_RECORD
         said = task.lines[-1] if code not in (0, 1, 4) and task.lines else ""
         row = table.Row(task.name, word, code, task.seconds, str(task.directory), output.shown(said))
@@ -292,7 +317,7 @@ class _Report:
             write(piece)
 
 
-def _judged(task: Task, code: int) -> tuple[Record | None, Judgement | None]:
+def judged(task: Task, code: int) -> tuple[Record | None, Judgement | None]:
     """Return the record of an ended task and its judgement, which ends as the task did; None where there is none."""
     import msgspec
 

@@ -134,12 +134,16 @@ def read(
 def cells(document: Mapping[str, Any], wanted: Matrix, driver: str = "local") -> tuple[Cell, ...]:
     """Return every cell of the matrix *wanted* over *document*, in the order of its axes; then those included.
 
-    *driver* is that of cells whose axes name none. Raises MatrixError where nothing is left, or too much is there.
+    *driver* is that of cells for which no axis names one. Raises MatrixError where nothing is left, or
+    too much is there.
     """
     number = math.prod(len(axis.values) for axis in wanted.axes)
     if number > MOST_CELLS:
         sizes = " x ".join(str(len(axis.values)) for axis in wanted.axes)
         raise MatrixError(f"{sizes} are {number} cells", f"at most {MOST_CELLS}", (_HERE, "axes"))
+    for axis in wanted.axes:
+        if axis.path == DRIVER and len(axis.values) == 1:
+            driver = axis.values[0].driver
     made = _Maker(document, wanted, driver)
     found: dict[str, Cell] = {}
     for picks in itertools.product(*(axis.values for axis in wanted.axes)):

@@ -1,0 +1,262 @@
+"""The cells of a matrix, each rehearsed by a process of its own, and what each comes to."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from harness import settings
+from harness.analysis import matrix_results
+from harness.analysis.matrix_results import CellResult, MatrixResult
+from harness.cli import several
+from harness.cli.several import Task
+from harness.errors import HarnessError, ScenarioError
+from harness.reports.wording import OUTCOME
+from harness.scenario import loading, matrix, plan
+from harness.scenario.loading import Loaded
+from harness.scenario.matrix import Cell, Matrix
+from harness.session import matrix_directory
+from harness.session.matrix_directory import MatrixDirectory
+from harness.wait import now
+
+if TYPE_CHECKING:
+    from harness.analysis.verdict import Judgement
+    from harness.cli.progress import Progress
+    from harness.record.journal import Record
+
+Get = Callable[[str, str], object]
+"""Gets one binary or image: product and version in, and MissingPrerequisite or the like where it is not to be had."""
+
+_ENVIRONMENT: Final = 3
+
+
+@dataclass(slots=True)
+class Running:
+    """A matrix under way."""
+
+    loaded: Loaded
+    wanted: Matrix
+    cells: Sequence[Cell]
+    """those that are reported"""
+    directory: MatrixDirectory
+    keys: Mapping[str, str]
+    """by cell"""
+    how: several.How
+    jobs: int
+    limit_seconds: float
+    fail_fast: bool
+    rollback: bool
+    going: Progress
+    verbose: bool = False
+    results: dict[str, CellResult] = field(default_factory=dict)
+    """of every cell that is finished"""
+    started: float = field(default_factory=now)
+    _tasks: dict[int, Cell] = field(default_factory=dict)
+    _begun: list[Task] = field(default_factory=list)
+    _stop: bool = False
+
+    def run(self, pending: Sequence[Cell], get: Get) -> MatrixResult:
+        """Rehearse *pending*, and return the result of all cells. *get* gets one artifact.
+
+        After every cell what is finished is kept in the directory. Raises KeyboardInterrupt, once all have ended.
+        """
+        missing = self._fetch(pending, get)
+        try:
+            for task, code in several.ended(
+                self._to_do(pending, missing), self.how, self.jobs, self.going, verbose=self.verbose
+            ):
+                self._finished(task, code)
+        except KeyboardInterrupt:
+            several.end_all(self._begun, self.going)
+            raise
+        return self.result(over=True)
+
+    def result(self, *, over: bool) -> MatrixResult:
+        """Return what all cells that are reported come to by now."""
+        found = tuple(self.results[cell.id] for cell in self.cells if cell.id in self.results)
+        return self._document(found, ended=now() if over else 0.0)
+
+    def _document(self, found: tuple[CellResult, ...], ended: float) -> MatrixResult:
+        axes = axes_of(self.wanted)
+        ordered = [self.wanted.labels[axis.path] for axis in self.wanted.axes if axis.ordered]
+        return MatrixResult(
+            scenario=self.loaded.name,
+            description=self.loaded.scenario.description,
+            harness=matrix_directory.program(),
+            machine=f"{platform.system()} {platform.release()} {platform.machine()}",
+            axes=axes,
+            across=matrix_results.columns_of(axes, [label for label in ordered if label in axes]),
+            planned=len(self.cells),
+            started=self.started,
+            ended=ended,
+            exit_code=matrix_results.exit_code(found, len(self.cells)),
+            cells=found,
+        )
+
+    def _fetch(self, pending: Sequence[Cell], get: Get) -> dict[tuple[str, str], str]:
+        """Get all that *pending* cells need, once for all; return why what is not to be had is not."""
+        wanted = dict.fromkeys(artifact for cell in pending for artifact in self._planned(cell))
+        missing: dict[tuple[str, str], str] = {}
+        for product, version in wanted:
+            try:
+                with self.going.during(f"{product} {version}"):
+                    get(product, version)
+            except (HarnessError, OSError) as error:
+                missing[product, version] = str(error)
+                self.going.say(f"{product} {version} is not to be had: its cells are not rehearsed")
+        return missing
+
+    def _planned(self, cell: Cell) -> tuple[tuple[str, str], ...]:
+        try:
+            made = loading.of_cell(self.loaded, cell)
+        except ScenarioError:
+            return ()
+        return plan.make(made.scenario, made.name, cell.driver, rollback=self.rollback).artifacts
+
+    def _to_do(self, pending: Sequence[Cell], missing: Mapping[tuple[str, str], str]) -> Iterator[Task]:
+        """Yield the task of each cell as there is room for it; what cannot be rehearsed is written down instead."""
+        for cell in pending:
+            if self._stop:
+                return
+            if why := self._in_the_way(cell, missing):
+                self._keep(impossible(cell, *why, self.keys[cell.id]))
+                continue
+            task = Task(
+                self.directory.scenario_file(cell),
+                self.directory.fresh_record(cell),
+                words=("--driver", cell.driver),
+                limit_seconds=self.limit_seconds,
+            )
+            self._tasks[id(task)] = cell
+            self._begun.append(task)
+            yield task
+
+    def _in_the_way(self, cell: Cell, missing: Mapping[tuple[str, str], str]) -> tuple[int, str] | None:
+        """Return why a cell cannot be rehearsed, with the code for it; None where nothing speaks against it."""
+        try:
+            loading.of_cell(self.loaded, cell)
+        except ScenarioError as error:
+            return 2, "; ".join(f"{one.message} (right would be: {one.remedy})" for one in error.problems)
+        for artifact in self._planned(cell):
+            if artifact in missing:
+                return _ENVIRONMENT, missing[artifact]
+        return None
+
+    def _finished(self, task: Task, code: int) -> None:
+        cell = self._tasks.pop(id(task))
+        record, judgement = several.judged(task, code)
+        made = _result(cell, task, code, self.keys[cell.id], record, judgement, self.directory.place)
+        if made.exit_code == 1 and self.fail_fast:
+            self._stop = True
+        self._keep(made)
+
+    def _keep(self, made: CellResult) -> None:
+        self.results[made.id] = made
+        self.directory.write(self._document(tuple(self.results.values()), 0.0))
+        number = sum(cell.id in self.results for cell in self.cells)
+        found = matrix_results.main_finding(made)
+        why = f"  {found.rule}{f' at {found.hop}' if found.hop else ''}" if found is not None else ""
+        if found is None and made.verdict == "inconclusive" and made.reasons:
+            why = f"  {made.reasons[0].splitlines()[0]}"
+        name = made.id or self.loaded.name
+        self.going.say(f"[{number}/{len(self.cells)}]  {OUTCOME[made.outcome]}  {name}, {made.seconds:.1f} s{why}")
+
+
+def axes_of(wanted: Matrix) -> dict[str, tuple[str, ...]]:
+    """Return the values of each axis by its label; a driver that all cells have is no axis."""
+    return {
+        wanted.labels[axis.path]: tuple(value.text for value in axis.values)
+        for axis in wanted.axes
+        if axis.path != matrix.DRIVER or len(axis.values) > 1
+    }
+
+
+def impossible(cell: Cell, code: int, why: str, key: str) -> CellResult:
+    """Return the result of a cell that could not be rehearsed: nobody knows, and that is why."""
+    return CellResult(
+        id=cell.id,
+        values=_values(cell),
+        driver=cell.driver,
+        verdict="inconclusive",
+        outcome="inconclusive",
+        exit_code=code,
+        reasons=(why,),
+        key=key,
+        because=cell.because,
+    )
+
+
+def _values(cell: Cell) -> dict[str, str]:
+    return {label: value for label, value in cell.values.items() if label != matrix.DRIVER or "driver=" in cell.id}
+
+
+def _result(
+    cell: Cell,
+    task: Task,
+    code: int,
+    key: str,
+    record: Record | None,
+    judgement: Judgement | None,
+    place: Path,
+) -> CellResult:
+    """Return how a cell came out whose process has ended with *code*."""
+    from harness.record.events import ArtifactUsed
+
+    said = list(task.lines)[-1:] or ["it said nothing"]
+    late = f"not over after {task.limit_seconds:g} s, which is the limit of a cell (--limit)" if task.late else ""
+    if judgement is None or record is None:
+        why = late or f"no result: {said[0]}"
+        made = impossible(cell, _ENVIRONMENT if task.late else code, why, key)
+        return msgspec.structs.replace(made, seconds=round(task.seconds, 3))
+    whole = code in (0, 1, 4, 5) and not task.late
+    used = record.of(ArtifactUsed)
+    reasons = judgement.reasons if whole else (late or said[0], *judgement.reasons)
+    return CellResult(
+        id=cell.id,
+        values=_values(cell),
+        driver=cell.driver,
+        verdict=judgement.verdict if whole else "inconclusive",
+        outcome=judgement.outcome if whole else "inconclusive",
+        exit_code=_ENVIRONMENT if task.late else code,
+        reasons=tuple(reasons),
+        findings=matrix_results.of_judgement(judgement),
+        seconds=round(task.seconds, 3),
+        record=str(task.directory.relative_to(place)),
+        key=key,
+        artifacts={f"{one.product} {one.version}": one.sha256 for one in used},
+        sources={f"{one.product} {one.version}": one.source for one in used},
+        because=cell.because,
+    )
+
+
+def judged_again(place: Path, cell: CellResult) -> Judgement | None:
+    """Return the judgement of a finished cell from its record; None where there is none."""
+    from harness.analysis import verdict
+    from harness.record import journal
+
+    if not cell.record:
+        return None
+    try:
+        return verdict.judge(journal.load(place / cell.record))
+    except journal.NotARecord:
+        return None
+
+
+def usual_jobs(cells: Sequence[Cell], loaded: Loaded) -> int:
+    """Return how many cells at a time this machine carries, as far as it is measured to."""
+    from harness.host import capacity
+
+    clusters = len(loaded.scenario.clusters)
+    machine = capacity.measure(settings.temporary())
+    kind = any(cell.driver == "kind" for cell in cells)
+    if all(cell.driver == "paper" for cell in cells):
+        return max(1, int(machine.cores))
+    each = clusters * (capacity.NODE_BYTES if kind else capacity.CLUSTER_BYTES) + capacity.VAULT_BYTES
+    a_core = capacity.NODES_A_CORE if kind else capacity.CLUSTERS_A_CORE
+    by_cores = capacity.most(machine.cores, a_core) // clusters
+    return max(1, min(by_cores, int(machine.memory * 0.8 / each), int(machine.cores * 1.5), len(cells)))

@@ -1,0 +1,259 @@
+"""A matrix is rehearsed cell by cell, goes on where it was, and is one table with one exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from harness.analysis import matrix_results
+from harness.analysis.matrix_results import MatrixResult
+from harness.cli import several
+from harness.cli.progress import Progress
+from harness.cli.several import Task
+from harness.host.locks import alone
+from harness.session import matrix_directory
+from tests.runs import OUTAGE, signalled
+from tests.test_cli import own_signals, rehearse
+from tests.test_matrix import MATRIX
+
+__all__ = ["own_signals"]
+
+pytestmark = pytest.mark.processes
+
+SMALL = """
+matrix:
+  axes:
+    vault.target: [1.9.2, 1.9.3]
+    reviewer:
+      nobody-chose: {}
+      client-jwt: {auth.kubernetes.reviewer: client-jwt, auth.kubernetes.configured: ~}
+"""
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path / "cache"))
+
+
+def scenario(folder: Path, text: str = SMALL, name: str = "outage.yaml") -> Path:
+    file = folder / name
+    file.write_text(OUTAGE.read_text() + text)
+    return file
+
+
+def run(file: Path, *words: str | int | Path) -> Result:
+    return rehearse("matrix", file, "--driver", "paper", *(str(word) for word in words))
+
+
+def result(place: Path) -> MatrixResult:
+    found = matrix_directory.load(place)
+    assert found is not None
+    return found
+
+
+def test_the_table_says_verdict_cause_and_hop_and_where_a_row_changes(tmp_path: Path) -> None:
+    ended = run(scenario(tmp_path), "--run-dir", tmp_path / "m", "--jobs", 2, "--width", 110)
+    assert ended.exit_code == 1, ended.output
+    said = ended.stdout
+    rows = {line.split("  ")[0].strip(): line.split()[1:] for line in said.splitlines() if line.startswith("reviewer=")}
+    assert rows["reviewer=nobody-chose"] == ["pass", "FAIL", "a"]
+    assert rows["reviewer=client-jwt"] == ["pass", "pass"]
+    assert "a  regression  login refused: web   cause: reviewer-fallback-local (strong)" in said
+    assert "reviewer=nobody-chose: 1.9.2 -> 1.9.3  login refused: web; cause: reviewer-fallback-local" in said
+    assert said.splitlines()[-1] == "FAIL  4 cells: 3 pass, 1 fail; exit 1"
+    kept = result(tmp_path / "m")
+    (red,) = [cell for cell in kept.cells if cell.verdict == "fail"]
+    assert (red.id, red.values) == (
+        "target=1.9.3,reviewer=nobody-chose", {"target": "1.9.3", "reviewer": "nobody-chose"},
+    )  # fmt: skip
+    assert (red.findings[0].rule, red.findings[0].hop, red.findings[0].apps) == (
+        "reviewer-fallback-local",
+        "1.9.3",
+        ("web",),
+    )
+    assert red.findings[0].evidence
+    assert (tmp_path / "m" / red.record / "record.jsonl").is_file()
+
+
+def test_a_finished_cell_is_rehearsed_again_only_if_what_it_is_made_of_has_changed(tmp_path: Path) -> None:
+    file, place = scenario(tmp_path), tmp_path / "m"
+    assert run(file, "--run-dir", place, "--filter", "target=1.9.3").exit_code == 1
+    first = {cell.id: cell for cell in result(place).cells}
+    assert len(first) == 2
+    again = run(file, "--run-dir", place)
+    assert again.exit_code == 1
+    assert "2 of 4 cells are as they were" in again.stderr
+    second = {cell.id: cell for cell in result(place).cells}
+    assert {name: second[name] for name in first} == first
+    scenario(tmp_path, SMALL.replace("client-jwt: {", "client-jwt: {vault.storage: file, "))
+    changed = run(file, "--run-dir", place)
+    assert "2 of 4 cells are as they were" in changed.stderr
+    third = {cell.id: cell for cell in result(place).cells}
+    assert {name for name in third if third[name].key != second[name].key} == {
+        "target=1.9.2,reviewer=client-jwt", "target=1.9.3,reviewer=client-jwt",
+    }  # fmt: skip
+    assert "4 of 4" in run(file, "--run-dir", place).stderr
+    assert "3 of 4" in run(file, "--run-dir", place, "--rerun", "fail").stderr
+    assert "are as they were" not in run(file, "--run-dir", place, "--rerun", "all").stderr
+    assert "are as they were" not in run(file, "--run-dir", place, "--strict").stderr
+
+
+def test_another_binary_of_the_same_version_is_another_cell() -> None:
+    cell = matrix_results.CellResult(
+        id="a",
+        values={},
+        driver="local",
+        verdict="pass",
+        outcome="pass",
+        exit_code=0,
+        key="k",
+        artifacts={"vault 1.7.0": "x"},
+    )
+    assert matrix_directory.holds(cell, "k", {"vault 1.7.0": "x", "vault 1.8.0": "y"})
+    assert matrix_directory.holds(cell, "k", {})
+    assert not matrix_directory.holds(cell, "k", {"vault 1.7.0": "y"})
+    assert not matrix_directory.holds(cell, "l", {"vault 1.7.0": "x"})
+    assert not matrix_directory.holds(None, "k", {})
+
+
+def test_a_cell_that_cannot_be_rehearsed_is_inconclusive_and_says_why(tmp_path: Path) -> None:
+    """Nothing is said of the others by it, and the matrix is no pass."""
+    file = scenario(tmp_path, "")
+    ended = run(file, "--target", "1.6.0,1.9.2", "--run-dir", tmp_path / "m")
+    assert ended.exit_code == 4, ended.output
+    assert "1  inconclusive: Vault 1.6.0 is older than 1.7.0, from which it is reached" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "INCONCLUSIVE  2 cells: 1 pass, 1 inconclusive; exit 4"
+    offline = rehearse("matrix", file, "--target", "1.9.2", "--offline", "--run-dir", tmp_path / "o")
+    assert offline.exit_code == 4
+    (cell,) = result(tmp_path / "o").cells
+    assert (cell.verdict, cell.exit_code) == ("inconclusive", 3)
+    assert "is not available" in cell.reasons[0]
+    assert (
+        "are as they were"
+        not in rehearse("matrix", file, "--target", "1.9.2", "--offline", "--run-dir", tmp_path / "o").stderr
+    )
+
+
+def test_two_cannot_rehearse_one_matrix_in_one_directory(tmp_path: Path) -> None:
+    file, place = scenario(tmp_path), tmp_path / "m"
+    place.mkdir()
+    with alone(place / "matrix.lock", lambda _line: None, "the test"):
+        ended = run(file, "--run-dir", place)
+    assert ended.exit_code == 2
+    assert "it is being rehearsed; wait until that is over, or name another --run-dir" in ended.stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("x")
+    ended = run(file, "--run-dir", tmp_path / "other")
+    assert (ended.exit_code, "holds other things (mine.txt)" in ended.stderr) == (2, True)
+    assert run(file, "--run-dir", place).exit_code == 1
+    ended = run(scenario(tmp_path, name="second.yaml"), "--run-dir", place)
+    assert (ended.exit_code, "holds the matrix of outage" in ended.stderr) == (2, True)
+
+
+def test_reports_for_programs_ci_servers_and_jobs(tmp_path: Path) -> None:
+    file, place = scenario(tmp_path, MATRIX), tmp_path / "m"
+    words = ("--run-dir", place, "-o", "json", "--junit", tmp_path / "j.xml", "--markdown", tmp_path / "m.md")
+    ended = run(file, *words)
+    assert ended.exit_code == 1, ended.output
+    told = json.loads(ended.stdout)
+    assert (told["format"], told["across"], told["planned"], len(told["cells"])) == (1, "target", 13, 13)
+    assert told["axes"]["reviewer"] == ["nobody-chose", "client-jwt"]
+    suites = {suite.attrib["name"]: suite for suite in ET.parse(tmp_path / "j.xml").getroot().iter("testsuite")}
+    assert len(suites) == 13
+    red = [name for name, suite in suites.items() if int(suite.attrib["failures"])]
+    assert red == ["outage[target=1.13.0,reviewer=nobody-chose,vault.storage=file]"]
+    page = (tmp_path / "m.md").read_text()
+    assert page.startswith("# FAIL  13 cells: ")
+    assert "| target → | 1.8.0 | 1.9.2 | 1.9.3 | 1.11.0 | 1.13.0 |" in page
+
+
+def test_fail_fast_begins_nothing_after_a_regression(tmp_path: Path) -> None:
+    file = scenario(tmp_path, "")
+    words = ("--target", "1.9.3,1.10.0,1.10.1,1.10.2,1.10.3", "--jobs", 1, "--fail-fast")
+    ended = run(file, *words, "--run-dir", tmp_path / "m")
+    assert ended.exit_code == 1
+    assert len(result(tmp_path / "m").cells) == 1
+    assert ended.stdout.splitlines()[-1] == "FAIL  5 cells: 1 fail, 4 not rehearsed; exit 1"
+
+
+def test_cells_are_listed_and_shared_out_without_rehearsing_any(tmp_path: Path) -> None:
+    file, place = scenario(tmp_path), tmp_path / "m"
+    listed = run(file, "--list", "--run-dir", place)
+    assert listed.exit_code == 0
+    assert "target=1.9.2,reviewer=nobody-chose  [paper]  to be rehearsed" in listed.stdout.splitlines()
+    assert not place.exists()
+    as_json = json.loads(run(file, "--json").stdout)
+    assert as_json["include"][0] == {
+        "cell": "target=1.9.2,reviewer=nobody-chose", "driver": "paper", "target": "1.9.2", "reviewer": "nobody-chose",
+    }  # fmt: skip
+    assert json.loads(run(file, "--json", "--shards", 2).stdout) == {"include": [{"shard": "1/2"}, {"shard": "2/2"}]}
+    shards = [run(file, "--list", "--shard", f"{number}/3").stdout.splitlines() for number in (1, 2, 3)]
+    assert sorted(line for shard in shards for line in shard) == sorted(listed.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--target", "1.8..1.23"), "there is no Vault 1.23"),
+        (("--set", "auth.kubernetes.reviwer=local"), "auth.kubernetes has no reviwer"),
+        (("--set", "auth.kubernetes.reviewer"), "the path of a field, =, and its values"),
+        (("--driver", "docker"), "there is no driver docker"),
+        (("--target", "1.8.0", "--shard", "3/2"), "3/2 is no shard"),
+        (("--target", "1.8.0", "--shard", "2/2"), "2 shards of 1 cells"),
+        (("--target", "1.8.0", "--filter", "x=1"), "there is no axis x"),
+        ((), "nothing is varied: give an axis"),
+        (("--target", "1.8.0", "--html", "/nowhere/x.html"), "there is no folder /nowhere"),
+        (("--target", "all", "--set", "vault.storage=raft,file", "--json"), "right: --shards 20"),
+    ],
+)
+def test_what_is_no_matrix_is_usage(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    ended = rehearse("matrix", scenario(tmp_path, ""), *words)
+    assert (ended.exit_code, says in ended.stderr) == (2, True), ended.output
+
+
+def test_an_interrupted_matrix_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, place = scenario(tmp_path, MATRIX), tmp_path / "m"
+    import os
+
+    words = ["matrix", str(file), "--driver", "paper", "--jobs", "2", "--run-dir", str(place)]
+    code, said = signalled(words, dict(os.environ), "[3/13]", signal.SIGTERM)
+    assert code == 130, said
+    assert "the same command goes on from there" in said
+    before = {cell.id: cell for cell in result(place).cells}
+    assert 3 <= len(before) < 13
+    ended = run(file, "--run-dir", place)
+    assert f"{len(before)} of 13 cells are as they were" in ended.stderr
+    after = {cell.id: cell for cell in result(place).cells}
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 13
+
+
+def test_a_cell_that_hangs_is_ended_at_its_limit_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may end its servers first: it is asked by the end of its stdin, which it reads."""
+    wait = "import sys; sys.stdin.read(); print('over', file=sys.stderr); sys.exit(130)"
+    monkeypatch.setattr(several, "_command", lambda task, words: [sys.executable, "-c", wait])
+
+    class How:
+        def words(self) -> list[str]:
+            return []
+
+        def environment(self) -> dict[str, str]:
+            return {}
+
+    task = Task(tmp_path / "hangs.yaml", tmp_path / "r", limit_seconds=1.0)
+    said: list[str] = []
+    going = Progress(quiet=True)
+    monkeypatch.setattr(going, "say", said.append)
+    ((ended, code),) = several.ended([task], How(), 1, going, verbose=False)
+    assert (ended.late, code, list(ended.lines)) == (True, 130, ["over"])
+    assert said == ["hangs: not over after 1 s, which is its limit; it is being ended"]
+    assert ended.seconds < 60
+    assert isinstance(ended.process, subprocess.Popen)
