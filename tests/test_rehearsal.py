@@ -326,6 +326,9 @@ def test_whoever_cannot_even_be_asked_whether_vault_lives_is_the_trouble() -> No
     """An engine that is gone explains the refused key that came of it, and must not hide it by an error of its own."""
 
     class Gone:
+        def system(self, _vault: str) -> Gone:
+            return self
+
         def vault_died(self) -> str | None:
             raise Unreachable("the container engine gave no answer")
 

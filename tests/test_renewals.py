@@ -21,11 +21,13 @@ from harness.reports import json as json_report
 from harness.reports import junit, markdown, wording
 from harness.reports import text as text_report
 from harness.rig.rig import Reply
+from harness.scenario.course import Upgrade
 from harness.secret import Secret
 from tests.runs import on_paper
 from tests.test_records import RECORDS
 from tests.test_rules import changed, mapped, mount, with_lines
 
+TO = Upgrade(version="1.11.0", token_file=True)
 CALM = changed(mount(reviewer="long-lived"), {"expect": None})
 
 
@@ -257,7 +259,7 @@ def test_what_vault_said_at_the_last_is_on_record(
     monkeypatch.setattr(renewing, "_LAST_SECONDS", 0.2)
     heard: list[Any] = []
     tokens = {"web": Secret("the-token-of-web")}
-    with renewing.renewing(Vault(), tokens, "1.11.0", "after 1.11.0", journal.Journal(tmp_path, heard.append)):  # type: ignore[arg-type]
+    with renewing.renewing(Vault(), tokens, TO, "after 1.11.0", journal.Journal(tmp_path, heard.append)):  # type: ignore[arg-type]
         pass
     (row,) = heard
     assert (row.renewed, row.last) == (granted, last)

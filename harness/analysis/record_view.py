@@ -126,7 +126,7 @@ class Facts:
                 now[event.mount] = (line, event)
                 held.setdefault(event.mount, []).append((line, now[event.mount]))
                 continue
-            mine = self._mounts_of(event.vault)
+            mine = self.topology.mounts_of(event.vault)
             if event.do == "snapshot":
                 then = {mount: config for mount, config in then.items() if mount not in mine}
                 then |= {mount: config for mount, config in now.items() if mount in mine}
@@ -137,11 +137,6 @@ class Facts:
                         now[mount] = config
                         held[mount].append((line, config))
         return held
-
-    def _mounts_of(self, vault: str) -> set[str]:
-        """Return the paths of the auth mounts that a Vault has; the empty name is that of the only one."""
-        name = self.topology.name_of(vault)
-        return {path for path, mount in self.topology.mounts.items() if mount.vault == name}
 
     @cached_property
     def tokens(self) -> list[tuple[int, TokenIssued]]:

@@ -80,6 +80,17 @@ class RealRig(abc.ABC):
         self._answering: Stopwatch | None = None
         """since the first answer of the version that runs"""
 
+    def system(self, vault: str = "") -> RealRig:
+        """Return the only Vault there is, which is this rig's."""
+        if vault not in ("", *self._topology.vaults):
+            raise RigError(f"there is no Vault {vault}; there is {', '.join(self._topology.vaults)}")
+        return self
+
+    @property
+    def nodes(self) -> dict[str, RealRig]:
+        """Return the only node there is, which is this rig's."""
+        return dict.fromkeys(self._topology.nodes_of("")[:1], self)
+
     @property
     def vault(self) -> Vault:
         """Return the way to ask Vault."""
@@ -106,7 +117,8 @@ class RealRig(abc.ABC):
         """Return the token to store as the mount's reviewer: what is no Secret's is put on record as it is taken."""
         purpose = f"reviewer:{mount}"
         if kind == "pod-token":
-            return self._tokens.tell(replace(self._tokens.of("vault"), purpose=purpose))
+            pod, *_ = self._topology.pod_purposes(self._topology.mounts[mount].vault)
+            return self._tokens.tell(replace(self._tokens.of(pod), purpose=purpose))
         if kind != "requested":
             return self._tokens.of(purpose)
         account = next(one for one in self._accounts if one.purpose == purpose)
@@ -147,6 +159,14 @@ class RealRig(abc.ABC):
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""
         if stored:
             self._tokens.settle({name: cluster.kube for name, cluster in self._running.items()})
+
+    @abc.abstractmethod
+    def await_token_file(self) -> None:
+        """Wait until the token of Vault's Pod is where Vault reads it, if Vault has a Pod."""
+
+    @abc.abstractmethod
+    def open_to_all(self) -> None:
+        """Have Vault listen as the scenario says, now that it is initialised."""
 
     @abc.abstractmethod
     def swap(self, served: Serve) -> None:

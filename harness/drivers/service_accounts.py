@@ -12,7 +12,7 @@ from harness.host import pki
 from harness.record import events
 from harness.rig.rig import IssuedToken
 from harness.scenario.plan import STRANGERS
-from harness.scenario.topology import AppSpec, Topology, subject_of
+from harness.scenario.topology import MAIN, AppSpec, Topology, subject_of
 from harness.secret import Secret, fingerprint
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
@@ -30,7 +30,7 @@ class Account(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     purpose: str
-    """vault, app:<name>, reviewer:<mount>, or <negative probe>:<app>"""
+    """vault, vault:<node>, app:<name>, reviewer:<mount>, or <negative probe>:<app>"""
     may_review_tokens: bool = False
     audience: str | None = None
     token_seconds: int = 3600
@@ -52,7 +52,9 @@ class Account(msgspec.Struct, frozen=True):
     @property
     def pod(self) -> str:
         """Return the name of its Pod."""
-        return "vault-0" if self.purpose == "vault" else self.purpose.replace(":", "-").replace("/", "-")
+        if self.purpose == "vault":
+            return f"{MAIN}-0"
+        return self.purpose.removeprefix("vault:").replace(":", "-").replace("/", "-")
 
     @property
     def secret(self) -> str:
@@ -66,10 +68,11 @@ class Account(msgspec.Struct, frozen=True):
 def wanted(topology: Topology) -> list[Account]:
     """Return every account of *topology*: Vault's, the apps', the reviewers', and the strangers' of negative probes."""
     found: list[Account] = []
-    vault = topology.vault
-    if vault.cluster:
-        space, name = vault.service_account.split("/")
-        found.append(Account(vault.cluster, space, name, "vault", vault.may_review_tokens))
+    for called, vault in topology.vaults.items():
+        if vault.cluster:
+            space, name = vault.service_account.split("/")
+            pods, may = topology.pod_purposes(called), vault.may_review_tokens
+            found += [Account(vault.cluster, space, name, purpose, may) for purpose in pods]
     for path, mount in topology.mounts.items():
         if mount.reviewer_account:
             space, name = mount.reviewer_account.split("/")

@@ -26,11 +26,12 @@ from harness.errors import (
 from harness.record import events, journal
 from harness.record.events import RunStarted
 from harness.record.journal import Journal
+from harness.record.observation import called
 from harness.rehearsal import probes, side_steps, vault_steps
 from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
-from harness.rig.rig import Keepable, Rig
+from harness.rig.rig import Keepable, Rig, VaultNode, node_of
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Look, Serve, Start
 from harness.scenario.plan import Plan, Question, renews
@@ -105,8 +106,8 @@ class Running:
     """every step that was begun, for whoever has to say where it broke"""
     mounted: dict[str, str] = field(default_factory=dict)
     """the accessors of the auth mounts that are there, by path"""
-    keys: Sequence[Secret] = ()
-    """Vault's unseal keys, once it is initialised"""
+    keys: dict[str, Sequence[Secret]] = field(default_factory=dict)
+    """the unseal keys of each Vault that is initialised"""
     old: AppTokens = field(default_factory=dict)
     """what running apps hold: the tokens of the logins at the first look"""
     fresh: AppTokens = field(default_factory=dict)
@@ -124,28 +125,29 @@ class Running:
         self.reached.append(step)
         match step:
             case Start():
-                with self.journal.phase("vault is set up"):
-                    self.keys = vault_steps.initialise(self.rig, self.plan, step, self.journal)
+                with self.journal.phase(f"{step.vault or 'vault'} is set up"):
+                    self.keys[step.vault] = vault_steps.initialise(self.rig, self.plan, step, self.journal)
             case Serve():
                 with self._running_apps(step):
                     with self._timed(step):
-                        vault_steps.to_next(self.rig, step, self.keys, self.journal)
+                        vault_steps.to_next(self.rig, step, self.keys[step.vault], self.journal)
                     vault_steps.settle(self.rig, step, self.reached, self.journal)
             case course.WriteConfig():
-                with self.journal.phase(f"config of {step.mount} by {self._served.version}"):
-                    vault_steps.write_config(
-                        self.rig, self.plan.resolved, step, self._served, self.mounted, self.journal
-                    )
+                served = self._served(step)
+                with self.journal.phase(f"config of {step.mount} by {served.version}"):
+                    vault_steps.write_config(self.rig, self.plan.resolved, step, served, self.mounted, self.journal)
             case course.WriteRole():
-                vault_steps.write_role(self.rig, step, self._served, self.journal)
+                vault_steps.write_role(self.rig, step, self._served(step), self.journal)
             case Look():
                 self._look(step)
             case course.WriteLate():
-                self.late = {app: held for app, held in self.fresh.items() if held[0] is not None}
-                vault_steps.write_late(self.rig, self.plan.resolved, self.late, self.journal)
+                mine = self._apps_of(step.vault)
+                late = {app: held for app, held in self.fresh.items() if app in mine and held[0] is not None}
+                self.late |= late
+                vault_steps.write_late(self.rig, self.plan.resolved, step.vault, late, self.journal)
             case _:
                 with self.journal.phase(course.word_of(step)), self._timed(step):
-                    side_steps.do(step, self.rig, self._reopen)
+                    side_steps.do(step, self.rig, lambda: self._reopen(step))
 
     @contextmanager
     def _timed(self, step: AnyStep) -> Iterator[None]:
@@ -156,35 +158,44 @@ class Running:
             events.StepEnded(
                 do=course.word_of(step),
                 number=step.number,
-                version=self._served.version,
+                version=self._served(step).version,
                 seconds=round(watch.seconds, 3),
+                vault=course.vault_of(step, self.plan.resolved),
+                node=step.node,
             )
         )
 
     def _late_questions(self) -> Iterator[Question]:
         """Yield what is asked of what was written late: is it there still?"""
-        yield Question("late-secret", item=course.LATE_SECRET)
-        for path in self.plan.resolved.mounts:
-            yield Question("late-role", mount=path, item=course.LATE_ROLE)
+        topology = self.plan.resolved
+        for vault in {step.vault: None for step in self.reached if isinstance(step, course.WriteLate)}:
+            yield Question("late-secret", item=course.LATE_SECRET, vault=vault)
+            for path in topology.mounts_of(vault):
+                yield Question("late-role", mount=path, item=course.LATE_ROLE, vault=vault)
         for app in self.late:
-            yield Question("late-token-lookup", app, self.plan.resolved.apps[app].mount)
+            mount = topology.apps[app].mount
+            yield Question("late-token-lookup", app, mount, vault=topology.told_apart(topology.mounts[mount].vault))
 
-    def _reopen(self) -> None:
-        vault_steps.open_vault(self.rig, self._served, self.keys, self.journal)
+    def _reopen(self, step: AnyStep) -> None:
+        """Open the Vault that *step* has sealed."""
+        vault_steps.open_vault(self.rig, self._served(step), self.keys[step.vault], self.journal)
 
-    @property
-    def _served(self) -> Serve:
-        """Return the step that put in place the Vault which serves now."""
-        return next(step for step in reversed(self.reached) if isinstance(step, Serve))
+    def _served(self, step: AnyStep) -> Serve:
+        """Return the step that put in place what serves now of the Vault that *step* concerns; else of any."""
+        return _served(self.reached, course.vault_of(step, self.plan.resolved))
+
+    def _apps_of(self, vault: str) -> set[str]:
+        """Return the apps that log in to a Vault."""
+        topology = self.plan.resolved
+        return {name for name, app in topology.apps.items() if app.mount in topology.mounts_of(vault)}
 
     def _running_apps(self, step: Serve) -> AbstractContextManager[None]:
         """Have apps run on while Vault is replaced. On paper that takes no time, and nobody would notice."""
-        tokens = {
-            app: token for app, (token, _) in self.old.items() if token is not None and renews(self.plan.resolved, app)
-        }
+        mine = {app for app in self._apps_of(step.vault) if renews(self.plan.resolved, app)}
+        tokens = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
         if not tokens or self.plan.driver == "paper":
             return nullcontext()
-        return renewing(self.rig.vault, tokens, step.version, self._next_moment(), self.journal)
+        return renewing(self.rig.system(step.vault).vault, tokens, step, self._next_moment(), self.journal)
 
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""
@@ -207,9 +218,11 @@ class Running:
                     step=moment.step,
                     version=moment.version,
                     token_file=moment.token_file,
+                    versions=moment.versions,
                 )
             )
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
+            view.runs = moment.runs
             if first:
                 # the tokens of this login are the ones that running apps hold from here on
                 view.logins = view.old
@@ -218,7 +231,15 @@ class Running:
                 _ask(question, view, self.rig, self.journal)
             self.fresh = view.logins
             self.rig.gather(moment)
-            vault_steps.insist_alive(self.rig, self._served, "to answer still, once all questions were asked")
+            for vault in self.plan.resolved.vaults:
+                served = _served(self.reached, self.plan.resolved.told_apart(vault))
+                vault_steps.insist_alive(self.rig, served, "to answer still, once all questions were asked")
+
+
+def _served(reached: Sequence[AnyStep], vault: str) -> Serve:
+    """Return the last of the steps *reached* that put something in place, of the named Vault if any of them did."""
+    serving = [step for step in reached if isinstance(step, Serve)]
+    return next((step for step in reversed(serving) if step.vault == vault), serving[-1])
 
 
 def _ask(question: Question, view: View, rig: Rig, journal: Journal) -> None:
@@ -242,16 +263,19 @@ class _LostError(RigError):
 
 def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble:
     """Return what broke the run, as the record keeps it."""
-    root = _root(error, rig)
-    served = next(step for step in reversed(reached) if isinstance(step, Serve))
+    served = _served(reached, reached[-1].vault)
+    node = node_of(rig, served.vault, served.node)
+    root = _root(error, rig, node)
     looked = any(isinstance(step, Look) for step in reached[: reached.index(served)])
     return events.Trouble(
         kind=_kind(root),
-        during=f"{course.word_of(reached[-1])} {served.version}",
+        during=f"{course.word_of(reached[-1])} {called(served)}{served.version}",
         step=course.word_of(reached[-1]),
         after_swap=served.version if looked else "",
         message=_message(root),
-        log=_log(root) or tuple(rig.vault_log(40)),
+        log=_log(root) or tuple(node.vault_log(40)),
+        vault=served.vault,
+        node=served.node,
     )
 
 
@@ -261,16 +285,16 @@ def _outside(error: Exception, reached: Sequence[AnyStep]) -> events.Trouble:
     return events.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))
 
 
-def _root(error: Exception, rig: Rig) -> Exception:
+def _root(error: Exception, rig: Rig, node: VaultNode) -> Exception:
     """Return what lies behind *error*: a server that ended explains whatever failed after it."""
     if isinstance(error, ProcessDied | SwapRefused | _LostError) or not isinstance(error, HarnessError):
         return error
     try:
-        died = rig.vault_died()
+        died = node.vault_died()
     except (RigError, Unreachable) as elsewhere:
         return elsewhere
     if died is not None:
-        return ProcessDied(f"{died}; what failed then: {error}", None, rig.vault_log(40))
+        return ProcessDied(f"{died}; what failed then: {error}", None, node.vault_log(40))
     lost = rig.broken()
     return error if lost is None else RigError(f"{lost}; what failed then: {error}; see its log beside the record")
 

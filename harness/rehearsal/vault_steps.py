@@ -12,7 +12,7 @@ from harness.knowledge import kubernetes_auth, refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
-from harness.rig.rig import Reply, Rig, snapshots
+from harness.rig.rig import Reply, Rig, VaultSetup, node_of, snapshots
 from harness.scenario import course, plan
 from harness.scenario.course import AnyStep, RollBack, Serve, WriteConfig, WriteRole
 from harness.scenario.plan import Plan
@@ -29,16 +29,17 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
 
     Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
     """
-    topology = planned.resolved
-    keys = rig.setup.initialise(topology.vault.shares, topology.vault.threshold)
-    rig.open_to_all()
+    topology, system = planned.resolved, rig.system(served.vault)
+    vault, mine = topology.named(served.vault), topology.mounts_of(served.vault)
+    keys = system.setup.initialise(vault.shares, vault.threshold)
+    system.open_to_all()
     open_vault(rig, served, keys, journal)
-    rig.setup.enable_audit()
-    rig.setup.enable_kv()
-    for name, text in plan.policies(topology, planned.steps).items():
-        rig.setup.write_policy(name, text)
-    for path in sorted({secret for app in topology.apps.values() for secret in app.reads}):
-        _write_secret(rig, plan.kv_data_path(path))
+    system.setup.enable_audit()
+    system.setup.enable_kv()
+    for name, text in plan.policies(topology, planned.steps, served.vault).items():
+        system.setup.write_policy(name, text)
+    for path in sorted({secret for app in topology.apps.values() if app.mount in mine for secret in app.reads}):
+        _write_secret(system.setup, plan.kv_data_path(path))
     return keys
 
 
@@ -48,31 +49,37 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     Raises SwapRefused where it declines a key, RigError where another version answers, ProcessDied where it dies, and
     NotReady where it gives no answer or stays inactive.
     """
+    node = node_of(rig, served.vault, served.node)
     # before it is handed a key: what another version makes of this data says nothing about the one that was meant
     answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
     if answered.split("+", maxsplit=1)[0] != served.version.split("+")[0]:
         raise RigError(
             f"Vault {served.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
             "is taken for (rehearse artifacts list shows where it came from); put the right one there, and run again",
-            rig.vault_log(40),
+            node.vault_log(40),
         )
     for key in keys:
-        reply = rig.setup.unseal(key)
+        reply = node.setup.unseal(key)
         if not reply.ok:
             raise _declined(rig, served, reply)
         if reply.data.get("sealed") is False:
             break
     wait.until(
-        lambda: _active(rig.vault.health()),
+        lambda: _active(node.vault.health()),
         what=f"Vault {served.version} to be active after its unseal",
         seconds=ACTIVE_SECONDS,
-        died=rig.vault_died,
-        log=lambda: rig.vault_log(40),
+        died=node.vault_died,
+        log=lambda: node.vault_log(40),
         advice="a larger Vault may need longer; its whole log is kept beside the record",
     )
     journal.write(
         events.VaultServing(
-            asked=served.version, answered=answered, purpose=course.word_of(served), token_file=served.token_file
+            asked=served.version,
+            answered=answered,
+            purpose=course.word_of(served),
+            token_file=served.token_file,
+            vault=served.vault,
+            node=served.node,
         )
     )
 
@@ -90,12 +97,13 @@ def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
     A server that dies in the middle of an answer is known to be dead a moment later only: this waits for that moment.
     *what* completes the sentence "waited for Vault ...".
     """
+    node = node_of(rig, served.vault, served.node)
     return wait.until(
-        lambda: rig.vault.seal_status().answered(),
+        lambda: node.vault.seal_status().answered(),
         what=f"Vault {served.version} {what}",
         seconds=ANSWER_SECONDS,
-        died=rig.vault_died,
-        log=lambda: rig.vault_log(40),
+        died=node.vault_died,
+        log=lambda: node.vault_log(40),
         advice="its whole log is kept beside the record",
     )
 
@@ -106,17 +114,18 @@ def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
     A Vault that could not open its data says so with 500, and that is its refusal here.
     """
     insist_alive(rig, served, "to answer again after an unseal key")
+    log = node_of(rig, served.vault, served.node).vault_log(40)
     if refusals.says(reply.status, reply.error) == "not now":
         came = "gave no answer" if reply.status is None else f"answered HTTP {reply.status}, which is no refusal"
         return NotReady(
             f"Vault {served.version} was handed an unseal key and {came} ({reply.error}), though it answers "
             "otherwise; its whole log is kept beside the record",
-            rig.vault_log(40),
+            log,
         )
     return SwapRefused(
         f"Vault {served.version} was handed an unseal key that opens this data, and declined it: HTTP {reply.status} "
         f"{reply.error}".rstrip(),
-        rig.vault_log(40),
+        log,
     )
 
 
@@ -127,12 +136,13 @@ def write_config(
 
     *mounted* has the accessors of the mounts that are there; one that is not is enabled first, and put in.
     """
+    system = rig.system(served.vault)
     if served.token_file:
-        rig.await_token_file()
+        system.await_token_file()
     if step.mount not in mounted:
-        mounted[step.mount] = rig.setup.enable_auth(step.mount)
+        mounted[step.mount] = system.setup.enable_auth(step.mount)
     fields = _config(rig, topology, step)
-    rig.setup.write_auth_config(step.mount, fields)
+    system.setup.write_auth_config(step.mount, fields)
     journal.write(
         events.ConfigWritten(
             mount=step.mount,
@@ -141,6 +151,7 @@ def write_config(
             token_file=served.token_file,
             fields={name: _shown(value) for name, value in fields.items()},
             reviewer=str(step.fields.get("token_reviewer_jwt", "")),
+            vault=served.vault,
         )
     )
 
@@ -148,18 +159,21 @@ def write_config(
 def write_role(rig: Rig, step: WriteRole, served: Serve, journal: Journal) -> None:
     """Write a role as the version that is *served*."""
     fields = _role(step.spec)
-    rig.setup.write_role(step.mount, step.role, fields)
-    journal.write(events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields))
+    rig.system(served.vault).setup.write_role(step.mount, step.role, fields)
+    journal.write(
+        events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields, vault=served.vault)
+    )
 
 
-def write_late(rig: Rig, topology: Topology, holders: Iterable[str], journal: Journal) -> None:
-    """Write what may be lost by going back: a secret, and at each auth mount a role like its first."""
-    _write_secret(rig, course.LATE_SECRET)
+def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str], journal: Journal) -> None:
+    """Write what may be lost by going back: a secret, and at each auth mount of the *vault* a role like its first."""
+    setup = rig.system(vault).setup
+    _write_secret(setup, course.LATE_SECRET)
     written = []
-    for path, mount in topology.mounts.items():
-        rig.setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
+    for path, mount in topology.mounts_of(vault).items():
+        setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
         written.append(f"auth/{path}/role/{course.LATE_ROLE}")
-    journal.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders)))
+    journal.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders), vault=vault))
 
 
 def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
@@ -168,7 +182,7 @@ def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -
         if isinstance(served, RollBack) and served.over == "snapshot":
             snapshots(rig, served).swap_over_snapshot(served)
         else:
-            rig.swap(served)
+            node_of(rig, served.vault, served.node).swap(served)
     with journal.phase(f"unseal {served.version}"):
         open_vault(rig, served, keys, journal)
 
@@ -227,13 +241,13 @@ def _shown(value: str | bool | Secret) -> str | bool:
     return shown
 
 
-def _write_secret(rig: Rig, path: str) -> None:
+def _write_secret(setup: VaultSetup, path: str) -> None:
     """Write one secret. kv-v2 prepares itself in the background after its mount and declines writes until then."""
     last: list[str] = []
 
     def written() -> bool:
         try:
-            rig.setup.write_secret(path, {"password": Secret(random.token_urlsafe(18))})
+            setup.write_secret(path, {"password": Secret(random.token_urlsafe(18))})
         except RigError as error:
             last[:] = [str(error)]
             return False

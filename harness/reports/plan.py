@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.record.observation import called
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Serve
 from harness.scenario.plan import Plan
@@ -13,10 +14,16 @@ def render(plan: Plan) -> str:
     lines = [f"{plan.scenario}, driver {plan.driver}", "", *described.strip().splitlines(), ""]
     for name, cluster in topology.clusters.items():
         lines.append(f"cluster {name}: Kubernetes {cluster.kubernetes}")
-    lines.append(f"Vault: in {topology.vault.cluster or 'no cluster'}, storage {topology.vault.storage}")
-    lines += ["", "steps", *(f"  {number}. {_told(step)}" for number, step in enumerate(plan.steps, 1))]
+    for name, vault in topology.vaults.items():
+        which = f"Vault {topology.told_apart(name)}".rstrip()
+        nodes = f", {vault.nodes} nodes" if vault.nodes > 1 else ""
+        lines.append(f"{which}: in {vault.cluster or 'no cluster'}, storage {vault.storage}{nodes}")
+    lines += ["", "steps", *(f"  {number}. {_told(step)}{_whose(step)}" for number, step in enumerate(plan.steps, 1))]
     lines += ["", f"questions at every moment: {len(plan.questions)}"]
-    lines += ["  " + " ".join(part for part in (q.probe, q.app or q.mount, q.item) if part) for q in plan.questions]
+    lines += [
+        "  " + " ".join(part for part in (q.probe, q.node or q.vault, q.app or q.mount, q.item) if part)
+        for q in plan.questions
+    ]
     lines += ["", "not asked", *(f"  {why}" for why in plan.not_asked)] if plan.not_asked else []
     lines += (
         ["", "assumed, because the scenario does not say", *(f"  {one}" for one in plan.assumed)]
@@ -25,6 +32,11 @@ def render(plan: Plan) -> str:
     )
     lines += ["", "binaries", *(f"  {product} {version}" for product, version in plan.artifacts)]
     return "\n".join(lines)
+
+
+def _whose(step: AnyStep) -> str:
+    """Return the Vault or node of a step that names no version, where there are several."""
+    return "" if isinstance(step, Serve) or not called(step) else f", at Vault {called(step)}".rstrip()
 
 
 def _told(step: AnyStep) -> str:
@@ -49,7 +61,7 @@ def _told(step: AnyStep) -> str:
             told = f"wait {step.seconds} s"
         case Serve():
             file = "with a pod token file" if step.token_file else "with no pod token file"
-            told = f"{told}: Vault {step.version}, {file}"
+            told = f"{told}: Vault {called(step)}{step.version}, {file}"
     if isinstance(step, course.RollBack):
         told += ", over the snapshot" if step.over == "snapshot" else ", over the data as they are"
     return told

@@ -119,7 +119,7 @@ class ChangesAccounts(Protocol):
 
 @runtime_checkable
 class Snapshots(Protocol):
-    """A rig whose Vault's data can be kept and brought back."""
+    """A Vault whose data can be kept and brought back."""
 
     def take_snapshot(self, again: Reopen) -> int:
         """Keep Vault's data as they are, in place of an earlier snapshot, and return how many bytes that takes.
@@ -156,9 +156,10 @@ def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
 
 
 def snapshots(rig: Rig, step: Step) -> Snapshots:
-    """Return *rig* as one that takes snapshots, which *step* needs. Raises RigError where it cannot."""
-    if isinstance(rig, Snapshots):
-        return rig
+    """Return the Vault of *step* as one that takes snapshots, which it needs. Raises RigError where it cannot."""
+    system = rig.system(step.vault)
+    if isinstance(system, Snapshots):
+        return system
     raise _unable(step)
 
 
@@ -166,13 +167,56 @@ def _unable(step: Step) -> RigError:
     return RigError(f"this driver cannot do the step {word_of(step)}: choose another driver, or leave the step out")
 
 
-class Rig(Protocol):
-    """A live system. It lives inside its driver's `up` and is gone afterwards."""
+class VaultNode(Protocol):
+    """A server of a Vault, by itself."""
 
     @property
     def vault(self) -> VaultClient: ...
     @property
     def setup(self) -> VaultSetup: ...
+
+    def swap(self, served: Serve) -> None:
+        """Stop Vault, replace its Pod as a rollout would, start the version of *served* over the same data.
+
+        Returns when the new server answers, sealed. Raises ProcessDied or NotReady, with the server's last lines.
+        """
+        ...
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault has ended by itself."""
+        ...
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return the last lines of Vault's log, redacted."""
+        ...
+
+
+class VaultSystem(VaultNode, Protocol):
+    """A Vault: one node, or several over one storage. What is asked of it without naming a node, any may answer."""
+
+    @property
+    def nodes(self) -> Mapping[str, VaultNode]:
+        """Return its nodes by their names, in their order."""
+        ...
+
+    def await_token_file(self) -> None:
+        """Wait until the token of Vault's Pod is where Vault reads it, if Vault has a Pod."""
+        ...
+
+    def open_to_all(self) -> None:
+        """Have Vault listen as the scenario says, now that it is initialised; until then it has talked to us alone.
+
+        Returns when it answers. Raises as `swap`.
+        """
+        ...
+
+
+class Rig(Protocol):
+    """A live system. It lives inside its driver's `up` and is gone afterwards."""
+
+    def system(self, vault: str = "") -> VaultSystem:
+        """Return a Vault by its name; empty: the only one there is. Raises RigError where there is no such Vault."""
+        ...
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached. It may be starting still: whoever needs it to serve waits for that."""
@@ -180,10 +224,6 @@ class Rig(Protocol):
 
     def await_clusters(self) -> None:
         """Wait until every cluster serves and all accounts and Pods are there. Raises what went wrong with one."""
-        ...
-
-    def await_token_file(self) -> None:
-        """Wait until the token of Vault's Pod is where Vault reads it, if Vault has a Pod."""
         ...
 
     def app_token(self, app: str) -> IssuedToken:
@@ -197,20 +237,6 @@ class Rig(Protocol):
     def reviewer_token(self, mount: str, kind: str, seconds: int) -> IssuedToken:
         """Return the token to store as this mount's reviewer: that of its Secret (*kind* long-lived), a copy of the one
         that Vault's Pod has now (pod-token), or a new one with a life of *seconds* (requested).
-        """
-        ...
-
-    def open_to_all(self) -> None:
-        """Have Vault listen as the scenario says, now that it is initialised; until then it has talked to us alone.
-
-        Returns when it answers. Raises as `swap`.
-        """
-        ...
-
-    def swap(self, served: Serve) -> None:
-        """Stop Vault, replace its Pod as a rollout would, start the version of *served* over the same data.
-
-        Returns when the new server answers, sealed. Raises ProcessDied or NotReady, with the server's last lines.
         """
         ...
 
@@ -234,10 +260,12 @@ class Rig(Protocol):
         """Return a sentence if a server that Vault depends on has ended: from then on answers say nothing of Vault."""
         ...
 
-    def vault_died(self) -> str | None:
-        """Return a sentence if Vault has ended by itself."""
-        ...
 
-    def vault_log(self, lines: int) -> Sequence[str]:
-        """Return the last lines of Vault's log, redacted."""
-        ...
+def node_of(rig: Rig, vault: str, node: str) -> VaultNode:
+    """Return a node of a Vault, or the Vault itself where no node is named. Raises RigError where it is not there."""
+    system = rig.system(vault)
+    if not node:
+        return system
+    if node not in system.nodes:
+        raise RigError(f"there is no node {node}; there are {', '.join(system.nodes)}")
+    return system.nodes[node]

@@ -116,14 +116,15 @@ def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
     return tuple(steps)
 
 
-def policies(wanted: Topology, steps: Iterable[AnyStep] = ()) -> dict[str, str]:
-    """Return each policy that a role names, as text, by its name as Vault has it: in lower case.
+def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -> dict[str, str]:
+    """Return each policy that a role at a *vault* names, as text, by its name as Vault has it: in lower case.
 
     One that nobody wrote lets its roles' apps read their reads. Roles that *steps* write later may name what no role
     of the beginning does.
     """
     texts: dict[str, str] = {}
-    for path, mount in wanted.mounts.items():
+    mine = wanted.mounts_of(vault)
+    for path, mount in mine.items():
         for name, role in mount.roles.items():
             apps = [app for app in wanted.apps.values() if app.role == name and app.mount == path]
             paths = sorted({secret for app in apps for secret in app.reads})
@@ -132,7 +133,8 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = ()) -> dict[str, str]:
                     continue
                 rules = (f'path "{kv_data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
-    later = [name for step in steps if isinstance(step, WriteRole) for name in step.spec.policies]
+    written = (step.spec for step in steps if isinstance(step, WriteRole) and step.mount in mine)
+    later = [name for role in written for name in role.policies]
     texts |= {name: wanted.policies[name] for name in later if name in wanted.policies}
     return {name.lower(): text or "# grants nothing" for name, text in texts.items()}
 
@@ -264,30 +266,33 @@ def _back(wanted: Topology, labels: course.Labels) -> Iterator[AnyStep]:
 def _written(wanted: Topology, path: str) -> list[AnyStep]:
     """Return the steps that write a mount: its config, and its roles."""
     mount = wanted.mounts[path]
-    roles = (WriteRole(mount=path, role=name, spec=spec) for name, spec in mount.roles.items())
-    return [WriteConfig(mount=path, fields=mount.fields, reviewer_seconds=mount.reviewer_seconds), *roles]
+    vault = wanted.told_apart(mount.vault)
+    roles = (WriteRole(mount=path, role=name, spec=spec, vault=vault) for name, spec in mount.roles.items())
+    config = WriteConfig(mount=path, fields=mount.fields, reviewer_seconds=mount.reviewer_seconds, vault=vault)
+    return [config, *roles]
 
 
 def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ...], tuple[str, ...]]:
-    asked = [Question("health"), Question("seal-status")]
+    asked = [question for vault in wanted.vaults for question in _of_nodes(wanted, vault)]
     not_asked: list[str] = []
     for path, mount in wanted.mounts.items():
-        asked.append(Question("auth-config", mount=path))
-        asked += [Question("role", mount=path, item=role) for role in mount.roles]
+        vault = wanted.told_apart(mount.vault)
+        asked.append(Question("auth-config", mount=path, vault=vault))
+        asked += [Question("role", mount=path, item=role, vault=vault) for role in mount.roles]
     for name, app in wanted.apps.items():
-        path, unable = app.mount, cannot(wanted, name)
+        path, vault, unable = app.mount, wanted.told_apart(wanted.mounts[app.mount].vault), cannot(wanted, name)
         reads = app.reads[: wanted.role_of(name).num_uses or None]
-        own = [Question(probe, name, path) for probe in ("login", "token-lookup", "token-renew")]
-        own += [Question("read", name, path, secret) for secret in reads]
-        own.append(Question("old-token-lookup", name, path))
-        own += [Question("old-token-read", name, path, secret) for secret in reads]
+        own = [Question(probe, name, path, vault=vault) for probe in ("login", "token-lookup", "token-renew")]
+        own += [Question("read", name, path, secret, vault) for secret in reads]
+        own.append(Question("old-token-lookup", name, path, vault=vault))
+        own += [Question("old-token-read", name, path, secret, vault) for secret in reads]
         asked += [question for question in own if question.probe not in unable]
         not_asked += [f"{probe} for {name}: {why}" for probe, why in unable.items()]
         not_asked += [
             f"read {secret} for {name}: its token has no use left for it" for secret in app.reads[len(reads) :]
         ]
         negative, impossible = _negative(wanted, name, app)
-        asked += [Question(probe, name, path) for probe in negative]
+        asked += [Question(probe, name, path, vault=vault) for probe in negative]
         not_asked += impossible
     if scenario.probes is not None and "login" not in scenario.probes:
         needs = {"token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read"}
@@ -337,6 +342,13 @@ def _rules(name: str, text: str) -> list[vault_policies.Rule]:
 def renews(wanted: Topology, app: str) -> bool:
     """Does *app* renew its token while it runs? Whoever can never do it does not try."""
     return "token-renew" not in cannot(wanted, app)
+
+
+def _of_nodes(wanted: Topology, vault: str) -> Iterator[Question]:
+    """Yield what is asked of every node of a Vault."""
+    nodes = wanted.nodes_of(vault) if wanted.vaults[vault].nodes > 1 else ("",)
+    for node in nodes:
+        yield from (Question(probe, vault=wanted.told_apart(vault), node=node) for probe in ("health", "seal-status"))
 
 
 def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], list[str]]:

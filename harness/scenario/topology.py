@@ -194,6 +194,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         """Return what records call a Vault: its name, or nothing where it is the only one."""
         return self.name_of(vault) if len(self.vaults) > 1 else ""
 
+    def mounts_of(self, vault: str) -> dict[str, MountSpec]:
+        """Return the auth mounts of a Vault by their paths."""
+        name = self.name_of(vault)
+        return {path: mount for path, mount in self.mounts.items() if mount.vault == name}
+
     def nodes_of(self, vault: str) -> tuple[str, ...]:
         """Return the names of a Vault's nodes, as a StatefulSet would name its Pods: vault-0, vault-1 ..."""
         return tuple(f"{self.name_of(vault)}-{number}" for number in range(self.named(vault).nodes))

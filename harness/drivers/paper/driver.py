@@ -6,7 +6,6 @@ nothing about Vault: what it answers is what `knowledge` says.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Literal
@@ -19,6 +18,7 @@ from harness.drivers.log_tail import as_time
 from harness.drivers.paper.checks import from_bound, own_refusal
 from harness.drivers.paper.state import (
     ADDRESS,
+    Common,
     Config,
     Token,
     VaultToken,
@@ -26,9 +26,10 @@ from harness.drivers.paper.state import (
     copied,
     extra,
     given,
+    issued_to,
 )
 from harness.drivers.service_accounts import ISSUER, Account, token_event
-from harness.errors import ProcessDied
+from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.record import events
@@ -64,26 +65,59 @@ class PaperDriver:
 
 
 class PaperRig:
-    """One system on paper. It is its own Vault client: there is nothing in between."""
+    """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
-    def __init__(self, plan: Plan, journal: Journal, script: Script, dies_at: str) -> None:
+    Each further Vault is another one of these, over the same clusters and accounts.
+    """
+
+    def __init__(
+        self, plan: Plan, journal: Journal, script: Script, dies_at: str, name: str = "", common: Common | None = None
+    ) -> None:
+        """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
-        self._served: Serve = next(step for step in plan.steps if isinstance(step, Serve))
-        self._numbers = itertools.count(1)
-        self._configs: dict[str, Config] = {}
+        self._name = self._topology.name_of(name)
+        self._pod, *_ = self._topology.pod_purposes(self._name)
+        self._called = self._topology.told_apart(self._name)
+        served = (step for step in plan.steps if isinstance(step, Serve))
+        self._served: Serve = next(step for step in served if step.vault == self._called)
         self._sealed = True
         self._dead = ""
         self._vault_tokens: dict[str, VaultToken] = {}
         self._given_by: dict[str, str] = {}
         """the version that gave each of them, also of those that are lost"""
         self._policies: dict[str, list[vault_policies.Rule]] = {}
-        self._pending: list[events.AnyEvent] = []
         self._secrets: set[str] = set()
         self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())
-        self._accounts = service_accounts.wanted(self._topology)
-        self._tokens = {account.purpose: self._issue(account) for account in self._accounts if not account.on_demand}
-        for name, cluster in self._topology.clusters.items():
-            journal.write(events.ClusterUp(cluster=name, version=cluster.kubernetes, issuer=ISSUER))
+        self._common = common or Common(service_accounts.wanted(self._topology))
+        self._numbers, self._pending = self._common.numbers, self._common.pending
+        self._accounts, self._tokens = self._common.accounts, self._common.tokens
+        self._vaults: dict[str, PaperRig] = {self._name: self}
+        if common is not None:
+            return
+        self._tokens |= {one.purpose: self._issue(one) for one in self._accounts if not one.on_demand}
+        for cluster, wanted in self._topology.clusters.items():
+            journal.write(events.ClusterUp(cluster=cluster, version=wanted.kubernetes, issuer=ISSUER))
+        for other in list(self._topology.vaults)[1:]:
+            self._vaults[other] = PaperRig(plan, journal, script, dies_at, other, self._common)
+
+    @property
+    def _configs(self) -> dict[str, Config]:
+        return self._common.configs.setdefault(self._name, {})
+
+    @_configs.setter
+    def _configs(self, configs: dict[str, Config]) -> None:
+        self._common.configs[self._name] = configs
+
+    def system(self, vault: str = "") -> PaperRig:
+        """Return a Vault by its name."""
+        if vault not in ("", *self._vaults):
+            raise RigError(f"there is no Vault {vault}; there are {', '.join(self._vaults)}")
+        return self._vaults[self._topology.name_of(vault)]
+
+    @property
+    def nodes(self) -> dict[str, PaperRig]:
+        """Return the only node that a Vault on paper has."""
+        return dict.fromkeys(self._topology.nodes_of(self._name)[:1], self)
 
     @property
     def vault(self) -> PaperRig:
@@ -120,7 +154,8 @@ class PaperRig:
         """Return the token to store as the mount's reviewer."""
         purpose = f"reviewer:{mount}"
         if kind == "pod-token":
-            copy = msgspec.structs.replace(self._tokens["vault"].issued, purpose=purpose)
+            pod, *_ = self._topology.pod_purposes(self._topology.mounts[mount].vault)
+            copy = msgspec.structs.replace(self._tokens[pod].issued, purpose=purpose)
             self._journal.write(token_event(copy))
             return copy
         if kind != "requested":
@@ -139,10 +174,10 @@ class PaperRig:
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
-        old = self._tokens.get("vault")
+        old = self._tokens.get(self._pod)
         if old is not None:
             old.alive = False
-            new = self._tokens["vault"] = self._issue(old.account)
+            new = self._tokens[self._pod] = self._issue(old.account)
             self._journal.write(
                 events.PodReplaced(
                     cluster=old.account.cluster,
@@ -150,6 +185,8 @@ class PaperRig:
                     old_uid=old.issued.pod_uid,
                     new_pod=new.issued.pod,
                     new_uid=new.issued.pod_uid,
+                    vault=served.vault,
+                    node=served.node,
                 )
             )
 
@@ -189,7 +226,7 @@ class PaperRig:
     def _everybody(self) -> Iterator[Token]:
         """Yield every token that somebody may present: what is held, and what configs have stored."""
         yield from self._tokens.values()
-        for config in self._configs.values():
+        for config in (config for configs in self._common.configs.values() for config in configs.values()):
             yield from (token for token in (config.frozen, config.explicit) if token is not None)
 
     def delete_token_secret(self, purpose: str) -> None:
@@ -229,7 +266,7 @@ class PaperRig:
 
     def seal_status(self) -> Reply:
         """Answer with the version and the seal."""
-        vault = self._topology.vault
+        vault = self._topology.named(self._name)
         data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares}
         return self._reply(200, data=data | {"version": self._served.version, "initialized": True})
 
@@ -324,7 +361,7 @@ class PaperRig:
         self._configs[mount] = Config(
             fields=dict(fields),
             stored=stored,
-            frozen=self._tokens.get("vault") if stored == "frozen" else None,
+            frozen=self._tokens.get(self._pod) if stored == "frozen" else None,
             explicit=self._stored(fields),
             validation_disabled=kubernetes_auth.validation_disabled(
                 version, given=validation if isinstance(validation, bool) else None
@@ -370,7 +407,7 @@ class PaperRig:
         )
         return {
             "client": presented,
-            "local": self._tokens.get("vault"),
+            "local": self._tokens.get(self._pod),
             "frozen": config.frozen,
             "explicit": config.explicit,
         }[whose]
@@ -390,23 +427,9 @@ class PaperRig:
         return next(token for token in self._tokens.values() if token.issued.jwt.reveal().startswith(head + "."))
 
     def _issue(self, account: Account) -> Token:
-        number = next(self._numbers)
-        at, unbound = now(), account.long_lived or account.on_demand
-        issued = IssuedToken(
-            jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
-            cluster=account.cluster,
-            subject=account.subject,
-            purpose=account.purpose,
-            pod="" if unbound else account.pod,
-            pod_uid="" if unbound else f"uid-{number}",
-            jti="" if account.long_lived else f"jti-{number}",
-            issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else ISSUER,
-            audiences=(account.audience or ISSUER,),
-            issued=at,
-            expires=0.0 if account.long_lived else at + account.token_seconds,
-        )
-        self._journal.write(token_event(issued))
-        return Token(issued, account)
+        token = issued_to(account, next(self._numbers))
+        self._journal.write(token_event(token.issued))
+        return token
 
     def _may_read(self, path: str, token: Secret) -> bool:
         """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
@@ -447,7 +470,7 @@ class PaperRig:
             request = {"id": correlation, "operation": "update", "path": path, "remote_address": ADDRESS}
             request_headers = {CORRELATION_HEADER.lower(): [correlation]}
             entry = {"error": error, "request": request | {"headers": request_headers}}
-            self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry))
+            self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry, vault=self._called))
         return Reply(status, error, data or {}, token, started or ended, ended, correlation)
 
     def _audit_review(self, cluster: str, bearer: Token | None, status: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from harness.drivers.service_accounts import Account
+from harness.drivers.service_accounts import ISSUER, Account
 from harness.knowledge import kubernetes_auth
+from harness.record.events import AnyEvent
 from harness.rig.rig import IssuedToken
 from harness.scenario.plan import DEFAULT_TTL
 from harness.scenario.values import seconds
@@ -79,6 +81,39 @@ class Config:
     explicit: Token | None
     validation_disabled: bool
     roles: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Common:
+    """What several Vaults of one system share: its clusters' accounts and tokens, and the order of things."""
+
+    accounts: list[Account]
+    tokens: dict[str, Token] = field(default_factory=dict)
+    """by purpose"""
+    configs: dict[str, dict[str, Config]] = field(default_factory=dict)
+    """by the name of a Vault, and the path of a mount"""
+    pending: list[AnyEvent] = field(default_factory=list)
+    """the evidence that nobody has gathered yet"""
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+
+def issued_to(account: Account, number: int) -> Token:
+    """Return a new token of *account*, which no other token's *number* resembles."""
+    at, unbound = now(), account.long_lived or account.on_demand
+    issued = IssuedToken(
+        jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
+        cluster=account.cluster,
+        subject=account.subject,
+        purpose=account.purpose,
+        pod="" if unbound else account.pod,
+        pod_uid="" if unbound else f"uid-{number}",
+        jti="" if account.long_lived else f"jti-{number}",
+        issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else ISSUER,
+        audiences=(account.audience or ISSUER,),
+        issued=at,
+        expires=0.0 if account.long_lived else at + account.token_seconds,
+    )
+    return Token(issued, account)
 
 
 def lease(role: Mapping[str, Any]) -> int:

@@ -34,5 +34,5 @@ def unknown_role(view: View, question: Question) -> Observation:
 
 def _login(view: View, question: Question, presented: IssuedToken, role: str = "") -> Observation:
     role = role or view.topology.apps[question.app].role
-    reply = view.rig.vault.login(question.mount, role, presented.jwt)
+    reply = view.vault(question).login(question.mount, role, presented.jwt)
     return view.seen(question, reply, presented=presented, must_be="refused", detail={})

@@ -14,7 +14,7 @@ def login(view: View, question: Question) -> Observation:
     """Log the app in with its Pod's service account token, freshly, as it would at its start."""
     app = view.topology.apps[question.app]
     presented = view.rig.app_token(question.app)
-    reply = view.rig.vault.login(question.mount, app.role, presented.jwt)
+    reply = view.vault(question).login(question.mount, app.role, presented.jwt)
     seen = view.seen(question, reply, presented=presented, detail=_kept(reply))
     view.logins[question.app] = (reply.token, seen.id)
     return seen

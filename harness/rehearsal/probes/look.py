@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.knowledge import refusals
 from harness.record.observation import Answer, Observation
-from harness.rig.rig import IssuedToken, Reply, Rig
+from harness.rig.rig import IssuedToken, Reply, Rig, VaultClient, node_of
 from harness.scenario.plan import Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
@@ -33,6 +33,12 @@ class View:
     """the same from the last look before going back"""
     old: AppTokens = field(default_factory=dict)
     """the same from before the first hop: what running apps still hold"""
+    runs: Callable[[str, str], str] = lambda _vault, _node: ""
+    """gives the version of a Vault's node, where there are several: each may run another one than *version*"""
+
+    def vault(self, question: Question) -> VaultClient:
+        """Return the way to ask the Vault, or the node of it, that a question is for."""
+        return node_of(self.rig, question.vault, question.node).vault
 
     def seen(
         self,
@@ -48,7 +54,7 @@ class View:
             id=self.number(),
             probe=question.probe,
             moment=self.moment,
-            version=self.version,
+            version=self.runs(question.vault, question.node) or self.version,
             answer=answer_of(reply),
             app=question.app,
             mount=question.mount,
@@ -62,6 +68,8 @@ class View:
             correlation=reply.correlation,
             subject=presented.subject if presented else "",
             detail=reply.data if detail is None else detail,
+            vault=question.vault,
+            node=question.node,
         )
 
     def not_asked(self, question: Question, why: str, blocked_by: int) -> Observation:
@@ -70,13 +78,15 @@ class View:
             id=self.number(),
             probe=question.probe,
             moment=self.moment,
-            version=self.version,
+            version=self.runs(question.vault, question.node) or self.version,
             answer="unknown",
             app=question.app,
             mount=question.mount,
             item=question.item,
             error=why,
             blocked_by=blocked_by,
+            vault=question.vault,
+            node=question.node,
         )
 
 

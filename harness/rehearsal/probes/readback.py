@@ -11,24 +11,24 @@ from harness.scenario.plan import Question
 
 def auth_config(view: View, question: Question) -> Observation:
     """Read the mount's config: what the operator never sent shows here too."""
-    reply = view.rig.vault.read_auth_config(question.mount)
+    reply = view.vault(question).read_auth_config(question.mount)
     return view.seen(question, reply, detail=_short(reply.data))
 
 
 def role(view: View, question: Question) -> Observation:
     """Read a role back: who may log in, and what the token gets."""
-    reply = view.rig.vault.read_role(question.mount, question.item)
+    reply = view.vault(question).read_role(question.mount, question.item)
     return view.seen(question, reply, detail=_short(reply.data))
 
 
 def late_role(view: View, question: Question) -> Observation:
     """Read a role that was written late: is it there still?"""
-    return view.seen(question, view.rig.vault.read_role(question.mount, question.item), detail={})
+    return view.seen(question, view.vault(question).read_role(question.mount, question.item), detail={})
 
 
 def late_secret(view: View, question: Question) -> Observation:
     """Read a secret that was written late: is it there still?"""
-    return view.seen(question, view.rig.vault.read_path(question.item), detail={})
+    return view.seen(question, view.vault(question).read_path(question.item), detail={})
 
 
 def _short(data: dict[str, Any]) -> dict[str, Any]:

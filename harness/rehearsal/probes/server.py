@@ -9,13 +9,13 @@ from harness.scenario.plan import Question
 
 def health(view: View, question: Question) -> Observation:
     """Ask whether this Vault is initialised, unsealed and active."""
-    reply = view.rig.vault.health()
+    reply = view.vault(question).health()
     names = ["initialized", "sealed", "standby", "version"]
     return view.seen(question, reply, detail={name: reply.data[name] for name in names if name in reply.data})
 
 
 def seal_status(view: View, question: Question) -> Observation:
     """Ask for the seal: its type, shares and threshold, and whether it is open."""
-    reply = view.rig.vault.seal_status()
+    reply = view.vault(question).seal_status()
     names = ("type", "initialized", "sealed", "t", "n", "version", "migration", "storage_type")
     return view.seen(question, reply, detail={name: reply.data[name] for name in names if name in reply.data})

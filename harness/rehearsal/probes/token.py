@@ -13,12 +13,12 @@ from harness.secret import Secret
 
 def lookup(view: View, question: Question) -> Observation:
     """Look up the token of this moment's login."""
-    return _with(view, question, view.logins, view.rig.vault.lookup_self)
+    return _with(view, question, view.logins, view.vault(question).lookup_self)
 
 
 def renew(view: View, question: Question) -> Observation:
     """Renew the token of this moment's login."""
-    return _with(view, question, view.logins, view.rig.vault.renew_self)
+    return _with(view, question, view.logins, view.vault(question).renew_self)
 
 
 def read(view: View, question: Question) -> Observation:
@@ -28,7 +28,7 @@ def read(view: View, question: Question) -> Observation:
 
 def old_lookup(view: View, question: Question) -> Observation:
     """Look up the token that the app got before the upgrade and has held since."""
-    return _with(view, question, view.old, view.rig.vault.lookup_self)
+    return _with(view, question, view.old, view.vault(question).lookup_self)
 
 
 def old_read(view: View, question: Question) -> Observation:
@@ -38,11 +38,11 @@ def old_read(view: View, question: Question) -> Observation:
 
 def late_lookup(view: View, question: Question) -> Observation:
     """Look up the token that the app got last before going back."""
-    return _with(view, question, view.late, view.rig.vault.lookup_self)
+    return _with(view, question, view.late, view.vault(question).lookup_self)
 
 
 def _secret(view: View, question: Question, token: Secret) -> Reply:
-    return view.rig.vault.read_secret(kv_data_path(question.item), token)
+    return view.vault(question).read_secret(kv_data_path(question.item), token)
 
 
 def _with(view: View, question: Question, held: AppTokens, ask: Callable[[Secret], Reply]) -> Observation:

@@ -12,6 +12,7 @@ from harness.knowledge import refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import Reply, VaultClient
+from harness.scenario.course import Serve
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch
 
@@ -24,9 +25,9 @@ _LAST_SECONDS: Final = 5.0
 
 @contextmanager
 def renewing(
-    vault: VaultClient, tokens: Mapping[str, Secret], version: str, moment: str, journal: Journal
+    vault: VaultClient, tokens: Mapping[str, Secret], served: Serve, moment: str, journal: Journal
 ) -> Iterator[None]:
-    """Have every app renew its token again and again while the body takes Vault to *version*.
+    """Have every app renew its token again and again while the body takes Vault to what is to be *served*.
 
     *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
     without one an app takes no part. Afterwards there is an event an app in the book. If the body fails nothing is
@@ -45,7 +46,7 @@ def renewing(
         over.set()
         thread.join()
     for copy in copies:
-        journal.write(copy.told(version, moment))
+        journal.write(copy.told(served, moment))
 
 
 class _Copy:
@@ -73,10 +74,12 @@ class _Copy:
             self._refused += refusals.says(reply.status, reply.error) == "refused"
             self._last = f"{_words(reply)}: {reply.error}"
 
-    def told(self, version: str, moment: str) -> events.Renewals:
+    def told(self, served: Serve, moment: str) -> events.Renewals:
         return events.Renewals(
             app=self._app,
-            version=version,
+            version=served.version,
+            vault=served.vault,
+            node=served.node,
             moment=moment,
             asked=self._asked,
             failures=dict(self._failures),
