@@ -21,6 +21,7 @@ cli/                     the command line
     several              several scenarios side by side, each in a process of its own, reported as one
 session/                 rehearsals as values: a scenario and options in, a judgement out
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
+    proving              the remedies of a run's refusals, tried
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
 maintenance/             what this machine has for rehearsals, and what was left on it
     doctor               what this machine has and lacks for a rehearsal, and what mends it
@@ -38,6 +39,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
     login                may the app log in?
     token                what is a Vault token good for?
     impostor             is everybody refused who must be?
+    abuse                what could somebody do with what a remedy gives away?
 drivers/                 ways of making a plan real; first what they share
     real_rig             what every rig with real servers has in common
     bring_up             clusters and their tokens come up side by side; who needs one waits for it
@@ -57,6 +59,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
+    accounts             who may review tokens on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
 artifacts/               a version becomes a verified binary or a container image
@@ -101,8 +104,11 @@ reports/                 a judgement or a plan in the shapes that people and pro
     plan                 a plan as text
     expect               what was seen as the `expect:` of a scenario
     table                several rehearsals in a table
+    tried                remedies: what came of those that were tried, and what they write in full
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
+    trials               which remedies are worth a try, and what such a run does and asks
+    proofs               what came of the remedies that were tried
     verdict              pass, fail or inconclusive, against what was expected
     doubts               what nobody knows after a run, and what keeps it from a pass
     matrix_results       what a matrix comes to: a verdict, a cause and a hop in each cell

@@ -98,8 +98,11 @@ def test_json_is_the_whole_judgement(judgement: Judgement) -> None:
 
 def copied(judgement: Judgement) -> set[str]:
     """Return the lines of a report that are there to be copied, and are never broken."""
-    commands = (command for one in judgement.findings for remedy in one.remedies for command in remedy.commands)
-    return {f"record  {judgement.run_directory}", f"repeat  {judgement.repeat}", *commands}
+    remedies = [remedy for one in judgement.findings for remedy in one.remedies]
+    lines = [
+        line for one in remedies for line in (*one.commands, *one.writes, *map(str.strip, one.terraform.split("\n")))
+    ]
+    return {f"record  {judgement.run_directory}", f"repeat  {judgement.repeat}", *lines}
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from harness.knowledge import kubernetes_auth, versions
-from harness.record.observation import LATE, Observation, called
+from harness.record.observation import BESIDE, Observation, called
 
 Key = tuple[str, str, str, str, str, str]
 """(probe, app, mount, item, vault, node): what makes two observations answers to the same question."""
@@ -74,7 +74,7 @@ def compare(observations: Iterable[Observation]) -> list[Change]:
     seen: dict[Key, Observation] = {}
     changes: list[Change] = []
     for now in observations:
-        if now.probe.startswith(LATE):
+        if now.probe.startswith(BESIDE):
             continue
         key = key_of(now)
         before = seen.get(key)

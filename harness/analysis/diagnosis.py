@@ -11,8 +11,8 @@ from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.impact import Impact, outlook
 from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
-from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, occasions
-from harness.record.observation import LATE, Observation
+from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions
+from harness.record.observation import BESIDE, Observation
 from harness.scenario import plan
 from harness.scenario.schema import Effect
 
@@ -64,7 +64,7 @@ def diagnose(facts: Facts) -> list[Finding]:
 def _cases(facts: Facts) -> Iterator[Case]:
     seen: dict[comparison.Key, Observation] = {}
     for now in facts.observations:
-        if now.probe.startswith(LATE):
+        if now.probe.startswith(BESIDE):
             # what going back loses is told there, and is no answer that anybody relied on before
             continue
         key = comparison.key_of(now)
@@ -137,18 +137,28 @@ def _check_is_gone(facts: Facts, before: Observation, now: Observation) -> bool:
     return own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
 
 
-def _finding(case: Case) -> Finding:
-    name, explanation, source, found = UNEXPLAINED, "", "", _unexplained(case)
+def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
+    """Return the cause of a refusal by itself, whatever was answered before, and its sentence."""
+    case = Case("pre-existing", "refused from the start", seen, None, facts)
+    rule, found = _explained(case)
+    return rule.name if rule is not None else UNEXPLAINED, found.sentence
+
+
+def _explained(case: Case) -> tuple[Rule | None, Diagnosis]:
+    """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
     for rule in RULES:
-        diagnosis = rule.examine(case)
-        if diagnosis is not None:
-            name, explanation, source, found = rule.name, rule.explanation, rule.source, diagnosis
-            break
+        if (found := rule.examine(case)) is not None:
+            return rule, found
+    return None, _unexplained(case)
+
+
+def _finding(case: Case) -> Finding:
+    rule, found = _explained(case)
     now, evidence = case.after, case.evidence
     # an impostor who is refused at last hurts nobody
     hurts = case.effect in ("login refused", "access refused", "reviewer changed") and now.must_be != "refused"
     return Finding(
-        rule=name,
+        rule=rule.name if rule is not None else UNEXPLAINED,
         kind=case.kind,
         effect=case.effect,
         app=now.app,
@@ -160,8 +170,8 @@ def _finding(case: Case) -> Finding:
         mount=now.mount,
         probe=now.probe,
         item=now.item,
-        explanation=explanation,
-        source=source,
+        explanation=rule.explanation if rule is not None else "",
+        source=rule.source if rule is not None else "",
         ruled_out=tuple(ruled_out.examined(case)) if now.answer == "refused" and now.probe == "login" else (),
         outlook=outlook(case) if hurts and case.kind != "pre-existing" else None,
         ambiguous=evidence.ambiguous,

@@ -7,11 +7,22 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness.analysis import comparison, completeness, diagnosis, doubts, expiry, impact, soundness, startup_failures
+from harness.analysis import (
+    comparison,
+    completeness,
+    diagnosis,
+    doubts,
+    expiry,
+    impact,
+    proofs,
+    soundness,
+    startup_failures,
+)
 from harness.analysis.comparison import Change
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.doubts import Doubt
+from harness.analysis.proofs import Proof
 from harness.analysis.record_view import Facts
 from harness.analysis.rollback import Rollback, rollbacks
 from harness.analysis.rules import Remedy
@@ -38,7 +49,7 @@ Outcome = Literal["pass", "expected-fail", "inconclusive", "fail", "unexpected-p
 expected-fail: it fails, in exactly the way that the scenario expects (a regression, or what is latent where the run is
 strict); where not all could be seen, that is inconclusive. unexpected-pass: no answer got worse, and yet it is not what
 the scenario expects. The job is green after pass and expected-fail (exit 0), and red after all others; where something
-was left behind, after all.
+was left behind, or a remedy was to be proven and was not, after all.
 """
 
 
@@ -96,6 +107,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     that failed in which way. Nothing on paper, and for an app without a token from before the first hop"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
+    proofs: tuple[Proof, ...] = ()
+    """every remedy that was tried, where that was asked for: does it mend, and what does it give away?"""
+    unproven: tuple[str, ...] = ()
+    """the refusals of which no remedy could be tried, where that was asked for, and why"""
     observations: tuple[Observation, ...]
     not_checked: tuple[str, ...]
     assumed: tuple[str, ...] = ()
@@ -139,14 +154,16 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     # an expectation is met by a whole run only: nobody knows what the missing part would have shown
     as_expected = hoped and not unsure
     start, ended = record.started, record.of(RunEnded)
-    left_behind = ended[-1].left_behind if ended else ""
+    left_behind = "; ".join(filter(None, (ended[-1].left_behind if ended else "", proofs.left_behind(record))))
     outcome = _outcome(verdict, as_expected=as_expected, hoped=hoped)
     unlearned = tuple(seen.app for seen in doubts.never_granted(facts))
+    tried = tuple(proofs.proofs(facts))
+    unproven = tuple(proofs.unproven(findings, tried)) if start.prove_remedies else ()
     return Judgement(
         verdict=verdict,
         outcome=outcome,
         as_expected=as_expected,
-        reasons=tuple(_reasons(verdict, weights, unsure)),
+        reasons=(*_reasons(verdict, weights, unsure), *proofs.reasons(tried, unproven)),
         scenario=start.plan.scenario,
         description=facts.asked.description,
         driver=start.plan.driver,
@@ -159,6 +176,8 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         reviewing=tuple(reviewing(facts)),
         renewals=tuple(record.of(Renewals)),
         rollbacks=tuple(rollbacks(facts)),
+        proofs=tried,
+        unproven=unproven,
         observations=tuple(facts.observations),
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
@@ -173,7 +192,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         repeat=" ".join(start.command),
         run_directory=record.directory,
         left_behind=left_behind,
-        exit_code=_exit_code(outcome, left_behind, facts),
+        exit_code=proofs.exit_code(_exit_code(outcome, left_behind, facts), tried, unproven),
     )
 
 

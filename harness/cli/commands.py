@@ -135,6 +135,14 @@ def main() -> None:
     help="Go back at the end, both ways: the source's binary over the data as they are, and the snapshot of before.",
 )
 @click.option(
+    "--prove-remedy",
+    is_flag=True,
+    envvar="REHEARSE_PROVE_REMEDY",
+    show_envvar=True,
+    help="Try what is advised for a refusal: on a fresh copy of the source, and on what refuses. One that does not "
+    "mend is exit code 1.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=1,
@@ -175,6 +183,7 @@ class Options:
     reuse: bool
     rollback: bool
     brought: Brought
+    prove_remedy: bool
 
     def check(self, form: Form) -> None:
         """Raise UsageError for what cannot be meant, before anything runs."""
@@ -183,6 +192,10 @@ class Options:
         form.insist_on_room()
         if self.keep and self.driver == "paper":
             raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
+        if self.keep and self.prove_remedy:
+            raise click.UsageError(
+                "--keep: the servers serve the proofs of --prove-remedy afterwards; choose one of them"
+            )
         if self.reuse and self.driver != "kind":
             raise click.UsageError("--reuse: only kind clusters can be used again; add --driver kind")
         if self.reuse and self.keep:
@@ -196,6 +209,7 @@ class Options:
             driver=self.driver,
             strict=self.strict,
             rollback=self.rollback,
+            prove_remedy=self.prove_remedy,
             run_dir=self.run_dir,
             mirror=self.mirror,
             insecure_mirror=self.insecure_mirror,
@@ -214,6 +228,7 @@ class Options:
             "--reuse": self.reuse,
             "--force": self.force,
             "--rollback": self.rollback,
+            "--prove-remedy": self.prove_remedy,
         }
         return ["--driver", self.driver, *(flag for flag, given in flags.items() if given), *self.brought.words()]
 

@@ -103,6 +103,26 @@ class Kube:
             _raise_unless_done(answer)
             return str(json.loads(answer.data)["metadata"]["uid"])
 
+    def insist_on_account(self, namespace: str, name: str) -> str:
+        """Create a service account and its namespace where they are not there, and return its UID."""
+        with _translated(f"service account {namespace}/{name}"):
+            for path, wanted in (("/api/v1/namespaces", namespace), (self._accounts(namespace), name)):
+                answer = self._ask("POST", path, body={"metadata": {"name": wanted}})
+                if answer.status != _CONFLICT:
+                    _raise_unless_done(answer)
+            return str(self._done("GET", f"{self._accounts(namespace)}/{name}")["metadata"]["uid"])
+
+    @staticmethod
+    def _accounts(namespace: str) -> str:
+        return f"/api/v1/namespaces/{namespace}/serviceaccounts"
+
+    def review(self, bearer: Secret, token: Secret) -> tuple[int, Any]:
+        """Have *bearer* ask for a review of *token*; return the status, and what the API server answered."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token.reveal()}}
+        with _translated("a TokenReview"):
+            answer = self._ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", token=bearer, body=body)
+            return int(answer.status), json.loads(answer.data)
+
     def allow_token_reviews(self, namespace: str, name: str) -> None:
         """Bind a service account to system:auth-delegator, which lets it create TokenReviews."""
         body = {

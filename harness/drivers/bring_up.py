@@ -90,6 +90,7 @@ class Tokens:
     def remember(self, account: Account, jwt: Secret, pod: str = "", uid: str = "") -> IssuedToken:
         """Put on record that *account* has a new token, bound to a Pod where one is named, and return it."""
         token = issued(account, jwt, pod, uid)
+        self._clusters[account.purpose] = account.cluster
         self._held[account.purpose] = self.tell(token)
         self._bring_up.tell()
         return token
@@ -98,6 +99,10 @@ class Tokens:
         """Put *token* on record, which nobody is to ask for here, and return it."""
         self._journal.write(token_event(token))
         return token
+
+    def holds(self, purpose: str) -> bool:
+        """Is there a token for *purpose* now?"""
+        return purpose in self._held
 
     def of(self, purpose: str) -> IssuedToken:
         """Return the token for *purpose*, once its cluster has given it. Raises what went wrong with that cluster."""

@@ -12,17 +12,19 @@ from msgspec.structs import replace
 from harness import wait
 from harness.clients.kube import Kube
 from harness.clients.vault import Vault
+from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
-from harness.drivers.service_accounts import ISSUER, Account, issued
+from harness.drivers.service_accounts import ISSUER, SECRET_TOKEN, Account, issued
 from harness.errors import RigError
 from harness.host import pki
 from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import IssuedToken, Reopen
+from harness.rig.rig import IssuedToken, Reopen, Reply
 from harness.scenario.course import Moment, Serve
 from harness.scenario.topology import Topology
+from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
 RIGHTS_SECONDS: Final = 30
@@ -77,6 +79,7 @@ class RealRig(abc.ABC):
         self._bring_up = BringUp(threads)
         self._tokens = Tokens(self._bring_up, wanted, journal)
         self._collector = Collector(journal, server, clusters)
+        self._made_secrets = 0
         self._answering: Stopwatch | None = None
         """since the first answer of the version that runs"""
 
@@ -154,6 +157,66 @@ class RealRig(abc.ABC):
         kube = self._running[account.cluster].kube
         kube.delete_secret(account.namespace, account.secret)
         self._tokens.ended(self._tokens.of(purpose), now())
+
+    def make_reviewer(self, cluster: str, account: str, mount: str) -> None:
+        """Make *account* where it is not there, and a new Secret with a token of it for the mount's reviewer."""
+        space, name = account.split("/")
+        self._made_secrets += 1
+        who = Account(cluster, space, name, f"reviewer:{mount}", long_lived=True, made=self._made_secrets)
+        self._tokens.remember(who, self._new_secret_of(who))
+
+    def secret_token(self, app: str) -> IssuedToken:
+        """Return a token of the app's account out of a Secret of its own."""
+        account = self._account_of(f"app:{app}")
+        who = replace(account, purpose=f"{SECRET_TOKEN}:{app}", long_lived=True, audience=None)
+        if not self._tokens.holds(who.purpose):
+            self._tokens.remember(who, self._new_secret_of(who))
+        return self._tokens.of(who.purpose)
+
+    def _new_secret_of(self, account: Account) -> Secret:
+        """Make a Secret for *account*, and return its token once the API server accepts that."""
+        kube = self._running[account.cluster].kube
+        jwt = self._fill_secret(account, kube.insist_on_account(account.namespace, account.name))
+        wait.until(
+            lambda: kube.accepts(jwt),
+            what=f"the API server of {account.cluster} to accept the token of {account.namespace}/{account.name}",
+            seconds=RIGHTS_SECONDS,
+            every=0.05,
+        )
+        return jwt
+
+    @abc.abstractmethod
+    def _fill_secret(self, account: Account, uid: str) -> Secret:
+        """Make the Secret of a long-lived token of *account*, whose UID is given, and return the token."""
+
+    def project_token(self, app: str, audience: str | None) -> None:
+        """Replace the app's Pod by one whose token is made out for *audience*; its impostors get such tokens, too."""
+        changed = {
+            one.purpose: replace(one, audience=audience) for one in self._accounts if service_accounts.is_of(one, app)
+        }
+        self._accounts = [changed.get(one.purpose, one) for one in self._accounts]
+        for account in changed.values():
+            self._reissue(account)
+
+    @abc.abstractmethod
+    def _reissue(self, account: Account) -> None:
+        """Have *account* hold a new token, in a new Pod where it has one."""
+
+    def _account_of(self, purpose: str) -> Account:
+        return next(one for one in self._accounts if one.purpose == purpose)
+
+    def review(self, cluster: str, bearer: Secret, token: Secret) -> Reply:
+        """Have *bearer* ask the API server of *cluster* to review *token*."""
+        started = now()
+        status, said = self._running[cluster].kube.review(bearer, token)
+        seen = said.get("status") or {}
+        if not 200 <= status < 300:
+            return Reply(status, str(said.get("message", "")), started=started, ended=now())
+        data = {
+            "authenticated": seen.get("authenticated", False),
+            "user": str(seen.get("user", {}).get("username", "")),
+        }
+        return Reply(status, data=data, started=started, ended=now())
 
     def settle(self, *, stored: bool) -> None:
         """Wait until the API server itself refuses the tokens of replaced Pods: then no cache accepts them."""

@@ -20,6 +20,8 @@ ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 STRANGER: Final = STRANGERS["wrong-service-account"]
 ELSEWHERE: Final = STRANGERS["wrong-namespace"]
+SECRET_TOKEN: Final = "abuse-secret-token"
+"""The purpose of a token of an app's account that comes out of a Secret: of another issuer, and without an end."""
 _NAME_CHARACTERS: Final = 200  # of 253
 
 
@@ -38,6 +40,8 @@ class Account(msgspec.Struct, frozen=True):
     """its token lives in a Secret and never expires"""
     on_demand: bool = False
     """it holds no token: one is requested whenever a config is written with it"""
+    made: int = 0
+    """so many Secrets were made for it before: each has a name of its own"""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -62,7 +66,14 @@ class Account(msgspec.Struct, frozen=True):
 
         The path of a mount is no name for an object of Kubernetes.
         """
-        return f"{self.name[:_NAME_CHARACTERS]}-{hashlib.sha256(self.purpose.encode()).hexdigest()[:8]}"
+        which = f"{self.purpose} {self.made}" if self.made else self.purpose
+        return f"{self.name[:_NAME_CHARACTERS]}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
+
+
+def is_of(account: Account, app: str) -> bool:
+    """Is it the account of *app*, or of one of its impostors?"""
+    kind, _, whose = account.purpose.partition(":")
+    return whose == app and kind != "reviewer"
 
 
 def wanted(topology: Topology) -> list[Account]:

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.knowledge.refusals import says
 from harness.record.observation import Observation
-from harness.scenario.plan import Plan
+from harness.scenario.plan import Plan, Question
 
 RECORD_VERSION: Final = 2
 """The number of this record format. A judge reads its own number and every older one.
@@ -36,6 +36,28 @@ class OfVault(Event, frozen=True, kw_only=True):
     """the name of its node; empty: the only one there is, or all of them"""
 
 
+class Proves(msgspec.Struct, frozen=True, kw_only=True):
+    """Which remedy a run tries, and when: what was advised for a refusal in the run beside it."""
+
+    rule: str
+    """the cause of that refusal"""
+    mount: str
+    questions: tuple[Question, ...]
+    """what was refused, and is to be granted"""
+    remedy: int
+    """the number of the remedy among those of its finding, from 0"""
+    words: str
+    """what it says"""
+    timing: Literal["before", "after"]
+    """before: on a fresh copy of the source, before anybody is refused. after: on what refuses already"""
+    moment: str
+    """the label of the look after which its steps are done"""
+    applied: str
+    """the label of the look after them"""
+    version: str
+    """the Vault that serves then"""
+
+
 class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     """What is to be run: the first line of every record."""
 
@@ -57,6 +79,10 @@ class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     """what repeats this run"""
     strict: bool = False
     """was the run told that latent findings fail it?"""
+    prove_remedies: bool = False
+    """is what is advised for a refusal to be tried, in runs of its own beside this one?"""
+    proves: Proves | None = None
+    """what this run tries, if it is such a run"""
     machine: str = ""
     """kernel, architecture and cores, in words"""
 
@@ -301,6 +327,13 @@ class Trouble(OfVault, frozen=True, tag="trouble", kw_only=True):
     """the last lines of the server, or of a fault of this tool"""
 
 
+class ProofsBegun(Event, frozen=True, tag="proofs-begun", kw_only=True):
+    """The remedies of this run's refusals are tried from here on, each in a run of its own."""
+
+    proofs: dict[str, Proves]
+    """what each tries, by the directory of its record in `proofs/` beside this record"""
+
+
 class Kept(Event, frozen=True, tag="kept", kw_only=True):
     """The system was left up when the run ended."""
 
@@ -336,6 +369,7 @@ AnyEvent = (
     | ApiAuditLine
     | ApiLogLine
     | Trouble
+    | ProofsBegun
     | Kept
     | RunEnded
 )

@@ -35,6 +35,7 @@ from harness.record.events import (
     ApiLogLine,
     Event,
     PhaseEnded,
+    ProofsBegun,
     RunEnded,
     RunStarted,
     VaultAuditLine,
@@ -46,6 +47,9 @@ from harness.secret import Secrets
 from harness.wait import Stopwatch, now
 
 RECORD_FILE: Final = "record.jsonl"
+PROOFS: Final = "proofs"
+"""The folder beside a record in which those of the runs are that tried its remedies."""
+
 _LINES_AT_ONCE: Final = 1000
 
 _LONGEST_LINE: Final = 32 * 2**20
@@ -230,6 +234,8 @@ class Record:
         self.directory = directory
         self.holes: tuple[str, ...] = ()
         """what of the record is lost, torn, or not where it was, as sentences; always nothing up to format 1"""
+        self.proofs: dict[str, Record] = {}
+        """the records of the runs that tried its remedies, by their directories in `proofs/`"""
         self._lines: list[AnyEvent | ServerLine] = []
         self._numbers: defaultdict[type, list[int]] = defaultdict(list)
         self._file = -1
@@ -328,8 +334,8 @@ class Record:
     def __reduce__(self) -> tuple[Callable[..., Record], tuple[object, ...]]:
         """A record that was read from a file takes its bytes along: where it arrives, that file may not be."""
         if self._file < 0:
-            return _of_events, (self.events, self.directory, self.holes)
-        return _of_bytes, (os.pread(self._file, self._ends[-1], 0), self.directory, self.holes)
+            return _of_events, (self.events, self.directory, self.holes, self.proofs)
+        return _of_bytes, (os.pread(self._file, self._ends[-1], 0), self.directory, self.holes, self.proofs)
 
     @property
     def ended(self) -> bool:
@@ -337,20 +343,20 @@ class Record:
         return RunEnded in self._numbers
 
 
-def _of_events(events: Sequence[AnyEvent], directory: str, holes: tuple[str, ...]) -> Record:
+def _of_events(events: Sequence[AnyEvent], directory: str, holes: tuple[str, ...], proofs: dict[str, Record]) -> Record:
     record = Record(events, directory)
-    record.holes = holes
+    record.holes, record.proofs = holes, proofs
     return record
 
 
-def _of_bytes(content: bytes, directory: str, holes: tuple[str, ...]) -> Record:
+def _of_bytes(content: bytes, directory: str, holes: tuple[str, ...], proofs: dict[str, Record]) -> Record:
     """Return the record whose sound lines are *content*."""
     record = Record(directory=directory)
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.seek(0)
         record.fill(file, Path(directory), None)
-    record.holes = holes
+    record.holes, record.proofs = holes, proofs
     return record
 
 
@@ -381,12 +387,24 @@ def without_garbage_search() -> Iterator[None]:
 
 @without_garbage_search()
 def load(directory: Path) -> Record:
-    """Return the record in *directory* (or the record file itself).
+    """Return the record in *directory* (or the record file itself), with those of the runs that tried its remedies.
 
     A last line that was cut off in the middle is left out: the run was killed while writing it. Lines of a numbered
     record that are lost, torn or out of order are told in its `holes`. Raises NotARecord with the line's number where
     any other line cannot be read. The file stays open as long as the record lives.
     """
+    record = _loaded(directory)
+    beside = (directory if directory.is_dir() else directory.parent) / PROOFS
+    for told in record.of(ProofsBegun):
+        for name in told.proofs:
+            if Path(name).name == name:
+                # one that is none is left out, and its proof with it
+                with suppress(NotARecord):
+                    record.proofs[name] = _loaded(beside / name)
+    return record
+
+
+def _loaded(directory: Path) -> Record:
     file = directory / RECORD_FILE if directory.is_dir() else directory
     record = Record(directory=str(directory))
     try:

@@ -14,6 +14,12 @@ Answer = Literal["granted", "refused", "unknown"]
 LATE: Final = "late-"
 """How the probes are called that ask what became of something which was written only to see whether it is lost."""
 
+ABUSE: Final = "abuse-"
+"""How the probes are called that ask what somebody could do with what a remedy gives away."""
+
+BESIDE: Final = (LATE, ABUSE)
+"""How the probes begin whose answers are no answer that an app relies on."""
+
 _LONGEST: Final = 200
 
 

@@ -38,17 +38,27 @@ from harness.scenario.plan import Plan, Question, renews
 from harness.secret import Secret
 from harness.wait import Stopwatch
 
+Afterwards = Callable[[Rig], None]
+"""What is done with a system whose course is over, before it is ended. It writes into records of its own."""
 
-def rehearse(start: RunStarted, driver: Driver, journal: Journal, keep_seconds: float = 0) -> Judgement:
+
+def rehearse(
+    start: RunStarted,
+    driver: Driver,
+    journal: Journal,
+    keep_seconds: float = 0,
+    afterwards: Afterwards | None = None,
+) -> Judgement:
     """Rehearse one upgrade from end to end, and say what it means.
 
-    With *keep_seconds* the system stays up for that long afterwards, if the driver can do that.
+    With *keep_seconds* the system stays up for that long afterwards, if the driver can do that. *afterwards* gets it
+    once the course is over.
     Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record and judged.
     """
     journal.write(start)
     left_behind = ""
     try:
-        run(start.plan, driver, start.run_id, journal, keep_seconds)
+        run(start.plan, driver, start.run_id, journal, keep_seconds, afterwards)
     except LeftBehind as error:
         left_behind = str(error)
     journal.write(events.RunEnded(left_behind=left_behind))
@@ -60,7 +70,14 @@ def judged(directory: Path) -> Judgement:
     return verdict.judge(journal.load(directory))
 
 
-def run(plan: Plan, driver: Driver, run_id: str, journal: Journal, keep_seconds: float = 0) -> None:
+def run(
+    plan: Plan,
+    driver: Driver,
+    run_id: str,
+    journal: Journal,
+    keep_seconds: float = 0,
+    afterwards: Afterwards | None = None,
+) -> None:
     """Bring *plan* up, go its course step by step, and write down what the probes see, or what broke.
 
     Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
@@ -70,6 +87,8 @@ def run(plan: Plan, driver: Driver, run_id: str, journal: Journal, keep_seconds:
         with driver.up(plan, run_id, journal) as rig:
             with _noted(journal, lambda error: _trouble(error, reached, rig)):
                 Running(plan, rig, journal, reached).run()
+            if afterwards is not None and rig.broken() is None:
+                afterwards(rig)
             ending = "everything is ended"
             if keep_seconds and isinstance(rig, Keepable):
                 journal.write(events.Kept(hints=tuple(rig.keep(keep_seconds))))

@@ -1,8 +1,8 @@
-"""The steps of a course that put no other Vault in place: rights, Secrets, snapshots, and time."""
+"""The steps of a course that put no other Vault in place: rights, tokens, policies, snapshots, and time."""
 
 from __future__ import annotations
 
-from harness.rig.rig import Reopen, Rig, changes_accounts, snapshots
+from harness.rig.rig import Reopen, Rig, changes_accounts, makes_tokens, snapshots
 from harness.scenario import course
 from harness.scenario.course import AnyStep
 from harness.wait import pause
@@ -21,6 +21,12 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
         case course.DeleteSecret():
             changes_accounts(rig, step).delete_token_secret(step.purpose)
             rig.settle(stored=True)
+        case course.MakeReviewer():
+            makes_tokens(rig, step).make_reviewer(step.cluster, step.service_account, step.mount)
+        case course.ProjectToken():
+            makes_tokens(rig, step).project_token(step.app, step.audience)
+        case course.WritePolicy():
+            rig.system(step.vault).setup.write_policy(step.name, step.text)
         case course.Snapshot():
             snapshots(rig, step).take_snapshot(again)
         case course.Restore():

@@ -129,6 +129,7 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     without_question = [finding for findings in told.values() for finding in findings]
     for finding in without_question:
         yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], weighed)
+    yield from _proofs(judgement)
     yield from _troubles(judgement, without_question)
     yield from _whole(judgement)
     yield from _not_checked(judgement)
@@ -188,6 +189,22 @@ def _account(finding: Finding, label: str) -> Iterator[str]:
         yield f"{word:6}{remedy.sentence}"
         yield from (f"      {command}" for command in remedy.commands)
     yield from evidence(finding)
+
+
+def _proofs(judgement: Judgement) -> Iterator[_TestCase]:
+    """Yield a case for every remedy that was tried at a moment: a failure where it does not mend."""
+    for proof in judgement.proofs:
+        failed, name = proof.state in ("does not mend", "opens a hole"), f"{proof.mount} {', '.join(proof.apps)}"
+        yield _TestCase(
+            name=f"remedy {proof.remedy + 1} for {proof.rule} at {name}, {proof.timing}, {proof.moment}",
+            outcome="failure" if failed else "error" if proof.state == "not tried" else "",
+            type="remedy",
+            message=proof.sentence,
+            body=(proof.sentence, proof.words),
+            output=(proof.sentence, proof.words, *(f"adds: {one}" for one in proof.added)),
+        )
+    for said in judgement.unproven:
+        yield _TestCase(name=f"a remedy was proven: {said}", outcome="error", type="remedy", message=said, body=(said,))
 
 
 def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_TestCase]:

@@ -16,6 +16,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement
 from harness.reports import printable
+from harness.reports.tried import IN_FULL, TRIED, Tried, Writing, advised, in_full, tried
 from harness.reports.wording import (
     ASSUMED,
     EVERY_CHANGE,
@@ -73,6 +74,9 @@ def render(judgement: Judgement) -> str:
     groups = grouped(sorted(judgement.findings, key=lambda finding: finding.kind != "latent"))
     labelled = labels(judgement)
     page.add([_finding(group, label_of(group, labelled)) for group in groups])
+    page.add([_tried(one) for one in tried(judgement)], f"\n### {TRIED}\n\n")
+    page.add([f"- {_inline(line)}\n" for line in judgement.unproven], "\n")
+    page.add([_written(one) for one in advised(judgement)], f"\n**{IN_FULL}**\n")
     _logins(page, judgement.reviewing)
     _outages(page, judgement)
     sections = (
@@ -86,6 +90,7 @@ def render(judgement: Judgement) -> str:
         more = [f"{line}\n" for line in _more(len(listed) - _OPEN_ROWS)]
         page.add([*listed[:_OPEN_ROWS], *more], f"\n**{title}**\n\n")
     page.fold("Evidence, and leads that were ruled out", [_evidence(group) for group in groups])
+    page.fold(f"{IN_FULL}: every remedy", [_written(one) for one in in_full([group[0] for group in groups])])
     page.fold(EVERY_CHANGE, list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
     page.fold(MADE_OF, list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
     page.fold("Time", list(_phases(judgement)), _table("phase", "seconds"))
@@ -181,11 +186,26 @@ def _finding(group: Sequence[Finding], label: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fenced(commands: Sequence[str], indent: str = "") -> str:
+def _fenced(commands: Sequence[str], indent: str = "", kind: str = "sh") -> str:
     """Return commands to paste, each on its own line, in a block whose fence is longer than any backticks within."""
     text = "\n".join(_harmless(command) for command in commands)
     fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
-    return "\n".join(f"{indent}{line}" for line in ("", f"{fence}sh", *text.split("\n"), fence, ""))
+    return "\n".join(f"{indent}{line}" for line in ("", f"{fence}{kind}", *text.split("\n"), fence, ""))
+
+
+def _tried(one: Tried) -> str:
+    lines = [f"- **{one.word}:** {_inline(one.head)}"]
+    lines += [f"  - {word}: {_inline(said)}" for word, said in one.lines]
+    return "\n".join(lines) + "\n"
+
+
+def _written(one: Writing) -> str:
+    parts = [f"\n{_inline(one.head)}\n"]
+    if one.writes:
+        parts.append(_fenced(one.writes))
+    if one.terraform:
+        parts.append(_fenced(one.terraform.splitlines(), kind="hcl"))
+    return "\n".join(parts) + "\n"
 
 
 def _logins(page: _Page, rows: Sequence[LoginReview]) -> None:

@@ -23,6 +23,7 @@ from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.events import Renewals
 from harness.reports import defused, printable
+from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, tried
 from harness.reports.wording import (
     ASSUMED,
     EVERY_CHANGE,
@@ -136,6 +137,7 @@ def render(judgement: Judgement, *, width: int = 100, colour: bool = False, deta
     if details:
         return _rendered(judgement, totals, _Room(), width, colour=colour, details=True)
     most = _LINES_FOR_ONE if len(judgement.findings) <= 1 else _LINES
+    most += _LINES_FOR_ONE if judgement.proofs or judgement.unproven else 0
     text = ""
     for room in _ROOMS:
         text = _rendered(judgement, totals, room, width, colour=colour, details=False)
@@ -239,6 +241,7 @@ class _Summary:
         self._lines("Also found; -v says more", heads, _MOST_HEADS)
         if said := calm(judgement):
             console.print(f"\n{said}")
+        self._tried()
         if judgement.outcome == "inconclusive":
             lines = _first([f"could not be known: {reason}" for reason in self._crowd.unsure])
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
@@ -254,7 +257,7 @@ class _Summary:
         console.print(f"repeat  {judgement.repeat}", soft_wrap=True)
         if not self._details:
             unchecked = len(set(judgement.not_checked))
-            what = f"evidence, configs, every change, {unchecked} things not checked, digests"
+            what = f"evidence, configs, every change, {unchecked} things not checked, digests, Terraform"
             self._console.print(Text(f"more    with -v: {what}", "dim"))
 
     def _head(self) -> None:
@@ -298,6 +301,23 @@ class _Summary:
         for command in [] if hidden else fresh:
             self._said.add(command)
             self._console.print(Text(f"      {command}"), soft_wrap=True)
+
+    def _tried(self) -> None:
+        """Say what came of the remedies that were tried, and what those write that mend."""
+        judgement, console = self._judgement, self._console
+        told = tried(judgement)
+        if told or judgement.unproven:
+            _title(console, TRIED)
+        for one in told:
+            head = Text(one.word, "bold green" if one.well else "bold red").append(f"  {one.head}", "")
+            console.print(Padding(head, (0, 2)))
+            for word, said in one.lines:
+                console.print(Padding(Text(f"{word:8}{said}"), (0, 0, 0, 6)))
+        for said in judgement.unproven:
+            console.print(Padding(Text(said, "yellow"), (0, 2)))
+        if not self._details:
+            for writing in advised(judgement):
+                _written(console, writing, terraform=False)
 
     def _paragraph(self, word: str, text: str, end: str = "") -> None:
         """Write what of *text* does not stand above already, and *end*."""
@@ -366,6 +386,8 @@ def _details(console: Console, judgement: Judgement, totals: _Totals) -> None:
     shown: set[str] = set()
     for finding in judgement.findings:
         _finding_in_full(console, finding, shown)
+    for writing in in_full(judgement.findings):
+        _written(console, writing, terraform=True)
     _title(console, "Configs, and how they came to be")
     for config in judgement.configs:
         file = "with a pod token file" if config.token_file else "with no pod token file"
@@ -387,6 +409,13 @@ def _finding_in_full(console: Console, finding: Finding, shown: set[str]) -> Non
     for lead in finding.ruled_out:
         console.print(Padding(Text(f"{lead.state}: {lead.lead}. {lead.because}"), (0, 2)))
         _evidence_lines(console, lead.evidence, shown, indent=6)
+
+
+def _written(console: Console, writing: Writing, *, terraform: bool) -> None:
+    """Write what a remedy writes: commands as they are, never broken."""
+    _title(console, f"{IN_FULL}: {writing.head}")
+    for line in (*writing.writes, *(writing.terraform.splitlines() if terraform else ())):
+        console.print(Text(f"      {line}".rstrip()), soft_wrap=True)
 
 
 def _evidence_lines(console: Console, evidence_lines: Iterable[EvidenceLine], shown: set[str], indent: int = 4) -> None:

@@ -91,6 +91,7 @@ def unsure(judgement: Judgement) -> Sequence[str]:
         return ()
     others = {weight.reason for weight in judgement.weights}
     others |= {doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"}
+    others |= {*judgement.unproven, *(proof.sentence for proof in judgement.proofs)}
     return [reason for reason in judgement.reasons if reason not in others]
 
 

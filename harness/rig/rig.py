@@ -7,12 +7,15 @@ different things; so everything a probe may ask stands here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from harness.errors import RigError, Unreachable
+from harness.record.journal import Journal
 from harness.scenario.course import Moment, Serve, Step, word_of
+from harness.scenario.plan import Plan
 from harness.secret import Secret
 
 Reopen = Callable[[], None]
@@ -118,6 +121,34 @@ class ChangesAccounts(Protocol):
 
 
 @runtime_checkable
+class MakesTokens(Protocol):
+    """A rig that can make what was not planned from the start: reviewers, and other tokens of the apps."""
+
+    def make_reviewer(self, cluster: str, account: str, mount: str) -> None:
+        """Make *account* (namespace/name) where it is not there, and a new Secret with a long-lived token of it, which
+        is the one of the mount's reviewer from then on. Returns when the API server accepts the token.
+        """
+        ...
+
+    def project_token(self, app: str, audience: str | None) -> None:
+        """Replace the app's Pod by one whose token is made out for *audience* (None: the API server). Its impostors
+        have such tokens, too.
+        """
+        ...
+
+    def secret_token(self, app: str) -> IssuedToken:
+        """Return a token of the app's account out of a Secret, of another issuer, that never ends; made if need be."""
+        ...
+
+    def review(self, cluster: str, bearer: Secret, token: Secret) -> Reply:
+        """Have *bearer*, and nobody else, ask the API server of *cluster* to review *token*: a TokenReview.
+
+        201 is a review; its data say whose token it was found to be (`authenticated`, `user`).
+        """
+        ...
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """A Vault whose data can be kept and brought back."""
 
@@ -140,6 +171,19 @@ class Snapshots(Protocol):
 
 
 @runtime_checkable
+class Reusable(Protocol):
+    """A rig whose clusters serve further rehearsals once its own is over, one at a time."""
+
+    def again(self, plan: Plan, journal: Journal) -> AbstractContextManager[Rig]:
+        """End the Vault that runs, and yield a system for *plan*, which has the same clusters and no other versions.
+
+        The clusters are emptied of all that this rehearsal made in them; Vault, its data, every account and every
+        token are new. Raises as `Driver.up`.
+        """
+        ...
+
+
+@runtime_checkable
 class Keepable(Protocol):
     """A rig that can outlive the rehearsal, for somebody to look around in."""
 
@@ -151,6 +195,13 @@ class Keepable(Protocol):
 def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
     """Return *rig* as one that changes accounts, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, ChangesAccounts):
+        return rig
+    raise _unable(step)
+
+
+def makes_tokens(rig: Rig, step: Step) -> MakesTokens:
+    """Return *rig* as one that makes tokens, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, MakesTokens):
         return rig
     raise _unable(step)
 

@@ -32,6 +32,7 @@ from harness.scenario import plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
 from harness.secret import Secret
+from harness.session.proving import Proving
 from harness.wait import now, stamp
 
 _LONGEST_NAME: Final = 40
@@ -59,6 +60,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """do latent findings fail it?"""
     rollback: bool = False
     """go back at the end, both ways?"""
+    prove_remedy: bool = False
+    """try what is advised for a refusal, in rehearsals of its own?"""
     run_dir: Path | None = None
     """where its record goes; None: a new directory below the state directory"""
     mirror: str = ""
@@ -76,7 +79,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def repeat(self, scenario: str) -> tuple[str, ...]:
         """Return the words of the command that rehearses *scenario*, a file, in the same way."""
-        flags = [flag for flag, given in (("--strict", self.strict), ("--rollback", self.rollback)) if given]
+        wanted = {"--strict": self.strict, "--rollback": self.rollback, "--prove-remedy": self.prove_remedy}
+        flags = [flag for flag, given in wanted.items() if given]
         words = ("rehearse", "run", scenario, "--driver", self.driver, *flags, *self.brought.words())
         return tuple(shlex.quote(word) for word in words)
 
@@ -119,7 +123,9 @@ def rehearse_one(
     opened(journal.directory)
     with journal:
         start = _start(loaded, planned, journal.directory, options)
-        judgement = rehearsal.rehearse(start, driver_of(options, places, tell), journal, options.keep_seconds)
+        driver = driver_of(options, places, tell)
+        proving = Proving(start, driver, journal, follow, begin, tell) if options.prove_remedy else None
+        judgement = rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving)
     return Rehearsed(journals.load(journal.directory), judgement)
 
 
@@ -207,5 +213,6 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, options: Options) -> 
         plan=planned,
         command=options.repeat(loaded.file),
         strict=options.strict,
+        prove_remedies=options.prove_remedy,
         machine=f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.analysis.rules import checks, policy, reviewer, steps, transport
-from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Remedy, Rule
+from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
     checks.ISSUER_CHECK_LOST,
@@ -32,4 +32,4 @@ RULES: Final[tuple[Rule, ...]] = (
     steps.CHANGED,
 )
 
-__all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Remedy", "Rule"]
+__all__ = ["RULES", "Case", "Confidence", "Diagnosis", "Kind", "Occasion", "Remedy", "Rule"]

@@ -114,14 +114,16 @@ def _remedy(case: Case, path: str, named: list[str], deciding: list[vault_polici
         text = vault_policies.without_deny(rule.policy, texts.get(rule.policy, ""), rule.path)
         allowed = vault_policies.ruling(vault_policies.read(rule.policy, text), path, "read").granted
         text = text if allowed else f"{text}\n{rule_text}".strip()
-        return remedies.way(case, words, commands, lambda _label: (WritePolicy(name=rule.policy, text=text),))[1]
+        return remedies.way(
+            case, words, commands, lambda _label: (WritePolicy(vault=case.after.vault, name=rule.policy, text=text),)
+        )[1]
     if not named:
         return _named(case, rule_text)
     words = (
         f"If {case.after.app} is to read it, add the path to policy {named[0]}. If not, take it out of the app's reads."
     )
     command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
-    policy = WritePolicy(name=named[0], text=f"{texts.get(named[0], '')}\n{rule_text}".strip())
+    policy = WritePolicy(vault=case.after.vault, name=named[0], text=f"{texts.get(named[0], '')}\n{rule_text}".strip())
     return remedies.way(case, words, (command,), lambda _label: (policy,))[1]
 
 
@@ -142,7 +144,7 @@ def _named(case: Case, rule_text: str) -> Remedy:
         f"vault write auth/{mount}/role/{app.role} token_policies='{policies}'",
     )
     words = f"Name a policy in the role that grants it: {name} here."
-    policy = WritePolicy(name=name, text=rule_text)
+    policy = WritePolicy(vault=case.after.vault, name=name, text=rule_text)
     return remedies.way(case, words, commands, lambda label: (policy, role(label)))[1]
 
 

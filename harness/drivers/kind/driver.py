@@ -375,10 +375,7 @@ class KindRig(RealRig):
             if account.long_lived:
                 self._tokens.remember(account, self._long_lived(cluster, account))
             elif account not in apps and account is not self._home and not account.on_demand:
-                jwt = cluster.kube.request_token(
-                    account.namespace, account.name, audience=account.audience, seconds=account.token_seconds
-                )
-                self._tokens.remember(account, jwt)
+                self._tokens.remember(account, self._requested(cluster, account))
         for account in apps:
             state = self._await_app(cluster, account)
             self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
@@ -415,6 +412,25 @@ class KindRig(RealRig):
             every=0.05,
             died=lambda: "the run is over" if self._bring_up.over.is_set() else cluster.died(),
             log=lambda: cluster.kube.complaints(account.namespace, account.pod),
+        )
+
+    def _fill_secret(self, account: Account, uid: str) -> Secret:
+        del uid  # the token controller finds it by itself
+        return self._long_lived(self._clusters[account.cluster], account)
+
+    def _reissue(self, account: Account) -> None:
+        cluster = self._clusters[account.cluster]
+        if not account.purpose.startswith("app:"):
+            self._tokens.remember(account, self._requested(cluster, account))
+            return
+        cluster.kube.delete_pod(account.namespace, account.pod)
+        self._create_app(cluster, account, cluster.pause_image())
+        state = self._await_app(cluster, account)
+        self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
+
+    def _requested(self, cluster: KindCluster, account: Account) -> Secret:
+        return cluster.kube.request_token(
+            account.namespace, account.name, audience=account.audience, seconds=account.token_seconds
         )
 
     def _long_lived(self, cluster: KindCluster, account: Account) -> Secret:

@@ -8,14 +8,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from harness import settings
+from harness import settings, wait
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.vault_process import VaultServer
-from harness.drivers.real_rig import RealRig
+from harness.drivers.log_tail import Tail
+from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
@@ -117,12 +118,19 @@ class LocalRig(RealRig):
         binaries: Mapping[tuple[str, str], Artifact],
         ports: Ports,
         licence: Secret | None,
+        planes: Mapping[str, ControlPlane] | None = None,
     ) -> None:
+        """*planes*: the clusters of a rehearsal that is over, which serve this one as well; None: they are made."""
         self._topology = topology
         self._supervisor, self._binaries = supervisor, binaries
         self._work, self._run_id = work, run_id
-        taken = ports.take(2 + len(topology.clusters))
-        self._ports = dict(zip(topology.clusters, taken[2:], strict=True))
+        self._lent, self._all_ports, self._licence = planes, ports, licence
+        taken = ports.take(2 + (0 if planes else len(topology.clusters)))
+        self._ports = (
+            dict(zip(topology.clusters, taken[2:], strict=True))
+            if not planes
+            else {name: plane.port for name, plane in planes.items()}
+        )
         vault = topology.vault
         self._server = VaultServer(
             self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1], licence=licence
@@ -131,8 +139,42 @@ class LocalRig(RealRig):
         super().__init__(
             journal, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
         )
+        self._times = 0
+        """so many rehearsals came after this one"""
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
+
+    @contextmanager
+    def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
+        """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
+        self._server.stop()
+        self._times += 1
+        work = self._work / f"again-{self._times}"
+        work.mkdir(mode=0o700)
+        rig = LocalRig(
+            plan.resolved,
+            journal,
+            self._run_id,
+            work,
+            self._supervisor,
+            self._binaries,
+            self._all_ports,
+            self._licence,
+            self._planes,
+        )
+        try:
+            with journal.phase("servers answer"):
+                rig.start(next(step for step in plan.steps if isinstance(step, Serve)))
+            yield rig
+        finally:
+            rig.end_vault()
+            shutil.rmtree(work, ignore_errors=True)
+
+    def end_vault(self) -> None:
+        """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
+        self._bring_up.end()
+        self._server.stop()
+        self._keep([self._server.log])
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
@@ -183,7 +225,9 @@ class LocalRig(RealRig):
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
         planes = self._planes.values()
-        tails = [self._server.log, *(tail for plane in planes for tail in (plane.store_log, plane.log))]
+        self._keep([self._server.log, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
+
+    def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:
             try:
                 lines = tail.path.read_text(errors="replace").splitlines()
@@ -212,6 +256,9 @@ class LocalRig(RealRig):
 
     def _raise_cluster(self, name: str) -> None:
         self._bring_up.insist()
+        if self._lent:
+            self._empty_cluster(name, self._lent[name])
+            return
         version = self._topology.clusters[name].kubernetes
         plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
         self._planes[name] = plane
@@ -226,8 +273,31 @@ class LocalRig(RealRig):
             plane.await_ready(self._bring_up.over)
         self._insist_on_version(name, plane.kube, version)
 
-    def _populate(self, plane: ControlPlane, wanted: Sequence[Account]) -> None:
-        spaces: set[str] = set()
+    def _empty_cluster(self, name: str, plane: ControlPlane) -> None:
+        """Have a cluster that serves already hold this rehearsal's accounts and nobody else's."""
+        with self._journal.phase(f"cluster {name} is emptied"):
+            spaces = plane.kube.reset()
+        self._planes[name] = plane
+        self._bring_up.tell()
+        with self._journal.phase(f"accounts of {name}"):
+            mine = [account for account in self._accounts if account.cluster == name]
+            self._populate(plane, mine, spaces)
+            self._await_rights(plane, mine)
+        self._insist_on_version(name, plane.kube, self._topology.clusters[name].kubernetes)
+
+    @staticmethod
+    def _await_rights(plane: ControlPlane, wanted: Sequence[Account]) -> None:
+        """Wait until the API server knows of no right any more that only an earlier rehearsal's accounts had."""
+        for space, name in {(one.namespace, one.name) for one in wanted if not one.may_review_tokens}:
+            wait.until(
+                lambda space=space, name=name: not plane.kube.may_review_tokens(space, name),  # type: ignore[misc]
+                what=f"the API server of {plane.name} to know that {space}/{name} may not review tokens",
+                seconds=RIGHTS_SECONDS,
+                every=0.05,
+            )
+
+    def _populate(self, plane: ControlPlane, wanted: Sequence[Account], there: Sequence[str] = ()) -> None:
+        spaces: set[str] = set(there)
         uids: dict[tuple[str, str], str] = {}
         for account in wanted:
             self._bring_up.insist()
@@ -261,6 +331,14 @@ class LocalRig(RealRig):
         if account.purpose == "vault":
             self._fill_pod(account, jwt)
         return self._tokens.remember(account, jwt, account.pod, uid)
+
+    def _fill_secret(self, account: Account, uid: str) -> Secret:
+        return self._long_lived(self._planes[account.cluster], account, uid)
+
+    def _reissue(self, account: Account) -> None:
+        plane = self._planes[account.cluster]
+        plane.kube.delete_pod(account.namespace, account.pod)
+        self._bound(plane, account)
 
     def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> Secret:
         """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""

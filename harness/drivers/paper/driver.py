@@ -15,6 +15,7 @@ import msgspec
 from harness.clients.vault import CORRELATION_HEADER
 from harness.drivers import service_accounts
 from harness.drivers.log_tail import as_time
+from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.checks import from_bound, own_refusal
 from harness.drivers.paper.state import (
     ADDRESS,
@@ -64,7 +65,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig:
+class PaperRig(PaperAccounts):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -209,29 +210,6 @@ class PaperRig:
     def _bring_back(self) -> None:
         configs, tokens, secrets = self._snapshot
         self._configs, self._vault_tokens, self._secrets = copied(configs), dict(tokens), set(secrets)
-
-    def allow_reviews(self, cluster: str, account: str) -> None:
-        """Let every token of *account* review."""
-        self._let_review(cluster, account, may=True)
-
-    def forbid_reviews(self, cluster: str, account: str) -> None:
-        """Let no token of *account* review."""
-        self._let_review(cluster, account, may=False)
-
-    def _let_review(self, cluster: str, account: str, *, may: bool) -> None:
-        for token in self._everybody():
-            if token.account.identity == (cluster, *account.split("/")):
-                token.account = msgspec.structs.replace(token.account, may_review_tokens=may)
-
-    def _everybody(self) -> Iterator[Token]:
-        """Yield every token that somebody may present: what is held, and what configs have stored."""
-        yield from self._tokens.values()
-        for config in (config for configs in self._common.configs.values() for config in configs.values()):
-            yield from (token for token in (config.frozen, config.explicit) if token is not None)
-
-    def delete_token_secret(self, purpose: str) -> None:
-        """End the token that the Secret holds."""
-        self._tokens[purpose].alive = False
 
     def settle(self, *, stored: bool) -> None:
         """Return at once: paper has no caches."""

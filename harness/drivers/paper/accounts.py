@@ -1,0 +1,95 @@
+"""Who may review tokens on paper, and what is made there that was not planned from the start."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+
+import msgspec
+
+from harness.drivers import service_accounts
+from harness.drivers.paper.state import Common, Token, accepted
+from harness.drivers.service_accounts import SECRET_TOKEN, Account
+from harness.rig.rig import IssuedToken, Reply
+from harness.secret import Secret
+from harness.wait import now
+
+
+class PaperAccounts(abc.ABC):
+    """The service accounts of a system on paper."""
+
+    _tokens: dict[str, Token]
+    """by purpose; those that are not held any more have another name"""
+    _common: Common
+
+    @abc.abstractmethod
+    def _issue(self, account: Account) -> Token: ...
+
+    @abc.abstractmethod
+    def _find(self, jwt: Secret) -> Token | None: ...
+
+    def allow_reviews(self, cluster: str, account: str) -> None:
+        """Let every token of *account* review."""
+        self._let_review(cluster, account, may=True)
+
+    def forbid_reviews(self, cluster: str, account: str) -> None:
+        """Let no token of *account* review."""
+        self._let_review(cluster, account, may=False)
+
+    def _let_review(self, cluster: str, account: str, *, may: bool) -> None:
+        for token in self._everybody():
+            if _is(token, cluster, account):
+                token.account = msgspec.structs.replace(token.account, may_review_tokens=may)
+
+    def _everybody(self) -> Iterator[Token]:
+        """Yield every token that somebody may present: what is held, and what configs have stored."""
+        yield from self._tokens.values()
+        for config in (config for configs in self._common.configs.values() for config in configs.values()):
+            yield from (token for token in (config.frozen, config.explicit) if token is not None)
+
+    def delete_token_secret(self, purpose: str) -> None:
+        """End the token that the Secret holds."""
+        self._tokens[purpose].alive = False
+
+    def make_reviewer(self, cluster: str, account: str, mount: str) -> None:
+        """Issue a long-lived token of *account*, with the right that the account has."""
+        space, name = account.split("/")
+        may = any(one.account.may_review_tokens for one in self._everybody() if _is(one, cluster, account))
+        purpose = f"reviewer:{mount}"
+        if (old := self._tokens.pop(purpose, None)) is not None:
+            self._tokens[f"{purpose} before {len(self._tokens)}"] = old
+        self._tokens[purpose] = self._issue(Account(cluster, space, name, purpose, may, long_lived=True))
+
+    def project_token(self, app: str, audience: str | None) -> None:
+        """Issue new tokens to the app and to its impostors."""
+        for purpose, token in list(self._tokens.items()):
+            if service_accounts.is_of(token.account, app):
+                token.alive = False
+                self._tokens[f"{purpose} before {len(self._tokens)}"] = token
+                self._tokens[purpose] = self._issue(msgspec.structs.replace(token.account, audience=audience))
+
+    def secret_token(self, app: str) -> IssuedToken:
+        """Return a long-lived token of the app's account."""
+        purpose = f"{SECRET_TOKEN}:{app}"
+        if purpose not in self._tokens:
+            account = self._tokens[f"app:{app}"].account
+            long_lived = msgspec.structs.replace(account, purpose=purpose, long_lived=True, audience=None)
+            self._tokens[purpose] = self._issue(long_lived)
+        return self._tokens[purpose].issued
+
+    def review(self, cluster: str, bearer: Secret, token: Secret) -> Reply:
+        """Answer as the API server would."""
+        at, who, whose = now(), self._find(bearer), self._find(token)
+        if who is None or not accepted(who, cluster):
+            return Reply(401, "Unauthorized", started=at, ended=at)
+        if not who.account.may_review_tokens:
+            return Reply(
+                403, f'User "{who.issued.subject}" cannot create resource "tokenreviews"', started=at, ended=at
+            )
+        known = whose is not None and whose.alive and whose.account.cluster == cluster
+        user = whose.issued.subject if known and whose is not None else ""
+        return Reply(201, data={"authenticated": known, "user": user}, started=at, ended=at)
+
+
+def _is(token: Token, cluster: str, account: str) -> bool:
+    return token.account.identity == (cluster, *account.split("/"))
