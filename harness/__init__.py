@@ -157,6 +157,7 @@ scenario/                what is asked for
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step
+    vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up
     moments              the moments at which questions are asked, by name
     plan                 a scenario becomes every stage and every question

@@ -22,6 +22,7 @@ from harness.scenario import course, loading, plan
 from harness.scenario.schema import Scenario
 from tests.runs import SCENARIOS, on_paper, started
 
+NO_VAULT, NO_NODE = "there is no Vault other", "there is no node vault-1 of Vault vault"
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
 DOCUMENT: Mapping[str, Any] = {
     "schema": 1,
@@ -375,3 +376,54 @@ def test_a_snapshot_that_is_put_in_place_is_judged_by_the_config_of_its_time(tmp
     assert rows[-2:] == [(403, "local"), (403, "local")]
     last = [one for one in judgement.findings if one.kind == "regression"][-1]
     assert (last.rule, last.probe) == ("reviewer-fallback-local", "login")
+
+
+# --- which Vault, and which node ---
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"upgrade": "1.9.2", "vault": "other"}, NO_VAULT),
+        ({"upgrade": "1.9.2", "node": "vault-1"}, NO_NODE),
+        ({"restart": {}, "vault": "vault", "node": "vault-1"}, NO_NODE),
+        ({"replace-pod": "vault", "node": "vault-1"}, NO_NODE),
+        ({"write": {"reviewer": "client-jwt"}, "vault": "other"}, NO_VAULT),
+        ({"snapshot": {}, "vault": "other"}, NO_VAULT),
+        ({"snapshot": {}, "node": "vault-0"}, "`node` is of no use to snapshot"),
+        ({"grant": WEB, "vault": "vault"}, "`vault` is of no use to grant"),
+        ({"look": {}, "node": "vault-0"}, "`node` is of no use to look"),
+    ],
+)
+def test_a_step_for_what_is_not_there_is_refused(step: dict[str, Any], said: str) -> None:
+    """With its line, with what there is, and before anything starts."""
+    with pytest.raises(ScenarioError) as caught:
+        scenario_of(step)
+    (problem,) = caught.value.problems
+    assert said in problem.message
+    assert problem.line > 0
+    assert "vault" in problem.remedy or "upgrade" in problem.remedy
+
+
+def test_a_roll_back_over_a_snapshot_is_of_no_single_node() -> None:
+    back = {"roll-back": "snapshot", "node": "vault-0"}
+    said = problems_of({"snapshot": {}}, {"upgrade": "1.9.2"}, back)
+    assert said == ["a snapshot is of a whole Vault, and of no single node"]
+
+
+def test_a_mount_or_an_app_of_what_is_not_there_is_refused() -> None:
+    mount = {**DOCUMENT["auth"]["kubernetes"], "vault": "other"}
+    assert problems_of({"restart": {}}, auth={"kubernetes": mount}) == [NO_VAULT]
+    assert problems_of({"restart": {}}, apps={"web": {**DOCUMENT["apps"]["web"], "node": "vault-1"}}) == [NO_NODE]
+    assert problems_of({"restart": {}}, apps={"web": {**DOCUMENT["apps"]["web"], "vault": "other"}}) == [NO_VAULT]
+
+
+def test_to_name_the_only_vault_and_its_node_says_nothing_new() -> None:
+    """The plan is the same, and so is the record."""
+    named = {"vault": "vault", "node": "vault-0"}
+    auth = {"kubernetes": {**DOCUMENT["auth"]["kubernetes"], "vault": "vault"}}
+    apps = {"web": {**DOCUMENT["apps"]["web"], **named}}
+    steps: tuple[dict[str, Any], ...] = ({"upgrade": "1.9.2"}, {"restart": {}}, {"roll-back": "binary"})
+    plain = plan.make(scenario_of(*steps), "test", "paper")
+    said = plan.make(scenario_of(*({**step, **named} for step in steps), auth=auth, apps=apps), "test", "paper")
+    assert (said.steps, said.questions) == (plain.steps, plain.questions)

@@ -22,9 +22,10 @@ from harness.reports import github, junit, markdown, text
 from harness.reports import json as json_report
 from harness.reports import plan as plan_report
 from harness.rig.rig import node_of
-from harness.scenario import course, loading, plan, topology
-from harness.scenario.course import AnyStep, Labels, Look, RollBack, Snapshot, Start, Upgrade, WriteLate
+from harness.scenario import course, course_resolution, loading, plan, topology
+from harness.scenario.course import AnyStep, Labels, Look, RollBack, Snapshot, Upgrade, WriteLate
 from harness.scenario.plan import Plan
+from harness.scenario.schema import CourseStep, Nothing, Write
 from harness.scenario.topology import AppSpec, MountSpec, RoleSpec, Topology, VaultSpec
 from tests.runs import OUTAGE, started
 
@@ -74,11 +75,7 @@ def planned(*steps: AnyStep, system: Topology = SYSTEM) -> Plan:
     Each step is followed by a look.
     """
     labels, runs = Labels(), {name: vault.source for name, vault in system.vaults.items()}
-    done: list[AnyStep] = []
-    for name, vault in system.vaults.items():
-        done.append(Start(version="1.4.0", token_file=True, vault=name))
-        done += [step for path in system.mounts_of(name) for step in plan._written(system, path)]
-        done.append(Upgrade(version=vault.source, token_file=True, vault=name))
+    done: list[AnyStep] = [step for name in system.vaults for step in plan._history(system, name)]
     for step in (None, *steps):
         done += [] if step is None else [step]
         if isinstance(step, course.Serve):
@@ -134,6 +131,35 @@ def test_each_vault_is_set_up_asked_and_taken_on_by_itself(tmp_path: Path) -> No
     assert [(one.vault, one.detail["n"]) for one in seals] == [("main", 5), ("transit", 1)]
     assert {one.vault for one in record.of(VaultAuditLine)} == {"main", "transit"}
     assert {(one.vault, one.do) for one in record.of(StepEnded)} == {("main", "upgrade"), ("transit", "upgrade")}
+
+
+def test_a_course_goes_the_way_of_each_vault_by_itself() -> None:
+    """Its version, its snapshot and its source are those of the Vault that a step names; no name means the first."""
+    written = [
+        CourseStep(snapshot=Nothing(), vault="transit"),
+        CourseStep(upgrade="1.11.0", vault="transit"),
+        CourseStep(upgrade="1.9.2"),
+        CourseStep(restart=Nothing(), vault="transit", then_look=False),
+        CourseStep(roll_back="binary", vault="main"),
+        CourseStep(write=Write(mount="near", reviewer="client-jwt")),
+        CourseStep(roll_back="snapshot", vault="transit"),
+    ]
+    made = [one for one in course_resolution.steps(written, SYSTEM, Labels()) if not isinstance(one, Look)]
+    told = [(course.word_of(one), one.vault, getattr(one, "version", "")) for one in made]
+    assert told == [
+        ("snapshot", "transit", ""),
+        ("upgrade", "transit", "1.11.0"),
+        ("upgrade", "main", "1.9.2"),
+        ("restart", "transit", "1.11.0"),
+        ("write-late", "main", ""),
+        ("roll-back", "main", "1.7.0"),
+        ("write-config", "transit", ""),
+        ("write-late", "transit", ""),
+        ("roll-back", "transit", "1.8.0"),
+    ]
+    looks = [one.moment.versions for one in course_resolution.steps(written, SYSTEM, Labels()) if isinstance(one, Look)]
+    assert looks[0] == {"main": "1.7.0", "transit": "1.11.0"}
+    assert looks[-1] == {"main": "1.7.0", "transit": "1.8.0"}
 
 
 def test_the_finding_is_about_the_vault_that_breaks(tmp_path: Path) -> None:

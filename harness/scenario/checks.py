@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course_checks, field_checks, matrix, plan, schema, topology, values
+from harness.scenario import course_checks, field_checks, matrix, plan, schema, topology, values, vault_checks
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -389,5 +389,6 @@ _CHECKS: Final = (
     _shared_accounts,
     _expectations,
     course_checks.complaints,
+    vault_checks.complaints,
     _matrix,
 )

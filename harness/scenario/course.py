@@ -6,7 +6,7 @@ data: what is done, by itself resolved, with nothing left to look up. Steps are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -229,10 +229,13 @@ class Labels:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def moment(self, done: AnyStep | None, version: str, token_file: bool, step: int = 0) -> Moment:
+    def moment(
+        self, done: AnyStep | None, version: str, token_file: bool, step: int = 0, runs: Mapping[str, str] | None = None
+    ) -> Moment:
         """Return the moment after *done*, which is number *step* of the course, and at which *version* serves.
 
-        None: nothing was done. The very first is the moment before everything.
+        *runs* is what each of several Vaults runs, by its name. None was done: the very first is the moment before
+        everything.
         """
         label = wanted = BEFORE if done is None and not self._taken else label_of(done)
         times = 1
@@ -240,7 +243,8 @@ class Labels:
             times += 1
             label = f"{wanted} (step {step})" if step and times == 2 else f"{wanted} ({times})"
         self._taken.add(label)
-        return Moment(len(self._taken) - 1, label, version, token_file, step)
+        several = dict(runs) if runs is not None and len(runs) > 1 else {}
+        return Moment(len(self._taken) - 1, label, version, token_file, step, several)
 
 
 def word_of(step: Step) -> str:

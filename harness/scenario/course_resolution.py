@@ -17,33 +17,37 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
 
     The course has been checked: what is looked up here is there.
     """
-    vault = wanted.vault
-    version, snapshot, back = vault.source, vault.source, False
+    first = wanted.name_of("")
+    runs = {name: vault.source for name, vault in wanted.vaults.items()}
+    snapshots, back = dict(runs), dict.fromkeys(runs, False)
     for number, one in enumerate(written, 1):
-        step = _step(one, number, wanted, version, snapshot)
+        name = wanted.name_of(one.vault or "")
+        step = _step(one, number, wanted, runs[name], snapshots[name])
         if isinstance(step, Serve):
-            version = step.version
+            runs[name] = step.version
         if isinstance(step, course.Snapshot):
-            snapshot = version
-        if isinstance(step, course.GOING_BACK) and not back:
-            back = True
-            yield course.WriteLate()
+            snapshots[name] = runs[name]
+        if isinstance(step, course.GOING_BACK) and not back[name]:
+            back[name] = True
+            yield course.WriteLate(vault=step.vault)
         if step is not None:
             yield step
         if step is None or (one.then_look and isinstance(step, course.CHANGES)):
-            yield Look(number=number, moment=labels.moment(step, version, vault.token_file, number), late=back)
+            moment = labels.moment(step, runs[first], wanted.vault.token_file, number, runs)
+            yield Look(number=number, moment=moment, late=any(back.values()))
 
 
 def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> AnyStep | None:
     """Return what a written step does, or None where it only looks."""
-    file = wanted.vault.token_file
+    of, file = wanted.named(one.vault or ""), wanted.named(one.vault or "").token_file
+    vault, node = wanted.told_apart(one.vault or ""), wanted.node_told_apart(one.vault or "", one.node or "")
     if one.upgrade is not None:
-        return course.Upgrade(number=number, version=one.upgrade, token_file=file)
+        return course.Upgrade(number=number, version=one.upgrade, token_file=file, vault=vault, node=node)
     if one.restart is not None or one.replace_pod is not None:
-        return course.Restart(number=number, version=version, token_file=file)
+        return course.Restart(number=number, version=version, token_file=file, vault=vault, node=node)
     if one.roll_back is not None:
-        back = snapshot if one.roll_back == "snapshot" else wanted.vault.source
-        return course.RollBack(number=number, version=back, token_file=file, over=one.roll_back)
+        to, over = snapshot if one.roll_back == "snapshot" else of.source, one.roll_back
+        return course.RollBack(number=number, version=to, token_file=file, over=over, vault=vault, node=node)
     if one.write is not None:
         return _write(one.write, number, wanted)
     if one.wait is not None:
@@ -60,18 +64,21 @@ def _beside(one: CourseStep, number: int, wanted: Topology) -> AnyStep | None:
     if one.delete_secret is not None:
         return course.DeleteSecret(number=number, purpose=f"reviewer:{one.delete_secret.reviewer}")
     if one.snapshot is not None:
-        return course.Snapshot(number=number)
-    return course.Restore(number=number) if one.restore is not None else None
+        return course.Snapshot(number=number, vault=wanted.told_apart(one.vault or ""))
+    if one.restore is not None:
+        return course.Restore(number=number, vault=wanted.told_apart(one.vault or ""))
+    return None
 
 
 def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
     mount = one.mount or next(iter(wanted.mounts))
+    vault = wanted.told_apart(wanted.mounts[mount].vault)
     if one.role is None:
         literal = one.config.model_dump(mode="json") if one.config is not None else None
         fields = topology.config_fields(one.reviewer or "", literal)
         life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
-        return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life)
+        return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
     names = topology.RoleSpec.__struct_fields__
     changed = {name: value for name in names if (value := getattr(one, name)) is not None}
     spec = msgspec.structs.replace(wanted.mounts[mount].roles[one.role], **changed)
-    return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec)
+    return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec, vault=vault)

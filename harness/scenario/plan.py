@@ -230,18 +230,9 @@ def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: str) -> tup
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
     """Return the whole course: how the source came to be, the first look, and what the scenario does then."""
     vault, labels = wanted.vault, course.Labels()
-    provenance: dict[tuple[str, bool], list[str]] = {}
-    for path, mount in wanted.mounts.items():
-        provenance.setdefault((mount.written_by, mount.with_token_file), []).append(path)
-    at_source = provenance.pop((vault.source, vault.token_file), [])
-    writers = sorted(provenance.items(), key=lambda item: (versions.parse(item[0][0]), item[0][1]))
-    steps: list[AnyStep] = []
-    for (version, file), paths in [*writers, ((vault.source, vault.token_file), at_source)]:
-        kind = Upgrade if steps else Start
-        steps.append(kind(version=version, token_file=file))
-        for path in paths:
-            steps += _written(wanted, path)
-    steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file)))
+    steps: list[AnyStep] = [step for name in wanted.vaults for step in _history(wanted, name)]
+    runs = {name: one.source for name, one in wanted.vaults.items()}
+    steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file, runs=runs)))
     if rollback:
         steps.append(Snapshot())
     if scenario.course is not None:
@@ -251,6 +242,23 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         step = Upgrade(version=version, token_file=vault.token_file)
         steps += [step, Look(moment=labels.moment(step, version, vault.token_file))]
     return (*steps, *(_back(wanted, labels) if rollback else ()))
+
+
+def _history(wanted: Topology, name: str) -> list[AnyStep]:
+    """Return how the source of a Vault came to be: started by whoever wrote a config first, and taken on from there."""
+    vault, called = wanted.vaults[name], wanted.told_apart(name)
+    provenance: dict[tuple[str, bool], list[str]] = {}
+    for path, mount in wanted.mounts_of(name).items():
+        provenance.setdefault((mount.written_by, mount.with_token_file), []).append(path)
+    at_source = provenance.pop((vault.source, vault.token_file), [])
+    writers = sorted(provenance.items(), key=lambda item: (versions.parse(item[0][0]), item[0][1]))
+    steps: list[AnyStep] = []
+    for (version, file), paths in [*writers, ((vault.source, vault.token_file), at_source)]:
+        kind = Upgrade if steps else Start
+        steps.append(kind(version=version, token_file=file, vault=called))
+        for path in paths:
+            steps += _written(wanted, path)
+    return steps
 
 
 def _back(wanted: Topology, labels: course.Labels) -> Iterator[AnyStep]:
@@ -280,19 +288,22 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         asked.append(Question("auth-config", mount=path, vault=vault))
         asked += [Question("role", mount=path, item=role, vault=vault) for role in mount.roles]
     for name, app in wanted.apps.items():
-        path, vault, unable = app.mount, wanted.told_apart(wanted.mounts[app.mount].vault), cannot(wanted, name)
+        path, unable = app.mount, cannot(wanted, name)
+        vault = wanted.told_apart(wanted.mounts[path].vault)
+        node = wanted.node_told_apart(wanted.mounts[path].vault, app.node)
         reads = app.reads[: wanted.role_of(name).num_uses or None]
-        own = [Question(probe, name, path, vault=vault) for probe in ("login", "token-lookup", "token-renew")]
-        own += [Question("read", name, path, secret, vault) for secret in reads]
-        own.append(Question("old-token-lookup", name, path, vault=vault))
-        own += [Question("old-token-read", name, path, secret, vault) for secret in reads]
+        first = ("login", "token-lookup", "token-renew")
+        own = [Question(probe, name, path, vault=vault, node=node) for probe in first]
+        own += [Question("read", name, path, secret, vault, node) for secret in reads]
+        own.append(Question("old-token-lookup", name, path, vault=vault, node=node))
+        own += [Question("old-token-read", name, path, secret, vault, node) for secret in reads]
         asked += [question for question in own if question.probe not in unable]
         not_asked += [f"{probe} for {name}: {why}" for probe, why in unable.items()]
         not_asked += [
             f"read {secret} for {name}: its token has no use left for it" for secret in app.reads[len(reads) :]
         ]
         negative, impossible = _negative(wanted, name, app)
-        asked += [Question(probe, name, path, vault=vault) for probe in negative]
+        asked += [Question(probe, name, path, vault=vault, node=node) for probe in negative]
         not_asked += impossible
     if scenario.probes is not None and "login" not in scenario.probes:
         needs = {"token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read"}

@@ -215,6 +215,9 @@ class Mount(_Part):
     """A Kubernetes auth mount: which cluster it asks, and how its config came to be."""
 
     cluster: Name = Field(description="The cluster whose API server reviews the logins.")
+    vault: Name | None = Field(
+        default=None, description="The Vault that has this mount, by its name. Left out: the only one, `vault`."
+    )
     configured: Configured | None = Field(
         default=None, description="Provenance of the config. Left out: written by the source version."
     )
@@ -252,6 +255,10 @@ class App(_Part):
     service_account: ServiceAccount = Field(description="namespace/name of its Pod.")
     role: RoleName = Field(description="The role it logs in with.")
     mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
+    vault: Name | None = Field(default=None, description="The Vault that it asks. Left out: that of its mount.")
+    node: Name | None = Field(
+        default=None, description="The node of it that it asks, such as `vault-0`. Left out: whichever answers."
+    )
     may_review_tokens: bool = Field(
         default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
     )
@@ -325,6 +332,12 @@ class CourseStep(_Part):
     )
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")
+    vault: Name | None = Field(default=None, description="The Vault it concerns. Left out: the only one, `vault`.")
+    node: Name | None = Field(
+        default=None,
+        description="For upgrade, restart, replace-pod and roll-back: the only node it concerns, such as `vault-0`. "
+        "Left out: all.",
+    )
     then_look: bool = Field(default=True, description="Are all questions asked after this step, if it is a change?")
 
 

@@ -147,6 +147,8 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str
     service_account: str
     mount: str
+    node: str = ""
+    """the node of its mount's Vault that it asks; empty: the only one there is, or whichever answers"""
     role: str
     may_review_tokens: bool = False
     reads: tuple[str, ...] = ()
@@ -201,7 +203,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
     def nodes_of(self, vault: str) -> tuple[str, ...]:
         """Return the names of a Vault's nodes, as a StatefulSet would name its Pods: vault-0, vault-1 ..."""
-        return tuple(f"{self.name_of(vault)}-{number}" for number in range(self.named(vault).nodes))
+        return tuple(node_name(self.name_of(vault), number) for number in range(self.named(vault).nodes))
+
+    def node_told_apart(self, vault: str, node: str) -> str:
+        """Return what records call a node of a Vault: its name, or nothing where it is the only one."""
+        return node if self.named(vault).nodes > 1 else ""
 
     def pod_purposes(self, vault: str) -> tuple[str, ...]:
         """Return the purposes of the tokens of a Vault's own Pods, a node each: that of vault-0 is `vault`."""
@@ -233,9 +239,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """None: nothing is said, and no answer is to get worse"""
 
 
+def node_name(vault: str, number: int) -> str:
+    """Return the name of a node of a Vault, from 0."""
+    return f"{vault}-{number}"
+
+
 def pod_purpose(node: str) -> str:
     """Return the purpose of the token of a Vault node's own Pod: vault, or vault:<node>."""
-    return "vault" if node == f"{MAIN}-0" else f"vault:{node}"
+    return "vault" if node == node_name(MAIN, 0) else f"vault:{node}"
 
 
 def subject_of(account: str) -> str:
@@ -321,6 +332,7 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
     stored = any(kind in OF_ACCOUNT for kind in kinds)
     return MountSpec(
         cluster=written["cluster"],
+        vault=written.get("vault") or MAIN,
         written_by=provenance.get("by") or vault.source,
         with_token_file=vault.token_file if file is None else file,
         fields=config_fields(reviewer, written.get("config")),
@@ -346,6 +358,7 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         cluster=written["cluster"],
         service_account=written["service-account"],
         mount=written.get("mount") or next(iter(mounts)),
+        node=written.get("node") or "",
         role=written["role"],
         may_review_tokens=written.get("may-review-tokens", False),
         reads=tuple(written.get("reads") or ()),

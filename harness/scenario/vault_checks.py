@@ -1,0 +1,69 @@
+"""Which Vault, and which node of it, the parts of a scenario name: whether it is there, and whether they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from harness.scenario import topology
+from harness.scenario.course_checks import verb_of
+from harness.scenario.field_checks import Complaint
+from harness.scenario.yaml_document import Document, Trail, choices, shown
+
+_OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
+_OF_A_VAULT: Final = (*_OF_A_NODE, "write", "snapshot", "restore")
+
+
+def complaints(document: Document) -> Iterator[Complaint]:
+    """Yield what is wrong with the keys `vault` and `node` of auth mounts, apps and steps."""
+    for mount in document.entries("auth"):
+        yield from _named(document, mount)
+    for app in document.entries("apps"):
+        yield from _named(document, app)
+        yield from _elsewhere(document, app, document.get(*app, "mount"))
+    for index in range(len(document.get("course", default=()) or ())):
+        yield from _of_step(document, ("course", index), verb_of(document, index))
+
+
+def _vaults(_document: Document) -> dict[str, tuple[str, ...]]:
+    """Return the nodes of every Vault of the scenario, by its name."""
+    # `vault` describes one, which is one node; it has a name so that a scenario may say which it means
+    return {topology.MAIN: (topology.node_name(topology.MAIN, 0),)}
+
+
+def _named(document: Document, trail: Trail) -> Iterator[Complaint]:
+    """Yield that there is no Vault, or no node of it, of the name that stands at *trail*."""
+    vaults, vault = _vaults(document), document.get(*trail, "vault")
+    if vault is not None and vault not in vaults:
+        yield (*trail, "vault"), f"there is no Vault {shown(vault)}", choices(vault, vaults)
+        return
+    name, node = vault or next(iter(vaults)), document.get(*trail, "node")
+    if node is not None and node not in vaults[name]:
+        yield (*trail, "node"), f"there is no node {shown(node)} of Vault {name}", choices(node, vaults[name])
+
+
+def _elsewhere(document: Document, trail: Trail, mount: str | None) -> Iterator[Complaint]:
+    """Yield that the Vault at *trail* is another one than that of the auth mount which is used there."""
+    mounts, vault = document.get("auth"), document.get(*trail, "vault")
+    vaults = _vaults(document)
+    if mounts is None or vault not in vaults:
+        return
+    name = mount or (next(iter(mounts)) if len(mounts) == 1 else "")
+    if name in mounts and document.sound("auth", name, "vault"):
+        there = document.get("auth", name, "vault", default=next(iter(vaults)))
+        if there in vaults and there != vault:
+            message = f"auth/{shown(name)} is at Vault {shown(there)}, and not at {shown(vault)}"
+            yield (*trail, "vault"), message, "leave it out: it is that of the auth mount"
+
+
+def _of_step(document: Document, trail: Trail, verb: str) -> Iterator[Complaint]:
+    for key, verbs in (("vault", _OF_A_VAULT), ("node", _OF_A_NODE)):
+        if verb and verb not in verbs and document.given(*trail, key):
+            message = f"`{key}` is of no use to {verb}, which concerns no {'single node' if key == 'node' else 'Vault'}"
+            yield (*trail, key), message, f"leave it out; it belongs to {', '.join(verbs)}"
+            return
+    yield from _named(document, trail)
+    if verb == "roll-back" and document.get(*trail, verb) == "snapshot" and document.given(*trail, "node"):
+        yield (*trail, "node"), "a snapshot is of a whole Vault, and of no single node", "leave `node` out"
+    if verb == "write":
+        yield from _elsewhere(document, trail, document.get(*trail, "write", "mount"))
