@@ -83,3 +83,61 @@ def test_the_fields_of_roles(tmp_path: Path) -> None:
     assert read_back["Service.Tokens"]["token_explicit_max_ttl"] == 4 * 3600
     assert read_back["limited"]["token_num_uses"] == 1
     assert read_back["far"]["token_bound_cidrs"] == ["10.0.0.0/8"]
+
+
+OTHER_CA = (
+    "-----BEGIN CERTIFICATE-----\nMIIBfTCCASOgAwIBAgIUQ0FuTm9ib2R5VHJ1c3RzVGhpc0NBMAoGCCqGSM49BAMC\n"
+    "-----END CERTIFICATE-----\n"
+)
+
+CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "right": ({"pem_keys": ["cluster"], "issuer": "cluster", "disable_iss_validation": False}, ""),
+    "rotated": ({"pem_keys": ["other", "cluster"]}, ""),
+    "wrong-keys": ({"pem_keys": ["other"]}, "signing-key-unknown"),
+    "wrong-ca": ({"kubernetes_ca_cert": "other"}, "api-server-untrusted"),
+    "undecoded": ({"kubernetes_ca_cert": "base64"}, "api-server-untrusted"),
+    "given": ({"kubernetes_ca_cert": OTHER_CA}, "api-server-untrusted"),
+    "wrong-issuer": ({"issuer": "https://nobody.invalid", "disable_iss_validation": False}, "issuer-mismatch"),
+}
+"""Configs of mounts, each with the cause for which it refuses its app, or none."""
+
+
+def test_the_fields_of_configs(tmp_path: Path) -> None:
+    """Two clusters and a Vault outside both, from 1.7.0 through 1.9.3 to 1.11.0: a mount for each config."""
+    fields = {name: {"disable_iss_validation": True} | said for name, (said, _) in CONFIGS.items()}
+    document = {
+        "schema": 1,
+        "description": "Which fields of a config let an app in, and does a version change that?",
+        "clusters": {"apps": {"kubernetes": "1.32.0"}, "other": {"kubernetes": "1.32.0"}},
+        "vault": {"source": "1.7.0", "via": ["1.9.3"], "target": "1.11.0"},
+        "auth": {
+            name: {
+                "cluster": "apps",
+                "configured": {"by": "1.7.0", "with-token-file": False},
+                "config": config,
+                "roles": {"web": {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}},
+            }
+            for name, config in fields.items()
+        },
+        "apps": {
+            name: {
+                "cluster": "apps",
+                "service-account": "apps/web",
+                "mount": name,
+                "role": "web",
+                "may-review-tokens": True,
+            }
+            for name in CONFIGS
+        },
+        "expect": [
+            {"change": "refused from the start", "app": name, "cause": cause}
+            for name, (_, cause) in CONFIGS.items()
+            if cause
+        ],
+    }
+    judgement, record = run(tmp_path, document, 0)
+    assert judgement["as_expected"], judgement["reasons"]
+    seen = [event for event in record if event["event"] == "observation" and event["probe"] == "login"]
+    status = {(one["app"], one["version"]): one["status"] for one in seen}
+    assert {status[name, "1.9.3"] for name, (_, cause) in CONFIGS.items() if not cause} == {200}
+    assert (status["wrong-keys", "1.9.3"], status["wrong-keys", "1.11.0"]) == (500, 403)

@@ -86,6 +86,11 @@ class Kube:
         with _translated("the version"):
             return str(self._done("GET", "/version/")["gitVersion"]).removeprefix("v")
 
+    def signing_keys(self) -> list[dict[str, str]]:
+        """Return the public keys with which the API server checks service account tokens, as a JWK each."""
+        with _translated("the keys of service account tokens"):
+            return list(self._done("GET", "/openid/v1/jwks")["keys"])
+
     def create_namespace(self, name: str) -> None:
         """Create a namespace, or take the one that every cluster has."""
         with _translated(f"namespace {name}"):

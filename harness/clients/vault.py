@@ -200,7 +200,7 @@ class Vault:
         mounts = _done(self._ask("get", "sys/auth", self.root), "list its auth mounts")
         return str(mounts.data[f"{mount}/"]["accessor"])
 
-    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
+    def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Write auth/<mount>/config: a full replacement in every version."""
         body = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
         self._tell("post", f"auth/{mount}/config", body)

@@ -6,6 +6,7 @@ Not for anything that outlives a run: keys are unencrypted files in a 0700 direc
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ class TokenSigner:
         import jwt
 
         return Secret(jwt.encode(claims, self._key, algorithm="RS256"))
+
+
+def as_pem(keys: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
+    """Return public keys, a JWK each, as a PEM text each. Raises jwt.PyJWKError for what is none."""
+    import jwt
+    from cryptography.hazmat.primitives import serialization
+
+    pem, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return tuple(jwt.PyJWK(dict(key)).key.public_bytes(pem, info).decode() for key in keys)
 
 
 def claims_of(token: Secret) -> dict[str, Any]:

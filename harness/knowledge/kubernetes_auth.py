@@ -52,6 +52,10 @@ CA_FROM_THE_HOST: Final = "1.17.0"
 READS_CA_AT_WRITE: Final = "1.11.0"
 """From here a config without a CA is refused where its pod has none (P v0.13.0, PR #142)."""
 
+CA_MUST_BE_PEM: Final = "1.17.0"
+"""From here a kubernetes_ca_cert without any PEM in it is answered 400 (P v0.19.0, PR #238); before, no API server is
+trusted with it."""
+
 _NO_CA_AT_ALL: Final = "one of pem_keys or kubernetes_ca_cert must be set"
 
 
@@ -138,6 +142,8 @@ Refusal = Literal[
     "review",
     "missing ca",
     "address",
+    "signing key",
+    "untrusted",
 ]
 
 OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
@@ -149,6 +155,9 @@ OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
 
 Source: P path_login.go#parseAndValidateJWT at v0.6.0, v0.9.0, v0.13.0, with jose's jwt.Validator and cap's validateAll.
 """
+
+SIGNATURE_FIRST: Final = "1.11.0"
+"""From here a signature is held against pem_keys before any claim is read, and last of all before (P v0.13.0)."""
 
 NAME_BEFORE_NAMESPACE: Final = "1.16.0"
 """From here a role's names are compared before its namespaces, and after them in older versions (P v0.18.0)."""
@@ -175,6 +184,11 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
     "unknown role": (("0.0.0", 400, "invalid role name"),),
     "review": (("0.0.0", 403, "permission denied"),),
     "address": (("0.0.0", 403, "permission denied"),),
+    "signing key": (
+        ("1.11.0", 403, "permission denied"),
+        ("0.0.0", 500, "failed to validate JWT: crypto/rsa: verification error"),
+    ),
+    "untrusted": (("0.0.0", 403, "permission denied"),),
     "missing ca": (
         (
             "1.9.3",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import secrets as random
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -212,33 +214,43 @@ def _holds_pod_token(done: Iterable[AnyStep]) -> bool:
     return False
 
 
-def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, str | bool | Secret]:
-    """Fill in what only the running cluster knows."""
-    cluster = rig.cluster(topology.mounts[step.mount].cluster)
-    known: dict[str, str | Secret] = {
-        "kubernetes_host": cluster.host,
-        "kubernetes_ca_cert": cluster.ca,
-        "issuer": cluster.issuer,
-    }
-    fields: dict[str, str | bool | Secret] = {}
+def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, Any]:
+    """Fill in what only the running clusters know."""
+    home = topology.mounts[step.mount].cluster
+    facts = rig.cluster(home)
+    known = {"kubernetes_host": facts.host, "issuer": facts.issuer}
+    fields: dict[str, Any] = {}
     for name, value in step.fields.items():
-        if value == "cluster":
-            fields[name] = known[name]
-        elif name == "token_reviewer_jwt":
+        if name == "token_reviewer_jwt":
             fields[name] = rig.reviewer_token(step.mount, str(value), step.reviewer_seconds).jwt
+        elif name == "kubernetes_ca_cert":
+            fields[name] = _authority(rig, topology, home, str(value))
+        elif isinstance(value, tuple):
+            named = [home if one == "cluster" else one for one in value]
+            keys = (rig.cluster(one).keys if one in topology.clusters else (one,) for one in named)
+            fields[name] = list(itertools.chain.from_iterable(keys))
         else:
-            fields[name] = value
+            fields[name] = known[name] if value == "cluster" else value
     return fields
+
+
+def _authority(rig: Rig, topology: Topology, home: str, said: str) -> str:
+    """Return the CA to send: the text itself, or what a word or the name of a cluster stands for."""
+    if said == "base64":
+        return base64.b64encode(rig.cluster(home).ca.encode()).decode()
+    named = home if said == "cluster" else said
+    return rig.cluster(named).ca if named in topology.clusters else said
 
 
 def _role(role: RoleSpec) -> dict[str, Any]:
     return {name: ",".join(value) if isinstance(value, tuple) else value for name, value in role.fields.items()}
 
 
-def _shown(value: str | bool | Secret) -> str | bool:
+def _shown(value: Any) -> Any:
     """Return a config value as the record shows it."""
-    shown: str | bool = repr(value) if isinstance(value, Secret) else shortened(value)
-    return shown
+    if isinstance(value, list):
+        return [shortened(one) for one in value]
+    return repr(value) if isinstance(value, Secret) else shortened(value)
 
 
 def _write_secret(setup: VaultSetup, path: str) -> None:

@@ -12,15 +12,13 @@ from typing import Final
 
 from harness.knowledge import kubernetes_auth, versions
 from harness.scenario import values
-from harness.scenario.yaml_document import Document, Trail
+from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 Complaint = tuple[Trail, str, str]
 """Where, what is wrong, what would be right."""
 
-_KNOWN_SINCE: Final = (
-    ("disable_local_ca_jwt", kubernetes_auth.KNOWS_DISABLE_LOCAL),
-    ("disable_iss_validation", kubernetes_auth.KNOWS_ISSUER_OPTION),
-)
+_NEW_FIELDS: Final = ("disable_iss_validation", "disable_local_ca_jwt", "use_annotations_as_alias_metadata")
+"""The fields of a config that there were not always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,39 @@ class Writer:
 def of_config(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
     """Yield what is wrong with the config below *trail*, which has a reviewer and literal fields."""
     chosen = document.get(*trail, "reviewer") == "client-jwt"
-    for field, since in _KNOWN_SINCE:
+    for field in _NEW_FIELDS:
+        since = kubernetes_auth.field_since(field)
         by_name = field == "disable_local_ca_jwt" and chosen and not writer.at_start
         if (document.given(*trail, "config", field) or by_name) and not versions.at_least(writer.version, since):
             place = (*trail, "reviewer") if by_name else (*trail, "config", field)
             yield place, f"{field} is unknown to {writer.called}", f"leave it out, or {writer.later(since)}"
+    yield from _of_clusters(document, trail)
+    yield from _no_pem(document, (*trail, "config", "kubernetes_ca_cert"), writer)
     yield from _without_ca(document, trail, writer)
+
+
+def _of_clusters(document: Document, trail: Trail) -> Iterator[Complaint]:
+    """Complain of a CA or a key of a cluster that is not there."""
+    clusters = document.get("clusters")
+    keys: Trail = (*trail, "config", "pem_keys")
+    places = [(*trail, "config", "kubernetes_ca_cert")]
+    places += [(*keys, index) for index in range(len(document.get(*keys, default=()) or ()))]
+    for place in places:
+        said = document.get(*place)
+        if clusters is None or not isinstance(said, str) or values.kind_of_pem(said) != "name":
+            continue
+        if said not in clusters:
+            remedy = choices(said, clusters) + "; or cluster, for the one that the mount asks"
+            yield place, f"there is no cluster {shown(said)}", remedy
+
+
+def _no_pem(document: Document, place: Trail, writer: Writer) -> Iterator[Complaint]:
+    """Complain of a CA that nobody decoded, where a Vault would not take it."""
+    said = document.get(*place)
+    must = versions.at_least(writer.version, kubernetes_auth.CA_MUST_BE_PEM)
+    if must and isinstance(said, str) and values.kind_of_pem(said) == "undecoded":
+        words = "The provided CA PEM data contains no valid certificates"
+        yield place, f"Vault {writer.version} refuses a CA that nobody decoded: {words}", "cluster, or the decoded text"
 
 
 def _without_ca(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
@@ -58,13 +83,15 @@ def _without_ca(document: Document, trail: Trail, writer: Writer) -> Iterator[Co
     disable = document.get(*trail, "config", "disable_local_ca_jwt") or document.get(*trail, "reviewer") == "client-jwt"
     if document.get(*place) != "omit" or writer.token_file is None:
         return
-    words = kubernetes_auth.config_without_ca(writer.version, token_file=writer.token_file, disable_local=bool(disable))
+    words = kubernetes_auth.config_without_ca(
+        writer.version,
+        token_file=writer.token_file,
+        disable_local=bool(disable),
+        pem_keys=bool(document.get(*trail, "config", "pem_keys")),
+    )
     if words:
-        yield (
-            place,
-            f"Vault {writer.version} refuses a config without a CA: {words}",
-            _with_ca(writer, disable=bool(disable)),
-        )
+        message = f"Vault {writer.version} refuses a config without a CA: {words}"
+        yield place, message, _with_ca(writer, disable=bool(disable))
 
 
 def _with_ca(writer: Writer, *, disable: bool) -> str:

@@ -19,6 +19,8 @@ WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     values.Binding: ("a name or *", 'a name such as web, or "*" for all'),
     values.RoleName: ("the name of a role", "letters, digits, '_', '-' and '.', such as web"),
     values.PolicyName: ("the name of a policy", "letters, digits, '_', '-', '.' and '/', such as web"),
+    values.CaText: ("a CA", "cluster, omit, base64, the name of another cluster, or PEM text"),
+    values.KeyText: ("a public key", "cluster, the name of another cluster, or PEM text"),
     values.Cidr: ("an address or a network", "such as 10.0.0.0/8"),
     values.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
     values.MountPath: ("a mount path", "such as kubernetes"),

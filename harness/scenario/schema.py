@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.scenario.values import (
     Bindings,
+    CaText,
     Cidr,
     Duration,
+    KeyText,
     MountPath,
     Name,
     PolicyName,
@@ -76,6 +78,7 @@ Cause = Literal[
     "local-ca-missing",
     "role-binding-mismatch",
     "address-not-bound",
+    "signing-key-unknown",
     "policy-denies",
     "audience-mismatch",
     "stored-reviewer-refused",
@@ -151,14 +154,27 @@ class PluginConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kubernetes_ca_cert: Literal["cluster", "omit"] = Field(
-        default="cluster", description="Send the cluster's CA, or leave the field out."
+    kubernetes_ca_cert: CaText = Field(
+        default="cluster",
+        description="cluster: the CA of the mount's cluster. omit: none is sent. base64: the cluster's, in base64 that "
+        "nobody decoded. The name of another cluster: that one's. Or a PEM text, sent as it stands.",
+    )
+    pem_keys: tuple[KeyText, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Keys with which Vault itself checks the signature of tokens. cluster: those of the mount's "
+        "cluster. The name of another cluster: those of that one. Or a PEM text. Left out: not sent, and not checked.",
     )
     issuer: Text | None = Field(
         default=None, description="The issuer to demand. 'cluster' means the cluster's own; left out: not sent."
     )
     disable_iss_validation: bool | None = Field(default=None, description="Left out: not sent.")
     disable_local_ca_jwt: bool | None = Field(default=None, description="Left out: not sent.")
+    use_annotations_as_alias_metadata: bool | None = Field(
+        default=None,
+        description="From Vault 1.16.0 on: annotations of the service account become metadata of its alias. The "
+        "reviewer must be able to read service accounts. Left out: not sent.",
+    )
 
 
 class RoleBinds(_Part):

@@ -29,13 +29,24 @@ OF_ACCOUNT: Final = ("secret", "long-lived", "requested")
 STORED: Final = (*OF_ACCOUNT, "pod-token")
 """The kinds of reviewer whose token is stored in the config."""
 
-ConfigField = str | bool
-"""A field of auth/<mount>/config. The text "cluster" (of host, CA and issuer) and the kinds of a stored reviewer (of
-token_reviewer_jwt) stand for what only the running system knows."""
+ConfigField = str | bool | tuple[str, ...]
+"""A field of auth/<mount>/config. What stands for something that only the running system knows: the text "cluster" (of
+host, CA, issuer and pem_keys), the name of another cluster (of CA and pem_keys), "base64" (of the CA), and the kinds of
+a stored reviewer (of token_reviewer_jwt)."""
 
 
 RoleField = str | int | bool | tuple[str, ...]
 """A field of a role; spans are texts such as 1h."""
+
+
+_LITERAL: Final = (
+    "issuer",
+    "disable_iss_validation",
+    "disable_local_ca_jwt",
+    "pem_keys",
+    "use_annotations_as_alias_metadata",
+)
+"""The fields of a config that are sent as they are said, if they are."""
 
 
 class ClusterSpec(msgspec.Struct, frozen=True):
@@ -373,11 +384,11 @@ def config_fields(reviewer: str, literal: Mapping[str, Any] | None) -> dict[str,
     if literal is None:
         fields |= {"kubernetes_ca_cert": "cluster", "issuer": "cluster"}
     else:
-        if literal.get("kubernetes_ca_cert", "cluster") == "cluster":
-            fields["kubernetes_ca_cert"] = "cluster"
-        for name in ("issuer", "disable_iss_validation", "disable_local_ca_jwt"):
-            if literal.get(name) is not None:
-                fields[name] = literal[name]
+        if (authority := literal.get("kubernetes_ca_cert") or "cluster") != "omit":
+            fields["kubernetes_ca_cert"] = authority
+        for name in _LITERAL:
+            if (value := literal.get(name)) is not None:
+                fields[name] = tuple(value) if isinstance(value, list | tuple) else value
     if reviewer == "client-jwt":
         fields["disable_local_ca_jwt"] = True
     if reviewer in STORED:

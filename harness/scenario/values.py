@@ -58,6 +58,38 @@ def _binding(text: str) -> str:
     return text
 
 
+_PEM = re.compile(r"\s*(-----BEGIN ([A-Z ]+)-----\s[A-Za-z0-9+/=\s]+-----END \2-----\s*)+")
+
+
+def _ca(text: str) -> str:
+    """A word for a CA that only the running system knows, or the text that is sent as it stands."""
+    if text in ("cluster", "omit", "base64") or text.startswith("LS0tLS1CRUdJTi"):
+        return text
+    return _pem_of_cluster(text, ("CERTIFICATE",), "cluster, omit, base64 (the cluster's, which nobody decoded)")
+
+
+def _key(text: str) -> str:
+    return _pem_of_cluster(text, ("PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"), "cluster")
+
+
+def _pem_of_cluster(text: str, kinds: tuple[str, ...], words: str) -> str:
+    found = _PEM.fullmatch(text)
+    if found is not None and found[2] in kinds:
+        return text
+    if "\n" in text or "BEGIN" in text or not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ValueError(f"{words}, the name of another cluster, or a PEM text that begins -----BEGIN {kinds[0]}-----")
+    return text
+
+
+def kind_of_pem(text: str) -> Literal["word", "name", "PEM", "undecoded"]:
+    """Return what a sound CaText or KeyText is: a word of ours, the name of a cluster, PEM, or base64 of PEM."""
+    if text in ("cluster", "omit"):
+        return "word"
+    if "-----BEGIN" in text:
+        return "PEM"
+    return "undecoded" if text == "base64" or text != text.lower() else "name"
+
+
 def _cidr(text: str) -> str:
     try:
         ipaddress.ip_network(text, strict=False)
@@ -105,6 +137,8 @@ SecretPath = Annotated[str, AfterValidator(_secret_path)]
 Binding = Annotated[str, AfterValidator(_binding)]
 RoleName = Annotated[str, AfterValidator(_role_name)]
 PolicyName = Annotated[str, AfterValidator(_policy_name)]
+CaText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_ca)]
+KeyText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_key)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]

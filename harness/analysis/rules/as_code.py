@@ -101,7 +101,9 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
     fields = {}
     for name in ordered:
         value = step.fields[name]
-        if value == "cluster":
+        if isinstance(value, tuple):
+            fields[name] = ("@sa.pub" if paste else 'file("sa.pub")') if value else ""
+        elif value == "cluster":
             fields[name] = known[name]
         elif name == "token_reviewer_jwt":
             fields[name] = "@reviewer.jwt"
@@ -157,7 +159,9 @@ def _config_block(step: WriteConfig, steps: Iterable[AnyStep], wanted: Topology)
     fields = {"backend": _string(step.mount)}
     literal = _config(step, wanted, paste=False)
     for name, value in literal.items():
-        if name == "kubernetes_ca_cert" and value.startswith("file("):
+        if name == "pem_keys":
+            fields[name] = f"[{value}]"
+        elif name == "kubernetes_ca_cert" and value.startswith("file("):
             fields[name] = value
         elif name == "token_reviewer_jwt":
             made = _made(step, steps)

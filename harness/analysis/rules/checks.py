@@ -12,7 +12,7 @@ import msgspec
 from harness.analysis.comparison import identity_of
 from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
 from harness.analysis.rules import remedies
-from harness.analysis.rules.rewrites import Rewrite
+from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
@@ -23,6 +23,7 @@ _ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
 _AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
 _NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
+_SIGNATURE_WORDS: Final = ("verifying token signature", "crypto/rsa: verification error", "crypto/ecdsa: verification")
 _CA_WORDS: Final = ("ca.crt: no such file or directory",)
 
 
@@ -58,6 +59,35 @@ def _bound(case: Case) -> Remedy:
     )
     words = "Bind the role to the account and the namespace that the app has."
     return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
+
+
+def _signing_key(case: Case) -> Diagnosis | None:
+    said, seen = case.quoted(*_SIGNATURE_WORDS), case.after
+    held = held_config(case.facts, seen.mount, seen.moment).fields
+    keys = held.get("pem_keys")
+    if not said or not isinstance(keys, tuple) or not keys:
+        return None
+    whose = ", ".join(
+        "its own cluster" if one == "cluster" else f"cluster {one}" if one in case.facts.topology.clusters else "a text"
+        for one in keys
+    )
+    return diagnosed(
+        f"auth/{seen.mount} has pem_keys (of {whose}), and none of them has signed the token of {seen.app}, which "
+        f"cluster {case.facts.app(seen.app).cluster} issued: Vault refuses it before it asks the API server",
+        "certain",
+        [*said, case.facts.token_line(seen), _config(case)],
+        remedies.rewriting(
+            case,
+            "Write the whole config again without pem_keys: the API server checks the signature anyway.",
+            Rewrite(case, {"pem_keys": ()}),
+        )[1],
+        remedies.rewriting(
+            case,
+            f"Write the whole config again with the keys that {case.cluster} signs with now, in the file sa.pub (its "
+            "own file of that name, or out of kubectl get --raw /openid/v1/jwks).",
+            Rewrite(case, {"pem_keys": ("cluster",)}),
+        )[1],
+    )
 
 
 def _address(case: Case) -> Diagnosis | None:
@@ -266,6 +296,15 @@ ROLE_BINDING: Final = Rule(
     explanation="the role is bound to other service accounts or namespaces; no TokenReview is sent",
     source="vault-plugin-auth-kubernetes path_login.go; PR #144",
     examine=_role_binding,
+)
+SIGNING_KEY: Final = Rule(
+    name="signing-key-unknown",
+    versions="every version; answered 500 up to 1.10, 403 since 1.11",
+    precondition="the config has pem_keys",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="keys that were given to the config do not follow those with which the cluster signs",
+    source="vault-plugin-auth-kubernetes path_login.go parseAndValidateJWT, PR #151; run: 1.7.0, 1.11.0",
+    examine=_signing_key,
 )
 ADDRESS: Final = Rule(
     name="address-not-bound",

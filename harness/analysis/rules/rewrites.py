@@ -66,6 +66,9 @@ class Rewrite(msgspec.Struct, frozen=True):
             if (name, value) == ("kubernetes_ca_cert", "cluster"):
                 options.append("--rawfile ca ca.crt")
                 said.append("kubernetes_ca_cert: $ca")
+            elif (name, value) == ("pem_keys", ("cluster",)):
+                options.append("--rawfile key sa.pub")
+                said.append("pem_keys: [$key]")
             else:
                 said.append(f"{name}: {json.dumps(self._literal(name, value))}")
         path = f"auth/{self.case.after.mount}/config"

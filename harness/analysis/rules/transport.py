@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import remedies
+from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import kubernetes_auth
 
 _TRUST: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
 _REACH: Final = ("connection refused", "no such host", "i/o timeout", "no route to host", "context deadline exceeded")
@@ -17,11 +18,27 @@ def _untrusted(case: Case) -> Diagnosis | None:
         return None
     return diagnosed(
         f"Vault does not trust the certificate of the API server of {case.cluster}, so no TokenReview was sent and "
-        f"every login at auth/{case.after.mount} answers {case.after.status}",
+        f"every login at auth/{case.after.mount} answers {case.after.status}{_given(case)}",
         "certain",
         said,
         remedies.trusted(case)[1],
     )
+
+
+def _given(case: Case) -> str:
+    """Return which CA the config was given, where it is another one than that of the API server: a sentence."""
+    given = rewrites.held_config(case.facts, case.after.mount, case.after.moment).fields.get("kubernetes_ca_cert")
+    if not isinstance(given, str) or given == "cluster":
+        return ""
+    if given in case.facts.topology.clusters:
+        return f". The config has the CA of {given}"
+    if "-----BEGIN" not in given:
+        since = kubernetes_auth.CA_MUST_BE_PEM
+        return (
+            ". The config has a CA in base64 that nobody decoded: Vault takes that for a CA without any certificate in "
+            f"it, and refuses it from {since} on when the config is written"
+        )
+    return ". The config has a CA that was given as text, and it is not that of this API server"
 
 
 def _unreachable(case: Case) -> Diagnosis | None:

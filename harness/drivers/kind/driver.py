@@ -30,7 +30,7 @@ from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import HarnessError, MissingPrerequisite, Unreachable
-from harness.host import capacity, process
+from harness.host import capacity, pki, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.record import events
@@ -315,7 +315,8 @@ class KindRig(RealRig):
         if is_home:
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
-        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), ISSUER)
+        keys = pki.as_pem(cluster.kube.signing_keys())
+        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), ISSUER, keys)
         self._bring_up.tell()
         with self._journal.phase(f"pods of {name} run"):
             self._populate(cluster, mine)

@@ -186,7 +186,9 @@ class LocalRig(RealRig):
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
         plane = self._bring_up.once_there(self._planes, name, name)
         version = self._topology.clusters[name].kubernetes
-        return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), ISSUER)
+        return ClusterFacts(
+            name, version, plane.host, plane.authority.ca.read_text(), ISSUER, (plane.signer.public.read_text(),)
+        )
 
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""

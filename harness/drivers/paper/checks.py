@@ -19,8 +19,47 @@ def from_bound(role: Mapping[str, Any]) -> bool:
     return not networks or any(here in network for network in networks)
 
 
-def own_refusal(version: str, config: Config, role: Mapping[str, Any], token: Token) -> Refusal | None:
-    """Return the first of Vault's own checks that fails: issuer, audience, binding (knowledge.OWN_CHECKS)."""
+def own_refusal(version: str, config: Config, role: Mapping[str, Any], token: Token, *, signed: bool) -> Refusal | None:
+    """Return the first of Vault's own checks that fails: signature, issuer, audience, binding (knowledge.OWN_CHECKS).
+
+    *signed*: is the signature that of the token, or was it altered?
+    """
+    keys = config.fields.get("pem_keys") or ()
+    unknown: Refusal | None = "signing key" if keys and not (signed and key_of(token.account.cluster) in keys) else None
+    if unknown and at_least(version, kubernetes_auth.SIGNATURE_FIRST):
+        return unknown
+    return _claims(version, config, role, token) or unknown
+
+
+def ca_of(cluster: str) -> str:
+    """Return what stands on paper for the CA of a cluster."""
+    return f"CA of {cluster}"
+
+
+def key_of(cluster: str) -> str:
+    """Return what stands on paper for the key with which a cluster signs tokens."""
+    return f"key of {cluster}"
+
+
+def copied_ca(version: str, fields: Mapping[str, Any], pod: str) -> str:
+    """Return the CA that Vault *version* copies out of its pod into a config, whose cluster is *pod*, or nothing."""
+    copies = at_least(version, kubernetes_auth.COPIES_POD_TOKEN) and not at_least(
+        version, kubernetes_auth.READS_POD_TOKEN
+    )
+    opted_out = fields.get("disable_local_ca_jwt") is True or fields.get("pem_keys")
+    return ca_of(pod) if copies and pod and not opted_out else ""
+
+
+def distrusts(version: str, config: Config, pod: str, cluster: str) -> Refusal | None:
+    """Return why Vault would not talk to the API server of *cluster*, or None. *pod* is the cluster whose Pod it is."""
+    reads = at_least(version, kubernetes_auth.READS_POD_TOKEN) and config.fields.get("disable_local_ca_jwt") is not True
+    authority = config.ca or (ca_of(pod) if reads and pod else "")
+    if not authority and reads:
+        return "missing ca"
+    return None if authority == ca_of(cluster) else "untrusted"
+
+
+def _claims(version: str, config: Config, role: Mapping[str, Any], token: Token) -> Refusal | None:
     wanted = kubernetes_auth.expected_issuer(
         version, issuer=str(config.fields.get("issuer", "")), validation_disabled=config.validation_disabled
     )

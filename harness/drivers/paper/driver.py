@@ -16,7 +16,7 @@ from harness.clients.vault import CORRELATION_HEADER
 from harness.drivers import service_accounts
 from harness.drivers.log_tail import as_time
 from harness.drivers.paper.accounts import PaperAccounts
-from harness.drivers.paper.checks import from_bound, own_refusal
+from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, from_bound, key_of, own_refusal
 from harness.drivers.paper.state import (
     ADDRESS,
     Common,
@@ -135,7 +135,7 @@ class PaperRig(PaperAccounts):
     def cluster(self, name: str) -> ClusterFacts:
         """Return a cluster."""
         version = self._topology.clusters[name].kubernetes
-        return ClusterFacts(name, version, f"https://{name}.paper", f"CA of {name}", ISSUER)
+        return ClusterFacts(name, version, f"https://{name}.paper", ca_of(name), ISSUER, (key_of(name),))
 
     def await_clusters(self) -> None:
         """Return at once: paper is always ready."""
@@ -328,7 +328,7 @@ class PaperRig(PaperAccounts):
         """Return an accessor."""
         return f"auth_kubernetes_{mount}"
 
-    def write_auth_config(self, mount: str, fields: Mapping[str, str | bool | Secret]) -> None:
+    def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Keep the config, and a copy of the pod's token where this version would take one."""
         version, file = self._served.version, self._served.token_file
         explicit = "token_reviewer_jwt" in fields
@@ -341,6 +341,7 @@ class PaperRig(PaperAccounts):
             stored=stored,
             frozen=self._tokens.get(self._pod) if stored == "frozen" else None,
             explicit=self._stored(fields),
+            ca=str(fields.get("kubernetes_ca_cert") or copied_ca(version, fields, self._pod_cluster)),
             validation_disabled=kubernetes_auth.validation_disabled(
                 version, given=validation if isinstance(validation, bool) else None
             ),
@@ -360,11 +361,34 @@ class PaperRig(PaperAccounts):
             return "unknown role"
         if not from_bound(config.roles[role]):
             return "address"
-        if "kubernetes_ca_cert" not in config.fields and not self._served.token_file:
-            return "missing ca"
-        presented = self._find(jwt)
-        own = own_refusal(self._served.version, config, config.roles[role], presented or self._named(jwt))
-        return own or self._review(mount, config, presented)
+        presented, version = self._find(jwt), self._served.version
+        claimed, cluster = presented or self._named(jwt), self._topology.mounts[mount].cluster
+        way = distrusts(version, config, self._pod_cluster, cluster)
+        if way == "missing ca":
+            return way
+        own = own_refusal(version, config, config.roles[role], claimed, signed=presented is not None)
+        if own == "signing key":
+            self._log_login(mount, "error verifying token signature: no known key successfully validated the token")
+        elif own is None and way is not None:
+            self._log_login(mount, f'Post "https://{cluster}.paper": x509: certificate signed by unknown authority')
+        return own or way or self._review(mount, config, presented)
+
+    @property
+    def _pod_cluster(self) -> str:
+        """Return the cluster whose folder Vault's Pod has now, or nothing where it has none."""
+        return self._topology.vault.cluster if self._served.token_file else ""
+
+    def _log_login(self, mount: str, why: str) -> None:
+        """Have Vault's log say why a login was refused."""
+        line = events.VaultLogLine(
+            at=now(),
+            moment="",
+            level="debug",
+            module=f"auth.kubernetes.{self.enable_auth(mount)}",
+            message="login unauthorized",
+            fields={"err": why},
+        )
+        self._pending.append(line)
 
     def _review(self, mount: str, config: Config, presented: Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
@@ -394,7 +418,7 @@ class PaperRig(PaperAccounts):
         """Return the token that *jwt* is; None where nobody issued it."""
         return next((token for token in self._tokens.values() if token.issued.jwt == jwt), None)
 
-    def _stored(self, fields: Mapping[str, str | bool | Secret]) -> Token | None:
+    def _stored(self, fields: Mapping[str, Any]) -> Token | None:
         """Return the reviewer's token that a config has, or None."""
         jwt = fields.get("token_reviewer_jwt")
         return self._find(jwt) if isinstance(jwt, Secret) else None

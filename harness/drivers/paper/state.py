@@ -80,6 +80,8 @@ class Config:
     frozen: Token | None
     explicit: Token | None
     validation_disabled: bool
+    ca: str = ""
+    """the CA that is stored, be it sent or copied; empty where none is"""
     roles: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
