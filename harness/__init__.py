@@ -62,6 +62,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     accounts             who may review tokens on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
+    evidence             what servers would write about what is asked
 artifacts/               a version becomes a verified binary or a container image
     store                a version becomes a verified binary: cached, downloaded or built
     binaries             what a binary is: its digest, and what it says of its own version

@@ -12,20 +12,17 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness.clients.vault import CORRELATION_HEADER
 from harness.drivers import service_accounts
-from harness.drivers.log_tail import as_time
+from harness.drivers.paper import evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, from_bound, key_of, own_refusal
 from harness.drivers.paper.state import (
-    ADDRESS,
     Common,
     Config,
     Token,
     VaultToken,
     accepted,
     copied,
-    extra,
     given,
     issued_to,
 )
@@ -380,15 +377,7 @@ class PaperRig(PaperAccounts):
 
     def _log_login(self, mount: str, why: str) -> None:
         """Have Vault's log say why a login was refused."""
-        line = events.VaultLogLine(
-            at=now(),
-            moment="",
-            level="debug",
-            module=f"auth.kubernetes.{self.enable_auth(mount)}",
-            message="login unauthorized",
-            fields={"err": why},
-        )
-        self._pending.append(line)
+        self._pending.append(evidence.of_log(self.enable_auth(mount), why, self._called))
 
     def _review(self, mount: str, config: Config, presented: Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
@@ -396,7 +385,7 @@ class PaperRig(PaperAccounts):
         bearer = self._bearer(config, presented)
         known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
-        self._audit_review(cluster, bearer if known else None, status)
+        self._pending.append(evidence.of_review(cluster, bearer if known else None, status))
         genuine = presented is not None and presented.alive and presented.account.cluster == cluster
         return None if status == 201 and genuine else "review"
 
@@ -469,21 +458,5 @@ class PaperRig(PaperAccounts):
         correlation = f"rehearsal-{next(self._numbers):06d}"
         ended = now()
         if path and status is not None:
-            request = {"id": correlation, "operation": "update", "path": path, "remote_address": ADDRESS}
-            request_headers = {CORRELATION_HEADER.lower(): [correlation]}
-            entry = {"error": error, "request": request | {"headers": request_headers}}
-            self._pending.append(events.VaultAuditLine(at=ended, moment="", entry=entry, vault=self._called))
+            self._pending.append(evidence.of_request(correlation, path, error, ended, self._called))
         return Reply(status, error, data or {}, token, started or ended, ended, correlation)
-
-    def _audit_review(self, cluster: str, bearer: Token | None, status: int) -> None:
-        at = now()
-        user: dict[str, Any] = {}
-        if bearer is not None:
-            user = {"username": bearer.issued.subject, "extra": extra(bearer)}
-        entry = {
-            "verb": "create",
-            "user": user,
-            "responseStatus": {"code": status},
-            "requestReceivedTimestamp": as_time(at),
-        }
-        self._pending.append(events.ApiAuditLine(at=at, moment="", cluster=cluster, entry=entry))
