@@ -14,6 +14,7 @@ cli/                     the command line
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
     matrix               every cell of a matrix: rehearsed, listed, shared out
+    merge                shards that several machines have rehearsed become one matrix
     matrix_running       the cells of a matrix, each in a process of its own, and what each comes to
     progress             events become lines for people who wait
     output               what goes to stdout and stderr, and with which exit code it ends
@@ -112,6 +113,7 @@ analysis/                what a record means, with no server in sight
     proofs               what came of the remedies that were tried
     verdict              pass, fail or inconclusive, against what was expected
     doubts               what nobody knows after a run, and what keeps it from a pass
+    matrix_merge         parts of one matrix become one
     matrix_results       what a matrix comes to: a verdict, a cause and a hop in each cell
     completeness         does a record hold all that its plan requires?
     soundness            does a record say what no run can say?

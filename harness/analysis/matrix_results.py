@@ -98,6 +98,10 @@ class MatrixResult(msgspec.Struct, frozen=True, kw_only=True):
     """0 while it is going on, or where it was interrupted"""
     exit_code: int = 0
     cells: tuple[CellResult, ...] = ()
+    whole: tuple[str, ...] = ()
+    """the names of all cells that there are to be, those of other shards too, in their order"""
+    key: str = ""
+    """a digest of what all cells are made of: parts of one matrix have the same"""
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import click
 
@@ -26,6 +26,21 @@ if TYPE_CHECKING:
     from harness.session.matrix_directory import MatrixDirectory
 
 _MOST_JOBS_OF_GITHUB: Final = 256
+
+
+class Forms(Protocol):
+    """How a matrix is reported, and where else than on stdout."""
+
+    @property
+    def output(self) -> str: ...
+    @property
+    def html(self) -> Path | None: ...
+    @property
+    def markdown(self) -> Path | None: ...
+    @property
+    def junit(self) -> Path | None: ...
+    @property
+    def width(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +105,15 @@ class Options:
         return {name: value for name, value in named.items() if value}
 
 
+FORMS: Final = (
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this file."),
+    click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write Markdown to it."),
+    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
+    click.option("--width", type=click.IntRange(40, 400), help="Columns of the text."),
+)
+"""The options that say how a matrix is reported."""
+
 _OPTIONS: Final = (
     click.option("--target", help="Vault versions to arrive at: 1.8..1.13, 1.11.0,1.13, all; `rehearse versions`."),
     click.option("--set", "set_", multiple=True, metavar="PATH=VALUES", help="An axis: auth.kubernetes.reviewer=a,b."),
@@ -110,11 +134,7 @@ _OPTIONS: Final = (
     click.option("--fail-fast", is_flag=True, help="Begin no other cell after a regression."),
     click.option("--rerun", type=click.Choice(["inconclusive", "fail", "all"]), help="Also finished cells like that."),
     click.option("--fresh", is_flag=True, hidden=True, help="As --rerun all."),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
-    click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this file."),
-    click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write Markdown to it."),
-    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
-    click.option("--width", type=click.IntRange(40, 400), help="Columns of the text."),
+    *FORMS,
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Every line of every cell."),
     maintenance.MIRROR,
@@ -148,23 +168,24 @@ def matrix_(scenario: Path, options: Options) -> None:
     loaded = maintenance.load(scenario)
     wanted, every = _cells(loaded, options)
     directory = _directory(scenario, options)
-    cells = _chosen(every, options)
+    whole, cells = _chosen(every, options)
     if options.json_:
         _write_json(cells, options)
     elif options.list_:
         _list(cells, directory, loaded, options)
     else:
-        _insist_on_room(options)
+        insist_on_room(options)
         _insist_on_use(loaded, every, options)
         signal.signal(signal.SIGTERM, _interrupt)
-        _run(loaded, wanted, every, cells, directory, options)
+        _run(loaded, wanted, every, whole, cells, directory, options)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _insist_on_room(options: Options) -> None:
+def insist_on_room(options: Forms) -> None:
+    """Raise UsageError for a report whose folder is not there."""
     for option, file in (("--junit", options.junit), ("--markdown", options.markdown), ("--html", options.html)):
         if file is not None and not file.absolute().parent.is_dir():
             raise click.UsageError(f"{option}: there is no folder {file.absolute().parent}; make it first")
@@ -222,7 +243,8 @@ def _directory(scenario: Path, options: Options) -> MatrixDirectory:
     return matrix_directory.MatrixDirectory(place)
 
 
-def _chosen(cells: Sequence[Cell], options: Options) -> tuple[Cell, ...]:
+def _chosen(cells: Sequence[Cell], options: Options) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+    """Return the cells that are meant, and those of them that are this machine's share."""
     from harness.scenario import matrix_choice
     from harness.scenario.matrix import MatrixError
     from harness.session import matrix_directory
@@ -230,11 +252,11 @@ def _chosen(cells: Sequence[Cell], options: Options) -> tuple[Cell, ...]:
     try:
         found = matrix_choice.chosen(cells, options.filter_)
         if options.shard is None:
-            return found
+            return found, found
         number, of = matrix_choice.share(options.shard)
         before = matrix_directory.load_file(options.durations) if options.durations else None
         seconds = {one.id: one.seconds for one in before.cells} if before is not None else {}
-        return matrix_choice.shard(found, number, of, seconds)
+        return found, matrix_choice.shard(found, number, of, seconds)
     except MatrixError as error:
         fail(2, str(error))
 
@@ -283,6 +305,7 @@ def _run(
     loaded: Loaded,
     wanted: Matrix,
     every: Sequence[Cell],
+    whole: Sequence[Cell],
     cells: Sequence[Cell],
     directory: MatrixDirectory,
     options: Options,
@@ -310,6 +333,7 @@ def _run(
                 going,
                 options.verbose,
                 known,
+                tuple(cell.id for cell in whole),
             )
             pending = [cell for cell in cells if not _stays(known.get(cell.id), options.rerun)]
             for cell in pending:
@@ -326,7 +350,8 @@ def _run(
             130,
             f"interrupted; all rehearsals were ended. {done} cells are finished; the same command goes on from there",
         )
-    _report(result, directory, options)
+    report(result, directory.place, options)
+    say(f"all of it is in {directory.place}")
     raise Ended(result.exit_code)
 
 
@@ -369,8 +394,8 @@ def _getter(options: Options, speak: Callable[[str], None]) -> Get:
     return maintenance.getter(store, options.registry, speak, options.brought, offline=options.offline)
 
 
-def _report(result: MatrixResult, directory: MatrixDirectory, options: Options) -> None:
-    """Print the result, and write it where it is asked for; the page is always beside the records."""
+def report(result: MatrixResult, place: Path, options: Forms) -> None:
+    """Print the result, and write it where it is asked for; *place* is where the records of its cells are below."""
     import shutil
 
     import msgspec
@@ -382,12 +407,11 @@ def _report(result: MatrixResult, directory: MatrixDirectory, options: Options) 
     else:
         columns = options.width or min(max(shutil.get_terminal_size((120, 24)).columns, 40), 400)
         write(matrix_text.render(result, width=columns, colour=settings.colour()) + "\n")
-    say(f"all of it is in {directory.place}")
     try:
         if options.markdown is not None:
             options.markdown.write_text(matrix_text.page(result), encoding="utf-8")
         if options.junit is not None:
-            options.junit.write_text(_junit(result, directory), encoding="utf-8")
+            options.junit.write_text(_junit(result, place), encoding="utf-8")
     except OSError as error:
         fail(
             3,
@@ -395,13 +419,13 @@ def _report(result: MatrixResult, directory: MatrixDirectory, options: Options) 
         )
 
 
-def _junit(result: MatrixResult, directory: MatrixDirectory) -> str:
+def _junit(result: MatrixResult, place: Path) -> str:
     from harness.cli import matrix_running
     from harness.reports import junit
 
     suites = []
     for cell in result.cells:
-        judgement = matrix_running.judged_again(directory.place, cell)
+        judgement = matrix_running.judged_again(place, cell)
         name = f"{result.scenario}[{cell.id}]"
         if judgement is None or cell.exit_code not in (0, 1, 4):
             suites.append(junit.suite_without_record(name, list(cell.reasons)))

@@ -55,6 +55,8 @@ class Running:
     verbose: bool = False
     results: dict[str, CellResult] = field(default_factory=dict)
     """of every cell that is finished"""
+    whole: tuple[str, ...] = ()
+    """the names of all cells that there are to be, those of other shards too"""
     started: float = field(default_factory=now)
     _tasks: dict[int, Cell] = field(default_factory=dict)
     _begun: list[Task] = field(default_factory=list)
@@ -96,6 +98,8 @@ class Running:
             ended=ended,
             exit_code=matrix_results.exit_code(found, len(self.cells)),
             cells=found,
+            whole=self.whole,
+            key=matrix_directory.key_of_all(self.keys),
         )
 
     def _fetch(self, pending: Sequence[Cell], get: Get) -> dict[tuple[str, str], str]:

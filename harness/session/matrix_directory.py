@@ -66,6 +66,11 @@ def key(cell: Cell, words: tuple[str, ...]) -> str:
     return hashlib.sha256(json.dumps(made, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
+def key_of_all(keys: Mapping[str, str]) -> str:
+    """Return a digest of what all cells of a matrix are made of; *keys* has that of each, by its name."""
+    return hashlib.sha256(json.dumps(dict(keys), sort_keys=True).encode()).hexdigest()[:16]
+
+
 class MatrixDirectory:
     """One directory of one matrix. `held` is to be entered before anything is written."""
 
