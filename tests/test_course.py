@@ -10,15 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.analysis import startup_failures
+from harness.analysis import rollback, startup_failures
+from harness.analysis.record_view import Facts
 from harness.analysis.verdict import Judgement
 from harness.drivers.paper.driver import PaperDriver
 from harness.errors import ScenarioError
-from harness.record.events import Trouble
-from harness.record.journal import Journal
+from harness.record.events import StepEnded, Trouble
+from harness.record.journal import Journal, Record
+from harness.record.observation import Observation
 from harness.rehearsal import rehearsal
 from harness.reports import markdown, text
 from harness.scenario import course, loading, plan
+from harness.scenario.course import RollBack
 from harness.scenario.schema import Scenario
 from tests.runs import SCENARIOS, on_paper, started
 
@@ -284,6 +287,22 @@ def test_a_way_back_says_who_logs_in_and_what_is_lost(tmp_path: Path) -> None:
     assert [change.field for change in binary.differs if change.probe == "auth-config"] == ["disable_local_ca_jwt"]
     assert [change for change in snapshot.differs if change.probe == "auth-config"] == []
     assert not any(finding.probe.startswith("late-") for finding in judgement.findings)
+
+
+def test_each_way_back_has_its_own_time_and_its_own_trouble(tmp_path: Path) -> None:
+    """They are told by the step's place in the plan: of one that has none on record, another's is not taken."""
+    back = [{"roll-back": "binary"}, {"upgrade": "1.11.0"}, {"roll-back": "binary"}]
+    record, _ = on_paper(scenario_of({"upgrade": "1.11.0"}, *back), tmp_path)
+    ways = [one for one in record.of(StepEnded) if one.do == "roll-back"]
+    steps = record.started.plan.steps
+    assert [steps[way.position] for way in ways] == [step for step in steps if isinstance(step, RollBack)]
+    kept = [msgspec.structs.replace(one, seconds=7.0) if one is ways[1] else one for one in record.events]
+    first, second = rollback.rollbacks(Facts(Record([one for one in kept if one is not ways[0]], record.directory)))
+    assert (first.seconds, second.seconds) == (None, 7.0)
+    broke = Trouble(kind="refused", during="it", step="roll-back", position=ways[1].position, message="no")
+    cut = [one for one in record.events if one not in (ways[0], ways[1]) and not isinstance(one, Observation)]
+    told = rollback.rollbacks(Facts(Record([*cut, broke], record.directory)))
+    assert [(way.opened, way.why) for way in told] == [(False, "the run did not get there"), (False, "no")]
 
 
 def test_a_config_of_a_newer_vault_has_another_reviewer_on_the_way_back(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests import courses
 from tests.test_kind import essence
 from tests.test_kind_faults import Harbour, Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, rehearse
+from tests.test_real_rollbacks import gone_back, scenario, told
 
 pytestmark = pytest.mark.kind
 
@@ -52,6 +53,30 @@ def test_a_course_with_every_step_is_judged_as_on_processes(
     assert kept.harbour.left(directory) == []
     for path in directory.rglob("*"):
         assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+
+
+@pytest.mark.parametrize(("storage", "source", "target"), [("raft", "1.9.2", "1.11.0"), ("file", "1.7.0", "1.9.3")])
+def test_both_ways_back_are_rehearsed_as_on_processes(
+    storage: str,
+    source: str,
+    target: str,
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """They open, who logs in and what is lost is told, and how long it took: a rollout takes seconds."""
+    document = json.loads(
+        scenario(tmp_path / "back.yaml", source, target, storage).read_text().replace('"one"', f'"{courses.CLUSTER}"')
+    )
+    file = tmp_path / "back.yaml"
+    file.write_text(json.dumps(document))
+    ending, directory = kept.harbour.rehearse(file, "--rollback", "--reuse")
+    assert ending.verdict == ("pass", 0), ending.said
+    assert [way["opened"] for way in ending.judgement["rollbacks"]] == [True, True]
+    assert all(1 < way["seconds"] < 60 for way in ending.judgement["rollbacks"])
+    local = gone_back(file, tmp_path / f"local-{os.getpid()}", "--rollback")
+    assert told(ending.judgement) == told(local)
+    assert courses.logins(ending.judgement) == courses.logins(local)
+    assert kept.harbour.left(directory) == []
 
 
 @pytest.fixture

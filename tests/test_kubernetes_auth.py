@@ -39,7 +39,7 @@ def test_the_reviewer_is_the_one_that_was_seen_on_real_servers(
 @pytest.mark.parametrize(
     ("issued_by", "version", "answer"),
     [
-        ("1.11.0", "1.4.0", 403),
+        ("1.11.0", "1.4.0", 400),
         ("1.10.0", "1.7.0", 400),
         ("1.11.0", "1.8.0", 500),
         ("1.11.0", "1.9.2", 500),

@@ -122,3 +122,18 @@ def test_a_config_of_the_newer_version_changes_the_reviewer_of_the_older(
     assert (turned["kind"], turned["effect"], turned["rule"]) == (*kind, "reviewer-fallback-client")
     (way,) = judgement["rollbacks"]
     assert (way["opened"], way["granted"], way["refused"]) == (True, ["web"][:may], ["web"][may:])
+
+
+def test_a_snapshot_of_an_older_version_is_restored_into_a_newer_one(tmp_path: Path) -> None:
+    """All that was written after it is gone; a token of 1.11.0 is refused with a 500 that says its MAC is wrong."""
+    course = [{"snapshot": {}}, {"upgrade": "1.11.0"}, {"restore": {}}]
+    file = scenario(tmp_path / "back.yaml", "1.9.2", "", "raft", course=course)
+    judgement = gone_back(file, tmp_path / f"restored-{os.getpid()}")
+    assert (judgement["verdict"], judgement["exit_code"]) == ("pass", 0), judgement["reasons"]
+    late = [seen for seen in judgement["observations"] if seen["probe"].startswith("late-")]
+    assert [(seen["probe"], seen["answer"]) for seen in late] == [
+        ("late-secret", "refused"),
+        ("late-role", "refused"),
+        ("late-token-lookup", "refused"),
+    ]
+    assert (late[-1]["status"], "token mac for" in late[-1]["error"]) == (500, True)

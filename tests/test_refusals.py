@@ -71,6 +71,7 @@ def test_every_refusal_of_a_login_is_one_in_every_version(refusal: Refusal, vers
         "square/go-jose/jwt: validation failed, token is expired (exp)",
         "1 error occurred:\n\t* permission denied\n\n",
         "Post https://10.0.0.1/tokenreviews: x509: certificate signed by unknown authority",
+        'token mac for token_version:1 hmac:"..." token:"..." is incorrect: err %!w(<nil>)',
     ],
 )
 def test_further_words_of_a_login_that_was_not_let_in(words: str) -> None:

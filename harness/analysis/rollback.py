@@ -54,7 +54,7 @@ def rollbacks(facts: Facts) -> Iterator[Rollback]:
         if isinstance(step, RollBack):
             moment = facts.moment_after(index)
             seen = [one for one in facts.observations if one.moment == moment and one.vault == step.vault]
-            seconds = _seconds(facts, step)
+            seconds = _seconds(facts, index)
             yield Rollback(
                 over=step.over,
                 from_version=serving.get(step.vault, ""),
@@ -64,7 +64,7 @@ def rollbacks(facts: Facts) -> Iterator[Rollback]:
                 moment=moment if seen else "",
                 step=step.number,
                 opened=bool(seen) or seconds is not None,
-                why="" if seen or seconds is not None else _why(facts, step),
+                why="" if seen or seconds is not None else _why(facts, index),
                 seconds=seconds,
                 granted=tuple(one.app for one in seen if one.probe == "login" and one.answer == "granted"),
                 refused=tuple(one.app for one in seen if one.probe == "login" and one.answer == "refused"),
@@ -76,18 +76,28 @@ def rollbacks(facts: Facts) -> Iterator[Rollback]:
             serving[step.vault] = step.version
 
 
-def _seconds(facts: Facts, step: RollBack) -> float | None:
-    """Return how long a way back took; they stand in the record in the order in which they were gone."""
-    ways = [one for one in facts.steps if isinstance(one, RollBack)]
-    told = [one.seconds for one in facts.record.of(StepEnded) if one.do == "roll-back"]
-    position = next(number for number, one in enumerate(ways) if one is step)
-    return told[position] if position < len(told) else None
+def _seconds(facts: Facts, index: int) -> float | None:
+    """Return how long the way back took that is number *index* among the steps. Older records have only its order."""
+    told = [one for one in facts.record.of(StepEnded) if one.do == "roll-back"]
+    ways = [number for number, one in enumerate(facts.steps) if isinstance(one, RollBack)]
+    places = [one.position if one.position >= 0 else way for one, way in zip(told, ways, strict=False)]
+    return next((one.seconds for one, place in zip(told, places, strict=False) if place == index), None)
 
 
-def _why(facts: Facts, step: RollBack) -> str:
-    told = [trouble for trouble in facts.record.of(Trouble) if trouble.step == "roll-back"]
-    fitting = [trouble.message for trouble in told if trouble.after_swap == step.version]
+def _why(facts: Facts, index: int) -> str:
+    """Return what broke the way back that is number *index* among the steps. Older records have only the version."""
+    fitting = [
+        trouble.message
+        for trouble in facts.record.of(Trouble)
+        if trouble.position == index
+        or (trouble.position < 0 and trouble.step == "roll-back" and trouble.after_swap == _version(facts, index))
+    ]
     return fitting[0] if fitting else "the run did not get there"
+
+
+def _version(facts: Facts, index: int) -> str:
+    step = facts.steps[index]
+    return step.version if isinstance(step, Serve) else ""
 
 
 def _differs(facts: Facts, seen: list[Observation]) -> Iterator[Change]:

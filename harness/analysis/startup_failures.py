@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.analysis import diagnosis
@@ -13,6 +13,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Confidence, Remedy
 from harness.knowledge import shutdown_signs
 from harness.record.events import Trouble
+from harness.scenario.course import AnyStep, Restore, RollBack
 
 _LINES_SHOWN: Final = 12
 
@@ -35,13 +36,17 @@ _MACHINE: Final = re.compile(
 _DECLINED: Final = re.compile(r"declined it: HTTP [0-9]+ \S")
 
 
-def findings(troubles: Iterable[Trouble]) -> list[Finding]:
-    """Return the refusals among *troubles*: a server that gave up or declined right after its swap, and said why."""
+def findings(troubles: Iterable[Trouble], steps: Sequence[AnyStep] = ()) -> list[Finding]:
+    """Return the refusals among *troubles*: a server that gave up or declined right after its swap, and said why.
+
+    *steps* is the course in which they came.
+    """
     found = []
     for trouble in troubles:
         evidence, confidence = _evidence(trouble)
         if evidence:
-            found.append(_refusal(trouble, evidence, confidence))
+            step = steps[trouble.position] if 0 <= trouble.position < len(steps) else None
+            found.append(_refusal(trouble, step, evidence, confidence))
     return found
 
 
@@ -106,17 +111,23 @@ def _is_error(line: str) -> bool:
     return level in ("error", "critical") and bool(_ABOUT_DATA.search(text))
 
 
-def _refusal(trouble: Trouble, evidence: list[str], confidence: Confidence) -> Finding:
+def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confidence: Confidence) -> Finding:
     shown = list(trouble.log[-_LINES_SHOWN:])
     if trouble.log:
         shown = [*(line for line in evidence if line not in shown and line in trouble.log), *shown]
-    back, to = trouble.step == "roll-back", trouble.after_swap
+    back, to = trouble.step in ("roll-back", "restore"), trouble.after_swap
     words = (
         f"Do not upgrade to {to} before this is understood: read the server's last lines, and the upgrade guide of "
         "this version."
     )
     over = "of the version before"
-    if back:
+    if isinstance(step, Restore) or (isinstance(step, RollBack) and step.over == "snapshot"):
+        words = (
+            f"As it is, the snapshot is no way back to {to}: read the server's last lines. A snapshot opens to the "
+            "unseal keys of its time: keep those beside it, if they are ever changed (vault operator rekey)."
+        )
+        over = "of the snapshot"
+    elif back:
         words = (
             f"Going back to {to} over these data is no way out: take a snapshot before the upgrade, and rehearse "
             "restoring it (roll-back: snapshot)."

@@ -142,7 +142,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     """
     facts = Facts(record)
     soundness.insist(facts)
-    begun = (*startup_failures.findings(record.of(Trouble)), *diagnosis.diagnose(facts))
+    begun = (*startup_failures.findings(record.of(Trouble), facts.steps), *diagnosis.diagnose(facts))
     findings = diagnosis.worst_first([*begun, *_cut_off(facts), *expiry.findings(facts)])
     missed, met = _against(facts.asked.expect, findings)
     known = [number in met for number in range(len(findings))]

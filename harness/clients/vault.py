@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import RigError, Unreachable
+from harness.errors import RigError, SwapRefused, Unreachable
+from harness.knowledge import refusals
 from harness.rig.rig import Reply
 from harness.secret import Secret
 from harness.wait import now, until
@@ -126,7 +127,7 @@ class Vault:
         response = self._send("get", "sys/storage/raft/snapshot", self.root)
         if response.status_code != 200:
             said = _refusal(_json(response), response.text)
-            raise RigError(f"Vault declined to take a snapshot: HTTP {response.status_code} {said}")
+            raise RigError(f"Vault declined to take a snapshot: HTTP {response.status_code} {_in_a_line(said)}")
         content: bytes = response.content
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as target:
@@ -163,9 +164,13 @@ class Vault:
 
     def _restore(self, file: Path, path: str, token: Secret | None) -> None:
         response = self._send("post", path, token, data=file.read_bytes())
-        if response.status_code not in (200, 204):
-            said = _refusal(_json(response), response.text)
-            raise RigError(f"Vault declined to restore a snapshot: HTTP {response.status_code} {said}")
+        if response.status_code in (200, 204):
+            return
+        said = _refusal(_json(response), response.text)
+        answer = f"HTTP {response.status_code} {_in_a_line(said)}".rstrip()
+        if refusals.says(response.status_code, said) == "not now":
+            raise RigError(f"Vault was handed the snapshot to restore, and answered {answer}, which is no refusal")
+        raise SwapRefused(f"Vault was handed the snapshot to restore, and declined it: {answer}")
 
     def enable_audit(self) -> None:
         """Switch the audit log on, with the correlation header in clear and everything else hashed by Vault."""
@@ -263,7 +268,7 @@ def _done(reply: Reply, what: str) -> Reply:
     if reply.status is None:
         raise Unreachable(reply.error)
     if not reply.ok:
-        raise RigError(f"Vault declined to {what}: HTTP {reply.status} {reply.error}")
+        raise RigError(f"Vault declined to {what}: HTTP {reply.status} {_in_a_line(reply.error)}")
     return reply
 
 
@@ -282,6 +287,11 @@ def _errors(body: Mapping[str, Any]) -> str:
 def _refusal(body: Mapping[str, Any], text: str) -> str:
     """Return Vault's words for a no. A status that says it all (a sealed Vault's health) comes without words."""
     return _errors(body) if body else text[:500]
+
+
+def _in_a_line(words: str) -> str:
+    """Return Vault's words for a sentence of ours: it lists several errors, or one, in lines."""
+    return " ".join(words.split())
 
 
 def _visible(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
 from harness.drivers.service_accounts import ISSUER, SECRET_TOKEN, Account, issued
-from harness.errors import RigError
+from harness.errors import RigError, Unreachable
 from harness.host import pki
-from harness.host.process import Supervisor
+from harness.host.process import Supervisor, out_of_room
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken, Reopen, Reply
@@ -244,12 +244,23 @@ class RealRig(abc.ABC):
 
     def take_snapshot(self, again: Reopen) -> int:
         """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""
-        if self._topology.vault.storage == "raft":
-            return self._vault.client.take_snapshot(self._snapshot)
-        self._vault.client.seal()
-        size = self._vault.keep_data()
+        try:
+            if self._topology.vault.storage == "raft":
+                return self._vault.client.take_snapshot(self._snapshot)
+            self._vault.client.seal()
+            size = self._vault.keep_data()
+        except (OSError, RigError, Unreachable) as error:
+            raise self._kept_nothing(error) from error
         again()
         return size
+
+    def _kept_nothing(self, error: Exception) -> RigError:
+        """Return why there is no snapshot, and what to do: a Vault whose disk is full may answer anything."""
+        lines = self.vault_log(40)
+        advice = out_of_room(self._work, lines) or (
+            "so no way back over it was rehearsed; see what its log beside the record says, mend that, and run again"
+        )
+        return RigError(f"no snapshot could be taken: {error}; {advice}", lines)
 
     def restore_snapshot(self, again: Reopen) -> None:
         """Bring the snapshot back into the version that serves."""

@@ -240,12 +240,9 @@ def field_since(field: str) -> str:
 TOKEN_FORMAT: Final = "1.10.0"
 """From here service tokens begin with hvs. and are 95 characters or more (upgrade guide 1.10)."""
 
-# How an older version answers whoever has such a token, as after a way back. Run: 1.4.0, 1.7.0, 1.8.0, 1.9.2, 1.9.3.
-_NEWER_TOKEN: Final = (
-    ("1.8.0", 500, "error performing token check: failed to look up namespace from the token: no namespace"),
-    ("1.7.0", 400, "error performing token check: failed to look up namespace from the token: no namespace"),
-    ("0.0.0", 403, "permission denied"),
-)
+_NEWER_TOKEN: Final = "error performing token check: failed to look up namespace from the token: no namespace"
+"""How an older version answers whoever has such a token, as after a way back: it takes what comes after the dot for a
+namespace. Run: 400 of 1.4.0, 1.6.0 and 1.7.0, 500 of 1.8.0, 1.9.2 and 1.9.3."""
 
 
 def foreign_token(issued_by: str, version: str) -> tuple[int, str] | None:
@@ -255,4 +252,4 @@ def foreign_token(issued_by: str, version: str) -> tuple[int, str] | None:
     """
     if at_least(version, TOKEN_FORMAT) or not at_least(issued_by, TOKEN_FORMAT):
         return None
-    return next((status, text) for floor, status, text in _NEWER_TOKEN if at_least(version, floor))
+    return 500 if at_least(version, "1.8.0") else 400, _NEWER_TOKEN

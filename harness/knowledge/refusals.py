@@ -35,7 +35,9 @@ _CHECKED: Final = re.compile(
     r"\bclaim\b|\bissuer\b|\baudience\b|service account|namespace not authorized|not authorized|unauthorized|"
     r"permission denied|invalid role|role name|ca\.crt|\bx509\b|jose|\bjwt\b|token is expired|not valid yet|"
     # of a token of 1.10 or newer: see `kubernetes_auth.foreign_token`
-    r"failed to look up namespace from the token",
+    r"failed to look up namespace from the token|"
+    # 1.10 or newer, of a token of its own that was given before other data were put in place (run: 1.11.0)
+    r"token mac for",
     re.IGNORECASE,
 )
 """How the Kubernetes auth method words the checks that a login did not pass. Up to 1.12 it answers them with 500, like

@@ -209,6 +209,8 @@ class StepEnded(OfVault, frozen=True, tag="step", kw_only=True):
     """the step's tag: upgrade, roll-back, snapshot ..."""
     number: int = 0
     """its number in the scenario's `course`, from 1; 0 where the scenario did not write it"""
+    position: int = -1
+    """its place among the plan's steps, from 0; -1 in older records"""
     version: str
     """the version that serves after it"""
     seconds: float
@@ -320,6 +322,8 @@ class Trouble(OfVault, frozen=True, tag="trouble", kw_only=True):
     """in which step, in words"""
     step: str = ""
     """the tag of that step: upgrade, roll-back ...; empty outside the course"""
+    position: int = -1
+    """the place of that step among the plan's steps, from 0; -1 outside the course, and in older records"""
     after_swap: str = ""
     """the version that had just been put in place, if that is where it broke"""
     message: str

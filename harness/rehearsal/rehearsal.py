@@ -177,6 +177,7 @@ class Running:
             events.StepEnded(
                 do=course.word_of(step),
                 number=step.number,
+                position=len(self.reached) - 1,
                 version=self._served(step).version,
                 seconds=round(watch.seconds, 3),
                 vault=course.vault_of(step, self.plan.resolved),
@@ -197,7 +198,8 @@ class Running:
 
     def _reopen(self, step: AnyStep) -> None:
         """Open the Vault that *step* has sealed."""
-        vault_steps.open_vault(self.rig, self._served(step), self.keys[step.vault], self.journal)
+        which = vault_steps.keys_for(step)
+        vault_steps.open_vault(self.rig, self._served(step), self.keys[step.vault], self.journal, which=which)
 
     def _served(self, step: AnyStep) -> Serve:
         """Return the step that put in place what serves now of the Vault that *step* concerns; else of any."""
@@ -285,11 +287,14 @@ def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.T
     served = _served(reached, reached[-1].vault)
     node = node_of(rig, served.vault, served.node)
     root = _root(error, rig, node)
-    looked = any(isinstance(step, Look) for step in reached[: reached.index(served)])
+    # whose data it is opened over: what is restored is, like what a new version finds, none that it has written itself
+    opened = reached[-1] if isinstance(reached[-1], course.Restore) else served
+    looked = any(isinstance(step, Look) for step in reached[: reached.index(opened)])
     return events.Trouble(
         kind=_kind(root),
         during=f"{course.word_of(reached[-1])} {called(served)}{served.version}",
         step=course.word_of(reached[-1]),
+        position=len(reached) - 1,
         after_swap=served.version if looked else "",
         message=_message(root),
         log=_log(root) or tuple(node.vault_log(40)),

@@ -16,7 +16,7 @@ from harness.record.journal import Journal
 from harness.record.observation import shortened
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, snapshots
 from harness.scenario import course, plan
-from harness.scenario.course import AnyStep, RollBack, Serve, WriteConfig, WriteRole
+from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
 from harness.scenario.plan import Plan
 from harness.scenario.topology import RoleSpec, Topology
 from harness.secret import Secret
@@ -24,6 +24,7 @@ from harness.secret import Secret
 ACTIVE_SECONDS = 60
 KV_SECONDS = 30
 ANSWER_SECONDS = 15
+_FITTING = "that opens this data"
 
 
 def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequence[Secret]:
@@ -45,11 +46,21 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
     return keys
 
 
-def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
+def keys_for(step: Step) -> str:
+    """Return which unseal keys Vault is handed in a *step*: the words after "an unseal key"."""
+    back = isinstance(step, course.Restore) or _is_over_snapshot(step)
+    return "of the Vault of which the snapshot was taken" if back else _FITTING
+
+
+def _is_over_snapshot(step: Step) -> bool:
+    return isinstance(step, RollBack) and step.over == "snapshot"
+
+
+def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal, *, which: str = _FITTING) -> None:
     """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
 
-    Raises SwapRefused where it declines a key, RigError where another version answers, ProcessDied where it dies, and
-    NotReady where it gives no answer or stays inactive.
+    *which* keys these are is said where one is declined. Raises SwapRefused then, RigError where another version
+    answers, ProcessDied where it dies, and NotReady where it gives no answer or stays inactive.
     """
     node = node_of(rig, served.vault, served.node)
     # before it is handed a key: what another version makes of this data says nothing about the one that was meant
@@ -63,7 +74,7 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     for key in keys:
         reply = node.setup.unseal(key)
         if not reply.ok:
-            raise _declined(rig, served, reply)
+            raise _declined(rig, served, reply, which)
         if reply.data.get("sealed") is False:
             break
     wait.until(
@@ -110,7 +121,7 @@ def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
     )
 
 
-def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
+def _declined(rig: Rig, served: Serve, reply: Reply, which: str) -> RigError:
     """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone.
 
     A Vault that could not open its data says so with 500, and that is its refusal here.
@@ -125,7 +136,7 @@ def _declined(rig: Rig, served: Serve, reply: Reply) -> RigError:
             log,
         )
     return SwapRefused(
-        f"Vault {served.version} was handed an unseal key that opens this data, and declined it: HTTP {reply.status} "
+        f"Vault {served.version} was handed an unseal key {which}, and declined it: HTTP {reply.status} "
         f"{reply.error}".rstrip(),
         log,
     )
@@ -181,12 +192,12 @@ def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str],
 def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
     """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed and active."""
     with journal.phase(f"swap to {served.version}"):
-        if isinstance(served, RollBack) and served.over == "snapshot":
+        if _is_over_snapshot(served):
             snapshots(rig, served).swap_over_snapshot(served)
         else:
             node_of(rig, served.vault, served.node).swap(served)
     with journal.phase(f"unseal {served.version}"):
-        open_vault(rig, served, keys, journal)
+        open_vault(rig, served, keys, journal, which=keys_for(served))
 
 
 def settle(rig: Rig, served: Serve, done: Iterable[AnyStep], journal: Journal) -> None:
@@ -197,21 +208,25 @@ def settle(rig: Rig, served: Serve, done: Iterable[AnyStep], journal: Journal) -
 
 def _holds_pod_token(done: Iterable[AnyStep]) -> bool:
     """Was the token of a Pod of Vault's ever stored in a config? A snapshot may bring back any that ever was."""
-    served: Serve | None = None
+    serving: dict[tuple[str, str], Serve] = {}
     for step in done:
         if isinstance(step, Serve):
-            served = step
-        elif isinstance(step, WriteConfig) and served is not None:
-            given = step.fields.get("token_reviewer_jwt")
-            stored = kubernetes_auth.stored_reviewer(
-                served.version,
-                token_file=served.token_file,
-                explicit=given is not None,
-                disable_local=step.fields.get("disable_local_ca_jwt") is True,
-            )
-            if given == "pod-token" or stored == "frozen":
-                return True
+            serving[step.vault, step.node] = step
+        elif isinstance(step, WriteConfig) and any(_stores_pod_token(step, each) for each in serving.values()):
+            return True
     return False
+
+
+def _stores_pod_token(step: WriteConfig, served: Serve) -> bool:
+    """Does Vault hold its Pod's token after this write, given or copied by itself?"""
+    given = step.fields.get("token_reviewer_jwt")
+    stored = kubernetes_auth.stored_reviewer(
+        served.version,
+        token_file=served.token_file,
+        explicit=given is not None,
+        disable_local=step.fields.get("disable_local_ca_jwt") is True,
+    )
+    return given == "pod-token" or stored == "frozen"
 
 
 def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, Any]:

@@ -122,13 +122,13 @@ class VaultServer:
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
         shutil.rmtree(self._kept, ignore_errors=True)
-        shutil.copytree(self._data, self._kept)
+        _copy(self._data, self._kept)
         return sum(file.stat().st_size for file in self._kept.rglob("*") if file.is_file())
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
         shutil.rmtree(self._data)
-        shutil.copytree(self._kept, self._data)
+        _copy(self._kept, self._data)
 
     @property
     def _kept(self) -> Path:
@@ -164,3 +164,13 @@ class VaultServer:
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* of the server that runs, redacted; none where none does."""
         return self.process.tail(lines) if self.process else []
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a directory. Raises OSError for the first file that could not be copied."""
+    try:
+        shutil.copytree(source, target)
+    except shutil.Error as error:
+        # of every file in it, where one says it all
+        (first, *_) = error.args[0]
+        raise OSError(f"{first[0]} could not be copied: {first[2]}") from error
