@@ -16,7 +16,6 @@ from harness.analysis.verdict import Judgement
 from harness.drivers.paper.driver import PaperDriver
 from harness.host import run_traces
 from harness.record import events
-from harness.record import journal as journals
 from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
 from harness.rehearsal import rehearsal
@@ -44,8 +43,7 @@ def started(scenario: Scenario, name: str = "test", driver: str = "paper") -> Ru
 def on_paper(scenario: Scenario, directory: Path, **driver: Any) -> tuple[Record, Judgement]:
     """Rehearse *scenario* on paper in *directory*; *driver* holds arguments of the PaperDriver."""
     with Journal.opened(directory) as journal:
-        judgement = rehearsal.rehearse(started(scenario), PaperDriver(**driver), journal)
-    return journals.load(directory), judgement
+        return rehearsal.rehearse(started(scenario), PaperDriver(**driver), journal)
 
 
 def variant(scenario: Scenario, **changes: Any) -> Scenario:

@@ -325,7 +325,7 @@ def test_any_scenario_goes_back_when_it_is_told_to(tmp_path: Path) -> None:
     scenario = loading.load(OUTAGE).scenario
     start = msgspec.structs.replace(started(scenario), plan=plan.make(scenario, "it", "paper", rollback=True))
     with Journal.opened(tmp_path / "run") as journal:
-        judgement = rehearsal.rehearse(start, PaperDriver(), journal)
+        judgement = rehearsal.rehearse(start, PaperDriver(), journal).judgement
     assert (judgement.as_expected, judgement.exit_code) == (True, 0)
     assert [(one.over, one.opened, one.granted, bool(one.lost)) for one in judgement.rollbacks] == [
         ("binary", True, ("web",), False),

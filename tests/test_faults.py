@@ -793,7 +793,7 @@ def test_ten_runs_at_once_keep_out_of_each_others_way(tmp_path: Path) -> None:
         start = type(start)(**{name: getattr(start, name) for name in start.__struct_fields__} | _named(town, number))
         driver = local.LocalDriver(store, town.work, town.state)
         with Journal.opened(directory) as journal:
-            judgement = rehearsal.rehearse(start, driver, journal)
+            judgement = rehearsal.rehearse(start, driver, journal).judgement
         written = journals.load(directory).of(events.ConfigWritten)
         return judgement.exit_code, written[0].fields["kubernetes_host"] if written else str(judgement.reasons)
 
@@ -837,7 +837,7 @@ def test_a_clock_that_is_set_back_changes_no_judgement(
     from tests.runs import started
 
     with Journal.opened(tmp_path / "run", set_back) as journal:
-        judgement = rehearsal.rehearse(started(scenario), PaperDriver(), journal)
+        judgement = rehearsal.rehearse(started(scenario), PaperDriver(), journal).judgement
     assert offset[0] == back
     assert (judgement.verdict, judgement.exit_code) == (usual.verdict, usual.exit_code)
     assert [(f.rule, f.kind, f.hop) for f in judgement.findings] == [(f.rule, f.kind, f.hop) for f in usual.findings]

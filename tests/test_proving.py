@@ -39,7 +39,7 @@ def proven(scenario: Scenario, directory: Path, **driver: Any) -> Judgement:
     paper = PaperDriver(**driver)
     with Journal.opened(directory / "run") as journal:
         quiet = Proving(start, paper, journal, lambda _event: None, lambda _name: None, lambda _line: None)
-        return rehearsal.rehearse(start, paper, journal, 0, quiet)
+        return rehearsal.rehearse(start, paper, journal, 0, quiet).judgement
 
 
 def states(judgement: Judgement) -> list[tuple[str, int, str, str]]:
@@ -244,7 +244,7 @@ def advised(scenario: Scenario, directory: Path, *steps: AnyStep, moment: str = 
     """Return a trial in which *steps* are what is advised for the refusal of *scenario*."""
     start = started(scenario)
     with Journal.opened(directory) as journal:
-        findings = rehearsal.rehearse(start, PaperDriver(), journal).findings
+        findings = rehearsal.rehearse(start, PaperDriver(), journal).judgement.findings
     finding = next(one for one in findings if one.probe == "login")
     occasion = Occasion("before", moment, "1.7.0", steps)
     made: Finding = msgspec.structs.replace(finding, remedies=(Remedy("Do this.", occasions=(occasion,)),))

@@ -274,7 +274,7 @@ def test_an_error_of_our_own_is_no_regression(tmp_path: Path) -> None:
     """A mistake in the harness is in the record with its traceback, blames nobody, and leaves the run inconclusive."""
     scenario = loading.load(OUTAGE).scenario
     with Journal.opened(tmp_path / "run") as journal:
-        judgement = rehearsal.rehearse(started(scenario), Breaking(ValueError("a slip"), None), journal)
+        judgement = rehearsal.rehearse(started(scenario), Breaking(ValueError("a slip"), None), journal).judgement
     (trouble,) = judgement.troubles
     assert trouble.kind == "ours"
     assert any("ValueError: a slip" in line for line in trouble.log)
@@ -302,7 +302,7 @@ def test_a_refusal_without_an_api_server_is_no_refusal(tmp_path: Path) -> None:
     """Where a server that Vault depends on has ended, what Vault answers is unknown, and no cause is named."""
     scenario = loading.load(OUTAGE).scenario
     with Journal.opened(tmp_path / "run") as journal:
-        judgement = rehearsal.rehearse(started(scenario), Broken(), journal)
+        judgement = rehearsal.rehearse(started(scenario), Broken(), journal).judgement
     assert {o.answer for o in judgement.observations if o.moment == "after 1.11.0"} == {"unknown"}
     assert (judgement.verdict, judgement.findings) == ("inconclusive", ())
     assert "the API server of apps ended" in judgement.troubles[0].message

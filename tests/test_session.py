@@ -44,15 +44,21 @@ def test_a_scenario_becomes_a_judgement_and_its_record(tmp_path: Path) -> None:
 
 def test_a_run_is_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[Any] = []
-    judge = verdict.judge
+    judge, load = verdict.judge, journal.load
+    loaded: list[Path] = []
+
+    def read(directory: Path) -> Record:
+        loaded.append(directory)
+        return load(directory)
 
     def counted(*words: Any, **more: Any) -> Any:
         judged.append(words)
         return judge(*words, **more)
 
     monkeypatch.setattr(verdict, "judge", counted)
+    monkeypatch.setattr(journal, "load", read)
     one_rehearsal.rehearse_one(loading.load(OUTAGE), Options(driver="paper"), places(tmp_path))
-    assert len(judged) == 1
+    assert (len(judged), len(loaded)) == (1, 1)
 
 
 def test_options_and_judgements_cross_process_boundaries(tmp_path: Path) -> None:
@@ -66,9 +72,10 @@ def test_options_and_judgements_cross_process_boundaries(tmp_path: Path) -> None
 
 def test_a_record_crosses_process_boundaries(tmp_path: Path) -> None:
     """As it was loaded, though its directory may be gone by then; and so does what was never on a disk."""
-    options = Options(driver="paper", run_dir=tmp_path / "run")
+    options = Options(driver="paper", run_dir=tmp_path / "run", prove_remedy=True)
     done = one_rehearsal.rehearse_one(loading.load(OUTAGE), options, places(tmp_path))
     sent = pickle.dumps(done.record)
+    assert done.record.proofs
     shutil.rmtree(tmp_path / "run")
     arrived = pickle.loads(sent)
     assert arrived.events == done.record.events

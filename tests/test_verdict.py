@@ -69,7 +69,7 @@ class BreakingRig(PaperRig):
 def broken(scenario: Scenario, directory: Path, error: HarnessError, where: str) -> Judgement:
     """Rehearse *scenario* with *error* in it."""
     with Journal.opened(directory / "run") as journal:
-        return rehearsal.rehearse(started(scenario), Breaking(error, where), journal)
+        return rehearsal.rehearse(started(scenario), Breaking(error, where), journal).judgement
 
 
 def expecting(scenario: Scenario, *expected: dict[str, str]) -> Scenario:

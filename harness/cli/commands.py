@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.record.journal import Record
     from harness.scenario.loading import Loaded
     from harness.session import one_rehearsal
-    from harness.session.one_rehearsal import Places, Rehearsed
+    from harness.session.one_rehearsal import Rehearsed
 
 EXIT_CODES: Final = """\
 \b
@@ -256,7 +256,7 @@ def _rehearse(scenario: Path, options: Options, form: Form, *, alone: bool) -> N
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options.settled(),
-                _places(),
+                maintenance.places(),
                 follow=going.follow,
                 begin=going.begin,
                 tell=going.say,
@@ -288,12 +288,6 @@ def _cut_short(directory: Path, why: str, options: Options) -> Rehearsed:
         return one_rehearsal.cut_short(directory, why, strict=options.strict)
     except journal.NotARecord as error:
         fail(3, str(error))
-
-
-def _places() -> Places:
-    from harness.session.one_rehearsal import Places
-
-    return Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
 
 
 def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int) -> NoReturn:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.clients.container_engine import Engine
     from harness.maintenance.cleanup import RunRemains
     from harness.scenario.loading import Loaded
+    from harness.session.one_rehearsal import Places
 
 MIRROR = click.option(
     "--mirror",
@@ -312,14 +313,17 @@ def store(
     mirror: str, tell: Callable[[str], None], *, insecure: bool, offline: bool, brought: Brought | None = None
 ) -> Store:
     """Return the store of binaries with the user's cache and environment."""
-    from harness.artifacts.store import Sources, Store
+    from harness.artifacts.brought import Brought
+    from harness.session import one_rehearsal
 
-    sources = Sources(
-        settings.cache(),
-        mirror=mirror,
-        insecure_mirror=insecure,
-        offline=offline,
-        environment=settings.environment(),
-        own=brought.paths() if brought else {},
+    options = one_rehearsal.Options(
+        mirror=mirror, insecure_mirror=insecure, offline=offline, brought=brought or Brought()
     )
-    return Store(sources, tell)
+    return one_rehearsal.store_of(options, places(), tell)
+
+
+def places() -> Places:
+    """Return where this user's things are kept."""
+    from harness.session.one_rehearsal import Places
+
+    return Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))

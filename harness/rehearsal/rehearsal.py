@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,9 +24,10 @@ from harness.errors import (
     Unreachable,
     advised,
 )
-from harness.record import events, journal
+from harness.record import events
+from harness.record import journal as journals
 from harness.record.events import RunStarted
-from harness.record.journal import Journal
+from harness.record.journal import Journal, Record
 from harness.record.observation import called
 from harness.rehearsal import probes, side_steps, vault_steps
 from harness.rehearsal.probes import AppTokens, View
@@ -42,18 +44,46 @@ Afterwards = Callable[[Rig], None]
 """What is done with a system whose course is over, before it is ended. It writes into records of its own."""
 
 
+class Rehearsed(NamedTuple):
+    """A rehearsal that has ended: its record, and what it means."""
+
+    record: Record
+    judgement: Judgement
+
+
 def rehearse(
     start: RunStarted,
     driver: Driver,
     journal: Journal,
     keep_seconds: float = 0,
     afterwards: Afterwards | None = None,
-) -> Judgement:
-    """Rehearse one upgrade from end to end, and say what it means.
+) -> Rehearsed:
+    """Rehearse one upgrade from end to end, and say what it means, by its record on disk alone.
+
+    Raises as `recorded`.
+    """
+    recorded(start, driver, journal, keep_seconds, afterwards)
+    return judged(journal.directory)
+
+
+def judged(directory: Path) -> Rehearsed:
+    """Judge a run from its record on disk, as anyone could next year. The record is read once."""
+    record = journals.load(directory)
+    return Rehearsed(record, verdict.judge(record))
+
+
+def recorded(
+    start: RunStarted,
+    driver: Driver,
+    journal: Journal,
+    keep_seconds: float = 0,
+    afterwards: Afterwards | None = None,
+) -> None:
+    """Rehearse one upgrade from end to end, and write down what is seen.
 
     With *keep_seconds* the system stays up for that long afterwards, if the driver can do that. *afterwards* gets it
     once the course is over.
-    Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record and judged.
+    Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record.
     """
     journal.write(start)
     left_behind = ""
@@ -62,12 +92,6 @@ def rehearse(
     except LeftBehind as error:
         left_behind = str(error)
     journal.write(events.RunEnded(left_behind=left_behind))
-    return judged(journal.directory)
-
-
-def judged(directory: Path) -> Judgement:
-    """Judge a run from its record on disk, as anyone could next year."""
-    return verdict.judge(journal.load(directory))
 
 
 def run(

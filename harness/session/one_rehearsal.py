@@ -13,19 +13,18 @@ import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from harness import __version__, settings
 from harness.analysis import verdict
-from harness.analysis.verdict import Judgement
 from harness.artifacts import brought
 from harness.artifacts.brought import Brought
 from harness.errors import HarnessError
 from harness.record import journal as journals
 from harness.record.events import RECORD_VERSION, RunStarted
-from harness.record.journal import RECORD_FILE, Began, Follower, Journal, Record
+from harness.record.journal import RECORD_FILE, Began, Follower, Journal
 from harness.rehearsal import rehearsal
 from harness.rig.driver import Driver
 from harness.scenario import plan
@@ -34,6 +33,9 @@ from harness.scenario.plan import Plan
 from harness.secret import Secret
 from harness.session.proving import Proving
 from harness.wait import now, stamp
+
+if TYPE_CHECKING:
+    from harness.artifacts.store import Store
 
 _LONGEST_NAME: Final = 40
 
@@ -85,11 +87,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(shlex.quote(word) for word in words)
 
 
-class Rehearsed(NamedTuple):
-    """A rehearsal that has ended: its record, and what it means."""
-
-    record: Record
-    judgement: Judgement
+Rehearsed = rehearsal.Rehearsed
 
 
 class DirectoryTaken(HarnessError):
@@ -125,8 +123,7 @@ def rehearse_one(
         start = _start(loaded, planned, journal.directory, options)
         driver = driver_of(options, places, tell)
         proving = Proving(start, driver, journal, follow, begin, tell) if options.prove_remedy else None
-        judgement = rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving)
-    return Rehearsed(journals.load(journal.directory), judgement)
+        return rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving)
 
 
 def cut_short(directory: Path, why: str, *, strict: bool) -> Rehearsed:
@@ -144,17 +141,7 @@ def driver_of(options: Options, places: Places, tell: Callable[[str], None]) -> 
         from harness.drivers.paper.driver import PaperDriver
 
         return PaperDriver()
-    from harness.artifacts.store import Sources, Store
-
-    sources = Sources(
-        places.cache,
-        mirror=options.mirror,
-        insecure_mirror=options.insecure_mirror,
-        offline=options.offline,
-        environment=places.environment,
-        own=options.brought.paths(),
-    )
-    store = Store(sources, tell)
+    store = store_of(options, places, tell)
 
     def licence() -> Secret | None:
         return brought.licence(options.brought.licence_file, places.environment)
@@ -173,6 +160,21 @@ def driver_of(options: Options, places: Places, tell: Callable[[str], None]) -> 
     from harness.drivers.local.driver import LocalDriver
 
     return LocalDriver(store, places.temporary, places.state, force=options.force, licence=licence)
+
+
+def store_of(options: Options, places: Places, tell: Callable[[str], None]) -> Store:
+    """Return the store of binaries, with what *options* say of where they come from."""
+    from harness.artifacts.store import Sources, Store
+
+    sources = Sources(
+        places.cache,
+        mirror=options.mirror,
+        insecure_mirror=options.insecure_mirror,
+        offline=options.offline,
+        environment=places.environment,
+        own=options.brought.paths(),
+    )
+    return Store(sources, tell)
 
 
 def new_directory(state: Path, scenario: str) -> Path:

@@ -67,7 +67,7 @@ class Proving:
         )
         with Journal.opened(directory / trial.name, self._follow, self._begin) as journal:
             try:
-                rehearsal.rehearse(start, driver, journal)
+                rehearsal.recorded(start, driver, journal)
             except MissingPrerequisite as error:
                 # the run itself went well with what there is: its record goes on
                 journal.write(Trouble(kind="ours", during="bring-up", message=str(error)))
