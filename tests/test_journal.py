@@ -21,6 +21,7 @@ from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.journal import Journal, NotARecord
 from harness.record.observation import Observation
 from harness.scenario import loading
+from harness.scenario.plan import Question
 from harness.secret import Secret, fingerprint
 from tests.runs import OUTAGE, started
 
@@ -56,6 +57,21 @@ EVENTS: list[AnyEvent] = [
     events.ApiAuditLine(moment="before", cluster="apps", entry={"responseStatus": {"code": 401}}),
     events.ApiLogLine(moment="before", cluster="apps", message='E0314 "Unable to authenticate the request"'),
     events.Trouble(kind="died", during="hop to 1.11.0", after_swap="1.11.0", message="it ended", log=("a", "b")),
+    events.ProofsBegun(
+        proofs={
+            "01-before": events.Proves(
+                rule="reviewer-fallback-local",
+                mount="kubernetes",
+                questions=(Question("login", "web", "kubernetes"),),
+                remedy=0,
+                words="Write the whole config again.",
+                timing="before",
+                moment="before",
+                applied="after write to kubernetes",
+                version="1.7.0",
+            )
+        }
+    ),
     events.Kept(hints=("export VAULT_ADDR=x", "rehearse clean")),
     events.RunEnded(left_behind="a directory"),
 ]  # fmt: skip
