@@ -187,6 +187,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "keys of configured": _keys("Configured"),
     "keys of config": _keys("PluginConfig"),
     "keys of a role": _keys("Role"),
+    "keys of an engine": _keys("Engine"),
     "keys of an app": _keys("App"),
     "keys of a step": _keys("CourseStep"),
     "keys of write": _keys("Write"),

@@ -141,3 +141,48 @@ def test_the_fields_of_configs(tmp_path: Path) -> None:
     status = {(one["app"], one["version"]): one["status"] for one in seen}
     assert {status[name, "1.9.3"] for name, (_, cause) in CONFIGS.items() if not cause} == {200}
     assert (status["wrong-keys", "1.9.3"], status["wrong-keys", "1.11.0"]) == (500, 403)
+
+
+def test_where_apps_log_in_and_read(tmp_path: Path) -> None:
+    """Across 1.10, on file and back: a path at which nothing is mounted, and kv-v1 and kv-v2 at paths of their own."""
+    document = {
+        "schema": 1,
+        "description": "Where nothing is mounted, and what is read where?",
+        "clusters": {"apps": {"kubernetes": "1.32.0"}},
+        "vault": {"source": "1.9.3", "storage": "file"},
+        "course": [{"snapshot": {}}, {"upgrade": "1.11.0"}, {"roll-back": "snapshot"}],
+        "auth": {
+            "kubernetes": {
+                "cluster": "apps",
+                "configured": {"by": "1.9.3", "with-token-file": False},
+                "roles": {"web": BINDS | {"policies": ["web"]}},
+            },
+            "k8s/typo": {"cluster": "apps", "mounted": False},
+        },
+        "apps": {
+            name: {
+                "cluster": "apps",
+                "service-account": "team-a/web",
+                "mount": mount,
+                "role": "web",
+                "may-review-tokens": True,
+                "reads": reads,
+            }
+            for name, mount, reads in (
+                ("web", "kubernetes", ["team/kv/web", "kv/deep/web"]),
+                ("lost", "k8s/typo", []),
+            )
+        },
+        "secrets": {"team/kv": {"kv": 1}, "kv": {"kv": 2}},
+        "expect": [{"change": "refused from the start", "app": "lost", "cause": "no-such-mount"}],
+    }
+    judgement, record = run(tmp_path, document, 0)
+    assert judgement["as_expected"], judgement["reasons"]
+    seen = [event for event in record if event["event"] == "observation"]
+    lost = [one["status"] for one in seen if one["app"] == "lost" and one["probe"] == "login"]
+    assert lost == [400, 403, 400]
+    reads = {(one["item"], one["version"], one["status"]) for one in seen if one["probe"] == "read"}
+    assert reads == {(item, at, 200) for item in ("team/kv/web", "kv/deep/web") for at in ("1.9.3", "1.11.0")}
+    changes = [one for one in judgement["changes"] if (one["app"], one["what"]) == ("lost", "status")]
+    assert [one["after"] for one in changes] == ["refused 403 permission denied", "refused 400 missing client token"]
+    assert all("since Vault 1.10.0" in one["explained"] for one in changes)

@@ -389,9 +389,9 @@ def test_a_vault_that_will_not_be_initialised_says_so(nobody: str) -> None:
 
 
 ORDERS: list[tuple[Callable[[Vault], object], str, str, Any]] = [
-    (lambda v: v.enable_kv(), "POST", "/v1/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}),
+    (lambda v: v.enable_kv("secret", 2), "POST", "/v1/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}),
     (
-        lambda v: v.write_secret("secret/data/web", {"password": Secret("hunter2-hunter2")}),
+        lambda v: v.write_secret("secret/data/web", {"password": Secret("hunter2-hunter2")}, version=2),
         "POST", "/v1/secret/data/web", {"data": {"password": "hunter2-hunter2"}},
     ),
     (lambda v: v.write_policy("web", "# none"), "PUT", "/v1/sys/policies/acl/web", {"policy": "# none"}),

@@ -263,10 +263,16 @@ def identity_of(login: Observation) -> dict[str, Any]:
     return {name: sorted(value) if isinstance(value, list) else value for name, value in shown.items()}
 
 
+def _no_such_mount(seen: Observation, other: Observation) -> kubernetes_auth.Refusal | None:
+    """Return the refusal of a login where nothing is mounted: older versions name it, newer ones do not."""
+    words = kubernetes_auth.answer("no such mount", "1.9.0")[1]
+    return "no such mount" if words in (seen.error.strip(), other.error.strip()) else None
+
+
 def _status_explained(before: Observation, after: Observation) -> str:
     """A refusal whose status alone moved is explained if the knowledge has both statuses for these versions."""
-    refusal = refusal_of(before.error)
-    if refusal is None or refusal != refusal_of(after.error):
+    refusal = refusal_of(before.error) or _no_such_mount(before, after)
+    if refusal is None or refusal not in (refusal_of(after.error), _no_such_mount(after, before)):
         return ""
     old, new = sorted((before, after), key=lambda observation: versions.parse(observation.version))
     known = [kubernetes_auth.answer(refusal, observation.version)[0] for observation in (old, new)]

@@ -13,7 +13,6 @@ from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
 from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions
 from harness.record.observation import BESIDE, Observation
-from harness.scenario import plan
 from harness.scenario.schema import Effect
 
 UNEXPLAINED = "unexplained"
@@ -225,7 +224,7 @@ def _look_closer(case: Case) -> Remedy:
     commands: tuple[str, ...] = (f"{again} --keep",) if again else ()
     if "read" in case.after.probe and case.after.item:
         words += "; the last command is for that Vault, with the app's token, and says what its policies grant there"
-        commands += (f"vault token capabilities {plan.kv_data_path(case.after.item)}",)
+        commands += (f"vault token capabilities {case.facts.topology.data_path(case.after.item)}",)
     elif mount:
         words += "; the last command is for that Vault, and shows what the mount holds"
         commands += (f"vault read auth/{mount}/config",)

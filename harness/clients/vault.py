@@ -14,6 +14,7 @@ from typing import Any, Final
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
 from harness.rig.rig import Reply
+from harness.scenario.topology import KV_V2
 from harness.secret import Secret
 from harness.wait import now, until
 
@@ -187,13 +188,14 @@ class Vault:
         reply = self._ask("get", "auth/token/lookup-self", self.root)
         return reply.correlation if reply.ok else ""
 
-    def enable_kv(self) -> None:
-        """Mount kv-v2 at secret/. For a moment it declines writes: it upgrades itself from v1 in the background."""
-        self._tell("post", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    def enable_kv(self, path: str, version: int) -> None:
+        """Mount kv-v1 or kv-v2. For a moment kv-v2 declines writes: it upgrades itself from v1 in the background."""
+        self._tell("post", f"sys/mounts/{path}", {"type": "kv", "options": {"version": str(version)}})
 
-    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
-        """Write a kv-v2 secret at its full API path."""
-        self._tell("post", path, {"data": {name: value.reveal() for name, value in values.items()}})
+    def write_secret(self, path: str, values: Mapping[str, Secret], *, version: int) -> None:
+        """Write a secret of kv-v1 or kv-v2 at its full API path."""
+        revealed = {name: value.reveal() for name, value in values.items()}
+        self._tell("post", path, {"data": revealed} if version == KV_V2 else revealed)
 
     def write_policy(self, name: str, text: str) -> None:
         """Write an ACL policy."""

@@ -144,6 +144,7 @@ Refusal = Literal[
     "address",
     "signing key",
     "untrusted",
+    "no such mount",
 ]
 
 OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
@@ -188,6 +189,8 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
         ("1.11.0", 403, "permission denied"),
         ("0.0.0", 500, "failed to validate JWT: crypto/rsa: verification error"),
     ),
+    # V http/handler.go, vault/request_handling.go (PR #13162): a request without a token that no login path takes.
+    "no such mount": (("1.10.0", 403, "permission denied"), ("0.0.0", 400, "missing client token")),
     "untrusted": (("0.0.0", 403, "permission denied"),),
     "missing ca": (
         (

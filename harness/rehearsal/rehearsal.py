@@ -213,7 +213,7 @@ class Running:
         """Yield what is asked of what was written late: is it there still?"""
         topology = self.plan.resolved
         for vault in {step.vault: None for step in self.reached if isinstance(step, course.WriteLate)}:
-            yield Question("late-secret", item=course.LATE_SECRET, vault=vault)
+            yield Question("late-secret", item=topology.data_path(topology.late_secret), vault=vault)
             for path in topology.mounts_of(vault):
                 yield Question("late-role", mount=path, item=course.LATE_ROLE, vault=vault)
         for app in self.late:

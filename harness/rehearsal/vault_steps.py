@@ -38,11 +38,12 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
     system.open_to_all()
     open_vault(rig, served, keys, journal)
     system.setup.enable_audit()
-    system.setup.enable_kv()
+    for path, version in topology.engines.items():
+        system.setup.enable_kv(path, version)
     for name, text in plan.policies(topology, planned.steps, served.vault).items():
         system.setup.write_policy(name, text)
     for path in sorted({secret for app in topology.apps.values() if app.mount in mine for secret in app.reads}):
-        _write_secret(system.setup, plan.kv_data_path(path))
+        _write_secret(system.setup, topology, path)
     return keys
 
 
@@ -181,12 +182,12 @@ def write_role(rig: Rig, step: WriteRole, served: Serve, journal: Journal) -> No
 def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str], journal: Journal) -> None:
     """Write what may be lost by going back: a secret, and at each auth mount of the *vault* a role like its first."""
     setup = rig.system(vault).setup
-    _write_secret(setup, course.LATE_SECRET)
-    written = []
+    _write_secret(setup, topology, topology.late_secret)
+    written, late = [], topology.data_path(topology.late_secret)
     for path, mount in topology.mounts_of(vault).items():
         setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
         written.append(f"auth/{path}/role/{course.LATE_ROLE}")
-    journal.write(events.LateWritten(secret=course.LATE_SECRET, roles=tuple(written), apps=tuple(holders), vault=vault))
+    journal.write(events.LateWritten(secret=late, roles=tuple(written), apps=tuple(holders), vault=vault))
 
 
 def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
@@ -268,16 +269,18 @@ def _shown(value: Any) -> Any:
     return repr(value) if isinstance(value, Secret) else shortened(value)
 
 
-def _write_secret(setup: VaultSetup, path: str) -> None:
+def _write_secret(setup: VaultSetup, topology: Topology, secret: str) -> None:
     """Write one secret. kv-v2 prepares itself in the background after its mount and declines writes until then."""
     last: list[str] = []
+    path, engine = topology.data_path(secret), topology.engine_of(secret)
 
     def written() -> bool:
         try:
-            setup.write_secret(path, {"password": Secret(random.token_urlsafe(18))})
+            values = {"password": Secret(random.token_urlsafe(18))}
+            setup.write_secret(path, values, version=topology.engines[engine])
         except RigError as error:
             last[:] = [str(error)]
             return False
         return True
 
-    wait.until(written, what=f"kv-v2 to take {path}", seconds=KV_SECONDS, log=lambda: last)
+    wait.until(written, what=f"{engine} to take {path}", seconds=KV_SECONDS, log=lambda: last)

@@ -239,13 +239,41 @@ def _policy_texts(document: Document) -> Iterator[_Complaint]:
             yield ("policies", name), f"Vault takes no such policy: {error}", remedy
 
 
+def _not_mounted(document: Document) -> Iterator[_Complaint]:
+    """Complain of mounts without any role, and of what is said of those that are not there."""
+    for mount in document.entries("auth"):
+        if document.get(*mount, "mounted", default=True) is not False:
+            if document.left_out(*mount, "roles") and document.sound(*mount):
+                yield (*mount, "roles"), f"missing key `roles` in {where(mount)}", "roles: Roles by name."
+            elif document.get(*mount, "roles") == {}:
+                yield (
+                    (*mount, "roles"),
+                    f"{where((*mount, 'roles'))} is empty",
+                    "at least one: a name, and below it ...",
+                )
+            continue
+        for key in document.get(*mount) or {}:
+            if key not in ("cluster", "mounted", "vault"):
+                message = f"nothing is mounted at auth/{shown(str(mount[-1]))}, so it has no {key}"
+                yield (*mount, key), message, "leave it out, or mounted: true"
+
+
 def _secrets(document: Document) -> Iterator[_Complaint]:
     """Complain of secrets that are named as kv-v2's API names them, and not as people do."""
+    said = document.get("secrets", default={})
+    if said is None:
+        return
+    engines = {path: document.get("secrets", path, "kv") for path in said} or {topology.SECRETS: topology.KV_V2}
     for app in document.entries("apps"):
         for index, secret in _texts(document, *app, "reads"):
-            mount, _, rest = str(secret or "").partition("/")
-            part, _, name = rest.partition("/")
-            if part in ("data", "metadata") and name:
+            mount = topology.engine_of(secret, engines)
+            if not mount:
+                message = f"no secrets engine of this scenario has the secret {shown(secret)}"
+                remedy = f"below {', or '.join(f'{path}/' for path in engines)}; or write its engine: secrets"
+                yield (*app, "reads", index), message, remedy
+                continue
+            part, _, name = secret.removeprefix(f"{mount}/").partition("/")
+            if part in ("data", "metadata") and name and engines[mount] == topology.KV_V2:
                 message = f"{shown(secret)} is the path in kv-v2's API, and the secret is called {mount}/{name}"
                 yield (*app, "reads", index), message, f"{mount}/{name}"
 
@@ -280,7 +308,8 @@ def _logins(document: Document) -> Iterator[_Complaint]:
 
 def _login(document: Document, app: Trail, mount: Trail) -> Iterator[_Complaint]:
     role, roles = document.get(*app, "role"), document.get(*mount, "roles")
-    if role is not None and roles is not None and role not in roles:
+    there = document.get(*mount, "mounted", default=True)
+    if there and role is not None and roles is not None and role not in roles:
         yield (*app, "role"), f"{where(mount)} has no role {shown(role)}", choices(role, roles)
     here, there = document.get(*app, "cluster"), document.get(*mount, "cluster")
     known = document.get("clusters", default={}) or {}
@@ -383,6 +412,7 @@ _CHECKS: Final = (
     _policies,
     _folded_names,
     _policy_texts,
+    _not_mounted,
     _secrets,
     _lives_of_tokens,
     _logins,

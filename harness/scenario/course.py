@@ -188,7 +188,6 @@ AnyStep = (
 GOING_BACK = (RollBack, Restore)
 """The steps after which something may be lost."""
 
-LATE_SECRET = "secret/data/rehearsal-late"
 LATE_ROLE = "rehearsal-late"
 
 CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore)

@@ -24,7 +24,7 @@ WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     values.Cidr: ("an address or a network", "such as 10.0.0.0/8"),
     values.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
     values.MountPath: ("a mount path", "such as kubernetes"),
-    values.SecretPath: ("a kv-v2 secret", "such as secret/web"),
+    values.SecretPath: ("a secret", "such as secret/web"),
     values.Text: ("text", f"one to {LONGEST_TEXT} characters"),
     values.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
     values.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),

@@ -131,18 +131,12 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -
             for policy in role.policies:
                 if policy == VAULTS_OWN_POLICY and policy not in wanted.policies:
                     continue
-                rules = (f'path "{kv_data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
+                rules = (f'path "{wanted.data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
     written = (step.spec for step in steps if isinstance(step, WriteRole) and step.mount in mine)
     later = [name for role in written for name in role.policies]
     texts |= {name: wanted.policies[name] for name in later if name in wanted.policies}
     return {name.lower(): text or "# grants nothing" for name, text in texts.items()}
-
-
-def kv_data_path(secret: str) -> str:
-    """Return the API path of a kv-v2 secret: secret/web is read at secret/data/web."""
-    mount, _, rest = secret.partition("/")
-    return f"{mount}/data/{rest}"
 
 
 def make(scenario: Scenario, name: str, driver: str, *, rollback: bool = False) -> Plan:
@@ -171,6 +165,8 @@ def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
     """Yield what is taken for granted where the scenario is silent, and what would say it."""
     for path, mount in scenario.auth.items():
         resolved = wanted.mounts[path]
+        if not resolved.mounted:
+            continue
         there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
         if mount.configured is None:
             yield (
@@ -182,8 +178,10 @@ def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
                 f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
             )
     for name, app in scenario.apps.items():
-        chosen = wanted.mounts[wanted.apps[name].mount].reviewer
-        if chosen in ("", "client-jwt") and "may_review_tokens" not in app.model_fields_set:
+        place = wanted.mounts[wanted.apps[name].mount]
+        if not place.mounted:
+            continue
+        if place.reviewer in ("", "client-jwt") and "may_review_tokens" not in app.model_fields_set:
             yield (
                 f"{name} may not review tokens; if its account is bound to system:auth-delegator, say so: "
                 f"apps.{name}.may-review-tokens"
@@ -284,6 +282,8 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
     asked = [question for vault in wanted.vaults for question in _of_nodes(wanted, vault)]
     not_asked: list[str] = []
     for path, mount in wanted.mounts.items():
+        if not mount.mounted:
+            continue
         vault = wanted.told_apart(mount.vault)
         asked.append(Question("auth-config", mount=path, vault=vault))
         asked += [Question("role", mount=path, item=role, vault=vault) for role in mount.roles]
@@ -306,8 +306,7 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         asked += [Question(probe, name, path, vault=vault, node=node) for probe in negative]
         not_asked += impossible
     if scenario.probes is not None and "login" not in scenario.probes:
-        needs = {"token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read"}
-        asked = [question for question in asked if question.probe not in needs]
+        asked = [question for question in asked if question.probe not in _WITH_A_TOKEN]
         not_asked.append("whatever needs a Vault token: the scenario's list of probes leaves the login out")
     if scenario.probes is not None:
         left_out = sorted({q.probe for q in asked} - set(scenario.probes))
@@ -316,6 +315,9 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
     # A secret that is listed twice is one question: two answers to it at one moment could not be told apart.
     return tuple(dict.fromkeys(asked)), tuple(not_asked)
 
+
+_WITH_A_TOKEN: Final = ("token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read")
+"""The probes that need a token of Vault's."""
 
 _OF_ITSELF: Final = {
     "token-lookup": ("auth/token/lookup-self", "read"),
@@ -327,8 +329,10 @@ _OF_ITSELF: Final = {
 
 def cannot(wanted: Topology, app: str) -> dict[str, str]:
     """Return, by probe, what the token of *app* can never do by its role, and why: nobody asks it for that."""
-    role = wanted.role_of(app)
+    role, path = wanted.role_of(app), wanted.apps[app].mount
     found: dict[str, str] = {}
+    if not wanted.mounts[path].mounted:
+        return dict.fromkeys(_WITH_A_TOKEN, f"nothing is mounted at auth/{path}, so nobody gets a token there")
     if role.no_default_policy and VAULTS_OWN_POLICY not in role.policies:
         rules = [rule for name in role.policies for rule in _rules(name, wanted.policies.get(name, ""))]
         for probe, (path, right) in _OF_ITSELF.items():
@@ -365,7 +369,9 @@ def _of_nodes(wanted: Topology, vault: str) -> Iterator[Question]:
 def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], list[str]]:
     """Return the probes that must be refused, and those this topology cannot ask, with the reason."""
     role = wanted.role_of(name)
-    asked, impossible = ["tampered-jwt", "unknown-role"], []
+    if not wanted.mounts[app.mount].mounted:
+        return [], [f"whoever must be refused, for {name}: nothing is mounted at auth/{app.mount}"]
+    asked, impossible = ["tampered-jwt", "unknown-role"], list[str]()
     for probe, bound, word in (
         ("wrong-service-account", role.service_accounts, "service accounts"),
         ("wrong-namespace", role.namespaces, "namespaces"),

@@ -79,6 +79,7 @@ Cause = Literal[
     "role-binding-mismatch",
     "address-not-bound",
     "signing-key-unknown",
+    "no-such-mount",
     "policy-denies",
     "audience-mismatch",
     "stored-reviewer-refused",
@@ -261,7 +262,18 @@ class Mount(_Part):
         description="The literal plugin config, beside the reviewer. Left out: host, CA and issuer of the cluster and "
         "what the reviewer needs.",
     )
-    roles: dict[RoleName, Role] = Field(min_length=1, description="Roles by name.")
+    roles: dict[RoleName, Role] = Field(
+        default_factory=dict, description="Roles by name: at least one, where the mount is mounted."
+    )
+    mounted: bool = Field(
+        default=True, description="false: nothing is mounted at this path, and what logs in there is refused."
+    )
+
+
+class Engine(_Part):
+    """A secrets engine."""
+
+    kv: Literal[1, 2] = Field(description="The version of its key-value store: kv-v1 or kv-v2.")
 
 
 class App(_Part):
@@ -278,7 +290,7 @@ class App(_Part):
     may_review_tokens: bool = Field(
         default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
     )
-    reads: tuple[SecretPath, ...] = Field(default=(), description="kv-v2 secrets it reads after the login.")
+    reads: tuple[SecretPath, ...] = Field(default=(), description="Secrets it reads after the login.")
     audience: Text | None = Field(
         default=None, description="Audience of its projected token. Left out: the API server's own."
     )
@@ -432,6 +444,9 @@ class Scenario(_Part):
         default_factory=dict,
         description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads. "
         "Where one is written, all that roles name have to be.",
+    )
+    secrets: dict[MountPath, Engine] = Field(
+        default_factory=dict, description="Secrets engines by path. Left out: kv-v2 at secret."
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(default=False, description="Do latent findings fail the run?")

@@ -6,7 +6,7 @@ It stands in the record, so a record outlives the schema of scenarios. A record 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,11 @@ MAIN: Final = "vault"
 
 DEFAULT_VAULT_ACCOUNT: Final = "vault/vault"
 DEFAULT_REVIEWER_ACCOUNT: Final = "vault-reviewer/vault-reviewer"
+
+SECRETS: Final = "secret"
+"""Where the key-value store is that a scenario has which names none."""
+
+KV_V2: Final = 2
 
 REQUESTED_LIFE: Final = "1h"
 """The life of a token that is requested without one: kubectl's own, and the API server's."""
@@ -124,6 +129,10 @@ SPANS: Final = ("ttl", "max_ttl", "period", "explicit_max_ttl")
 """The fields of a role that are spans of time."""
 
 
+NO_ROLE: Final = RoleSpec(service_accounts=(), namespaces=())
+"""The role of those who log in where nothing is mounted."""
+
+
 class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A Kubernetes auth mount: whom it asks, how its config came to be, and its roles."""
 
@@ -145,6 +154,8 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     """namespace/name of the account whose token is stored, at the start or in the course; empty where none is"""
     reviewer_may_review_tokens: bool = True
     roles: dict[str, RoleSpec]
+    mounted: bool = True
+    """false: nothing is there, and it has no config and no role"""
 
     @property
     def reviewer_subject(self) -> str:
@@ -182,6 +193,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     apps: dict[str, AppSpec]
     policies: dict[str, str]
     """the Vault policies that the scenario writes, as HCL"""
+    engines: dict[str, int] = msgspec.field(default_factory=lambda: {SECRETS: KV_V2})
+    """the key-value stores by path: the version of each"""
 
     @property
     def vault(self) -> VaultSpec:
@@ -208,9 +221,9 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         return self.name_of(vault) if len(self.vaults) > 1 else ""
 
     def mounts_of(self, vault: str) -> dict[str, MountSpec]:
-        """Return the auth mounts of a Vault by their paths."""
+        """Return the auth mounts of a Vault by their paths: those that are there."""
         name = self.name_of(vault)
-        return {path: mount for path, mount in self.mounts.items() if mount.vault == name}
+        return {path: mount for path, mount in self.mounts.items() if mount.vault == name and mount.mounted}
 
     def nodes_of(self, vault: str) -> tuple[str, ...]:
         """Return the names of a Vault's nodes, as a StatefulSet would name its Pods: vault-0, vault-1 ..."""
@@ -227,7 +240,24 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     def role_of(self, app: str) -> RoleSpec:
         """Return the role that *app* logs in with."""
         entry = self.apps[app]
-        return self.mounts[entry.mount].roles[entry.role]
+        mount = self.mounts[entry.mount]
+        return mount.roles[entry.role] if mount.mounted else NO_ROLE
+
+    def data_path(self, secret: str) -> str:
+        """Return the API path of a secret: in kv-v2 at secret, secret/web is read at secret/data/web."""
+        engine = self.engine_of(secret)
+        if self.engines.get(engine) != KV_V2:
+            return secret
+        return f"{engine}/data/{secret.removeprefix(engine).lstrip('/')}"
+
+    def engine_of(self, secret: str) -> str:
+        """Return the path of the secrets engine that *secret* is in, or nothing where there is none."""
+        return engine_of(secret, self.engines)
+
+    @property
+    def late_secret(self) -> str:
+        """Return the secret that is written so that its loss is seen."""
+        return f"{SECRETS if SECRETS in self.engines else next(iter(self.engines))}/rehearsal-late"
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
@@ -253,6 +283,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 def node_name(vault: str, number: int) -> str:
     """Return the name of a node of a Vault, from 0."""
     return f"{vault}-{number}"
+
+
+def engine_of(secret: str, engines: Iterable[str]) -> str:
+    """Return the longest of the paths of *engines* that *secret* is below, or nothing where it is below none."""
+    return max((path for path in engines if secret.startswith(f"{path}/")), key=len, default="")
 
 
 def pod_purpose(node: str) -> str:
@@ -300,6 +335,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
         mounts=mounts,
         apps={name: _app(app, mounts) for name, app in document["apps"].items()},
         policies=dict(document.get("policies") or {}),
+        engines={path: one["kv"] for path, one in (document.get("secrets") or {}).items()} or {SECRETS: KV_V2},
     )
 
 
@@ -352,7 +388,8 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         stored_kinds=tuple(kind for kind in kinds if kind in STORED),
         reviewer_account=(written.get("reviewer-service-account") or DEFAULT_REVIEWER_ACCOUNT) if stored else "",
         reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
-        roles={name: role_spec(role) for name, role in written["roles"].items()},
+        roles={name: role_spec(role) for name, role in (written.get("roles") or {}).items()},
+        mounted=written.get("mounted", True),
     )
 
 

@@ -124,8 +124,8 @@ def _token_life(duration: str) -> str:
 
 def _secret_path(text: str) -> str:
     _path(text)
-    if not text.startswith("secret/"):
-        raise ValueError("a kv-v2 secret is written secret/NAME: the rehearsal mounts kv-v2 at secret/")
+    if "/" not in text:
+        raise ValueError("a secret is written with the path of its secrets engine before it, such as secret/web")
     return text
 
 

@@ -18,6 +18,7 @@ RULES: Final[tuple[Rule, ...]] = (
     checks.AUDIENCE,
     checks.ISSUER,
     checks.LOCAL_CA_MISSING,
+    checks.NO_SUCH_MOUNT,
     checks.SIGNING_KEY,
     checks.ADDRESS,
     transport.UNTRUSTED,

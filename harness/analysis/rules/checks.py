@@ -61,6 +61,32 @@ def _bound(case: Case) -> Remedy:
     return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
 
 
+def _no_such_mount(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
+    if facts.written_at(seen) is not None or case.evidence.review is not None or seen.answer != "refused":
+        return None
+    if (seen.status, seen.error.strip()) != kubernetes_auth.answer("no such mount", seen.version):
+        return None
+    entries = [line for line in case.evidence.audit if ", mount " not in line.text]
+    there = [f"auth/{path}" for path in facts.topology.mounts_of(facts.mount(seen.mount).vault)]
+    return diagnosed(
+        f"Nothing is mounted at auth/{seen.mount}: Vault knows no login there, and answers as to any request without a "
+        f"token, {seen.status} {seen.error.strip()}. Up to 1.9 that is 400 and names the missing token; from 1.10.0 on "
+        "it is 403, and looks like a login that the role or the API server refused",
+        "certain",
+        [
+            EvidenceLine("answer", f"HTTP {seen.status} {seen.error.strip()}", facts.line_of[seen.id]),
+            *entries,
+        ],
+        Remedy(
+            f"Have {seen.app} log in at the path of the mount that is meant ({', '.join(there) or 'none is there'}), "
+            f"or enable the auth method at auth/{seen.mount}.",
+            commands=("vault auth list",),
+            unproven="nobody but the operator knows which mount is meant",
+        ),
+    )
+
+
 def _signing_key(case: Case) -> Diagnosis | None:
     said, seen = case.quoted(*_SIGNATURE_WORDS), case.after
     held = held_config(case.facts, seen.mount, seen.moment).fields
@@ -296,6 +322,15 @@ ROLE_BINDING: Final = Rule(
     explanation="the role is bound to other service accounts or namespaces; no TokenReview is sent",
     source="vault-plugin-auth-kubernetes path_login.go; PR #144",
     examine=_role_binding,
+)
+NO_SUCH_MOUNT: Final = Rule(
+    name="no-such-mount",
+    versions="every version; answered 400 up to 1.9, 403 since 1.10",
+    precondition="no config was ever written at the mount's path, or a snapshot that is in place does not have it",
+    demands="the answer that Vault gives to a request without a token",
+    explanation="a login at a path where no auth method is mounted is a request without a token like any other",
+    source="hashicorp/vault vault/request_handling.go, PR #13162; run: 1.9.3 / 1.10.0",
+    examine=_no_such_mount,
 )
 SIGNING_KEY: Final = Rule(
     name="signing-key-unknown",

@@ -22,7 +22,7 @@ def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
     if seen.probe not in _READS or seen.answer != "refused" or seen.status != 403:
         return None
-    path, texts = plan.kv_data_path(seen.item), plan.policies(facts.topology, facts.steps)
+    path, texts = facts.topology.data_path(seen.item), plan.policies(facts.topology, facts.steps)
     named = _held(case, seen)
     says = _ruling(texts, named, path)
     if says is None or says.granted:

@@ -152,7 +152,7 @@ def held_config(facts: Facts, mount: str, label: str) -> WriteConfig:
 
 def held_role(facts: Facts, mount: str, role: str, label: str) -> RoleSpec:
     """Return a role as it was written last before the look of a *label*."""
-    found = facts.mount(mount).roles[role]
+    found = facts.mount(mount).roles.get(role, topology.NO_ROLE)
     for step in facts.steps:
         if isinstance(step, Look) and step.moment.label == label:
             break

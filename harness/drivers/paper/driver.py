@@ -309,12 +309,13 @@ class PaperRig(PaperAccounts):
     def enable_audit(self) -> None:
         """Do nothing: paper always audits."""
 
-    def enable_kv(self) -> None:
+    def enable_kv(self, path: str, version: int) -> None:
         """Do nothing: every secret is there."""
+        del path, version
 
-    def write_secret(self, path: str, values: Mapping[str, Secret]) -> None:
+    def write_secret(self, path: str, values: Mapping[str, Secret], *, version: int) -> None:
         """Take note of it. What the apps read is there anyhow."""
-        del values
+        del values, version
         self._secrets.add(path)
 
     def write_policy(self, name: str, text: str) -> None:
@@ -353,6 +354,8 @@ class PaperRig(PaperAccounts):
 
     def _refusal(self, mount: str, role: str, jwt: Secret) -> Refusal | None:
         """Return why this version refuses the login, or None where it grants it."""
+        if mount not in self._configs:
+            return "no such mount"
         config, role = self._configs[mount], role.lower()
         if role not in config.roles:
             return "unknown role"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from harness.record.observation import Observation
 from harness.rehearsal.probes.look import AppTokens, View
 from harness.rig.rig import Reply
-from harness.scenario.plan import Question, kv_data_path
+from harness.scenario.plan import Question
 from harness.secret import Secret
 
 
@@ -42,7 +42,7 @@ def late_lookup(view: View, question: Question) -> Observation:
 
 
 def _secret(view: View, question: Question, token: Secret) -> Reply:
-    return view.vault(question).read_secret(kv_data_path(question.item), token)
+    return view.vault(question).read_secret(view.topology.data_path(question.item), token)
 
 
 def _with(view: View, question: Question, held: AppTokens, ask: Callable[[Secret], Reply]) -> Observation:
