@@ -10,6 +10,7 @@ pytest_plugin/           rehearsals as tests; what pytest itself loads is vault_
     running              how a rehearsal is made under pytest, and what of it a test reports
 cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
+    bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
@@ -21,6 +22,7 @@ cli/                     the command line
     reporting            in which forms a judgement is reported, and where
     several              several scenarios side by side, each in a process of its own, reported as one
 session/                 rehearsals as values: a scenario and options in, a judgement out
+    bisect               the first version at which a scenario gets worse: a rehearsal for each question
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
     proving              the remedies of a run's refusals, tried
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
@@ -106,12 +108,14 @@ reports/                 a judgement or a plan in the shapes that people and pro
     plan                 a plan as text
     expect               what was seen as the `expect:` of a scenario
     table                several rehearsals in a table
+    bisection            what a bisection has found
     tried                remedies: what came of those that were tried, and what they write in full
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     trials               which remedies are worth a try, and what such a run does and asks
     proofs               what came of the remedies that were tried
     verdict              pass, fail or inconclusive, against what was expected
+    bisection            which of many values is the first bad one, by few questions: the search alone
     doubts               what nobody knows after a run, and what keeps it from a pass
     matrix_merge         parts of one matrix become one
     matrix_results       what a matrix comes to: a verdict, a cause and a hop in each cell
@@ -169,6 +173,7 @@ knowledge/               what Vault and Kubernetes do, by version
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were
     refusals             what is a refusal of Vault, and what only means "not now"
+    plugin_versions      which release of the Kubernetes auth plugin each Vault has built in
     shutdown_signs       how a Vault that is gone says that somebody stopped it
     vault_policies       policies read as Vault reads them, and what they grant
 secret                   strings that never print themselves, and their removal from any text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import bring, maintenance, matrix, merge, several, versions
+from harness.cli import bisect, bring, maintenance, matrix, merge, several, versions
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
@@ -39,19 +39,7 @@ Exit codes:
 """
 
 _scenario = click.argument("scenario", type=click.Path(path_type=Path))
-_driver = click.option(
-    "--driver",
-    type=click.Choice(["local", "kind", "paper"]),
-    default="local",
-    show_default=True,
-    envvar="REHEARSE_DRIVER",
-    show_envvar=True,
-    help="local: real servers as processes. kind: real clusters, Vault in containers; needs a Docker engine. "
-    "paper: no server at all, answers from this project's knowledge.",
-)
-_strict = click.option(
-    "--strict", is_flag=True, envvar="REHEARSE_STRICT", show_envvar=True, help="Latent findings fail the run too."
-)
+_driver, _strict = maintenance.DRIVER, maintenance.STRICT
 
 
 class _Commands(click.Group):
@@ -463,6 +451,7 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 
 for _chore in (
+    bisect.bisect,
     maintenance.artifacts,
     maintenance.clean,
     maintenance.doctor,

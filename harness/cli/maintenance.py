@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from harness.scenario.loading import Loaded
     from harness.session.one_rehearsal import Places
 
+DRIVER = click.option(
+    "--driver",
+    type=click.Choice(["local", "kind", "paper"]),
+    default="local",
+    show_default=True,
+    envvar="REHEARSE_DRIVER",
+    show_envvar=True,
+    help="local: real servers as processes. kind: real clusters, Vault in containers; needs a Docker engine. "
+    "paper: no server at all, answers from this project's knowledge.",
+)
+STRICT = click.option(
+    "--strict", is_flag=True, envvar="REHEARSE_STRICT", show_envvar=True, help="Latent findings fail the run too."
+)
 MIRROR = click.option(
     "--mirror",
     default="",
