@@ -146,6 +146,7 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
         evidence=tuple(EvidenceLine("server", line) for line in shown or [trouble.message]),
         remedy=diagnosis.in_words(remedies),
         remedies=remedies,
+        step=step.number if step else 0,
         vault=trouble.vault,
         node=trouble.node,
     )

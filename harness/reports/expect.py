@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Container
 from typing import Final
 
 from harness.analysis.diagnosis import Finding
@@ -15,10 +17,16 @@ _MEANT_OTHERWISE: Final = {"null", "true", "false", "yes", "no", "on", "off", "y
 
 
 def render(judgement: Judgement) -> str:
-    """Return the block as YAML, an entry a finding, ended by a newline."""
-    if not judgement.findings:
+    """Return the block as YAML, an entry a finding, ended by a newline.
+
+    What a way back mends that the run added by itself (--rollback) is left out: no scenario can expect that.
+    """
+    added = {way.moment for way in judgement.rollbacks if not way.step} - {""}
+    meant = [one for one in judgement.findings if one.moment not in added or one.kind == "regression"]
+    if not meant:
         return "expect: []\n"
-    return "".join(["expect:\n", *(f"  - {{{_entry(finding)}}}\n" for finding in judgement.findings)])
+    again = _visited_again(judgement)
+    return "".join(["expect:\n", *(f"  - {{{_entry(one, added, again)}}}\n" for one in meant)])
 
 
 def in_the_way(judgement: Judgement) -> str:
@@ -30,9 +38,21 @@ def in_the_way(judgement: Judgement) -> str:
     return doubts[0] if doubts else ""
 
 
-def _entry(finding: Finding) -> str:
-    named = {"change": finding.effect, "app": finding.app, "at": finding.hop, "cause": finding.rule}
-    return ", ".join(f"{name}: {_scalar(value)}" for name, value in named.items() if value)
+def _visited_again(judgement: Judgement) -> set[str]:
+    """Return the versions that serve at more than one moment after the first: `at` alone says too little of those."""
+    serving = {seen.moment: seen.version for seen in judgement.observations}
+    times = Counter([*serving.values()][1:])
+    return {version for version, count in times.items() if count > 1}
+
+
+def _entry(finding: Finding, added: Container[str], again: Container[str]) -> str:
+    # a version is named to which the scenario goes by itself; which visit of it is meant, the step says
+    at = "" if finding.moment in added else finding.hop
+    step = str(finding.step) if finding.step and at in again else ""
+    named = {"change": finding.effect, "app": finding.app, "at": at, "at-step": step, "cause": finding.rule}
+    return ", ".join(
+        f"{name}: {value if name == 'at-step' else _scalar(value)}" for name, value in named.items() if value
+    )
 
 
 def _scalar(text: str) -> str:
