@@ -153,7 +153,8 @@ def _told(one: Mapping[str, Any]) -> str:
 def _kind(one: Mapping[str, Any]) -> str:
     """Return which values a key takes, in words."""
     if "anyOf" in one:
-        (one,) = [choice for choice in one["anyOf"] if choice.get("type") != "null"]
+        one, *others = [choice for choice in one["anyOf"] if choice.get("type") != "null"]
+        return ", or ".join(map(_kind, (one, *others)))
     if "$ref" in one:
         name = str(one["$ref"]).rpartition("/")[2]
         return {"Nothing": "`{}`"}.get(name, f"[{name}](#{name.lower()})")

@@ -28,6 +28,63 @@ FILES: Final = {file.stem: file for file in sorted(CASES.glob("*.yaml"))}
 Row = tuple[str, tuple[tuple[str, str, str, str, str], ...]]
 
 JUDGED: Final[Mapping[str, Row]] = {
+    "a-config-without-a-ca-where-no-pod-is": (
+        "fail",
+        (
+            ("regression", "access refused", "local-ca-missing", "1.11.0", ""),
+            ("pre-existing", "refused from the start", "local-ca-missing", "", "web"),
+        ),
+    ),
+    "a-controller-that-asks-for-an-audience-of-its-own": (
+        "pass",
+        (("pre-existing", "refused from the start", "client-jwt-not-accepted", "", "by-request"),),
+    ),
+    "a-requested-reviewer-ends-some-day": (
+        "pass",
+        (("latent", "reviewer expires", "stored-reviewer-expires", "", "web"),),
+    ),
+    "a-token-out-of-a-secret-dies-with-the-secret": (
+        "fail",
+        (("regression", "login refused", "login-token-rejected", "1.9.3", "batch"),),
+    ),
+    "an-alias-by-name-makes-other-entities-of-the-apps": (
+        "pass",
+        (
+            ("latent", "identity changed", "login-identity-changed", "1.11.0", "orders"),
+            ("latent", "identity changed", "login-identity-changed", "1.11.0", "stock"),
+        ),
+    ),
+    "an-api-server-that-is-not-where-the-config-says": (
+        "fail",
+        (
+            ("regression", "login refused", "api-server-unreachable", "1.11.0", "web"),
+            ("pre-existing", "refused from the start", "api-server-unreachable", "", "old"),
+        ),
+    ),
+    "an-operator-is-let-in-by-a-binding": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", "", "operator"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "operator"),
+        ),
+    ),
+    "only-a-host-for-another-cluster": (
+        "pass",
+        (("pre-existing", "refused from the start", "api-server-untrusted", "", "there"),),
+    ),
+    "the-way-back-turns-the-reviewer-into-the-app": (
+        "fail",
+        (("regression", "login refused", "reviewer-fallback-client", "1.9.2", "web"),),
+    ),
+    "four-apps-that-vault-itself-refuses": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "role-binding-mismatch", "", "billing"),
+            ("pre-existing", "refused from the start", "audience-mismatch", "", "orders"),
+            ("pre-existing", "refused from the start", "address-not-bound", "", "mail"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "stock"),
+        ),
+    ),
     "a-restart-kills-the-copied-reviewer": (
         "fail",
         (("regression", "login refused", "reviewer-frozen", "1.9.2", "orders"),),
@@ -48,6 +105,25 @@ JUDGED: Final[Mapping[str, Row]] = {
 """Case -> the verdict, and every finding as (kind, effect, rule, hop, app)."""
 
 ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "a-config-without-a-ca-where-no-pod-is": {"web": (500, 500)},
+    "a-controller-that-asks-for-an-audience-of-its-own": {
+        "by-request": (403, 403),
+        "cured": (200, 200),
+        "ordinary": (200, 200),
+    },
+    "a-requested-reviewer-ends-some-day": {"web": (200, 200)},
+    "a-token-out-of-a-secret-dies-with-the-secret": {"batch": (200, 403, 403), "web": (200, 200, 200)},
+    "an-alias-by-name-makes-other-entities-of-the-apps": {"orders": (200, 200), "stock": (200, 200)},
+    "an-api-server-that-is-not-where-the-config-says": {"old": (403, 403, 403), "web": (200, 200, 403)},
+    "an-operator-is-let-in-by-a-binding": {"operator": (403, 403, 200)},
+    "only-a-host-for-another-cluster": {"here": (200, 200), "there": (403, 403)},
+    "the-way-back-turns-the-reviewer-into-the-app": {"web": (200, 200, 403)},
+    "four-apps-that-vault-itself-refuses": {
+        "billing": (500, 403),
+        "orders": (500, 500),
+        "mail": (403, 403),
+        "stock": (200, 200),
+    },
     "a-restart-kills-the-copied-reviewer": {"orders": (200, 403)},
     "an-issuer-nobody-set-since-1.4": {"secrets-operator": (500, 500, 500, 500, 200)},
     "an-operator-without-delegator-at-a-hosted-vault": {"secrets-operator": (403, 403, 403)},
@@ -55,6 +131,30 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
 """Case -> app -> the status of its login at each moment."""
 
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "a-config-without-a-ca-where-no-pod-is": ("Vault 1.11.0 does not even show the config any more (500)",),
+    "a-controller-that-asks-for-an-audience-of-its-own": ("it is made out for vault://vault-issuer",),
+    "a-requested-reviewer-ends-some-day": ("in production 365 days after it was requested",),
+    "a-token-out-of-a-secret-dies-with-the-secret": ("Token has been invalidated",),
+    "an-alias-by-name-makes-other-entities-of-the-apps": ("its token stands for somebody else: entity_id differ",),
+    "an-api-server-that-is-not-where-the-config-says": (
+        "which its config calls https://gone.invalid",
+        "which its config calls https://127.0.0.1:1",
+        "Now, on Vault 1.9.2: Write the whole config of auth/moved again with the address of the API server of apps",
+        "not issuer, role binding, CA, JWT expiry (ruled out)",
+        "Right after the write to kubernetes, on Vault 1.11.0",
+    ),
+    "an-operator-is-let-in-by-a-binding": ("ops/operator was bound to system:auth-delegator in apps",),
+    "only-a-host-for-another-cluster": (
+        "with the CA of the API server of apps, from the file ca.crt. That alone would not do",
+        "Store a long-lived token_reviewer_jwt of one account of apps",
+        "not issuer, role binding, reachability, JWT expiry (ruled out)",
+    ),
+    "the-way-back-turns-the-reviewer-into-the-app": ("1.9.2, like every Vault before 1.9.3, presents the token of",),
+    "four-apps-that-vault-itself-refuses": (
+        "is bound to service accounts billing-server in namespaces shop",
+        "has the API server as its only audience",
+        "Policy closed denies the read of secret/shop by stock",
+    ),
     "a-restart-kills-the-copied-reviewer": (
         "ruled out: CA. the API server of main answered this login's TokenReview",
         "Before Vault is restarted",

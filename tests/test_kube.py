@@ -68,7 +68,7 @@ CALLS: dict[str, tuple[Callable[[Kube], Any], str, str]] = {
     "pod": (lambda k: k.create_pod("apps", "app-web", "web"), "POST", "/api/v1/namespaces/apps/pods"),
     "no pod": (lambda k: k.delete_pod("apps", "app-web"), "DELETE", "/api/v1/namespaces/apps/pods/app-web"),
     "token": (
-        lambda k: k.request_token("apps", "web", pod="app-web", uid="uid-1", audience=None, seconds=3600),
+        lambda k: k.request_token("apps", "web", pod="app-web", uid="uid-1", audiences=(), seconds=3600),
         "POST", "/api/v1/namespaces/apps/serviceaccounts/web/token",
     ),
     "token secret": (
@@ -269,15 +269,15 @@ def test_token_reviews_are_allowed_to_one_account_by_the_role_made_for_it(author
     assert body["subjects"] == [{"kind": "ServiceAccount", "name": "web", "namespace": "apps"}]
 
 
-@pytest.mark.parametrize(("audience", "audiences"), [(None, None), ("vault", ["vault"])])
+@pytest.mark.parametrize(("wanted", "audiences"), [((), None), (("vault",), ["vault"]), (("a", "b"), ["a", "b"])])
 def test_a_token_is_requested_as_a_kubelet_would(
-    audience: str | None, audiences: list[str] | None, authority: pki.Authority
+    wanted: tuple[str, ...], audiences: list[str] | None, authority: pki.Authority
 ) -> None:
     """Bound to its Pod, for as long as asked, for the API server itself where no audience is named."""
     token, body = granted(
         MADE,
         authority,
-        lambda k: k.request_token("apps", "web", pod="app-web", uid="uid-7", audience=audience, seconds=600),
+        lambda k: k.request_token("apps", "web", pod="app-web", uid="uid-7", audiences=wanted, seconds=600),
     )
     assert token == Secret(JWT)
     assert JWT not in repr(token)

@@ -105,8 +105,8 @@ def test_an_apps_token_has_the_audience_and_the_life_that_were_asked_for() -> No
     """Its strangers' tokens have the audience too: a wrong one would be refused for that alone."""
     found = by_purpose(scenario(apps={"web": app(audience="vault", **{"token-expires": "10m"})}))
     assert found["app:web"].token_seconds == 600
-    assert {account.audience for purpose, account in found.items() if purpose != "vault"} == {"vault"}
-    assert found["vault"].audience is None
+    assert {account.audiences for purpose, account in found.items() if purpose != "vault"} == {("vault",)}
+    assert found["vault"].audiences == ()
 
 
 @pytest.mark.parametrize("may", [False, True])

@@ -83,6 +83,9 @@ def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
     """Yield what is wrong at the first look."""
     if now.moment != facts.first_moment or not now.app:
         return
+    read = facts.first("read", now.app, now.moment, now.item) if now.probe == "old-token-read" else None
+    if read is not None and read.answer == now.answer:
+        return  # the old token is the fresh one then, and the question the same
     if now.must_be == "refused":
         if now.answer == "granted":
             yield Case("pre-existing", "granted against the rule", now, None, facts)
@@ -172,7 +175,7 @@ def _finding(case: Case) -> Finding:
         explanation=rule.explanation if rule is not None else "",
         source=rule.source if rule is not None else "",
         ruled_out=tuple(ruled_out.examined(case)) if now.answer == "refused" and now.probe == "login" else (),
-        outlook=outlook(case) if hurts and case.kind != "pre-existing" else None,
+        outlook=outlook(case) if hurts and now.app and case.kind != "pre-existing" else None,
         ambiguous=evidence.ambiguous,
         remedies=found.remedies,
         moment=now.moment,

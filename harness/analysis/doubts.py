@@ -115,14 +115,14 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
     elif rule == "role-binding-mismatch":
         yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)
     elif rule == "audience-mismatch":
-        yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
+        yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in some)
     elif rule not in _OF_ROLE:
         yield from _provenance(facts, mount, entry)
         yield from _reviewer(facts, mount, entry, some)
         if rule == "issuer-mismatch":
             yield f"auth.{mount}.config.issuer"
         if rule in ("login-token-rejected", "client-jwt-not-accepted"):
-            yield from (f"apps.{app}.audience ({facts.app(app).audience or 'not set'})" for app in some)
+            yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in some)
 
 
 _OF_ROLE: Final = {

@@ -170,8 +170,14 @@ class Facts:
         """Return the line of the record on which each observation stands, by the observation's number."""
         return dict(zip((seen.id for seen in self.observations), self.record.numbers(Observation), strict=True))
 
-    def first(self, probe: str, app: str, moment: str) -> Observation | None:
-        """Return the first answer to a probe on behalf of an app at a moment, or None where it was not asked."""
+    def first(self, probe: str, app: str, moment: str, item: str = "") -> Observation | None:
+        """Return the first answer to a probe on behalf of an app at a moment, or None where it was not asked.
+
+        With *item* that about it alone.
+        """
+        if item:
+            wanted = (probe, item, moment)
+            return next((o for o in self.of_app.get(app, ()) if (o.probe, o.item, o.moment) == wanted), None)
         if probe not in self._firsts:
             asked = [seen for seen in self.observations if seen.probe == probe]
             self._firsts[probe] = {(seen.app, seen.moment): seen for seen in reversed(asked)}

@@ -11,7 +11,11 @@ from harness.analysis import comparison
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
 from harness.analysis.rules.rule import Case
+from harness.analysis.rules.transport import NOT_TRUSTED
 from harness.knowledge import kubernetes_auth
+
+TRIED: Final = ("/apis/authentication.k8s.io/v1/tokenreviews",)
+"""What Vault's log has where the request for a TokenReview itself failed."""
 
 
 class Suspect(msgspec.Struct, frozen=True):
@@ -36,8 +40,11 @@ def examined(case: Case) -> Iterator[Suspect]:
     review = shown(case.evidence.review) if case.evidence.review else None
     token = case.facts.token_line(case.after)
     said = case.quoted(*comparison.words_of(named)) if named is not None and review is None else []
+    tried = case.quoted(*TRIED) if review is None else []
     if said and named is not None:
         yield from _named_another(case, named, tuple(said))
+    elif tried:
+        yield from _failed_on_the_way(case, tuple(tried))
     else:
         if named != "issuer":
             yield _issuer_off(case) or _own_check("issuer", review, token)
@@ -63,6 +70,20 @@ def _named_another(case: Case, named: kubernetes_auth.Refusal, said: tuple[Evide
     for lead_of_the_way in ways:
         because = f"Vault names the {named} as the reason, and asks the API server of {case.cluster} only after that"
         yield Suspect(lead_of_the_way, "ruled out", because, said)
+
+
+def _failed_on_the_way(case: Case, tried: tuple[EvidenceLine, ...]) -> Iterator[Suspect]:
+    """Vault's own words for a TokenReview that did not arrive: it sends one after its own checks, so these passed."""
+    for lead, (_, does) in _CHECKS.items():
+        off = _issuer_off(case) if lead == "issuer" else None
+        because = f"Vault {does} before it sends a TokenReview, and it tried to send one"
+        yield off or Suspect(lead, "ruled out", because, tried)
+    if any(words in line.text for line in tried for words in NOT_TRUSTED):
+        because = f"the API server of {case.cluster} answered with its certificate, which is what Vault does not trust"
+        yield Suspect("reachability", "ruled out", because, tried)
+    else:
+        because = f"no connection to the API server of {case.cluster} stood, so no certificate was looked at"
+        yield Suspect("CA", "ruled out", because, tried)
 
 
 def _issuer_off(case: Case) -> Suspect | None:

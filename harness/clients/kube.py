@@ -177,14 +177,24 @@ class Kube:
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0")
 
     def request_token(
-        self, namespace: str, service_account: str, *, pod: str = "", uid: str = "", audience: str | None, seconds: int
+        self,
+        namespace: str,
+        service_account: str,
+        *,
+        pod: str = "",
+        uid: str = "",
+        audiences: Sequence[str],
+        seconds: int,
     ) -> Secret:
-        """Return a token of a service account, as a kubelet would request it where it is bound to a Pod."""
+        """Return a token of a service account, as a kubelet would request it where it is bound to a Pod.
+
+        Without *audiences* it is made out for the API server itself.
+        """
         spec: dict[str, Any] = {"expirationSeconds": seconds}
         if pod:
             spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": uid}
-        if audience:
-            spec["audiences"] = [audience]
+        if audiences:
+            spec["audiences"] = list(audiences)
         with _translated(f"token of {namespace}/{service_account}"):
             path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
             return Secret(self._done("POST", path, {"spec": spec})["status"]["token"])

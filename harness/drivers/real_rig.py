@@ -127,7 +127,7 @@ class RealRig(abc.ABC):
         account = next(one for one in self._accounts if one.purpose == purpose)
         self._bring_up.await_one(account.cluster)
         kube = self._running[account.cluster].kube
-        jwt = kube.request_token(account.namespace, account.name, audience=None, seconds=seconds)
+        jwt = kube.request_token(account.namespace, account.name, audiences=(), seconds=seconds)
         return self._tokens.tell(issued(account, jwt, "", ""))
 
     def allow_reviews(self, cluster: str, account: str) -> None:
@@ -168,7 +168,7 @@ class RealRig(abc.ABC):
     def secret_token(self, app: str) -> IssuedToken:
         """Return a token of the app's account out of a Secret of its own."""
         account = self._account_of(f"app:{app}")
-        who = replace(account, purpose=f"{SECRET_TOKEN}:{app}", long_lived=True, audience=None)
+        who = replace(account, purpose=f"{SECRET_TOKEN}:{app}", long_lived=True, audiences=())
         if not self._tokens.holds(who.purpose):
             self._tokens.remember(who, self._new_secret_of(who))
         return self._tokens.of(who.purpose)
@@ -192,7 +192,9 @@ class RealRig(abc.ABC):
     def project_token(self, app: str, audience: str | None) -> None:
         """Replace the app's Pod by one whose token is made out for *audience*; its impostors get such tokens, too."""
         changed = {
-            one.purpose: replace(one, audience=audience) for one in self._accounts if service_accounts.is_of(one, app)
+            one.purpose: replace(one, audiences=(audience,) if audience else ())
+            for one in self._accounts
+            if service_accounts.is_of(one, app)
         }
         self._accounts = [changed.get(one.purpose, one) for one in self._accounts]
         for account in changed.values():

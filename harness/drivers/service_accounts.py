@@ -34,7 +34,8 @@ class Account(msgspec.Struct, frozen=True):
     purpose: str
     """vault, vault:<node>, app:<name>, reviewer:<mount>, or <negative probe>:<app>"""
     may_review_tokens: bool = False
-    audience: str | None = None
+    audiences: tuple[str, ...] = ()
+    """for whom its token is requested; none: for the API server alone"""
     token_seconds: int = 3600
     long_lived: bool = False
     """its token lives in a Secret and never expires"""
@@ -93,23 +94,35 @@ def wanted(topology: Topology) -> list[Account]:
             found.append(who)
     strangers: list[Account] = []
     for name, app in topology.apps.items():
-        space, account = app.service_account.split("/")
-        found.append(
-            Account(app.cluster, space, account, f"app:{name}", app.may_review_tokens, app.audience, app.token_seconds)
-        )
+        found.append(_of_app(app, app.service_account, f"app:{name}"))
         strangers += _strangers(topology, name, app)
     return _with_one_right_each(found, strangers)
 
 
 def _strangers(topology: Topology, name: str, app: AppSpec) -> Iterable[Account]:
     space, account = app.service_account.split("/")
-    # Strangers may review tokens where the app may: a refusal must come from who they are, not from what they lack.
-    may, audience = app.may_review_tokens, app.audience
-    yield Account(app.cluster, space, STRANGER, f"wrong-service-account:{name}", may, audience)
-    yield Account(app.cluster, ELSEWHERE, account, f"wrong-namespace:{name}", may, audience)
+    # Strangers have the app's kind of token, and may review tokens where it may: a refusal must come from who they are,
+    # not from what they lack.
+    yield _of_app(app, f"{space}/{STRANGER}", f"wrong-service-account:{name}")
+    yield _of_app(app, f"{ELSEWHERE}/{account}", f"wrong-namespace:{name}")
     other = next((cluster for cluster in topology.clusters if cluster != app.cluster), None)
     if other is not None:
-        yield Account(other, space, account, f"other-cluster-token:{name}", may, audience)
+        yield msgspec.structs.replace(_of_app(app, app.service_account, f"other-cluster-token:{name}"), cluster=other)
+
+
+def _of_app(app: AppSpec, account: str, purpose: str) -> Account:
+    """Return *account* (namespace/name) with a token as the app has it, for *purpose*."""
+    space, name = account.split("/")
+    return Account(
+        cluster=app.cluster,
+        namespace=space,
+        name=name,
+        purpose=purpose,
+        may_review_tokens=app.may_review_tokens,
+        audiences=tuple(ISSUER if one == "cluster" else one for one in app.audiences),
+        token_seconds=app.token_seconds,
+        long_lived=app.token == "secret",
+    )
 
 
 def _with_one_right_each(found: list[Account], strangers: list[Account]) -> list[Account]:

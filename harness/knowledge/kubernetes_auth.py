@@ -38,6 +38,15 @@ ISSUER_CHECK_OFF_BY_DEFAULT: Final = "1.9.0"
 DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 """From here an unset issuer is no longer compared with kubernetes/serviceaccount (P v0.13.0, PR #151). Run: 200."""
 
+KNOWS_ALIAS_SOURCE: Final = "1.9.0"
+"""From here `alias_name_source` is a field of roles (P v0.11.1, PR #110, #112)."""
+
+ALIAS_OF_PROJECTED: Final = "1.9.4"
+"""From here the alias by name of a projected token is namespace/name; before it was / for all (P v0.11.6, PR #137)."""
+
+NEEDS_CA_TO_SHOW: Final = "1.11.0"
+"""From here a config without CA where no pod's CA is cannot even be read: 500 (P v0.13.0). Run: 1.9.3 / 1.11.0."""
+
 DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
 
 _POD_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -287,6 +287,16 @@ def _lives_of_tokens(document: Document) -> Iterator[_Complaint]:
             yield (*trail, "max-ttl"), message, f"{ttl} or more, or a smaller ttl"
 
 
+def _tokens_of_apps(document: Document) -> Iterator[_Complaint]:
+    """Complain of what is asked for a token that nobody requests: what a Secret holds has no audience and no end."""
+    for app in document.entries("apps"):
+        if document.get(*app, "token") == "secret":
+            for key in ("audience", "token-expires"):
+                if document.given(*app, key):
+                    message = f"`{key}` is asked for a projected token, and this one is out of a Secret"
+                    yield (*app, key), message, "leave it out, or token: projected"
+
+
 def _logins(document: Document) -> Iterator[_Complaint]:
     """Complain of apps that could not even try to log in."""
     mounts = document.get("auth")
@@ -415,6 +425,7 @@ _CHECKS: Final = (
     _not_mounted,
     _secrets,
     _lives_of_tokens,
+    _tokens_of_apps,
     _logins,
     _shared_accounts,
     _expectations,

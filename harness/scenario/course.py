@@ -130,7 +130,10 @@ class ProjectToken(Step, frozen=True, tag="project-token", kw_only=True):
 
 
 class DeleteSecret(Step, frozen=True, tag="delete-secret", kw_only=True):
-    """The Secret with a long-lived token is deleted, and the token with it. *purpose* is whose: reviewer:<mount>."""
+    """The Secret with a long-lived token is deleted, and the token with it.
+
+    *purpose* is whose: reviewer:<mount> or app:<app>.
+    """
 
     purpose: str
 

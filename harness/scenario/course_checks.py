@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as made
 from typing import Final
 
 from harness.knowledge import versions
@@ -115,6 +116,8 @@ class _Walk:
     snapshot: str | None = None
     """the version at which the last snapshot was taken"""
     snapshots: int = 0
+    deleted: set[tuple[str, str | None]] = made(default_factory=set)
+    """the Secrets that are gone, each by its key and whose it is"""
 
     def step(self, index: int) -> Iterator[Complaint]:
         """Yield what is wrong with a step, and take it."""
@@ -201,14 +204,35 @@ class _Walk:
             yield (*trail, "reviewer"), why, "reviewer: secret or requested, or a Vault with a token file"
 
     def _delete_secret(self, trail: Trail) -> Iterator[Complaint]:
-        mounts, name = self.document.get("auth"), self.document.get(*trail, "reviewer")
-        if mounts is None or name is None:
+        said = [key for key in ("reviewer", "app") if self.document.given(*trail, key)]
+        if len(said) != 1:
+            if self.document.sound(*trail):
+                message = f"{where(trail)} {'names nobody' if not said else 'names two Secrets'}"
+                yield trail, message, "reviewer: an auth mount, or app: an app whose token is out of a Secret"
             return
-        if name not in mounts:
-            yield (*trail, "reviewer"), f"there is no auth mount {shown(name)}", choices(name, mounts)
-        elif self.document.sound("auth", name) and not OUT_OF_SECRET & kinds_of(self.document, name):
+        trail = (*trail, said[0])
+        name = self.document.get(*trail)
+        if name is not None and (said[0], name) in self.deleted:
+            yield trail, f"an earlier step has deleted the Secret of {shown(name)} already", "one of the two steps"
+            return
+        self.deleted.add((said[0], name))
+        yield from self._whose_secret(trail, name, said[0])
+
+    def _whose_secret(self, trail: Trail, name: str | None, key: str) -> Iterator[Complaint]:
+        """Complain of a Secret that nobody has."""
+        section, what = ("auth", "auth mount") if key == "reviewer" else ("apps", "app")
+        there = self.document.get(section)
+        if there is None or name is None:
+            return
+        if name not in there:
+            yield trail, f"there is no {what} {shown(name)}", choices(name, there)
+        elif not self.document.sound(section, name):
+            return
+        elif key == "app" and self.document.get("apps", name, "token", default="projected") != "secret":
+            yield trail, f"the token of {shown(name)} is that of its Pod, out of no Secret", "token: secret in that app"
+        elif key == "reviewer" and not OUT_OF_SECRET & kinds_of(self.document, name):
             message = f"auth/{shown(name)} has no reviewer out of a Secret"
-            yield (*trail, "reviewer"), message, "reviewer: secret in that mount, or in a write to it"
+            yield trail, message, "reviewer: secret in that mount, or in a write to it"
 
     def _write(self, trail: Trail) -> Iterator[Complaint]:
         mounts = self.document.get("auth")
@@ -228,17 +252,24 @@ class _Walk:
             yield from self._written(trail, name)
 
     def _written(self, trail: Trail, mount: str) -> Iterator[Complaint]:
+        if self.document.given(*trail, "role"):
+            yield from self._written_role(trail, mount)
+        else:
+            yield from self._written_config(trail)
+
+    def _written_role(self, trail: Trail, mount: str) -> Iterator[Complaint]:
         given = self.document.given
-        if given(*trail, "role"):
-            role, roles = self.document.get(*trail, "role"), self.document.get("auth", mount, "roles")
-            if role is not None and roles is not None and role not in roles:
-                yield (*trail, "role"), f"auth.{mount} has no role {shown(role)}", choices(role, roles)
-            for key in ("config", "reviewer", "reviewer-token-life"):
-                if given(*trail, key):
-                    yield (*trail, key), f"a step writes a config or a role, and `{key}` is of a config", "two steps"
-            if (writer := self._writer()) is not None:
-                yield from field_checks.of_role(self.document, trail, writer)
-            return
+        role, roles = self.document.get(*trail, "role"), self.document.get("auth", mount, "roles")
+        if role is not None and roles is not None and role not in roles:
+            yield (*trail, "role"), f"auth.{mount} has no role {shown(role)}", choices(role, roles)
+        for key in ("config", "reviewer", "reviewer-token-life"):
+            if given(*trail, key):
+                yield (*trail, key), f"a step writes a config or a role, and `{key}` is of a config", "two steps"
+        if (writer := self._writer()) is not None:
+            yield from field_checks.of_role(self.document, trail, writer)
+
+    def _written_config(self, trail: Trail) -> Iterator[Complaint]:
+        given = self.document.given
         yield from self._chosen(trail)
         for key in _OF_ROLES:
             if given(*trail, key):

@@ -62,7 +62,9 @@ def _beside(one: CourseStep, number: int, wanted: Topology) -> AnyStep | None:
             cluster = account.cluster or next(iter(wanted.clusters))
             return does(number=number, cluster=cluster, service_account=account.service_account)
     if one.delete_secret is not None:
-        return course.DeleteSecret(number=number, purpose=f"reviewer:{one.delete_secret.reviewer}")
+        whose = one.delete_secret
+        purpose = f"app:{whose.app}" if whose.app is not None else f"reviewer:{whose.reviewer}"
+        return course.DeleteSecret(number=number, purpose=purpose)
     if one.snapshot is not None:
         return course.Snapshot(number=number, vault=wanted.told_apart(one.vault or ""))
     if one.restore is not None:

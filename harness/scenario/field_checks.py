@@ -137,3 +137,7 @@ def _kind_of_token(document: Document, trail: Trail, writer: Writer) -> Iterator
     ):
         message = f"Vault {writer.version} refuses batch tokens with a number of uses, which nobody counts"
         yield (*trail, "num-uses"), message, "token-type: service, or no num-uses"
+    since = kubernetes_auth.KNOWS_ALIAS_SOURCE
+    if document.given(*trail, "alias-name-source") and not versions.at_least(writer.version, since):
+        message = f"alias_name_source is unknown to {writer.called}"
+        yield (*trail, "alias-name-source"), message, f"leave it out, or {writer.later(since)}"

@@ -11,10 +11,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.scenario.values import (
+    AliasSource,
+    Audiences,
     Bindings,
     CaText,
     Cidr,
     Duration,
+    Host,
     KeyText,
     MountPath,
     Name,
@@ -155,6 +158,11 @@ class PluginConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    kubernetes_host: Host = Field(
+        default="cluster",
+        description="Where Vault looks for the API server: the cluster's own address, or one at which nobody is, such "
+        "as https://127.0.0.1:1 or https://gone.invalid.",
+    )
     kubernetes_ca_cert: CaText = Field(
         default="cluster",
         description="cluster: the CA of the mount's cluster. omit: none is sent. base64: the cluster's, in base64 that "
@@ -221,6 +229,9 @@ class RoleTokens(_Part):
         default=None,
         min_length=1,
         description="token_bound_cidrs: from where one may log in and use the token. Processes ask from 127.0.0.1.",
+    )
+    alias_name_source: AliasSource | None = Field(
+        default=None, description="Which name of the account its entity goes by, from Vault 1.9.0 on."
     )
 
 
@@ -291,10 +302,17 @@ class App(_Part):
         default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
     )
     reads: tuple[SecretPath, ...] = Field(default=(), description="Secrets it reads after the login.")
-    audience: Text | None = Field(
-        default=None, description="Audience of its projected token. Left out: the API server's own."
+    audience: Audiences | None = Field(
+        default=None,
+        description="Audience of its token, or a list of several, as controllers request them; `cluster` stands for "
+        "the API server's own. Left out: the API server's own.",
     )
-    token_expires: TokenLife = Field(default="1h", description="Life asked for its service account token.")
+    token: Literal["projected", "secret"] = Field(
+        default="projected",
+        description="projected: of its Pod, as a kubelet or a controller requests it. secret: out of a Secret, which "
+        "never ends.",
+    )
+    token_expires: TokenLife = Field(default="1h", description="Life asked for its projected token.")
 
 
 class Account(_Part):
@@ -307,7 +325,8 @@ class Account(_Part):
 class SecretOf(_Part):
     """A Secret with a long-lived service account token."""
 
-    reviewer: MountPath = Field(description="The auth mount whose stored reviewer's Secret it is.")
+    reviewer: MountPath | None = Field(default=None, description="The auth mount whose stored reviewer's Secret it is.")
+    app: Name | None = Field(default=None, description="Or the app whose token is out of a Secret.")
 
 
 class ConfigOrRole(_Part):

@@ -101,6 +101,7 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     num_uses: int | None = None
     no_default_policy: bool | None = None
     bound_cidrs: tuple[str, ...] | None = None
+    alias_name_source: str | None = None
 
     @property
     def fields(self) -> dict[str, RoleField]:
@@ -117,6 +118,7 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
             "token_num_uses": self.num_uses,
             "token_no_default_policy": self.no_default_policy,
             "token_bound_cidrs": self.bound_cidrs,
+            "alias_name_source": self.alias_name_source,
         }
         return {
             "bound_service_account_names": self.service_accounts,
@@ -174,14 +176,21 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     may_review_tokens: bool = False
     reads: tuple[str, ...] = ()
-    audience: str | None = None
-    """the audience of its projected token; None: the API server's own"""
+    audience: str | tuple[str, ...] | None = None
+    """the audiences of its token, `cluster` being the API server's own; None: that alone. Older releases had a text"""
+    token: str = "projected"
+    """projected: of its Pod. secret: out of a Secret"""
     token_seconds: int = 3600
 
     @property
     def subject(self) -> str:
         """Return the Kubernetes user that its token stands for."""
         return subject_of(self.service_account)
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Return the audiences that its token is requested for; none where that is the API server's own alone."""
+        return (self.audience,) if isinstance(self.audience, str) else self.audience or ()
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
@@ -402,6 +411,7 @@ def role_spec(written: Mapping[str, Any]) -> RoleSpec:
 
 
 def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec:
+    audience = written.get("audience")
     return AppSpec(
         cluster=written["cluster"],
         service_account=written["service-account"],
@@ -410,14 +420,15 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         role=written["role"],
         may_review_tokens=written.get("may-review-tokens", False),
         reads=tuple(written.get("reads") or ()),
-        audience=written.get("audience"),
+        audience=tuple(audience) if isinstance(audience, list) else audience,
+        token=written.get("token") or "projected",
         token_seconds=values.seconds(written.get("token-expires") or "1h"),
     )
 
 
 def config_fields(reviewer: str, literal: Mapping[str, Any] | None) -> dict[str, ConfigField]:
     """Return the fields to write to auth/<mount>/config, for a reviewer by name and the plugin's *literal* fields."""
-    fields: dict[str, ConfigField] = {"kubernetes_host": "cluster"}
+    fields: dict[str, ConfigField] = {"kubernetes_host": (literal or {}).get("kubernetes_host") or "cluster"}
     if literal is None:
         fields |= {"kubernetes_ca_cert": "cluster", "issuer": "cluster"}
     else:

@@ -6,7 +6,8 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, StringConstraints
+from annotated_types import Len
+from pydantic import AfterValidator, BeforeValidator, StringConstraints, WithJsonSchema
 
 from harness.knowledge import versions
 
@@ -50,6 +51,29 @@ def _policy_name(text: str) -> str:
     if len(text) > 128 or not re.fullmatch(r"[A-Za-z0-9_][-A-Za-z0-9_./]*", text):
         raise ValueError("letters, digits, '_', '-', '.' and '/', at most 128, beginning with a letter, a digit or '_'")
     return text
+
+
+def _host(text: str) -> str:
+    """Where Vault is to look for the API server: the cluster's own address, or one at which no server of anybody is."""
+    if text == "cluster":
+        return text
+    found = re.fullmatch(r"https?://(127(?:\.[0-9]{1,3}){3}|localhost|(?:[a-z0-9-]+\.)+invalid)(?::[0-9]{1,5})?", text)
+    if not found:
+        raise ValueError(
+            "cluster, or an address at which no server of anybody is, such as https://127.0.0.1:1 (nobody listens) or "
+            "https://gone.invalid (no such name): a rehearsal sends its tokens to no server but its own"
+        )
+    return text
+
+
+def _listed(given: object) -> object:
+    return (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else given
+
+
+def _different(given: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(given)) < len(given):
+        raise ValueError("audiences that differ")
+    return given
 
 
 def _binding(text: str) -> str:
@@ -143,7 +167,24 @@ Cidr = Annotated[str, AfterValidator(_cidr)]
 Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
 """A whole number with its unit: 90s, 10m, 1h."""
+Host = Annotated[str, AfterValidator(_host)]
+Audiences = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_listed),
+    Len(1),
+    AfterValidator(_different),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": 10_000},
+                {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 10_000}, "minItems": 1},
+            ]
+        }
+    ),
+]
+"""One audience, or a list of several."""
 TokenLife = Annotated[Duration, AfterValidator(_token_life)]
+AliasSource = Literal["serviceaccount_uid", "serviceaccount_name"]
 ReviewerKind = Literal["local", "client-jwt", "secret", "long-lived", "pod-token", "requested"]
 Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
 

@@ -171,7 +171,7 @@ def _audience(case: Case) -> Diagnosis | None:
     role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
     return diagnosed(
         f"Role {app.role} of auth/{case.after.mount} demands the audience {role.audience or 'of the review'}, and the "
-        f"token of {case.after.app} has {app.audience or 'the API server as its only audience'}",
+        f"token of {case.after.app} has {_audiences_of(case)}",
         "certain",
         [*said, case.facts.token_line(case.after)],
         *_audience_remedies(case),
@@ -194,6 +194,15 @@ def _audience_remedies(case: Case) -> list[Remedy]:
         "then needs a reviewer of its own."
     )
     return [remedies.with_reviewer(case, words, (remedies.projected(wanted),), (project,)), *ways]
+
+
+def _audiences_of(case: Case) -> str:
+    """Return the audiences of the app's token in words: what it says itself, where the record has that."""
+    app, token = case.facts.app(case.after.app), case.facts.token_of(case.after)
+    if not app.audiences:
+        has = "no audience at all" if app.token == "secret" else "the API server as its only audience"
+        return f"{has} ({', '.join(token.audiences)})" if token and token.audiences else has
+    return ", ".join(token.audiences if token else app.audiences)
 
 
 def _issuer(case: Case) -> Diagnosis | None:
@@ -298,7 +307,7 @@ def _local_ca_missing(case: Case) -> Diagnosis | None:
     return diagnosed(
         f"The config of auth/{case.after.mount} has no CA, and from {kubernetes_auth.READS_POD_TOKEN} on Vault then "
         "reads "
-        f"the one of its pod at login, which is not there: every login answers {case.after.status}",
+        f"the one of its pod at login, which is not there: every login answers {_broken_without_ca(case)}",
         "certain",
         [*said, _config(case)],
         _ca_given(case),
@@ -308,6 +317,14 @@ def _local_ca_missing(case: Case) -> Diagnosis | None:
 def _ca_given(case: Case) -> Remedy:
     words = f"Write the whole config again with the CA of the API server of {case.cluster}, from the file ca.crt."
     return remedies.rewriting(case, words, Rewrite(case, {"kubernetes_ca_cert": "cluster"}))[1]
+
+
+def _broken_without_ca(case: Case) -> str:
+    """Return with what logins are answered, and whatever else that Vault can no more do with such a config."""
+    if case.after.probe != "auth-config":
+        return str(case.after.status)
+    status, _ = kubernetes_auth.answer("missing ca", case.after.version)
+    return f"{status}, and Vault {case.after.version} does not even show the config any more ({case.after.status})"
 
 
 def _config(case: Case) -> EvidenceLine | None:

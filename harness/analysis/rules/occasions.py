@@ -39,7 +39,7 @@ def moment(case: Case, since: str = "0.0.0") -> Moment:
     broken = next((n for n, one in enumerate(moments) if one.label == case.after.moment), 0)
     stops = [one.runs(case.after.vault, case.after.node) for one in moments]
     known = [version for version in stops[:broken] if at_least(version, since)]
-    if known and case.kind != "pre-existing":
+    if known and case.kind != "pre-existing" and not _overwrites(_breaking(case)):
         return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
     later = next((version for version in stops[broken:] if at_least(version, since)), "")
     if case.kind == "pre-existing" and later == stops[0]:
@@ -110,6 +110,12 @@ def occasions(case: Case, steps: Steps, since: str = "0.0.0") -> tuple[Occasion,
         Occasion(timing, looks[n].label, looks[n].runs(case.after.vault, case.after.node), tuple(steps(looks[n].label)))  # type: ignore[arg-type]
         for n, timing in found
     )
+
+
+def _overwrites(step: AnyStep | None) -> bool:
+    """Does this step put something else in the place of whatever was written before it?"""
+    over_snapshot = isinstance(step, RollBack) and step.over == "snapshot"
+    return over_snapshot or isinstance(step, course.WriteConfig | course.WriteRole | course.Restore)
 
 
 def _spares_what_is_written(step: AnyStep | None) -> bool:

@@ -198,6 +198,13 @@ def trusted(case: Case) -> Way:
     )
 
 
+def found_again(case: Case) -> Way:
+    """Give the config the address of the API server."""
+    mount = case.after.mount
+    words = f"Write the whole config of auth/{mount} again with the address of the API server of {case.cluster}."
+    return rewriting(case, words, Rewrite(case, {"kubernetes_host": "cluster"}))
+
+
 def with_reviewer(case: Case, words: str, commands: Sequence[str], before: Sequence[AnyStep]) -> Remedy:
     """Return a remedy of *words*, *commands* and the steps *before*, and a reviewer of the mount's own beside it."""
     rewrite, label, made = Rewrite(case, reviewer=reviewer_account(case)), first_label(case), reviewer_commands(case)

@@ -163,8 +163,8 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
     token, config = facts.token_line(seen), facts.config_line(seen)
     told = any(_OTHER_AUDIENCE in line.text for line in case.evidence.api_log)
     why = (
-        f"it is made out for {facts.app(seen.app).audience or 'another audience'}, and a bearer must be made out for "
-        "the API server itself. Such a token can log in with a reviewer beside it"
+        f"it is made out for {', '.join(facts.app(seen.app).audiences) or 'another audience'}, and a bearer must be "
+        "made out for the API server itself. Such a token can log in with a reviewer beside it"
         if told
         else "a token with an audience of its own, or one that ended, can log in with a reviewer beside it and cannot "
         "be one"

@@ -8,12 +8,14 @@ from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 
-_TRUST: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
+NOT_TRUSTED: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
+"""How Vault says that it does not trust the API server's certificate."""
+
 _REACH: Final = ("connection refused", "no such host", "i/o timeout", "no route to host", "context deadline exceeded")
 
 
 def _untrusted(case: Case) -> Diagnosis | None:
-    said = case.quoted(*_TRUST)
+    said = case.quoted(*NOT_TRUSTED)
     if case.evidence.review is not None or not said:
         return None
     return diagnosed(
@@ -45,16 +47,27 @@ def _unreachable(case: Case) -> Diagnosis | None:
     said = case.quoted(*_REACH)
     if case.evidence.review is not None or not said:
         return None
+    found = case.facts.written_at(case.after)
+    host = f", which its config calls {found[1].fields.get('kubernetes_host')}" if found is not None else ""
     return diagnosed(
-        f"Vault does not reach the API server of {case.cluster}, so no TokenReview was answered and every login at "
-        f"auth/{case.after.mount} answers {case.after.status}",
+        f"Vault does not reach the API server of {case.cluster}{host}, so no TokenReview was answered and every login "
+        f"at auth/{case.after.mount} answers {case.after.status}",
         "certain",
-        said,
-        Remedy(
-            f"Make kubernetes_host of auth/{case.after.mount} reachable from where Vault runs.",
-            unproven="what lies between Vault and the API server is no part of what a rehearsal builds",
-        ),
+        [*said, case.facts.config_line(case.after)],
+        *_reached(case),
     )
+
+
+def _reached(case: Case) -> tuple[Remedy, ...]:
+    """Return how Vault comes to reach the API server: at its own address, or by what lies in between."""
+    between = Remedy(
+        f"Make kubernetes_host of auth/{case.after.mount} reachable from where Vault runs.",
+        unproven="what lies between Vault and the API server is no part of what a rehearsal builds",
+    )
+    held = rewrites.held_config(case.facts, case.after.mount, case.after.moment)
+    if held.fields["kubernetes_host"] == "cluster":
+        return (between,)
+    return (remedies.found_again(case)[1], between)
 
 
 UNTRUSTED: Final = Rule(

@@ -368,7 +368,7 @@ class KindRig(RealRig):
 
     def _populate(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
         """Have every account hold its token: apps in their Pods, reviewers in Secrets, strangers in our hands."""
-        apps = [account for account in wanted if account.purpose.startswith("app:")]
+        apps = [one for one in wanted if one.purpose.startswith("app:") and not one.long_lived]
         image = cluster.pause_image() if apps else ""
         for account in apps:
             self._create_app(cluster, account, image)
@@ -379,12 +379,25 @@ class KindRig(RealRig):
                 self._tokens.remember(account, self._requested(cluster, account))
         for account in apps:
             state = self._await_app(cluster, account)
-            self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
+            self._tokens.remember(account, self._pods_token(cluster, account, state), account.pod, state.uid)
+
+    def _pods_token(self, cluster: KindCluster, account: Account, state: PodState) -> Secret:
+        """Return the token that a kubelet has put into a Pod; for several audiences, which none asks for, a new one."""
+        if len(account.audiences) < 2:
+            return cluster.token_of(state, _APP_VOLUME)
+        return cluster.kube.request_token(
+            account.namespace,
+            account.name,
+            pod=account.pod,
+            uid=state.uid,
+            audiences=account.audiences,
+            seconds=account.token_seconds,
+        )
 
     def _create_app(self, cluster: KindCluster, account: Account, image: str) -> None:
         token: dict[str, Any] = {"path": "token", "expirationSeconds": account.token_seconds}
-        if account.audience:
-            token["audience"] = account.audience
+        if len(account.audiences) == 1:
+            token["audience"] = account.audiences[0]
         manifest = cluster.directory / f"{account.pod}.yaml"
         manifest.write_text(
             Template(templates.text("app.yaml")).substitute(
@@ -431,7 +444,7 @@ class KindRig(RealRig):
 
     def _requested(self, cluster: KindCluster, account: Account) -> Secret:
         return cluster.kube.request_token(
-            account.namespace, account.name, audience=account.audience, seconds=account.token_seconds
+            account.namespace, account.name, audiences=account.audiences, seconds=account.token_seconds
         )
 
     def _long_lived(self, cluster: KindCluster, account: Account) -> Secret:

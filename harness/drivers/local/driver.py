@@ -327,7 +327,7 @@ class LocalRig(RealRig):
             account.name,
             pod=account.pod,
             uid=uid,
-            audience=account.audience,
+            audiences=account.audiences,
             seconds=account.token_seconds,
         )
         if account.purpose == "vault":

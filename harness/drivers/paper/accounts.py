@@ -66,14 +66,16 @@ class PaperAccounts(abc.ABC):
             if service_accounts.is_of(token.account, app):
                 token.alive = False
                 self._tokens[f"{purpose} before {len(self._tokens)}"] = token
-                self._tokens[purpose] = self._issue(msgspec.structs.replace(token.account, audience=audience))
+                self._tokens[purpose] = self._issue(
+                    msgspec.structs.replace(token.account, audiences=(audience,) if audience else ())
+                )
 
     def secret_token(self, app: str) -> IssuedToken:
         """Return a long-lived token of the app's account."""
         purpose = f"{SECRET_TOKEN}:{app}"
         if purpose not in self._tokens:
             account = self._tokens[f"app:{app}"].account
-            long_lived = msgspec.structs.replace(account, purpose=purpose, long_lived=True, audience=None)
+            long_lived = msgspec.structs.replace(account, purpose=purpose, long_lived=True, audiences=())
             self._tokens[purpose] = self._issue(long_lived)
         return self._tokens[purpose].issued
 

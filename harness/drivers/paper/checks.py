@@ -82,3 +82,38 @@ def _claims(version: str, config: Config, role: Mapping[str, Any], token: Token)
 
 def _items(role: Mapping[str, Any], field: str) -> list[str]:
     return [item for item in str(role.get(field, "")).split(",") if item]
+
+
+def unshown(version: str, config: Config, pod: str) -> tuple[int, str] | None:
+    """Return how a read of a config is refused that this Vault cannot show, or None where it can."""
+    lacks = distrusts(version, config, pod, "") == "missing ca" and at_least(version, kubernetes_auth.NEEDS_CA_TO_SHOW)
+    return kubernetes_auth.answer("missing ca", version) if lacks else None
+
+
+def unreached(config: Config, cluster: str) -> str:
+    """Return why Vault does not reach the API server of *cluster*, in its words; empty where it does."""
+    host = str(config.fields["kubernetes_host"])
+    if host == host_of(cluster):
+        return ""
+    name = host.partition("://")[2].partition(":")[0]
+    why = f"lookup {name}: no such host" if name.endswith(".invalid") else f"{name}: connect: connection refused"
+    return f'Post "{host}/apis/authentication.k8s.io/v1/tokenreviews": dial tcp {why}'
+
+
+def host_of(cluster: str) -> str:
+    """Return where the API server of a cluster is, on paper."""
+    return f"https://{cluster}.paper"
+
+
+def entity(token: Token | None, role: Mapping[str, Any], version: str) -> dict[str, str]:
+    """Return whom Vault takes a login for, as its answer says it: by the account's UID, or by its name as *version*
+    makes that. Nothing for a token that nobody issued.
+    """
+    if token is None:
+        return {}
+    account, projected = token.account, not token.account.long_lived
+    alias = f"uid of {account.cluster}/{account.namespace}/{account.name}"
+    if role.get("alias_name_source") == "serviceaccount_name":
+        nameless = projected and not at_least(version, kubernetes_auth.ALIAS_OF_PROJECTED)
+        alias = "/" if nameless else f"{account.namespace}/{account.name}"
+    return {"entity_id": f"entity of {alias}"}

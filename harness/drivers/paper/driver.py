@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness.drivers import service_accounts
-from harness.drivers.paper import evidence
+from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, from_bound, key_of, own_refusal
 from harness.drivers.paper.state import (
@@ -74,6 +74,7 @@ class PaperRig(PaperAccounts):
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
+        self._spec = self._topology.vaults[self._name]
         self._pod, *_ = self._topology.pod_purposes(self._name)
         self._called = self._topology.told_apart(self._name)
         served = (step for step in plan.steps if isinstance(step, Serve))
@@ -258,7 +259,9 @@ class PaperRig(PaperAccounts):
         held = given(token, self._configs[mount].roles[role.lower()])
         self._vault_tokens[token.reveal()] = held
         self._given_by[token.reveal()] = self._served.version
-        return self._reply(200, data=held.said, token=token, path=f"auth/{mount}/login", started=started)
+        written = self._configs[mount].roles[role.lower()]
+        said = held.said | checks.entity(self._find(jwt), written, self._served.version)
+        return self._reply(200, data=said, token=token, path=f"auth/{mount}/login", started=started)
 
     def lookup_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
@@ -281,6 +284,8 @@ class PaperRig(PaperAccounts):
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
+        if unshown := checks.unshown(self._served.version, self._configs[mount], self._pod_cluster):
+            return self._reply(*unshown)
         hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
         return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
 
@@ -369,6 +374,9 @@ class PaperRig(PaperAccounts):
         own = own_refusal(version, config, config.roles[role], claimed, signed=presented is not None)
         if own == "signing key":
             self._log_login(mount, "error verifying token signature: no known key successfully validated the token")
+        elif own is None and (lost := checks.unreached(config, cluster)):
+            self._log_login(mount, lost)
+            return "review"
         elif own is None and way is not None:
             self._log_login(mount, f'Post "https://{cluster}.paper": x509: certificate signed by unknown authority')
         return own or way or self._review(mount, config, presented)
@@ -390,6 +398,8 @@ class PaperRig(PaperAccounts):
         status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
         self._pending.append(evidence.of_review(cluster, bearer if known else None, status))
         genuine = presented is not None and presented.alive and presented.account.cluster == cluster
+        if status == 201 and not genuine:
+            self._log_login(mount, "lookup failed: [invalid bearer token, Token has been invalidated]")
         return None if status == 201 and genuine else "review"
 
     def _bearer(self, config: Config, presented: Token | None) -> Token | None:

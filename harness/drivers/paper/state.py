@@ -111,7 +111,7 @@ def issued_to(account: Account, number: int) -> Token:
         pod_uid="" if unbound else f"uid-{number}",
         jti="" if account.long_lived else f"jti-{number}",
         issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else ISSUER,
-        audiences=(account.audience or ISSUER,),
+        audiences=() if account.long_lived else account.audiences or (ISSUER,),
         issued=at,
         expires=0.0 if account.long_lived else at + account.token_seconds,
     )
@@ -145,4 +145,6 @@ def extra(bearer: Token) -> dict[str, list[str]]:
 def accepted(bearer: Token, cluster: str) -> bool:
     """Does the API server of *cluster* know this bearer?"""
     ended = bearer.issued.expires and bearer.issued.expires <= now()
-    return bearer.alive and not ended and bearer.account.cluster == cluster and not bearer.account.audience
+    # a token out of a Secret is made out for nobody in particular
+    for_api_server = bearer.account.long_lived or ISSUER in bearer.issued.audiences
+    return bearer.alive and not ended and bearer.account.cluster == cluster and for_api_server

@@ -1,0 +1,80 @@
+"""Every cause is named out of the record of a real run: paper, and lines made up for a test, prove no rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, get_args
+
+import pytest
+
+from harness.analysis import verdict
+from harness.analysis.correlation import Source
+from harness.analysis.diagnosis import UNEXPLAINED
+from harness.record import journal
+from harness.scenario.schema import Cause
+from tests.test_cases import RECORDS, unpacked
+
+NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
+    "reviewer-fallback-client": (
+        "the-way-back-turns-the-reviewer-into-the-app",
+        "web",
+        {"api audit", "vault audit", "config"},
+    ),
+    "changed-by-step": ("an-operator-is-let-in-by-a-binding", "operator", {"answer", "api audit"}),
+    "reviewer-frozen": ("a-restart-kills-the-copied-reviewer", "orders", {"api audit", "vault audit", "config"}),
+    "reviewer-lacks-tokenreview-rbac": (
+        "an-operator-without-delegator-at-a-hosted-vault",
+        "secrets-operator",
+        {"api audit", "vault audit", "vault log"},
+    ),
+    "client-jwt-not-accepted": (
+        "a-controller-that-asks-for-an-audience-of-its-own",
+        "by-request",
+        {"api audit", "api log", "token", "config"},
+    ),
+    "issuer-mismatch": ("an-issuer-nobody-set-since-1.4", "secrets-operator", {"answer", "vault audit", "token"}),
+    "issuer-check-lost": ("an-issuer-nobody-set-since-1.4", "secrets-operator", {"answer", "vault audit", "config"}),
+    "login-identity-changed": ("an-alias-by-name-makes-other-entities-of-the-apps", "orders", {"answer"}),
+    "local-ca-missing": ("a-config-without-a-ca-where-no-pod-is", "web", {"answer", "config"}),
+    "role-binding-mismatch": ("four-apps-that-vault-itself-refuses", "billing", {"answer", "vault audit"}),
+    "address-not-bound": ("four-apps-that-vault-itself-refuses", "mail", {"answer", "vault audit"}),
+    "policy-denies": ("four-apps-that-vault-itself-refuses", "stock", {"answer", "policy"}),
+    "audience-mismatch": ("four-apps-that-vault-itself-refuses", "orders", {"answer", "vault audit", "token"}),
+    "stored-reviewer-expires": ("a-requested-reviewer-ends-some-day", "web", {"token", "config"}),
+    "login-token-rejected": (
+        "a-token-out-of-a-secret-dies-with-the-secret",
+        "batch",
+        {"api audit", "vault audit", "vault log"},
+    ),
+    "api-server-untrusted": ("only-a-host-for-another-cluster", "there", {"vault log"}),
+    "api-server-unreachable": ("an-api-server-that-is-not-where-the-config-says", "old", {"vault log", "config"}),
+}
+"""Cause -> a case with the record of a real run, the app, and the sources without which nobody should believe it."""
+
+ELSEWHERE: Final = {
+    "reviewer-fallback-local": "the shipped scenarios, tests/records",
+    "stored-reviewer-refused": "the shipped scenarios, tests/records",
+    "signing-key-unknown": "tests/test_real_fields.py",
+    "no-such-mount": "tests/test_real_fields.py",
+    "vault-refuses-data": "tests/test_breaking.py: real Vaults that give up by themselves",
+}
+"""Causes that other tests hold to real servers."""
+
+
+@pytest.mark.parametrize("cause", NAMED)
+def test_a_cause_is_named_out_of_the_record_of_a_real_run(cause: str, tmp_path: Path) -> None:
+    case, app, sources = NAMED[cause]
+    judgement = verdict.judge(journal.load(unpacked(RECORDS / f"{case}.jsonl.gz", tmp_path)))
+    assert judgement.driver == "local"
+    found = [finding for finding in judgement.findings if (finding.rule, finding.app) == (cause, app)]
+    assert found
+    for finding in found:
+        assert {line.source for line in finding.evidence} >= sources
+        assert finding.confidence in ("certain", "strong")
+        assert not finding.ambiguous
+
+
+def test_every_cause_has_the_record_of_a_real_run() -> None:
+    """A new rule needs a case that reaches it on real servers, and a cause that none can reach has to go."""
+    assert set(NAMED).isdisjoint(ELSEWHERE)
+    assert set(NAMED) | set(ELSEWHERE) == set(get_args(Cause)) - {UNEXPLAINED}
