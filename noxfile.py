@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,8 +19,13 @@ HERE = Path(__file__).resolve().parent
 SCENARIOS = sorted(str(path.relative_to(HERE)) for path in (HERE / "scenarios").glob("*.yaml"))
 OUTAGE = "scenarios/the-outage-apps-in-another-cluster-are-refused-after-the-upgrade.yaml"
 
+KEPT = ".rehearse/matrix"
+
 UNFIT = 3
 """What `rehearse` ends with where a machine lacks something: 1 would read as a regression."""
+
+WORST_FIRST = (130, 5, 1, 3, 4, 2)
+"""The exit codes of `rehearse` in the order in which one stands for several."""
 
 
 def _stop(why: str) -> NoReturn:
@@ -95,19 +101,55 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install("--quiet", "-e", ".", *_groups(*groups))
 
 
-@nox.session
-def rehearse(session: nox.Session) -> None:
-    """Rehearse the outage on real servers, or the scenario named after `--`."""
+def _rehearse(session: nox.Session, *commands: Sequence[str]) -> None:
+    """Install, and run `rehearse` with the words of every command; the session ends with the worst exit code."""
     try:
         _install(session)
     except CommandFailed:
         sys.exit(UNFIT)
-    try:
-        # an interrupted run ends its servers first
-        session.run("rehearse", "run", *(session.posargs or [OUTAGE]), interrupt_timeout=120, terminate_timeout=30)
-    except CommandFailed as error:
-        # its exit code says what is the matter; of a failed session nox makes a 1
-        raise _Rehearsed(UNFIT if error.return_code is None else error.return_code) from error
+    codes = []
+    for words in commands:
+        try:
+            # an interrupted run ends its servers first
+            session.run("rehearse", *words, interrupt_timeout=120, terminate_timeout=30)
+        except CommandFailed as error:
+            # its exit code says what is the matter; of a failed session nox makes a 1
+            codes.append(UNFIT if error.return_code is None else error.return_code)
+    if codes:
+        raise _Rehearsed(min(codes, key=lambda code: (*WORST_FIRST, code).index(code)))
+
+
+@nox.session
+def rehearse(session: nox.Session) -> None:
+    """Rehearse the outage on real servers, or the scenario named after `--`."""
+    _rehearse(session, ["run", *(session.posargs or [OUTAGE])])
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Rehearse the outage for every Vault that can be had here, in one table; or what `rehearse matrix` is told."""
+    _rehearse(session, ["matrix", *(session.posargs or [OUTAGE, "--target", "1.8..:here", "--run-dir", KEPT])])
+
+
+@nox.session
+def bisect(session: nox.Session) -> None:
+    """Find the first Vault that breaks the outage's logins, by few upgrades; or what `rehearse bisect` is told."""
+    _rehearse(session, ["bisect", *(session.posargs or [OUTAGE, "--good", "1.7.0", "--bad", "1.13.0"])])
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Rehearse all that ships, on processes and on kind clusters; the records stay in .rehearse/nightly."""
+    _have_engine(session)
+    place = HERE / ".rehearse" / "nightly"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+
+    def run(driver: str, jobs: str) -> list[str]:
+        kept = ["--run-dir", str(place / driver), "--junit", str(place / f"{driver}.xml")]
+        return ["run", "--driver", driver, "--jobs", jobs, *kept, *session.posargs, "scenarios/"]
+
+    _rehearse(session, run("local", "2"), run("kind", "1"))
 
 
 @nox.session(venv_backend="none")
@@ -304,6 +346,10 @@ if __name__ == "__main__":
         main()
     except SystemExit as ended:
         # nox itself failed, before the rehearsal began: no 1 of a rehearsal comes back this way
-        if ended.code == 1 and type(ended) is SystemExit and "rehearse" in sys.argv:
+        if (
+            ended.code == 1
+            and type(ended) is SystemExit
+            and {"rehearse", "matrix", "bisect", "nightly"} & set(sys.argv)
+        ):
             sys.exit(UNFIT)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -86,10 +87,10 @@ def test_nothing_in_the_github_workflow_can_be_used_against_its_users(tmp_path: 
 
 
 def test_every_command_of_a_ci_file_is_one() -> None:
-    found = [shlex.split(line) for line in scripts() if line.startswith("rehearse ")]
-    assert len(found) > 6
-    for words in found:
-        insist_on_command(words[1:])
+    found = [line for script in scripts() for line in re.findall(r"rehearse [a-z][^|)]*", script)]
+    assert len(found) > 10
+    for line in found:
+        insist_on_command(shlex.split(line)[1:])
 
 
 def insist_on_command(words: list[str]) -> None:
@@ -113,10 +114,21 @@ def test_every_github_job_has_its_time_and_every_record_is_kept() -> None:
         assert job["timeout"], name
         if "--run-dir" in " ".join(job["script"]):
             assert job["artifacts"]["when"] == "always", name
-            assert job["artifacts"]["reports"]["junit"], name
+            # of a shard it's the table that has the cases
+            assert job["artifacts"].get("reports", {}).get("junit") or "parallel" in job, name
 
 
 # --- they do what they say ---
+
+
+MATRIX = """
+matrix:
+  axes:
+    vault.target: [1.9.2, 1.9.3, 1.11.0]
+    reviewer:
+      nobody-chose: {}
+      client-jwt: {auth.kubernetes.reviewer: client-jwt, auth.kubernetes.configured: ~}
+"""
 
 
 @pytest.fixture
@@ -130,7 +142,7 @@ def project(tmp_path: Path) -> Path:
 
 def run_lines(lines: list[str], where: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run lines of a script as a CI would, on paper: what installs, and what fetches servers, is left out."""
-    wanted = [line for line in lines if line.startswith("rehearse ") and not line.startswith("rehearse artifacts")]
+    wanted = [line for line in lines if "rehearse " in line and not line.startswith("rehearse artifacts")]
     assert wanted
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
@@ -153,7 +165,6 @@ def run_job(job: Mapping[str, Any], where: Path, **variables: str) -> subprocess
 @pytest.mark.processes
 def test_the_github_jobs_leave_a_summary_annotations_junit_and_records(project: Path) -> None:
     jobs, summary = github_jobs(), project / "summary.md"
-    assert run_job(jobs["validate"], project).returncode == 0
     done = run_job(jobs["rehearse"], project, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASS  2 scenarios" in summary.read_text(encoding="utf-8")
@@ -169,7 +180,7 @@ def test_a_github_job_is_red_where_something_is(project: Path) -> None:
     (project / "scenarios" / "worse.yaml").write_text(text)
     assert run_job(github_jobs()["rehearse"], project).returncode == 1
     (project / "scenarios" / "worse.yaml").write_text(text.replace("target: 1.11.0", "target: 1.11"))
-    assert run_job(github_jobs()["validate"], project).returncode == 2
+    assert run_job(github_jobs()["validate"], project, GITHUB_OUTPUT=os.devnull).returncode == 2
 
 
 @pytest.mark.processes
@@ -179,6 +190,52 @@ def test_the_gitlab_jobs_leave_junit_and_records(project: Path) -> None:
     done = run_lines(jobs["rehearse"]["script"], project)
     assert done.returncode == 0, done.stdout + done.stderr
     for place in (*jobs["rehearse"]["artifacts"]["paths"], jobs["rehearse"]["artifacts"]["reports"]["junit"]):
+        assert (project / place).exists(), place
+
+
+@pytest.fixture
+def matrix(project: Path) -> dict[str, str]:
+    """Variables of a CI whose scenario with a matrix has six cells, two of them red."""
+    text = OUTAGE.read_text(encoding="utf-8").partition("\nexpect:")[0] + "\n" + MATRIX
+    (project / "scenarios" / "matrix.yaml").write_text(text)
+    return {"MATRIX": "scenarios/matrix.yaml", "SHARDS": "4"}
+
+
+@pytest.mark.processes
+def test_the_github_shards_become_one_table(project: Path, matrix: dict[str, str]) -> None:
+    """As the jobs pass it on: shards out of one job's output, a directory each, one table that is red."""
+    jobs, summary, output = github_jobs(), project / "summary.md", project / "output"
+    assert {name: read(GITHUB)["env"][name] for name in matrix} == matrix
+    done = run_job(jobs["validate"], project, GITHUB_OUTPUT=str(output), **matrix)
+    assert done.returncode == 0, done.stderr
+    name, _, value = output.read_text().strip().partition("=")
+    assert (name, jobs["matrix"]["strategy"]["matrix"]) == ("shards", "${{ fromJSON(needs.validate.outputs.shards) }}")
+    shares = [one["shard"] for one in json.loads(value)["include"]]
+    assert shares == ["1/4", "2/4", "3/4", "4/4"]
+    (project / "shards").mkdir()
+    for number, share in enumerate(shares):
+        done = run_job(jobs["matrix"], project, SHARD=share, **matrix)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (project / "cells").rename(project / "shards" / f"cells-{number}")
+    done = run_job(jobs["table"], project, GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert summary.read_text(encoding="utf-8").startswith("# FAIL  6 cells: 4 pass, 2 fail; exit 1")
+    assert len(list((project / "whole").rglob("record.jsonl"))) == 6
+    assert (project / "whole.xml").exists()
+
+
+@pytest.mark.processes
+def test_the_gitlab_shards_become_one_table(project: Path, matrix: dict[str, str]) -> None:
+    jobs = gitlab_jobs()
+    number = int(jobs["matrix"]["parallel"])
+    for index in range(1, number + 1):
+        named = {"MATRIX": matrix["MATRIX"], "CI_NODE_INDEX": str(index), "CI_NODE_TOTAL": str(number)}
+        done = run_lines(jobs["matrix"]["script"], project, **named)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = run_lines(jobs["table"]["script"], project)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("FAIL  6 cells: 4 pass, 2 fail; exit 1")
+    for place in (*jobs["table"]["artifacts"]["paths"], jobs["table"]["artifacts"]["reports"]["junit"]):
         assert (project / place).exists(), place
 
 

@@ -143,13 +143,15 @@ def test_no_library_says_1_for_us(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("code", [1, 3, 130])
-def test_nox_passes_the_exit_code_on(code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("session", "code"), [("rehearse", 1), ("rehearse", 3), ("rehearse", 130), ("matrix", 4), ("bisect", 4)]
+)
+def test_nox_passes_the_exit_code_on(session: str, code: int, tmp_path: Path) -> None:
     """`noxfile.py -s rehearse` ends as `rehearse` ends: of every failed session nox itself makes a 1."""
     noxfile = tmp_path / "noxfile.py"
     shutil.copy(ROOT / "noxfile.py", noxfile)
-    text = noxfile.read_text().replace('session.run("rehearse", "run", ', 'session.run("python", "-c", CODE, ')
-    text = text.replace("@nox.session\ndef rehearse", '@nox.session(venv_backend="none")\ndef rehearse')
+    text = noxfile.read_text().replace('session.run("rehearse", ', 'session.run("python", "-c", CODE, ')
+    text = text.replace(f"@nox.session\ndef {session}(", f'@nox.session(venv_backend="none")\ndef {session}(')
     text = text.replace(
         "        _install(session)\n    except CommandFailed:", "        pass\n    except CommandFailed:"
     )
@@ -157,7 +159,7 @@ def test_nox_passes_the_exit_code_on(code: int, tmp_path: Path) -> None:
         f"CODE = 'import sys; sys.exit({code})'\n" + text.replace("from __future__", "# from __future__")
     )
     assert "CODE, " in text
-    done = ended([sys.executable, str(noxfile), "-s", "rehearse"], cwd=tmp_path)
+    done = ended([sys.executable, str(noxfile), "-s", session], cwd=tmp_path)
     assert done.returncode == code, done.stderr
 
 
