@@ -12,6 +12,7 @@ cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
     bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
+    new                  new: five questions, or their options, become a scenario of one's own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
     matrix               every cell of a matrix: rehearsed, listed, shared out
@@ -160,6 +161,7 @@ scenario/                what is asked for
     loading              a file becomes a scenario, or a list of problems with their lines
     checks               what a scenario says that cannot be
     field_checks         what the Vault that writes a config or a role would not know, or would refuse
+    drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked

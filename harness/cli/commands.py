@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import bisect, bring, maintenance, matrix, merge, several, versions
+from harness.cli import bisect, bring, maintenance, matrix, merge, new, several, versions
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
@@ -457,6 +457,7 @@ for _chore in (
     maintenance.doctor,
     maintenance.schema,
     maintenance.completion,
+    new.new,
     versions.versions_,
     matrix.matrix_,
     merge.merge,

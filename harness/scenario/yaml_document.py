@@ -98,6 +98,11 @@ def read(text: str, file: str) -> Document:
     return document
 
 
+def written(data: Mapping[str, Any]) -> str:
+    """Return plain *data* as the text of a document, short mappings and lists on one line."""
+    return str(yaml.safe_dump(dict(data), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True))
+
+
 def _give_up(file: str, place: tuple[int, int], message: str, offending: str = "", remedy: str = "") -> NoReturn:
     """Raise the one problem that leaves nothing to read."""
     raise ScenarioError([Problem(_printable(file), *place, message, offending, remedy)])
