@@ -12,7 +12,7 @@ cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
     bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
-    new                  new: five questions, or their options, become a scenario of one's own
+    new                  five questions, or their options, become a scenario of one's own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
     matrix               every cell of a matrix: rehearsed, listed, shared out

@@ -1,4 +1,4 @@
-"""new: five questions, or their options, become a scenario of one's own."""
+"""The command `new`: five questions, or their options, become a scenario of one's own."""
 
 from __future__ import annotations
 
