@@ -481,6 +481,6 @@ def test_the_example_on_the_page_is_as_it_says(here: pytest.Pytester) -> None:
     page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
     (here.path / "scenarios").mkdir()
     outage(here).rename(here.path / "scenarios" / "outage.yaml")
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     here.makepyfile(test_own=example)
     run(here).assert_outcomes(passed=1, failed=1)
