@@ -168,6 +168,7 @@ scenario/                what is asked for
     course_checks        what a course says that cannot be, step by step
     vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up
+    driver_traits        what each way of making a plan real needs and proves
     moments              the moments at which questions are asked, by name
     plan                 a scenario becomes every stage and every question
 knowledge/               what Vault and Kubernetes do, by version

@@ -26,7 +26,7 @@ from harness.clients.container_engine import Engine, reach
 from harness.clients.container_engine import Image as Stored
 from harness.errors import MissingPrerequisite
 from harness.host.process import Supervisor
-from harness.scenario import loading, plan
+from harness.scenario import driver_traits, loading, plan
 from tests.runs import OUTAGE
 from tests.test_artifacts import Mirror, executable, mirror, script, zipped
 
@@ -213,7 +213,7 @@ def test_the_same_binary_is_packed_to_the_same_bytes(tmp_path: Path) -> None:
 def test_a_rehearsal_on_kind_needs_images_of_its_versions() -> None:
     """Each once, and kind itself, in the version whose files are in the node images that are made here."""
     assert plan.make(loading.load(OUTAGE).scenario, "outage", "kind").artifacts == (
-        ("kind", plan.KIND),
+        ("kind", driver_traits.KIND),
         (NODE, "1.32.0"),
         (VAULT, "1.4.0"),
         (VAULT, "1.7.0"),
@@ -453,7 +453,7 @@ def test_a_node_that_was_made_here_runs_pods_that_find_each_other(machine: Engin
     cache, told, version = settings.cache(), list[str](), "1.32.0"
     store = Store(Sources(cache, offline=True), told.append)
     image = Images(machine, store, cache, told.append, offline=True).get(NODE, version)
-    kind, name = str(store.get("kind", plan.KIND).path), f"rehearse-test-{os.getpid()}"
+    kind, name = str(store.get("kind", driver_traits.KIND).path), f"rehearse-test-{os.getpid()}"
     config = tmp_path / "kind.json"
     patch = json.dumps(
         {"kind": "KubeletConfiguration", **({"failCgroupV1": False} if machine.about().cgroup == 1 else {})}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.knowledge import versions
-from harness.scenario import loading, plan, topology
+from harness.scenario import driver_traits, loading, plan, topology
 from harness.scenario.course import Look, Serve, WriteConfig
 from harness.scenario.plan import Plan, Stage
 from harness.scenario.schema import Scenario
@@ -89,7 +89,7 @@ def test_every_moment_has_a_name_and_writing_a_config_is_none() -> None:
 
 def test_the_outage_needs_each_binary_once_and_the_paper_driver_needs_none() -> None:
     assert plan.make(outage(), "outage", "local").artifacts == (
-        ("etcd", plan.ETCD),
+        ("etcd", driver_traits.ETCD),
         ("kube-apiserver", "1.32.0"),
         ("vault", "1.4.0"),
         ("vault", "1.7.0"),

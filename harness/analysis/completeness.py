@@ -23,7 +23,7 @@ from harness.record.events import (
     VaultServing,
 )
 from harness.record.observation import Observation
-from harness.scenario import course, plan
+from harness.scenario import course, driver_traits, plan
 from harness.scenario.course import AnyStep, Look, Serve, Start, WriteConfig, WriteLate, WriteRole
 
 _NAMED: Final = 5
@@ -143,7 +143,7 @@ def _key_of(one: VaultServing | ConfigWritten | RoleWritten | MomentBegan | Late
 
 def _renewing(facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield which app must have renewed its token on the way to which moment: on paper that takes no time."""
-    if facts.record.started.plan.driver == "paper":
+    if not driver_traits.of(facts.record.started.plan.driver).real:
         return
     first = facts.first_moment
     logins = [seen for seen in facts.observations if seen.probe == "login" and seen.moment == first]

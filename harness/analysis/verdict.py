@@ -32,7 +32,7 @@ from harness.record import journal
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
 from harness.record.observation import Observation, called
-from harness.scenario import course, moments
+from harness.scenario import course, driver_traits, moments
 from harness.scenario.course import RollBack, Upgrade
 from harness.scenario.topology import Expected
 
@@ -420,7 +420,7 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
     for moment in facts.moments:
         if moment not in there:
             yield f"everything {moment}: the run did not get there"
-    if facts.record.started.plan.driver == "paper":
+    if not driver_traits.of(facts.record.started.plan.driver).real:
         yield from _not_on_paper(facts)
     if facts.record.of(Renewals):
         yield "for how long production could not renew: it was one node on loopback, with a scripted unseal"

@@ -19,7 +19,7 @@ from harness.clients.container_engine import Engine
 from harness.errors import LeftBehind, MissingPrerequisite
 from harness.host.locks import alone
 from harness.host.process import Supervisor
-from harness.scenario.plan import KIND
+from harness.scenario.driver_traits import KIND
 from harness.wait import Stopwatch, until
 
 LABEL: Final = "rehearse.image"

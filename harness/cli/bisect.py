@@ -16,6 +16,7 @@ from harness import settings
 from harness.cli import bring, maintenance
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, say, write
+from harness.scenario import driver_traits
 
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
@@ -202,7 +203,10 @@ def _here(options: Options, *, only_cached: bool) -> Callable[[str, str], bool]:
 
     def here(product: str, version: str) -> bool:
         image = {"vault": "vault-image", "kubernetes": "node-image"}[product]
-        if options.driver == "paper" or {(availability.BINARY[product], version), (image, version)} & own:
+        if (
+            not driver_traits.of(options.driver).real
+            or {(availability.BINARY[product], version), (image, version)} & own
+        ):
             return True
         (one,) = availability.of(product, [version], cache, availability.table(product, cache))
         return one.cached if only_cached else one.surely

@@ -17,6 +17,7 @@ from harness.cli import bisect, bring, maintenance, matrix, merge, new, several,
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
+from harness.scenario import driver_traits
 
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
@@ -178,13 +179,13 @@ class Options:
         if self.keep is not None and math.isnan(self.keep):
             raise click.UsageError("--keep: that is no number of hours")
         form.insist_on_room()
-        if self.keep and self.driver == "paper":
+        if self.keep and not driver_traits.of(self.driver).real:
             raise click.UsageError("--keep: the paper driver has no servers to leave up; choose one of them")
         if self.keep and self.prove_remedy:
             raise click.UsageError(
                 "--keep: the servers serve the proofs of --prove-remedy afterwards; choose one of them"
             )
-        if self.reuse and self.driver != "kind":
+        if self.reuse and not driver_traits.of(self.driver).lends:
             raise click.UsageError("--reuse: only kind clusters can be used again; add --driver kind")
         if self.reuse and self.keep:
             raise click.UsageError("--reuse: its clusters belong to the run that was kept, and end with it; no --keep")
@@ -325,12 +326,13 @@ def _insist_room(scenarios: Sequence[Loaded], options: Options, jobs: int) -> No
     """Raise MissingPrerequisite where this machine cannot carry the largest *jobs* of them at a time."""
     from harness.host import capacity
 
-    if options.force or options.reuse or options.driver == "paper":
+    traits = driver_traits.of(options.driver)
+    if options.force or options.reuse or not traits.real:
         return
-    kind = options.driver == "kind"
-    sizes = [sum(cluster.nodes if kind else 1 for cluster in one.scenario.clusters.values()) for one in scenarios]
+    nodes = traits.nodes
+    sizes = [sum(cluster.nodes if nodes else 1 for cluster in one.scenario.clusters.values()) for one in scenarios]
     number = sum(sorted(sizes)[-jobs:])
-    capacity.insist(capacity.measure(settings.temporary()), number, nodes=number if kind else 0)
+    capacity.insist(capacity.measure(settings.temporary()), number, nodes=number if nodes else 0)
 
 
 def _directory_of_one(wanted: Path | None, file: Path, taken: set[Path]) -> Path:
@@ -393,7 +395,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
             say(error)
         else:
             tell(f"{name}: fine")
-            serving = course.serving(plan.make(loaded.scenario, loaded.name, "paper").steps)
+            serving = course.serving(plan.make(loaded.scenario, loaded.name, driver_traits.PAPER.name).steps)
             for licence in filter(None, map(needs_licence, serving)):
                 tell(f"    but {licence}")
     if wrong:

@@ -12,6 +12,7 @@ import click
 from harness import settings
 from harness.cli.bring import brings, insist_on_use
 from harness.cli.output import Ended, fail, say, tell, write
+from harness.scenario import driver_traits
 
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 DRIVER = click.option(
     "--driver",
-    type=click.Choice(["local", "kind", "paper"]),
+    type=click.Choice(driver_traits.NAMES),
     default="local",
     show_default=True,
     envvar="REHEARSE_DRIVER",

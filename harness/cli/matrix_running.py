@@ -17,7 +17,7 @@ from harness.cli import several
 from harness.cli.several import Task
 from harness.errors import HarnessError, ScenarioError
 from harness.reports.wording import OUTCOME
-from harness.scenario import loading, matrix, plan
+from harness.scenario import driver_traits, loading, matrix, plan
 from harness.scenario.loading import Loaded
 from harness.scenario.matrix import Cell, Matrix
 from harness.session import matrix_directory
@@ -257,8 +257,9 @@ def usual_jobs(cells: Sequence[Cell], loaded: Loaded) -> int:
 
     clusters = len(loaded.scenario.clusters)
     machine = capacity.measure(settings.temporary())
-    kind = any(cell.driver == "kind" for cell in cells)
-    if all(cell.driver == "paper" for cell in cells):
+    ways = [driver_traits.of(cell.driver) for cell in cells]
+    kind = any(one.nodes for one in ways)
+    if not any(one.real for one in ways):
         return max(1, int(machine.cores))
     each = clusters * (capacity.NODE_BYTES if kind else capacity.CLUSTER_BYTES) + capacity.VAULT_BYTES
     a_core = capacity.NODES_A_CORE if kind else capacity.CLUSTERS_A_CORE

@@ -15,7 +15,7 @@ from _pytest._code.code import ReprExceptionInfo, ReprFileLocation, ReprTracebac
 from harness.errors import ScenarioError
 from harness.pytest_plugin import running
 from harness.pytest_plugin.running import NotPassed
-from harness.scenario import loading, matrix, plan
+from harness.scenario import driver_traits, loading, matrix, plan
 from harness.scenario.loading import Loaded
 from harness.scenario.matrix import MatrixError
 from harness.session.one_rehearsal import Options, Rehearsed
@@ -118,9 +118,10 @@ def written_path(path: Path, config: pytest.Config) -> Path:
 def _markers(how: Options) -> Iterator[str]:
     yield "rehearsal"
     yield f"driver_{how.driver}"
-    if how.driver != "paper":
+    traits = driver_traits.of(how.driver)
+    if traits.real:
         yield "needs_servers"
-    if how.driver == "kind":
+    if traits.engine:
         yield "needs_docker"
 
 

@@ -34,7 +34,7 @@ from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig, VaultNode, node_of
-from harness.scenario import course
+from harness.scenario import course, driver_traits
 from harness.scenario.course import AnyStep, Look, Serve, Start
 from harness.scenario.plan import Plan, Question, renews
 from harness.secret import Secret
@@ -238,7 +238,7 @@ class Running:
         """Have apps run on while Vault is replaced. On paper that takes no time, and nobody would notice."""
         mine = {app for app in self._apps_of(step.vault) if renews(self.plan.resolved, app)}
         tokens = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
-        if not tokens or self.plan.driver == "paper":
+        if not tokens or not driver_traits.of(self.plan.driver).real:
             return nullcontext()
         return renewing(self.rig.system(step.vault).vault, tokens, step, self._next_moment(), self.journal)
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from harness.record.journal import Journal
 from harness.rig.rig import Rig
+from harness.scenario.driver_traits import Traits
 from harness.scenario.plan import Plan
 
 
@@ -14,6 +15,8 @@ class Driver(Protocol):
     """Makes plans real. Who opens, closes: whatever `up` starts is gone when its block ends."""
 
     name: str
+    traits: Traits
+    """what it needs and proves"""
 
     def up(self, plan: Plan, run_id: str, journal: Journal) -> AbstractContextManager[Rig]:
         """Bring up all that *plan* needs, with Vault at its first version.

@@ -26,12 +26,12 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import HarnessError
 from harness.knowledge import releases
 from harness.knowledge.releases import Table
-from harness.scenario import fields, schema
+from harness.scenario import driver_traits, fields, schema
 from harness.scenario.values import VersionText
 from harness.scenario.yaml_document import Trail, choices, shown
 
 DRIVER: Final = "driver"
-DRIVERS: Final = ("local", "kind", "paper")
+DRIVERS: Final = driver_traits.NAMES
 MOST_CELLS: Final = 20_000
 
 _NOT_VARIED: Final = ("schema", "matrix")

@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from harness.scenario import driver_traits
 from harness.scenario.matrix import DRIVER, Cell, MatrixError
 from harness.scenario.yaml_document import choices, shown
 
 _SHARE: Final = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
-_USUAL_SECONDS: Final = {"paper": 0.1, "local": 10.0, "kind": 70.0}
-"""What a cell takes of which nobody has recorded it. Only their ratio matters."""
 
 
 def chosen(cells: Sequence[Cell], filters: Sequence[str]) -> tuple[Cell, ...]:
@@ -77,4 +76,4 @@ def shard(cells: Sequence[Cell], number: int, of: int, seconds: Mapping[str, flo
 def _usual(cell: Cell, cells: Sequence[Cell], seconds: Mapping[str, float]) -> float:
     """Return what a cell of the same driver took, the middle of them; else what is usual."""
     known = sorted(seconds[one.id] for one in cells if one.driver == cell.driver and seconds.get(one.id))
-    return known[len(known) // 2] if known else _USUAL_SECONDS[cell.driver]
+    return known[len(known) // 2] if known else driver_traits.of(cell.driver).usual_seconds

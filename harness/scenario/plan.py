@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course, course_resolution, topology
+from harness.scenario import course, course_resolution, driver_traits, topology
 from harness.scenario.course import (
     AnyStep,
     Look,
@@ -24,14 +24,9 @@ from harness.scenario.course import (
     WriteLate,
     WriteRole,
 )
+from harness.scenario.driver_traits import Traits
 from harness.scenario.schema import Scenario
 from harness.scenario.topology import AppSpec, Asked, Topology
-
-ETCD = "3.5.16"
-"""The etcd under every API server: 3.5 serves every Kubernetes version from 1.22 on."""
-
-KIND = "0.30.0"
-"""The kind that makes clusters; the images of nodes that are made here have its files in them."""
 
 DEFAULT_TTL = "768h"
 """Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""
@@ -155,7 +150,7 @@ def make(scenario: Scenario, name: str, driver: str, *, rollback: bool = False) 
         topology=wanted,
         asked=topology.asked_of(document),
         questions=questions,
-        artifacts=() if driver == "paper" else _artifacts(wanted, steps, driver),
+        artifacts=_artifacts(wanted, steps, driver_traits.of(driver)),
         not_asked=not_asked,
         assumed=(*_assumed(scenario, wanted), *_assumed_of_versions(steps, driver)),
     )
@@ -209,7 +204,7 @@ def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
 def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
     serving = course.serving(steps)
     yield from filter(None, map(versions.needs_licence, serving))
-    if driver == "paper" and (unknown := kubernetes_auth.beyond(serving)):
+    if not driver_traits.of(driver).real and (unknown := kubernetes_auth.beyond(serving)):
         nearest = kubernetes_auth.held_lines().rpartition(" ")[2]
         yield (
             f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
@@ -217,12 +212,9 @@ def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[st
         )
 
 
-def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: str) -> tuple[tuple[str, str], ...]:
+def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> tuple[tuple[str, str], ...]:
     kubernetes = versions.ascending(cluster.kubernetes for cluster in wanted.clusters.values())
-    vaults = versions.ascending(course.serving(steps))
-    if driver == "kind":
-        return (("kind", KIND), *(("node-image", v) for v in kubernetes), *(("vault-image", v) for v in vaults))
-    return (("etcd", ETCD), *(("kube-apiserver", v) for v in kubernetes), *(("vault", v) for v in vaults))
+    return driver.artifacts(kubernetes, versions.ascending(course.serving(steps)))
 
 
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:

@@ -79,7 +79,7 @@ class _Again:
 
     def __init__(self, rig: Rig, driver: Driver) -> None:
         self._rig, self._driver = rig, driver
-        self.name = driver.name
+        self.name, self.traits = driver.name, driver.traits
 
     def up(self, plan: Plan, run_id: str, journal: Journal) -> AbstractContextManager[Rig]:
         if isinstance(self._rig, Reusable):

@@ -16,7 +16,7 @@ from harness.artifacts.store import Sources, Store
 from harness.clients import container_engine
 from harness.record import journal
 from harness.record.events import MomentBegan, PhaseEnded, RunEnded
-from harness.scenario import plan
+from harness.scenario import driver_traits
 from harness.wait import now
 from tests.bench.commands import HERE, OUTAGE, SCENARIOS, World
 
@@ -59,7 +59,7 @@ def measure(world: World, pairs: int, tell: Callable[[str], None]) -> Figures:
     store = Store(Sources(settings.cache(), environment=settings.environment()), tell)
     images = Images(container_engine.reach(settings.environment()), store, settings.cache(), tell)
     node = images.get(NODE, _KUBERNETES)
-    kind = store.get("kind", plan.KIND).path
+    kind = store.get("kind", driver_traits.KIND).path
     vaults = [images.get(VAULT, version).name for version in _VAULTS]
     by_hand: list[str | Path] = [HERE / "by-hand-kind.sh", kind, _kubectl(store), node.name, *vaults]
     world.rehearse("run", OUTAGE, "--driver", "kind", "--run-dir", world.new_run())  # makes what is made once

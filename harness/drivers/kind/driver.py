@@ -36,6 +36,7 @@ from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
+from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import ClusterSpec, Topology
@@ -52,7 +53,8 @@ _CLUSTER_LETTERS: Final = 24
 class KindDriver:
     """Kind clusters, and Vault in containers, under labels of the run; gone afterwards, whatever happens."""
 
-    name = "kind"
+    name = driver_traits.KIND_CLUSTERS.name
+    traits = driver_traits.KIND_CLUSTERS
 
     def __init__(
         self,

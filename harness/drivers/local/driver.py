@@ -26,6 +26,7 @@ from harness.knowledge import kubernetes_auth
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
+from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
@@ -41,7 +42,8 @@ _VAULT_BYTES: Final = 100 * 10**6
 class LocalDriver:
     """Processes on loopback, in a work directory of their own that is gone afterwards."""
 
-    name = "local"
+    name = driver_traits.LOCAL.name
+    traits = driver_traits.LOCAL
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ from harness.knowledge.kubernetes_auth import Refusal
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Reopen, Reply, Rig
+from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Serve
 from harness.scenario.plan import Plan
 from harness.secret import Secret
@@ -49,7 +50,8 @@ _NO_SCRIPT: Final[Script] = {}
 class PaperDriver:
     """Answers from knowledge; *script* overrides single answers, *dies_at* is a version that ends after its swap."""
 
-    name = "paper"
+    name = driver_traits.PAPER.name
+    traits = driver_traits.PAPER
 
     def __init__(self, script: Script = _NO_SCRIPT, dies_at: str = "") -> None:
         self._script = script
