@@ -166,6 +166,7 @@ scenario/                what is asked for
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step
+    references           a key that names another part of the scenario: which is meant, or what is wrong
     vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up
     driver_traits        what each way of making a plan real needs and proves

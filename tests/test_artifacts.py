@@ -647,6 +647,19 @@ def test_what_the_server_has_not_is_built(mirror: Mirror, tmp_path: Path, go: Pa
     assert list((shop.cache / "build").glob("build-*")) == []
 
 
+def test_whatever_the_umask_a_cache_is_its_users_alone(mirror: Mirror, tmp_path: Path, go: Path) -> None:
+    """Also what is missing above it, and where it is built: who could write there would choose what runs."""
+    before = os.umask(0)
+    try:
+        shop = Shop(tmp_path / "new" / "cache", mirror=mirror.url, environment={"PATH": path_with(go)})
+        got = shop.store.get("vault", "1.7.0")
+    finally:
+        os.umask(before)
+    assert got.path.exists()
+    folders = [path for path in (tmp_path / "new", *(tmp_path / "new").rglob("*")) if path.is_dir()]
+    assert [path for path in folders if path.stat().st_mode & 0o022] == []
+
+
 def test_a_trimmed_build_says_so_wherever_it_is_named(
     mirror: Mirror, tmp_path: Path, go: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -297,3 +297,21 @@ def test_whatever_else_changed_is_said(one: Observation, other: Observation) -> 
     assert all(one.what and one.hops == (other.version,) and one.apps == ("web",) for one in found)
     words = " ".join(one.what for one in found)
     assert all(change.field in words for change in rest if change.field != "token_format")
+
+
+def test_a_life_told_a_moment_later_is_the_same_life() -> None:
+    """Vault counts from now on, in whole seconds: two looks a moment apart differ by one. An hour is another life."""
+    old, later = ({"lease_duration": 2764800}, {"lease_duration": 2764799})
+    told = [seen(detail=old, probe="token-renew"), seen("1.11.0", after("1.11.0"), detail=later, probe="token-renew")]
+    assert comparison.compare(told) == []
+    told[1] = seen("1.11.0", after("1.11.0"), detail={"lease_duration": 3600}, probe="token-renew")
+    assert only(comparison.compare(told)).field == "lease_duration"
+
+
+def test_what_a_way_back_brings_back_is_told_by_what_it_was_meanwhile() -> None:
+    """There and back the first value stands at both ends: nobody learns anything from "web instead of web"."""
+    there = [("1.4.0", "before", ["web"]), ("1.11.0", after("1.11.0"), ["default", "web"]), ("1.4.0", "back", ["web"])]
+    told = [seen(version, moment, detail={"policies": value}) for version, moment, value in there]
+    (one,) = comparison.what_else(comparison.compare(told))
+    assert one.what == 'login reads back another policies: ["default","web"] instead of ["web"]'
+    assert one.hops == ("1.11.0", "1.4.0")

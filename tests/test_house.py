@@ -67,6 +67,13 @@ def test_every_room_is_on_the_map() -> None:
     assert sorted(listed) == sorted(places)
 
 
+def test_directories_are_made_for_their_user_alone_from_the_top_down() -> None:
+    """`mkdir(parents=True)` gives the parents whatever the umask says: `settings.made` gives them none of it."""
+    made = [named(file) for file in MODULES if re.search(r"mkdir\([^)]*parents=True|os\.makedirs\(", file.read_text())]
+    # isolated from the package, under an umask of their own
+    assert set(made) <= {"host/process_launch.py", "host/supervisor.py"}
+
+
 def test_every_package_is_installed() -> None:
     """Each folder of modules is a package that is listed for installation: one that is not would be left out."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]

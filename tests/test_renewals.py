@@ -186,6 +186,18 @@ def test_seconds_on_loopback_are_no_forecast(tmp_path: Path) -> None:
     assert not any("for how long" in line for line in judge(calm(tmp_path / "calm")).not_checked)
 
 
+def test_two_ways_to_the_same_version_are_told_apart() -> None:
+    """As by --rollback: an app stands once in a sentence, and the moment says which time is meant."""
+    ways = [
+        renewals(moment="after roll-back (binary)", version="1.7.0"),
+        renewals(moment="after roll-back (snapshot)", version="1.7.0", seconds=12.5),
+    ]
+    first, second = wording.outages(ways)
+    assert "for 12.5 s while Vault was taken to 1.7.0, before the moment after roll-back (snapshot)" in first
+    assert "while Vault was taken to 1.7.0, before the moment after roll-back (binary)" in second
+    assert "web, web" not in first + second
+
+
 def test_the_worst_comes_first() -> None:
     """Who never renewed again, and then the longest, whatever the order of the hops."""
     rows = [renewals(version="1.9.2"), renewals(version="1.9.3", seconds=9.0), msgspec.structs.replace(NEVER, app="x")]

@@ -27,6 +27,7 @@ from tests.test_rules import ONE_CLUSTER, changed, mapped, mount, seen, with_lin
 
 FILES = sorted(SCENARIOS.glob("*.yaml"))
 RECORDED = sorted((Path(__file__).parent / "records").glob("*.jsonl"))
+ALL_RECORDS = sorted((Path(__file__).parent / "records").rglob("*.jsonl"))
 ESCAPE = "\x1b"
 
 
@@ -139,6 +140,29 @@ def test_the_summary_of_a_real_run_fits_a_screen(file: Path) -> None:
     assert [one for one in sentences if sentences.count(one) > 1] == []
     first = [remedy for finding in judgement.findings[:1] for remedy in finding.remedies[:1]]
     assert all(f"      {command}" in lines for remedy in first for command in remedy.commands)
+
+
+@pytest.mark.parametrize("file", [*FILES, *ALL_RECORDS], ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_a_summary_has_lines_in_reserve(file: Path, tmp_path: Path) -> None:
+    """A longer sentence, or one of a real run beside it, must not push the summary off its screen."""
+    if file.suffix == ".jsonl":
+        judgement = judge(journal.load(file))
+    else:
+        _, judgement = on_paper(loading.load(file).scenario, tmp_path)
+    assert text_report.render(judgement, width=100, details=False).count("\n") <= 40
+    shown, totals = text_report._abridged(judgement)
+    tightest = text_report._rendered(shown, totals, text_report._ROOMS[-1], 100, colour=False, details=False)
+    assert tightest.count("\n") <= 36
+    assert headline_in(tightest, judgement)
+
+
+def headline_in(text: str, judgement: Judgement) -> bool:
+    """Whether the first finding, what mends it, and the verdict are told."""
+    told = " ".join(text.split())
+    first = judgement.findings[:1]
+    return wording.OUTCOME[judgement.outcome] in told and all(
+        one.rule in told and " ".join(wording.remedies_of(one)[0].sentence.split()) in told for one in first
+    )
 
 
 @pytest.mark.parametrize("mounts", [1, 3, 6])

@@ -156,7 +156,9 @@ def test_a_requested_token_is_granted_and_its_end_forecast_with_its_date(tmp_pat
     (doubt,) = judgement.doubts
     assert (doubt.kind, doubt.apps) == ("unrehearsed", ("web",))
     for report in (text.render(judgement), markdown.render(judgement)):
-        assert "was not rehearsed" in " ".join(report.split())
+        words = " ".join(report.split())
+        assert "once the reviewer token in auth/kubernetes/config is dead was not rehearsed" in words
+        assert words.count("a life of 2 hours") == 1
 
 
 def test_an_end_that_is_expected_is_no_doubt(tmp_path: Path) -> None:

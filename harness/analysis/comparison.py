@@ -160,7 +160,9 @@ def _said(kind: tuple[str, ...], group: Sequence[Change]) -> str:
         return f"token format ({new} instead of {old})"
     if kind[0] == "field":
         _, probe, field = kind
-        return f"{probe} reads back another {field}: {_short(group[-1].after)} instead of {_short(group[0].before)}"
+        # a way back brings the first value back: then what it was in between is the news
+        new = group[-1].after if group[-1].after != group[0].before else group[0].after
+        return f"{probe} reads back another {field}: {_short(new)} instead of {_short(group[0].before)}"
     fields: dict[str, dict[str, None]] = {}
     for change in group:
         fields.setdefault(change.probe, {})[change.field] = None
@@ -189,6 +191,7 @@ def _words(observation: Observation) -> str:
 def _details(before: Observation, after: Observation) -> list[Change]:
     old, new = before.detail, after.detail
     differ = [name for name, value in old.items() if new.get(name, _ABSENT) != value and name not in ALWAYS_DIFFERS]
+    differ = [name for name in differ if not _is_later(name, old[name], new.get(name))]
     if new.keys() != old.keys():
         differ += [name for name in new if name not in old and name not in ALWAYS_DIFFERS]
     return [
@@ -197,6 +200,18 @@ def _details(before: Observation, after: Observation) -> list[Change]:
         )
         for name in differ
     ]
+
+
+_COUNTS_DOWN: Final = "lease_duration"
+_ASKED_WITHIN: Final = 10
+"""Seconds: a life that Vault tells in whole seconds from now on differs by the time between two looks."""
+
+
+def _is_later(name: str, old: Any, new: Any) -> bool:
+    """Is this the same life, told a moment later or earlier?"""
+    return (
+        name == _COUNTS_DOWN and isinstance(old, int) and isinstance(new, int) and 0 < abs(old - new) <= _ASKED_WITHIN
+    )
 
 
 _ABSENT: Final = object()

@@ -67,17 +67,18 @@ def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterat
 
     A run that is over before that end is no all-clear for the time after it.
     """
-    groups: dict[tuple[str, str], list[Finding]] = {}
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for one, known in zip(findings, expected, strict=True):
         if one.effect == "reviewer expires" and not known:
-            groups.setdefault((one.mount, one.sentence), []).append(one)
-    for (_, sentence), group in groups.items():
+            groups.setdefault((one.vault, one.mount, one.sentence), []).append(one)
+    for (_, mount, _), group in groups.items():
         apps = tuple(dict.fromkeys(one.app for one in group))
         meant = ", ".join(f"{{change: reviewer expires, app: {app}}}" for app in apps[:_NAMED])
         yield Doubt(
             "unrehearsed",
-            f"What becomes of {_some(apps)} then was not rehearsed: {sentence}. Mend it, or if that is known, say so: "
-            f"expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
+            # when and how it ends is the finding's to say
+            f"What becomes of {_some(apps)} once the reviewer token in auth/{mount}/config is dead was not rehearsed. "
+            f"Mend it, or if that is known, say so: expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
             apps,
         )
 

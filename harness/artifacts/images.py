@@ -19,6 +19,7 @@ from typing import IO, Final
 
 import msgspec
 
+from harness import settings
 from harness.artifacts import brought, debian_layer, node_image, templates
 from harness.artifacts import store as artifacts
 from harness.artifacts.binaries import Artifact
@@ -143,7 +144,7 @@ class Images:
         }
         place = self._cache / "images"
         try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            settings.made(place)
             with alone(place / f"{digest}.lock", self._tell, f"{name}: waiting for somebody else who makes it"):
                 image = self._engine.image(name) or self._preload(node, images, name, labels)
         except (HarnessError, OSError) as error:
@@ -166,7 +167,7 @@ class Images:
     def _alone(self, product: str, version: str) -> Image:
         place = self._cache / "images"
         try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            settings.made(place)
             waiting = f"{product} {version}: somebody else is getting it already; waiting for them"
             if self._offline:
                 self._insist_on_ingredients(product, version)

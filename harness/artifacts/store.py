@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from harness import settings
 from harness.artifacts import binaries, brought, go_builds, go_recipes
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.downloads import Downloads, Untrustworthy
@@ -350,8 +351,7 @@ class _CacheEntry:
 
     def lock(self) -> Path:
         """Return the path of the lock of this entry, in a directory that exists and is nobody else's business."""
-        for folder in (self._root.parent, self._root, self._folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.made(self._folder)
         return self._folder / f"{self._name}.lock"
 
     def remove(self) -> None:

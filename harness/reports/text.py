@@ -90,9 +90,11 @@ class _Room(msgspec.Struct, frozen=True):
 
     findings: int = 100
     lines: int = 60
-    """of a list"""
+    """of a list; with none, what it is about is said in one line"""
     alternatives: bool = True
     """the commands of all but the first way to mend something"""
+    ways: int = 100
+    """the ways to mend something that are told at all"""
     leads: bool = True
     logins: bool = True
     outages: int = 3
@@ -106,6 +108,8 @@ _ROOMS: Final = (
     _Room(lines=3, findings=4, alternatives=False, leads=False, logins=False, outages=1),
     _Room(lines=2, findings=4, alternatives=False, leads=False, logins=False, outages=1),
     _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1),
+    _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
+    _Room(lines=0, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
 )
 """From all that is worth a summary to the least: the first that fits is taken, or the last."""
 
@@ -248,7 +252,7 @@ class _Summary:
         if self._room.logins:
             _logins(console, self._crowd)
         _outages(console, judgement.renewals, self._room.outages)
-        self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), self._room.lines)
+        self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))
         self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
         self._lines(NOT_WHOLE, trimmed(judgement), self._room.lines)
         self._lines(ASSUMED, judgement.assumed, self._room.lines)
@@ -283,8 +287,12 @@ class _Summary:
         self._paragraph("", f"{finding.sentence}.")
         if finding.outlook and finding.outlook.sentence:
             self._paragraph("when  ", finding.outlook.sentence)
-        for word, remedy in mending(remedies_of(finding)):
+        ways = list(mending(remedies_of(finding)))
+        for word, remedy in ways[: self._room.ways]:
             self._remedy(f"{word:6}", remedy, first=word == "mend")
+        if len(ways) > self._room.ways:
+            left = len(ways) - self._room.ways
+            self._paragraph("or    ", f"{left} other way{'s' if left > 1 else ''} to mend it: -v")
         cleared = [lead.lead for lead in finding.ruled_out if lead.state == "ruled out"]
         if cleared and self._room.leads:
             self._paragraph("not   ", ", ".join(cleared) + " (ruled out)")
@@ -328,6 +336,9 @@ class _Summary:
 
     def _lines(self, title: str, lines: Sequence[str], most: int = 100) -> None:
         if not lines:
+            return
+        if most == 0:
+            self._console.print(Text(f"\n{title}: {len(lines)} thing{'s' if len(lines) > 1 else ''}, with -v"))
             return
         _title(self._console, title)
         listed = Table.grid(padding=(0, 1, 0, 0))

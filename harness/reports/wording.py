@@ -212,9 +212,13 @@ def outages(renewals: Iterable[Renewals]) -> list[str]:
     The worst first: who never renewed again, then the longest. Figures of several apps are those of the worst of them.
     """
     groups: dict[tuple[str, ...], list[Renewals]] = {}
-    for row in worst_outages_first(renewals):
-        groups.setdefault((row.version, _met(row), row.vault, row.node), []).append(row)
-    lines = [_outage(group) for group in groups.values()]
+    for row in (rows := worst_outages_first(renewals)):
+        groups.setdefault((row.version, row.moment, _met(row), row.vault, row.node), []).append(row)
+    visits: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        visits.setdefault((row.version, row.vault, row.node), set()).add(row.moment)
+    again = {version for (version, _, _), moments in visits.items() if len(moments) > 1}
+    lines = [_outage(group, again=group[0].version in again) for group in groups.values()]
     return [f"{lines[0]}{NO_FORECAST}", *lines[1:]] if lines else []
 
 
@@ -229,10 +233,14 @@ def _met(row: Renewals) -> str:
     return "could not renew" if row.failures else "renewed without a failure"
 
 
-def _outage(group: Sequence[Renewals]) -> str:
-    """Return what the apps of *group*, the worst of which is its first, met at the one hop."""
+def _outage(group: Sequence[Renewals], *, again: bool) -> str:
+    """Return what the apps of *group*, the worst of which is its first, met at the one hop.
+
+    *again*: Vault was taken to this version more than once, and the moment after it tells which time is meant.
+    """
     worst, crowd = group[0], len(group) > 1
-    hop, span = f"Vault {called(worst)}was taken to {worst.version}", f"{worst.seconds:.1f} s"
+    which = f", before the moment {worst.moment}" if again and worst.moment else ""
+    hop, span = f"Vault {called(worst)}was taken to {worst.version}{which}", f"{worst.seconds:.1f} s"
     if not worst.renewed:
         when = f" once {hop}: none was granted for {span}, and then nobody waited any longer"
     elif worst.failures:

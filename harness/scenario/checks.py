@@ -12,7 +12,17 @@ from itertools import pairwise
 from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course_checks, field_checks, matrix, plan, schema, topology, values, vault_checks
+from harness.scenario import (
+    course_checks,
+    field_checks,
+    matrix,
+    plan,
+    references,
+    schema,
+    topology,
+    values,
+    vault_checks,
+)
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _Complaint = tuple[Trail, str, str]
@@ -31,12 +41,8 @@ def check(document: Document) -> None:
 
 def _names_of_clusters(document: Document) -> Iterator[_Complaint]:
     clusters = document.get("clusters")
-    if clusters is None:
-        return
     for part in (("vault",), *document.entries("auth"), *document.entries("apps")):
-        name = document.get(*part, "cluster")
-        if name is not None and name not in clusters:
-            yield (*part, "cluster"), f"there is no cluster {shown(name)}", choices(name, clusters)
+        yield from references.known(document, (*part, "cluster"), clusters, "cluster")
 
 
 def _kubernetes_versions(document: Document) -> Iterator[_Complaint]:
@@ -299,21 +305,10 @@ def _tokens_of_apps(document: Document) -> Iterator[_Complaint]:
 
 def _logins(document: Document) -> Iterator[_Complaint]:
     """Complain of apps that could not even try to log in."""
-    mounts = document.get("auth")
-    for app in document.entries("apps") if mounts is not None else ():
-        name = document.get(*app, "mount")
-        if document.left_out(*app, "mount"):
-            if len(mounts) > 1:
-                message = f"missing key `mount` in {where(app)}: there are several"
-                yield (*app, "mount"), message, choices("", mounts)
-                continue
-            name = next(iter(mounts))
-        elif name is None:
-            continue
-        if name in mounts:
+    for app in document.entries("apps"):
+        name = yield from references.the_one(document, app, "mount", document.get("auth"))
+        if name is not None:
             yield from _login(document, app, ("auth", name))
-        else:
-            yield (*app, "mount"), f"there is no auth mount {shown(name)}", choices(name, mounts)
 
 
 def _login(document: Document, app: Trail, mount: Trail) -> Iterator[_Complaint]:
@@ -389,9 +384,8 @@ def _expectations(document: Document) -> Iterator[_Complaint]:
     )
     length = len(document.get("course", default=()) or ())
     for index in range(len(document.get("expect", default=()) or ())):
-        app, at = document.get("expect", index, "app"), document.get("expect", index, "at")
-        if app is not None and apps is not None and app not in apps:
-            yield ("expect", index, "app"), f"there is no app {shown(app)}", choices(app, apps)
+        at = document.get("expect", index, "at")
+        yield from references.known(document, ("expect", index, "app"), apps, "app")
         if at is not None and whole and at not in hops:
             message = f"Vault {at} is not among the versions to which the upgrade goes"
             yield ("expect", index, "at"), message, choices("", hops) + "; or leave it out"

@@ -8,7 +8,7 @@ from dataclasses import field as made
 from typing import Final
 
 from harness.knowledge import versions
-from harness.scenario import field_checks, schema, topology
+from harness.scenario import field_checks, references, schema, topology
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
@@ -177,22 +177,10 @@ class _Walk:
             yield trail, "no snapshot was taken before this step", "snapshot: {} before it"
 
     def _account(self, trail: Trail) -> Iterator[Complaint]:
-        clusters = self.document.get("clusters")
-        if clusters is None:
-            return
-        cluster = self.document.get(*trail, "cluster")
-        if self.document.left_out(*trail, "cluster"):
-            if len(clusters) > 1:
-                message = f"missing key `cluster` in {where(trail)}: there are several"
-                yield (*trail, "cluster"), message, choices("", clusters)
-                return
-            cluster = next(iter(clusters))
-        elif cluster is not None and cluster not in clusters:
-            yield (*trail, "cluster"), f"there is no cluster {shown(cluster)}", choices(cluster, clusters)
-            return
+        cluster = yield from references.the_one(self.document, trail, "cluster", self.document.get("clusters"))
         account = self.document.get(*trail, "service-account")
         there = _accounts(self.document, cluster)
-        if account is not None and account not in there:
+        if cluster is not None and account is not None and account not in there:
             message = f"nobody in cluster {cluster} has the service account {shown(account)}"
             yield (*trail, "service-account"), message, choices(account, there)
 
@@ -216,38 +204,22 @@ class _Walk:
             yield trail, f"an earlier step has deleted the Secret of {shown(name)} already", "one of the two steps"
             return
         self.deleted.add((said[0], name))
-        yield from self._whose_secret(trail, name, said[0])
+        yield from self._whose_secret(trail, said[0])
 
-    def _whose_secret(self, trail: Trail, name: str | None, key: str) -> Iterator[Complaint]:
+    def _whose_secret(self, trail: Trail, key: str) -> Iterator[Complaint]:
         """Complain of a Secret that nobody has."""
         section, what = ("auth", "auth mount") if key == "reviewer" else ("apps", "app")
-        there = self.document.get(section)
-        if there is None or name is None:
+        name = yield from references.known(self.document, trail, self.document.get(section), what)
+        if name is None or not self.document.sound(section, name):
             return
-        if name not in there:
-            yield trail, f"there is no {what} {shown(name)}", choices(name, there)
-        elif not self.document.sound(section, name):
-            return
-        elif key == "app" and self.document.get("apps", name, "token", default="projected") != "secret":
+        if key == "app" and self.document.get("apps", name, "token", default="projected") != "secret":
             yield trail, f"the token of {shown(name)} is that of its Pod, out of no Secret", "token: secret in that app"
         elif key == "reviewer" and not OUT_OF_SECRET & kinds_of(self.document, name):
             message = f"auth/{shown(name)} has no reviewer out of a Secret"
             yield trail, message, "reviewer: secret in that mount, or in a write to it"
 
     def _write(self, trail: Trail) -> Iterator[Complaint]:
-        mounts = self.document.get("auth")
-        if mounts is None:
-            return
-        name = self.document.get(*trail, "mount")
-        if self.document.left_out(*trail, "mount"):
-            if len(mounts) > 1:
-                message = f"missing key `mount` in {where(trail)}: there are several"
-                yield (*trail, "mount"), message, choices("", mounts)
-                return
-            name = next(iter(mounts))
-        elif name is not None and name not in mounts:
-            yield (*trail, "mount"), f"there is no auth mount {shown(name)}", choices(name, mounts)
-            return
+        name = yield from references.the_one(self.document, trail, "mount", self.document.get("auth"))
         if name is not None:
             yield from self._written(trail, name)
 

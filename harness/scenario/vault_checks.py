@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.scenario import topology
+from harness.scenario import references, topology
 from harness.scenario.course_checks import verb_of
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown
@@ -33,9 +33,9 @@ def _vaults(_document: Document) -> dict[str, tuple[str, ...]]:
 
 def _named(document: Document, trail: Trail) -> Iterator[Complaint]:
     """Yield that there is no Vault, or no node of it, of the name that stands at *trail*."""
-    vaults, vault = _vaults(document), document.get(*trail, "vault")
-    if vault is not None and vault not in vaults:
-        yield (*trail, "vault"), f"there is no Vault {shown(vault)}", choices(vault, vaults)
+    vaults = _vaults(document)
+    vault = yield from references.known(document, (*trail, "vault"), vaults, "Vault")
+    if vault is None and document.get(*trail, "vault") is not None:
         return
     name, node = vault or next(iter(vaults)), document.get(*trail, "node")
     if node is not None and node not in vaults[name]:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from harness import __version__
+from harness import __version__, settings
 from harness.analysis import bisection, verdict
 from harness.analysis.bisection import Answer, Ask, End
 from harness.analysis.diagnosis import Finding
@@ -186,7 +186,7 @@ def run(
     that would be used now, by product-version: an answer for which another one was used is asked for again. *tell* gets
     a line for each answer. Raises OtherSearch, and whatever keeps the bad end from being rehearsed at all.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.made(directory)
     try:
         with alone(directory / _LOCK, tell, f"somebody searches in {directory}", patient=False):
             return _Run(wanted, rehearse, directory, how, tell).go(digests)
