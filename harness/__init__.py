@@ -17,7 +17,9 @@ cli/                     the command line
     versions             which versions there are, and which of them can be had here
     matrix               every cell of a matrix: rehearsed, listed, shared out
     merge                shards that several machines have rehearsed become one matrix
-    matrix_running       the cells of a matrix, each in a process of its own, and what each comes to
+    matrix_running       the cells of a matrix as they are rehearsed, and what each comes to
+    matrix_workers       the processes that rehearse cells, some at a time
+    cells                a process that rehearses one cell after the other
     progress             events become lines for people who wait
     output               what goes to stdout and stderr, and with which exit code it ends
     reporting            in which forms a judgement is reported, and where
@@ -54,6 +56,7 @@ drivers/                 ways of making a plan real; first what they share
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
     control_plane        an etcd and a kube-apiserver as processes
+    shared_clusters      control planes that serve one rehearsal after the other, each time emptied
     vault_process        a Vault server as a process
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters

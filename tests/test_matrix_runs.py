@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -15,8 +14,9 @@ from click.testing import Result
 from harness.analysis import matrix_results
 from harness.analysis.matrix_results import MatrixResult
 from harness.cli import several
+from harness.cli.cells import Order
+from harness.cli.matrix_workers import Task, Workers
 from harness.cli.progress import Progress
-from harness.cli.several import Task
 from harness.host.locks import alone
 from harness.session import matrix_directory
 from tests.runs import OUTAGE, signalled
@@ -237,9 +237,15 @@ def test_an_interrupted_matrix_goes_on_where_it_was(tmp_path: Path, monkeypatch:
 
 
 def test_a_cell_that_hangs_is_ended_at_its_limit_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may end its servers first: it is asked by the end of its stdin, which it reads."""
-    wait = "import sys; sys.stdin.read(); print('over', file=sys.stderr); sys.exit(130)"
-    monkeypatch.setattr(several, "_command", lambda task, words: [sys.executable, "-c", wait])
+    """It may end its servers first: it is asked by the end of its stdin. The next cell gets a process of its own."""
+    waits = """if True:
+        import sys
+        order = sys.stdin.readline()
+        if "hangs.yaml" in order:
+            sys.stdin.read(); print("over", file=sys.stderr); sys.exit(130)
+        print('{"code": 0}', flush=True); sys.stdin.read()
+    """
+    monkeypatch.setattr(several, "program", lambda: [sys.executable, "-c", waits])
 
     class How:
         def words(self) -> list[str]:
@@ -248,12 +254,36 @@ def test_a_cell_that_hangs_is_ended_at_its_limit_and_named(tmp_path: Path, monke
         def environment(self) -> dict[str, str]:
             return {}
 
-    task = Task(tmp_path / "hangs.yaml", tmp_path / "r", limit_seconds=1.0)
     said: list[str] = []
     going = Progress(quiet=True)
     monkeypatch.setattr(going, "say", said.append)
-    ((ended, code),) = several.ended([task], How(), 1, going, verbose=False)
-    assert (ended.late, code, list(ended.lines)) == (True, 130, ["over"])
-    assert said == ["hangs: not over after 1 s, which is its limit; it is being ended"]
-    assert ended.seconds < 60
-    assert isinstance(ended.process, subprocess.Popen)
+    tasks = [Task(name, Order(f"{name}.yaml", str(tmp_path / name), "local"), 5.0) for name in ("hangs", "passes")]
+    workers = Workers(How(), 1, going)
+    ended = [(task.name, task.late, code) for task, code in workers.ended(tasks)]
+    assert ended == [("hangs", True, 130), ("passes", False, 0)]
+    assert tasks[0].said == ["over"]
+    assert said == ["hangs: not over after 5 s, its limit; it is being ended"]
+
+
+def test_a_process_that_dies_costs_its_cell_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exit code of a process says nothing of Vault: that of a cell is what it answers."""
+    dies = """if True:
+        import os, sys
+        for order in iter(sys.stdin.readline, ""):
+            if "dies.yaml" in order:
+                print("about to die", file=sys.stderr, flush=True); os._exit(1)
+            print('{"code": 1}', flush=True)
+    """
+    monkeypatch.setattr(several, "program", lambda: [sys.executable, "-c", dies])
+
+    class How:
+        def words(self) -> list[str]:
+            return []
+
+        def environment(self) -> dict[str, str]:
+            return {}
+
+    tasks = [Task(name, Order(f"{name}.yaml", str(tmp_path), "local")) for name in ("fails", "dies", "fails too")]
+    workers = Workers(How(), 1, Progress(quiet=True))
+    assert [(task.name, code) for task, code in workers.ended(tasks)] == [("fails", 1), ("dies", 3), ("fails too", 1)]
+    assert tasks[1].said == ["about to die"]

@@ -59,13 +59,24 @@ def insist_on_version(product: str, version: str, binary: Path, came: str) -> No
         )
 
 
+_READ: Final[dict[Path, tuple[tuple[int, ...], str]]] = {}
+"""the state in which a file was read last, and its digest"""
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file; of a directory, that of the list of its files with theirs."""
     if path.is_dir():
         lines = [f"{digest(file)}  {file.relative_to(path)}\n" for file in files(path)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        about = os.fstat(file.fileno())
+        # in one process many rehearsals use the same binaries: whoever writes to a file changes one of these
+        state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        if (known := _READ.get(path)) and known[0] == state:
+            return known[1]
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        _READ[path] = state, found
+        return found
 
 
 def files(path: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from harness import settings
 from harness.analysis import matrix_results
 from harness.analysis.matrix_results import CellResult, MatrixResult
 from harness.cli import several
-from harness.cli.several import Task
+from harness.cli.cells import Order
+from harness.cli.matrix_workers import Task, Workers
 from harness.errors import HarnessError, ScenarioError
 from harness.reports.wording import OUTCOME
 from harness.scenario import driver_traits, loading, matrix, plan
@@ -59,7 +60,6 @@ class Running:
     """the names of all cells that there are to be, those of other shards too"""
     started: float = field(default_factory=now)
     _tasks: dict[int, Cell] = field(default_factory=dict)
-    _begun: list[Task] = field(default_factory=list)
     _stop: bool = False
 
     def run(self, pending: Sequence[Cell], get: Get) -> MatrixResult:
@@ -68,13 +68,13 @@ class Running:
         After every cell what is finished is kept in the directory. Raises KeyboardInterrupt, once all have ended.
         """
         missing = self._fetch(pending, get)
+        workers = Workers(self.how, self.jobs, self.going, verbose=self.verbose)
         try:
-            for task, code in several.ended(
-                self._to_do(pending, missing), self.how, self.jobs, self.going, verbose=self.verbose
-            ):
+            for task, code in workers.ended(self._to_do(pending, missing)):
                 self._finished(task, code)
         except KeyboardInterrupt:
-            several.end_all(self._begun, self.going)
+            self.going.say("interrupted: the rehearsals are ending their servers")
+            workers.end()
             raise
         return self.result(over=True)
 
@@ -124,20 +124,16 @@ class Running:
 
     def _to_do(self, pending: Sequence[Cell], missing: Mapping[tuple[str, str], str]) -> Iterator[Task]:
         """Yield the task of each cell as there is room for it; what cannot be rehearsed is written down instead."""
-        for cell in pending:
+        # cells with the same clusters one after the other: a process has no more of them than one cell needs
+        for cell in sorted(pending, key=lambda cell: (cell.driver, str(cell.document()["clusters"]))):
             if self._stop:
                 return
             if why := self._in_the_way(cell, missing):
                 self._keep(impossible(cell, *why, self.keys[cell.id]))
                 continue
-            task = Task(
-                self.directory.scenario_file(cell),
-                self.directory.fresh_record(cell),
-                words=("--driver", cell.driver),
-                limit_seconds=self.limit_seconds,
-            )
+            order = Order(str(self.directory.scenario_file(cell)), str(self.directory.fresh_record(cell)), cell.driver)
+            task = Task(cell.id or self.loaded.name, order, self.limit_seconds)
             self._tasks[id(task)] = cell
-            self._begun.append(task)
             yield task
 
     def _in_the_way(self, cell: Cell, missing: Mapping[tuple[str, str], str]) -> tuple[int, str] | None:
@@ -153,7 +149,7 @@ class Running:
 
     def _finished(self, task: Task, code: int) -> None:
         cell = self._tasks.pop(id(task))
-        record, judgement = several.judged(task, code)
+        record, judgement = several.judged(task.directory, code, task.said)
         made = _result(cell, task, code, self.keys[cell.id], record, judgement, self.directory.place)
         if made.exit_code == 1 and self.fail_fast:
             self._stop = True
@@ -211,7 +207,7 @@ def _result(
     """Return how a cell came out whose process has ended with *code*."""
     from harness.record.events import ArtifactUsed
 
-    said = list(task.lines)[-1:] or ["it said nothing"]
+    said = task.said[-1:] or ["it said nothing"]
     late = f"not over after {task.limit_seconds:g} s, which is the limit of a cell (--limit)" if task.late else ""
     if judgement is None or record is None:
         why = late or f"no result: {said[0]}"
@@ -219,7 +215,7 @@ def _result(
         return msgspec.structs.replace(made, seconds=round(task.seconds, 3))
     whole = code in (0, 1, 4, 5) and not task.late
     used = record.of(ArtifactUsed)
-    reasons = judgement.reasons if whole else (late or said[0], *judgement.reasons)
+    reasons = (late, *judgement.reasons) if late else judgement.reasons or tuple(said)
     return CellResult(
         id=cell.id,
         values=_values(cell),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol
@@ -80,12 +80,6 @@ class Task:
     seconds: float = 0.0
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     rest: bytes = b""
-    words: tuple[str, ...] = ()
-    """options of its own, beside those of all"""
-    limit_seconds: float = 0.0
-    """after which it is ended; 0: never"""
-    late: bool = False
-    """was it ended because it took longer than that?"""
 
     @property
     def name(self) -> str:
@@ -96,10 +90,10 @@ def rehearse(tasks: Sequence[Task], how: How, jobs: int, form: Form, going: Prog
     """Rehearse *tasks*, *jobs* at a time and all in one way; report them, and return the exit code for all."""
     told = _Report(form, len(tasks))
     try:
-        for task, code in ended(tasks, how, jobs, going, verbose=form.verbose):
+        for task, code in _ended(tasks, how, jobs, going, verbose=form.verbose):
             told.add(task, code, going)
     except KeyboardInterrupt:
-        end_all(tasks, going)
+        _end_all(tasks, going)
         raise
     return told.finish()
 
@@ -116,29 +110,31 @@ def tether() -> None:
     threading.Thread(target=wait, name="tether", daemon=True).start()
 
 
-def _command(task: Task, words: Sequence[str]) -> list[str]:
+def program() -> list[str]:
+    """Return the words that call this program again, to which those of a command are to be added."""
     home = Path(harness.__file__).parent.parent
     # where it is not this directory that holds the package, another one in it must not be found first
     alone = [] if home == Path.cwd() else ["-P"]
-    run = ["run", "--tethered", "--run-dir", str(task.directory), *words, *task.words, "--", str(task.scenario)]
-    return [sys.executable, *alone, "-m", "harness", *run]
+    return [sys.executable, *alone, "-m", "harness"]
 
 
-def _environment() -> Mapping[str, str]:
+def _command(task: Task, words: Sequence[str]) -> list[str]:
+    run = ["run", "--tethered", "--run-dir", str(task.directory), *words, "--", str(task.scenario)]
+    return [*program(), *run]
+
+
+def environment_of_all() -> Mapping[str, str]:
     """Return the user's environment, in which nothing makes a single rehearsal report for all."""
     return {name: value for name, value in settings.environment().items() if name != "REHEARSE_GITHUB"}
 
 
-def ended(tasks: Iterable[Task], how: How, jobs: int, going: Progress, *, verbose: bool) -> Iterator[tuple[Task, int]]:
-    """Yield each task with its exit code as it ends. The next of *tasks* is asked for once there is room for it."""
-    waiting, running, over = iter(tasks), list[Task](), False
+def _ended(tasks: Sequence[Task], how: How, jobs: int, going: Progress, *, verbose: bool) -> Iterator[tuple[Task, int]]:
+    """Yield each task with its exit code as it ends."""
+    waiting, running = deque(tasks), list[Task]()
     with selectors.DefaultSelector() as selector:
-        while running or not over:
-            while not over and len(running) < jobs:
-                task = next(waiting, None)
-                if task is None:
-                    over = True
-                    break
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.popleft()
                 _start(task, how)
                 assert task.process is not None
                 assert task.process.stderr is not None
@@ -148,7 +144,6 @@ def ended(tasks: Iterable[Task], how: How, jobs: int, going: Progress, *, verbos
             for key, _ in selector.select(_LOOK_SECONDS):
                 if not _read(key.data, going, verbose=verbose):
                     selector.unregister(key.fileobj)
-            _end_late(running, going)
             for task in [one for one in running if one.process is not None and one.process.poll() is not None]:
                 running.remove(task)
                 yield task, _left(task, selector, going, verbose=verbose)
@@ -159,7 +154,7 @@ def _start(task: Task, how: How) -> None:
     # in a session of its own: Ctrl-C is for this program, which then ends all of them in order
     task.process = subprocess.Popen(
         _command(task, how.words()),
-        env={**_environment(), **how.environment()},
+        env={**environment_of_all(), **how.environment()},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -220,22 +215,7 @@ def selectors_ready(stream: IO[bytes]) -> bool:
         return bool(one.select(0))
 
 
-def _end_late(running: Sequence[Task], going: Progress) -> None:
-    """End what takes longer than it may: first so that it can end its servers, and a while later by force."""
-    for task in running:
-        if not task.limit_seconds or task.watch is None or task.watch.seconds < task.limit_seconds:
-            continue
-        assert task.process is not None
-        if not task.late:
-            task.late = True
-            going.say(f"{task.name}: not over after {task.limit_seconds:g} s, which is its limit; it is being ended")
-            if task.process.stdin is not None:
-                task.process.stdin.close()
-        elif task.watch.seconds > task.limit_seconds + _GOODBYE_SECONDS:
-            task.process.kill()
-
-
-def end_all(tasks: Sequence[Task], going: Progress) -> None:
+def _end_all(tasks: Sequence[Task], going: Progress) -> None:
     """End what still runs: each ends its servers first. A second interruption, or two minutes, and it is killed."""
     running = [task for task in tasks if task.process is not None and task.process.poll() is None]
     if running:
@@ -272,7 +252,7 @@ class _Report:
         """Report one of them, as far as that can be done before all have ended."""
         from harness.reports import junit, markdown, table, wording
 
-        record, judgement = judged(task, code)
+        record, judgement = judged(task.directory, code, task.lines)
         word = wording.OUTCOME[judgement.outcome] if judgement is not None else table.NO_RECORD
         said = task.lines[-1] if code not in (0, 1, 4) and task.lines else ""
         row = table.Row(task.name, word, code, task.seconds, str(task.directory), output.shown(said))
@@ -317,19 +297,22 @@ class _Report:
             write(piece)
 
 
-def judged(task: Task, code: int) -> tuple[Record | None, Judgement | None]:
-    """Return the record of an ended task and its judgement, which ends as the task did; None where there is none."""
+def judged(directory: Path, code: int, said: Sequence[str]) -> tuple[Record | None, Judgement | None]:
+    """Return the record in *directory* and its judgement, which ends with *code*; None where there is none.
+
+    *said* is what was said last: why it ends otherwise than what was seen would have it.
+    """
     import msgspec
 
     from harness.analysis import verdict
     from harness.record import journal
 
     try:
-        record = journal.load(task.directory)
+        record = journal.load(directory)
         judgement = verdict.judge(record)
     except journal.NotARecord:
         return None, None
     if judgement.exit_code != code:
-        reasons = (*judgement.reasons, *list(task.lines)[-1:])
+        reasons = (*judgement.reasons, *list(said)[-1:])
         judgement = msgspec.structs.replace(judgement, exit_code=code, reasons=reasons)
     return record, judgement

@@ -20,7 +20,18 @@ class Tail:
         self.path = path
         self.zone: tzinfo | None = None
         """of the local times in it; None is that of this machine"""
-        self._offset = 0
+        self._offset = self._began = 0
+
+    def begin_anew(self) -> None:
+        """Pass over all that is there: it is nobody's any more."""
+        self.lines()
+        self._began = self._offset
+
+    def everything(self) -> list[str]:
+        """Return all lines since the beginning, whoever has read them. Raises OSError where there is no such file."""
+        with self.path.open("rb") as file:
+            file.seek(self._began)
+            return file.read().decode(errors="replace").splitlines()
 
     def lines(self) -> list[str]:
         """Return the whole lines that were written since the last call; an unfinished one waits for the next."""

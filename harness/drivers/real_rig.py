@@ -321,12 +321,15 @@ class RealRig(abc.ABC):
         """Let what is still coming up end before anything is taken away from under it, and that soon."""
         self._bring_up.end()
 
-    def _insist_on_version(self, cluster: str, kube: Kube, wanted: str) -> None:
-        """Put on record that *cluster* is up, as the version that was *wanted*. Raises RigError if it is another."""
+    def _insist_on_version(self, cluster: str, kube: Kube, wanted: str, served: int = 0) -> None:
+        """Put on record that *cluster* is up, as the version that was *wanted*. Raises RigError if it is another.
+
+        *served* is how many rehearsals had it before.
+        """
         answered = kube.version()
         if answered.split("+")[0] != wanted:
             raise RigError(f"the API server of {cluster} says it is {answered}; {wanted} was asked for")
-        self._journal.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER))
+        self._journal.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER, served=served))
 
     def _leave_up(
         self, supervisor: Supervisor, seconds: float, work: Path, run_id: str, kubeconfigs: Mapping[str, Path]

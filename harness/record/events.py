@@ -119,6 +119,8 @@ class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
     """what the API server itself answered"""
     issuer: str
     """of its service account tokens"""
+    served: int = 0
+    """how many rehearsals had it before this one, each of which left it empty"""
 
 
 class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):

@@ -25,6 +25,7 @@ import harness
 from harness import __version__, settings
 from harness.analysis.matrix_results import MATRIX_FORMAT, CellResult, MatrixResult
 from harness.errors import HarnessError
+from harness.host import pki
 from harness.host.locks import Held, alone
 from harness.scenario.matrix import Cell
 
@@ -83,7 +84,9 @@ class MatrixDirectory:
         """Have the directory alone. Raises MatrixTaken where somebody else has it, OSError where it cannot be made."""
         settings.made(self.place)
         try:
-            with alone(self.place / "matrix.lock", tell, f"the matrix in {self.place}", patient=False):
+            lock = self.place / "matrix.lock"
+            lock.touch(0o600)
+            with alone(lock, tell, f"the matrix in {self.place}", patient=False):
                 yield
         except Held as held:
             raise MatrixTaken(
@@ -105,7 +108,7 @@ class MatrixDirectory:
         """Write *cell* as a scenario by itself, and return its file."""
         folder = settings.made(self.place / "scenarios")
         file = folder / f"{slug(cell.id)}.yaml"
-        file.write_text(json.dumps(cell.document(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        pki.write_private(file, (json.dumps(cell.document(), indent=1, ensure_ascii=False) + "\n").encode())
         return file
 
     def fresh_record(self, cell: Cell) -> Path:
@@ -118,7 +121,7 @@ class MatrixDirectory:
     def write(self, result: MatrixResult) -> None:
         """Keep *result*, whole or not at all."""
         fresh = self.place / f".{RESULT_FILE}.{os.getpid()}"
-        fresh.write_bytes(msgspec.json.encode(result))
+        pki.write_private(fresh, msgspec.json.encode(result))
         fresh.replace(self.place / RESULT_FILE)
 
 

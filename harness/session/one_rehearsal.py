@@ -36,6 +36,7 @@ from harness.wait import now, stamp
 
 if TYPE_CHECKING:
     from harness.artifacts.store import Store
+    from harness.drivers.local.shared_clusters import SharedClusters
 
 _LONGEST_NAME: Final = 40
 
@@ -107,11 +108,12 @@ def rehearse_one(
     begin: Began = lambda _name: None,
     tell: Callable[[str], None] = lambda _line: None,
     opened: Callable[[Path], None] = lambda _directory: None,
+    clusters: SharedClusters | None = None,
 ) -> Rehearsed:
     """Rehearse a scenario from end to end, and judge it once.
 
     *follow* is told of every event, *begin* of every phase, *tell* gets a line when something takes a while, and
-    *opened* is told the run's directory as soon as there is a record in it.
+    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes.
 
     Raises ScenarioError, MissingPrerequisite, DirectoryTaken or NoRecord where nothing could be rehearsed, OSError
     where the record could not be written on (`cut_short` judges what was seen until then), and KeyboardInterrupt.
@@ -121,7 +123,7 @@ def rehearse_one(
     opened(journal.directory)
     with journal:
         start = _start(loaded, planned, journal.directory, options)
-        driver = driver_of(options, places, tell)
+        driver = driver_of(options, places, tell, clusters)
         proving = Proving(start, driver, journal, follow, begin, tell) if options.prove_remedy else None
         return rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving)
 
@@ -135,7 +137,9 @@ def cut_short(directory: Path, why: str, *, strict: bool) -> Rehearsed:
     return Rehearsed(record, msgspec.structs.replace(judgement, reasons=reasons, exit_code=code))
 
 
-def driver_of(options: Options, places: Places, tell: Callable[[str], None]) -> Driver:
+def driver_of(
+    options: Options, places: Places, tell: Callable[[str], None], clusters: SharedClusters | None = None
+) -> Driver:
     """Return the driver that *options* name. Raises MissingPrerequisite where no container engine answers."""
     if options.driver == "paper":
         from harness.drivers.paper.driver import PaperDriver
@@ -159,7 +163,7 @@ def driver_of(options: Options, places: Places, tell: Callable[[str], None]) -> 
         return KindDriver(store, images, machine, work, state, tell, licence=licence, **how)
     from harness.drivers.local.driver import LocalDriver
 
-    return LocalDriver(store, places.temporary, places.state, force=options.force, licence=licence)
+    return LocalDriver(store, places.temporary, places.state, force=options.force, licence=licence, clusters=clusters)
 
 
 def store_of(options: Options, places: Places, tell: Callable[[str], None]) -> Store:

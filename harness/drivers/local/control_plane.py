@@ -80,6 +80,30 @@ class ControlPlane:
         self._servers = (store, server)
         self._await(self.kube.takes_objects, over)
 
+    @property
+    def started(self) -> bool:
+        """Have its servers been started?"""
+        return bool(self._servers)
+
+    def end(self) -> None:
+        """End both servers: the API server first, which would wait long for an etcd that is gone."""
+        for server in reversed(self._servers):
+            server.kill()
+        self._servers = ()
+
+    def begin_anew(self, over: threading.Event) -> list[str]:
+        """Empty this cluster, which has served a rehearsal, for the next: no object of it is left, and no line of it.
+
+        Return the namespaces that stay, for there is no controller that would remove them.
+
+        Raises as `start`, and RigError where something cannot be deleted.
+        """
+        self._await(self.kube.takes_objects, over)
+        spaces = self.kube.reset()
+        for tail in (self.audit, self.log, self.store_log):
+            tail.begin_anew()
+        return spaces
+
     def await_ready(self, over: threading.Event) -> None:
         """Wait until the API server says that all of it is ready, its own roles included. Raises as `start`."""
         self._await(self.kube.serves, over)

@@ -14,6 +14,7 @@ from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig
@@ -53,11 +54,14 @@ class LocalDriver:
         *,
         force: bool = False,
         licence: Callable[[], Secret | None] = lambda: None,
+        clusters: SharedClusters | None = None,
     ) -> None:
         """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists.
 
         *force*: however many clusters there are to be, they are started. *licence* is asked where a Vault wants one.
+        *clusters* are lent to the rehearsal; left out, it starts clusters of its own.
         """
+        self._clusters = clusters
         self._force, self._licence = force, licence
         self._store = store
         self._work = work
@@ -82,9 +86,13 @@ class LocalDriver:
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
-            memory = _VAULT_BYTES + len(plan.resolved.clusters) * _CLUSTER_BYTES if settings.in_memory() else 0
+            own = 0 if self._clusters is not None else len(plan.resolved.clusters)
+            memory = _VAULT_BYTES + own * _CLUSTER_BYTES if settings.in_memory() else 0
             supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
             rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports, licence)
+            if self._clusters is not None:
+                rig.borrow_from(self._clusters)
+                stack.callback(rig.give_back)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
@@ -145,6 +153,17 @@ class LocalRig(RealRig):
         """so many rehearsals came after this one"""
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
+        self._lender: SharedClusters | None = None
+
+    def borrow_from(self, clusters: SharedClusters) -> None:
+        """Have the clusters of this rehearsal be some that others had before, each emptied."""
+        self._lender = clusters
+
+    def give_back(self) -> None:
+        """Let others have the clusters that were lent."""
+        for name in self._planes:
+            if self._lender is not None:
+                self._lender.take_back(name)
 
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
@@ -234,8 +253,7 @@ class LocalRig(RealRig):
     def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:
             try:
-                lines = tail.path.read_text(errors="replace").splitlines()
-                self._journal.keep(f"{tail.path.parent.name}-{tail.path.name}", lines)
+                self._journal.keep(f"{tail.path.parent.name}-{tail.path.name}", tail.everything())
             except OSError:
                 continue
 
@@ -264,18 +282,33 @@ class LocalRig(RealRig):
             self._empty_cluster(name, self._lent[name])
             return
         version = self._topology.clusters[name].kubernetes
-        plane = ControlPlane(name, self._work / f"cluster-{name}", self._ports[name])
-        self._planes[name] = plane
-        self._bring_up.tell()
         etcd = next(one for (product, _), one in self._binaries.items() if product == "etcd")
         server = self._binaries["kube-apiserver", version]
-        with self._journal.phase(f"cluster {name} serves"), brought.steady(etcd, server):
-            plane.start(self._supervisor, etcd.path, server.path, self._bring_up.over)
+        plane, served = self._plane(name, etcd, server)
+        self._planes[name], self._ports[name] = plane, plane.port
+        self._bring_up.tell()
+        owner = self._lender.supervisor if self._lender is not None else self._supervisor
+        spaces: list[str] = []
+        if served:
+            with self._journal.phase(f"cluster {name} is emptied"):
+                spaces = plane.begin_anew(self._bring_up.over)
+        else:
+            with self._journal.phase(f"cluster {name} serves"), brought.steady(etcd, server):
+                plane.start(owner, etcd.path, server.path, self._bring_up.over)
         with self._journal.phase(f"accounts of {name}"):
-            self._populate(plane, [account for account in self._accounts if account.cluster == name])
+            wanted = [account for account in self._accounts if account.cluster == name]
+            self._populate(plane, wanted, spaces)
             # what the accounts may do is in roles that the API server makes last
             plane.await_ready(self._bring_up.over)
-        self._insist_on_version(name, plane.kube, version)
+            if served:
+                self._await_rights(plane, wanted)
+        self._insist_on_version(name, plane.kube, version, served)
+
+    def _plane(self, name: str, etcd: Artifact, server: Artifact) -> tuple[ControlPlane, int]:
+        """Return a cluster of this rehearsal's, and how many others it has served: one of its own has served none."""
+        if self._lender is None:
+            return ControlPlane(name, self._work / f"cluster-{name}", self._ports[name]), 0
+        return self._lender.lend(name, etcd, server)
 
     def _empty_cluster(self, name: str, plane: ControlPlane) -> None:
         """Have a cluster that serves already hold this rehearsal's accounts and nobody else's."""
@@ -291,16 +324,17 @@ class LocalRig(RealRig):
 
     @staticmethod
     def _await_rights(plane: ControlPlane, wanted: Sequence[Account]) -> None:
-        """Wait until the API server knows of no right any more that only an earlier rehearsal's accounts had."""
-        for space, name in {(one.namespace, one.name) for one in wanted if not one.may_review_tokens}:
+        """Wait until the API server knows what the accounts may do now, whatever others of these names might before."""
+        for account in {account.identity: account for account in wanted}.values():
             wait.until(
-                lambda space=space, name=name: not plane.kube.may_review_tokens(space, name),  # type: ignore[misc]
-                what=f"the API server of {plane.name} to know that {space}/{name} may not review tokens",
+                lambda who=account: plane.kube.may_review_tokens(who.namespace, who.name) is who.may_review_tokens,  # type: ignore[misc]
+                what=f"the API server of {plane.name} to know the rights of {account.subject}",
                 seconds=RIGHTS_SECONDS,
-                every=0.05,
+                every=0.02,
             )
 
     def _populate(self, plane: ControlPlane, wanted: Sequence[Account], there: Sequence[str] = ()) -> None:
+        """Make the accounts that are *wanted*, and what they have; the namespaces *there* are there already."""
         spaces: set[str] = set(there)
         uids: dict[tuple[str, str], str] = {}
         for account in wanted:

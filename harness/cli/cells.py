@@ -1,0 +1,166 @@
+"""A process that rehearses one cell after the other: what is costly to start is started once.
+
+It reads orders from stdin, a line of JSON each, and answers each with a line on stdout once that cell is over. When
+stdin ends it ends its servers and itself, as SIGTERM does: so it outlives nobody. Control planes are lent from cell to
+cell, emptied (drivers/local/shared_clusters); everything else is each cell's own: its Vault, its data, its record.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from harness import settings
+from harness.cli import bring, maintenance
+from harness.cli.output import Ended, say
+from harness.cli.progress import Progress
+from harness.errors import HarnessError, LeftBehind, advised
+
+if TYPE_CHECKING:
+    from harness.drivers.local.shared_clusters import SharedClusters
+    from harness.session.one_rehearsal import Options
+
+
+_LIBRARIES: Final = ("hvac", "kubernetes.client", "requests", "tenacity", "trustme", "harness.drivers.local.driver")
+"""What a rehearsal imports when it first needs it."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One cell to be rehearsed."""
+
+    scenario: str
+    """its file"""
+    directory: str
+    """where its record goes"""
+    driver: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How it ended."""
+
+    code: int
+    """as `rehearse run` would have ended"""
+    said: tuple[str, ...] = ()
+    """why there is no result, if there is none"""
+
+
+class Cells:
+    """Rehearses what it is given, until nobody gives it anything any more."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._clusters: SharedClusters | None = None
+        self._held = ExitStack()
+        self._busy = False
+        from harness.session.one_rehearsal import Places
+
+        self._places = Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
+
+    def serve(self) -> None:
+        """Rehearse one order after the other. Raises KeyboardInterrupt where it is to end in the middle of one."""
+        signal.signal(signal.SIGTERM, self._interrupt)
+        # before threads do: an interruption in the middle of an import leaves its lock held, for who imports next
+        for name in _LIBRARIES:
+            importlib.import_module(name)
+        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+        with self._held, Progress() as going:
+            while (order := self._orders.get()) is not None:
+                self._busy = True
+                answer = self._rehearse(order, going)
+                self._busy = False
+                sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+                sys.stdout.flush()
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        if self._busy:
+            raise KeyboardInterrupt
+        self._orders.put(None)
+
+    def _listen(self) -> None:
+        """Take orders as they come; once there will be no more, end what is being rehearsed."""
+        rest = b""
+        # not through sys.stdin, whose lock would be held while Python ends
+        while raw := os.read(0, 1 << 16):
+            *lines, rest = (rest + raw).split(b"\n")
+            for line in lines:
+                self._orders.put(msgspec.json.decode(line, type=Order))
+        # the handler ends what is being rehearsed, or has the loop end where nothing is
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _rehearse(self, order: Order, going: Progress) -> Answer:
+        from harness.scenario import loading
+        from harness.session import one_rehearsal
+
+        options = msgspec.structs.replace(self._options, driver=order.driver, run_dir=Path(order.directory))
+        seen: list[Path] = []
+        try:
+            loaded = loading.load(Path(order.scenario))
+            clusters = self._lender() if order.driver == "local" else None
+            done = one_rehearsal.rehearse_one(
+                loaded,
+                options,
+                self._places,
+                follow=going.follow,
+                begin=going.begin,
+                tell=going.say,
+                opened=seen.append,
+                clusters=clusters,
+            )
+        except LeftBehind as error:
+            return Answer(5, (str(error),))
+        except HarnessError as error:
+            return Answer(3, (str(error),))
+        except OSError as error:
+            why = f"this machine would not do it: {advised(error, 'run again')}"
+            return self._cut_short(seen[0], why) if seen else Answer(3, (why,))
+        return Answer(done.judgement.exit_code)
+
+    def _cut_short(self, directory: Path, why: str) -> Answer:
+        from harness.session import one_rehearsal
+
+        try:
+            ended = one_rehearsal.cut_short(directory, why, strict=self._options.strict)
+        except HarnessError as error:
+            return Answer(3, (str(error),))
+        return Answer(ended.judgement.exit_code, (why,))
+
+    def _lender(self) -> SharedClusters:
+        if self._clusters is None:
+            from harness.drivers.local.shared_clusters import SharedClusters
+
+            self._clusters = self._held.enter_context(SharedClusters(self._places.temporary, self._places.state))
+        return self._clusters
+
+
+@click.command(name="cells", hidden=True)
+@click.option("--strict", is_flag=True, envvar="REHEARSE_STRICT")
+@click.option("--rollback", is_flag=True, envvar="REHEARSE_ROLLBACK")
+@maintenance.MIRROR
+@maintenance.INSECURE_MIRROR
+@maintenance.REGISTRY
+@maintenance.OFFLINE
+@maintenance.FORCE
+@bring.brings
+def cells_(**how: Any) -> None:
+    """Rehearse what stdin says, a line of JSON for each, for a program that runs many."""
+    from harness.session.one_rehearsal import Options
+
+    try:
+        Cells(Options(**how)).serve()
+    except KeyboardInterrupt as error:
+        if left := "; ".join(getattr(error, "__notes__", ())):
+            say(left)
+            raise Ended(5) from error
+        raise Ended(130) from error
+    raise Ended(0)

@@ -1,0 +1,92 @@
+"""Control planes that serve one rehearsal after the other: each gets them for itself alone, and empty.
+
+What a rehearsal made in a cluster is gone before the next one sees it: service accounts, Pods, Secrets and bindings are
+deleted, and nobody is given the cluster whose API server does not say that it is so. Namespaces stay, for there is no
+controller that would remove them; they are empty. A cluster one of whose servers has ended is never lent again.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from harness import settings
+from harness.artifacts.binaries import Artifact
+from harness.drivers.local.control_plane import ControlPlane
+from harness.errors import RigError
+from harness.host.ports import Ports
+from harness.host.process import Supervisor
+
+_MEMORY: Final = 2_000 * 10**6
+"""What all clusters of one of these may write, over many rehearsals."""
+
+
+class SharedClusters:
+    """Clusters by name and binaries, from the opening to the end of the ``with`` block. One rehearsal at a time."""
+
+    def __init__(self, work: Path, state: Path) -> None:
+        """Their own directory is made in *work*; *state* holds locks and lists."""
+        self._work, self._state = work, state
+        self._held = ExitStack()
+        self._planes: dict[tuple[str, str, str], ControlPlane] = {}
+        self._served: dict[str, int] = {}
+        self._lent: set[str] = set()
+        self._gate = threading.Lock()
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            self._ports = undo.enter_context(Ports(settings.private_state(self._state, "ports")))
+            run = f"clusters-{random.token_hex(6)}"
+            work, registry = self._work / f"rehearse-{run}", settings.private_state(self._state, "live")
+            memory = _MEMORY if settings.in_memory() else 0
+            self._supervisor = undo.enter_context(Supervisor(run, work, registry, memory=memory))
+            self._held = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The owner of their servers."""
+        return self._supervisor
+
+    def lend(self, name: str, etcd: Artifact, server: Artifact) -> tuple[ControlPlane, int]:
+        """Return the cluster *name* of these binaries, and how many rehearsals it has served: 0 is one to be started.
+
+        Until `take_back` nobody else gets it. Raises RigError where somebody has it already.
+        """
+        with self._gate:
+            if name in self._lent:
+                raise RigError(f"the cluster {name} is in use by another rehearsal")
+            key = (name, etcd.sha256, server.sha256)
+            plane = self._planes.get(key)
+            if plane is None or not plane.started or plane.died():
+                self._end_others(name)
+                (port,) = self._ports.take(1)
+                self._number += 1
+                above = self._supervisor.room / str(self._number)
+                above.mkdir(mode=0o700)
+                plane = self._planes[key] = ControlPlane(name, above / f"cluster-{name}", port)
+                self._served[plane.host] = 0
+            served = self._served[plane.host]
+            self._served[plane.host] += 1
+            self._lent.add(name)
+            return plane, served
+
+    def _end_others(self, name: str) -> None:
+        """End the clusters of this name with other binaries: so much memory is not there for both."""
+        for key in [key for key in self._planes if key[0] == name]:
+            self._planes.pop(key).end()
+
+    def take_back(self, name: str) -> None:
+        """Have the cluster *name* back; what was made in it is removed when it is lent again."""
+        with self._gate:
+            self._lent.discard(name)
