@@ -181,3 +181,19 @@ def test_no_line_of_a_remedy_is_broken_or_shows_a_token(tmp_path: Path) -> None:
     assert any(line.startswith("(umask 077; kubectl ") for line in remedy.writes)
     assert "token_reviewer_jwt=@reviewer.jwt" in remedy.writes[-1]
     assert 'kubernetes_secret_v1.vault_reviewer_vault_reviewer.data["token"]' in remedy.terraform
+
+
+def test_a_ca_alone_is_no_remedy_where_the_app_may_not_review(tmp_path: Path) -> None:
+    """Vault outside any cluster: the app's own token would be next, and may not review."""
+    outside = {"cluster": None, "service-account": None, "source": "1.9.3", "target": "1.10.0"}
+    fields = {"kubernetes_ca_cert": "omit"}
+    scenario = changed({"vault": outside}, mount(configured={"by": "1.9.3", "with-token-file": False}, config=fields))
+    (alone,) = finding_of(seen(scenario, tmp_path / "may")).remedies
+    assert steps_of(alone) == ["write-config"]
+    may_not = changed(
+        {"vault": outside},
+        mount(configured={"by": "1.9.3", "with-token-file": False}, config=fields),
+        web(may_review_tokens=False),
+    )
+    (both,) = finding_of(seen(may_not, tmp_path / "may-not")).remedies
+    assert steps_of(both) == ["make-reviewer", "grant", "write-config"]

@@ -16,7 +16,7 @@ from harness.record.events import ProofsBegun, Proves, RunEnded, Trouble
 from harness.record.journal import Record
 from harness.record.observation import ABUSE, Observation
 from harness.scenario import course
-from harness.scenario.course import AnyStep, Grant, Look, WriteConfig, WriteRole
+from harness.scenario.course import AnyStep, Grant, Look, WriteRole
 from harness.scenario.moments import BEFORE
 from harness.scenario.plan import Question
 from harness.scenario.topology import RoleSpec, Topology
@@ -370,21 +370,19 @@ def _role_before(proves: Proves, trial: Facts, step: WriteRole) -> RoleSpec:
 
 def _risks(proves: Proves, trial: Facts, looks: Sequence[str]) -> Iterator[Risk]:
     """Yield what the remedy gives away, and whether the abuse could be done after it, and before it as well."""
-    steps = [step for step in _done(proves, trial) if isinstance(step, Grant | WriteConfig | WriteRole)]
-    line = trial.line_of
-    for probe, given in trials.GIVES_AWAY:
-        if not any(given(step, trial.topology) for step in steps):
-            continue
+    line, before = trial.line_of, trials.held(trial.steps, trial.topology, proves.mount, proves.moment)
+    for probe in trials.given_away(_done(proves, trial), before):
         asked = [one for one in trial.observations if one.probe == probe and one.probe.startswith(ABUSE)]
         then = [one for one in asked if one.moment == looks[0]]
-        before = [one for one in asked if one.moment == proves.moment]
+        earlier = [one for one in asked if one.moment == proves.moment]
         done = [one for one in then if one.answer == "granted"]
+        shown = [EvidenceLine("answer", _abuse(one), line[one.id], at=one.ended) for one in (*earlier, *then)]
         yield Risk(
             what=_SAYS[probe],
             probe=probe,
             shown=bool(done),
-            new=bool(done) and not any(one.answer == "granted" for one in before),
-            evidence=tuple(EvidenceLine("answer", _abuse(one), line[one.id], at=one.ended) for one in [*before, *then]),
+            new=bool(done) and not any(one.answer == "granted" for one in earlier),
+            evidence=tuple(shown),
         )
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Occasion, Remedy
+from harness.knowledge import kubernetes_auth
 from harness.record.events import Proves
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Grant, Look, Moment, WriteConfig, WriteRole
@@ -82,7 +83,7 @@ def trials(findings: Iterable[Finding], plan: Plan) -> Iterator[Trial]:
                 applied=APPLIED,
                 version=occasion.version,
             )
-            asked = (*plan.questions, *_abuses(occasion.steps, plan.resolved, group))
+            asked = (*plan.questions, *_abuses(plan, occasion, group))
             steps = _steps(plan.steps, occasion, group.finding.moment)
             name = f"{number:02}-{occasion.timing}-{group.finding.rule}"
             yield Trial(name, proves, replace(plan, steps=steps, questions=asked))
@@ -125,41 +126,71 @@ def _numbered(steps: Iterable[AnyStep]) -> Iterator[AnyStep]:
 # --- what could be done with it ---------------------------------------------------------------------------------------
 
 
-def _abuses(steps: Sequence[AnyStep], wanted: Topology, group: Group) -> Iterator[Question]:
-    """Yield the questions that show what *steps* give away, asked for a few apps."""
-    mount = group.finding.mount
+class Held(msgspec.Struct, frozen=True):
+    """What there is before the steps of a remedy, by which it is seen what they give away."""
+
+    topology: Topology
+    validation_off: bool
+    """is the issuer of a login not compared?"""
+    opted_out: bool
+    """does the config say disable_local_ca_jwt?"""
+
+
+def held(steps: Sequence[AnyStep], wanted: Topology, mount: str, moment: str) -> Held:
+    """Return what a mount has at the look of a label *moment* in the course of *steps*."""
+    version, found = "", Held(wanted, validation_off=False, opted_out=False)
+    for step in steps:
+        if isinstance(step, Look) and step.moment.label == moment:
+            break
+        if isinstance(step, course.Serve):
+            version = step.version
+        elif isinstance(step, WriteConfig) and step.mount == mount:
+            given = step.fields.get("disable_iss_validation")
+            off = kubernetes_auth.validation_disabled(version, given=given if isinstance(given, bool) else None)
+            found = Held(wanted, validation_off=off, opted_out=step.fields.get("disable_local_ca_jwt") is True)
+    return found
+
+
+def _abuses(plan: Plan, occasion: Occasion, group: Group) -> Iterator[Question]:
+    """Yield the questions that show what the steps of a remedy give away, asked for a few apps."""
+    mount, wanted = group.finding.mount, plan.resolved
     users = [name for name, app in wanted.apps.items() if app.mount == mount][:_MOST_APPS]
-    probes = [probe for probe, given in GIVES_AWAY if any(given(step, wanted) for step in steps)]
+    before = held(plan.steps, wanted, mount, occasion.moment)
     vault = wanted.told_apart(wanted.mounts[mount].vault)
-    yield from (Question(probe, app, mount, vault=vault) for probe in probes for app in users)
+    for probe in given_away(occasion.steps, before):
+        yield from (Question(probe, app, mount, vault=vault) for app in users)
 
 
-def lets_apps_review(step: AnyStep, wanted: Topology) -> bool:
-    """Does a step need, or give, the right of apps to review tokens?"""
+def given_away(steps: Iterable[AnyStep], before: Held) -> list[str]:
+    """Return the probes that show what *steps* give away."""
+    done = list(steps)
+    return [probe for probe, gives in _GIVES_AWAY if any(gives(step, before) for step in done)]
+
+
+def _lets_apps_review(step: AnyStep, before: Held) -> bool:
+    """Does a step give apps the right to review tokens, or have them need it?"""
     if isinstance(step, Grant):
-        return any(
-            (app.cluster, app.service_account) == (step.cluster, step.service_account) for app in wanted.apps.values()
-        )
-    return (
-        isinstance(step, WriteConfig)
-        and step.fields.get("disable_local_ca_jwt") is True
-        and not step.fields.get("token_reviewer_jwt")
-    )
+        accounts = {(app.cluster, app.service_account) for app in before.topology.apps.values()}
+        return (step.cluster, step.service_account) in accounts
+    if not isinstance(step, WriteConfig) or step.fields.get("token_reviewer_jwt"):
+        return False
+    return step.fields.get("disable_local_ca_jwt") is True and not before.opted_out
 
 
-def lets_any_issuer_in(step: AnyStep, _wanted: Topology) -> bool:
+def _lets_any_issuer_in(step: AnyStep, before: Held) -> bool:
     """Does a step switch off the check of the issuer?"""
-    return isinstance(step, WriteConfig) and step.fields.get("disable_iss_validation") is True
+    off = isinstance(step, WriteConfig) and step.fields.get("disable_iss_validation") is True
+    return off and not before.validation_off
 
 
-def admits_everybody(step: AnyStep, _wanted: Topology) -> bool:
+def _admits_everybody(step: AnyStep, _before: Held) -> bool:
     """Does a step bind a role to all service accounts of all namespaces?"""
     return isinstance(step, WriteRole) and "*" in step.spec.service_accounts and "*" in step.spec.namespaces
 
 
-GIVES_AWAY: Final = (
-    ("abuse-token-review", lets_apps_review),
-    ("abuse-secret-token", lets_any_issuer_in),
-    ("abuse-any-account", admits_everybody),
+_GIVES_AWAY: Final = (
+    ("abuse-token-review", _lets_apps_review),
+    ("abuse-secret-token", _lets_any_issuer_in),
+    ("abuse-any-account", _admits_everybody),
 )
 """What a step may give away, by the probe that shows it."""

@@ -57,10 +57,22 @@ def _annotations(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_An
         if doubt.kind == "unlearned":
             line = next((lines[f"apps/{app}"] for app in doubt.apps if f"apps/{app}" in lines), 1)
             yield _Annotation("error", line, "Nothing was learned", doubt.text)
+    yield from _proofs(judgement, lines)
     for reason in unsure(judgement):
         yield _Annotation("error", _of_reason(lines, reason), "Could not be known", reason)
     if judgement.left_behind:
         yield _Annotation("error", 1, "Something was left behind", judgement.left_behind)
+
+
+def _proofs(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_Annotation]:
+    """Yield the remedies that were to be proven and were not: they fail the run."""
+    for proof in judgement.proofs:
+        if proof.state != "mends":
+            line = next((lines[f"apps/{app}"] for app in proof.apps if f"apps/{app}" in lines), 1)
+            title = f"Remedy {proof.remedy + 1} for {proof.rule}: {proof.state}"
+            yield _Annotation("error", line, title, proof.sentence)
+    for said in judgement.unproven:
+        yield _Annotation("error", 1, "No remedy was tried", said)
 
 
 def _finding(finding: Finding, weight: Contribution, lines: Mapping[str, int]) -> _Annotation:

@@ -23,7 +23,7 @@ from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.events import Renewals
 from harness.reports import defused, printable
-from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, tried
+from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, shortly, tried
 from harness.reports.wording import (
     ASSUMED,
     EVERY_CHANGE,
@@ -474,6 +474,7 @@ def _last_line(console: Console, judgement: Judgement, totals: _Totals) -> None:
     doubts = [*([f"nothing was learned of {who}"] if (who := unlearned(judgement)) else []), *totals.unsure]
     # what stands first is why the word is what it is
     reasons = [*doubts, *reasons] if judgement.outcome == "inconclusive" else [*reasons, *doubts]
+    reasons = [*shortly(judgement), *reasons]
     if judgement.left_behind:
         reasons.append("something was left behind")
     reasons = reasons or ["every question was answered as before"]

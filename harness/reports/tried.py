@@ -48,6 +48,21 @@ def tried(judgement: Judgement) -> list[Tried]:
     return [_tried(proofs) for proofs in _by_remedy(judgement.proofs)]
 
 
+def shortly(judgement: Judgement) -> list[str]:
+    """Return in a few words what keeps the remedies from being proven, for the last line of a report."""
+    failed = sum(proof.state in ("does not mend", "opens a hole") for proof in judgement.proofs)
+    untried = sum(proof.state == "not tried" for proof in judgement.proofs) + len(judgement.unproven)
+    said = [f"{failed} of {len(judgement.proofs)} trials of remedies failed"] if failed else []
+    return [
+        *said,
+        *(
+            [f"{untried} remedies could not be tried" if untried > 1 else "a remedy could not be tried"]
+            if untried
+            else []
+        ),
+    ]
+
+
 def _by_remedy(proofs: Sequence[Proof]) -> list[list[Proof]]:
     groups: dict[tuple[object, ...], list[Proof]] = {}
     for proof in proofs:

@@ -310,13 +310,8 @@ def _local_ca_missing(case: Case) -> Diagnosis | None:
         f"the one of its pod at login, which is not there: every login answers {_broken_without_ca(case)}",
         "certain",
         [*said, _config(case)],
-        _ca_given(case),
+        remedies.trusted(case)[1],
     )
-
-
-def _ca_given(case: Case) -> Remedy:
-    words = f"Write the whole config again with the CA of the API server of {case.cluster}, from the file ca.crt."
-    return remedies.rewriting(case, words, Rewrite(case, {"kubernetes_ca_cert": "cluster"}))[1]
 
 
 def _broken_without_ca(case: Case) -> str:

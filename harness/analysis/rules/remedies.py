@@ -178,22 +178,21 @@ def local_again(case: Case) -> Way:
 
 
 def trusted(case: Case) -> Way:
-    """Give the config the CA of the API server; and a reviewer, where the one that would be next is not known there."""
-    at, facts, mount = first_label(case), case.facts, case.after.mount
-    words = f"Write the whole config of auth/{mount} again with the CA of the API server of {case.cluster}, from the "
-    words += "file ca.crt."
-    if facts.bearer(case.after) != "local" or facts.same_cluster(mount):
-        return rewriting(case, words, Rewrite(case, {"kubernetes_ca_cert": "cluster"}))
-    rewrite = Rewrite(case, {"kubernetes_ca_cert": "cluster"}, reviewer_account(case))
+    """Give the config the CA of the API server; and a reviewer, where the one that would be next is refused there."""
+    rewrite, path = Rewrite(case, {"kubernetes_ca_cert": "cluster"}), f"auth/{case.after.mount}"
+    words = f"Write the whole config of {path} again with the CA of the API server of {case.cluster}, from the file "
+    refused = _would_be_refused(case)
+    if not refused:
+        return rewriting(case, f"{words}ca.crt.", rewrite)
+    label, rewrite = first_label(case), replace(rewrite, reviewer=reviewer_account(case))
     words += (
-        f" That alone would not do: the config names no reviewer, so Vault would present its own pod's token next, "
-        f"which {case.cluster} does not know. {_reviewer_words(case)} The first {len(reviewer_commands(case))} "
-        f"commands are for cluster {case.cluster}."
+        f"ca.crt, and with a reviewer of its own. The CA alone would not do: {refused}. {_reviewer_words(case)} The "
+        f"first {len(reviewer_commands(case))} commands are for cluster {case.cluster}."
     )
     return way(
         case,
         words,
-        (*reviewer_commands(case), rewrite.command(at)),
+        (*reviewer_commands(case), rewrite.command(label)),
         lambda label: (*reviewer_steps(case), rewrite.step(label)),
     )
 
@@ -203,6 +202,25 @@ def found_again(case: Case) -> Way:
     mount = case.after.mount
     words = f"Write the whole config of auth/{mount} again with the address of the API server of {case.cluster}."
     return rewriting(case, words, Rewrite(case, {"kubernetes_host": "cluster"}))
+
+
+def _would_be_refused(case: Case) -> str:
+    """Return why the API server would refuse the reviewer that is presented once Vault reaches it; "" where it is not
+    known to.
+    """
+    facts, mount = case.facts, case.after.mount
+    bearer, same, vault = facts.bearer(case.after), facts.same_cluster(mount), facts.vault_at(mount)
+    lacking = tuple(_apps_without_right(case))
+    if bearer in ("local", "frozen") and not same:
+        return (
+            "the config names no reviewer, so Vault would present its own pod's token next, which "
+            f"{case.cluster} does not know"
+        )
+    if bearer == "local" and not vault.may_review_tokens:
+        return f"Vault would present its own pod's token next, and {vault.service_account} may not review tokens"
+    if bearer == "client" and lacking:
+        return f"Vault would present the app's own token next, and {lacking[0]} may not review tokens"
+    return ""
 
 
 def with_reviewer(case: Case, words: str, commands: Sequence[str], before: Sequence[AnyStep]) -> Remedy:

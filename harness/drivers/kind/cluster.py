@@ -67,6 +67,13 @@ class Workbench:
         command.write_text(shim.substitute(labels=flags, docker=shlex.quote(str(engine.command))))
         command.chmod(0o700)
 
+    def another(self, folder: Path, number: int) -> Workbench:
+        """Return one for a further rehearsal of the same run, whose things have names of their own."""
+        name = f"{self.name}-{number}"
+        return Workbench(
+            folder, self.engine, self.supervisor, self._kind, name=name, network=self.network, labels=self.labels
+        )
+
     def kind(self, words: Sequence[str], *, kubeconfig: Path, log: Path, aside: bool = False) -> Process:
         """Start the kind command; *aside* whatever nodes it makes get few processors as long as others want them.
 

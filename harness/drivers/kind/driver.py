@@ -182,6 +182,7 @@ class KindRig(RealRig):
         self._licence = licence
         self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, reusable
+        self._ports, self._times, self._logs_kept = ports, 0, False
         self._home_name = topology.vault.cluster
         self._preloaded = next((image for (product, _), image in images.items() if product == PRELOADED), None)
         """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
@@ -242,6 +243,48 @@ class KindRig(RealRig):
             cluster_reuse.offer(self._work, self._offer(now() + seconds))
         return self._leave_up(self._bench.supervisor, seconds, self._work, self._run_id, files)
 
+    @contextmanager
+    def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
+        """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
+        self._bring_up.await_all()
+        if not self._logs_kept:
+            self.keep_logs()
+        self._logs_kept = True
+        self.end_vault()
+        self._times += 1
+        name, work = f"{self._run_id}-{self._times}", self._work / f"again-{self._times}"
+        work.mkdir(mode=0o700)
+        bench, lent = self._bench.another(work / "bench", self._times), self._lending or self._offer(now())
+        rig = KindRig(
+            plan.resolved,
+            name,
+            journal,
+            work,
+            bench,
+            self._about,
+            self._images,
+            self._ports,
+            reusable=lent,
+            licence=self._licence,
+        )
+        try:
+            with journal.phase("servers answer"):
+                rig.start([step for step in plan.steps if isinstance(step, Serve)])
+            yield rig
+        finally:
+            rig.wait_for_threads()
+            journal.keep("vault-vault.log", rig.vault_words())
+            rig.end_vault()
+
+    def end_vault(self) -> None:
+        """Stop Vault, if it is a container: what is in a cluster goes when that is emptied."""
+        if isinstance(self._server, VaultContainer):
+            self._server.stop()
+
+    def vault_words(self) -> list[str]:
+        """Return what every version of Vault printed."""
+        return self._server.whole_log()
+
     def _offer(self, until: float) -> ReusableClusters:
         clusters = {
             name: ReusableCluster(
@@ -258,6 +301,8 @@ class KindRig(RealRig):
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
+        if self._logs_kept:
+            return
         with self._journal.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
             for logs in pool.map(carried(self._logs_of), self._clusters.values()):
                 for name, lines in logs.items():

@@ -162,6 +162,12 @@ class VaultContainer:
             advice="its whole log is kept beside the record",
         )
 
+    def stop(self) -> None:
+        """Stop the container that runs, as a replacement would. Its data and what it printed stay."""
+        container, self._container = self._container, ""
+        if container:
+            self._bench.engine.stop(container, _STOP_SECONDS)
+
     def died(self) -> str | None:
         """Return a sentence if Vault has ended by itself.
 

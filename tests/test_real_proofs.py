@@ -1,0 +1,113 @@
+"""Remedies proven on real servers: those of every shipped scenario that refuses somebody, and of every cause."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import pytest
+
+from harness.scenario import loading
+from harness.scenario.schema import Cause, Scenario
+from tests.runs import SCENARIOS
+from tests.test_proving import SCENARIOS_OF, UNPROVABLE
+from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories
+
+pytestmark = pytest.mark.real
+
+REFUSALS: Final = ("login refused", "access refused", "refused from the start")
+
+
+def refuses(file: Path) -> bool:
+    """Does a shipped scenario expect that somebody is refused?"""
+    return any(one.change in REFUSALS for one in loading.load(file).scenario.expect or ())
+
+
+RED: Final = [file for file in sorted(SCENARIOS.glob("*.yaml")) if refuses(file)]
+
+
+def proven(file: Path, directory: Path) -> dict[str, Any]:
+    """Rehearse *file* as processes and try its remedies. Nothing may be left, and no secret in any record."""
+    done = rehearse("run", file, "--prove-remedy", "--driver", "local", "-o", "json", "--run-dir", directory)
+    judgement: dict[str, Any] = json.loads(done.stdout or "{}")
+    assert judgement, done.stderr
+    assert not ours(directory)
+    assert not work_directories(directory)
+    for path in directory.rglob("*"):
+        assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+    again = rehearse("judge", directory, "-o", "json")
+    assert json.loads(again.stdout)["proofs"] == judgement["proofs"]
+    return judgement
+
+
+@pytest.mark.parametrize("file", RED, ids=lambda file: file.stem)
+def test_the_remedies_of_a_shipped_scenario_mend(file: Path, tmp_path: Path) -> None:
+    """Each, at every moment for which it is meant: all are granted again, and no impostor is."""
+    judgement = proven(file, tmp_path / f"proof-{os.getpid()}-{RED.index(file)}")
+    assert [(one["sentence"], one["state"]) for one in judgement["proofs"] if one["state"] != "mends"] == []
+    assert (judgement["unproven"], judgement["exit_code"]) == ([], 0)
+    tried = {(one["rule"], app) for one in judgement["proofs"] for app in one["apps"]}
+    found = [one for one in judgement["findings"] if one["effect"] in REFUSALS and one["probe"] == "login"]
+    assert tried == {(one["rule"], one["app"]) for one in found}
+    for one in judgement["proofs"]:
+        assert one["held"] >= 4
+        assert all(answer == "200" for look in one["after"].values() for answer in look.values())
+
+
+def test_an_app_that_may_review_is_shown_to_review_what_is_not_its_own(tmp_path: Path) -> None:
+    """What the flag of the outage costs: by the API server's own answer, before the remedy and after it."""
+    file = written(SCENARIOS_OF["reviewer-lacks-tokenreview-rbac"], tmp_path)
+    judgement = proven(file, tmp_path / f"abuse-{os.getpid()}")
+    wide, narrow = judgement["proofs"][:1], judgement["proofs"][1:]
+    (risk,) = wide[0]["risks"]
+    assert (risk["probe"], risk["shown"], risk["new"]) == ("abuse-token-review", True, True)
+    assert [line["text"].rpartition(" HTTP ")[2][:3] for line in risk["evidence"]] == ["403", "201"]
+    assert wide[0]["added"] == ["apps/web is bound to system:auth-delegator in apps"]
+    assert [one["risks"] for one in narrow] == [[]] * len(narrow)
+
+
+def written(scenario: Scenario, tmp_path: Path) -> Path:
+    """Write a scenario into a file."""
+    document = scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    file = tmp_path / "scenario.yaml"
+    file.write_text(json.dumps({name: value for name, value in document.items() if name != "expect"}))
+    return file
+
+
+@pytest.mark.parametrize("cause", SCENARIOS_OF)
+def test_the_remedies_of_a_cause_mend(cause: str, tmp_path: Path) -> None:
+    judgement = proven(
+        written(SCENARIOS_OF[cause], tmp_path), tmp_path / f"cause-{os.getpid()}-{cause.split(maxsplit=1)[0]}"
+    )
+    rule = cause.partition(",")[0]
+    assert {one["rule"] for one in judgement["proofs"]} == {rule}, judgement["reasons"]
+    assert [(one["sentence"], one["state"]) for one in judgement["proofs"] if one["state"] != "mends"] == []
+    assert judgement["unproven"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_a_run_that_is_ended_in_a_proof_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """Whatever was seen until then is judged: the proof that was under way, and those to come, were not made."""
+    file = written(SCENARIOS_OF["reviewer-lacks-tokenreview-rbac"], tmp_path)
+    directory = tmp_path / f"ended-{os.getpid()}-{int(number)}"
+    words = [*REHEARSE, "run", str(file), "--prove-remedy", "--run-dir", str(directory)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        assert running.stderr is not None
+        assert any("asking after the remedy" in said for said in running.stderr)
+        running.send_signal(number)
+        running.stderr.read()
+    assert running.returncode == (130 if number == signal.SIGINT else -number)
+    until_gone(directory)
+    judged = json.loads(rehearse("judge", directory, "-o", "json").stdout)
+    assert [one["state"] for one in judged["proofs"]] == ["not tried", "not tried"]
+    assert judged["exit_code"] == 4
+
+
+def test_every_cause_is_proven_or_says_why_not() -> None:
+    """A cause that is new needs a scenario here, or a reason."""
+    shipped = {one.cause for file in RED for one in loading.load(file).scenario.expect or ()}
+    assert {cause.partition(",")[0] for cause in SCENARIOS_OF} | shipped == set(get_args(Cause)) - UNPROVABLE.keys()
