@@ -7,27 +7,15 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any
 
 import pytest
 
-from harness.scenario import loading
-from harness.scenario.schema import Cause, Scenario
-from tests.runs import SCENARIOS
-from tests.test_proving import SCENARIOS_OF, UNPROVABLE
+from harness.scenario.schema import Scenario
+from tests.test_proving import RED, REFUSALS, SCENARIOS_OF
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories
 
 pytestmark = pytest.mark.real
-
-REFUSALS: Final = ("login refused", "access refused", "refused from the start")
-
-
-def refuses(file: Path) -> bool:
-    """Does a shipped scenario expect that somebody is refused?"""
-    return any(one.change in REFUSALS for one in loading.load(file).scenario.expect or ())
-
-
-RED: Final = [file for file in sorted(SCENARIOS.glob("*.yaml")) if refuses(file)]
 
 
 def proven(file: Path, directory: Path) -> dict[str, Any]:
@@ -84,7 +72,7 @@ def test_the_remedies_of_a_cause_mend(cause: str, tmp_path: Path) -> None:
         written(SCENARIOS_OF[cause], tmp_path), tmp_path / f"cause-{os.getpid()}-{cause.split(maxsplit=1)[0]}"
     )
     rule = cause.partition(",")[0]
-    assert {one["rule"] for one in judgement["proofs"]} == {rule}, judgement["reasons"]
+    assert rule in {one["rule"] for one in judgement["proofs"]}, judgement["reasons"]
     assert [(one["sentence"], one["state"]) for one in judgement["proofs"] if one["state"] != "mends"] == []
     assert judgement["unproven"] == []
 
@@ -105,9 +93,3 @@ def test_a_run_that_is_ended_in_a_proof_leaves_nothing(number: signal.Signals, t
     judged = json.loads(rehearse("judge", directory, "-o", "json").stdout)
     assert [one["state"] for one in judged["proofs"]] == ["not tried", "not tried"]
     assert judged["exit_code"] == 4
-
-
-def test_every_cause_is_proven_or_says_why_not() -> None:
-    """A cause that is new needs a scenario here, or a reason."""
-    shipped = {one.cause for file in RED for one in loading.load(file).scenario.expect or ()}
-    assert {cause.partition(",")[0] for cause in SCENARIOS_OF} | shipped == set(get_args(Cause)) - UNPROVABLE.keys()

@@ -567,6 +567,7 @@ def test_markdown_shows_findings_first_and_folds_the_rest(outage: Judgement) -> 
     assert "| web | after 1.11.0 | 403 |" in opened
     assert re.findall(r"<summary>(.*?)</summary>", page) == [
         "Evidence, and leads that were ruled out",
+        "What to write, in full: every remedy",
         "Every change",
         "Made of",
         "Time",
