@@ -162,6 +162,9 @@ SCENARIOS_OF: Final = {
         course_of({"restart": {}}),
     ),
     "signing-key-unknown": variant(_OUTSIDE, **mount(config={"pem_keys": ["platform"], "issuer": "cluster"})),
+    "api-server-unreachable": outside(
+        mount(config={"kubernetes_host": "https://127.0.0.1:1", "disable_iss_validation": True})
+    ),
     "address-not-bound": outside(role(bound_cidrs=["192.0.2.0/24"])),
     "policy-denies, by a deny": outside(policy(web='path "secret/data/web" { capabilities = ["deny"] }')),
     "policy-denies, by silence": outside(policy(web='path "secret/data/x" { capabilities = ["read"] }')),
@@ -206,7 +209,6 @@ UNPROVABLE: Final = {
     "login-identity-changed": "nobody is refused by it",
     "stored-reviewer-expires": "nobody is refused yet; what mends it is proven for stored-reviewer-refused",
     "login-token-rejected": "what became of the app's account is no doing of Vault's",
-    "api-server-unreachable": "what lies between Vault and the API server is no part of a rehearsal",
     "vault-refuses-data": "no setting is known that mends it",
     "unexplained": "nobody knows the cause",
     "no-such-mount": "nobody but the operator knows which mount is meant",
