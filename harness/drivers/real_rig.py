@@ -192,7 +192,7 @@ class RealRig(abc.ABC):
     def project_token(self, app: str, audience: str | None) -> None:
         """Replace the app's Pod by one whose token is made out for *audience*; its impostors get such tokens, too."""
         changed = {
-            one.purpose: replace(one, audiences=(audience,) if audience else ())
+            one.purpose: replace(one, audiences=(audience,) if audience else (), long_lived=False)
             for one in self._accounts
             if service_accounts.is_of(one, app)
         }

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from string import Template
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from harness import settings, wait
-from harness.artifacts import brought, templates
+from harness import settings
+from harness.artifacts import brought
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
 from harness.clients import container_engine, engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
-from harness.clients.kube import PodState
 from harness.drivers import service_accounts
-from harness.drivers.kind import cluster_reuse
+from harness.drivers.kind import app_pods, cluster_reuse
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import ISSUER, Account
-from harness.errors import HarnessError, MissingPrerequisite, Unreachable
+from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import capacity, pki, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
@@ -43,10 +38,7 @@ from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
-_RUNNING_SECONDS: Final = 120
-_SECRET_SECONDS: Final = 60
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
-_APP_VOLUME: Final = "login"
 _CLUSTER_LETTERS: Final = 24
 
 
@@ -418,88 +410,29 @@ class KindRig(RealRig):
         apps = [one for one in wanted if one.purpose.startswith("app:") and not one.long_lived]
         image = cluster.pause_image() if apps else ""
         for account in apps:
-            self._create_app(cluster, account, image)
+            app_pods.create(cluster, account, image)
         for account in wanted:
             if account.long_lived:
-                self._tokens.remember(account, self._long_lived(cluster, account))
+                self._tokens.remember(account, app_pods.long_lived(cluster, account))
             elif account not in apps and account is not self._home and not account.on_demand:
-                self._tokens.remember(account, self._requested(cluster, account))
+                self._tokens.remember(account, app_pods.requested(cluster, account))
         for account in apps:
-            state = self._await_app(cluster, account)
-            self._tokens.remember(account, self._pods_token(cluster, account, state), account.pod, state.uid)
+            self._remember_app(cluster, account)
 
-    def _pods_token(self, cluster: KindCluster, account: Account, state: PodState) -> Secret:
-        """Return the token that a kubelet has put into a Pod; for several audiences, which none asks for, a new one."""
-        if len(account.audiences) < 2:
-            return cluster.token_of(state, _APP_VOLUME)
-        return cluster.kube.request_token(
-            account.namespace,
-            account.name,
-            pod=account.pod,
-            uid=state.uid,
-            audiences=account.audiences,
-            seconds=account.token_seconds,
-        )
-
-    def _create_app(self, cluster: KindCluster, account: Account, image: str) -> None:
-        token: dict[str, Any] = {"path": "token", "expirationSeconds": account.token_seconds}
-        if len(account.audiences) == 1:
-            token["audience"] = account.audiences[0]
-        manifest = cluster.directory / f"{account.pod}.yaml"
-        manifest.write_text(
-            Template(templates.text("app.yaml")).substitute(
-                pod=json.dumps(account.pod),
-                namespace=json.dumps(account.namespace),
-                service_account=json.dumps(account.name),
-                image=json.dumps(image),
-                token=msgspec.json.encode(token).decode(),
-            )
-        )
-        cluster.kube.create_all(manifest)
-
-    def _await_app(self, cluster: KindCluster, account: Account) -> PodState:
-        """Return the app's Pod once it runs: then its token is where it reads it."""
-
-        def running() -> PodState | None:
-            state = cluster.kube.pod(account.namespace, account.pod)
-            if state is None or not state.running:
-                raise Unreachable(state.waiting if state and state.waiting else "it does not run yet")
-            return state
-
-        return wait.until(
-            running,
-            what=f"the Pod {account.pod} in {cluster.name} to run",
-            seconds=_RUNNING_SECONDS,
-            every=0.05,
-            died=lambda: "the run is over" if self._bring_up.over.is_set() else cluster.died(),
-            log=lambda: cluster.kube.complaints(account.namespace, account.pod),
-        )
+    def _remember_app(self, cluster: KindCluster, account: Account) -> None:
+        state = app_pods.running(cluster, account, self._bring_up.over)
+        self._tokens.remember(account, app_pods.token_of(cluster, account, state), account.pod, state.uid)
 
     def _fill_secret(self, account: Account, uid: str) -> Secret:
         del uid  # the token controller finds it by itself
-        return self._long_lived(self._clusters[account.cluster], account)
+        return app_pods.long_lived(self._clusters[account.cluster], account)
 
     def _reissue(self, account: Account) -> None:
         cluster = self._clusters[account.cluster]
         if not account.purpose.startswith("app:"):
-            self._tokens.remember(account, self._requested(cluster, account))
+            self._tokens.remember(account, app_pods.requested(cluster, account))
             return
-        cluster.kube.delete_pod(account.namespace, account.pod)
-        self._create_app(cluster, account, cluster.pause_image())
-        state = self._await_app(cluster, account)
-        self._tokens.remember(account, cluster.token_of(state, _APP_VOLUME), account.pod, state.uid)
-
-    def _requested(self, cluster: KindCluster, account: Account) -> Secret:
-        return cluster.kube.request_token(
-            account.namespace, account.name, audiences=account.audiences, seconds=account.token_seconds
-        )
-
-    def _long_lived(self, cluster: KindCluster, account: Account) -> Secret:
-        """Create the Secret of a long-lived token, and return what the token controller puts into it."""
-        cluster.kube.create_token_secret(account.namespace, account.secret, account.name, None)
-        return wait.until(
-            lambda: cluster.kube.token_of_secret(account.namespace, account.secret),
-            what=f"the token controller of {cluster.name} to fill the Secret {account.namespace}/{account.secret}",
-            seconds=_SECRET_SECONDS,
-            every=0.05,
-        )
+        if cluster.kube.pod(account.namespace, account.pod) is not None:
+            cluster.kube.delete_pod(account.namespace, account.pod)
+        app_pods.create(cluster, account, cluster.pause_image())
+        self._remember_app(cluster, account)

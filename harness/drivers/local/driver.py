@@ -375,7 +375,8 @@ class LocalRig(RealRig):
 
     def _reissue(self, account: Account) -> None:
         plane = self._planes[account.cluster]
-        plane.kube.delete_pod(account.namespace, account.pod)
+        if plane.kube.pod(account.namespace, account.pod) is not None:
+            plane.kube.delete_pod(account.namespace, account.pod)
         self._bound(plane, account)
 
     def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> Secret:

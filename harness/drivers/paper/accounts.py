@@ -67,7 +67,7 @@ class PaperAccounts(abc.ABC):
                 token.alive = False
                 self._tokens[f"{purpose} before {len(self._tokens)}"] = token
                 self._tokens[purpose] = self._issue(
-                    msgspec.structs.replace(token.account, audiences=(audience,) if audience else ())
+                    msgspec.structs.replace(token.account, audiences=(audience,) if audience else (), long_lived=False)
                 )
 
     def secret_token(self, app: str) -> IssuedToken:
