@@ -28,6 +28,30 @@ FILES: Final = {file.stem: file for file in sorted(CASES.glob("*.yaml"))}
 Row = tuple[str, tuple[tuple[str, str, str, str, str], ...]]
 
 JUDGED: Final[Mapping[str, Row]] = {
+    "a-hosted-vault-done-right": ("pass", ()),
+    "a-role-audience-that-no-token-has": (
+        "pass",
+        (("pre-existing", "refused from the start", "audience-mismatch", "", "example"),),
+    ),
+    "apps-of-another-cluster-and-a-reviewer-nobody-chose": (
+        "pass",
+        (("pre-existing", "refused from the start", "reviewer-fallback-local", "", "web"),),
+    ),
+    "projected-tokens-for-vault-on-1.3": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "review-without-audiences", "", "billing"),
+            ("improvement", "login granted", "review-without-audiences", "1.4.0", "billing"),
+        ),
+    ),
+    "terraform-writes-issuer-validation-on": (
+        "pass",
+        (
+            ("latent", "check lost", "issuer-check-lost", "1.11.0", "web"),
+            ("pre-existing", "refused from the start", "issuer-mismatch", "", "web"),
+            ("improvement", "login granted", "issuer-check-lost", "1.11.0", "web"),
+        ),
+    ),
     "a-config-without-a-ca-where-no-pod-is": (
         "fail",
         (
@@ -105,6 +129,11 @@ JUDGED: Final[Mapping[str, Row]] = {
 """Case -> the verdict, and every finding as (kind, effect, rule, hop, app)."""
 
 ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
+    "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
+    "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
+    "projected-tokens-for-vault-on-1.3": {"billing": (500, 200), "web": (200, 200)},
+    "terraform-writes-issuer-validation-on": {"web": (500, 200, 200)},
     "a-config-without-a-ca-where-no-pod-is": {"web": (500, 500)},
     "a-controller-that-asks-for-an-audience-of-its-own": {
         "by-request": (403, 403),
@@ -131,6 +160,21 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
 """Case -> app -> the status of its login at each moment."""
 
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "a-role-audience-that-no-token-has": (
+        "ruled out: issuer. by its config auth/devops-kubernetes compares no issuer on Vault 1.6.0",
+        "refusals answer 403 instead of 500 (login, ",
+        "of example, at Vault 1.13.0; clients that retry on 5xx only stop retrying",
+    ),
+    "projected-tokens-for-vault-on-1.3": (
+        "that of billing is made out for vault, so its login answers 500, whoever reviews",
+        "Go to Vault 1.4.0 or newer, which names the token's audiences, as this run shows at 1.4.0",
+        "request a token for the API server's audience beside its own",
+        "From 1.4.0 on Vault names the audiences of a token",
+    ),
+    "terraform-writes-issuer-validation-on": (
+        "The config itself says disable_iss_validation=false",
+        "set disable_iss_validation = true in its vault_kubernetes_auth_backend_config: the next apply undoes a write",
+    ),
     "a-config-without-a-ca-where-no-pod-is": ("Vault 1.11.0 does not even show the config any more (500)",),
     "a-controller-that-asks-for-an-audience-of-its-own": ("it is made out for vault://vault-issuer",),
     "a-requested-reviewer-ends-some-day": ("in production 365 days after it was requested",),
@@ -145,7 +189,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "an-operator-is-let-in-by-a-binding": ("ops/operator was bound to system:auth-delegator in apps",),
     "only-a-host-for-another-cluster": (
-        "with the CA of the API server of apps, from the file ca.crt. That alone would not do",
+        "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",
         "Store a long-lived token_reviewer_jwt of one account of apps",
         "not issuer, role binding, reachability, JWT expiry (ruled out)",
     ),
@@ -251,6 +295,23 @@ def test_a_case_is_judged_on_paper_as_on_real_servers(name: str, tmp_path: Path)
     found = tuple((f.kind, f.effect, f.rule, f.hop, f.app) for f in judgement.findings)
     assert (judgement.verdict, found) == JUDGED[name]
     assert judgement.as_expected
+
+
+WHO_WROTE: Final = {
+    "apps-of-another-cluster-and-a-reviewer-nobody-chose": "from 1.16.0 on vault read shows token_reviewer_jwt_set",
+    "an-operator-without-delegator-at-a-hosted-vault": "a copy of its pod's token is (by 1.5.0 or newer, in a pod)",
+}
+"""Case without its `expect` -> how to find out who wrote the config, in words for its version."""
+
+
+@pytest.mark.parametrize("name", WHO_WROTE)
+def test_who_is_refused_from_the_start_learns_how_to_see_who_wrote_the_config(name: str, tmp_path: Path) -> None:
+    """On 1.9.3 and newer other things tell it than on older versions; the answer stands in the first sentences."""
+    scenario = loading.load(FILES[name]).scenario.model_copy(update={"expect": None})
+    _, judgement = on_paper(scenario, tmp_path)
+    assert (judgement.outcome, judgement.exit_code) == ("inconclusive", 4)
+    assert "Who wrote yours?" in judgement.reasons[0]
+    assert WHO_WROTE[name] in judgement.reasons[0]
 
 
 def test_the_tables_have_every_case() -> None:

@@ -46,6 +46,11 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
         "batch",
         {"api audit", "vault audit", "vault log"},
     ),
+    "review-without-audiences": (
+        "projected-tokens-for-vault-on-1.3",
+        "billing",
+        {"answer", "api audit"},
+    ),
     "api-server-untrusted": ("only-a-host-for-another-cluster", "there", {"vault log"}),
     "api-server-unreachable": ("an-api-server-that-is-not-where-the-config-says", "old", {"vault log", "config"}),
 }

@@ -9,6 +9,8 @@ import msgspec
 
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
+from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
 from harness.scenario import topology
 from harness.scenario.topology import MountSpec, RoleSpec
@@ -59,7 +61,9 @@ def unlearned(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool
                 groups.setdefault((probe, seen.mount, rule), []).append(seen)
     for (probe, mount, rule), group in groups.items():
         apps = tuple(dict.fromkeys(seen.app for seen in group))
-        yield Doubt("unlearned", _question(facts, probe, group, apps, _keys(facts, probe, mount, rule, apps)), apps)
+        whose = f"{_who_reviews(group[0].version)} " if rule in _OF_REVIEWER else ""
+        keys = _keys(facts, probe, mount, rule, apps)
+        yield Doubt("unlearned", _question(facts, probe, group, apps, keys, whose), apps)
 
 
 def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterator[Doubt]:
@@ -83,8 +87,42 @@ def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterat
         )
 
 
-def _question(facts: Facts, probe: str, group: Sequence[Observation], apps: Sequence[str], keys: Iterable[str]) -> str:
-    """Return the sentences: is production so, what was seen here, what decides it, and how to say that it is meant."""
+_OF_REVIEWER: Final = (
+    "reviewer-fallback-local",
+    "reviewer-frozen",
+    "reviewer-lacks-tokenreview-rbac",
+    "client-jwt-not-accepted",
+    "stored-reviewer-refused",
+)
+"""The causes behind which the question stands who wrote the config, and what it holds as reviewer."""
+
+
+def _who_reviews(version: str) -> str:
+    """Return how an operator of Vault *version* finds out what the config holds as reviewer, which no read shows."""
+    look = (
+        "Who wrote yours? See who creates TokenReviews when an app logs in (the API server's audit log, user.username)."
+    )
+    if not at_least(version, kubernetes_auth.READS_POD_TOKEN):
+        return (
+            f"{look} The app's own account: no reviewer is stored; Vault's own: a copy of its pod's token is (by 1.5.0 "
+            "or newer, in a pod); another: somebody stored its token."
+        )
+    return (
+        f"{look} Vault's own account, or nobody and 401: no reviewer is stored, and Vault reads its pod's token at "
+        "login; or it is a copy that 1.5.0 to 1.9.2 wrote (then the entry's pod-uid is that of no Pod that lives, and "
+        "vault read shows a CA that nobody sent). The app's own: vault read shows disable_local_ca_jwt=true, or Vault "
+        "has no token file. Another: somebody stored its token (from 1.16.0 on vault read shows "
+        "token_reviewer_jwt_set)."
+    )
+
+
+def _question(
+    facts: Facts, probe: str, group: Sequence[Observation], apps: Sequence[str], keys: Iterable[str], whose: str
+) -> str:
+    """Return the sentences: is production so, what was seen here, what decides it, and how to say that it is meant.
+
+    *whose* is how to find out who reviews there, or nothing.
+    """
     if probe == "login":
         what, done = f"the login of {_some(apps)}", "lets it log in"
     else:
@@ -96,7 +134,7 @@ def _question(facts: Facts, probe: str, group: Sequence[Observation], apps: Sequ
     return (
         f"Is {what} refused in production, too? Here it was refused before {begun} and {after}, so nothing was "
         f"learned of what {facts.undertaking} does to it. If production {done}, mend what decides it here: "
-        f"{'; '.join(keys)}. "
+        f"{'; '.join(keys)}. {whose}"
         f"If production refuses it as well, say so: expect: [{expected}{', ...' if len(apps) > _NAMED else ''}]"
     )
 

@@ -44,6 +44,10 @@ KNOWS_ALIAS_SOURCE: Final = "1.9.0"
 ALIAS_OF_PROJECTED: Final = "1.9.4"
 """From here the alias by name of a projected token is namespace/name; before it was / for all (P v0.11.6, PR #137)."""
 
+SENDS_AUDIENCES: Final = "1.4.0"
+"""From here a TokenReview names the audiences of the token that logs in; before, an API server took each that was made
+out for somebody else for a false one (P v0.6.0, PR #74, issue #73). Run: 1.3.0 / 1.4.0."""
+
 NEEDS_CA_TO_SHOW: Final = "1.11.0"
 """From here a config without CA where no pod's CA is cannot even be read: 500 (P v0.13.0). Run: 1.9.3 / 1.11.0."""
 
@@ -192,7 +196,8 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
     ),
     "signature": (("0.0.0", 403, "permission denied"),),
     "unknown role": (("0.0.0", 400, "invalid role name"),),
-    "review": (("0.0.0", 403, "permission denied"),),
+    # up to 1.3 with the words of the review, whatever they are. Run: 1.3.0 / 1.4.0
+    "review": (("1.4.0", 403, "permission denied"), ("0.0.0", 500, "lookup failed")),
     "address": (("0.0.0", 403, "permission denied"),),
     "signing key": (
         ("1.11.0", 403, "permission denied"),

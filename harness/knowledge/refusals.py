@@ -34,6 +34,8 @@ _NOT_NOW_WORDS: Final = re.compile(
 _CHECKED: Final = re.compile(
     r"\bclaim\b|\bissuer\b|\baudience\b|service account|namespace not authorized|not authorized|unauthorized|"
     r"permission denied|invalid role|role name|ca\.crt|\bx509\b|jose|\bjwt\b|token is expired|not valid yet|"
+    # up to 1.3 whatever went wrong with a review, by these words. Run: 1.3.0
+    r"lookup failed|tokenreviews|"
     # of a token of 1.10 or newer: see `kubernetes_auth.foreign_token`
     r"failed to look up namespace from the token|"
     # 1.10 or newer, of a token of its own that was given before other data were put in place (run: 1.11.0)

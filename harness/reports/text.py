@@ -303,9 +303,10 @@ class _Summary:
         if not fresh and remedy.words in self._said:
             self._paragraph(word, "as said above")
             return
-        self._said.add(remedy.words)
         counted = f"{len(fresh)} command{'s' if len(fresh) > 1 else ''}: -v"
         self._paragraph(word, remedy.sentence, f" ({counted})" if hidden else "")
+        # not before it is written: what is said already is left out
+        self._said.add(remedy.words)
         for command in [] if hidden else fresh:
             self._said.add(command)
             self._console.print(Text(f"      {command}"), soft_wrap=True)

@@ -88,6 +88,7 @@ Cause = Literal[
     "stored-reviewer-refused",
     "stored-reviewer-expires",
     "login-token-rejected",
+    "review-without-audiences",
     "api-server-untrusted",
     "api-server-unreachable",
     "vault-refuses-data",

@@ -29,6 +29,7 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.LACKS_RBAC,
     reviewer.STORED_REFUSED,
     reviewer.CLIENT_NOT_ACCEPTED,
+    reviewer.NO_AUDIENCES,
     reviewer.LOGIN_REJECTED,
     policy.DENIES,
     steps.CHANGED,

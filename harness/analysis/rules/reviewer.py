@@ -274,22 +274,89 @@ def _renewed(case: Case) -> Remedy:
     return remedies.way(case, words, commands, lambda label: (made, rewrite.step(label)))[1]
 
 
+def _no_audiences(case: Case) -> Diagnosis | None:
+    if case.effect == "login granted":
+        return _audiences_at_last(case)
+    review, seen, since = case.evidence.review, case.after, kubernetes_auth.SENDS_AUDIENCES
+    said = case.quoted(_OTHER_AUDIENCE)
+    if review is None or review.status != 201 or not said or at_least(seen.version, since):
+        return None
+    token = case.facts.token_of(seen)
+    whom = ", ".join(token.audiences) if token is not None else "another audience"
+    return diagnosed(
+        f"Vault {seen.version}, like every one before {since}, names no audiences when it has a token reviewed, and "
+        f"the API server of {case.cluster} then takes each that is not made out for itself for a false one: that of "
+        f"{seen.app} is made out for {whom}, so its login answers {seen.status}, whoever reviews",
+        "certain",
+        [*said, shown(review), case.facts.token_line(seen)],
+        *_audiences_reviewed(case),
+    )
+
+
+def _audiences_at_last(case: Case) -> Diagnosis | None:
+    """Explain that the login is granted by the first Vault that names the audiences."""
+    before, seen, since = case.before, case.after, kubernetes_auth.SENDS_AUDIENCES
+    if before is None or at_least(before.version, since) or not at_least(seen.version, since):
+        return None
+    earlier = msgspec.structs.replace(case, after=before, before=None)
+    said = earlier.quoted(_OTHER_AUDIENCE)
+    if not said or earlier.evidence.review is None or earlier.evidence.review.status != 201:
+        return None
+    return diagnosed(
+        f"From {since} on Vault names the audiences of a token when it has it reviewed, so the API server of "
+        f"{case.cluster} no longer takes that of {seen.app} for a false one: logins answer {seen.status}",
+        "certain",
+        [*said, *case.evidence.evidence_lines()],
+    )
+
+
+def _audiences_reviewed(case: Case) -> tuple[Remedy, Remedy]:
+    """Return what lets a token for somebody else be reviewed: another Vault, or another audience beside its own."""
+    since, app = kubernetes_auth.SENDS_AUDIENCES, case.after.app
+    newer = next((one.version for one in case.facts.moments.values() if at_least(one.version, since)), "")
+    here = f", as this run shows at {newer}" if newer else ""
+    return (
+        Remedy(
+            f"Go to Vault {since} or newer, which names the token's audiences{here}.",
+            unproven="it is an upgrade, and no change of what a Vault holds",
+        ),
+        Remedy(
+            f"Until then let {app} request a token for the API server's audience beside its own (TokenRequest, with "
+            "both in spec.audiences): a kubelet projects one for a single audience only.",
+            unproven="how an app gets its token is its own; apps.APP.audience with a list of two rehearses it",
+        ),
+    )
+
+
 def _login_rejected(case: Case) -> Diagnosis | None:
     review = case.evidence.review
     if review is None or review.status != 201 or case.after.answer != "refused":
         return None
-    needles = ("lookup failed", "did not match", "not valid")
-    said = [line for line in case.evidence.log if any(needle in line.text for needle in needles)]
+    said = [line for line in case.quoted("lookup failed", "did not match", "not valid") if line.source != "api log"]
     if not said:
         return None
     return diagnosed(
         f"The API server of {case.cluster} reviewed the token and Vault then refused the login: {said[0].text}",
         "certain",
         [shown(review), *said, *case.evidence.audit],
-        Remedy(
-            "Look at the login's own token: its service account or Pod was deleted, or made anew with another UID.",
-            unproven="what became of the account or the Pod is no doing of Vault's, and a new Pod has a new token",
-        ),
+        _alive_again(case),
+    )
+
+
+def _alive_again(case: Case) -> Remedy:
+    """Return where a dead token comes from, and how the app gets another one."""
+    app = case.facts.app(case.after.app)
+    space, name = app.service_account.split("/")
+    if app.token == "secret":
+        return Remedy(
+            f"Make the Secret of {app.service_account} again in cluster {case.cluster}, and give {case.after.app} its "
+            "new token; or let it have the token of its Pod, which nobody can delete by itself.",
+            commands=(remedies.token_secret(space, name),),
+            unproven="how an app comes by its token is its own; apps.APP.token rehearses the other kind",
+        )
+    return Remedy(
+        "Look at the login's own token: its service account or Pod was deleted, or made anew with another UID.",
+        unproven="what became of the account or the Pod is no doing of Vault's, and a new Pod has a new token",
     )
 
 
@@ -355,6 +422,15 @@ STORED_REFUSED: Final = Rule(
     explanation="a stored token is used until it is replaced, dead or alive",
     source="vault-plugin-auth-kubernetes token_review.go, every version",
     examine=_stored_refused,
+)
+NO_AUDIENCES: Final = Rule(
+    name="review-without-audiences",
+    versions=f"every version before {kubernetes_auth.SENDS_AUDIENCES}",
+    precondition="the token that logs in is not made out for the API server",
+    demands="a TokenReview answered 201 and the API server's words about the token's audiences",
+    explanation="a TokenReview without audiences asks whether a token is good for the API server itself",
+    source="vault-plugin-auth-kubernetes issue 73, PR #74; run: 1.3.0 / 1.4.0",
+    examine=_no_audiences,
 )
 LOGIN_REJECTED: Final = Rule(
     name="login-token-rejected",

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from harness.drivers.paper.state import ADDRESS, Config, Token
+from harness.drivers.paper.state import ADDRESS, Config, Token, for_api_server
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
@@ -98,6 +98,14 @@ def unreached(config: Config, cluster: str) -> str:
     name = host.partition("://")[2].partition(":")[0]
     why = f"lookup {name}: no such host" if name.endswith(".invalid") else f"{name}: connect: connection refused"
     return f'Post "{host}/apis/authentication.k8s.io/v1/tokenreviews": dial tcp {why}'
+
+
+def unasked_audience(version: str, token: Token) -> str:
+    """Return why a review fails in which Vault *version* named no audiences; empty where it does not."""
+    if at_least(version, kubernetes_auth.SENDS_AUDIENCES) or for_api_server(token):
+        return ""
+    said = ", ".join(token.issued.audiences)
+    return f'lookup failed: [invalid bearer token, token audiences ["{said}"] is invalid for the target audiences]'
 
 
 def host_of(cluster: str) -> str:

@@ -402,6 +402,9 @@ class PaperRig(PaperAccounts):
         genuine = presented is not None and presented.alive and presented.account.cluster == cluster
         if status == 201 and not genuine:
             self._log_login(mount, "lookup failed: [invalid bearer token, Token has been invalidated]")
+        elif status == 201 and presented and (why := checks.unasked_audience(self._served.version, presented)):
+            self._log_login(mount, why)
+            return "review"
         return None if status == 201 and genuine else "review"
 
     def _bearer(self, config: Config, presented: Token | None) -> Token | None:

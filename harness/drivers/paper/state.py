@@ -145,6 +145,9 @@ def extra(bearer: Token) -> dict[str, list[str]]:
 def accepted(bearer: Token, cluster: str) -> bool:
     """Does the API server of *cluster* know this bearer?"""
     ended = bearer.issued.expires and bearer.issued.expires <= now()
-    # a token out of a Secret is made out for nobody in particular
-    for_api_server = bearer.account.long_lived or ISSUER in bearer.issued.audiences
-    return bearer.alive and not ended and bearer.account.cluster == cluster and for_api_server
+    return bearer.alive and not ended and bearer.account.cluster == cluster and for_api_server(bearer)
+
+
+def for_api_server(token: Token) -> bool:
+    """Is a token made out for the API server? One out of a Secret is for nobody in particular."""
+    return token.account.long_lived or ISSUER in token.issued.audiences
