@@ -321,3 +321,33 @@ def test_a_kubeconfig_leads_to_this_cluster_alone(authority: pki.Authority) -> N
     assert user["user"] == {"token": ADMIN}
     assert context["context"] == {"cluster": cluster["name"], "user": user["name"]}
     assert config["current-context"] == context["name"]
+
+
+def test_the_keys_are_asked_for_in_their_own_form(authority: pki.Authority) -> None:
+    """An API server has them in no other one: asked for JSON it answers 406."""
+    keys = [{"kty": "RSA", "n": "x", "e": "AQAB"}]
+    with Scripted(Answer(body={"keys": keys}), tls=authority) as server:
+        assert at(server, authority).signing_keys() == keys
+    (asked,) = server.asked
+    assert (asked.path, asked.headers["accept"]) == ("/openid/v1/jwks", "application/jwk-set+json")
+
+
+def test_a_review_goes_as_the_bearer_alone(authority: pki.Authority) -> None:
+    """Whatever is answered is told: an app that may not review is the news."""
+    with Scripted(Answer(403, FORBIDDEN), tls=authority) as server:
+        status, said = at(server, authority).review(Secret("bearer-of-an-app-51c2"), Secret(JWT))
+    (asked,) = server.asked
+    assert asked.headers["authorization"] == "Bearer bearer-of-an-app-51c2"
+    assert asked.body["spec"] == {"token": JWT}
+    assert (status, said["message"]) == (403, FORBIDDEN["message"])
+
+
+def test_an_account_that_is_there_is_taken_as_it_is(authority: pki.Authority) -> None:
+    taken = Answer(409, {"message": "already exists"})
+    with Scripted(taken, taken, GRANTED, tls=authority) as server:
+        assert at(server, authority).insist_on_account("apps", "web") == "uid-1"
+    assert [(one.method, one.path) for one in server.asked] == [
+        ("POST", "/api/v1/namespaces"),
+        ("POST", "/api/v1/namespaces/apps/serviceaccounts"),
+        ("GET", "/api/v1/namespaces/apps/serviceaccounts/web"),
+    ]

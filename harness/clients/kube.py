@@ -17,6 +17,7 @@ from harness.secret import Secret
 from harness.wait import until
 
 _TIMEOUT_SECONDS: Final = 30
+_KEYS: Final = "application/jwk-set+json"  # the only form in which an API server gives its keys: for JSON it has 406
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404
 _BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
@@ -89,7 +90,9 @@ class Kube:
     def signing_keys(self) -> list[dict[str, str]]:
         """Return the public keys with which the API server checks service account tokens, as a JWK each."""
         with _translated("the keys of service account tokens"):
-            return list(self._done("GET", "/openid/v1/jwks")["keys"])
+            answer = self._ask("GET", "/openid/v1/jwks", accept=_KEYS)
+            _raise_unless_done(answer)
+            return list(json.loads(answer.data)["keys"])
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace, or take the one that every cluster has."""
@@ -369,11 +372,18 @@ class Kube:
         return json.loads(answer.data)
 
     def _ask(
-        self, method: str, path: str, *, token: Secret | None = None, agent: str = "rehearsal", body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        token: Secret | None = None,
+        agent: str = "rehearsal",
+        body: Any = None,
+        accept: str = "application/json",
     ) -> Any:
         """Return the bare answer, whatever its status: the client's own calls have one bearer and one user agent."""
         bearer = (token or self.administrator_token).reveal()
-        headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json", "User-Agent": agent}
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": accept, "User-Agent": agent}
         if body is not None:
             headers["Content-Type"] = (
                 "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
