@@ -345,7 +345,8 @@ def test_an_image_of_the_users_binary_is_theirs_alone(
     kept = store(tmp_path / "cache", own)
     mine = images.Images(machine, kept, tmp_path / "cache", lambda _: None, registry.prefix)
     made = mine.get(VAULT, VERSION)
-    assert made.source == f"made here of vault {VERSION} (brought by the user: {own})"
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+    assert made.source == f"made here of vault {VERSION} (brought by the user: {own}, sha256 {digest})"
     assert mine.get(VAULT, VERSION) == made
     assert not [path for path in registry.asked if "manifests" in path]
 

@@ -276,7 +276,7 @@ class Images:
 
     def _make(self, product: str, version: str) -> Image:
         making = self._ingredients(product, version)
-        source = "made here of " + ", ".join(f"{one.product} {one.version} ({one.source})" for one in making.binaries)
+        source = "made here of " + ", ".join(_told(one) for one in making.binaries)
         labels = {
             LABEL: product,
             _VERSION_LABEL: version,
@@ -387,6 +387,12 @@ def _described(product: str, version: str, image: Stored, source: str) -> Image:
     trimmed = image.labels.get(_TRIMMED_LABEL, "")
     note = "made here: the binary alone, without the vendor's entrypoint" if ours else ""
     return Image(product, version, image.name, image.id, source, note, trimmed)
+
+
+def _told(binary: Artifact) -> str:
+    # of what the cache has, the digest can be looked up
+    digest = f", sha256 {binary.sha256}" if binary.brought else ""
+    return f"{binary.product} {binary.version} ({binary.source}{digest})"
 
 
 def _digest_of(image: Stored) -> str:
