@@ -6,7 +6,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -20,6 +20,7 @@ from harness.scenario import driver_traits
 
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
+    from harness.drivers.local.shared_clusters import SharedClusters
     from harness.record.events import AnyEvent
     from harness.scenario.loading import Loaded
     from harness.session.bisect import Rehearse, Search
@@ -145,16 +146,15 @@ def bisect(
     if as_test:
         with _as_test():
             loaded = load(scenario)
-            raise Ended(_once(loaded, _rehearsing(options, going, verbose=True), going, run_dir, output))
+            raise Ended(_once(loaded, _rehearsing(options, going, None, verbose=True), going, run_dir, output))
     loaded = load(scenario)
     assert good is not None
     assert bad is not None
-    rehearse = _rehearsing(options, going, verbose=verbose)
-    _search(_searched(loaded, axis, (good, bad), among, options), rehearse, options, going, run_dir, output)
+    _search(_searched(loaded, axis, (good, bad), among, options), options, going, run_dir, output, verbose=verbose)
 
 
 def _search(
-    wanted: Search, rehearse: Rehearse, options: Options, going: Any, run_dir: Path | None, output: str
+    wanted: Search, options: Options, going: Any, run_dir: Path | None, output: str, *, verbose: bool
 ) -> NoReturn:
     from harness.errors import HarnessError, LeftBehind, advised
     from harness.reports import bisection
@@ -164,7 +164,8 @@ def _search(
     going.say(f"{wanted.scenario.name}: {len(wanted.variants)} values of {wanted.axis}; the answers are in {directory}")
     again = f"the same command with --run-dir {directory} goes on"
     try:
-        with going:
+        with going, _lent(options) as clusters:
+            rehearse = _rehearsing(options, going, clusters, verbose=verbose)
             found = searching.run(wanted, rehearse, directory, _how(options), going.say, _digests(options.brought))
     except KeyboardInterrupt as error:
         left = "; ".join(getattr(error, "__notes__", ()))
@@ -214,7 +215,15 @@ def _here(options: Options, *, only_cached: bool) -> Callable[[str, str], bool]:
     return here
 
 
-def _rehearsing(options: Options, going: Any, *, verbose: bool) -> Rehearse:
+def _lent(options: Options) -> AbstractContextManager[SharedClusters | None]:
+    """Return the clusters that all rehearsals of a search share, each for itself alone and empty; None on others."""
+    from harness.drivers.local.shared_clusters import SharedClusters
+
+    places = _places()
+    return SharedClusters(places.temporary, places.state) if options.driver == "local" else nullcontext()
+
+
+def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *, verbose: bool) -> Rehearse:
     import msgspec
 
     from harness.session import one_rehearsal
@@ -227,7 +236,10 @@ def _rehearsing(options: Options, going: Any, *, verbose: bool) -> Rehearse:
 
     def rehearse(loaded: Loaded, directory: Path, *, fresh: bool) -> Rehearsed:
         one = msgspec.structs.replace(options, run_dir=directory, reuse=options.reuse and not fresh)
-        return one_rehearsal.rehearse_one(loaded, one, places, follow=follow, begin=going.begin, tell=going.say)
+        lent = None if fresh else clusters
+        return one_rehearsal.rehearse_one(
+            loaded, one, places, follow=follow, begin=going.begin, tell=going.say, clusters=lent
+        )
 
     return rehearse
 
