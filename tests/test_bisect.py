@@ -450,6 +450,7 @@ def test_a_bisection_of_the_outage_finds_1_9_3_by_itself(tmp_path: Path) -> None
         capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "and still: cluster" not in done.stderr, "phases of a rehearsal are told with -v alone"
     end = msgspec.json.decode(done.stdout, type=Conclusion)
     assert (end.outcome, end.last_good, end.first_bad) == ("found", "1.9.2", "1.9.3")
     assert end.values == tuple(at_hand)

@@ -21,7 +21,6 @@ from harness.scenario import driver_traits
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
     from harness.drivers.local.shared_clusters import SharedClusters
-    from harness.record.events import AnyEvent
     from harness.scenario.loading import Loaded
     from harness.session.bisect import Rehearse, Search
     from harness.session.one_rehearsal import Options, Places, Rehearsed
@@ -230,16 +229,15 @@ def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *
 
     places = _places()
 
-    def follow(event: AnyEvent) -> None:
-        if verbose:
-            going.follow(event)
-
     def rehearse(loaded: Loaded, directory: Path, *, fresh: bool) -> Rehearsed:
         one = msgspec.structs.replace(options, run_dir=directory, reuse=options.reuse and not fresh)
         lent = None if fresh else clusters
-        return one_rehearsal.rehearse_one(
-            loaded, one, places, follow=follow, begin=going.begin, tell=going.say, clusters=lent
-        )
+        if verbose:
+            return one_rehearsal.rehearse_one(
+                loaded, one, places, follow=going.follow, begin=going.begin, tell=going.say, clusters=lent
+            )
+        with going.during(directory.name):
+            return one_rehearsal.rehearse_one(loaded, one, places, tell=going.say, clusters=lent)
 
     return rehearse
 
