@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import ssl
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -248,8 +250,7 @@ class Vault:
 
         with requests.Session() as session:
             session.trust_env = False  # no proxy, .netrc or CA bundle of the user
-            session.verify = str(self.ca) if self.ca else True
-            session.cert = (str(self.certificate[0]), str(self.certificate[1])) if self.certificate else None
+            session.mount("https://", _own_tls(self.ca, self.certificate))
             adapter = RawAdapter(
                 base_uri=self.address,
                 token=token.reveal() if token else "",
@@ -263,6 +264,32 @@ class Vault:
                 return adapter.request(method, f"/v1/{path}", headers=headers, **body)
             except requests.RequestException as error:
                 raise Unreachable(f"Vault at {self.address} gave no answer to {path}: {_cause(error)}") from None
+
+
+@lru_cache(maxsize=64)
+def _context(ca: Path | None, certificate: tuple[Path, Path] | None, _state: tuple[int, ...]) -> ssl.SSLContext:
+    """Return what a connection trusts, and how it shows who asks. To read that anew for each takes longer than TLS."""
+    context = ssl.create_default_context(cafile=ca)
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    return context
+
+
+def _own_tls(ca: Path | None, certificate: tuple[Path, Path] | None) -> Any:
+    """Return a new adapter for connections that trust *ca* alone; None: what this machine trusts."""
+    from requests.adapters import HTTPAdapter
+
+    state = tuple(file.stat().st_mtime_ns for file in (ca, *(certificate or ())) if file is not None)
+    context = _context(ca, certificate, state)
+
+    class OwnTls(HTTPAdapter):
+        def init_poolmanager(self, *words: Any, **more: Any) -> None:
+            super().init_poolmanager(*words, **more, ssl_context=context)
+
+        def cert_verify(self, *_words: Any) -> None:
+            """Read no file: the context knows."""
+
+    return OwnTls()
 
 
 def _done(reply: Reply, what: str) -> Reply:
