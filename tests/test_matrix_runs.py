@@ -161,6 +161,7 @@ def test_two_cannot_rehearse_one_matrix_in_one_directory(tmp_path: Path) -> None
 def test_reports_for_programs_ci_servers_and_jobs(tmp_path: Path) -> None:
     file, place = scenario(tmp_path, MATRIX), tmp_path / "m"
     words = ("--run-dir", place, "-o", "json", "--junit", tmp_path / "j.xml", "--markdown", tmp_path / "m.md")
+    words = (*words, "--html", tmp_path / "m.html")
     ended = run(file, *words)
     assert ended.exit_code == 1, ended.output
     told = json.loads(ended.stdout)
@@ -170,6 +171,9 @@ def test_reports_for_programs_ci_servers_and_jobs(tmp_path: Path) -> None:
     assert len(suites) == 13
     red = [name for name, suite in suites.items() if int(suite.attrib["failures"])]
     assert red == ["outage[target=1.13.0,reviewer=nobody-chose,vault.storage=file]"]
+    html = (tmp_path / "m.html").read_text()
+    assert html == (place / "index.html").read_text()
+    assert html.count('<button class="cell ') == 13
     page = (tmp_path / "m.md").read_text()
     assert page.startswith("# FAIL  13 cells: ")
     assert "| target → | 1.8.0 | 1.9.2 | 1.9.3 | 1.11.0 | 1.13.0 |" in page

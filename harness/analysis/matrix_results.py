@@ -19,7 +19,7 @@ MATRIX_FORMAT: Final = 1
 
 _APPS: Final = 6
 _EVIDENCE: Final = 6
-_LONGEST_LINE: Final = 400
+_LONGEST: Final = 800
 
 WORST_FIRST: Final = (130, 5, 1, 4, 2, 0)
 """Exit codes in the order in which one stands for all cells."""
@@ -162,12 +162,16 @@ def _finding(group: Sequence[Finding], *, fails: bool, expected: bool) -> CellFi
         hop=first.hop,
         apps=apps[:_APPS],
         number=len(apps),
-        sentence=first.sentence[:_LONGEST_LINE],
-        remedy=first.remedy[:_LONGEST_LINE],
-        evidence=tuple(line.text[:_LONGEST_LINE] for line in first.evidence[:_EVIDENCE]),
+        sentence=_cut(first.sentence),
+        remedy=_cut(first.remedy),
+        evidence=tuple(_cut(line.text) for line in first.evidence[:_EVIDENCE]),
         fails=fails,
         expected=expected,
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} ..."
 
 
 def main_finding(cell: CellResult) -> CellFinding | None:

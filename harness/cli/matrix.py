@@ -312,6 +312,7 @@ def _run(
 ) -> NoReturn:
     from harness.cli import matrix_running
     from harness.cli.progress import Progress
+    from harness.reports import matrix_html
     from harness.session.matrix_directory import MatrixTaken
 
     going = Progress(verbose=options.verbose, quiet=options.quiet)
@@ -342,6 +343,7 @@ def _run(
                 going.say(f"{len(cells) - len(pending)} of {len(cells)} cells are as they were, in {directory.place}")
             result = running.run(pending, _getter(options, going.say))
             directory.write(_all(running, result))
+            directory.write_page(matrix_html.render(result))
     except MatrixTaken as error:
         fail(2, str(error))
     except KeyboardInterrupt:
@@ -351,7 +353,7 @@ def _run(
             f"interrupted; all rehearsals were ended. {done} cells are finished; the same command goes on from there",
         )
     report(result, directory.place, options)
-    say(f"all of it is in {directory.place}")
+    say(f"all of it is in {directory.place}; index.html there shows it with the evidence of each cell")
     raise Ended(result.exit_code)
 
 
@@ -412,6 +414,10 @@ def report(result: MatrixResult, place: Path, options: Forms) -> None:
             options.markdown.write_text(matrix_text.page(result), encoding="utf-8")
         if options.junit is not None:
             options.junit.write_text(_junit(result, place), encoding="utf-8")
+        if options.html is not None:
+            from harness.reports import matrix_html
+
+            options.html.write_text(matrix_html.render(result), encoding="utf-8")
     except OSError as error:
         fail(
             3,

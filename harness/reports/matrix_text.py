@@ -68,7 +68,7 @@ def render(result: MatrixResult, *, width: int = 100, colour: bool = False) -> s
     for letter, found in notes.texts.items():
         lines += [
             "",
-            *_wrapped(f"{letter}  {_headline(found)}", width, "   "),
+            *_wrapped(f"{letter}  {headline(found)}", width, "   "),
             *_wrapped(found.sentence, width, "   ", "   "),
         ]
     for reason, number in notes.unknown.items():
@@ -102,7 +102,8 @@ def last_line(result: MatrixResult) -> str:
     return f"{verdict}  {result.planned} cells: {words or 'none'}{more}; exit {code}"
 
 
-def _headline(found: CellFinding) -> str:
+def headline(found: CellFinding) -> str:
+    """Return what a finding is in one line: its kind, what happens to whom, and the cause."""
     who = ", ".join(found.apps) + (
         f" and {found.number - len(found.apps)} more" if found.number > len(found.apps) else ""
     )

@@ -30,6 +30,7 @@ from harness.host.locks import Held, alone
 from harness.scenario.matrix import Cell
 
 RESULT_FILE: Final = "matrix.json"
+PAGE_FILE: Final = "index.html"
 _ODD: Final = re.compile(r"[^A-Za-z0-9_.,=+-]+")
 _LONGEST: Final = 120
 
@@ -77,7 +78,6 @@ class MatrixDirectory:
 
     def __init__(self, place: Path) -> None:
         self.place = place.absolute()
-        self._results: dict[str, CellResult] = {}
 
     @contextmanager
     def held(self, tell: Callable[[str], None]) -> Iterator[None]:
@@ -123,6 +123,12 @@ class MatrixDirectory:
         fresh = self.place / f".{RESULT_FILE}.{os.getpid()}"
         pki.write_private(fresh, msgspec.json.encode(result))
         fresh.replace(self.place / RESULT_FILE)
+
+    def write_page(self, page: str) -> None:
+        """Keep the page that shows the result."""
+        fresh = self.place / f".{PAGE_FILE}.{os.getpid()}"
+        pki.write_private(fresh, page.encode())
+        fresh.replace(self.place / PAGE_FILE)
 
 
 def load(place: Path) -> MatrixResult | None:
