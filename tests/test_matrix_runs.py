@@ -160,9 +160,8 @@ def test_two_cannot_rehearse_one_matrix_in_one_directory(tmp_path: Path) -> None
 
 def test_reports_for_programs_ci_servers_and_jobs(tmp_path: Path) -> None:
     file, place = scenario(tmp_path, MATRIX), tmp_path / "m"
-    words = ("--run-dir", place, "-o", "json", "--junit", tmp_path / "j.xml", "--markdown", tmp_path / "m.md")
-    words = (*words, "--html", tmp_path / "m.html")
-    ended = run(file, *words)
+    pages = ("--markdown", tmp_path / "m.md", "--html", tmp_path / "m.html")
+    ended = run(file, "--run-dir", place, "-o", "json", "--junit", tmp_path / "j.xml", *pages)
     assert ended.exit_code == 1, ended.output
     told = json.loads(ended.stdout)
     assert (told["format"], told["across"], told["planned"], len(told["cells"])) == (1, "target", 13, 13)
