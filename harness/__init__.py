@@ -158,6 +158,7 @@ record/                  what happened: the public record format
     numbering            how a record proves that it is whole
 scenario/                what is asked for
     schema               what a scenario can say
+    outcomes             the words for what is asked, what may happen, and why
     values               what its values may be: versions, names, paths, spans of time
     yaml_document        YAML whose every part knows its line and column
     matrix_choice        which cells of a matrix are meant, by name or by share

@@ -10,7 +10,7 @@ import yaml
 
 from harness.analysis import comparison
 from harness.errors import ScenarioError
-from harness.record.events import ConfigWritten, RoleWritten
+from harness.record.events import ConfigWritten, RoleWritten, TokenIssued
 from harness.scenario import loading, plan, topology
 from harness.scenario.schema import Scenario
 from tests.runs import on_paper
@@ -133,3 +133,25 @@ class TestSecrets:
     @pytest.mark.parametrize("version", [3, "2", None])
     def test_another_version_there_is_none(self, version: Any) -> None:
         assert problems(secrets={"team/kv": {"kv": version}, "secret": {"kv": 2}})
+
+
+class TestLoginTokens:
+    def test_each_kind_is_what_it_says(self, tmp_path: Path) -> None:
+        """On paper as on servers: whose Pod is gone is refused by the review, all others get in."""
+        apps = {
+            kind: {
+                "cluster": "apps",
+                "service-account": "apps/web",
+                "mount": "kubernetes",
+                "role": "web",
+                "token": kind,
+            }
+            for kind in ("projected", "secret", "requested", "pod-gone")
+        }
+        auth = document()["auth"]
+        auth["kubernetes"] |= {"reviewer": "secret", "config": {"disable_iss_validation": True}}
+        record, judgement = on_paper(scenario(apps=apps, auth=auth), tmp_path)
+        assert {(one.app, one.rule) for one in judgement.findings} == {("pod-gone", "login-token-rejected")}
+        issued = {one.purpose: one for one in record.of(TokenIssued)}
+        assert (issued["app:requested"].pod, issued["app:secret"].expires) == ("", 0.0)
+        assert issued["app:pod-gone"].pod

@@ -19,8 +19,9 @@ from harness.rehearsal.probes.look import View, answer_of
 from harness.rig.rig import Reply
 from harness.scenario import loading, plan
 from harness.scenario.course import Look
+from harness.scenario.outcomes import ProbeName
 from harness.scenario.plan import Question
-from harness.scenario.schema import ProbeName, Scenario
+from harness.scenario.schema import Scenario
 from harness.secret import Secret
 from tests.runs import OUTAGE
 

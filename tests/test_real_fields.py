@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.test_real import rehearse
+from tests.versions_at_hand import further
 
 pytestmark = pytest.mark.real
 
@@ -186,3 +187,111 @@ def test_where_apps_log_in_and_read(tmp_path: Path) -> None:
     changes = [one for one in judgement["changes"] if (one["app"], one["what"]) == ("lost", "status")]
     assert [one["after"] for one in changes] == ["refused 403 permission denied", "refused 400 missing client token"]
     assert all("since Vault 1.10.0" in one["explained"] for one in changes)
+
+
+@further("vault:1.16.3")
+def test_what_vault_reads_beside_reviews(tmp_path: Path) -> None:
+    """1.16.3: labels of namespaces and annotations of accounts, with the right to read them and without."""
+    note = "vault.hashicorp.com/alias-metadata-team"
+    selecting = {"service-accounts": ["web"], "namespace-selector": {"team": "web"}, "policies": ["web"]}
+    named = {"service-accounts": ["web"], "namespaces": ["team-a"], "policies": ["web"]}
+    mounts: dict[str, tuple[dict[str, Any], str]] = {
+        "selects": ({"reviewer-may-read": ["namespaces"], "roles": {"web": selecting}}, ""),
+        "may-not": ({"roles": {"web": selecting}}, "reviewer-may-not-read"),
+        "other-label": (
+            {
+                "reviewer-may-read": ["namespaces"],
+                "roles": {"web": selecting | {"namespace-selector": {"team": "other"}}},
+            },
+            "role-binding-mismatch",
+        ),
+        "notes": (
+            {
+                "reviewer-may-read": ["service-accounts"],
+                "config": {"use_annotations_as_alias_metadata": True},
+                "roles": {"web": named},
+            },
+            "",
+        ),
+        "no-notes": (
+            {"config": {"use_annotations_as_alias_metadata": True}, "roles": {"web": named}},
+            "reviewer-may-not-read",
+        ),
+    }
+    document = {
+        "schema": 1,
+        "description": "What does Vault read of a cluster, and with which right?",
+        "clusters": {"apps": {"kubernetes": "1.32.0", "namespace-labels": {"team-a": {"team": "web"}}}},
+        "vault": {"source": "1.16.3"},
+        "course": [{"restart": {}}],
+        "auth": {
+            name: {
+                "cluster": "apps",
+                "configured": {"by": "1.16.3", "with-token-file": False},
+                "reviewer": "secret",
+                "reviewer-service-account": f"reviewers/{name}",
+            }
+            | fields
+            for name, (fields, _) in mounts.items()
+        },
+        "apps": {
+            name: {
+                "cluster": "apps",
+                "service-account": "team-a/web",
+                "mount": name,
+                "role": "web",
+                "annotations": {note: "payments"},
+            }
+            for name in mounts
+        },
+        "expect": [
+            {"change": "refused from the start", "app": name, "cause": cause}
+            for name, (_, cause) in mounts.items()
+            if cause
+        ],
+    }
+    judgement, record = run(tmp_path, document, 0)
+    assert judgement["as_expected"], judgement["reasons"]
+    read_back = [one for one in record if one["event"] == "observation" and one["probe"] in ("role", "auth-config")]
+    assert any("matchLabels" in str(one["detail"]) for one in read_back)
+    assert any(one["detail"].get("use_annotations_as_alias_metadata") is True for one in read_back)
+
+
+def test_every_kind_of_login_token(tmp_path: Path) -> None:
+    """Projected for one audience and for several, out of a Secret, of no Pod, and of a Pod that is gone."""
+    tokens: dict[str, tuple[dict[str, Any], str]] = {
+        "projected": ({}, ""),
+        "for-vault": ({"audience": "vault", "role": "for-vault", "token-expires": "2h"}, ""),
+        "for-both": ({"audience": ["vault", "cluster"], "role": "for-vault"}, ""),
+        "secret": ({"token": "secret"}, ""),
+        "requested": ({"token": "requested", "token-expires": "20m"}, ""),
+        "gone": ({"token": "pod-gone"}, "login-token-rejected"),
+    }
+    document = {
+        "schema": 1,
+        "description": "Which tokens let an app in, and does a version change that?",
+        "clusters": {"apps": {"kubernetes": "1.32.0"}},
+        "vault": {"source": "1.7.0", "via": ["1.9.3"], "target": "1.11.0"},
+        "auth": {
+            "kubernetes": {
+                "cluster": "apps",
+                "configured": {"by": "1.7.0", "with-token-file": False},
+                "reviewer": "secret",
+                "config": {"disable_iss_validation": True},
+                "roles": {"web": BINDS, "for-vault": BINDS | {"audience": "vault"}},
+            }
+        },
+        "apps": {
+            name: {"cluster": "apps", "service-account": "team-a/web", "role": "web"} | fields
+            for name, (fields, _) in tokens.items()
+        },
+        "policies": {"Reads": READS},
+        "expect": [{"change": "refused from the start", "app": "gone", "cause": "login-token-rejected"}],
+    }
+    judgement, record = run(tmp_path, document, 0)
+    assert judgement["as_expected"], judgement["reasons"]
+    issued = {one["purpose"]: one for one in record if one["event"] == "token-issued"}
+    assert issued["app:requested"]["pod"] == "" != issued["app:gone"]["pod"]
+    assert issued["app:secret"]["expires"] == 0.0
+    assert len(issued["app:for-both"]["audiences"]) == 2
+    assert round(issued["app:requested"]["expires"] - issued["app:requested"]["issued"]) == 20 * 60

@@ -24,7 +24,8 @@ from harness.record.events import (
 from harness.record.journal import Record
 from harness.record.observation import Observation
 from harness.scenario import loading
-from harness.scenario.schema import Cause, Scenario
+from harness.scenario.outcomes import Cause
+from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, on_paper, variant
 
 # --- topologies: what differs from the outage ---

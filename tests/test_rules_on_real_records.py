@@ -11,7 +11,7 @@ from harness.analysis import verdict
 from harness.analysis.correlation import Source
 from harness.analysis.diagnosis import UNEXPLAINED
 from harness.record import journal
-from harness.scenario.schema import Cause
+from harness.scenario.outcomes import Cause
 from tests.test_cases import RECORDS, unpacked
 
 NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {

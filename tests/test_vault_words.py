@@ -25,7 +25,17 @@ MEANT: Final[Mapping[str, str]] = {
     "max_ttl": ROLE + "max-ttl",
     "ttl": ROLE + "ttl",
     "token_policies": ROLE + "policies",
-    "kubernetes_host": "auth.MOUNT.cluster",
+    "kubernetes_host": "auth.MOUNT.config.kubernetes_host",
+    "bound_service_account_namespace_selector": ROLE + "namespace-selector",
+    "alias_name_source": ROLE + "alias-name-source",
+    "token_type": ROLE + "token-type",
+    "token_period": ROLE + "period",
+    "token_num_uses": ROLE + "num-uses",
+    "token_explicit_max_ttl": ROLE + "explicit-max-ttl",
+    "token_no_default_policy": ROLE + "no-default-policy",
+    "token_bound_cidrs": ROLE + "bound-cidrs",
+    "pem_keys": "auth.MOUNT.config.pem_keys",
+    "use_annotations_as_alias_metadata": "auth.MOUNT.config.use_annotations_as_alias_metadata",
     "kubernetes_ca_cert": "auth.MOUNT.config.kubernetes_ca_cert",
     "token_reviewer_jwt": "auth.MOUNT.reviewer",
     "token_reviewer_jwt_wo": "auth.MOUNT.reviewer",
@@ -83,9 +93,9 @@ def test_a_word_of_vault_is_pointed_to_its_key(word: str, at: str) -> None:
 
 
 def test_a_key_here_of_the_same_name_as_the_one_that_was_meant_elsewhere_is_not_it() -> None:
-    """An app's cluster is not the host of a mount, and its mount's path is no role."""
-    (problem,) = typed("kubernetes_host", "apps", "web")
-    assert problem.remedy.startswith("it is called auth.MOUNT.cluster")
+    """An app's audience is not that of a role, and a token's life at Vault is none of Kubernetes'."""
+    (problem,) = typed("token_reviewer_jwt", "apps", "web")
+    assert problem.remedy.startswith("it is called auth.MOUNT.reviewer")
 
 
 def test_a_write_takes_the_fields_of_a_role_and_the_reviewer_of_a_mount() -> None:

@@ -13,7 +13,7 @@ from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
 from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions
 from harness.record.observation import BESIDE, Observation
-from harness.scenario.schema import Effect
+from harness.scenario.outcomes import Effect
 
 UNEXPLAINED = "unexplained"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ _KEYS: Final = "application/jwk-set+json"  # the only form in which an API serve
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404
 _BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+_ROLES: Final = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 _BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 _DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
@@ -100,6 +101,32 @@ class Kube:
             answer = self._ask("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
             if answer.status != _CONFLICT or name not in (*_SYSTEM, _DEFAULT):
                 _raise_unless_done(answer)
+
+    def label_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """Give a namespace that is there these labels as well."""
+        with _translated(f"the labels of namespace {name}"):
+            self._done("PATCH", f"/api/v1/namespaces/{name}", {"metadata": {"labels": dict(labels)}})
+
+    def annotate_service_account(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Give a service account that is there these annotations as well."""
+        with _translated(f"the annotations of service account {namespace}/{name}"):
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
+            self._done("PATCH", path, {"metadata": {"annotations": dict(annotations)}})
+
+    def allow_reading(self, namespace: str, name: str, kinds: Sequence[str]) -> None:
+        """Let a service account get every object of these *kinds*: namespaces, serviceaccounts."""
+        role = f"{_BINDING}reads-{'-'.join(kinds)}"
+        rules = [{"apiGroups": [""], "resources": list(kinds), "verbs": ["get"]}]
+        binding = {
+            "metadata": {"name": f"{_BINDING}{namespace}:{name}:reads"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        }
+        with _translated(f"the right of {namespace}/{name} to read {', '.join(kinds)}"):
+            for path, body in ((_ROLES, {"metadata": {"name": role}, "rules": rules}), (_BINDINGS, binding)):
+                answer = self._ask("POST", path, body=body)
+                if answer.status != _CONFLICT:
+                    _raise_unless_done(answer)
 
     def create_service_account(self, namespace: str, name: str) -> str:
         """Create a service account, or take the default one that a controller has made already, and return its UID."""

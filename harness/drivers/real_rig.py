@@ -23,7 +23,7 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken, Reopen, Reply
 from harness.scenario.course import Moment, Serve
-from harness.scenario.topology import Topology
+from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
@@ -32,6 +32,46 @@ RIGHTS_SECONDS: Final = 30
 STEADY_SECONDS: Final = 0.5
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
 background after its unseal can kill it, and the questions are asked in less time than that takes."""
+
+
+def label(kube: Kube, cluster: ClusterSpec, namespace: str) -> None:
+    """Give a namespace the labels that a cluster's has, if it has any."""
+    if labels := cluster.namespace_labels.get(namespace):
+        kube.label_namespace(namespace, labels)
+
+
+def beside_reviews(kube: Kube, account: Account) -> None:
+    """Give a new service account what it has beside the right to review: others to read, and annotations."""
+    if account.may_read:
+        kinds = [one.replace("-", "") for one in account.may_read]
+        kube.allow_reading(account.namespace, account.name, sorted(kinds))
+    if account.annotations:
+        kube.annotate_service_account(account.namespace, account.name, dict(account.annotations))
+
+
+def requested(kube: Kube, account: Account) -> Secret:
+    """Return a token of an account that is bound to no Pod, as kubectl create token has it."""
+    return kube.request_token(
+        account.namespace, account.name, audiences=account.audiences, seconds=account.token_seconds
+    )
+
+
+def of_gone_pod(kube: Kube, account: Account) -> tuple[Secret, str, str]:
+    """Return a token that is bound to a Pod, the Pod's name and its UID; the Pod is gone, and nobody saw the token yet.
+
+    No API server has it in a cache, so it is refused from the first time on.
+    """
+    uid = kube.create_pod(account.namespace, account.pod, account.name)
+    jwt = kube.request_token(
+        account.namespace,
+        account.name,
+        pod=account.pod,
+        uid=uid,
+        audiences=account.audiences,
+        seconds=account.token_seconds,
+    )
+    kube.delete_pod(account.namespace, account.pod)
+    return jwt, account.pod, uid
 
 
 class RunningVault(VaultLogs, Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -39,8 +39,15 @@ class Account(msgspec.Struct, frozen=True):
     token_seconds: int = 3600
     long_lived: bool = False
     """its token lives in a Secret and never expires"""
+    podless: bool = False
+    """its token is requested, and bound to no Pod"""
+    pod_gone: bool = False
+    """the Pod that its token is bound to is deleted at once"""
     on_demand: bool = False
     """it holds no token: one is requested whenever a config is written with it"""
+    may_read: tuple[str, ...] = ()
+    """what it may read besides: namespaces, service-accounts"""
+    annotations: tuple[tuple[str, str], ...] = ()
     made: int = 0
     """so many Secrets were made for it before: each has a name of its own"""
 
@@ -84,14 +91,15 @@ def wanted(topology: Topology) -> list[Account]:
         if vault.cluster:
             space, name = vault.service_account.split("/")
             pods, may = topology.pod_purposes(called), vault.may_review_tokens
-            found += [Account(vault.cluster, space, name, purpose, may) for purpose in pods]
+            reads = vault.may_read
+            found += [Account(vault.cluster, space, name, purpose, may, may_read=reads) for purpose in pods]
     for path, mount in topology.mounts.items():
         if mount.reviewer_account:
             space, name = mount.reviewer_account.split("/")
             may = mount.reviewer_may_review_tokens
             secret = "long-lived" in mount.stored_kinds
             who = Account(mount.cluster, space, name, f"reviewer:{path}", may, long_lived=secret, on_demand=not secret)
-            found.append(who)
+            found.append(msgspec.structs.replace(who, may_read=mount.reviewer_may_read))
     strangers: list[Account] = []
     for name, app in topology.apps.items():
         found.append(_of_app(app, app.service_account, f"app:{name}"))
@@ -122,6 +130,10 @@ def _of_app(app: AppSpec, account: str, purpose: str) -> Account:
         audiences=tuple(ISSUER if one == "cluster" else one for one in app.audiences),
         token_seconds=app.token_seconds,
         long_lived=app.token == "secret",
+        podless=app.token == "requested",
+        pod_gone=app.token == "pod-gone",
+        may_read=app.may_read,
+        annotations=tuple(app.annotations.items()) if account == app.service_account else (),
     )
 
 
@@ -136,7 +148,19 @@ def _with_one_right_each(found: list[Account], strangers: list[Account]) -> list
         lent[one.identity] = lent.get(one.identity, False) or one.may_review_tokens
     rights = lent | {one.identity: one.may_review_tokens for one in found}
     alike = [msgspec.structs.replace(one, may_review_tokens=rights[one.identity]) for one in strangers]
-    return [*found, *alike]
+    return [*_with_all_of_each(found), *_with_all_of_each(alike)]
+
+
+def _with_all_of_each(accounts: Sequence[Account]) -> Iterator[Account]:
+    """Yield *accounts*, each with all that any of them says of its service account beside who reviews: that adds up."""
+    reads: dict[tuple[str, str, str], dict[str, None]] = {}
+    notes: dict[tuple[str, str, str], dict[tuple[str, str], None]] = {}
+    for one in accounts:
+        reads.setdefault(one.identity, {}).update(dict.fromkeys(one.may_read))
+        notes.setdefault(one.identity, {}).update(dict.fromkeys(one.annotations))
+    for one in accounts:
+        may, said = tuple(reads[one.identity]), tuple(notes[one.identity])
+        yield msgspec.structs.replace(one, may_read=may, annotations=said)
 
 
 def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:

@@ -157,6 +157,7 @@ Refusal = Literal[
     "address",
     "signing key",
     "untrusted",
+    "annotations",
     "no such mount",
 ]
 
@@ -205,6 +206,7 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
     ),
     # V http/handler.go, vault/request_handling.go (PR #13162): a request without a token that no login path takes.
     "no such mount": (("1.10.0", 403, "permission denied"), ("0.0.0", 400, "missing client token")),
+    "annotations": (("0.0.0", 500, "failed to get service account (code 403 status Failure)"),),
     "untrusted": (("0.0.0", 403, "permission denied"),),
     "missing ca": (
         (

@@ -22,6 +22,7 @@ from harness.scenario import (
     topology,
     values,
     vault_checks,
+    vault_words,
 )
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
@@ -245,6 +246,19 @@ def _policy_texts(document: Document) -> Iterator[_Complaint]:
             yield ("policies", name), f"Vault takes no such policy: {error}", remedy
 
 
+def _whom(document: Document) -> Iterator[_Complaint]:
+    """Complain of roles that admit no namespace."""
+    for role in _roles(document):
+        listed = (*role, "namespaces")
+        if not document.sound(*listed) or document.given(*role, "namespace-selector") or document.get(*listed):
+            continue
+        if document.given(*listed):
+            yield listed, f"{where(listed)} is empty", "at least one: a name such as web, or *"
+        elif not any(vault_words.meant(str(key)) == (schema.Role, "namespaces") for key in document.get(*role) or ()):
+            remedy = "namespaces: names, patterns, or *; or namespace-selector"
+            yield listed, f"missing key `namespaces` in {where(role)}", remedy
+
+
 def _not_mounted(document: Document) -> Iterator[_Complaint]:
     """Complain of mounts without any role, and of what is said of those that are not there."""
     for mount in document.entries("auth"):
@@ -416,6 +430,7 @@ _CHECKS: Final = (
     _policies,
     _folded_names,
     _policy_texts,
+    _whom,
     _not_mounted,
     _secrets,
     _lives_of_tokens,

@@ -81,6 +81,6 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
         life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
     names = topology.RoleSpec.__struct_fields__
-    changed = {name: value for name in names if (value := getattr(one, name)) is not None}
+    changed = {name: topology.role_value(value) for name in names if (value := getattr(one, name)) is not None}
     spec = msgspec.structs.replace(wanted.mounts[mount].roles[one.role], **changed)
     return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec, vault=vault)

@@ -20,6 +20,12 @@ Complaint = tuple[Trail, str, str]
 _NEW_FIELDS: Final = ("disable_iss_validation", "disable_local_ca_jwt", "use_annotations_as_alias_metadata")
 """The fields of a config that there were not always."""
 
+_NEW_ROLE_FIELDS: Final = {
+    "alias-name-source": "alias_name_source",
+    "namespace-selector": "bound_service_account_namespace_selector",
+}
+"""The fields of a role that there were not always, by their keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class Writer:
@@ -137,7 +143,7 @@ def _kind_of_token(document: Document, trail: Trail, writer: Writer) -> Iterator
     ):
         message = f"Vault {writer.version} refuses batch tokens with a number of uses, which nobody counts"
         yield (*trail, "num-uses"), message, "token-type: service, or no num-uses"
-    since = kubernetes_auth.KNOWS_ALIAS_SOURCE
-    if document.given(*trail, "alias-name-source") and not versions.at_least(writer.version, since):
-        message = f"alias_name_source is unknown to {writer.called}"
-        yield (*trail, "alias-name-source"), message, f"leave it out, or {writer.later(since)}"
+    for key, field in _NEW_ROLE_FIELDS.items():
+        since = kubernetes_auth.field_since(field)
+        if document.given(*trail, key) and not versions.at_least(writer.version, since):
+            yield (*trail, key), f"{field} is unknown to {writer.called}", f"leave it out, or {writer.later(since)}"

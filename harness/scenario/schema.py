@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.scenario.outcomes import Cause, Effect, ProbeName
 from harness.scenario.values import (
     AliasSource,
     Audiences,
@@ -19,9 +20,12 @@ from harness.scenario.values import (
     Duration,
     Host,
     KeyText,
+    LabelKey,
+    LabelValue,
     MountPath,
     Name,
     PolicyName,
+    Readable,
     ReviewerKind,
     RoleName,
     SecretPath,
@@ -34,67 +38,6 @@ from harness.scenario.values import (
 SCHEMA = 1
 """The schema number of this release. A scenario with another number is refused."""
 
-ProbeName = Literal[
-    "login",
-    "read",
-    "token-lookup",
-    "token-renew",
-    "old-token-lookup",
-    "old-token-read",
-    "wrong-service-account",
-    "wrong-namespace",
-    "other-cluster-token",
-    "tampered-jwt",
-    "unknown-role",
-    "auth-config",
-    "role",
-    "health",
-    "seal-status",
-]
-
-Effect = Literal[
-    "login refused",
-    "login granted",
-    "access refused",
-    "access granted",
-    "upgrade refused",
-    "roll-back refused",
-    "reviewer changed",
-    "reviewer expires",
-    "check lost",
-    "identity changed",
-    "refused from the start",
-    "granted against the rule",
-]
-"""What a finding says happened. An `expect` entry names one of these."""
-
-Cause = Literal[
-    "reviewer-fallback-local",
-    "reviewer-fallback-client",
-    "changed-by-step",
-    "reviewer-frozen",
-    "reviewer-lacks-tokenreview-rbac",
-    "client-jwt-not-accepted",
-    "issuer-mismatch",
-    "issuer-check-lost",
-    "login-identity-changed",
-    "local-ca-missing",
-    "role-binding-mismatch",
-    "address-not-bound",
-    "signing-key-unknown",
-    "no-such-mount",
-    "policy-denies",
-    "audience-mismatch",
-    "stored-reviewer-refused",
-    "stored-reviewer-expires",
-    "login-token-rejected",
-    "review-without-audiences",
-    "api-server-untrusted",
-    "api-server-unreachable",
-    "vault-refuses-data",
-    "unexplained",
-]
-
 
 def _dashed(name: str) -> str:
     return name.rstrip("_").replace("_", "-")
@@ -106,6 +49,12 @@ class _Part(BaseModel):
     )
 
 
+_READS = (
+    "What else its service account may read in its cluster: namespaces (their labels), service-accounts (their "
+    "annotations)."
+)
+
+
 class Cluster(_Part):
     """One Kubernetes control plane."""
 
@@ -115,6 +64,9 @@ class Cluster(_Part):
         ge=1,
         le=9,
         description="Nodes, the control plane's included. Processes have no kubelets, and so none.",
+    )
+    namespace_labels: dict[Name, dict[LabelKey, LabelValue]] = Field(
+        default_factory=dict, description="Labels of namespaces, by the namespace."
     )
 
 
@@ -133,6 +85,7 @@ class Vault(_Part):
     may_review_tokens: bool = Field(
         default=True, description="Is Vault's service account bound to system:auth-delegator in its own cluster?"
     )
+    may_read: tuple[Readable, ...] = Field(default=(), description=_READS)
     token_file: bool | None = Field(
         default=None,
         description="Has Vault's Pod a service account token mounted, from the source version on? "
@@ -191,7 +144,9 @@ class RoleBinds(_Part):
     """Whom a role admits, and what most roles say."""
 
     service_accounts: Bindings = Field(min_length=1, description="Names, patterns such as team-*, or *.")
-    namespaces: Bindings = Field(min_length=1, description="Namespaces, patterns such as team-*, or *.")
+    namespaces: Bindings = Field(
+        default=(), description="Namespaces, patterns such as team-*, or *. Left out, there is a namespace-selector."
+    )
     policies: tuple[PolicyName, ...] = Field(default=(), description="Vault policies of the token.")
     audience: Text | None = Field(default=None, description="An audience the login token must have.")
     ttl: Duration | None = Field(
@@ -231,6 +186,12 @@ class RoleTokens(_Part):
         min_length=1,
         description="token_bound_cidrs: from where one may log in and use the token. Processes ask from 127.0.0.1.",
     )
+    namespace_selector: dict[LabelKey, LabelValue] | None = Field(
+        default=None,
+        min_length=1,
+        description="bound_service_account_namespace_selector, from Vault 1.16.0 on: namespaces with all these labels "
+        "are admitted as well. The reviewer must be able to read namespaces.",
+    )
     alias_name_source: AliasSource | None = Field(
         default=None, description="Which name of the account its entity goes by, from Vault 1.9.0 on."
     )
@@ -265,6 +226,9 @@ class Mount(_Part):
     reviewer_may_review_tokens: bool = Field(
         default=True,
         description="For secret, long-lived and requested: is that service account bound to system:auth-delegator?",
+    )
+    reviewer_may_read: tuple[Readable, ...] = Field(
+        default=(), description="For secret, long-lived and requested: as may-read of a Vault."
     )
     reviewer_token_life: TokenLife | None = Field(
         default=None, description="For requested: the life asked for the token. Left out: 1h, as kubectl has it."
@@ -302,18 +266,26 @@ class App(_Part):
     may_review_tokens: bool = Field(
         default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
     )
+    may_read: tuple[Readable, ...] = Field(default=(), description="As may-read of a Vault.")
+    annotations: dict[LabelKey, Text] = Field(
+        default_factory=dict,
+        description="Annotations of its service account, such as vault.hashicorp.com/alias-metadata-team.",
+    )
     reads: tuple[SecretPath, ...] = Field(default=(), description="Secrets it reads after the login.")
     audience: Audiences | None = Field(
         default=None,
         description="Audience of its token, or a list of several, as controllers request them; `cluster` stands for "
         "the API server's own. Left out: the API server's own.",
     )
-    token: Literal["projected", "secret"] = Field(
+    token: Literal["projected", "secret", "requested", "pod-gone"] = Field(
         default="projected",
         description="projected: of its Pod, as a kubelet or a controller requests it. secret: out of a Secret, which "
-        "never ends.",
+        "never ends. requested: of no Pod, as kubectl create token has it. pod-gone: of a Pod that was deleted before "
+        "anything is asked.",
     )
-    token_expires: TokenLife = Field(default="1h", description="Life asked for its projected token.")
+    token_expires: TokenLife = Field(
+        default="1h", description="Life asked for its token, unless that is out of a Secret."
+    )
 
 
 class Account(_Part):

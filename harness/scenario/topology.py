@@ -6,6 +6,7 @@ It stands in the record, so a record outlives the schema of scenarios. A record 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ class ClusterSpec(msgspec.Struct, frozen=True):
 
     kubernetes: str
     nodes: int = 1
+    namespace_labels: dict[str, dict[str, str]] = {}
 
 
 class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,8 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     service_account: str = ""
     """namespace/name of its Pod's account; empty where it is outside any cluster"""
     may_review_tokens: bool = True
+    may_read: tuple[str, ...] = ()
+    """what its account may read besides: namespaces, service-accounts"""
     token_file: bool = False
     """has its Pod a service account token mounted, from the source version on?"""
     storage: str = "raft"
@@ -101,6 +105,8 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     num_uses: int | None = None
     no_default_policy: bool | None = None
     bound_cidrs: tuple[str, ...] | None = None
+    namespace_selector: tuple[str, ...] | None = None
+    """labels, each as key=value: namespaces that have them all are admitted as well"""
     alias_name_source: str | None = None
 
     @property
@@ -119,12 +125,18 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
             "token_no_default_policy": self.no_default_policy,
             "token_bound_cidrs": self.bound_cidrs,
             "alias_name_source": self.alias_name_source,
+            "bound_service_account_namespace_selector": self._selector(),
         }
         return {
             "bound_service_account_names": self.service_accounts,
             "bound_service_account_namespaces": self.namespaces,
             "token_policies": self.policies,
         } | {name: value for name, value in optional.items() if value is not None}
+
+    def _selector(self) -> str | None:
+        if self.namespace_selector is None:
+            return None
+        return json.dumps({"matchLabels": dict(one.split("=", 1) for one in self.namespace_selector)})
 
 
 SPANS: Final = ("ttl", "max_ttl", "period", "explicit_max_ttl")
@@ -155,6 +167,7 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     reviewer_account: str = ""
     """namespace/name of the account whose token is stored, at the start or in the course; empty where none is"""
     reviewer_may_review_tokens: bool = True
+    reviewer_may_read: tuple[str, ...] = ()
     roles: dict[str, RoleSpec]
     mounted: bool = True
     """false: nothing is there, and it has no config and no role"""
@@ -175,11 +188,14 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     """the node of its mount's Vault that it asks; empty: the only one there is, or whichever answers"""
     role: str
     may_review_tokens: bool = False
+    may_read: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
+    """of its service account"""
     reads: tuple[str, ...] = ()
     audience: str | tuple[str, ...] | None = None
     """the audiences of its token, `cluster` being the API server's own; None: that alone. Older releases had a text"""
     token: str = "projected"
-    """projected: of its Pod. secret: out of a Secret"""
+    """projected: of its Pod. secret: out of a Secret. requested: of no Pod. pod-gone: of one that was deleted"""
     token_seconds: int = 3600
 
     @property
@@ -338,7 +354,8 @@ def recorded(document: Mapping[str, Any]) -> Topology:
     }
     return Topology(
         clusters={
-            name: ClusterSpec(one["kubernetes"], one.get("nodes", 1)) for name, one in document["clusters"].items()
+            name: ClusterSpec(one["kubernetes"], one.get("nodes", 1), one.get("namespace-labels") or {})
+            for name, one in document["clusters"].items()
         },
         vaults={MAIN: vault},
         mounts=mounts,
@@ -355,6 +372,7 @@ def _vault(written: Mapping[str, Any]) -> VaultSpec:
         cluster=cluster or "",
         service_account=account,
         may_review_tokens=written.get("may-review-tokens", True),
+        may_read=tuple(written.get("may-read") or ()),
         token_file=cluster is not None if file is None else file,
         storage=written.get("storage", "raft"),
         shares=written.get("shares", 5),
@@ -397,16 +415,22 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         stored_kinds=tuple(kind for kind in kinds if kind in STORED),
         reviewer_account=(written.get("reviewer-service-account") or DEFAULT_REVIEWER_ACCOUNT) if stored else "",
         reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
+        reviewer_may_read=tuple(written.get("reviewer-may-read") or ()),
         roles={name: role_spec(role) for name, role in (written.get("roles") or {}).items()},
         mounted=written.get("mounted", True),
     )
 
 
+def role_value(said: Any) -> Any:
+    """Return what a scenario says of a role's field as the topology has it: labels as key=value, lists as tuples."""
+    if isinstance(said, Mapping):
+        return tuple(f"{key}={value}" for key, value in said.items())
+    return tuple(said) if isinstance(said, list) else said
+
+
 def role_spec(written: Mapping[str, Any]) -> RoleSpec:
     """Return the role that the plain data *written* describe."""
-    said: dict[str, Any] = {
-        name.replace("-", "_"): tuple(value) if isinstance(value, list) else value for name, value in written.items()
-    }
+    said = {name.replace("-", "_"): role_value(value) for name, value in written.items()}
     return RoleSpec(**{name: said[name] for name in RoleSpec.__struct_fields__ if said.get(name) is not None})
 
 
@@ -419,6 +443,8 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         node=written.get("node") or "",
         role=written["role"],
         may_review_tokens=written.get("may-review-tokens", False),
+        may_read=tuple(written.get("may-read") or ()),
+        annotations=dict(written.get("annotations") or {}),
         reads=tuple(written.get("reads") or ()),
         audience=tuple(audience) if isinstance(audience, list) else audience,
         token=written.get("token") or "projected",

@@ -20,14 +20,20 @@ from harness.scenario.yaml_document import choices
 _TOKEN: Final = "whose token it is; the token itself stands in no scenario"
 
 _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
-    "kubernetes_host": (schema.Mount, "cluster", "its API server is the host"),
+    "kubernetes_host": (schema.PluginConfig, "kubernetes_host", "left out, it is that of the mount's cluster"),
     "token_reviewer_jwt": (schema.Mount, "reviewer", _TOKEN),
     "token_reviewer_jwt_wo": (schema.Mount, "reviewer", _TOKEN),
     "token_reviewer_jwt_wo_version": (schema.Mount, "reviewer", _TOKEN),
     "token_reviewer_jwt_set": (schema.Mount, "reviewer", _TOKEN),
     "bound_service_account_names": (schema.Role, "service-accounts", ""),
     "bound_service_account_namespaces": (schema.Role, "namespaces", ""),
+    "bound_service_account_namespace_selector": (schema.Role, "namespace-selector", "its labels, without matchLabels"),
     "token_policies": (schema.Role, "policies", ""),
+    "token_period": (schema.Role, "period", ""),
+    "token_num_uses": (schema.Role, "num-uses", ""),
+    "token_explicit_max_ttl": (schema.Role, "explicit-max-ttl", ""),
+    "token_no_default_policy": (schema.Role, "no-default-policy", ""),
+    "token_bound_cidrs": (schema.Role, "bound-cidrs", ""),
     "token_ttl": (schema.Role, "ttl", ""),
     "token_max_ttl": (schema.Role, "max-ttl", ""),
     "backend": (schema.App, "mount", "and in auth the path is the key itself"),

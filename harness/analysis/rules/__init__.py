@@ -1,7 +1,7 @@
 """The known causes, in the order in which they are asked: what Vault itself said comes before what was inferred.
 
 To add one: a function from a Case to a Diagnosis or None, a Rule that describes it, its place in RULES, its name in
-`schema.Cause`, and a record of a real run that it explains.
+`outcomes.Cause`, and a record of a real run that it explains.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occas
 RULES: Final[tuple[Rule, ...]] = (
     checks.ISSUER_CHECK_LOST,
     checks.IDENTITY_CHANGED,
+    checks.MAY_NOT_READ,
     checks.ROLE_BINDING,
     checks.AUDIENCE,
     checks.ISSUER,

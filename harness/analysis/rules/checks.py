@@ -23,6 +23,11 @@ _ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
 _AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
 _NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
+_READING_WORDS: Final = (
+    "failed to get namespace (code",
+    "namespace lookup failed",
+    "failed to get service account (code",
+)
 _SIGNATURE_WORDS: Final = ("verifying token signature", "crypto/rsa: verification error", "crypto/ecdsa: verification")
 _CA_WORDS: Final = ("ca.crt: no such file or directory",)
 
@@ -85,6 +90,41 @@ def _no_such_mount(case: Case) -> Diagnosis | None:
             unproven="nobody but the operator knows which mount is meant",
         ),
     )
+
+
+def _may_not_read(case: Case) -> Diagnosis | None:
+    """Explain a refusal of Vault's that could not read a namespace's labels, or an account's annotations."""
+    said, seen, facts = case.quoted(*_READING_WORDS), case.after, case.facts
+    if not said:
+        return None
+    spaces = any("namespace" in line.text for line in said)
+    what, kind = ("the labels of its namespace", "namespaces") if spaces else ("its annotations", "serviceaccounts")
+    subject = {
+        "explicit": facts.reviewer_subject(seen.mount),
+        "client": "" if spaces else seen.subject,
+    }.get(facts.bearer(seen), facts.vault_subject(seen.mount))
+    asks = "its role selects namespaces by their labels" if spaces else "use_annotations_as_alias_metadata is true"
+    who = f"{subject} may not get {kind} in cluster {case.cluster}" if subject else "no reviewer is stored or read"
+    return diagnosed(
+        f"To log {seen.app} in, Vault had to read {what}, for {asks}; it could not: {who}",
+        "certain",
+        [*said, _config(case)],
+        _reading(case, subject, kind),
+    )
+
+
+def _reading(case: Case, subject: str, kind: str) -> Remedy:
+    if subject.count(":") != 3:
+        words = "Store a token_reviewer_jwt: the token that logs in is never used to read namespaces."
+        return Remedy(words, unproven="whose token it is to be, only the operator knows")
+    _, _, space, name = subject.split(":")
+    role = f"vault-reads-{kind}"
+    commands = (
+        f"kubectl create clusterrole {role} --verb=get --resource={kind}",
+        f"kubectl create clusterrolebinding {space}-{name}-{role} --clusterrole={role} --serviceaccount={space}:{name}",
+    )
+    words = f"Let {subject} get {kind} in cluster {case.cluster}."
+    return Remedy(words, commands=commands, unproven="a course has no step that gives this right")
 
 
 def _signing_key(case: Case) -> Diagnosis | None:
@@ -343,6 +383,15 @@ NO_SUCH_MOUNT: Final = Rule(
     explanation="a login at a path where no auth method is mounted is a request without a token like any other",
     source="hashicorp/vault vault/request_handling.go, PR #13162; run: 1.9.3 / 1.10.0",
     examine=_no_such_mount,
+)
+MAY_NOT_READ: Final = Rule(
+    name="reviewer-may-not-read",
+    versions="from 1.16.0",
+    precondition="a role with a namespace selector, or a config with use_annotations_as_alias_metadata",
+    demands="Vault's words in the answer, its audit entry or its log",
+    explanation="both are read from the API server with the reviewer's token, which needs the right to get them",
+    source="vault-plugin-auth-kubernetes v0.18.0 namespace_validator.go, service_account_getter.go; run: 1.16.3",
+    examine=_may_not_read,
 )
 SIGNING_KEY: Final = Rule(
     name="signing-key-unknown",

@@ -11,7 +11,7 @@ from harness.analysis.correlation import Evidence, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.record.observation import Observation
 from harness.scenario.course import AnyStep
-from harness.scenario.schema import Effect
+from harness.scenario.outcomes import Effect
 
 Kind = Literal["regression", "latent", "pre-existing", "improvement"]
 Confidence = Literal["certain", "strong", "none"]

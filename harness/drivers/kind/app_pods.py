@@ -73,13 +73,6 @@ def token_of(cluster: KindCluster, account: Account, state: PodState) -> Secret:
     )
 
 
-def requested(cluster: KindCluster, account: Account) -> Secret:
-    """Return a new token of an account that has no Pod."""
-    return cluster.kube.request_token(
-        account.namespace, account.name, audiences=account.audiences, seconds=account.token_seconds
-    )
-
-
 def long_lived(cluster: KindCluster, account: Account) -> Secret:
     """Create the Secret of a long-lived token, and return what the token controller puts into it."""
     cluster.kube.create_token_secret(account.namespace, account.secret, account.name, None)

@@ -22,7 +22,7 @@ from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
-from harness.drivers.real_rig import RealRig
+from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, requested
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import capacity, pki, process
@@ -400,22 +400,27 @@ class KindRig(RealRig):
         for space in dict.fromkeys(account.namespace for account in wanted):
             if space not in there:
                 kube.create_namespace(space)
+            label(kube, self._topology.clusters[cluster.name], space)
         for account in {one.identity: one for one in wanted}.values():
             kube.create_service_account(account.namespace, account.name)
             if account.may_review_tokens:
                 kube.allow_token_reviews(account.namespace, account.name)
+            beside_reviews(kube, account)
 
     def _populate(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
         """Have every account hold its token: apps in their Pods, reviewers in Secrets, strangers in our hands."""
-        apps = [one for one in wanted if one.purpose.startswith("app:") and not one.long_lived]
+        held = [one for one in wanted if not (one.long_lived or one.podless or one.pod_gone)]
+        apps = [one for one in held if one.purpose.startswith("app:")]
         image = cluster.pause_image() if apps else ""
         for account in apps:
             app_pods.create(cluster, account, image)
         for account in wanted:
             if account.long_lived:
                 self._tokens.remember(account, app_pods.long_lived(cluster, account))
+            elif account.pod_gone:
+                self._tokens.remember(account, *of_gone_pod(cluster.kube, account))
             elif account not in apps and account is not self._home and not account.on_demand:
-                self._tokens.remember(account, app_pods.requested(cluster, account))
+                self._tokens.remember(account, requested(cluster.kube, account))
         for account in apps:
             self._remember_app(cluster, account)
 
@@ -430,7 +435,7 @@ class KindRig(RealRig):
     def _reissue(self, account: Account) -> None:
         cluster = self._clusters[account.cluster]
         if not account.purpose.startswith("app:"):
-            self._tokens.remember(account, app_pods.requested(cluster, account))
+            self._tokens.remember(account, requested(cluster.kube, account))
             return
         if cluster.kube.pod(account.namespace, account.pod) is not None:
             cluster.kube.delete_pod(account.namespace, account.pod)

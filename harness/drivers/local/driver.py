@@ -17,7 +17,7 @@ from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig
+from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig, beside_reviews, label, of_gone_pod, requested
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
@@ -343,15 +343,21 @@ class LocalRig(RealRig):
                 # not all of them first: each takes a tenth of a second, and Vault waits for the first account
                 plane.kube.create_namespace(account.namespace)
                 spaces.add(account.namespace)
+                label(plane.kube, self._topology.clusters[plane.name], account.namespace)
             who = (account.namespace, account.name)
             if who not in uids:
                 uids[who] = plane.kube.create_service_account(*who)
                 if account.may_review_tokens:
                     plane.kube.allow_token_reviews(*who)
+                beside_reviews(plane.kube, account)
             if account.on_demand:
                 continue
             if account.long_lived:
                 self._tokens.remember(account, self._long_lived(plane, account, uids[who]))
+            elif account.podless:
+                self._tokens.remember(account, requested(plane.kube, account))
+            elif account.pod_gone:
+                self._tokens.remember(account, *of_gone_pod(plane.kube, account))
             else:
                 self._bound(plane, account)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,16 +20,19 @@ def from_bound(role: Mapping[str, Any]) -> bool:
     return not networks or any(here in network for network in networks)
 
 
-def own_refusal(version: str, config: Config, role: Mapping[str, Any], token: Token, *, signed: bool) -> Refusal | None:
+def own_refusal(
+    version: str, config: Config, role: Mapping[str, Any], token: Token, *, signed: bool, labels: Mapping[str, str]
+) -> Refusal | None:
     """Return the first of Vault's own checks that fails: signature, issuer, audience, binding (knowledge.OWN_CHECKS).
 
-    *signed*: is the signature that of the token, or was it altered?
+    *signed*: is the signature that of the token, or was it altered? *labels* are those of its namespace, as far as
+    Vault can read them.
     """
     keys = config.fields.get("pem_keys") or ()
     unknown: Refusal | None = "signing key" if keys and not (signed and key_of(token.account.cluster) in keys) else None
     if unknown and at_least(version, kubernetes_auth.SIGNATURE_FIRST):
         return unknown
-    return _claims(version, config, role, token) or unknown
+    return _claims(version, config, role, token, labels) or unknown
 
 
 def ca_of(cluster: str) -> str:
@@ -59,7 +63,16 @@ def distrusts(version: str, config: Config, pod: str, cluster: str) -> Refusal |
     return None if authority == ca_of(cluster) else "untrusted"
 
 
-def _claims(version: str, config: Config, role: Mapping[str, Any], token: Token) -> Refusal | None:
+def _selects(role: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Does the role's selector admit a namespace with these labels?"""
+    said = role.get("bound_service_account_namespace_selector")
+    wanted = json.loads(said)["matchLabels"] if said else {}
+    return bool(wanted) and wanted.items() <= labels.items()
+
+
+def _claims(
+    version: str, config: Config, role: Mapping[str, Any], token: Token, labels: Mapping[str, str]
+) -> Refusal | None:
     wanted = kubernetes_auth.expected_issuer(
         version, issuer=str(config.fields.get("issuer", "")), validation_disabled=config.validation_disabled
     )
@@ -71,7 +84,7 @@ def _claims(version: str, config: Config, role: Mapping[str, Any], token: Token)
     names = _items(role, "bound_service_account_names")
     spaces = _items(role, "bound_service_account_namespaces")
     wrong: dict[Refusal, bool] = {
-        "namespace": not kubernetes_auth.admits(spaces, token.account.namespace),
+        "namespace": not (kubernetes_auth.admits(spaces, token.account.namespace) or _selects(role, labels)),
         "service account name": not kubernetes_auth.admits(names, token.account.name),
     }
     order: list[Refusal] = ["namespace", "service account name"]

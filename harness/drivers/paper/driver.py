@@ -373,7 +373,8 @@ class PaperRig(PaperAccounts):
         way = distrusts(version, config, self._pod_cluster, cluster)
         if way == "missing ca":
             return way
-        own = own_refusal(version, config, config.roles[role], claimed, signed=presented is not None)
+        labels = self._labels(config, claimed, cluster)
+        own = own_refusal(version, config, config.roles[role], claimed, signed=presented is not None, labels=labels)
         if own == "signing key":
             self._log_login(mount, "error verifying token signature: no known key successfully validated the token")
         elif own is None and (lost := checks.unreached(config, cluster)):
@@ -381,7 +382,19 @@ class PaperRig(PaperAccounts):
             return "review"
         elif own is None and way is not None:
             self._log_login(mount, f'Post "https://{cluster}.paper": x509: certificate signed by unknown authority')
-        return own or way or self._review(mount, config, presented)
+        return own or way or self._review(mount, config, presented) or self._notes(config, presented)
+
+    def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
+        """Return the labels of a token's namespace, as far as the reviewer may read them."""
+        bearer = self._bearer(config, None)
+        may = bearer is not None and "namespaces" in bearer.account.may_read and bearer.account.cluster == cluster
+        return self._topology.clusters[cluster].namespace_labels.get(token.account.namespace, {}) if may else {}
+
+    def _notes(self, config: Config, presented: Token | None) -> Refusal | None:
+        """Have the annotations of the account be read, if the config says so."""
+        bearer = self._bearer(config, presented)
+        may = bearer is not None and "service-accounts" in bearer.account.may_read
+        return None if may or not config.fields.get("use_annotations_as_alias_metadata") else "annotations"
 
     @property
     def _pod_cluster(self) -> str:

@@ -101,7 +101,7 @@ class Common:
 
 def issued_to(account: Account, number: int) -> Token:
     """Return a new token of *account*, which no other token's *number* resembles."""
-    at, unbound = now(), account.long_lived or account.on_demand
+    at, unbound = now(), account.long_lived or account.on_demand or account.podless
     issued = IssuedToken(
         jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
         cluster=account.cluster,
@@ -115,7 +115,7 @@ def issued_to(account: Account, number: int) -> Token:
         issued=at,
         expires=0.0 if account.long_lived else at + account.token_seconds,
     )
-    return Token(issued, account)
+    return Token(issued, account, alive=not account.pod_gone)
 
 
 def lease(role: Mapping[str, Any]) -> int:
