@@ -28,7 +28,8 @@ from harness.rehearsal import rehearsal
 from harness.reports import github, junit, markdown, text
 from harness.scenario import course, loading
 from harness.scenario.course import AnyStep, Grant, WriteConfig, WriteRole
-from harness.scenario.schema import Cause, Scenario
+from harness.scenario.outcomes import Cause
+from harness.scenario.schema import Scenario
 from harness.session.proving import Proving
 from tests.runs import OUTAGE, SCENARIOS, started, variant
 from tests.test_rules import ONE_CLUSTER, changed, mount, path, policy, role, web
