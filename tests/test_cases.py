@@ -28,6 +28,26 @@ FILES: Final = {file.stem: file for file in sorted(CASES.glob("*.yaml"))}
 Row = tuple[str, tuple[tuple[str, str, str, str, str], ...]]
 
 JUDGED: Final[Mapping[str, Row]] = {
+    "a-ca-is-mended-and-the-reviewer-is-gone": (
+        "pass",
+        (
+            ("latent", "refused for another reason", "stored-reviewer-refused", "1.9.3", "web"),
+            ("pre-existing", "refused from the start", "api-server-untrusted", "", "web"),
+        ),
+    ),
+    "a-signing-key-of-another-cluster": (
+        "pass",
+        (("pre-existing", "refused from the start", "signing-key-unknown", "", "web"),),
+    ),
+    "two-kinds-of-token-at-one-mount": (
+        "fail",
+        (
+            ("regression", "login refused", "login-token-rejected", "1.11.0", "batch"),
+            ("latent", "check lost", "issuer-check-lost", "1.11.0", "web"),
+            ("pre-existing", "refused from the start", "issuer-mismatch", "", "web"),
+            ("improvement", "login granted", "issuer-check-lost", "1.11.0", "web"),
+        ),
+    ),
     "a-hosted-vault-done-right": ("pass", ()),
     "a-role-audience-that-no-token-has": (
         "pass",
@@ -129,6 +149,9 @@ JUDGED: Final[Mapping[str, Row]] = {
 """Case -> the verdict, and every finding as (kind, effect, rule, hop, app)."""
 
 ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "a-ca-is-mended-and-the-reviewer-is-gone": {"web": (403, 403, 403, 403)},
+    "a-signing-key-of-another-cluster": {"web": (500, 403)},
+    "two-kinds-of-token-at-one-mount": {"batch": (200, 200, 403), "web": (500, 200, 200)},
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -160,6 +183,10 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
 """Case -> app -> the status of its login at each moment."""
 
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "a-ca-is-mended-and-the-reviewer-is-gone": (
+        "The config has the CA of platform",
+        "Right after the write to kubernetes",
+    ),
     "a-role-audience-that-no-token-has": (
         "ruled out: issuer. by its config auth/devops-kubernetes compares no issuer on Vault 1.6.0",
         "refusals answer 403 instead of 500 (login, ",

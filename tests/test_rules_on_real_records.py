@@ -51,6 +51,8 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
         "billing",
         {"answer", "api audit"},
     ),
+    "signing-key-unknown": ("a-signing-key-of-another-cluster", "web", {"answer", "vault audit"}),
+    "stored-reviewer-refused": ("a-ca-is-mended-and-the-reviewer-is-gone", "web", {"api audit", "api log", "config"}),
     "api-server-untrusted": ("only-a-host-for-another-cluster", "there", {"vault log"}),
     "api-server-unreachable": ("an-api-server-that-is-not-where-the-config-says", "old", {"vault log", "config"}),
 }
@@ -58,8 +60,6 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
 
 ELSEWHERE: Final = {
     "reviewer-fallback-local": "the shipped scenarios, tests/records",
-    "stored-reviewer-refused": "the shipped scenarios, tests/records",
-    "signing-key-unknown": "tests/test_real_fields.py",
     "no-such-mount": "tests/test_real_fields.py",
     "vault-refuses-data": "tests/test_breaking.py: real Vaults that give up by themselves",
 }

@@ -109,8 +109,11 @@ def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> 
     """Yield how a login's answer, which is the same, came about in another way."""
     if _another_reviewer(facts, before, now):
         yield Case("latent", "reviewer changed", now, before, facts)
-    if _check_is_gone(facts, before, now):
+    elif _check_is_gone(facts, before, now):
         yield Case("latent", "check lost", now, before, facts)
+    elif now.answer == "refused" and _another_cause(facts, before, now):
+        # what was wrong first hid it, and whoever mended that would be refused still
+        yield Case("latent", "refused for another reason", now, None, facts)
     if now.answer == "granted" and comparison.identity_of(before) != comparison.identity_of(now):
         yield Case("latent", "identity changed", now, before, facts)
 
@@ -125,6 +128,14 @@ def _effect(now: Observation) -> Effect:
 def _no_newer_config(facts: Facts, before: Observation, now: Observation) -> bool:
     """Is the mount's config the one that it was? Who writes another one has chosen what is checked."""
     return facts.written_at(before) == facts.written_at(now)
+
+
+def _another_cause(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Is the login refused for another known cause than before?"""
+    if (before.version, before.status, facts.written_at(before)) == (now.version, now.status, facts.written_at(now)):
+        return False
+    old, new = (why_refused(facts, seen)[0] for seen in (before, now))
+    return old != new and UNEXPLAINED not in (old, new)
 
 
 def _another_reviewer(facts: Facts, before: Observation, now: Observation) -> bool:

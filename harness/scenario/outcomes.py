@@ -34,6 +34,7 @@ Effect = Literal[
     "check lost",
     "identity changed",
     "refused from the start",
+    "refused for another reason",
     "granted against the rule",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
