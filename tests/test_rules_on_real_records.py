@@ -61,7 +61,8 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
 ELSEWHERE: Final = {
     "reviewer-fallback-local": "the shipped scenarios, tests/records",
     "no-such-mount": "tests/test_real_fields.py",
-    "vault-refuses-data": "tests/test_breaking.py: real Vaults that give up by themselves",
+    "reviewer-may-not-read": "tests/test_real_fields.py",
+    "vault-refuses-data": "tests/test_breaking.py: no pair of released versions was found that refuses the other's data",
 }
 """Causes that other tests hold to real servers."""
 
