@@ -651,3 +651,26 @@ def test_the_command_that_repeats_a_run_repeats_it(tmp_path: Path) -> None:
     document = json.loads(run(scenario, tmp_path / "run", "-o", "json").stdout)
     assert document["repeat"] == f"rehearse run '{scenario}' --driver paper"
     assert loading.load(scenario).scenario.vault.target == document["versions"]["target"]
+
+
+@pytest.mark.processes
+def test_the_help_is_there_at_once() -> None:
+    """The command line itself imports none of the large libraries: whoever only asks what there is does not wait."""
+    words = "import sys, harness.cli.commands; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    large = {"docker", "hvac", "kubernetes", "psutil", "pydantic", "pysequoia", "requests", "rich", "yaml"}
+    assert large & set(done.stdout.split()) == set()
+
+
+@pytest.mark.processes
+def test_who_rehearses_on_paper_waits_for_no_client_of_a_server(tmp_path: Path) -> None:
+    """Nor do real servers: theirs are imported while those start."""
+    words = (
+        "import sys; from harness.cli import commands\n"
+        f"words = ['run', {str(OUTAGE)!r}, '--driver', 'paper', '-q', '--run-dir', {str(tmp_path / 'run')!r}]\n"
+        "try: commands.main(words)\n"
+        "finally: print('modules', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert "pydantic" in done.stdout
+    assert {"docker", "hvac", "kubernetes", "pysequoia", "requests"} & set(done.stdout.split()) == set()

@@ -23,10 +23,10 @@ import msgspec
 from harness import settings
 from harness.cli import bring, maintenance
 from harness.cli.output import Ended, say
-from harness.cli.progress import Progress
 from harness.errors import HarnessError, LeftBehind, advised
 
 if TYPE_CHECKING:
+    from harness.cli.progress import Progress
     from harness.drivers.local.shared_clusters import SharedClusters
     from harness.session.one_rehearsal import Options
 
@@ -74,6 +74,8 @@ class Cells:
         for name in _LIBRARIES:
             importlib.import_module(name)
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
+        from harness.cli.progress import Progress
+
         with self._held, Progress() as going:
             while (order := self._orders.get()) is not None:
                 self._busy = True
