@@ -62,7 +62,7 @@ ELSEWHERE: Final = {
     "reviewer-fallback-local": "the shipped scenarios, tests/records",
     "no-such-mount": "tests/test_real_fields.py",
     "reviewer-may-not-read": "tests/test_real_fields.py",
-    "vault-refuses-data": "tests/test_breaking.py: no pair of released versions was found that refuses the other's data",
+    "vault-refuses-data": "tests/test_breaking.py: no two releases at hand refuse each other's data",
 }
 """Causes that other tests hold to real servers."""
 
