@@ -212,6 +212,8 @@ UNPROVABLE: Final = {
     "login-token-rejected": "what became of the app's account is no doing of Vault's",
     "vault-refuses-data": "no setting is known that mends it",
     "unexplained": "nobody knows the cause",
+    "review-without-audiences": "it is mended by an upgrade, or by the app",
+    "reviewer-may-not-read": "a course has no step that gives this right",
     "no-such-mount": "nobody but the operator knows which mount is meant",
 }
 """The causes for which no remedy can be tried, and why: their remedies say so themselves."""

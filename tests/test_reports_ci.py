@@ -573,7 +573,7 @@ def test_markdown_shows_findings_first_and_folds_the_rest(outage: Judgement) -> 
         "Time",
         "Not checked",
     ]
-    assert page.count("<details>") == page.count("</details>") == 5
+    assert page.count("<details>") == page.count("</details>") == 6
     assert "ruled out: issuer" in folded
     assert page.endswith(f"```sh\n{outage.repeat}\n```\n")
 

@@ -219,7 +219,8 @@ def _lent(options: Options) -> AbstractContextManager[SharedClusters | None]:
     from harness.drivers.local.shared_clusters import SharedClusters
 
     places = _places()
-    return SharedClusters(places.temporary, places.state) if options.driver == "local" else nullcontext()
+    sharing = driver_traits.of(options.driver).shares
+    return SharedClusters(places.temporary, places.state) if sharing else nullcontext()
 
 
 def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *, verbose: bool) -> Rehearse:

@@ -101,14 +101,14 @@ class Cells:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _rehearse(self, order: Order, going: Progress) -> Answer:
-        from harness.scenario import loading
+        from harness.scenario import driver_traits, loading
         from harness.session import one_rehearsal
 
         options = msgspec.structs.replace(self._options, driver=order.driver, run_dir=Path(order.directory))
         seen: list[Path] = []
         try:
             loaded = loading.load(Path(order.scenario))
-            clusters = self._lender() if order.driver == "local" else None
+            clusters = self._lender() if driver_traits.of(order.driver).shares else None
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options,

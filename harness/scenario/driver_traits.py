@@ -38,6 +38,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """have its clusters nodes, and not a control plane alone?"""
     lends: bool = False
     """can clusters of a run that was kept serve further ones?"""
+    shares: bool = False
+    """can rehearsals of one process take its clusters one after the other, emptied in between?"""
     usual_seconds: float = 10.0
     """what a short rehearsal takes of which nobody has recorded it. Only the ratio to other drivers matters"""
 
@@ -48,7 +50,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.tools, *clusters, *servers)
 
 
-LOCAL: Final = Traits(name="local", tools=(("etcd", ETCD),), cluster="kube-apiserver", vault="vault")
+LOCAL: Final = Traits(name="local", tools=(("etcd", ETCD),), cluster="kube-apiserver", vault="vault", shares=True)
 KIND_CLUSTERS: Final = Traits(
     name="kind",
     tools=(("kind", KIND),),
