@@ -38,7 +38,7 @@ def here(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
 def run(here: pytest.Pytester, *words: str | Path) -> pytest.RunResult:
     # a pytest within this one finds the package imported, which no user's does
     quiet = ("-W", "ignore:Module already imported so cannot be rewritten")
-    return here.runpytest_inprocess(*LOADED, *quiet, *words, no_reraise_ctrlc=True)
+    return here.runpytest_inprocess(*LOADED, *words, *quiet, no_reraise_ctrlc=True)
 
 
 def alone(here: pytest.Pytester, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
