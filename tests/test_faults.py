@@ -125,6 +125,7 @@ class Town:
 
     def rehearse(self, *more: str | Path) -> Ending:
         """Run in this very process, where constants can be patched."""
+        tempfile.tempdir = None  # it keeps the answer of whoever asked first, and the town has a TMPDIR of its own
         result: Result = CliRunner().invoke(commands.main, self.words(*more), env=self.environment())
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -26,16 +26,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 from urllib.parse import urljoin, urlsplit
+
+import requests
 
 from harness.artifacts import signatures
 from harness.errors import MissingPrerequisite
 from harness.wait import Stopwatch, pause
-
-if TYPE_CHECKING:
-    # most rehearsals download nothing, and it takes as long to import as all the rest of this folder
-    import requests
 
 _CONNECT_SECONDS: Final = 3.0
 _SILENT_SECONDS: Final = 10.0
@@ -256,8 +254,6 @@ class Downloads:
     @contextmanager
     def _answer(self, url: str) -> Iterator[requests.Response]:
         """Yield the answer to a GET, once it is 200; what goes wrong here or while it is read gets our names."""
-        import requests
-
         server, named = urlsplit(url).netloc.rpartition("@")[2], without_credentials(url)
         if server in self._unreachable:
             raise MissingPrerequisite(f"{named} was not asked: {server} could not be reached before")
@@ -279,10 +275,7 @@ class Downloads:
             raise MissingPrerequisite(f"{named} cannot be asked: {_reason(error)}") from error
 
     def _session(self, url: str) -> requests.Session:
-        import requests
-
-        session = requests.Session()
-        _keep_tls(session)
+        session = _Session()
         # Else requests would read this process's environment and a .netrc, which may hold credentials for other things.
         session.trust_env = False
         session.headers["Accept-Encoding"] = "identity"
@@ -293,19 +286,16 @@ class Downloads:
         return session
 
 
-def _keep_tls(session: requests.Session) -> None:
-    """Let TLS never be taken from *session*, not even on the way to a server that has it."""
-    usual = session.get_redirect_target
+class _Session(requests.Session):
+    """One that TLS is never taken from, not even on the way to a server that has it."""
 
-    def get_redirect_target(resp: requests.Response) -> str | None:
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where *resp* sends us on to. Raises Untrustworthy where that is from TLS to none."""
-        target = usual(resp)
+        target = super().get_redirect_target(resp)
         if target and resp.url.startswith("https:") and not urljoin(resp.url, target).startswith("https:"):
             resp.close()
             raise Untrustworthy(f"{without_credentials(resp.url)} redirects to a server without TLS: not followed")
         return target
-
-    session.get_redirect_target = get_redirect_target  # type: ignore[method-assign]
 
 
 class _NotNow(Exception):
