@@ -27,7 +27,7 @@ def lines(steps: Sequence[AnyStep], wanted: Topology) -> Iterator[str]:
             case MakeReviewer():
                 yield from _reviewer(step)
             case Grant():
-                yield _bound(step)
+                yield binding(*step.service_account.split("/"))
             case WriteConfig():
                 if step.fields.get("token_reviewer_jwt"):
                     yield _token_file(step, steps)
@@ -42,7 +42,7 @@ def lines(steps: Sequence[AnyStep], wanted: Topology) -> Iterator[str]:
 
 def terraform(steps: Sequence[AnyStep], wanted: Topology) -> str:
     """Return the same as Terraform resources, or "" where *steps* do nothing that Terraform would write."""
-    return "\n".join(_block(step, steps, wanted) for step in steps if _block(step, steps, wanted))
+    return "\n".join(filter(None, (_block(step, steps, wanted) for step in steps)))
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------
@@ -52,7 +52,20 @@ def _reviewer(step: MakeReviewer) -> Iterator[str]:
     space, name = step.service_account.split("/")
     yield f"kubectl create namespace {space} --dry-run=client -o yaml | kubectl apply -f -"
     yield f"kubectl --namespace {space} create serviceaccount {name} --dry-run=client -o yaml | kubectl apply -f -"
-    body = {
+    yield token_secret(space, name)
+
+
+def binding(space: str, name: str) -> str:
+    """Return the command that lets an account review tokens. Its name has the namespace: accounts' names recur."""
+    return (
+        f"kubectl create clusterrolebinding {space}-{name}-reviews-tokens --clusterrole=system:auth-delegator "
+        f"--serviceaccount={space}:{name}"
+    )
+
+
+def token_secret(space: str, name: str) -> str:
+    """Return the command that makes a Secret which Kubernetes fills with a token that never ends."""
+    secret = {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/service-account-token",
@@ -62,15 +75,7 @@ def _reviewer(step: MakeReviewer) -> Iterator[str]:
             "annotations": {"kubernetes.io/service-account.name": name},
         },
     }
-    yield f"echo '{json.dumps(body)}' | kubectl apply -f -"
-
-
-def _bound(step: Grant) -> str:
-    space, name = step.service_account.split("/")
-    return (
-        f"kubectl create clusterrolebinding {space}-{name}-reviews-tokens --clusterrole=system:auth-delegator "
-        f"--serviceaccount={space}:{name}"
-    )
+    return f"echo '{json.dumps(secret)}' | kubectl apply -f -"
 
 
 def _token_file(step: WriteConfig, steps: Iterable[AnyStep]) -> str:

@@ -75,7 +75,7 @@ def client_reviews(case: Case) -> Way:
     still = "; until the hop nothing changes by it" if at.in_time and case.kind != "pre-existing" else ""
     words = f"Write the whole config again with disable_local_ca_jwt=true{still}. {_KEPT}. {_EVERY_APP}"
     lacking = tuple(_apps_without_right(case))
-    commands = [*(binding(*account.split("/")) for account in lacking), rewrite.command(label)]
+    commands = [*(as_code.binding(*account.split("/")) for account in lacking), rewrite.command(label)]
     if lacking:
         words += f" The first {_counted(len(lacking), 'command')} for cluster {case.cluster}."
 
@@ -128,8 +128,8 @@ def reviewer_commands(case: Case) -> tuple[str, ...]:
     return (
         f"kubectl create namespace {space}",
         f"kubectl --namespace {space} create serviceaccount {name}",
-        binding(space, name),
-        token_secret(space, name),
+        as_code.binding(space, name),
+        as_code.token_secret(space, name),
     )
 
 
@@ -154,7 +154,7 @@ def may_review(case: Case, user: str) -> Way:
         why = "the account is none of Kubernetes' service accounts, and a rehearsal has no other ones"
         return at, Remedy(f"{words}.", at.when, at.stop, (command,), unproven=why)
     grant = Grant(cluster=case.cluster, service_account=f"{space}/{name}")
-    return way(case, f"{words}.", (binding(space, name),), lambda _label: (grant,))
+    return way(case, f"{words}.", (as_code.binding(space, name),), lambda _label: (grant,))
 
 
 def local_again(case: Case) -> Way:
@@ -172,7 +172,7 @@ def local_again(case: Case) -> Way:
     grants: tuple[AnyStep, ...] = ()
     if vault.service_account and not vault.may_review_tokens:
         words += f" Vault's own account has to be bound to system:auth-delegator in {case.cluster} for that."
-        commands = (binding(*vault.service_account.split("/")), *commands)
+        commands = (as_code.binding(*vault.service_account.split("/")), *commands)
         grants = (Grant(cluster=case.cluster, service_account=vault.service_account),)
     return way(case, words, commands, lambda label: (*grants, rewrite.step(label)), since)
 
@@ -256,26 +256,3 @@ def projected(audience: str | None) -> str:
 def role_of(case: Case, label: str) -> topology.RoleSpec:
     """Return the role with which the app logs in, as it is at the look of a *label*."""
     return held_role(case.facts, case.after.mount, case.facts.app(case.after.app).role, label)
-
-
-def binding(space: str, name: str) -> str:
-    """Return the command that lets an account review tokens. Its name has the namespace: accounts' names recur."""
-    return (
-        f"kubectl create clusterrolebinding {space}-{name}-reviews-tokens --clusterrole=system:auth-delegator "
-        f"--serviceaccount={space}:{name}"
-    )
-
-
-def token_secret(space: str, name: str) -> str:
-    """Return the command that makes a Secret which Kubernetes fills with a token that never ends."""
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/service-account-token",
-        "metadata": {
-            "name": f"{name}-token",
-            "namespace": space,
-            "annotations": {"kubernetes.io/service-account.name": name},
-        },
-    }
-    return f"echo '{json.dumps(secret)}' | kubectl apply -f -"

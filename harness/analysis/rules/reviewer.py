@@ -8,7 +8,7 @@ import msgspec
 
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
-from harness.analysis.rules import occasions, remedies
+from harness.analysis.rules import as_code, occasions, remedies
 from harness.analysis.rules.rewrites import Rewrite
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
@@ -268,7 +268,7 @@ def _renewed(case: Case) -> Remedy:
     if not account:
         return Remedy(f"{words}.", at.when, at.stop, unproven="nobody knows whose token the config had")
     rewrite, label = Rewrite(case, reviewer=account), remedies.first_label(case)
-    commands = (remedies.token_secret(*account.split("/")), rewrite.command(label))
+    commands = (as_code.token_secret(*account.split("/")), rewrite.command(label))
     made = MakeReviewer(cluster=case.cluster, service_account=account, mount=mount)
     words = f"{words}. The first command is for cluster {case.cluster}." + rewrite.notes(label)
     return remedies.way(case, words, commands, lambda label: (made, rewrite.step(label)))[1]
@@ -351,7 +351,7 @@ def _alive_again(case: Case) -> Remedy:
         return Remedy(
             f"Make the Secret of {app.service_account} again in cluster {case.cluster}, and give {case.after.app} its "
             "new token; or let it have the token of its Pod, which nobody can delete by itself.",
-            commands=(remedies.token_secret(space, name),),
+            commands=(as_code.token_secret(space, name),),
             unproven="how an app comes by its token is its own; apps.APP.token rehearses the other kind",
         )
     return Remedy(
