@@ -61,6 +61,13 @@ def of_gone_pod(kube: Kube, account: Account) -> tuple[Secret, str, str]:
 
     No API server has it in a cache, so it is refused from the first time on.
     """
+    jwt, uid = of_new_pod(kube, account)
+    kube.delete_pod(account.namespace, account.pod)
+    return jwt, account.pod, uid
+
+
+def of_new_pod(kube: Kube, account: Account) -> tuple[Secret, str]:
+    """Create the account's Pod, and return the token that a kubelet would mount into it, and the Pod's UID."""
     uid = kube.create_pod(account.namespace, account.pod, account.name)
     jwt = kube.request_token(
         account.namespace,
@@ -70,8 +77,7 @@ def of_gone_pod(kube: Kube, account: Account) -> tuple[Secret, str, str]:
         audiences=account.audiences,
         seconds=account.token_seconds,
     )
-    kube.delete_pod(account.namespace, account.pod)
-    return jwt, account.pod, uid
+    return jwt, uid
 
 
 class RunningVault(VaultLogs, Protocol):

@@ -17,7 +17,7 @@ from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig, beside_reviews, label, of_gone_pod, requested
+from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig, beside_reviews, label, of_gone_pod, of_new_pod, requested
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
@@ -363,15 +363,7 @@ class LocalRig(RealRig):
 
     def _bound(self, plane: ControlPlane, account: Account) -> IssuedToken:
         """Create the account's Pod and give it the token that a kubelet would mount into it."""
-        uid = plane.kube.create_pod(account.namespace, account.pod, account.name)
-        jwt = plane.kube.request_token(
-            account.namespace,
-            account.name,
-            pod=account.pod,
-            uid=uid,
-            audiences=account.audiences,
-            seconds=account.token_seconds,
-        )
+        jwt, uid = of_new_pod(plane.kube, account)
         if account.purpose == "vault":
             self._fill_pod(account, jwt)
         return self._tokens.remember(account, jwt, account.pod, uid)
