@@ -120,15 +120,16 @@ class MatrixDirectory:
 
     def write(self, result: MatrixResult) -> None:
         """Keep *result*, whole or not at all."""
-        fresh = self.place / f".{RESULT_FILE}.{os.getpid()}"
-        pki.write_private(fresh, msgspec.json.encode(result))
-        fresh.replace(self.place / RESULT_FILE)
+        self._keep(RESULT_FILE, msgspec.json.encode(result))
 
     def write_page(self, page: str) -> None:
-        """Keep the page that shows the result."""
-        fresh = self.place / f".{PAGE_FILE}.{os.getpid()}"
-        pki.write_private(fresh, page.encode())
-        fresh.replace(self.place / PAGE_FILE)
+        """Keep the page that shows the result, as `write` does."""
+        self._keep(PAGE_FILE, page.encode())
+
+    def _keep(self, name: str, raw: bytes) -> None:
+        fresh = self.place / f".{name}.{os.getpid()}"
+        pki.write_private(fresh, raw)
+        fresh.replace(self.place / name)
 
 
 def load(place: Path) -> MatrixResult | None:
