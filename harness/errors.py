@@ -29,6 +29,11 @@ def advised(error: OSError, *others: str) -> str:
     return f"{error}; {', or '.join(helps)}" if helps else str(error)
 
 
+def refused_by_machine(error: OSError) -> str:
+    """Return what a run is told that met *error*, which says nothing about Vault."""
+    return f"this machine would not do it: {advised(error, 'run again')}"
+
+
 class HarnessError(Exception):
     """Base of everything the harness raises on purpose."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.drivers.local.shared_clusters import SharedClusters
     from harness.scenario.loading import Loaded
     from harness.session.bisect import Rehearse, Search
-    from harness.session.one_rehearsal import Options, Places, Rehearsed
+    from harness.session.one_rehearsal import Options, Rehearsed
 
 _UNTESTABLE: Final = 125
 """With this a test tells `git bisect run` that it cannot say."""
@@ -102,10 +102,7 @@ def _given_up(error: click.UsageError) -> Ended:
     type=click.Path(path_type=Path),
     help="Where the answers and the records go; one that holds this search already goes on. Left out: a new one.",
 )
-@maintenance.MIRROR
-@maintenance.INSECURE_MIRROR
-@maintenance.REGISTRY
-@maintenance.OFFLINE
+@maintenance.sources
 @maintenance.FORCE
 @click.option("--reuse", is_flag=True, help="With --driver kind: rehearse on the clusters of a run that was kept.")
 @bring.brings
@@ -155,7 +152,7 @@ def bisect(
 def _search(
     wanted: Search, options: Options, going: Any, run_dir: Path | None, output: str, *, verbose: bool
 ) -> NoReturn:
-    from harness.errors import HarnessError, LeftBehind, advised
+    from harness.errors import HarnessError, LeftBehind, refused_by_machine
     from harness.reports import bisection
     from harness.session import bisect as searching
 
@@ -174,7 +171,7 @@ def _search(
     except HarnessError as error:
         fail(5 if isinstance(error, LeftBehind) else 3, f"{error}\n{again}")
     except OSError as error:
-        fail(3, f"this machine would not do it: {advised(error, 'run again')}; {again}")
+        fail(3, f"{refused_by_machine(error)}; {again}")
     write(bisection.render_json(found) if output == "json" else bisection.render(found))
     raise Ended(found.exit_code)
 
@@ -218,7 +215,7 @@ def _lent(options: Options) -> AbstractContextManager[SharedClusters | None]:
     """Return the clusters that all rehearsals of a search share, each for itself alone and empty; None on others."""
     from harness.drivers.local.shared_clusters import SharedClusters
 
-    places = _places()
+    places = maintenance.places()
     sharing = driver_traits.of(options.driver).shares
     return SharedClusters(places.temporary, places.state) if sharing else nullcontext()
 
@@ -228,7 +225,7 @@ def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *
 
     from harness.session import one_rehearsal
 
-    places = _places()
+    places = maintenance.places()
 
     def rehearse(loaded: Loaded, directory: Path, *, fresh: bool) -> Rehearsed:
         one = msgspec.structs.replace(options, run_dir=directory, reuse=options.reuse and not fresh)
@@ -243,12 +240,6 @@ def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *
     return rehearse
 
 
-def _places() -> Places:
-    from harness.session.one_rehearsal import Places
-
-    return Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
-
-
 def _how(options: Options) -> str:
     """Return what of *options* decides the answers."""
     return json.dumps([options.driver, options.strict, options.brought.words()])
@@ -256,12 +247,8 @@ def _how(options: Options) -> str:
 
 def _digests(brought: Brought) -> Mapping[str, str]:
     """Return the SHA-256 of the binaries that would be used now, by product-version."""
-    from harness.artifacts import binaries
-    from harness.artifacts.store import cached
-
-    found = {f"{one.product}-{one.version}": one.sha256 for one in cached(settings.cache())}
-    own = {f"{product}-{version}": path for product, version, path in brought.binaries if path.is_file()}
-    return found | {name: binaries.digest(path) for name, path in own.items()}
+    found = maintenance.digests(one for one in brought.binaries if one[2].is_file())
+    return {f"{product}-{version}": digest for (product, version), digest in found.items()}
 
 
 def _new_directory(name: str) -> Path:

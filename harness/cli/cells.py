@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from harness import settings
 from harness.cli import bring, maintenance
 from harness.cli.output import Ended, say
-from harness.errors import HarnessError, LeftBehind, advised
+from harness.errors import HarnessError, LeftBehind, refused_by_machine
 
 if TYPE_CHECKING:
     from harness.cli.progress import Progress
@@ -63,9 +62,7 @@ class Cells:
         self._clusters: SharedClusters | None = None
         self._held = ExitStack()
         self._busy = False
-        from harness.session.one_rehearsal import Places
-
-        self._places = Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
+        self._places = maintenance.places()
 
     def serve(self) -> None:
         """Rehearse one order after the other. Raises KeyboardInterrupt where it is to end in the middle of one."""
@@ -124,7 +121,7 @@ class Cells:
         except HarnessError as error:
             return Answer(3, (str(error),))
         except OSError as error:
-            why = f"this machine would not do it: {advised(error, 'run again')}"
+            why = refused_by_machine(error)
             return self._cut_short(seen[0], why) if seen else Answer(3, (why,))
         return Answer(done.judgement.exit_code)
 
@@ -148,10 +145,7 @@ class Cells:
 @click.command(name="cells", hidden=True)
 @click.option("--strict", is_flag=True, envvar="REHEARSE_STRICT")
 @click.option("--rollback", is_flag=True, envvar="REHEARSE_ROLLBACK")
-@maintenance.MIRROR
-@maintenance.INSECURE_MIRROR
-@maintenance.REGISTRY
-@maintenance.OFFLINE
+@maintenance.sources
 @maintenance.FORCE
 @bring.brings
 def cells_(**how: Any) -> None:

@@ -67,13 +67,13 @@ class _Commands(click.Group):
 
 def _unprintable(error: OSError) -> NoReturn:
     """End after what no command has dealt with: a reader who left before a help was over is a 1 to click."""
-    from harness.errors import advised
+    from harness.errors import refused_by_machine
 
     unread = isinstance(error, BrokenPipeError) and reader_left()
     silence(sys.stdout)
     if unread:
         raise Ended(0) from error
-    fail(3, f"this machine would not do it: {advised(error, 'run again')}")
+    fail(3, refused_by_machine(error))
 
 
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,10 +97,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="Where the record goes; of several, a directory each in it. Left out: a new directory.",
 )
-@maintenance.MIRROR
-@maintenance.INSECURE_MIRROR
-@maintenance.REGISTRY
-@maintenance.OFFLINE
+@maintenance.sources
 @maintenance.FORCE
 @bring.brings
 @click.option(
@@ -223,16 +220,15 @@ class Options:
 
     def environment(self) -> dict[str, str]:
         """Return the rest of it: an address may hold a password, and every user can read a command line."""
-        named = {"REHEARSE_MIRROR": self.mirror, "REHEARSE_REGISTRY": self.registry}
-        named["REHEARSE_OFFLINE"] = "1" if self.offline else ""
-        named["REHEARSE_INSECURE_MIRROR"] = "1" if self.insecure_mirror else ""
-        return {name: value for name, value in named.items() if value}
+        return maintenance.environment_of_sources(
+            mirror=self.mirror, insecure=self.insecure_mirror, registry=self.registry, offline=self.offline
+        )
 
 
 def _rehearse(scenario: Path, options: Options, form: Form, *, alone: bool) -> NoReturn:
     """*alone*: no other scenario uses what the user has brought."""
     from harness.cli.progress import Progress
-    from harness.errors import MissingPrerequisite, advised
+    from harness.errors import MissingPrerequisite, refused_by_machine
     from harness.session import one_rehearsal
 
     loaded = load(scenario)
@@ -261,7 +257,7 @@ def _rehearse(scenario: Path, options: Options, form: Form, *, alone: bool) -> N
             fail(5, f"interrupted; {left}.{place}")
         fail(130, f"interrupted; everything of this run was ended.{place}")
     except OSError as error:
-        why = f"this machine would not do it: {advised(error, 'run again')}"
+        why = refused_by_machine(error)
         if not seen:
             fail(3, why)
         say(f"{why}. What was seen until then: {seen[0]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,13 @@ OFFLINE = click.option(
 )
 
 
+def sources(command: Callable[..., None]) -> Callable[..., None]:
+    """Give *command* the options that say from where binaries and images may come."""
+    for option in reversed((MIRROR, INSECURE_MIRROR, REGISTRY, OFFLINE)):
+        command = option(command)
+    return command
+
+
 @click.group()
 def artifacts() -> None:
     """The server binaries that rehearsals use, in the user's cache, and the images, in the engine's store."""
@@ -88,10 +95,7 @@ def artifacts() -> None:
     show_envvar=True,
     help="local: binaries for servers as processes. kind: images for clusters, and kind itself.",
 )
-@MIRROR
-@INSECURE_MIRROR
-@REGISTRY
-@OFFLINE
+@sources
 @brings
 def fetch(
     *,
@@ -334,6 +338,23 @@ def store(
         mirror=mirror, insecure_mirror=insecure, offline=offline, brought=brought or Brought()
     )
     return one_rehearsal.store_of(options, places(), tell)
+
+
+def environment_of_sources(*, mirror: str, insecure: bool, registry: str, offline: bool) -> dict[str, str]:
+    """Return the options of `sources` for another process: an address may hold a password, and everybody reads argv."""
+    named = {"REHEARSE_MIRROR": mirror, "REHEARSE_REGISTRY": registry}
+    named["REHEARSE_OFFLINE"] = "1" if offline else ""
+    named["REHEARSE_INSECURE_MIRROR"] = "1" if insecure else ""
+    return {name: value for name, value in named.items() if value}
+
+
+def digests(own: Iterable[tuple[str, str, Path]]) -> dict[tuple[str, str], str]:
+    """Return the SHA-256 of the binaries that would be used now, by product and version; *own* go before the cached."""
+    from harness.artifacts import binaries
+    from harness.artifacts.store import cached
+
+    found = {(one.product, one.version): one.sha256 for one in cached(settings.cache())}
+    return found | {(product, version): binaries.digest(path) for product, version, path in own}
 
 
 def places() -> Places:

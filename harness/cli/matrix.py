@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
@@ -99,10 +99,9 @@ class Options:
 
     def environment(self) -> dict[str, str]:
         """Return the rest of it: an address may hold a password, and every user can read a command line."""
-        named = {"REHEARSE_MIRROR": self.mirror, "REHEARSE_REGISTRY": self.registry}
-        named["REHEARSE_OFFLINE"] = "1" if self.offline else ""
-        named["REHEARSE_INSECURE_MIRROR"] = "1" if self.insecure_mirror else ""
-        return {name: value for name, value in named.items() if value}
+        return maintenance.environment_of_sources(
+            mirror=self.mirror, insecure=self.insecure_mirror, registry=self.registry, offline=self.offline
+        )
 
 
 FORMS: Final = (
@@ -278,10 +277,10 @@ def _list(cells: Sequence[Cell], directory: MatrixDirectory, loaded: Loaded, opt
 
     found = matrix_directory.load(directory.place)
     known = {one.id: one for one in found.cells} if found is not None and found.scenario == loaded.name else {}
-    digests = _digests(options)
+    keys, digests = _keys(cells, options), _digests(options)
     for cell in cells:
         one = known.get(cell.id)
-        if one is not None and matrix_directory.holds(one, matrix_directory.key(cell, tuple(options.words())), digests):
+        if one is not None and matrix_directory.holds(one, keys[cell.id], digests):
             tell(f"{cell.id}  [{cell.driver}]  {one.outcome}, {one.seconds:.1f} s")
         else:
             tell(f"{cell.id}  [{cell.driver}]  {'to be rehearsed again' if one is not None else 'to be rehearsed'}")
@@ -290,15 +289,8 @@ def _list(cells: Sequence[Cell], directory: MatrixDirectory, loaded: Loaded, opt
 
 def _digests(options: Options) -> dict[str, str]:
     """Return the digest of every binary that is here, by product and version; what the user brings goes first."""
-    import hashlib
-
-    from harness.artifacts.store import cached
-
-    found = {f"{one.product} {one.version}": one.sha256 for one in cached(settings.cache())}
-    for product, version, path in options.brought.binaries:
-        with path.open("rb") as file:
-            found[f"{product} {version}"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    found = maintenance.digests(options.brought.binaries)
+    return {f"{product} {version}": digest for (product, version), digest in found.items()}
 
 
 def _run(
@@ -319,13 +311,14 @@ def _run(
     running: Running | None = None
     try:
         with going, directory.held(going.say):
-            known = _known(loaded, every, directory, options)
+            keys = _keys(every, options)
+            known = _known(loaded, keys, directory, options)
             running = matrix_running.Running(
                 loaded,
                 wanted,
                 cells,
                 directory,
-                _keys(every, options),
+                keys,
                 options,
                 options.jobs or matrix_running.usual_jobs(cells, loaded),
                 options.limit,
@@ -372,7 +365,7 @@ def _keys(cells: Sequence[Cell], options: Options) -> dict[str, str]:
 
 
 def _known(
-    loaded: Loaded, every: Sequence[Cell], directory: MatrixDirectory, options: Options
+    loaded: Loaded, keys: Mapping[str, str], directory: MatrixDirectory, options: Options
 ) -> dict[str, CellResult]:
     """Return the finished cells that are made of what they would be made of today."""
     from harness.session import matrix_directory
@@ -380,7 +373,7 @@ def _known(
     found = directory.read(loaded.name)
     if found is None or options.fresh:
         return {}
-    keys, digests = _keys(every, options), _digests(options)
+    digests = _digests(options)
     return {one.id: one for one in found.cells if one.id in keys and matrix_directory.holds(one, keys[one.id], digests)}
 
 

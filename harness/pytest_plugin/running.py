@@ -14,13 +14,13 @@ import pytest
 
 from harness import settings
 from harness.artifacts import availability
-from harness.cli import bring, commands, output
-from harness.errors import HarnessError, advised
+from harness.cli import bring, commands, maintenance, output
+from harness.errors import HarnessError, refused_by_machine
 from harness.knowledge.releases import Table
 from harness.record.journal import RECORD_FILE, NotARecord
 from harness.scenario.loading import Loaded
 from harness.session import one_rehearsal
-from harness.session.one_rehearsal import Options, Places, Rehearsed
+from harness.session.one_rehearsal import Options, Rehearsed
 
 Word = Literal["regression", "inconclusive", "environment"]
 
@@ -75,7 +75,7 @@ def rehearsed(loaded: Loaded, how: Options, config: pytest.Config, name: str) ->
             # those of the libraries of rehearse are none of the tests of somebody else, who may have made them errors
             warnings.simplefilter("ignore")
             return one_rehearsal.rehearse_one(
-                loaded, how, _places(), begin=_log.info, tell=_log.info, opened=seen.append
+                loaded, how, maintenance.places(), begin=_log.info, tell=_log.info, opened=seen.append
             )
     except KeyboardInterrupt as error:
         ended = "; ".join(getattr(error, "__notes__", ())) or "everything of this rehearsal was ended"
@@ -85,7 +85,7 @@ def rehearsed(loaded: Loaded, how: Options, config: pytest.Config, name: str) ->
     except HarnessError as error:
         raise NotPassed("environment", str(error).partition("\n")[0], str(error)) from error
     except OSError as error:
-        why = f"this machine would not do it: {advised(error, 'run again')}"
+        why = refused_by_machine(error)
         try:
             if seen:
                 return one_rehearsal.cut_short(seen[0], why, strict=how.strict)
@@ -127,10 +127,6 @@ def is_here(product: str, version: str) -> bool:
     """Can this version be had without asking anybody, as far as is known?"""
     (found,) = availability.of(product, [version], settings.cache(), releases_of(product))
     return found.surely
-
-
-def _places() -> Places:
-    return Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
 
 
 def _directory(config: pytest.Config, name: str) -> Path | None:

@@ -22,7 +22,7 @@ from harness.errors import (
     RigError,
     SwapRefused,
     Unreachable,
-    advised,
+    refused_by_machine,
 )
 from harness.record import events
 from harness.record import journal as journals
@@ -362,7 +362,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, HarnessError):
         return str(error)
     if isinstance(error, OSError):
-        return f"this machine would not do it: {advised(error, 'run again')}"
+        return refused_by_machine(error)
     return f"the harness itself failed with {type(error).__name__}: {error}; please report it, with this record"
 
 
