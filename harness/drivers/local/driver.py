@@ -168,7 +168,7 @@ class LocalRig(RealRig):
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
         """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
-        self._server.stop()
+        self._server.kill()
         self._times += 1
         work = self._work / f"again-{self._times}"
         work.mkdir(mode=0o700)
@@ -194,7 +194,7 @@ class LocalRig(RealRig):
     def end_vault(self) -> None:
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
         self._bring_up.end()
-        self._server.stop()
+        self._server.kill()
         self._keep([self._server.log])
 
     def start(self, served: Serve) -> None:
