@@ -269,9 +269,9 @@ class KindRig(RealRig):
             rig.end_vault()
 
     def end_vault(self) -> None:
-        """Stop Vault, if it is a container: what is in a cluster goes when that is emptied."""
+        """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
         if isinstance(self._server, VaultContainer):
-            self._server.stop()
+            self._server.kill()
 
     def vault_words(self) -> list[str]:
         """Return what every version of Vault printed."""

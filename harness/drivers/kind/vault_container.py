@@ -162,11 +162,11 @@ class VaultContainer:
             advice="its whole log is kept beside the record",
         )
 
-    def stop(self) -> None:
-        """Stop the container that runs, as a replacement would. Its data and what it printed stay."""
+    def kill(self) -> None:
+        """End the container that runs at once: nobody wants its data any more. What it printed stays."""
         container, self._container = self._container, ""
         if container:
-            self._bench.engine.stop(container, _STOP_SECONDS)
+            self._bench.engine.stop(container, 0)
 
     def died(self) -> str | None:
         """Return a sentence if Vault has ended by itself.
