@@ -109,6 +109,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     junit                for CI servers
     matrix_text          a matrix for a terminal, and as Markdown
     matrix_html          a matrix as a page that opens from disk
+    page                 what pages have in common: style, script, escaping, and what may run
     markdown             for the summary of a CI job
     github               annotations at the scenario's lines
     plan                 a plan as text

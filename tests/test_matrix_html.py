@@ -103,7 +103,7 @@ def test_nothing_is_loaded_and_no_word_of_a_server_is_markup() -> None:
     page = Page(text)
     assert {tag for tag, _ in page.tags} <= {
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "div", "span", "b", "input", "label",
-        "table", "thead", "tbody", "tr", "th", "td", "button", "noscript", "script",
+        "table", "thead", "tbody", "tr", "th", "td", "button", "noscript", "script", "main",
     }  # fmt: skip
     assert not [attributes for _, attributes in page.tags if {"src", "href", "onerror", "onclick"} & attributes.keys()]
     assert sum(tag == "script" for tag, _ in page.tags) == 2

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness import secret
 from harness.analysis import matrix_results
 from harness.analysis.matrix_results import CellFinding, CellResult, MatrixResult
-from harness.reports import printable
+from harness.reports import page, printable
 from harness.reports.matrix_text import headline, last_line
 
 _WORDS: Final = {
@@ -46,13 +42,6 @@ class _Texts:
 
 def render(result: MatrixResult) -> str:
     """Return the page: no other file is needed, nothing is loaded, and whatever servers said is text and not markup."""
-    environment = Environment(
-        loader=PackageLoader("harness.reports", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
     grid, texts = matrix_results.grid(result), _Texts()
     numbers = {cell.id: number for number, cell in enumerate(result.cells)}
     line = last_line(result)
@@ -65,7 +54,8 @@ def render(result: MatrixResult) -> str:
         for row in grid.rows
     ]
     data = {"cells": [_cell(cell, texts) for cell in result.cells], "texts": texts.all}
-    page = environment.get_template("matrix.html.j2").render(
+    return page.fill(
+        "matrix",
         result=result,
         grid=grid,
         rows=rows,
@@ -75,15 +65,8 @@ def render(result: MatrixResult) -> str:
         colours=list(matrix_results.colours(result).items()),
         made=_made_of(result),
         date=datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        data=_json(data),
+        data=page.data(data),
     )
-    return secret.redact(page)
-
-
-def _json(data: dict[str, Any]) -> Markup:
-    """Return *data* for a script element, which no text in it can end."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
 
 
 def _shown(cell: CellResult, number: int, across: str) -> dict[str, Any]:
