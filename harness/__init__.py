@@ -181,6 +181,7 @@ scenario/                what is asked for
     plan                 a scenario becomes every stage and every question
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
+    login_order          in which order each Vault makes the checks of a login
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were
     refusals             what is a refusal of Vault, and what only means "not now"

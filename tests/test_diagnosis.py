@@ -11,6 +11,8 @@ from harness.analysis import verdict
 from harness.analysis.correlation import join
 from harness.analysis.diagnosis import UNEXPLAINED, Finding, worst_first
 from harness.analysis.record_view import Facts
+from harness.analysis.ruled_out import examined
+from harness.analysis.rules.rule import Case
 from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, TokenIssued, VaultLogLine
 from harness.record.observation import Observation
 from tests.runs import on_paper
@@ -69,7 +71,7 @@ def test_the_lead_that_vault_names_is_not_listed_as_a_lead(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("target", "words"), [("1.10.0", 'claim "aud" is invalid'), ("1.13.0", "invalid audience")])
 def test_vaults_own_words_rule_the_other_leads_out(target: str, words: str, tmp_path: Path) -> None:
-    """It checks the issuer, then the audience, then the binding, then asks the API server: in every version."""
+    """In every version the issuer comes before the audience, that before the binding, and all before a review."""
     validated = config("1.7.0", disable_local_ca_jwt=True, issuer="cluster", disable_iss_validation=False)
     record = seen(changed(role(audience="vault"), validated, path("1.7.0", target)), tmp_path)
     finding = next(f for f in verdict.judge(record).findings if f.rule == "audience-mismatch")
@@ -80,6 +82,26 @@ def test_vaults_own_words_rule_the_other_leads_out(target: str, words: str, tmp_
     assert "before the audience" in leads["issuer"].because
     assert "had not come to this yet" in leads["role binding"].because
     assert any("audience" in e.text or "aud" in e.text for e in leads["issuer"].evidence)
+
+
+@pytest.mark.parametrize(
+    ("target", "role_binding"), [("1.10.0", "before the signature"), ("1.13.0", "only after that")]
+)
+def test_which_leads_a_signature_rules_out_depends_on_the_version(
+    target: str, role_binding: str, tmp_path: Path
+) -> None:
+    """Up to 1.10 the signature comes last of Vault's own checks, and from 1.11.0 on first."""
+    other = {"clusters": {"other": {"kubernetes": "1.32.0"}}}
+    keys = config("1.7.0", disable_iss_validation=True, pem_keys=["other"])
+    record = seen(changed(other, keys, path("1.7.0", target)), tmp_path)
+    found = [f for f in verdict.judge(record).findings if f.rule == "signing-key-unknown"]
+    (record_of_target,) = [
+        o for o in record.of(Observation) if o.probe == "login" and o.version == target and o.app == found[0].app
+    ]
+    case = Case("regression", "login refused", record_of_target, None, Facts(record))
+    leads = {lead.lead: lead for lead in examined(case)}
+    assert {leads[name].state for name in REVIEWED} == {"ruled out"}
+    assert role_binding in leads["role binding"].because
 
 
 def test_a_config_that_compares_no_issuer_rules_it_out(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from harness.record.observation import Observation
 from harness.scenario import loading, plan
 from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
-from tests.test_rules import OUTSIDE, changed, config, path, with_logs
+from tests.test_rules import OUTSIDE, changed, config, mount, path, with_logs
 
 VERSIONS: Final = (
     "1.4.0", "1.5.0", "1.5.4", "1.7.0", "1.8.0", "1.9.0", "1.9.2", "1.9.3", "1.10.4", "1.11.0", "1.13.0", "1.16.0",
@@ -200,6 +200,37 @@ def test_paper_misses_a_ca_as_vault_does(version: str, status: int, words: str, 
     logins = [o for o in record.of(Observation) if o.probe == "login"]
     assert {(o.status, words in o.error) for o in logins} == {(status, True)}
     assert record.of(events.ApiAuditLine) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("1.10.0", 'claim "aud" is invalid'),
+        ("1.11.0", "error verifying token signature"),
+        ("1.16.3", "error verifying token signature"),
+    ],
+)
+def test_of_several_things_that_are_wrong_paper_names_what_vault_names(
+    version: str, words: str, tmp_path: Path
+) -> None:
+    """The audience, both bindings and the signature are wrong: the order is the version's own."""
+    wrong = mount(
+        roles={"web": {"service-accounts": ["other"], "namespaces": ["other"], "audience": "vault"}},
+        config={"pem_keys": ["other"], "disable_iss_validation": True},
+        configured={"by": "1.9.3"},
+    )
+    scenario = changed({"clusters": {"other": {"kubernetes": "1.32.0"}}}, wrong)
+    record, _ = on_paper(variant(scenario, **path(version, version)), tmp_path)
+    (login,) = {o.error for o in record.of(Observation) if o.probe == "login"}
+    logged = {line.fields["err"] for line in record.of(events.VaultLogLine)}
+    assert any(words in said for said in (login, *logged))
+
+
+@pytest.mark.parametrize(("version", "first"), [("1.13.0", "namespace not"), ("1.16.3", "service account name not")])
+def test_paper_names_the_binding_that_its_version_compares_first(version: str, first: str, tmp_path: Path) -> None:
+    wrong = mount(roles={"web": {"service-accounts": ["other"], "namespaces": ["other"]}})
+    record, _ = on_paper(variant(changed(wrong), **path(version, version)), tmp_path)
+    assert all(first in o.error for o in record.of(Observation) if o.probe == "login")
 
 
 def test_paper_keeps_to_its_script(tmp_path: Path) -> None:

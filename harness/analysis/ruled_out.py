@@ -10,9 +10,11 @@ import msgspec
 from harness.analysis import comparison
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
+from harness.analysis.rules.checks import SIGNATURE_WORDS
 from harness.analysis.rules.rule import Case
 from harness.analysis.rules.transport import NOT_TRUSTED
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import login_order
+from harness.knowledge.kubernetes_auth import Refusal
 
 TRIED: Final = ("/apis/authentication.k8s.io/v1/tokenreviews",)
 """What Vault's log has where the request for a TokenReview itself failed."""
@@ -27,19 +29,28 @@ class Suspect(msgspec.Struct, frozen=True):
     evidence: tuple[EvidenceLine, ...] = ()
 
 
-_CHECKS: Final[dict[Literal["issuer", "role binding"], tuple[int, str]]] = {
-    "issuer": (0, "compares the issuer"),
-    "role binding": (2, "compares the service account with the role"),
+_CHECKS: Final[dict[Literal["issuer", "role binding"], tuple[frozenset[Refusal], str]]] = {
+    "issuer": (frozenset({"issuer"}), "compares the issuer"),
+    "role binding": (frozenset({"namespace", "service account name"}), "compares the service account with the role"),
 }
-"""Where each lead stands among Vault's own checks (knowledge.OWN_CHECKS), and what Vault does there."""
+"""Which of Vault's own checks each lead is (knowledge.login_order), and what Vault does there."""
+
+_CALLED: Final[dict[Refusal, str]] = {"signing key": "signature", "expired": "end of the token"}
+"""What to call a check in a sentence, where its name would not do."""
+
+_ALSO_NAMED: Final[tuple[tuple[tuple[str, ...], Refusal], ...]] = (
+    (SIGNATURE_WORDS, "signing key"),
+    (("token is expired",), "expired"),
+)
+"""Further words by which Vault, or its log, names one of its own checks."""
 
 
 def examined(case: Case) -> Iterator[Suspect]:
     """Yield what the record says of every lead but the one that Vault itself names as the reason."""
-    named = comparison.refusal_of(case.words)
+    named, words = _named(case)
     review = shown(case.evidence.review) if case.evidence.review else None
     token = case.facts.token_line(case.after)
-    said = case.quoted(*comparison.words_of(named)) if named is not None and review is None else []
+    said = case.quoted(*words) if named is not None and review is None else []
     tried = case.quoted(*TRIED) if review is None else []
     if said and named is not None:
         yield from _named_another(case, named, tuple(said))
@@ -55,20 +66,30 @@ def examined(case: Case) -> Iterator[Suspect]:
     yield _expiry(case, token)
 
 
-def _named_another(case: Case, named: kubernetes_auth.Refusal, said: tuple[EvidenceLine, ...]) -> Iterator[Suspect]:
+def _named(case: Case) -> tuple[Refusal | None, tuple[str, ...]]:
+    """Return which of its own checks Vault names as the reason, or None, and the words by which that is known."""
+    if (named := comparison.refusal_of(case.words)) is not None:
+        return named, comparison.words_of(named)
+    found = ((check, words) for words, check in _ALSO_NAMED if any(one in case.words for one in words))
+    return next(found, (None, ()))
+
+
+def _named_another(case: Case, named: Refusal, said: tuple[EvidenceLine, ...]) -> Iterator[Suspect]:
     """Vault's own words for one of its checks rule the other leads out: it had passed them, or not come to them."""
-    place = next(n for n, checks in enumerate(kubernetes_auth.OWN_CHECKS) if named in checks)
-    for lead, (here, does) in _CHECKS.items():
-        if here < place:
+    order = login_order.checks(case.after.version)
+    place, what = order.index(named), _CALLED.get(named, named)
+    for lead, (checks, does) in _CHECKS.items():
+        places = [order.index(check) for check in checks]
+        if max(places) < place:
             off = _issuer_off(case) if lead == "issuer" else None
-            because = f"Vault {does} before the {named}, which it names as the reason: so this had passed"
+            because = f"Vault {does} before the {what}, which it names as the reason: so this had passed"
             yield off or Suspect(lead, "ruled out", because, said)
-        elif here > place:
-            because = f"Vault names the {named} as the reason, and {does} only after that: it had not come to this yet"
+        elif min(places) > place:
+            because = f"Vault names the {what} as the reason, and {does} only after that: it had not come to this yet"
             yield Suspect(lead, "ruled out", because, said)
     ways: tuple[Literal["CA", "reachability"], ...] = ("CA", "reachability")
     for lead_of_the_way in ways:
-        because = f"Vault names the {named} as the reason, and asks the API server of {case.cluster} only after that"
+        because = f"Vault names the {what} as the reason, and asks the API server of {case.cluster} only after that"
         yield Suspect(lead_of_the_way, "ruled out", because, said)
 
 

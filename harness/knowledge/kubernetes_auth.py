@@ -156,26 +156,11 @@ Refusal = Literal[
     "missing ca",
     "address",
     "signing key",
+    "expired",
     "untrusted",
     "annotations",
     "no such mount",
 ]
-
-OWN_CHECKS: Final[tuple[tuple[Refusal, ...], ...]] = (
-    ("issuer",),
-    ("audience",),
-    ("service account name", "namespace"),
-)
-"""The checks that Vault makes by itself, in their order; a TokenReview is sent once all have passed.
-
-Source: P path_login.go#parseAndValidateJWT at v0.6.0, v0.9.0, v0.13.0, with jose's jwt.Validator and cap's validateAll.
-"""
-
-SIGNATURE_FIRST: Final = "1.11.0"
-"""From here a signature is held against pem_keys before any claim is read, and last of all before (P v0.13.0)."""
-
-NAME_BEFORE_NAMESPACE: Final = "1.16.0"
-"""From here a role's names are compared before its namespaces, and after them in older versions (P v0.18.0)."""
 
 # From which version a refusal for this reason answers with which status and text.
 # Source: P path_login.go at each tag; sdk/logical/response_util.go maps plain errors to 500. Run: 1.7.0 to 1.15.0.
@@ -203,6 +188,12 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
     "signing key": (
         ("1.11.0", 403, "permission denied"),
         ("0.0.0", 500, "failed to validate JWT: crypto/rsa: verification error"),
+    ),
+    # run: 1.3.0 to 1.16.3, of tokens that were signed with a key in pem_keys
+    "expired": (
+        ("1.13.0", 403, "invalid expiration time (exp) claim: token is expired"),
+        ("1.11.0", 500, "invalid expiration time (exp) claim: token is expired"),
+        ("0.0.0", 500, "token is expired"),
     ),
     # V http/handler.go, vault/request_handling.go (PR #13162): a request without a token that no login path takes.
     "no such mount": (("1.10.0", 403, "permission denied"), ("0.0.0", 400, "missing client token")),

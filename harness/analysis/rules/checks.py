@@ -28,7 +28,8 @@ _READING_WORDS: Final = (
     "namespace lookup failed",
     "failed to get service account (code",
 )
-_SIGNATURE_WORDS: Final = ("verifying token signature", "crypto/rsa: verification error", "crypto/ecdsa: verification")
+SIGNATURE_WORDS: Final = ("verifying token signature", "crypto/rsa: verification error", "crypto/ecdsa: verification")
+"""How Vault, or from 1.11.0 on only its log, says that no key of pem_keys has signed a token."""
 _CA_WORDS: Final = ("ca.crt: no such file or directory",)
 
 
@@ -128,7 +129,7 @@ def _reading(case: Case, subject: str, kind: str) -> Remedy:
 
 
 def _signing_key(case: Case) -> Diagnosis | None:
-    said, seen = case.quoted(*_SIGNATURE_WORDS), case.after
+    said, seen = case.quoted(*SIGNATURE_WORDS), case.after
     held = held_config(case.facts, seen.mount, seen.moment).fields
     keys = held.get("pem_keys")
     if not said or not isinstance(keys, tuple) or not keys:

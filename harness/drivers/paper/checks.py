@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.drivers.paper.state import ADDRESS, Config, Token, for_api_server
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, login_order
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
+from harness.wait import now
 
 
 def from_bound(role: Mapping[str, Any]) -> bool:
@@ -20,19 +21,30 @@ def from_bound(role: Mapping[str, Any]) -> bool:
     return not networks or any(here in network for network in networks)
 
 
-def own_refusal(
+def failing(
     version: str, config: Config, role: Mapping[str, Any], token: Token, *, signed: bool, labels: Mapping[str, str]
-) -> Refusal | None:
-    """Return the first of Vault's own checks that fails: signature, issuer, audience, binding (knowledge.OWN_CHECKS).
+) -> set[Refusal]:
+    """Return those of Vault's own checks that fail: by the order of `login_order` it answers with the first of them.
 
     *signed*: is the signature that of the token, or was it altered? *labels* are those of its namespace, as far as
     Vault can read them.
     """
     keys = config.fields.get("pem_keys") or ()
-    unknown: Refusal | None = "signing key" if keys and not (signed and key_of(token.account.cluster) in keys) else None
-    if unknown and at_least(version, kubernetes_auth.SIGNATURE_FIRST):
-        return unknown
-    return _claims(version, config, role, token, labels) or unknown
+    wanted = kubernetes_auth.expected_issuer(
+        version, issuer=str(config.fields.get("issuer", "")), validation_disabled=config.validation_disabled
+    )
+    audience, ends = role.get("audience"), token.issued.expires
+    spaces, names = (_items(role, f"bound_service_account_{what}") for what in ("namespaces", "names"))
+    wrong: dict[Refusal, bool] = {
+        "address": not from_bound(role),
+        "signing key": bool(keys) and not (signed and key_of(token.account.cluster) in keys),
+        "issuer": wanted not in ("", token.issued.issuer),
+        "audience": bool(audience) and audience not in token.issued.audiences,
+        "expired": 0 < ends <= now() and login_order.looks_at_the_end(version, keys=bool(keys)),
+        "namespace": not (kubernetes_auth.admits(spaces, token.account.namespace) or _selects(role, labels)),
+        "service account name": not kubernetes_auth.admits(names, token.account.name),
+    }
+    return {check for check, fails in wrong.items() if fails}
 
 
 def ca_of(cluster: str) -> str:
@@ -68,29 +80,6 @@ def _selects(role: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     said = role.get("bound_service_account_namespace_selector")
     wanted = json.loads(said)["matchLabels"] if said else {}
     return bool(wanted) and wanted.items() <= labels.items()
-
-
-def _claims(
-    version: str, config: Config, role: Mapping[str, Any], token: Token, labels: Mapping[str, str]
-) -> Refusal | None:
-    wanted = kubernetes_auth.expected_issuer(
-        version, issuer=str(config.fields.get("issuer", "")), validation_disabled=config.validation_disabled
-    )
-    if wanted and wanted != token.issued.issuer:
-        return "issuer"
-    audience = role.get("audience")
-    if audience and audience not in token.issued.audiences:
-        return "audience"
-    names = _items(role, "bound_service_account_names")
-    spaces = _items(role, "bound_service_account_namespaces")
-    wrong: dict[Refusal, bool] = {
-        "namespace": not (kubernetes_auth.admits(spaces, token.account.namespace) or _selects(role, labels)),
-        "service account name": not kubernetes_auth.admits(names, token.account.name),
-    }
-    order: list[Refusal] = ["namespace", "service account name"]
-    if at_least(version, kubernetes_auth.NAME_BEFORE_NAMESPACE):
-        order.reverse()
-    return next((check for check in order if wrong[check]), None)
 
 
 def _items(role: Mapping[str, Any], field: str) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 from harness.drivers import service_accounts
 from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
-from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, from_bound, key_of, own_refusal
+from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
 from harness.drivers.paper.state import (
     Common,
     Config,
@@ -28,7 +28,7 @@ from harness.drivers.paper.state import (
 )
 from harness.drivers.service_accounts import ISSUER, Account, token_event
 from harness.errors import ProcessDied, RigError
-from harness.knowledge import kubernetes_auth, vault_policies
+from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.record import events
 from harness.record.journal import Journal
@@ -366,15 +366,12 @@ class PaperRig(PaperAccounts):
         config, role = self._configs[mount], role.lower()
         if role not in config.roles:
             return "unknown role"
-        if not from_bound(config.roles[role]):
-            return "address"
         presented, version = self._find(jwt), self._served.version
         claimed, cluster = presented or self._named(jwt), self._topology.mounts[mount].cluster
         way = distrusts(version, config, self._pod_cluster, cluster)
-        if way == "missing ca":
-            return way
         labels = self._labels(config, claimed, cluster)
-        own = own_refusal(version, config, config.roles[role], claimed, signed=presented is not None, labels=labels)
+        wrong = failing(version, config, config.roles[role], claimed, signed=presented is not None, labels=labels)
+        own = login_order.first(version, wrong if way is None else {*wrong, way})
         if own == "signing key":
             self._log_login(mount, "error verifying token signature: no known key successfully validated the token")
         elif own is None and (lost := checks.unreached(config, cluster)):
