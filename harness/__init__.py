@@ -109,6 +109,9 @@ reports/                 a judgement or a plan in the shapes that people and pro
     junit                for CI servers
     matrix_text          a matrix for a terminal, and as Markdown
     matrix_html          a matrix as a page that opens from disk
+    run_html             a judgement as a page: the first screen, and all that shows it
+    sequence             a login as a sequence diagram: where everything stands
+    timeline             a run from its first second to its last, with its outages
     page                 what pages have in common: style, script, escaping, and what may run
     markdown             for the summary of a CI job
     github               annotations at the scenario's lines
@@ -135,6 +138,7 @@ analysis/                what a record means, with no server in sight
     comparison           how before differs from after
     correlation          joins audit entries and log lines to the question they belong to
     record_view          topology, configs and tokens as a record has them, for rules to ask
+    login_story          a login as it happened: who presented whose token to whom, and what came back
     token_reviews        who reviewed which login, and how each config came to be
     ruled_out            the usual suspects of a refused login: ruled out, or still open
     impact               when a refused login begins to hurt

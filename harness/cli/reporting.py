@@ -35,12 +35,13 @@ class Form:
     verbose: bool
     junit: Path | None
     markdown: Path | None
+    html: Path | None
     github: bool
     expect: bool
 
     def insist_on_room(self) -> None:
         """Raise UsageError for a report whose folder is not there: minutes later it would be too late to say so."""
-        for option, file in (("--junit", self.junit), ("--markdown", self.markdown)):
+        for option, file in (("--junit", self.junit), ("--markdown", self.markdown), ("--html", self.html)):
             if file is not None and not file.absolute().parent.is_dir():
                 raise click.UsageError(f"{option}: there is no folder {file.absolute().parent}; make it first")
 
@@ -55,6 +56,11 @@ _FORM_OPTIONS: Final = (
     click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to it."),
     click.option(
         "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write Markdown to this file."
+    ),
+    click.option(
+        "--html",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Also write a page to this file, which opens from disk: of several scenarios one with all.",
     ),
     click.option(
         "--github",
@@ -83,11 +89,12 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         verbose: bool,
         junit: Path | None,
         markdown: Path | None,
+        html: Path | None,
         github: bool,
         write_expect: bool,
         **rest: Any,
     ) -> None:
-        form = Form(output, width, quiet, verbose, junit, markdown, github, write_expect)
+        form = Form(output, width, quiet, verbose, junit, markdown, html, github, write_expect)
         command(form=form, **rest)
 
     for option in reversed(_FORM_OPTIONS):
@@ -153,19 +160,28 @@ def _write_reports(record: Record, judgement: Judgement, form: Form) -> None:
 
     summary = settings.step_summary() if form.github else None
     page = markdown.render(judgement) if form.markdown is not None or summary is not None else ""
-    write_files(form, junit.render(judgement) if form.junit is not None else "", page, judgement.run_directory)
+    suites = junit.render(judgement) if form.junit is not None else ""
+    write_files(form, suites, page, _html(record, judgement) if form.html is not None else "", judgement.run_directory)
     if form.github:
         annotate(record, judgement)
 
 
-def write_files(form: Form, suites: str, page: str, directory: str) -> None:
-    """Write the JUnit document *suites* and the Markdown *page* where *form* wants them."""
+def _html(record: Record, judgement: Judgement) -> str:
+    from harness.reports import run_html
+
+    return run_html.render(record, judgement)
+
+
+def write_files(form: Form, suites: str, page: str, html: str, directory: str) -> None:
+    """Write the JUnit document *suites*, the Markdown *page* and the *html* where *form* wants them."""
     summary = settings.step_summary() if form.github else None
     try:
         if form.junit is not None:
             form.junit.write_text(suites, encoding="utf-8")
         if form.markdown is not None:
             form.markdown.write_text(page, encoding="utf-8")
+        if form.html is not None:
+            form.html.write_text(html, encoding="utf-8")
         if summary is not None:
             with summary.open("a", encoding="utf-8") as file:
                 file.write(page)

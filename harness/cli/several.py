@@ -30,6 +30,8 @@ from harness.wait import Stopwatch
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+    from markupsafe import Markup
+
     from harness.analysis.verdict import Judgement
     from harness.cli.progress import Progress
     from harness.record.journal import Record
@@ -246,6 +248,8 @@ class _Report:
         self._suites: list[Element] = []
         self._pages: list[str] = []
         self._room = 0
+        self._bodies: list[Markup] = []
+        self._html_room = 0
         self._began = False
 
     def add(self, task: Task, code: int, going: Progress) -> None:
@@ -267,6 +271,8 @@ class _Report:
             page = markdown.render(judgement)
             self._room += len(page.encode())
             self._pages += [page] if self._room < markdown.MOST else []
+        if self._form.html is not None:
+            self._add_body(record, judgement)
         if self._form.output == "json":
             self._write_json(judgement)
         elif code != 0 or self._form.verbose:
@@ -276,7 +282,7 @@ class _Report:
 
     def finish(self) -> int:
         """Report all of them together, and return the exit code that stands for them."""
-        from harness.reports import junit, table
+        from harness.reports import junit, run_html, table
 
         code = table.worst(self._rows)
         if self._form.output == "json":
@@ -287,8 +293,17 @@ class _Report:
         if missing := sum(row.word != table.NO_RECORD for row in self._rows) - len(self._pages):
             page += f"\n**Cut here: {missing} more had no room. `rehearse judge RECORD` shows each.**\n"
         suites = junit.document(self._suites) if self._form.junit is not None else ""
-        write_files(self._form, suites, page, self._rows[0].record)
+        html = run_html.of_many(self._rows, self._bodies) if self._form.html is not None else ""
+        write_files(self._form, suites, page, html, self._rows[0].record)
         return code
+
+    def _add_body(self, record: Record, judgement: Judgement) -> None:
+        """Put a run on the page of all, as long as there is room."""
+        from harness.reports import run_html
+
+        body = run_html.body(record, judgement, prefix=f"run{len(self._rows)}-")
+        self._html_room += len(body.encode())
+        self._bodies += [body] if self._html_room < run_html.MOST else []
 
     def _write_json(self, judgement: Judgement) -> None:
         write(",\n" if self._began else '{"runs": [\n')

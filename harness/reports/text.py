@@ -34,8 +34,8 @@ from harness.reports.wording import (
     NOT_WHOLE,
     OUTCOME,
     WHAT_ELSE,
+    against,
     apps_of,
-    as_hoped,
     calm,
     cause,
     evidence_text,
@@ -351,13 +351,7 @@ class _Summary:
 def _expectation(judgement: Judgement) -> str:
     lines = _first([f"expected and did not come: {one}" for one in judgement.missed])
     lines += _first([f"came unexpected: {one}" for one in judgement.unexpected])
-    if lines:
-        return "\n".join(lines)
-    if judgement.as_expected:
-        return as_hoped(judgement)
-    if judgement.verdict == "fail" and judgement.outcome == "inconclusive":
-        return "What the scenario expects came, and not all could be seen."
-    return "The scenario has no `expect`, so no answer was to get worse." if judgement.outcome == "fail" else ""
+    return "\n".join(lines) or against(judgement)
 
 
 def _first(lines: Sequence[str], most: int = 6, where: str = "-o json shows all") -> list[str]:

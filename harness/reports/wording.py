@@ -181,6 +181,17 @@ def as_hoped(judgement: Judgement) -> str:
     return "No answer got worse. The scenario has no `expect`, so nothing else was asked for."
 
 
+def against(judgement: Judgement) -> str:
+    """Return the sentence for how a run came out beside what was expected of it, or hoped; "" where lists say it."""
+    if judgement.missed or judgement.unexpected:
+        return ""
+    if judgement.as_expected:
+        return as_hoped(judgement)
+    if judgement.verdict == "fail" and judgement.outcome == "inconclusive":
+        return "What the scenario expects came, and not all could be seen."
+    return "The scenario has no `expect`, so no answer was to get worse." if judgement.outcome == "fail" else ""
+
+
 def unlearned(judgement: Judgement) -> str:
     """Return the apps of which nothing was learned, though nobody said that it would be so; "" for none."""
     apps = (app for doubt in judgement.doubts if doubt.kind == "unlearned" for app in doubt.apps)
