@@ -400,7 +400,7 @@ def test_the_name_of_a_run_can_be_a_part_of_any_other_name(tmp_path: Path) -> No
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", journal.load(directory).started.run_id)
 
 
-@pytest.mark.parametrize("option", ["--markdown", "--junit"])
+@pytest.mark.parametrize("option", ["--markdown", "--junit", "--html"])
 def test_a_report_for_a_folder_that_is_not_there_is_refused_before_anything_runs(option: str, tmp_path: Path) -> None:
     """A run takes minutes; a typo is told at once, and no record is begun."""
     result = run(OUTAGE, tmp_path / "run", option, str(tmp_path / "nowhere" / "report"))

@@ -20,11 +20,11 @@ from harness.record.observation import Observation
 Party = Literal["app", "vault", "api"]
 Answer = Literal["", "granted", "refused", "unknown"]
 
-_BEARER: Final[Mapping[str, str]] = {
-    "client": "the very token that logs in",
+_REVIEWER: Final[Mapping[str, str]] = {
+    "client": "the app's own account",
     "vault": "Vault's own account",
-    "long-lived": "the stored, long-lived reviewer",
-    "requested": "the stored reviewer, with a requested token",
+    "long-lived": "the stored reviewer",
+    "requested": "the stored reviewer, a token that ends",
 }
 _BY_ITS_CODE: Final[Mapping[str, str]] = {
     "client": "the app's own token",
@@ -189,12 +189,10 @@ def _reviewed(facts: Facts, seen: Observation, evidence: Evidence, review: Revie
     """Yield a TokenReview's way to the API server and back."""
     accepted = bool(review.user) and review.status != 401
     if accepted:
-        known = _BEARER.get(facts.reviewer(seen), "") if review == evidence.review else ""
-        who = f"{review.user} asks for it" + (f" ({known})" if known else "")
-        pod = f", a token bound to the Pod {review.pod_uid}" if review.pod_uid else ""
-        text, should = f"TokenReview: {who}{pod}", ""
+        whose = _whose(facts, seen, review) if review == evidence.review else ""
+        text, should = f"TokenReview, with a token of {review.user}" + (f": {whose}" if whose else ""), ""
     else:
-        text = "TokenReview, by a bearer whom the audit log does not name"
+        text = "TokenReview, with a token that is not accepted: the audit log names nobody"
         should = f"Vault {seen.version} with this config presents {_BY_ITS_CODE[facts.bearer(seen)]}"
     yield Part("vault", "api", text, known=should, lines=(review.line,), same=review.user if accepted else "nobody")
     said = _CAME_BACK.get(review.status, "")
@@ -207,7 +205,8 @@ def _reviewed(facts: Facts, seen: Observation, evidence: Evidence, review: Revie
 
 
 def _note(party: Party, line: EvidenceLine) -> Part:
-    return Part(party, party, f"in its log: {_in_short(line.text)}", lines=(line.line,), same="log")
+    whose = "Vault's" if party == "vault" else "the API server's"
+    return Part(party, party, f"{whose} log: {_in_short(line.text)}", lines=(line.line,), same="log")
 
 
 def _in_short(text: str) -> str:
@@ -215,6 +214,14 @@ def _in_short(text: str) -> str:
     if quoted := _ERR.search(text):
         return quoted[1].replace('\\"', '"')
     return _MODULE.sub("", text)
+
+
+def _whose(facts: Facts, seen: Observation, review: Review) -> str:
+    """Return whose token that is to the login: the audit log has the account, and since 1.32 the token's own name."""
+    token = facts.token_of(seen)
+    if review.jti and token is not None and token.jti == review.jti:
+        return "the very token that logs in"
+    return _REVIEWER.get(facts.reviewer(seen), "")
 
 
 def _gap(seen: Observation, evidence: Evidence, cluster: str) -> str:

@@ -248,7 +248,7 @@ class _Report:
         self._suites: list[Element] = []
         self._pages: list[str] = []
         self._room = 0
-        self._bodies: list[Markup] = []
+        self._bodies: dict[int, Markup] = {}
         self._html_room = 0
         self._began = False
 
@@ -301,9 +301,10 @@ class _Report:
         """Put a run on the page of all, as long as there is room."""
         from harness.reports import run_html
 
-        body = run_html.body(record, judgement, prefix=f"run{len(self._rows)}-")
+        number = len(self._rows) - 1
+        body = run_html.body(record, judgement, prefix=run_html.prefix_of(number))
         self._html_room += len(body.encode())
-        self._bodies += [body] if self._html_room < run_html.MOST else []
+        self._bodies |= {number: body} if self._html_room < run_html.MOST else {}
 
     def _write_json(self, judgement: Judgement) -> None:
         write(",\n" if self._began else '{"runs": [\n')

@@ -43,6 +43,7 @@ from harness.reports.wording import (
     ways_back,
     what_else,
 )
+from harness.scenario import moments
 
 _COLOUR: Final[dict[Outcome, str]] = {
     "pass": "pass",
@@ -52,7 +53,7 @@ _COLOUR: Final[dict[Outcome, str]] = {
     "unexpected-pass": "fail",
 }
 _PLAIN: Final[Mapping[Outcome, str]] = {
-    "fail": "Something gets worse, or is not as the scenario expects.",
+    "expected-fail": "Something gets worse.",
     "inconclusive": "Not all of it is known: this is no all-clear.",
     "unexpected-pass": "No answer got worse, and the scenario expects otherwise.",
 }
@@ -115,10 +116,20 @@ def render(record: Record, judgement: Judgement) -> str:
     return page.fill("run", title=_title(judgement), bodies=[body(record, judgement)], rows=[], left_out=0)
 
 
-def of_many(rows: Sequence[Row], bodies: Sequence[Markup]) -> str:
-    """Return one page for several runs: a table of all, and below it the *bodies* of those that had room."""
-    title, judged = f"{len(rows)} rehearsals", sum(row.word != NO_RECORD for row in rows)
-    return page.fill("run", title=title, bodies=bodies, rows=rows, left_out=judged - len(bodies))
+def of_many(rows: Sequence[Row], bodies: Mapping[int, Markup]) -> str:
+    """Return one page for several runs: a table of all, and below it the *bodies* of those that had room.
+
+    Each body has the number of its row, from 0; `prefix_of` says by which prefix it was made.
+    """
+    shown = [(row, f"{prefix_of(number)}title" if number in bodies else "") for number, row in enumerate(rows)]
+    left_out = sum(row.word != NO_RECORD for row in rows) - len(bodies)
+    title = f"{len(rows)} rehearsals"
+    return page.fill("run", title=title, bodies=list(bodies.values()), rows=shown, left_out=left_out)
+
+
+def prefix_of(number: int) -> str:
+    """Return what tells the places of a run from those of others on one page."""
+    return f"run{number + 1}-"
 
 
 def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
@@ -141,6 +152,7 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
         "no_forecast": NO_FORECAST.removeprefix("; ") if judgement.renewals else "",
         "phases": judgement.phases,
         "changes": [_change(one) for one in judgement.changes[:_CHANGES]],
+        "compared": len({one.moment for one in facts.observations}) > 1,
         "changes_left_out": max(len(judgement.changes) - _CHANGES, 0),
         "what_else": what_else(judgement.changes),
         "ways_back": ways_back(judgement),
@@ -181,8 +193,10 @@ def _head(judgement: Judgement) -> dict[str, Any]:
 def _plain(judgement: Judgement) -> str:
     """Return the verdict as a sentence or two for somebody who does not know the words of tests."""
     beside = against(judgement)
-    if judgement.outcome == "expected-fail":
-        return f"Something gets worse, and {beside[0].lower()}{beside[1:]}"
+    if judgement.outcome == "fail":
+        worse = any(weight.fails for weight in judgement.weights)
+        said = "Something gets worse" if worse else "No answer got worse"
+        return f"{said}, and not as the scenario expects." if judgement.expects else f"{said}. {beside}".strip()
     return f"{_PLAIN.get(judgement.outcome, calm(judgement))} {beside}".strip()
 
 
@@ -215,8 +229,8 @@ def _findings(judgement: Judgement, lines: _Lines) -> Iterator[dict[str, Any]]:
 def _since(finding: Finding) -> str:
     if not finding.hop:
         return "From the start: it was so before anything was changed."
-    after = f", after step {finding.step} of the course" if finding.step else ""
-    return f"From Vault {finding.hop} on{after}."
+    where = "" if finding.moment in ("", moments.after(finding.hop)) else f", seen {finding.moment}"
+    return f"From Vault {finding.hop} on{where}."
 
 
 def _remedy(remedy: Remedy) -> dict[str, Any]:
@@ -251,8 +265,8 @@ def _pairs(facts: Facts, judgement: Judgement, lines: _Lines) -> Iterator[dict[s
     for number, pair in enumerate(every[:_PAIRS], 1):
         yield {
             "number": number,
-            "apps": ", ".join(pair.apps[:_NAMES])
-            + (f" and {len(pair.apps) - _NAMES} more" if len(pair.apps) > _NAMES else ""),
+            "apps": ", ".join(pair.apps[:_NAMES]),
+            "apps_left_out": max(len(pair.apps) - _NAMES, 0),
             "first": pair.apps[0],
             "others": len(pair.apps) - 1,
             "findings": set(pair.findings),
@@ -322,6 +336,8 @@ def _made_of(judgement: Judgement) -> Iterator[tuple[str, str, str, str]]:
     for cluster, version in judgement.versions.kubernetes.items():
         yield f"cluster {cluster}", version, "", "as its API server answered"
     for name, ran in (judgement.versions.vaults or {"vault": judgement.versions.vault}).items():
+        if not ran:
+            continue
         yield name, ", ".join(ran), "", "as it answered"
     yield "rehearse", judgement.versions.harness, "", judgement.machine
 

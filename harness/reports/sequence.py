@@ -10,20 +10,21 @@ import msgspec
 from harness.analysis.login_story import Answer, Login, Part, Party
 from harness.reports import printable
 
-WIDTH: Final = 440
+WIDTH: Final = 400
 """Units, of which a phone shows nearly one for each of its own pixels."""
 
-_X: Final[dict[Party, int]] = {"app": 56, "vault": 220, "api": 384}
-_BOX: Final = (104, 40)
+_X: Final[dict[Party, int]] = {"app": 60, "vault": 200, "api": 340}
 _TOP: Final = 52
 _LINE: Final = 16
 _ARROW: Final = 12
 _GAP: Final = 14
 _MARGIN: Final = 6
 _LONGEST: Final = 420
-_NAME: Final = 15
+_NAME: Final = 112
+"""The room for a name in its box, in `width`s: those are rather too wide."""
 
 _NARROW: Final = frozenset("iIjl.,:;'|!()[]ft/ ")
+_MARKS: Final = frozenset(":/-.,=&?")
 _WIDE: Final = frozenset("mwMWQOG@%&")
 
 
@@ -96,7 +97,7 @@ def _boxes(login: Login) -> Iterator[Box]:
     for party, name in names.items():
         cluster = login.at[party]
         where = f"{'of' if party == 'api' else 'in'} {cluster}" if cluster else "outside any cluster"
-        yield Box(_X[party], _cut(name, _NAME), _cut(where, _NAME + 4))
+        yield Box(_X[party], _fitting(name), _fitting(where))
 
 
 def _arrow(number: int, part: Part, y: float, there: set[tuple[Party, Party, str]] | None) -> Arrow:
@@ -151,6 +152,9 @@ def _words(text: str, room: float) -> Iterator[str]:
         rest = word
         while width(rest) > room:
             fits = next(most for most in range(len(rest) - 1, 0, -1) if most == 1 or width(rest[:most]) <= room)
+            # behind a mark within a name rather than within a part of it
+            marks = [place for place in range(fits // 2, fits + 1) if rest[place - 1 : place] in _MARKS]
+            fits = marks[-1] if marks else fits
             yield rest[:fits]
             rest = rest[fits:]
         yield rest
@@ -165,6 +169,14 @@ def _letter(letter: str) -> float:
     if not letter.isascii():
         return 13.0
     return 5.4 if letter in _NARROW else 13.4 if letter in _WIDE else 10.2 if letter.isupper() else 8.4
+
+
+def _fitting(name: str) -> str:
+    """Return as much of *name* as its box has room for."""
+    name = printable(name).replace("\n", " ")[:_LONGEST]
+    if width(name) <= _NAME:
+        return name
+    return next(f"{name[:most]}…" for most in range(len(name), -1, -1) if width(name[:most]) <= _NAME - 13)
 
 
 def _cut(text: str, most: int) -> str:
