@@ -16,6 +16,9 @@ cli/                     the command line
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
     matrix               every cell of a matrix: rehearsed, listed, shared out
+    remote               the cells of a matrix on other machines: tasks of a Dask scheduler
+    remote_cell          one cell on another machine: what is sent, done, and sent back
+    remote_commands      scheduler, worker: the commands of machines that rehearse for others
     merge                shards that several machines have rehearsed become one matrix
     matrix_running       the cells of a matrix as they are rehearsed, and what each comes to
     matrix_workers       the processes that rehearse cells, some at a time

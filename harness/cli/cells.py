@@ -82,9 +82,10 @@ class Cells:
                 sys.stdout.flush()
 
     def _interrupt(self, _number: int, _frame: object) -> None:
+        # in any case: where an interruption is lost, in a callback of a library say, it ends after this cell
+        self._orders.put(None)
         if self._busy:
             raise KeyboardInterrupt
-        self._orders.put(None)
 
     def _listen(self) -> None:
         """Take orders as they come; once there will be no more, end what is being rehearsed."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import bisect, bring, cells, maintenance, matrix, merge, new, several, versions
+from harness.cli import bisect, bring, cells, maintenance, matrix, merge, new, remote_commands, several, versions
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
@@ -459,6 +459,8 @@ for _chore in (
     versions.versions_,
     matrix.matrix_,
     merge.merge,
+    remote_commands.scheduler,
+    remote_commands.worker,
     cells.cells_,
 ):
     main.add_command(_chore)

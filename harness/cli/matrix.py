@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 import click
 
 from harness import settings
-from harness.cli import bring, maintenance
+from harness.cli import bring, maintenance, remote_commands
 from harness.cli.output import Ended, fail, say, tell, write
 
 if TYPE_CHECKING:
     from harness.analysis.matrix_results import CellResult, MatrixResult
     from harness.artifacts.brought import Brought
-    from harness.cli.matrix_running import Get, Running
+    from harness.cli.matrix_running import Get, Rehearsing, Running
+    from harness.cli.progress import Progress
     from harness.scenario.loading import Loaded
     from harness.scenario.matrix import Cell, Matrix
     from harness.session.matrix_directory import MatrixDirectory
@@ -77,6 +78,9 @@ class Options:
     offline: bool
     force: bool
     brought: Brought
+    scheduler: str | None
+    tls_dir: Path | None
+    insecure_scheduler: bool
 
     def axes(self) -> dict[str, list[str]]:
         """Return the axes that are given, by the path of their field. Raises UsageError for one that names none."""
@@ -141,6 +145,7 @@ _OPTIONS: Final = (
     maintenance.REGISTRY,
     maintenance.OFFLINE,
     maintenance.FORCE,
+    *remote_commands.SCHEDULER,
 )
 
 
@@ -174,6 +179,7 @@ def matrix_(scenario: Path, options: Options) -> None:
         _list(cells, directory, loaded, options)
     else:
         insist_on_room(options)
+        _insist_on_one_place(options)
         _insist_on_use(loaded, every, options)
         signal.signal(signal.SIGTERM, _interrupt)
         _run(loaded, wanted, every, whole, cells, directory, options)
@@ -188,6 +194,17 @@ def insist_on_room(options: Forms) -> None:
     for option, file in (("--junit", options.junit), ("--markdown", options.markdown), ("--html", options.html)):
         if file is not None and not file.absolute().parent.is_dir():
             raise click.UsageError(f"{option}: there is no folder {file.absolute().parent}; make it first")
+
+
+def _insist_on_one_place(options: Options) -> None:
+    """Raise UsageError for what is of this machine, where others rehearse."""
+    if options.scheduler is None:
+        return
+    remote_commands.checked(options.scheduler, options.tls_dir, insecure=options.insecure_scheduler)
+    if options.jobs is not None:
+        raise click.UsageError("--jobs: each worker has its own, `rehearse worker --jobs`")
+    if options.brought.binaries or options.brought.images:
+        raise click.UsageError("--binary and --image are of this machine, and a worker has none of them")
 
 
 def _insist_on_use(loaded: Loaded, cells: Sequence[Cell], options: Options) -> None:
@@ -328,6 +345,7 @@ def _run(
                 options.verbose,
                 known,
                 tuple(cell.id for cell in whole),
+                _elsewhere(options, going),
             )
             pending = [cell for cell in cells if not _stays(known.get(cell.id), options.rerun)]
             for cell in pending:
@@ -348,6 +366,18 @@ def _run(
     report(result, directory.place, options)
     say(f"all of it is in {directory.place}; index.html there shows it with the evidence of each cell")
     raise Ended(result.exit_code)
+
+
+def _elsewhere(options: Options, going: Progress) -> Rehearsing | None:
+    """Return the workers of the scheduler that is named; None where this machine rehearses."""
+    if options.scheduler is None:
+        return None
+    from harness.cli.remote import RemoteWorkers
+    from harness.cli.remote_cell import Security
+
+    directory = remote_commands.checked(options.scheduler, options.tls_dir, insecure=options.insecure_scheduler)
+    words = [*options.words(), *(["--offline"] if options.offline else [])]
+    return RemoteWorkers(options.scheduler, Security(directory), words, going)
 
 
 def _all(running: Running, result: MatrixResult) -> MatrixResult:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -36,6 +36,18 @@ Get = Callable[[str, str], object]
 _ENVIRONMENT: Final = 3
 
 
+class Rehearsing(Protocol):
+    """Those who rehearse cells, on this machine or on others."""
+
+    def ended(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
+        """Yield each task with its exit code as it is over, its record in its directory."""
+        ...
+
+    def end(self) -> int:
+        """End what is under way."""
+        ...
+
+
 @dataclass(slots=True)
 class Running:
     """A matrix under way."""
@@ -58,6 +70,8 @@ class Running:
     """of every cell that is finished"""
     whole: tuple[str, ...] = ()
     """the names of all cells that there are to be, those of other shards too"""
+    elsewhere: Rehearsing | None = None
+    """who rehearses them, where that is not this machine"""
     started: float = field(default_factory=now)
     _tasks: dict[int, Cell] = field(default_factory=dict)
     _stop: bool = False
@@ -67,13 +81,17 @@ class Running:
 
         After every cell what is finished is kept in the directory. Raises KeyboardInterrupt, once all have ended.
         """
-        missing = self._fetch(pending, get)
-        workers = Workers(self.how, self.jobs, self.going, verbose=self.verbose)
+        # elsewhere each machine gets what it needs by itself
+        missing = self._fetch(pending, get) if self.elsewhere is None else {}
+        workers = self.elsewhere or Workers(self.how, self.jobs, self.going, verbose=self.verbose)
         try:
             for task, code in workers.ended(self._to_do(pending, missing)):
                 self._finished(task, code)
         except KeyboardInterrupt:
             self.going.say("interrupted: the rehearsals are ending their servers")
+            workers.end()
+            raise
+        except HarnessError:
             workers.end()
             raise
         return self.result(over=True)

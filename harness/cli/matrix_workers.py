@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -128,11 +128,14 @@ class Workers:
         self._left: list[int] = []
         """the codes of processes that ended otherwise than they should"""
 
-    def ended(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
-        """Yield each task with its exit code as it is over. The next of *tasks* is asked for once there is room."""
+    def ended(self, tasks: Iterable[Task], stop: Callable[[], bool] = lambda: False) -> Iterator[tuple[Task, int]]:
+        """Yield each task with its exit code as it is over. The next of *tasks* is asked for once there is room.
+
+        Once *stop* says so everything is ended, and of what is under way nothing is yielded.
+        """
         waiting = iter(tasks)
         over = False
-        while not over or any(worker.task for worker in self._all):
+        while not stop() and (not over or any(worker.task for worker in self._all)):
             while not over and (worker := self._free()) is not None:
                 task = next(waiting, None)
                 if task is None:

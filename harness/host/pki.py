@@ -1,6 +1,7 @@
 """Key material for test systems only: certificate authorities, server certificates, service account keys.
 
-Not for anything that outlives a run: keys are unencrypted files in a 0700 directory that is deleted afterwards.
+Not for anything that outlives a run, but for the key of machines that rehearse together: keys are unencrypted files in
+a 0700 directory.
 """
 
 from __future__ import annotations
