@@ -38,6 +38,7 @@ maintenance/             what this machine has for rehearsals, and what was left
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
     vault_steps          how a Vault is set up, written to, swapped and unsealed
+    credentials          passwords and secret IDs, made as roles are written
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
     renewals             running apps renew their tokens while Vault is replaced
@@ -48,6 +49,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
     login                may the app log in?
     token                what is a Vault token good for?
     impostor             is everybody refused who must be?
+    lockout              is somebody locked out whose secret was wrong too often?
     abuse                what could somebody do with what a remedy gives away?
 drivers/                 ways of making a plan real; first what they share
     real_rig             what every rig with real servers has in common
@@ -71,6 +73,8 @@ drivers/kind/            kind clusters and containers on a Docker engine
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper
+    tokens               what a Vault on paper gives, and what that is good for
+    secrets              logins with a password or a secret ID, on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -154,6 +158,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     occasions            when on the path of an upgrade something can be done
     rewrites             a mount's config written again, with all that it has
     as_code              a remedy as vault write lines and as Terraform
+    secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 rig/                     what a running system looks like, whoever runs it
@@ -167,6 +172,7 @@ record/                  what happened: the public record format
 scenario/                what is asked for
     schema               what a scenario can say
     outcomes             the words for what is asked, what may happen, and why
+    mount_kinds          the kinds of auth mounts: what each has, and who must be refused there
     values               what its values may be: versions, names, paths, spans of time
     yaml_document        YAML whose every part knows its line and column
     matrix_choice        which cells of a matrix are meant, by name or by share
@@ -174,6 +180,7 @@ scenario/                what is asked for
     fields               what the models of a scenario declare, found by the path of a value
     loading              a file becomes a scenario, or a list of problems with their lines
     checks               what a scenario says that cannot be
+    kind_checks          what a mount, its roles and its apps cannot have by the kind of the mount, or lack
     field_checks         what the Vault that writes a config or a role would not know, or would refuse
     drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
@@ -189,6 +196,7 @@ scenario/                what is asked for
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     login_order          in which order each Vault makes the checks of a login
+    secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were
     refusals             what is a refusal of Vault, and what only means "not now"

@@ -48,6 +48,14 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "issuer-check-lost", "1.11.0", "web"),
         ),
     ),
+    "passwords-and-secret-ids-once-vault-locks-out": (
+        "fail",
+        (
+            ("regression", "login refused", "secret-not-accepted", "1.16.3", "job"),
+            ("latent", "lockout changed", "user-lockout", "1.13.0", ""),
+            ("latent", "lockout changed", "user-lockout", "1.13.0", ""),
+        ),
+    ),
     "a-hosted-vault-done-right": ("pass", ()),
     "a-role-audience-that-no-token-has": (
         "pass",
@@ -152,6 +160,11 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "a-ca-is-mended-and-the-reviewer-is-gone": {"web": (403, 403, 403, 403)},
     "a-signing-key-of-another-cluster": {"web": (500, 403)},
     "two-kinds-of-token-at-one-mount": {"batch": (200, 200, 403), "web": (500, 200, 200)},
+    "passwords-and-secret-ids-once-vault-locks-out": {
+        "batch": (200, 200, 200),
+        "job": (200, 200, 400),
+        "alice": (200, 200, 200),
+    },
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -186,6 +199,14 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "a-ca-is-mended-and-the-reviewer-is-gone": (
         "The config has the CA of platform",
         "Right after the write to kubernetes",
+    ),
+    "passwords-and-secret-ids-once-vault-locks-out": (
+        "lockout changed: auth/approle, at Vault 1.13.0",
+        "lockout changed: auth/people, at Vault 1.13.0",
+        "five wrong secrets within 15 minutes lock a role ID of auth/approle out for 15 minutes",
+        "vault auth tune -user-lockout-disable=true people/",
+        "refusals answer 500 instead of 400 (wrong-secret) of 3 apps, at Vault 1.13.0",
+        "vault write -f auth/approle/role/twice/secret-id",
     ),
     "a-role-audience-that-no-token-has": (
         "ruled out: issuer. by its config auth/devops-kubernetes compares no issuer on Vault 1.6.0",
@@ -248,6 +269,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
 
 NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
+    "passwords-and-secret-ids-once-vault-locks-out": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
     "an-issuer-nobody-set-since-1.4": (r"Now, on Vault 1.4.0:[^:]*disable_", r"\b500 the app's own token"),
 }
 """Case -> patterns that its report must not have."""
@@ -281,8 +303,9 @@ def hold(name: str, judgement: dict[str, Any], report: str) -> None:
     assert judgement["as_expected"], (judgement["missed"], judgement["unexpected"])
     assert all(finding["evidence"] for finding in judgement["findings"])
     statuses: dict[str, list[int | None]] = {}
-    for row in judgement["reviewing"]:
-        statuses.setdefault(row["app"], []).append(row["status"])
+    for row in judgement["observations"]:
+        if row["probe"] == "login":
+            statuses.setdefault(row["app"], []).append(row["status"])
     assert {app: tuple(seen) for app, seen in statuses.items()} == ANSWERS[name]
     plain = " ".join(report.split())
     assert [words for words in SAID.get(name, ()) if words not in plain] == []

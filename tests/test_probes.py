@@ -20,13 +20,29 @@ from harness.rig.rig import Reply
 from harness.scenario import loading, plan
 from harness.scenario.course import Look
 from harness.scenario.outcomes import ProbeName
-from harness.scenario.plan import Question
+from harness.scenario.plan import LOCKOUT_ROLE, Question
 from harness.scenario.schema import Scenario
 from harness.secret import Secret
 from tests.runs import OUTAGE
 
 _NO_SCRIPT: Script = {}
-NEGATIVE = ("wrong-service-account", "wrong-namespace", "other-cluster-token", "tampered-jwt", "unknown-role")
+NEGATIVE = (
+    "wrong-service-account",
+    "wrong-namespace",
+    "other-cluster-token",
+    "tampered-jwt",
+    "unknown-role",
+    "wrong-secret",
+)
+OF_SECRETS = ("wrong-secret", "lockout")
+SECRETS = """
+schema: 1
+description: A password.
+clusters: {apps: {kubernetes: 1.32.0}}
+vault: {source: 1.7.0, target: 1.11.0}
+auth: {people: {type: userpass, roles: {web: {policies: [web]}}}}
+apps: {web: {role: web}}
+"""
 
 
 class NotingRig(PaperRig):
@@ -63,7 +79,7 @@ class Paper:
         for step in steps:
             running.do(step)
         self.look = View(self.rig, self.plan.resolved, "before", "1.7.0", count(1).__next__)
-        self.look.logins = self.look.old
+        self.look.logins, self.look.credentials = self.look.old, running.credentials
 
     def ask(self, probe: str) -> Observation:
         """Return what the planned question of *probe* gives."""
@@ -74,6 +90,13 @@ class Paper:
 def paper(directory: Path, script: Script = _NO_SCRIPT) -> Paper:
     """Return the outage on paper at its source version, with its config written."""
     return Paper(loading.load(OUTAGE).scenario, Journal(directory), script)
+
+
+def with_a_probe(probe: str, directory: Path) -> Paper:
+    """Return a Vault on paper of which *probe* is asked."""
+    if probe in OF_SECRETS:
+        return Paper(loading.loads(SECRETS).scenario, Journal(directory), _NO_SCRIPT)
+    return paper(directory)
 
 
 # --- how an answer reads ---
@@ -117,7 +140,7 @@ def test_every_probe_of_the_vocabulary_can_be_asked() -> None:
 @pytest.mark.parametrize("probe", get_args(ProbeName))
 def test_a_probe_answers_its_question(probe: str, tmp_path: Path) -> None:
     """At a healthy Vault every question has an answer: yes, but for those who must be refused."""
-    on_paper = paper(tmp_path)
+    on_paper = with_a_probe(probe, tmp_path)
     on_paper.ask("login")
     seen = on_paper.ask(probe)
     assert seen.probe == probe
@@ -129,8 +152,9 @@ def test_a_probe_answers_its_question(probe: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("probe", get_args(ProbeName))
 def test_a_probe_never_raises_for_an_answer_it_dislikes(probe: str, told: Told, tmp_path: Path) -> None:
     """A no and a silence are observations like any other."""
-    names = (("login", "web"), ("login", NO_SUCH_ROLE), ("lookup", ""), ("renew", ""), ("read", "secret/data/web"))
-    on_paper = paper(tmp_path)
+    roles = (("login", "web"), ("login", NO_SUCH_ROLE), ("login", LOCKOUT_ROLE))
+    names = (*roles, ("lookup", ""), ("renew", ""), ("read", "secret/data/web"))
+    on_paper = with_a_probe(probe, tmp_path)
     on_paper.ask("login")
     on_paper.rig._script = {(*name, "1.7.0"): told for name in names}
     seen = on_paper.ask(probe)
@@ -175,7 +199,8 @@ def test_impostors_present_what_their_names_say(tmp_path: Path) -> None:
     on_paper = paper(tmp_path)
     own = on_paper.rig.app_token("web")
     presented = {}
-    for probe in NEGATIVE:
+    of_tokens = [probe for probe in NEGATIVE if probe not in OF_SECRETS]
+    for probe in of_tokens:
         seen = on_paper.ask(probe)
         presented[probe] = (*on_paper.rig.asked[-1][1:], seen.subject)
     assert presented["tampered-jwt"] == ("web", tampered(own.jwt), own.subject)
@@ -183,7 +208,7 @@ def test_impostors_present_what_their_names_say(tmp_path: Path) -> None:
     assert presented["wrong-service-account"][2] == "system:serviceaccount:apps:rehearsal-stranger"
     assert presented["wrong-namespace"][2] == "system:serviceaccount:rehearsal-elsewhere:web"
     assert presented["other-cluster-token"][0::2] == ("web", own.subject)
-    assert len({token for _, token, _ in presented.values()}) == len(NEGATIVE)
+    assert len({token for _, token, _ in presented.values()}) == len(of_tokens)
 
 
 def test_a_login_keeps_the_kind_of_its_token_and_not_the_token(tmp_path: Path) -> None:

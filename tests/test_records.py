@@ -23,6 +23,12 @@ PROVE_IT: dict[str, set[Source]] = {
 """Rule -> the sources without which nobody should believe it."""
 
 
+def stored(name: str) -> Path:
+    """Return the record of a shipped scenario: the oldest there is, and younger scenarios have none of format 1."""
+    old = RECORDS / f"{name}.jsonl"
+    return old if old.is_file() else RECORDS / "format-2" / old.name
+
+
 @pytest.mark.parametrize("record", sorted(RECORDS.rglob("*.jsonl")), ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_a_stored_record_is_judged_as_it_was_lived(record: Path) -> None:
     """The verdict and every finding of the real run come from its record alone, whatever its format."""
@@ -39,7 +45,7 @@ def test_a_stored_record_is_judged_as_it_was_lived(record: Path) -> None:
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_a_finding_of_a_real_run_is_proven_from_both_sides(name: str) -> None:
     """Vault's own words and the API server's belong to the very login that the finding is about."""
-    for finding in verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings:
+    for finding in verdict.judge(journal.load(stored(name))).findings:
         assert {evidence_line.source for evidence_line in finding.evidence} >= PROVE_IT[finding.rule]
         assert not finding.ambiguous
 
@@ -47,7 +53,7 @@ def test_a_finding_of_a_real_run_is_proven_from_both_sides(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name, (_, findings) in PROMISED.items() if findings))
 def test_a_refused_login_of_a_real_run_clears_the_wrong_leads(name: str) -> None:
     """Issuer, role binding, CA, reachability and expiry are ruled out, each with the evidence that clears it."""
-    for finding in verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings:
+    for finding in verdict.judge(journal.load(stored(name))).findings:
         if finding.kind == "latent":
             continue
         assert {lead.lead for lead in finding.ruled_out if lead.state == "ruled out" and lead.evidence} == {
@@ -62,7 +68,7 @@ def test_a_refused_login_of_a_real_run_clears_the_wrong_leads(name: str) -> None
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_a_record_that_was_cut_off_is_never_a_pass(name: str, tmp_path: Path) -> None:
     """Wherever the run was killed, what is left is judged, and nothing unknown is called fine."""
-    lines = (RECORDS / f"{name}.jsonl").read_bytes().splitlines(keepends=True)
+    lines = stored(name).read_bytes().splitlines(keepends=True)
     for kept in range(1, len(lines), 7):
         (tmp_path / journal.RECORD_FILE).write_bytes(b"".join(lines[:kept]))
         judgement = verdict.judge(journal.load(tmp_path))
@@ -73,7 +79,7 @@ def test_a_record_that_was_cut_off_is_never_a_pass(name: str, tmp_path: Path) ->
 def test_a_record_can_be_judged_wherever_it_is_moved(tmp_path: Path) -> None:
     """The directory is the only thing that differs."""
     name = min(PROMISED)
-    shutil.copyfile(RECORDS / f"{name}.jsonl", tmp_path / journal.RECORD_FILE)
+    shutil.copyfile(stored(name), tmp_path / journal.RECORD_FILE)
     moved = verdict.judge(journal.load(tmp_path))
     assert moved.run_directory == str(tmp_path)
-    assert moved.findings == verdict.judge(journal.load(RECORDS / f"{name}.jsonl")).findings
+    assert moved.findings == verdict.judge(journal.load(stored(name))).findings

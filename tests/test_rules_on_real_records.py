@@ -52,6 +52,8 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
         {"answer", "api audit"},
     ),
     "signing-key-unknown": ("a-signing-key-of-another-cluster", "web", {"answer", "vault audit"}),
+    "user-lockout": ("passwords-and-secret-ids-once-vault-locks-out", "", {"answer"}),
+    "secret-not-accepted": ("passwords-and-secret-ids-once-vault-locks-out", "job", {"answer", "vault audit"}),
     "stored-reviewer-refused": ("a-ca-is-mended-and-the-reviewer-is-gone", "web", {"api audit", "api log", "config"}),
     "api-server-untrusted": ("only-a-host-for-another-cluster", "there", {"vault log"}),
     "api-server-unreachable": ("an-api-server-that-is-not-where-the-config-says", "old", {"vault log", "config"}),

@@ -46,6 +46,7 @@ PROMISED: dict[str, Row] = {
         "pass",
         (("latent", "reviewer changed", "reviewer-fallback-local", "1.11.0"),),
     ),
+    "secret-ids-and-passwords-log-in-as-before-beside-kubernetes": ("pass", ()),
     "running-apps-renew-on-while-new-logins-are-refused": (
         "fail",
         (

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
-from harness.knowledge import kubernetes_auth, versions
+from harness.knowledge import kubernetes_auth, secret_logins, versions
 from harness.record.observation import BESIDE, Observation, called
 
 Key = tuple[str, str, str, str, str, str]
@@ -19,6 +19,7 @@ ALWAYS_DIFFERS: Final = frozenset(
         "last_renewal", "last_renewal_time", "lease_id", "performance_standby", "replication_dr_mode",
         "replication_performance_mode", "request_id", "server_time_utc", "ttl", "version", "build_date",
         "echo_duration_ms", "clock_skew_ms", "replication_primary_canary_age_ms", "enterprise", "removed_from_cluster",
+        "wrong_before",
     }
 )  # fmt: skip
 """Detail that is new with every request, or that says nothing but which version answered."""
@@ -284,8 +285,16 @@ def _no_such_mount(seen: Observation, other: Observation) -> kubernetes_auth.Ref
     return "no such mount" if words in (seen.error.strip(), other.error.strip()) else None
 
 
+def _of_a_secret(before: Observation, after: Observation) -> str:
+    """Return why a wrong secret, or name, is refused in two ways, where that is known of the two versions."""
+    answers = [(seen.status, seen.error.strip(), seen.version) for seen in (before, after)]
+    return next(filter(None, (secret_logins.explained(kind, *answers) for kind in ("userpass", "approle"))), "")
+
+
 def _status_explained(before: Observation, after: Observation) -> str:
     """A refusal whose status alone moved is explained if the knowledge has both statuses for these versions."""
+    if said := _of_a_secret(before, after):
+        return said
     refusal = refusal_of(before.error) or _no_such_mount(before, after)
     if refusal is None or refusal not in (refusal_of(after.error), _no_such_mount(after, before)):
         return ""
@@ -295,6 +304,8 @@ def _status_explained(before: Observation, after: Observation) -> str:
 
 
 def _reworded(before: Observation, after: Observation) -> str:
+    if said := _of_a_secret(before, after):
+        return said
     first, second = refusal_of(before.error), refusal_of(after.error)
     return f"the same refusal ({first}) in other words" if first is not None and first == second else ""
 

@@ -15,7 +15,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, ConfigWritten, VaultAuditLine, VaultLogLine
+from harness.record.events import (
+    AnyEvent,
+    ApiAuditLine,
+    ApiLogLine,
+    AuthEnabled,
+    ConfigWritten,
+    VaultAuditLine,
+    VaultLogLine,
+)
 from harness.record.journal import NotARecord, Record, ServerLine
 from harness.record.observation import Observation
 
@@ -167,8 +175,10 @@ class _Owners:
         mounts: Mapping[str, Any] = record.started.scenario.get("auth", {}) if resolved is None else {}
         self._clusters = {path: mount.get("cluster", "") for path, mount in mounts.items()}
         if resolved is not None:
-            self._clusters = {path: mount.cluster for path, mount in resolved.mounts.items()}
-        self._accessors = {written.accessor: written.mount for written in record.of(ConfigWritten)}
+            reviewed = {path: mount for path, mount in resolved.mounts.items() if mount.of_kind.reviews}
+            self._clusters = {path: mount.cluster for path, mount in reviewed.items()}
+        told = (*record.of(ConfigWritten), *record.of(AuthEnabled))
+        self._accessors = {one.accessor: one.mount for one in told}
 
     def of(self, line: ServerLine) -> Sequence[Observation]:
         if line.kind is VaultAuditLine:

@@ -13,6 +13,7 @@ from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
 from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions
 from harness.record.observation import BESIDE, Observation
+from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
 
 UNEXPLAINED = "unexplained"
@@ -99,6 +100,10 @@ def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> 
     """
     if "unknown" in (before.answer, now.answer):
         return
+    if now.probe == "lockout":
+        # nobody is refused who knows the secret, until somebody is wrong too often
+        yield Case("latent", "lockout changed", now, before, facts)
+        return
     better = now.answer == "granted" and now.must_be != "refused"
     yield Case("improvement" if better else "regression", _effect(now), now, before, facts)
     if better and comparison.refusal_of(before.error) is not None and _no_newer_config(facts, before, now):
@@ -160,7 +165,7 @@ def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
 def _explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
     for rule in RULES:
-        if (found := rule.examine(case)) is not None:
+        if rule.concerns(case) and (found := rule.examine(case)) is not None:
             return rule, found
     return None, _unexplained(case)
 
@@ -185,7 +190,7 @@ def _finding(case: Case) -> Finding:
         item=now.item,
         explanation=rule.explanation if rule is not None else "",
         source=rule.source if rule is not None else "",
-        ruled_out=tuple(ruled_out.examined(case)) if now.answer == "refused" and now.probe == "login" else (),
+        ruled_out=tuple(_ruled_out(case)),
         outlook=outlook(case) if hurts and now.app and case.kind != "pre-existing" else None,
         ambiguous=evidence.ambiguous,
         remedies=found.remedies,
@@ -194,6 +199,12 @@ def _finding(case: Case) -> Finding:
         vault=now.vault,
         node=now.node,
     )
+
+
+def _ruled_out(case: Case) -> Iterator[Suspect]:
+    """Yield the usual suspects of a refused login at a Kubernetes mount: other methods have others."""
+    if case.after.answer == "refused" and case.after.probe == "login" and case.mount_kind == KUBERNETES:
+        yield from ruled_out.examined(case)
 
 
 def in_words(remedies: Sequence[Remedy]) -> str:
@@ -239,7 +250,7 @@ def _look_closer(case: Case) -> Remedy:
     if "read" in case.after.probe and case.after.item:
         words += "; the last command is for that Vault, with the app's token, and says what its policies grant there"
         commands += (f"vault token capabilities {case.facts.topology.data_path(case.after.item)}",)
-    elif mount:
+    elif mount and case.facts.mount(mount).of_kind.config:
         words += "; the last command is for that Vault, and shows what the mount holds"
         commands += (f"vault read auth/{mount}/config",)
     return Remedy(f"{words}.", commands=commands, unproven="nobody knows the cause, so there is nothing to try")

@@ -155,13 +155,22 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
         yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)
     elif rule == "audience-mismatch":
         yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in some)
+    elif not entry.of_kind.reviews:
+        for name in roles:
+            yield from (f"auth.{mount}.roles.{name}.{key.replace('_', '-')}" for key in entry.of_kind.decisive)
     elif rule not in _OF_ROLE:
-        yield from _provenance(facts, mount, entry)
-        yield from _reviewer(facts, mount, entry, some)
-        if rule == "issuer-mismatch":
-            yield f"auth.{mount}.config.issuer"
-        if rule in ("login-token-rejected", "client-jwt-not-accepted"):
-            yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in some)
+        yield from _of_reviews(facts, mount, rule, some)
+
+
+def _of_reviews(facts: Facts, mount: str, rule: str, apps: Sequence[str]) -> Iterator[str]:
+    """Yield the keys that decide whether an API server accepts the reviewer, and the token that logs in."""
+    entry = facts.mount(mount)
+    yield from _provenance(facts, mount, entry)
+    yield from _reviewer(facts, mount, entry, apps)
+    if rule == "issuer-mismatch":
+        yield f"auth.{mount}.config.issuer"
+    if rule in ("login-token-rejected", "client-jwt-not-accepted"):
+        yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in apps)
 
 
 _OF_ROLE: Final = {

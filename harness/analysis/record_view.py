@@ -273,9 +273,10 @@ class Facts:
         found = self.written_at(seen)
         return self.stored_by(found[1]) if found else ""
 
-    @staticmethod
-    def stored_by(config: ConfigWritten) -> Stored:
-        """Return what a config holds as reviewer once it is written."""
+    def stored_by(self, config: ConfigWritten) -> Stored:
+        """Return what a config holds as reviewer once it is written; nothing where its mount has no reviewers."""
+        if not self.mount(config.mount).of_kind.reviews:
+            return ""
         return kubernetes_auth.stored_reviewer(
             config.version,
             token_file=config.token_file,

@@ -20,6 +20,7 @@ from harness.record.events import (
     VaultServing,
 )
 from harness.record.journal import NotARecord
+from harness.scenario import mount_kinds
 from harness.scenario.course import Serve, WriteConfig, WriteRole
 from harness.scenario.topology import SPANS
 from harness.scenario.values import seconds
@@ -63,7 +64,10 @@ def _topology(facts: Facts) -> Iterator[str]:
         yield "its scenario has no Vault, or no cluster"
     clusters = {mount.cluster for mount in topology.mounts.values()} | {app.cluster for app in topology.apps.values()}
     clusters |= {vault.cluster for vault in topology.vaults.values() if vault.cluster}
-    yield from (f"its scenario has no cluster {name!r}" for name in sorted(clusters - {*topology.clusters}))
+    yield from (f"its scenario has no cluster {name!r}" for name in sorted(clusters - {*topology.clusters, ""}))
+    kinds = {mount.kind for mount in topology.mounts.values()}
+    kinds |= {role.kind for mount in topology.mounts.values() for role in mount.roles.values()}
+    yield from (f"there is no auth method {name!r}" for name in sorted(kinds - {*mount_kinds.NAMES}))
     for name, app in topology.apps.items():
         mount = topology.mounts.get(app.mount)
         if mount is None or (mount.mounted and app.role not in mount.roles):

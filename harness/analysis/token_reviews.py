@@ -45,8 +45,10 @@ class LoginReview(msgspec.Struct, frozen=True):
 
 
 def configs(facts: Facts) -> Iterator[Config]:
-    """Yield every config that was written, in order: a mount's may be written more than once."""
+    """Yield every config of a Kubernetes mount that was written, in order: a mount's may be written more than once."""
     for _, written in facts.record.numbered(ConfigWritten):
+        if not facts.mount(written.mount).of_kind.reviews:
+            continue
         yield Config(
             mount=written.mount,
             cluster=facts.mount(written.mount).cluster,
@@ -58,9 +60,9 @@ def configs(facts: Facts) -> Iterator[Config]:
 
 
 def reviewing(facts: Facts) -> Iterator[LoginReview]:
-    """Yield every app's login at every moment, in order."""
+    """Yield every login at a Kubernetes mount at every moment, in order."""
     for seen in facts.observations:
-        if seen.probe != "login":
+        if seen.probe != "login" or not facts.mount(seen.mount).of_kind.reviews:
             continue
         review = facts.review_of(seen)
         yield LoginReview(

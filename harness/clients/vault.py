@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
-from harness.rig.rig import Reply
+from harness.rig.rig import Credentials, Reply
 from harness.scenario.topology import KV_V2
 from harness.secret import Secret
 from harness.wait import now, until
@@ -73,6 +73,13 @@ class Vault:
         """Log in at a Kubernetes auth mount with a service account token."""
         return self._ask("post", f"auth/{mount}/login", json={"role": role, "jwt": jwt.reveal()})
 
+    def login_with(self, kind: str, mount: str, held: Credentials) -> Reply:
+        """Log in at an auth mount of a *kind* that takes no tokens, with what somebody holds."""
+        name = held.name.reveal() if isinstance(held.name, Secret) else held.name
+        if kind == "userpass":
+            return self._ask("post", f"auth/{mount}/login/{name}", json={"password": held.secret.reveal()})
+        return self._ask("post", f"auth/{mount}/login", json={"role_id": name, "secret_id": held.secret.reveal()})
+
     def lookup_self(self, token: Secret) -> Reply:
         """Ask what *token* is good for, and until when."""
         return self._ask("get", "auth/token/lookup-self", token)
@@ -90,9 +97,9 @@ class Vault:
         """Read auth/<mount>/config back."""
         return self._ask("get", f"auth/{mount}/config", self.root)
 
-    def read_role(self, mount: str, role: str) -> Reply:
-        """Read auth/<mount>/role/<role> back."""
-        return self._ask("get", f"auth/{mount}/role/{role}", self.root)
+    def read_role(self, mount: str, role: str, folder: str = "role") -> Reply:
+        """Read auth/<mount>/<folder>/<role> back."""
+        return self._ask("get", f"auth/{mount}/{folder}/{role}", self.root)
 
     def read_path(self, path: str) -> Reply:
         """Read at a full API path as the administrator. The answer's data keeps names and no values."""
@@ -203,9 +210,9 @@ class Vault:
         """Write an ACL policy."""
         self._tell("put", f"sys/policies/acl/{name}", {"policy": text})
 
-    def enable_auth(self, mount: str) -> str:
-        """Mount the Kubernetes auth method at *mount* and return the mount's accessor."""
-        self._tell("post", f"sys/auth/{mount}", {"type": "kubernetes"})
+    def enable_auth(self, mount: str, kind: str = "kubernetes") -> str:
+        """Mount an auth method at *mount* and return the mount's accessor."""
+        self._tell("post", f"sys/auth/{mount}", {"type": kind})
         mounts = _done(self._ask("get", "sys/auth", self.root), "list its auth mounts")
         return str(mounts.data[f"{mount}/"]["accessor"])
 
@@ -214,9 +221,17 @@ class Vault:
         body = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
         self._tell("post", f"auth/{mount}/config", body)
 
-    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
-        """Write a role of a Kubernetes auth mount."""
-        self._tell("post", f"auth/{mount}/role/{name}", dict(fields))
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None:
+        """Write a role, or what an auth method of another kind has in its place, at auth/<mount>/<folder>/<name>."""
+        body = {field: value.reveal() if isinstance(value, Secret) else value for field, value in fields.items()}
+        self._tell("post", f"auth/{mount}/{folder}/{name}", body)
+
+    def make_secret_id(self, mount: str, role: str) -> Credentials:
+        """Have a new secret ID made for an AppRole, and return it with the role's ID."""
+        path = f"auth/{mount}/role/{role}"
+        known = _done(self._ask("get", f"{path}/role-id", self.root), f"tell {path}/role-id")
+        made = _done(self._ask("post", f"{path}/secret-id", self.root, json={}), f"write {path}/secret-id")
+        return Credentials(Secret(str(known.data["role_id"])), Secret(str(made.data["secret_id"])))
 
     def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
         if self.root is None:

@@ -102,6 +102,8 @@ def wanted(topology: Topology) -> list[Account]:
             found.append(msgspec.structs.replace(who, may_read=mount.reviewer_may_read))
     strangers: list[Account] = []
     for name, app in topology.apps.items():
+        if not app.service_account:
+            continue
         found.append(_of_app(app, app.service_account, f"app:{name}"))
         strangers += _strangers(topology, name, app)
     return _with_one_right_each(found, strangers)

@@ -38,12 +38,14 @@ _CHECKED: Final = re.compile(
     r"lookup failed|tokenreviews|"
     # of a token of 1.10 or newer: see `kubernetes_auth.foreign_token`
     r"failed to look up namespace from the token|"
+    # what 1.13.0 answers with 500: see `secret_logins.answer`
+    r"invalid username or password|invalid secret id|invalid role id|invalid role or secret id|"
     # 1.10 or newer, of a token of its own that was given before other data were put in place (run: 1.11.0)
     r"token mac for",
     re.IGNORECASE,
 )
-"""How the Kubernetes auth method words the checks that a login did not pass. Up to 1.12 it answers them with 500, like
-every plain error of a plugin: see `kubernetes_auth.answer`."""
+"""How the auth methods word the checks that a login did not pass, the Kubernetes one above all. Up to 1.12 that answers
+them with 500, like every plain error of a plugin: see `kubernetes_auth.answer`."""
 
 
 def says(status: int | None, words: str = "") -> Says:

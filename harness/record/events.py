@@ -144,6 +144,29 @@ class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
     """its claim exp, in seconds since the epoch; 0 where it never expires"""
 
 
+class AuthEnabled(OfVault, frozen=True, tag="auth-enabled", kw_only=True):
+    """An auth method other than the Kubernetes one was mounted. Of that one, config-written tells it."""
+
+    mount: str
+    accessor: str
+    """of the auth mount, as Vault's log names it"""
+    kind: str
+    """the auth method: approle, userpass"""
+    version: str
+    """the Vault version that mounted it"""
+
+
+class CredentialsMade(OfVault, frozen=True, tag="credentials-made", kw_only=True):
+    """Secrets came to be with which one logs in to a role without a service account. `secret` is a keyed hash."""
+
+    mount: str
+    role: str
+    secret: str
+    """of a secret ID, or of a password"""
+    version: str
+    """the Vault version that made or took it"""
+
+
 class ConfigWritten(OfVault, frozen=True, tag="config-written", kw_only=True):
     """auth/<mount>/config was written."""
 
@@ -162,14 +185,14 @@ class ConfigWritten(OfVault, frozen=True, tag="config-written", kw_only=True):
 
 
 class RoleWritten(OfVault, frozen=True, tag="role-written", kw_only=True):
-    """auth/<mount>/role/<role> was written."""
+    """A role was written: auth/<mount>/role/<role>, or of userpass auth/<mount>/users/<role>."""
 
     mount: str
     role: str
     version: str
     """the Vault version that wrote it"""
     fields: dict[str, Any]
-    """as sent"""
+    """as sent; passwords are left out"""
 
 
 class VaultServing(OfVault, frozen=True, tag="vault-serving", kw_only=True):
@@ -360,6 +383,8 @@ AnyEvent = (
     | PhaseEnded
     | ClusterUp
     | TokenIssued
+    | AuthEnabled
+    | CredentialsMade
     | ConfigWritten
     | RoleWritten
     | VaultServing

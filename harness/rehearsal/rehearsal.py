@@ -30,6 +30,7 @@ from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
 from harness.record.observation import called
 from harness.rehearsal import probes, side_steps, vault_steps
+from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
@@ -149,6 +150,8 @@ class Running:
     """every step that was begun, for whoever has to say where it broke"""
     mounted: dict[str, str] = field(default_factory=dict)
     """the accessors of the auth mounts that are there, by path"""
+    credentials: Held = field(default_factory=dict)
+    """what logs in where no token of a service account does"""
     keys: dict[str, Sequence[Secret]] = field(default_factory=dict)
     """the unseal keys of each Vault that is initialised"""
     old: AppTokens = field(default_factory=dict)
@@ -180,14 +183,17 @@ class Running:
                 with self.journal.phase(f"config of {step.mount} by {served.version}"):
                     vault_steps.write_config(self.rig, self.plan.resolved, step, served, self.mounted, self.journal)
             case course.WriteRole():
-                vault_steps.write_role(self.rig, step, self._served(step), self.journal)
+                served = self._served(step)
+                vault_steps.write_role(
+                    self.rig, self.plan.resolved, step, served, self.mounted, self.credentials, self.journal
+                )
             case Look():
                 self._look(step)
             case course.WriteLate():
                 mine = self._apps_of(step.vault)
                 late = {app: held for app, held in self.fresh.items() if app in mine and held[0] is not None}
                 self.late |= late
-                vault_steps.write_late(self.rig, self.plan.resolved, step.vault, late, self.journal)
+                vault_steps.write_late(self.rig, self.plan.resolved, step.vault, late, self.credentials, self.journal)
             case _:
                 with self.journal.phase(course.word_of(step)), self._timed(step):
                     side_steps.do(step, self.rig, lambda: self._reopen(step))
@@ -271,7 +277,7 @@ class Running:
             if first:
                 # the tokens of this login are the ones that running apps hold from here on
                 view.logins = view.old
-            view.late = self.late
+            view.late, view.credentials = self.late, self.credentials
             for question in (*self.plan.questions, *(self._late_questions() if step.late else ())):
                 _ask(question, view, self.rig, self.journal)
             self.fresh = view.logins

@@ -14,11 +14,13 @@ from harness.knowledge import kubernetes_auth, refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
+from harness.rehearsal import credentials
+from harness.rehearsal.credentials import Held
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, snapshots
 from harness.scenario import course, plan
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
 from harness.scenario.plan import Plan
-from harness.scenario.topology import RoleSpec, Topology
+from harness.scenario.topology import Topology
 from harness.secret import Secret
 
 ACTIVE_SECONDS = 60
@@ -153,8 +155,7 @@ def write_config(
     system = rig.system(served.vault)
     if served.token_file:
         system.await_token_file()
-    if step.mount not in mounted:
-        mounted[step.mount] = system.setup.enable_auth(step.mount)
+    _mount(rig, topology, step.mount, served, mounted, journal)
     fields = _config(rig, topology, step)
     system.setup.write_auth_config(step.mount, fields)
     journal.write(
@@ -170,23 +171,50 @@ def write_config(
     )
 
 
-def write_role(rig: Rig, step: WriteRole, served: Serve, journal: Journal) -> None:
-    """Write a role as the version that is *served*."""
-    fields = _role(step.spec)
-    rig.system(served.vault).setup.write_role(step.mount, step.role, fields)
+def write_role(
+    rig: Rig,
+    topology: Topology,
+    step: WriteRole,
+    served: Serve,
+    mounted: dict[str, str],
+    held: Held,
+    journal: Journal,
+) -> None:
+    """Write a role as the version that is *served*, at a mount that is enabled if it is not: see `write_config`.
+
+    The secrets that come to be with it are put into what is *held*.
+    """
+    _mount(rig, topology, step.mount, served, mounted, journal)
+    made = credentials.write_role(rig.system(served.vault).setup, step.mount, step.role, step.spec, held)
+    fields = credentials.as_sent(step.spec)
     journal.write(
         events.RoleWritten(mount=step.mount, role=step.role, version=served.version, fields=fields, vault=served.vault)
     )
+    credentials.tell(made, step.mount, step.role, served, journal)
 
 
-def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str], journal: Journal) -> None:
+def _mount(rig: Rig, topology: Topology, mount: str, served: Serve, mounted: dict[str, str], journal: Journal) -> None:
+    """Enable an auth mount that is not there, and take note of its accessor."""
+    if mount in mounted:
+        return
+    kind = topology.mounts[mount].of_kind
+    accessor = mounted[mount] = rig.system(served.vault).setup.enable_auth(mount, kind.name)
+    if not kind.reviews:
+        journal.write(
+            events.AuthEnabled(
+                mount=mount, accessor=accessor, kind=kind.name, version=served.version, vault=served.vault
+            )
+        )
+
+
+def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str], held: Held, journal: Journal) -> None:
     """Write what may be lost by going back: a secret, and at each auth mount of the *vault* a role like its first."""
     setup = rig.system(vault).setup
     _write_secret(setup, topology, topology.late_secret)
     written, late = [], topology.data_path(topology.late_secret)
     for path, mount in topology.mounts_of(vault).items():
-        setup.write_role(path, course.LATE_ROLE, _role(next(iter(mount.roles.values()))))
-        written.append(f"auth/{path}/role/{course.LATE_ROLE}")
+        credentials.write_role(setup, path, course.LATE_ROLE, next(iter(mount.roles.values())), held)
+        written.append(f"auth/{path}/{mount.of_kind.folder}/{course.LATE_ROLE}")
     journal.write(events.LateWritten(secret=late, roles=tuple(written), apps=tuple(holders), vault=vault))
 
 
@@ -256,10 +284,6 @@ def _authority(rig: Rig, topology: Topology, home: str, said: str) -> str:
         return base64.b64encode(rig.cluster(home).ca.encode()).decode()
     named = home if said == "cluster" else said
     return rig.cluster(named).ca if named in topology.clusters else said
-
-
-def _role(role: RoleSpec) -> dict[str, Any]:
-    return {name: ",".join(value) if isinstance(value, tuple) else value for name, value in role.fields.items()}
 
 
 def _shown(value: Any) -> Any:

@@ -62,7 +62,9 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     """
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
-        alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node)
+        # what is about no app is about its mount
+        whose = "" if finding.app else finding.mount
+        alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node, whose)
         groups.setdefault(alike, []).append(finding)
     return list(groups.values())
 
@@ -205,7 +207,8 @@ def nothing_learned(judgement: Judgement) -> str:
 
 def headline(finding: Finding, apps: Sequence[str]) -> str:
     """Return what happens, to which *apps*, and where, in one line."""
-    who = f": {', '.join(apps)}" if apps else ""
+    mount = f": auth/{finding.mount}" if finding.mount and not finding.app else ""
+    who = f": {', '.join(apps)}" if apps else mount
     at = f"at Vault {called(finding)}{finding.hop}" if finding.hop else f"before any hop {called(finding)}".rstrip()
     return f"{finding.effect}{who}, {at}"
 

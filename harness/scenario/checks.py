@@ -15,6 +15,7 @@ from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import (
     course_checks,
     field_checks,
+    kind_checks,
     matrix,
     plan,
     references,
@@ -127,7 +128,7 @@ def _vault_outside(document: Document) -> Iterator[_Complaint]:
 
 
 def _reviewers(document: Document) -> Iterator[_Complaint]:
-    for mount in document.entries("auth"):
+    for mount in kind_checks.mounts_that_review(document):
         trail = (*mount, "reviewer")
         kinds = course_checks.kinds_of(document, str(mount[-1]))
         if document.sound(*trail) and not kinds & {*topology.OF_ACCOUNT}:
@@ -179,7 +180,8 @@ def _written_fields(document: Document) -> Iterator[_Complaint]:
         if by is None:
             continue
         writer = field_checks.Writer(by, _token_file(document, mount), at_start=True)
-        yield from field_checks.of_config(document, mount, writer)
+        if mount in kind_checks.mounts_that_review(document):
+            yield from field_checks.of_config(document, mount, writer)
         for role in document.get(*mount, "roles", default={}) or {}:
             yield from field_checks.of_role(document, (*mount, "roles", role), writer)
 
@@ -248,8 +250,11 @@ def _policy_texts(document: Document) -> Iterator[_Complaint]:
 
 def _whom(document: Document) -> Iterator[_Complaint]:
     """Complain of roles that admit no namespace."""
+    reviewed = kind_checks.mounts_that_review(document)
     for role in _roles(document):
         listed = (*role, "namespaces")
+        if role[:2] not in reviewed:
+            continue
         if not document.sound(*listed) or document.given(*role, "namespace-selector") or document.get(*listed):
             continue
         if document.given(*listed):
@@ -273,7 +278,7 @@ def _not_mounted(document: Document) -> Iterator[_Complaint]:
                 )
             continue
         for key in document.get(*mount) or {}:
-            if key not in ("cluster", "mounted", "vault"):
+            if key not in ("type", "cluster", "mounted", "vault"):
                 message = f"nothing is mounted at auth/{shown(str(mount[-1]))}, so it has no {key}"
                 yield (*mount, key), message, "leave it out, or mounted: true"
 
@@ -438,6 +443,7 @@ _CHECKS: Final = (
     _logins,
     _shared_accounts,
     _expectations,
+    kind_checks.complaints,
     course_checks.complaints,
     vault_checks.complaints,
     _matrix,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from harness.scenario import course, schema, topology, values
+from harness.scenario import course, mount_kinds, schema, topology, values
 from harness.scenario.course import AnyStep, Labels, Look, Serve
 from harness.scenario.schema import CourseStep
 from harness.scenario.topology import Topology
@@ -80,7 +80,8 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
         fields = topology.config_fields(one.reviewer or "", literal)
         life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
-    names = topology.RoleSpec.__struct_fields__
+    held = wanted.mounts[mount].roles[one.role]
+    names = mount_kinds.of(held.kind).role
     changed = {name: topology.role_value(value) for name in names if (value := getattr(one, name)) is not None}
-    spec = msgspec.structs.replace(wanted.mounts[mount].roles[one.role], **changed)
+    spec = msgspec.structs.replace(held, **changed)
     return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec, vault=vault)

@@ -26,7 +26,7 @@ from harness.scenario.course import (
 )
 from harness.scenario.driver_traits import Traits
 from harness.scenario.schema import Scenario
-from harness.scenario.topology import AppSpec, Asked, Topology
+from harness.scenario.topology import AppSpec, Asked, RoleSpec, Topology
 
 DEFAULT_TTL = "768h"
 """Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""
@@ -37,6 +37,9 @@ VAULTS_OWN_POLICY = "default"
 
 STRANGERS = {"wrong-service-account": "rehearsal-stranger", "wrong-namespace": "rehearsal-elsewhere"}
 """The service account and the namespace of those who must be refused, by the probe that presents their token."""
+
+LOCKOUT_ROLE: Final = "rehearsal-lockout"
+"""The role, or user, of which it is asked whether Vault locks out whose secret is wrong too often."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -160,7 +163,7 @@ def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
     """Yield what is taken for granted where the scenario is silent, and what would say it."""
     for path, mount in scenario.auth.items():
         resolved = wanted.mounts[path]
-        if not resolved.mounted:
+        if not resolved.mounted or not resolved.of_kind.reviews:
             continue
         there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
         if mount.configured is None:
@@ -174,7 +177,7 @@ def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
             )
     for name, app in scenario.apps.items():
         place = wanted.mounts[wanted.apps[name].mount]
-        if not place.mounted:
+        if not place.mounted or not place.of_kind.reviews:
             continue
         if place.reviewer in ("", "client-jwt") and "may_review_tokens" not in app.model_fields_set:
             yield (
@@ -262,12 +265,18 @@ def _back(wanted: Topology, labels: course.Labels) -> Iterator[AnyStep]:
 
 
 def _written(wanted: Topology, path: str) -> list[AnyStep]:
-    """Return the steps that write a mount: its config, and its roles."""
+    """Return the steps that write a mount: its config, if its kind has one, and its roles."""
     mount = wanted.mounts[path]
     vault = wanted.told_apart(mount.vault)
-    roles = (WriteRole(mount=path, role=name, spec=spec, vault=vault) for name, spec in mount.roles.items())
-    config = WriteConfig(mount=path, fields=mount.fields, reviewer_seconds=mount.reviewer_seconds, vault=vault)
-    return [config, *roles]
+    steps: list[AnyStep] = []
+    if mount.of_kind.config:
+        life = mount.reviewer_seconds
+        steps.append(WriteConfig(mount=path, fields=mount.fields, reviewer_seconds=life, vault=vault))
+    roles = dict(mount.roles)
+    if mount.of_kind.locks_out:
+        # nobody else is to be locked out by the question whether somebody can be
+        roles[LOCKOUT_ROLE] = RoleSpec(kind=mount.kind)
+    return [*steps, *(WriteRole(mount=path, role=name, spec=spec, vault=vault) for name, spec in roles.items())]
 
 
 def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ...], tuple[str, ...]]:
@@ -277,8 +286,11 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         if not mount.mounted:
             continue
         vault = wanted.told_apart(mount.vault)
-        asked.append(Question("auth-config", mount=path, vault=vault))
+        if mount.of_kind.config:
+            asked.append(Question("auth-config", mount=path, vault=vault))
         asked += [Question("role", mount=path, item=role, vault=vault) for role in mount.roles]
+        if mount.of_kind.locks_out:
+            asked.append(Question("lockout", mount=path, item=LOCKOUT_ROLE, vault=vault))
     for name, app in wanted.apps.items():
         path, unable = app.mount, cannot(wanted, name)
         vault = wanted.told_apart(wanted.mounts[path].vault)
@@ -360,10 +372,12 @@ def _of_nodes(wanted: Topology, vault: str) -> Iterator[Question]:
 
 def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], list[str]]:
     """Return the probes that must be refused, and those this topology cannot ask, with the reason."""
-    role = wanted.role_of(name)
-    if not wanted.mounts[app.mount].mounted:
+    role, mount = wanted.role_of(name), wanted.mounts[app.mount]
+    if not mount.mounted:
         return [], [f"whoever must be refused, for {name}: nothing is mounted at auth/{app.mount}"]
-    asked, impossible = ["tampered-jwt", "unknown-role"], list[str]()
+    asked, impossible = list(mount.of_kind.negative), list[str]()
+    if not mount.of_kind.reviews:
+        return asked, impossible
     for probe, bound, word in (
         ("wrong-service-account", role.service_accounts, "service accounts"),
         ("wrong-namespace", role.namespaces, "namespaces"),

@@ -23,6 +23,7 @@ from harness.scenario.values import (
     LabelKey,
     LabelValue,
     MountPath,
+    MountType,
     Name,
     PolicyName,
     Readable,
@@ -143,7 +144,9 @@ class PluginConfig(BaseModel):
 class RoleBinds(_Part):
     """Whom a role admits, and what most roles say."""
 
-    service_accounts: Bindings = Field(min_length=1, description="Names, patterns such as team-*, or *.")
+    service_accounts: Bindings = Field(
+        default=(), min_length=1, description="Of a Kubernetes role: names, patterns such as team-*, or *."
+    )
     namespaces: Bindings = Field(
         default=(), description="Namespaces, patterns such as team-*, or *. Left out, there is a namespace-selector."
     )
@@ -197,14 +200,32 @@ class RoleTokens(_Part):
     )
 
 
-class Role(RoleTokens, RoleBinds):
-    """A role of a mount: who may log in, and what they get."""
+class RoleSecrets(_Part):
+    """What a role says of the secrets with which one logs in to it. What is left out is not written."""
+
+    secret_id_ttl: Duration | None = Field(
+        default=None, description="Of an AppRole: the life of a secret ID. Left out: it never ends."
+    )
+    secret_id_num_uses: int | None = Field(
+        default=None, ge=0, description="Of an AppRole: how many logins a secret ID is good for; 0: any number."
+    )
+
+
+class Role(RoleSecrets, RoleTokens, RoleBinds):
+    """A role of a mount, or a user of userpass: who may log in, and what they get."""
 
 
 class Mount(_Part):
-    """A Kubernetes auth mount: which cluster it asks, and how its config came to be."""
+    """An auth mount: of which kind, which cluster it asks, and how its config came to be."""
 
-    cluster: Name = Field(description="The cluster whose API server reviews the logins.")
+    type_: MountType = Field(
+        default="kubernetes",
+        description="The auth method. approle and userpass have no cluster and no config: the rehearsal makes their "
+        "secret IDs and passwords.",
+    )
+    cluster: Name | None = Field(
+        default=None, description="The cluster whose API server reviews the logins, of a Kubernetes mount."
+    )
     vault: Name | None = Field(
         default=None, description="The Vault that has this mount, by its name. Left out: the only one, `vault`."
     )
@@ -239,7 +260,7 @@ class Mount(_Part):
         "what the reviewer needs.",
     )
     roles: dict[RoleName, Role] = Field(
-        default_factory=dict, description="Roles by name: at least one, where the mount is mounted."
+        default_factory=dict, description="Roles, or users of userpass, by name: at least one, where it is mounted."
     )
     mounted: bool = Field(
         default=True, description="false: nothing is mounted at this path, and what logs in there is refused."
@@ -253,11 +274,15 @@ class Engine(_Part):
 
 
 class App(_Part):
-    """An application: a Pod that logs in with its service account token and reads secrets."""
+    """An application: it logs in with its service account token, or what else its mount wants, and reads secrets."""
 
-    cluster: Name = Field(description="The cluster it runs in.")
-    service_account: ServiceAccount = Field(description="namespace/name of its Pod.")
-    role: RoleName = Field(description="The role it logs in with.")
+    cluster: Name | None = Field(
+        default=None, description="The cluster it runs in. Left out: it has no service account, and needs none."
+    )
+    service_account: ServiceAccount | None = Field(
+        default=None, description="namespace/name of its Pod, where it logs in with a token of that."
+    )
+    role: RoleName = Field(description="The role it logs in with; of userpass, the user.")
     mount: MountPath | None = Field(default=None, description="The auth mount. Left out: the only one there is.")
     vault: Name | None = Field(default=None, description="The Vault that it asks. Left out: that of its mount.")
     node: Name | None = Field(
@@ -326,7 +351,7 @@ class ConfigOrRole(_Part):
     max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
 
 
-class Write(RoleTokens, ConfigOrRole):
+class Write(RoleSecrets, RoleTokens, ConfigOrRole):
     """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 
@@ -425,7 +450,7 @@ class Scenario(_Part):
     description: Text = Field(description="The question, and what a reader learns from the answer.")
     clusters: dict[Name, Cluster] = Field(min_length=1, description="Kubernetes clusters by name.")
     vault: Vault
-    auth: dict[MountPath, Mount] = Field(min_length=1, description="Kubernetes auth mounts by path.")
+    auth: dict[MountPath, Mount] = Field(min_length=1, description="Auth mounts by path.")
     apps: dict[Name, App] = Field(min_length=1, description="Apps by name.")
     course: tuple[CourseStep, ...] | None = Field(
         default=None,

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import values
+from harness.scenario import mount_kinds, values
+from harness.scenario.mount_kinds import KUBERNETES, MountKind
 from harness.scenario.schema import Scenario
 
 MAIN: Final = "vault"
@@ -36,9 +37,9 @@ STORED: Final = (*OF_ACCOUNT, "pod-token")
 """The kinds of reviewer whose token is stored in the config."""
 
 ConfigField = str | bool | tuple[str, ...]
-"""A field of auth/<mount>/config. What stands for something that only the running system knows: the text "cluster" (of
-host, CA, issuer and pem_keys), the name of another cluster (of CA and pem_keys), "base64" (of the CA), and the kinds of
-a stored reviewer (of token_reviewer_jwt)."""
+"""A field of auth/<mount>/config. Of a Kubernetes mount, what stands for something that only the running system knows:
+the text "cluster" (of host, CA, issuer and pem_keys), the name of another cluster (of CA and pem_keys), "base64" (of
+the CA), and the kinds of a stored reviewer (of token_reviewer_jwt)."""
 
 
 RoleField = str | int | bool | tuple[str, ...]
@@ -93,8 +94,10 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
 class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A role as it is written. Spans are texts such as 1h; None is not sent, and then Vault's own default holds."""
 
-    service_accounts: tuple[str, ...]
-    namespaces: tuple[str, ...]
+    kind: str = KUBERNETES
+    """that of its mount"""
+    service_accounts: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     audience: str | None = None
     ttl: str | None = None
@@ -108,30 +111,24 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     namespace_selector: tuple[str, ...] | None = None
     """labels, each as key=value: namespaces that have them all are admitted as well"""
     alias_name_source: str | None = None
+    secret_id_ttl: str | None = None
+    secret_id_num_uses: int | None = None
+
+    @property
+    def of_kind(self) -> MountKind:
+        """Return what a mount of its kind has."""
+        return mount_kinds.of(self.kind)
 
     @property
     def fields(self) -> dict[str, RoleField]:
-        """Return what is written to auth/<mount>/role/<name>, in Vault's spelling: nothing of ours replaces a default
-        of Vault's.
+        """Return what is written of it at its mount, in Vault's spelling and without secrets: nothing of ours replaces
+        a default of Vault's.
         """
-        optional: dict[str, RoleField | None] = {
-            "audience": self.audience,
-            "token_ttl": self.ttl,
-            "token_max_ttl": self.max_ttl,
-            "token_period": self.period,
-            "token_explicit_max_ttl": self.explicit_max_ttl,
-            "token_type": self.token_type,
-            "token_num_uses": self.num_uses,
-            "token_no_default_policy": self.no_default_policy,
-            "token_bound_cidrs": self.bound_cidrs,
-            "alias_name_source": self.alias_name_source,
-            "bound_service_account_namespace_selector": self._selector(),
+        names = self.of_kind.role
+        said = {
+            name: self._selector() if key == "namespace_selector" else getattr(self, key) for key, name in names.items()
         }
-        return {
-            "bound_service_account_names": self.service_accounts,
-            "bound_service_account_namespaces": self.namespaces,
-            "token_policies": self.policies,
-        } | {name: value for name, value in optional.items() if value is not None}
+        return {name: value for name, value in said.items() if value is not None}
 
     def _selector(self) -> str | None:
         if self.namespace_selector is None:
@@ -143,14 +140,17 @@ SPANS: Final = ("ttl", "max_ttl", "period", "explicit_max_ttl")
 """The fields of a role that are spans of time."""
 
 
-NO_ROLE: Final = RoleSpec(service_accounts=(), namespaces=())
+NO_ROLE: Final = RoleSpec()
 """The role of those who log in where nothing is mounted."""
 
 
 class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A Kubernetes auth mount: whom it asks, how its config came to be, and its roles."""
+    """An auth mount: of which kind, whom it asks, how its config came to be, and its roles."""
 
-    cluster: str
+    kind: str = KUBERNETES
+    """the auth method; of older records Kubernetes"""
+    cluster: str = ""
+    """the cluster that it asks, or whose tokens it takes; empty: none"""
     vault: str = MAIN
     written_by: str
     """the Vault version that last wrote its config"""
@@ -173,16 +173,22 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     """false: nothing is there, and it has no config and no role"""
 
     @property
+    def of_kind(self) -> MountKind:
+        """Return what a mount of its kind has."""
+        return mount_kinds.of(self.kind)
+
+    @property
     def reviewer_subject(self) -> str:
         """Return the Kubernetes user whose token is stored as reviewer, or nothing where none is."""
         return subject_of(self.reviewer_account) if self.reviewer_account else ""
 
 
 class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An application: a Pod that logs in with its service account token and reads secrets."""
+    """An application: it logs in with its service account token, or what else its mount wants, and reads secrets."""
 
-    cluster: str
-    service_account: str
+    cluster: str = ""
+    service_account: str = ""
+    """namespace/name; empty: it has none"""
     mount: str
     node: str = ""
     """the node of its mount's Vault that it asks; empty: the only one there is, or whichever answers"""
@@ -200,8 +206,8 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """Return the Kubernetes user that its token stands for."""
-        return subject_of(self.service_account)
+        """Return the Kubernetes user that its token stands for; nothing where it has none."""
+        return subject_of(self.service_account) if self.service_account else ""
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -404,19 +410,21 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
     reviewer = kind_of_reviewer(written.get("reviewer"))
     kinds = dict.fromkeys((reviewer, *map(kind_of_reviewer, in_course)))
     stored = any(kind in OF_ACCOUNT for kind in kinds)
+    kind = mount_kinds.of(written.get("type") or KUBERNETES)
     return MountSpec(
-        cluster=written["cluster"],
+        kind=kind.name,
+        cluster=written.get("cluster") or "",
         vault=written.get("vault") or MAIN,
         written_by=provenance.get("by") or vault.source,
         with_token_file=vault.token_file if file is None else file,
-        fields=config_fields(reviewer, written.get("config")),
+        fields=config_fields(reviewer, written.get("config")) if kind.config else {},
         reviewer=reviewer,
         reviewer_seconds=reviewer_life(reviewer, written.get("reviewer-token-life")),
         stored_kinds=tuple(kind for kind in kinds if kind in STORED),
         reviewer_account=(written.get("reviewer-service-account") or DEFAULT_REVIEWER_ACCOUNT) if stored else "",
         reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
         reviewer_may_read=tuple(written.get("reviewer-may-read") or ()),
-        roles={name: role_spec(role) for name, role in (written.get("roles") or {}).items()},
+        roles={name: role_spec(role, kind.name) for name, role in (written.get("roles") or {}).items()},
         mounted=written.get("mounted", True),
     )
 
@@ -428,17 +436,18 @@ def role_value(said: Any) -> Any:
     return tuple(said) if isinstance(said, list) else said
 
 
-def role_spec(written: Mapping[str, Any]) -> RoleSpec:
-    """Return the role that the plain data *written* describe."""
+def role_spec(written: Mapping[str, Any], kind: str = KUBERNETES) -> RoleSpec:
+    """Return the role that the plain data *written* describe, at a mount of a *kind*."""
     said = {name.replace("-", "_"): role_value(value) for name, value in written.items()}
-    return RoleSpec(**{name: said[name] for name in RoleSpec.__struct_fields__ if said.get(name) is not None})
+    known = {name: said[name] for name in RoleSpec.__struct_fields__ if said.get(name) is not None}
+    return RoleSpec(**known | {"kind": kind})
 
 
 def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec:
     audience = written.get("audience")
     return AppSpec(
-        cluster=written["cluster"],
-        service_account=written["service-account"],
+        cluster=written.get("cluster") or "",
+        service_account=written.get("service-account") or "",
         mount=written.get("mount") or next(iter(mounts)),
         node=written.get("node") or "",
         role=written["role"],

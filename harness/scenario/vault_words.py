@@ -36,6 +36,7 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
     "token_bound_cidrs": (schema.Role, "bound-cidrs", ""),
     "token_ttl": (schema.Role, "ttl", ""),
     "token_max_ttl": (schema.Role, "max-ttl", ""),
+    "users": (schema.Mount, "roles", "of userpass, its users"),
     "backend": (schema.App, "mount", "and in auth the path is the key itself"),
     "auth_path": (schema.App, "mount", "and in auth the path is the key itself"),
     "mount_path": (schema.App, "mount", "and in auth the path is the key itself"),

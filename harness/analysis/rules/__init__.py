@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import checks, policy, reviewer, steps, transport
+from harness.analysis.rules import checks, policy, reviewer, secrets, steps, transport
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -32,6 +32,8 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.CLIENT_NOT_ACCEPTED,
     reviewer.NO_AUDIENCES,
     reviewer.LOGIN_REJECTED,
+    secrets.LOCKOUT,
+    secrets.NOT_ACCEPTED,
     policy.DENIES,
     steps.CHANGED,
 )

@@ -12,7 +12,7 @@ from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import vault_policies
 from harness.record.observation import Observation
-from harness.scenario import plan
+from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
 
 _READS: Final = ("read", "old-token-read")
@@ -156,4 +156,5 @@ DENIES: Final = Rule(
     explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant there",
     source="hashicorp/vault vault/acl.go; run: 1.7.0",
     examine=_policy_denies,
+    kinds=mount_kinds.NAMES,
 )

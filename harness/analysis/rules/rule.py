@@ -11,6 +11,7 @@ from harness.analysis.correlation import Evidence, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.record.observation import Observation
 from harness.scenario.course import AnyStep
+from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
 
 Kind = Literal["regression", "latent", "pre-existing", "improvement"]
@@ -38,6 +39,11 @@ class Case(msgspec.Struct, frozen=True):
         """Return all that Vault said about it: its answer, its audit entry, its log."""
         shown = [self.after.error, *(e.text for e in (*self.evidence.audit, *self.evidence.log))]
         return "\n".join(shown)
+
+    @property
+    def mount_kind(self) -> str:
+        """Return of which kind the auth mount is that was asked; nothing where none was."""
+        return self.facts.mount(self.after.mount).kind if self.after.mount else ""
 
     @property
     def cluster(self) -> str:
@@ -122,6 +128,12 @@ class Rule(msgspec.Struct, frozen=True):
     explanation: str
     source: str
     examine: Callable[[Case], Diagnosis | None]
+    kinds: tuple[str, ...] = (KUBERNETES,)
+    """of which kinds the auth mounts are whose refusals it may explain: no other is asked of it"""
+
+    def concerns(self, case: Case) -> bool:
+        """May it explain what is answered at this kind of mount? Where no mount was asked, any may."""
+        return case.mount_kind in ("", *self.kinds)
 
 
 def diagnosed(

@@ -6,7 +6,7 @@ from typing import Final
 
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.rules.rule import Case, Diagnosis, Rule, diagnosed
-from harness.scenario import course
+from harness.scenario import course, mount_kinds
 from harness.scenario.course import AnyStep
 
 
@@ -55,4 +55,5 @@ CHANGED: Final = Rule(
     explanation="the course changed what decides this answer, on purpose",
     source="the scenario's own course",
     examine=_changed_by_step,
+    kinds=mount_kinds.NAMES,
 )

@@ -16,6 +16,7 @@ from harness.drivers import service_accounts
 from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
+from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import (
     Common,
     Config,
@@ -23,18 +24,20 @@ from harness.drivers.paper.state import (
     VaultToken,
     accepted,
     copied,
-    given,
     issued_to,
+    without_config,
 )
+from harness.drivers.paper.tokens import PaperTokens
 from harness.drivers.service_accounts import ISSUER, Account, token_event
 from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import ClusterFacts, IssuedToken, Reopen, Reply, Rig
+from harness.rig.rig import ClusterFacts, Credentials, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Serve
+from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.plan import Plan
 from harness.secret import Secret
 from harness.wait import now
@@ -64,7 +67,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts):
+class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -85,7 +88,6 @@ class PaperRig(PaperAccounts):
         self._dead = ""
         self._vault_tokens: dict[str, VaultToken] = {}
         self._given_by: dict[str, str] = {}
-        """the version that gave each of them, also of those that are lost"""
         self._policies: dict[str, list[vault_policies.Rule]] = {}
         self._secrets: set[str] = set()
         self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())
@@ -257,32 +259,11 @@ class PaperRig(PaperAccounts):
         if refusal is not None:
             status, text = kubernetes_auth.answer(refusal, self._served.version)
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
-        token = Secret(f"paper-{next(self._numbers):024d}")
-        held = given(token, self._configs[mount].roles[role.lower()])
-        self._vault_tokens[token.reveal()] = held
-        self._given_by[token.reveal()] = self._served.version
-        written = self._configs[mount].roles[role.lower()]
-        said = held.said | checks.entity(self._find(jwt), written, self._served.version)
-        return self._reply(200, data=said, token=token, path=f"auth/{mount}/login", started=started)
+        more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
+        return self._let_in(mount, role, f"auth/{mount}/login", started, more)
 
-    def lookup_self(self, token: Secret) -> Reply:
-        """Answer as the token store."""
-        held = self._vault_tokens.get(token.reveal())
-        data = {} if held is None else {"renewable": held.renewable, "creation_ttl": held.ttl}
-        return self._with_token(
-            "lookup", token, data | {"creation_time": int(now())}, allowed=held is None or held.has_default
-        )
-
-    def renew_self(self, token: Secret) -> Reply:
-        """Answer as the token store."""
-        held = self._vault_tokens.get(token.reveal())
-        if held is not None and not held.renewable:
-            return self._reply(400, "batch tokens cannot be renewed")
-        return self._with_token("renew", token, {"renewable": True}, allowed=held is None or held.has_default)
-
-    def read_secret(self, path: str, token: Secret) -> Reply:
-        """Answer as kv-v2, as far as the token's policies let it."""
-        return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may_read(path, token))
+    def _turn_away(self, status: int | None, text: str, path: str, started: float) -> Reply:
+        return self._reply(status, text, path=path, started=started)
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
@@ -291,8 +272,9 @@ class PaperRig(PaperAccounts):
         hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
         return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
 
-    def read_role(self, mount: str, role: str) -> Reply:
+    def read_role(self, mount: str, role: str, folder: str = "role") -> Reply:
         """Return the role as written."""
+        del folder
         found = self._configs[mount].roles.get(role.lower())
         return self._reply(404) if found is None else self._reply(200, data=dict(found))
 
@@ -329,9 +311,9 @@ class PaperRig(PaperAccounts):
         """Keep what the policy says."""
         self._policies[name.lower()] = vault_policies.read(name, text)
 
-    def enable_auth(self, mount: str) -> str:
+    def enable_auth(self, mount: str, kind: str = KUBERNETES) -> str:
         """Return an accessor."""
-        return f"auth_kubernetes_{mount}"
+        return f"auth_{kind}_{mount}"
 
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Keep the config, and a copy of the pod's token where this version would take one."""
@@ -353,9 +335,14 @@ class PaperRig(PaperAccounts):
             roles=before.roles if before else {},
         )
 
-    def write_role(self, mount: str, name: str, fields: Mapping[str, Any]) -> None:
-        """Keep the role."""
-        self._configs[mount].roles[name.lower()] = dict(fields)
+    def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None:
+        """Keep the role, and of a user the password."""
+        del folder
+        kept, config = dict(fields), self._configs.setdefault(mount, without_config())
+        password = kept.pop("password", None)
+        if isinstance(password, Secret):
+            config.secrets[name.lower()] = Credentials(name.lower(), password)
+        config.roles[name.lower()] = kept
 
     # --- how it answers
 
@@ -449,26 +436,6 @@ class PaperRig(PaperAccounts):
         token = issued_to(account, next(self._numbers))
         self._journal.write(token_event(token.issued))
         return token
-
-    def _may_read(self, path: str, token: Secret) -> bool:
-        """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
-        held = self._vault_tokens.get(token.reveal())
-        named = held.policies if held is not None else ()
-        rules = [rule for name in named for rule in self._policies.get(name, ())]
-        return vault_policies.ruling(rules, path, "read").granted or any(rule.templated for rule in rules)
-
-    def _with_token(
-        self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True
-    ) -> Reply:
-        told = self._told(what, path)
-        if told == "silent":
-            return self._reply(None, "the paper Vault was told to stay silent")
-        given_by = self._given_by.get(token.reveal(), self._served.version)
-        if foreign := kubernetes_auth.foreign_token(given_by, self._served.version):
-            return self._reply(*foreign)
-        held = self._vault_tokens.get(token.reveal())
-        known = held is not None and held.use() and told != "refuse" and allowed
-        return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
 
     def _told(self, what: str, name: str) -> Told | None:
         return self._script.get((what, name, self._served.version))

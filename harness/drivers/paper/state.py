@@ -10,7 +10,7 @@ from typing import Any, Final
 from harness.drivers.service_accounts import ISSUER, Account
 from harness.knowledge import kubernetes_auth
 from harness.record.events import AnyEvent
-from harness.rig.rig import IssuedToken
+from harness.rig.rig import Credentials, IssuedToken
 from harness.scenario.plan import DEFAULT_TTL
 from harness.scenario.values import seconds
 from harness.secret import Secret
@@ -83,6 +83,17 @@ class Config:
     ca: str = ""
     """the CA that is stored, be it sent or copied; empty where none is"""
     roles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, Credentials] = field(default_factory=dict)
+    """by role: what logs in there, where no token of a service account does"""
+    failures: dict[str, int] = field(default_factory=dict)
+    """by role: how often in a row the secret was wrong"""
+    uses: dict[str, int] = field(default_factory=dict)
+    """by role: how often its secret was used"""
+
+
+def without_config() -> Config:
+    """Return what a mount holds that has no config."""
+    return Config({}, "", None, None, validation_disabled=True)
 
 
 @dataclass(slots=True)
@@ -129,7 +140,15 @@ def lease(role: Mapping[str, Any]) -> int:
 def copied(configs: Mapping[str, Config]) -> dict[str, Config]:
     """Return configs as they are now. The tokens they hold stay the same ones: they die with their Pods."""
     return {
-        path: replace(config, fields=dict(config.fields), roles=dict(config.roles)) for path, config in configs.items()
+        path: replace(
+            config,
+            fields=dict(config.fields),
+            roles=dict(config.roles),
+            secrets=dict(config.secrets),
+            failures=dict(config.failures),
+            uses=dict(config.uses),
+        )
+        for path, config in configs.items()
     }
 
 

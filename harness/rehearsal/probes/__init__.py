@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from harness.record.observation import Observation
-from harness.rehearsal.probes import abuse, impostor, login, readback, server, token
+from harness.rehearsal.probes import abuse, impostor, lockout, login, readback, server, token
 from harness.rehearsal.probes.look import AppTokens, View
 from harness.scenario.plan import Question
 
@@ -33,6 +33,8 @@ ASKED: Final[Mapping[str, Probe]] = {
     "other-cluster-token": impostor.stranger,
     "tampered-jwt": impostor.tampered_jwt,
     "unknown-role": impostor.unknown_role,
+    "wrong-secret": impostor.wrong_secret,
+    "lockout": lockout.lockout,
     "abuse-token-review": abuse.token_review,
     "abuse-secret-token": abuse.secret_token,
     "abuse-any-account": abuse.any_account,

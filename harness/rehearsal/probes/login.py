@@ -11,8 +11,13 @@ from harness.scenario.plan import Question
 
 
 def login(view: View, question: Question) -> Observation:
-    """Log the app in with its Pod's service account token, freshly, as it would at its start."""
-    app = view.topology.apps[question.app]
+    """Log the app in with its Pod's service account token, or what else its mount wants, freshly, as at its start."""
+    app, kind = view.topology.apps[question.app], view.topology.mounts[question.mount].of_kind
+    if not kind.of_account:
+        reply = view.vault(question).login_with(kind.name, question.mount, view.credentials[question.mount, app.role])
+        seen = view.seen(question, reply, detail=_kept(reply))
+        view.logins[question.app] = (reply.token, seen.id)
+        return seen
     presented = view.rig.app_token(question.app)
     reply = view.vault(question).login(question.mount, app.role, presented.jwt)
     seen = view.seen(question, reply, presented=presented, detail=_kept(reply))

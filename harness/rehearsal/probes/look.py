@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.knowledge import refusals
 from harness.record.observation import Answer, Observation
-from harness.rig.rig import IssuedToken, Reply, Rig, VaultClient, node_of
+from harness.rig.rig import Credentials, IssuedToken, Reply, Rig, VaultClient, node_of
 from harness.scenario.plan import Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
@@ -33,6 +33,8 @@ class View:
     """the same from the last look before going back"""
     old: AppTokens = field(default_factory=dict)
     """the same from before the first hop: what running apps still hold"""
+    credentials: Mapping[tuple[str, str], Credentials] = field(default_factory=dict)
+    """by mount and role: what logs in there, where no token of a service account does"""
     runs: Callable[[str, str], str] = lambda _vault, _node: ""
     """gives the version of a Vault's node, where there are several: each may run another one than *version*"""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.record.observation import Observation, shortened
 from harness.rehearsal.probes.look import View
+from harness.rig.rig import Reply
 from harness.scenario.plan import Question
 
 
@@ -17,18 +18,23 @@ def auth_config(view: View, question: Question) -> Observation:
 
 def role(view: View, question: Question) -> Observation:
     """Read a role back: who may log in, and what the token gets."""
-    reply = view.vault(question).read_role(question.mount, question.item)
+    reply = _read(view, question)
     return view.seen(question, reply, detail=_short(reply.data))
 
 
 def late_role(view: View, question: Question) -> Observation:
     """Read a role that was written late: is it there still?"""
-    return view.seen(question, view.vault(question).read_role(question.mount, question.item), detail={})
+    return view.seen(question, _read(view, question), detail={})
 
 
 def late_secret(view: View, question: Question) -> Observation:
     """Read a secret that was written late: is it there still?"""
     return view.seen(question, view.vault(question).read_path(question.item), detail={})
+
+
+def _read(view: View, question: Question) -> Reply:
+    folder = view.topology.mounts[question.mount].of_kind.folder
+    return view.vault(question).read_role(question.mount, question.item, folder)
 
 
 def _short(data: dict[str, Any]) -> dict[str, Any]:

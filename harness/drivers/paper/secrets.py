@@ -1,0 +1,79 @@
+"""Auth mounts on paper where one logs in with a secret: approle and userpass, by what is known of each version."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+from harness.drivers.paper.checks import from_bound
+from harness.drivers.paper.state import Config
+from harness.knowledge import secret_logins
+from harness.knowledge.versions import at_least
+from harness.rig.rig import Credentials, Reply
+from harness.scenario.course import Serve
+from harness.secret import Secret
+from harness.wait import now
+
+
+class PaperSecrets(abc.ABC):
+    """The part of a Vault on paper that takes passwords and secret IDs."""
+
+    _served: Serve
+
+    @property
+    @abc.abstractmethod
+    def _configs(self) -> dict[str, Config]: ...
+
+    @abc.abstractmethod
+    def _let_in(self, mount: str, role: str, path: str, started: float, more: Mapping[str, Any]) -> Reply: ...
+
+    @abc.abstractmethod
+    def _turn_away(self, status: int | None, text: str, path: str, started: float) -> Reply: ...
+
+    @abc.abstractmethod
+    def _told(self, what: str, name: str) -> str | None: ...
+
+    def make_secret_id(self, mount: str, role: str) -> Credentials:
+        """Return a new secret ID, and the role's ID."""
+        config, name = self._configs[mount], role.lower()
+        made = Credentials(Secret(f"paper-role-id-of-{mount}-{name}"), Secret(f"paper-secret-id-of-{mount}-{name}"))
+        config.secrets[name] = made
+        return made
+
+    def login_with(self, kind: str, mount: str, held: Credentials) -> Reply:
+        """Answer as approle or userpass of this version would."""
+        started, path = now(), f"auth/{mount}/login"
+        path += f"/{held.name}" if kind == "userpass" else ""
+        role = self._who(mount, held)
+        told = self._told("login", role)
+        if told == "silent":
+            return self._turn_away(None, "the paper Vault was told to stay silent", path, started)
+        refusal = None if told == "grant" else "wrong secret" if told == "refuse" else self._declines(mount, role, held)
+        if refusal is not None:
+            return self._turn_away(*secret_logins.answer(kind, refusal, self._served.version), path, started)
+        name = {"username": role} if kind == "userpass" else {"role_name": role}
+        return self._let_in(mount, role, path, started, {"metadata": name, "entity_id": f"entity of {mount}/{role}"})
+
+    def _who(self, mount: str, held: Credentials) -> str:
+        """Return the role that *held* names, or nothing where there is none."""
+        known = self._configs[mount].secrets if mount in self._configs else {}
+        name = held.name.lower() if isinstance(held.name, str) else held.name
+        return next((role for role, made in known.items() if made.name == name), "")
+
+    def _declines(self, mount: str, role: str, held: Credentials) -> secret_logins.Refusal | None:
+        if not role:
+            return "unknown name"
+        config = self._configs[mount]
+        if (
+            at_least(self._served.version, secret_logins.LOCKOUT)
+            and config.failures.get(role, 0) >= secret_logins.TOO_OFTEN
+        ):
+            return "locked out"
+        most, used = config.roles[role].get("secret_id_num_uses"), config.uses.get(role, 0)
+        if config.secrets[role].secret != held.secret or (most and used >= most):
+            config.failures[role] = config.failures.get(role, 0) + 1
+            return "wrong secret"
+        config.uses[role] = used + 1
+        config.failures.pop(role, None)
+        return None if from_bound(config.roles[role]) else "address"

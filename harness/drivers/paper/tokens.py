@@ -1,0 +1,91 @@
+"""The tokens that a Vault on paper gives, and what they are good for."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.drivers.paper.state import Config, VaultToken, given
+from harness.knowledge import kubernetes_auth, vault_policies
+from harness.rig.rig import Reply
+from harness.scenario.course import Serve
+from harness.secret import Secret
+from harness.wait import now
+
+
+class PaperTokens(abc.ABC):
+    """The token store of a Vault on paper."""
+
+    _served: Serve
+    _numbers: Iterator[int]
+    _vault_tokens: dict[str, VaultToken]
+    _given_by: dict[str, str]
+    """the version that gave each of them, also of those that are lost"""
+    _policies: dict[str, list[vault_policies.Rule]]
+
+    @property
+    @abc.abstractmethod
+    def _configs(self) -> dict[str, Config]: ...
+
+    @abc.abstractmethod
+    def _told(self, what: str, name: str) -> str | None: ...
+
+    @abc.abstractmethod
+    def _reply(
+        self,
+        status: int | None,
+        error: str = "",
+        *,
+        data: dict[str, Any] | None = None,
+        token: Secret | None = None,
+        path: str = "",
+        started: float = 0.0,
+    ) -> Reply: ...
+
+    def lookup_self(self, token: Secret) -> Reply:
+        """Answer as the token store."""
+        held = self._vault_tokens.get(token.reveal())
+        data = {} if held is None else {"renewable": held.renewable, "creation_ttl": held.ttl}
+        return self._with_token(
+            "lookup", token, data | {"creation_time": int(now())}, allowed=held is None or held.has_default
+        )
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Answer as the token store."""
+        held = self._vault_tokens.get(token.reveal())
+        if held is not None and not held.renewable:
+            return self._reply(400, "batch tokens cannot be renewed")
+        return self._with_token("renew", token, {"renewable": True}, allowed=held is None or held.has_default)
+
+    def read_secret(self, path: str, token: Secret) -> Reply:
+        """Answer as kv-v2, as far as the token's policies let it."""
+        return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may_read(path, token))
+
+    def _let_in(self, mount: str, role: str, path: str, started: float, more: Mapping[str, Any]) -> Reply:
+        """Answer a login with a token of the *role*, and what *more* there is to say."""
+        token = Secret(f"paper-{next(self._numbers):024d}")
+        held = given(token, self._configs[mount].roles[role.lower()])
+        self._vault_tokens[token.reveal()] = held
+        self._given_by[token.reveal()] = self._served.version
+        return self._reply(200, data={**held.said, **more}, token=token, path=path, started=started)
+
+    def _may_read(self, path: str, token: Secret) -> bool:
+        """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
+        held = self._vault_tokens.get(token.reveal())
+        named = held.policies if held is not None else ()
+        rules = [rule for name in named for rule in self._policies.get(name, ())]
+        return vault_policies.ruling(rules, path, "read").granted or any(rule.templated for rule in rules)
+
+    def _with_token(
+        self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True
+    ) -> Reply:
+        told = self._told(what, path)
+        if told == "silent":
+            return self._reply(None, "the paper Vault was told to stay silent")
+        given_by = self._given_by.get(token.reveal(), self._served.version)
+        if foreign := kubernetes_auth.foreign_token(given_by, self._served.version):
+            return self._reply(*foreign)
+        held = self._vault_tokens.get(token.reveal())
+        known = held is not None and held.use() and told != "refuse" and allowed
+        return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")

@@ -1,0 +1,110 @@
+"""What a scenario says of an auth mount, and of those who log in there, that its kind does not have, or lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from harness.scenario import mount_kinds, schema, vault_words
+from harness.scenario.field_checks import Complaint
+from harness.scenario.mount_kinds import KUBERNETES, MountKind
+from harness.scenario.yaml_document import Document, Trail, shown, where
+
+_OF_ANY_MOUNT: Final = ("type", "vault", "mounted", "configured", "roles")
+_OF_REVIEWS: Final = ("reviewer", "reviewer-service-account", "reviewer-may-review-tokens", "reviewer-may-read",
+                      "reviewer-token-life")  # fmt: skip
+_OF_ACCOUNT: Final = ("cluster", "service-account", "may-review-tokens", "may-read", "annotations", "audience", "token",
+                      "token-expires")  # fmt: skip
+"""The keys of an app that logs in with a token of its service account."""
+
+
+def kind_of(document: Document, mount: Trail) -> MountKind | None:
+    """Return of which kind the mount at *mount* is; None where that is not said soundly."""
+    name = document.get(*mount, "type", default=KUBERNETES)
+    return mount_kinds.of(name) if name in mount_kinds.NAMES else None
+
+
+def mounts_that_review(document: Document) -> list[Trail]:
+    """Return where the mounts stand at which an API server is asked."""
+    kinds = [(mount, kind_of(document, mount)) for mount in document.entries("auth")]
+    return [mount for mount, kind in kinds if kind is not None and kind.reviews]
+
+
+def complaints(document: Document) -> Iterator[Complaint]:
+    """Yield what is wrong with mounts, their roles and their apps, by the kind of each mount."""
+    for mount in document.entries("auth"):
+        if (kind := kind_of(document, mount)) is not None:
+            yield from _of_mount(document, mount, kind)
+    for app in document.entries("apps"):
+        yield from _of_app(document, app)
+    for index in range(len(document.get("course", default=()) or ())):
+        yield from _of_write(document, ("course", index, "write"))
+
+
+def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Complaint]:
+    allowed = [*_OF_ANY_MOUNT, *(["cluster"] if kind.of_account else []), *(_OF_REVIEWS if kind.reviews else ())]
+    allowed += ["config"] if kind.config else []
+    yield from _strange(document, mount, allowed, f"a mount of type {kind.name}")
+    if kind.reviews:
+        yield from _lacking(document, mount, schema.Mount, ["cluster"])
+    if not document.given(*mount, "roles") or document.get(*mount, "mounted", default=True) is False:
+        return
+    for role in document.get(*mount, "roles", default={}) or {}:
+        yield from _of_role(document, (*mount, "roles", role), kind)
+        yield from _lacking(document, (*mount, "roles", role), schema.Role, kind.required)
+
+
+def _of_role(document: Document, trail: Trail, kind: MountKind, more: Iterable[str] = ()) -> Iterator[Complaint]:
+    allowed = [name.replace("_", "-") for name in kind.role]
+    whose = (
+        "a user of a mount of type userpass" if kind.name == "userpass" else f"a role of a mount of type {kind.name}"
+    )
+    yield from _strange(document, trail, [*allowed, *more], whose)
+
+
+def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
+    mounts = document.get("auth", default={}) or {}
+    name = document.get(*app, "mount", default=next(iter(mounts)) if len(mounts) == 1 else None)
+    kind = kind_of(document, ("auth", name)) if name in mounts else None
+    if kind is not None and not kind.of_account:
+        keys = [one for one in _keys(schema.App) if one not in _OF_ACCOUNT]
+        yield from _strange(document, app, keys, f"an app that logs in at a mount of type {kind.name}")
+    elif kind is not None:
+        yield from _lacking(document, app, schema.App, ("cluster", "service-account"))
+
+
+def _of_write(document: Document, write: Trail) -> Iterator[Complaint]:
+    mounts = document.get("auth", default={}) or {}
+    name = document.get(*write, "mount", default=next(iter(mounts)) if len(mounts) == 1 else None)
+    kind = kind_of(document, ("auth", name)) if name in mounts and document.given(*write) else None
+    if kind is None:
+        return
+    if document.given(*write, "role"):
+        more = ("mount", "role", "config", "reviewer", "reviewer-token-life")
+        yield from _of_role(document, write, kind, more)
+    elif not kind.config:
+        message = f"auth/{shown(str(name))} is of type {kind.name}, which has no config to write"
+        yield write, message, "role: the name of one of its roles"
+
+
+def _strange(document: Document, trail: Trail, allowed: Iterable[str], whose: str) -> Iterator[Complaint]:
+    """Complain of keys that are known, and that *whose* does not have."""
+    known = [*allowed]
+    for key in document.get(*trail, default={}) or {}:
+        if key not in known and document.given(*trail, key) and document.sound(*trail, key):
+            yield (*trail, key), f"{whose} has no {shown(str(key))}", f"leave it out; it has {', '.join(known)}"
+
+
+def _lacking(document: Document, trail: Trail, part: type, keys: Iterable[str]) -> Iterator[Complaint]:
+    """Complain of keys that are not there and have to be, unless their name in Vault is."""
+    for key in keys:
+        if document.given(*trail, key) or not document.sound(*trail, key):
+            continue
+        typed = document.get(*trail, default={}) or {}
+        if not any(vault_words.meant(str(word)) == (part, key) for word in typed):
+            yield (*trail, key), f"missing key `{key}` in {where(trail)}", f"{key}: {_keys(part)[key]}"
+
+
+def _keys(part: type) -> dict[str, str]:
+    fields = part.model_fields  # type: ignore[attr-defined]
+    return {field.alias or name: field.description or "" for name, field in fields.items()}

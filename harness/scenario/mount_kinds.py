@@ -1,0 +1,114 @@
+"""The kinds of auth mounts: what a mount of each has, who logs in there with what, and who must be refused.
+
+Whoever works with a mount asks its kind, and takes none for granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+KUBERNETES: Final = "kubernetes"
+"""The kind of a mount that names none, and of every mount in older records."""
+
+_TOKENS: Final[dict[str, str]] = {
+    "ttl": "token_ttl",
+    "max_ttl": "token_max_ttl",
+    "period": "token_period",
+    "explicit_max_ttl": "token_explicit_max_ttl",
+    "token_type": "token_type",
+    "num_uses": "token_num_uses",
+    "no_default_policy": "token_no_default_policy",
+    "bound_cidrs": "token_bound_cidrs",
+}
+"""What a role of any kind says of the tokens that it gives: our name, and Vault's."""
+
+
+class MountKind(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of auth mount."""
+
+    name: str
+    """Vault's own name for the method"""
+    reviews: bool = False
+    """does Vault ask an API server for a TokenReview at each login?"""
+    of_account: bool = False
+    """does an app log in with a token of its service account?"""
+    config: tuple[str, ...] = ()
+    """the fields of auth/<mount>/config, in Vault's spelling; none: it has no config"""
+    folder: str = "role"
+    """where its roles are: auth/<mount>/<folder>/<name>"""
+    required: tuple[str, ...] = ()
+    """the keys that a role must have, as they are written"""
+    role: Mapping[str, str]
+    """the fields of a role, and Vault's names for them"""
+    negative: tuple[str, ...] = ()
+    """the probes that must be refused whatever a role says"""
+    decisive: tuple[str, ...] = ()
+    """the fields of a role, by our names, that decide whether a login is refused"""
+    makes_secrets: bool = False
+    """does it come with a secret that the rehearsal makes?"""
+    locks_out: bool = False
+    """does Vault lock out whose secret is wrong too often, from the version on that does such a thing?"""
+
+
+_KINDS: Final = {
+    one.name: one
+    for one in (
+        MountKind(
+            name=KUBERNETES,
+            reviews=True,
+            of_account=True,
+            config=(
+                "kubernetes_host",
+                "kubernetes_ca_cert",
+                "pem_keys",
+                "issuer",
+                "disable_iss_validation",
+                "disable_local_ca_jwt",
+                "use_annotations_as_alias_metadata",
+            ),
+            required=("service-accounts",),
+            role={
+                "service_accounts": "bound_service_account_names",
+                "namespaces": "bound_service_account_namespaces",
+                "policies": "token_policies",
+                "audience": "audience",
+                **_TOKENS,
+                "alias_name_source": "alias_name_source",
+                "namespace_selector": "bound_service_account_namespace_selector",
+            },
+            negative=("tampered-jwt", "unknown-role"),
+        ),
+        MountKind(
+            name="approle",
+            role={
+                "policies": "token_policies",
+                **_TOKENS,
+                "secret_id_ttl": "secret_id_ttl",
+                "secret_id_num_uses": "secret_id_num_uses",
+            },
+            decisive=("secret_id_ttl", "secret_id_num_uses", "bound_cidrs"),
+            negative=("wrong-secret", "unknown-role"),
+            makes_secrets=True,
+            locks_out=True,
+        ),
+        MountKind(
+            name="userpass",
+            folder="users",
+            role={"policies": "token_policies", **_TOKENS},
+            decisive=("bound_cidrs",),
+            negative=("wrong-secret", "unknown-role"),
+            makes_secrets=True,
+            locks_out=True,
+        ),
+    )
+}
+
+NAMES: Final = tuple(_KINDS)
+
+
+def of(name: str) -> MountKind:
+    """Return a kind by its name. Raises KeyError for a name that is none."""
+    return _KINDS[name]
