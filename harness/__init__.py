@@ -151,7 +151,8 @@ analysis/                what a record means, with no server in sight
     impact               when a refused login begins to hurt
 analysis/rules/          the known causes of a refusal, asked in order
     rule                 what a rule is
-    checks               what Vault checks by itself: role, audience, issuer, CA
+    checks               what Vault checks by itself: role, audience, CA
+    issuers              the issuer of tokens: what Vault demands, and what the API server accepts
     reviewer             whose token Vault presents to the API server
     transport            no way to the API server, or no trust on the way
     remedies             what mends each cause
@@ -187,6 +188,7 @@ scenario/                what is asked for
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step
+    cluster_checks       what a scenario says of the life of its clusters that cannot be
     references           a key that names another part of the scenario: which is meant, or what is wrong
     vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up

@@ -28,6 +28,26 @@ FILES: Final = {file.stem: file for file in sorted(CASES.glob("*.yaml"))}
 Row = tuple[str, tuple[tuple[str, str, str, str, str], ...]]
 
 JUDGED: Final[Mapping[str, Row]] = {
+    "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
+        "fail",
+        (
+            ("regression", "login refused", "issuer-mismatch", "1.8.0", "web"),
+            ("improvement", "login granted", "changed-by-step", "1.8.0", "web"),
+        ),
+    ),
+    "an-old-issuer-is-dropped-while-tokens-of-it-are-about": (
+        "fail",
+        (
+            ("regression", "login refused", "issuer-no-longer-accepted", "1.11.0", "of-local"),
+            ("regression", "login refused", "issuer-no-longer-accepted", "1.11.0", "of-copied"),
+            ("regression", "login refused", "issuer-no-longer-accepted", "1.11.0", "of-requested"),
+            ("latent", "reviewer expires", "stored-reviewer-expires", "", "of-copied"),
+            ("latent", "reviewer expires", "stored-reviewer-expires", "", "of-requested"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "of-local"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "of-copied"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "of-requested"),
+        ),
+    ),
     "a-ca-is-mended-and-the-reviewer-is-gone": (
         "pass",
         (
@@ -157,6 +177,14 @@ JUDGED: Final[Mapping[str, Row]] = {
 """Case -> the verdict, and every finding as (kind, effect, rule, hop, app)."""
 
 ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "a-cluster-gets-another-issuer-under-a-vault-that-stays": {"batch": (200, 200, 200), "web": (200, 500, 200)},
+    "an-old-issuer-is-dropped-while-tokens-of-it-are-about": {
+        "of-local": (200, 403, 200),
+        "of-copied": (200, 403, 200),
+        "of-requested": (200, 403, 200),
+        "of-stored": (200, 200, 200),
+        "of-itself": (200, 200, 200),
+    },
     "a-ca-is-mended-and-the-reviewer-is-gone": {"web": (403, 403, 403, 403)},
     "a-signing-key-of-another-cluster": {"web": (500, 403)},
     "two-kinds-of-token-at-one-mount": {"batch": (200, 200, 403), "web": (500, 200, 200)},
@@ -196,6 +224,26 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
 """Case -> app -> the status of its login at each moment."""
 
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
+        (
+            "Vault did not change: apps did, which signed with kubernetes/serviceaccount before and signs with "
+            "https://kubernetes.default.svc.cluster.local now, and the API server still accepts kubernetes/service"
+        ),
+        "Before the change of issuers in apps, on Vault 1.8.0: Write the whole config again with disable_iss",
+        (
+            "Right after the change of issuers in apps, on Vault 1.8.0 (until then every login is refused): Write the "
+            "whole config again with the issuer that the cluster has"
+        ),
+        "A Pod that starts once apps changed must log in",
+    ),
+    "an-old-issuer-is-dropped-while-tokens-of-it-are-about": (
+        (
+            "accepts no token of the issuer https://kubernetes.default.svc.cluster.local any more: it signs with "
+            "https://oidc.example/apps now, and the old one was not kept beside it. The token of Vault's own Pod"
+        ),
+        "accept the old issuer beside the new one for as long as tokens of it are about",
+        "Replace Vault's Pod right after the change",
+    ),
     "a-ca-is-mended-and-the-reviewer-is-gone": (
         "The config has the CA of platform",
         "Right after the write to kubernetes",

@@ -30,6 +30,7 @@ from harness.scenario import course, loading
 from harness.scenario.course import AnyStep, Grant, WriteConfig, WriteRole
 from harness.scenario.outcomes import Cause
 from harness.scenario.schema import Scenario
+from harness.scenario.topology import ISSUER
 from harness.session.proving import Proving
 from tests.runs import OUTAGE, SCENARIOS, started, variant
 from tests.test_rules import ONE_CLUSTER, changed, mount, path, policy, role, web
@@ -117,6 +118,9 @@ def test_a_course_that_goes_back_is_tried_without_that(tmp_path: Path) -> None:
     )
 
 
+NEW_ISSUER: Final = "https://oidc.example/apps"
+
+
 def without(scenario: Scenario, cluster: str) -> Scenario:
     """Return *scenario* without a cluster that nothing in it uses."""
     clusters = {name: one for name, one in scenario.clusters.items() if name != cluster}
@@ -153,6 +157,16 @@ SCENARIOS_OF: Final = {
     "client-jwt-not-accepted": outside(web(audience="vault")),
     "issuer-mismatch": outside(mount(config={"issuer": "somebody"})),
     "issuer-mismatch, with a reviewer": outside(mount(config={"issuer": "somebody"}, reviewer="long-lived")),
+    "issuer-mismatch, by a new issuer": outside(course_of({"set-issuers": {"apps": [NEW_ISSUER, ISSUER]}})),
+    "issuer-no-longer-accepted": without(
+        changed(
+            ONE_CLUSTER,
+            {"vault": {"source": "1.9.3"}, "expect": None},
+            mount(configured={"by": "1.9.3"}),
+            course_of({"set-issuers": {"platform": [NEW_ISSUER]}}),
+        ),
+        "apps",
+    ),
     "reviewer-lacks-tokenreview-rbac": outside(web(may_review_tokens=False)),
     "stored-reviewer-refused": outside(
         mount(reviewer="long-lived"), course_of({"delete-secret": {"reviewer": "kubernetes"}})

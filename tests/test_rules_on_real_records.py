@@ -34,6 +34,11 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
     ),
     "issuer-mismatch": ("an-issuer-nobody-set-since-1.4", "secrets-operator", {"answer", "vault audit", "token"}),
     "issuer-check-lost": ("an-issuer-nobody-set-since-1.4", "secrets-operator", {"answer", "vault audit", "config"}),
+    "issuer-no-longer-accepted": (
+        "an-old-issuer-is-dropped-while-tokens-of-it-are-about",
+        "of-local",
+        {"api audit", "api log", "token", "cluster"},
+    ),
     "login-identity-changed": ("an-alias-by-name-makes-other-entities-of-the-apps", "orders", {"answer"}),
     "local-ca-missing": ("a-config-without-a-ca-where-no-pod-is", "web", {"answer", "config"}),
     "role-binding-mismatch": ("four-apps-that-vault-itself-refuses", "billing", {"answer", "vault audit"}),

@@ -12,7 +12,7 @@ from harness.drivers.service_accounts import Account
 from harness.host import pki
 from harness.scenario import topology
 from harness.scenario.schema import Scenario
-from harness.scenario.topology import Topology
+from harness.scenario.topology import ISSUER, Topology
 from harness.secret import Secret, fingerprint
 
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"]}
@@ -162,18 +162,18 @@ def test_what_is_known_of_a_token_is_what_it_says(
     signer: pki.TokenSigner, aud: str | list[str] | None, audiences: tuple[str, ...]
 ) -> None:
     """One audience or several, or none in a long-lived one, which also never expires."""
-    claims: dict[str, Any] = {"iss": service_accounts.ISSUER, "sub": "system:serviceaccount:apps:web"}
+    claims: dict[str, Any] = {"iss": ISSUER, "sub": "system:serviceaccount:apps:web"}
     if aud is not None:
         claims |= {"aud": aud, "jti": "b1946ac9", "iat": 1000, "exp": 4600}
     token = service_accounts.issued(Account("apps", "apps", "web", "app:web"), signer.sign(claims), "app-web", "uid-1")
     assert (token.cluster, token.subject, token.purpose) == ("apps", "system:serviceaccount:apps:web", "app:web")
-    assert (token.pod, token.pod_uid, token.issuer) == ("app-web", "uid-1", service_accounts.ISSUER)
+    assert (token.pod, token.pod_uid, token.issuer) == ("app-web", "uid-1", ISSUER)
     assert token.audiences == audiences
     assert (token.jti, token.issued, token.expires) == (("b1946ac9", 1000, 4600) if aud else ("", 0, 0))
 
 
 def test_the_record_keeps_everything_of_a_token_but_the_token(signer: pki.TokenSigner) -> None:
-    jwt = signer.sign({"iss": service_accounts.ISSUER, "sub": "system:serviceaccount:apps:web", "exp": HOUR})
+    jwt = signer.sign({"iss": ISSUER, "sub": "system:serviceaccount:apps:web", "exp": HOUR})
     account = Account("apps", "apps", "web", "app:web")
     event = service_accounts.token_event(service_accounts.issued(account, jwt, "app-web", "uid-1"))
     assert event.token == fingerprint(jwt.reveal()) == repr(Secret(jwt.reveal()))

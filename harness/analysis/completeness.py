@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.analysis.record_view import Facts
 from harness.record.events import (
+    ClusterChanged,
     ClusterUp,
     ConfigWritten,
     LateWritten,
@@ -24,7 +25,17 @@ from harness.record.events import (
 )
 from harness.record.observation import Observation
 from harness.scenario import course, driver_traits, plan
-from harness.scenario.course import AnyStep, Look, Serve, Start, WriteConfig, WriteLate, WriteRole
+from harness.scenario.course import (
+    AnyStep,
+    Look,
+    Serve,
+    SetIssuers,
+    Start,
+    UpgradeKubernetes,
+    WriteConfig,
+    WriteLate,
+    WriteRole,
+)
 
 _NAMED: Final = 5
 _SINCE: Final = 2
@@ -110,11 +121,14 @@ def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
             yield key, f"the beginning of the moment {moment.label}"
         case WriteLate():
             yield (LateWritten,), "what was written to see whether it is lost"
+        case UpgradeKubernetes() | SetIssuers():
+            yield (ClusterChanged, step.cluster), f"cluster {step.cluster} serving anew"
     if not isinstance(step, Start | WriteConfig | WriteRole | Look | WriteLate):
         yield (StepEnded, course.word_of(step), step.number), f"the end of the step {course.word_of(step)}"
 
 
-_TOLD: Final = (VaultServing, ConfigWritten, RoleWritten, MomentBegan, LateWritten, StepEnded)
+_TOLD: Final = (VaultServing, ConfigWritten, RoleWritten, MomentBegan, LateWritten, ClusterChanged, StepEnded)
+_Telling = VaultServing | ConfigWritten | RoleWritten | MomentBegan | LateWritten | ClusterChanged | StepEnded
 
 
 def _there(facts: Facts) -> Iterator[_Key]:
@@ -126,19 +140,23 @@ def _there(facts: Facts) -> Iterator[_Key]:
         times[key] += 1
 
 
-def _key_of(one: VaultServing | ConfigWritten | RoleWritten | MomentBegan | LateWritten | StepEnded) -> _Key:
+def _key_of(one: _Telling) -> _Key:
     match one:
         case VaultServing():
-            return (VaultServing, one.asked, one.purpose, one.vault, one.node)
+            told: _Key = (one.asked, one.purpose, one.vault, one.node)
         case ConfigWritten():
-            return (ConfigWritten, one.mount, one.version)
+            told = (one.mount, one.version)
         case RoleWritten():
-            return (RoleWritten, one.mount, one.role, one.version)
+            told = (one.mount, one.role, one.version)
         case MomentBegan():
-            return (MomentBegan, one.moment, one.version, one.token_file)
+            told = (one.moment, one.version, one.token_file)
         case StepEnded():
-            return (StepEnded, one.do, one.number)
-    return (LateWritten,)
+            told = (one.do, one.number)
+        case ClusterChanged():
+            told = (one.cluster,)
+        case LateWritten():
+            told = ()
+    return (type(one), *told)
 
 
 def _renewing(facts: Facts) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,17 @@ from harness.record.journal import NotARecord, Record, ServerLine
 from harness.record.observation import Observation
 
 Source = Literal[
-    "answer", "vault audit", "vault log", "api audit", "api log", "token", "config", "policy", "pod", "server"
+    "answer",
+    "vault audit",
+    "vault log",
+    "api audit",
+    "api log",
+    "token",
+    "config",
+    "policy",
+    "pod",
+    "server",
+    "cluster",
 ]
 
 

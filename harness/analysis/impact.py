@@ -10,7 +10,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules.rule import Case
 from harness.record.observation import Observation
-from harness.scenario import plan, values
+from harness.scenario import course, plan, values
 from harness.scenario.topology import RoleSpec
 
 
@@ -42,7 +42,7 @@ def outlook(case: Case) -> Impact:
     if case.effect == "reviewer changed":
         restart = "a restart logs in as before, as long as the new reviewer is accepted"
         return Impact(None, restart, sentence="Nothing hurts here. " + _elsewhere(case))
-    restart = f"a Pod that starts at Vault {now.version} or later must log in, and is refused at once"
+    restart = f"a Pod that starts {_from_when(case)} must log in, and is refused at once"
     old = _old_token(facts, now)
     if old is None or old.answer != "granted":
         fine = None if old is None or old.answer == "unknown" else False
@@ -53,6 +53,14 @@ def outlook(case: Case) -> Impact:
         said = f"still exists, and may not read {denied.item} any more ({denied.status} at {now.moment})"
         return Impact(False, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
     return _while_it_lasts(facts, now, old, restart)
+
+
+def _from_when(case: Case) -> str:
+    between = case.facts.steps_before(case.after.moment)
+    changed = dict.fromkeys(step.cluster for step in between if isinstance(step, course.OF_CLUSTERS))
+    if changed:
+        return f"once {' and '.join(changed)} changed"
+    return f"at Vault {case.after.version} or later"
 
 
 def _without_access(facts: Facts, now: Observation) -> Impact:

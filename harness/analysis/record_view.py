@@ -14,6 +14,8 @@ from harness.analysis.correlation import Evidence, EvidenceLine, Joined, Review
 from harness.knowledge import kubernetes_auth, shutdown_signs
 from harness.knowledge.kubernetes_auth import Bearer, Stored
 from harness.record.events import (
+    ClusterChanged,
+    ClusterUp,
     ConfigWritten,
     MomentBegan,
     RoleWritten,
@@ -366,19 +368,57 @@ class Facts:
 
     def token_line(self, seen: Observation) -> EvidenceLine | None:
         """Return what the service account token of a login says about itself."""
-        found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
-        if found is None:
-            return None
-        line, token = found
+        found = self.login_token(seen)
+        return self.exhibit(found) if found is not None else None
+
+    @staticmethod
+    def exhibit(told: tuple[int, TokenIssued]) -> EvidenceLine:
+        """Return the line on which a token was issued: what it says about itself."""
+        line, token = told
         until = day_and_time(token.expires) if token.expires else "for ever"
         audiences = ", ".join(token.audiences)
         text = f"the token of {token.subject}: issuer {token.issuer}, audiences {audiences}, until {until}"
         return EvidenceLine("token", text, line, token.cluster)
 
+    def login_token(self, seen: Observation) -> tuple[int, TokenIssued] | None:
+        """Return the service account token that an app's login presented, with its line in the record."""
+        return _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
+
     def token_of(self, seen: Observation) -> TokenIssued | None:
         """Return the service account token that an app's login presented."""
-        found = _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
+        found = self.login_token(seen)
         return found[1] if found else None
+
+    def bearer_token(self, seen: Observation) -> tuple[int, TokenIssued] | None:
+        """Return the token that Vault should present to the API server for a login, with its line in the record."""
+        bearer, config, line = self.bearer(seen), self.written_at(seen), self.line_of[seen.id]
+        if bearer == "client":
+            return self.login_token(seen)
+        if bearer == "local":
+            pods = self.topology.pod_purposes(self.mount(seen.mount).vault)
+            return _latest([told for told in self.tokens if told[1].purpose in pods], line)
+        return self.stored_token(*config) if config is not None else None
+
+    def issuers(self, cluster: str, seen: Observation) -> tuple[int, tuple[str, ...]] | None:
+        """Return the issuers whose tokens a cluster accepted then, that with which it signed first, and the line of the
+        record that tells them. None: the record does not.
+        """
+        return _latest(self._issuers.get(cluster, []), self.line_of[seen.id])
+
+    @cached_property
+    def _issuers(self) -> dict[str, list[tuple[int, tuple[str, ...]]]]:
+        found: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+        for line, one in self.record.numbered(ClusterUp, ClusterChanged):
+            alone = () if isinstance(one, ClusterChanged) else (one.issuer,)
+            found.setdefault(one.cluster, []).append((line, one.issuers or alone))
+        return found
+
+    @staticmethod
+    def issuers_line(cluster: str, told: tuple[int, tuple[str, ...]]) -> EvidenceLine:
+        """Return the line that tells which issuers a cluster has."""
+        line, (first, *others) = told
+        beside = f", and accepts {', '.join(others)} as well" if others else ", and accepts no other issuer"
+        return EvidenceLine("cluster", f"the API server of {cluster} signs with {first}{beside}", line, cluster)
 
     def same_cluster(self, mount: str) -> bool:
         """Is Vault in the cluster that this mount asks?"""

@@ -8,6 +8,7 @@ from typing import Final
 from harness.analysis.record_view import Facts
 from harness.knowledge import versions
 from harness.record.events import (
+    ClusterChanged,
     ConfigWritten,
     LateWritten,
     MomentBegan,
@@ -20,7 +21,7 @@ from harness.record.events import (
     VaultServing,
 )
 from harness.record.journal import NotARecord
-from harness.scenario import mount_kinds
+from harness.scenario import course, mount_kinds
 from harness.scenario.course import Serve, WriteConfig, WriteRole
 from harness.scenario.topology import SPANS
 from harness.scenario.values import seconds
@@ -64,10 +65,14 @@ def _topology(facts: Facts) -> Iterator[str]:
         yield "its scenario has no Vault, or no cluster"
     clusters = {mount.cluster for mount in topology.mounts.values()} | {app.cluster for app in topology.apps.values()}
     clusters |= {vault.cluster for vault in topology.vaults.values() if vault.cluster}
+    clusters |= {step.cluster for step in facts.steps if isinstance(step, course.OF_CLUSTERS)}
+    clusters |= {one.cluster for one in facts.record.of(ClusterChanged)}
     yield from (f"its scenario has no cluster {name!r}" for name in sorted(clusters - {*topology.clusters, ""}))
     kinds = {mount.kind for mount in topology.mounts.values()}
     kinds |= {role.kind for mount in topology.mounts.values() for role in mount.roles.values()}
     yield from (f"there is no auth method {name!r}" for name in sorted(kinds - {*mount_kinds.NAMES}))
+    if not all(one.issuers for one in (*topology.clusters.values(), *facts.record.of(ClusterChanged))):
+        yield "one of its clusters has no issuer"
     for name, app in topology.apps.items():
         mount = topology.mounts.get(app.mount)
         if mount is None or (mount.mounted and app.role not in mount.roles):

@@ -13,9 +13,12 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Confidence, Remedy
 from harness.knowledge import shutdown_signs
 from harness.record.events import Trouble
-from harness.scenario.course import AnyStep, Restore, RollBack
+from harness.scenario.course import OF_CLUSTERS, AnyStep, Restore, RollBack
 
 _LINES_SHOWN: Final = 12
+
+_OF_CLUSTERS: Final = tuple(str(step.__struct_config__.tag) for step in OF_CLUSTERS)
+"""The steps in which an API server is what ends, and not Vault."""
 
 _FATAL: Final = re.compile(r"^(panic: |fatal error: |\[?Error\b|error loading |Unknown storage|A storage backend )")
 """How the last words of a server begin that gives up by itself: those of the Go runtime, or of Vault's command line."""
@@ -55,7 +58,7 @@ def reason(trouble: Trouble) -> str:
     if _evidence(trouble)[0]:
         return ""
     message = trouble.message
-    if trouble.kind == "died" and (who := _stopped(trouble)):
+    if trouble.kind == "died" and trouble.step not in _OF_CLUSTERS and (who := _stopped(trouble)):
         message = (
             f"{shutdown_signs.blame(trouble.after_swap or trouble.during.split()[-1], who)}; what was seen: {message}"
         )

@@ -15,7 +15,7 @@ from harness.clients.vault import Vault
 from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
-from harness.drivers.service_accounts import ISSUER, SECRET_TOKEN, Account, issued
+from harness.drivers.service_accounts import SECRET_TOKEN, Account, issued
 from harness.errors import RigError, Unreachable
 from harness.host import pki
 from harness.host.process import Supervisor, out_of_room
@@ -69,7 +69,12 @@ def of_gone_pod(kube: Kube, account: Account) -> tuple[Secret, str, str]:
 def of_new_pod(kube: Kube, account: Account) -> tuple[Secret, str]:
     """Create the account's Pod, and return the token that a kubelet would mount into it, and the Pod's UID."""
     uid = kube.create_pod(account.namespace, account.pod, account.name)
-    jwt = kube.request_token(
+    return of_pod(kube, account, uid), uid
+
+
+def of_pod(kube: Kube, account: Account, uid: str) -> Secret:
+    """Return a new token of the account's Pod that is there, whose UID is given, as a kubelet renews it."""
+    return kube.request_token(
         account.namespace,
         account.name,
         pod=account.pod,
@@ -77,7 +82,6 @@ def of_new_pod(kube: Kube, account: Account) -> tuple[Secret, str]:
         audiences=account.audiences,
         seconds=account.token_seconds,
     )
-    return jwt, uid
 
 
 class RunningVault(VaultLogs, Protocol):
@@ -372,10 +376,22 @@ class RealRig(abc.ABC):
 
         *served* is how many rehearsals had it before.
         """
+        answered, issuers = self._answered(cluster, kube, wanted), self._topology.clusters[cluster].issuers
+        up = events.ClusterUp(cluster=cluster, version=answered, issuer=issuers[0], issuers=issuers, served=served)
+        self._journal.write(up)
+
+    def _cluster_changed(self, cluster: str, kube: Kube, wanted: str, issuers: Sequence[str]) -> None:
+        """Put on record that the API server of *cluster* serves anew. Raises as above."""
+        answered = self._answered(cluster, kube, wanted)
+        self._journal.write(events.ClusterChanged(cluster=cluster, version=answered, issuers=tuple(issuers)))
+
+    @staticmethod
+    def _answered(cluster: str, kube: Kube, wanted: str) -> str:
+        """Return the version that an API server says it is. Raises RigError where it is not the one *wanted*."""
         answered = kube.version()
         if answered.split("+")[0] != wanted:
             raise RigError(f"the API server of {cluster} says it is {answered}; {wanted} was asked for")
-        self._journal.write(events.ClusterUp(cluster=cluster, version=answered, issuer=ISSUER, served=served))
+        return answered
 
     def _leave_up(
         self, supervisor: Supervisor, seconds: float, work: Path, run_id: str, kubeconfigs: Mapping[str, Path]

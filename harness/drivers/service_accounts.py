@@ -15,9 +15,6 @@ from harness.scenario.plan import STRANGERS
 from harness.scenario.topology import MAIN, AppSpec, Topology, subject_of
 from harness.secret import Secret, fingerprint
 
-ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
-"""kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
-
 STRANGER: Final = STRANGERS["wrong-service-account"]
 ELSEWHERE: Final = STRANGERS["wrong-namespace"]
 SECRET_TOKEN: Final = "abuse-secret-token"
@@ -84,6 +81,15 @@ def is_of(account: Account, app: str) -> bool:
     return whose == app and kind != "reviewer"
 
 
+def comes_with_new_issuers(account: Account) -> bool:
+    """Does a new token come with it where new Pods come, as after a change of the cluster's issuers?
+
+    Not with what is in a Secret or of a Pod that is gone, nor with what runs on: Vault's own Pod.
+    """
+    stays = account.long_lived or account.pod_gone or account.on_demand
+    return not stays and account.purpose.partition(":")[0] not in ("vault", "reviewer")
+
+
 def wanted(topology: Topology) -> list[Account]:
     """Return every account of *topology*: Vault's, the apps', the reviewers', and the strangers' of negative probes."""
     found: list[Account] = []
@@ -104,7 +110,7 @@ def wanted(topology: Topology) -> list[Account]:
     for name, app in topology.apps.items():
         if not app.service_account:
             continue
-        found.append(_of_app(app, app.service_account, f"app:{name}"))
+        found.append(_of_app(topology, app, app.service_account, f"app:{name}"))
         strangers += _strangers(topology, name, app)
     return _with_one_right_each(found, strangers)
 
@@ -113,23 +119,25 @@ def _strangers(topology: Topology, name: str, app: AppSpec) -> Iterable[Account]
     space, account = app.service_account.split("/")
     # Strangers have the app's kind of token, and may review tokens where it may: a refusal must come from who they are,
     # not from what they lack.
-    yield _of_app(app, f"{space}/{STRANGER}", f"wrong-service-account:{name}")
-    yield _of_app(app, f"{ELSEWHERE}/{account}", f"wrong-namespace:{name}")
+    yield _of_app(topology, app, f"{space}/{STRANGER}", f"wrong-service-account:{name}")
+    yield _of_app(topology, app, f"{ELSEWHERE}/{account}", f"wrong-namespace:{name}")
     other = next((cluster for cluster in topology.clusters if cluster != app.cluster), None)
     if other is not None:
-        yield msgspec.structs.replace(_of_app(app, app.service_account, f"other-cluster-token:{name}"), cluster=other)
+        there = _of_app(topology, app, app.service_account, f"other-cluster-token:{name}")
+        yield msgspec.structs.replace(there, cluster=other)
 
 
-def _of_app(app: AppSpec, account: str, purpose: str) -> Account:
+def _of_app(topology: Topology, app: AppSpec, account: str, purpose: str) -> Account:
     """Return *account* (namespace/name) with a token as the app has it, for *purpose*."""
     space, name = account.split("/")
+    own, *_ = topology.clusters[app.cluster].issuers
     return Account(
         cluster=app.cluster,
         namespace=space,
         name=name,
         purpose=purpose,
         may_review_tokens=app.may_review_tokens,
-        audiences=tuple(ISSUER if one == "cluster" else one for one in app.audiences),
+        audiences=tuple(own if one == "cluster" else one for one in app.audiences),
         token_seconds=app.token_seconds,
         long_lived=app.token == "secret",
         podless=app.token == "requested",

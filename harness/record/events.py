@@ -118,9 +118,22 @@ class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
     version: str
     """what the API server itself answered"""
     issuer: str
-    """of its service account tokens"""
+    """with which its service account tokens are signed"""
+    issuers: tuple[str, ...] = ()
+    """all whose tokens it accepts, that one first; empty in older records, where there is no other"""
     served: int = 0
     """how many rehearsals had it before this one, each of which left it empty"""
+
+
+class ClusterChanged(Event, frozen=True, tag="cluster-changed", kw_only=True):
+    """A cluster's API server was started anew over the same data and with the same keys, and serves."""
+
+    cluster: str
+    """its name in the scenario"""
+    version: str
+    """what the API server itself answered"""
+    issuers: tuple[str, ...]
+    """of its service account tokens: the first signs, the others are accepted"""
 
 
 class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
@@ -382,6 +395,7 @@ AnyEvent = (
     | ArtifactUsed
     | PhaseEnded
     | ClusterUp
+    | ClusterChanged
     | TokenIssued
     | AuthEnabled
     | CredentialsMade

@@ -319,10 +319,14 @@ def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.T
     root = _root(error, rig, node)
     # whose data it is opened over: what is restored is, like what a new version finds, none that it has written itself
     opened = reached[-1] if isinstance(reached[-1], course.Restore) else served
-    looked = any(isinstance(step, Look) for step in reached[: reached.index(opened)])
+    # an API server that does not come back says nothing of what Vault made of its data
+    of_cluster = isinstance(reached[-1], course.OF_CLUSTERS)
+    looked = not of_cluster and any(isinstance(step, Look) for step in reached[: reached.index(opened)])
     return events.Trouble(
         kind=_kind(root),
-        during=f"{course.word_of(reached[-1])} {called(served)}{served.version}",
+        during=course.word_of(reached[-1])
+        if of_cluster
+        else f"{course.word_of(reached[-1])} {called(served)}{served.version}",
         step=course.word_of(reached[-1]),
         position=len(reached) - 1,
         after_swap=served.version if looked else "",

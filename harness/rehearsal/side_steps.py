@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.rig.rig import Reopen, Rig, changes_accounts, makes_tokens, snapshots
+from harness.rig.rig import Reopen, Rig, changes_accounts, changes_clusters, makes_tokens, snapshots
 from harness.scenario import course
 from harness.scenario.course import AnyStep
 from harness.wait import pause
@@ -14,13 +14,8 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
     Raises RigError where the driver cannot do it, or where Vault or an API server declines.
     """
     match step:
-        case course.Grant():
-            changes_accounts(rig, step).allow_reviews(step.cluster, step.service_account)
-        case course.Revoke():
-            changes_accounts(rig, step).forbid_reviews(step.cluster, step.service_account)
-        case course.DeleteSecret():
-            changes_accounts(rig, step).delete_token_secret(step.purpose)
-            rig.settle(stored=True)
+        case course.Grant() | course.Revoke() | course.DeleteSecret():
+            _change_accounts(step, rig)
         case course.MakeReviewer():
             makes_tokens(rig, step).make_reviewer(step.cluster, step.service_account, step.mount)
         case course.ProjectToken():
@@ -31,7 +26,30 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
             snapshots(rig, step).take_snapshot(again)
         case course.Restore():
             snapshots(rig, step).restore_snapshot(again)
+        case course.UpgradeKubernetes() | course.SetIssuers():
+            _change_cluster(step, rig)
         case course.Wait():
             pause(step.seconds)
         case _:
             raise TypeError(f"{course.word_of(step)} is no step that is done beside Vault")
+
+
+def _change_accounts(step: course.Grant | course.Revoke | course.DeleteSecret, rig: Rig) -> None:
+    accounts = changes_accounts(rig, step)
+    match step:
+        case course.Grant():
+            accounts.allow_reviews(step.cluster, step.service_account)
+        case course.Revoke():
+            accounts.forbid_reviews(step.cluster, step.service_account)
+        case course.DeleteSecret():
+            accounts.delete_token_secret(step.purpose)
+            rig.settle(stored=True)
+
+
+def _change_cluster(step: course.UpgradeKubernetes | course.SetIssuers, rig: Rig) -> None:
+    clusters = changes_clusters(rig, step)
+    match step:
+        case course.UpgradeKubernetes():
+            clusters.upgrade_kubernetes(step.cluster, step.version)
+        case course.SetIssuers():
+            clusters.set_issuers(step.cluster, step.issuers)

@@ -6,6 +6,7 @@ from harness.record.observation import called
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Serve
 from harness.scenario.plan import Plan
+from harness.scenario.topology import ISSUER
 
 
 def render(plan: Plan) -> str:
@@ -13,7 +14,8 @@ def render(plan: Plan) -> str:
     topology, described = plan.resolved, plan.asked.description if plan.asked else ""
     lines = [f"{plan.scenario}, driver {plan.driver}", "", *described.strip().splitlines(), ""]
     for name, cluster in topology.clusters.items():
-        lines.append(f"cluster {name}: Kubernetes {cluster.kubernetes}")
+        issuers = "" if cluster.issuers == (ISSUER,) else f", issuers {', '.join(cluster.issuers)}"
+        lines.append(f"cluster {name}: Kubernetes {cluster.kubernetes}{issuers}")
     for name, vault in topology.vaults.items():
         which = f"Vault {topology.told_apart(name)}".rstrip()
         nodes = f", {vault.nodes} nodes" if vault.nodes > 1 else ""
@@ -51,17 +53,29 @@ def _told(step: AnyStep) -> str:
             told = f"write auth/{step.mount}/config: {fields}{life}"
         case course.WriteRole():
             told = f"write auth/{step.mount}/role/{step.role}"
-        case course.Grant():
-            told = f"bind {step.service_account} to system:auth-delegator in cluster {step.cluster}"
-        case course.Revoke():
-            told = f"take system:auth-delegator from {step.service_account} in cluster {step.cluster}"
-        case course.DeleteSecret():
-            told = f"delete the Secret with the token of {step.purpose}"
         case course.Wait():
             told = f"wait {step.seconds} s"
         case Serve():
             file = "with a pod token file" if step.token_file else "with no pod token file"
             told = f"{told}: Vault {called(step)}{step.version}, {file}"
+        case _:
+            told = _beside(step) or told
     if isinstance(step, course.RollBack):
         told += ", over the snapshot" if step.over == "snapshot" else ", over the data as they are"
     return told
+
+
+def _beside(step: AnyStep) -> str:
+    """Return what a step does to the clusters, in a line; nothing where it is none of those."""
+    match step:
+        case course.Grant():
+            return f"bind {step.service_account} to system:auth-delegator in cluster {step.cluster}"
+        case course.Revoke():
+            return f"take system:auth-delegator from {step.service_account} in cluster {step.cluster}"
+        case course.DeleteSecret():
+            return f"delete the Secret with the token of {step.purpose}"
+        case course.UpgradeKubernetes():
+            return f"upgrade the API server of cluster {step.cluster} to Kubernetes {step.version}"
+        case course.SetIssuers():
+            return f"set the issuers of cluster {step.cluster}: {', '.join(step.issuers)}"
+    return ""

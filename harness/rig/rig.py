@@ -162,6 +162,26 @@ class MakesTokens(Protocol):
 
 
 @runtime_checkable
+class ChangesClusters(Protocol):
+    """A rig whose clusters can be changed themselves while Vault serves."""
+
+    def upgrade_kubernetes(self, cluster: str, version: str) -> None:
+        """Have an API server of *version* serve over the data and with the keys of the one that is there.
+
+        Returns when it serves in full, and puts that on record. Raises ProcessDied or NotReady, with its last lines.
+        """
+        ...
+
+    def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
+        """Have the API server sign tokens as the first of *issuers*, and accept those of all of them.
+
+        The apps and their impostors hold new tokens then, as new Pods would. Everybody else keeps what they have, and
+        so do whoever has a token out of a Secret, or of a Pod that is gone. Returns and raises as above.
+        """
+        ...
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """A Vault whose data can be kept and brought back."""
 
@@ -208,6 +228,13 @@ class Keepable(Protocol):
 def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
     """Return *rig* as one that changes accounts, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, ChangesAccounts):
+        return rig
+    raise _unable(step)
+
+
+def changes_clusters(rig: Rig, step: Step) -> ChangesClusters:
+    """Return *rig* as one that changes clusters, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, ChangesClusters):
         return rig
     raise _unable(step)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import (
+    cluster_checks,
     course_checks,
     field_checks,
     kind_checks,
@@ -45,14 +46,6 @@ def _names_of_clusters(document: Document) -> Iterator[_Complaint]:
     clusters = document.get("clusters")
     for part in (("vault",), *document.entries("auth"), *document.entries("apps")):
         yield from references.known(document, (*part, "cluster"), clusters, "cluster")
-
-
-def _kubernetes_versions(document: Document) -> Iterator[_Complaint]:
-    for part in document.entries("clusters"):
-        version = document.get(*part, "kubernetes")
-        if version is not None and not versions.at_least(version, versions.OLDEST_KUBERNETES):
-            message = f"Kubernetes {version} has no bound service account tokens as they are now"
-            yield (*part, "kubernetes"), message, f"{versions.OLDEST_KUBERNETES} or newer"
 
 
 def _steps(document: Document) -> list[tuple[Trail, str]]:
@@ -425,7 +418,6 @@ def _matrix(document: Document) -> Iterator[_Complaint]:
 
 _CHECKS: Final = (
     _names_of_clusters,
-    _kubernetes_versions,
     _order_of_versions,
     _vault_releases,
     _unseal_keys,
@@ -446,5 +438,6 @@ _CHECKS: Final = (
     kind_checks.complaints,
     course_checks.complaints,
     vault_checks.complaints,
+    cluster_checks.complaints,
     _matrix,
 )

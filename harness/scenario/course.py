@@ -154,6 +154,23 @@ class WriteLate(Step, frozen=True, tag="write-late", kw_only=True):
     """
 
 
+class UpgradeKubernetes(Step, frozen=True, tag="upgrade-kubernetes", kw_only=True):
+    """A cluster's API server is stopped, and one of *version* starts over the same data and with the same keys."""
+
+    cluster: str
+    version: str
+
+
+class SetIssuers(Step, frozen=True, tag="set-issuers", kw_only=True):
+    """A cluster's API server starts anew with other issuers of service account tokens: the first of them signs.
+
+    From then on whoever starts comes with a token of the new issuer; what runs, or was copied, keeps what it has.
+    """
+
+    cluster: str
+    issuers: tuple[str, ...]
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -184,6 +201,8 @@ AnyStep = (
     | Snapshot
     | Restore
     | WriteLate
+    | UpgradeKubernetes
+    | SetIssuers
     | Wait
     | Look
 )
@@ -193,7 +212,10 @@ GOING_BACK = (RollBack, Restore)
 
 LATE_ROLE = "rehearsal-late"
 
-CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore)
+OF_CLUSTERS = (UpgradeKubernetes, SetIssuers)
+"""The steps that change a cluster itself, under a Vault that stays."""
+
+CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore, *OF_CLUSTERS)
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""
 
 
@@ -265,7 +287,7 @@ def label_of(done: AnyStep | None) -> str:
             return f"after roll-back ({done.over})"
         case WriteConfig() | WriteRole():
             return f"after write to {done.mount}"
-        case Grant() | Revoke() | DeleteSecret() | Restore() | Wait() | Snapshot():
+        case Grant() | Revoke() | DeleteSecret() | Restore() | Wait() | Snapshot() | UpgradeKubernetes() | SetIssuers():
             return f"after {word_of(done)}"
         case _:
             return "look"

@@ -22,7 +22,8 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
     snapshots, back = dict(runs), dict.fromkeys(runs, False)
     for number, one in enumerate(written, 1):
         name = wanted.name_of(one.vault or "")
-        step = _step(one, number, wanted, runs[name], snapshots[name])
+        *first_ones, step = _steps_of(one, number, wanted, runs[name], snapshots[name])
+        yield from (done for done in first_ones if done is not None)
         if isinstance(step, Serve):
             runs[name] = step.version
         if isinstance(step, course.Snapshot):
@@ -35,6 +36,17 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
         if step is None or (one.then_look and isinstance(step, course.CHANGES)):
             moment = labels.moment(step, runs[first], wanted.vault.token_file, number, runs)
             yield Look(number=number, moment=moment, late=any(back.values()))
+
+
+def _steps_of(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> Sequence[AnyStep | None]:
+    """Return what a written step does, which may concern several clusters; None where it only looks."""
+    if one.upgrade_kubernetes is not None:
+        upgrades = one.upgrade_kubernetes.items()
+        return [course.UpgradeKubernetes(number=number, cluster=name, version=to) for name, to in upgrades]
+    if one.set_issuers is not None:
+        changes = one.set_issuers.items()
+        return [course.SetIssuers(number=number, cluster=name, issuers=issuers) for name, issuers in changes]
+    return [_step(one, number, wanted, version, snapshot)]
 
 
 def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> AnyStep | None:

@@ -27,6 +27,7 @@ WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     values.ServiceAccount: ("a service account", "namespace/name, such as apps/web"),
     values.MountPath: ("a mount path", "such as kubernetes"),
     values.SecretPath: ("a secret", "such as secret/web"),
+    values.Issuer: ("an issuer", "such as https://kubernetes.default.svc.cluster.local"),
     values.Text: ("text", f"one to {LONGEST_TEXT} characters"),
     values.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
     values.Host: ("an address at which no server of anybody is", "cluster, or such as https://127.0.0.1:1"),
@@ -65,7 +66,7 @@ def below(shape: Any, step: str | int) -> Any:
     """Return the declared type of what is named *step* in a value of the type *shape*, a mapping or a list."""
     if is_model(shape):
         return fields(shape)[str(step)][0]
-    return get_args(shape)[1 if get_origin(shape) is dict else 0]
+    return _bare(get_args(shape)[1 if get_origin(shape) is dict else 0])
 
 
 def shape_at(trail: Trail) -> Any:

@@ -51,6 +51,7 @@ Cause = Literal[
     "client-jwt-not-accepted",
     "issuer-mismatch",
     "issuer-check-lost",
+    "issuer-no-longer-accepted",
     "login-identity-changed",
     "local-ca-missing",
     "role-binding-mismatch",

@@ -216,7 +216,8 @@ def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[st
 
 
 def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> tuple[tuple[str, str], ...]:
-    kubernetes = versions.ascending(cluster.kubernetes for cluster in wanted.clusters.values())
+    upgraded = [step.version for step in steps if isinstance(step, course.UpgradeKubernetes)]
+    kubernetes = versions.ascending([*(cluster.kubernetes for cluster in wanted.clusters.values()), *upgraded])
     return driver.artifacts(kubernetes, versions.ascending(course.serving(steps)))
 
 

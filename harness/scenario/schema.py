@@ -19,6 +19,7 @@ from harness.scenario.values import (
     Cidr,
     Duration,
     Host,
+    Issuers,
     KeyText,
     LabelKey,
     LabelValue,
@@ -68,6 +69,11 @@ class Cluster(_Part):
     )
     namespace_labels: dict[Name, dict[LabelKey, LabelValue]] = Field(
         default_factory=dict, description="Labels of namespaces, by the namespace."
+    )
+    issuers: Issuers | None = Field(
+        default=None,
+        description="--service-account-issuer of its API server: the first signs, the others are accepted. Left out: "
+        "https://kubernetes.default.svc.cluster.local, as kubeadm has it.",
     )
 
 
@@ -374,6 +380,19 @@ class CourseStep(_Part):
     roll_back: Literal["binary", "snapshot"] | None = Field(
         default=None,
         description="Back: the binary of `source` over the data as they are, or the last snapshot and its version.",
+    )
+    upgrade_kubernetes: dict[Name, VersionText] | None = Field(
+        default=None,
+        min_length=1,
+        description="The next Kubernetes version of clusters, by their names: another API server over the same data "
+        "and with the same keys. The version that it has: its API server is started anew.",
+    )
+    set_issuers: dict[Name, Issuers] | None = Field(
+        default=None,
+        min_length=1,
+        description="Other issuers of clusters, by their names: the first signs from then on, the others are accepted, "
+        "and tokens of any other are not. Apps come with new tokens then, and whatever was copied or runs keeps its "
+        "own.",
     )
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")

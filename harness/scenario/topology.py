@@ -27,6 +27,9 @@ SECRETS: Final = "secret"
 
 KV_V2: Final = 2
 
+ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+"""kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
+
 REQUESTED_LIFE: Final = "1h"
 """The life of a token that is requested without one: kubectl's own, and the API server's."""
 
@@ -62,6 +65,8 @@ class ClusterSpec(msgspec.Struct, frozen=True):
     kubernetes: str
     nodes: int = 1
     namespace_labels: dict[str, dict[str, str]] = {}
+    issuers: tuple[str, ...] = (ISSUER,)
+    """of its service account tokens: the first signs, the others are accepted"""
 
 
 class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,7 +365,12 @@ def recorded(document: Mapping[str, Any]) -> Topology:
     }
     return Topology(
         clusters={
-            name: ClusterSpec(one["kubernetes"], one.get("nodes", 1), one.get("namespace-labels") or {})
+            name: ClusterSpec(
+                one["kubernetes"],
+                one.get("nodes", 1),
+                one.get("namespace-labels") or {},
+                tuple(one.get("issuers") or (ISSUER,)),
+            )
             for name, one in document["clusters"].items()
         },
         vaults={MAIN: vault},

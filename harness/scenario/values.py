@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from annotated_types import Len
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, WithJsonSchema
@@ -153,6 +154,34 @@ def _secret_path(text: str) -> str:
     return text
 
 
+def _issuer(text: str) -> str:
+    """A service account issuer as an API server takes it: with any other it does not even start."""
+    if any(ord(one) < 32 for one in text) or text != text.strip():
+        raise ValueError("a text of one line, with no blanks around it")
+    if ":" in text and not _is_url(text):
+        raise ValueError(
+            "an issuer with a colon in it has to be a URL, such as https://kubernetes.default.svc.cluster.local: with "
+            "any other an API server does not start"
+        )
+    return text
+
+
+def _is_url(text: str) -> bool:
+    try:
+        said = urlsplit(text)
+        said.port  # noqa: B018  # reading it is what checks it
+    except ValueError:
+        return False
+    shaped = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:\S*", text)
+    return shaped is not None and not re.search(r"%(?![0-9A-Fa-f]{2})", text)
+
+
+def _issuers(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("issuers that differ: an API server does not start with one that is given twice")
+    return names
+
+
 VersionText = Annotated[str, AfterValidator(_version)]
 Name = Annotated[str, AfterValidator(_name)]
 ServiceAccount = Annotated[str, AfterValidator(_service_account)]
@@ -169,6 +198,9 @@ Readable = Literal["namespaces", "service-accounts"]
 """What Vault may want to read of a cluster, beside reviewing tokens."""
 Cidr = Annotated[str, AfterValidator(_cidr)]
 Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
+Issuer = Annotated[str, StringConstraints(max_length=1_000, min_length=1), AfterValidator(_issuer)]
+Issuers = Annotated[tuple[Issuer, ...], Len(1, 10), AfterValidator(_issuers)]
+"""Of a cluster's service account tokens: the first signs, the others are accepted."""
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
 """A whole number with its unit: 90s, 10m, 1h."""
 Host = Annotated[str, AfterValidator(_host)]

@@ -55,6 +55,8 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
     "tls_disable": (schema.Vault, "tls", "the other way round"),
     "vault_version": (schema.Vault, "source", "and target"),
     "kubernetes_version": (schema.Cluster, "kubernetes", ""),
+    "service-account-issuer": (schema.Cluster, "issuers", "a list, the first of which signs"),
+    "serviceAccountIssuer": (schema.Cluster, "issuers", "a list, the first of which signs"),
 }
 """By the word that is typed: the part and the key that were meant, and what else is to be said."""
 

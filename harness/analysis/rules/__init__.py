@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import checks, policy, reviewer, secrets, steps, transport
+from harness.analysis.rules import checks, issuers, policy, reviewer, secrets, steps, transport
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
-    checks.ISSUER_CHECK_LOST,
+    issuers.ISSUER_CHECK_LOST,
     checks.IDENTITY_CHANGED,
     checks.MAY_NOT_READ,
     checks.ROLE_BINDING,
     checks.AUDIENCE,
-    checks.ISSUER,
+    issuers.ISSUER,
     checks.LOCAL_CA_MISSING,
     checks.NO_SUCH_MOUNT,
     checks.SIGNING_KEY,
     checks.ADDRESS,
     transport.UNTRUSTED,
     transport.UNREACHABLE,
+    issuers.NOT_ACCEPTED,
     reviewer.FROZEN,
     reviewer.FALLBACK_LOCAL,
     reviewer.FALLBACK_CLIENT,

@@ -1,4 +1,4 @@
-"""Causes that lie with what Vault checks by itself, before it asks any API server: role, audience, issuer, CA."""
+"""Causes that lie with what Vault checks by itself, before it asks any API server: role, audience, CA."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
-from harness.knowledge.versions import at_least
 from harness.scenario.course import ProjectToken, WriteRole
 from harness.scenario.topology import RoleSpec
 
-_ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
 _AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
 _NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
@@ -246,80 +244,6 @@ def _audiences_of(case: Case) -> str:
     return ", ".join(token.audiences if token else app.audiences)
 
 
-def _issuer(case: Case) -> Diagnosis | None:
-    said = case.quoted(*_ISSUER_WORDS)
-    if not said:
-        return None
-    token = case.facts.token_of(case.after)
-    wanted = case.facts.expected_issuer(case.after)
-    return diagnosed(
-        f"auth/{case.after.mount} demands the issuer {wanted or '?'}, and the token of {case.after.app} was issued by "
-        f"{token.issuer if token else '?'}: Vault refuses it before it asks the API server{_why_compared(case)}",
-        "certain",
-        [*said, case.facts.token_line(case.after), _config(case)],
-        *_issuer_remedies(case, token.issuer if token else ""),
-    )
-
-
-def _why_compared(case: Case) -> str:
-    """Return why the issuer is compared at all, where Vault's own default is known not to do so: a sentence or two."""
-    found = case.facts.written_at(case.after)
-    if found is None or "issuer" in found[1].fields:
-        return ""
-    config, off = found[1], kubernetes_auth.ISSUER_CHECK_OFF_BY_DEFAULT
-    lost = kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED
-    if not at_least(config.version, off):
-        return (
-            f". That validation is off by default since {off} holds for configs that {off} or newer writes: Vault "
-            f"{config.version} wrote this one, and no upgrade turns it off; only from {lost} on is an issuer that was "
-            "never set not compared any more"
-        )
-    if config.fields.get("disable_iss_validation") is False:
-        return (
-            f". The config itself says disable_iss_validation=false, where Vault's own default is true since {off}: "
-            "Terraform's provider from 3.0.1 on sends false where nobody set it"
-        )
-    return ""
-
-
-def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
-    words = "Write the whole config again with disable_iss_validation=true: the API server checks the token anyway."
-    found = case.facts.written_at(case.after)
-    if found is not None and found[1].fields.get("disable_iss_validation") is False:
-        words += (
-            " Where Terraform writes this mount, set disable_iss_validation = true in its "
-            "vault_kubernetes_auth_backend_config: the next apply undoes a write by hand."
-        )
-    off = Rewrite(case, {"disable_iss_validation": True})
-    ways = [remedies.rewriting(case, words, off, kubernetes_auth.KNOWS_ISSUER_OPTION)[1]]
-    if issuer:
-        words = "Write the whole config again with the issuer that the cluster has (here that of the rehearsal's)."
-        own = Rewrite(case, {"issuer": "cluster"})
-        ways.append(remedies.rewriting(case, words, own)[1])
-    return ways
-
-
-def _issuer_check_lost(case: Case) -> Diagnosis | None:
-    before = case.before
-    if before is None or not any(words in before.error for words in _ISSUER_WORDS) or case.quoted(*_ISSUER_WORDS):
-        return None
-    if not at_least(case.after.version, kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED):
-        return None
-    earlier = Case(kind=case.kind, effect=case.effect, after=before, before=None, facts=case.facts)
-    return diagnosed(
-        f"Until {before.version} auth/{case.after.mount} refused tokens whose issuer is not "
-        f"{kubernetes_auth.DEFAULT_ISSUER}; from {kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED} on an issuer that was "
-        "never set is "
-        f"not compared any more: the login gets past it and is {case.after.answer}",
-        "certain",
-        [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.evidence_lines(), _config(case)],
-        Remedy(
-            "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
-            unproven="nobody is refused by it",
-        ),
-    )
-
-
 def _identity_changed(case: Case) -> Diagnosis | None:
     if case.before is None or case.effect != "identity changed":
         return None
@@ -420,24 +344,6 @@ AUDIENCE: Final = Rule(
     explanation="the role demands an audience that the token does not have",
     source="vault-plugin-auth-kubernetes path_login.go; PR #179",
     examine=_audience,
-)
-ISSUER: Final = Rule(
-    name="issuer-mismatch",
-    versions="every version; answered 500 up to 1.12, 403 since 1.13",
-    precondition="issuer validation is on",
-    demands="Vault's words in the answer, its audit entry or its log",
-    explanation="the token's issuer is not the one that the config demands; no TokenReview is sent",
-    source="vault-plugin-auth-kubernetes path_login.go; hashicorp/vault issue 11953",
-    examine=_issuer,
-)
-ISSUER_CHECK_LOST: Final = Rule(
-    name="issuer-check-lost",
-    versions=f"appears at {kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED}",
-    precondition="an older version refused the same login because of its issuer",
-    demands="the older refusal's words",
-    explanation="the default issuer is no longer enforced where none is configured",
-    source="vault-plugin-auth-kubernetes v0.13.0 path_login.go, PR #151; run: 1.10.0 / 1.11.0",
-    examine=_issuer_check_lost,
 )
 IDENTITY_CHANGED: Final = Rule(
     name="login-identity-changed",

@@ -12,7 +12,7 @@ from harness.knowledge.versions import at_least
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Look, RollBack, Serve, Upgrade
 
-_UNDOES_NOTHING: Final = (Serve, course.Wait)
+_UNDOES_NOTHING: Final = (Serve, course.Wait, *course.OF_CLUSTERS)
 """The breaking steps before which a remedy can be applied: others write or take away the very thing that it mends."""
 
 Steps = Callable[[str], Sequence[AnyStep]]
@@ -30,16 +30,17 @@ class Moment(msgspec.Struct, frozen=True):
     """is it before the hop that breaks, so that nobody is refused?"""
 
 
-def moment(case: Case, since: str = "0.0.0") -> Moment:
+def moment(case: Case, since: str = "0.0.0", *, late: bool = False) -> Moment:
     """Return the moment for something that every Vault from *since* on understands.
 
-    That is the last stop before the hop that breaks, if it understands; else the first stop after it that does.
+    That is the last stop before the hop that breaks, if it understands; else the first stop after it that does. *late*:
+    it mends nothing before that.
     """
     moments = list(case.facts.moments.values())
     broken = next((n for n, one in enumerate(moments) if one.label == case.after.moment), 0)
     stops = [one.runs(case.after.vault, case.after.node) for one in moments]
     known = [version for version in stops[:broken] if at_least(version, since)]
-    if known and case.kind != "pre-existing" and not _overwrites(_breaking(case)):
+    if known and not late and case.kind != "pre-existing" and not _overwrites(_breaking(case)):
         return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
     later = next((version for version in stops[broken:] if at_least(version, since)), "")
     if case.kind == "pre-existing" and later == stops[0]:
@@ -74,6 +75,11 @@ def is_upgrade(case: Case) -> bool:
 
 def _called(case: Case) -> str:
     """Return that step as words: after restart -> the restart."""
+    match _breaking(case):
+        case course.SetIssuers() as step:
+            return f"the change of issuers in {step.cluster}"
+        case course.UpgradeKubernetes() as step:
+            return f"the upgrade of Kubernetes in {step.cluster}"
     return f"the {case.after.moment.removeprefix('after ')}"
 
 
@@ -91,21 +97,22 @@ def _before(case: Case, known: list[str], stops: list[str]) -> str:
     return f"at the stop at Vault {last}, before the hop to {broken}"
 
 
-def occasions(case: Case, steps: Steps, since: str = "0.0.0") -> tuple[Occasion, ...]:
+def occasions(case: Case, steps: Steps, since: str = "0.0.0", *, late: bool = False) -> tuple[Occasion, ...]:
     """Return when *steps* can be done, which every Vault from *since* on understands: in time, and once it broke.
 
+    *late*: once it broke alone, for before they mend nothing.
     What is refused from the start is mended at the first look at which that can be done.
     """
     looks = list(case.facts.moments.values())
     broken = next((n for n, one in enumerate(looks) if one.label == case.after.moment), 0)
     known = [n for n, one in enumerate(looks) if at_least(one.runs(case.after.vault, case.after.node), since)]
     early = [n for n in known if n < broken][-1:]
-    late = [n for n in known if n >= broken][:1]
+    after = [n for n in known if n >= broken][:1]
     if case.kind == "pre-existing":
-        early, late = ([0], []) if known[:1] == [0] else ([], known[:1])
-    elif not _spares_what_is_written(_breaking(case)):
+        early, after = ([0], []) if known[:1] == [0] else ([], known[:1])
+    elif late or not _spares_what_is_written(_breaking(case)):
         early = []
-    found = [(n, "before") for n in early] + [(n, "after") for n in late]
+    found = [(n, "before") for n in early] + [(n, "after") for n in after]
     return tuple(
         Occasion(timing, looks[n].label, looks[n].runs(case.after.vault, case.after.node), tuple(steps(looks[n].label)))  # type: ignore[arg-type]
         for n, timing in found

@@ -27,9 +27,14 @@ _EVERY_APP: Final = (
 Way = tuple[Moment, Remedy]
 
 
-def way(case: Case, words: str, commands: Sequence[str], steps: Steps, since: str = "0.0.0") -> Way:
-    """Return a remedy that is done by *steps*, by a Vault from *since* on, with its moment."""
-    at, found = moment(case, since), occasions(case, steps, since)
+def way(
+    case: Case, words: str, commands: Sequence[str], steps: Steps, since: str = "0.0.0", *, late: bool = False
+) -> Way:
+    """Return a remedy that is done by *steps*, by a Vault from *since* on, with its moment.
+
+    *late*: it mends nothing before that is there which it mends.
+    """
+    at, found = moment(case, since, late=late), occasions(case, steps, since, late=late)
     done, wanted = found[0].steps if found else (), case.facts.topology
     why = "" if found else f"this path has no stop at Vault {since} or newer, so there is nothing to try it on"
     return at, Remedy(
@@ -44,21 +49,22 @@ def way(case: Case, words: str, commands: Sequence[str], steps: Steps, since: st
     )
 
 
-def rewriting(case: Case, words: str, rewrite: Rewrite, since: str = "0.0.0") -> Way:
-    """Return the remedy that is a write of the mount's config and nothing else."""
-    label = first_label(case, since)
+def rewriting(case: Case, words: str, rewrite: Rewrite, since: str = "0.0.0", *, late: bool = False) -> Way:
+    """Return the remedy that is a write of the mount's config and nothing else; *late* as `way` has it."""
+    label = first_label(case, since, late=late)
     return way(
         case,
         words + rewrite.notes(label),
         (rewrite.command(label),),
         lambda label: (rewrite.step(label),),
         since,
+        late=late,
     )
 
 
-def first_label(case: Case, since: str = "0.0.0") -> str:
+def first_label(case: Case, since: str = "0.0.0", *, late: bool = False) -> str:
     """Return the label of the look after which a remedy is to be done first."""
-    found = occasions(case, lambda _label: (), since)
+    found = occasions(case, lambda _label: (), since, late=late)
     return found[0].moment if found else case.after.moment
 
 

@@ -234,7 +234,7 @@ def _pods_copy(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
         f"{case.cluster} answers every TokenReview 401 and every login {seen.status}",
         "certain" if gone or token.cluster != case.cluster else "strong",
         [*_before(case), *case.evidence.evidence_lines(), *gone, facts.stored_exhibit(told), facts.config_line(seen)],
-        *_lasting(case),
+        *lasting(case),
     )
 
 
@@ -247,11 +247,11 @@ def _ended(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
         f"TokenReview 401 and every login {seen.status}",
         "certain",
         [*_before(case), *case.evidence.evidence_lines(), facts.stored_exhibit(told), facts.config_line(seen)],
-        *_lasting(case),
+        *lasting(case),
     )
 
 
-def _lasting(case: Case) -> tuple[Remedy, ...]:
+def lasting(case: Case) -> tuple[Remedy, ...]:
     """Return the ways to a reviewer that no Pod's end and no date takes away."""
     facts = case.facts
     known = any(at_least(version, kubernetes_auth.READS_POD_TOKEN) for version in course.serving(facts.steps))

@@ -34,17 +34,22 @@ def _words(step: AnyStep) -> str:
     """Return what a step did, in short."""
     match step:
         case course.WriteConfig():
-            return f"auth/{step.mount}/config was written"
+            said = f"auth/{step.mount}/config was written"
         case course.WriteRole():
-            return f"auth/{step.mount}/role/{step.role} was written"
+            said = f"auth/{step.mount}/role/{step.role} was written"
         case course.Grant():
-            return f"{step.service_account} was bound to system:auth-delegator in {step.cluster}"
+            said = f"{step.service_account} was bound to system:auth-delegator in {step.cluster}"
         case course.Revoke():
-            return f"{step.service_account} lost system:auth-delegator in {step.cluster}"
+            said = f"{step.service_account} lost system:auth-delegator in {step.cluster}"
+        case course.UpgradeKubernetes():
+            said = f"Kubernetes of {step.cluster} went to {step.version}"
+        case course.SetIssuers():
+            said = f"the issuers of {step.cluster} became {', '.join(step.issuers)}"
         case course.RollBack():
-            return f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
+            said = f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
         case _:
-            return course.word_of(step)
+            said = course.word_of(step)
+    return said
 
 
 CHANGED: Final = Rule(

@@ -23,7 +23,7 @@ from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, requested
-from harness.drivers.service_accounts import ISSUER, Account
+from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import capacity, pki, process
 from harness.host.ports import Ports
@@ -31,10 +31,10 @@ from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
-from harness.scenario import driver_traits
+from harness.scenario import course, driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
-from harness.scenario.topology import ClusterSpec, Topology
+from harness.scenario.topology import ISSUER, ClusterSpec, Topology
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
@@ -79,6 +79,7 @@ class KindDriver:
         NotReady or RigError; LeftBehind if the way down could not remove everything.
         """
         topology = plan.resolved
+        _insist_on_clusters_that_stay(plan)
         about = self._engine.about()
         engine_requirements.insist_on_clock(about)
         engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
@@ -152,6 +153,15 @@ class KindDriver:
                 )
             )
         return kind.path, found
+
+
+def _insist_on_clusters_that_stay(plan: Plan) -> None:
+    """Raise MissingPrerequisite where clusters are to be otherwise than kubeadm makes them, or to change."""
+    other = next((name for name, one in plan.resolved.clusters.items() if one.issuers != (ISSUER,)), "")
+    step = next((step for step in plan.steps if isinstance(step, course.OF_CLUSTERS)), None)
+    if other or step is not None:
+        what = f"the step {course.word_of(step)}" if step is not None else f"the issuers of cluster {other}"
+        raise MissingPrerequisite(f"kind clusters have kubeadm's own API servers, without {what}: --driver local")
 
 
 class KindRig(RealRig):
@@ -355,7 +365,7 @@ class KindRig(RealRig):
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
         keys = pki.as_pem(cluster.kube.signing_keys())
-        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), ISSUER, keys)
+        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), wanted.issuers[0], keys)
         self._bring_up.tell()
         with self._journal.phase(f"pods of {name} run"):
             self._populate(cluster, mine)

@@ -6,18 +6,19 @@ No kubelet runs, so Pods stay Pending; service accounts, their bound tokens and 
 from __future__ import annotations
 
 import secrets as random
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from harness import wait
 from harness.clients.kube import Kube
 from harness.drivers.log_tail import Tail
-from harness.drivers.service_accounts import ISSUER
 from harness.errors import ProcessDied
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
+from harness.scenario.topology import ISSUER
 from harness.secret import Secret
 
 READY_SECONDS: Final = 90
@@ -40,8 +41,10 @@ class ControlPlane:
     The supervisor ends it.
     """
 
-    def __init__(self, name: str, directory: Path, port: int) -> None:
+    def __init__(self, name: str, directory: Path, port: int, issuers: Sequence[str] = (ISSUER,)) -> None:
+        """*issuers* are those of its service account tokens: the first signs, the others are accepted."""
         self.name, self.directory, self.port = name, directory, port
+        self.issuers = tuple(issuers)
         self.host = f"https://127.0.0.1:{port}"
         directory.mkdir(mode=0o700)
         self.authority = pki.Authority(directory, "127.0.0.1")
@@ -68,8 +71,13 @@ class ControlPlane:
         pki.write_private(self.directory / "audit.yaml", _AUDIT_POLICY.encode())
         admin = f'{self._admin.reveal()},rehearsal-admin,rehearsal-admin,"system:masters"\n'
         pki.write_private(self.directory / "tokens.csv", admin.encode())
+        self._servers = (store, self._start_api_server(supervisor, api_server))
+        self._await(self.kube.takes_objects, over)
+
+    def _start_api_server(self, supervisor: Supervisor, api_server: Path) -> Process:
         ports.insist(self.port, f"the API server of {self.name}")
-        server = supervisor.start(
+        self.api_server = api_server
+        return supervisor.start(
             f"kube-apiserver of {self.name}",
             [str(api_server), *self._api_server_flags()],
             # Its start makes much garbage; to collect it as often as Go does costs a fifth of its time, for 70 MB less.
@@ -77,8 +85,36 @@ class ControlPlane:
             cwd=self.directory,
             log=self.log.path,
         )
-        self._servers = (store, server)
-        self._await(self.kube.takes_objects, over)
+
+    def change(self, supervisor: Supervisor, api_server: Path, issuers: Sequence[str], over: threading.Event) -> None:
+        """Stop the API server, and start *api_server* in its place with these *issuers*: the store and the keys stay.
+
+        Returns when it serves in full. Raises as `start`.
+        """
+        store, old = self._servers
+        # what it had answered is in its store; to end well it would wait for those who watch
+        old.kill()
+        self.issuers = tuple(issuers)
+        self._servers = (store, self._start_api_server(supervisor, api_server))
+        self.await_ready(over)
+
+    def is_as(self, api_server: Path, issuers: Sequence[str]) -> bool:
+        """Does this very API server serve, with just these issuers? A course may have changed either."""
+        return self.api_server == api_server and self.issuers == tuple(issuers)
+
+    def start_over(
+        self, supervisor: Supervisor, etcd: Path, api_server: Path, issuers: Sequence[str], over: threading.Event
+    ) -> None:
+        """End both servers, and start them with these *issuers* over no data: an older one may not read a newer one's.
+
+        Raises as `start`.
+        """
+        self.end()
+        shutil.rmtree(self.directory / "etcd", ignore_errors=True)
+        self.issuers = tuple(issuers)
+        for tail in (self.audit, self.log, self.store_log):
+            tail.begin_anew()
+        self.start(supervisor, etcd, api_server, over)
 
     @property
     def started(self) -> bool:
@@ -161,7 +197,7 @@ class ControlPlane:
             f"--secure-port={self.port}",
             f"--tls-cert-file={self.authority.certificate}",
             f"--tls-private-key-file={self.authority.key}",
-            f"--service-account-issuer={ISSUER}",
+            *(f"--service-account-issuer={issuer}" for issuer in self.issuers),
             f"--service-account-key-file={self.signer.public}",
             f"--service-account-signing-key-file={self.signer.private}",
             "--authorization-mode=RBAC",

@@ -17,8 +17,17 @@ from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.real_rig import RIGHTS_SECONDS, RealRig, beside_reviews, label, of_gone_pod, of_new_pod, requested
-from harness.drivers.service_accounts import ISSUER, Account
+from harness.drivers.real_rig import (
+    RIGHTS_SECONDS,
+    RealRig,
+    beside_reviews,
+    label,
+    of_gone_pod,
+    of_new_pod,
+    of_pod,
+    requested,
+)
+from harness.drivers.service_accounts import Account
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
 from harness.host.ports import Ports
@@ -146,6 +155,7 @@ class LocalRig(RealRig):
             self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1], licence=licence
         )
         self._planes: dict[str, ControlPlane] = {}
+        self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
             journal, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
         )
@@ -206,10 +216,9 @@ class LocalRig(RealRig):
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
         plane = self._bring_up.once_there(self._planes, name, name)
-        version = self._topology.clusters[name].kubernetes
-        return ClusterFacts(
-            name, version, plane.host, plane.authority.ca.read_text(), ISSUER, (plane.signer.public.read_text(),)
-        )
+        version, issuer = self._kubernetes[name], plane.issuers[0]
+        keys = (plane.signer.public.read_text(),)
+        return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), issuer, keys)
 
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""
@@ -232,6 +241,38 @@ class LocalRig(RealRig):
         self._server.stop()
         self._replace_pod()
         self._start_vault(served)
+
+    def upgrade_kubernetes(self, cluster: str, version: str) -> None:
+        """Start the API server of *version* over the store of the one that is there."""
+        self._kubernetes[cluster] = version
+        self._change(cluster, self._planes[cluster].issuers)
+
+    def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
+        """Start the API server anew with other issuers, and request the tokens of new Pods."""
+        self._change(cluster, issuers)
+        kube = self._planes[cluster].kube
+        for account in self._accounts:
+            if account.cluster != cluster or not service_accounts.comes_with_new_issuers(account):
+                continue
+            if account.podless:
+                self._tokens.remember(account, requested(kube, account))
+            else:
+                # of the same Pod, as a kubelet renews it: the one before is as good as its issuer
+                old = self._tokens.of(account.purpose)
+                jwt = of_pod(kube, account, old.pod_uid)
+                self._tokens.remember(account, jwt, old.pod, old.pod_uid)
+
+    def _change(self, cluster: str, issuers: Sequence[str]) -> None:
+        plane, version = self._planes[cluster], self._kubernetes[cluster]
+        server = self._binaries["kube-apiserver", version]
+        with brought.steady(server):
+            plane.change(self._owner, server.path, issuers, self._bring_up.over)
+        self._cluster_changed(cluster, plane.kube, version, issuers)
+
+    @property
+    def _owner(self) -> Supervisor:
+        """Return the supervisor of the clusters' servers."""
+        return self._lender.supervisor if self._lender is not None else self._supervisor
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave every server up, and write the files that one needs to talk to them into the work directory (0600)."""
@@ -278,23 +319,24 @@ class LocalRig(RealRig):
 
     def _raise_cluster(self, name: str) -> None:
         self._bring_up.insist()
-        if self._lent:
-            self._empty_cluster(name, self._lent[name])
-            return
         version = self._topology.clusters[name].kubernetes
         etcd = next(one for (product, _), one in self._binaries.items() if product == "etcd")
         server = self._binaries["kube-apiserver", version]
+        if self._lent:
+            self._empty_cluster(name, self._lent[name], etcd, server)
+            return
         plane, served = self._plane(name, etcd, server)
         self._planes[name], self._ports[name] = plane, plane.port
         self._bring_up.tell()
-        owner = self._lender.supervisor if self._lender is not None else self._supervisor
         spaces: list[str] = []
-        if served:
+        if served and self._begins_over(plane, etcd, server):
+            pass
+        elif served:
             with self._journal.phase(f"cluster {name} is emptied"):
                 spaces = plane.begin_anew(self._bring_up.over)
         else:
             with self._journal.phase(f"cluster {name} serves"), brought.steady(etcd, server):
-                plane.start(owner, etcd.path, server.path, self._bring_up.over)
+                plane.start(self._owner, etcd.path, server.path, self._bring_up.over)
         with self._journal.phase(f"accounts of {name}"):
             wanted = [account for account in self._accounts if account.cluster == name]
             self._populate(plane, wanted, spaces)
@@ -306,14 +348,26 @@ class LocalRig(RealRig):
 
     def _plane(self, name: str, etcd: Artifact, server: Artifact) -> tuple[ControlPlane, int]:
         """Return a cluster of this rehearsal's, and how many others it has served: one of its own has served none."""
+        issuers = self._topology.clusters[name].issuers
         if self._lender is None:
-            return ControlPlane(name, self._work / f"cluster-{name}", self._ports[name]), 0
-        return self._lender.lend(name, etcd, server)
+            return ControlPlane(name, self._work / f"cluster-{name}", self._ports[name], issuers), 0
+        return self._lender.lend(name, etcd, server, issuers)
 
-    def _empty_cluster(self, name: str, plane: ControlPlane) -> None:
+    def _begins_over(self, plane: ControlPlane, etcd: Artifact, server: Artifact) -> bool:
+        """Have a cluster that others made another one of be as this rehearsal wants it. Was that needed?"""
+        issuers = self._topology.clusters[plane.name].issuers
+        if plane.is_as(server.path, issuers):
+            return False
+        with self._journal.phase(f"cluster {plane.name} serves"), brought.steady(etcd, server):
+            plane.start_over(self._owner, etcd.path, server.path, issuers, self._bring_up.over)
+        return True
+
+    def _empty_cluster(self, name: str, plane: ControlPlane, etcd: Artifact, server: Artifact) -> None:
         """Have a cluster that serves already hold this rehearsal's accounts and nobody else's."""
-        with self._journal.phase(f"cluster {name} is emptied"):
-            spaces = plane.kube.reset()
+        spaces: list[str] = []
+        if not self._begins_over(plane, etcd, server):
+            with self._journal.phase(f"cluster {name} is emptied"):
+                spaces = plane.kube.reset()
         self._planes[name] = plane
         self._bring_up.tell()
         with self._journal.phase(f"accounts of {name}"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets as random
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -58,9 +59,10 @@ class SharedClusters:
         """The owner of their servers."""
         return self._supervisor
 
-    def lend(self, name: str, etcd: Artifact, server: Artifact) -> tuple[ControlPlane, int]:
+    def lend(self, name: str, etcd: Artifact, server: Artifact, issuers: Sequence[str]) -> tuple[ControlPlane, int]:
         """Return the cluster *name* of these binaries, and how many rehearsals it has served: 0 is one to be started.
 
+        That one has these *issuers*. Another one may have become something else in the course of a rehearsal.
         Until `take_back` nobody else gets it. Raises RigError where somebody has it already.
         """
         with self._gate:
@@ -74,7 +76,7 @@ class SharedClusters:
                 self._number += 1
                 above = self._supervisor.room / str(self._number)
                 above.mkdir(mode=0o700)
-                plane = self._planes[key] = ControlPlane(name, above / f"cluster-{name}", port)
+                plane = self._planes[key] = ControlPlane(name, above / f"cluster-{name}", port, issuers)
                 self._served[plane.host] = 0
             served = self._served[plane.host]
             self._served[plane.host] += 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from harness.drivers import service_accounts
 from harness.drivers.paper.state import Common, Token, accepted
 from harness.drivers.service_accounts import SECRET_TOKEN, Account
+from harness.record import events
+from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken, Reply
 from harness.secret import Secret
 from harness.wait import now
@@ -21,6 +23,7 @@ class PaperAccounts(abc.ABC):
     _tokens: dict[str, Token]
     """by purpose; those that are not held any more have another name"""
     _common: Common
+    _journal: Journal
 
     @abc.abstractmethod
     def _issue(self, account: Account) -> Token: ...
@@ -50,6 +53,24 @@ class PaperAccounts(abc.ABC):
     def delete_token_secret(self, purpose: str) -> None:
         """End the token that the Secret holds."""
         self._tokens[purpose].alive = False
+
+    def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
+        """Have other issuers from now on, and new tokens for whoever comes with one."""
+        self._common.issuers[cluster][:] = issuers
+        self._cluster_changed(cluster)
+        for purpose, token in list(self._tokens.items()):
+            if token.account.cluster == cluster and service_accounts.comes_with_new_issuers(token.account):
+                self._tokens[f"{purpose} before {len(self._tokens)}"] = token
+                self._tokens[purpose] = self._issue(token.account)
+
+    def upgrade_kubernetes(self, cluster: str, version: str) -> None:
+        """Have another version, over the same accounts and tokens."""
+        self._common.kubernetes[cluster] = version
+        self._cluster_changed(cluster)
+
+    def _cluster_changed(self, cluster: str) -> None:
+        version, issuers = self._common.kubernetes[cluster], tuple(self._common.issuers[cluster])
+        self._journal.write(events.ClusterChanged(cluster=cluster, version=version, issuers=issuers))
 
     def make_reviewer(self, cluster: str, account: str, mount: str) -> None:
         """Issue a long-lived token of *account*, with the right that the account has."""
@@ -88,7 +109,7 @@ class PaperAccounts(abc.ABC):
             return Reply(
                 403, f'User "{who.issued.subject}" cannot create resource "tokenreviews"', started=at, ended=at
             )
-        known = whose is not None and whose.alive and whose.account.cluster == cluster
+        known = whose is not None and whose.genuine and whose.account.cluster == cluster
         user = whose.issued.subject if known and whose is not None else ""
         return Reply(201, data={"authenticated": known, "user": user}, started=at, ended=at)
 

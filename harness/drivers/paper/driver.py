@@ -28,7 +28,7 @@ from harness.drivers.paper.state import (
     without_config,
 )
 from harness.drivers.paper.tokens import PaperTokens
-from harness.drivers.service_accounts import ISSUER, Account, token_event
+from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
@@ -97,9 +97,13 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
         self._vaults: dict[str, PaperRig] = {self._name: self}
         if common is not None:
             return
-        self._tokens |= {one.purpose: self._issue(one) for one in self._accounts if not one.on_demand}
         for cluster, wanted in self._topology.clusters.items():
-            journal.write(events.ClusterUp(cluster=cluster, version=wanted.kubernetes, issuer=ISSUER))
+            self._common.issuers[cluster], self._common.kubernetes[cluster] = list(wanted.issuers), wanted.kubernetes
+            up = events.ClusterUp(
+                cluster=cluster, version=wanted.kubernetes, issuer=wanted.issuers[0], issuers=wanted.issuers
+            )
+            journal.write(up)
+        self._tokens |= {one.purpose: self._issue(one) for one in self._accounts if not one.on_demand}
         for other in list(self._topology.vaults)[1:]:
             self._vaults[other] = PaperRig(plan, journal, script, dies_at, other, self._common)
 
@@ -136,8 +140,8 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return a cluster."""
-        version = self._topology.clusters[name].kubernetes
-        return ClusterFacts(name, version, f"https://{name}.paper", ca_of(name), ISSUER, (key_of(name),))
+        version, issuer = self._common.kubernetes[name], self._common.issuers[name][0]
+        return ClusterFacts(name, version, f"https://{name}.paper", ca_of(name), issuer, (key_of(name),))
 
     def await_clusters(self) -> None:
         """Return at once: paper is always ready."""
@@ -396,7 +400,7 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
         known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
         self._pending.append(evidence.of_review(cluster, bearer if known else None, status))
-        genuine = presented is not None and presented.alive and presented.account.cluster == cluster
+        genuine = presented is not None and presented.genuine and presented.account.cluster == cluster
         if status == 201 and not genuine:
             self._log_login(mount, "lookup failed: [invalid bearer token, Token has been invalidated]")
         elif status == 201 and presented and (why := checks.unasked_audience(self._served.version, presented)):
@@ -433,7 +437,7 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
         return next(token for token in self._tokens.values() if token.issued.jwt.reveal().startswith(head + "."))
 
     def _issue(self, account: Account) -> Token:
-        token = issued_to(account, next(self._numbers))
+        token = issued_to(account, next(self._numbers), self._common.issuers[account.cluster])
         self._journal.write(token_event(token.issued))
         return token
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from harness.drivers.service_accounts import ISSUER, Account
+from harness.drivers.service_accounts import Account
 from harness.knowledge import kubernetes_auth
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
@@ -23,7 +23,14 @@ class Token:
 
     issued: IssuedToken
     account: Account
+    issuers: Sequence[str]
+    """those that its cluster has now; one out of a Secret is of another that is always accepted"""
     alive: bool = True
+
+    @property
+    def genuine(self) -> bool:
+        """Does the API server of its cluster take it for one of its own, which lives?"""
+        return self.alive and (self.account.long_lived or self.issued.issuer in self.issuers)
 
 
 ADDRESS: Final = "127.0.0.1"
@@ -105,13 +112,17 @@ class Common:
     """by purpose"""
     configs: dict[str, dict[str, Config]] = field(default_factory=dict)
     """by the name of a Vault, and the path of a mount"""
+    issuers: dict[str, list[str]] = field(default_factory=dict)
+    """of each cluster, as they are now: tokens look here whether they are accepted"""
+    kubernetes: dict[str, str] = field(default_factory=dict)
+    """the version of each cluster"""
     pending: list[AnyEvent] = field(default_factory=list)
     """the evidence that nobody has gathered yet"""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
-def issued_to(account: Account, number: int) -> Token:
-    """Return a new token of *account*, which no other token's *number* resembles."""
+def issued_to(account: Account, number: int, issuers: Sequence[str]) -> Token:
+    """Return a new token of *account*, which no other token's *number* resembles; its cluster has these *issuers*."""
     at, unbound = now(), account.long_lived or account.on_demand or account.podless
     issued = IssuedToken(
         jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
@@ -121,12 +132,12 @@ def issued_to(account: Account, number: int) -> Token:
         pod="" if unbound else account.pod,
         pod_uid="" if unbound else f"uid-{number}",
         jti="" if account.long_lived else f"jti-{number}",
-        issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else ISSUER,
-        audiences=() if account.long_lived else account.audiences or (ISSUER,),
+        issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else issuers[0],
+        audiences=() if account.long_lived else account.audiences or tuple(issuers),
         issued=at,
         expires=0.0 if account.long_lived else at + account.token_seconds,
     )
-    return Token(issued, account, alive=not account.pod_gone)
+    return Token(issued, account, issuers, alive=not account.pod_gone)
 
 
 def lease(role: Mapping[str, Any]) -> int:
@@ -164,9 +175,9 @@ def extra(bearer: Token) -> dict[str, list[str]]:
 def accepted(bearer: Token, cluster: str) -> bool:
     """Does the API server of *cluster* know this bearer?"""
     ended = bearer.issued.expires and bearer.issued.expires <= now()
-    return bearer.alive and not ended and bearer.account.cluster == cluster and for_api_server(bearer)
+    return bearer.genuine and not ended and bearer.account.cluster == cluster and for_api_server(bearer)
 
 
 def for_api_server(token: Token) -> bool:
     """Is a token made out for the API server? One out of a Secret is for nobody in particular."""
-    return token.account.long_lived or ISSUER in token.issued.audiences
+    return token.account.long_lived or any(one in token.issued.audiences for one in token.issuers)
