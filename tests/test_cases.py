@@ -140,6 +140,14 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "changed-by-step", "1.11.0", "operator"),
         ),
     ),
+    "a-certificate-issuer-with-its-own-audience": (
+        "pass",
+        (("pre-existing", "refused from the start", "client-jwt-not-accepted", "", "issuer-by-request"),),
+    ),
+    "a-module-with-only-a-host-used-once-more": (
+        "pass",
+        (("pre-existing", "refused from the start", "api-server-untrusted", "", "there"),),
+    ),
     "only-a-host-for-another-cluster": (
         "pass",
         (("pre-existing", "refused from the start", "api-server-untrusted", "", "there"),),
@@ -209,6 +217,12 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "an-alias-by-name-makes-other-entities-of-the-apps": {"orders": (200, 200), "stock": (200, 200)},
     "an-api-server-that-is-not-where-the-config-says": {"old": (403, 403, 403), "web": (200, 200, 403)},
     "an-operator-is-let-in-by-a-binding": {"operator": (403, 403, 200)},
+    "a-certificate-issuer-with-its-own-audience": {
+        "issuer-by-request": (403, 403),
+        "issuer-cured": (200, 200),
+        "issuer-ordinary": (200, 200),
+    },
+    "a-module-with-only-a-host-used-once-more": {"here": (200, 200), "there": (403, 403)},
     "only-a-host-for-another-cluster": {"here": (200, 200), "there": (403, 403)},
     "the-way-back-turns-the-reviewer-into-the-app": {"web": (200, 200, 403)},
     "four-apps-that-vault-itself-refuses": {
@@ -264,6 +278,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "projected-tokens-for-vault-on-1.3": (
         "that of billing is made out for vault, so its login answers 500, whoever reviews",
         "Go to Vault 1.4.0 or newer, which names the token's audiences, as this run shows at 1.4.0",
+        "kubectl --namespace service create token default --audience=vault --audience='<the audience of the API server",
         "request a token for the API server's audience beside its own",
         "From 1.4.0 on Vault names the audiences of a token",
     ),
@@ -272,7 +287,10 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "set disable_iss_validation = true in its vault_kubernetes_auth_backend_config: the next apply undoes a write",
     ),
     "a-config-without-a-ca-where-no-pod-is": ("Vault 1.11.0 does not even show the config any more (500)",),
-    "a-controller-that-asks-for-an-audience-of-its-own": ("it is made out for vault://vault-issuer",),
+    "a-controller-that-asks-for-an-audience-of-its-own": (
+        "it is made out for vault://vault-issuer",
+        "request a token for the API server's audience beside its own",
+    ),
     "a-requested-reviewer-ends-some-day": ("in production 365 days after it was requested",),
     "a-token-out-of-a-secret-dies-with-the-secret": ("Token has been invalidated",),
     "an-alias-by-name-makes-other-entities-of-the-apps": ("its token stands for somebody else: entity_id differ",),
@@ -284,6 +302,14 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "Right after the write to kubernetes, on Vault 1.11.0",
     ),
     "an-operator-is-let-in-by-a-binding": ("ops/operator was bound to system:auth-delegator in apps",),
+    "a-certificate-issuer-with-its-own-audience": (
+        "it is made out for vault://vault-issuer",
+        "request a token for the API server's audience beside its own",
+    ),
+    "a-module-with-only-a-host-used-once-more": (
+        "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",
+        "Vault would present its own pod's token next, which apps does not know",
+    ),
     "only-a-host-for-another-cluster": (
         "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",
         "Store a long-lived token_reviewer_jwt of one account of apps",

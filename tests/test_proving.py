@@ -194,6 +194,13 @@ SCENARIOS_OF: Final = {
         ),
         "apps",
     ),
+    "review-without-audiences": outside(
+        {"vault": {"source": "1.3.0", "target": "1.4.0"}},
+        mount(configured={"by": "1.3.0"}, reviewer="long-lived"),
+        role(audience="vault"),
+        web(audience="vault"),
+    ),
+    "client-jwt-not-accepted, and demanded": outside(role(audience="vault"), web(audience="vault")),
     "api-server-untrusted": changed(
         {"vault": {"source": "1.9.3", "target": "1.11.0"}, "expect": None},
         mount(
@@ -226,7 +233,6 @@ UNPROVABLE: Final = {
     "login-token-rejected": "what became of the app's account is no doing of Vault's",
     "vault-refuses-data": "no setting is known that mends it",
     "unexplained": "nobody knows the cause",
-    "review-without-audiences": "it is mended by an upgrade, or by the app",
     "reviewer-may-not-read": "a course has no step that gives this right",
     "no-such-mount": "nobody but the operator knows which mount is meant",
 }

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from harness.scenario.schema import Scenario
 from tests.test_proving import RED, REFUSALS, SCENARIOS_OF
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories
+from tests.versions_at_hand import further
 
 pytestmark = pytest.mark.real
 
@@ -66,7 +67,10 @@ def written(scenario: Scenario, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("cause", SCENARIOS_OF)
+BEYOND_THE_CORE: Final = {"review-without-audiences": further("vault:1.3.0")}
+
+
+@pytest.mark.parametrize("cause", [pytest.param(cause, marks=BEYOND_THE_CORE.get(cause, ())) for cause in SCENARIOS_OF])
 def test_the_remedies_of_a_cause_mend(cause: str, tmp_path: Path) -> None:
     judgement = proven(
         written(SCENARIOS_OF[cause], tmp_path), tmp_path / f"cause-{os.getpid()}-{cause.split(maxsplit=1)[0]}"

@@ -239,10 +239,11 @@ class RealRig(abc.ABC):
     def _fill_secret(self, account: Account, uid: str) -> Secret:
         """Make the Secret of a long-lived token of *account*, whose UID is given, and return the token."""
 
-    def project_token(self, app: str, audience: str | None) -> None:
-        """Replace the app's Pod by one whose token is made out for *audience*; its impostors get such tokens, too."""
+    def project_token(self, app: str, audiences: Sequence[str]) -> None:
+        """Replace the app's Pod by one whose token is made out for *audiences*; its impostors get such tokens, too."""
+        wanted = service_accounts.as_requested(self._topology, self._topology.apps[app].cluster, audiences)
         changed = {
-            one.purpose: replace(one, audiences=(audience,) if audience else (), long_lived=False)
+            one.purpose: replace(one, audiences=wanted, long_lived=False)
             for one in self._accounts
             if service_accounts.is_of(one, app)
         }

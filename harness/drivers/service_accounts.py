@@ -127,17 +127,22 @@ def _strangers(topology: Topology, name: str, app: AppSpec) -> Iterable[Account]
         yield msgspec.structs.replace(there, cluster=other)
 
 
+def as_requested(topology: Topology, cluster: str, audiences: Sequence[str]) -> tuple[str, ...]:
+    """Return audiences as a TokenRequest in a *cluster* names them, where a scenario says `cluster` for its own."""
+    own, *_ = topology.clusters[cluster].issuers
+    return tuple(own if one == "cluster" else one for one in audiences)
+
+
 def _of_app(topology: Topology, app: AppSpec, account: str, purpose: str) -> Account:
     """Return *account* (namespace/name) with a token as the app has it, for *purpose*."""
     space, name = account.split("/")
-    own, *_ = topology.clusters[app.cluster].issuers
     return Account(
         cluster=app.cluster,
         namespace=space,
         name=name,
         purpose=purpose,
         may_review_tokens=app.may_review_tokens,
-        audiences=tuple(own if one == "cluster" else one for one in app.audiences),
+        audiences=as_requested(topology, app.cluster, app.audiences),
         token_seconds=app.token_seconds,
         long_lived=app.token == "secret",
         podless=app.token == "requested",

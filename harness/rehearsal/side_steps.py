@@ -19,7 +19,7 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
         case course.MakeReviewer():
             makes_tokens(rig, step).make_reviewer(step.cluster, step.service_account, step.mount)
         case course.ProjectToken():
-            makes_tokens(rig, step).project_token(step.app, step.audience)
+            makes_tokens(rig, step).project_token(step.app, step.audiences)
         case course.WritePolicy():
             rig.system(step.vault).setup.write_policy(step.name, step.text)
         case course.Snapshot():

@@ -162,8 +162,8 @@ def mending(remedies: Sequence[Remedy]) -> Iterator[tuple[str, Remedy]]:
 
 
 def remedies_of(finding: Finding) -> Sequence[Remedy]:
-    """Return the ways to mend it; a finding of an older kind has one, in words."""
-    return finding.remedies or (Remedy(finding.remedy),)
+    """Return the ways to mend it, none where nothing needs mending; a finding of an older kind has one, in words."""
+    return finding.remedies or ((Remedy(finding.remedy),) if finding.remedy else ())
 
 
 def logins(rows: Iterable[LoginReview]) -> list[tuple[str, ...]]:

@@ -143,9 +143,9 @@ class MakesTokens(Protocol):
         """
         ...
 
-    def project_token(self, app: str, audience: str | None) -> None:
-        """Replace the app's Pod by one whose token is made out for *audience* (None: the API server). Its impostors
-        have such tokens, too.
+    def project_token(self, app: str, audiences: Sequence[str]) -> None:
+        """Replace the app's Pod by one whose token is made out for *audiences*: `cluster` is the API server's own, and
+        so is no audience at all. Its impostors have such tokens, too.
         """
         ...
 

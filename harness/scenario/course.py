@@ -122,11 +122,16 @@ class WritePolicy(Step, frozen=True, tag="write-policy", kw_only=True):
 
 
 class ProjectToken(Step, frozen=True, tag="project-token", kw_only=True):
-    """An app's Pod is replaced by one whose projected token is made out for an audience."""
+    """An app's Pod is replaced by one whose token is made out for an audience, or is requested for several."""
 
     app: str
-    audience: str | None
-    """None: the API server's own"""
+    audience: str | tuple[str, ...] | None
+    """`cluster` is the API server's own, and None that one alone"""
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Return what the token is requested for; nothing where that is the API server's own audience alone."""
+        return (self.audience,) if isinstance(self.audience, str) else self.audience or ()
 
 
 class DeleteSecret(Step, frozen=True, tag="delete-secret", kw_only=True):

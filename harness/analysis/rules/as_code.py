@@ -78,6 +78,13 @@ def token_secret(space: str, name: str) -> str:
     return f"echo '{json.dumps(secret)}' | kubectl apply -f -"
 
 
+def requested_token(space: str, name: str, audiences: Sequence[str]) -> str:
+    """Return the command that requests a token of an account; `cluster` is the API server's own audience."""
+    known = {"cluster": "<the audience of the API server, such as https://kubernetes.default.svc.cluster.local>"}
+    wanted = " ".join(f"--audience={_quoted(known.get(one, one))}" for one in audiences)
+    return f"kubectl --namespace {space} create token {name} {wanted}"
+
+
 def _token_file(step: WriteConfig, steps: Iterable[AnyStep]) -> str:
     """Return the command that puts the reviewer's token into a file: no command line is to show it."""
     made = _made(step, steps)

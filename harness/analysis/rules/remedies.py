@@ -17,7 +17,7 @@ from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_rol
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.scenario import topology
-from harness.scenario.course import AnyStep, Grant, MakeReviewer, WriteRole
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
 _EVERY_APP: Final = (
@@ -251,6 +251,19 @@ def without_audience(case: Case) -> Remedy:
 
     command = f"vault write auth/{mount}/role/{app.role} audience=''"
     return way(case, words, (command,), lambda label: (step(label),))[1]
+
+
+def both_audiences(case: Case) -> Remedy:
+    """Have the app ask for a token that is made out for the API server as well as for whom it is made out now."""
+    app = case.facts.app(case.after.app)
+    wanted = (*app.audiences, "cluster")
+    words = (
+        f"Let {case.after.app} request a token for the API server's audience beside its own (TokenRequest, with both "
+        "in spec.audiences): a kubelet projects one for a single audience only."
+    )
+    project = ProjectToken(app=case.after.app, audience=wanted)
+    space, name = app.service_account.split("/")
+    return way(case, words, (as_code.requested_token(space, name, wanted),), lambda _label: (project,))[1]
 
 
 def projected(audience: str | None) -> str:

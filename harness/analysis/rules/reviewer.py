@@ -162,8 +162,9 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
         return None
     token, config = facts.token_line(seen), facts.config_line(seen)
     told = any(_OTHER_AUDIENCE in line.text for line in case.evidence.api_log)
+    own = facts.app(seen.app).audiences
     why = (
-        f"it is made out for {', '.join(facts.app(seen.app).audiences) or 'another audience'}, and a bearer must be "
+        f"it is made out for {', '.join(own) or 'another audience'}, and a bearer must be "
         "made out for the API server itself. Such a token can log in with a reviewer beside it"
         if told
         else "a token with an audience of its own, or one that ended, can log in with a reviewer beside it and cannot "
@@ -175,6 +176,7 @@ def _client_not_accepted(case: Case) -> Diagnosis | None:
         "certain" if told else "strong",
         [shown(review), *case.evidence.api_log, token, config, *case.evidence.audit],
         remedies.long_lived(case)[1],
+        *([remedies.both_audiences(case)] if told and own and "cluster" not in own else []),
         _own_audience(case),
     )
 
@@ -312,7 +314,7 @@ def _audiences_at_last(case: Case) -> Diagnosis | None:
 
 def _audiences_reviewed(case: Case) -> tuple[Remedy, Remedy]:
     """Return what lets a token for somebody else be reviewed: another Vault, or another audience beside its own."""
-    since, app = kubernetes_auth.SENDS_AUDIENCES, case.after.app
+    since = kubernetes_auth.SENDS_AUDIENCES
     newer = next((one.version for one in case.facts.moments.values() if at_least(one.version, since)), "")
     here = f", as this run shows at {newer}" if newer else ""
     return (
@@ -320,11 +322,7 @@ def _audiences_reviewed(case: Case) -> tuple[Remedy, Remedy]:
             f"Go to Vault {since} or newer, which names the token's audiences{here}.",
             unproven="it is an upgrade, and no change of what a Vault holds",
         ),
-        Remedy(
-            f"Until then let {app} request a token for the API server's audience beside its own (TokenRequest, with "
-            "both in spec.audiences): a kubelet projects one for a single audience only.",
-            unproven="how an app gets its token is its own; apps.APP.audience with a list of two rehearses it",
-        ),
+        remedies.both_audiences(case),
     )
 
 

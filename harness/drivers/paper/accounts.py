@@ -13,6 +13,7 @@ from harness.drivers.service_accounts import SECRET_TOKEN, Account
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken, Reply
+from harness.scenario.topology import Topology
 from harness.secret import Secret
 from harness.wait import now
 
@@ -23,6 +24,7 @@ class PaperAccounts(abc.ABC):
     _tokens: dict[str, Token]
     """by purpose; those that are not held any more have another name"""
     _common: Common
+    _topology: Topology
     _journal: Journal
 
     @abc.abstractmethod
@@ -81,14 +83,15 @@ class PaperAccounts(abc.ABC):
             self._tokens[f"{purpose} before {len(self._tokens)}"] = old
         self._tokens[purpose] = self._issue(Account(cluster, space, name, purpose, may, long_lived=True))
 
-    def project_token(self, app: str, audience: str | None) -> None:
+    def project_token(self, app: str, audiences: Sequence[str]) -> None:
         """Issue new tokens to the app and to its impostors."""
+        wanted = service_accounts.as_requested(self._topology, self._topology.apps[app].cluster, audiences)
         for purpose, token in list(self._tokens.items()):
             if service_accounts.is_of(token.account, app):
                 token.alive = False
                 self._tokens[f"{purpose} before {len(self._tokens)}"] = token
                 self._tokens[purpose] = self._issue(
-                    msgspec.structs.replace(token.account, audiences=(audience,) if audience else (), long_lived=False)
+                    msgspec.structs.replace(token.account, audiences=wanted, long_lived=False)
                 )
 
     def secret_token(self, app: str) -> IssuedToken:
