@@ -195,7 +195,7 @@ SCENARIOS_OF: Final = {
         "apps",
     ),
     "review-without-audiences": outside(
-        {"vault": {"source": "1.3.0", "target": "1.4.0"}},
+        {"vault": {"source": "1.3.0", "target": "1.4.0", "storage": "file"}},
         mount(configured={"by": "1.3.0"}, reviewer="long-lived"),
         role(audience="vault"),
         web(audience="vault"),
