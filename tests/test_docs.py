@@ -26,6 +26,7 @@ from tests.runs import OUTAGE, SCENARIOS, on_paper
 ROOT = SCENARIOS.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted(pages.DOCS.glob("*.md"))]
+RESULTS = sorted(pages.DOCS.glob("results/*.md"))
 LONGEST_README = 150
 
 
@@ -46,7 +47,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS], ids=named)
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     for link in links:
@@ -161,7 +162,7 @@ def commands(page: Path) -> Iterator[list[str]]:
                 yield words[1:]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS], ids=named)
 def test_every_command_on_a_page_can_be_called_so(page: Path) -> None:
     """Its name and its options are there."""
     for words in commands(page):
