@@ -132,7 +132,9 @@ def checked(text: str) -> Page:
     assert {one[0] for one in page.of("href")} <= {"#"}
     assert {one.removeprefix("#") for one in page.of("href")} <= set(ids)
     for name in ("aria-labelledby", "data-rows"):
-        assert set(page.of(name)) <= set(ids)
+        assert {one for value in page.of(name) for one in value.split()} <= set(ids)
+    landmarks = [found["aria-labelledby"] for tag, found in page.tags if tag == "section"]
+    assert len(landmarks) == len(set(landmarks))
     assert not {"src", "style", "action", "xlink:href", "srcset"} & {name for _, found in page.tags for name in found}
     assert [name for _, found in page.tags for name in found if name.startswith("on")] == []
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)

@@ -96,7 +96,7 @@ def _boxes(login: Login) -> Iterator[Box]:
     }
     for party, name in names.items():
         cluster = login.at[party]
-        where = f"{'of' if party == 'api' else 'in'} {cluster}" if cluster else "outside any cluster"
+        where = f"{'of' if party == 'api' else 'in'} {cluster}" if cluster else "in no cluster"
         yield Box(_X[party], _fitting(name), _fitting(where))
 
 
