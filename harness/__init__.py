@@ -12,6 +12,7 @@ cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
     bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
+    predict              what is known, without any server: a prediction, an explanation
     new                  five questions, or their options, become a scenario of one's own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
@@ -30,6 +31,7 @@ cli/                     the command line
 session/                 rehearsals as values: a scenario and options in, a judgement out
     bisect               the first version at which a scenario gets worse: a rehearsal for each question
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
+    prediction           what a rehearsal would see, by the knowledge alone
     proving              the remedies of a run's refusals, tried
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
 maintenance/             what this machine has for rehearsals, and what was left on it
@@ -123,6 +125,8 @@ reports/                 a judgement or a plan in the shapes that people and pro
     markdown             for the summary of a CI job
     github               annotations at the scenario's lines
     plan                 a plan as text
+    prediction           a prediction as text
+    explanation          what is known of a cause, a version, a field or a row, as text
     expect               what was seen as the `expect:` of a scenario
     table                several rehearsals in a table
     bisection            what a bisection has found
@@ -147,6 +151,11 @@ analysis/                what a record means, with no server in sight
     record_view          topology, configs and tokens as a record has them, for rules to ask
     login_story          a login as it happened: who presented whose token to whom, and what came back
     token_reviews        who reviewed which login, and how each config came to be
+    news                 where real servers answered otherwise than was foretold
+    explaining           what is known of a cause, a version, a field or a row
+    foretold             what is foretold of a scenario, as a value
+    crossings            which known changes lie on a path, and whom they touch
+    next_causes          what a refused login would meet next, were its cause mended
     ruled_out            the usual suspects of a refused login: ruled out, or still open
     impact               when a refused login begins to hurt
 analysis/rules/          the known causes of a refusal, asked in order
@@ -197,6 +206,7 @@ scenario/                what is asked for
     plan                 a scenario becomes every stage and every question
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
+    behaviours           what each range of versions does, and what breaks for whom: a row each, with its source
     login_order          in which order each Vault makes the checks of a login
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     releases             which releases there are, and what a range of versions stands for

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.analysis import matrix_results, verdict
+from harness.analysis import explaining, foretold, matrix_results, verdict
 from harness.record import events
 from harness.scenario import course, plan
 from harness.scenario.schema import Scenario
@@ -118,6 +118,11 @@ def _judgement() -> str:
     return "\n".join(_listed(kind, kind.__name__) for kind in kinds)
 
 
+def _of(kind: type[msgspec.Struct]) -> Callable[[], str]:
+    """Return what lists a structure and all its parts."""
+    return lambda: "\n".join(_listed(part, part.__name__) for part in parts_of(kind))
+
+
 def _matrix() -> str:
     return "\n".join(_listed(kind, kind.__name__) for kind in parts_of(matrix_results.MatrixResult))
 
@@ -181,6 +186,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "plan": _plan,
     "judgement": _judgement,
     "matrix": _matrix,
+    "prediction": _of(foretold.Prediction),
+    "explanation": _of(explaining.Explanation),
     "keys of a scenario": _keys(""),
     "keys of a cluster": _keys("Cluster"),
     "keys of vault": _keys("Vault"),

@@ -27,6 +27,14 @@ from tests.runs import OUTAGE, started
 
 EVENTS: list[AnyEvent] = [
     started(loading.load(OUTAGE).scenario),
+    events.Foretold(
+        answers=(
+            events.ForetoldAnswer(
+                probe="login", moment="before", answer="refused", status=403, app="web", mount="kubernetes",
+                reviewer="nobody", cause="reviewer-frozen",
+            ),
+        ),
+    ),
     events.ArtifactUsed(product="vault", version="1.7.0", source="cache", sha256="ab" * 32, note="built"),
     events.PhaseEnded(name="cluster apps serves", seconds=3.25),
     events.ClusterUp(cluster="apps", version="1.32.0", issuer="https://kubernetes.default.svc.cluster.local"),

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from harness.analysis import comparison, ruled_out
+from harness.analysis import comparison, next_causes, ruled_out
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.impact import Impact, outlook
+from harness.analysis.next_causes import Next
 from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
 from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions
@@ -54,6 +55,8 @@ class Finding(msgspec.Struct, frozen=True):
     """the name of the Vault that it is about; empty: the only one there is"""
     node: str = ""
     """the name of the node that it is about; empty: the only one there is, or whichever answered"""
+    next: tuple[Next, ...] = ()
+    """what would refuse the same login next, were this mended: by the knowledge, not seen"""
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -137,8 +140,6 @@ def _no_newer_config(facts: Facts, before: Observation, now: Observation) -> boo
 
 def _another_cause(facts: Facts, before: Observation, now: Observation) -> bool:
     """Is the login refused for another known cause than before?"""
-    if (before.version, before.status, facts.written_at(before)) == (now.version, now.status, facts.written_at(now)):
-        return False
     old, new = (why_refused(facts, seen)[0] for seen in (before, now))
     return old != new and UNEXPLAINED not in (old, new)
 
@@ -198,6 +199,7 @@ def _finding(case: Case) -> Finding:
         step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
         vault=now.vault,
         node=now.node,
+        next=next_causes.after(case, rule.name) if rule is not None else (),
     )
 
 

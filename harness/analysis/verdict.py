@@ -14,6 +14,7 @@ from harness.analysis import (
     doubts,
     expiry,
     impact,
+    news,
     proofs,
     soundness,
     startup_failures,
@@ -22,6 +23,7 @@ from harness.analysis.comparison import Change
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.doubts import Doubt
+from harness.analysis.news import News
 from harness.analysis.proofs import Proof
 from harness.analysis.record_view import Facts
 from harness.analysis.rollback import Rollback, rollbacks
@@ -119,6 +121,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """the apps of which nothing was learned: their login was refused before the first hop as well"""
     doubts: tuple[Doubt, ...] = ()
     """why the answer is not known, or not of every app: all that keeps this from being a pass, beside the findings"""
+    news: tuple[News, ...] = ()
+    """where real servers answered otherwise than was foretold; a strict run fails on it"""
     expects: bool = True
     """does the scenario say what it expects? If not, it hopes that no answer gets worse"""
     troubles: tuple[Trouble, ...] = ()
@@ -142,19 +146,18 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     """
     facts = Facts(record)
     soundness.insist(facts)
-    begun = (*startup_failures.findings(record.of(Trouble), facts.steps), *diagnosis.diagnose(facts))
-    findings = diagnosis.worst_first([*begun, *_cut_off(facts), *expiry.findings(facts)])
+    findings = diagnosis.worst_first(_found(facts))
     missed, met = _against(facts.asked.expect, findings)
-    known = [number in met for number in range(len(findings))]
-    unsure = list(_doubts(facts, findings, known))
-    verdict, weights = _weighed(findings, unsure, strict=strict or record.started.strict or facts.asked.strict)
+    unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))]))
+    told, strict = news.news(facts), strict or record.started.strict or facts.asked.strict
+    verdict, weights = _weighed(findings, unsure, strict=strict)
     weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
+    verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
     # an expectation is met by a whole run only: nobody knows what the missing part would have shown
     as_expected = hoped and not unsure
-    start, ended = record.started, record.of(RunEnded)
-    left_behind = "; ".join(filter(None, (ended[-1].left_behind if ended else "", proofs.left_behind(record))))
+    start, left_behind = record.started, _left_behind(record)
     outcome = _outcome(verdict, as_expected=as_expected, hoped=hoped)
     unlearned = tuple(seen.app for seen in doubts.never_granted(facts))
     tried = tuple(proofs.proofs(facts))
@@ -163,7 +166,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         verdict=verdict,
         outcome=outcome,
         as_expected=as_expected,
-        reasons=(*_reasons(verdict, weights, unsure), *proofs.reasons(tried, unproven)),
+        reasons=(*_reasons(verdict, weights, unsure, told if strict else ()), *proofs.reasons(tried, unproven)),
         scenario=start.plan.scenario,
         description=facts.asked.description,
         driver=start.plan.driver,
@@ -183,6 +186,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
         doubts=tuple(unsure),
+        news=told,
         expects=facts.asked.expect is not None,
         troubles=tuple(record.of(Trouble)),
         versions=_versions(facts),
@@ -194,6 +198,18 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         left_behind=left_behind,
         exit_code=proofs.exit_code(_exit_code(outcome, left_behind, facts), tried, unproven),
     )
+
+
+def _found(facts: Facts) -> Iterator[Finding]:
+    yield from startup_failures.findings(facts.record.of(Trouble), facts.steps)
+    yield from diagnosis.diagnose(facts)
+    yield from _cut_off(facts)
+    yield from expiry.findings(facts)
+
+
+def _left_behind(record: Record) -> str:
+    ended = record.of(RunEnded)
+    return "; ".join(filter(None, (ended[-1].left_behind if ended else "", proofs.left_behind(record))))
 
 
 def _outcome(verdict: Verdict, *, as_expected: bool, hoped: bool) -> Outcome:
@@ -225,8 +241,11 @@ def _weighed(
     return "pass", [Contribution(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
 
 
-def _reasons(verdict: Verdict, weights: Iterable[Contribution], unsure: Iterable[Doubt]) -> Iterable[str]:
+def _reasons(
+    verdict: Verdict, weights: Iterable[Contribution], unsure: Iterable[Doubt], failing: Iterable[News]
+) -> Iterable[str]:
     reasons = [*(weight.reason for weight in weights if weight.reason), *(doubt.text for doubt in unsure)]
+    reasons += [f"{news.OTHERWISE}{one.sentence}" for one in failing]
     return reasons or (["every question was answered as before"] if verdict == "pass" else [])
 
 

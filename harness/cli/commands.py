@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from harness import __version__, settings
-from harness.cli import bisect, bring, cells, maintenance, matrix, merge, new, remote_commands, several, versions
+from harness.cli import (
+    bisect,
+    bring,
+    cells,
+    maintenance,
+    matrix,
+    merge,
+    new,
+    predict,
+    remote_commands,
+    several,
+    versions,
+)
 from harness.cli.maintenance import load
 from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
@@ -456,6 +468,8 @@ for _chore in (
     maintenance.schema,
     maintenance.completion,
     new.new,
+    predict.predict,
+    predict.explain,
     versions.versions_,
     matrix.matrix_,
     merge.merge,

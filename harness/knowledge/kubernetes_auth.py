@@ -218,6 +218,11 @@ def answer(refusal: Refusal, version: str) -> tuple[int, str]:
     raise AssertionError(refusal)
 
 
+def answers_of(refusal: str) -> tuple[tuple[str, int, str], ...]:
+    """Return how a refusal is answered, the oldest first: from which version on, with which status and text."""
+    return next((tuple(reversed(rows)) for known, rows in _ANSWERS.items() if known == refusal), ())
+
+
 def status_shift(refusal: Refusal, before: str, after: str) -> str:
     """Return a sentence if only the status of this refusal differs between two versions, else nothing."""
     old, new = answer(refusal, before)[0], answer(refusal, after)[0]

@@ -58,12 +58,13 @@ def rehearse(
     journal: Journal,
     keep_seconds: float = 0,
     afterwards: Afterwards | None = None,
+    foretold: events.Foretold | None = None,
 ) -> Rehearsed:
     """Rehearse one upgrade from end to end, and say what it means, by its record on disk alone.
 
     Raises as `recorded`.
     """
-    recorded(start, driver, journal, keep_seconds, afterwards)
+    recorded(start, driver, journal, keep_seconds, afterwards, foretold)
     return judged(journal.directory)
 
 
@@ -79,14 +80,17 @@ def recorded(
     journal: Journal,
     keep_seconds: float = 0,
     afterwards: Afterwards | None = None,
+    foretold: events.Foretold | None = None,
 ) -> None:
-    """Rehearse one upgrade from end to end, and write down what is seen.
+    """Rehearse one upgrade from end to end, and write down what is seen, beside what was *foretold* of it.
 
     With *keep_seconds* the system stays up for that long afterwards, if the driver can do that. *afterwards* gets it
     once the course is over.
     Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record.
     """
     journal.write(start)
+    if foretold is not None:
+        journal.write(foretold)
     left_behind = ""
     try:
         run(start.plan, driver, start.run_id, journal, keep_seconds, afterwards)

@@ -12,7 +12,7 @@ from harness import secret
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Contribution, Judgement
 from harness.reports import printable
-from harness.reports.wording import blamed, headline, mending, remedies_of, unsure
+from harness.reports.wording import blamed, failed_by_news, headline, mending, remedies_of, surprises, unsure
 
 _Level = Literal["error", "warning", "notice"]
 
@@ -71,6 +71,9 @@ def _proofs(judgement: Judgement, lines: Mapping[str, int]) -> Iterator[_Annotat
             line = next((lines[f"apps/{app}"] for app in proof.apps if f"apps/{app}" in lines), 1)
             title = f"Remedy {proof.remedy + 1} for {proof.rule}: {proof.state}"
             yield _Annotation("error", line, title, proof.sentence)
+    for told in surprises(judgement):
+        level: _Level = "error" if failed_by_news(judgement) else "warning"
+        yield _Annotation(level, 1, "Otherwise than foretold", told)
     for said in judgement.unproven:
         yield _Annotation("error", 1, "No remedy was tried", said)
 

@@ -22,16 +22,20 @@ from harness.analysis.verdict import Judgement
 from harness.record.observation import Observation, called
 from harness.reports import printable
 from harness.reports.wording import (
+    NEWS,
     OUTCOME,
     WHAT_ELSE,
+    afterwards,
     blamed,
     cause,
     evidence,
+    failed_by_news,
     headline,
     labels,
     mending,
     outages,
     remedies_of,
+    surprises,
     unsure,
     what_else,
 )
@@ -185,6 +189,8 @@ def _account(finding: Finding, label: str) -> Iterator[str]:
     yield finding.sentence
     if finding.outlook and finding.outlook.sentence:
         yield f"when  {finding.outlook.sentence}"
+    if said := afterwards(finding):
+        yield f"next  {said}"
     for word, remedy in mending(remedies_of(finding)):
         yield f"{word:6}{remedy.sentence}"
         yield from (f"      {command}" for command in remedy.commands)
@@ -250,6 +256,8 @@ def _whole(judgement: Judgement) -> Iterator[_TestCase]:
         )
     elif judgement.as_expected:
         yield _TestCase(name="expectations")
+    if judgement.news:
+        yield _as_foretold(judgement)
     left = judgement.left_behind
     yield _TestCase(
         name="nothing is left behind",
@@ -258,6 +266,14 @@ def _whole(judgement: Judgement) -> Iterator[_TestCase]:
         message=left,
         body=(left,) if left else (),
     )
+
+
+def _as_foretold(judgement: Judgement) -> _TestCase:
+    said = tuple(surprises(judgement))
+    name = "every answer is as foretold"
+    if failed_by_news(judgement):
+        return _TestCase(name=name, outcome="failure", type="foretold", message=said[0], body=said)
+    return _TestCase(name=name, output=(NEWS, *said))
 
 
 def _not_checked(judgement: Judgement) -> Iterator[_TestCase]:

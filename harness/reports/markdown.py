@@ -23,10 +23,12 @@ from harness.reports.wording import (
     GOING_BACK,
     LOGINS,
     MADE_OF,
+    NEWS,
     NOT_CHECKED,
     NOT_WHOLE,
     OUTCOME,
     WHAT_ELSE,
+    afterwards,
     apps_of,
     as_hoped,
     calm,
@@ -42,6 +44,7 @@ from harness.reports.wording import (
     outages,
     path_of,
     remedies_of,
+    surprises,
     trimmed,
     unsure,
     ways_back,
@@ -80,6 +83,7 @@ def render(judgement: Judgement) -> str:
     _logins(page, judgement.reviewing)
     _outages(page, judgement)
     sections = (
+        (NEWS, surprises(judgement)),
         (GOING_BACK, ways_back(judgement)),
         (WHAT_ELSE, what_else(judgement.changes)),
         (NOT_WHOLE, trimmed(judgement)),
@@ -176,6 +180,8 @@ def _finding(group: Sequence[Finding], label: str) -> str:
     ]
     if first.outlook and first.outlook.sentence:
         lines.append(f"- **When:** {_inline(first.outlook.sentence)}")
+    if said := afterwards(first):
+        lines.append(f"- **Next:** {_inline(said)}")
     for word, remedy in mending(remedies_of(first)):
         lines.append(f"- **{word.capitalize()}:** {_inline(remedy.sentence)}")
         if remedy.commands:

@@ -30,15 +30,18 @@ from harness.reports.wording import (
     GOING_BACK,
     LOGINS,
     MADE_OF,
+    NEWS,
     NOT_CHECKED,
     NOT_WHOLE,
     OUTCOME,
     WHAT_ELSE,
-    against,
+    afterwards,
     apps_of,
     calm,
     cause,
     evidence_text,
+    expectation,
+    first_of,
     grouped,
     headline,
     label_of,
@@ -49,6 +52,7 @@ from harness.reports.wording import (
     outages,
     path_of,
     remedies_of,
+    surprises,
     trimmed,
     unlearned,
     unsure,
@@ -247,11 +251,12 @@ class _Summary:
             console.print(f"\n{said}")
         self._tried()
         if judgement.outcome == "inconclusive":
-            lines = _first([f"could not be known: {reason}" for reason in self._crowd.unsure])
+            lines = first_of([f"could not be known: {reason}" for reason in self._crowd.unsure])
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
         if self._room.logins:
             _logins(console, self._crowd)
         _outages(console, judgement.renewals, self._room.outages)
+        self._lines(NEWS, surprises(judgement), max(self._room.lines, 2))
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))
         self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
         self._lines(NOT_WHOLE, trimmed(judgement), self._room.lines)
@@ -273,7 +278,7 @@ class _Summary:
         self._console.print(head)
         if said := nothing_learned(judgement):
             self._console.print(Text(said, "bold yellow"))
-        if said := _expectation(judgement):
+        if said := expectation(judgement):
             self._console.print(Text(said, "green" if judgement.as_expected else "yellow"))
         if judgement.left_behind:
             self._console.print(Text(f"left behind: {judgement.left_behind}", "bold red"))
@@ -287,6 +292,8 @@ class _Summary:
         self._paragraph("", f"{finding.sentence}.")
         if finding.outlook and finding.outlook.sentence:
             self._paragraph("when  ", finding.outlook.sentence)
+        if said := afterwards(finding):
+            self._paragraph("next  ", said)
         ways = list(mending(remedies_of(finding)))
         for word, remedy in ways[: self._room.ways]:
             self._remedy(f"{word:6}", remedy, first=word == "mend")
@@ -343,21 +350,9 @@ class _Summary:
             return
         _title(self._console, title)
         listed = Table.grid(padding=(0, 1, 0, 0))
-        for line in _first(lines, most, "-v shows more"):
+        for line in first_of(lines, most, "-v shows more"):
             listed.add_row("  -", Text(line))
         self._console.print(listed)
-
-
-def _expectation(judgement: Judgement) -> str:
-    lines = _first([f"expected and did not come: {one}" for one in judgement.missed])
-    lines += _first([f"came unexpected: {one}" for one in judgement.unexpected])
-    return "\n".join(lines) or against(judgement)
-
-
-def _first(lines: Sequence[str], most: int = 6, where: str = "-o json shows all") -> list[str]:
-    """Return *lines*, or as many as a summary has room for, one at least, and the number of the others."""
-    shown = max(most - 1, 1)
-    return list(lines) if len(lines) <= shown + 1 else [*lines[:shown], f"... and {len(lines) - shown} more: {where}"]
 
 
 def _logins(console: Console, totals: _Totals) -> None:
@@ -382,7 +377,7 @@ def _outages(console: Console, renewals: Sequence[Renewals], most: int) -> None:
     if not renewals:
         return
     lines = Table.grid(padding=(0, 2, 0, 0))
-    for line in _first(outages(renewals), most):
+    for line in first_of(outages(renewals), most):
         lines.add_row(Text("outage", "dim"), line)
     console.print()
     console.print(lines)
@@ -402,7 +397,7 @@ def _details(console: Console, judgement: Judgement, totals: _Totals) -> None:
         console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
     _changes(console, judgement.changes, totals.changes)
     _title(console, NOT_CHECKED)
-    for line in _first(list(dict.fromkeys(judgement.not_checked)), _MOST_UNCHECKED):
+    for line in first_of(list(dict.fromkeys(judgement.not_checked)), _MOST_UNCHECKED):
         console.print(Padding(Text(f"- {line}"), (0, 2)))
     _made_of(console, judgement, totals.questions)
 

@@ -9,6 +9,7 @@ from harness.analysis import comparison
 from harness.analysis.comparison import Change, Else
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
+from harness.analysis.news import OTHERWISE
 from harness.analysis.rollback import Rollback
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
@@ -29,6 +30,7 @@ OUTCOME: Final[Mapping[Outcome, str]] = {
 """The word for how a run came out, as pytest says it: a job that is green never says FAIL by itself."""
 
 EVERY_CHANGE: Final = "Every change"
+NEWS: Final = "Otherwise than foretold: the knowledge is wrong, or something happened that no scenario says"
 WHAT_ELSE: Final = "What else changed"
 GOING_BACK: Final = "Going back"
 ASSUMED: Final = "Assumed, because the scenario does not say"
@@ -78,6 +80,29 @@ def trimmed(judgement: Judgement) -> list[str]:
     ]
 
 
+def expectation(judgement: Judgement) -> str:
+    """Return what became of what the scenario expects, in words; "" where there is nothing to say."""
+    lines = first_of([f"expected and did not come: {one}" for one in judgement.missed])
+    lines += first_of([f"came unexpected: {one}" for one in judgement.unexpected])
+    return "\n".join(lines) or against(judgement)
+
+
+def first_of(lines: Sequence[str], most: int = 6, where: str = "-o json shows all") -> list[str]:
+    """Return *lines*, or as many as a summary has room for, one at least, and the number of the others."""
+    shown = max(most - 1, 1)
+    return list(lines) if len(lines) <= shown + 1 else [*lines[:shown], f"... and {len(lines) - shown} more: {where}"]
+
+
+def surprises(judgement: Judgement) -> list[str]:
+    """Return a sentence for each answer that is otherwise than was foretold."""
+    return [one.sentence for one in judgement.news]
+
+
+def failed_by_news(judgement: Judgement) -> bool:
+    """Is an answer that is otherwise than foretold why a strict run fails?"""
+    return any(reason.startswith(OTHERWISE) for reason in judgement.reasons)
+
+
 def blamed(judgement: Judgement) -> Mapping[Finding, str]:
     """Return the failing findings that the scenario does not expect, each with its words among the reasons."""
     paired = zip(judgement.findings, judgement.weights, strict=True)
@@ -93,6 +118,7 @@ def unsure(judgement: Judgement) -> Sequence[str]:
         return ()
     others = {weight.reason for weight in judgement.weights}
     others |= {doubt.text for doubt in judgement.doubts if doubt.kind == "unlearned"}
+    others |= {reason for reason in judgement.reasons if reason.startswith(OTHERWISE)}
     others |= {*judgement.unproven, *(proof.sentence for proof in judgement.proofs)}
     return [reason for reason in judgement.reasons if reason not in others]
 
@@ -187,6 +213,8 @@ def against(judgement: Judgement) -> str:
     """Return the sentence for how a run came out beside what was expected of it, or hoped; "" where lists say it."""
     if judgement.missed or judgement.unexpected:
         return ""
+    if failed_by_news(judgement):
+        return "An answer is otherwise than foretold, and the run is strict."
     if judgement.as_expected:
         return as_hoped(judgement)
     if judgement.verdict == "fail" and judgement.outcome == "inconclusive":
@@ -275,6 +303,14 @@ def apps_of(group: Iterable[Finding]) -> Sequence[str]:
 
 def _some(apps: Sequence[str]) -> Sequence[str]:
     return apps if len(apps) <= _APPS_BY_NAME else [*apps[: _APPS_BY_NAME - 1], f"{len(apps) - _APPS_BY_NAME + 1} more"]
+
+
+def afterwards(finding: Finding) -> str:
+    """Return what a refused login would meet next, as a sentence, or "" where nothing is known to come."""
+    if not finding.next:
+        return ""
+    said = ", then ".join(f"{one.cause} ({one.sentence})" for one in finding.next)
+    return f"With this mended you would meet {said}. That is foretold, and not seen: mend all of it before you try."
 
 
 def evidence(finding: Finding) -> Iterator[str]:

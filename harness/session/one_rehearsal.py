@@ -31,6 +31,7 @@ from harness.scenario import plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
 from harness.secret import Secret
+from harness.session import prediction
 from harness.session.proving import Proving
 from harness.wait import now, stamp
 
@@ -125,7 +126,8 @@ def rehearse_one(
         start = _start(loaded, planned, journal.directory, options)
         driver = driver_of(options, places, tell, clusters)
         proving = Proving(start, driver, journal, follow, begin, tell) if options.prove_remedy else None
-        return rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving)
+        foretold = prediction.foretold(start) if driver.traits.real else None
+        return rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving, foretold)
 
 
 def cut_short(directory: Path, why: str, *, strict: bool) -> Rehearsed:

@@ -1,0 +1,292 @@
+"""Which known changes the path of a plan crosses, which of them touch its installation, and which nobody can tell.
+
+Of the plan alone: nothing has to have run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Final, Literal
+
+import msgspec
+
+from harness.knowledge import behaviours, kubernetes_auth
+from harness.knowledge.behaviours import Row
+from harness.knowledge.kubernetes_auth import Stored
+from harness.scenario import course
+from harness.scenario.course import Serve, WriteConfig
+from harness.scenario.plan import Plan
+from harness.scenario.topology import Topology
+
+Touches = Literal["yes", "no", "unknown"]
+
+_ALONG: Final = frozenset({"vault", "vault-image", "chart", "agent"})
+"""The products whose versions go with Vault's: the others are upgraded by themselves."""
+
+
+class Crossing(msgspec.Struct, frozen=True, kw_only=True):
+    """A known change that lies on the path."""
+
+    id: str
+    at: str
+    """the version with which it comes, or nothing where it comes with any restart"""
+    touches: Touches
+    because: str
+    """why it touches this installation or does not; of what cannot be told, the question to answer by hand"""
+    effect: str
+    status: str
+    remedy: str
+    source: str
+    grade: behaviours.Grade
+    probe: str
+    """the question of a rehearsal that shows it; empty: none does, so that no run rules it out"""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A config that is written at some time."""
+
+    mount: str
+    fields: Mapping[str, object]
+    stored: Stored
+    validated: bool
+    """is the issuer of a login compared, as long as it is this config that holds?"""
+
+    @property
+    def local(self) -> bool:
+        """May the token of Vault's pod be used by it?"""
+        return self.stored == "" and self.fields.get("disable_local_ca_jwt") is not True
+
+
+def crossings(plan: Plan) -> tuple[Crossing, ...]:
+    """Return every change on the path, what touches this installation first and what cannot be told next."""
+    found = [_crossing(row, at, plan) for row in behaviours.breakers() for at in _places(row, plan)[:1]]
+    order: dict[Touches, int] = {"yes": 0, "unknown": 1, "no": 2}
+    return tuple(sorted(found, key=lambda one: order[one.touches]))
+
+
+def _places(row: Row, plan: Plan) -> list[str]:
+    """Return the versions at which a path meets a change, in order."""
+    serving = _serving(plan)
+    if row.when:
+        return _occasions(row, plan, serving)
+    if row.product not in _ALONG:
+        return []
+    hops = [hop for versions in serving.values() for hop in pairwise(versions)]
+    return [new for old, new in hops if row.appears(old, new)]
+
+
+def _serving(plan: Plan) -> dict[str, list[str]]:
+    """Return the versions that serve from the first look on, by the name of the Vault."""
+    found: dict[str, list[str]] = {}
+    looked: set[str] = set()
+    for step in plan.steps:
+        if isinstance(step, course.Look):
+            looked |= set(found)
+        elif isinstance(step, Serve):
+            # what came before the first look wrote configs, and is the past
+            before = found.setdefault(step.vault, []) if step.vault in looked else []
+            found[step.vault] = [*before, step.version]
+    return found
+
+
+def _occasions(row: Row, plan: Plan, serving: Mapping[str, list[str]]) -> list[str]:
+    """Return the versions at which what brings a row on happens, as far as the row holds there."""
+    if row.when == "roll-back":
+        back = [step.version for step in plan.steps if isinstance(step, course.RollBack)]
+        newest = [one for versions in serving.values() for one in versions]
+        return [version for version in back if not row.holds(version) and any(map(row.holds, newest))]
+    hops = [hop for versions in serving.values() for hop in pairwise(versions)]
+    return [new for old, new in hops if row.holds(new) and (row.when == "restart" or old != new)]
+
+
+def _crossing(row: Row, at: str, plan: Plan) -> Crossing:
+    touches, because = _touched(row, plan)
+    return Crossing(
+        id=row.id,
+        at=at,
+        touches=touches,
+        because=because,
+        effect=row.effect,
+        status=row.status,
+        remedy=row.remedy,
+        source=row.source,
+        grade=row.grade,
+        probe=row.probe,
+    )
+
+
+def configs(plan: Plan) -> list[Held]:
+    """Return every config that the course of a plan writes, with what it holds afterwards."""
+    wanted, serving, found = plan.resolved, dict[str, Serve](), list[Held]()
+    for step in plan.steps:
+        if isinstance(step, Serve):
+            serving[step.vault] = step
+        elif isinstance(step, WriteConfig):
+            served = serving[wanted.told_apart(wanted.mounts[step.mount].vault)]
+            stored = kubernetes_auth.stored_reviewer(
+                served.version,
+                token_file=served.token_file,
+                explicit="token_reviewer_jwt" in step.fields,
+                disable_local=step.fields.get("disable_local_ca_jwt") is True,
+            )
+            given = step.fields.get("disable_iss_validation")
+            off = kubernetes_auth.validation_disabled(served.version, given=given if isinstance(given, bool) else None)
+            found.append(Held(step.mount, step.fields, stored, not off))
+    return found
+
+
+# --- whom it touches --------------------------------------------------------------------------------------------------
+
+Answer = tuple[Touches, str]
+
+
+def _touched(row: Row, plan: Plan) -> Answer:
+    touches, because = WHOM[row.touches](plan)
+    return touches, row.ask or because if touches == "unknown" else because
+
+
+def _always(_plan: Plan) -> Answer:
+    return "yes", "every Vault that apps log in to"
+
+
+def _unknown(_plan: Plan) -> Answer:
+    return "unknown", ""
+
+
+def _no(_plan: Plan) -> Answer:
+    return "no", "no scenario has it"
+
+
+def _mounts(where: Callable[[Held], bool], has: str, without: str) -> Callable[[Plan], Answer]:
+    """Return what tells which auth mounts have a config that is like this."""
+
+    def told(plan: Plan) -> Answer:
+        names = list(dict.fromkeys(f"auth/{held.mount}" for held in configs(plan) if where(held)))
+        return ("yes", f"{', '.join(names)} {has}") if names else ("no", without)
+
+    return told
+
+
+def _empty_reviewer(plan: Plan) -> Answer:
+    file = any(isinstance(step, Serve) and step.token_file for step in plan.steps)
+    found = _mounts(lambda held: held.local, "names no reviewer", "every config says who reviews")(plan)
+    if found[0] == "yes" and not file:
+        return "no", "Vault has no pod's token to read"
+    return found
+
+
+def _roles(where: str, has: str) -> Callable[[Plan], Answer]:
+    """Return what tells which roles have a field."""
+
+    def told(plan: Plan) -> Answer:
+        roles = [(path, name, role) for path, one in plan.resolved.mounts.items() for name, role in one.roles.items()]
+        roles += [(step.mount, step.role, step.spec) for step in plan.steps if isinstance(step, course.WriteRole)]
+        names = list(dict.fromkeys(f"{path}/{name}" for path, name, role in roles if where in role.fields))
+        return ("yes", f"role {', '.join(names)} {has}") if names else ("no", f"no role {has}")
+
+    return told
+
+
+def _alias_by_name(plan: Plan) -> Answer:
+    roles = [role for mount in plan.resolved.mounts.values() for role in mount.roles.values()]
+    roles += [step.spec for step in plan.steps if isinstance(step, course.WriteRole)]
+    named = any(role.alias_name_source == "serviceaccount_name" for role in roles)
+    return ("yes", "a role names aliases by the account") if named else ("no", "no role names aliases by the account")
+
+
+def _token_audience(plan: Plan) -> Answer:
+    names = [name for name, app in plan.resolved.apps.items() if app.audiences]
+    return ("yes", f"the token of {', '.join(names)} has an audience") if names else ("no", "no token has an audience")
+
+
+def _policies(word: str, asked: str) -> Callable[[Plan], Answer]:
+    """Return what tells whether a policy of the scenario has a *word*; the others nobody has shown."""
+
+    def told(plan: Plan) -> Answer:
+        names = [name for name, text in plan.resolved.policies.items() if word in text]
+        return ("yes", f"policy {', '.join(names)} has {word}") if names else ("unknown", asked)
+
+    return told
+
+
+def _stored_on(kind: str, *, then: Answer = ("yes", "")) -> Callable[[Plan], Answer]:
+    """Return what tells by the storage of Vault."""
+
+    def told(plan: Plan) -> Answer:
+        here = {vault.storage for vault in plan.resolved.vaults.values()}
+        if kind not in here:
+            return "no", f"Vault's storage is {', '.join(sorted(here))}"
+        return then[0], then[1] or f"Vault's storage is {kind}"
+
+    return told
+
+
+def _several_nodes(wanted: Topology) -> bool:
+    return any(vault.nodes > 1 for vault in wanted.vaults.values())
+
+
+def _nodes(plan: Plan) -> Answer:
+    if _several_nodes(plan.resolved):
+        return "yes", "Vault has several nodes"
+    return "unknown", "this scenario has one node: has your Vault several?"
+
+
+def _raft_nodes(plan: Plan) -> Answer:
+    found = _stored_on("raft")(plan)
+    return found if found[0] == "no" else _nodes(plan)
+
+
+def _in_a_pod(plan: Plan) -> Answer:
+    pods = any(vault.cluster for vault in plan.resolved.vaults.values())
+    return ("unknown", "") if pods else ("no", "Vault is in no cluster")
+
+
+def _enterprise(plan: Plan) -> Answer:
+    found = any("+ent" in version for versions in _serving(plan).values() for version in versions)
+    return ("yes", "this is Vault Enterprise") if found else ("no", "this is not Vault Enterprise")
+
+
+def _other_storage(plan: Plan) -> Answer:
+    return "no", f"Vault's storage is {', '.join(sorted({one.storage for one in plan.resolved.vaults.values()}))}"
+
+
+WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
+    "always": _always,
+    "ask": _unknown,
+    "no": _no,
+    "empty-reviewer": _empty_reviewer,
+    "frozen-reviewer": _mounts(
+        lambda held: held.stored == "frozen" or held.fields.get("token_reviewer_jwt") == "pod-token",
+        "holds a copy of a token of Vault's pod",
+        "no config holds a copy of a token of Vault's pod",
+    ),
+    "stored-reviewer": _mounts(lambda held: held.stored == "explicit", "has a reviewer", "no config has a reviewer"),
+    "issuer-unset": _mounts(
+        lambda held: held.validated and not held.fields.get("issuer"),
+        "compares an issuer that nobody set",
+        "no config compares an issuer that nobody set",
+    ),
+    "no-ca": _mounts(lambda held: "kubernetes_ca_cert" not in held.fields, "has no CA", "every config has a CA"),
+    "pem-keys": _mounts(lambda held: bool(held.fields.get("pem_keys")), "has pem_keys", "no config has pem_keys"),
+    "annotations": _mounts(
+        lambda held: held.fields.get("use_annotations_as_alias_metadata") is True,
+        "reads annotations",
+        "no config reads annotations",
+    ),
+    "selector": _roles("bound_service_account_namespace_selector", "selects namespaces by their labels"),
+    "alias-by-name": _alias_by_name,
+    "token-audience": _token_audience,
+    "policy-parameters": _policies("_parameters", "do your policies have allowed_parameters or denied_parameters?"),
+    "policy-templates": _policies("{{", "are your policies templated?"),
+    "policy-denies": _policies("deny", "do your policies deny paths?"),
+    "raft": _stored_on("raft"),
+    "ask-raft": _stored_on("raft", then=("unknown", "")),
+    "ask-file": _stored_on("file", then=("unknown", "")),
+    "ask-pod": _in_a_pod,
+    "nodes": _nodes,
+    "raft-nodes": _raft_nodes,
+    "enterprise": _enterprise,
+    "other-storage": _other_storage,
+}
+"""What the word `touches` of a row means: of a plan, whether it touches that installation, and why."""

@@ -1,0 +1,53 @@
+"""What is foretold of a scenario, as a value: answers, findings, and the known changes on its path."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from harness.analysis.crossings import Crossing
+from harness.record.events import ForetoldAnswer
+
+FORMAT: Final = 1
+"""The number of the format of a prediction. Fields may be added under the same number."""
+
+
+class Expectation(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is foretold to be found."""
+
+    kind: str
+    effect: str
+    cause: str
+    app: str
+    at: str
+    """the version at which it appears; empty: so from the start"""
+    moment: str
+    sentence: str
+    remedy: str
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """What is foretold of a scenario. `rehearse predict -o json` prints it; docs/predict.md has its fields."""
+
+    format: int = FORMAT
+    verdict: Literal["not rehearsed"] = "not rehearsed"
+    """what is foretold is no verdict: no server was asked"""
+    scenario: str
+    description: str
+    path: tuple[str, ...]
+    """the versions that serve, in order"""
+    answers: tuple[ForetoldAnswer, ...]
+    """every question at every moment"""
+    findings: tuple[Expectation, ...]
+    """what is foretold to change, or to be wrong from the start: the worst first"""
+    met: bool | None
+    """would the scenario's `expect` be met? None: it has none"""
+    crossings: tuple[Crossing, ...]
+    """the known changes on the path: those that touch this installation, those that cannot be told, the others"""
+    beyond: tuple[str, ...]
+    """the versions on the path that the knowledge was never held against real servers of"""
+    assumed: tuple[str, ...]
+    """what decides the answers and the scenario leaves open"""
+    why_not: str = ""
+    """why not all of it could be foretold; empty where it could"""
