@@ -124,7 +124,7 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
     """What a rule names is in the table, or is no matter of versions."""
     apart = {
         "reviewer-lacks-tokenreview-rbac", "client-jwt-not-accepted", "address-not-bound", "login-token-rejected",
-        "api-server-unreachable", "changed-by-step",
+        "api-server-unreachable", "changed-by-step", "secret-not-accepted", "issuer-no-longer-accepted",
     }  # fmt: skip
     told = {cause for row in ROWS for cause in row.causes}
     assert {rule.name for rule in RULES} - told <= apart

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from harness.analysis import verdict
-from harness.drivers.service_accounts import ISSUER
 from harness.knowledge import login_order
 from harness.reports import junit, markdown, text
 from harness.scenario import loading
+from harness.scenario.topology import ISSUER
 from tests.runs import on_paper
 from tests.test_real import rehearse
 from tests.test_rules import CASES, seen
