@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from harness.errors import NotReady
 from harness.host import capacity
 from harness.reports import expect, table
 from harness.scenario import loading
-from tests.runs import OUTAGE, SCENARIOS
+from tests.runs import OUTAGE, SCENARIOS, on_paper
 from tests.test_cli import expecting, own_signals, rehearse, run
 
 __all__ = ["own_signals"]
@@ -222,6 +223,7 @@ def test_a_terminal_shows_what_goes_on_now(told: dict[str, str], animated: bool,
     words = ["run", str(OUTAGE), "--driver", "paper", "--run-dir", str(tmp_path / "run")]
     seen = on_a_terminal(words, {**environment, "SLOW": "--slow", **told})
     assert ("the slow part 1 s" in seen) == animated
+    assert bool(re.search(r"0:0\d; 1 of 5: Vault 1.4.0; ", seen)) == animated
     assert ("\x1b[" in seen) == animated
     assert "XFAIL (expected)" in seen
 
@@ -250,6 +252,28 @@ def test_without_a_terminal_a_line_says_what_takes_long(monkeypatch: pytest.Monk
     assert going.now() == "artifacts 199 s"
     going.end("artifacts")
     assert (going.now(), going._late()) == ("", [])
+
+
+def test_the_line_that_is_written_over_says_how_far_the_course_has_come(tmp_path: Path) -> None:
+    """How long all of it has taken, which stage of how many, and what is waited for; no stage is left at the end."""
+    from harness.cli import progress
+
+    record, _ = on_paper(loading.load(OUTAGE).scenario, tmp_path)
+    going, stages = progress.Progress(quiet=True), list[str]()
+    for event in record.events:
+        going.follow(event)
+        stages.append(going.stage())
+    told = [one for one in dict.fromkeys(stages) if one]
+    assert told == [
+        "1 of 5: Vault 1.4.0",
+        "2 of 5: Vault 1.7.0",
+        "3 of 5: asking before",
+        "4 of 5: Vault 1.11.0",
+        "5 of 5: asking after 1.11.0",
+    ]
+    assert stages[-1] == ""
+    going.begin("unseal 1.11.0")
+    assert going._rendered().plain == "  0:00; unseal 1.11.0 0 s"
 
 
 @pytest.mark.processes

@@ -13,9 +13,10 @@ from harness.cli import output
 from harness.record import events
 from harness.record.events import AnyEvent
 from harness.record.journal import Follower
-from harness.record.observation import Observation
+from harness.record.observation import Observation, called
 from harness.reports.wording import outages
 from harness.scenario import course
+from harness.scenario.course import AnyStep, Look, Serve
 from harness.wait import Stopwatch
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Progress:
         self._live: Live | None = None
         self._watcher: threading.Thread | None = None
         self._follow = follower(self.say, verbose=verbose)
+        self._watch_of_all = Stopwatch()
+        self._stages: list[str] = []
+        self._stage = 0
 
     def say(self, line: object) -> None:
         """Print *line* on stderr, above the one that is written over."""
@@ -59,7 +63,23 @@ class Progress:
         """Be told of an event of a run."""
         if isinstance(event, events.PhaseEnded):
             self.end(event.name)
+        self._take_stage(event)
         self._follow(event)
+
+    def _take_stage(self, event: AnyEvent) -> None:
+        """Mind how far a run's course has come: a Vault put in place, or a look, is a stage of it."""
+        with self._lock:
+            if isinstance(event, events.RunStarted):
+                self._stages, self._stage = [*filter(None, map(_stage, event.plan.steps))], 0
+            elif isinstance(event, events.VaultServing) or _ends_a_look(event):
+                self._stage += 1
+
+    def stage(self) -> str:
+        """Return which stage of the course comes to pass, of how many; "" where none is known, or all are over."""
+        with self._lock:
+            if self._stage >= len(self._stages):
+                return ""
+            return f"{self._stage + 1} of {len(self._stages)}: {self._stages[self._stage]}"
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
@@ -114,8 +134,10 @@ class Progress:
     def _rendered(self) -> Text:
         from rich.text import Text
 
-        now = self.now()
-        return Text(f"  ...  {now}" if now else "", "dim", no_wrap=True, overflow="ellipsis")
+        seconds = int(self._watch_of_all.seconds)
+        said = [f"{seconds // 60}:{seconds % 60:02}", self.stage(), self.now()]
+        line = "; ".join(filter(None, said)) if any(said[1:]) else ""
+        return Text(f"  {line}" if line else "", "dim", no_wrap=True, overflow="ellipsis")
 
     def _watch(self) -> None:
         while not self._over.wait(0.5):
@@ -132,6 +154,17 @@ class Progress:
                     self._told[name] = due
                     lines.append(f"  ...  {watch.seconds:.0f} s, and still: {name}")
         return lines
+
+
+def _stage(step: AnyStep) -> str:
+    """Return what a step is called that makes a stage of a course; "" for one that is over in no time."""
+    if isinstance(step, Look):
+        return f"asking {step.moment.label}"
+    return f"Vault {called(step)}{step.version}" if isinstance(step, Serve) else ""
+
+
+def _ends_a_look(event: AnyEvent) -> bool:
+    return isinstance(event, events.PhaseEnded) and event.name.startswith("probes ")
 
 
 def _due(seconds: float) -> int:
