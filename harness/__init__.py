@@ -12,6 +12,7 @@ cli/                     the command line
     commands             run, judge, validate, plan: options in, reports and exit codes out
     bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
+    bundle               a run in one archive, to attach to a report
     predict              what is known, without any server: a prediction, an explanation
     new                  five questions, or their options, become a scenario of one's own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
@@ -31,6 +32,7 @@ cli/                     the command line
 session/                 rehearsals as values: a scenario and options in, a judgement out
     bisect               the first version at which a scenario gets worse: a rehearsal for each question
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
+    bundle               a run in one archive, and back: record, judgement, versions and logs, without any secret
     prediction           what a rehearsal would see, by the knowledge alone
     proving              the remedies of a run's refusals, tried
     one_rehearsal        from a scenario and options to its judgement: what the command line calls

@@ -16,6 +16,7 @@ from harness import __version__, settings
 from harness.cli import (
     bisect,
     bring,
+    bundle,
     cells,
     maintenance,
     matrix,
@@ -365,7 +366,7 @@ def _directory_of_one(wanted: Path | None, file: Path, taken: set[Path]) -> Path
 @_strict
 @reported
 def judge(*, directory: Path, strict: bool, form: Form) -> None:
-    """Judge the record in DIRECTORY again: no server is needed, and nothing is changed."""
+    """Judge the record in DIRECTORY, or in a bundle, again: no server is needed, and nothing is changed."""
     from harness.analysis import verdict
     from harness.record.journal import NotARecord
 
@@ -449,9 +450,10 @@ def version(output: str) -> None:
 def _record(directory: Path, code: int = 2) -> Record:
     """Return the record in *directory*, or end with *code* and a sentence where there is none."""
     from harness.record import journal
+    from harness.session import bundle as bundles
 
     try:
-        return journal.load(directory)
+        return bundles.unpacked(directory) if bundles.is_bundle(directory) else journal.load(directory)
     except journal.NotARecord as error:
         fail(code, str(error))
 
@@ -468,6 +470,7 @@ for _chore in (
     maintenance.schema,
     maintenance.completion,
     new.new,
+    bundle.bundle,
     predict.predict,
     predict.explain,
     versions.versions_,
