@@ -42,6 +42,7 @@ maintenance/             what this machine has for rehearsals, and what was left
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
     vault_steps          how a Vault is set up, written to, swapped and unsealed
+    provider             who mints the tokens of apps that no cluster knows
     credentials          passwords and secret IDs, made as roles are written
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
@@ -79,6 +80,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     accounts             who may review tokens on paper
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
+    jwts                 logins at JWT mounts, on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -170,6 +172,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     occasions            when on the path of an upgrade something can be done
     rewrites             a mount's config written again, with all that it has
     as_code              a remedy as vault write lines and as Terraform
+    jwts                 what Vault itself checks of a token at a JWT mount: key, audience, claims
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
@@ -183,6 +186,7 @@ record/                  what happened: the public record format
     numbering            how a record proves that it is whole
 scenario/                what is asked for
     schema               what a scenario can say
+    schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     outcomes             the words for what is asked, what may happen, and why
     mount_kinds          the kinds of auth mounts: what each has, and who must be refused there
     values               what its values may be: versions, names, paths, spans of time
@@ -210,6 +214,7 @@ knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     behaviours           what each range of versions does, and what breaks for whom: a row each, with its source
     login_order          in which order each Vault makes the checks of a login
+    jwt_auth             which Vault does what in the JWT auth method, with sources
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were

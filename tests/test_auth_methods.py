@@ -10,7 +10,7 @@ import yaml
 
 from harness.analysis.rules import RULES
 from harness.errors import ScenarioError
-from harness.knowledge import secret_logins
+from harness.knowledge import jwt_auth, secret_logins
 from harness.record.events import AuthEnabled, CredentialsMade, RoleWritten, TokenIssued
 from harness.scenario import loading, mount_kinds, plan
 from harness.scenario.course import WriteConfig, WriteRole
@@ -160,7 +160,7 @@ def test_no_secret_of_a_login_is_in_the_record(tmp_path: Path) -> None:
 
 def test_a_rule_is_asked_of_no_mount_of_another_kind() -> None:
     """A reviewer explains nothing where nobody reviews: each rule says of which kinds it speaks."""
-    of_reviews = [rule for rule in RULES if "review" in rule.name or "jwt" in rule.name]
+    of_reviews = [rule for rule in RULES if "review" in rule.name or rule.name == "client-jwt-not-accepted"]
     assert len(of_reviews) > 5
     assert {kind for rule in of_reviews for kind in rule.kinds} == {mount_kinds.KUBERNETES}
     assert {kind for rule in RULES for kind in rule.kinds} == set(mount_kinds.NAMES)
@@ -184,3 +184,60 @@ def test_what_a_version_answers_is_known(
 ) -> None:
     """As bare Vaults answered: 1.4.0, 1.11.0, 1.12.0, 1.13.0 and 1.16.3."""
     assert secret_logins.answer(kind, refusal, version) == answer
+
+
+# --- tokens whose signature Vault checks itself ---
+
+
+def jwt_mount(**said: Any) -> dict[str, Any]:
+    return {"type": "jwt", "roles": {"batch": {"bound-subject": "batch"}}} | said
+
+
+@pytest.mark.parametrize(
+    ("mount", "app", "message"),
+    [
+        (jwt_mount(reviewer="secret"), {}, "a mount of type jwt has no reviewer"),
+        (jwt_mount(roles={"batch": {"policies": ["a"]}}), {}, "Vault refuses this role: must have at least one bound"),
+        (jwt_mount(config={"issuer": "x"}), {}, "the config of a mount of type jwt has no issuer"),
+        (jwt_mount(config={"jwt_validation_pubkeys": ["gone"]}), {}, "there is no cluster gone"),
+        (
+            jwt_mount(config={"jwt_validation_pubkeys": ["cluster"]}),
+            {},
+            "this mount has no cluster, and so no keys",
+        ),
+        (jwt_mount(), {"service-account": "a/b"}, "an app with a minted token has no service-account"),
+        (
+            {"cluster": "main", "roles": {"batch": BINDS}},
+            {"cluster": "main", "service-account": "a/b"},
+            "a mount of type kubernetes takes tokens of service accounts, and this one is minted elsewhere",
+        ),
+        (
+            {"cluster": "main", "config": {"bound_issuer": "x"}, "roles": {"batch": BINDS}},
+            {},
+            "the config of a mount of type kubernetes has no bound_issuer",
+        ),
+    ],
+)
+def test_what_a_jwt_mount_cannot_have_is_refused(mount: dict[str, Any], app: dict[str, Any], message: str) -> None:
+    text = written(auth={"only": mount}, apps={"batch": {"role": "batch", "token": "minted"} | app})
+    assert any(said.startswith(message) for said, _ in problems(text))
+
+
+@pytest.mark.parametrize(
+    ("version", "needs"),
+    [("1.4.0", True), ("1.6.0", True), ("1.7.0", False), ("1.13.0", False), ("1.16.3", True), ("1.17.0", True)],
+)
+def test_one_text_as_audience_is_not_taken_alike_by_all(version: str, needs: bool) -> None:
+    """As bare Vaults answered, but for 1.17.0; a list needs bound audiences in each."""
+    assert jwt_auth.needs_bound_audiences(version, listed=False) is needs
+    assert jwt_auth.needs_bound_audiences(version, listed=True)
+
+
+def test_a_role_that_binds_no_subject_admits_every_account() -> None:
+    """No probe demands a refusal that nobody promised."""
+    roles = {"batch": {"bound-audiences": ["vault"]}}
+    app = {"role": "batch", "cluster": "main", "service-account": "a/b", "audience": "vault"}
+    text = written(auth={"only": jwt_mount(cluster="main", roles=roles)}, apps={"batch": app})
+    planned = plan.make(loading.loads(text).scenario, "test", "local")
+    assert not {one.probe for one in planned.questions} & {"wrong-service-account", "wrong-namespace"}
+    assert any("binds no subject" in why for why in planned.not_asked)

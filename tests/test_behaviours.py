@@ -125,6 +125,7 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
     apart = {
         "reviewer-lacks-tokenreview-rbac", "client-jwt-not-accepted", "address-not-bound", "login-token-rejected",
         "api-server-unreachable", "changed-by-step", "secret-not-accepted", "issuer-no-longer-accepted",
+        "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch",
     }  # fmt: skip
     told = {cause for row in ROWS for cause in row.causes}
     assert {rule.name for rule in RULES} - told <= apart

@@ -76,6 +76,19 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("latent", "lockout changed", "user-lockout", "1.13.0", ""),
         ),
     ),
+    "tokens-of-a-ci-and-keys-that-rotate": (
+        "fail",
+        (
+            ("regression", "login refused", "jwt-audience-not-bound", "1.16.3", "deploy"),
+            ("regression", "login refused", "jwt-key-unknown", "1.16.3", "careful"),
+            ("latent", "refused for another reason", "jwt-key-unknown", "1.16.3", "deploy"),
+            ("latent", "refused for another reason", "jwt-audience-not-bound", "1.16.3", "deploy"),
+            ("pre-existing", "refused from the start", "jwt-audience-not-bound", "", "stock"),
+            ("pre-existing", "refused from the start", "jwt-claim-mismatch", "", "billing"),
+            ("pre-existing", "refused from the start", "jwt-audience-mismatch", "", "mail"),
+            ("improvement", "login granted", "changed-by-step", "1.16.3", "careful"),
+        ),
+    ),
     "a-hosted-vault-done-right": ("pass", ()),
     "a-role-audience-that-no-token-has": (
         "pass",
@@ -201,6 +214,14 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "job": (200, 200, 400),
         "alice": (200, 200, 200),
     },
+    "tokens-of-a-ci-and-keys-that-rotate": {
+        "deploy": (200, 400, 400, 400),
+        "careful": (200, 200, 400, 200),
+        "stock": (400,) * 4,
+        "web": (200,) * 4,
+        "billing": (400,) * 4,
+        "mail": (400,) * 4,
+    },
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -269,6 +290,14 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "vault auth tune -user-lockout-disable=true people/",
         "refusals answer 500 instead of 400 (wrong-secret) of 3 apps, at Vault 1.13.0",
         "vault write -f auth/approle/role/twice/secret-id",
+    ),
+    "tokens-of-a-ci-and-keys-that-rotate": (
+        "anybody of auth/ci has no bound_audiences: Vault 1.16.3 refuses that with 400, which Vault 1.13.0 did not",
+        "vault write auth/ci/role/anybody role_type='jwt' user_claim='sub' bound_audiences='https://vault.example.com'",
+        "None of the keys in auth/ci/config (jwt_validation_pubkeys: apps) has signed the token of careful",
+        "as every version does to a token whose audiences are a list, as of Kubernetes",
+        "role web of auth/pods demands system:serviceaccount:shop:web (bound_subject)",
+        "role mail of auth/pods demands one of mail (bound_audiences)",
     ),
     "a-role-audience-that-no-token-has": (
         "ruled out: issuer. by its config auth/devops-kubernetes compares no issuer on Vault 1.6.0",
@@ -344,6 +373,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
 NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
     "passwords-and-secret-ids-once-vault-locks-out": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
+    "tokens-of-a-ci-and-keys-that-rotate": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
     "an-issuer-nobody-set-since-1.4": (r"Now, on Vault 1.4.0:[^:]*disable_", r"\b500 the app's own token"),
 }
 """Case -> patterns that its report must not have."""

@@ -42,6 +42,13 @@ PROMISED: dict[str, Row] = {
     ),
     "a-vault-outside-any-cluster-keeps-the-app-as-its-reviewer": ("pass", ()),
     "disable-local-ca-jwt-keeps-apps-in-another-cluster-logged-in": ("pass", ()),
+    "jwt-keys-that-were-written-once-refuse-everybody-after-a-rotation": (
+        "fail",
+        (
+            ("regression", "login refused", "jwt-key-unknown", "1.11.0"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0"),
+        ),
+    ),
     "one-cluster-staging-stays-green-while-the-reviewer-changes": (
         "pass",
         (("latent", "reviewer changed", "reviewer-fallback-local", "1.11.0"),),

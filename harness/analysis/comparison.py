@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
-from harness.knowledge import kubernetes_auth, secret_logins, versions
+from harness.knowledge import jwt_auth, kubernetes_auth, secret_logins, versions
 from harness.record.observation import BESIDE, Observation, called
 
 Key = tuple[str, str, str, str, str, str]
@@ -306,6 +306,9 @@ def _status_explained(before: Observation, after: Observation) -> str:
 def _reworded(before: Observation, after: Observation) -> str:
     if said := _of_a_secret(before, after):
         return said
+    known = jwt_auth.refusal_of(before.error)
+    if known is not None and known == jwt_auth.refusal_of(after.error):
+        return f"the same refusal ({known}) in other words, which are others from Vault {jwt_auth.CAP} on"
     first, second = refusal_of(before.error), refusal_of(after.error)
     return f"the same refusal ({first}) in other words" if first is not None and first == second else ""
 

@@ -33,30 +33,51 @@ class Authority:
             _write_issued(authority.issue_cert("rehearsal.invalid"), *self.client)
 
 
-class TokenSigner:
-    """The key pair with which a cluster signs service account tokens; *directory* gets sa.key and sa.pub (0600)."""
+class Signer:
+    """A key pair with which tokens are signed; the private key stays in memory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import rsa
 
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        encoding, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        self.public_key = self._key.public_key().public_bytes(encoding, info).decode()
+        """as PEM"""
+
+    def sign(self, claims: dict[str, Any]) -> Secret:
+        """Return a JWT with *claims*, signed with the private key."""
+        import jwt
+
+        return Secret(jwt.encode(claims, self._key, algorithm="RS256"))
+
+
+class TokenSigner(Signer):
+    """The key pair with which a cluster signs service account tokens; *directory* gets sa.key and sa.pub (0600)."""
+
+    def __init__(self, directory: Path) -> None:
+        from cryptography.hazmat.primitives import serialization
+
+        super().__init__()
         self.private, self.public = directory / "sa.key", directory / "sa.pub"
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         Secret(pem.decode())
         write_private(self.private, pem)
-        public = self._key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        write_private(self.public, public)
+        write_private(self.public, self.public_key.encode())
 
-    def sign(self, claims: dict[str, Any]) -> Secret:
-        """Return a JWT with *claims*, signed as the cluster signs its service account tokens."""
-        import jwt
 
-        return Secret(jwt.encode(claims, self._key, algorithm="RS256"))
+def is_signed(token: Secret, public_key: str) -> bool:
+    """Is a JWT signed with the private key that belongs to *public_key*, a PEM text? Its claims are not looked at."""
+    import jwt
+
+    options = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss")}
+    try:
+        jwt.decode(token.reveal(), public_key, algorithms=["RS256"], options=options)  # type: ignore[arg-type]
+    except (jwt.PyJWTError, ValueError):
+        return False
+    return True
 
 
 def as_pem(keys: Iterable[Mapping[str, str]]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from harness.record.observation import called
 from harness.rehearsal import probes, side_steps, vault_steps
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, View
+from harness.rehearsal.provider import Provider
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig, VaultNode, node_of
@@ -156,6 +157,7 @@ class Running:
     """the accessors of the auth mounts that are there, by path"""
     credentials: Held = field(default_factory=dict)
     """what logs in where no token of a service account does"""
+    provider: Provider = field(default_factory=Provider)
     keys: dict[str, Sequence[Secret]] = field(default_factory=dict)
     """the unseal keys of each Vault that is initialised"""
     old: AppTokens = field(default_factory=dict)
@@ -185,7 +187,9 @@ class Running:
             case course.WriteConfig():
                 served = self._served(step)
                 with self.journal.phase(f"config of {step.mount} by {served.version}"):
-                    vault_steps.write_config(self.rig, self.plan.resolved, step, served, self.mounted, self.journal)
+                    vault_steps.write_config(
+                        self.rig, self.plan.resolved, step, served, self.mounted, self.provider, self.journal
+                    )
             case course.WriteRole():
                 served = self._served(step)
                 vault_steps.write_role(
@@ -282,6 +286,7 @@ class Running:
                 # the tokens of this login are the ones that running apps hold from here on
                 view.logins = view.old
             view.late, view.credentials = self.late, self.credentials
+            view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             for question in (*self.plan.questions, *(self._late_questions() if step.late else ())):
                 _ask(question, view, self.rig, self.journal)
             self.fresh = view.logins

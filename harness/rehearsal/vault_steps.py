@@ -16,9 +16,11 @@ from harness.record.journal import Journal
 from harness.record.observation import shortened
 from harness.rehearsal import credentials
 from harness.rehearsal.credentials import Held
+from harness.rehearsal.provider import Provider
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, snapshots
 from harness.scenario import course, plan
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
+from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
 from harness.secret import Secret
@@ -146,7 +148,13 @@ def _declined(rig: Rig, served: Serve, reply: Reply, which: str) -> RigError:
 
 
 def write_config(
-    rig: Rig, topology: Topology, step: WriteConfig, served: Serve, mounted: dict[str, str], journal: Journal
+    rig: Rig,
+    topology: Topology,
+    step: WriteConfig,
+    served: Serve,
+    mounted: dict[str, str],
+    provider: Provider,
+    journal: Journal,
 ) -> None:
     """Write a mount's config as the version that is *served*: that is its provenance.
 
@@ -156,7 +164,7 @@ def write_config(
     if served.token_file:
         system.await_token_file()
     _mount(rig, topology, step.mount, served, mounted, journal)
-    fields = _config(rig, topology, step)
+    fields = _config(rig, topology, step, provider)
     system.setup.write_auth_config(step.mount, fields)
     journal.write(
         events.ConfigWritten(
@@ -258,11 +266,12 @@ def _stores_pod_token(step: WriteConfig, served: Serve) -> bool:
     return given == "pod-token" or stored == "frozen"
 
 
-def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, Any]:
-    """Fill in what only the running clusters know."""
-    home = topology.mounts[step.mount].cluster
-    facts = rig.cluster(home)
-    known = {"kubernetes_host": facts.host, "issuer": facts.issuer}
+def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider) -> dict[str, Any]:
+    """Fill in what only the running clusters know, and whoever mints tokens beside them."""
+    home, known = topology.mounts[step.mount].cluster, dict[str, str]()
+    if home:
+        facts = rig.cluster(home)
+        known = {"kubernetes_host": facts.host, "issuer": facts.issuer, "bound_issuer": facts.issuer}
     fields: dict[str, Any] = {}
     for name, value in step.fields.items():
         if name == "token_reviewer_jwt":
@@ -271,7 +280,10 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig) -> dict[str, Any]:
             fields[name] = _authority(rig, topology, home, str(value))
         elif isinstance(value, tuple):
             named = [home if one == "cluster" else one for one in value]
-            keys = (rig.cluster(one).keys if one in topology.clusters else (one,) for one in named)
+            there = {name: rig.cluster(name).keys for name in named if name in topology.clusters}
+            if PROVIDER in named:
+                there.setdefault(PROVIDER, (provider.public_key,))
+            keys = (there.get(one, (one,)) for one in named)
             fields[name] = list(itertools.chain.from_iterable(keys))
         else:
             fields[name] = known[name] if value == "cluster" else value

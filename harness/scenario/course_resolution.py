@@ -89,7 +89,8 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
     vault = wanted.told_apart(wanted.mounts[mount].vault)
     if one.role is None:
         literal = one.config.model_dump(mode="json") if one.config is not None else None
-        fields = topology.config_fields(one.reviewer or "", literal)
+        of = wanted.mounts[mount]
+        fields = topology.fields_of(of.of_kind, of.cluster, one.reviewer or "", literal)
         life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
     held = wanted.mounts[mount].roles[one.role]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from harness.scenario import mount_kinds, schema, vault_words
+from harness.scenario import mount_kinds, schema, values, vault_words
 from harness.scenario.field_checks import Complaint
-from harness.scenario.mount_kinds import KUBERNETES, MountKind
-from harness.scenario.yaml_document import Document, Trail, shown, where
+from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
+from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _OF_ANY_MOUNT: Final = ("type", "vault", "mounted", "configured", "roles")
 _OF_REVIEWS: Final = ("reviewer", "reviewer-service-account", "reviewer-may-review-tokens", "reviewer-may-read",
@@ -44,6 +44,7 @@ def complaints(document: Document) -> Iterator[Complaint]:
 def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Complaint]:
     allowed = [*_OF_ANY_MOUNT, *(["cluster"] if kind.of_account else []), *(_OF_REVIEWS if kind.reviews else ())]
     allowed += ["config"] if kind.config else []
+    yield from _of_config(document, (*mount, "config"), kind)
     yield from _strange(document, mount, allowed, f"a mount of type {kind.name}")
     if kind.reviews:
         yield from _lacking(document, mount, schema.Mount, ["cluster"])
@@ -52,6 +53,8 @@ def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Com
     for role in document.get(*mount, "roles", default={}) or {}:
         yield from _of_role(document, (*mount, "roles", role), kind)
         yield from _lacking(document, (*mount, "roles", role), schema.Role, kind.required)
+        if kind.name == JWT:
+            yield from _unbound(document, (*mount, "roles", role))
 
 
 def _of_role(document: Document, trail: Trail, kind: MountKind, more: Iterable[str] = ()) -> Iterator[Complaint]:
@@ -62,6 +65,29 @@ def _of_role(document: Document, trail: Trail, kind: MountKind, more: Iterable[s
     yield from _strange(document, trail, [*allowed, *more], whose)
 
 
+def _of_config(document: Document, config: Trail, kind: MountKind) -> Iterator[Complaint]:
+    """Complain of config fields of another kind, and of keys of nobody who is there."""
+    if not kind.config or not document.given(*config):
+        return
+    yield from _strange(document, config, kind.config, f"the config of a mount of type {kind.name}")
+    clusters, keys = document.get("clusters"), (*config, "jwt_validation_pubkeys")
+    for index, said in enumerate(document.get(*keys, default=()) or ()):
+        sound = clusters is not None and isinstance(said, str) and values.kind_of_pem(said) == "name"
+        if sound and said not in (*clusters, mount_kinds.PROVIDER):
+            remedy = choices(said, [*clusters, mount_kinds.PROVIDER]) + "; or cluster, for the mount's own"
+            yield (*keys, index), f"there is no cluster {shown(said)}", remedy
+        elif said == "cluster" and document.left_out(*config[:2], "cluster") and config[0] == "auth":
+            yield (*keys, index), "this mount has no cluster, and so no keys of it", "provider, or cluster in the mount"
+
+
+def _unbound(document: Document, role: Trail) -> Iterator[Complaint]:
+    """Complain of a role that Vault refuses because it would admit everybody."""
+    bounds = ("bound-audiences", "bound-subject", "bound-cidrs")
+    if document.sound(*role) and not any(document.given(*role, one) for one in bounds):
+        message = "Vault refuses this role: must have at least one bound constraint"
+        yield role, message, f"{', or '.join(bounds)}"
+
+
 def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
     mounts = document.get("auth", default={}) or {}
     name = document.get(*app, "mount", default=next(iter(mounts)) if len(mounts) == 1 else None)
@@ -69,8 +95,14 @@ def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
     if kind is not None and not kind.of_account:
         keys = [one for one in _keys(schema.App) if one not in _OF_ACCOUNT]
         yield from _strange(document, app, keys, f"an app that logs in at a mount of type {kind.name}")
+    elif kind is not None and kind.name == JWT and document.get(*app, "token") == "minted":
+        keys = [one for one in _keys(schema.App) if one not in _OF_ACCOUNT]
+        yield from _strange(document, app, [*keys, "audience", "token", "token-expires"], "an app with a minted token")
     elif kind is not None:
         yield from _lacking(document, app, schema.App, ("cluster", "service-account"))
+        if document.get(*app, "token") == "minted":
+            message = f"a mount of type {kind.name} takes tokens of service accounts, and this one is minted elsewhere"
+            yield (*app, "token"), message, "token: projected, or a mount of type jwt"
 
 
 def _of_write(document: Document, write: Trail) -> Iterator[Complaint]:
@@ -85,6 +117,8 @@ def _of_write(document: Document, write: Trail) -> Iterator[Complaint]:
     elif not kind.config:
         message = f"auth/{shown(str(name))} is of type {kind.name}, which has no config to write"
         yield write, message, "role: the name of one of its roles"
+    else:
+        yield from _of_config(document, (*write, "config"), kind)
 
 
 def _strange(document: Document, trail: Trail, allowed: Iterable[str], whose: str) -> Iterator[Complaint]:

@@ -6,12 +6,17 @@ Whoever works with a mount asks its kind, and takes none for granted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 KUBERNETES: Final = "kubernetes"
 """The kind of a mount that names none, and of every mount in older records."""
+
+JWT: Final = "jwt"
+
+PROVIDER: Final = "provider"
+"""The key of whoever mints tokens outside of any cluster, among the keys of a JWT mount."""
 
 _TOKENS: Final[dict[str, str]] = {
     "ttl": "token_ttl",
@@ -45,6 +50,8 @@ class MountKind(msgspec.Struct, frozen=True, kw_only=True):
     """the fields of a role, and Vault's names for them"""
     negative: tuple[str, ...] = ()
     """the probes that must be refused whatever a role says"""
+    constant: Mapping[str, str] = {}
+    """fields of a role that are written whatever it says, unless it says otherwise"""
     decisive: tuple[str, ...] = ()
     """the fields of a role, by our names, that decide whether a login is refused"""
     makes_secrets: bool = False
@@ -82,6 +89,21 @@ _KINDS: Final = {
             negative=("tampered-jwt", "unknown-role"),
         ),
         MountKind(
+            name=JWT,
+            of_account=True,
+            config=("jwt_validation_pubkeys", "bound_issuer"),
+            role={
+                "bound_audiences": "bound_audiences",
+                "bound_subject": "bound_subject",
+                "user_claim": "user_claim",
+                "policies": "token_policies",
+                **_TOKENS,
+            },
+            constant={"role_type": "jwt", "user_claim": "sub"},
+            decisive=("bound_audiences", "bound_subject", "bound_cidrs"),
+            negative=("tampered-jwt", "unknown-role"),
+        ),
+        MountKind(
             name="approle",
             role={
                 "policies": "token_policies",
@@ -112,3 +134,10 @@ NAMES: Final = tuple(_KINDS)
 def of(name: str) -> MountKind:
     """Return a kind by its name. Raises KeyError for a name that is none."""
     return _KINDS[name]
+
+
+def config_of_keys(cluster: str, literal: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the config of a JWT mount: what is said of them literally, and whose keys it has else."""
+    said = {name: value for name in of(JWT).config if (value := literal.get(name)) is not None}
+    keys = said.get("jwt_validation_pubkeys") or ["cluster" if cluster else PROVIDER]
+    return said | {"jwt_validation_pubkeys": tuple(keys)}

@@ -25,6 +25,7 @@ from harness.scenario.course import (
     WriteRole,
 )
 from harness.scenario.driver_traits import Traits
+from harness.scenario.mount_kinds import JWT
 from harness.scenario.schema import Scenario
 from harness.scenario.topology import AppSpec, Asked, RoleSpec, Topology
 
@@ -377,6 +378,8 @@ def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], lis
     if not mount.mounted:
         return [], [f"whoever must be refused, for {name}: nothing is mounted at auth/{app.mount}"]
     asked, impossible = list(mount.of_kind.negative), list[str]()
+    if mount.kind == JWT and app.service_account:
+        return _negative_of_keys(wanted, name, app, asked)
     if not mount.of_kind.reviews:
         return asked, impossible
     for probe, bound, word in (
@@ -389,6 +392,22 @@ def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], lis
             impossible.append(f"{probe} for {name}: role {app.role} admits {STRANGERS[probe]} as well")
         else:
             asked.append(probe)
+    if len(wanted.clusters) > 1:
+        asked.append("other-cluster-token")
+    else:
+        impossible.append(f"other-cluster-token for {name}: the scenario has one cluster")
+    return asked, impossible
+
+
+def _negative_of_keys(wanted: Topology, name: str, app: AppSpec, asked: list[str]) -> tuple[list[str], list[str]]:
+    """Return the same for an app at a mount where Vault itself checks signatures: who is nobody there?"""
+    bound, impossible = wanted.role_of(name).bound_subject, list[str]()
+    if bound is None:
+        impossible = [
+            f"{probe} for {name}: role {app.role} binds no subject, and so admits every one" for probe in STRANGERS
+        ]
+    else:
+        asked += STRANGERS
     if len(wanted.clusters) > 1:
         asked.append("other-cluster-token")
     else:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.scenario.outcomes import Cause, Effect, ProbeName
+from harness.scenario.schema_roles import JwtConfig, RoleBinds, RoleClaims, RoleSecrets, RoleTokens
+from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.values import (
-    AliasSource,
     Audiences,
     Bindings,
     CaText,
-    Cidr,
     Duration,
     Host,
     Issuers,
@@ -39,16 +39,6 @@ from harness.scenario.values import (
 
 SCHEMA = 1
 """The schema number of this release. A scenario with another number is refused."""
-
-
-def _dashed(name: str) -> str:
-    return name.rstrip("_").replace("_", "-")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=_dashed, validate_by_name=True, validate_by_alias=True
-    )
 
 
 _READS = (
@@ -114,10 +104,8 @@ class Configured(_Part):
     )
 
 
-class PluginConfig(BaseModel):
+class PluginConfig(JwtConfig):
     """Literal fields of auth/<mount>/config, in Vault's spelling. What is left out is not sent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kubernetes_host: Host = Field(
         default="cluster",
@@ -147,77 +135,7 @@ class PluginConfig(BaseModel):
     )
 
 
-class RoleBinds(_Part):
-    """Whom a role admits, and what most roles say."""
-
-    service_accounts: Bindings = Field(
-        default=(), min_length=1, description="Of a Kubernetes role: names, patterns such as team-*, or *."
-    )
-    namespaces: Bindings = Field(
-        default=(), description="Namespaces, patterns such as team-*, or *. Left out, there is a namespace-selector."
-    )
-    policies: tuple[PolicyName, ...] = Field(default=(), description="Vault policies of the token.")
-    audience: Text | None = Field(default=None, description="An audience the login token must have.")
-    ttl: Duration | None = Field(
-        default=None,
-        description="Life of the token without renewal. Left out: not written, so Vault's default of 768h.",
-    )
-    max_ttl: Duration | None = Field(
-        default=None, description="Life of the token with renewals. Left out: Vault's default of 768h."
-    )
-
-
-class RoleTokens(_Part):
-    """What kind of token a role gives. What is left out is not written."""
-
-    period: Duration | None = Field(
-        default=None, description="token_period: each renewal makes it live this long again, without any end."
-    )
-    explicit_max_ttl: Duration | None = Field(
-        default=None, description="token_explicit_max_ttl: its end, whatever is renewed."
-    )
-    token_type: Literal["default", "service", "batch"] | None = Field(
-        default=None, description="token_type. batch: it is not stored, and cannot be renewed."
-    )
-    num_uses: int | None = Field(
-        default=None,
-        ge=0,
-        description="token_num_uses: how many requests it is good for; 0: any number. The questions of a rehearsal "
-        "are requests as well, and so those that are no read are not asked of such a token.",
-    )
-    no_default_policy: bool | None = Field(
-        default=None,
-        description="token_no_default_policy. true: it has not the default policy, by which a token may look itself up "
-        "and renew itself.",
-    )
-    bound_cidrs: tuple[Cidr, ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="token_bound_cidrs: from where one may log in and use the token. Processes ask from 127.0.0.1.",
-    )
-    namespace_selector: dict[LabelKey, LabelValue] | None = Field(
-        default=None,
-        min_length=1,
-        description="bound_service_account_namespace_selector, from Vault 1.16.0 on: namespaces with all these labels "
-        "are admitted as well. The reviewer must be able to read namespaces.",
-    )
-    alias_name_source: AliasSource | None = Field(
-        default=None, description="Which name of the account its entity goes by, from Vault 1.9.0 on."
-    )
-
-
-class RoleSecrets(_Part):
-    """What a role says of the secrets with which one logs in to it. What is left out is not written."""
-
-    secret_id_ttl: Duration | None = Field(
-        default=None, description="Of an AppRole: the life of a secret ID. Left out: it never ends."
-    )
-    secret_id_num_uses: int | None = Field(
-        default=None, ge=0, description="Of an AppRole: how many logins a secret ID is good for; 0: any number."
-    )
-
-
-class Role(RoleSecrets, RoleTokens, RoleBinds):
+class Role(RoleClaims, RoleSecrets, RoleTokens, RoleBinds):
     """A role of a mount, or a user of userpass: who may log in, and what they get."""
 
 
@@ -227,10 +145,11 @@ class Mount(_Part):
     type_: MountType = Field(
         default="kubernetes",
         description="The auth method. approle and userpass have no cluster and no config: the rehearsal makes their "
-        "secret IDs and passwords.",
+        "secret IDs and passwords. jwt: Vault checks signatures itself, and asks nobody.",
     )
     cluster: Name | None = Field(
-        default=None, description="The cluster whose API server reviews the logins, of a Kubernetes mount."
+        default=None,
+        description="The cluster whose API server reviews the logins, or whose keys sign the tokens of a JWT mount.",
     )
     vault: Name | None = Field(
         default=None, description="The Vault that has this mount, by its name. Left out: the only one, `vault`."
@@ -308,11 +227,12 @@ class App(_Part):
         description="Audience of its token, or a list of several, as controllers request them; `cluster` stands for "
         "the API server's own. Left out: the API server's own.",
     )
-    token: Literal["projected", "secret", "requested", "pod-gone"] = Field(
+    token: Literal["projected", "secret", "requested", "pod-gone", "minted"] = Field(
         default="projected",
         description="projected: of its Pod, as a kubelet or a controller requests it. secret: out of a Secret, which "
         "never ends. requested: of no Pod, as kubectl create token has it. pod-gone: of a Pod that was deleted before "
-        "anything is asked.",
+        "anything is asked. minted: of no cluster, by an identity provider of the rehearsal's own; its subject is the "
+        "app's name, one audience is a text in it as GitLab has it, and several are a list.",
     )
     token_expires: TokenLife = Field(
         default="1h", description="Life asked for its token, unless that is out of a Secret."
@@ -357,7 +277,7 @@ class ConfigOrRole(_Part):
     max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
 
 
-class Write(RoleSecrets, RoleTokens, ConfigOrRole):
+class Write(RoleClaims, RoleSecrets, RoleTokens, ConfigOrRole):
     """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 

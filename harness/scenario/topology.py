@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.scenario import mount_kinds, values
-from harness.scenario.mount_kinds import KUBERNETES, MountKind
+from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
 from harness.scenario.schema import Scenario
 
 MAIN: Final = "vault"
@@ -118,6 +118,9 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     alias_name_source: str | None = None
     secret_id_ttl: str | None = None
     secret_id_num_uses: int | None = None
+    bound_audiences: tuple[str, ...] | None = None
+    bound_subject: str | None = None
+    user_claim: str | None = None
 
     @property
     def of_kind(self) -> MountKind:
@@ -133,7 +136,7 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
         said = {
             name: self._selector() if key == "namespace_selector" else getattr(self, key) for key, name in names.items()
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {**self.of_kind.constant} | {name: value for name, value in said.items() if value is not None}
 
     def _selector(self) -> str | None:
         if self.namespace_selector is None:
@@ -206,7 +209,7 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     audience: str | tuple[str, ...] | None = None
     """the audiences of its token, `cluster` being the API server's own; None: that alone. Older releases had a text"""
     token: str = "projected"
-    """projected: of its Pod. secret: out of a Secret. requested: of no Pod. pod-gone: of one that was deleted"""
+    """projected: of its Pod. secret: of a Secret. requested: of no Pod. pod-gone: of a deleted one. minted: of none"""
     token_seconds: int = 3600
 
     @property
@@ -427,7 +430,7 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         vault=written.get("vault") or MAIN,
         written_by=provenance.get("by") or vault.source,
         with_token_file=vault.token_file if file is None else file,
-        fields=config_fields(reviewer, written.get("config")) if kind.config else {},
+        fields=fields_of(kind, written.get("cluster") or "", reviewer, written.get("config")),
         reviewer=reviewer,
         reviewer_seconds=reviewer_life(reviewer, written.get("reviewer-token-life")),
         stored_kinds=tuple(kind for kind in kinds if kind in STORED),
@@ -469,6 +472,13 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         token=written.get("token") or "projected",
         token_seconds=values.seconds(written.get("token-expires") or "1h"),
     )
+
+
+def fields_of(of: MountKind, cluster: str, reviewer: str, literal: Mapping[str, Any] | None) -> dict[str, ConfigField]:
+    """Return the fields to write to auth/<mount>/config of a mount *of* a kind; none where it has no config."""
+    if of.name == JWT:
+        return mount_kinds.config_of_keys(cluster, literal or {})
+    return config_fields(reviewer, literal) if of.config else {}
 
 
 def config_fields(reviewer: str, literal: Mapping[str, Any] | None) -> dict[str, ConfigField]:

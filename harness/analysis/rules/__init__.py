@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import checks, issuers, policy, reviewer, secrets, steps, transport
+from harness.analysis.rules import checks, issuers, jwts, policy, reviewer, secrets, steps, transport
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -33,6 +33,10 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.CLIENT_NOT_ACCEPTED,
     reviewer.NO_AUDIENCES,
     reviewer.LOGIN_REJECTED,
+    jwts.NOT_BOUND,
+    jwts.AUDIENCE,
+    jwts.KEY,
+    jwts.CLAIM,
     secrets.LOCKOUT,
     secrets.NOT_ACCEPTED,
     policy.DENIES,

@@ -108,6 +108,7 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
         "kubernetes_host": f"<the address of the API server of {cluster}, such as https://10.0.0.1:6443>",
         "kubernetes_ca_cert": "@ca.crt" if paste else 'file("ca.crt")',
         "issuer": f"<the issuer of the tokens of {cluster}>",
+        "bound_issuer": f"<the issuer of the tokens of {cluster}>",
     }
     ordered = sorted(step.fields, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
     fields = {}
@@ -168,6 +169,8 @@ def _block(step: AnyStep, steps: Iterable[AnyStep], wanted: Topology) -> str:
 
 
 def _config_block(step: WriteConfig, steps: Iterable[AnyStep], wanted: Topology) -> str:
+    if "jwt_validation_pubkeys" in step.fields:
+        return _jwt_block(step, wanted)
     fields = {"backend": _string(step.mount)}
     literal = _config(step, wanted, paste=False)
     for name, value in literal.items():
@@ -187,6 +190,21 @@ def _config_block(step: WriteConfig, steps: Iterable[AnyStep], wanted: Topology)
     return _resource("vault_kubernetes_auth_backend_config", step.mount, fields)
 
 
+_ROLES: Final = {
+    "kubernetes": "vault_kubernetes_auth_backend_role",
+    "jwt": "vault_jwt_auth_backend_role",
+    "approle": "vault_approle_auth_backend_role",
+}
+"""What Terraform calls a role of each kind of mount. A user of userpass is no resource of its own."""
+
+
+def _jwt_block(step: WriteConfig, wanted: Topology) -> str:
+    said = _config(step, wanted, paste=False)
+    more = {name: _string(value) for name, value in said.items() if name != "jwt_validation_pubkeys"}
+    keys = {"path": _string(step.mount), "type": '"jwt"', "jwt_validation_pubkeys": '[file("sa.pub")]'}
+    return _resource("vault_jwt_auth_backend", step.mount, keys | more)
+
+
 def _role_block(step: WriteRole) -> str:
     fields = {"backend": _string(step.mount), "role_name": _string(step.role)}
     for name, value in step.spec.fields.items():
@@ -198,7 +216,7 @@ def _role_block(step: WriteRole) -> str:
             fields[name] = str(values.seconds(str(value)))
         else:
             fields[name] = _string(value) if isinstance(value, str) else _as_word(value)
-    return _resource("vault_kubernetes_auth_backend_role", f"{step.mount}_{step.role}", fields)
+    return _resource(_ROLES[step.spec.kind], f"{step.mount}_{step.role}", fields)
 
 
 def _binding_block(step: Grant) -> str:

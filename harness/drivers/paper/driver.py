@@ -16,6 +16,7 @@ from harness.drivers import service_accounts
 from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
+from harness.drivers.paper.jwts import PaperJwts
 from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import (
     Common,
@@ -37,7 +38,7 @@ from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Serve
-from harness.scenario.mount_kinds import KUBERNETES
+from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.plan import Plan
 from harness.secret import Secret
 from harness.wait import now
@@ -67,7 +68,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
+class PaperRig(PaperAccounts, PaperTokens, PaperSecrets, PaperJwts):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -259,6 +260,8 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
         started, told = now(), self._told("login", role)
         if told == "silent":
             return self._reply(None, "the paper Vault was told to stay silent", started=started)
+        if mount in self._configs and self._topology.mounts[mount].kind == JWT:
+            return self._login_by_key(mount, role, jwt, told=None if told is None else told == "grant")
         refusal = None if told == "grant" else self._refusal(mount, role, jwt) if told is None else "review"
         if refusal is not None:
             status, text = kubernetes_auth.answer(refusal, self._served.version)
@@ -271,7 +274,8 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
-        if unshown := checks.unshown(self._served.version, self._configs[mount], self._pod_cluster):
+        reviews = self._topology.mounts[mount].of_kind.reviews
+        if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._pod_cluster)):
             return self._reply(*unshown)
         hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
         return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
@@ -321,6 +325,9 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets):
 
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Keep the config, and a copy of the pod's token where this version would take one."""
+        if not self._topology.mounts[mount].of_kind.reviews:
+            self._configs.setdefault(mount, without_config()).fields = dict(fields)
+            return
         version, file = self._served.version, self._served.token_file
         explicit = "token_reviewer_jwt" in fields
         disable = fields.get("disable_local_ca_jwt") is True

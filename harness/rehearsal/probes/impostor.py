@@ -26,7 +26,7 @@ def stranger(view: View, question: Question) -> Observation:
 
 def tampered_jwt(view: View, question: Question) -> Observation:
     """Log in with the app's own token, its signature altered."""
-    token = view.rig.app_token(question.app)
+    token = view.token_of(question.app)
     return _login(view, question, msgspec.structs.replace(token, jwt=tampered(token.jwt)))
 
 
@@ -34,7 +34,7 @@ def unknown_role(view: View, question: Question) -> Observation:
     """Log in with the app's own token, or secret, to a role that does not exist."""
     if not view.topology.mounts[question.mount].of_kind.of_account:
         return _try(view, question, msgspec.structs.replace(_held(view, question), name=NO_SUCH_ROLE))
-    return _login(view, question, view.rig.app_token(question.app), NO_SUCH_ROLE)
+    return _login(view, question, view.token_of(question.app), NO_SUCH_ROLE)
 
 
 def wrong_secret(view: View, question: Question) -> Observation:

@@ -18,7 +18,7 @@ def login(view: View, question: Question) -> Observation:
         seen = view.seen(question, reply, detail=_kept(reply))
         view.logins[question.app] = (reply.token, seen.id)
         return seen
-    presented = view.rig.app_token(question.app)
+    presented = view.token_of(question.app)
     reply = view.vault(question).login(question.mount, app.role, presented.jwt)
     seen = view.seen(question, reply, presented=presented, detail=_kept(reply))
     view.logins[question.app] = (reply.token, seen.id)

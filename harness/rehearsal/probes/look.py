@@ -35,12 +35,20 @@ class View:
     """the same from before the first hop: what running apps still hold"""
     credentials: Mapping[tuple[str, str], Credentials] = field(default_factory=dict)
     """by mount and role: what logs in there, where no token of a service account does"""
+    minted: Callable[[str], IssuedToken] | None = None
+    """gives the token of an app that no cluster issues"""
     runs: Callable[[str, str], str] = lambda _vault, _node: ""
     """gives the version of a Vault's node, where there are several: each may run another one than *version*"""
 
     def vault(self, question: Question) -> VaultClient:
         """Return the way to ask the Vault, or the node of it, that a question is for."""
         return node_of(self.rig, question.vault, question.node).vault
+
+    def token_of(self, app: str) -> IssuedToken:
+        """Return the token with which *app* logs in."""
+        if self.minted is not None and self.topology.apps[app].token == "minted":
+            return self.minted(app)
+        return self.rig.app_token(app)
 
     def seen(
         self,

@@ -1,0 +1,215 @@
+"""Causes of what is answered at a JWT mount, where Vault itself checks the signature and the claims of a token."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from harness.analysis.correlation import EvidenceLine
+from harness.analysis.rules import remedies
+from harness.analysis.rules.rewrites import held_config
+from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import jwt_auth
+from harness.knowledge.jwt_auth import Refusal
+from harness.scenario.course import AnyStep, WriteConfig, WriteRole
+from harness.scenario.mount_kinds import JWT
+
+_SOURCE: Final = "hashicorp/vault-plugin-auth-jwt path_login.go; run: 1.6.0, 1.7.0, 1.13.0, 1.16.3"
+
+
+_LISTED: Final = "whose audiences are a list, as of Kubernetes,"
+_TEXT: Final = "whose audience is one text, as of GitLab and most identity providers,"
+_NEEDS: Final = "needs bound_audiences up to 1.6, from 1.16.3 on, and from 1.17.0 on for good"
+
+
+def _said(case: Case, *refusals: Refusal) -> bool:
+    return case.after.answer == "refused" and jwt_auth.refusal_of(case.after.error) in refusals
+
+
+def _answered(case: Case, *words: str) -> list[EvidenceLine]:
+    """Return Vault's words, and its audit entry of the very request: that has the words of some versions only."""
+    return list(dict.fromkeys((*case.quoted(*words), *case.evidence.audit)))
+
+
+def _role(case: Case) -> str:
+    return f"role {case.facts.app(case.after.app).role} of auth/{case.after.mount}"
+
+
+def _audiences(case: Case) -> tuple[str, ...]:
+    token = case.facts.token_of(case.after)
+    return token.audiences if token is not None else ()
+
+
+def _listed(case: Case) -> bool:
+    """Are the audiences of the app's token a list? So they are in all that Kubernetes issues."""
+    return case.facts.app(case.after.app).token != "minted" or len(_audiences(case)) > 1
+
+
+def _not_bound(case: Case) -> Diagnosis | None:
+    """Explain what a token with an audience meets at a role without bound_audiences; a text is not taken as a list."""
+    seen, before = case.after, case.before
+    lost = before is not None and jwt_auth.refusal_of(before.error) == "no audiences bound"
+    if lost and before is not None and seen.answer == "granted":
+        return diagnosed(
+            f"{_role(case)[0].upper()}{_role(case)[1:]} has no bound_audiences, and Vault {seen.version} does not "
+            f"refuse a token for that whose audience is one text, as {before.version} does: a token that was made out "
+            "for somebody else logs in as well",
+            "strong",
+            [case.facts.token_line(seen), *case.facts.evidence_of(before).audit],
+            _binding(case),
+        )
+    if not _said(case, "no audiences bound"):
+        return None
+    why = f"as every version does to a token {_LISTED}"
+    if not _listed(case):
+        why = f"and not every version does: a token {_TEXT} {_NEEDS}"
+    if before is not None and before.answer == "granted":
+        why = f"which Vault {before.version} did not: a token {_TEXT} {_NEEDS}; one {_LISTED} in every version"
+    return diagnosed(
+        f"The token of {seen.app} has the audience {', '.join(_audiences(case)) or '?'}, and {_role(case)} has no "
+        f"bound_audiences: Vault {seen.version} refuses that with {seen.status}, {why}",
+        "certain",
+        [*_answered(case, *jwt_auth.words_of("no audiences bound")), case.facts.token_line(seen)],
+        _binding(case),
+    )
+
+
+def _binding(case: Case) -> Remedy:
+    """Return how the role comes to bind the audiences that the token has."""
+    app, mount, audiences = case.facts.app(case.after.app), case.after.mount, _audiences(case)
+
+    def step(label: str) -> AnyStep:
+        spec = msgspec.structs.replace(remedies.role_of(case, label), bound_audiences=audiences)
+        return WriteRole(mount=mount, role=app.role, spec=spec)
+
+    held = remedies.role_of(case, remedies.first_label(case))
+    fields = msgspec.structs.replace(held, bound_audiences=audiences).fields
+    shown = " ".join(
+        f"{name}='{','.join(value) if isinstance(value, tuple) else value}'" for name, value in fields.items()
+    )
+    words = f"Give {_role(case)} the audience that the token has: bound_audiences. Every version takes that."
+    command = f"vault write auth/{mount}/role/{app.role} {shown}"
+    return remedies.way(case, words, (command,), lambda label: (step(label),))[1]
+
+
+def _audience(case: Case) -> Diagnosis | None:
+    if not _said(case, "audience"):
+        return None
+    bound = remedies.role_of(case, case.after.moment).bound_audiences or ()
+    return diagnosed(
+        f"The token of {case.after.app} has the audience {', '.join(_audiences(case)) or 'of nobody'}, and "
+        f"{_role(case)} demands one of {', '.join(bound)} (bound_audiences)",
+        "certain",
+        [*_answered(case, *jwt_auth.words_of("audience")), case.facts.token_line(case.after)],
+        _binding(case),
+    )
+
+
+def _key(case: Case) -> Diagnosis | None:
+    if not _said(case, "signature"):
+        return None
+    seen = case.after
+    held = held_config(case.facts, seen.mount, seen.moment).fields.get("jwt_validation_pubkeys")
+    named = ", ".join(one if len(one) < 64 else "a PEM text" for one in held) if isinstance(held, tuple) else "?"
+    return diagnosed(
+        f"None of the keys in auth/{seen.mount}/config (jwt_validation_pubkeys: {named}) has signed the token of "
+        f"{seen.app}. Vault holds each signature against the keys that stand there, and asks nobody: where who issues "
+        "the tokens changes its keys, every login is refused until the config is written again",
+        "certain",
+        [*_answered(case, *jwt_auth.words_of("signature")), case.facts.config_line(seen), case.facts.token_line(seen)],
+        _right_key(case),
+    )
+
+
+def _right_key(case: Case) -> Remedy:
+    """Return how the config comes to hold the key that signs; a write replaces all of it."""
+    mount, app = case.after.mount, case.facts.app(case.after.app)
+    key = app.cluster or "provider"
+
+    def step(label: str) -> AnyStep:
+        fields = {**held_config(case.facts, mount, label).fields, "jwt_validation_pubkeys": (key,)}
+        return WriteConfig(mount=mount, fields=fields)
+
+    whose = f"{app.cluster} signs its tokens" if app.cluster else "the identity provider signs its tokens"
+    words = (
+        f"Write the whole config of auth/{mount} again with the keys with which {whose} now, in the file sa.pub (of "
+        "several, those of before as well, until the last token from before has ended)."
+    )
+    token = case.facts.token_of(case.after)
+    issuer = token.issuer if token is not None else "..."
+    held = held_config(case.facts, mount, remedies.first_label(case)).fields.get("bound_issuer")
+    more = f" bound_issuer='{issuer if held == 'cluster' else held}'" if held else ""
+    command = f"vault write auth/{mount}/config jwt_validation_pubkeys=@sa.pub{more}"
+    return remedies.way(case, words, (command,), lambda label: (step(label),))[1]
+
+
+def _claim(case: Case) -> Diagnosis | None:
+    if not _said(case, "subject", "issuer"):
+        return None
+    seen, facts = case.after, case.facts
+    token = facts.token_of(seen)
+    if jwt_auth.refusal_of(seen.error) == "issuer":
+        wanted = held_config(facts, seen.mount, seen.moment).fields.get("bound_issuer")
+        has, what = token.issuer if token else "?", f"auth/{seen.mount}/config demands {wanted} (bound_issuer)"
+    else:
+        bound = remedies.role_of(case, seen.moment).bound_subject
+        has, what = token.subject if token else "?", f"{_role(case)} demands {bound} (bound_subject)"
+    return diagnosed(
+        f"The token of {seen.app} says {has}, and {what}",
+        "certain",
+        [*_answered(case, *jwt_auth.words_of("subject"), *jwt_auth.words_of("issuer")), facts.token_line(seen)],
+        Remedy(
+            "Write what the token says, if that is who is meant.",
+            commands=(
+                f"vault read auth/{seen.mount}/role/{facts.app(seen.app).role}",
+                f"vault read auth/{seen.mount}/config",
+            ),
+            unproven="whether the token or the demand is wrong is for the operator to say",
+        ),
+    )
+
+
+NOT_BOUND: Final = Rule(
+    name="jwt-audience-not-bound",
+    versions="of a list every version; of one text up to 1.6, 1.16.3 to 1.16.5, and from 1.17.0 on",
+    precondition="the token has an audience, and its role binds none",
+    demands="Vault's own words for it, now or before",
+    explanation="a token is made out for somebody, and a role that does not say for whom takes what others were given",
+    source=_SOURCE,
+    examine=_not_bound,
+    kinds=(JWT,),
+)
+
+AUDIENCE: Final = Rule(
+    name="jwt-audience-mismatch",
+    versions="every version",
+    precondition="the role binds audiences",
+    demands="Vault's own words for it",
+    explanation="one of the role's audiences has to be one of the token's",
+    source=_SOURCE,
+    examine=_audience,
+    kinds=(JWT,),
+)
+
+KEY: Final = Rule(
+    name="jwt-key-unknown",
+    versions="every version",
+    precondition="the mount has static keys",
+    demands="Vault's own words for it",
+    explanation="keys that were written once are used until somebody writes others",
+    source=_SOURCE,
+    examine=_key,
+    kinds=(JWT,),
+)
+
+CLAIM: Final = Rule(
+    name="jwt-claim-mismatch",
+    versions="every version",
+    precondition="the config binds an issuer, or the role a subject",
+    demands="Vault's own words for it",
+    explanation="what is bound has to be what the token says, letter by letter",
+    source=_SOURCE,
+    examine=_claim,
+    kinds=(JWT,),
+)
