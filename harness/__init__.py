@@ -72,6 +72,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
     app_pods             the Pods of apps, and how service accounts come to their tokens
+    api_server           an API server started anew, by its manifest on the node
     vault_pod            a Vault as a StatefulSet in a kind cluster
     vault_container      a Vault as a container beside the clusters
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time

@@ -12,8 +12,9 @@ import yaml
 
 from harness.analysis import verdict
 from harness.analysis.record_view import Facts
+from harness.drivers.kind import api_server
+from harness.drivers.kind import driver as kind
 from harness.drivers.paper.accounts import PaperAccounts
-from harness.drivers.paper.driver import PaperDriver
 from harness.errors import MissingPrerequisite, ProcessDied
 from harness.knowledge import kubernetes_auth
 from harness.record.events import ClusterChanged, ClusterUp, TokenIssued
@@ -241,12 +242,44 @@ def test_an_api_server_that_does_not_come_back_says_nothing_of_vault(
     assert any("upgrade-kubernetes: kube-apiserver of apps ended" in reason for reason in judgement.reasons)
 
 
-def test_a_driver_that_cannot_change_clusters_says_so_first(tmp_path: Path) -> None:
-    from harness.drivers.kind import driver as kind
+def test_a_node_of_kind_is_made_for_one_kubernetes(tmp_path: Path) -> None:
+    """That it cannot have another is said before anything is started; everything else it can."""
+    made = plan.make(scenario(upgrade("1.33.0")), "test", "kind")
+    with pytest.raises(MissingPrerequisite, match=r"from 1\.32\.0 to 1\.33\.0: --driver local can"):
+        kind._insist_on_their_versions(made)
+    kind._insist_on_their_versions(plan.make(scenario(upgrade("1.32.0"), issuers(NEW)), "test", "kind"))
 
-    for asked in (scenario(issuers(NEW)), scenario({"look": {}}, cluster={"issuers": [NEW]})):
-        made = plan.make(asked, "test", "kind")
-        with pytest.raises(MissingPrerequisite, match="--driver local"):
-            kind._insist_on_clusters_that_stay(made)
-    kind._insist_on_clusters_that_stay(plan.make(scenario({"look": {}}), "test", "kind"))
-    assert PaperDriver().traits.name == "paper"
+
+MANIFEST: Final = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  annotations:
+    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 172.18.0.2:6443
+  name: kube-apiserver
+spec:
+  containers:
+  - command:
+    - kube-apiserver
+    - --advertise-address=172.18.0.2
+    - --service-account-issuer=https://kubernetes.default.svc.cluster.local
+    - --tls-private-key-file=/etc/kubernetes/pki/apiserver.key
+    image: registry.k8s.io/kube-apiserver:v1.32.0
+"""
+
+
+@pytest.mark.parametrize("names", [(NEW,), (NEW, ISSUER), ('with "quotes": {}', "#", "- x")])
+def test_a_manifest_has_the_issuers_in_their_order_and_is_another_one_each_time(names: tuple[str, ...]) -> None:
+    once = api_server.changed(MANIFEST, names, ["17"])
+    twice = api_server.changed(once, names, ["99"])
+    assert len({MANIFEST, once, twice}) == 3
+    for text in (once, twice):
+        read = yaml.safe_load(text)
+        (container,) = read["spec"]["containers"]
+        first, *flags = container["command"]
+        assert first == "kube-apiserver"
+        assert [flag for flag in flags if "issuer" in flag] == [f"--service-account-issuer={name}" for name in names]
+        assert {"--advertise-address=172.18.0.2", "--tls-private-key-file=/etc/kubernetes/pki/apiserver.key"} <= {
+            *flags
+        }
+        assert len(read["metadata"]["annotations"]) == 2

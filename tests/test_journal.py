@@ -43,6 +43,8 @@ EVENTS: list[AnyEvent] = [
         token="secret:0123456789ab", cluster="apps", subject="system:serviceaccount:apps:web", purpose="app:web",
         pod="app-web", pod_uid="uid", jti="jti", issuer="issuer", audiences=("a", "b"), issued=1.5, expires=3601.5,
     ),
+    events.AuthEnabled(mount="approle", accessor="auth_approle_1", kind="approle", version="1.7.0"),
+    events.CredentialsMade(mount="approle", role="web", secret="secret:0123456789ab", version="1.7.0"),
     events.ConfigWritten(
         mount="kubernetes", accessor="auth_kubernetes_1", version="1.4.0", token_file=True,
         fields={"kubernetes_host": "https://127.0.0.1:1", "disable_local_ca_jwt": False},

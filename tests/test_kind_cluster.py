@@ -14,6 +14,7 @@ from harness.artifacts.images import Image
 from harness.clients.container_engine import Engine
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.host.process import Supervisor
+from harness.scenario.topology import ISSUER
 from tests.socket_engine import Answers, engine_that
 
 pytestmark = pytest.mark.processes
@@ -74,7 +75,7 @@ def cluster(bench: Workbench, tmp_path: Path) -> KindCluster:
 
 
 def config(one: KindCluster, workers: int = 0, vault_port: int = 0, **kubelet: object) -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml.safe_load(one._config(NODE, workers, kubelet, vault_port))
+    parsed: dict[str, Any] = yaml.safe_load(one._config(NODE, workers, kubelet, vault_port, ISSUER))
     return parsed
 
 

@@ -157,7 +157,6 @@ SCENARIOS_OF: Final = {
     "client-jwt-not-accepted": outside(web(audience="vault")),
     "issuer-mismatch": outside(mount(config={"issuer": "somebody"})),
     "issuer-mismatch, with a reviewer": outside(mount(config={"issuer": "somebody"}, reviewer="long-lived")),
-    "issuer-mismatch, by a new issuer": outside(course_of({"set-issuers": {"apps": [NEW_ISSUER, ISSUER]}})),
     "issuer-no-longer-accepted": without(
         changed(
             ONE_CLUSTER,
@@ -246,6 +245,7 @@ MENDED: Final = {
         web(audience="vault"), role(audience="vault"), path("1.7.0", "1.9.2")
     ),
     "a pod's token": changed(ONE_CLUSTER, mount(reviewer="pod-token"), path("1.9.3", "1.11.0")),
+    "a new issuer of the cluster": outside(course_of({"set-issuers": {"apps": [NEW_ISSUER, ISSUER]}})),
     "another issuer": changed(mount(config={"issuer": "somebody"}), path("1.7.0", "1.9.2")),
     "a policy denies, and the reviewer falls back": changed(
         policy(web='path "secret/data/web" { capabilities = ["deny"] }')

@@ -31,6 +31,10 @@ PROMISED: dict[str, Row] = {
     ),
     "a-frozen-reviewer-dies-with-its-pod": ("fail", (("regression", "login refused", "reviewer-frozen", "1.9.3"),)),
     "a-long-lived-reviewer-survives-the-upgrade": ("pass", ()),
+    "a-new-issuer-of-the-cluster-refuses-every-login-of-a-vault-that-stays": (
+        "fail",
+        (("regression", "login refused", "issuer-mismatch", "1.8.0"),),
+    ),
     "a-projected-token-for-vault-needs-a-reviewer-beside-it": (
         "pass",
         (("pre-existing", "refused from the start", "client-jwt-not-accepted", ""),),

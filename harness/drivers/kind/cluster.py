@@ -132,12 +132,14 @@ class KindCluster:
         workers: int,
         kubelet: Mapping[str, object],
         vault_port: int,
+        issuer: str,
         over: threading.Event,
         aside: bool = False,
     ) -> None:
         """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
 
-        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none. *aside* it rises after
+        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none; *issuer* signs its service
+        account tokens. *aside* it rises after
         others where processors are short, because those are waited for first. Raises ProcessDied with what kind said,
         NotReady if it takes too long, and RigError where the port is taken.
         """
@@ -145,7 +147,7 @@ class KindCluster:
         ports.insist(self.port, f"the API server of {self.name}")
         self._write_mounted()
         config = self.directory / "kind.yaml"
-        pki.write_private(config, self._config(image, workers, kubelet, vault_port).encode())
+        pki.write_private(config, self._config(image, workers, kubelet, vault_port, issuer).encode())
         words = ["create", "cluster", f"--name={self._cluster}", f"--image={image.name}", f"--config={config}"]
         words.append("--retain")  # what kind thinks of a failure is for us to read, and for the supervisor to remove
         pki.write_private(self.kubeconfig, b"")
@@ -327,9 +329,18 @@ class KindCluster:
 
     def _follow_api_server(self, since: str) -> None:
         """Have what the API server writes appended to files of ours, from a line on, as `tail -n` counts them."""
-        logs = self.read("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
         self._follow("audit log", ["/var/log/kubernetes/audit.log"], self.audit.path, since)
-        self._follow("API server's log", logs, self.log.path, since)
+        self._follow("API server's log", self.api_server_logs(), self.log.path, since)
+
+    def api_server_logs(self) -> list[str]:
+        """Return the files on the node in which the words of its API servers are kept, also of those that ended."""
+        return self.read("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
+
+    def follow_new_logs(self, known: Sequence[str]) -> None:
+        """Have what an API server writes that was started anew appended as well: all files but those that are known."""
+        new = [file for file in self.api_server_logs() if file not in known]
+        if new:
+            self._follow("API server's log", new, self.log.path, since="+1")
 
     def _write_mounted(self) -> None:
         folder = self.directory / "mounted"
@@ -337,10 +348,11 @@ class KindCluster:
         pki.write_private(folder / "tokens.csv", f'{token},rehearsal-admin,rehearsal-admin,"system:masters"\n'.encode())
         pki.write_private(folder / "audit-policy.yaml", templates.text("audit-policy.yaml").encode())
 
-    def _config(self, image: Image, workers: int, kubelet: Mapping[str, object], vault_port: int) -> str:
+    def _config(self, image: Image, workers: int, kubelet: Mapping[str, object], vault_port: int, issuer: str) -> str:
         mapping = {"containerPort": VAULT_PORT, "hostPort": vault_port, "listenAddress": "127.0.0.1"}
         return Template(templates.text("kind.yaml")).substitute(
             api_port=self.port,
+            issuer=json.dumps(issuer),
             brings_network=json.dumps(image.brings_network),
             kubelet="\n  ".join(f"{name}: {json.dumps(value)}" for name, value in kubelet.items()),
             folder=json.dumps(str(self.directory / "mounted")),

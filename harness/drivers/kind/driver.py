@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
+
 from harness import settings
 from harness.artifacts import brought
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
@@ -17,15 +19,15 @@ from harness.clients import container_engine, engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.drivers import service_accounts
-from harness.drivers.kind import app_pods, cluster_reuse
+from harness.drivers.kind import api_server, app_pods, cluster_reuse
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
-from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, requested
+from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, of_pod, requested
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
-from harness.host import capacity, pki, process
+from harness.host import capacity, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.record import events
@@ -34,7 +36,7 @@ from harness.rig.rig import ClusterFacts, IssuedToken, Rig
 from harness.scenario import course, driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
-from harness.scenario.topology import ISSUER, ClusterSpec, Topology
+from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
@@ -79,7 +81,7 @@ class KindDriver:
         NotReady or RigError; LeftBehind if the way down could not remove everything.
         """
         topology = plan.resolved
-        _insist_on_clusters_that_stay(plan)
+        _insist_on_their_versions(plan)
         about = self._engine.about()
         engine_requirements.insist_on_clock(about)
         engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
@@ -155,13 +157,16 @@ class KindDriver:
         return kind.path, found
 
 
-def _insist_on_clusters_that_stay(plan: Plan) -> None:
-    """Raise MissingPrerequisite where clusters are to be otherwise than kubeadm makes them, or to change."""
-    other = next((name for name, one in plan.resolved.clusters.items() if one.issuers != (ISSUER,)), "")
-    step = next((step for step in plan.steps if isinstance(step, course.OF_CLUSTERS)), None)
-    if other or step is not None:
-        what = f"the step {course.word_of(step)}" if step is not None else f"the issuers of cluster {other}"
-        raise MissingPrerequisite(f"kind clusters have kubeadm's own API servers, without {what}: --driver local")
+def _insist_on_their_versions(plan: Plan) -> None:
+    """Raise MissingPrerequisite where a cluster is to get another Kubernetes: its node is made of one."""
+    for step in plan.steps:
+        if isinstance(step, course.UpgradeKubernetes):
+            version = plan.resolved.clusters[step.cluster].kubernetes
+            if step.version != version:
+                raise MissingPrerequisite(
+                    f"a node of kind is made for one Kubernetes, and cannot go from {version} to {step.version}: "
+                    "--driver local can, with the same keys over the same data"
+                )
 
 
 class KindRig(RealRig):
@@ -202,6 +207,8 @@ class KindRig(RealRig):
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[str, Future[None]] = {}
         self._old_token: IssuedToken | None = None
+        self._issuers: dict[str, tuple[str, ...]] = {}
+        """of clusters, since the course changed them"""
 
     def _cluster(self, number: int, name: str, port: int) -> KindCluster:
         directory = self._work / f"cluster-{name}"
@@ -364,7 +371,8 @@ class KindRig(RealRig):
         if is_home:
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
-        keys = pki.as_pem(cluster.kube.signing_keys())
+        # its own file of it: where the issuer is no URL, an API server publishes no keys
+        keys = (cluster.read("cat", "/etc/kubernetes/pki/sa.pub"),)
         self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), wanted.issuers[0], keys)
         self._bring_up.tell()
         with self._journal.phase(f"pods of {name} run"):
@@ -374,6 +382,8 @@ class KindRig(RealRig):
     def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec, *, is_home: bool) -> None:
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
+            if not api_server.has_issuers(cluster, wanted.issuers):
+                api_server.start_anew(cluster, wanted.issuers)
             return
         usual = self._images[NODE, wanted.kubernetes]
         cluster.start(
@@ -381,9 +391,14 @@ class KindRig(RealRig):
             workers=wanted.nodes - 1,
             kubelet=engine_requirements.kubelet_settings(self._about, wanted.kubernetes),
             vault_port=self._vault_port if is_home else 0,
+            issuer=wanted.issuers[0],
             over=self._bring_up.over,
             aside=bool(self._home_name) and not is_home,
         )
+        if wanted.issuers[1:]:
+            # kubeadm takes a flag once
+            cluster.await_made()
+            api_server.start_anew(cluster, wanted.issuers)
 
     def _load(self, cluster: KindCluster) -> None:
         """Bring Vault's images into its cluster, one after the other: the first version is waited for first.
@@ -437,6 +452,28 @@ class KindRig(RealRig):
     def _remember_app(self, cluster: KindCluster, account: Account) -> None:
         state = app_pods.running(cluster, account, self._bring_up.over)
         self._tokens.remember(account, app_pods.token_of(cluster, account, state), account.pod, state.uid)
+
+    def upgrade_kubernetes(self, cluster: str, version: str) -> None:
+        """Start the API server of the version that is there anew: a driver refuses others beforehand."""
+        self._change(cluster, version, self._issuers.get(cluster) or self._topology.clusters[cluster].issuers)
+
+    def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
+        """Start the API server anew with other issuers, and request the tokens of new Pods."""
+        self._issuers[cluster] = tuple(issuers)
+        self._change(cluster, self._topology.clusters[cluster].kubernetes, issuers)
+        self._facts[cluster] = structs.replace(self._facts[cluster], issuer=issuers[0])
+        kube = self._clusters[cluster].kube
+        for account in self._accounts:
+            if account.cluster != cluster or not service_accounts.comes_with_new_issuers(account):
+                continue
+            old = self._tokens.of(account.purpose)
+            jwt = of_pod(kube, account, old.pod_uid) if old.pod else requested(kube, account)
+            self._tokens.remember(account, jwt, old.pod, old.pod_uid)
+
+    def _change(self, cluster: str, version: str, issuers: Sequence[str]) -> None:
+        there = self._clusters[cluster]
+        api_server.start_anew(there, issuers)
+        self._cluster_changed(cluster, there.kube, version, issuers)
 
     def _fill_secret(self, account: Account, uid: str) -> Secret:
         del uid  # the token controller finds it by itself

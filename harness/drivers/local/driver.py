@@ -373,6 +373,8 @@ class LocalRig(RealRig):
         with self._journal.phase(f"accounts of {name}"):
             mine = [account for account in self._accounts if account.cluster == name]
             self._populate(plane, mine, spaces)
+            # one that was started over has the roles of its own last
+            plane.await_ready(self._bring_up.over)
             self._await_rights(plane, mine)
         self._insist_on_version(name, plane.kube, self._topology.clusters[name].kubernetes)
 
