@@ -44,6 +44,7 @@ rehearsal/               the order in which things happen
     vault_steps          how a Vault is set up, written to, swapped and unsealed
     provider             who mints the tokens of apps that no cluster knows
     credentials          passwords and secret IDs, made as roles are written
+    rewriting            configs and roles are written again as they are read
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
     renewals             running apps renew their tokens while Vault is replaced
@@ -149,6 +150,7 @@ analysis/                what a record means, with no server in sight
     soundness            does a record say what no run can say?
     diagnosis            what changed, or was wrong all along, gets its cause
     startup_failures     what it means that a Vault would not serve after its swap
+    rewritten            configs and roles written again as they are read: what is refused, and what is another value
     expiry               stored reviewers that work until the end of the run, and not for ever
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after

@@ -161,6 +161,14 @@ JUDGED: Final[Mapping[str, Row]] = {
         "pass",
         (("pre-existing", "refused from the start", "api-server-untrusted", "", "there"),),
     ),
+    "what-is-read-is-not-taken-back": (
+        "fail",
+        (
+            ("regression", "rewrite refused", "rewrite-refused", "1.9.2", ""),
+            ("latent", "reviewer changed", "changed-by-step", "1.9.2", "web"),
+            ("latent", "rewrite changes a value", "rewrite-changes", "1.9.2", ""),
+        ),
+    ),
     "only-a-host-for-another-cluster": (
         "pass",
         (("pre-existing", "refused from the start", "api-server-untrusted", "", "there"),),
@@ -244,6 +252,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "issuer-ordinary": (200, 200),
     },
     "a-module-with-only-a-host-used-once-more": {"here": (200, 200), "there": (403, 403)},
+    "what-is-read-is-not-taken-back": {"web": (200, 200, 200, 200, 200)},
     "only-a-host-for-another-cluster": {"here": (200, 200), "there": (403, 403)},
     "the-way-back-turns-the-reviewer-into-the-app": {"web": (200, 200, 403)},
     "four-apps-that-vault-itself-refuses": {
@@ -338,6 +347,11 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "a-module-with-only-a-host-used-once-more": (
         "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",
         "Vault would present its own pod's token next, which apps does not know",
+    ),
+    "what-is-read-is-not-taken-back": (
+        "invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name",
+        "Write alias_name_source=serviceaccount_uid with it: a role from before 1.9.0 has none",
+        "the stored reviewer is gone: no read shows token_reviewer_jwt",
     ),
     "only-a-host-for-another-cluster": (
         "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",

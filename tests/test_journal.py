@@ -50,6 +50,7 @@ EVENTS: list[AnyEvent] = [
         fields={"kubernetes_host": "https://127.0.0.1:1", "disable_local_ca_jwt": False},
     ),
     events.RoleWritten(mount="kubernetes", role="web", version="1.4.0", fields={"policies": ["web"], "ttl": 3600}),
+    events.Rewritten(mount="kubernetes", role="web", version="1.9.2", status=400, error="no", before={"ttl": 3600}),
     events.VaultServing(asked="1.7.0", answered="1.7.0", purpose="before", token_file=True),
     events.PodReplaced(cluster="platform", old_pod="vault-0", old_uid="1", new_pod="vault-0", new_uid="2"),
     events.OldTokenRefused(cluster="platform", pod="vault-0", seconds=10.5),

@@ -61,6 +61,8 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
     "jwt-key-unknown": ("tokens-of-a-ci-and-keys-that-rotate", "careful", {"answer", "vault audit", "config", "token"}),
     "jwt-claim-mismatch": ("tokens-of-a-ci-and-keys-that-rotate", "billing", {"answer", "vault audit", "token"}),
     "jwt-audience-mismatch": ("tokens-of-a-ci-and-keys-that-rotate", "mail", {"answer", "vault audit", "token"}),
+    "rewrite-refused": ("what-is-read-is-not-taken-back", "", {"answer"}),
+    "rewrite-changes": ("what-is-read-is-not-taken-back", "", {"config"}),
     "user-lockout": ("passwords-and-secret-ids-once-vault-locks-out", "", {"answer"}),
     "secret-not-accepted": ("passwords-and-secret-ids-once-vault-locks-out", "job", {"answer", "vault audit"}),
     "stored-reviewer-refused": ("a-ca-is-mended-and-the-reviewer-is-gone", "web", {"api audit", "api log", "config"}),

@@ -135,6 +135,8 @@ def _there(facts: Facts) -> Iterator[_Key]:
     """Yield the keys of the events that tell of a step of the course, in the order in which they stand."""
     times = Counter[_Key]()
     for _, one in facts.record.numbered(*_TOLD):
+        if isinstance(one, ConfigWritten | RoleWritten) and one.rewritten:
+            continue  # what a rewrite writes depends on what is refused
         key = _key_of(one)
         yield (*key, times[key])
         times[key] += 1

@@ -16,6 +16,7 @@ from harness.analysis import (
     impact,
     news,
     proofs,
+    rewritten,
     soundness,
     startup_failures,
 )
@@ -205,6 +206,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     yield from diagnosis.diagnose(facts)
     yield from _cut_off(facts)
     yield from expiry.findings(facts)
+    yield from rewritten.findings(facts)
 
 
 def _left_behind(record: Record) -> str:

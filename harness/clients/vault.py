@@ -101,6 +101,10 @@ class Vault:
         """Read auth/<mount>/<folder>/<role> back."""
         return self._ask("get", f"auth/{mount}/{folder}/{role}", self.root)
 
+    def write_back(self, path: str, fields: Mapping[str, Any]) -> Reply:
+        """Write what was read at a full API path, as the administrator: a no is an answer."""
+        return self._ask("post", path, self.root, json=dict(fields))
+
     def read_path(self, path: str) -> Reply:
         """Read at a full API path as the administrator. The answer's data keeps names and no values."""
         return _without_values(self._ask("get", path, self.root))

@@ -222,6 +222,8 @@ class ConfigWritten(OfVault, frozen=True, tag="config-written", kw_only=True):
     reviewer: str = ""
     """the kind of its token_reviewer_jwt: long-lived (out of a Secret), pod-token or requested; empty where it has
     none, and in older records. The token-issued line for reviewer:<mount> before this one has its Pod and its end"""
+    rewritten: bool = False
+    """was it written again as it was read? `fields` are then those of them that hold anything"""
 
 
 class RoleWritten(OfVault, frozen=True, tag="role-written", kw_only=True):
@@ -233,6 +235,30 @@ class RoleWritten(OfVault, frozen=True, tag="role-written", kw_only=True):
     """the Vault version that wrote it"""
     fields: dict[str, Any]
     """as sent; passwords are left out"""
+    rewritten: bool = False
+    """was it written again as it was read?"""
+
+
+class Rewritten(OfVault, frozen=True, tag="rewritten", kw_only=True):
+    """A mount's config or a role was read, and was to be written again as it was shown."""
+
+    mount: str
+    role: str = ""
+    """empty: the config"""
+    version: str
+    """the Vault version that was asked"""
+    moment: str = ""
+    """the label of the moment that comes next"""
+    status: int
+    """of the write; of the read, where that was refused"""
+    error: str = ""
+    """in Vault's words, where it was refused"""
+    unread: bool = False
+    """was the read refused, so that there was nothing to write?"""
+    before: dict[str, Any] = {}
+    """as it was read; long texts as their hashes"""
+    after: dict[str, Any] = {}
+    """as it was read once it was written; empty where it was not"""
 
 
 class VaultServing(OfVault, frozen=True, tag="vault-serving", kw_only=True):
@@ -429,6 +455,7 @@ AnyEvent = (
     | CredentialsMade
     | ConfigWritten
     | RoleWritten
+    | Rewritten
     | VaultServing
     | PodReplaced
     | OldTokenRefused

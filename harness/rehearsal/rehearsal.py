@@ -29,7 +29,7 @@ from harness.record import journal as journals
 from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
 from harness.record.observation import called
-from harness.rehearsal import probes, side_steps, vault_steps
+from harness.rehearsal import probes, rewriting, side_steps, vault_steps
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.provider import Provider
@@ -195,6 +195,11 @@ class Running:
                 vault_steps.write_role(
                     self.rig, self.plan.resolved, step, served, self.mounted, self.credentials, self.journal
                 )
+            case course.Rewrite():
+                served = self._served(step)
+                with self.journal.phase(f"rewrite of {step.mount} by {served.version}"), self._timed(step):
+                    mount, roles = self.mounted[step.mount], self.plan.resolved.mounts[step.mount].roles
+                    rewriting.rewrite(self.rig, (step.mount, mount), roles, served, self._next_moment(), self.journal)
             case Look():
                 self._look(step)
             case course.WriteLate():

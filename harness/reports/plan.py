@@ -53,6 +53,8 @@ def _told(step: AnyStep) -> str:
             told = f"write auth/{step.mount}/config: {fields}{life}"
         case course.WriteRole():
             told = f"write auth/{step.mount}/role/{step.role}"
+        case course.Rewrite():
+            told = f"write the config and the roles of auth/{step.mount} again, as they are read"
         case course.Wait():
             told = f"wait {step.seconds} s"
         case Serve():
@@ -66,7 +68,7 @@ def _told(step: AnyStep) -> str:
 
 
 def _beside(step: AnyStep) -> str:
-    """Return what a step does to the clusters, in a line; nothing where it is none of those."""
+    """Return what another step does, in a line; nothing where its word says it all."""
     match step:
         case course.Grant():
             return f"bind {step.service_account} to system:auth-delegator in cluster {step.cluster}"

@@ -89,6 +89,15 @@ class WriteRole(Step, frozen=True, tag="write-role", kw_only=True):
     spec: RoleSpec
 
 
+class Rewrite(Step, frozen=True, tag="rewrite", kw_only=True):
+    """The config and the roles of a mount are written again, each as the version that serves shows it.
+
+    What that version does not take back is no end of the course: it is seen, and told.
+    """
+
+    mount: str
+
+
 class Grant(Step, frozen=True, tag="grant", kw_only=True):
     """A service account (namespace/name) is bound to system:auth-delegator in a cluster."""
 
@@ -197,6 +206,7 @@ AnyStep = (
     | RollBack
     | WriteConfig
     | WriteRole
+    | Rewrite
     | Grant
     | Revoke
     | MakeReviewer
@@ -220,14 +230,26 @@ LATE_ROLE = "rehearsal-late"
 OF_CLUSTERS = (UpgradeKubernetes, SetIssuers)
 """The steps that change a cluster itself, under a Vault that stays."""
 
-CHANGES = (Upgrade, Restart, RollBack, WriteConfig, WriteRole, Grant, Revoke, DeleteSecret, Restore, *OF_CLUSTERS)
+CHANGES = (
+    Upgrade,
+    Restart,
+    RollBack,
+    WriteConfig,
+    WriteRole,
+    Rewrite,
+    Grant,
+    Revoke,
+    DeleteSecret,
+    Restore,
+    *OF_CLUSTERS,
+)
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""
 
 
 def vault_of(step: AnyStep, there: Topology) -> str:
     """Return the name of the Vault that a step concerns, as records have it: empty where there is one."""
     match step:
-        case WriteConfig() | WriteRole() if step.mount in there.mounts:
+        case WriteConfig() | WriteRole() | Rewrite() if step.mount in there.mounts:
             return there.told_apart(there.mounts[step.mount].vault)
         case _:
             return there.told_apart(step.vault)
@@ -290,8 +312,8 @@ def label_of(done: AnyStep | None) -> str:
             return "after restart"
         case RollBack():
             return f"after roll-back ({done.over})"
-        case WriteConfig() | WriteRole():
-            return f"after write to {done.mount}"
+        case WriteConfig() | WriteRole() | Rewrite():
+            return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
         case Grant() | Revoke() | DeleteSecret() | Restore() | Wait() | Snapshot() | UpgradeKubernetes() | SetIssuers():
             return f"after {word_of(done)}"
         case _:

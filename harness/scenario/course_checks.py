@@ -13,8 +13,8 @@ from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _VERBS: Final = (
-    "upgrade", "restart", "replace-pod", "write", "grant", "revoke", "delete-secret", "snapshot", "restore",
-    "roll-back", "upgrade-kubernetes", "set-issuers", "look", "wait",
+    "upgrade", "restart", "replace-pod", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
+    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "look", "wait",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
@@ -132,6 +132,7 @@ class _Walk:
             "upgrade": self._upgrade,
             "replace-pod": self._replace_pod,
             "write": self._write,
+            "rewrite": self._rewrite,
             "grant": self._account,
             "revoke": self._account,
             "delete-secret": self._delete_secret,
@@ -222,6 +223,17 @@ class _Walk:
         name = yield from references.the_one(self.document, trail, "mount", self.document.get("auth"))
         if name is not None:
             yield from self._written(trail, name)
+
+    def _rewrite(self, trail: Trail) -> Iterator[Complaint]:
+        name = yield from references.known(self.document, trail, self.document.get("auth"), "auth mount")
+        if name is None:
+            return
+        kind = self.document.get("auth", name, "kind", default="kubernetes")
+        if self.document.get("auth", name, "mounted", default=True) is False:
+            yield trail, f"nothing is mounted at auth/{shown(name)}", "a mount that is there"
+        elif kind != "kubernetes":
+            message = f"auth/{shown(name)} is of the kind {kind}, and only a Kubernetes mount is written as it is read"
+            yield trail, message, "a Kubernetes auth mount"
 
     def _written(self, trail: Trail, mount: str) -> Iterator[Complaint]:
         if self.document.given(*trail, "role"):

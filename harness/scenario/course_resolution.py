@@ -68,7 +68,10 @@ def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot
 
 
 def _beside(one: CourseStep, number: int, wanted: Topology) -> AnyStep | None:
-    """Return a step that touches what is beside Vault, or its data."""
+    """Return a step that touches what is beside Vault, or its data, or writes what is there already."""
+    if one.rewrite is not None:
+        vault = wanted.told_apart(wanted.mounts[one.rewrite].vault)
+        return course.Rewrite(number=number, mount=one.rewrite, vault=vault)
     for does, account in ((course.Grant, one.grant), (course.Revoke, one.revoke)):
         if account is not None:
             cluster = account.cluster or next(iter(wanted.clusters))

@@ -39,6 +39,8 @@ Effect = Literal[
     "refused from the start",
     "refused for another reason",
     "granted against the rule",
+    "rewrite refused",
+    "rewrite changes a value",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -73,6 +75,8 @@ Cause = Literal[
     "jwt-claim-mismatch",
     "user-lockout",
     "secret-not-accepted",
+    "rewrite-refused",
+    "rewrite-changes",
     "vault-refuses-data",
     "unexplained",
 ]

@@ -292,6 +292,9 @@ class CourseStep(_Part):
     restart: Nothing | None = Field(default=None, description="The same version again; Vault's Pod is replaced.")
     replace_pod: Literal["vault"] | None = Field(default=None, description="Vault's Pod is replaced, nothing else.")
     write: Write | None = Field(default=None, description="A config or a role is written by the version that serves.")
+    rewrite: MountPath | None = Field(
+        default=None, description="The config and roles of this auth mount are written again, as they are read."
+    )
     grant: Account | None = Field(default=None, description="An account is bound to system:auth-delegator.")
     revoke: Account | None = Field(default=None, description="An account's binding to system:auth-delegator goes.")
     delete_secret: SecretOf | None = Field(default=None, description="A Secret is deleted, and its token dies.")

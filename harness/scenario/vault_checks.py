@@ -11,7 +11,7 @@ from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
-_OF_A_VAULT: Final = (*_OF_A_NODE, "write", "snapshot", "restore")
+_OF_A_VAULT: Final = (*_OF_A_NODE, "write", "rewrite", "snapshot", "restore")
 
 
 def complaints(document: Document) -> Iterator[Complaint]:
@@ -65,5 +65,5 @@ def _of_step(document: Document, trail: Trail, verb: str) -> Iterator[Complaint]
     yield from _named(document, trail)
     if verb == "roll-back" and document.get(*trail, verb) == "snapshot" and document.given(*trail, "node"):
         yield (*trail, "node"), "a snapshot is of a whole Vault, and of no single node", "leave `node` out"
-    if verb == "write":
-        yield from _elsewhere(document, trail, document.get(*trail, "write", "mount"))
+    if verb in ("write", "rewrite"):
+        yield from _elsewhere(document, trail, document.get(*trail, verb, *(["mount"] if verb == "write" else [])))

@@ -122,7 +122,7 @@ def occasions(case: Case, steps: Steps, since: str = "0.0.0", *, late: bool = Fa
 def _overwrites(step: AnyStep | None) -> bool:
     """Does this step put something else in the place of whatever was written before it?"""
     over_snapshot = isinstance(step, RollBack) and step.over == "snapshot"
-    return over_snapshot or isinstance(step, course.WriteConfig | course.WriteRole | course.Restore)
+    return over_snapshot or isinstance(step, course.WriteConfig | course.WriteRole | course.Rewrite | course.Restore)
 
 
 def _spares_what_is_written(step: AnyStep | None) -> bool:

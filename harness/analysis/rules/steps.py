@@ -37,6 +37,8 @@ def _words(step: AnyStep) -> str:
             said = f"auth/{step.mount}/config was written"
         case course.WriteRole():
             said = f"auth/{step.mount}/role/{step.role} was written"
+        case course.Rewrite():
+            return f"the config and the roles of auth/{step.mount} were written again as they are read"
         case course.Grant():
             said = f"{step.service_account} was bound to system:auth-delegator in {step.cluster}"
         case course.Revoke():

@@ -290,6 +290,17 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets, PaperJwts):
         """Answer as kv-v2, asked by the administrator."""
         return self._reply(200) if path in self._secrets else self._reply(404)
 
+    def write_back(self, path: str, fields: Mapping[str, Any]) -> Reply:
+        """Take what was read, and with it what paper does not show of a config: its CA."""
+        mount, _, role = path.removeprefix("auth/").partition("/role/")
+        if role:
+            self.write_role(mount, role, fields)
+            return self._reply(204)
+        mount = mount.removesuffix("/config")
+        kept = self._configs[mount].fields
+        self.write_auth_config(mount, {**fields, **{k: v for k, v in kept.items() if k == "kubernetes_ca_cert"}})
+        return self._reply(204)
+
     # --- Vault, told
 
     def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
