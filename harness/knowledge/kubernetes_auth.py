@@ -41,6 +41,19 @@ DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 KNOWS_ALIAS_SOURCE: Final = "1.9.0"
 """From here `alias_name_source` is a field of roles (P v0.11.1, PR #110, #112)."""
 
+TAKES_EMPTY_ALIAS_BACK: Final = "1.10.0"
+"""From here a role that has no `alias_name_source` yet is written with an empty one, as a read shows it. Versions with
+the field and before this one refuse that. Run: 1.9.2, 1.9.3 / 1.10.0, 1.11.0, 1.13.0; reported as P issue 133."""
+
+ALIAS_REFUSED: Final = "invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name"
+
+
+def takes_back_role(version: str, alias_name_source: str) -> bool:
+    """Does Vault *version* take a role back as it shows it, with this alias_name_source if it knows that field?"""
+    knows = at_least(version, KNOWS_ALIAS_SOURCE)
+    return alias_name_source != "" or not knows or at_least(version, TAKES_EMPTY_ALIAS_BACK)
+
+
 ALIAS_OF_PROJECTED: Final = "1.9.4"
 """From here the alias by name of a projected token is namespace/name; before it was / for all (P v0.11.6, PR #137)."""
 

@@ -31,14 +31,14 @@ def rewrite(
         system.await_token_file()
     for role in ("", *roles):
         told = Rewritten(mount=path, role=role, version=served.version, moment=moment, status=0, vault=served.vault)
-        told = _rewritten(system.vault, told)
+        told = rewritten(system.vault, told)
         if told.status < 300:
             journal.write(_written(told, accessor, served))
         journal.write(told)
 
 
-def _rewritten(vault: VaultClient, asked: Rewritten) -> Rewritten:
-    """Return what came of it."""
+def rewritten(vault: VaultClient, asked: Rewritten) -> Rewritten:
+    """Return what came of reading and writing what is *asked*. Raises as `rewrite`."""
     shown, where = _read(vault, asked), _place(asked)
     if not shown.ok:
         return replace(asked, status=shown.status or 0, error=shown.error, unread=True)

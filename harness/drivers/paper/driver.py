@@ -294,6 +294,8 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets, PaperJwts):
         """Take what was read, and with it what paper does not show of a config: its CA."""
         mount, _, role = path.removeprefix("auth/").partition("/role/")
         if role:
+            if not kubernetes_auth.takes_back_role(self._served.version, fields.get("alias_name_source", "")):
+                return self._reply(400, kubernetes_auth.ALIAS_REFUSED)
             self.write_role(mount, role, fields)
             return self._reply(204)
         mount = mount.removesuffix("/config")
