@@ -59,7 +59,7 @@ def _refused(facts: Facts, line: int, one: Rewritten) -> Finding:
 def _taken_back(one: Rewritten) -> Remedy:
     """Return with what else it would be taken."""
     why = "what is to be written instead is for whoever writes this mount to say"
-    if one.role and one.before.get(_ALIAS) == "" and _ALIAS in one.error:
+    if one.role and not one.before.get(_ALIAS) and _ALIAS in one.error:
         path = f"auth/{one.mount}/role/{one.role}"
         words = (
             f"Write {_ALIAS}=serviceaccount_uid with it: a role from before "
