@@ -13,6 +13,7 @@ cli/                     the command line
     bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
     bundle               a run in one archive, to attach to a report
+    compare              what one rehearsal shows and another would not have shown
     predict              what is known, without any server: a prediction, an explanation
     new                  five questions, or their options, become a scenario of one's own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
@@ -32,6 +33,7 @@ cli/                     the command line
 session/                 rehearsals as values: a scenario and options in, a judgement out
     bisect               the first version at which a scenario gets worse: a rehearsal for each question
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
+    comparing            a scenario, a kept run or a bundle becomes one side of a comparison
     bundle               a run in one archive, and back: record, judgement, versions and logs, without any secret
     prediction           what a rehearsal would see, by the knowledge alone
     proving              the remedies of a run's refusals, tried
@@ -159,6 +161,7 @@ analysis/                what a record means, with no server in sight
     login_story          a login as it happened: who presented whose token to whom, and what came back
     token_reviews        who reviewed which login, and how each config came to be
     news                 where real servers answered otherwise than was foretold
+    comparing            two rehearsals beside each other: what one shows and the other would not, and why
     explaining           what is known of a cause, a version, a field or a row
     foretold             what is foretold of a scenario, as a value
     crossings            which known changes lie on a path, and whom they touch

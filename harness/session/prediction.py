@@ -22,6 +22,7 @@ from harness.rehearsal import rehearsal
 from harness.scenario import course, driver_traits, plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
+from harness.scenario.topology import Topology
 
 
 def predict(loaded: Loaded, *, rollback: bool = False) -> Prediction:
@@ -41,7 +42,7 @@ def predict(loaded: Loaded, *, rollback: bool = False) -> Prediction:
         scenario=loaded.name,
         description=judgement.description,
         path=tuple(dict.fromkeys(moment.version for moment in planned.moments)),
-        answers=_answers(record),
+        answers=answers(record),
         findings=tuple(
             Expectation(
                 kind=one.kind,
@@ -67,7 +68,12 @@ def foretold(start: RunStarted) -> Foretold:
     """Return what is foretold of the run that *start* begins, for its record: the same questions, asked of nobody."""
     on_paper = msgspec.structs.replace(start, plan=_of_paper(start.plan), prove_remedies=False)
     record = _on_paper(on_paper)
-    return Foretold(answers=_answers(record), why_not=_why_not(record))
+    return Foretold(answers=answers(record), why_not=_why_not(record))
+
+
+def topology_of(loaded: Loaded) -> Topology:
+    """Return the installation of a scenario, with every default filled in."""
+    return plan.make(loaded.scenario, loaded.name, driver_traits.PAPER.name).resolved
 
 
 def _of_paper(planned: Plan) -> Plan:
@@ -82,7 +88,8 @@ def _on_paper(start: RunStarted) -> Record:
     return Record(told)
 
 
-def _answers(record: Record) -> tuple[ForetoldAnswer, ...]:
+def answers(record: Record) -> tuple[ForetoldAnswer, ...]:
+    """Return how a run's questions were answered, seen or foretold, each with its reviewer and cause."""
     facts = Facts(record)
     seen = (one for one in facts.observations if not one.probe.startswith(BESIDE))
     return tuple(_answer(facts, one) for one in seen)

@@ -1,0 +1,63 @@
+"""The command `compare`: what one rehearsal shows and another would not have shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.output import Ended, fail, tell, write
+from harness.cli.predict import FORETOLD
+from harness.cli.reporting import OUTPUT
+
+if TYPE_CHECKING:
+    from harness.analysis.comparing import Side
+
+
+@click.command()
+@click.argument("first", metavar="A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="[B]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--with", "staging", type=click.Choice(["one-cluster"]), help="In place of B: A as a staging of one cluster has it."
+)
+@OUTPUT
+def compare(*, first: Path, second: Path | None, staging: str | None, output: str) -> None:
+    """Say what A shows and B would not have shown, or the reverse, and why: one sentence first.
+
+    Each is a scenario, of which is foretold what it shows, or a kept run or a bundle. Ends with 4 where one of them is
+    only foretold: that is no pass.
+    """
+    import msgspec
+
+    from harness.analysis.comparing import compared
+
+    if (second is None) == (staging is None):
+        raise click.UsageError("name two to compare, or one and --with one-cluster")
+    found = compared(*_sides(first, second))
+    if output == "json":
+        write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    else:
+        tell(found.sentence)
+        for one in found.apart:
+            what = " ".join(part for part in (one.probe, one.app, one.item) if part)
+            tell(f"  {one.moment}  {what}: {one.one} | {one.other}")
+        for line in found.otherwise:
+            tell(f"  otherwise  {line}")
+    if found.foretold:
+        raise Ended(FORETOLD)
+
+
+def _sides(first: Path, second: Path | None) -> tuple[Side, Side]:
+    from harness.errors import ScenarioError
+    from harness.record.journal import NotARecord
+    from harness.scenario import loading
+    from harness.session import comparing
+
+    try:
+        if second is not None:
+            return comparing.side(first), comparing.side(second)
+        loaded = loading.load(first)
+        return comparing.foretold(loaded), comparing.in_one_cluster(loaded)
+    except (ScenarioError, NotARecord) as error:
+        fail(2, str(error))
