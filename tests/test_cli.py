@@ -367,10 +367,12 @@ def test_a_result_that_nobody_can_read_is_not_a_regression(output: str, code: in
     assert (f"`rehearse judge {tmp_path / 'run'}` says it again" in ended.stderr) == (output == "full")
 
 
-def test_a_report_that_cannot_be_written_costs_no_result(tmp_path: Path) -> None:
-    """It is exit 3 after the result was printed, and the message says how to write the report elsewhere."""
-    result = run(OUTAGE, tmp_path / "run", "--markdown", "/dev/full")
+@pytest.mark.parametrize("option", ["--markdown", "--junit", "--html"])
+def test_a_report_that_cannot_be_written_costs_no_result(option: str, tmp_path: Path) -> None:
+    """It is exit 3 after the result was printed; the message says which file it was, and how to write it elsewhere."""
+    result = run(OUTAGE, tmp_path / "run", option, "/dev/full")
     assert result.exit_code == 3
+    assert "the report could not be written to /dev/full: No space left on device" in result.stderr
     assert result.stdout.startswith("XFAIL (expected)  the-outage")
     assert f"`rehearse judge {tmp_path / 'run'}` with the same options" in result.stderr
 

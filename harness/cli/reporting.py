@@ -175,19 +175,16 @@ def _html(record: Record, judgement: Judgement) -> str:
 def write_files(form: Form, suites: str, page: str, html: str, directory: str) -> None:
     """Write the JUnit document *suites*, the Markdown *page* and the *html* where *form* wants them."""
     summary = settings.step_summary() if form.github else None
-    try:
-        if form.junit is not None:
-            form.junit.write_text(suites, encoding="utf-8")
-        if form.markdown is not None:
-            form.markdown.write_text(page, encoding="utf-8")
-        if form.html is not None:
-            form.html.write_text(html, encoding="utf-8")
-        if summary is not None:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(page)
-    except OSError as error:
-        again = f"`rehearse judge {shlex.quote(directory)}` with the same options writes it again"
-        fail(3, f"the report could not be written to {error.filename}: {error.strerror}; {again}")
+    wanted = ((form.junit, "w", suites), (form.markdown, "w", page), (form.html, "w", html), (summary, "a", page))
+    for place, mode, text in wanted:
+        if place is None:
+            continue
+        try:
+            with place.open(mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            again = f"`rehearse judge {shlex.quote(directory)}` with the same options writes it again"
+            fail(3, f"the report could not be written to {place}: {error.strerror}; {again}")
 
 
 def annotate(record: Record, judgement: Judgement) -> None:
