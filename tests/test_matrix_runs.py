@@ -6,18 +6,27 @@ import json
 import signal
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import Result
 
 from harness.analysis import matrix_results
 from harness.analysis.matrix_results import MatrixResult
-from harness.cli import several
+from harness.artifacts import images
+from harness.artifacts.brought import Brought
+from harness.cli import maintenance, matrix_running, several
 from harness.cli.cells import Order
 from harness.cli.matrix_workers import Task, Workers
 from harness.cli.progress import Progress
+from harness.clients import container_engine
+from harness.errors import MissingPrerequisite
+from harness.host import capacity
 from harness.host.locks import alone
+from harness.scenario import loading, matrix
+from harness.scenario.matrix import Cell
 from harness.session import matrix_directory
 from tests.runs import OUTAGE, signalled
 from tests.test_cli import own_signals, rehearse
@@ -290,3 +299,46 @@ def test_a_process_that_dies_costs_its_cell_and_no_other(tmp_path: Path, monkeyp
     workers = Workers(How(), 1, Progress(quiet=True))
     assert [(task.name, code) for task, code in workers.ended(tasks)] == [("fails", 1), ("dies", 3), ("fails too", 1)]
     assert tasks[1].said == ["about to die"]
+
+
+def test_another_image_of_the_same_version_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engine has by that name today is compared with what the cell was made of; no engine: nobody knows."""
+    monkeypatch.setattr(container_engine, "reach", lambda _environment: None)
+    here = {("vault-image", "1.11.0"): "a" * 64}
+    monkeypatch.setattr(images.Images, "at_hand", lambda _self, *pair: Described(f"sha256:{here[pair]}"))
+    wanted = [("vault-image", "1.11.0"), ("vault", "1.11.0")]
+    kept = maintenance.store("", lambda _line: None, insecure=False, offline=True)
+    found = maintenance.image_ids(wanted, kept, "", Brought())
+    assert found == {("vault-image", "1.11.0"): "a" * 64}
+
+    def silent(_environment: object) -> NoReturn:
+        raise MissingPrerequisite("no engine")
+
+    monkeypatch.setattr(container_engine, "reach", silent)
+    assert maintenance.image_ids(wanted, kept, "", Brought()) == {}
+
+
+@dataclass
+class Described:
+    id: str
+
+
+def cell_of(text: str, driver: str) -> list[Cell]:
+    loaded = loading.loads(OUTAGE.read_text() + text, "outage.yaml")
+    document = matrix.plain(loaded.scenario)
+    return list(matrix.cells(document, matrix.read(document, {"driver": [driver]})))
+
+
+def test_as_many_cells_at_a_time_as_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the largest cell: a cell of eight nodes takes the place of four with two."""
+    monkeypatch.setattr(capacity, "measure", lambda _work: capacity.Machine(64 * 10**9, 8.0, 10**12))
+    nodes = "\nmatrix: {axes: {vault.target: [1.8.0, 1.9.2, 1.9.3, 1.11.0], clusters.apps.nodes: [%s]}}\n"
+    small, large = cell_of(nodes % "1", "kind"), cell_of(nodes % "1, 7", "kind")
+    assert (len(small), len(large)) == (4, 8)
+    assert matrix_running.usual_jobs(small * 4) == 12
+    assert matrix_running.usual_jobs(large * 2) == 3
+    assert matrix_running.usual_jobs(cell_of(nodes % "1", "local") * 4) == 12
+    matrix_running.insist_on_room(large, 3)
+    with pytest.raises(MissingPrerequisite, match="32 kind nodes are too many for this machine"):
+        matrix_running.insist_on_room(large, 4)
+    matrix_running.insist_on_room(cell_of(nodes % "1", "paper"), 64)

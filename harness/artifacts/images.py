@@ -122,6 +122,16 @@ class Images:
             return _described(product, version, found, f"brought by the user: {name}{_digest_of(found)}")
         return self._here(product, version) or self._alone(product, version)
 
+    def at_hand(self, product: str, version: str) -> Image | None:
+        """Return what `get` would return if it had nothing to get; None where it had. Raises as `get`."""
+        if product not in (VAULT, NODE):
+            return None
+        if name := self._own.get((product, version)):
+            found = self._engine.image(name)
+            source = f"brought by the user: {name}"
+            return None if found is None else _described(product, version, found, source)
+        return self._here(product, version)
+
     def get_all(self, wanted: Sequence[tuple[str, str]]) -> list[Image]:
         """Return the (product, version) pairs of *wanted* in their order, each as `get` would. Raises as `get`."""
         found = {pair: self.get(*pair) for pair in dict.fromkeys(wanted)}

@@ -357,6 +357,27 @@ def digests(own: Iterable[tuple[str, str, Path]]) -> dict[tuple[str, str], str]:
     return found | {(product, version): binaries.digest(path) for product, version, path in own}
 
 
+def image_ids(
+    wanted: Iterable[tuple[str, str]], kept: Store, registry: str, brought: Brought
+) -> dict[tuple[str, str], str]:
+    """Return the id of each image of *wanted* that would be used now, if there was nothing to get; none is got."""
+    from harness.artifacts.images import Images
+    from harness.clients import container_engine
+    from harness.errors import HarnessError
+
+    asked = [(product, version) for product, version in wanted if product.endswith("-image")]
+    if not asked:
+        return {}
+    try:
+        machine = container_engine.reach(settings.environment())
+        images = Images(machine, kept, settings.cache(), lambda _line: None, registry, own=brought.names())
+        found = {pair: images.at_hand(*pair) for pair in asked}
+    except HarnessError:
+        # no engine answers: nobody knows, and what needs images is told so when it is rehearsed
+        return {}
+    return {pair: image.id.removeprefix("sha256:") for pair, image in found.items() if image is not None}
+
+
 def places() -> Places:
     """Return where this user's things are kept."""
     from harness.session.one_rehearsal import Places

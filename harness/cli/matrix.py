@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
@@ -20,6 +20,7 @@ from harness.cli.output import Ended, fail, say, tell, write
 if TYPE_CHECKING:
     from harness.analysis.matrix_results import CellResult, MatrixResult
     from harness.artifacts.brought import Brought
+    from harness.artifacts.store import Store
     from harness.cli.matrix_running import Get, Rehearsing, Running
     from harness.cli.progress import Progress
     from harness.scenario.loading import Loaded
@@ -294,7 +295,7 @@ def _list(cells: Sequence[Cell], directory: MatrixDirectory, loaded: Loaded, opt
 
     found = matrix_directory.load(directory.place)
     known = {one.id: one for one in found.cells} if found is not None and found.scenario == loaded.name else {}
-    keys, digests = _keys(cells, options), _digests(options)
+    keys, digests = _keys(cells, options), _digests(options, known.values())
     for cell in cells:
         one = known.get(cell.id)
         if one is not None and matrix_directory.holds(one, keys[cell.id], digests):
@@ -304,10 +305,20 @@ def _list(cells: Sequence[Cell], directory: MatrixDirectory, loaded: Loaded, opt
     say(f"{len(cells)} cells; what is finished is in {directory.place}")
 
 
-def _digests(options: Options) -> dict[str, str]:
-    """Return the digest of every binary that is here, by product and version; what the user brings goes first."""
-    found = maintenance.digests(options.brought.binaries)
-    return {f"{product} {version}": digest for (product, version), digest in found.items()}
+def _digests(options: Options, finished: Iterable[CellResult]) -> dict[str, str]:
+    """Return the digest of every binary that is here, and of the images that *finished* cells were made of.
+
+    By product and version; what the user brings goes first. Of an image that is not here nothing is known.
+    """
+    binaries = maintenance.digests(options.brought.binaries)
+    names = dict.fromkeys(name for one in finished for name in one.artifacts)
+    images = maintenance.image_ids(
+        [(product, version) for product, _, version in (name.partition(" ") for name in names)],
+        _store(options, lambda _line: None),
+        options.registry,
+        options.brought,
+    )
+    return {f"{product} {version}": digest for (product, version), digest in (binaries | images).items()}
 
 
 def _run(
@@ -337,7 +348,7 @@ def _run(
                 directory,
                 keys,
                 options,
-                options.jobs or matrix_running.usual_jobs(cells, loaded),
+                options.jobs or matrix_running.usual_jobs(cells),
                 options.limit,
                 options.fail_fast,
                 options.rollback,
@@ -348,6 +359,8 @@ def _run(
                 _elsewhere(options, going),
             )
             pending = [cell for cell in cells if not _stays(known.get(cell.id), options.rerun)]
+            if options.jobs and not options.force:
+                matrix_running.insist_on_room(pending, options.jobs)
             for cell in pending:
                 known.pop(cell.id, None)
             if len(pending) < len(cells):
@@ -403,7 +416,7 @@ def _known(
     found = directory.read(loaded.name)
     if found is None or options.fresh:
         return {}
-    digests = _digests(options)
+    digests = _digests(options, found.cells)
     return {one.id: one for one in found.cells if one.id in keys and matrix_directory.holds(one, keys[one.id], digests)}
 
 
@@ -413,10 +426,13 @@ def _stays(found: CellResult | None, rerun: str | None) -> bool:
 
 def _getter(options: Options, speak: Callable[[str], None]) -> Get:
     """Return what gets one binary or image."""
-    store = maintenance.store(
+    return maintenance.getter(_store(options, speak), options.registry, speak, options.brought, offline=options.offline)
+
+
+def _store(options: Options, speak: Callable[[str], None]) -> Store:
+    return maintenance.store(
         options.mirror, speak, insecure=options.insecure_mirror, offline=options.offline, brought=options.brought
     )
-    return maintenance.getter(store, options.registry, speak, options.brought, offline=options.offline)
 
 
 def report(result: MatrixResult, place: Path, options: Forms) -> None:

@@ -265,17 +265,37 @@ def judged_again(place: Path, cell: CellResult) -> Judgement | None:
         return None
 
 
-def usual_jobs(cells: Sequence[Cell], loaded: Loaded) -> int:
-    """Return how many cells at a time this machine carries, as far as it is measured to."""
+def usual_jobs(cells: Sequence[Cell]) -> int:
+    """Return how many cells at a time this machine carries, as far as it is measured to: of the largest of them."""
     from harness.host import capacity
 
-    clusters = len(loaded.scenario.clusters)
     machine = capacity.measure(settings.temporary())
-    ways = [driver_traits.of(cell.driver) for cell in cells]
-    kind = any(one.nodes for one in ways)
-    if not any(one.real for one in ways):
+    most = [int(machine.cores * 1.5), len(cells)]
+    real = [cell for cell in cells if driver_traits.of(cell.driver).real]
+    if not real:
         return max(1, int(machine.cores))
-    each = clusters * (capacity.NODE_BYTES if kind else capacity.CLUSTER_BYTES) + capacity.VAULT_BYTES
-    a_core = capacity.NODES_A_CORE if kind else capacity.CLUSTERS_A_CORE
-    by_cores = capacity.most(machine.cores, a_core) // clusters
-    return max(1, min(by_cores, int(machine.memory * 0.8 / each), int(machine.cores * 1.5), len(cells)))
+    for cell in real:
+        nodes, number = driver_traits.of(cell.driver).nodes, _size(cell)
+        each = number * (capacity.NODE_BYTES if nodes else capacity.CLUSTER_BYTES) + capacity.VAULT_BYTES
+        a_core = capacity.NODES_A_CORE if nodes else capacity.CLUSTERS_A_CORE
+        most += [capacity.most(machine.cores, a_core) // number, int(machine.memory * 0.8 / each)]
+    return max(1, min(most))
+
+
+def insist_on_room(cells: Sequence[Cell], jobs: int) -> None:
+    """Raise MissingPrerequisite where this machine cannot carry the largest *jobs* of *cells* at a time."""
+    from harness.host import capacity
+
+    machine = capacity.measure(settings.temporary())
+    for driver in dict.fromkeys(cell.driver for cell in cells):
+        traits = driver_traits.of(driver)
+        number = sum(sorted(_size(cell) for cell in cells if cell.driver == driver)[-jobs:])
+        if traits.real:
+            capacity.insist(machine, number, nodes=number if traits.nodes else 0)
+
+
+def _size(cell: Cell) -> int:
+    """Return how many clusters a cell has, or nodes where its driver makes some."""
+    clusters = cell.document()["clusters"].values()
+    nodes = driver_traits.of(cell.driver).nodes
+    return sum(int((cluster or {}).get("nodes") or 1) if nodes else 1 for cluster in clusters) or 1

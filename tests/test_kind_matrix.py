@@ -1,0 +1,54 @@
+"""A short matrix on kind clusters: its cells share images, come out as on paper, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from harness.analysis.matrix_results import MatrixResult
+from harness.clients import container_engine
+from harness.record import journal
+from harness.record.events import RunStarted
+from harness.session import matrix_directory
+from tests.runs import SCENARIOS
+from tests.test_matrix_runs import result
+from tests.test_real import rehearse
+
+pytestmark = pytest.mark.kind
+
+STAGING = SCENARIOS / "one-cluster-staging-stays-green-while-the-reviewer-changes.yaml"
+
+
+def seen(made: MatrixResult) -> dict[str, Any]:
+    """Return what each cell came to, by its name: cells stand in the order in which they were over."""
+    return {cell.id: (cell.outcome, [(one.kind, one.rule, one.hop) for one in cell.findings]) for cell in made.cells}
+
+
+def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path) -> None:
+    """Two cells at a time, as this machine carries them; a finished cell is made of the images that are here."""
+    file, place = tmp_path / "staging.yaml", tmp_path / "kind"
+    file.write_text(STAGING.read_text() + "\nmatrix: {axes: {vault.target: [1.9.2, 1.11.0]}}\n")
+    ended = rehearse("matrix", file, "--driver", "kind", "--run-dir", place)
+    assert ended.returncode == 0, ended.stderr
+    on_paper = rehearse("matrix", file, "--driver", "paper", "--run-dir", tmp_path / "paper")
+    assert on_paper.returncode == 0, on_paper.stderr
+    kind, paper = result(place), result(tmp_path / "paper")
+    assert seen(kind) == seen(paper)
+    images = [{name: digest for name, digest in cell.artifacts.items() if "image" in name} for cell in kind.cells]
+    shared = {name for name in images[0] if name in images[1]}
+    assert {"node-image 1.32.0", "vault-image 1.7.0"} <= shared
+    assert all(images[0][name] == images[1][name] for name in ("node-image 1.32.0", "vault-image 1.7.0"))
+
+    words = ("matrix", file, "--driver", "kind", "--run-dir", place, "--list")
+    assert rehearse(*words).stdout.count("to be rehearsed") == 0
+    cells = [replace(cell, artifacts=cell.artifacts | {"vault-image 1.11.0": "0" * 64}) for cell in kind.cells]
+    matrix_directory.MatrixDirectory(place).write(replace(kind, cells=tuple(cells)))
+    assert rehearse(*words).stdout.count("to be rehearsed again") == 2
+
+    runs = {started.run_id for cell in kind.cells for started in journal.load(place / cell.record).of(RunStarted)}
+    assert len(runs) == 2
+    assert not [thing for thing in container_engine.reach(os.environ).leftovers() if thing.run in runs]
