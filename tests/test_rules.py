@@ -373,7 +373,7 @@ def test_every_rule_describes_itself_in_full() -> None:
     """Who reads a finding, or writes the next rule, finds every field filled."""
     for rule in RULES:
         described = [getattr(rule, name) for name in rule.__struct_fields__ if name != "examine"]
-        assert all(isinstance(text, str) and len(text) >= 4 for text in described), rule.name
+        assert all(isinstance(text, str) and len(text) >= 4 for text in described if text is not rule.kinds), rule.name
 
 
 def test_rules_and_causes_are_the_same_names() -> None:

@@ -19,7 +19,7 @@ ALWAYS_DIFFERS: Final = frozenset(
         "last_renewal", "last_renewal_time", "lease_id", "performance_standby", "replication_dr_mode",
         "replication_performance_mode", "request_id", "server_time_utc", "ttl", "version", "build_date",
         "echo_duration_ms", "clock_skew_ms", "replication_primary_canary_age_ms", "enterprise", "removed_from_cluster",
-        "wrong_before",
+        "wrong_before", "jwt_validation_pubkeys",
     }
 )  # fmt: skip
 """Detail that is new with every request, or that says nothing but which version answered."""
@@ -115,11 +115,11 @@ class Else(msgspec.Struct, frozen=True):
 def what_else(changes: Iterable[Change]) -> list[Else]:
     """Return what else changed, one entry a kind, in the order in which each first appears.
 
-    That an answer is another one is a finding's matter, and left out here.
+    That an answer, or its reason, is another one is a finding's matter, and left out here.
     """
     groups: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
-        if change.what != "answer":
+        if change.what != "answer" and not _another_check(change):
             groups.setdefault(_kind(change), []).append(change)
     return [
         Else(
@@ -130,6 +130,12 @@ def what_else(changes: Iterable[Change]) -> list[Else]:
         )
         for kind, group in groups.items()
     ]
+
+
+def _another_check(change: Change) -> bool:
+    """Does another check of a JWT mount refuse now? Where that is an app's login, it is a finding's matter, too."""
+    told = [jwt_auth.refusal_of(words) for words in (change.before, change.after)]
+    return change.what == "error" and None not in told and told[0] != told[1]
 
 
 _ADVICE: Final = {"tokens": "mind column widths and patterns"}

@@ -114,8 +114,7 @@ def _key(case: Case) -> Diagnosis | None:
     named = ", ".join(one if len(one) < 64 else "a PEM text" for one in held) if isinstance(held, tuple) else "?"
     return diagnosed(
         f"None of the keys in auth/{seen.mount}/config (jwt_validation_pubkeys: {named}) has signed the token of "
-        f"{seen.app}. Vault holds each signature against the keys that stand there, and asks nobody: where who issues "
-        "the tokens changes its keys, every login is refused until the config is written again",
+        f"{seen.app}: it changed since they were written",
         "certain",
         [*_answered(case, *jwt_auth.words_of("signature")), case.facts.config_line(seen), case.facts.token_line(seen)],
         _right_key(case),
@@ -132,10 +131,7 @@ def _right_key(case: Case) -> Remedy:
         return WriteConfig(mount=mount, fields=fields)
 
     whose = f"{app.cluster} signs its tokens" if app.cluster else "the identity provider signs its tokens"
-    words = (
-        f"Write the whole config of auth/{mount} again with the keys with which {whose} now, in the file sa.pub (of "
-        "several, those of before as well, until the last token from before has ended)."
-    )
+    words = f"Write the whole config of auth/{mount} again with the key with which {whose} now, in sa.pub."
     token = case.facts.token_of(case.after)
     issuer = token.issuer if token is not None else "..."
     held = held_config(case.facts, mount, remedies.first_label(case)).fields.get("bound_issuer")
@@ -197,7 +193,7 @@ KEY: Final = Rule(
     versions="every version",
     precondition="the mount has static keys",
     demands="Vault's own words for it",
-    explanation="keys that were written once are used until somebody writes others",
+    explanation="Vault asks nobody: keys that were written once are used until somebody writes others",
     source=_SOURCE,
     examine=_key,
     kinds=(JWT,),
