@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import shutil
 import xml.etree.ElementTree as ET
@@ -150,7 +151,33 @@ def course_of(*steps: dict[str, Any]) -> dict[str, Any]:
     return {"vault": {"target": None}, "course": list(steps)}
 
 
+def by_signature(**role: Any) -> Scenario:
+    """Return a Vault that checks signatures itself, and a *role* that refuses a token with the audience `vault`."""
+    document = {
+        "schema": 1,
+        "description": "For whom must a token be made out?",
+        "clusters": {"apps": {"kubernetes": "1.32.0"}},
+        "vault": {"source": "1.9.3", "target": "1.11.0"},
+        "auth": {
+            "pods": {
+                "type": "jwt",
+                "cluster": "apps",
+                "config": {"jwt_validation_pubkeys": ["cluster"], "bound_issuer": "cluster"},
+                "roles": {"web": {"bound-subject": "system:serviceaccount:apps:web", "policies": ["web"], **role}},
+            }
+        },
+        "apps": {
+            "web": {
+                "mount": "pods", "cluster": "apps", "service-account": "apps/web", "role": "web", "audience": "vault",
+            }
+        },
+    }  # fmt: skip
+    return loading.loads(json.dumps(document)).scenario
+
+
 SCENARIOS_OF: Final = {
+    "jwt-audience-not-bound": by_signature(),
+    "jwt-audience-mismatch": by_signature(**{"bound-audiences": ["mail"]}),
     "role-binding-mismatch": outside(role(service_accounts=["other"], namespaces=["elsewhere"])),
     "audience-mismatch": outside(role(audience="vault")),
     "audience-mismatch, with a reviewer": outside(role(audience="vault"), mount(reviewer="long-lived")),
@@ -225,6 +252,9 @@ RED: Final = [file for file in sorted(SCENARIOS.glob("*.yaml")) if refuses(file)
 """The shipped scenarios whose remedies are proven on real servers."""
 
 UNPROVABLE: Final = {
+    "user-lockout": "nobody is refused who knows the secret, or a mount is to be tuned: no step does that",
+    "secret-not-accepted": "a new secret is no step that a rehearsal can do",
+    "jwt-claim-mismatch": "whether the token or the demand is wrong is for the operator to say",
     "rewrite-refused": "nobody is refused by it",
     "rewrite-changes": "nobody is refused by it",
     "changed-by-step": "nobody is refused by it",
@@ -269,7 +299,7 @@ def test_every_remedy_of_a_cause_mends(scenario: Scenario, tmp_path: Path) -> No
 def test_every_cause_is_proven_or_says_why_not() -> None:
     """A cause that is new needs a scenario here, which real servers are given as well, or a reason."""
     shipped = {one.cause for file in RED for one in loading.load(file).scenario.expect or ()}
-    proved = {cause.partition(",")[0] for cause in SCENARIOS_OF} | shipped
+    proved = {cause.partition(",")[0] for cause in SCENARIOS_OF} | (shipped - UNPROVABLE.keys())
     assert proved == set(get_args(Cause)) - UNPROVABLE.keys()
 
 
