@@ -68,6 +68,13 @@ def test_a_change_touches_or_not_by_what_the_scenario_says() -> None:
     assert "user-lockout" not in told, "1.13.0 is not on the path"
 
 
+def test_a_mount_that_the_scenario_has_is_no_question() -> None:
+    """The lockout of 1.13 touches the userpass and approle mounts that are there."""
+    file = Path(__file__).parent / "cases" / "passwords-and-secret-ids-once-vault-locks-out.yaml"
+    told = {one.id: one for one in prediction.predict(loading.load(file)).crossings}
+    assert told["user-lockout"].touches == "yes"
+
+
 def test_the_command_tells_it_and_is_never_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(main, ["predict", str(OUTAGE)])
     assert done.exit_code == 4

@@ -242,6 +242,12 @@ def _in_a_pod(plan: Plan) -> Answer:
     return ("unknown", "") if pods else ("no", "Vault is in no cluster")
 
 
+def _passwords(plan: Plan) -> Answer:
+    """Tell by the kinds of mounts that the scenario has; it need not name all that there are."""
+    names = [f"auth/{path}" for path, one in plan.resolved.mounts.items() if one.kind in ("userpass", "approle")]
+    return ("yes", f"{', '.join(names)} is such a mount") if names else ("unknown", "")
+
+
 def _enterprise(plan: Plan) -> Answer:
     found = any("+ent" in version for versions in _serving(plan).values() for version in versions)
     return ("yes", "this is Vault Enterprise") if found else ("no", "this is not Vault Enterprise")
@@ -284,6 +290,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "ask-raft": _stored_on("raft", then=("unknown", "")),
     "ask-file": _stored_on("file", then=("unknown", "")),
     "ask-pod": _in_a_pod,
+    "ask-passwords": _passwords,
     "nodes": _nodes,
     "raft-nodes": _raft_nodes,
     "enterprise": _enterprise,
