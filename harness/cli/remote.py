@@ -23,6 +23,7 @@ from harness.errors import MissingPrerequisite
 from harness.host import capacity
 from harness.record import journal as journals
 from harness.record.events import ArtifactUsed
+from harness.scenario import driver_traits
 from harness.session import matrix_directory
 from harness.wait import Stopwatch
 
@@ -217,7 +218,8 @@ class RemoteWorkers:
             record = journals.load(task.directory)
         except journals.NotARecord:
             return ""
-        for used in record.of(ArtifactUsed) if task.order.driver == "local" else ():
+        # an image is made on each machine, and its digest is another one everywhere
+        for used in () if driver_traits.of(task.order.driver).engine else record.of(ArtifactUsed):
             digest = self._digests.setdefault(f"{used.product} {used.version}", used.sha256)
             if digest != used.sha256:
                 shutil.rmtree(task.directory)
@@ -257,9 +259,10 @@ def connected(address: str, security: Security) -> Any:
 def needs_of(scenario: Mapping[str, Any], driver: str) -> dict[str, float]:
     """Return what a cell takes of its worker while it lasts."""
     clusters = list((scenario.get("clusters") or {}).values())
-    if driver == "paper":
+    traits = driver_traits.of(driver)
+    if not traits.real:
         return {MEMORY: 0.05}
-    if driver == "kind":
+    if traits.engine:
         nodes = sum(int((cluster or {}).get("nodes") or 1) for cluster in clusters)
         return {MEMORY: nodes * capacity.NODE_BYTES / 1e9, DOCKER: 1.0}
     return {MEMORY: (len(clusters) * capacity.CLUSTER_BYTES + capacity.VAULT_BYTES) / 1e9}

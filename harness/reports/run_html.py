@@ -43,7 +43,7 @@ from harness.reports.wording import (
     ways_back,
     what_else,
 )
-from harness.scenario import moments
+from harness.scenario import driver_traits, moments
 
 _COLOUR: Final[dict[Outcome, str]] = {
     "pass": "pass",
@@ -185,7 +185,7 @@ def _head(judgement: Judgement) -> dict[str, Any]:
         "unlearned": nothing_learned(judgement),
         "doubts": doubts[:_NAMES],
         "doubts_left_out": max(len(doubts) - _NAMES, 0),
-        "predicted": judgement.driver == "paper",
+        "predicted": not driver_traits.of(judgement.driver).real,
         "cut_off": any(one.kind == "unfinished" for one in judgement.doubts),
     }
 

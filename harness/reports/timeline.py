@@ -22,6 +22,7 @@ from harness.record.events import (
 from harness.record.journal import Record
 from harness.record.observation import Observation, called
 from harness.reports.wording import NO_FORECAST, outages
+from harness.scenario import driver_traits
 
 Kind = Literal["serve", "asked", "write", "outage", "trouble", "end"]
 
@@ -137,4 +138,4 @@ def total(told: Sequence[Row]) -> float:
 
 def bars(record: Record, told: Sequence[Row]) -> bool:
     """Are there times worth drawing? On paper nothing takes any."""
-    return record.started.plan.driver != "paper" and total(told) > 0
+    return driver_traits.of(record.started.plan.driver).real and total(told) > 0
