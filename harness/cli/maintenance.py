@@ -33,7 +33,11 @@ DRIVER = click.option(
     "paper: no server at all, answers from this project's knowledge.",
 )
 STRICT = click.option(
-    "--strict", is_flag=True, envvar="REHEARSE_STRICT", show_envvar=True, help="Latent findings fail the run too."
+    "--strict",
+    is_flag=True,
+    envvar="REHEARSE_STRICT",
+    show_envvar=True,
+    help="Latent findings, and answers that were not foretold, fail the run too.",
 )
 MIRROR = click.option(
     "--mirror",

@@ -129,7 +129,12 @@ _OPTIONS: Final = (
     click.option("--shards", type=click.IntRange(1, 256), help="With --json: so many shards instead of cells."),
     click.option("--list", "list_", is_flag=True, help="Say which cells there are, and rehearse none."),
     click.option("--json", "json_", is_flag=True, help="The same as the matrix of a GitHub Actions job."),
-    click.option("--strict", is_flag=True, envvar="REHEARSE_STRICT", help="Latent findings fail a cell too."),
+    click.option(
+        "--strict",
+        is_flag=True,
+        envvar="REHEARSE_STRICT",
+        help="Latent findings, and answers that were not foretold, fail a cell too.",
+    ),
     click.option("--rollback", is_flag=True, envvar="REHEARSE_ROLLBACK", help="Go back at the end of every cell."),
     click.option("--run-dir", type=click.Path(path_type=Path), help="Where all of it is kept, and goes on from there."),
     click.option("--durations", type=click.Path(path_type=Path, exists=True), help="A matrix.json by which to share."),

@@ -408,7 +408,9 @@ class Scenario(_Part):
         default_factory=dict, description="Secrets engines by path. Left out: kv-v2 at secret."
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
-    strict: bool = Field(default=False, description="Do latent findings fail the run?")
+    strict: bool = Field(
+        default=False, description="Do latent findings fail the run, and answers that were not foretold?"
+    )
     matrix: Matrix | None = Field(
         default=None, description="Variants, which `rehearse matrix` rehearses; `rehearse run` does not."
     )
