@@ -205,6 +205,7 @@ import os, signal, sys, threading
 from harness.__main__ import main
 from harness.clients.kube import Kube
 from harness.clients.vault import Vault
+from harness.drivers.real_rig import RealRig
 from harness.host.process import Process
 from harness.rehearsal.rehearsal import Running
 from harness.scenario import course
@@ -229,7 +230,8 @@ usual_do = Running.do
 
 def do(self, step):
     looked = any(isinstance(one, course.Look) for one in self.reached)
-    if looked and course.word_of(step) == word:
+    # what is foretold is rehearsed on paper before anything begins
+    if looked and isinstance(self.rig, RealRig) and course.word_of(step) == word:
         armed.set()
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGKILL)).start()  # where nobody is asked for anything
     usual_do(self, step)

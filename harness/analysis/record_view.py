@@ -194,6 +194,19 @@ class Facts:
         return found
 
     @cached_property
+    def of_mount(self) -> dict[tuple[str, str], list[Observation]]:
+        """Return, by (mount, moment), every answer of a mount then, in order."""
+        found: dict[tuple[str, str], list[Observation]] = {}
+        for seen in self.observations:
+            found.setdefault((seen.mount, seen.moment), []).append(seen)
+        return found
+
+    @cached_property
+    def configs_read(self) -> dict[tuple[str, str], Observation]:
+        """Return, by (mount, moment), the last answer to a read of the mount's config."""
+        return {(seen.mount, seen.moment): seen for seen in self.observations if seen.probe == "auth-config"}
+
+    @cached_property
     def reads_lost(self) -> dict[tuple[str, str], Observation]:
         """Return, by (app, moment), the first read with an old token that is refused then and was granted before."""
         reads = [seen for seen in self.observations if seen.probe == "old-token-read"]

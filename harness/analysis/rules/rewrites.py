@@ -165,10 +165,8 @@ def held_role(facts: Facts, mount: str, role: str, label: str) -> RoleSpec:
 
 def _shown_flags(facts: Facts, mount: str, label: str) -> dict[str, ConfigField]:
     """Return the flags that a read of the config shows then, whoever set them: a rewrite by hand sends them again."""
-    shown: dict[str, Any] = {}
-    for seen in facts.observations:
-        if (seen.probe, seen.mount, seen.moment) == ("auth-config", mount, label):
-            shown = seen.detail
+    read = facts.configs_read.get((mount, label))
+    shown: Mapping[str, Any] = read.detail if read is not None else {}
     return {name: shown[name] for name in _FLAGS if isinstance(shown.get(name), bool)}
 
 
@@ -182,7 +180,7 @@ def _would_copy(facts: Facts, label: str, held: WriteConfig, fields: Mapping[str
     then = kubernetes_auth.stored_reviewer(
         served.version, token_file=served.token_file, explicit=False, disable_local=False
     )
-    asked = (seen for seen in facts.observations if (seen.mount, seen.moment) == (held.mount, label))
+    asked = facts.of_mount.get((held.mount, label), ())
     found = next((facts.written_at(seen) for seen in asked), None)
     return then == "frozen" and found is not None and facts.stored_by(found[1]) == ""
 
