@@ -23,6 +23,7 @@ from harness.scenario import course, driver_traits, plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
+from harness.secret import Secrets, redact
 
 
 def predict(loaded: Loaded, *, rollback: bool = False) -> Prediction:
@@ -85,7 +86,15 @@ def _on_paper(start: RunStarted) -> Record:
     told = list[AnyEvent]()
     with Journal(Path(), told.append) as journal:
         rehearsal.recorded(start, PaperDriver(), journal)
-    return Record(told)
+        # what is kept of it goes into another record, which knows none of the tokens on paper
+        safe = [_without_secrets(event, journal.secrets) for event in told]
+    return Record(safe)
+
+
+def _without_secrets(event: AnyEvent, secrets: Secrets) -> AnyEvent:
+    if not isinstance(event, Trouble):
+        return event
+    return msgspec.structs.replace(event, message=redact(event.message, secrets))
 
 
 def answers(record: Record) -> tuple[ForetoldAnswer, ...]:
