@@ -412,6 +412,16 @@ class Facts:
             return _latest([told for told in self.tokens if told[1].purpose in pods], line)
         return self.stored_token(*config) if config is not None else None
 
+    @cached_property
+    def without_right(self) -> dict[str, tuple[str, ...]]:
+        """Return, by mount, the accounts of its apps that may not review tokens, each once."""
+        apps = self.topology.apps.values()
+        may = {(app.cluster, app.service_account) for app in apps if app.may_review_tokens}
+        of = {app.mount: dict[str, None]() for app in apps}
+        for app in (one for one in apps if (one.cluster, one.service_account) not in may):
+            of[app.mount][app.service_account] = None
+        return {mount: tuple(accounts) for mount, accounts in of.items()}
+
     def issuers(self, cluster: str, seen: Observation) -> tuple[int, tuple[str, ...]] | None:
         """Return the issuers whose tokens a cluster accepted then, that with which it signed first, and the line of the
         record that tells them. None: the record does not.

@@ -98,9 +98,7 @@ def _counted(number: int, what: str) -> str:
 
 def _apps_without_right(case: Case) -> Iterable[str]:
     """Return the accounts of the mount's apps that may not review tokens, each once."""
-    apps = [app for app in case.facts.topology.apps.values() if app.mount == case.after.mount]
-    may = {(app.cluster, app.service_account) for app in case.facts.topology.apps.values() if app.may_review_tokens}
-    return dict.fromkeys(app.service_account for app in apps if (app.cluster, app.service_account) not in may)
+    return case.facts.without_right.get(case.after.mount, ())
 
 
 def long_lived(case: Case) -> Way:
