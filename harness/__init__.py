@@ -82,6 +82,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper
+    answers              how a Vault on paper answers, and what trace that leaves
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
     jwts                 logins at JWT mounts, on paper

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
-from harness.drivers.paper.driver import PaperRig, Script, Told
+from harness.drivers.paper.answers import Script, Told
+from harness.drivers.paper.driver import PaperRig
 from harness.host.pki import tampered
 from harness.record.journal import Journal
 from harness.record.observation import BESIDE, Observation

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from harness.drivers import service_accounts
 from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
+from harness.drivers.paper.answers import Script
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
 from harness.drivers.paper.jwts import PaperJwts
 from harness.drivers.paper.secrets import PaperSecrets
@@ -28,7 +29,6 @@ from harness.drivers.paper.state import (
     issued_to,
     without_config,
 )
-from harness.drivers.paper.tokens import PaperTokens
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
@@ -42,11 +42,6 @@ from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.plan import Plan
 from harness.secret import Secret
 from harness.wait import now
-
-Told = Literal["grant", "refuse", "silent"]
-Script = Mapping[tuple[str, str, str], Told]
-"""(what, name, version) -> what to answer, whatever the knowledge says. what is login (name: the role), lookup, renew
-(no name), read (the path), or review (the mount): refuse it, and the API server does not accept Vault's bearer."""
 
 _NO_SCRIPT: Final[Script] = {}
 
@@ -68,7 +63,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperTokens, PaperSecrets, PaperJwts):
+class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -269,9 +264,6 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets, PaperJwts):
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
         return self._let_in(mount, role, f"auth/{mount}/login", started, more)
 
-    def _turn_away(self, status: int | None, text: str, path: str, started: float) -> Reply:
-        return self._reply(status, text, path=path, started=started)
-
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
         reviews = self._topology.mounts[mount].of_kind.reviews
@@ -460,22 +452,3 @@ class PaperRig(PaperAccounts, PaperTokens, PaperSecrets, PaperJwts):
         token = issued_to(account, next(self._numbers), self._common.issuers[account.cluster])
         self._journal.write(token_event(token.issued))
         return token
-
-    def _told(self, what: str, name: str) -> Told | None:
-        return self._script.get((what, name, self._served.version))
-
-    def _reply(
-        self,
-        status: int | None,
-        error: str = "",
-        *,
-        data: dict[str, Any] | None = None,
-        token: Secret | None = None,
-        path: str = "",
-        started: float = 0.0,
-    ) -> Reply:
-        correlation = f"rehearsal-{next(self._numbers):06d}"
-        ended = now()
-        if path and status is not None:
-            self._pending.append(evidence.of_request(correlation, path, error, ended, self._called))
-        return Reply(status, error, data or {}, token, started or ended, ended, correlation)

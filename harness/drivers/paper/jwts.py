@@ -10,29 +10,17 @@ import jwt as tokens
 
 from harness.drivers.paper.checks import from_bound, key_of
 from harness.drivers.paper.state import Config, Token
+from harness.drivers.paper.tokens import PaperTokens
 from harness.host import pki
 from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
 from harness.rig.rig import Reply
-from harness.scenario.course import Serve
 from harness.secret import Secret
 from harness.wait import now
 
 
-class PaperJwts(abc.ABC):
+class PaperJwts(PaperTokens):
     """The part of a Vault on paper that checks the signatures of tokens itself."""
-
-    _served: Serve
-
-    @property
-    @abc.abstractmethod
-    def _configs(self) -> dict[str, Config]: ...
-
-    @abc.abstractmethod
-    def _let_in(self, mount: str, role: str, path: str, started: float, more: Mapping[str, Any]) -> Reply: ...
-
-    @abc.abstractmethod
-    def _turn_away(self, status: int | None, text: str, path: str, started: float) -> Reply: ...
 
     @abc.abstractmethod
     def _find(self, jwt: Secret) -> Token | None: ...

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Mapping
-from typing import Any
-
 from harness.drivers.paper.checks import from_bound
-from harness.drivers.paper.state import Config
+from harness.drivers.paper.tokens import PaperTokens
 from harness.knowledge import secret_logins
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
-from harness.scenario.course import Serve
 from harness.secret import Secret
 from harness.wait import now
 
 
-class PaperSecrets(abc.ABC):
+class PaperSecrets(PaperTokens):
     """The part of a Vault on paper that takes passwords and secret IDs."""
-
-    _served: Serve
-
-    @property
-    @abc.abstractmethod
-    def _configs(self) -> dict[str, Config]: ...
-
-    @abc.abstractmethod
-    def _let_in(self, mount: str, role: str, path: str, started: float, more: Mapping[str, Any]) -> Reply: ...
-
-    @abc.abstractmethod
-    def _turn_away(self, status: int | None, text: str, path: str, started: float) -> Reply: ...
-
-    @abc.abstractmethod
-    def _told(self, what: str, name: str) -> str | None: ...
 
     def make_secret_id(self, mount: str, role: str) -> Credentials:
         """Return a new secret ID, and the role's ID."""

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from harness.drivers.paper.state import Config, VaultToken, given
+from harness.drivers.paper.answers import PaperAnswers
+from harness.drivers.paper.state import VaultToken, given
 from harness.knowledge import kubernetes_auth, vault_policies
 from harness.rig.rig import Reply
-from harness.scenario.course import Serve
 from harness.secret import Secret
 from harness.wait import now
 
 
-class PaperTokens(abc.ABC):
+class PaperTokens(PaperAnswers):
     """The token store of a Vault on paper."""
 
-    _served: Serve
-    _numbers: Iterator[int]
     _vault_tokens: dict[str, VaultToken]
     _given_by: dict[str, str]
     """the version that gave each of them, also of those that are lost"""
     _policies: dict[str, list[vault_policies.Rule]]
-
-    @property
-    @abc.abstractmethod
-    def _configs(self) -> dict[str, Config]: ...
-
-    @abc.abstractmethod
-    def _told(self, what: str, name: str) -> str | None: ...
-
-    @abc.abstractmethod
-    def _reply(
-        self,
-        status: int | None,
-        error: str = "",
-        *,
-        data: dict[str, Any] | None = None,
-        token: Secret | None = None,
-        path: str = "",
-        started: float = 0.0,
-    ) -> Reply: ...
 
     def lookup_self(self, token: Secret) -> Reply:
         """Answer as the token store."""

@@ -1,0 +1,58 @@
+"""How a Vault on paper answers a request: what it was told to say, its reply, and the trace that this leaves."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from harness.drivers.paper import evidence
+from harness.drivers.paper.state import Config
+from harness.record.events import AnyEvent
+from harness.rig.rig import Reply
+from harness.scenario.course import Serve
+from harness.secret import Secret
+from harness.wait import now
+
+Told = Literal["grant", "refuse", "silent"]
+Script = Mapping[tuple[str, str, str], Told]
+"""(what, name, version) -> what to answer, whatever the knowledge says. what is login (name: the role), lookup, renew
+(no name), read (the path), or review (the mount): refuse it, and the API server does not accept Vault's bearer."""
+
+
+class PaperAnswers(abc.ABC):
+    """The part of a Vault on paper that every kind of request meets."""
+
+    _served: Serve
+    _called: str
+    """by what name the record tells this Vault from others"""
+    _script: Script
+    _numbers: Iterator[int]
+    _pending: list[AnyEvent]
+    """the evidence that nobody has gathered yet"""
+
+    @property
+    @abc.abstractmethod
+    def _configs(self) -> dict[str, Config]: ...
+
+    def _told(self, what: str, name: str) -> Told | None:
+        return self._script.get((what, name, self._served.version))
+
+    def _turn_away(self, status: int | None, text: str, path: str, started: float) -> Reply:
+        return self._reply(status, text, path=path, started=started)
+
+    def _reply(
+        self,
+        status: int | None,
+        error: str = "",
+        *,
+        data: dict[str, Any] | None = None,
+        token: Secret | None = None,
+        path: str = "",
+        started: float = 0.0,
+    ) -> Reply:
+        correlation = f"rehearsal-{next(self._numbers):06d}"
+        ended = now()
+        if path and status is not None:
+            self._pending.append(evidence.of_request(correlation, path, error, ended, self._called))
+        return Reply(status, error, data or {}, token, started or ended, ended, correlation)
