@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -220,6 +219,8 @@ def _remove_dead() -> None:
 
 def _until_signalled(close: Callable[[], Awaitable[Any]]) -> None:
     """Close what runs at SIGTERM and Ctrl-C."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     closing: list[asyncio.Future[Any]] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -231,6 +232,8 @@ def _missing(error: FileNotFoundError) -> str:
 
 
 def _run(serve: Callable[[], Awaitable[None]], trouble: str) -> None:
+    import asyncio
+
     try:
         asyncio.run(serve())  # type: ignore[arg-type]
     except FileNotFoundError as error:
