@@ -381,6 +381,17 @@ class RealRig(abc.ABC):
         up = events.ClusterUp(cluster=cluster, version=answered, issuer=issuers[0], issuers=issuers, served=served)
         self._journal.write(up)
 
+    def _request_anew(self, cluster: str) -> None:
+        """Request the tokens that are of another issuer once *cluster* has one."""
+        kube = self._running[cluster].kube
+        for account in self._accounts:
+            if account.cluster != cluster or not service_accounts.comes_with_new_issuers(account):
+                continue
+            # of the same Pod, as a kubelet renews it: the one before is as good as its issuer
+            old = self._tokens.of(account.purpose)
+            jwt = of_pod(kube, account, old.pod_uid) if old.pod else requested(kube, account)
+            self._tokens.remember(account, jwt, old.pod, old.pod_uid)
+
     def _cluster_changed(self, cluster: str, kube: Kube, wanted: str, issuers: Sequence[str]) -> None:
         """Put on record that the API server of *cluster* serves anew. Raises as above."""
         answered = self._answered(cluster, kube, wanted)

@@ -24,7 +24,7 @@ from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
-from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, of_pod, requested
+from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, requested
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import capacity, process
@@ -462,13 +462,7 @@ class KindRig(RealRig):
         self._issuers[cluster] = tuple(issuers)
         self._change(cluster, self._topology.clusters[cluster].kubernetes, issuers)
         self._facts[cluster] = structs.replace(self._facts[cluster], issuer=issuers[0])
-        kube = self._clusters[cluster].kube
-        for account in self._accounts:
-            if account.cluster != cluster or not service_accounts.comes_with_new_issuers(account):
-                continue
-            old = self._tokens.of(account.purpose)
-            jwt = of_pod(kube, account, old.pod_uid) if old.pod else requested(kube, account)
-            self._tokens.remember(account, jwt, old.pod, old.pod_uid)
+        self._request_anew(cluster)
 
     def _change(self, cluster: str, version: str, issuers: Sequence[str]) -> None:
         there = self._clusters[cluster]

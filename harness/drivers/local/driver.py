@@ -24,7 +24,6 @@ from harness.drivers.real_rig import (
     label,
     of_gone_pod,
     of_new_pod,
-    of_pod,
     requested,
 )
 from harness.drivers.service_accounts import Account
@@ -250,17 +249,7 @@ class LocalRig(RealRig):
     def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
         """Start the API server anew with other issuers, and request the tokens of new Pods."""
         self._change(cluster, issuers)
-        kube = self._planes[cluster].kube
-        for account in self._accounts:
-            if account.cluster != cluster or not service_accounts.comes_with_new_issuers(account):
-                continue
-            if account.podless:
-                self._tokens.remember(account, requested(kube, account))
-            else:
-                # of the same Pod, as a kubelet renews it: the one before is as good as its issuer
-                old = self._tokens.of(account.purpose)
-                jwt = of_pod(kube, account, old.pod_uid)
-                self._tokens.remember(account, jwt, old.pod, old.pod_uid)
+        self._request_anew(cluster)
 
     def _change(self, cluster: str, issuers: Sequence[str]) -> None:
         plane, version = self._planes[cluster], self._kubernetes[cluster]
@@ -329,11 +318,8 @@ class LocalRig(RealRig):
         self._planes[name], self._ports[name] = plane, plane.port
         self._bring_up.tell()
         spaces: list[str] = []
-        if served and self._begins_over(plane, etcd, server):
-            pass
-        elif served:
-            with self._journal.phase(f"cluster {name} is emptied"):
-                spaces = plane.begin_anew(self._bring_up.over)
+        if served:
+            spaces = self._emptied(plane, etcd, server, lambda: plane.begin_anew(self._bring_up.over))
         else:
             with self._journal.phase(f"cluster {name} serves"), brought.steady(etcd, server):
                 plane.start(self._owner, etcd.path, server.path, self._bring_up.over)
@@ -353,21 +339,24 @@ class LocalRig(RealRig):
             return ControlPlane(name, self._work / f"cluster-{name}", self._ports[name], issuers), 0
         return self._lender.lend(name, etcd, server, issuers)
 
-    def _begins_over(self, plane: ControlPlane, etcd: Artifact, server: Artifact) -> bool:
-        """Have a cluster that others made another one of be as this rehearsal wants it. Was that needed?"""
+    def _emptied(
+        self, plane: ControlPlane, etcd: Artifact, server: Artifact, empty: Callable[[], list[str]]
+    ) -> list[str]:
+        """Have a cluster that others used hold nothing of theirs, and return the namespaces that are left.
+
+        *empty* does so, unless it was made another cluster than this rehearsal wants: then it is started over.
+        """
         issuers = self._topology.clusters[plane.name].issuers
         if plane.is_as(server.path, issuers):
-            return False
+            with self._journal.phase(f"cluster {plane.name} is emptied"):
+                return empty()
         with self._journal.phase(f"cluster {plane.name} serves"), brought.steady(etcd, server):
             plane.start_over(self._owner, etcd.path, server.path, issuers, self._bring_up.over)
-        return True
+        return []
 
     def _empty_cluster(self, name: str, plane: ControlPlane, etcd: Artifact, server: Artifact) -> None:
         """Have a cluster that serves already hold this rehearsal's accounts and nobody else's."""
-        spaces: list[str] = []
-        if not self._begins_over(plane, etcd, server):
-            with self._journal.phase(f"cluster {name} is emptied"):
-                spaces = plane.kube.reset()
+        spaces = self._emptied(plane, etcd, server, plane.kube.reset)
         self._planes[name] = plane
         self._bring_up.tell()
         with self._journal.phase(f"accounts of {name}"):
