@@ -156,6 +156,12 @@ def _check_is_gone(facts: Facts, before: Observation, now: Observation) -> bool:
     return own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
 
 
+def cause_of(facts: Facts, seen: Observation) -> str:
+    """Return the cause of an app's refusal; nothing where nobody is refused who should be let in."""
+    hurt = seen.answer == "refused" and seen.must_be != "refused" and seen.app
+    return why_refused(facts, seen)[0] if hurt else ""
+
+
 def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
     """Return the cause of a refusal by itself, whatever was answered before, and its sentence."""
     case = Case("pre-existing", "refused from the start", seen, None, facts)

@@ -84,21 +84,16 @@ def _difference(facts: Facts, told: ForetoldAnswer, seen: Observation) -> tuple[
         return (
             "answer",
             _words(told.answer, told.status, told.cause),
-            _words(seen.answer, seen.status, _cause(facts, seen)),
+            _words(seen.answer, seen.status, diagnosis.cause_of(facts, seen)),
         )
     if told.status != seen.status:
         return "status", str(told.status), f"{seen.status} {seen.error}".strip()
     reviewer = facts.reviewer(seen) if seen.probe == "login" else ""
     if told.reviewer and reviewer and told.reviewer != reviewer:
         return "reviewer", told.reviewer, reviewer
-    if told.cause and (cause := _cause(facts, seen)) != told.cause:
+    if told.cause and (cause := diagnosis.cause_of(facts, seen)) != told.cause:
         return "cause", told.cause, cause
     return None
-
-
-def _cause(facts: Facts, seen: Observation) -> str:
-    hurt = seen.answer == "refused" and seen.must_be != "refused" and seen.app
-    return diagnosis.why_refused(facts, seen)[0] if hurt else ""
 
 
 def _words(answer: str, status: int | None, cause: str) -> str:

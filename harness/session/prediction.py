@@ -106,7 +106,6 @@ def answers(record: Record) -> tuple[ForetoldAnswer, ...]:
 
 def _answer(facts: Facts, seen: Observation) -> ForetoldAnswer:
     login = seen.probe == "login"
-    hurt = seen.answer == "refused" and seen.must_be != "refused" and seen.app
     return ForetoldAnswer(
         probe=seen.probe,
         moment=seen.moment,
@@ -118,7 +117,7 @@ def _answer(facts: Facts, seen: Observation) -> ForetoldAnswer:
         vault=seen.vault,
         node=seen.node,
         reviewer=facts.reviewer(seen) if login else "",
-        cause=diagnosis.why_refused(facts, seen)[0] if hurt else "",
+        cause=diagnosis.cause_of(facts, seen),
     )
 
 
