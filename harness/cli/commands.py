@@ -454,7 +454,7 @@ def _record(directory: Path, code: int = 2) -> Record:
     from harness.session import bundle as bundles
 
     try:
-        return bundles.unpacked(directory) if bundles.is_bundle(directory) else journal.load(directory)
+        return bundles.record_at(directory)
     except journal.NotARecord as error:
         fail(code, str(error))
 

@@ -101,6 +101,11 @@ def pack(directory: Path, target: Path) -> Manifest:
     return manifest
 
 
+def record_at(path: Path) -> Record:
+    """Return the record of a run, kept in a directory or a file, or packed. Raises NotARecord where there is none."""
+    return unpacked(path) if is_bundle(path) else journal.load(path)
+
+
 def unpacked(archive: Path) -> Record:
     """Return the record in an *archive* that `pack` made. Raises NotARecord where it holds none."""
     with tempfile.TemporaryDirectory(prefix="rehearse-bundle-") as place:

@@ -8,7 +8,6 @@ from typing import Any
 
 from harness.analysis.comparing import Side
 from harness.analysis.record_view import Facts
-from harness.record import journal
 from harness.scenario import loading
 from harness.scenario.loading import Loaded
 from harness.session import bundle, prediction
@@ -22,7 +21,7 @@ def side(path: Path) -> Side:
     Raises ScenarioError or NotARecord where it is neither.
     """
     if path.is_dir() or bundle.is_bundle(path) or path.suffix == ".jsonl":
-        record = bundle.unpacked(path) if bundle.is_bundle(path) else journal.load(path)
+        record = bundle.record_at(path)
         facts = Facts(record)
         return Side(
             name=str(path),
