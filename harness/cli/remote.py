@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness import settings
-from harness.artifacts.store import cached
 from harness.cli import remote_cell
 from harness.cli.remote_cell import DOCKER, MEMORY, RemoteAnswer, RemoteOrder, Security
 from harness.errors import MissingPrerequisite
@@ -48,7 +46,8 @@ class RemoteWorkers:
         self._address, self._words, self._going = address, tuple(words), going
         self._client = connected(address, security)
         self._program = matrix_directory.program()
-        self._digests = _here()
+        # those of the workers have to be the same
+        self._digests = remote_cell.digests_here()
         self._name = f"rehearse-{secrets.token_hex(4)}"
         self._refused: dict[str, str] = {}
         self._told: set[str] = set()
@@ -266,11 +265,6 @@ def needs_of(scenario: Mapping[str, Any], driver: str) -> dict[str, float]:
         nodes = sum(int((cluster or {}).get("nodes") or 1) for cluster in clusters)
         return {MEMORY: nodes * capacity.NODE_BYTES / 1e9, DOCKER: 1.0}
     return {MEMORY: (len(clusters) * capacity.CLUSTER_BYTES + capacity.VAULT_BYTES) / 1e9}
-
-
-def _here() -> dict[str, str]:
-    """Return the digests of the binaries that are here: those of the workers have to be the same."""
-    return {f"{one.product} {one.version}": one.sha256 for one in cached(settings.cache())}
 
 
 def _why_lost(future: Any) -> str:

@@ -266,14 +266,20 @@ class _How:
         return {}
 
 
+def digests_here() -> dict[str, str]:
+    """Return the digest of every binary that is cached here, by product and version."""
+    from harness.artifacts.store import cached
+
+    return {f"{one.product} {one.version}": one.sha256 for one in cached(settings.cache())}
+
+
 def _refusal(order: RemoteOrder) -> str:
     """Return what is other here than the one who sent *order* has it; nothing where all is alike."""
-    from harness.artifacts.store import cached
     from harness.session import matrix_directory
 
     if (ours := matrix_directory.program()) != order.program:
         return f"it has rehearse {ours}, and this matrix is made by {order.program}: install the same release there"
-    here = {f"{one.product} {one.version}": one.sha256 for one in cached(settings.cache())}
+    here = digests_here()
     for what, digest in order.digests.items():
         if here.get(what, digest) != digest:
             return (
