@@ -14,7 +14,6 @@ from harness.record import events
 from harness.record.events import AnyEvent
 from harness.record.journal import Follower
 from harness.record.observation import Observation, called
-from harness.reports.wording import outages
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Look, Serve
 from harness.wait import Stopwatch
@@ -221,6 +220,9 @@ def _detail(event: AnyEvent) -> str:
     if isinstance(event, events.OldTokenRefused):
         return f"            the token of the replaced Pod {event.pod} is refused after {event.seconds:.1f} s"
     if isinstance(event, events.Renewals):
+        # what words a judgement has is of no use before the first server starts
+        from harness.reports.wording import outages
+
         return f"            {outages([event])[0]}"
     if not isinstance(event, Observation):
         return ""

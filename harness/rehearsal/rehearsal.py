@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from harness.analysis import verdict
-from harness.analysis.verdict import Judgement
 from harness.errors import (
     HarnessError,
     LeftBehind,
@@ -42,8 +41,13 @@ from harness.scenario.plan import Plan, Question, renews
 from harness.secret import Secret
 from harness.wait import Stopwatch
 
+if TYPE_CHECKING:
+    from harness.analysis.verdict import Judgement
+
 Afterwards = Callable[[Rig], None]
 """What is done with a system whose course is over, before it is ended. It writes into records of its own."""
+Foretelling = Callable[[], events.Foretold]
+"""What works out how a run's questions will be answered. It takes a moment, and is done while servers start."""
 
 
 class Rehearsed(NamedTuple):
@@ -59,7 +63,7 @@ def rehearse(
     journal: Journal,
     keep_seconds: float = 0,
     afterwards: Afterwards | None = None,
-    foretold: events.Foretold | None = None,
+    foretold: Foretelling | None = None,
 ) -> Rehearsed:
     """Rehearse one upgrade from end to end, and say what it means, by its record on disk alone.
 
@@ -71,6 +75,9 @@ def rehearse(
 
 def judged(directory: Path) -> Rehearsed:
     """Judge a run from its record on disk, as anyone could next year. The record is read once."""
+    # a run begins to start servers that much sooner
+    from harness.analysis import verdict
+
     record = journals.load(directory)
     return Rehearsed(record, verdict.judge(record))
 
@@ -81,7 +88,7 @@ def recorded(
     journal: Journal,
     keep_seconds: float = 0,
     afterwards: Afterwards | None = None,
-    foretold: events.Foretold | None = None,
+    foretold: Foretelling | None = None,
 ) -> None:
     """Rehearse one upgrade from end to end, and write down what is seen, beside what was *foretold* of it.
 
@@ -90,11 +97,9 @@ def recorded(
     Raises MissingPrerequisite where this machine cannot do it. Whatever breaks later is in the record.
     """
     journal.write(start)
-    if foretold is not None:
-        journal.write(foretold)
     left_behind = ""
     try:
-        run(start.plan, driver, start.run_id, journal, keep_seconds, afterwards)
+        run(start.plan, driver, start.run_id, journal, keep_seconds, afterwards, foretold)
     except LeftBehind as error:
         left_behind = str(error)
     journal.write(events.RunEnded(left_behind=left_behind))
@@ -107,6 +112,7 @@ def run(
     journal: Journal,
     keep_seconds: float = 0,
     afterwards: Afterwards | None = None,
+    foretold: Foretelling | None = None,
 ) -> None:
     """Bring *plan* up, go its course step by step, and write down what the probes see, or what broke.
 
@@ -115,7 +121,7 @@ def run(
     reached: list[AnyStep] = []
     with _noted(journal, lambda error: _outside(error, reached)):
         with driver.up(plan, run_id, journal) as rig:
-            with _noted(journal, lambda error: _trouble(error, reached, rig)):
+            with _noted(journal, lambda error: _trouble(error, reached, rig)), _foretelling(journal, foretold):
                 Running(plan, rig, journal, reached).run()
             if afterwards is not None and rig.broken() is None:
                 afterwards(rig)
@@ -125,6 +131,18 @@ def run(
                 ending = "everything is left up"
             leaving = Stopwatch()
         journal.write(events.PhaseEnded(name=ending, seconds=round(leaving.seconds, 3)))
+
+
+@contextmanager
+def _foretelling(journal: Journal, foretold: Foretelling | None) -> Iterator[None]:
+    """Write down what is *foretold* while the body waits for servers, and before it is over."""
+    if foretold is None:
+        yield
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="foretelling") as pool:
+        told = pool.submit(lambda: journal.write(foretold()))
+        yield
+        told.result()
 
 
 @contextmanager

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from harness import __version__, settings
-from harness.analysis import verdict
 from harness.artifacts import brought
 from harness.artifacts.brought import Brought
 from harness.errors import HarnessError
 from harness.record import journal as journals
-from harness.record.events import RECORD_VERSION, RunStarted
+from harness.record.events import RECORD_VERSION, Foretold, RunStarted
 from harness.record.journal import RECORD_FILE, Began, Follower, Journal
 from harness.rehearsal import rehearsal
 from harness.rig.driver import Driver
@@ -31,8 +30,6 @@ from harness.scenario import plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
 from harness.secret import Secret
-from harness.session import prediction
-from harness.session.proving import Proving
 from harness.wait import now, stamp
 
 if TYPE_CHECKING:
@@ -125,13 +122,25 @@ def rehearse_one(
     with journal:
         start = _start(loaded, planned, journal.directory, options)
         driver = driver_of(options, places, tell, clusters)
-        proving = Proving(start, driver, journal, follow, begin, tell) if options.prove_remedy else None
-        foretold = prediction.foretold(start) if driver.traits.real else None
-        return rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving, foretold)
+        proving = None
+        if options.prove_remedy:
+            from harness.session.proving import Proving
+
+            proving = Proving(start, driver, journal, follow, begin, tell)
+
+        def foretold() -> Foretold:
+            from harness.session import prediction
+
+            return prediction.foretold(start)
+
+        ahead = foretold if driver.traits.real else None
+        return rehearsal.rehearse(start, driver, journal, options.keep_seconds, proving, ahead)
 
 
 def cut_short(directory: Path, why: str, *, strict: bool) -> Rehearsed:
     """Judge the record in *directory*, which could not be written on because of *why*. Raises NotARecord."""
+    from harness.analysis import verdict
+
     record = journals.load(directory)
     judgement = verdict.judge(record, strict=strict)
     code = judgement.exit_code if judgement.observations else 3
