@@ -225,6 +225,10 @@ class Facts:
                 found.setdefault(token.purpose.removeprefix("app:"), []).append((line, token))
         return found
 
+    @cached_property
+    def _server_tokens(self) -> list[tuple[int, TokenIssued]]:
+        return [told for told in self.tokens if not told[1].purpose.startswith("app:")]
+
     def evidence_of(self, seen: Observation) -> Evidence:
         """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
         return self.evidence.get(seen.id, _NO_EVIDENCE)
@@ -356,7 +360,7 @@ class Facts:
         """
         if self.stored_by(config) == "frozen":
             pods = self.topology.pod_purposes(self.mount(config.mount).vault)
-            return _latest([told for told in self.tokens if told[1].purpose in pods], line)
+            return _latest([told for told in self._server_tokens if told[1].purpose in pods], line)
         mine, held = f"reviewer:{config.mount}", config.fields.get("token_reviewer_jwt")
         return next((told for told in reversed(self.tokens) if told[1].purpose == mine and told[1].token == held), None)
 
@@ -409,7 +413,7 @@ class Facts:
             return self.login_token(seen)
         if bearer == "local":
             pods = self.topology.pod_purposes(self.mount(seen.mount).vault)
-            return _latest([told for told in self.tokens if told[1].purpose in pods], line)
+            return _latest([told for told in self._server_tokens if told[1].purpose in pods], line)
         return self.stored_token(*config) if config is not None else None
 
     @cached_property
