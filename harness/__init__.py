@@ -71,6 +71,7 @@ drivers/local/           plain processes on this machine, and no Docker
     control_plane        an etcd and a kube-apiserver as processes
     shared_clusters      control planes that serve one rehearsal after the other, each time emptied
     vault_process        a Vault server as a process
+    etcd_store           the etcd that has a Vault's data, as a process
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
@@ -105,6 +106,7 @@ artifacts/               a version becomes a verified binary or a container imag
 clients/                 one door for each foreign system
     vault                everything said to Vault (hvac)
     kube                 everything said to a Kubernetes API server (kubernetes)
+    etcd                 whether an etcd serves
     container_engine     everything said to the container engine (docker)
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys

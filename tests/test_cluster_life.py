@@ -250,6 +250,15 @@ def test_a_node_of_kind_is_made_for_one_kubernetes(tmp_path: Path) -> None:
     kind._insist_on_their_versions(plan.make(scenario(upgrade("1.32.0"), issuers(NEW)), "test", "kind"))
 
 
+def test_kind_says_beforehand_that_it_has_no_etcd_for_vault() -> None:
+    """Before anything is started: nobody waits for clusters that the Vault could not use."""
+    there = plan.make(scenario(upgrade("1.32.0")), "test", "kind").resolved
+    over = {name: msgspec.structs.replace(vault, storage="etcd") for name, vault in there.vaults.items()}
+    with pytest.raises(MissingPrerequisite, match="raft or file, and not etcd: --driver local has it"):
+        kind._insist_on_storage(msgspec.structs.replace(there, vaults=over))
+    kind._insist_on_storage(there)
+
+
 MANIFEST: Final = """\
 apiVersion: v1
 kind: Pod

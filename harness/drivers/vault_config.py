@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -17,16 +18,25 @@ class Listening(NamedTuple):
     clients: str
 
 
-def text(storage: str, data: str, *, listen: str, tls: Listening | None, address: str, cluster_address: str) -> str:
-    """Return it as JSON: one node over the directory *data* that listens at *listen*, and logs all it can.
+Stored = Mapping[str, Mapping[str, object]]
+"""The storage of a Vault, as its configuration has it: the kind, and its settings."""
 
-    *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
-    other nodes.
-    """
+
+def in_directory(storage: str, data: str) -> Stored:
+    """Return a storage of a kind that keeps everything in the directory *data*: raft or file."""
     store: dict[str, object] = {"path": data}
     if storage == "raft":
         # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is.
         store |= {"node_id": "node-1", "performance_multiplier": "1"}
+    return {storage: store}
+
+
+def text(storage: Stored, *, listen: str, tls: Listening | None, address: str, cluster_address: str) -> str:
+    """Return it as JSON: one node over its *storage* that listens at *listen*, and logs all it can.
+
+    *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
+    other nodes.
+    """
     listener: dict[str, object] = {"address": listen, "tls_disable": tls is None}
     if tls is not None:
         listener |= {
@@ -36,7 +46,7 @@ def text(storage: str, data: str, *, listen: str, tls: Listening | None, address
             "tls_require_and_verify_client_cert": True,
         }
     settings = {
-        "storage": {storage: store},
+        "storage": storage,
         "listener": {"tcp": listener},
         "api_addr": address,
         "cluster_addr": cluster_address,

@@ -88,7 +88,9 @@ class Vault(_Part):
         description="Has Vault's Pod a service account token mounted, from the source version on? "
         "Left out: yes in a cluster, never outside.",
     )
-    storage: Literal["raft", "file"] = Field(default="raft", description="Vault's storage.")
+    storage: Literal["raft", "file", "etcd"] = Field(
+        default="raft", description="Vault's storage. etcd: one member, on processes and on paper."
+    )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")
     tls: bool = Field(default=True, description="Does Vault's listener speak TLS?")

@@ -42,6 +42,7 @@ from harness.wait import Stopwatch, now
 
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
 _CLUSTER_LETTERS: Final = 24
+_STORAGES: Final = ("raft", "file")
 
 
 class KindDriver:
@@ -82,6 +83,7 @@ class KindDriver:
         """
         topology = plan.resolved
         _insist_on_their_versions(plan)
+        _insist_on_storage(topology)
         about = self._engine.about()
         engine_requirements.insist_on_clock(about)
         engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
@@ -167,6 +169,15 @@ def _insist_on_their_versions(plan: Plan) -> None:
                     f"a node of kind is made for one Kubernetes, and cannot go from {version} to {step.version}: "
                     "--driver local can, with the same keys over the same data"
                 )
+
+
+def _insist_on_storage(topology: Topology) -> None:
+    """Raise MissingPrerequisite where a Vault is to have its data in a server beside it."""
+    for vault in topology.vaults.values():
+        if vault.storage not in _STORAGES:
+            raise MissingPrerequisite(
+                f"with kind Vault's storage is {' or '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
+            )
 
 
 class KindRig(RealRig):

@@ -54,8 +54,7 @@ def settings(storage: str, *, tls: bool) -> str:
     With *tls* it talks to those alone who have a certificate of its authority.
     """
     return vault_config.text(
-        storage,
-        "/vault/data",
+        vault_config.in_directory(storage, "/vault/data"),
         listen=f"0.0.0.0:{VAULT_PORT}",
         tls=Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", "/vault/tls/ca.crt") if tls else None,
         address=f"{'https' if tls else 'http'}://127.0.0.1:{VAULT_PORT}",

@@ -14,6 +14,7 @@ from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
@@ -89,13 +90,15 @@ class LocalDriver:
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
         with journal.phase("artifacts"):
             binaries = self._binaries(plan, journal)
+            _insist_on_storage(plan, binaries)
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
         with ExitStack() as stack:
             ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             own = 0 if self._clusters is not None else len(plan.resolved.clusters)
-            memory = _VAULT_BYTES + own * _CLUSTER_BYTES if settings.in_memory() else 0
+            stores = sum(vault.storage == "etcd" for vault in plan.resolved.vaults.values())
+            memory = _VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
             supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
             rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports, licence)
             if self._clusters is not None:
@@ -123,6 +126,18 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
+def _insist_on_storage(plan: Plan, binaries: Mapping[tuple[str, str], Artifact]) -> None:
+    """Raise MissingPrerequisite where a binary was built without the storage that it is to have its data in."""
+    if all(vault.storage != "etcd" for vault in plan.resolved.vaults.values()):
+        return
+    for (product, version), one in binaries.items():
+        if product == "vault" and one.trimmed:
+            raise MissingPrerequisite(
+                f"Vault {version} as it was built here has no etcd storage ({one.trimmed}): bring the release's own "
+                f"binary (--binary vault:{version}=PATH), or choose storage: raft or file"
+            )
+
+
 class LocalRig(RealRig):
     """The processes of one rehearsal."""
 
@@ -143,15 +158,24 @@ class LocalRig(RealRig):
         self._supervisor, self._binaries = supervisor, binaries
         self._work, self._run_id = work, run_id
         self._lent, self._all_ports, self._licence = planes, ports, licence
-        taken = ports.take(2 + (0 if planes else len(topology.clusters)))
+        vault = topology.vault
+        first = 3 if vault.storage == "etcd" else 2
+        taken = ports.take(first + (0 if planes else len(topology.clusters)))
         self._ports = (
-            dict(zip(topology.clusters, taken[2:], strict=True))
+            dict(zip(topology.clusters, taken[first:], strict=True))
             if not planes
             else {name: plane.port for name, plane in planes.items()}
         )
-        vault = topology.vault
+        self._store = (
+            EtcdStore(self._work / "store", taken[2], self._etcd.path, supervisor) if vault.storage == "etcd" else None
+        )
         self._server = VaultServer(
-            self._work / "vault", storage=vault.storage, port=taken[0], cluster_port=taken[1], licence=licence
+            self._work / "vault",
+            storage=vault.storage,
+            port=taken[0],
+            cluster_port=taken[1],
+            licence=licence,
+            store=self._store,
         )
         self._planes: dict[str, ControlPlane] = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
@@ -163,6 +187,10 @@ class LocalRig(RealRig):
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
         self._lender: SharedClusters | None = None
+
+    @property
+    def _etcd(self) -> Artifact:
+        return next(one for (product, _), one in self._binaries.items() if product == "etcd")
 
     def borrow_from(self, clusters: SharedClusters) -> None:
         """Have the clusters of this rehearsal be some that others had before, each emptied."""
@@ -177,7 +205,7 @@ class LocalRig(RealRig):
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
         """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
-        self._server.kill()
+        self._kill_vault()
         self._times += 1
         work = self._work / f"again-{self._times}"
         work.mkdir(mode=0o700)
@@ -203,13 +231,25 @@ class LocalRig(RealRig):
     def end_vault(self) -> None:
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
         self._bring_up.end()
+        self._kill_vault()
+        self._keep(self._logs_of_vault)
+
+    def _kill_vault(self) -> None:
         self._server.kill()
-        self._keep([self._server.log])
+        if self._store is not None:
+            self._store.kill()
+
+    @property
+    def _logs_of_vault(self) -> list[Tail]:
+        return [self._server.log, *([self._store.log] if self._store is not None else ())]
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
         self._first = served
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
+        if self._store is not None:
+            with brought.steady(self._etcd):
+                self._store.start()
         self._start_vault(served)
 
     def cluster(self, name: str) -> ClusterFacts:
@@ -272,13 +312,13 @@ class LocalRig(RealRig):
 
     def broken(self) -> str | None:
         """Return a sentence if an API server or an etcd has ended."""
-        planes = list(self._planes.values())
-        return next((sentence for plane in planes if (sentence := plane.died())), None)
+        others = [*self._planes.values(), *([self._store] if self._store is not None else ())]
+        return next((sentence for one in others if (sentence := one.died())), None)
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
         planes = self._planes.values()
-        self._keep([self._server.log, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
+        self._keep([*self._logs_of_vault, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
 
     def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:
@@ -309,8 +349,7 @@ class LocalRig(RealRig):
     def _raise_cluster(self, name: str) -> None:
         self._bring_up.insist()
         version = self._topology.clusters[name].kubernetes
-        etcd = next(one for (product, _), one in self._binaries.items() if product == "etcd")
-        server = self._binaries["kube-apiserver", version]
+        etcd, server = self._etcd, self._binaries["kube-apiserver", version]
         if self._lent:
             self._empty_cluster(name, self._lent[name], etcd, server)
             return

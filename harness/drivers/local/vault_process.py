@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
+from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Listening
 from harness.errors import ProcessDied, RigError
@@ -33,11 +36,20 @@ class VaultServer:
     """
 
     def __init__(
-        self, directory: Path, *, storage: str, port: int, cluster_port: int, licence: Secret | None = None
+        self,
+        directory: Path,
+        *,
+        storage: str,
+        port: int,
+        cluster_port: int,
+        licence: Secret | None = None,
+        store: EtcdStore | None = None,
     ) -> None:
-        """*licence* is handed to every version that wants one, as a file of this run's own."""
+        """*store* has its data where they are in no directory of its own; *licence* is handed to every version that
+        wants one, as a file of this run's own.
+        """
         self.directory = directory
-        self._storage, self._port, self._cluster_port = storage, port, cluster_port
+        self._storage, self._port, self._cluster_port, self._store = storage, port, cluster_port, store
         directory.mkdir(mode=0o700)
         self._data, self._beginnings = directory / "data", 1
         self._data.mkdir(mode=0o700)
@@ -103,8 +115,7 @@ class VaultServer:
 
     def _configure(self, tls: Listening | None) -> None:
         settings = vault_config.text(
-            self._storage,
-            str(self._data),
+            self._store.stored if self._store else vault_config.in_directory(self._storage, str(self._data)),
             listen=f"127.0.0.1:{self._port}",
             tls=tls,
             address=self.client.address,
@@ -122,13 +133,24 @@ class VaultServer:
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
         shutil.rmtree(self._kept, ignore_errors=True)
-        _copy(self._data, self._kept)
+        with self._at_rest() as data:
+            _copy(data, self._kept)
         return sum(file.stat().st_size for file in self._kept.rglob("*") if file.is_file())
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
-        shutil.rmtree(self._data)
-        _copy(self._kept, self._data)
+        with self._at_rest() as data:
+            shutil.rmtree(data)
+            _copy(self._kept, data)
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[Path]:
+        """Yield the directory of the data, in which nobody writes meanwhile: this Vault is sealed."""
+        if self._store is None:
+            yield self._data
+            return
+        with self._store.at_rest():
+            yield self._store.data
 
     @property
     def _kept(self) -> Path:

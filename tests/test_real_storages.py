@@ -1,0 +1,29 @@
+"""A Vault whose data is in an etcd: the same answers, ways back included, and nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.test_real import rehearse
+from tests.test_real_rollbacks import gone_back, scenario, told
+
+pytestmark = pytest.mark.real
+
+
+def test_an_upgrade_over_etcd_and_both_ways_back_answer_as_foretold(tmp_path: Path) -> None:
+    """The snapshot of a storage that has none of its own is a copy of what the etcd holds, taken while it rests."""
+    file = scenario(tmp_path / "etcd.yaml", "1.9.2", "1.11.0", "etcd")
+    directory = tmp_path / f"etcd-{os.getpid()}"
+    judgement = gone_back(file, directory, "--rollback")
+    assert (judgement["verdict"], judgement["exit_code"], judgement["news"]) == ("pass", 0, []), judgement["reasons"]
+    seals = [one for one in judgement["observations"] if one["probe"] == "seal-status"]
+    assert {one["detail"]["storage_type"] for one in seals} == {"etcd"}
+    assert [way["opened"] for way in judgement["rollbacks"]] == [True, True]
+    assert (directory / "logs" / "store-etcd.log").is_file()
+
+    paper = rehearse("run", file, "--rollback", "--driver", "paper", "-o", "json", "--run-dir", tmp_path / "paper")
+    assert told(json.loads(paper.stdout)) == told(judgement)
