@@ -65,6 +65,7 @@ drivers/                 ways of making a plan real; first what they share
     service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
     log_collection       brings audit entries and log lines of the servers into the record
     log_tail             what was appended to a log since the last look
+    proxies              proxies between Vault and API servers, each started when a config first names it
     vault_config         the configuration file of a Vault server
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
@@ -110,6 +111,7 @@ clients/                 one door for each foreign system
     container_engine     everything said to the container engine (docker)
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys
+    proxy                a reverse proxy before an API server: a program of its own
     process              our side of child processes: started, watched, stopped
     supervisor           their other side: a program that outlives a killed run and ends its processes
     process_launch       what happens between a fork and a running server
@@ -209,6 +211,7 @@ scenario/                what is asked for
     field_checks         what the Vault that writes a config or a role would not know, or would refuse
     drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
+    endpoints            what may stand at kubernetes_host in the place of the API server's own address
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step

@@ -146,6 +146,16 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("pre-existing", "refused from the start", "api-server-unreachable", "", "old"),
         ),
     ),
+    "proxies-that-know-no-service-account-tokens": (
+        "fail",
+        (
+            ("regression", "login refused", "api-server-not-at-host", "1.11.0", "web"),
+            ("pre-existing", "refused from the start", "api-server-not-at-host", "", "managed"),
+            ("pre-existing", "refused from the start", "api-server-not-at-host", "", "paged"),
+            ("pre-existing", "refused from the start", "api-server-unreachable", "", "cut"),
+            ("pre-existing", "refused from the start", "api-server-not-at-host", "", "plain"),
+        ),
+    ),
     "an-operator-is-let-in-by-a-binding": (
         "pass",
         (
@@ -245,6 +255,14 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "a-token-out-of-a-secret-dies-with-the-secret": {"batch": (200, 403, 403), "web": (200, 200, 200)},
     "an-alias-by-name-makes-other-entities-of-the-apps": {"orders": (200, 200), "stock": (200, 200)},
     "an-api-server-that-is-not-where-the-config-says": {"old": (403, 403, 403), "web": (200, 200, 403)},
+    "proxies-that-know-no-service-account-tokens": {
+        "passing": (200, 200, 200),
+        "managed": (403, 403, 403),
+        "paged": (403, 403, 403),
+        "cut": (403, 403, 403),
+        "plain": (403, 403, 403),
+        "web": (200, 200, 403),
+    },
     "an-operator-is-let-in-by-a-binding": {"operator": (403, 403, 200)},
     "a-certificate-issuer-with-its-own-audience": {
         "issuer-by-request": (403, 403),
@@ -338,6 +356,13 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "Now, on Vault 1.9.2: Write the whole config of auth/moved again with the address of the API server of apps",
         "not issuer, role binding, CA, JWT expiry (ruled out)",
         "Right after the write to kubernetes, on Vault 1.11.0",
+    ),
+    "proxies-that-know-no-service-account-tokens": (
+        "a proxy that knows no service account tokens: the TokenReview never came to the API server, whose audit log",
+        "It answers 401: this endpoint does not take such tokens, whoever reviews",
+        "a proxy that resets connections",
+        "and with its CA from the file ca.crt: the one that stands there is that of the proxy",
+        "not issuer, role binding, CA, JWT expiry (ruled out)",
     ),
     "an-operator-is-let-in-by-a-binding": ("ops/operator was bound to system:auth-delegator in apps",),
     "a-certificate-issuer-with-its-own-audience": (

@@ -206,6 +206,10 @@ SCENARIOS_OF: Final = {
     "api-server-unreachable": outside(
         mount(config={"kubernetes_host": "https://127.0.0.1:1", "disable_iss_validation": True})
     ),
+    "api-server-not-at-host": outside(mount(config={"kubernetes_host": "proxy-401", "disable_iss_validation": True})),
+    "api-server-not-at-host, over http": outside(
+        mount(config={"kubernetes_host": "cluster-http", "disable_iss_validation": True})
+    ),
     "address-not-bound": outside(role(bound_cidrs=["192.0.2.0/24"])),
     "policy-denies, by a deny": outside(policy(web='path "secret/data/web" { capabilities = ["deny"] }')),
     "policy-denies, by silence": outside(policy(web='path "secret/data/x" { capabilities = ["read"] }')),

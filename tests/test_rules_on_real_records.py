@@ -67,6 +67,7 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
     "secret-not-accepted": ("passwords-and-secret-ids-once-vault-locks-out", "job", {"answer", "vault audit"}),
     "stored-reviewer-refused": ("a-ca-is-mended-and-the-reviewer-is-gone", "web", {"api audit", "api log", "config"}),
     "api-server-untrusted": ("only-a-host-for-another-cluster", "there", {"vault log"}),
+    "api-server-not-at-host": ("proxies-that-know-no-service-account-tokens", "managed", {"vault log", "config"}),
     "api-server-unreachable": ("an-api-server-that-is-not-where-the-config-says", "old", {"vault log", "config"}),
 }
 """Cause -> a case with the record of a real run, the app, and the sources without which nobody should believe it."""

@@ -17,7 +17,7 @@ from harness.analysis.rules.rule import Case
 from harness.knowledge import kubernetes_auth, login_order
 from harness.record.events import PodReplaced
 from harness.record.observation import Observation
-from harness.scenario import course
+from harness.scenario import course, endpoints
 from harness.scenario.course import Look
 from harness.scenario.outcomes import Cause
 
@@ -69,7 +69,7 @@ def after(case: Case, cause: str) -> tuple[Next, ...]:
 def _order(version: str) -> list[str]:
     own = [_NEXT_OF[check] for check in login_order.checks(version) if check in _NEXT_OF]
     first = [cause for place, cause in enumerate(own) if cause not in own[:place]]
-    return [*first, "api-server-unreachable", "api-server-untrusted", *_REVIEWED]
+    return [*first, "api-server-unreachable", "api-server-untrusted", "api-server-not-at-host", *_REVIEWED]
 
 
 def _all(case: Case) -> Iterator[Next]:
@@ -110,7 +110,11 @@ def _way(case: Case) -> Iterator[Next]:
     """Yield what is wrong with the way to the API server: its address, or the CA."""
     fields = held_config(case.facts, case.after.mount, case.after.moment).fields
     host, authority = fields.get("kubernetes_host", "cluster"), fields.get("kubernetes_ca_cert")
-    if host != "cluster":
+    if host in endpoints.NO_ANSWER:
+        yield Next(
+            "api-server-not-at-host", f"at kubernetes_host of auth/{case.after.mount} is {endpoints.told(str(host))}"
+        )
+    elif not endpoints.reaches(host):
         yield Next("api-server-unreachable", f"auth/{case.after.mount} has {host} as the address of the API server")
     if isinstance(authority, str) and authority in case.facts.topology.clusters and authority != case.cluster:
         yield Next("api-server-untrusted", f"the CA of auth/{case.after.mount} is that of cluster {authority}")

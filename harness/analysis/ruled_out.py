@@ -12,7 +12,7 @@ from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
 from harness.analysis.rules.checks import SIGNATURE_WORDS
 from harness.analysis.rules.rule import Case
-from harness.analysis.rules.transport import NOT_TRUSTED
+from harness.analysis.rules.transport import ANSWERED, NOT_TRUSTED
 from harness.knowledge import login_order
 from harness.knowledge.kubernetes_auth import Refusal
 
@@ -56,6 +56,8 @@ def examined(case: Case) -> Iterator[Suspect]:
         yield from _named_another(case, named, tuple(said))
     elif tried:
         yield from _failed_on_the_way(case, tuple(tried))
+    elif review is None and (answered := case.quoted(*ANSWERED)):
+        yield from _answered_by_somebody(case, tuple(answered))
     else:
         if named != "issuer":
             yield _issuer_off(case) or _own_check("issuer", review, token)
@@ -105,6 +107,15 @@ def _failed_on_the_way(case: Case, tried: tuple[EvidenceLine, ...]) -> Iterator[
     else:
         because = f"no connection to the API server of {case.cluster} stood, so no certificate was looked at"
         yield Suspect("CA", "ruled out", because, tried)
+
+
+def _answered_by_somebody(case: Case, answered: tuple[EvidenceLine, ...]) -> Iterator[Suspect]:
+    """Vault's own words for an answer to its TokenReview: so it sent one, over a connection that it trusted."""
+    for lead, (_, does) in _CHECKS.items():
+        off = _issuer_off(case) if lead == "issuer" else None
+        because = f"Vault {does} before it sends a TokenReview, and it was answered one"
+        yield off or Suspect(lead, "ruled out", because, answered)
+    yield Suspect("CA", "ruled out", "Vault trusted what answered its TokenReview", answered)
 
 
 def _issuer_off(case: Case) -> Suspect | None:

@@ -324,11 +324,11 @@ class Engine:
         why = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {container} is {state['Status']} with status {state['ExitCode']}{why}"
 
-    def address(self, container: str, network: str) -> str:
-        """Return the IP address of *container* in *network*."""
+    def address(self, container: str, network: str, whose: Literal["IPAddress", "Gateway"] = "IPAddress") -> str:
+        """Return the IP address of *container* in *network*, or that at which it finds this machine (Gateway)."""
         with _translated(f"the address of {container}"):
             attached = self._client.containers.get(container).attrs["NetworkSettings"]["Networks"]
-        return str(attached[network]["IPAddress"])
+        return str(attached[network][whose])
 
     def execute(self, container: str, command: Sequence[str], *, stdin: Iterable[bytes] = ()) -> str:
         """Run *command* in *container* and return what it printed. Raises RigError with that if it fails.

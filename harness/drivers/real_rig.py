@@ -15,13 +15,14 @@ from harness.clients.vault import Vault
 from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
+from harness.drivers.proxies import Proxies
 from harness.drivers.service_accounts import SECRET_TOKEN, Account, issued
 from harness.errors import RigError, Unreachable
 from harness.host import pki
 from harness.host.process import Supervisor, out_of_room
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import IssuedToken, Reopen, Reply
+from harness.rig.rig import ClusterFacts, Endpoint, IssuedToken, Reopen, Reply
 from harness.scenario.course import Moment, Serve
 from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret
@@ -114,6 +115,7 @@ class RealRig(abc.ABC):
 
     _topology: Topology
     _work: Path
+    _proxies: Proxies
 
     def __init__(
         self,
@@ -157,6 +159,14 @@ class RealRig(abc.ABC):
     def await_clusters(self) -> None:
         """Wait until all serve. Raises the first failure, once each has come up or failed."""
         self._bring_up.await_all()
+
+    @abc.abstractmethod
+    def cluster(self, name: str) -> ClusterFacts:
+        """Return how a cluster is reached."""
+
+    def proxy(self, cluster: str, word: str) -> Endpoint:
+        """Return a proxy before the API server of *cluster*, a process of this machine; it is started if need be."""
+        return self._proxies.endpoint(self.cluster(cluster), word)
 
     def app_token(self, app: str) -> IssuedToken:
         """Return the token of the app's Pod."""

@@ -66,6 +66,14 @@ NEEDS_CA_TO_SHOW: Final = "1.11.0"
 
 DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
 
+UNAUTHORIZED: Final = (
+    "lookup failed: service account unauthorized; this could mean it has been deleted or recreated with a new token"
+)
+"""What every Vault makes of a 401 to its TokenReview, whoever answered that (P token_review.go parseResponse)."""
+
+NO_JSON: Final = "invalid character"
+"""How every Vault begins to say that the answer to its TokenReview was no JSON. Run: 1.9.2, 1.11.0."""
+
 _POD_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 

@@ -17,8 +17,8 @@ from harness.record.observation import shortened
 from harness.rehearsal import credentials
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.provider import Provider
-from harness.rig.rig import Reply, Rig, VaultSetup, node_of, snapshots
-from harness.scenario import course, plan
+from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
+from harness.scenario import course, endpoints, plan
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.plan import Plan
@@ -271,13 +271,16 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
     home, known = topology.mounts[step.mount].cluster, dict[str, str]()
     if home:
         facts = rig.cluster(home)
-        known = {"kubernetes_host": facts.host, "issuer": facts.issuer, "bound_issuer": facts.issuer}
+        known = {"issuer": facts.issuer, "bound_issuer": facts.issuer}
     fields: dict[str, Any] = {}
     for name, value in step.fields.items():
         if name == "token_reviewer_jwt":
             fields[name] = rig.reviewer_token(step.mount, str(value), step.reviewer_seconds).jwt
+        elif name == "kubernetes_host":
+            fields[name] = _host(rig, home, str(value))
         elif name == "kubernetes_ca_cert":
-            fields[name] = _authority(rig, topology, home, str(value))
+            ahead = str(step.fields.get("kubernetes_host"))
+            fields[name] = _authority(rig, topology, home, str(value), ahead)
         elif isinstance(value, tuple):
             named = [home if one == "cluster" else one for one in value]
             there = {name: rig.cluster(name).keys for name in named if name in topology.clusters}
@@ -290,8 +293,23 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
     return fields
 
 
-def _authority(rig: Rig, topology: Topology, home: str, said: str) -> str:
-    """Return the CA to send: the text itself, or what a word or the name of a cluster stands for."""
+def _host(rig: Rig, home: str, said: str) -> str:
+    """Return the address to send: the text itself, or what a word stands for. A proxy is started for it."""
+    if endpoints.proxy(said) is not None:
+        return proxies(rig).proxy(home, said).host
+    if said not in endpoints.WORDS:
+        return said
+    host = rig.cluster(home).host
+    return host.replace("https://", "http://", 1) if said == endpoints.PLAIN else host
+
+
+def _authority(rig: Rig, topology: Topology, home: str, said: str, host: str) -> str:
+    """Return the CA to send: the text itself, or what a word or the name of a cluster stands for.
+
+    At a *host* that is a proxy the cluster's CA is that of the proxy: whoever set the proxy up gave Vault its CA.
+    """
+    if said == "cluster" and endpoints.proxy(host) is not None:
+        return proxies(rig).proxy(home, host).ca
     if said == "base64":
         return base64.b64encode(rig.cluster(home).ca.encode()).decode()
     named = home if said == "cluster" else said

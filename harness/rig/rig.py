@@ -86,6 +86,13 @@ class ClusterFacts(msgspec.Struct, frozen=True):
     """the public keys with which its tokens are signed, a PEM text each"""
 
 
+class Endpoint(msgspec.Struct, frozen=True):
+    """What stands before a cluster's API server: its address, and the CA that vouches for it, a PEM text."""
+
+    host: str
+    ca: str
+
+
 class VaultClient(Protocol):
     """Everything the rehearsal says to Vault. Every call is asked once: no retry, no redirect, no token left over."""
 
@@ -183,6 +190,17 @@ class ChangesClusters(Protocol):
 
 
 @runtime_checkable
+class HasProxies(Protocol):
+    """A rig that can put a proxy between Vault and an API server."""
+
+    def proxy(self, cluster: str, word: str) -> Endpoint:
+        """Return the proxy before the API server of *cluster* that a *word* of `endpoints` stands for; it is started
+        the first time. Raises ProcessDied or NotReady where it does not listen.
+        """
+        ...
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """A Vault whose data can be kept and brought back."""
 
@@ -245,6 +263,13 @@ def makes_tokens(rig: Rig, step: Step) -> MakesTokens:
     if isinstance(rig, MakesTokens):
         return rig
     raise _unable(step)
+
+
+def proxies(rig: Rig) -> HasProxies:
+    """Return *rig* as one that has proxies. Raises RigError where it has none."""
+    if isinstance(rig, HasProxies):
+        return rig
+    raise RigError("this driver has no proxies: choose another driver, or another kubernetes_host")
 
 
 def snapshots(rig: Rig, step: Step) -> Snapshots:

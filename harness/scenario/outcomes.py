@@ -69,6 +69,7 @@ Cause = Literal[
     "review-without-audiences",
     "api-server-untrusted",
     "api-server-unreachable",
+    "api-server-not-at-host",
     "jwt-audience-not-bound",
     "jwt-audience-mismatch",
     "jwt-key-unknown",

@@ -111,13 +111,16 @@ class PluginConfig(JwtConfig):
 
     kubernetes_host: Host = Field(
         default="cluster",
-        description="Where Vault looks for the API server: the cluster's own address, or one at which nobody is, such "
-        "as https://127.0.0.1:1 or https://gone.invalid.",
+        description="Where Vault looks for the API server. cluster: at its own address. cluster-http: there, with http "
+        "instead of https. proxy: at a reverse proxy before it; proxy-401: at one that knows no service account tokens "
+        "and answers 401; proxy-html: at one that shows a page to log in on; proxy-reset: at one that resets "
+        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid.",
     )
     kubernetes_ca_cert: CaText = Field(
         default="cluster",
-        description="cluster: the CA of the mount's cluster. omit: none is sent. base64: the cluster's, in base64 that "
-        "nobody decoded. The name of another cluster: that one's. Or a PEM text, sent as it stands.",
+        description="cluster: the CA of the mount's cluster, or of the proxy at kubernetes_host. omit: none is sent. "
+        "base64: the cluster's, in base64 that nobody decoded. The name of another cluster: that one's. Or a PEM text, "
+        "sent as it stands.",
     )
     pem_keys: tuple[KeyText, ...] | None = Field(
         default=None,

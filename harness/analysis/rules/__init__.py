@@ -23,6 +23,7 @@ RULES: Final[tuple[Rule, ...]] = (
     checks.SIGNING_KEY,
     checks.ADDRESS,
     transport.UNTRUSTED,
+    transport.ANOTHER_ANSWERS,
     transport.UNREACHABLE,
     issuers.NOT_ACCEPTED,
     reviewer.FROZEN,

@@ -16,7 +16,7 @@ from harness.analysis.rules.occasions import Moment, Steps, moment, occasions
 from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_role
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
-from harness.scenario import topology
+from harness.scenario import endpoints, topology
 from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
@@ -203,9 +203,13 @@ def trusted(case: Case) -> Way:
 
 def found_again(case: Case) -> Way:
     """Give the config the address of the API server."""
-    mount = case.after.mount
-    words = f"Write the whole config of auth/{mount} again with the address of the API server of {case.cluster}."
-    return rewriting(case, words, Rewrite(case, {"kubernetes_host": "cluster"}))
+    mount, held = case.after.mount, held_config(case.facts, case.after.mount, case.after.moment).fields
+    words = f"Write the whole config of auth/{mount} again with the address of the API server of {case.cluster}"
+    changes: dict[str, topology.ConfigField] = {"kubernetes_host": "cluster"}
+    if endpoints.proxy(str(held.get("kubernetes_host"))) is not None:
+        words += ", and with its CA from the file ca.crt: the one that stands there is that of the proxy"
+        changes["kubernetes_ca_cert"] = "cluster"
+    return rewriting(case, f"{words}.", Rewrite(case, changes))
 
 
 def _would_be_refused(case: Case) -> str:

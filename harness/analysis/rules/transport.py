@@ -7,11 +7,16 @@ from typing import Final
 from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
+from harness.scenario import endpoints
 
 NOT_TRUSTED: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
 """How Vault says that it does not trust the API server's certificate."""
 
 _REACH: Final = ("connection refused", "no such host", "i/o timeout", "no route to host", "context deadline exceeded")
+_CUT: Final = ("connection reset by peer", "EOF")
+
+ANSWERED: Final = (kubernetes_auth.UNAUTHORIZED, kubernetes_auth.NO_JSON)
+"""How Vault says that somebody answered its TokenReview, who may have been anybody: 401, or no JSON at all."""
 
 
 def _untrusted(case: Case) -> Diagnosis | None:
@@ -43,12 +48,45 @@ def _given(case: Case) -> str:
     return ". The config has a CA that was given as text, and it is not that of this API server"
 
 
+def _another_answers(case: Case) -> Diagnosis | None:
+    mount, host = case.after.mount, _host_of(case)
+    # what does not speak TLS is answered in a word, and reset: which of them Vault reads is a matter of luck
+    said = case.quoted(*ANSWERED, *(_CUT if host == endpoints.PLAIN else ()))
+    if case.evidence.review is not None or not said or host not in endpoints.NO_ANSWER:
+        return None
+    words = (
+        f"At kubernetes_host of auth/{mount} is not the API server of {case.cluster} as Vault wants to ask it, but "
+        f"{endpoints.told(host)}: the TokenReview never came to the API server, whose audit log has none of this login"
+    )
+    if host == "proxy-401":
+        words += ". It answers 401: this endpoint does not take such tokens, whoever reviews"
+    between = Remedy(
+        f"Let {endpoints.told(host)} hand on what comes for /apis/authentication.k8s.io with its Authorization header.",
+        unproven="how a proxy is set up is its own, and kubernetes_host: proxy rehearses one that hands on everything",
+    )
+    return diagnosed(
+        f"{words}. So every login answers {case.after.status}",
+        "certain",
+        [*said, case.facts.config_line(case.after)],
+        remedies.found_again(case)[1],
+        *([] if host == endpoints.PLAIN else [between]),
+    )
+
+
+def _host_of(case: Case) -> str:
+    """Return what the scenario says that the config had for the API server: a word, or an address."""
+    held = rewrites.held_config(case.facts, case.after.mount, case.after.moment)
+    return str(held.fields.get("kubernetes_host", endpoints.CLUSTER))
+
+
 def _unreachable(case: Case) -> Diagnosis | None:
-    said = case.quoted(*_REACH)
+    said = case.quoted(*_REACH, *_CUT)
     if case.evidence.review is not None or not said:
         return None
     found = case.facts.written_at(case.after)
     host = f", which its config calls {found[1].fields.get('kubernetes_host')}" if found is not None else ""
+    if endpoints.proxy(_host_of(case)) is not None:
+        host += f": {endpoints.told(_host_of(case))}"
     return diagnosed(
         f"Vault does not reach the API server of {case.cluster}{host}, so no TokenReview was answered and every login "
         f"at auth/{case.after.mount} answers {case.after.status}",
@@ -64,8 +102,7 @@ def _reached(case: Case) -> tuple[Remedy, ...]:
         f"Make kubernetes_host of auth/{case.after.mount} reachable from where Vault runs.",
         unproven="what lies between Vault and the API server is no part of what a rehearsal builds",
     )
-    held = rewrites.held_config(case.facts, case.after.mount, case.after.moment)
-    if held.fields["kubernetes_host"] == "cluster":
+    if _host_of(case) == endpoints.CLUSTER:
         return (between,)
     return (remedies.found_again(case)[1], between)
 
@@ -78,6 +115,15 @@ UNTRUSTED: Final = Rule(
     explanation="the stored or mounted CA is not the one that vouches for the API server",
     source="vault-plugin-auth-kubernetes token_review.go; hashicorp/vault issue 31139",
     examine=_untrusted,
+)
+ANOTHER_ANSWERS: Final = Rule(
+    name="api-server-not-at-host",
+    versions="every version",
+    precondition="no TokenReview arrived, and kubernetes_host is not the API server's own address",
+    demands="Vault's log line about the answer",
+    explanation="what answers at kubernetes_host is no API server: a proxy with accounts of its own, or plain http",
+    source="vault-plugin-auth-kubernetes token_review.go parseResponse; rancher issue 17447; run: 1.9.2, 1.11.0",
+    examine=_another_answers,
 )
 UNREACHABLE: Final = Rule(
     name="api-server-unreachable",

@@ -188,6 +188,11 @@ class KindCluster:
         """Return the address of the API server for whoever is in the network of the run."""
         return self._bench.engine.address(self.node, self._bench.network)
 
+    @property
+    def gateway(self) -> str:
+        """Return the address at which whoever is in the network of the run finds this machine."""
+        return self._bench.engine.address(self.node, self._bench.network, "Gateway")
+
     def died(self) -> str | None:
         """Return a sentence if the cluster's node has ended, or the engine that runs it."""
         if not self._up:

@@ -24,6 +24,7 @@ from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
+from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, requested
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
@@ -218,6 +219,7 @@ class KindRig(RealRig):
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[str, Future[None]] = {}
         self._old_token: IssuedToken | None = None
+        self._proxies = Proxies(work, bench.supervisor, ports, lambda name: self._clusters[name].gateway)
         self._issuers: dict[str, tuple[str, ...]] = {}
         """of clusters, since the course changed them"""
 
@@ -315,9 +317,9 @@ class KindRig(RealRig):
         return ReusableClusters(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
 
     def broken(self) -> str | None:
-        """Return a sentence if a cluster is lost, or its API server alone, or nothing can be written down any more."""
+        """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
-        return lost or process.out_of_room(self._work, ()) or None
+        return lost or self._proxies.died() or process.out_of_room(self._work, ()) or None
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""

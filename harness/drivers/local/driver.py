@@ -18,6 +18,7 @@ from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
+from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import (
     RIGHTS_SECONDS,
     RealRig,
@@ -187,6 +188,7 @@ class LocalRig(RealRig):
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
         self._lender: SharedClusters | None = None
+        self._proxies = Proxies(work, supervisor, ports)
 
     @property
     def _etcd(self) -> Artifact:
@@ -311,9 +313,9 @@ class LocalRig(RealRig):
         return self._leave_up(self._supervisor, seconds, self._work, self._run_id, files)
 
     def broken(self) -> str | None:
-        """Return a sentence if an API server or an etcd has ended."""
+        """Return a sentence if an API server, an etcd or a proxy has ended."""
         others = [*self._planes.values(), *([self._store] if self._store is not None else ())]
-        return next((sentence for one in others if (sentence := one.died())), None)
+        return next((sentence for one in others if (sentence := one.died())), None) or self._proxies.died()
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""

@@ -11,6 +11,7 @@ from harness.drivers.paper.state import ADDRESS, Config, Token, for_api_server
 from harness.knowledge import kubernetes_auth, login_order
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
+from harness.scenario import endpoints
 from harness.wait import now
 
 
@@ -72,7 +73,8 @@ def distrusts(version: str, config: Config, pod: str, cluster: str) -> Refusal |
     authority = config.ca or (ca_of(pod) if reads and pod else "")
     if not authority and reads:
         return "missing ca"
-    return None if authority == ca_of(cluster) else "untrusted"
+    plain = str(config.fields.get("kubernetes_host", "")).startswith("http://")
+    return None if plain or authority == ca_of(_proxy_at(config, cluster) or cluster) else "untrusted"
 
 
 def _selects(role: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -95,11 +97,38 @@ def unshown(version: str, config: Config, pod: str) -> tuple[int, str] | None:
 def unreached(config: Config, cluster: str) -> str:
     """Return why Vault does not reach the API server of *cluster*, in its words; empty where it does."""
     host = str(config.fields["kubernetes_host"])
-    if host == host_of(cluster):
+    if host == proxy_of(cluster, "proxy-reset"):
+        return f'Post "{host}/apis/authentication.k8s.io/v1/tokenreviews": read: connection reset by peer'
+    if host in (host_of(cluster), _plain(cluster)) or _proxy_at(config, cluster):
         return ""
     name = host.partition("://")[2].partition(":")[0]
     why = f"lookup {name}: no such host" if name.endswith(".invalid") else f"{name}: connect: connection refused"
     return f'Post "{host}/apis/authentication.k8s.io/v1/tokenreviews": dial tcp {why}'
+
+
+def answered_by_another(config: Config, cluster: str) -> str:
+    """Return Vault's words for an answer that is not the API server's, or nothing where that one answers."""
+    host = str(config.fields["kubernetes_host"])
+    return {
+        _plain(cluster): "read tcp: read: connection reset by peer",
+        proxy_of(cluster, "proxy-401"): kubernetes_auth.UNAUTHORIZED,
+        proxy_of(cluster, "proxy-html"): f"{kubernetes_auth.NO_JSON} '<' looking for beginning of value",
+    }.get(host, "")
+
+
+def proxy_of(cluster: str, word: str) -> str:
+    """Return where a proxy before a cluster is, on paper."""
+    return f"https://{word}.{cluster}.paper"
+
+
+def _proxy_at(config: Config, cluster: str) -> str:
+    """Return the proxy before a cluster that a config has for the API server, or nothing where it has none."""
+    host = str(config.fields["kubernetes_host"])
+    return host if host in [proxy_of(cluster, word) for word in endpoints.WORDS] else ""
+
+
+def _plain(cluster: str) -> str:
+    return host_of(cluster).replace("https://", "http://")
 
 
 def unasked_audience(version: str, token: Token) -> str:

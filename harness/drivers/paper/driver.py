@@ -35,7 +35,7 @@ from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import ClusterFacts, Credentials, IssuedToken, Reopen, Reply, Rig
+from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Serve
 from harness.scenario.mount_kinds import JWT, KUBERNETES
@@ -138,6 +138,10 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         """Return a cluster."""
         version, issuer = self._common.kubernetes[name], self._common.issuers[name][0]
         return ClusterFacts(name, version, f"https://{name}.paper", ca_of(name), issuer, (key_of(name),))
+
+    def proxy(self, cluster: str, word: str) -> Endpoint:
+        """Return a proxy."""
+        return Endpoint(checks.proxy_of(cluster, word), ca_of(checks.proxy_of(cluster, word)))
 
     def await_clusters(self) -> None:
         """Return at once: paper is always ready."""
@@ -382,6 +386,9 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
             return "review"
         elif own is None and way is not None:
             self._log_login(mount, f'Post "https://{cluster}.paper": x509: certificate signed by unknown authority')
+        elif own is None and (said := checks.answered_by_another(config, cluster)):
+            self._log_login(mount, said)
+            return "review"
         return own or way or self._review(mount, config, presented) or self._notes(config, presented)
 
     def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
