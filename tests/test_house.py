@@ -84,6 +84,18 @@ def test_every_package_is_installed() -> None:
     ] == []
 
 
+def test_every_file_beside_the_modules_is_installed() -> None:
+    """Tables, styles and templates lie beside the modules that read them, and are installed with them."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    beside = [file for file in HOUSE.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")]
+
+    def installed(file: Path) -> bool:
+        package = ".".join(("harness", *file.relative_to(HOUSE).parent.parts))
+        return any(file.match(pattern) for pattern in listed.get(package, ()))
+
+    assert [str(file.relative_to(ROOT)) for file in beside if not installed(file)] == []
+
+
 def test_every_room_has_a_name_that_says_something() -> None:
     """There is no module for what has no place: no util, helper, manager, base, common or misc."""
     words = {
