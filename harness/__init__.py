@@ -225,6 +225,7 @@ scenario/                what is asked for
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     behaviours           what each range of versions does, and what breaks for whom: a row each, with its source
+    checks_by_hand       how a cause is seen by hand, on a living system
     login_order          in which order each Vault makes the checks of a login
     jwt_auth             which Vault does what in the JWT auth method, with sources
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass

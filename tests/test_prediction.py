@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from click.testing import CliRunner
 
 from harness import wait
 from harness.analysis import explaining, verdict
+from harness.analysis.rules import RULES
 from harness.cli.commands import main
+from harness.knowledge import checks_by_hand
 from harness.record import journal
 from harness.record.events import Foretold
 from harness.record.journal import Record
@@ -208,3 +211,17 @@ def test_a_real_run_holds_its_prediction_in_its_record(tmp_path: Path) -> None:
     record = journal.load(tmp_path / "record")
     (told,) = record.of(Foretold)
     assert {one.cause for one in told.answers} == {"", "reviewer-fallback-local"}
+
+
+def test_every_cause_can_be_looked_for_by_hand() -> None:
+    """Each cause that a rule names has what to ask on a living system, and none of it changes anything there."""
+    checks = checks_by_hand.checks()
+    assert set(checks) == {rule.name for rule in RULES}
+    for one in checks.values():
+        assert one.look.endswith(".")
+        assert one.tells.endswith(".")
+        assert one.commands
+        for command in one.commands:
+            assert not re.search(
+                r"\b(write auth/[^ ]+/(config|role/[^/ ]+)( |$)|delete|apply|create -f|patch|edit)", command
+            )

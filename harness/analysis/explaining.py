@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import msgspec
 
 from harness.analysis.rules import RULES
-from harness.knowledge import behaviours, kubernetes_auth, login_order, versions
+from harness.knowledge import behaviours, checks_by_hand, kubernetes_auth, login_order, versions
 from harness.knowledge.behaviours import Row
+from harness.knowledge.checks_by_hand import ByHand
 from harness.knowledge.plugin_versions import built_into
 
 
@@ -23,6 +24,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """the evidence without which it is not named"""
     explanation: str
     source: str
+    by_hand: ByHand
+    """how it is seen on a living system, without changing anything there"""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -109,6 +112,7 @@ def _causes(names: tuple[str, ...]) -> tuple[Cause, ...]:
             demands=rule.demands,
             explanation=rule.explanation,
             source=rule.source,
+            by_hand=checks_by_hand.checks()[rule.name],
         )
         for rule in RULES
         if rule.name in names

@@ -23,6 +23,9 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"  where     {one.versions}; {one.precondition}"
         yield f"  evidence  {one.demands}"
         yield f"  source    {one.source}"
+        yield f"  by hand   {one.by_hand.look}"
+        yield from (f"      {command}" for command in one.by_hand.commands)
+        yield f"    shows it  {one.by_hand.tells}"
     if found.answers:
         yield "\nhow it is answered"
         yield from map(_answer, found.answers)
