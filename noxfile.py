@@ -154,8 +154,8 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run everything that must hold: lint, types, walls, the fast tests, and the real rehearsals of both kinds."""
-    for name in ("lint", "types", "walls", "fast", "real", "kind"):
+    """Run everything that must hold: lint, types, walls, site, fast tests, and the real rehearsals of both kinds."""
+    for name in ("lint", "types", "walls", "site", "fast", "real", "kind"):
         session.notify(name)
 
 
@@ -228,6 +228,13 @@ def walls(session: nox.Session) -> None:
     """Check who may import whom: hands never judge, judges never touch the world, every library has one door."""
     _install(session, "lint")
     session.run("lint-imports")
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the site of the docs into .nox/site, without any network; a link that leads nowhere is an error."""
+    _install(session, "site")
+    session.run("mkdocs", "build", "--config-file", ".mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 # --- a Docker engine, which only kind clusters need -------------------------------------------------------------------

@@ -140,6 +140,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     plan                 a plan as text
     prediction           a prediction as text
     explanation          what is known of a cause, a version, a field or a row, as text
+    cause_page           what is known of a cause as a page of the docs
     expect               what was seen as the `expect:` of a scenario
     table                several rehearsals in a table
     bisection            what a bisection has found

@@ -156,7 +156,9 @@ def test_the_page_of_shipped_scenarios_has_their_answers() -> None:
 
 def commands(page: Path) -> Iterator[list[str]]:
     for block in blocks(page, "console"):
-        for line in block.splitlines():
+        # beside commands may stand what they print
+        lines = [line for line in block.splitlines() if line.startswith("$ ")] or block.splitlines()
+        for line in lines:
             words = shlex.split(line.removeprefix("$ "), comments=True)
             if words[:1] == ["rehearse"]:
                 yield words[1:]

@@ -78,7 +78,7 @@ def render(judgement: Judgement) -> str:
     labelled = labels(judgement)
     page.add([_finding(group, label_of(group, labelled)) for group in groups])
     page.add([_tried(one) for one in tried(judgement)], f"\n### {TRIED}\n\n")
-    page.add([f"- {_inline(line)}\n" for line in judgement.unproven], "\n")
+    page.add([f"- {inline(line)}\n" for line in judgement.unproven], "\n")
     page.add([_written(one) for one in advised(judgement)], f"\n**{IN_FULL}**\n")
     _logins(page, judgement.reviewing)
     _outages(page, judgement)
@@ -90,7 +90,7 @@ def render(judgement: Judgement) -> str:
         (ASSUMED, judgement.assumed),
     )
     for title, lines in sections:
-        listed = [f"- {_inline(line)}\n" for line in lines]
+        listed = [f"- {inline(line)}\n" for line in lines]
         more = [f"{line}\n" for line in _more(len(listed) - _OPEN_ROWS)]
         page.add([*listed[:_OPEN_ROWS], *more], f"\n**{title}**\n\n")
     page.fold("Evidence, and leads that were ruled out", [_evidence(group) for group in groups])
@@ -98,7 +98,7 @@ def render(judgement: Judgement) -> str:
     page.fold(EVERY_CHANGE, list(_changes(judgement)), _table("question", "moment", "before", "after", "explained"))
     page.fold(MADE_OF, list(_made_of(judgement)), _table("part", "version", "SHA-256", "source"))
     page.fold("Time", list(_phases(judgement)), _table("phase", "seconds"))
-    page.fold(NOT_CHECKED, [f"- {_inline(line)}\n" for line in dict.fromkeys(judgement.not_checked)])
+    page.fold(NOT_CHECKED, [f"- {inline(line)}\n" for line in dict.fromkeys(judgement.not_checked)])
     return page.text() + repeat
 
 
@@ -146,19 +146,19 @@ class _Page:
 def _head(judgement: Judgement) -> str:
     sign = "⚠️" if judgement.outcome == "inconclusive" else "✅" if judgement.as_expected else "❌"
     versions = judgement.versions
-    path = f"{_inline(path_of(versions, '→'))}, driver {_inline(judgement.driver)}"
-    lines = [f"- expected and did not come: {_inline(one)}" for one in judgement.missed]
-    lines += [f"- came unexpected: {_inline(one)}" for one in judgement.unexpected]
+    path = f"{inline(path_of(versions, '→'))}, driver {inline(judgement.driver)}"
+    lines = [f"- expected and did not come: {inline(one)}" for one in judgement.missed]
+    lines += [f"- came unexpected: {inline(one)}" for one in judgement.unexpected]
     if not lines and judgement.as_expected:
-        lines.append(_inline(as_hoped(judgement)))
-    lines += [f"- could not be known: {_inline(reason)}" for reason in unsure(judgement)]
+        lines.append(inline(as_hoped(judgement)))
+    lines += [f"- could not be known: {inline(reason)}" for reason in unsure(judgement)]
     if judgement.left_behind:
-        lines.append(f"- left behind: {_inline(judgement.left_behind)}")
+        lines.append(f"- left behind: {inline(judgement.left_behind)}")
     if said := calm(judgement):
         lines.append(said)
     if said := nothing_learned(judgement):
-        lines.insert(0, f"**{_inline(said)}**\n")
-    title = f"## {sign} {OUTCOME[judgement.outcome]}: {_inline(judgement.scenario)}"
+        lines.insert(0, f"**{inline(said)}**\n")
+    title = f"## {sign} {OUTCOME[judgement.outcome]}: {inline(judgement.scenario)}"
     return "\n".join([title, "", path, "", *lines[:_OPEN_ROWS], *_more(len(lines) - _OPEN_ROWS), ""])
 
 
@@ -174,25 +174,25 @@ def _title(group: Sequence[Finding]) -> str:
 def _finding(group: Sequence[Finding], label: str) -> str:
     first = group[0]
     lines = [
-        f"\n### {_SIGN[first.kind]} {label}: {_inline(_title(group))}\n",
-        f"**{_inline(cause(first))}**\n",
-        _inline(f"{first.sentence}.") + "\n",
+        f"\n### {_SIGN[first.kind]} {label}: {inline(_title(group))}\n",
+        f"**{inline(cause(first))}**\n",
+        inline(f"{first.sentence}.") + "\n",
     ]
     if first.outlook and first.outlook.sentence:
-        lines.append(f"- **When:** {_inline(first.outlook.sentence)}")
+        lines.append(f"- **When:** {inline(first.outlook.sentence)}")
     if said := afterwards(first):
-        lines.append(f"- **Next:** {_inline(said)}")
+        lines.append(f"- **Next:** {inline(said)}")
     for word, remedy in mending(remedies_of(first)):
-        lines.append(f"- **{word.capitalize()}:** {_inline(remedy.sentence)}")
+        lines.append(f"- **{word.capitalize()}:** {inline(remedy.sentence)}")
         if remedy.commands:
-            lines.append(_fenced(remedy.commands, "  "))
+            lines.append(fenced(remedy.commands, "  "))
     cleared = [lead.lead for lead in first.ruled_out if lead.state == "ruled out"]
     if cleared:
         lines.append(f"- **Not:** {', '.join(cleared)} (ruled out, evidence below)")
     return "\n".join(lines) + "\n"
 
 
-def _fenced(commands: Sequence[str], indent: str = "", kind: str = "sh") -> str:
+def fenced(commands: Sequence[str], indent: str = "", kind: str = "sh") -> str:
     """Return commands to paste, each on its own line, in a block whose fence is longer than any backticks within."""
     text = "\n".join(_harmless(command) for command in commands)
     fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
@@ -200,17 +200,17 @@ def _fenced(commands: Sequence[str], indent: str = "", kind: str = "sh") -> str:
 
 
 def _tried(one: Tried) -> str:
-    lines = [f"- **{one.word}:** {_inline(one.head)}"]
-    lines += [f"  - {word}: {_inline(said)}" for word, said in one.lines]
+    lines = [f"- **{one.word}:** {inline(one.head)}"]
+    lines += [f"  - {word}: {inline(said)}" for word, said in one.lines]
     return "\n".join(lines) + "\n"
 
 
 def _written(one: Writing) -> str:
-    parts = [f"\n{_inline(one.head)}\n"]
+    parts = [f"\n{inline(one.head)}\n"]
     if one.writes:
-        parts.append(_fenced(one.writes))
+        parts.append(fenced(one.writes))
     if one.terraform:
-        parts.append(_fenced(one.terraform.splitlines(), kind="hcl"))
+        parts.append(fenced(one.terraform.splitlines(), kind="hcl"))
     return "\n".join(parts) + "\n"
 
 
@@ -224,7 +224,7 @@ def _logins(page: _Page, rows: Sequence[LoginReview]) -> None:
 
 def _outages(page: _Page, judgement: Judgement) -> None:
     """Say for how long running apps could not renew, and fold away what each of them met."""
-    said = [f"- **Outage:** {_inline(line)}\n" for line in outages(judgement.renewals)]
+    said = [f"- **Outage:** {inline(line)}\n" for line in outages(judgement.renewals)]
     page.add([*said[:_OPEN_ROWS], *(f"{line}\n" for line in _more(len(said) - _OPEN_ROWS))], "\n")
     rows = [
         _row(
@@ -246,7 +246,7 @@ def _evidence(group: Sequence[Finding]) -> str:
     if len(group) > 1:
         lines.append(f"(this is the evidence of the first of {len(group)} findings with this cause)")
     escaped = (html.escape(_harmless(line), quote=False) for line in lines)
-    return f"\n{_inline(_title(group))}\n\n<pre>\n" + "\n".join(escaped) + "\n</pre>\n"
+    return f"\n{inline(_title(group))}\n\n<pre>\n" + "\n".join(escaped) + "\n</pre>\n"
 
 
 def _changes(judgement: Judgement) -> Iterator[str]:
@@ -274,7 +274,7 @@ def _phases(judgement: Judgement) -> Iterator[str]:
 
 def _repeat(judgement: Judgement) -> str:
     """Return the command that repeats the run, as a block."""
-    return f"\nRepeat it (its record was in {_inline(judgement.run_directory)}):\n{_fenced([judgement.repeat])}"
+    return f"\nRepeat it (its record was in {inline(judgement.run_directory)}):\n{fenced([judgement.repeat])}"
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -287,10 +287,10 @@ def _table(*titles: str) -> str:
 
 
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(map(_inline, cells))} |\n"
+    return f"| {' | '.join(map(inline, cells))} |\n"
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Return *text* as one line of Markdown that shows exactly it: no markup, no link, no list, no new table cell."""
     escaped = _harmless(text).strip().translate(_STRUCTURE)
     escaped = escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
