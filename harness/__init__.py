@@ -132,6 +132,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     matrix_text          a matrix for a terminal, and as Markdown
     matrix_html          a matrix as a page that opens from disk
     run_html             a judgement as a page: the first screen, and all that shows it
+    compare_html         two rehearsals beside each other, as a page
     sequence             a login as a sequence diagram: where everything stands
     timeline             a run from its first second to its last, with its outages
     page                 what pages have in common: style, script, escaping, and what may run

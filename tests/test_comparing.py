@@ -56,3 +56,26 @@ def test_what_cannot_be_compared_ends_in_2(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["compare", str(OUTAGE)]).exit_code == 2
     assert CliRunner().invoke(main, ["compare", str(OUTAGE), str(STAGING), "--with", "one-cluster"]).exit_code == 2
     assert CliRunner().invoke(main, ["compare", str(OUTAGE), str(tmp_path)]).exit_code == 2
+
+
+def test_both_are_shown_on_a_page_that_loads_nothing(tmp_path: Path) -> None:
+    """The sentence is its heading, the one that refuses is marked, and a hostile name stays a text."""
+    hostile = tmp_path / "<script>alert(1)</script>"
+    on_paper(loading.load(OUTAGE).scenario, hostile)
+    on_paper(loading.load(STAGING).scenario, tmp_path / "one")
+    place = tmp_path / "page.html"
+    done = CliRunner().invoke(main, ["compare", str(hostile), str(tmp_path / "one"), "--html", str(place)])
+    assert done.exit_code == 0, done.stderr
+    page = place.read_text(encoding="utf-8")
+    heading = page.partition("<h1>")[2].partition("</h1>")[0]
+    assert "would not have shown this: the login of web is refused" in heading
+    assert '<td class="verdict fail">' in page
+    assert "<script>alert" not in page
+    assert "default-src 'none'" in page
+    assert "src=" not in page.partition("<body>")[2]
+
+
+def test_a_page_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    place = tmp_path / "missing" / "page.html"
+    done = CliRunner().invoke(main, ["compare", str(OUTAGE), "--with", "one-cluster", "--html", str(place)])
+    assert (done.exit_code, str(place) in done.stderr) == (3, True)

@@ -51,6 +51,10 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
     sentence: str
     """the one to read first"""
+    names: tuple[str, str]
+    """the first and the second, as they stand in sentences"""
+    paths: tuple[tuple[str, ...], tuple[str, ...]]
+    """the versions that serve at the looks of each"""
     foretold: bool
     """was no server asked for one of them? Then it is foretold, and no pass"""
     apart: tuple[Apart, ...]
@@ -64,6 +68,8 @@ def compared(one: Side, other: Side) -> Compared:
     apart, otherwise = tuple(_apart(one, other)), tuple(_otherwise(one, other))
     return Compared(
         sentence=_sentence(one, other, apart, otherwise),
+        names=(one.name, other.name),
+        paths=(one.path, other.path),
         foretold=one.foretold or other.foretold,
         apart=apart,
         otherwise=otherwise,

@@ -12,7 +12,7 @@ from harness.cli.predict import FORETOLD
 from harness.cli.reporting import OUTPUT
 
 if TYPE_CHECKING:
-    from harness.analysis.comparing import Side
+    from harness.analysis.comparing import Compared, Side
 
 
 @click.command()
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     "--with", "staging", type=click.Choice(["one-cluster"]), help="In place of B: A as a staging of one cluster has it."
 )
 @OUTPUT
-def compare(*, first: Path, second: Path | None, staging: str | None, output: str) -> None:
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write both beside each other as a page that opens from disk into FILE.",
+)
+def compare(*, first: Path, second: Path | None, staging: str | None, output: str, html: Path | None) -> None:
     """Say what A shows and B would not have shown, or the reverse, and why: one sentence first.
 
     Each is a scenario, of which is foretold what it shows, or a kept run or a bundle. Ends with 4 where one of them is
@@ -35,6 +41,8 @@ def compare(*, first: Path, second: Path | None, staging: str | None, output: st
     if (second is None) == (staging is None):
         raise click.UsageError("name two to compare, or one and --with one-cluster")
     found = compared(*_sides(first, second))
+    if html is not None:
+        _page(found, html)
     if output == "json":
         write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     else:
@@ -46,6 +54,16 @@ def compare(*, first: Path, second: Path | None, staging: str | None, output: st
             tell(f"  otherwise  {line}")
     if found.foretold:
         raise Ended(FORETOLD)
+
+
+def _page(found: Compared, place: Path) -> None:
+    from harness.errors import refused_by_machine
+    from harness.reports import compare_html
+
+    try:
+        place.write_text(compare_html.render(found), encoding="utf-8")
+    except OSError as error:
+        fail(3, refused_by_machine(error))
 
 
 def _sides(first: Path, second: Path | None) -> tuple[Side, Side]:
