@@ -66,6 +66,7 @@ drivers/                 ways of making a plan real; first what they share
     log_collection       brings audit entries and log lines of the servers into the record
     log_tail             what was appended to a log since the last look
     proxies              proxies between Vault and API servers, each started when a config first names it
+    restoration          a snapshot is restored in the background, into a new Vault beside the one that runs
     vault_config         the configuration file of a Vault server
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes

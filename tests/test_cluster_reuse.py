@@ -35,7 +35,7 @@ class Town:
         for name, (version, nodes) in changes.pop("has", WANTED).items():
             (work / f"cluster-{name}").mkdir(parents=True)
             clusters[name] = ReusableCluster(version, nodes, f"rehearse-1-{name}", str(work / f"cluster-{name}"), 21000)
-        one = ReusableClusters(run, "rehearse-1", 21001, HOME, clusters, now() + 3600)
+        one = ReusableClusters(run, "rehearse-1", (21001, 21002), HOME, clusters, now() + 3600)
         one = msgspec.structs.replace(one, **changes)
         cluster_reuse.offer(work, one)
         self.enter(run, work, created)

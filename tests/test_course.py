@@ -13,15 +13,16 @@ import pytest
 from harness.analysis import rollback, startup_failures
 from harness.analysis.record_view import Facts
 from harness.analysis.verdict import Judgement
-from harness.drivers.paper.driver import PaperDriver
+from harness.drivers.paper.driver import PaperDriver, PaperRig
 from harness.errors import ScenarioError
 from harness.record.events import StepEnded, Trouble
 from harness.record.journal import Journal, Record
 from harness.record.observation import Observation
 from harness.rehearsal import rehearsal
 from harness.reports import markdown, text
+from harness.rig.rig import Reopen
 from harness.scenario import course, loading, plan
-from harness.scenario.course import RollBack
+from harness.scenario.course import RollBack, Serve
 from harness.scenario.schema import Scenario
 from tests.runs import SCENARIOS, on_paper, started
 
@@ -303,6 +304,64 @@ def test_each_way_back_has_its_own_time_and_its_own_trouble(tmp_path: Path) -> N
     cut = [one for one in record.events if one not in (ways[0], ways[1]) and not isinstance(one, Observation)]
     told = rollback.rollbacks(Facts(Record([*cut, broke], record.directory)))
     assert [(way.opened, way.why) for way in told] == [(False, "the run did not get there"), (False, "no")]
+
+
+def test_what_was_done_of_a_way_back_beforehand_belongs_to_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said on record beside the time that was waited for, and once for each snapshot, before that is taken."""
+    told: list[str] = []
+
+    def back(self: PaperRig, served: Serve) -> float:
+        self.swap(served)
+        return 7.5
+
+    def take(self: PaperRig, again: Reopen) -> int:
+        told.append("snapshot")
+        return usual(self, again)
+
+    usual = PaperRig.take_snapshot
+    monkeypatch.setattr(PaperRig, "expect_way_back", lambda _self, served: told.append(served.version))
+    monkeypatch.setattr(PaperRig, "take_snapshot", take)
+    monkeypatch.setattr(PaperRig, "swap_over_snapshot", back)
+    steps: list[dict[str, Any]] = [{"snapshot": {}}, {"upgrade": "1.11.0"}]
+    steps += [{"roll-back": "binary"}, {"roll-back": "snapshot"}]
+    record, judgement = on_paper(scenario_of(*steps), tmp_path)
+    assert told[-1] == "snapshot"
+    assert set(told[:-1]) == {"1.7.0"}, "from the first start on, and before it is too late"
+    *others, over_binary, over_snapshot = record.of(StepEnded)
+    assert {one.beforehand for one in (*others, over_binary)} == {0.0}
+    binary, snapshot = judgement.rollbacks
+    assert (binary.seconds, snapshot.seconds) == (over_binary.seconds, over_snapshot.seconds + 7.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        pytest.param("snapshot upgrade back-snapshot", True, id="it is taken, and gone back to"),
+        pytest.param("upgrade snapshot upgrade back-binary back-snapshot", True, id="other steps come between"),
+        pytest.param("snapshot upgrade back-binary", False, id="nobody goes back over it"),
+        pytest.param("snapshot upgrade snapshot back-snapshot", False, id="another is taken first"),
+        pytest.param("back-snapshot upgrade snapshot", False, id="the way back is over one before"),
+        pytest.param("back-snapshot snapshot back-snapshot", True, id="there is one way back for each"),
+        pytest.param("other:snapshot back-snapshot", False, id="it is taken of another Vault"),
+    ],
+)
+def test_the_way_back_over_the_next_snapshot_is_found(words: str, there: bool) -> None:
+    made: list[course.AnyStep] = []
+    for word in words.split():
+        vault, _, kind = word.rpartition(":")
+        if kind.startswith("back"):
+            back = RollBack(version="1.7.0", token_file=True, over="binary", vault=vault)
+            made.append(msgspec.structs.replace(back, over=kind.removeprefix("back-")))
+        else:
+            made.append(
+                course.Snapshot(vault=vault)
+                if kind == "snapshot"
+                else course.Upgrade(version="1.11.0", token_file=True, vault=vault)
+            )
+    found = course.way_back_over_next_snapshot(made, "")
+    assert found is (made[-1] if there else None)
 
 
 def test_a_config_of_a_newer_vault_has_another_reviewer_on_the_way_back(tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ def cluster(bench: Workbench, tmp_path: Path) -> KindCluster:
     return KindCluster("apps", tmp_path / "work/cluster-apps", bench, "node", 21000)
 
 
-def config(one: KindCluster, workers: int = 0, vault_port: int = 0, **kubelet: object) -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml.safe_load(one._config(NODE, workers, kubelet, vault_port, ISSUER))
+def config(one: KindCluster, workers: int = 0, vault_ports: tuple[int, ...] = (), **kubelet: object) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(one._config(NODE, workers, kubelet, vault_ports, ISSUER))
     return parsed
 
 
@@ -90,10 +90,12 @@ def test_a_cluster_listens_on_loopback_and_mounts_what_is_its_own(bench: Workben
     assert mount == {"hostPath": str(one.directory / "mounted"), "containerPath": "/etc/rehearsal", "readOnly": True}
 
 
-def test_vaults_cluster_maps_its_port_to_loopback_alone(bench: Workbench, tmp_path: Path) -> None:
-    (node,) = config(cluster(bench, tmp_path), vault_port=21001)["nodes"]
-    (mapping,) = node["extraPortMappings"]
-    assert mapping == {"containerPort": 8200, "hostPort": 21001, "listenAddress": "127.0.0.1"}
+def test_vaults_cluster_maps_its_ports_to_loopback_alone(bench: Workbench, tmp_path: Path) -> None:
+    (node,) = config(cluster(bench, tmp_path), vault_ports=(21001, 21002))["nodes"]
+    assert node["extraPortMappings"] == [
+        {"containerPort": 8200, "hostPort": 21001, "listenAddress": "127.0.0.1"},
+        {"containerPort": 8202, "hostPort": 21002, "listenAddress": "127.0.0.1"},
+    ]
 
 
 def test_workers_are_nodes_of_their_own(bench: Workbench, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.record import journal
+from harness.record.events import Renewals, StepEnded
 from tests.test_real import ours, rehearse, work_directories
 from tests.versions_at_hand import further
 
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.real
 
 SECRET = "a secret (secret/data/rehearsal-late)"
 ROLE = "a role of auth/kubernetes (rehearsal-late)"
+_RESTORE_SECONDS = 5
+"""Vault's own restoreOpDelayDuration, in physical/raft/raft.go."""
 TOKEN = "the token that web got after the upgrade"
 
 
@@ -76,6 +80,8 @@ def test_both_ways_back_open_and_what_is_lost_is_told(
         assert (way["opened"], way["to_version"], way["granted"], way["refused"]) == (True, source, ["web"], [])
         assert 0 < way["seconds"] < (30 if storage == "raft" else 10)
         assert [each["probe"] for each in way["differs"] if each["what"] == "answer"] == []
+    assert (snapshot["seconds"] > _RESTORE_SECONDS) == (storage == "raft"), "Vault itself waits in it, and that is told"
+    assert _beforehand(tmp_path / f"back-{os.getpid()}-{source}-{storage}") == (storage == "raft")
     assert (binary["lost"], binary["kept"]) == (token, [each for each in (SECRET, ROLE, TOKEN) if each not in token])
     assert (snapshot["lost"], snapshot["kept"]) == ([SECRET, ROLE, TOKEN], [])
 
@@ -84,6 +90,17 @@ def test_both_ways_back_open_and_what_is_lost_is_told(
     text = rehearse("judge", tmp_path / f"back-{os.getpid()}-{source}-{storage}").stdout
     assert f"Vault {source} over the data as {target} left them: serves after" in text
     assert f"Vault {source} over the snapshot of before: serves after" in text
+
+
+def _beforehand(directory: Path) -> bool:
+    """Was a part of the way back over the snapshot done beside the steps before it?"""
+    record = journal.load(directory)
+    ended: list[StepEnded] = record.of(StepEnded)
+    binary, snapshot = [one for one in ended if one.do == "roll-back"]
+    assert binary.beforehand == 0.0
+    for row in record.of(Renewals):
+        assert row.beforehand == (snapshot.beforehand if row.moment == "after roll-back (snapshot)" else 0.0)
+    return snapshot.beforehand > 1
 
 
 @pytest.mark.parametrize("storage", ["raft", "file"])

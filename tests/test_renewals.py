@@ -169,6 +169,12 @@ def test_what_was_never_renewable_is_no_regression(tmp_path: Path) -> None:
             "waited any longer (10 of 11 renewals failed: no answer 2, HTTP 403 8)",
             id="for good",
         ),
+        pytest.param(
+            [renewals(beforehand=7.8049)],
+            "web could not renew for 1.4 s while Vault was taken to 1.11.0, and 7.8 s longer where the snapshot is not "
+            "restored beforehand (10 of 11 renewals failed: no answer 9, HTTP 500 1)",
+            id="a part of it was done beforehand",
+        ),
     ],
 )
 def test_a_sentence_says_who_how_long_when_and_how(rows: list[Renewals], sentence: str) -> None:

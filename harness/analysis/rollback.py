@@ -35,7 +35,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     """why it did not, or why nobody knows"""
     seconds: float | None = None
-    """from the newer Vault's stop until the older one was active"""
+    """from the newer Vault's stop until the older one was active, had nothing of it been done beforehand"""
     granted: tuple[str, ...] = ()
     """the apps whose login is granted afterwards"""
     refused: tuple[str, ...] = ()
@@ -81,7 +81,9 @@ def _seconds(facts: Facts, index: int) -> float | None:
     told = [one for one in facts.record.of(StepEnded) if one.do == "roll-back"]
     ways = [number for number, one in enumerate(facts.steps) if isinstance(one, RollBack)]
     places = [one.position if one.position >= 0 else way for one, way in zip(told, ways, strict=False)]
-    return next((one.seconds for one, place in zip(told, places, strict=False) if place == index), None)
+    return next(
+        (one.seconds + one.beforehand for one, place in zip(told, places, strict=False) if place == index), None
+    )
 
 
 def _why(facts: Facts, index: int) -> str:

@@ -265,29 +265,12 @@ class Kube:
             _raise_unless_done(answer)
             return _pod_state(json.loads(answer.data))
 
-    def roll(
-        self,
-        namespace: str,
-        stateful_set: str,
-        image: str,
-        *,
-        command: Sequence[str],
-        data: str,
-        token_file: bool,
-        note: str,
-    ) -> None:
-        """Give a StatefulSet's Pods another *image* and *command*, and mount their token or not.
-
-        *data* is the folder of the node that is their volume `data`. Their rollout begins at once; with another *note*
-        it does so also where all else is as before.
+    def change_stateful_set(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+        """Give a StatefulSet that is there a *spec* with these parts: another template is a rollout, which begins at
+        once, and no replicas take its Pods down.
         """
-        container = {"name": stateful_set, "image": image, "command": list(command)}
-        spec: dict[str, Any] = {"automountServiceAccountToken": token_file, "containers": [container]}
-        spec["volumes"] = [{"name": "data", "hostPath": {"path": data, "type": "DirectoryOrCreate"}}]
-        template = {"metadata": {"annotations": {"rehearsal": note}}, "spec": spec}
-        with _translated(f"stateful set {namespace}/{stateful_set}"):
-            path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}"
-            self._done("PATCH", path, {"spec": {"template": template}})
+        with _translated(f"stateful set {namespace}/{name}"):
+            self._done("PATCH", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", {"spec": spec})
 
     def reset(self) -> list[str]:
         """Remove whatever earlier rehearsals have made in this cluster, and return their namespaces, which stay.

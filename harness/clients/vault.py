@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -50,11 +50,6 @@ class Vault:
         self._audit_file = audit_file
         self._called = f"rehearsal-{name}-" if name else "rehearsal-"
         self._numbers = itertools.count(1)
-
-    def listens_with_tls(self, ca: Path, certificate: tuple[Path, Path] | None) -> None:
-        """Take note that the server speaks TLS from here on, at the same port, and knows us by *certificate*."""
-        self.address = self.address.replace("http://", "https://", 1)
-        self.ca, self.certificate = ca, certificate
 
     def listens_plainly(self) -> None:
         """Take note that the server speaks plain HTTP from here on, at the same port and to whoever asks."""
@@ -152,28 +147,32 @@ class Vault:
         """Have raft storage replace everything by the snapshot in *file*, which was taken of this very Vault."""
         self._restore(file, "sys/storage/raft/snapshot", self.root)
 
-    def restore_into_new(self, file: Path, shares: int, threshold: int) -> None:
-        """Initialise the new Vault that answers, and replace everything in it by the snapshot of another in *file*.
+    def begin_new(self, shares: int, threshold: int, died: Callable[[], str | None]) -> None:
+        """Initialise the new Vault that answers, and wait until it is active; its keys are kept nowhere.
 
-        Afterwards it is sealed, and opens to the other's keys: *shares* and *threshold* are those of that one, because
-        it goes by them until its next start. Its root token is the other's, which this client has.
+        *died* returns a sentence once it has ended. Raises ProcessDied then, RigError and NotReady.
         """
-        body = _json(self._send("put", "sys/init", json={"secret_shares": shares, "secret_threshold": threshold}))
-        if "root_token" not in body or "keys" not in body:
-            raise RigError(f"the new Vault for the snapshot would not initialise: {_errors(body)}")
-        root = Secret(body["root_token"])
-        for key in [Secret(key) for key in (*body["keys"], *body.get("keys_base64", ()))][:threshold]:
+        for key in self.initialise(shares, threshold)[:threshold]:
             self.unseal(key)
         until(
             lambda: self.health().status == 200,
             what="the new Vault for the snapshot to be active",
             seconds=_TIMEOUT_SECONDS,
+            died=died,
         )
-        self._restore(file, "sys/storage/raft/snapshot-force", root)
+
+    def restore_snapshot_of_another(self, file: Path, died: Callable[[], str | None]) -> None:
+        """Have a Vault after `begin_new` replace everything in it by the snapshot of another in *file*.
+
+        Afterwards it is sealed, and opens to the other's keys, if that has as many shares and the same threshold: it
+        goes by those of its own until its next start. Its root token is the other's.
+        """
+        self._restore(file, "sys/storage/raft/snapshot-force", self.root)
         until(
             lambda: self.seal_status().data.get("sealed") is True,
             what="Vault to seal itself over the snapshot of another",
             seconds=_TIMEOUT_SECONDS,
+            died=died,
         )
 
     def _restore(self, file: Path, path: str, token: Secret | None) -> None:

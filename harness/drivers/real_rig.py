@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
 from harness.drivers.proxies import Proxies
+from harness.drivers.restoration import NewVault, Restoration
 from harness.drivers.service_accounts import SECRET_TOKEN, Account, issued
 from harness.errors import RigError, Unreachable
 from harness.host import pki
@@ -97,8 +98,16 @@ class RunningVault(VaultLogs, Protocol):
         """Have the next start listen with plain HTTP, to whoever asks."""
         ...
 
-    def begin_anew(self) -> None:
-        """Have the next start be over no data, and talk to us alone: it is a Vault that is not initialised."""
+    def stop(self) -> None:
+        """Stop it, where that is not a part of the next start: a Pod is stopped by its rollout."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once: nobody wants its data any more."""
+        ...
+
+    def continue_over(self, other: Any) -> None:
+        """Have the next start be over the data of *other*, which is stopped and starts no more."""
         ...
 
     def keep_data(self) -> int:
@@ -132,6 +141,8 @@ class RealRig(abc.ABC):
         self._tokens = Tokens(self._bring_up, wanted, journal)
         self._collector = Collector(journal, server, clusters)
         self._made_secrets = 0
+        self._way_back: Restoration | None = None
+        """what is under way of a way back over the last snapshot, or the next"""
         self._answering: Stopwatch | None = None
         """since the first answer of the version that runs"""
 
@@ -298,18 +309,14 @@ class RealRig(abc.ABC):
     def swap(self, served: Serve) -> None:
         """Take Vault to what is to be *served*, its Pod replaced, over the data that its next start is to be over."""
 
-    @abc.abstractmethod
-    def listen_as_wanted(self, served: Serve) -> None:
-        """Start the Vault that is *served* anew if its listener is to be one without TLS.
-
-        Only with TLS does it know us from others, and so it begins with that.
-        """
-
     def take_snapshot(self, again: Reopen) -> int:
         """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""
         try:
             if self._topology.vault.storage == "raft":
-                return self._vault.client.take_snapshot(self._snapshot)
+                size = self._vault.client.take_snapshot(self._snapshot)
+                if self._way_back is not None:
+                    self._way_back.restore(self._snapshot)
+                return size
             self._vault.client.seal()
             size = self._vault.keep_data()
         except (OSError, RigError, Unreachable) as error:
@@ -334,18 +341,39 @@ class RealRig(abc.ABC):
             self._vault.put_back_data()
         again()
 
-    def swap_over_snapshot(self, served: Serve) -> None:
+    def expect_way_back(self, served: Serve) -> None:
+        """Begin what can be begun of a way back over raft's next snapshot: a new Vault of the version of *served*."""
+        if self._topology.vault.storage == "raft" and self._way_back is None:
+            self._way_back = self._way_back_to(served)
+
+    def _way_back_to(self, served: Serve) -> Restoration:
+        like, version = self._topology.vault, served.version
+        return Restoration(version, lambda: self._start_new(served), like, self._bring_up, self._journal)
+
+    def swap_over_snapshot(self, served: Serve) -> float:
         """Start the version of *served* over the snapshot alone, in the place of the Vault that runs."""
-        vault = self._topology.vault
-        if vault.storage != "raft":
+        if self._topology.vault.storage != "raft":
             self._vault.client.seal()
             self._vault.put_back_data()
             self.swap(served)
-            return
-        self._vault.begin_anew()
+            return 0.0
+        way, self._way_back = self._way_back, None
+        if way is None:
+            # not the first way back over this snapshot
+            way = self._way_back_to(served)
+            way.restore(self._snapshot)
+        self._vault.stop()
+        new, beforehand = way.done()
+        self._vault.continue_over(new)
         self.swap(served)
-        self._vault.client.restore_into_new(self._snapshot, vault.shares, vault.threshold)
-        self.listen_as_wanted(served)
+        return beforehand
+
+    @abc.abstractmethod
+    def _start_new(self, served: Serve) -> NewVault:
+        """Start a Vault of the version of *served* over no data, beside the one that runs, which talks to us alone.
+
+        Returns it once it answers. Raises as `swap`.
+        """
 
     @property
     def _snapshot(self) -> Path:
@@ -380,6 +408,8 @@ class RealRig(abc.ABC):
 
     def wait_for_threads(self) -> None:
         """Let what is still coming up end before anything is taken away from under it, and that soon."""
+        if self._way_back is not None:
+            self._way_back.give_up()
         self._bring_up.end()
 
     def _insist_on_version(self, cluster: str, kube: Kube, wanted: str, served: int = 0) -> None:

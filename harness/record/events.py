@@ -306,6 +306,8 @@ class StepEnded(OfVault, frozen=True, tag="step", kw_only=True):
     """the version that serves after it"""
     seconds: float
     """how long it took; of an upgrade and its like from Vault's stop until it is active again"""
+    beforehand: float = 0.0
+    """seconds that were spent on it besides, beside the steps before it: a snapshot restored into a new Vault"""
 
 
 class LateWritten(OfVault, frozen=True, tag="late-written", kw_only=True):
@@ -333,6 +335,8 @@ class Renewals(OfVault, frozen=True, tag="renewals", kw_only=True):
     """how many renewals were not granted, by status, or "no answer\""""
     seconds: float
     """the longest time between two renewals that were granted"""
+    beforehand: float = 0.0
+    """how much longer that had been, had nothing of the swap been done before Vault was stopped for it"""
     renewed: bool
     """was the last one granted?"""
     last: str = ""

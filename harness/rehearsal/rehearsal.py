@@ -184,6 +184,8 @@ class Running:
     """the tokens of the logins at the last look"""
     late: AppTokens = field(default_factory=dict)
     """those of the last look before going back"""
+    beforehand: float = 0.0
+    """seconds of what the step under way takes that were spent beside the steps before it"""
 
     def run(self) -> None:
         """Do one step after the other."""
@@ -192,7 +194,10 @@ class Running:
 
     def do(self, step: AnyStep) -> None:
         """Do one step. Raises whatever keeps it from being done."""
+        if isinstance(step, Serve | course.Snapshot):
+            vault_steps.expect_way_back(self.rig, step.vault, self.plan.steps[len(self.reached) :])
         self.reached.append(step)
+        self.beforehand = 0.0
         match step:
             case Start():
                 with self.journal.phase(f"{step.vault or 'vault'} is set up"):
@@ -200,7 +205,8 @@ class Running:
             case Serve():
                 with self._running_apps(step):
                     with self._timed(step):
-                        vault_steps.to_next(self.rig, step, self.keys[step.vault], self.journal)
+                        keys = self.keys[step.vault]
+                        self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
                     vault_steps.settle(self.rig, step, self.reached, self.journal)
             case course.WriteConfig():
                 served = self._served(step)
@@ -241,6 +247,7 @@ class Running:
                 position=len(self.reached) - 1,
                 version=self._served(step).version,
                 seconds=round(watch.seconds, 3),
+                beforehand=round(self.beforehand, 3),
                 vault=course.vault_of(step, self.plan.resolved),
                 node=step.node,
             )
@@ -277,7 +284,8 @@ class Running:
         tokens = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
         if not tokens or not driver_traits.of(self.plan.driver).real:
             return nullcontext()
-        return renewing(self.rig.system(step.vault).vault, tokens, step, self._next_moment(), self.journal)
+        vault, moment = self.rig.system(step.vault).vault, self._next_moment()
+        return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand)
 
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""

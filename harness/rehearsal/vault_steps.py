@@ -226,15 +226,30 @@ def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str],
     journal.write(events.LateWritten(secret=late, roles=tuple(written), apps=tuple(holders), vault=vault))
 
 
-def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> None:
-    """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed and active."""
+def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> float:
+    """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed and active.
+
+    Returns how many seconds of what that takes had been spent beforehand, beside the steps before it.
+    """
+    beforehand = 0.0
     with journal.phase(f"swap to {served.version}"):
         if _is_over_snapshot(served):
-            snapshots(rig, served).swap_over_snapshot(served)
+            beforehand = snapshots(rig, served).swap_over_snapshot(served)
         else:
             node_of(rig, served.vault, served.node).swap(served)
     with journal.phase(f"unseal {served.version}"):
         open_vault(rig, served, keys, journal, which=keys_for(served))
+    return beforehand
+
+
+def expect_way_back(rig: Rig, vault: str, ahead: Sequence[AnyStep]) -> None:
+    """Have the way back over the next snapshot of a *vault* begin, where the steps *ahead* have one.
+
+    A new Vault needs some seconds until a snapshot can be restored into it, and nobody has to wait for them.
+    """
+    back = course.way_back_over_next_snapshot(ahead, vault)
+    if back is not None:
+        snapshots(rig, back).expect_way_back(back)
 
 
 def settle(rig: Rig, served: Serve, done: Iterable[AnyStep], journal: Journal) -> None:

@@ -287,6 +287,8 @@ def _outage(group: Sequence[Renewals], *, again: bool) -> str:
         when = f" once {hop}: none was granted for {span}, and then nobody waited any longer"
     elif worst.failures:
         when = f" for {'up to ' if crowd else ''}{span} while {hop}"
+        if worst.beforehand:
+            when += f", and {worst.beforehand:.1f} s longer where the snapshot is not restored beforehand"
     else:
         when = f", at most {span} apart, while {hop}"
     kinds = ", ".join(f"{kind} {times}" for kind, times in worst.failures.items())

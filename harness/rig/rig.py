@@ -215,9 +215,19 @@ class Snapshots(Protocol):
         """Bring the snapshot back into the version that serves. Returns when Vault is active over it."""
         ...
 
-    def swap_over_snapshot(self, served: Serve) -> None:
+    def expect_way_back(self, served: Serve) -> None:
+        """Take note that the next snapshot is the one over which `swap_over_snapshot` goes back to what is *served*.
+
+        What that takes and does not need the Vault that runs may be done beside the steps before it. Until then it does
+        not matter how often this is said.
+        """
+        ...
+
+    def swap_over_snapshot(self, served: Serve) -> float:
         """Stop Vault and start the version of *served* over the data of the snapshot alone, as a new Vault of that
         version into which the snapshot is restored. Returns when it answers, with the seal of the snapshot.
+
+        Returned is how many seconds of that had been done beforehand, as above: they belong to what going back takes.
         """
         ...
 

@@ -6,6 +6,7 @@ data: what is done, by itself resolved, with nothing left to look up. Steps are 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -296,6 +297,14 @@ class Labels:
         self._taken.add(label)
         several = dict(runs) if runs is not None and len(runs) > 1 else {}
         return Moment(len(self._taken) - 1, label, version, token_file, step, several)
+
+
+def way_back_over_next_snapshot(ahead: Sequence[AnyStep], vault: str) -> RollBack | None:
+    """Return the first step of those *ahead* that goes back over the snapshot of a *vault* that is taken next."""
+    own = [step for step in ahead if isinstance(step, RollBack | Snapshot) and step.vault == vault]
+    taken = list(itertools.dropwhile(lambda step: not isinstance(step, Snapshot), own))
+    until = itertools.takewhile(lambda step: not isinstance(step, Snapshot), taken[1:])
+    return next((step for step in until if isinstance(step, RollBack) and step.over == "snapshot"), None)
 
 
 def word_of(step: Step) -> str:

@@ -29,6 +29,8 @@ from harness.secret import Secret
 T = TypeVar("T")
 
 VAULT_PORT: Final = 8200
+SECOND_VAULT_PORT: Final = 8202
+"""At which a Vault answers that runs beside the first for a while."""
 API_PORT: Final = 6443
 
 _SHARES_ASIDE: Final = "256"
@@ -131,23 +133,23 @@ class KindCluster:
         *,
         workers: int,
         kubelet: Mapping[str, object],
-        vault_port: int,
+        vault_ports: Sequence[int],
         issuer: str,
         over: threading.Event,
         aside: bool = False,
     ) -> None:
         """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
 
-        *vault_port* is the port of this machine at which a Vault in it answers, 0 for none; *issuer* signs its service
-        account tokens. *aside* it rises after
-        others where processors are short, because those are waited for first. Raises ProcessDied with what kind said,
+        *vault_ports* are those of this machine at which Vault in it answers, and one beside it, none if it has none;
+        *issuer* signs its service account tokens. *aside* it rises after others where processors are short, because
+        those are waited for first. Raises ProcessDied with what kind said,
         NotReady if it takes too long, and RigError where the port is taken.
         """
         self._over = over
         ports.insist(self.port, f"the API server of {self.name}")
         self._write_mounted()
         config = self.directory / "kind.yaml"
-        pki.write_private(config, self._config(image, workers, kubelet, vault_port, issuer).encode())
+        pki.write_private(config, self._config(image, workers, kubelet, vault_ports, issuer).encode())
         words = ["create", "cluster", f"--name={self._cluster}", f"--image={image.name}", f"--config={config}"]
         words.append("--retain")  # what kind thinks of a failure is for us to read, and for the supervisor to remove
         pki.write_private(self.kubeconfig, b"")
@@ -353,15 +355,20 @@ class KindCluster:
         pki.write_private(folder / "tokens.csv", f'{token},rehearsal-admin,rehearsal-admin,"system:masters"\n'.encode())
         pki.write_private(folder / "audit-policy.yaml", templates.text("audit-policy.yaml").encode())
 
-    def _config(self, image: Image, workers: int, kubelet: Mapping[str, object], vault_port: int, issuer: str) -> str:
-        mapping = {"containerPort": VAULT_PORT, "hostPort": vault_port, "listenAddress": "127.0.0.1"}
+    def _config(
+        self, image: Image, workers: int, kubelet: Mapping[str, object], vault_ports: Sequence[int], issuer: str
+    ) -> str:
+        mappings = [
+            {"containerPort": on_node, "hostPort": here, "listenAddress": "127.0.0.1"}
+            for on_node, here in zip((VAULT_PORT, SECOND_VAULT_PORT), vault_ports, strict=False)
+        ]
         return Template(templates.text("kind.yaml")).substitute(
             api_port=self.port,
             issuer=json.dumps(issuer),
             brings_network=json.dumps(image.brings_network),
             kubelet="\n  ".join(f"{name}: {json.dumps(value)}" for name, value in kubelet.items()),
             folder=json.dumps(str(self.directory / "mounted")),
-            ports=json.dumps([mapping] if vault_port else []),
+            ports=json.dumps(mappings),
             workers="- role: worker\n" * workers,
         )
 

@@ -36,8 +36,8 @@ class ReusableClusters(msgspec.Struct, frozen=True):
 
     run: str
     network: str
-    vault_port: int
-    """at which a Vault in *home* answers on this machine"""
+    vault_ports: tuple[int, int]
+    """at which a Vault in *home* answers on this machine, and one beside it"""
     home: str
     """the cluster that is made for Vault's Pod; empty if none is"""
     clusters: Mapping[str, ReusableCluster]

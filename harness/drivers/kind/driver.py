@@ -20,7 +20,7 @@ from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.drivers import service_accounts
 from harness.drivers.kind import api_server, app_pods, cluster_reuse
-from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
+from harness.drivers.kind.cluster import API_PORT, SECOND_VAULT_PORT, VAULT_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
@@ -205,9 +205,10 @@ class KindRig(RealRig):
         self._home_name = topology.vault.cluster
         self._preloaded = next((image for (product, _), image in images.items() if product == PRELOADED), None)
         """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
-        self._vault_port, *taken = ports.take(1 + len(topology.clusters))
+        first, second, *taken = ports.take(2 + len(topology.clusters))
+        self._vault_ports = (first, second)
         if reusable is not None and self._home_name:
-            self._vault_port = reusable.vault_port
+            self._vault_ports = reusable.vault_ports
         self._clusters = {
             name: self._cluster(number, name, port)
             for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
@@ -215,6 +216,8 @@ class KindRig(RealRig):
         wanted = service_accounts.wanted(topology)
         self._home = next((one for one in wanted if one.purpose == "vault"), None)
         self._server = self._make_vault()
+        self._beside: list[VaultPod | VaultContainer] = []
+        """every Vault that was started beside this one"""
         super().__init__(journal, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[str, Future[None]] = {}
@@ -246,13 +249,9 @@ class KindRig(RealRig):
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS."""
-        self.listen_as_wanted(self._first)
-
-    def listen_as_wanted(self, served: Serve) -> None:
-        """Start the Vault that is *served* anew if its listener is to be one without TLS."""
         if not self._topology.vault.tls:
             self._server.listen_plainly()
-            self._start_vault(served)
+            self._start_vault(self._first)
 
     def swap(self, served: Serve) -> None:
         """Take Vault to the version of *served* over the same data: a rollout of its Pod, or another container."""
@@ -295,17 +294,19 @@ class KindRig(RealRig):
             yield rig
         finally:
             rig.wait_for_threads()
-            journal.keep("vault-vault.log", rig.vault_words())
+            rig.keep_vaults(journal)
             rig.end_vault()
 
     def end_vault(self) -> None:
         """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
-        if isinstance(self._server, VaultContainer):
-            self._server.kill()
+        for server in (self._server, *self._beside):
+            server.kill()
 
-    def vault_words(self) -> list[str]:
-        """Return what every version of Vault printed."""
-        return self._server.whole_log()
+    def keep_vaults(self, journal: Journal) -> None:
+        """Keep what every version of Vault printed, and what those printed that were beside it."""
+        journal.keep("vault-vault.log", self._server.whole_log())
+        for number, new in enumerate(self._beside, 1):
+            journal.keep(f"snapshot-{number}-vault.log", new.whole_log())
 
     def _offer(self, until: float) -> ReusableClusters:
         clusters = {
@@ -314,7 +315,7 @@ class KindRig(RealRig):
             )
             for (name, cluster), wanted in zip(self._clusters.items(), self._topology.clusters.values(), strict=True)
         }
-        return ReusableClusters(self._run_id, self._bench.network, self._vault_port, self._home_name, clusters, until)
+        return ReusableClusters(self._run_id, self._bench.network, self._vault_ports, self._home_name, clusters, until)
 
     def broken(self) -> str | None:
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
@@ -329,7 +330,7 @@ class KindRig(RealRig):
             for logs in pool.map(carried(self._logs_of), self._clusters.values()):
                 for name, lines in logs.items():
                     self._journal.keep(name, lines)
-            self._journal.keep("vault-vault.log", self._server.whole_log())
+            self.keep_vaults(self._journal)
 
     @staticmethod
     def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:
@@ -340,16 +341,29 @@ class KindRig(RealRig):
 
     # --- Vault ------------------------------------------------------------------------------------------------------
 
-    def _make_vault(self) -> VaultPod | VaultContainer:
-        vault, where, port = self._topology.vault, self._work / "vault", self._vault_port
+    def _make_vault(self, name: str = "vault") -> VaultPod | VaultContainer:
+        """Return a Vault that is not started: the one, or another *name*, which is beside it for a while."""
+        port = self._vault_ports[name != "vault"]
+        where, how = self._work / name, {"storage": self._topology.vault.storage, "name": name}
         if self._home is None:
             shell = next(image.name for (product, _), image in self._images.items() if product == NODE)
-            how = {"storage": vault.storage, "shell": shell}
-            return VaultContainer(where, self._bench, port=port, licence=self._licence, **how)
+            return VaultContainer(where, self._bench, port=port, shell=shell, licence=self._licence, **how)
         account = f"{self._home.namespace}/{self._home.name}"
-        cluster = self._clusters[self._home.cluster]
-        run, storage = self._run_id, vault.storage
-        return VaultPod(where, cluster, account, run, storage=storage, port=port, licence=self._licence)
+        cluster, on_node = self._clusters[self._home.cluster], VAULT_PORT if name == "vault" else SECOND_VAULT_PORT
+        return VaultPod(
+            where, cluster, account, self._run_id, port=port, node_port=on_node, licence=self._licence, **how
+        )
+
+    def _start_new(self, served: Serve) -> VaultPod | VaultContainer:
+        new = self._make_vault(f"snapshot-{len(self._beside) + 1}")
+        self._beside.append(new)
+        image = self._images[VAULT, served.version].name
+        if isinstance(new, VaultContainer):
+            new.replace(served.version, image)
+        else:
+            self._bring_up.once_there(self._loaded, served.version, self._home_name).result()
+            new.roll_out(served.version, image, token_file=False)
+        return new
 
     def _start_vault(self, served: Serve) -> None:
         image = self._images[VAULT, served.version].name
@@ -403,7 +417,7 @@ class KindRig(RealRig):
             (self._preloaded or usual) if is_home else usual,
             workers=wanted.nodes - 1,
             kubelet=engine_requirements.kubelet_settings(self._about, wanted.kubernetes),
-            vault_port=self._vault_port if is_home else 0,
+            vault_ports=self._vault_ports if is_home else (),
             issuer=wanted.issuers[0],
             over=self._bring_up.over,
             aside=bool(self._home_name) and not is_home,

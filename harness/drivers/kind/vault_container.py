@@ -27,7 +27,7 @@ _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 
 
 class VaultContainer:
-    """Vault over one volume, in the network of the clusters, where it is called `vault`. The supervisor ends it.
+    """Vault over one volume, in the network of the clusters, where it has its name. The supervisor ends it.
 
     It talks to us alone, by our certificate: a container is reached by every user of this machine, and a Vault that is
     not initialised yet belongs to whoever is first. After `listen_plainly` the next one talks to everybody.
@@ -42,18 +42,21 @@ class VaultContainer:
         port: int,
         shell: str,
         licence: Secret | None = None,
+        name: str = "vault",
     ) -> None:
         """*port* is that of this machine at which Vault answers; *shell* is an image with the programs of a system.
+
+        *name* tells it from others of the same run.
 
         Vault's own may hold nothing but Vault. *licence* is handed to every version.
         """
         directory.mkdir(mode=0o700)
-        self._directory, self._bench, self._port = directory, bench, port
+        self._directory, self._bench, self._port, self._name = directory, bench, port, name
         self._authority = authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
         self._mounted = directory / "mounted"
         self._mounted.mkdir(mode=0o700)
-        for name, tls in ((GUARDED, True), (PLAIN, False)):
-            pki.write_private(self._mounted / name, settings(storage, tls=tls).encode())
+        for config, tls in ((GUARDED, True), (PLAIN, False)):
+            pki.write_private(self._mounted / config, settings(storage, tls=tls).encode())
         self._environment = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108 -- in the container
         if licence:
             pki.write_private(self._mounted / LICENCE_FILE, licence.reveal().encode())
@@ -68,20 +71,17 @@ class VaultContainer:
         self._containers: list[str] = []
         self._container, self._version = "", ""
         """the container that runs, and nothing in between"""
-        self._shell, self._beginnings, self._kept = shell, 1, False
-        self._volume = self._make_volume("vault")
+        self._shell, self._kept = shell, False
+        self._volume = self._make_volume(name)
 
     def listen_plainly(self) -> None:
         """Have the next container listen with plain HTTP, to whoever asks."""
         self.client.listens_plainly()
         self._config = PLAIN
 
-    def begin_anew(self) -> None:
-        """Have the next container be over no data, and talk to us alone. What runs keeps its own until then."""
-        self._beginnings += 1
-        self._volume = self._make_volume(f"vault-{self._beginnings}")
-        self.client.listens_with_tls(self._authority.ca, self._authority.client)
-        self._config = GUARDED
+    def continue_over(self, other: VaultContainer) -> None:
+        """Have the next container be over the volume of *other*, which is stopped and starts no more."""
+        self._volume = other._volume
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
@@ -129,15 +129,14 @@ class VaultContainer:
         Raises ProcessDied with its last lines, NotReady, and RigError where something else than Vault is to blame.
         """
         engine = self._bench.engine
-        self._version, before, self._container = version, self._container, ""
-        if before:
-            engine.stop(before, _STOP_SECONDS)
+        self._version = version
+        self.stop()
         ports.insist(self._port, f"Vault {version}")
         self._container = engine.start(
             image,
             ["server", f"-config=/vault/tls/{self._config}"],
             entrypoint=["/bin/vault"],
-            name=f"{self._bench.name}-vault-{len(self._containers) + 1}",
+            name=f"{self._bench.name}-{self._name}-{len(self._containers) + 1}",
             labels=dict(self._bench.labels),
             environment=self._environment,
             volumes={
@@ -146,7 +145,7 @@ class VaultContainer:
             },
             tmpfs={"/tmp": ""},  # noqa: S108
             network=self._bench.network,
-            alias="vault",
+            alias=self._name,
             ports={f"{VAULT_PORT}/tcp": ("127.0.0.1", self._port)},
         )
         self._containers.append(self._container)
@@ -161,6 +160,12 @@ class VaultContainer:
             log=self.tail,
             advice="its whole log is kept beside the record",
         )
+
+    def stop(self) -> None:
+        """Stop the container that runs, as a rollout would. Its volume and what it printed stay."""
+        container, self._container = self._container, ""
+        if container:
+            self._bench.engine.stop(container, _STOP_SECONDS)
 
     def kill(self) -> None:
         """End the container that runs at once: nobody wants its data any more. What it printed stays."""

@@ -25,7 +25,6 @@ from harness.secret import Secret, redact
 
 T = TypeVar("T")
 
-POD: Final = "vault-0"
 TOKEN_VOLUME: Final = "kube-api-access-*"
 """The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
 
@@ -79,14 +78,19 @@ class VaultPod:
         storage: str,
         port: int,
         licence: Secret | None = None,
+        name: str = "vault",
+        node_port: int = VAULT_PORT,
     ) -> None:
         """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
 
-        Its data is in a folder of the node that is called after the *run*. *licence* is handed to every version.
+        That leads to *node_port* of its node. Its data is in a folder of the node that is called after the *run*.
+        *licence* is handed to every version. *name* is that of its StatefulSet.
         """
         directory.mkdir(mode=0o700)
         self._directory, self._cluster, self._licence = directory, cluster, licence
-        self._folder, self._data, self._beginnings = f"{_NODE_FOLDER}/{run}", f"{_NODE_FOLDER}/{run}", 1
+        self._name, self._pod, self._node_port = name, f"{name}-0", node_port
+        self._data = f"{_NODE_FOLDER}/{run}" if name == "vault" else f"{_NODE_FOLDER}/{run}-{name}"
+        self._kept = f"{self._data}-kept"
         self.namespace, self.account = account.split("/")
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
         self._configs = {GUARDED: settings(storage, tls=True), PLAIN: settings(storage, tls=False)}
@@ -107,12 +111,9 @@ class VaultPod:
         self.client.listens_plainly()
         self._config = PLAIN
 
-    def begin_anew(self) -> None:
-        """Have the next rollout be over no data, and talk to us alone. What runs keeps its own until then."""
-        self._beginnings += 1
-        self._data = f"{self._folder}-{self._beginnings}"
-        self.client.listens_with_tls(self._authority.ca, self._authority.client)
-        self._config = GUARDED
+    def continue_over(self, other: VaultPod) -> None:
+        """Have the next rollout be over the data of *other*, which is stopped and starts no more."""
+        self._data = other._data
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
@@ -127,10 +128,6 @@ class VaultPod:
         # what is in the folder, and not the folder: a Pod that runs has mounted that
         self._cluster.run("sh", "-c", COPY, "sh", source, target)
 
-    @property
-    def _kept(self) -> str:
-        return f"{self._folder}-kept"
-
     def roll_out(self, version: str, image: str, *, token_file: bool) -> PodState:
         """Start *version*, or replace the one that runs, and return its Pod once it answers, sealed or not initialised.
 
@@ -141,21 +138,21 @@ class VaultPod:
         if self._rollouts == 1:
             self._create(image, token_file=token_file)
         else:
-            kube = self._cluster.kube
-            kube.roll(
-                self.namespace,
-                "vault",
-                image,
-                command=self._command(),
-                data=self._data,
-                token_file=token_file,
-                note=f"rollout {self._rollouts}",
-            )
+            self._roll(image, token_file=token_file)
         pod = self._await(f"the Pod of Vault {version} to be made", lambda: self._new(gone))
         self._uid = pod.uid
-        self._cluster.follow_pod(self.namespace, POD, self._uid, "vault", self.log.path)
+        self._cluster.follow_pod(self.namespace, self._pod, self._uid, "vault", self.log.path)
         self._await(f"Vault {version} to answer", lambda: self.client.seal_status().answered())
         return pod
+
+    def stop(self) -> None:
+        """Scale the StatefulSet to no Pod, and return when the Pod is gone. The next rollout makes a new one."""
+        if self._uid:
+            self._cluster.kube.change_stateful_set(self.namespace, self._name, {"replicas": 0})
+            self._await(f"the Pod of Vault {self._version} to be gone", lambda: self._state() is None)
+
+    def kill(self) -> None:
+        """Do nothing: it goes with its cluster, or when that is emptied."""
 
     def died(self) -> str | None:
         """Return a sentence if Vault has ended by itself; its Pod may have started it again since.
@@ -193,7 +190,7 @@ class VaultPod:
         """Return the last *lines* that the Vault of this version printed, redacted; none where nobody can be asked."""
         try:
             # of its node, because a Vault that ended just now has last words that are not here yet
-            log = self._cluster.pod_log(self.namespace, POD, self._uid, "vault", LINES_BETWEEN * lines)
+            log = self._cluster.pod_log(self.namespace, self._pod, self._uid, "vault", LINES_BETWEEN * lines)
         except (Unreachable, RigError):
             return []
         return _words(log)[-lines:]
@@ -216,6 +213,8 @@ class VaultPod:
             environment.append({"name": "VAULT_LICENSE_PATH", "value": f"/vault/tls/{LICENCE_FILE}"})
         manifest = self._directory / "vault.yaml"
         filled = Template(templates.text("vault.yaml")).substitute(
+            name=json.dumps(self._name),
+            port=self._node_port,
             namespace=json.dumps(self.namespace),
             service_account=json.dumps(self.account),
             node=json.dumps(self._cluster.node),
@@ -229,6 +228,15 @@ class VaultPod:
         )
         pki.write_private(manifest, filled.encode())
         self._cluster.kube.create_all(manifest)
+
+    def _roll(self, image: str, *, token_file: bool) -> None:
+        """Begin the rollout of another image. Its number has that happen also where all else is as before."""
+        container = {"name": "vault", "image": image, "command": self._command()}
+        data = {"name": "data", "hostPath": {"path": self._data, "type": "DirectoryOrCreate"}}
+        spec = {"automountServiceAccountToken": token_file, "containers": [container], "volumes": [data]}
+        template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}
+        change = {"replicas": 1, "template": template}
+        self._cluster.kube.change_stateful_set(self.namespace, self._name, change)
 
     def _command(self) -> list[str]:
         return ["/bin/vault", "server", f"-config=/vault/config/{self._config}"]
@@ -251,13 +259,16 @@ class VaultPod:
         return state
 
     def _state(self) -> PodState | None:
-        return self._cluster.kube.pod(self.namespace, POD)
+        return self._cluster.kube.pod(self.namespace, self._pod)
 
     def _complaints(self) -> list[str]:
         kube = self._cluster.kube
         try:
             # where there is no Pod, its StatefulSet knows why
-            return [*kube.complaints(self.namespace, "vault"), *kube.complaints(self.namespace, POD, self._uid)]
+            return [
+                *kube.complaints(self.namespace, self._name),
+                *kube.complaints(self.namespace, self._pod, self._uid),
+            ]
         except (Unreachable, RigError) as error:
             return [str(error)]
 

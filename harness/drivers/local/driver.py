@@ -185,6 +185,8 @@ class LocalRig(RealRig):
         )
         self._times = 0
         """so many rehearsals came after this one"""
+        self._beside: list[VaultServer] = []
+        """every Vault that was started beside this one"""
         self._pod_folder = self._work / "pod"
         self._pod_folder.mkdir(mode=0o700)
         self._lender: SharedClusters | None = None
@@ -232,18 +234,20 @@ class LocalRig(RealRig):
 
     def end_vault(self) -> None:
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
-        self._bring_up.end()
+        super().wait_for_threads()
         self._kill_vault()
         self._keep(self._logs_of_vault)
 
     def _kill_vault(self) -> None:
-        self._server.kill()
+        for server in (self._server, *self._beside):
+            server.kill()
         if self._store is not None:
             self._store.kill()
 
     @property
     def _logs_of_vault(self) -> list[Tail]:
-        return [self._server.log, *([self._store.log] if self._store is not None else ())]
+        vaults = [server.log for server in (self._server, *self._beside)]
+        return [*vaults, *([self._store.log] if self._store is not None else ())]
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
@@ -268,14 +272,10 @@ class LocalRig(RealRig):
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS."""
-        self.listen_as_wanted(self._first)
-
-    def listen_as_wanted(self, served: Serve) -> None:
-        """Start the Vault that is *served* anew if its listener is to be one without TLS."""
         if not self._topology.vault.tls:
             self._server.stop()
             self._server.listen_plainly()
-            self._start_vault(served)
+            self._start_vault(self._first)
 
     def swap(self, served: Serve) -> None:
         """Stop Vault, replace its Pod, start the version of *served* over the same data."""
@@ -347,6 +347,20 @@ class LocalRig(RealRig):
                 api_port=self._ports.get(cluster, 0),
             )
         self._answering = Stopwatch()
+
+    def _start_new(self, served: Serve) -> VaultServer:
+        binary, (port, cluster_port) = self._binaries["vault", served.version], self._all_ports.take(2)
+        new = VaultServer(
+            self._work / f"snapshot-{len(self._beside) + 1}",
+            storage=self._topology.vault.storage,
+            port=port,
+            cluster_port=cluster_port,
+            licence=self._licence,
+        )
+        self._beside.append(new)
+        with brought.steady(binary):
+            new.start(self._supervisor, binary.path, served.version, pod=None, api_port=0)
+        return new
 
     def _raise_cluster(self, name: str) -> None:
         self._bring_up.insist()

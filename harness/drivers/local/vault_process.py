@@ -51,10 +51,9 @@ class VaultServer:
         self.directory = directory
         self._storage, self._port, self._cluster_port, self._store = storage, port, cluster_port, store
         directory.mkdir(mode=0o700)
-        self._data, self._beginnings = directory / "data", 1
+        self._data = directory / "data"
         self._data.mkdir(mode=0o700)
         authority = pki.Authority(directory, "127.0.0.1", client=True)
-        self._authority = authority
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "vault.log")
         address = f"https://127.0.0.1:{port}"
@@ -65,18 +64,14 @@ class VaultServer:
         self._licence = directory / LICENCE_FILE if licence else None
         if licence and self._licence:
             pki.write_private(self._licence, licence.reveal().encode())
-        self.listen_to_us_alone()
-
-    def listen_to_us_alone(self) -> None:
-        """Have the next start talk to nobody but us, over TLS: what a Vault must that is not initialised yet."""
-        authority = self._authority
-        self.client.listens_with_tls(authority.ca, authority.client)
-        self._configure(Listening(str(authority.certificate), str(authority.key), str(authority.ca)))
+        self._listening: Listening | None = Listening(str(authority.certificate), str(authority.key), str(authority.ca))
+        self._configure()
 
     def listen_plainly(self) -> None:
         """Have the next start listen with plain HTTP, to whoever asks."""
         self.client.listens_plainly()
-        self._configure(None)
+        self._listening = None
+        self._configure()
 
     def start(self, supervisor: Supervisor, binary: Path, version: str, *, pod: Path | None, api_port: int) -> None:
         """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
@@ -107,28 +102,26 @@ class VaultServer:
                 seconds=LISTEN_SECONDS,
                 died=self.died,
                 log=started.tail,
-                advice="its whole log is kept beside the record, as logs/vault-vault.log",
+                advice=f"its whole log is kept beside the record, as logs/{self.directory.name}-vault.log",
             )
         except ProcessDied:
             ports.insist(self._port, f"Vault {version}")
             raise
 
-    def _configure(self, tls: Listening | None) -> None:
+    def _configure(self) -> None:
         settings = vault_config.text(
             self._store.stored if self._store else vault_config.in_directory(self._storage, str(self._data)),
             listen=f"127.0.0.1:{self._port}",
-            tls=tls,
+            tls=self._listening,
             address=self.client.address,
             cluster_address=f"https://127.0.0.1:{self._cluster_port}",
         )
         pki.write_private(self._config, settings.encode())
 
-    def begin_anew(self) -> None:
-        """Have the next start be over no data, and talk to us alone. What runs keeps its own until then."""
-        self._beginnings += 1
-        self._data = self.directory / f"data-{self._beginnings}"
-        self._data.mkdir(mode=0o700)
-        self.listen_to_us_alone()
+    def continue_over(self, other: VaultServer) -> None:
+        """Have the next start be over the data of *other*, which is stopped and starts no more."""
+        self._data = other._data
+        self._configure()
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""

@@ -197,10 +197,14 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
                 )
             )
 
-    def swap_over_snapshot(self, served: Serve) -> None:
+    def expect_way_back(self, served: Serve) -> None:
+        """Do nothing: on paper nothing takes time."""
+
+    def swap_over_snapshot(self, served: Serve) -> float:
         """Put another version in place over what the snapshot has."""
         self.swap(served)
         self._bring_back()
+        return 0.0
 
     def take_snapshot(self, again: Reopen) -> int:
         """Keep the configs, the roles and the tokens that there are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -25,12 +25,18 @@ _LAST_SECONDS: Final = 5.0
 
 @contextmanager
 def renewing(
-    vault: VaultClient, tokens: Mapping[str, Secret], served: Serve, moment: str, journal: Journal
+    vault: VaultClient,
+    tokens: Mapping[str, Secret],
+    served: Serve,
+    moment: str,
+    journal: Journal,
+    beforehand: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[None]:
     """Have every app renew its token again and again while the body takes Vault to what is to be *served*.
 
     *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
-    without one an app takes no part. Afterwards there is an event an app in the book. If the body fails nothing is
+    without one an app takes no part. *beforehand* returns how many seconds of what the body does had been done before
+    it. Afterwards there is an event an app in the book. If the body fails nothing is
     written: what the apps met then is a part of that failure.
     """
     copies = [_Copy(app, token) for app, token in tokens.items()]
@@ -46,7 +52,7 @@ def renewing(
         over.set()
         thread.join()
     for copy in copies:
-        journal.write(copy.told(served, moment))
+        journal.write(copy.told(served, moment, beforehand()))
 
 
 class _Copy:
@@ -74,7 +80,7 @@ class _Copy:
             self._refused += refusals.says(reply.status, reply.error) == "refused"
             self._last = f"{_words(reply)}: {reply.error}"
 
-    def told(self, served: Serve, moment: str) -> events.Renewals:
+    def told(self, served: Serve, moment: str, beforehand: float) -> events.Renewals:
         return events.Renewals(
             app=self._app,
             version=served.version,
@@ -84,6 +90,7 @@ class _Copy:
             asked=self._asked,
             failures=dict(self._failures),
             seconds=round(self._longest, 3),
+            beforehand=round(beforehand, 3),
             renewed=self.renewed,
             last="" if self.renewed else self._last,
             refused=self._refused,
