@@ -81,6 +81,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     api_server           an API server started anew, by its manifest on the node
     vault_pod            a Vault as a StatefulSet in a kind cluster
     vault_container      a Vault as a container beside the clusters
+    limits               what cannot be rehearsed with kind clusters: refused before anything starts
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone

@@ -12,8 +12,7 @@ import yaml
 
 from harness.analysis import verdict
 from harness.analysis.record_view import Facts
-from harness.drivers.kind import api_server
-from harness.drivers.kind import driver as kind
+from harness.drivers.kind import api_server, limits
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.errors import MissingPrerequisite, ProcessDied
 from harness.knowledge import kubernetes_auth
@@ -246,17 +245,18 @@ def test_a_node_of_kind_is_made_for_one_kubernetes(tmp_path: Path) -> None:
     """That it cannot have another is said before anything is started; everything else it can."""
     made = plan.make(scenario(upgrade("1.33.0")), "test", "kind")
     with pytest.raises(MissingPrerequisite, match=r"from 1\.32\.0 to 1\.33\.0: --driver local can"):
-        kind._insist_on_their_versions(made)
-    kind._insist_on_their_versions(plan.make(scenario(upgrade("1.32.0"), issuers(NEW)), "test", "kind"))
+        limits.insist(made)
+    limits.insist(plan.make(scenario(upgrade("1.32.0"), issuers(NEW)), "test", "kind"))
 
 
 def test_kind_says_beforehand_that_it_has_no_etcd_for_vault() -> None:
     """Before anything is started: nobody waits for clusters that the Vault could not use."""
-    there = plan.make(scenario(upgrade("1.32.0")), "test", "kind").resolved
-    over = {name: msgspec.structs.replace(vault, storage="etcd") for name, vault in there.vaults.items()}
+    there = plan.make(scenario(upgrade("1.32.0")), "test", "kind")
+    over = {name: msgspec.structs.replace(vault, storage="etcd") for name, vault in there.resolved.vaults.items()}
+    topology = msgspec.structs.replace(there.resolved, vaults=over)
     with pytest.raises(MissingPrerequisite, match="raft or file, and not etcd: --driver local has it"):
-        kind._insist_on_storage(msgspec.structs.replace(there, vaults=over))
-    kind._insist_on_storage(there)
+        limits.insist(msgspec.structs.replace(there, topology=topology))
+    limits.insist(there)
 
 
 MANIFEST: Final = """\

@@ -19,7 +19,7 @@ from harness.clients import container_engine, engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.drivers import service_accounts
-from harness.drivers.kind import api_server, app_pods, cluster_reuse
+from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.cluster import API_PORT, SECOND_VAULT_PORT, VAULT_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.vault_container import VaultContainer
@@ -34,7 +34,7 @@ from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
-from harness.scenario import course, driver_traits
+from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import ClusterSpec, Topology
@@ -43,7 +43,6 @@ from harness.wait import Stopwatch, now
 
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
 _CLUSTER_LETTERS: Final = 24
-_STORAGES: Final = ("raft", "file")
 
 
 class KindDriver:
@@ -83,8 +82,7 @@ class KindDriver:
         NotReady or RigError; LeftBehind if the way down could not remove everything.
         """
         topology = plan.resolved
-        _insist_on_their_versions(plan)
-        _insist_on_storage(topology)
+        limits.insist(plan)
         about = self._engine.about()
         engine_requirements.insist_on_clock(about)
         engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
@@ -158,27 +156,6 @@ class KindDriver:
                 )
             )
         return kind.path, found
-
-
-def _insist_on_their_versions(plan: Plan) -> None:
-    """Raise MissingPrerequisite where a cluster is to get another Kubernetes: its node is made of one."""
-    for step in plan.steps:
-        if isinstance(step, course.UpgradeKubernetes):
-            version = plan.resolved.clusters[step.cluster].kubernetes
-            if step.version != version:
-                raise MissingPrerequisite(
-                    f"a node of kind is made for one Kubernetes, and cannot go from {version} to {step.version}: "
-                    "--driver local can, with the same keys over the same data"
-                )
-
-
-def _insist_on_storage(topology: Topology) -> None:
-    """Raise MissingPrerequisite where a Vault is to have its data in a server beside it."""
-    for vault in topology.vaults.values():
-        if vault.storage not in _STORAGES:
-            raise MissingPrerequisite(
-                f"with kind Vault's storage is {' or '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
-            )
 
 
 class KindRig(RealRig):

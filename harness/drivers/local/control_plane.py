@@ -15,9 +15,11 @@ from typing import Final
 from harness import wait
 from harness.clients.kube import Kube
 from harness.drivers.log_tail import Tail
+from harness.drivers.service_accounts import Account
 from harness.errors import ProcessDied
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
+from harness.knowledge import kubernetes_auth
 from harness.scenario.topology import ISSUER
 from harness.secret import Secret
 
@@ -167,6 +169,24 @@ class ControlPlane:
         sentence, server = ended
         full = process.out_of_room(self.directory, server.tail())
         return f"{sentence}, and {full}" if full else sentence
+
+    def make_token_secret(self, account: Account, uid: str) -> Secret:
+        """Make the Secret of a long-lived token of *account*, whose UID is given, and return the token.
+
+        The token controller, which would fill it, is not running here.
+        """
+        prefix = "kubernetes.io/serviceaccount"
+        claims = {
+            "iss": kubernetes_auth.DEFAULT_ISSUER,
+            f"{prefix}/namespace": account.namespace,
+            f"{prefix}/secret.name": account.secret,
+            f"{prefix}/service-account.name": account.name,
+            f"{prefix}/service-account.uid": uid,
+            "sub": account.subject,
+        }
+        jwt = self.signer.sign(claims)
+        self.kube.create_token_secret(account.namespace, account.secret, account.name, jwt)
+        return jwt
 
     def _last_words(self) -> list[str]:
         """Return the last lines of both servers; those of the one that has ended come last."""

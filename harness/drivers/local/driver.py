@@ -33,7 +33,6 @@ from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.knowledge import kubernetes_auth
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
@@ -453,7 +452,7 @@ class LocalRig(RealRig):
             if account.on_demand:
                 continue
             if account.long_lived:
-                self._tokens.remember(account, self._long_lived(plane, account, uids[who]))
+                self._tokens.remember(account, plane.make_token_secret(account, uids[who]))
             elif account.podless:
                 self._tokens.remember(account, requested(plane.kube, account))
             elif account.pod_gone:
@@ -469,28 +468,13 @@ class LocalRig(RealRig):
         return self._tokens.remember(account, jwt, account.pod, uid)
 
     def _fill_secret(self, account: Account, uid: str) -> Secret:
-        return self._long_lived(self._planes[account.cluster], account, uid)
+        return self._planes[account.cluster].make_token_secret(account, uid)
 
     def _reissue(self, account: Account) -> None:
         plane = self._planes[account.cluster]
         if plane.kube.pod(account.namespace, account.pod) is not None:
             plane.kube.delete_pod(account.namespace, account.pod)
         self._bound(plane, account)
-
-    def _long_lived(self, plane: ControlPlane, account: Account, uid: str) -> Secret:
-        """Make the Secret of a long-lived token. The token controller, which would fill it, is not running here."""
-        prefix = "kubernetes.io/serviceaccount"
-        claims = {
-            "iss": kubernetes_auth.DEFAULT_ISSUER,
-            f"{prefix}/namespace": account.namespace,
-            f"{prefix}/secret.name": account.secret,
-            f"{prefix}/service-account.name": account.name,
-            f"{prefix}/service-account.uid": uid,
-            "sub": account.subject,
-        }
-        jwt = plane.signer.sign(claims)
-        plane.kube.create_token_secret(account.namespace, account.secret, account.name, jwt)
-        return jwt
 
     def _fill_pod(self, account: Account, jwt: Secret) -> None:
         """Write what a kubelet would mount. The token last: its presence is what makes Vault be in a pod."""
