@@ -64,8 +64,6 @@ def until(
 
     Raises ProcessDied as soon as *died* says so, and NotReady when the time is over.
     """
-    import tenacity
-
     watch = Stopwatch()
     left = seconds
 
@@ -82,20 +80,34 @@ def until(
             raise _NotYet(last)
         return answer
 
-    slower = tenacity.wait_exponential(multiplier=every, exp_base=_BACK_OFF, max=max(every, _SLOWEST))
-    asking = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(_NotYet),
-        stop=lambda _state: left <= 0,
-        wait=lambda state: min(slower(state), left),
-        sleep=pause,
-        reraise=True,
-    )
     try:
-        return asking(ask)
+        try:
+            return ask()
+        except _NotYet:
+            if left <= 0:
+                raise
+        pause(min(every, left))
+        return _retrying(ask, every, lambda: left)
     except _NotYet as last:
         message = f"waited {watch.seconds:.1f} s for {what}, in vain; the last answer was: {last}"
         lines = log() if log else ()
         raise NotReady(_told(message, lines, advice), lines) from None
+
+
+def _retrying(ask: Callable[[], T], every: float, left: Callable[[], float]) -> T:
+    """Ask again and again until there is an answer, or no time left: then the last _NotYet is raised."""
+    # what answers at once, as everything on paper does, needs none of it
+    import tenacity
+
+    slower = tenacity.wait_exponential(multiplier=every, exp_base=_BACK_OFF, max=max(every, _SLOWEST))
+    asking = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_NotYet),
+        stop=lambda _state: left() <= 0,
+        wait=lambda state: min(slower(state), left()),
+        sleep=pause,
+        reraise=True,
+    )
+    return asking(ask)
 
 
 class _NotYet(Exception):
