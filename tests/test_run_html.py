@@ -25,6 +25,7 @@ from harness.record.observation import Observation
 from harness.reports import printable, run_html, sequence, wording
 from harness.reports.table import Row
 from harness.wait import Stopwatch
+from tests.bench import records
 from tests.test_cli import rehearse
 from tests.test_page import digest, policy_of
 from tests.test_reports_ci import HOSTILE
@@ -391,6 +392,17 @@ def test_a_page_of_several_runs_keeps_their_places_apart(tmp_path: Path) -> None
     assert "4 rehearsals" in page.text
     assert "1 more had no room here." in page.text
     assert {"#run1-title", "#run2-title"} <= set(page.of("href"))
+
+
+def test_what_has_no_room_is_counted(tmp_path: Path) -> None:
+    """Hundreds of apps: every table that ends before its last row says how many more there are."""
+    records.grow(tmp_path / "run", 6_000, "apps")
+    record = journal.load(tmp_path / "run")
+    judgement = verdict.judge(record)
+    page = checked(run_html.render(record, judgement))
+    told = {int(number) for number in re.findall(r"\.\.\. and (\d+) more", page.text)}
+    assert len(judgement.reviewing) - 300 in told
+    assert len(judgement.changes) - 400 in told
 
 
 # --- the command line ---

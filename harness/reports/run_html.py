@@ -74,6 +74,7 @@ _FINDINGS: Final = 60
 _CHANGES: Final = 400
 _ROWS: Final = 300
 _NAMES: Final = 40
+_UNCHECKED: Final = 100
 _LINE: Final = 2_500
 _TEXT: Final = 1_500
 MOST: Final = 25_000_000
@@ -138,31 +139,42 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
     lines = _Lines(record, prefix)
     told = timeline.rows(facts)
     spent = timeline.total(told) if timeline.bars(record, told) else 0.0
+    reviewed, written = logins(judgement.reviewing), list(in_full(judgement.findings))
+    unchecked = list(dict.fromkeys(judgement.not_checked))
     values: dict[str, Any] = {
         "prefix": prefix,
         "many": bool(prefix),
         "judgement": judgement,
         "head": _head(judgement),
         "findings": list(_findings(judgement, lines)),
-        "findings_left_out": max(len(grouped(judgement.findings)) - _FINDINGS, 0),
         "pairs": list(_pairs(facts, judgement, lines)),
         "login_titles": LOGINS,
-        "logins": logins(judgement.reviewing)[:_ROWS],
+        "logins": reviewed[:_ROWS],
         "timeline": [_step(row, spent, lines) for row in told[:_ROWS]],
         "no_forecast": NO_FORECAST.removeprefix("; ") if judgement.renewals else "",
         "phases": judgement.phases,
         "changes": [_change(one) for one in judgement.changes[:_CHANGES]],
         "compared": len({one.moment for one in facts.observations}) > 1,
-        "changes_left_out": max(len(judgement.changes) - _CHANGES, 0),
         "what_else": what_else(judgement.changes),
         "ways_back": ways_back(judgement),
         "configs": judgement.configs[:_ROWS],
         "tried": _tried(judgement),
-        "in_full": list(in_full(judgement.findings))[:_FINDINGS],
+        "in_full": written[:_FINDINGS],
+        "not_checked": unchecked[:_UNCHECKED],
         "made": list(_made_of(judgement)),
         "phrases": {"trimmed": trimmed(judgement), "when": day_and_time(record.started.at)},
         "start": record.started,
         "lines": (),
+        # what has no room on the page is told beside what has
+        "rest_of": {
+            "findings": len(grouped(judgement.findings)) - _FINDINGS,
+            "logins": len(reviewed) - _ROWS,
+            "timeline": len(told) - _ROWS,
+            "changes": len(judgement.changes) - _CHANGES,
+            "configs": len(judgement.configs) - _ROWS,
+            "in_full": len(written) - _FINDINGS,
+            "not_checked": len(unchecked) - _UNCHECKED,
+        },
     }
     values["lines"] = list(lines.shown())
     return page.part("report", **values)
