@@ -110,6 +110,7 @@ clients/                 one door for each foreign system
     vault                everything said to Vault (hvac)
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
+    kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
     container_engine     everything said to the container engine (docker)
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys
@@ -188,6 +189,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     rewrites             a mount's config written again, with all that it has
     as_code              a remedy as vault write lines and as Terraform
     jwts                 what Vault itself checks of a token at a JWT mount: key, audience, claims
+    providers            what Vault does not get from whoever signs the tokens of a JWT mount: keys, or their document
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
@@ -216,6 +218,8 @@ scenario/                what is asked for
     drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
     endpoints            what may stand at kubernetes_host in the place of the API server's own address
+    provider_checks      what a JWT mount's config asks whoever signs the tokens for, and would not get
+    role_spec            a role of an auth mount as it is written: our names, and Vault's
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step

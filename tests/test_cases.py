@@ -89,6 +89,19 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "changed-by-step", "1.16.3", "careful"),
         ),
     ),
+    "keys-and-documents-that-vault-gets-from-the-cluster": (
+        "fail",
+        (
+            ("regression", "login refused", "jwt-keys-held", "1.7.0", "web"),
+            ("regression", "login refused", "jwt-keys-held", "1.7.0", "job"),
+            ("regression", "login refused", "jwt-keys-refused", "1.11.0", "web"),
+            ("regression", "login refused", "jwt-keys-refused", "1.11.0", "job"),
+            ("latent", "refused for another reason", "jwt-discovered-issuer", "1.11.0", "job"),
+            ("improvement", "login granted", "jwt-keys-held", "1.9.3", "web"),
+            ("improvement", "login granted", "jwt-keys-held", "1.9.3", "job"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "web"),
+        ),
+    ),
     "a-hosted-vault-done-right": ("pass", ()),
     "a-role-audience-that-no-token-has": (
         "pass",
@@ -240,6 +253,10 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "billing": (400,) * 4,
         "mail": (400,) * 4,
     },
+    "keys-and-documents-that-vault-gets-from-the-cluster": {
+        "web": (200, 400, 200, 200, 200, 400, 200),
+        "job": (200, 400, 200, 200, 200, 400, 400),
+    },
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -325,6 +342,14 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "as every version does to a token whose audiences are a list, as of Kubernetes",
         "role web of auth/pods demands system:serviceaccount:shop:web (bound_subject)",
         "role mail of auth/pods demands one of mail (bound_audiences)",
+    ),
+    "keys-and-documents-that-vault-gets-from-the-cluster": (
+        "apps signs with another key since Vault got its keys (jwks_url of auth/by-url), and Vault 1.7.0 does not ask",
+        "Vault 1.11.0 asked the API server of apps for the keys of auth/by-url (jwks_url), which answered 403",
+        "it was so before this start, and nobody saw it",
+        "--clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated",
+        "The discovery document of apps names another issuer than the address at which Vault 1.11.0 got it",
+        "with jwks_url instead of oidc_discovery_url",
     ),
     "a-role-audience-that-no-token-has": (
         "ruled out: issuer. by its config auth/devops-kubernetes compares no issuer on Vault 1.6.0",

@@ -151,6 +151,15 @@ def course_of(*steps: dict[str, Any]) -> dict[str, Any]:
     return {"vault": {"target": None}, "course": list(steps)}
 
 
+def by_fetched_keys(config: dict[str, Any], source: str, *steps: dict[str, Any]) -> Scenario:
+    """Return a Vault that gets the keys of a cluster's tokens by a *config*, and a course of *steps*."""
+    document = by_signature(**{"bound-audiences": ["vault"]}).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document["clusters"]["apps"] |= {"issuers": ["address"], "publishes-keys": True}
+    document["vault"] = {"source": source}
+    document["auth"]["pods"]["config"] = config
+    return loading.loads(json.dumps(document | {"course": list(steps)})).scenario
+
+
 def by_signature(**role: Any) -> Scenario:
     """Return a Vault that checks signatures itself, and a *role* that refuses a token with the audience `vault`."""
     document = {
@@ -178,6 +187,13 @@ def by_signature(**role: Any) -> Scenario:
 SCENARIOS_OF: Final = {
     "jwt-audience-not-bound": by_signature(),
     "jwt-audience-mismatch": by_signature(**{"bound-audiences": ["mail"]}),
+    "jwt-keys-held": by_fetched_keys({"jwks_url": "cluster"}, "1.7.0", {"rotate-keys": {"apps": "signing"}}),
+    "jwt-discovered-issuer": by_fetched_keys(
+        {"oidc_discovery_url": "cluster"},
+        "1.9.3",
+        {"set-issuers": {"apps": [NEW_ISSUER]}, "then-look": False},
+        {"restart": {}},
+    ),
     "role-binding-mismatch": outside(role(service_accounts=["other"], namespaces=["elsewhere"])),
     "audience-mismatch": outside(role(audience="vault")),
     "audience-mismatch, with a reviewer": outside(role(audience="vault"), mount(reviewer="long-lived")),

@@ -13,7 +13,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Remedy
 from harness.record.journal import Record
 from harness.scenario import course, loading
-from harness.scenario.course import Grant, MakeReviewer, WriteConfig, WritePolicy, WriteRole
+from harness.scenario.course import Grant, MakeReviewer, PublishKeys, WriteConfig, WritePolicy, WriteRole
 from tests.runs import SCENARIOS, on_paper
 from tests.test_rules import (
     changed,
@@ -165,7 +165,7 @@ def test_every_shipped_finding_can_be_tried_and_is_written_out(tmp_path: Path) -
         for kind, resource in (
             (WriteConfig, "vault_kubernetes_auth_backend_config|vault_jwt_auth_backend"),
             (WriteRole, "vault_kubernetes_auth_backend_role|vault_jwt_auth_backend_role"),
-            (Grant, "kubernetes_cluster_role_binding"),
+            ((Grant, PublishKeys), "kubernetes_cluster_role_binding"),
             (MakeReviewer, "kubernetes_secret_v1"),
         ):
             written = any(isinstance(step, kind) for step in steps)

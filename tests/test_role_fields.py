@@ -12,8 +12,8 @@ from harness.errors import ScenarioError
 from harness.record.events import RoleWritten
 from harness.record.observation import Observation
 from harness.scenario import loading, plan
+from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import Scenario
-from harness.scenario.topology import RoleSpec
 from tests.runs import on_paper
 
 EVERYTHING = {"token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read"}

@@ -59,6 +59,17 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
     "signing-key-unknown": ("a-signing-key-of-another-cluster", "web", {"answer", "vault audit"}),
     "jwt-audience-not-bound": ("tokens-of-a-ci-and-keys-that-rotate", "deploy", {"answer", "vault audit", "token"}),
     "jwt-key-unknown": ("tokens-of-a-ci-and-keys-that-rotate", "careful", {"answer", "vault audit", "config", "token"}),
+    "jwt-keys-refused": (
+        "keys-and-documents-that-vault-gets-from-the-cluster",
+        "job",
+        {"answer", "vault audit", "config"},
+    ),
+    "jwt-keys-held": ("keys-and-documents-that-vault-gets-from-the-cluster", "web", {"vault audit", "config"}),
+    "jwt-discovered-issuer": (
+        "keys-and-documents-that-vault-gets-from-the-cluster",
+        "job",
+        {"answer", "vault audit", "config", "token"},
+    ),
     "jwt-claim-mismatch": ("tokens-of-a-ci-and-keys-that-rotate", "billing", {"answer", "vault audit", "token"}),
     "jwt-audience-mismatch": ("tokens-of-a-ci-and-keys-that-rotate", "mail", {"answer", "vault audit", "token"}),
     "rewrite-refused": ("what-is-read-is-not-taken-back", "", {"answer"}),

@@ -53,6 +53,13 @@ PROMISED: dict[str, Row] = {
             ("improvement", "login granted", "changed-by-step", "1.11.0"),
         ),
     ),
+    "keys-that-vault-fetches-itself-are-missed-once-it-starts-anew": (
+        "fail",
+        (
+            ("regression", "login refused", "jwt-keys-refused", "1.11.0"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0"),
+        ),
+    ),
     "one-cluster-staging-stays-green-while-the-reviewer-changes": (
         "pass",
         (("latent", "reviewer changed", "reviewer-fallback-local", "1.11.0"),),

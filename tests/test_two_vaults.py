@@ -25,8 +25,9 @@ from harness.rig.rig import node_of
 from harness.scenario import course, course_resolution, loading, plan, topology
 from harness.scenario.course import AnyStep, Labels, Look, RollBack, Snapshot, Upgrade, WriteLate
 from harness.scenario.plan import Plan
+from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import CourseStep, Nothing, Write
-from harness.scenario.topology import AppSpec, MountSpec, RoleSpec, Topology, VaultSpec
+from harness.scenario.topology import AppSpec, MountSpec, Topology, VaultSpec
 from tests.runs import OUTAGE, started
 
 SCENARIO: Final = loading.load(OUTAGE).scenario

@@ -28,6 +28,7 @@ from harness.scenario import course, driver_traits, plan
 from harness.scenario.course import (
     AnyStep,
     Look,
+    RotateKeys,
     Serve,
     SetIssuers,
     Start,
@@ -36,6 +37,7 @@ from harness.scenario.course import (
     WriteLate,
     WriteRole,
 )
+from harness.scenario.mount_kinds import PROVIDER
 
 _NAMED: Final = 5
 _SINCE: Final = 2
@@ -122,6 +124,8 @@ def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
         case WriteLate():
             yield (LateWritten,), "what was written to see whether it is lost"
         case UpgradeKubernetes() | SetIssuers():
+            yield (ClusterChanged, step.cluster), f"cluster {step.cluster} serving anew"
+        case RotateKeys() if step.cluster != PROVIDER:
             yield (ClusterChanged, step.cluster), f"cluster {step.cluster} serving anew"
     if not isinstance(step, Start | WriteConfig | WriteRole | Look | WriteLate):
         yield (StepEnded, course.word_of(step), step.number), f"the end of the step {course.word_of(step)}"

@@ -16,6 +16,7 @@ from harness.knowledge.behaviours import Row
 from harness.knowledge.kubernetes_auth import Stored
 from harness.scenario import course
 from harness.scenario.course import Serve, WriteConfig
+from harness.scenario.mount_kinds import ASKED_AT, JWT, KUBERNETES
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
 
@@ -51,6 +52,8 @@ class Held(msgspec.Struct, frozen=True):
     stored: Stored
     validated: bool
     """is the issuer of a login compared, as long as it is this config that holds?"""
+    kind: str = KUBERNETES
+    """that of its mount: what is known of reviewers and issuers is of no other"""
 
     @property
     def local(self) -> bool:
@@ -123,7 +126,7 @@ def configs(plan: Plan) -> list[Held]:
         if isinstance(step, Serve):
             serving[step.vault] = step
         elif isinstance(step, WriteConfig):
-            served = serving[wanted.told_apart(wanted.mounts[step.mount].vault)]
+            served, kind = serving[wanted.told_apart(wanted.mounts[step.mount].vault)], wanted.mounts[step.mount].kind
             stored = kubernetes_auth.stored_reviewer(
                 served.version,
                 token_file=served.token_file,
@@ -132,7 +135,7 @@ def configs(plan: Plan) -> list[Held]:
             )
             given = step.fields.get("disable_iss_validation")
             off = kubernetes_auth.validation_disabled(served.version, given=given if isinstance(given, bool) else None)
-            found.append(Held(step.mount, step.fields, stored, not off))
+            found.append(Held(step.mount, step.fields, stored, not off, kind))
     return found
 
 
@@ -158,11 +161,12 @@ def _no(_plan: Plan) -> Answer:
     return "no", "no scenario has it"
 
 
-def _mounts(where: Callable[[Held], bool], has: str, without: str) -> Callable[[Plan], Answer]:
-    """Return what tells which auth mounts have a config that is like this."""
+def _mounts(where: Callable[[Held], bool], has: str, without: str, kind: str = KUBERNETES) -> Callable[[Plan], Answer]:
+    """Return what tells which auth mounts of a *kind* have a config that is like this."""
 
     def told(plan: Plan) -> Answer:
-        names = list(dict.fromkeys(f"auth/{held.mount}" for held in configs(plan) if where(held)))
+        mine = [held for held in configs(plan) if held.kind == kind]
+        names = list(dict.fromkeys(f"auth/{held.mount}" for held in mine if where(held)))
         return ("yes", f"{', '.join(names)} {has}") if names else ("no", without)
 
     return told
@@ -279,6 +283,12 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
         lambda held: held.fields.get("use_annotations_as_alias_metadata") is True,
         "reads annotations",
         "no config reads annotations",
+    ),
+    "jwt-url": _mounts(
+        lambda held: any(url in held.fields for url in ASKED_AT),
+        "gets its keys from a URL",
+        "no config gets its keys from a URL",
+        JWT,
     ),
     "selector": _roles("bound_service_account_namespace_selector", "selects namespaces by their labels"),
     "alias-by-name": _alias_by_name,

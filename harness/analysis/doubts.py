@@ -13,7 +13,8 @@ from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
 from harness.scenario import topology
-from harness.scenario.topology import MountSpec, RoleSpec
+from harness.scenario.role_spec import RoleSpec
+from harness.scenario.topology import MountSpec
 
 DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "incomplete", "unfinished"]
 """unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question

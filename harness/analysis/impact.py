@@ -11,7 +11,7 @@ from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules.rule import Case
 from harness.record.observation import Observation
 from harness.scenario import course, plan, values
-from harness.scenario.topology import RoleSpec
+from harness.scenario.role_spec import RoleSpec
 
 
 class Impact(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ from harness.scenario import course
 from harness.scenario.course import AnyStep, Grant, Look, WriteRole
 from harness.scenario.moments import BEFORE
 from harness.scenario.plan import Question
-from harness.scenario.topology import RoleSpec, Topology
+from harness.scenario.role_spec import RoleSpec
+from harness.scenario.topology import Topology
 
 State = Literal["mends", "does not mend", "opens a hole", "not tried"]
 """mends: all that was refused is granted at every look after it. does not mend: something is still refused, or somebody

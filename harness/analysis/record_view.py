@@ -29,7 +29,8 @@ from harness.record.observation import Observation
 from harness.scenario import course, plan, topology, values
 from harness.scenario.course import AnyStep, Look, RollBack, Serve
 from harness.scenario.moments import BEFORE
-from harness.scenario.topology import AppSpec, Asked, MountSpec, RoleSpec, Topology, VaultSpec
+from harness.scenario.role_spec import RoleSpec
+from harness.scenario.topology import AppSpec, Asked, MountSpec, Topology, VaultSpec
 
 _NO_EVIDENCE = Evidence()
 T = TypeVar("T")

@@ -23,7 +23,8 @@ from harness.record.events import (
 from harness.record.journal import NotARecord
 from harness.scenario import course, mount_kinds
 from harness.scenario.course import Serve, WriteConfig, WriteRole
-from harness.scenario.topology import SPANS
+from harness.scenario.mount_kinds import PROVIDER
+from harness.scenario.role_spec import SPANS
 from harness.scenario.values import seconds
 
 _OF_VAULT: Final = (ConfigWritten, RoleWritten, VaultServing, PodReplaced, StepEnded, LateWritten, Renewals, Trouble)
@@ -67,7 +68,9 @@ def _topology(facts: Facts) -> Iterator[str]:
     clusters |= {vault.cluster for vault in topology.vaults.values() if vault.cluster}
     clusters |= {step.cluster for step in facts.steps if isinstance(step, course.OF_CLUSTERS)}
     clusters |= {one.cluster for one in facts.record.of(ClusterChanged)}
-    yield from (f"its scenario has no cluster {name!r}" for name in sorted(clusters - {*topology.clusters, ""}))
+    rotates = any(isinstance(step, course.RotateKeys) and step.cluster == PROVIDER for step in facts.steps)
+    known = {*topology.clusters, "", *([PROVIDER] if rotates else [])}
+    yield from (f"its scenario has no cluster {name!r}" for name in sorted(clusters - known))
     kinds = {mount.kind for mount in topology.mounts.values()}
     kinds |= {role.kind for mount in topology.mounts.values() for role in mount.roles.values()}
     yield from (f"there is no auth method {name!r}" for name in sorted(kinds - {*mount_kinds.NAMES}))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import msgspec
-
+from harness.clients import kube_states
+from harness.clients.kube_states import NodeState, PodState
 from harness.errors import RigError, Unreachable
 from harness.secret import Secret
 from harness.wait import until
@@ -25,37 +25,12 @@ _ROLES: Final = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 _BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 _DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
+_DISCOVERY: Final = "system:service-account-issuer-discovery"
 _DELEGATOR: Final = "system:auth-delegator"
-_NEVER_RAN: Final = ("StartError", "ContainerCannotRun")  # of a program that could not be executed
 _LATE_HOOKS: Final = urlencode(
     {"exclude": ["poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"]},
     doseq=True,
 )
-
-
-class NodeState(msgspec.Struct, frozen=True):
-    """What is known of a node."""
-
-    name: str
-    address: str
-    pods: str
-    """the network of its Pods, such as 10.244.1.0/24; empty as long as it has none"""
-
-
-class PodState(msgspec.Struct, frozen=True):
-    """How a Pod of one container is."""
-
-    name: str
-    uid: str
-    node: str
-    """where it was put; empty as long as it was not"""
-    running: bool
-    restarts: int
-    waiting: str = ""
-    """why its container is not running yet, or not again, in the kubelet's words"""
-    status: int | None = None
-    """with which its container ended the last time"""
-    killed_for_memory: bool = False
 
 
 class Kube:
@@ -177,6 +152,27 @@ class Kube:
             if answer.status != _NOT_FOUND:
                 _raise_unless_done(answer)
 
+    def publish_keys(self, *, to_anybody: bool) -> None:
+        """Let anybody read the keys of tokens and the discovery document, or service accounts alone, as it is usual."""
+        name = f"{_BINDING}{_DISCOVERY}"
+        body = {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DISCOVERY},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}],
+        }
+        with _translated(f"the right of anybody to read the keys of {self.host}"):
+            path = _BINDINGS if to_anybody else f"{_BINDINGS}/{name}"
+            answer = self._ask("POST" if to_anybody else "DELETE", path, body=body if to_anybody else None)
+            if answer.status not in (_CONFLICT, _NOT_FOUND):
+                _raise_unless_done(answer)
+
+    def shows_keys(self) -> bool:
+        """Does the API server give its keys, and its discovery document, to somebody who does not say who it is?"""
+        with _translated("the keys of service account tokens, asked by nobody"):
+            paths = ("/openid/v1/jwks", "/.well-known/openid-configuration")
+            answers = [self._ask("GET", path, accept="*/*", anonymous=True) for path in paths]
+            return all(answer.status == 200 for answer in answers)
+
     def may_review_tokens(self, namespace: str, name: str) -> bool:
         """Does the API server's authorizer let a service account create TokenReviews at this moment?"""
         user = f"system:serviceaccount:{namespace}:{name}"
@@ -254,7 +250,7 @@ class Kube:
     def nodes(self) -> list[NodeState]:
         """Return every node of the cluster."""
         with _translated("the nodes"):
-            return [_node_state(one) for one in self._done("GET", "/api/v1/nodes")["items"]]
+            return [kube_states.node_state(one) for one in self._done("GET", "/api/v1/nodes")["items"]]
 
     def pod(self, namespace: str, name: str) -> PodState | None:
         """Return how a Pod of one container is, or None if there is none of this name."""
@@ -263,7 +259,7 @@ class Kube:
             if answer.status == _NOT_FOUND:
                 return None
             _raise_unless_done(answer)
-            return _pod_state(json.loads(answer.data))
+            return kube_states.pod_state(json.loads(answer.data))
 
     def change_stateful_set(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
         """Give a StatefulSet that is there a *spec* with these parts: another template is a rollout, which begins at
@@ -390,10 +386,11 @@ class Kube:
         agent: str = "rehearsal",
         body: Any = None,
         accept: str = "application/json",
+        anonymous: bool = False,
     ) -> Any:
         """Return the bare answer, whatever its status: the client's own calls have one bearer and one user agent."""
         bearer = (token or self.administrator_token).reveal()
-        headers = {"Authorization": f"Bearer {bearer}", "Accept": accept, "User-Agent": agent}
+        headers = {"Accept": accept, "User-Agent": agent} | ({} if anonymous else {"Authorization": f"Bearer {bearer}"})
         if body is not None:
             headers["Content-Type"] = (
                 "application/strategic-merge-patch+json" if method == "PATCH" else "application/json"
@@ -414,38 +411,6 @@ class Kube:
             configuration.retries = False
             self._client = client.ApiClient(configuration)
         return self._client
-
-
-def _node_state(node: Any) -> NodeState:
-    addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", ())}
-    return NodeState(node["metadata"]["name"], addresses.get("InternalIP", ""), node["spec"].get("podCIDR", ""))
-
-
-def _pod_state(pod: Any) -> PodState:
-    about, node = pod["metadata"], pod["spec"].get("nodeName", "")
-    (status,) = pod["status"].get("containerStatuses") or [None]
-    if status is None or "deletionTimestamp" in about:
-        refused = _words(pod["status"]) if pod["status"].get("phase") == "Failed" else ""
-        return PodState(about["name"], about["uid"], node, running=False, restarts=0, waiting=refused)
-    waiting = status["state"].get("waiting", {})
-    ended = status["state"].get("terminated") or status.get("lastState", {}).get("terminated") or {}
-    if ended.get("reason") in _NEVER_RAN:
-        # with a status of the runtime's own, which is none of the program's
-        waiting, ended = ended, {}
-    return PodState(
-        name=about["name"],
-        uid=about["uid"],
-        node=node,
-        running="running" in status["state"],
-        restarts=status["restartCount"],
-        waiting=_words(waiting),
-        status=ended.get("exitCode"),
-        killed_for_memory=ended.get("reason") == "OOMKilled",
-    )
-
-
-def _words(said: Any) -> str:
-    return ": ".join(said[word] for word in ("reason", "message") if word in said)
 
 
 @contextmanager

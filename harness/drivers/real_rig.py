@@ -26,6 +26,7 @@ from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Endpoint, IssuedToken, Reopen, Reply
 from harness.scenario.course import Moment, Serve
 from harness.scenario.topology import ClusterSpec, Topology
+from harness.scenario.values import addressed
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
@@ -53,9 +54,8 @@ def beside_reviews(kube: Kube, account: Account) -> None:
 
 def requested(kube: Kube, account: Account) -> Secret:
     """Return a token of an account that is bound to no Pod, as kubectl create token has it."""
-    return kube.request_token(
-        account.namespace, account.name, audiences=account.audiences, seconds=account.token_seconds
-    )
+    wanted = addressed(account.audiences, kube.host)
+    return kube.request_token(account.namespace, account.name, audiences=wanted, seconds=account.token_seconds)
 
 
 def of_gone_pod(kube: Kube, account: Account) -> tuple[Secret, str, str]:
@@ -81,7 +81,7 @@ def of_pod(kube: Kube, account: Account, uid: str) -> Secret:
         account.name,
         pod=account.pod,
         uid=uid,
-        audiences=account.audiences,
+        audiences=addressed(account.audiences, kube.host),
         seconds=account.token_seconds,
     )
 
@@ -220,6 +220,20 @@ class RealRig(abc.ABC):
             what=f"the API server of {cluster} to know that {account} may {'' if may else 'not '}review tokens",
             seconds=RIGHTS_SECONDS,
             every=0.05,
+        )
+
+    def publish_keys(self, cluster: str, *, to_anybody: bool) -> None:
+        """Let anybody read the keys of *cluster*, or service accounts alone, and wait until its API server does so."""
+        self._publish_keys(cluster, self._running[cluster].kube, to_anybody=to_anybody)
+
+    @staticmethod
+    def _publish_keys(cluster: str, kube: Kube, *, to_anybody: bool) -> None:
+        kube.publish_keys(to_anybody=to_anybody)
+        wait.until(
+            lambda: kube.shows_keys() is to_anybody,
+            what=f"the API server of {cluster} to give its keys to {'anybody' if to_anybody else 'nobody unknown'}",
+            seconds=RIGHTS_SECONDS,
+            every=0.02,
         )
 
     def delete_token_secret(self, purpose: str) -> None:
@@ -417,8 +431,16 @@ class RealRig(abc.ABC):
 
         *served* is how many rehearsals had it before.
         """
-        answered, issuers = self._answered(cluster, kube, wanted), self._topology.clusters[cluster].issuers
-        up = events.ClusterUp(cluster=cluster, version=answered, issuer=issuers[0], issuers=issuers, served=served)
+        said = self._topology.clusters[cluster]
+        answered, issuers = self._answered(cluster, kube, wanted), addressed(said.issuers, kube.host)
+        up = events.ClusterUp(
+            cluster=cluster,
+            version=answered,
+            issuer=issuers[0],
+            issuers=issuers,
+            served=served,
+            publishes_keys=said.publishes_keys,
+        )
         self._journal.write(up)
 
     def _request_anew(self, cluster: str) -> None:
@@ -435,7 +457,8 @@ class RealRig(abc.ABC):
     def _cluster_changed(self, cluster: str, kube: Kube, wanted: str, issuers: Sequence[str]) -> None:
         """Put on record that the API server of *cluster* serves anew. Raises as above."""
         answered = self._answered(cluster, kube, wanted)
-        self._journal.write(events.ClusterChanged(cluster=cluster, version=answered, issuers=tuple(issuers)))
+        known = addressed(issuers, kube.host)
+        self._journal.write(events.ClusterChanged(cluster=cluster, version=answered, issuers=known))
 
     @staticmethod
     def _answered(cluster: str, kube: Kube, wanted: str) -> str:

@@ -150,10 +150,12 @@ class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
     """all whose tokens it accepts, that one first; empty in older records, where there is no other"""
     served: int = 0
     """how many rehearsals had it before this one, each of which left it empty"""
+    publishes_keys: bool = False
+    """may anybody read the keys of its tokens, and its discovery document?"""
 
 
 class ClusterChanged(Event, frozen=True, tag="cluster-changed", kw_only=True):
-    """A cluster's API server was started anew over the same data and with the same keys, and serves."""
+    """A cluster's API server was started anew over the same data, and serves; after rotate-keys it has one key more."""
 
     cluster: str
     """its name in the scenario"""

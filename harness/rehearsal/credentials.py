@@ -10,7 +10,7 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import Credentials, VaultSetup
 from harness.scenario.course import Serve
-from harness.scenario.topology import RoleSpec
+from harness.scenario.role_spec import RoleSpec
 from harness.secret import Secret, fingerprint
 
 Held = MutableMapping[tuple[str, str], Credentials]

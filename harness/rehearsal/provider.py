@@ -17,7 +17,7 @@ ISSUER: Final = "https://provider.rehearsal.invalid"
 
 
 class Provider:
-    """It has one key, in memory alone, and gives each app one token."""
+    """It has one key at a time, in memory alone, and gives each app one token of it."""
 
     def __init__(self) -> None:
         self._given: dict[str, IssuedToken] = {}
@@ -30,6 +30,11 @@ class Provider:
     def public_key(self) -> str:
         """Return the key with which its tokens are checked, as PEM."""
         return self._signer.public_key
+
+    def rotate_key(self) -> None:
+        """Have another key from now on; whoever comes for a token then gets a new one."""
+        vars(self).pop("_signer", None)
+        self._given.clear()
 
     def token(self, name: str, app: AppSpec, journal: Journal) -> IssuedToken:
         """Return the token of an app, which is put on record when it is minted.

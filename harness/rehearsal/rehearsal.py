@@ -37,6 +37,7 @@ from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig, VaultNode, node_of
 from harness.scenario import course, driver_traits
 from harness.scenario.course import AnyStep, Look, Serve, Start
+from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.plan import Plan, Question, renews
 from harness.secret import Secret
 from harness.wait import Stopwatch
@@ -226,6 +227,9 @@ class Running:
                     rewriting.rewrite(self.rig, (step.mount, mount), roles, served, self._next_moment(), self.journal)
             case Look():
                 self._look(step)
+            case course.RotateKeys() if step.cluster == PROVIDER:
+                with self._timed(step):
+                    self.provider.rotate_key()
             case course.WriteLate():
                 mine = self._apps_of(step.vault)
                 late = {app: held for app, held in self.fresh.items() if app in mine and held[0] is not None}

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from harness.rig.rig import Reopen, Rig, changes_accounts, changes_clusters, makes_tokens, snapshots
+from harness.rig.rig import (
+    Reopen,
+    Rig,
+    changes_accounts,
+    changes_clusters,
+    makes_tokens,
+    publishes_keys,
+    rotates_keys,
+    snapshots,
+)
 from harness.scenario import course
 from harness.scenario.course import AnyStep
 from harness.wait import pause
@@ -28,6 +37,8 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
             snapshots(rig, step).restore_snapshot(again)
         case course.UpgradeKubernetes() | course.SetIssuers():
             _change_cluster(step, rig)
+        case course.PublishKeys() | course.RotateKeys():
+            _change_keys(step, rig)
         case course.Wait():
             pause(step.seconds)
         case _:
@@ -44,6 +55,14 @@ def _change_accounts(step: course.Grant | course.Revoke | course.DeleteSecret, r
         case course.DeleteSecret():
             accounts.delete_token_secret(step.purpose)
             rig.settle(stored=True)
+
+
+def _change_keys(step: course.PublishKeys | course.RotateKeys, rig: Rig) -> None:
+    match step:
+        case course.PublishKeys():
+            publishes_keys(rig, step).publish_keys(step.cluster, to_anybody=step.to_anybody)
+        case course.RotateKeys():
+            rotates_keys(rig, step).rotate_keys(step.cluster, step.of)
 
 
 def _change_cluster(step: course.UpgradeKubernetes | course.SetIssuers, rig: Rig) -> None:

@@ -20,7 +20,7 @@ from harness.rehearsal.provider import Provider
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
 from harness.scenario import course, endpoints, plan
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
-from harness.scenario.mount_kinds import PROVIDER
+from harness.scenario.mount_kinds import ASKED_AT, PROVIDER
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
 from harness.secret import Secret
@@ -287,6 +287,9 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
     if home:
         facts = rig.cluster(home)
         known = {"issuer": facts.issuer, "bound_issuer": facts.issuer}
+    if any(url in step.fields for url in ASKED_AT):
+        # Vault asks at the write, and what a cluster gives to anybody is settled last
+        rig.await_clusters()
     fields: dict[str, Any] = {}
     for name, value in step.fields.items():
         if name == "token_reviewer_jwt":
@@ -296,6 +299,11 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
         elif name == "kubernetes_ca_cert":
             ahead = str(step.fields.get("kubernetes_host"))
             fields[name] = _authority(rig, topology, home, str(value), ahead)
+        elif name in ASKED_AT:
+            host = rig.cluster(home if value == "cluster" else str(value)).host
+            fields[name] = f"{host}/openid/v1/jwks" if name == "jwks_url" else host
+        elif name in ASKED_AT.values():
+            fields[name] = _authority(rig, topology, home, str(value), "cluster")
         elif isinstance(value, tuple):
             named = [home if one == "cluster" else one for one in value]
             there = {name: rig.cluster(name).keys for name in named if name in topology.clusters}

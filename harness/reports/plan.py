@@ -76,8 +76,18 @@ def _beside(step: AnyStep) -> str:
             return f"take system:auth-delegator from {step.service_account} in cluster {step.cluster}"
         case course.DeleteSecret():
             return f"delete the Secret with the token of {step.purpose}"
+    return _of_cluster(step)
+
+
+def _of_cluster(step: AnyStep) -> str:
+    match step:
         case course.UpgradeKubernetes():
             return f"upgrade the API server of cluster {step.cluster} to Kubernetes {step.version}"
         case course.SetIssuers():
             return f"set the issuers of cluster {step.cluster}: {', '.join(step.issuers)}"
+        case course.PublishKeys():
+            to = "anybody" if step.to_anybody else "service accounts alone"
+            return f"let {to} read the keys of cluster {step.cluster} and its discovery document"
+        case course.RotateKeys():
+            return f"give {course.whose_keys(step)} another key for signing tokens"
     return ""

@@ -201,6 +201,30 @@ class HasProxies(Protocol):
 
 
 @runtime_checkable
+class PublishesKeys(Protocol):
+    """A rig whose clusters' keys can be read by anybody, or not, while Vault serves."""
+
+    def publish_keys(self, cluster: str, *, to_anybody: bool) -> None:
+        """Let anybody read the keys and the discovery document of *cluster*, or service accounts alone.
+
+        Returns when its API server acts on it.
+        """
+        ...
+
+
+@runtime_checkable
+class RotatesKeys(Protocol):
+    """A rig whose clusters can sign with other keys while Vault serves."""
+
+    def rotate_keys(self, cluster: str, of: str) -> None:
+        """Have the API server sign with another key, and accept tokens of the old one still.
+
+        Who comes with new issuers comes with a token of the new key. Returns and raises as `upgrade_kubernetes`.
+        """
+        ...
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """A Vault whose data can be kept and brought back."""
 
@@ -264,6 +288,20 @@ def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
 def changes_clusters(rig: Rig, step: Step) -> ChangesClusters:
     """Return *rig* as one that changes clusters, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, ChangesClusters):
+        return rig
+    raise _unable(step)
+
+
+def publishes_keys(rig: Rig, step: Step) -> PublishesKeys:
+    """Return *rig* as one that publishes keys, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, PublishesKeys):
+        return rig
+    raise _unable(step)
+
+
+def rotates_keys(rig: Rig, step: Step) -> RotatesKeys:
+    """Return *rig* as one that rotates keys, which *step* needs. Raises RigError where it cannot."""
+    if isinstance(rig, RotatesKeys):
         return rig
     raise _unable(step)
 

@@ -19,6 +19,7 @@ from harness.scenario import (
     kind_checks,
     matrix,
     plan,
+    provider_checks,
     references,
     schema,
     topology,
@@ -439,5 +440,6 @@ _CHECKS: Final = (
     course_checks.complaints,
     vault_checks.complaints,
     cluster_checks.complaints,
+    provider_checks.complaints,
     _matrix,
 )

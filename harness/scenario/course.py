@@ -13,7 +13,9 @@ from typing import Literal
 import msgspec
 
 from harness.scenario.moments import BEFORE, after
-from harness.scenario.topology import ConfigField, RoleSpec, Topology
+from harness.scenario.mount_kinds import PROVIDER
+from harness.scenario.role_spec import RoleSpec
+from harness.scenario.topology import ConfigField, Topology
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -186,6 +188,23 @@ class SetIssuers(Step, frozen=True, tag="set-issuers", kw_only=True):
     issuers: tuple[str, ...]
 
 
+class PublishKeys(Step, frozen=True, tag="publish-keys", kw_only=True):
+    """Anybody may read the keys of a cluster's tokens and its discovery document, or service accounts alone."""
+
+    cluster: str
+    to_anybody: bool
+
+
+class RotateKeys(Step, frozen=True, tag="rotate-keys", kw_only=True):
+    """A cluster's API server, or the identity provider outside of any cluster (`provider`), signs with another key.
+
+    From then on whoever starts comes with a token of the new key. An API server accepts those of the old one still.
+    """
+
+    cluster: str
+    of: Literal["signing"] = "signing"
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -219,6 +238,8 @@ AnyStep = (
     | WriteLate
     | UpgradeKubernetes
     | SetIssuers
+    | PublishKeys
+    | RotateKeys
     | Wait
     | Look
 )
@@ -228,7 +249,7 @@ GOING_BACK = (RollBack, Restore)
 
 LATE_ROLE = "rehearsal-late"
 
-OF_CLUSTERS = (UpgradeKubernetes, SetIssuers)
+OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys)
 """The steps that change a cluster itself, under a Vault that stays."""
 
 CHANGES = (
@@ -307,6 +328,11 @@ def way_back_over_next_snapshot(ahead: Sequence[AnyStep], vault: str) -> RollBac
     return next((step for step in until if isinstance(step, RollBack) and step.over == "snapshot"), None)
 
 
+def whose_keys(step: RotateKeys) -> str:
+    """Return who signs with another key by this step."""
+    return "the identity provider" if step.cluster == PROVIDER else f"cluster {step.cluster}"
+
+
 def word_of(step: Step) -> str:
     """Return the word for what a step does, as records have it: start, upgrade, write-config ..."""
     return str(step.__struct_config__.tag)
@@ -323,7 +349,7 @@ def label_of(done: AnyStep | None) -> str:
             return f"after roll-back ({done.over})"
         case WriteConfig() | WriteRole() | Rewrite():
             return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
-        case Grant() | Revoke() | DeleteSecret() | Restore() | Wait() | Snapshot() | UpgradeKubernetes() | SetIssuers():
+        case _ if isinstance(done, (Grant, Revoke, DeleteSecret, Restore, Wait, Snapshot, *OF_CLUSTERS)):
             return f"after {word_of(done)}"
         case _:
             return "look"

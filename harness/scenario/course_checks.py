@@ -14,7 +14,7 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
-    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "look", "wait",
+    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "look", "wait",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from harness.scenario import course, mount_kinds, schema, topology, values
+from harness.scenario import course, mount_kinds, role_spec, schema, topology, values
 from harness.scenario.course import AnyStep, Labels, Look, Serve
 from harness.scenario.schema import CourseStep
 from harness.scenario.topology import Topology
@@ -46,6 +46,11 @@ def _steps_of(one: CourseStep, number: int, wanted: Topology, version: str, snap
     if one.set_issuers is not None:
         changes = one.set_issuers.items()
         return [course.SetIssuers(number=number, cluster=name, issuers=issuers) for name, issuers in changes]
+    if one.publish_keys is not None:
+        said = one.publish_keys.items()
+        return [course.PublishKeys(number=number, cluster=name, to_anybody=may) for name, may in said]
+    if one.rotate_keys is not None:
+        return [course.RotateKeys(number=number, cluster=name, of=which) for name, which in one.rotate_keys.items()]
     return [_step(one, number, wanted, version, snapshot)]
 
 
@@ -98,6 +103,6 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
     held = wanted.mounts[mount].roles[one.role]
     names = mount_kinds.of(held.kind).role
-    changed = {name: topology.role_value(value) for name in names if (value := getattr(one, name)) is not None}
+    changed = {name: role_spec.role_value(value) for name in names if (value := getattr(one, name)) is not None}
     spec = msgspec.structs.replace(held, **changed)
     return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec, vault=vault)

@@ -21,6 +21,7 @@ WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     values.PolicyName: ("the name of a policy", "letters, digits, '_', '-', '.' and '/', such as web"),
     values.CaText: ("a CA", "cluster, omit, base64, the name of another cluster, or PEM text"),
     values.KeyText: ("a public key", "cluster, the name of another cluster, or PEM text"),
+    values.KeysAt: ("a cluster to ask for keys", "cluster, or the name of another one"),
     values.LabelKey: ("the name of a label", "such as team, or example.com/team"),
     values.LabelValue: ("the value of a label", "such as web"),
     values.Cidr: ("an address or a network", "such as 10.0.0.0/8"),

@@ -5,6 +5,7 @@ Whoever works with a mount asks its kind, and takes none for granted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ KUBERNETES: Final = "kubernetes"
 """The kind of a mount that names none, and of every mount in older records."""
 
 JWT: Final = "jwt"
+
+ASKED_AT: Final = {"jwks_url": "jwks_ca_pem", "oidc_discovery_url": "oidc_discovery_ca_pem"}
+"""The fields of a JWT mount's config by which Vault asks somebody for the keys: where, and the CA of who answers."""
 
 PROVIDER: Final = "provider"
 """The key of whoever mints tokens outside of any cluster, among the keys of a JWT mount."""
@@ -91,7 +95,7 @@ _KINDS: Final = {
         MountKind(
             name=JWT,
             of_account=True,
-            config=("jwt_validation_pubkeys", "bound_issuer"),
+            config=("jwt_validation_pubkeys", "bound_issuer", *itertools.chain.from_iterable(ASKED_AT.items())),
             role={
                 "bound_audiences": "bound_audiences",
                 "bound_subject": "bound_subject",
@@ -139,5 +143,9 @@ def of(name: str) -> MountKind:
 def config_of_keys(cluster: str, literal: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the config of a JWT mount: what is said of them literally, and whose keys it has else."""
     said = {name: value for name in of(JWT).config if (value := literal.get(name)) is not None}
+    for url, authority in ASKED_AT.items():
+        if url in said:
+            ca = said.pop(authority, said[url])
+            return said | ({} if ca == "omit" else {authority: ca})
     keys = said.get("jwt_validation_pubkeys") or ["cluster" if cluster else PROVIDER]
     return said | {"jwt_validation_pubkeys": tuple(keys)}

@@ -26,8 +26,9 @@ from harness.scenario.course import (
 )
 from harness.scenario.driver_traits import Traits
 from harness.scenario.mount_kinds import JWT
+from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import Scenario
-from harness.scenario.topology import AppSpec, Asked, RoleSpec, Topology
+from harness.scenario.topology import AppSpec, Asked, Topology
 
 DEFAULT_TTL = "768h"
 """Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""

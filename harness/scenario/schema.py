@@ -62,8 +62,14 @@ class Cluster(_Part):
     )
     issuers: Issuers | None = Field(
         default=None,
-        description="--service-account-issuer of its API server: the first signs, the others are accepted. Left out: "
-        "https://kubernetes.default.svc.cluster.local, as kubeadm has it.",
+        description="--service-account-issuer of its API server: the first signs, the others are accepted. address: "
+        "where it answers, as OIDC discovery wants it. Left out: https://kubernetes.default.svc.cluster.local, as "
+        "kubeadm has it.",
+    )
+    publishes_keys: bool = Field(
+        default=False,
+        description="May anybody read the keys of its tokens and its discovery document? Else service accounts alone "
+        "may, and no Vault can: true binds system:service-account-issuer-discovery to system:unauthenticated.",
     )
 
 
@@ -321,6 +327,18 @@ class CourseStep(_Part):
         description="Other issuers of clusters, by their names: the first signs from then on, the others are accepted, "
         "and tokens of any other are not. Apps come with new tokens then, and whatever was copied or runs keeps its "
         "own.",
+    )
+    publish_keys: dict[Name, bool] | None = Field(
+        default=None,
+        min_length=1,
+        description="true: from then on anybody may read the keys of a cluster and its discovery document. false: "
+        "service accounts alone.",
+    )
+    rotate_keys: dict[Name, Literal["signing"]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Clusters by their names, or `provider`, whose key for signing tokens is another one from then on; "
+        "an API server accepts tokens of the old one still. Apps come with new tokens then.",
     )
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.scenario.values import (
     AliasSource,
     Bindings,
+    CaText,
     Cidr,
     Duration,
+    KeysAt,
     KeyText,
     LabelKey,
     LabelValue,
@@ -45,6 +47,24 @@ class JwtConfig(BaseModel):
     )
     bound_issuer: Text | None = Field(
         default=None, description="Of a JWT mount: the issuer to demand; 'cluster' means the cluster's own."
+    )
+    jwks_url: KeysAt | None = Field(
+        default=None,
+        description="Of a JWT mount, instead of jwt_validation_pubkeys: where Vault gets the keys. cluster, or the "
+        "name of another one: its API server's /openid/v1/jwks.",
+    )
+    jwks_ca_pem: CaText | None = Field(
+        default=None,
+        description="The CA of jwks_url, as kubernetes_ca_cert has it. Left out: that of the same cluster.",
+    )
+    oidc_discovery_url: KeysAt | None = Field(
+        default=None,
+        description="Of a JWT mount, instead of jwt_validation_pubkeys: where Vault gets the discovery document that "
+        "says where the keys are. cluster, or the name of another one. Its issuer has to be that very address.",
+    )
+    oidc_discovery_ca_pem: CaText | None = Field(
+        default=None,
+        description="The CA of oidc_discovery_url, as kubernetes_ca_cert has it. Left out: that of the same cluster.",
     )
 
 

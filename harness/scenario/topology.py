@@ -6,7 +6,6 @@ It stands in the record, so a record outlives the schema of scenarios. A record 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import msgspec
 
 from harness.scenario import mount_kinds, values
 from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
+from harness.scenario.role_spec import NO_ROLE, RoleSpec, role_spec
 from harness.scenario.schema import Scenario
 
 MAIN: Final = "vault"
@@ -42,11 +42,7 @@ STORED: Final = (*OF_ACCOUNT, "pod-token")
 ConfigField = str | bool | tuple[str, ...]
 """A field of auth/<mount>/config. Of a Kubernetes mount, what stands for something that only the running system knows:
 the text "cluster" (of host, CA, issuer and pem_keys), the name of another cluster (of CA and pem_keys), "base64" (of
-the CA), and the kinds of a stored reviewer (of token_reviewer_jwt)."""
-
-
-RoleField = str | int | bool | tuple[str, ...]
-"""A field of a role; spans are texts such as 1h."""
+the CA), and the kinds of a stored reviewer (of token_reviewer_jwt). Of a JWT mount the URLs and their CAs alike."""
 
 
 _LITERAL: Final = (
@@ -66,7 +62,9 @@ class ClusterSpec(msgspec.Struct, frozen=True):
     nodes: int = 1
     namespace_labels: dict[str, dict[str, str]] = {}
     issuers: tuple[str, ...] = (ISSUER,)
-    """of its service account tokens: the first signs, the others are accepted"""
+    """of its service account tokens: the first signs, the others are accepted; `address` is where it answers"""
+    publishes_keys: bool = False
+    """may anybody read the keys of its tokens, and its discovery document?"""
 
 
 class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,62 +92,6 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         """Return the Kubernetes user of its Pod, or nothing where it has none."""
         return subject_of(self.service_account) if self.service_account else ""
-
-
-class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A role as it is written. Spans are texts such as 1h; None is not sent, and then Vault's own default holds."""
-
-    kind: str = KUBERNETES
-    """that of its mount"""
-    service_accounts: tuple[str, ...] = ()
-    namespaces: tuple[str, ...] = ()
-    policies: tuple[str, ...] = ()
-    audience: str | None = None
-    ttl: str | None = None
-    max_ttl: str | None = None
-    period: str | None = None
-    explicit_max_ttl: str | None = None
-    token_type: str | None = None
-    num_uses: int | None = None
-    no_default_policy: bool | None = None
-    bound_cidrs: tuple[str, ...] | None = None
-    namespace_selector: tuple[str, ...] | None = None
-    """labels, each as key=value: namespaces that have them all are admitted as well"""
-    alias_name_source: str | None = None
-    secret_id_ttl: str | None = None
-    secret_id_num_uses: int | None = None
-    bound_audiences: tuple[str, ...] | None = None
-    bound_subject: str | None = None
-    user_claim: str | None = None
-
-    @property
-    def of_kind(self) -> MountKind:
-        """Return what a mount of its kind has."""
-        return mount_kinds.of(self.kind)
-
-    @property
-    def fields(self) -> dict[str, RoleField]:
-        """Return what is written of it at its mount, in Vault's spelling and without secrets: nothing of ours replaces
-        a default of Vault's.
-        """
-        names = self.of_kind.role
-        said = {
-            name: self._selector() if key == "namespace_selector" else getattr(self, key) for key, name in names.items()
-        }
-        return {**self.of_kind.constant} | {name: value for name, value in said.items() if value is not None}
-
-    def _selector(self) -> str | None:
-        if self.namespace_selector is None:
-            return None
-        return json.dumps({"matchLabels": dict(one.split("=", 1) for one in self.namespace_selector)})
-
-
-SPANS: Final = ("ttl", "max_ttl", "period", "explicit_max_ttl")
-"""The fields of a role that are spans of time."""
-
-
-NO_ROLE: Final = RoleSpec()
-"""The role of those who log in where nothing is mounted."""
 
 
 class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -373,6 +315,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
                 one.get("nodes", 1),
                 one.get("namespace-labels") or {},
                 tuple(one.get("issuers") or (ISSUER,)),
+                one.get("publishes-keys", False),
             )
             for name, one in document["clusters"].items()
         },
@@ -440,20 +383,6 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         roles={name: role_spec(role, kind.name) for name, role in (written.get("roles") or {}).items()},
         mounted=written.get("mounted", True),
     )
-
-
-def role_value(said: Any) -> Any:
-    """Return what a scenario says of a role's field as the topology has it: labels as key=value, lists as tuples."""
-    if isinstance(said, Mapping):
-        return tuple(f"{key}={value}" for key, value in said.items())
-    return tuple(said) if isinstance(said, list) else said
-
-
-def role_spec(written: Mapping[str, Any], kind: str = KUBERNETES) -> RoleSpec:
-    """Return the role that the plain data *written* describe, at a mount of a *kind*."""
-    said = {name.replace("-", "_"): role_value(value) for name, value in written.items()}
-    known = {name: said[name] for name in RoleSpec.__struct_fields__ if said.get(name) is not None}
-    return RoleSpec(**known | {"kind": kind})
 
 
 def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Len
@@ -12,6 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints, WithJso
 
 from harness.knowledge import versions
 from harness.scenario import endpoints
+
+ADDRESS: Final = "address"
+"""Among the issuers of a cluster: where its API server answers, which only the running system knows."""
 
 
 def _version(text: str) -> str:
@@ -97,6 +101,16 @@ def _ca(text: str) -> str:
 
 def _key(text: str) -> str:
     return _pem_of_cluster(text, ("PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"), "cluster")
+
+
+def _keys_at(text: str) -> str:
+    """Whom Vault is to ask for keys: a cluster by its name, or the mount's own."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ValueError(
+            "cluster, or the name of another one: the URL is made of where its API server answers, and a rehearsal "
+            "asks no server but its own"
+        )
+    return text
 
 
 def _pem_of_cluster(text: str, kinds: tuple[str, ...], words: str) -> str:
@@ -194,6 +208,7 @@ RoleName = Annotated[str, AfterValidator(_role_name)]
 PolicyName = Annotated[str, AfterValidator(_policy_name)]
 CaText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_ca)]
 KeyText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_key)]
+KeysAt = Annotated[str, AfterValidator(_keys_at)]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 Readable = Literal["namespaces", "service-accounts"]
@@ -232,3 +247,8 @@ Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
 def seconds(duration: str) -> int:
     """Return a Duration in seconds."""
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+def addressed(issuers: Iterable[str], address: str) -> tuple[str, ...]:
+    """Return *issuers* as they are once it is known at which *address* their API server answers."""
+    return tuple(address if one == ADDRESS else one for one in issuers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import checks, issuers, jwts, policy, reviewer, secrets, steps, transport
+from harness.analysis.rules import checks, issuers, jwts, policy, providers, reviewer, secrets, steps, transport
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -36,6 +36,9 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.LOGIN_REJECTED,
     jwts.NOT_BOUND,
     jwts.AUDIENCE,
+    providers.REFUSED,
+    providers.ISSUER,
+    providers.HELD,
     jwts.KEY,
     jwts.CLAIM,
     secrets.LOCKOUT,

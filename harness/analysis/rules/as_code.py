@@ -11,10 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from harness.scenario import values
-from harness.scenario.course import AnyStep, Grant, MakeReviewer, WriteConfig, WritePolicy, WriteRole
-from harness.scenario.topology import SPANS, RoleField, Topology
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, PublishKeys, WriteConfig, WritePolicy, WriteRole
+from harness.scenario.mount_kinds import ASKED_AT, JWT
+from harness.scenario.role_spec import SPANS, RoleField
+from harness.scenario.topology import Topology
 
 _SPANS: Final = {f"token_{name}" for name in SPANS}
+
+PUBLISHING: Final = (
+    "kubectl create clusterrolebinding reads-issuer-keys --clusterrole=system:service-account-issuer-discovery "
+    "--group=system:unauthenticated"
+)
+"""The command that lets anybody read the keys of a cluster's tokens, and its discovery document."""
 
 _ORDER: Final = ("kubernetes_host", "kubernetes_ca_cert", "token_reviewer_jwt", "issuer")
 """The fields of a config that people look for first."""
@@ -28,6 +36,8 @@ def lines(steps: Sequence[AnyStep], wanted: Topology) -> Iterator[str]:
                 yield from _reviewer(step)
             case Grant():
                 yield binding(*step.service_account.split("/"))
+            case PublishKeys(to_anybody=True):
+                yield PUBLISHING
             case WriteConfig():
                 if step.fields.get("token_reviewer_jwt"):
                     yield _token_file(step, steps)
@@ -114,7 +124,13 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
     fields = {}
     for name in ordered:
         value = step.fields[name]
-        if isinstance(value, tuple):
+        if name in ASKED_AT:
+            whose = cluster if value == "cluster" else value
+            path = "/openid/v1/jwks" if name == "jwks_url" else ""
+            fields[name] = f"<the address of the API server of {whose}, such as https://10.0.0.1:6443>{path}"
+        elif name in ASKED_AT.values():
+            fields[name] = "@ca.crt" if paste else 'file("ca.crt")'
+        elif isinstance(value, tuple):
             fields[name] = ("@sa.pub" if paste else 'file("sa.pub")') if value else ""
         elif value == "cluster":
             fields[name] = known[name]
@@ -160,8 +176,8 @@ def _block(step: AnyStep, steps: Iterable[AnyStep], wanted: Topology) -> str:
             return _role_block(step)
         case WritePolicy():
             return _resource("vault_policy", step.name, {"name": _string(step.name), "policy": _heredoc(step.text)})
-        case Grant():
-            return _binding_block(step)
+        case Grant() | PublishKeys(to_anybody=True):
+            return _binding_block(step) if isinstance(step, Grant) else _publishing_block(step)
         case MakeReviewer():
             return _reviewer_blocks(step)
         case _:
@@ -169,7 +185,7 @@ def _block(step: AnyStep, steps: Iterable[AnyStep], wanted: Topology) -> str:
 
 
 def _config_block(step: WriteConfig, steps: Iterable[AnyStep], wanted: Topology) -> str:
-    if "jwt_validation_pubkeys" in step.fields:
+    if wanted.mounts[step.mount].kind == JWT:
         return _jwt_block(step, wanted)
     fields = {"backend": _string(step.mount)}
     literal = _config(step, wanted, paste=False)
@@ -201,7 +217,10 @@ _ROLES: Final = {
 def _jwt_block(step: WriteConfig, wanted: Topology) -> str:
     said = _config(step, wanted, paste=False)
     more = {name: _string(value) for name, value in said.items() if name != "jwt_validation_pubkeys"}
-    keys = {"path": _string(step.mount), "type": '"jwt"', "jwt_validation_pubkeys": '[file("sa.pub")]'}
+    keys = {"path": _string(step.mount), "type": '"jwt"'}
+    if "jwt_validation_pubkeys" in step.fields:
+        keys["jwt_validation_pubkeys"] = '[file("sa.pub")]'
+    more |= {name: 'file("ca.crt")' for name in ASKED_AT.values() if name in more}
     return _resource("vault_jwt_auth_backend", step.mount, keys | more)
 
 
@@ -228,6 +247,17 @@ def _binding_block(step: Grant) -> str:
         '    name      = "system:auth-delegator"\n  }\n'
         f'  subject {{\n    kind      = "ServiceAccount"\n    name      = "{name}"\n'
         f'    namespace = "{space}"\n  }}\n}}\n'
+    )
+
+
+def _publishing_block(step: PublishKeys) -> str:
+    return (
+        f'# in cluster {step.cluster}\nresource "kubernetes_cluster_role_binding" "reads_issuer_keys" {{\n'
+        '  metadata {\n    name = "reads-issuer-keys"\n  }\n'
+        '  role_ref {\n    api_group = "rbac.authorization.k8s.io"\n    kind      = "ClusterRole"\n'
+        '    name      = "system:service-account-issuer-discovery"\n  }\n'
+        '  subject {\n    api_group = "rbac.authorization.k8s.io"\n    kind      = "Group"\n'
+        '    name      = "system:unauthenticated"\n  }\n}\n'
     )
 
 

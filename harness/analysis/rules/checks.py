@@ -16,7 +16,7 @@ from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.scenario.course import ProjectToken, WriteRole
-from harness.scenario.topology import RoleSpec
+from harness.scenario.role_spec import RoleSpec
 
 _AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")

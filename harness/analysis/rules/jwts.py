@@ -13,7 +13,7 @@ from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
 from harness.scenario.course import AnyStep, WriteConfig, WriteRole
-from harness.scenario.mount_kinds import JWT
+from harness.scenario.mount_kinds import ASKED_AT, JWT
 
 _SOURCE: Final = "hashicorp/vault-plugin-auth-jwt path_login.go; run: 1.6.0, 1.7.0, 1.13.0, 1.16.3"
 
@@ -23,13 +23,21 @@ _TEXT: Final = "whose audience is one text, as of GitLab and most identity provi
 _NEEDS: Final = "needs bound_audiences up to 1.6, from 1.16.3 on, and from 1.17.0 on for good"
 
 
-def _said(case: Case, *refusals: Refusal) -> bool:
+def said(case: Case, *refusals: Refusal) -> bool:
+    """Is the answer that is to be explained one of these refusals, by Vault's own words?"""
     return case.after.answer == "refused" and jwt_auth.refusal_of(case.after.error) in refusals
 
 
-def _answered(case: Case, *words: str) -> list[EvidenceLine]:
+def answered(case: Case, *words: str) -> list[EvidenceLine]:
     """Return Vault's words, and its audit entry of the very request: that has the words of some versions only."""
     return list(dict.fromkeys((*case.quoted(*words), *case.evidence.audit)))
+
+
+def whose_keys(case: Case) -> str:
+    """Return the cluster that the mount's config asks for keys then."""
+    fields = held_config(case.facts, case.after.mount, case.after.moment).fields
+    named = next((str(fields[url]) for url in ASKED_AT if url in fields), "")
+    return case.cluster if named == "cluster" else named
 
 
 def _role(case: Case) -> str:
@@ -59,7 +67,7 @@ def _not_bound(case: Case) -> Diagnosis | None:
             [case.facts.token_line(seen), *case.facts.evidence_of(before).audit],
             _binding(case),
         )
-    if not _said(case, "no audiences bound"):
+    if not said(case, "no audiences bound"):
         return None
     why = f"as every version does to a token {_LISTED}"
     if not _listed(case):
@@ -70,7 +78,7 @@ def _not_bound(case: Case) -> Diagnosis | None:
         f"The token of {seen.app} has the audience {', '.join(_audiences(case)) or '?'}, and {_role(case)} has no "
         f"bound_audiences: Vault {seen.version} refuses that with {seen.status}, {why}",
         "certain",
-        [*_answered(case, *jwt_auth.words_of("no audiences bound")), case.facts.token_line(seen)],
+        [*answered(case, *jwt_auth.words_of("no audiences bound")), case.facts.token_line(seen)],
         _binding(case),
     )
 
@@ -94,40 +102,48 @@ def _binding(case: Case) -> Remedy:
 
 
 def _audience(case: Case) -> Diagnosis | None:
-    if not _said(case, "audience"):
+    if not said(case, "audience"):
         return None
     bound = remedies.role_of(case, case.after.moment).bound_audiences or ()
     return diagnosed(
         f"The token of {case.after.app} has the audience {', '.join(_audiences(case)) or 'of nobody'}, and "
         f"{_role(case)} demands one of {', '.join(bound)} (bound_audiences)",
         "certain",
-        [*_answered(case, *jwt_auth.words_of("audience")), case.facts.token_line(case.after)],
+        [*answered(case, *jwt_auth.words_of("audience")), case.facts.token_line(case.after)],
         _binding(case),
     )
 
 
 def _key(case: Case) -> Diagnosis | None:
-    if not _said(case, "signature"):
+    if not said(case, "signature", "no fetched key"):
         return None
     seen = case.after
-    held = held_config(case.facts, seen.mount, seen.moment).fields.get("jwt_validation_pubkeys")
+    fields = held_config(case.facts, seen.mount, seen.moment).fields
+    held, url = fields.get("jwt_validation_pubkeys"), next((one for one in ASKED_AT if one in fields), "")
     named = ", ".join(one if len(one) < 64 else "a PEM text" for one in held) if isinstance(held, tuple) else "?"
-    return diagnosed(
+    sentence = (
         f"None of the keys in auth/{seen.mount}/config (jwt_validation_pubkeys: {named}) has signed the token of "
-        f"{seen.app}: it changed since they were written",
+        f"{seen.app}: it changed since they were written"
+    )
+    if url:
+        sentence = f"None of the keys that {whose_keys(case)} serves ({url}) has signed the token of {seen.app}"
+    words = (*jwt_auth.words_of("signature"), *jwt_auth.words_of("no fetched key"))
+    return diagnosed(
+        sentence,
         "certain",
-        [*_answered(case, *jwt_auth.words_of("signature")), case.facts.config_line(seen), case.facts.token_line(seen)],
-        _right_key(case),
+        [*answered(case, *words), case.facts.config_line(seen), case.facts.token_line(seen)],
+        right_key(case),
     )
 
 
-def _right_key(case: Case) -> Remedy:
+def right_key(case: Case) -> Remedy:
     """Return how the config comes to hold the key that signs; a write replaces all of it."""
     mount, app = case.after.mount, case.facts.app(case.after.app)
     key = app.cluster or "provider"
 
     def step(label: str) -> AnyStep:
-        fields = {**held_config(case.facts, mount, label).fields, "jwt_validation_pubkeys": (key,)}
+        kept = {**held_config(case.facts, mount, label).fields, "jwt_validation_pubkeys": (key,)}
+        fields = {name: value for name, value in kept.items() if name not in (*ASKED_AT, *ASKED_AT.values())}
         return WriteConfig(mount=mount, fields=fields)
 
     whose = f"{app.cluster} signs its tokens" if app.cluster else "the identity provider signs its tokens"
@@ -141,20 +157,21 @@ def _right_key(case: Case) -> Remedy:
 
 
 def _claim(case: Case) -> Diagnosis | None:
-    if not _said(case, "subject", "issuer"):
+    if not said(case, "subject", "issuer"):
         return None
     seen, facts = case.after, case.facts
     token = facts.token_of(seen)
     if jwt_auth.refusal_of(seen.error) == "issuer":
-        wanted = held_config(facts, seen.mount, seen.moment).fields.get("bound_issuer")
-        has, what = token.issuer if token else "?", f"auth/{seen.mount}/config demands {wanted} (bound_issuer)"
+        fields = held_config(facts, seen.mount, seen.moment).fields
+        by = "bound_issuer" if "bound_issuer" in fields else "oidc_discovery_url"
+        has, what = token.issuer if token else "?", f"auth/{seen.mount}/config demands {fields.get(by)} ({by})"
     else:
         bound = remedies.role_of(case, seen.moment).bound_subject
         has, what = token.subject if token else "?", f"{_role(case)} demands {bound} (bound_subject)"
     return diagnosed(
         f"The token of {seen.app} says {has}, and {what}",
         "certain",
-        [*_answered(case, *jwt_auth.words_of("subject"), *jwt_auth.words_of("issuer")), facts.token_line(seen)],
+        [*answered(case, *jwt_auth.words_of("subject"), *jwt_auth.words_of("issuer")), facts.token_line(seen)],
         Remedy(
             "Write what the token says, if that is who is meant.",
             commands=(
@@ -191,9 +208,9 @@ AUDIENCE: Final = Rule(
 KEY: Final = Rule(
     name="jwt-key-unknown",
     versions="every version",
-    precondition="the mount has static keys",
+    precondition="the mount has static keys, or gets them from whoever does not sign the token",
     demands="Vault's own words for it",
-    explanation="Vault asks nobody: keys that were written once are used until somebody writes others",
+    explanation="Vault asks nobody else: keys that were written once are used until somebody writes others",
     source=_SOURCE,
     examine=_key,
     kinds=(JWT,),

@@ -80,6 +80,10 @@ def _called(case: Case) -> str:
             return f"the change of issuers in {step.cluster}"
         case course.UpgradeKubernetes() as step:
             return f"the upgrade of Kubernetes in {step.cluster}"
+        case course.RotateKeys() as step:
+            return f"the rotation of the keys of {step.cluster}"
+        case course.PublishKeys() as step:
+            return f"the change of who may read the keys of {step.cluster}"
     return f"the {case.after.moment.removeprefix('after ')}"
 
 

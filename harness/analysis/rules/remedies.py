@@ -16,7 +16,7 @@ from harness.analysis.rules.occasions import Moment, Steps, moment, occasions
 from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_role
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
-from harness.scenario import endpoints, topology
+from harness.scenario import endpoints, role_spec, topology
 from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
@@ -274,6 +274,6 @@ def projected(audience: str | None) -> str:
     return f"# in the Pod, volumes: projected: sources: [{{serviceAccountToken: {json.dumps(source)}}}]"
 
 
-def role_of(case: Case, label: str) -> topology.RoleSpec:
+def role_of(case: Case, label: str) -> role_spec.RoleSpec:
     """Return the role with which the app logs in, as it is at the look of a *label*."""
     return held_role(case.facts, case.after.mount, case.facts.app(case.after.app).role, label)

@@ -16,9 +16,10 @@ from harness.analysis.record_view import Facts
 from harness.analysis.rules.rule import Case
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
-from harness.scenario import topology
+from harness.scenario import role_spec, topology
 from harness.scenario.course import Look, Serve, WriteConfig, WriteRole
-from harness.scenario.topology import ConfigField, RoleSpec
+from harness.scenario.role_spec import RoleSpec
+from harness.scenario.topology import ConfigField
 
 KEEP: Final = "keep"
 DROP: Final = "drop"
@@ -154,7 +155,7 @@ def held_config(facts: Facts, mount: str, label: str) -> WriteConfig:
 
 def held_role(facts: Facts, mount: str, role: str, label: str) -> RoleSpec:
     """Return a role as it was written last before the look of a *label*."""
-    found = facts.mount(mount).roles.get(role, topology.NO_ROLE)
+    found = facts.mount(mount).roles.get(role, role_spec.NO_ROLE)
     for step in facts.steps:
         if isinstance(step, Look) and step.moment.label == label:
             break

@@ -43,15 +43,28 @@ def _words(step: AnyStep) -> str:
             said = f"{step.service_account} was bound to system:auth-delegator in {step.cluster}"
         case course.Revoke():
             said = f"{step.service_account} lost system:auth-delegator in {step.cluster}"
-        case course.UpgradeKubernetes():
-            said = f"Kubernetes of {step.cluster} went to {step.version}"
-        case course.SetIssuers():
-            said = f"the issuers of {step.cluster} became {', '.join(step.issuers)}"
+        case course.UpgradeKubernetes() | course.SetIssuers() | course.PublishKeys() | course.RotateKeys():
+            said = _of_cluster(step)
         case course.RollBack():
             said = f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
         case _:
             said = course.word_of(step)
     return said
+
+
+def _of_cluster(
+    step: course.UpgradeKubernetes | course.SetIssuers | course.PublishKeys | course.RotateKeys,
+) -> str:
+    match step:
+        case course.UpgradeKubernetes():
+            return f"Kubernetes of {step.cluster} went to {step.version}"
+        case course.SetIssuers():
+            return f"the issuers of {step.cluster} became {', '.join(step.issuers)}"
+        case course.PublishKeys():
+            who = "anybody" if step.to_anybody else "nobody but service accounts"
+            return f"{who} may read the keys of {step.cluster}"
+        case course.RotateKeys():
+            return f"{course.whose_keys(step)} got another key for signing tokens"
 
 
 CHANGED: Final = Rule(

@@ -11,7 +11,7 @@ import msgspec
 
 from harness import wait
 from harness.artifacts import templates
-from harness.clients.kube import PodState
+from harness.clients.kube_states import PodState
 from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.service_accounts import Account
 from harness.errors import Unreachable

@@ -19,7 +19,8 @@ from harness import wait
 from harness.artifacts import templates
 from harness.artifacts.images import Image
 from harness.clients.container_engine import Engine
-from harness.clients.kube import Kube, NodeState, PodState
+from harness.clients.kube import Kube
+from harness.clients.kube_states import NodeState, PodState
 from harness.drivers.log_tail import PodTail, Tail
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports

@@ -435,6 +435,9 @@ class KindRig(RealRig):
             if account.may_review_tokens:
                 kube.allow_token_reviews(account.namespace, account.name)
             beside_reviews(kube, account)
+        publishes = self._topology.clusters[cluster.name].publishes_keys
+        if publishes or self._lending is not None:
+            self._publish_keys(cluster.name, kube, to_anybody=publishes)
 
     def _populate(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
         """Have every account hold its token: apps in their Pods, reviewers in Secrets, strangers in our hands."""

@@ -7,6 +7,7 @@ from typing import Final
 from harness.errors import MissingPrerequisite
 from harness.scenario import course
 from harness.scenario.plan import Plan
+from harness.scenario.values import ADDRESS
 
 _STORAGES: Final = ("raft", "file")
 
@@ -15,6 +16,7 @@ def insist(plan: Plan) -> None:
     """Raise MissingPrerequisite, with the driver that can do it, for what a plan has and these clusters cannot have."""
     _insist_on_storage(plan)
     _insist_on_their_versions(plan)
+    _insist_on_their_keys(plan)
 
 
 def _insist_on_their_versions(plan: Plan) -> None:
@@ -27,6 +29,20 @@ def _insist_on_their_versions(plan: Plan) -> None:
                     f"a node of kind is made for one Kubernetes, and cannot go from {version} to {step.version}: "
                     "--driver local can, with the same keys over the same data"
                 )
+
+
+def _insist_on_their_keys(plan: Plan) -> None:
+    """Refuse to give a cluster other keys for its tokens, or its own address as their issuer."""
+    changed = [step.issuers for step in plan.steps if isinstance(step, course.SetIssuers)]
+    if any(ADDRESS in issuers for issuers in (*changed, *(one.issuers for one in plan.resolved.clusters.values()))):
+        raise MissingPrerequisite(
+            "a node of kind has its address only once it runs, and its tokens an issuer before: --driver local can "
+            "have the one be the other"
+        )
+    if any(isinstance(step, course.RotateKeys) and step.cluster in plan.resolved.clusters for step in plan.steps):
+        raise MissingPrerequisite(
+            "the keys of a kind cluster's tokens are kubeadm's, and stay what they are: --driver local can rotate them"
+        )
 
 
 def _insist_on_storage(plan: Plan) -> None:

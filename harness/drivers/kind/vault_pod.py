@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from harness import wait
 from harness.artifacts import templates
 from harness.artifacts.brought import LICENCE_FILE
-from harness.clients.kube import PodState
+from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.kind.cluster import VAULT_PORT, KindCluster

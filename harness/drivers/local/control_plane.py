@@ -21,6 +21,7 @@ from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
 from harness.knowledge import kubernetes_auth
 from harness.scenario.topology import ISSUER
+from harness.scenario.values import addressed
 from harness.secret import Secret
 
 READY_SECONDS: Final = 90
@@ -46,11 +47,11 @@ class ControlPlane:
     def __init__(self, name: str, directory: Path, port: int, issuers: Sequence[str] = (ISSUER,)) -> None:
         """*issuers* are those of its service account tokens: the first signs, the others are accepted."""
         self.name, self.directory, self.port = name, directory, port
-        self.issuers = tuple(issuers)
         self.host = f"https://127.0.0.1:{port}"
+        self.issuers = addressed(issuers, self.host)
         directory.mkdir(mode=0o700)
         self.authority = pki.Authority(directory, "127.0.0.1")
-        self.signer = pki.TokenSigner(directory)
+        self.signers = [pki.TokenSigner(directory)]
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "kube-apiserver.log")
         self.store_log = Tail(directory / "etcd.log")
@@ -96,13 +97,24 @@ class ControlPlane:
         store, old = self._servers
         # what it had answered is in its store; to end well it would wait for those who watch
         old.kill()
-        self.issuers = tuple(issuers)
+        self.issuers = addressed(issuers, self.host)
         self._servers = (store, self._start_api_server(supervisor, api_server))
         self.await_ready(over)
 
+    @property
+    def signer(self) -> pki.TokenSigner:
+        """Return the key pair with which the next API server signs."""
+        return self.signers[-1]
+
+    def renew_key(self) -> None:
+        """Have the next API server sign with a new key, and accept tokens of the old ones as well."""
+        directory = self.directory / f"key-{len(self.signers) + 1}"
+        directory.mkdir(mode=0o700)
+        self.signers.append(pki.TokenSigner(directory))
+
     def is_as(self, api_server: Path, issuers: Sequence[str]) -> bool:
         """Does this very API server serve, with just these issuers? A course may have changed either."""
-        return self.api_server == api_server and self.issuers == tuple(issuers)
+        return self.api_server == api_server and self.issuers == addressed(issuers, self.host)
 
     def start_over(
         self, supervisor: Supervisor, etcd: Path, api_server: Path, issuers: Sequence[str], over: threading.Event
@@ -113,7 +125,7 @@ class ControlPlane:
         """
         self.end()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
-        self.issuers = tuple(issuers)
+        self.issuers = addressed(issuers, self.host)
         for tail in (self.audit, self.log, self.store_log):
             tail.begin_anew()
         self.start(supervisor, etcd, api_server, over)
@@ -218,7 +230,9 @@ class ControlPlane:
             f"--tls-cert-file={self.authority.certificate}",
             f"--tls-private-key-file={self.authority.key}",
             *(f"--service-account-issuer={issuer}" for issuer in self.issuers),
-            f"--service-account-key-file={self.signer.public}",
+            # else its discovery document has an address of this machine at which it does not listen
+            *([f"--service-account-jwks-uri={self.host}/openid/v1/jwks"] if self.issuers[0] == self.host else []),
+            *(f"--service-account-key-file={signer.public}" for signer in self.signers),
             f"--service-account-signing-key-file={self.signer.private}",
             "--authorization-mode=RBAC",
             f"--token-auth-file={here / 'tokens.csv'}",

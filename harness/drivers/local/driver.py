@@ -261,7 +261,7 @@ class LocalRig(RealRig):
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
         plane = self._bring_up.once_there(self._planes, name, name)
         version, issuer = self._kubernetes[name], plane.issuers[0]
-        keys = (plane.signer.public.read_text(),)
+        keys = tuple(signer.public_key for signer in reversed(plane.signers))
         return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), issuer, keys)
 
     def await_token_file(self) -> None:
@@ -290,6 +290,13 @@ class LocalRig(RealRig):
     def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
         """Start the API server anew with other issuers, and request the tokens of new Pods."""
         self._change(cluster, issuers)
+        self._request_anew(cluster)
+
+    def rotate_keys(self, cluster: str, of: str) -> None:
+        """Start the API server anew with another key for signing, and request the tokens of new Pods."""
+        del of
+        self._planes[cluster].renew_key()
+        self._change(cluster, self._planes[cluster].issuers)
         self._request_anew(cluster)
 
     def _change(self, cluster: str, issuers: Sequence[str]) -> None:
@@ -382,6 +389,7 @@ class LocalRig(RealRig):
             self._populate(plane, wanted, spaces)
             # what the accounts may do is in roles that the API server makes last
             plane.await_ready(self._bring_up.over)
+            self._give_keys(plane, served=bool(served))
             if served:
                 self._await_rights(plane, wanted)
         self._insist_on_version(name, plane.kube, version, served)
@@ -418,8 +426,15 @@ class LocalRig(RealRig):
             self._populate(plane, mine, spaces)
             # one that was started over has the roles of its own last
             plane.await_ready(self._bring_up.over)
+            self._give_keys(plane, served=True)
             self._await_rights(plane, mine)
         self._insist_on_version(name, plane.kube, self._topology.clusters[name].kubernetes)
+
+    def _give_keys(self, plane: ControlPlane, *, served: bool) -> None:
+        """Let anybody read the keys, or nobody who is not known, if somebody may have been able to before."""
+        wanted = self._topology.clusters[plane.name].publishes_keys
+        if wanted or served:
+            self._publish_keys(plane.name, plane.kube, to_anybody=wanted)
 
     @staticmethod
     def _await_rights(plane: ControlPlane, wanted: Sequence[Account]) -> None:

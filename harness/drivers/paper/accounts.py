@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from harness.drivers import service_accounts
-from harness.drivers.paper.state import Common, Token, accepted
+from harness.drivers.paper.checks import key_of
+from harness.drivers.paper.state import Common, Token, accepted, host_of
 from harness.drivers.service_accounts import SECRET_TOKEN, Account
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken, Reply
 from harness.scenario.topology import Topology
+from harness.scenario.values import addressed
 from harness.secret import Secret
 from harness.wait import now
 
@@ -58,8 +60,23 @@ class PaperAccounts(abc.ABC):
 
     def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
         """Have other issuers from now on, and new tokens for whoever comes with one."""
-        self._common.issuers[cluster][:] = issuers
+        self._common.issuers[cluster][:] = addressed(issuers, host_of(cluster))
         self._cluster_changed(cluster)
+        self._request_anew(cluster)
+
+    def rotate_keys(self, cluster: str, of: str) -> None:
+        """Sign with another key from now on, and have new tokens for whoever comes with one."""
+        del of
+        keys = self._common.keys[cluster]
+        keys.insert(0, key_of(cluster, len(keys) + 1))
+        self._cluster_changed(cluster)
+        self._request_anew(cluster)
+
+    def publish_keys(self, cluster: str, *, to_anybody: bool) -> None:
+        """Let anybody read the keys from now on, or nobody who is not known."""
+        self._common.published[cluster] = to_anybody
+
+    def _request_anew(self, cluster: str) -> None:
         for purpose, token in list(self._tokens.items()):
             if token.account.cluster == cluster and service_accounts.comes_with_new_issuers(token.account):
                 self._tokens[f"{purpose} before {len(self._tokens)}"] = token

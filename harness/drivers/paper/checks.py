@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from harness.drivers.paper.state import ADDRESS, Config, Token, for_api_server
+from harness.drivers.paper.state import ADDRESS, Config, Token, for_api_server, host_of
 from harness.knowledge import kubernetes_auth, login_order
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
@@ -38,7 +38,7 @@ def failing(
     spaces, names = (_items(role, f"bound_service_account_{what}") for what in ("namespaces", "names"))
     wrong: dict[Refusal, bool] = {
         "address": not from_bound(role),
-        "signing key": bool(keys) and not (signed and key_of(token.account.cluster) in keys),
+        "signing key": bool(keys) and not (signed and token.key in keys),
         "issuer": wanted not in ("", token.issued.issuer),
         "audience": bool(audience) and audience not in token.issued.audiences,
         "expired": 0 < ends <= now() and login_order.looks_at_the_end(version, keys=bool(keys)),
@@ -53,9 +53,9 @@ def ca_of(cluster: str) -> str:
     return f"CA of {cluster}"
 
 
-def key_of(cluster: str) -> str:
-    """Return what stands on paper for the key with which a cluster signs tokens."""
-    return f"key of {cluster}"
+def key_of(cluster: str, number: int = 1) -> str:
+    """Return what stands on paper for the key with which a cluster signs tokens: its first, or a later one."""
+    return f"key of {cluster}" if number == 1 else f"key {number} of {cluster}"
 
 
 def copied_ca(version: str, fields: Mapping[str, Any], pod: str) -> str:
@@ -137,11 +137,6 @@ def unasked_audience(version: str, token: Token) -> str:
         return ""
     said = ", ".join(token.issued.audiences)
     return f'lookup failed: [invalid bearer token, token audiences ["{said}"] is invalid for the target audiences]'
-
-
-def host_of(cluster: str) -> str:
-    """Return where the API server of a cluster is, on paper."""
-    return f"https://{cluster}.paper"
 
 
 def entity(token: Token | None, role: Mapping[str, Any], version: str) -> dict[str, str]:

@@ -26,6 +26,8 @@ from harness.drivers.paper.state import (
     VaultToken,
     accepted,
     copied,
+    forget_keys,
+    host_of,
     issued_to,
     without_config,
 )
@@ -40,6 +42,7 @@ from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Serve
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.plan import Plan
+from harness.scenario.values import addressed
 from harness.secret import Secret
 from harness.wait import now
 
@@ -94,9 +97,15 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         if common is not None:
             return
         for cluster, wanted in self._topology.clusters.items():
-            self._common.issuers[cluster], self._common.kubernetes[cluster] = list(wanted.issuers), wanted.kubernetes
+            issuers = addressed(wanted.issuers, host_of(cluster))
+            self._common.issuers[cluster], self._common.kubernetes[cluster] = list(issuers), wanted.kubernetes
+            self._common.keys[cluster], self._common.published[cluster] = [key_of(cluster)], wanted.publishes_keys
             up = events.ClusterUp(
-                cluster=cluster, version=wanted.kubernetes, issuer=wanted.issuers[0], issuers=wanted.issuers
+                cluster=cluster,
+                version=wanted.kubernetes,
+                issuer=issuers[0],
+                issuers=issuers,
+                publishes_keys=wanted.publishes_keys,
             )
             journal.write(up)
         self._tokens |= {one.purpose: self._issue(one) for one in self._accounts if not one.on_demand}
@@ -137,7 +146,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     def cluster(self, name: str) -> ClusterFacts:
         """Return a cluster."""
         version, issuer = self._common.kubernetes[name], self._common.issuers[name][0]
-        return ClusterFacts(name, version, f"https://{name}.paper", ca_of(name), issuer, (key_of(name),))
+        keys = tuple(self._common.keys[name])
+        return ClusterFacts(name, version, host_of(name), ca_of(name), issuer, keys)
 
     def proxy(self, cluster: str, word: str) -> Endpoint:
         """Return a proxy."""
@@ -178,6 +188,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     def swap(self, served: Serve) -> None:
         """Put the next version in place; Vault's Pod is replaced and its old token dies."""
         self._served, self._sealed = served, True
+        forget_keys(self._configs)
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
@@ -339,7 +350,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Keep the config, and a copy of the pod's token where this version would take one."""
         if not self._topology.mounts[mount].of_kind.reviews:
-            self._configs.setdefault(mount, without_config()).fields = dict(fields)
+            config = self._configs.setdefault(mount, without_config())
+            config.fields, config.fetched, config.discovered = dict(fields), None, False
             return
         version, file = self._served.version, self._served.token_file
         explicit = "token_reviewer_jwt" in fields
@@ -460,6 +472,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         return next(token for token in self._tokens.values() if token.issued.jwt.reveal().startswith(head + "."))
 
     def _issue(self, account: Account) -> Token:
-        token = issued_to(account, next(self._numbers), self._common.issuers[account.cluster])
+        issuers, (key, *_) = self._common.issuers[account.cluster], self._common.keys[account.cluster]
+        token = issued_to(account, next(self._numbers), issuers, key)
         self._journal.write(token_event(token.issued))
         return token

@@ -6,12 +6,13 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
-from harness.drivers.paper.checks import from_bound, key_of
-from harness.drivers.paper.state import Config, Token
+from harness.drivers.paper.checks import from_bound
+from harness.drivers.paper.state import Common, Config, Token, host_of
 from harness.drivers.paper.tokens import PaperTokens
 from harness.host import pki
 from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
+from harness.knowledge.versions import at_least
 from harness.rig.rig import Reply
 from harness.secret import Secret
 from harness.wait import now
@@ -19,6 +20,8 @@ from harness.wait import now
 
 class PaperJwts(PaperTokens):
     """The part of a Vault on paper that checks the signatures of tokens itself."""
+
+    _common: Common
 
     @abc.abstractmethod
     def _find(self, jwt: Secret) -> Token | None: ...
@@ -32,10 +35,9 @@ class PaperJwts(PaperTokens):
         if role.lower() not in config.roles:
             return self._turn_away(*jwt_auth.answer("unknown role", self._served.version, role), path, started)
         wanted = config.roles[role.lower()]
-        claims, signed = self._claims(config, jwt)
-        refusal = self._of_claims(config, wanted, claims, signed=signed)
-        if told is False:
-            refusal = "signature"
+        claims, key = self._claims(config, jwt)
+        refusal: Refusal | None = "signature" if told is False else self._of_keys(config, key)
+        refusal = refusal or self._of_claims(config, wanted, claims)
         if refusal is not None and told is not True:
             return self._turn_away(*jwt_auth.answer(refusal, self._served.version), path, started)
         if not from_bound(wanted):
@@ -43,34 +45,63 @@ class PaperJwts(PaperTokens):
         more = {"metadata": {"role": role}, "entity_id": f"entity of {mount}/{claims.get('sub')}"}
         return self._let_in(mount, role, path, started, more)
 
-    def _claims(self, config: Config, jwt: Secret) -> tuple[dict[str, Any], bool]:
-        """Return what a token says, and whether one of the keys of the config has signed it."""
+    def _claims(self, config: Config, jwt: Secret) -> tuple[dict[str, Any], str]:
+        """Return what a token says, and which key has signed it: empty where it is none that is known here."""
         # a prediction that has no such mount does without it
         import jwt as tokens
 
         keys = config.fields.get("jwt_validation_pubkeys") or ()
         try:
-            return pki.claims_of(jwt), any(pki.is_signed(jwt, key) for key in keys if "BEGIN" in key)
+            return pki.claims_of(jwt), next((key for key in keys if "BEGIN" in key and pki.is_signed(jwt, key)), "")
         except tokens.PyJWTError:
             # a token of a cluster on paper, which is none
             found = self._find(jwt)
             token = (found or self._named(jwt)).issued
             said = {"iss": token.issuer, "sub": token.subject, "aud": list(token.audiences), "exp": token.expires}
-            return said, found is not None and key_of(token.cluster) in keys
+            return said, found.key if found is not None else ""
 
-    def _of_claims(
-        self, config: Config, role: Mapping[str, Any], claims: Mapping[str, Any], *, signed: bool
-    ) -> Refusal | None:
+    def _of_keys(self, config: Config, key: str) -> Refusal | None:
+        """Return why no key that the mount has, or gets, would do for a token that is signed with *key*."""
+        url = config.fields.get("oidc_discovery_url") or config.fields.get("jwks_url")
+        if url is None:
+            return None if key in (config.fields.get("jwt_validation_pubkeys") or ()) else "signature"
+        cluster = next(name for name in self._common.keys if str(url).startswith(host_of(name)))
+        if "oidc_discovery_url" in config.fields and not config.discovered:
+            if not self._common.published[cluster]:
+                return "discovery refused"
+            if self._common.issuers[cluster][0] != url:
+                return "discovered issuer"
+            config.discovered = True
+        return self._fetched(config, cluster, key)
+
+    def _fetched(self, config: Config, cluster: str, key: str) -> Refusal | None:
+        """Return why none of the keys that Vault has got from *cluster*, or gets now, is *key*."""
+        if config.fetched is not None and key in config.fetched:
+            return None
+        if config.fetched is not None and not at_least(self._served.version, jwt_auth.REFETCHES):
+            return "no fetched key"
+        if not self._common.published[cluster]:
+            return "keys refused"
+        config.fetched = tuple(self._common.keys[cluster])
+        return None if key in config.fetched else "no fetched key"
+
+    def _of_claims(self, config: Config, role: Mapping[str, Any], claims: Mapping[str, Any]) -> Refusal | None:
         audience = claims.get("aud")
         mine = [audience] if isinstance(audience, str) else list(audience or ())
         bound = [one for one in str(role.get("bound_audiences", "")).split(",") if one]
         version = self._served.version
         needs = jwt_auth.needs_bound_audiences(version, listed=not isinstance(audience, str))
         wrong: dict[Refusal, bool] = {
-            "signature": not signed,
-            "issuer": config.fields.get("bound_issuer", claims.get("iss")) != claims.get("iss"),
+            "issuer": claims.get("iss") not in self._issuers(config, claims),
             "subject": role.get("bound_subject", claims.get("sub")) != claims.get("sub"),
             "audience": bool(bound) and not set(mine) & set(bound),
             "no audiences bound": bool(mine) and not bound and needs,
         }
         return next((check for check in jwt_auth.order(version) if wrong.get(check)), None)
+
+    def _issuers(self, config: Config, claims: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the issuers of which the token may be: where nothing is compared, its own."""
+        wanted = config.fields.get("bound_issuer")
+        if wanted is None and not at_least(self._served.version, jwt_auth.CAP):
+            wanted = config.fields.get("oidc_discovery_url")
+        return (claims.get("iss") if wanted is None else wanted,)

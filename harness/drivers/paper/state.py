@@ -12,7 +12,7 @@ from harness.knowledge import kubernetes_auth
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
 from harness.scenario.plan import DEFAULT_TTL
-from harness.scenario.values import seconds
+from harness.scenario.values import addressed, seconds
 from harness.secret import Secret
 from harness.wait import now
 
@@ -26,6 +26,8 @@ class Token:
     issuers: Sequence[str]
     """those that its cluster has now; one out of a Secret is of another that is always accepted"""
     alive: bool = True
+    key: str = ""
+    """with which it is signed"""
 
     @property
     def genuine(self) -> bool:
@@ -96,6 +98,10 @@ class Config:
     """by role: how often in a row the secret was wrong"""
     uses: dict[str, int] = field(default_factory=dict)
     """by role: how often its secret was used"""
+    fetched: tuple[str, ...] | None = None
+    """of a JWT mount: the keys that Vault has got from somebody since its start; None: it has not asked yet"""
+    discovered: bool = False
+    """of a JWT mount: has Vault read the discovery document since its start?"""
 
 
 def without_config() -> Config:
@@ -116,14 +122,21 @@ class Common:
     """of each cluster, as they are now: tokens look here whether they are accepted"""
     kubernetes: dict[str, str] = field(default_factory=dict)
     """the version of each cluster"""
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    """with which each cluster signs its tokens, the newest first: all of them are accepted"""
+    published: dict[str, bool] = field(default_factory=dict)
+    """may anybody read the keys of each cluster?"""
     pending: list[AnyEvent] = field(default_factory=list)
     """the evidence that nobody has gathered yet"""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
-def issued_to(account: Account, number: int, issuers: Sequence[str]) -> Token:
-    """Return a new token of *account*, which no other token's *number* resembles; its cluster has these *issuers*."""
+def issued_to(account: Account, number: int, issuers: Sequence[str], key: str) -> Token:
+    """Return a new token of *account*, which no other token's *number* resembles; its cluster has these *issuers*, and
+    signs with *key*.
+    """
     at, unbound = now(), account.long_lived or account.on_demand or account.podless
+    asked = addressed(account.audiences, host_of(account.cluster))
     issued = IssuedToken(
         jwt=Secret(f"paper.{account.cluster}-{number:012d}.signature-{number:012d}"),
         cluster=account.cluster,
@@ -133,11 +146,11 @@ def issued_to(account: Account, number: int, issuers: Sequence[str]) -> Token:
         pod_uid="" if unbound else f"uid-{number}",
         jti="" if account.long_lived else f"jti-{number}",
         issuer=kubernetes_auth.DEFAULT_ISSUER if account.long_lived else issuers[0],
-        audiences=() if account.long_lived else account.audiences or tuple(issuers),
+        audiences=() if account.long_lived else asked or tuple(issuers),
         issued=at,
         expires=0.0 if account.long_lived else at + account.token_seconds,
     )
-    return Token(issued, account, issuers, alive=not account.pod_gone)
+    return Token(issued, account, issuers, alive=not account.pod_gone, key=key)
 
 
 def lease(role: Mapping[str, Any]) -> int:
@@ -146,6 +159,17 @@ def lease(role: Mapping[str, Any]) -> int:
         return seconds(str(role["token_period"]))
     ends = [role.get("token_ttl"), role.get("token_max_ttl"), role.get("token_explicit_max_ttl"), DEFAULT_TTL]
     return min(seconds(str(end)) for end in ends if end)
+
+
+def host_of(cluster: str) -> str:
+    """Return where the API server of a cluster is, on paper."""
+    return f"https://{cluster}.paper"
+
+
+def forget_keys(configs: Mapping[str, Config]) -> None:
+    """Have a Vault that was started anew not know the keys of anybody yet."""
+    for config in configs.values():
+        config.fetched, config.discovered = None, False
 
 
 def copied(configs: Mapping[str, Config]) -> dict[str, Config]:
@@ -158,6 +182,8 @@ def copied(configs: Mapping[str, Config]) -> dict[str, Config]:
             secrets=dict(config.secrets),
             failures=dict(config.failures),
             uses=dict(config.uses),
+            fetched=None,
+            discovered=False,
         )
         for path, config in configs.items()
     }
