@@ -190,7 +190,7 @@ SCENARIOS_OF: Final = {
     "jwt-keys-held": by_fetched_keys({"jwks_url": "cluster"}, "1.7.0", {"rotate-keys": {"apps": "signing"}}),
     "jwt-discovered-issuer": by_fetched_keys(
         {"oidc_discovery_url": "cluster"},
-        "1.9.3",
+        "1.13.0",
         {"set-issuers": {"apps": [NEW_ISSUER]}, "then-look": False},
         {"restart": {}},
     ),

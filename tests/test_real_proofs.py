@@ -67,7 +67,10 @@ def written(scenario: Scenario, tmp_path: Path) -> Path:
     return file
 
 
-BEYOND_THE_CORE: Final = {"review-without-audiences": further("vault:1.3.0")}
+BEYOND_THE_CORE: Final = {
+    "review-without-audiences": further("vault:1.3.0"),
+    "jwt-discovered-issuer": further("vault:1.13.0"),
+}
 
 
 @pytest.mark.parametrize("cause", [pytest.param(cause, marks=BEYOND_THE_CORE.get(cause, ())) for cause in SCENARIOS_OF])
