@@ -71,6 +71,7 @@ drivers/                 ways of making a plan real; first what they share
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
     control_plane        an etcd and a kube-apiserver as processes
+    rights               what a control plane lets whom do, waited for
     shared_clusters      control planes that serve one rehearsal after the other, each time emptied
     vault_process        a Vault server as a process
     etcd_store           the etcd that has a Vault's data, as a process

@@ -26,10 +26,9 @@ from harness.record.events import (
 )
 from harness.record.journal import NotARecord, Record
 from harness.record.observation import Observation
-from harness.scenario import course, plan, topology, values
+from harness.scenario import course, plan, role_spec, topology, values
 from harness.scenario.course import AnyStep, Look, RollBack, Serve
 from harness.scenario.moments import BEFORE
-from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import AppSpec, Asked, MountSpec, Topology, VaultSpec
 
 _NO_EVIDENCE = Evidence()
@@ -246,7 +245,7 @@ class Facts:
         """Return an auth mount of the topology."""
         return self.topology.mounts[path]
 
-    def role(self, app: str) -> RoleSpec:
+    def role(self, app: str) -> role_spec.RoleSpec:
         """Return the role that an app logs in with."""
         return self.topology.role_of(app)
 

@@ -86,6 +86,17 @@ def of_pod(kube: Kube, account: Account, uid: str) -> Secret:
     )
 
 
+def publish_keys(cluster: str, kube: Kube, *, to_anybody: bool) -> None:
+    """Let anybody read the keys of *cluster*, or service accounts alone, and wait until its API server does so."""
+    kube.publish_keys(to_anybody=to_anybody)
+    wait.until(
+        lambda: kube.shows_keys() is to_anybody,
+        what=f"the API server of {cluster} to give its keys to {'anybody' if to_anybody else 'nobody unknown'}",
+        seconds=RIGHTS_SECONDS,
+        every=0.02,
+    )
+
+
 class RunningVault(VaultLogs, Protocol):
     """A Vault that runs, in a process or in a container."""
 
@@ -224,17 +235,7 @@ class RealRig(abc.ABC):
 
     def publish_keys(self, cluster: str, *, to_anybody: bool) -> None:
         """Let anybody read the keys of *cluster*, or service accounts alone, and wait until its API server does so."""
-        self._publish_keys(cluster, self._running[cluster].kube, to_anybody=to_anybody)
-
-    @staticmethod
-    def _publish_keys(cluster: str, kube: Kube, *, to_anybody: bool) -> None:
-        kube.publish_keys(to_anybody=to_anybody)
-        wait.until(
-            lambda: kube.shows_keys() is to_anybody,
-            what=f"the API server of {cluster} to give its keys to {'anybody' if to_anybody else 'nobody unknown'}",
-            seconds=RIGHTS_SECONDS,
-            every=0.02,
-        )
+        publish_keys(cluster, self._running[cluster].kube, to_anybody=to_anybody)
 
     def delete_token_secret(self, purpose: str) -> None:
         """Delete the Secret with the long-lived token for *purpose*, and wait until the token is not accepted."""

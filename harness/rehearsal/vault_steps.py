@@ -6,7 +6,7 @@ import base64
 import itertools
 import secrets as random
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from harness import wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
@@ -299,11 +299,8 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
         elif name == "kubernetes_ca_cert":
             ahead = str(step.fields.get("kubernetes_host"))
             fields[name] = _authority(rig, topology, home, str(value), ahead)
-        elif name in ASKED_AT:
-            host = rig.cluster(home if value == "cluster" else str(value)).host
-            fields[name] = f"{host}/openid/v1/jwks" if name == "jwks_url" else host
-        elif name in ASKED_AT.values():
-            fields[name] = _authority(rig, topology, home, str(value), "cluster")
+        elif name in _OF_KEYS:
+            fields[name] = _of_keys(rig, topology, home, name, str(value))
         elif isinstance(value, tuple):
             named = [home if one == "cluster" else one for one in value]
             there = {name: rig.cluster(name).keys for name in named if name in topology.clusters}
@@ -314,6 +311,17 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
         else:
             fields[name] = known[name] if value == "cluster" else value
     return fields
+
+
+_OF_KEYS: Final = (*ASKED_AT, *ASKED_AT.values())
+
+
+def _of_keys(rig: Rig, topology: Topology, home: str, name: str, said: str) -> str:
+    """Return where Vault gets the keys of tokens, or the CA of who answers there."""
+    if name not in ASKED_AT:
+        return _authority(rig, topology, home, said, "cluster")
+    host = rig.cluster(home if said == "cluster" else said).host
+    return f"{host}/openid/v1/jwks" if name == "jwks_url" else host
 
 
 def _host(rig: Rig, home: str, said: str) -> str:

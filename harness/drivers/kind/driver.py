@@ -25,7 +25,7 @@ from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.drivers.proxies import Proxies
-from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, requested
+from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import capacity, process
@@ -437,7 +437,7 @@ class KindRig(RealRig):
             beside_reviews(kube, account)
         publishes = self._topology.clusters[cluster.name].publishes_keys
         if publishes or self._lending is not None:
-            self._publish_keys(cluster.name, kube, to_anybody=publishes)
+            publish_keys(cluster.name, kube, to_anybody=publishes)
 
     def _populate(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
         """Have every account hold its token: apps in their Pods, reviewers in Secrets, strangers in our hands."""

@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from harness import settings, wait
+from harness import settings
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
+from harness.drivers.local import rights
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.shared_clusters import SharedClusters
@@ -20,7 +21,6 @@ from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import (
-    RIGHTS_SECONDS,
     RealRig,
     beside_reviews,
     label,
@@ -389,9 +389,9 @@ class LocalRig(RealRig):
             self._populate(plane, wanted, spaces)
             # what the accounts may do is in roles that the API server makes last
             plane.await_ready(self._bring_up.over)
-            self._give_keys(plane, served=bool(served))
+            rights.give_keys(plane, to_anybody=self._topology.clusters[name].publishes_keys, served=bool(served))
             if served:
-                self._await_rights(plane, wanted)
+                rights.await_reviews(plane, wanted)
         self._insist_on_version(name, plane.kube, version, served)
 
     def _plane(self, name: str, etcd: Artifact, server: Artifact) -> tuple[ControlPlane, int]:
@@ -426,26 +426,9 @@ class LocalRig(RealRig):
             self._populate(plane, mine, spaces)
             # one that was started over has the roles of its own last
             plane.await_ready(self._bring_up.over)
-            self._give_keys(plane, served=True)
-            self._await_rights(plane, mine)
+            rights.give_keys(plane, to_anybody=self._topology.clusters[name].publishes_keys, served=True)
+            rights.await_reviews(plane, mine)
         self._insist_on_version(name, plane.kube, self._topology.clusters[name].kubernetes)
-
-    def _give_keys(self, plane: ControlPlane, *, served: bool) -> None:
-        """Let anybody read the keys, or nobody who is not known, if somebody may have been able to before."""
-        wanted = self._topology.clusters[plane.name].publishes_keys
-        if wanted or served:
-            self._publish_keys(plane.name, plane.kube, to_anybody=wanted)
-
-    @staticmethod
-    def _await_rights(plane: ControlPlane, wanted: Sequence[Account]) -> None:
-        """Wait until the API server knows what the accounts may do now, whatever others of these names might before."""
-        for account in {account.identity: account for account in wanted}.values():
-            wait.until(
-                lambda who=account: plane.kube.may_review_tokens(who.namespace, who.name) is who.may_review_tokens,  # type: ignore[misc]
-                what=f"the API server of {plane.name} to know the rights of {account.subject}",
-                seconds=RIGHTS_SECONDS,
-                every=0.02,
-            )
 
     def _populate(self, plane: ControlPlane, wanted: Sequence[Account], there: Sequence[str] = ()) -> None:
         """Make the accounts that are *wanted*, and what they have; the namespaces *there* are there already."""
