@@ -190,6 +190,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     rewrites             a mount's config written again, with all that it has
     as_code              a remedy as vault write lines and as Terraform
     jwts                 what Vault itself checks of a token at a JWT mount: key, audience, claims
+    claims               what a token claims beside issuer, subject and audience: bound, or taken for the identity
     providers            what Vault does not get from whoever signs the tokens of a JWT mount: keys, or their document
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     policy               what a token may do: a policy that denies, or does not grant

@@ -126,7 +126,8 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
         "reviewer-lacks-tokenreview-rbac", "client-jwt-not-accepted", "address-not-bound", "login-token-rejected",
         "api-server-unreachable", "api-server-not-at-host", "changed-by-step", "secret-not-accepted",
         "issuer-no-longer-accepted",
-        "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch",
+        "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch", "jwt-bound-claim-mismatch",
+        "jwt-claim-unusable",
     }  # fmt: skip
     told = {cause for row in ROWS for cause in row.causes}
     assert {rule.name for rule in RULES} - told <= apart

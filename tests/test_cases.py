@@ -102,6 +102,18 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "changed-by-step", "1.11.0", "web"),
         ),
     ),
+    "claims-that-a-role-binds-and-takes": (
+        "pass",
+        (
+            ("latent", "identity changed", "login-identity-changed", "1.16.3", "web"),
+            ("pre-existing", "refused from the start", "jwt-bound-claim-mismatch", "", "other"),
+            ("pre-existing", "refused from the start", "jwt-bound-claim-mismatch", "", "seven"),
+            ("pre-existing", "refused from the start", "jwt-claim-unusable", "", "nobody"),
+            ("pre-existing", "refused from the start", "jwt-claim-unusable", "", "counted"),
+            ("pre-existing", "refused from the start", "jwt-bound-claim-mismatch", "", "elsewhere"),
+            ("improvement", "login granted", "jwt-bound-claim-mismatch", "1.16.3", "seven"),
+        ),
+    ),
     "a-hosted-vault-done-right": ("pass", ()),
     "a-role-audience-that-no-token-has": (
         "pass",
@@ -257,6 +269,16 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "web": (200, 400, 200, 200, 200, 400, 200),
         "job": (200, 400, 200, 200, 200, 400, 400),
     },
+    "claims-that-a-role-binds-and-takes": {
+        "shop": (200,) * 3,
+        "other": (400,) * 3,
+        "team": (200,) * 3,
+        "seven": (400, 200, 200),
+        "nobody": (400,) * 3,
+        "counted": (400,) * 3,
+        "web": (200,) * 3,
+        "elsewhere": (400,) * 3,
+    },
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -350,6 +372,11 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "--clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated",
         "The discovery document of apps names another issuer than the address at which Vault 1.11.0 got it",
         "with jwks_url instead of oidc_discovery_url",
+    ),
+    "claims-that-a-role-binds-and-takes": (
+        "has the claim project with 'other', and role by-project of auth/ci demands shop, stock (bound_claims)",
+        "Role by-mail of auth/ci makes the claim mail the name of its entity (user_claim), and it is not in the token",
+        "| vault write auth/ci/role/by-project -",
     ),
     "a-role-audience-that-no-token-has": (
         "ruled out: issuer. by its config auth/devops-kubernetes compares no issuer on Vault 1.6.0",

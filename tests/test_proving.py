@@ -194,6 +194,10 @@ SCENARIOS_OF: Final = {
         {"set-issuers": {"apps": [NEW_ISSUER]}, "then-look": False},
         {"restart": {}},
     ),
+    "jwt-bound-claim-mismatch": by_signature(
+        **{"bound-audiences": ["vault"], "bound-claims": {"/kubernetes.io/namespace": "elsewhere"}}
+    ),
+    "jwt-claim-unusable": by_signature(**{"bound-audiences": ["vault"], "user-claim": "mail"}),
     "role-binding-mismatch": outside(role(service_accounts=["other"], namespaces=["elsewhere"])),
     "audience-mismatch": outside(role(audience="vault")),
     "audience-mismatch, with a reviewer": outside(role(audience="vault"), mount(reviewer="long-lived")),

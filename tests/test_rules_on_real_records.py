@@ -70,6 +70,12 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
         "job",
         {"answer", "vault audit", "config", "token"},
     ),
+    "jwt-bound-claim-mismatch": (
+        "claims-that-a-role-binds-and-takes",
+        "other",
+        {"answer", "vault audit", "token"},
+    ),
+    "jwt-claim-unusable": ("claims-that-a-role-binds-and-takes", "nobody", {"answer", "vault audit", "token"}),
     "jwt-claim-mismatch": ("tokens-of-a-ci-and-keys-that-rotate", "billing", {"answer", "vault audit", "token"}),
     "jwt-audience-mismatch": ("tokens-of-a-ci-and-keys-that-rotate", "mail", {"answer", "vault audit", "token"}),
     "rewrite-refused": ("what-is-read-is-not-taken-back", "", {"answer"}),

@@ -6,7 +6,9 @@ and 1.16.3; what is asked of whoever has the keys, with every version at hand fr
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from harness.knowledge.versions import at_least
 
@@ -17,6 +19,14 @@ REFETCHES: Final = "1.8.0"
 """Up to here Vault keeps keys that it got for as long as the answer allows (Cache-Control: an API server says an hour),
 whatever key a token names; from here on a key that it does not know makes it ask again. Run: 1.4.0, 1.6.0 and 1.7.0
 against 1.8.0 and each one after it. Whatever the version it asks first after its start, or a write of the config."""
+
+CLAIM_POINTER: Final = "1.11.0"
+"""From here a role may say user_claim_json_pointer (CHANGELOG); an older Vault takes the field and does not heed it.
+Run: 1.10.0 and 1.11.0."""
+
+CLAIM_NUMBERS: Final = "1.14.0"
+"""From here a number may be a bound claim; before, a claim that is one is refused whatever is bound. Run: 1.13.0
+refuses it and 1.16.3 takes it; in between nobody looked."""
 
 _TEXTS_TOO: Final = (
     ("0.0.0", "1.7.0"),
@@ -40,6 +50,13 @@ Refusal = Literal[
     "subject",
     "audience",
     "no audiences bound",
+    "bound claim",
+    "no such claim",
+    "claim of numbers",
+    "no user claim",
+    "user claim of no text",
+    "metadata of no text",
+    "no groups claim",
 ]
 
 _NO_KEY: Final = "no known key successfully validated the token signature"
@@ -81,6 +98,13 @@ _WORDS: Final[dict[Refusal, tuple[str, str]]] = {
         "error validating claims: aud claim does not match any bound audience",
         "error validating token: invalid audience (aud) claim: audience claim does not match any expected audience",
     ),
+    "bound claim": ('error validating claims: claim "{}" does not match any associated bound claim values',) * 2,
+    "no such claim": ('error validating claims: claim "{}" is missing',) * 2,
+    "claim of numbers": ("error validating claims: received claim is not a string or list: {}",) * 2,
+    "no groups claim": ('"{}" claim not found in token', 'failed to fetch groups: "{}" claim not found in token'),
+    "no user claim": ('claim "{}" not found in token',) * 2,
+    "user claim of no text": ('claim "{}" could not be converted to string',) * 2,
+    "metadata of no text": ("error converting claim '{}' to string",) * 2,
     "no audiences bound": ("audience claim found in JWT but no audiences bound to the role",) * 2,
 }
 """The words of each refusal before and from `CAP` on. Every one is answered 400."""
@@ -90,6 +114,13 @@ _KNOWN_BY: Final[dict[Refusal, tuple[str, ...]]] = {
     "discovered issuer": ("issuer did not match the issuer returned by", "issuer did not match the returned issuer"),
     "discovery refused": _NOT_DISCOVERED,
     "no fetched key": (_NO_FETCHED_KEY,),
+    "bound claim": ("does not match any associated bound claim values",),
+    "no such claim": ('" is missing',),
+    "claim of numbers": ("received claim is not a string or list",),
+    "no groups claim": ('" claim not found in token',),
+    "no user claim": ('" not found in token',),
+    "user claim of no text": ('" could not be converted to string',),
+    "metadata of no text": ("error converting claim '",),
 }
 """By which words some refusals are known whose answers go on with what somebody else said."""
 
@@ -104,9 +135,19 @@ _OF_KEYS: Final[tuple[Refusal, ...]] = (
     "no fetched key",
 )
 
+_OF_CLAIMS: Final[tuple[Refusal, ...]] = (
+    "no such claim",
+    "claim of numbers",
+    "bound claim",
+    "no user claim",
+    "user claim of no text",
+    "metadata of no text",
+    "no groups claim",
+)
+
 _ORDER: Final[tuple[tuple[Refusal, ...], ...]] = (
-    (*_OF_KEYS, "no audiences bound", "expired", "issuer", "subject", "audience"),
-    (*_OF_KEYS, "expired", "issuer", "subject", "audience", "no audiences bound"),
+    (*_OF_KEYS, "no audiences bound", "expired", "issuer", "subject", "audience", *_OF_CLAIMS),
+    (*_OF_KEYS, "expired", "issuer", "subject", "audience", "no audiences bound", *_OF_CLAIMS),
 )
 """In which order Vault makes its checks, before and from `CAP` on. Run: `no audiences bound` against the subject."""
 
@@ -121,11 +162,75 @@ def order(version: str) -> tuple[Refusal, ...]:
     return _ORDER[at_least(version, CAP)]
 
 
-def answer(refusal: Refusal, version: str, role: str = "") -> tuple[int, str]:
-    """Return the HTTP status and the words with which Vault *version* refuses a login to a *role*."""
+def answer(refusal: Refusal, version: str, what: str = "") -> tuple[int, str]:
+    """Return the HTTP status and the words with which Vault *version* refuses a login: *what* is the role or the claim
+    that they name, if they name one.
+    """
     if refusal == "unknown role":
-        return 400, f'role "{role}" could not be found'
-    return 400, _WORDS[refusal][at_least(version, CAP)]
+        return 400, f'role "{what}" could not be found'
+    return 400, _WORDS[refusal][at_least(version, CAP)].replace("{}", what)
+
+
+def claim_in(error: str) -> str:
+    """Return the claim that a refusal names, or nothing."""
+    found = re.search(r"""["']([^"']+)["']""", error)
+    return found[1] if found else ""
+
+
+def claim_at(claims: Mapping[str, Any], name: str) -> Any:
+    """Return what a token says at a claim, or within one (/kubernetes.io/namespace); None where it says nothing."""
+    if not name.startswith("/"):
+        return claims.get(name)
+    found: Any = claims
+    for part in name[1:].split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found
+
+
+def refused_claim(claims: Mapping[str, Any], role: Mapping[str, Any], version: str) -> tuple[Refusal, str] | None:
+    """Return why a *role*, with Vault's names, refuses what a token claims beside issuer, subject and audience, and the
+    claim or value that the words name. None: it does not.
+    """
+    return _bound(claims, role, version) or _taken(claims, role, version)
+
+
+def _bound(claims: Mapping[str, Any], role: Mapping[str, Any], version: str) -> tuple[Refusal, str] | None:
+    for name, wanted in (role.get("bound_claims") or {}).items():
+        has = claim_at(claims, name)
+        if has is None:
+            return "no such claim", name
+        if isinstance(has, int) and not isinstance(has, bool) and not at_least(version, CLAIM_NUMBERS):
+            return "claim of numbers", str(has)
+        allowed = wanted if isinstance(wanted, list | tuple) else (wanted,)
+        mine = has if isinstance(has, list | tuple) else (has,)
+        glob = role.get("bound_claims_type") == "glob"
+        if not any(_fits(one, each, glob=glob) for one in mine for each in allowed):
+            return "bound claim", name
+    return None
+
+
+def _fits(has: Any, wanted: Any, *, glob: bool) -> bool:
+    if glob and isinstance(has, str) and isinstance(wanted, str):
+        return re.fullmatch(".*".join(map(re.escape, wanted.split("*"))), has) is not None
+    return type(has) is type(wanted) and has == wanted
+
+
+def _taken(claims: Mapping[str, Any], role: Mapping[str, Any], version: str) -> tuple[Refusal, str] | None:
+    """Return which claim is not there, or is no text, that is to become the alias, its metadata or its groups."""
+    user = str(role.get("user_claim", ""))
+    points = role.get("user_claim_json_pointer") and at_least(version, CLAIM_POINTER)
+    has = claim_at(claims, user) if points else claims.get(user)
+    if has is None:
+        return "no user claim", user
+    if not isinstance(has, str):
+        return "user claim of no text", user
+    for name in role.get("claim_mappings") or {}:
+        if not isinstance(claim_at(claims, name), str | None):
+            return "metadata of no text", name
+    groups = role.get("groups_claim")
+    if groups and claim_at(claims, groups) is None:
+        return "no groups claim", groups
+    return None
 
 
 def words_of(refusal: Refusal) -> tuple[str, ...]:

@@ -59,7 +59,13 @@ class Provider:
 
     def _mint(self, name: str, app: AppSpec) -> IssuedToken:
         begins = int(now())
-        claims: dict[str, Any] = {"iss": ISSUER, "sub": name, "iat": begins, "exp": begins + app.token_seconds}
+        claims: dict[str, Any] = {
+            **app.claims,
+            "iss": ISSUER,
+            "sub": name,
+            "iat": begins,
+            "exp": begins + app.token_seconds,
+        }
         if app.audiences:
             claims["aud"] = app.audiences[0] if len(app.audiences) == 1 else list(app.audiences)
         return IssuedToken(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from harness.knowledge import kubernetes_auth, versions
+from harness.knowledge import jwt_auth, kubernetes_auth, versions
 from harness.scenario import values
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
@@ -117,6 +117,7 @@ def of_role(document: Document, trail: Trail, writer: Writer) -> Iterator[Compla
     """Yield what is wrong with the role that stands at *trail*."""
     yield from _both_stars(document, trail, writer)
     yield from _kind_of_token(document, trail, writer)
+    yield from _claims(document, trail, writer)
 
 
 def _both_stars(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
@@ -147,3 +148,26 @@ def _kind_of_token(document: Document, trail: Trail, writer: Writer) -> Iterator
         since = kubernetes_auth.field_since(field)
         if document.given(*trail, key) and not versions.at_least(writer.version, since):
             yield (*trail, key), f"{field} is unknown to {writer.called}", f"leave it out, or {writer.later(since)}"
+
+
+def _claims(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
+    """Complain of claims that Vault would not take, or would not know how to look for."""
+    since = jwt_auth.CLAIM_POINTER
+    place = (*trail, "user-claim-json-pointer")
+    if document.given(*place) and not versions.at_least(writer.version, since):
+        message = f"user_claim_json_pointer is unknown to {writer.called}"
+        yield place, message, f"leave it out, or {writer.later(since)}"
+    first: dict[str, str] = {}
+    for claim, becomes in (document.get(*trail, "claim-mappings", default={}) or {}).items():
+        if becomes == "role":
+            message = 'Vault refuses this role: metadata key "role" is reserved and may not be a mapping destination'
+            yield (*trail, "claim-mappings", claim), message, "another name"
+        elif first.setdefault(becomes, claim) != claim:
+            message = f"Vault refuses this role: multiple keys are mapped to metadata key {shown(becomes)}"
+            yield (*trail, "claim-mappings", claim), message, "another name"
+    if document.get(*trail, "bound-claims-type") == "glob":
+        for claim, wanted in (document.get(*trail, "bound-claims", default={}) or {}).items():
+            several = wanted if isinstance(wanted, (list, tuple)) else (wanted,)
+            if not all(isinstance(one, str) for one in several):
+                message = "Vault refuses this role: with globs every bound claim is a text"
+                yield (*trail, "bound-claims", claim), message, "a text, or bound-claims-type: string"

@@ -14,8 +14,9 @@ _OF_ANY_MOUNT: Final = ("type", "vault", "mounted", "configured", "roles")
 _OF_REVIEWS: Final = ("reviewer", "reviewer-service-account", "reviewer-may-review-tokens", "reviewer-may-read",
                       "reviewer-token-life")  # fmt: skip
 _OF_ACCOUNT: Final = ("cluster", "service-account", "may-review-tokens", "may-read", "annotations", "audience", "token",
-                      "token-expires")  # fmt: skip
+                      "token-expires", "claims")  # fmt: skip
 """The keys of an app that logs in with a token of its service account."""
+_OF_EVERY_TOKEN: Final = ("iss", "sub", "aud", "iat", "exp")
 
 
 def kind_of(document: Document, mount: Trail) -> MountKind | None:
@@ -82,7 +83,7 @@ def _of_config(document: Document, config: Trail, kind: MountKind) -> Iterator[C
 
 def _unbound(document: Document, role: Trail) -> Iterator[Complaint]:
     """Complain of a role that Vault refuses because it would admit everybody."""
-    bounds = ("bound-audiences", "bound-subject", "bound-cidrs")
+    bounds = ("bound-audiences", "bound-subject", "bound-claims", "bound-cidrs")
     if document.sound(*role) and not any(document.given(*role, one) for one in bounds):
         message = "Vault refuses this role: must have at least one bound constraint"
         yield role, message, f"{', or '.join(bounds)}"
@@ -97,9 +98,14 @@ def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
         yield from _strange(document, app, keys, f"an app that logs in at a mount of type {kind.name}")
     elif kind is not None and kind.name == JWT and document.get(*app, "token") == "minted":
         keys = [one for one in _keys(schema.App) if one not in _OF_ACCOUNT]
-        yield from _strange(document, app, [*keys, "audience", "token", "token-expires"], "an app with a minted token")
+        mine = [*keys, "audience", "token", "token-expires", "claims"]
+        yield from _strange(document, app, mine, "an app with a minted token")
+        for claim in {*(document.get(*app, "claims", default={}) or {})} & {*_OF_EVERY_TOKEN}:
+            yield (*app, "claims", claim), f"the claim {claim} of a minted token is the provider's own", "another claim"
     elif kind is not None:
         yield from _lacking(document, app, schema.App, ("cluster", "service-account"))
+        if document.given(*app, "claims") and document.get(*app, "token") != "minted":
+            yield (*app, "claims"), "an API server adds no claims to its tokens", "token: minted, or leave it out"
         if document.get(*app, "token") == "minted":
             message = f"a mount of type {kind.name} takes tokens of service accounts, and this one is minted elsewhere"
             yield (*app, "token"), message, "token: projected, or a mount of type jwt"

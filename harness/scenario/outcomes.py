@@ -77,6 +77,8 @@ Cause = Literal[
     "jwt-keys-held",
     "jwt-discovered-issuer",
     "jwt-claim-mismatch",
+    "jwt-bound-claim-mismatch",
+    "jwt-claim-unusable",
     "user-lockout",
     "secret-not-accepted",
     "rewrite-refused",

@@ -40,6 +40,12 @@ VAULTS_OWN_POLICY = "default"
 STRANGERS = {"wrong-service-account": "rehearsal-stranger", "wrong-namespace": "rehearsal-elsewhere"}
 """The service account and the namespace of those who must be refused, by the probe that presents their token."""
 
+_CLAIM_OF: Final = {
+    "wrong-service-account": "/kubernetes.io/serviceaccount/name",
+    "wrong-namespace": "/kubernetes.io/namespace",
+}
+"""By the probe of a stranger: what of a service account token refuses them, if a role binds it."""
+
 LOCKOUT_ROLE: Final = "rehearsal-lockout"
 """The role, or user, of which it is asked whether Vault locks out whose secret is wrong too often."""
 
@@ -402,13 +408,12 @@ def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], lis
 
 def _negative_of_keys(wanted: Topology, name: str, app: AppSpec, asked: list[str]) -> tuple[list[str], list[str]]:
     """Return the same for an app at a mount where Vault itself checks signatures: who is nobody there?"""
-    bound, impossible = wanted.role_of(name).bound_subject, list[str]()
-    if bound is None:
-        impossible = [
-            f"{probe} for {name}: role {app.role} binds no subject, and so admits every one" for probe in STRANGERS
-        ]
-    else:
-        asked += STRANGERS
+    role, impossible = wanted.role_of(name), list[str]()
+    for probe, claim in _CLAIM_OF.items():
+        if role.bound_subject is None and claim not in (role.bound_claims or {}):
+            impossible.append(f"{probe} for {name}: role {app.role} binds no subject, and so admits every one")
+        else:
+            asked.append(probe)
     if len(wanted.clusters) > 1:
         asked.append("other-cluster-token")
     else:

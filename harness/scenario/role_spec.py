@@ -11,7 +11,7 @@ import msgspec
 from harness.scenario import mount_kinds
 from harness.scenario.mount_kinds import KUBERNETES, MountKind
 
-RoleField = str | int | bool | tuple[str, ...]
+RoleField = str | int | bool | tuple[str, ...] | dict[str, Any]
 """A field of a role; spans are texts such as 1h."""
 
 
@@ -40,6 +40,12 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     bound_audiences: tuple[str, ...] | None = None
     bound_subject: str | None = None
     user_claim: str | None = None
+    user_claim_json_pointer: bool | None = None
+    bound_claims: dict[str, Any] | None = None
+    """by claim: its value, or several of which one is meant"""
+    bound_claims_type: str | None = None
+    claim_mappings: dict[str, str] | None = None
+    groups_claim: str | None = None
 
     @property
     def of_kind(self) -> MountKind:
@@ -71,15 +77,15 @@ NO_ROLE: Final = RoleSpec()
 """The role of those who log in where nothing is mounted."""
 
 
-def role_value(said: Any) -> Any:
+def role_value(name: str, said: Any) -> Any:
     """Return what a scenario says of a role's field as the topology has it: labels as key=value, lists as tuples."""
-    if isinstance(said, Mapping):
+    if name == "namespace_selector" and isinstance(said, Mapping):
         return tuple(f"{key}={value}" for key, value in said.items())
     return tuple(said) if isinstance(said, list) else said
 
 
 def role_spec(written: Mapping[str, Any], kind: str = KUBERNETES) -> RoleSpec:
     """Return the role that the plain data *written* describe, at a mount of a *kind*."""
-    said = {name.replace("-", "_"): role_value(value) for name, value in written.items()}
+    said = {(own := name.replace("-", "_")): role_value(own, value) for name, value in written.items()}
     known = {name: said[name] for name in RoleSpec.__struct_fields__ if said.get(name) is not None}
     return RoleSpec(**known | {"kind": kind})

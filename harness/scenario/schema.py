@@ -17,6 +17,7 @@ from harness.scenario.values import (
     Audiences,
     Bindings,
     CaText,
+    ClaimValue,
     Duration,
     Host,
     Issuers,
@@ -244,6 +245,10 @@ class App(_Part):
         "never ends. requested: of no Pod, as kubectl create token has it. pod-gone: of a Pod that was deleted before "
         "anything is asked. minted: of no cluster, by an identity provider of the rehearsal's own; its subject is the "
         "app's name, one audience is a text in it as GitLab has it, and several are a list.",
+    )
+    claims: dict[Text, ClaimValue] = Field(
+        default_factory=dict,
+        description="Of a minted token: further claims, such as {project: shop}. A list stays a list.",
     )
     token_expires: TokenLife = Field(
         default="1h", description="Life asked for its token, unless that is out of a Secret."

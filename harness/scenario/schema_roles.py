@@ -11,6 +11,7 @@ from harness.scenario.values import (
     Bindings,
     CaText,
     Cidr,
+    ClaimValue,
     Duration,
     KeysAt,
     KeyText,
@@ -149,4 +150,26 @@ class RoleClaims(Part):
     )
     user_claim: Text | None = Field(
         default=None, description="Of a JWT role: the claim by which its entity goes. Left out: sub."
+    )
+    user_claim_json_pointer: bool | None = Field(
+        default=None,
+        description="Of a JWT role, from Vault 1.11.0 on: may user-claim name what is within a claim, such as "
+        "/kubernetes.io/serviceaccount/uid?",
+    )
+    bound_claims: dict[Text, ClaimValue] | None = Field(
+        default=None,
+        min_length=1,
+        description="Of a JWT role: claims, each with the value that it must have, or a list of values, such as "
+        "{project: shop}, or within a claim {/kubernetes.io/namespace: apps}.",
+    )
+    bound_claims_type: Literal["string", "glob"] | None = Field(
+        default=None, description="Of a JWT role: glob lets the values of bound-claims have a *. Left out: string."
+    )
+    claim_mappings: dict[Text, Text] | None = Field(
+        default=None,
+        min_length=1,
+        description="Of a JWT role: claims, each with the name of the alias metadata that it becomes.",
+    )
+    groups_claim: Text | None = Field(
+        default=None, description="Of a JWT role: the claim with the names of external groups."
     )

@@ -153,6 +153,8 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     token: str = "projected"
     """projected: of its Pod. secret: of a Secret. requested: of no Pod. pod-gone: of a deleted one. minted: of none"""
     token_seconds: int = 3600
+    claims: dict[str, Any] = {}
+    """of a minted token, beside those that every token has"""
 
     @property
     def subject(self) -> str:
@@ -400,6 +402,7 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         audience=tuple(audience) if isinstance(audience, list) else audience,
         token=written.get("token") or "projected",
         token_seconds=values.seconds(written.get("token-expires") or "1h"),
+        claims=dict(written.get("claims") or {}),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Len
@@ -113,6 +113,15 @@ def _keys_at(text: str) -> str:
     return text
 
 
+def _claim(given: object) -> object:
+    """A claim's value, or several, one of which is meant: texts, whole numbers, truth values."""
+    listed = isinstance(given, (list, tuple))
+    several = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    if not several or not all(isinstance(one, str | int) and one != "" for one in several):
+        raise ValueError("a text, a whole number, true or false, or a list of such")
+    return several if listed else given
+
+
 def _pem_of_cluster(text: str, kinds: tuple[str, ...], words: str) -> str:
     found = _PEM.fullmatch(text)
     if found is not None and found[2] in kinds:
@@ -209,6 +218,13 @@ PolicyName = Annotated[str, AfterValidator(_policy_name)]
 CaText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_ca)]
 KeyText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_key)]
 KeysAt = Annotated[str, AfterValidator(_keys_at)]
+_ONE_CLAIM: list[dict[str, Any]] = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
+ClaimValue = Annotated[
+    Any,
+    AfterValidator(_claim),
+    WithJsonSchema({"anyOf": [*_ONE_CLAIM, {"type": "array", "items": {"anyOf": _ONE_CLAIM}, "minItems": 1}]}),
+]
+"""What a claim of a token says, or may say."""
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 Readable = Literal["namespaces", "service-accounts"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import checks, issuers, jwts, policy, providers, reviewer, secrets, steps, transport
+from harness.analysis.rules import checks, claims, issuers, jwts, policy, providers, reviewer, secrets, steps, transport
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -41,6 +41,8 @@ RULES: Final[tuple[Rule, ...]] = (
     providers.HELD,
     jwts.KEY,
     jwts.CLAIM,
+    claims.BOUND,
+    claims.TAKEN,
     secrets.LOCKOUT,
     secrets.NOT_ACCEPTED,
     policy.DENIES,

@@ -43,7 +43,7 @@ def lines(steps: Sequence[AnyStep], wanted: Topology) -> Iterator[str]:
                     yield _token_file(step, steps)
                 yield f"vault write auth/{step.mount}/config {_words(_config(step, wanted, paste=True))}"
             case WriteRole():
-                yield f"vault write auth/{step.mount}/role/{step.role} {_words(_role(step))}"
+                yield role_command(step.mount, step.role, step.spec.fields)
             case WritePolicy():
                 yield f"echo {_ansi_quoted(step.text)} | vault policy write {step.name} -"
             case _:
@@ -141,8 +141,18 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
     return fields
 
 
-def _role(step: WriteRole) -> dict[str, str]:
-    return {name: _as_word(value) for name, value in step.spec.fields.items()}
+def role_command(mount: str, role: str, fields: Mapping[str, RoleField]) -> str:
+    """Return the command that writes these *fields* of a role; what is a mapping has to come as JSON."""
+    path = f"auth/{mount}/role/{role}"
+    if any(isinstance(value, dict) for value in fields.values()):
+        return f"echo {_quoted(json.dumps(fields))} | vault write {path} -"
+    return f"vault write {path} {_words({name: _as_word(value) for name, value in fields.items()})}"
+
+
+def _in_a_text(said: object) -> str:
+    """Return the value of a claim, or several, as Terraform has them: in one text, with commas."""
+    several = said if isinstance(said, list | tuple) else (said,)
+    return ",".join(str(one).lower() if isinstance(one, bool) else str(one) for one in several)
 
 
 def _as_word(value: RoleField) -> str:
@@ -229,7 +239,10 @@ def _role_block(step: WriteRole) -> str:
     for name, value in step.spec.fields.items():
         if name == "audience" and not value:
             continue
-        if isinstance(value, tuple):
+        if isinstance(value, dict):
+            pairs = (f"{_string(key)} = {_string(_in_a_text(said))}" for key, said in value.items())
+            fields[name] = "{ " + ", ".join(pairs) + " }" if value else "{}"
+        elif isinstance(value, tuple):
             fields[name] = json.dumps(list(value))
         elif name in _SPANS:
             fields[name] = str(values.seconds(str(value)))

@@ -15,6 +15,7 @@ from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
+from harness.scenario import mount_kinds
 from harness.scenario.course import ProjectToken, WriteRole
 from harness.scenario.role_spec import RoleSpec
 
@@ -353,6 +354,7 @@ IDENTITY_CHANGED: Final = Rule(
     explanation="the alias of a service account decides for whom its logins stand, and how it is made has changed",
     source="vault-plugin-auth-kubernetes v0.11.6 path_login.go getAliasName, PR #137",
     examine=_identity_changed,
+    kinds=mount_kinds.NAMES,
 )
 LOCAL_CA_MISSING: Final = Rule(
     name="local-ca-missing",

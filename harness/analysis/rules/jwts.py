@@ -40,7 +40,8 @@ def whose_keys(case: Case) -> str:
     return case.cluster if named == "cluster" else named
 
 
-def _role(case: Case) -> str:
+def role_called(case: Case) -> str:
+    """Return the role that the app logs in to, for a sentence."""
     return f"role {case.facts.app(case.after.app).role} of auth/{case.after.mount}"
 
 
@@ -60,9 +61,9 @@ def _not_bound(case: Case) -> Diagnosis | None:
     lost = before is not None and jwt_auth.refusal_of(before.error) == "no audiences bound"
     if lost and before is not None and seen.answer == "granted":
         return diagnosed(
-            f"{_role(case)[0].upper()}{_role(case)[1:]} has no bound_audiences, and Vault {seen.version} does not "
-            f"refuse a token for that whose audience is one text, as {before.version} does: a token that was made out "
-            "for somebody else logs in as well",
+            f"{role_called(case)[0].upper()}{role_called(case)[1:]} has no bound_audiences, and Vault {seen.version} "
+            f"does not refuse a token for that whose audience is one text, as {before.version} does: a token that was "
+            "made out for somebody else logs in as well",
             "strong",
             [case.facts.token_line(seen), *case.facts.evidence_of(before).audit],
             _binding(case),
@@ -75,8 +76,8 @@ def _not_bound(case: Case) -> Diagnosis | None:
     if before is not None and before.answer == "granted":
         why = f"which Vault {before.version} did not: a token {_TEXT} {_NEEDS}; one {_LISTED} in every version"
     return diagnosed(
-        f"The token of {seen.app} has the audience {', '.join(_audiences(case)) or '?'}, and {_role(case)} has no "
-        f"bound_audiences: Vault {seen.version} refuses that with {seen.status}, {why}",
+        f"The token of {seen.app} has the audience {', '.join(_audiences(case)) or '?'}, and {role_called(case)} has "
+        f"no bound_audiences: Vault {seen.version} refuses that with {seen.status}, {why}",
         "certain",
         [*answered(case, *jwt_auth.words_of("no audiences bound")), case.facts.token_line(seen)],
         _binding(case),
@@ -96,7 +97,7 @@ def _binding(case: Case) -> Remedy:
     shown = " ".join(
         f"{name}='{','.join(value) if isinstance(value, tuple) else value}'" for name, value in fields.items()
     )
-    words = f"Give {_role(case)} the audience that the token has: bound_audiences. Every version takes that."
+    words = f"Give {role_called(case)} the audience that the token has: bound_audiences. Every version takes that."
     command = f"vault write auth/{mount}/role/{app.role} {shown}"
     return remedies.way(case, words, (command,), lambda label: (step(label),))[1]
 
@@ -107,7 +108,7 @@ def _audience(case: Case) -> Diagnosis | None:
     bound = remedies.role_of(case, case.after.moment).bound_audiences or ()
     return diagnosed(
         f"The token of {case.after.app} has the audience {', '.join(_audiences(case)) or 'of nobody'}, and "
-        f"{_role(case)} demands one of {', '.join(bound)} (bound_audiences)",
+        f"{role_called(case)} demands one of {', '.join(bound)} (bound_audiences)",
         "certain",
         [*answered(case, *jwt_auth.words_of("audience")), case.facts.token_line(case.after)],
         _binding(case),
@@ -167,7 +168,7 @@ def _claim(case: Case) -> Diagnosis | None:
         has, what = token.issuer if token else "?", f"auth/{seen.mount}/config demands {fields.get(by)} ({by})"
     else:
         bound = remedies.role_of(case, seen.moment).bound_subject
-        has, what = token.subject if token else "?", f"{_role(case)} demands {bound} (bound_subject)"
+        has, what = token.subject if token else "?", f"{role_called(case)} demands {bound} (bound_subject)"
     return diagnosed(
         f"The token of {seen.app} says {has}, and {what}",
         "certain",

@@ -13,7 +13,7 @@ from harness.host import pki
 from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
 from harness.knowledge.versions import at_least
-from harness.rig.rig import Reply
+from harness.rig.rig import IssuedToken, Reply
 from harness.secret import Secret
 from harness.wait import now
 
@@ -38,11 +38,17 @@ class PaperJwts(PaperTokens):
         claims, key = self._claims(config, jwt)
         refusal: Refusal | None = "signature" if told is False else self._of_keys(config, key)
         refusal = refusal or self._of_claims(config, wanted, claims)
+        named = ""
+        if refusal is None and (other := jwt_auth.refused_claim(claims, wanted, self._served.version)) is not None:
+            refusal, named = other
         if refusal is not None and told is not True:
-            return self._turn_away(*jwt_auth.answer(refusal, self._served.version), path, started)
+            return self._turn_away(*jwt_auth.answer(refusal, self._served.version, named), path, started)
         if not from_bound(wanted):
             return self._turn_away(403, "permission denied", path, started)
-        more = {"metadata": {"role": role}, "entity_id": f"entity of {mount}/{claims.get('sub')}"}
+        mapped = {said: has for claim, said in (wanted.get("claim_mappings") or {}).items()
+                  if (has := jwt_auth.claim_at(claims, claim)) is not None}  # fmt: skip
+        whom = jwt_auth.claim_at(claims, str(wanted.get("user_claim")))
+        more = {"metadata": {"role": role, **mapped}, "entity_id": f"entity of {mount}/{whom}"}
         return self._let_in(mount, role, path, started, more)
 
     def _claims(self, config: Config, jwt: Secret) -> tuple[dict[str, Any], str]:
@@ -58,6 +64,7 @@ class PaperJwts(PaperTokens):
             found = self._find(jwt)
             token = (found or self._named(jwt)).issued
             said = {"iss": token.issuer, "sub": token.subject, "aud": list(token.audiences), "exp": token.expires}
+            said |= of_pod(token)
             return said, found.key if found is not None else ""
 
     def _of_keys(self, config: Config, key: str) -> Refusal | None:
@@ -105,3 +112,11 @@ class PaperJwts(PaperTokens):
         if wanted is None and not at_least(self._served.version, jwt_auth.CAP):
             wanted = config.fields.get("oidc_discovery_url")
         return (claims.get("iss") if wanted is None else wanted,)
+
+
+def of_pod(token: IssuedToken) -> dict[str, Any]:
+    """Return what an API server says in a token of the account and the Pod that it is of."""
+    *_, space, name = token.subject.split(":")
+    account = {"name": name, "uid": f"uid of {token.cluster}/{space}/{name}"}
+    pod = {"pod": {"name": token.pod, "uid": token.pod_uid}} if token.pod else {}
+    return {"kubernetes.io": {"namespace": space, "serviceaccount": account, **pod}}
