@@ -15,6 +15,7 @@ cli/                     the command line
     bundle               a run in one archive, to attach to a report
     compare              what one rehearsal shows and another would not have shown
     predict              what is known, without any server: a prediction, an explanation
+    importing            an installation is read, and becomes a scenario
     new                  five questions, or their options, become a scenario of one's own
     maintenance          artifacts, clean, doctor, schema, completion: the commands around rehearsals
     versions             which versions there are, and which of them can be had here
@@ -35,6 +36,7 @@ session/                 rehearsals as values: a scenario and options in, a judg
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
     comparing            a scenario, a kept run or a bundle becomes one side of a comparison
     bundle               a run in one archive, and back: record, judgement, versions and logs, without any secret
+    import_sources       an installation read from its sources, and what it becomes
     prediction           what a rehearsal would see, by the knowledge alone
     proving              the remedies of a run's refusals, tried
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
@@ -112,6 +114,7 @@ clients/                 one door for each foreign system
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
+    vault_reader         a Vault of the user's, which is only read
     container_engine     everything said to the container engine (docker)
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys
@@ -195,6 +198,18 @@ analysis/rules/          the known causes of a refusal, asked in order
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
+importing/               what was read of an installation becomes a scenario
+    installation         an installation as far as it was read, and what could not be
+    asking               how a reading goes on: questions, answers, and what is asked next
+    vault_questions      what a live Vault is asked, and the smallest policy that answers it
+    merging              what several sources say becomes one, with its contradictions
+    provenance           what nobody can see of a config becomes variants, with the way to find out
+    clusters             which cluster a mount asks, and what each is called
+    role_fields          a role as Vault shows it becomes one of a scenario
+    policy_texts         policies and key-value stores, and what they let apps read
+    naming               names that a scenario can have, or pseudonyms
+    composing            what is known becomes a scenario, with a comment for each part
+    scenario_text        a scenario with comments becomes the text of a file
 rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     driver               what every way of making a plan real must be able to do

@@ -100,7 +100,31 @@ def read(text: str, file: str) -> Document:
 
 def written(data: Mapping[str, Any]) -> str:
     """Return plain *data* as the text of a document, short mappings and lists on one line."""
-    return str(yaml.safe_dump(dict(data), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True))
+    return _dumped(dict(data), flow=None, width=110)
+
+
+def in_a_line(value: Any) -> str:
+    """Return a plain value as it stands in one line of a document, behind its key or as one."""
+    return _dumped([value], flow=True, width=10**9).strip()[1:-1]
+
+
+class _Writer(yaml.SafeDumper):
+    """Writes what `read` reads back: a text that YAML 1.2 takes for a number is quoted, though YAML 1.1 would not."""
+
+
+def _text_node(writer: yaml.SafeDumper, text: str) -> yaml.Node:
+    plain = _plain(text) == text and "\n" not in text and not _UNSEEN.search(text)
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Writer.add_representer(str, _text_node)
+
+
+def _dumped(data: Any, *, flow: bool | None, width: int) -> str:
+    how = {"sort_keys": False, "default_flow_style": flow, "width": width}
+    text = str(yaml.dump(data, Dumper=_Writer, allow_unicode=True, **how))
+    # what nobody sees is written out
+    return text if not _UNSEEN.search(text) else str(yaml.dump(data, Dumper=_Writer, allow_unicode=False, **how))
 
 
 def _give_up(file: str, place: tuple[int, int], message: str, offending: str = "", remedy: str = "") -> NoReturn:

@@ -1,0 +1,342 @@
+"""What was read of an installation becomes a scenario that `validate` takes, and says what nobody can see."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from harness.cli.commands import main
+from harness.importing import naming, scenario_text, vault_questions
+from harness.importing.asking import Question
+from harness.importing.composing import Wishes, compose
+from harness.importing.installation import Installation, MountPart, Seen, VaultPart
+from harness.importing.merging import merge
+from harness.importing.naming import Names
+from harness.knowledge import vault_policies
+from harness.scenario import loading, yaml_document
+from harness.scenario.schema import Scenario
+from harness.session.import_sources import run
+from tests.importing import OnPaper, data, mount, refused, role, scenario, server, variants, vault
+
+
+def read(server: OnPaper, **how: object) -> Seen:
+    return run(vault_questions.read(tls=True, **how), server)  # type: ignore[arg-type]
+
+
+# --- a live Vault ---
+
+
+def test_a_vault_becomes_a_scenario_with_what_it_shows() -> None:
+    """Versions, storage, keys, mounts, roles, policies and stores; and nothing is missing."""
+    seen = read(OnPaper(vault("1.7.0", issuer="https://issuer.example.com", disable_iss_validation=False)))
+    assert seen.gaps == ()
+    found = scenario([seen])
+    said: Scenario = found.scenario
+    assert (said.vault.source, said.vault.target, said.vault.storage, said.vault.shares) == (
+        "1.7.0",
+        "1.16.3",
+        "raft",
+        5,
+    )
+    kubernetes = said.auth["kubernetes"]
+    assert kubernetes.config is not None
+    assert kubernetes.config.issuer == "cluster"
+    assert kubernetes.config.disable_iss_validation is False
+    assert said.clusters["apps"].issuers == ("https://issuer.example.com",)
+    assert kubernetes.roles["web"].service_accounts == ("web",)
+    assert said.apps["web"].reads == ("secret/web",)
+    assert said.policies["web"].startswith('path "secret/data/web" {\n')
+    assert "3 nodes" in found.text
+
+
+def test_what_no_api_tells_is_a_variant() -> None:
+    """Before 1.16 nobody sees whether a reviewer is stored: each way is a cell, and each cell a sound scenario."""
+    found = scenario([read(OnPaper(vault("1.7.0")))])
+    assert found.scenario.matrix is not None
+    assert set(found.scenario.matrix.axes["reviewer"]) == {"as-written", "copied", "pod-token", "secret"}
+    assert set(found.scenario.matrix.axes["vault-runs"]) == {
+        "in-a-cluster-of-its-own",
+        "in-apps",
+        "outside-any-cluster",
+    }
+    assert len(variants(found)) == 4 * 3 - 2
+    assert "--reviewer kubernetes=WHAT" in found.text
+
+
+@pytest.mark.parametrize(
+    ("version", "config", "reviewers"),
+    [
+        ("1.4.0", {}, {"as-written", "pod-token", "secret"}),
+        ("1.9.3", {}, {"as-written", "copied", "pod-token", "secret"}),
+        ("1.9.3", {"disable_local_ca_jwt": True}, {"as-written", "pod-token", "secret"}),
+        ("1.16.0", {"token_reviewer_jwt_set": True}, {"as-written", "copied", "pod-token"}),
+        ("1.16.0", {"token_reviewer_jwt_set": False}, None),
+        (
+            "1.16.0",
+            {"token_reviewer_jwt_set": True, "use_annotations_as_alias_metadata": True},
+            {"as-written", "pod-token"},
+        ),
+    ],
+)
+def test_variants_are_those_that_can_be(version: str, config: dict[str, bool], reviewers: set[str] | None) -> None:
+    """A copy is no way for a Vault that never copied, and where Vault says that none is stored there is no doubt."""
+    found = scenario([read(OnPaper(vault(version, **config)))])
+    assert found.scenario.matrix is not None
+    assert found.scenario.matrix.axes.get("reviewer", {}).keys() == (reviewers or set())
+    first = found.scenario.auth["kubernetes"].reviewer
+    assert first == (
+        "secret" if config.get("token_reviewer_jwt_set") else "client-jwt" if reviewers and config else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        (MountPart(reviewer="secret", reviewer_account="ops/reviewer"), ("secret", "1.7.0", None)),
+        (MountPart(reviewer="copied"), (None, "1.7.0", True)),
+        (MountPart(configured_by="1.4.0", with_token_file=True), (None, "1.4.0", True)),
+    ],
+)
+def test_what_somebody_says_is_no_variant(told: MountPart, wanted: tuple[object, ...]) -> None:
+    """Whoever has looked says it, and the doubt is gone."""
+    said = Seen(source="me", said=Installation(vault=VaultPart(cluster="platform"), mounts={"kubernetes": told}))
+    found = scenario([said, read(OnPaper(vault("1.7.0")))])
+    assert found.scenario.matrix is None
+    mount = found.scenario.auth["kubernetes"]
+    assert mount.configured is not None
+    assert (mount.reviewer, mount.configured.by, mount.configured.with_token_file) == wanted
+
+
+def test_every_kind_of_mount_that_a_rehearsal_has() -> None:
+    """AppRoles, users and JWT mounts, of service accounts and of somebody else; of others it says that it left them."""
+    answers = server("1.11.0") | {
+        "sys/auth": data(**{f"{path}/": {"type": kind} for path, kind in {
+            "batch": "approle", "people": "userpass", "pods": "jwt", "ci": "jwt", "oidc": "oidc"}.items()}),
+        "sys/mounts": data(),
+        "auth/batch/role": data(keys=["nightly"]),
+        "auth/batch/role/nightly": data(token_policies=["default"], token_ttl=5400, secret_id_ttl=60),
+        "auth/people/users": data(keys=["alice"]),
+        "auth/people/users/alice": data(token_policies=[], token_num_uses=0),
+        "auth/pods/config": data(jwt_validation_pubkeys=["-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----"]),
+        "auth/pods/role": data(keys=["web", "loose"]),
+        "auth/pods/role/web": data(bound_subject="system:serviceaccount:apps:web", bound_audiences=["vault"]),
+        "auth/pods/role/loose": data(bound_claims={"project": "1"}),
+        "auth/ci/config": data(jwks_url="https://gitlab.example.com/keys"),
+        "auth/ci/role": data(keys=["deploy"]),
+        "auth/ci/role/deploy": data(bound_audiences=["https://vault.example.com"], token_ttl=7201),
+    }  # fmt: skip
+    seen = read(OnPaper(answers))
+    assert [gap.what for gap in seen.gaps] == []
+    found = scenario([seen])
+    auth, apps = found.scenario.auth, found.scenario.apps
+    assert (auth["batch"].roles["nightly"].ttl, auth["batch"].roles["nightly"].secret_id_ttl) == ("90m", "1m")
+    assert auth["ci"].roles["deploy"].ttl == "7201s"
+    assert set(auth["pods"].roles) == {"web"}
+    assert (apps["web"].service_account, apps["web"].audience) == ("apps/web", ("vault",))
+    assert (apps["deploy"].token, apps["alice"].mount) == ("minted", "people")
+    assert "auth/oidc (oidc)" in found.text
+    assert "Role loose is left out" in found.text
+
+
+# --- what is missing ---
+
+
+def test_a_vault_that_refuses_a_part_gives_the_rest() -> None:
+    """A refusal is named with the right that was missing, and the scenario has what was read."""
+    answers = vault() | {"auth/kubernetes/config": refused(), "sys/policies/acl/web": refused()}
+    seen = read(OnPaper(answers))
+    assert [gap.what for gap in seen.gaps] == ["the config of auth/kubernetes", "policy web"]
+    assert "needs read on auth/kubernetes/config" in seen.gaps[0].why
+    text = scenario([seen]).text
+    assert "NOT READ: its config" in text
+    assert "NOT READ: the policies" in text
+
+
+def test_a_vault_that_refuses_all_has_been_shown_a_bad_token() -> None:
+    """One sentence says so, instead of one for every path."""
+    answers = server("1.11.0") | {path: refused() for path in ("sys/auth", "sys/mounts", "sys/version-history")}
+    seen = read(OnPaper(answers | {"sys/storage/raft/configuration": refused()}))
+    (gap,) = seen.gaps
+    assert "expired or was revoked" in gap.why
+    assert "EXAMPLE" in scenario([seen]).text
+
+
+@pytest.mark.parametrize(("state", "word"), [({"sealed": True}, "sealed"), ({"initialized": False}, "not initialised")])
+def test_a_vault_that_is_not_open_tells_its_version(state: dict[str, bool], word: str) -> None:
+    """It is asked nothing more."""
+    answers = server("1.11.0")
+    answers["sys/seal-status"].body.update(state)
+    paper = OnPaper(answers)
+    seen = read(paper)
+    assert word in seen.gaps[0].why
+    assert seen.said.vault.version == "1.11.0"
+    assert {one.path for one in paper.asked} == {"sys/seal-status", "sys/leader"}
+
+
+def test_nothing_is_missing_where_a_version_has_no_such_path() -> None:
+    """Vault 1.7 keeps no history of versions, and one without raft has no members."""
+    paper = OnPaper(vault("1.7.0"))
+    read(paper)
+    assert "sys/version-history" not in {one.path for one in paper.asked}
+
+
+# --- the policy ---
+
+
+def test_the_policy_grants_every_question_and_nothing_more() -> None:
+    """Each question that needs a token is granted, and no rule can write."""
+    answers = vault("1.16.0") | mount("k8s/prod", {"web": role(["web"], ["apps"], ["team/web"])})
+    answers["sys/auth"] = data(**{"kubernetes/": {"type": "kubernetes"}, "k8s/prod/": {"type": "kubernetes"}})
+    paper = OnPaper(answers)
+    read(paper)
+    rules = vault_policies.read("import", vault_policy := vault_questions.policy(["kubernetes", "k8s/prod/"]))
+    assert {may for rule in rules for may in rule.capabilities} == {"read", "list"}
+    assert "secret/" not in vault_policy
+
+    def granted(question: Question) -> bool:
+        return vault_policies.ruling(rules, question.path, "list" if question.listing else "read").granted
+
+    assert len(paper.asked) > 8
+    assert [one.path for one in paper.asked if not one.bare and not granted(one)] == []
+    everywhere = vault_policies.read("import", CliRunner().invoke(main, ["import", "--policy"]).stdout)
+    assert vault_policies.ruling(everywhere, "auth/any-mount/role/web", "read").granted
+
+
+# --- names ---
+
+
+HOSTILE = ["k8s/mit Leerzeichen", "k8s/mit-leerzeichen", "схема", "a/b/c", "x" * 150, "#!*&", "-", "a: b", "\u202eevil"]
+
+
+def test_names_that_no_scenario_has_are_replaced_and_told() -> None:
+    """No two become one, and a comment says what each is called in Vault."""
+    answers = vault() | {"sys/auth": data(**{f"{name}/": {"type": "kubernetes"} for name in HOSTILE})}
+    for name in HOSTILE:
+        answers |= mount(name, {"web": role(["web"], ["apps"], [name])})
+    found = scenario([read(OnPaper(answers))])
+    assert len(found.scenario.auth) == len(HOSTILE) == len(found.scenario.apps)
+    assert "k8s/mit-leerzeichen" in found.scenario.auth
+    assert "In Vault it is auth/k8s/mit Leerzeichen." in found.text
+    assert "\u202e" not in found.text
+
+
+KINDS: list[naming.Kind] = ["cluster", "mount", "role", "policy", "app"]
+
+
+@settings(max_examples=40)
+@given(
+    some.lists(some.text(min_size=1), unique=True, max_size=6), some.sampled_from(KINDS), some.sampled_from([None, "k"])
+)
+def test_every_name_gets_one_that_fits_and_no_two_the_same(
+    texts: list[str], kind: naming.Kind, key: str | None
+) -> None:
+    names = Names(key)
+    given_names = [names.of(kind, text) for text in texts]
+    assert all(naming.fits(kind, one) for one in given_names)
+    assert len({one.lower() for one in given_names}) == len(texts)
+
+
+def test_pseudonyms_are_the_same_in_every_file_and_tell_nothing() -> None:
+    """The same installation, read twice and with another mount beside: what was there has its pseudonym still."""
+    answers = vault("1.16.0", issuer="https://oidc.example.com/id/42", kubernetes_host="https://secret-host.corp:6443")
+    answers |= {"sys/auth": data(**{"kubernetes/": {"type": "kubernetes"}, "corp/": {"type": "kubernetes"}})}
+    answers |= mount(
+        "corp", {"billing": role(["billing-*"], ["payments"], ["billing"], audience="https://corp.example")}
+    )
+    one = scenario([read(OnPaper(answers))], redact="id")
+    paper = OnPaper(answers | {"sys/auth": data(**{"corp/": {"type": "kubernetes"}})})
+    other = scenario([read(paper)], redact="id")
+    for word in ("corp", "billing", "payments", "secret-host", "oidc.example"):
+        assert word not in one.text, word
+    (kept,) = other.scenario.auth
+    assert other.scenario.auth[kept].roles == one.scenario.auth[kept].roles
+    assert scenario([read(paper)], redact="other").scenario.auth.keys() != other.scenario.auth.keys()
+
+
+@settings(max_examples=40)
+@given(
+    some.dictionaries(some.text(min_size=1, max_size=20), some.text(max_size=60), max_size=3), some.text(max_size=40)
+)
+def test_what_is_written_is_read_back(texts: dict[str, str], comment: str) -> None:
+    """Whatever stands in texts and comments, the data come back, or are complained of as what nobody may write."""
+    document = {"schema": 1, "policies": texts}
+    text = scenario_text.written(document, {(): [comment], ("policies",): [comment]})
+    read_back = yaml_document.read(text, "f")
+    if not read_back.error().problems:
+        assert dict(read_back.data["policies"] or {}) == texts
+
+
+# --- several sources ---
+
+
+def test_of_a_contradiction_the_first_is_used_and_both_are_told() -> None:
+    """And what only one of them knows is there."""
+    terraform = Installation(
+        vault=VaultPart(version="1.8.0"), mounts={"kubernetes": MountPart(config={"issuer": "https://other"})}
+    )
+    found = merge([read(OnPaper(vault("1.7.0", issuer="https://issuer"))), Seen(source="Terraform", said=terraform)])
+    assert found.said.vault.version == "1.7.0"
+    assert [one.where for one in found.conflicts] == ["vault.version", "mounts.kubernetes.config.issuer"]
+    text = scenario(found).text
+    assert "Vault says https://issuer, Terraform says https://other" in text.replace("\n#   ", " ")
+    assert found.of("mounts", "kubernetes") == "Vault and Terraform"
+
+
+# --- great sizes ---
+
+
+def test_two_hundred_roles_over_eight_mounts() -> None:
+    """They become a scenario in a fraction of five seconds."""
+    mounts = [*HOSTILE[:7], "kubernetes"]
+    answers = vault() | {"sys/auth": data(**{f"{path}/": {"type": "kubernetes"} for path in mounts})}
+    for path in mounts:
+        roles = {f"role-{number}": role([f"app-{number}", "app-*"], ["apps"], [f"p{number}"]) for number in range(25)}
+        answers |= mount(path, roles)
+    answers |= {f"sys/policies/acl/p{number}": data(policy='path "secret/data/x" { capabilities = ["read"] }')
+                for number in range(25)}  # fmt: skip
+    before = time.monotonic()
+    made = compose(merge([read(OnPaper(answers))]), Wishes(target="1.16.3"), Names())
+    found = loading.loads(scenario_text.written(made.document, made.comments))
+    assert len(found.scenario.apps) == 200
+    assert time.monotonic() - before < 5
+
+
+# --- the command line ---
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--vault-addr"),
+        (["--vault-addr", "vault.example.com"], "https://"),
+        (["--vault-addr", "https://me:secret@vault.example.com"], "with no name in it"),
+        (["--vault-addr", "https://v", "--vault-ca-file", "no/such"], "no such file"),
+        (["--vault-addr", "https://v", "--reviewer", "kubernetes=nobody"], "none of none, client-jwt"),
+        (["--vault-addr", "https://v", "--configured", "kubernetes"], "MOUNT=WORD"),
+        (["--vault-addr", "https://v", "--vault-token-file", "no/such"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_is_usage(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, ["import", *words])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "secret@" not in result.stderr
+
+
+def test_no_token_is_taken_on_the_command_line() -> None:
+    """There is no option for it."""
+    names = [name for option in main.commands["import"].params for name in option.opts]
+    assert "--vault-token" not in names
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("mine")
+    result = CliRunner().invoke(main, ["import", "--vault-addr", "https://127.0.0.1:1", "-o", str(file)])
+    assert result.exit_code == 2
+    assert file.read_text() == "mine"
