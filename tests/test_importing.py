@@ -199,7 +199,8 @@ def test_the_policy_grants_every_question_and_nothing_more() -> None:
     assert "secret/" not in vault_policy
 
     def granted(question: Question) -> bool:
-        return vault_policies.ruling(rules, question.path, "list" if question.listing else "read").granted
+        path = f"{question.path}/" if question.path.startswith("auth/") and question.listing else question.path
+        return vault_policies.ruling(rules, path, "list" if question.listing else "read").granted
 
     assert len(paper.asked) > 8
     assert [one.path for one in paper.asked if not one.bare and not granted(one)] == []
@@ -210,7 +211,18 @@ def test_the_policy_grants_every_question_and_nothing_more() -> None:
 # --- names ---
 
 
-HOSTILE = ["k8s/mit Leerzeichen", "k8s/mit-leerzeichen", "схема", "a/b/c", "x" * 150, "#!*&", "-", "a: b", "\u202eevil"]
+HOSTILE = [
+    "k8s/mit Leerzeichen",
+    "a.b/c-d",
+    "k8s/mit-leerzeichen",
+    "схема",
+    "a/b/c",
+    "x" * 150,
+    "#!*&",
+    "-",
+    "a: b",
+    "\u202eevil",
+]
 
 
 def test_names_that_no_scenario_has_are_replaced_and_told() -> None:
@@ -299,11 +311,11 @@ def test_two_hundred_roles_over_eight_mounts() -> None:
         answers |= mount(path, roles)
     answers |= {f"sys/policies/acl/p{number}": data(policy='path "secret/data/x" { capabilities = ["read"] }')
                 for number in range(25)}  # fmt: skip
-    before = time.monotonic()
+    before = time.process_time()
     made = compose(merge([read(OnPaper(answers))]), Wishes(target="1.16.3"), Names())
     found = loading.loads(scenario_text.written(made.document, made.comments))
     assert len(found.scenario.apps) == 200
-    assert time.monotonic() - before < 5
+    assert time.process_time() - before < 5
 
 
 # --- the command line ---

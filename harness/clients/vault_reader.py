@@ -78,7 +78,7 @@ class VaultReader:
         with self._session().get(
             url, headers=headers, timeout=self._seconds, allow_redirects=False, stream=True
         ) as response:
-            content = response.raw.read(_MOST_BYTES + 1, decode_content=True)
+            content = _up_to(response, _MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             return Answer(None, error="an answer of more than 16 MiB, which is read no further")
         if 300 <= response.status_code < 400:
@@ -97,6 +97,16 @@ class VaultReader:
                 session.cert = tuple(str(file) for file in self._certificate)  # type: ignore[assignment]
             self._own.session = session
         return self._own.session
+
+
+def _up_to(response: Any, most: int) -> bytes:
+    """Return what a server sends, to its end or a little beyond *most* bytes. A connection read to its end is kept."""
+    found = bytearray()
+    for part in response.iter_content(65536):
+        found += part
+        if len(found) >= most:
+            break
+    return bytes(found)
 
 
 def _read(status: int, content: bytes) -> Answer:

@@ -1,4 +1,4 @@
-"""What nobody can see of a mount's config: who reviews its logins. It becomes variants, and a way to find out.
+"""What nobody can see of a mount's config, who reviews its logins, becomes variants and a way to find out.
 
 Vault shows no stored token in any version, and whether there is one only from 1.16.0 on; who wrote a config, and
 whether a pod's token was readable then, it never shows. So nothing is guessed: each way in which the config can have

@@ -50,19 +50,23 @@ _RULES: Final = (
 def policy(mounts: Iterable[str] = ()) -> str:
     """Return the smallest Vault policy that an import needs, as HCL; *mounts*: of these auth mounts alone.
 
-    Left out, every mount whose path has one segment: a + in a path of a policy stands for one.
+    Left out, every mount whose path has one segment: a + in a path of a policy stands for one. Lists are granted with a
+    slash at the end: up to 1.15 `auth/+/role/+` is asked about them before `auth/+/role` is. Run: 1.4.0 to 1.16.3.
     """
     rules = list(_RULES)
     for mount in mounts or ("+",):
         path = mount.strip("/")
         rules += [
             (f"auth/{path}/config", "read", f"the config of {_called(path)}; its token is never shown"),
-            (f"auth/{path}/role", "list", "names of roles"),
+            (f"auth/{path}/role/", "list", "names of roles"),
             (f"auth/{path}/role/+", "read", "roles"),
-            (f"auth/{path}/users", "list", "of userpass: names of users"),
+            (f"auth/{path}/users/", "list", "of userpass: names of users"),
             (f"auth/{path}/users/+", "read", "of userpass: users; never a password"),
         ]
-    lines = [f"path {json.dumps(path)} {{ capabilities = [{json.dumps(may)}] }}  # {why}" for path, may, why in rules]
+    lines = [
+        f'path {json.dumps(path, ensure_ascii=False)} {{ capabilities = ["{may}"] }}  # {why}'
+        for path, may, why in rules
+    ]
     return "\n".join(lines) + "\n"
 
 

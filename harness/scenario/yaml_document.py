@@ -121,7 +121,7 @@ _Writer.add_representer(str, _text_node)
 
 
 def _dumped(data: Any, *, flow: bool | None, width: int) -> str:
-    how = {"sort_keys": False, "default_flow_style": flow, "width": width}
+    how: dict[str, Any] = {"sort_keys": False, "default_flow_style": flow, "width": width}
     text = str(yaml.dump(data, Dumper=_Writer, allow_unicode=True, **how))
     # what nobody sees is written out
     return text if not _UNSEEN.search(text) else str(yaml.dump(data, Dumper=_Writer, allow_unicode=False, **how))
