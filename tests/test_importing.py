@@ -116,7 +116,7 @@ def test_every_kind_of_mount_that_a_rehearsal_has() -> None:
     """AppRoles, users and JWT mounts, of service accounts and of somebody else; of others it says that it left them."""
     answers = server("1.11.0") | {
         "sys/auth": data(**{f"{path}/": {"type": kind} for path, kind in {
-            "batch": "approle", "people": "userpass", "pods": "jwt", "ci": "jwt", "oidc": "oidc"}.items()}),
+            "batch": "approle", "people": "userpass", "pods": "jwt", "urls": "jwt", "ci": "jwt", "oidc": "oidc"}.items()}),
         "sys/mounts": data(),
         "auth/batch/role": data(keys=["nightly"]),
         "auth/batch/role/nightly": data(token_policies=["default"], token_ttl=5400, secret_id_ttl=60),
@@ -126,6 +126,9 @@ def test_every_kind_of_mount_that_a_rehearsal_has() -> None:
         "auth/pods/role": data(keys=["web", "loose"]),
         "auth/pods/role/web": data(bound_subject="system:serviceaccount:apps:web", bound_audiences=["vault"]),
         "auth/pods/role/loose": data(bound_claims={"project": "1"}),
+        "auth/urls/config": data(oidc_discovery_url="https://k8s.example.com", bound_issuer="https://k8s.example.com"),
+        "auth/urls/role": data(keys=["api"]),
+        "auth/urls/role/api": data(bound_subject="system:serviceaccount:apps:api", bound_audiences=["vault"]),
         "auth/ci/config": data(jwks_url="https://gitlab.example.com/keys"),
         "auth/ci/role": data(keys=["deploy"]),
         "auth/ci/role/deploy": data(bound_audiences=["https://vault.example.com"], token_ttl=7201),
@@ -137,6 +140,8 @@ def test_every_kind_of_mount_that_a_rehearsal_has() -> None:
     assert (auth["batch"].roles["nightly"].ttl, auth["batch"].roles["nightly"].secret_id_ttl) == ("90m", "1m")
     assert auth["ci"].roles["deploy"].ttl == "7201s"
     assert set(auth["pods"].roles) == {"web"}
+    assert auth["urls"].config is not None
+    assert auth["urls"].config.jwks_url == "cluster"
     assert (apps["web"].service_account, apps["web"].audience) == ("apps/web", ("vault",))
     assert (apps["deploy"].token, apps["alice"].mount) == ("minted", "people")
     assert "auth/oidc (oidc)" in found.text

@@ -41,6 +41,7 @@ class Clusters:
         self._by_name: dict[str, ClusterPart | None] = {}
         self._of_mount: dict[str, str | None] = {}
         self._true: dict[str, str] = {}
+        self._published: set[str] = set()
         for name, part in said.clusters.items():
             self._add(name, part)
         unknown: dict[str, list[str]] = {}
@@ -75,6 +76,10 @@ class Clusters:
             self._add(_OF_APPS, None)
         return next(iter(self._by_name))
 
+    def publish(self, name: str) -> None:
+        """Take note that anybody can read the keys of a cluster's tokens: a Vault gets them there."""
+        self._published.add(name)
+
     def with_ca(self, pem: str) -> str | None:
         """Return the cluster whose API server this CA vouches for."""
         found = (name for name, part in self._by_name.items() if part and part.ca and same_pem(pem, part.ca))
@@ -108,6 +113,8 @@ class Clusters:
         issuer = self._issuer(name)
         if issuer != topology.ISSUER and fits("issuer", issuer):
             found["issuers"] = [self._names.of("issuer", issuer)]
+        if name in self._published:
+            found["publishes-keys"] = True
         if part is None or part.issuer is None:
             notes.append("Assumed: its issuer." if "issuers" not in found else "Its issuer is what a config demands.")
         if told := self._names.told("cluster", self._true[name]):

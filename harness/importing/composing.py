@@ -157,7 +157,9 @@ class _Composer:
     def _storage(self) -> str:
         said = self._said.vault.storage
         fits = versions.at_least(self._source, versions.RAFT_SINCE)
-        if said == "file" or not fits:
+        if said in ("file", "etcd"):
+            return said
+        if not fits:
             return "file"
         if said not in ("raft", None):
             self._note(("vault", "storage"), f"Its storage is {said}, which no rehearsal has: raft instead.")
@@ -282,14 +284,19 @@ class _Composer:
         """Return the config of a JWT mount."""
         said, found = mount.config or {}, dict[str, Any]()
         if said.get("oidc_discovery_url") or said.get("jwks_url"):
-            notes.append("Its keys come from a URL; a rehearsal has the keys themselves in the config.")
+            if cluster is not None:
+                self._clusters.publish(cluster)
+                notes.append("Its keys come from a URL, taken for that of its cluster, which anybody may read then.")
+                return {"config": {"jwks_url": "cluster"} | self._bound_issuer(said, cluster)}
+            notes.append("Its keys come from a URL; a rehearsal has those of a provider of its own in the config.")
         keys = [self._clusters.key_word(cluster, str(one)) for one in said.get("jwt_validation_pubkeys") or ()]
         found["jwt_validation_pubkeys"] = list(dict.fromkeys(keys)) or ["cluster" if cluster else mount_kinds.PROVIDER]
-        if issuer := said.get("bound_issuer"):
-            # of an unknown provider the rehearsal's own has another issuer
-            word = self._clusters.issuer_word(cluster, str(issuer)) if cluster else None
-            found |= {"bound_issuer": word} if word else {}
-        return {"config": found}
+        return {"config": found | self._bound_issuer(said, cluster)}
+
+    def _bound_issuer(self, said: Mapping[str, Any], cluster: str | None) -> dict[str, Any]:
+        issuer = said.get("bound_issuer")
+        # the rehearsal's own provider has another issuer than one that is not known
+        return {"bound_issuer": self._clusters.issuer_word(cluster, str(issuer))} if issuer and cluster else {}
 
     def _roles(
         self, path: str, mount: MountPart, kind: str, cluster: str | None, trail: Trail, notes: list[str]

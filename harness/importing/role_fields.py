@@ -13,7 +13,7 @@ import msgspec
 from harness.importing.installation import ClusterPart
 from harness.importing.naming import Names, fits
 from harness.knowledge import kubernetes_auth
-from harness.scenario import mount_kinds, topology
+from harness.scenario import mount_kinds, role_spec
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 
 _SUBJECT: Final = "system:serviceaccount:"
@@ -21,7 +21,7 @@ _OLD_NAMES: Final = {f"token_{one}": one for one in ("policies", "ttl", "max_ttl
 """What Vault called these fields before 1.2, and still shows beside the new ones where they were used."""
 
 _LISTS: Final = ("service_accounts", "namespaces", "policies", "bound_audiences")
-_SPANS: Final = (*topology.SPANS, "secret_id_ttl")
+_SPANS: Final = (*role_spec.SPANS, "secret_id_ttl")
 _NUMBERS: Final = ("num_uses", "secret_id_num_uses")
 _ANY: Final = "any"
 
