@@ -116,7 +116,8 @@ def test_every_kind_of_mount_that_a_rehearsal_has() -> None:
     """AppRoles, users and JWT mounts, of service accounts and of somebody else; of others it says that it left them."""
     answers = server("1.11.0") | {
         "sys/auth": data(**{f"{path}/": {"type": kind} for path, kind in {
-            "batch": "approle", "people": "userpass", "pods": "jwt", "urls": "jwt", "ci": "jwt", "oidc": "oidc"}.items()}),
+            "batch": "approle", "people": "userpass", "pods": "jwt", "urls": "jwt", "ci": "jwt",
+            "oidc": "oidc"}.items()}),
         "sys/mounts": data(),
         "auth/batch/role": data(keys=["nightly"]),
         "auth/batch/role/nightly": data(token_policies=["default"], token_ttl=5400, secret_id_ttl=60),
