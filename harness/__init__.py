@@ -74,6 +74,7 @@ drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
     control_plane        an etcd and a kube-apiserver as processes
     rights               what a control plane lets whom do, waited for
+    pod_folder           what a kubelet would mount into Vault's Pod
     shared_clusters      control planes that serve one rehearsal after the other, each time emptied
     vault_process        a Vault server as a process
     etcd_store           the etcd that has a Vault's data, as a process
@@ -172,6 +173,8 @@ analysis/                what a record means, with no server in sight
     comparison           how before differs from after
     correlation          joins audit entries and log lines to the question they belong to
     record_view          topology, configs and tokens as a record has them, for rules to ask
+    moves                where a Vault is at each moment of a course that moves it
+    stopping             what a Vault answered while somebody stopped it is no answer
     login_story          a login as it happened: who presented whose token to whom, and what came back
     token_reviews        who reviewed which login, and how each config came to be
     news                 where real servers answered otherwise than was foretold
@@ -237,6 +240,7 @@ scenario/                what is asked for
     endpoints            what may stand at kubernetes_host in the place of the API server's own address
     provider_checks      what a JWT mount's config asks whoever signs the tokens for, and would not get
     role_spec            a role of an auth mount as it is written: our names, and Vault's
+    places               where a Vault runs, and where a course moves it
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step

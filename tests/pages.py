@@ -199,6 +199,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "keys of an app": _keys("App"),
     "keys of a step": _keys("CourseStep"),
     "keys of write": _keys("Write"),
+    "keys of move": _keys("Move"),
     "keys of an account": _keys("Account"),
     "keys of delete secret": _keys("SecretOf"),
     "keys of an expectation": _keys("Expectation"),

@@ -171,6 +171,20 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("pre-existing", "refused from the start", "api-server-unreachable", "", "old"),
         ),
     ),
+    "a-vault-moves-and-leaves-its-token-and-its-ca-behind": (
+        "fail",
+        (
+            ("regression", "login refused", "reviewer-fallback-local", "1.11.0", "web"),
+            ("regression", "login refused", "api-server-untrusted", "1.11.0", "shop"),
+            ("latent", "reviewer changed", "reviewer-fallback-client", "1.13.0", "web"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "shop"),
+            ("improvement", "login granted", "reviewer-fallback-local", "1.13.0", "web"),
+        ),
+    ),
+    "a-copied-reviewer-dies-when-vault-moves-to-a-vm": (
+        "fail",
+        (("regression", "login refused", "reviewer-frozen", "1.11.0", "web"),),
+    ),
     "proxies-that-know-no-service-account-tokens": (
         "fail",
         (
@@ -294,6 +308,12 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "a-token-out-of-a-secret-dies-with-the-secret": {"batch": (200, 403, 403), "web": (200, 200, 200)},
     "an-alias-by-name-makes-other-entities-of-the-apps": {"orders": (200, 200), "stock": (200, 200)},
     "an-api-server-that-is-not-where-the-config-says": {"old": (403, 403, 403), "web": (200, 200, 403)},
+    "a-vault-moves-and-leaves-its-token-and-its-ca-behind": {
+        "web": (200, 403, 403, 403, 200),
+        "shop": (200, 403, 200, 200, 200),
+        "mail": (200, 200, 200, 200, 200),
+    },
+    "a-copied-reviewer-dies-when-vault-moves-to-a-vm": {"web": (200, 403)},
     "proxies-that-know-no-service-account-tokens": {
         "passing": (200, 200, 200),
         "managed": (403, 403, 403),
@@ -408,6 +428,16 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "Now, on Vault 1.9.2: Write the whole config of auth/moved again with the address of the API server of apps",
         "not issuer, role binding, CA, JWT expiry (ruled out)",
         "Right after the write to kubernetes, on Vault 1.11.0",
+    ),
+    "a-vault-moves-and-leaves-its-token-and-its-ca-behind": (
+        "It moved to platform, and before that it had the token of a Pod of apps",
+        "it moved, and outside any cluster it has none and presents the token of the app that logs in",
+        "Before the move to platform, on Vault 1.11.0",
+        "A Pod that starts once Vault has moved must log in",
+    ),
+    "a-copied-reviewer-dies-when-vault-moves-to-a-vm": (
+        "that token died with the Pod it was bound to when Vault moved",
+        "Before the move out of its cluster, on Vault 1.9.2",
     ),
     "proxies-that-know-no-service-account-tokens": (
         "a proxy that knows no service account tokens: the TokenReview never came to the API server, whose audit log",

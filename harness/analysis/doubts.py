@@ -204,7 +204,9 @@ def _reviewer(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) ->
         return
     writes = facts.writes.get(path)
     if mount.reviewer in ("local", "pod-token") or (writes and facts.stored_by(writes[0][1]) == "frozen"):
-        yield _valued(facts, "vault.may-review-tokens", _yaml(facts.vault_at(path).may_review_tokens))
+        yield _valued(
+            facts, "vault.may-review-tokens", _yaml(facts.vault_at(path, facts.first_moment).may_review_tokens)
+        )
     for name in apps:
         yield _valued(facts, f"apps.{name}.may-review-tokens", _yaml(facts.app(name).may_review_tokens))
 

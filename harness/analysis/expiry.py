@@ -109,7 +109,7 @@ def _remedies(case: Case, token: TokenIssued) -> tuple[Remedy, ...]:
     """Return the ways out: a token that stays, or none at all. Their time is after the write that they undo."""
     last, before = case.after, "the Pod is replaced" if token.pod else "the token ends"
     ways = [remedies.long_lived(case)[1]]
-    if case.facts.same_cluster(last.mount) and at_least(last.version, kubernetes_auth.READS_POD_TOKEN):
+    if case.facts.same_cluster(last.mount, last.moment) and at_least(last.version, kubernetes_auth.READS_POD_TOKEN):
         ways.append(remedies.local_again(case)[1])
     when = f"before {before}, on Vault {last.version}"
     return tuple(msgspec.structs.replace(way, when=when, stop=last.version) for way in ways)

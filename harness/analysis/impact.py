@@ -60,6 +60,8 @@ def _from_when(case: Case) -> str:
     changed = dict.fromkeys(step.cluster for step in between if isinstance(step, course.OF_CLUSTERS))
     if changed:
         return f"once {' and '.join(changed)} changed"
+    if case.facts.moved(case.after) is not None:
+        return "once Vault has moved"
     return f"at Vault {case.after.version} or later"
 
 

@@ -168,6 +168,7 @@ def _login(facts: Facts, seen: Observation) -> Login:
         # which of them each is about is not on record
         reviews += [_note("api", line) for line in evidence.api_log]
     notes = [_note("vault", line) for line in evidence.log]
+    home = facts.vault_at(seen.mount, seen.moment).cluster
     back = Part(
         "vault", "app", _answered(seen), seen.answer, lines=(facts.line_of[seen.id], *audited), same=_gist(seen)
     )
@@ -177,7 +178,7 @@ def _login(facts: Facts, seen: Observation) -> Login:
         moment=seen.moment,
         version=seen.version,
         answer=seen.answer,
-        at={"app": facts.app(seen.app).cluster, "vault": facts.vault_at(seen.mount).cluster, "api": cluster},
+        at={"app": facts.app(seen.app).cluster, "vault": home, "api": cluster},
         vault=seen.node or seen.vault,
         parts=(asks, *reviews, *notes, back),
         gap="" if reviews else _gap(seen, evidence, cluster),

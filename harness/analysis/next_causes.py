@@ -123,7 +123,8 @@ def _way(case: Case) -> Iterator[Next]:
 def _reviewer(case: Case) -> Next | None:
     """Return why the API server would refuse whoever reviews, or None where it is not known to."""
     facts, seen = case.facts, case.after
-    same, bearer, vault = facts.same_cluster(seen.mount), facts.bearer(seen), facts.vault_at(seen.mount)
+    same, bearer = facts.same_cluster(seen.mount, seen.moment), facts.bearer(seen)
+    vault = facts.vault_at(seen.mount, seen.moment)
     if bearer == "local" and not same:
         why = f"the config names no reviewer, and cluster {case.cluster} does not know the token of Vault's own pod"
         return Next("reviewer-fallback-local", why)
@@ -151,7 +152,7 @@ def _stored(case: Case) -> Next | None:
     facts, seen = case.facts, case.after
     held, mount = held_config(facts, seen.mount, seen.moment), facts.mount(seen.mount)
     if held.fields.get("token_reviewer_jwt") == "pod-token":
-        if not facts.same_cluster(seen.mount) or _pod_is_gone(facts, seen):
+        if not facts.same_cluster(seen.mount, seen.moment) or _pod_is_gone(facts, seen):
             return Next(
                 "stored-reviewer-refused", "the stored reviewer is a token of Vault's pod that is not good there"
             )

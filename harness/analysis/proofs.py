@@ -343,8 +343,14 @@ def _added(proves: Proves, trial: Facts) -> Iterator[str]:
 def _may_already(wanted: Topology, step: Grant) -> bool:
     who = (step.cluster, step.service_account)
     vaults = [vault for vault in wanted.vaults.values() if (vault.cluster, vault.service_account) == who]
+    later = [place for vault in wanted.vaults.values() for place in vault.later]
+    moved = [place for place in later if (place.cluster, place.service_account) == who]
     apps = [app for app in wanted.apps.values() if (app.cluster, app.service_account) == who]
-    return any(app.may_review_tokens for app in apps) or any(vault.may_review_tokens for vault in vaults)
+    return (
+        any(one.may_review_tokens for one in apps)
+        or any(one.may_review_tokens for one in vaults)
+        or any(one.may_review_tokens for one in moved)
+    )
 
 
 def _admitted(old: RoleSpec, step: WriteRole) -> Iterator[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from harness.analysis import correlation
+from harness.analysis import correlation, moves, stopping
 from harness.analysis.correlation import Evidence, EvidenceLine, Joined, Review
-from harness.knowledge import kubernetes_auth, shutdown_signs
+from harness.knowledge import kubernetes_auth
 from harness.knowledge.kubernetes_auth import Bearer, Stored
 from harness.record.events import (
     ClusterChanged,
@@ -21,13 +21,12 @@ from harness.record.events import (
     RoleWritten,
     StepEnded,
     TokenIssued,
-    Trouble,
     VaultServing,
 )
 from harness.record.journal import NotARecord, Record
 from harness.record.observation import Observation
 from harness.scenario import course, plan, role_spec, topology, values
-from harness.scenario.course import AnyStep, Look, RollBack, Serve
+from harness.scenario.course import AnyStep, Look, Move, RollBack, Serve
 from harness.scenario.moments import BEFORE
 from harness.scenario.topology import AppSpec, Asked, MountSpec, Topology, VaultSpec
 
@@ -51,7 +50,7 @@ class Facts:
             raise NotARecord(f"{record.directory} is no record of a run: its scenario is none ({error!r})") from error
         self.steps = planned.steps or plan.steps_of(planned.stages)
         self.moments = {moment.label: moment for moment in course.moments(self.steps)}
-        self.observations: list[Observation] = _trusted(record)
+        self.observations: list[Observation] = stopping.trusted(record)
         self._bearers: dict[tuple[str, str, str], Bearer] = {}
         self._firsts: dict[str, dict[tuple[str, str], Observation]] = {}
 
@@ -73,6 +72,8 @@ class Facts:
         served = {(step.vault, step.node): step.version for step in self.steps[:first] if isinstance(step, Serve)}
         if any(isinstance(step, Serve) and served.get((step.vault, step.node)) != step.version for step in done):
             return "the upgrade"
+        if any(isinstance(step, Move) for step in done):
+            return "the move"
         return "the restart" if done and all(isinstance(step, Serve) for step in done) else "the course"
 
     def steps_before(self, moment: str) -> list[AnyStep]:
@@ -275,13 +276,24 @@ class Facts:
         """Return the Kubernetes user that an app's token stands for."""
         return self.app(app).subject
 
-    def vault_at(self, mount: str) -> VaultSpec:
-        """Return the Vault at which there is this auth mount."""
-        return self.topology.vault_at(mount)
+    def vault_at(self, mount: str, moment: str) -> VaultSpec:
+        """Return the Vault at which there is this auth mount, as it is at the look of a label: it may move."""
+        name = self.topology.mounts[mount].vault
+        return self._placed.get(moment, self.topology.vaults)[name]
 
-    def vault_subject(self, mount: str) -> str:
+    @cached_property
+    def _placed(self) -> dict[str, dict[str, VaultSpec]]:
+        return moves.by_moment(self.steps, self.topology)
+
+    def moved(self, seen: Observation) -> Move | None:
+        """Return the move of the Vault of *seen* between the look before and the look at which it was seen, if any."""
+        mine = self.topology.told_apart(self.topology.mounts[seen.mount].vault) if seen.mount else ""
+        done = self.steps_before(seen.moment)
+        return next((step for step in done if isinstance(step, Move) and step.vault == mine), None)
+
+    def vault_subject(self, mount: str, moment: str) -> str:
         """Return the Kubernetes user of the Pod of that Vault at which this mount is, or nothing where it has none."""
-        return self.vault_at(mount).subject
+        return self.vault_at(mount, moment).subject
 
     def reviewer_subject(self, mount: str) -> str:
         """Return the Kubernetes user of the long-lived reviewer, or nothing where none was chosen."""
@@ -341,7 +353,7 @@ class Facts:
             return ""
         if not review.user or review.status == 401:
             return "nobody"
-        vaults = self.vault_subject(seen.mount)
+        vaults = self.vault_subject(seen.mount, seen.moment)
         if review.user == vaults == self.reviewer_subject(seen.mount):
             # one account with two tokens: only that of the Pod says which Pod it is bound to
             return "vault" if review.pod_uid else "requested" if self._requested(seen) else "long-lived"
@@ -447,9 +459,9 @@ class Facts:
         beside = f", and accepts {', '.join(others)} as well" if others else ", and accepts no other issuer"
         return EvidenceLine("cluster", f"the API server of {cluster} signs with {first}{beside}", line, cluster)
 
-    def same_cluster(self, mount: str) -> bool:
-        """Is Vault in the cluster that this mount asks?"""
-        return self.vault_at(mount).cluster == self.mount(mount).cluster
+    def same_cluster(self, mount: str, moment: str) -> bool:
+        """Is Vault in the cluster that this mount asks, at the look of a label?"""
+        return self.vault_at(mount, moment).cluster == self.mount(mount).cluster
 
 
 def _is_over_snapshot(step: RollBack | None) -> bool:
@@ -459,34 +471,6 @@ def _is_over_snapshot(step: RollBack | None) -> bool:
 def _latest(told: Sequence[tuple[int, T]], line: int) -> tuple[int, T] | None:
     """Return the last of what was *told* that stands before a line of the record."""
     return next((one for one in reversed(told) if one[0] < line), None)
-
-
-_DYING_SECONDS: Final = 10.0
-"""For so long at most a Vault that was stopped ends what it was asked: its TokenReviews fail, and logins answer 403."""
-
-
-def _trusted(record: Record) -> list[Observation]:
-    """Return what was seen; what a Vault refused while somebody stopped it is no answer."""
-    seen = record.of(Observation)
-    for trouble in record.of(Trouble):
-        if not shutdown_signs.is_blamed(trouble.message) and not shutdown_signs.stopped(trouble.log):
-            continue
-        if seen and trouble.step in ("", "look"):
-            # it ended while it was asked: records of format 1 do not say so, but the version tells
-            moment = seen[-1].moment
-            seen = [_doubted(one) if one.moment == moment and _dying(one, trouble) else one for one in seen]
-    return seen
-
-
-def _dying(seen: Observation, trouble: Trouble) -> bool:
-    just_now = trouble.at - _DYING_SECONDS <= seen.ended <= trouble.at
-    there = trouble.vault in ("", seen.vault)
-    return just_now and there and seen.answer == "refused" and trouble.after_swap in ("", seen.version)
-
-
-def _doubted(seen: Observation) -> Observation:
-    error = f"Vault was being stopped; its answer then was {seen.status} {seen.error}".rstrip()
-    return msgspec.structs.replace(seen, answer="unknown", error=error)
 
 
 def _typed(read: Topology) -> Topology:

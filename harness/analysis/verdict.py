@@ -36,7 +36,7 @@ from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals,
 from harness.record.journal import Record
 from harness.record.observation import Observation, called
 from harness.scenario import course, driver_traits, moments
-from harness.scenario.course import RollBack, Upgrade
+from harness.scenario.course import Move, RollBack, Upgrade
 from harness.scenario.topology import Expected
 
 FORMAT = 1
@@ -465,7 +465,7 @@ def _not_on_paper(facts: Facts) -> Iterable[str]:
 def _versions(facts: Facts) -> Versions:
     moments = facts.record.started.plan.moments
     record = facts.record
-    upgrades, first = [step for step in facts.steps if isinstance(step, Upgrade)], facts.topology.name_of("")
+    hops, first = [step for step in facts.steps if isinstance(step, Upgrade | Move)], facts.topology.name_of("")
     each: dict[str, list[str]] = {}
     for serving in record.of(VaultServing):
         if name := serving.node or serving.vault:
@@ -475,7 +475,7 @@ def _versions(facts: Facts) -> Versions:
         vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
         kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
         source=moments[0].version if moments else "",
-        target=next((step.version for step in reversed(upgrades) if facts.topology.name_of(step.vault) == first), ""),
+        target=next((step.version for step in reversed(hops) if facts.topology.name_of(step.vault) == first), ""),
         vaults={name: tuple(dict.fromkeys(answered)) for name, answered in each.items()},
     )
 

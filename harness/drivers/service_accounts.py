@@ -9,8 +9,10 @@ from typing import Final
 import msgspec
 
 from harness.host import pki
+from harness.knowledge import kubernetes_auth
 from harness.record import events
 from harness.rig.rig import IssuedToken
+from harness.scenario.places import Place
 from harness.scenario.plan import STRANGERS
 from harness.scenario.topology import MAIN, AppSpec, Topology, subject_of
 from harness.secret import Secret, fingerprint
@@ -99,6 +101,7 @@ def wanted(topology: Topology) -> list[Account]:
             pods, may = topology.pod_purposes(called), vault.may_review_tokens
             reads = vault.may_read
             found += [Account(vault.cluster, space, name, purpose, may, may_read=reads) for purpose in pods]
+        found += _of_later_places(topology, called)
     for path, mount in topology.mounts.items():
         if mount.reviewer_account:
             space, name = mount.reviewer_account.split("/")
@@ -113,6 +116,26 @@ def wanted(topology: Topology) -> list[Account]:
         found.append(_of_app(topology, app, app.service_account, f"app:{name}"))
         strangers += _strangers(topology, name, app)
     return _with_one_right_each(found, strangers)
+
+
+def _of_later_places(topology: Topology, vault: str) -> Iterator[Account]:
+    """Yield the accounts of Vault's Pods where it moves: there from the beginning, and with a token once it comes."""
+    for place in dict.fromkeys(place for place in topology.vaults[vault].later if place.cluster):
+        space, name = place.service_account.split("/")
+        may, reads = place.may_review_tokens, place.may_read
+        for purpose in topology.pod_purposes(vault):
+            there = _purpose_at(place, purpose)
+            yield Account(place.cluster, space, name, there, may, may_read=reads, on_demand=True)
+
+
+def _purpose_at(place: Place, purpose: str) -> str:
+    return f"{purpose}@{place.cluster}/{place.service_account}"
+
+
+def moved(accounts: Iterable[Account], purpose: str, place: Place) -> Account | None:
+    """Return the account of *purpose*, that of a Pod of Vault's, once it has moved to a *place*; None: it has none."""
+    found = next((one for one in accounts if one.purpose == _purpose_at(place, purpose)), None)
+    return None if found is None else msgspec.structs.replace(found, purpose=purpose, on_demand=False)
 
 
 def _strangers(topology: Topology, name: str, app: AppSpec) -> Iterable[Account]:
@@ -195,6 +218,19 @@ def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:
         issued=float(claims.get("iat", 0)),
         expires=float(claims.get("exp", 0)),
     )
+
+
+def claims_out_of_a_secret(account: Account, uid: str) -> dict[str, str]:
+    """Return what the token of an account's Secret says, as the token controller makes it; *uid* is the account's."""
+    prefix = "kubernetes.io/serviceaccount"
+    return {
+        "iss": kubernetes_auth.DEFAULT_ISSUER,
+        f"{prefix}/namespace": account.namespace,
+        f"{prefix}/secret.name": account.secret,
+        f"{prefix}/service-account.name": account.name,
+        f"{prefix}/service-account.uid": uid,
+        "sub": account.subject,
+    }
 
 
 def token_event(token: IssuedToken) -> events.TokenIssued:

@@ -16,7 +16,7 @@ from harness.importing.installation import OUTSIDE, Installation, Known, MountPa
 from harness.importing.naming import Names
 from harness.importing.provenance import Way, Ways
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import mount_kinds, topology
+from harness.scenario import mount_kinds, places, topology
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.schema import SCHEMA
 from harness.scenario.yaml_document import Trail
@@ -182,7 +182,7 @@ class _Composer:
         if said.service_account is not None:
             found["service-account"] = self._names.account(said.service_account)
         part = self._clusters.part(name)
-        may = part.may_review(said.service_account or topology.DEFAULT_VAULT_ACCOUNT) if part else None
+        may = part.may_review(said.service_account or places.DEFAULT_ACCOUNT) if part else None
         if may is False:
             found["may-review-tokens"] = False
         elif may is None:
@@ -390,10 +390,10 @@ class _Composer:
         if any(found.others for found in self._ways.values()):
             axes[REVIEWER] = self._reviewers()
         if self._said.vault.cluster is None:
-            places: dict[str, Any] = {"in-a-cluster-of-its-own": {}}
+            homes: dict[str, Any] = {"in-a-cluster-of-its-own": {}}
             for name in self._clusters.of_mounts():
-                places[f"in-{name}"] = {"vault.cluster": name}
-            axes[PLACE] = places | {"outside-any-cluster": {"vault.cluster": None}}
+                homes[f"in-{name}"] = {"vault.cluster": name}
+            axes[PLACE] = homes | {"outside-any-cluster": {"vault.cluster": None}}
         return axes
 
     def _reviewers(self) -> dict[str, Any]:

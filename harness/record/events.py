@@ -280,9 +280,11 @@ class PodReplaced(OfVault, frozen=True, tag="pod-replaced", kw_only=True):
     """Vault's Pod was replaced: the old one's bound token is dead."""
 
     cluster: str
+    """that of the old one"""
     old_pod: str
     old_uid: str
     new_pod: str
+    """empty: none came, because Vault is in no cluster any more"""
     new_uid: str
 
 

@@ -62,6 +62,8 @@ def _told(step: AnyStep) -> str:
             told = f"{told}: Vault {called(step)}{step.version}, {file}"
         case _:
             told = _beside(step) or told
+    if isinstance(step, course.Move):
+        told += f", in cluster {step.place.cluster}" if step.place.cluster else ", outside any cluster"
     if isinstance(step, course.RollBack):
         told += ", over the snapshot" if step.over == "snapshot" else ", over the data as they are"
     return told

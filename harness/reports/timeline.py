@@ -28,11 +28,12 @@ Kind = Literal["serve", "asked", "write", "outage", "trouble", "end"]
 
 _SERVES: Final = {
     "roll-back": "Vault {} goes back to {}",
+    "move": "Vault {} moves, and starts as {}",
     "restart": "Vault {} is restarted, as {}",
     "start": "Vault {} starts as {}",
     "write config": "Vault {} starts as {}",
 }
-_STEPS_THAT_SERVE: Final = frozenset({"start", "upgrade", "restart", "roll-back"})
+_STEPS_THAT_SERVE: Final = frozenset({"start", "upgrade", "restart", "move", "roll-back"})
 
 
 class Row(msgspec.Struct, frozen=True):

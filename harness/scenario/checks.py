@@ -18,6 +18,7 @@ from harness.scenario import (
     field_checks,
     kind_checks,
     matrix,
+    places,
     plan,
     provider_checks,
     references,
@@ -346,6 +347,8 @@ class _Party:
     usually_may_review: bool
     prefix: str = ""
     """of the keys that speak of the account"""
+    cluster: str = "cluster"
+    """the key that names its cluster"""
 
     @property
     def account(self) -> Trail:
@@ -359,7 +362,9 @@ class _Party:
 def _parties(document: Document) -> Iterator[_Party]:
     """Yield Vault, the stored reviewers with an account and the apps, whoever of them may have an account."""
     may = schema.Vault.model_fields["may_review_tokens"].default
-    yield _Party("vault", ("vault",), topology.DEFAULT_VAULT_ACCOUNT, may)
+    yield _Party("vault", ("vault",), places.DEFAULT_ACCOUNT, may)
+    for move in course_checks.moves(document):
+        yield _Party(f"vault, once it has moved at {where(move)},", move, places.DEFAULT_ACCOUNT, may, "", "to")
     may = schema.Mount.model_fields["reviewer_may_review_tokens"].default
     for mount in document.entries("auth"):
         if course_checks.kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
@@ -374,7 +379,7 @@ def _shared_accounts(document: Document) -> Iterator[_Complaint]:
     """Complain of parties who are one and the same to Kubernetes, and only one of whom may review tokens."""
     first: dict[tuple[str, str], tuple[str, bool]] = {}
     for party in _parties(document):
-        cluster = document.get(*party.trail, "cluster")
+        cluster = document.get(*party.trail, party.cluster)
         account = document.get(*party.account, default=party.usual_account)
         may = document.get(*party.may_review, default=party.usually_may_review)
         if cluster is None or account is None or may is None:

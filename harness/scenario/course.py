@@ -7,15 +7,16 @@ data: what is done, by itself resolved, with nothing left to look up. Steps are 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from harness.scenario.moments import BEFORE, after
 from harness.scenario.mount_kinds import PROVIDER
+from harness.scenario.places import OUTSIDE, Place
 from harness.scenario.role_spec import RoleSpec
-from harness.scenario.topology import ConfigField, Topology
+from harness.scenario.topology import ConfigField, Topology, VaultSpec
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -66,6 +67,12 @@ class Upgrade(Serve, frozen=True, tag="upgrade", kw_only=True):
 
 class Restart(Serve, frozen=True, tag="restart", kw_only=True):
     """The same version again; its Pod is replaced."""
+
+
+class Move(Serve, frozen=True, tag="move", kw_only=True):
+    """Vault moves: its data go along, and it starts in another place, by the same version or another one."""
+
+    place: Place
 
 
 class RollBack(Serve, frozen=True, tag="roll-back", kw_only=True):
@@ -223,6 +230,7 @@ AnyStep = (
     Start
     | Upgrade
     | Restart
+    | Move
     | RollBack
     | WriteConfig
     | WriteRole
@@ -255,6 +263,7 @@ OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys)
 CHANGES = (
     Upgrade,
     Restart,
+    Move,
     RollBack,
     WriteConfig,
     WriteRole,
@@ -333,6 +342,16 @@ def whose_keys(step: RotateKeys) -> str:
     return "the identity provider" if step.cluster == PROVIDER else f"cluster {step.cluster}"
 
 
+def placed(steps: Iterable[AnyStep], there: Topology) -> dict[str, VaultSpec]:
+    """Return each Vault, by its name, as it is after *steps*: where it has moved."""
+    found = dict(there.vaults)
+    for step in steps:
+        if isinstance(step, Move):
+            name = there.name_of(step.vault)
+            found[name] = found[name].at(step.place)
+    return found
+
+
 def word_of(step: Step) -> str:
     """Return the word for what a step does, as records have it: start, upgrade, write-config ..."""
     return str(step.__struct_config__.tag)
@@ -343,8 +362,8 @@ def label_of(done: AnyStep | None) -> str:
     match done:
         case Upgrade():
             return after(done.version)
-        case Restart():
-            return "after restart"
+        case Restart() | Move():
+            return "after restart" if isinstance(done, Restart) else f"after move to {done.place.cluster or OUTSIDE}"
         case RollBack():
             return f"after roll-back ({done.over})"
         case WriteConfig() | WriteRole() | Rewrite():

@@ -8,12 +8,12 @@ from dataclasses import field as made
 from typing import Final
 
 from harness.knowledge import versions
-from harness.scenario import field_checks, references, schema, topology
+from harness.scenario import field_checks, places, references, schema, topology
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
 _VERBS: Final = (
-    "upgrade", "restart", "replace-pod", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
+    "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
     "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "look", "wait",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
@@ -30,8 +30,15 @@ def verb_of(document: Document, index: int) -> str:
 
 def upgrades(document: Document) -> list[tuple[Trail, str]]:
     """Return the versions to which the course upgrades, as far as they are sound, each with where it stands."""
-    trails = [("course", index, "upgrade") for index in range(_length(document))]
+    verbs = (("upgrade",), ("move", "upgrade"))
+    trails = [("course", index, *verb) for index in range(_length(document)) for verb in verbs]
     return [(trail, version) for trail in trails if (version := document.get(*trail)) is not None]
+
+
+def moves(document: Document) -> list[Trail]:
+    """Return where the course moves Vault."""
+    trails: list[Trail] = [("course", index, "move") for index in range(_length(document))]
+    return [trail for trail in trails if document.given(*trail)]
 
 
 def complaints(document: Document) -> Iterator[Complaint]:
@@ -46,7 +53,8 @@ def complaints(document: Document) -> Iterator[Complaint]:
             message = f"`{key}` and `course` exclude each other: a course names every version itself"
             yield ("vault", key), message, "one of the two"
     source = document.get("vault", "source")
-    walk = _Walk(document, source)
+    home = None if not document.sound("vault", "cluster") else document.get("vault", "cluster", default="")
+    walk = _Walk(document, source, home, token_file(document))
     for index in range(_length(document)):
         yield from walk.step(index)
 
@@ -109,6 +117,10 @@ class _Walk:
     document: Document
     version: str | None
     """the one that serves; None where it is not known"""
+    home: str | None
+    """the cluster whose Pod Vault is; empty: it is in none; None where that is not known"""
+    token_file: bool | None
+    """has that Pod a token file? None where that is not known"""
     upgraded: bool = False
     """is the version another one than the source, or than that of the last way back?"""
     went_on: bool = False
@@ -131,6 +143,7 @@ class _Walk:
         check = {
             "upgrade": self._upgrade,
             "replace-pod": self._replace_pod,
+            "move": self._move,
             "write": self._write,
             "rewrite": self._rewrite,
             "grant": self._account,
@@ -154,8 +167,31 @@ class _Walk:
         self.version, self.upgraded, self.went_on = to, True, True
 
     def _replace_pod(self, trail: Trail) -> Iterator[Complaint]:
-        if self.document.left_out("vault", "cluster"):
+        if self.home == "":
             yield trail, "a Vault outside any cluster has no Pod", "restart: {}, or cluster in vault"
+
+    def _move(self, trail: Trail) -> Iterator[Complaint]:
+        to, clusters = self.document.get(*trail, "to"), self.document.get("clusters")
+        if clusters is not None and places.OUTSIDE in clusters and to == places.OUTSIDE:
+            message = "a cluster is called outside, and so nobody can tell whether Vault moves into it or out of all"
+            yield (*trail, "to"), message, "another name for the cluster"
+        elif to is not None and clusters is not None and to not in (*clusters, places.OUTSIDE):
+            remedy = choices(to, clusters) + "; or outside, for no cluster"
+            yield (*trail, "to"), f"there is no cluster {shown(to)}", remedy
+        there = "" if to == places.OUTSIDE else to
+        if there is not None and there == self.home:
+            where_now = f"in cluster {there}" if there else "outside any cluster"
+            yield (*trail, "to"), f"Vault is {where_now} already", "another place, or restart: {}"
+        if there == "":
+            for key in ("service-account", "may-read", "token-file", "may-review-tokens"):
+                if self.document.get(*trail, key) and self.document.given(*trail, key):
+                    message = f"`{key}` is of a Vault in a Pod, and this one moves out of any"
+                    yield (*trail, key), message, "leave it out, or name a cluster"
+        if self.document.given(*trail, "upgrade"):
+            yield from self._upgrade((*trail, "upgrade"))
+        told = self.document.get(*trail, "token-file")
+        known = there is not None and self.document.sound(*trail, "token-file")
+        self.home, self.token_file = there, None if not known else told if told is not None else there != ""
 
     def _roll_back(self, trail: Trail) -> Iterator[Complaint]:
         over = self.document.get(*trail)
@@ -189,8 +225,18 @@ class _Walk:
         """Complain of a reviewer that this write cannot choose."""
         reviewer = self.document.get(*trail, "reviewer")
         yield from contradictions(self.document, trail)
-        if reviewer == "pod-token" and (why := no_token_to_copy(self.document, ("vault", "token-file"))):
-            yield (*trail, "reviewer"), why, "reviewer: secret or requested, or a Vault with a token file"
+        remedy = "reviewer: secret or requested, or a Vault with a token file"
+        if reviewer == "pod-token" and self.home == "":
+            yield (*trail, "reviewer"), "a Vault outside any cluster has no token of its Pod to copy", remedy
+        elif reviewer == "pod-token" and self.token_file is False:
+            yield (
+                (*trail, "reviewer"),
+                "no token of Vault's Pod was there to copy: token-file is false",
+                remedy,
+            )
+        elif reviewer == "local" and self.home == "":
+            message = "a Vault outside any cluster has no token of its own to review with"
+            yield (*trail, "reviewer"), message, "reviewer: secret or client-jwt, or a move into a cluster before it"
 
     def _delete_secret(self, trail: Trail) -> Iterator[Complaint]:
         said = [key for key in ("reviewer", "app") if self.document.given(*trail, key)]
@@ -265,14 +311,16 @@ class _Walk:
         """Return who writes at this step, as far as that is known."""
         if self.version is None:
             return None
-        return field_checks.Writer(self.version, token_file(self.document), at_start=False)
+        return field_checks.Writer(self.version, self.token_file, at_start=False)
 
 
 def _accounts(document: Document, cluster: str | None) -> list[str]:
     """Return the accounts, written namespace/name, that somebody of the scenario has in *cluster*."""
     found = []
     if document.get("vault", "cluster") == cluster:
-        found.append(document.get("vault", "service-account", default=topology.DEFAULT_VAULT_ACCOUNT))
+        found.append(document.get("vault", "service-account", default=places.DEFAULT_ACCOUNT))
+    here_then = [move for move in moves(document) if document.get(*move, "to") == cluster]
+    found += [document.get(*move, "service-account", default=places.DEFAULT_ACCOUNT) for move in here_then]
     for mount in document.entries("auth"):
         if document.get(*mount, "cluster") == cluster and kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
             account = document.get(*mount, "reviewer-service-account", default=topology.DEFAULT_REVIEWER_ACCOUNT)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from harness.scenario import course, mount_kinds, role_spec, schema, topology, values
+from harness.scenario import course, mount_kinds, places, role_spec, schema, topology, values
 from harness.scenario.course import AnyStep, Labels, Look, Serve
 from harness.scenario.schema import CourseStep
-from harness.scenario.topology import Topology
+from harness.scenario.topology import Topology, VaultSpec
 
 
 def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> Iterator[AnyStep]:
@@ -19,13 +19,15 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
     """
     first = wanted.name_of("")
     runs = {name: vault.source for name, vault in wanted.vaults.items()}
-    snapshots, back = dict(runs), dict.fromkeys(runs, False)
+    snapshots, back, done = dict(runs), dict.fromkeys(runs, False), list[AnyStep]()
     for number, one in enumerate(written, 1):
         name = wanted.name_of(one.vault or "")
-        *first_ones, step = _steps_of(one, number, wanted, runs[name], snapshots[name])
-        yield from (done for done in first_ones if done is not None)
+        of = course.placed(done, wanted)[name]
+        *first_ones, step = _steps_of(one, number, wanted, of, runs[name], snapshots[name])
+        yield from (each for each in first_ones if each is not None)
         if isinstance(step, Serve):
             runs[name] = step.version
+            done.append(step)
         if isinstance(step, course.Snapshot):
             snapshots[name] = runs[name]
         if isinstance(step, course.GOING_BACK) and not back[name]:
@@ -34,12 +36,18 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
         if step is not None:
             yield step
         if step is None or (one.then_look and isinstance(step, course.CHANGES)):
-            moment = labels.moment(step, runs[first], wanted.vault.token_file, number, runs)
+            file = course.placed(done, wanted)[first].token_file
+            moment = labels.moment(step, runs[first], file, number, runs)
             yield Look(number=number, moment=moment, late=any(back.values()))
 
 
-def _steps_of(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> Sequence[AnyStep | None]:
-    """Return what a written step does, which may concern several clusters; None where it only looks."""
+def _steps_of(
+    one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version: str, snapshot: str
+) -> Sequence[AnyStep | None]:
+    """Return what a written step does, which may concern several clusters; None where it only looks.
+
+    *of* is the Vault that it concerns, as it is then.
+    """
     if one.upgrade_kubernetes is not None:
         upgrades = one.upgrade_kubernetes.items()
         return [course.UpgradeKubernetes(number=number, cluster=name, version=to) for name, to in upgrades]
@@ -51,12 +59,12 @@ def _steps_of(one: CourseStep, number: int, wanted: Topology, version: str, snap
         return [course.PublishKeys(number=number, cluster=name, to_anybody=may) for name, may in said]
     if one.rotate_keys is not None:
         return [course.RotateKeys(number=number, cluster=name, of=which) for name, which in one.rotate_keys.items()]
-    return [_step(one, number, wanted, version, snapshot)]
+    return [_step(one, number, wanted, of, version, snapshot)]
 
 
-def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot: str) -> AnyStep | None:
+def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version: str, snapshot: str) -> AnyStep | None:
     """Return what a written step does, or None where it only looks."""
-    of, file = wanted.named(one.vault or ""), wanted.named(one.vault or "").token_file
+    file = of.token_file
     vault, node = wanted.told_apart(one.vault or ""), wanted.node_told_apart(one.vault or "", one.node or "")
     if one.upgrade is not None:
         return course.Upgrade(number=number, version=one.upgrade, token_file=file, vault=vault, node=node)
@@ -65,6 +73,15 @@ def _step(one: CourseStep, number: int, wanted: Topology, version: str, snapshot
     if one.roll_back is not None:
         to, over = snapshot if one.roll_back == "snapshot" else of.source, one.roll_back
         return course.RollBack(number=number, version=to, token_file=file, over=over, vault=vault, node=node)
+    return _other(one, number, wanted, version)
+
+
+def _other(one: CourseStep, number: int, wanted: Topology, version: str) -> AnyStep | None:
+    """Return a step that concerns a Vault whole, or none."""
+    if one.move is not None:
+        place = places.moved_to(one.move.model_dump(mode="json", by_alias=True))
+        to, vault = one.move.upgrade or version, wanted.told_apart(one.vault or "")
+        return course.Move(number=number, version=to, token_file=place.token_file, place=place, vault=vault)
     if one.write is not None:
         return _write(one.write, number, wanted)
     if one.wait is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import topology, yaml_document
+from harness.scenario import places, topology, yaml_document
 from harness.scenario.schema import SCHEMA
 
 Place = Literal["same", "other", "outside"]
@@ -97,7 +97,7 @@ def draft(answers: Answers) -> str:
         "schema": SCHEMA,
         "description": _question(answers),
         "clusters": {name: {"kubernetes": _KUBERNETES} for name in names},
-        "vault": ({"cluster": vault, "service-account": topology.DEFAULT_VAULT_ACCOUNT} if inside else {})
+        "vault": ({"cluster": vault, "service-account": places.DEFAULT_ACCOUNT} if inside else {})
         | {"source": answers.source, "target": answers.target},
         "auth": {
             answers.mount: {

@@ -297,6 +297,23 @@ class Write(RoleClaims, RoleSecrets, RoleTokens, ConfigOrRole):
     """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 
+class Move(_Part):
+    """Vault moves: it is stopped, its data go along, and it starts in another place."""
+
+    to: Name = Field(description="The cluster whose Pod it is then; outside: it is in none.")
+    upgrade: VersionText | None = Field(default=None, description="The version there. Left out: it stays.")
+    service_account: ServiceAccount | None = Field(
+        default=None, description="namespace/name of Vault's Pod there. Left out: vault/vault, in a cluster."
+    )
+    may_review_tokens: bool = Field(
+        default=True, description="Is that service account bound to system:auth-delegator in the cluster?"
+    )
+    may_read: tuple[Readable, ...] = Field(default=(), description="As may-read of a Vault.")
+    token_file: bool | None = Field(
+        default=None, description="Has Vault's Pod a service account token mounted there? Left out: yes in a cluster."
+    )
+
+
 class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
@@ -307,6 +324,9 @@ class CourseStep(_Part):
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")
     restart: Nothing | None = Field(default=None, description="The same version again; Vault's Pod is replaced.")
     replace_pod: Literal["vault"] | None = Field(default=None, description="Vault's Pod is replaced, nothing else.")
+    move: Move | None = Field(
+        default=None, description="Vault moves with its data, into a Pod, out of it, or to another cluster."
+    )
     write: Write | None = Field(default=None, description="A config or a role is written by the version that serves.")
     rewrite: MountPath | None = Field(
         default=None, description="The config and roles of this auth mount are written again, as they are read."

@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import mount_kinds, values
+from harness.scenario import mount_kinds, places, values
 from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
+from harness.scenario.places import Place
 from harness.scenario.role_spec import NO_ROLE, RoleSpec, role_spec
 from harness.scenario.schema import Scenario
 
 MAIN: Final = "vault"
 """The name of the only Vault of a scenario that has one."""
 
-DEFAULT_VAULT_ACCOUNT: Final = "vault/vault"
 DEFAULT_REVIEWER_ACCOUNT: Final = "vault-reviewer/vault-reviewer"
 
 SECRETS: Final = "secret"
@@ -43,7 +43,6 @@ ConfigField = str | bool | tuple[str, ...]
 """A field of auth/<mount>/config. Of a Kubernetes mount, what stands for something that only the running system knows:
 the text "cluster" (of host, CA, issuer and pem_keys), the name of another cluster (of CA and pem_keys), "base64" (of
 the CA), and the kinds of a stored reviewer (of token_reviewer_jwt). Of a JWT mount the URLs and their CAs alike."""
-
 
 _LITERAL: Final = (
     "issuer",
@@ -87,6 +86,12 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     tls: bool = True
     source: str = ""
     """the version in use today"""
+    later: tuple[Place, ...] = ()
+    """where it moves in the course, in order"""
+
+    def at(self, place: Place) -> VaultSpec:
+        """Return this Vault as it is once it has moved to a *place*."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(place))
 
     @property
     def subject(self) -> str:
@@ -304,8 +309,8 @@ def recorded(document: Mapping[str, Any]) -> Topology:
     What an older release did not write yet has the default of that release. Raises KeyError or msgspec.ValidationError
     where the data are no scenario.
     """
-    vault = _vault(document["vault"])
     course = document.get("course") or ()
+    vault = _vault(document["vault"], [move for step in course if (move := step.get("move"))])
     mounts = {
         path: _mount(mount, vault, _kinds_written(course, path, document["auth"]))
         for path, mount in document["auth"].items()
@@ -329,21 +334,16 @@ def recorded(document: Mapping[str, Any]) -> Topology:
     )
 
 
-def _vault(written: Mapping[str, Any]) -> VaultSpec:
-    cluster, file = written.get("cluster"), written.get("token-file")
-    account = (written.get("service-account") or DEFAULT_VAULT_ACCOUNT) if cluster is not None else ""
-    return VaultSpec(
-        cluster=cluster or "",
-        service_account=account,
-        may_review_tokens=written.get("may-review-tokens", True),
-        may_read=tuple(written.get("may-read") or ()),
-        token_file=cluster is not None if file is None else file,
+def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> VaultSpec:
+    found = VaultSpec(
+        later=tuple(places.moved_to(one) for one in moves),
         storage=written.get("storage", "raft"),
         shares=written.get("shares", 5),
         threshold=written.get("threshold", 3),
         tls=written.get("tls", True),
         source=written["source"],
     )
+    return found.at(places.read(written, written.get("cluster")))
 
 
 def _kinds_written(course: Sequence[Mapping[str, Any]], path: str, mounts: Mapping[str, Any]) -> list[str]:

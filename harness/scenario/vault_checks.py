@@ -11,7 +11,7 @@ from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
-_OF_A_VAULT: Final = (*_OF_A_NODE, "write", "rewrite", "snapshot", "restore")
+_OF_A_VAULT: Final = (*_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore")
 
 
 def complaints(document: Document) -> Iterator[Complaint]:

@@ -102,7 +102,7 @@ def _may_not_read(case: Case) -> Diagnosis | None:
     subject = {
         "explicit": facts.reviewer_subject(seen.mount),
         "client": "" if spaces else seen.subject,
-    }.get(facts.bearer(seen), facts.vault_subject(seen.mount))
+    }.get(facts.bearer(seen), facts.vault_subject(seen.mount, seen.moment))
     asks = "its role selects namespaces by their labels" if spaces else "use_annotations_as_alias_metadata is true"
     who = f"{subject} may not get {kind} in cluster {case.cluster}" if subject else "no reviewer is stored or read"
     return diagnosed(
@@ -158,8 +158,11 @@ def _signing_key(case: Case) -> Diagnosis | None:
 
 def _address(case: Case) -> Diagnosis | None:
     """Explain a refusal before any TokenReview to somebody whose address the role does not admit."""
-    role, seen = remedies.role_of(case, case.after.moment), case.after
-    if case.evidence.review is not None or seen.answer != "refused" or seen.status != 403 or not role.bound_cidrs:
+    seen = case.after
+    if not seen.app or case.evidence.review is not None or seen.answer != "refused" or seen.status != 403:
+        return None
+    role = remedies.role_of(case, seen.moment)
+    if not role.bound_cidrs:
         return None
     entry = next((line for line in case.evidence.audit if FROM_ADDRESS in line.text), None)
     found = re.search(rf"{FROM_ADDRESS}([0-9a-fA-F.:]+)", entry.text) if entry is not None else None

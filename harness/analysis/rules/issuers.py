@@ -185,7 +185,7 @@ def _new_pod(case: Case) -> Remedy:
     """Return that Vault's Pod is replaced, whose new token is of the new issuer."""
     facts, mount = case.facts, case.after.mount
     words = "Replace Vault's Pod right after the change: the new one has a token of the issuer that signs now."
-    space, _, _ = facts.vault_at(mount).service_account.partition("/")
+    space, _, _ = facts.vault_at(mount, case.after.moment).service_account.partition("/")
 
     def restart(label: str) -> tuple[Restart, ...]:
         served = serving(facts, label, mount)

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from harness.analysis import moves
 from harness.analysis.rules.rule import Case, Occasion
 from harness.knowledge.versions import at_least
 from harness.scenario import course
@@ -76,6 +77,8 @@ def is_upgrade(case: Case) -> bool:
 def _called(case: Case) -> str:
     """Return that step as words: after restart -> the restart."""
     match _breaking(case):
+        case course.Move() as step:
+            return f"the {moves.called(step)}"
         case course.SetIssuers() as step:
             return f"the change of issuers in {step.cluster}"
         case course.UpgradeKubernetes() as step:
@@ -90,6 +93,8 @@ def _called(case: Case) -> str:
 def _before(case: Case, known: list[str], stops: list[str]) -> str:
     """Return in words when to do what the last of *stops*, which serve before the break, is the last to do in time."""
     step, last, broken = _breaking(case), stops[-1], case.after.version
+    if isinstance(step, course.Move):
+        return f"before {_called(case)}, on Vault {known[-1]}"
     if isinstance(step, Serve) and not isinstance(step, RollBack) and last == broken:
         return "before Vault is restarted"
     if not isinstance(step, Upgrade) or known[-1] != last:

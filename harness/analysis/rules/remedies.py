@@ -78,7 +78,8 @@ def client_reviews(case: Case) -> Way:
     since = kubernetes_auth.KNOWS_DISABLE_LOCAL
     at, label = moment(case, since), first_label(case, since)
     rewrite = Rewrite(case, {"disable_local_ca_jwt": True}, DROP)
-    still = "; until the hop nothing changes by it" if at.in_time and case.kind != "pre-existing" else ""
+    then = "the move" if case.facts.moved(case.after) is not None else "the hop"
+    still = f"; until {then} nothing changes by it" if at.in_time and case.kind != "pre-existing" else ""
     words = f"Write the whole config again with disable_local_ca_jwt=true{still}. {_KEPT}. {_EVERY_APP}"
     lacking = tuple(_apps_without_right(case))
     commands = [*(as_code.binding(*account.split("/")) for account in lacking), rewrite.command(label)]
@@ -150,7 +151,7 @@ def may_review(case: Case, user: str) -> Way:
     """Let the account that reviews do so, by the standard binding."""
     _, _, space, name = user.split(":") if user.count(":") == 3 else ("", "", "", "")
     words = f"Bind {user} to system:auth-delegator in cluster {case.cluster}"
-    if user == case.facts.vault_subject(case.after.mount):
+    if user == case.facts.vault_subject(case.after.mount, case.after.moment):
         words += ": that is the standard binding of Vault's own account"
     if not name:
         command = f"kubectl create clusterrolebinding reviews-tokens --clusterrole=system:auth-delegator --user={user}"
@@ -164,7 +165,7 @@ def may_review(case: Case, user: str) -> Way:
 def local_again(case: Case) -> Way:
     """Have Vault read its own pod's present token at each login: a config without a stored reviewer, from 1.9.3 on."""
     since = kubernetes_auth.READS_POD_TOKEN
-    label, vault = first_label(case, since), case.facts.vault_at(case.after.mount)
+    label, vault = first_label(case, since), case.facts.vault_at(case.after.mount, case.after.moment)
     opted_out = held_config(case.facts, case.after.mount, label).fields.get("disable_local_ca_jwt") is True
     rewrite = Rewrite(case, {"disable_local_ca_jwt": False} if opted_out else {}, DROP)
     words = (
@@ -217,7 +218,8 @@ def _would_be_refused(case: Case) -> str:
     known to.
     """
     facts, mount = case.facts, case.after.mount
-    bearer, same, vault = facts.bearer(case.after), facts.same_cluster(mount), facts.vault_at(mount)
+    bearer, moment = facts.bearer(case.after), case.after.moment
+    same, vault = facts.same_cluster(mount, moment), facts.vault_at(mount, moment)
     lacking = tuple(_apps_without_right(case))
     if bearer in ("local", "frozen") and not same:
         return (

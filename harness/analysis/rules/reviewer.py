@@ -42,7 +42,8 @@ def _fallback_local(case: Case) -> Diagnosis | None:
 
 def _falling_back_explains(case: Case, status: int) -> bool:
     """Is it the fallback that made the difference, and not something that befell its token or the login's?"""
-    if case.before is not None and case.facts.bearer(case.before) == "local":
+    stays = case.facts.moved(case.after) is None
+    if case.before is not None and case.facts.bearer(case.before) == "local" and stays:
         return False
     if status == 401:
         return True
@@ -57,9 +58,13 @@ def _fallback_sentence(case: Case) -> str:
     review = case.evidence.review
     sentence = (
         f"The config of auth/{seen.mount} names no reviewer, and from {kubernetes_auth.READS_POD_TOKEN} on Vault then "
-        f"presents its own pod's token ({facts.vault_subject(seen.mount)}) to the API server of {cluster}"
+        f"presents its own pod's token ({facts.vault_subject(seen.mount, seen.moment)}) to the API server of {cluster}"
     )
-    if case.reviewer_before == "client":
+    if case.before is not None and (move := facts.moved(seen)) is not None:
+        before = facts.vault_at(seen.mount, case.before.moment)
+        sentence += f". It moved to {move.place.cluster}, and before that it "
+        sentence += f"had the token of a Pod of {before.cluster}" if before.token_file else "had no such token"
+    elif case.reviewer_before == "client":
         sentence += ", where older versions presented the token of the app that logs in"
     assert review is not None
     if case.effect == "login granted":
@@ -93,17 +98,21 @@ def _fallback_client(case: Case) -> Diagnosis | None:
         return None
     if (facts.bearer(case.before), facts.bearer(seen)) != ("local", "client"):
         return None
-    if at_least(seen.version, kubernetes_auth.READS_POD_TOKEN):
+    move = facts.moved(seen)
+    if at_least(seen.version, kubernetes_auth.READS_POD_TOKEN) and move is None:
         return None
     ways: tuple[Remedy, ...] = ()
     if seen.answer == "refused":
         ways = remedies.early_first(remedies.may_review(case, seen.subject), remedies.long_lived(case))
+    then = f"{seen.version}, like every Vault before {kubernetes_auth.READS_POD_TOKEN}, presents"
+    if move is not None:
+        home = move.place.cluster
+        where = f"as a Pod of {home} without a token file" if home else "outside any cluster"
+        then = f"it moved, and {where} it has none and presents"
     return diagnosed(
         f"The config of auth/{seen.mount} names no reviewer. Vault {case.before.version} presented its own pod's "
-        f"token; {seen.version}, like every Vault before {kubernetes_auth.READS_POD_TOKEN}, presents the token of the "
-        "app "
-        f"that logs in, and the API server of {case.cluster} answered its TokenReview {review.status}: logins answer "
-        f"{seen.status}",
+        f"token; {then} the token of the app that logs in, and the API server of {case.cluster} answered its "
+        f"TokenReview {review.status}: logins answer {seen.status}",
         "certain" if facts.reviewer(seen) == "client" else "strong",
         [*_before(case), *case.evidence.evidence_lines(), facts.config_line(seen)],
         *ways,
@@ -118,10 +127,14 @@ def _frozen(case: Case) -> Diagnosis | None:
     assert found is not None, "a frozen reviewer stands in a config"
     _, config = found
     dead = any(words in line.text for line in case.evidence.api_log for words in _DEAD_WORDS)
-    if facts.same_cluster(seen.mount):
-        why = "that token died with the Pod it was bound to when the Pod was replaced"
+    told = facts.stored_token(*found)
+    home = told[1].cluster if told is not None else facts.vault_at(seen.mount, seen.moment).cluster
+    if home != case.cluster:
+        why = f"that token belongs to cluster {home}, and {case.cluster} never knew it"
+    elif facts.moved(seen) is not None:
+        why = "that token died with the Pod it was bound to when Vault moved"
     else:
-        why = f"that token belongs to cluster {facts.vault_at(seen.mount).cluster}, and {case.cluster} never knew it"
+        why = "that token died with the Pod it was bound to when the Pod was replaced"
     return diagnosed(
         f"Vault {config.version} wrote the config of auth/{seen.mount} in a pod and kept a copy of its pod's token as "
         f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "
@@ -133,7 +146,7 @@ def _frozen(case: Case) -> Diagnosis | None:
 
 
 def _frozen_remedies(case: Case) -> tuple[Remedy, ...]:
-    same = case.facts.same_cluster(case.after.mount)
+    same = case.facts.same_cluster(case.after.mount, case.after.moment)
     other = remedies.local_again(case) if same else remedies.client_reviews(case)
     return remedies.early_first(*((remedies.long_lived(case), other) if same else (other, remedies.long_lived(case))))
 
@@ -257,7 +270,7 @@ def lasting(case: Case) -> tuple[Remedy, ...]:
     """Return the ways to a reviewer that no Pod's end and no date takes away."""
     facts = case.facts
     known = any(at_least(version, kubernetes_auth.READS_POD_TOKEN) for version in course.serving(facts.steps))
-    if not facts.same_cluster(case.after.mount):
+    if not facts.same_cluster(case.after.mount, case.after.moment):
         return remedies.early_first(remedies.long_lived(case), remedies.client_reviews(case))
     return remedies.early_first(remedies.long_lived(case), *([remedies.local_again(case)] if known else []))
 
@@ -377,7 +390,7 @@ FALLBACK_LOCAL: Final = Rule(
 )
 FALLBACK_CLIENT: Final = Rule(
     name="reviewer-fallback-client",
-    versions=f"appears on the way back to a Vault before {kubernetes_auth.READS_POD_TOKEN}",
+    versions=f"appears on the way back to a Vault before {kubernetes_auth.READS_POD_TOKEN}, and where its Pod goes",
     precondition="stored config without a reviewer and without disable_local_ca_jwt; a newer Vault in a pod before",
     demands="a TokenReview at each of the two moments",
     explanation="an unset reviewer means the token of Vault's pod to newer versions and the login's own to older ones",

@@ -98,7 +98,7 @@ class Rewrite(msgspec.Struct, frozen=True):
         shown = held.fields | _shown_flags(case.facts, case.after.mount, label) | changes
         if not self._token(held) and _would_copy(case.facts, label, held, shown):
             changes["disable_local_ca_jwt"] = shown["disable_local_ca_jwt"] = True
-        alone = shown.get("disable_local_ca_jwt") is True or not case.facts.same_cluster(case.after.mount)
+        alone = shown.get("disable_local_ca_jwt") is True or not case.facts.same_cluster(case.after.mount, label)
         if "kubernetes_ca_cert" not in shown and alone:
             changes["kubernetes_ca_cert"] = "cluster"
         return changes
@@ -115,7 +115,8 @@ class Rewrite(msgspec.Struct, frozen=True):
         if not kind:
             return ""
         if kind == "pod-token":
-            space, _, _ = self.case.facts.vault_at(self.case.after.mount).service_account.partition("/")
+            vault = self.case.facts.vault_at(self.case.after.mount, self.case.after.moment)
+            space, _, _ = vault.service_account.partition("/")
             return f"kubectl --namespace {space} exec vault-0 -- cat {_PODS_TOKEN}"
         secret = "SECRET"  # only the operator knows how the one that is stored is called
         if account == KEEP:

@@ -45,6 +45,8 @@ def _words(step: AnyStep) -> str:
             said = f"{step.service_account} lost system:auth-delegator in {step.cluster}"
         case course.UpgradeKubernetes() | course.SetIssuers() | course.PublishKeys() | course.RotateKeys():
             said = _of_cluster(step)
+        case course.Move():
+            said = f"Vault moved to {step.place.cluster}" if step.place.cluster else "Vault moved out of its cluster"
         case course.RollBack():
             said = f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
         case _:

@@ -17,6 +17,7 @@ def insist(plan: Plan) -> None:
     _insist_on_storage(plan)
     _insist_on_their_versions(plan)
     _insist_on_their_keys(plan)
+    _insist_on_places(plan)
 
 
 def _insist_on_their_versions(plan: Plan) -> None:
@@ -43,6 +44,12 @@ def _insist_on_their_keys(plan: Plan) -> None:
         raise MissingPrerequisite(
             "the keys of a kind cluster's tokens are kubeadm's, and stay what they are: --driver local can rotate them"
         )
+
+
+def _insist_on_places(plan: Plan) -> None:
+    """Refuse to move a Vault: its volume is in one cluster, or in none."""
+    if any(isinstance(step, course.Move) for step in plan.steps):
+        raise MissingPrerequisite("with kind a Vault stays where it is: --driver local moves it, with its data")
 
 
 def _insist_on_storage(plan: Plan) -> None:

@@ -16,6 +16,7 @@ from harness.drivers import service_accounts
 from harness.drivers.local import rights
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.etcd_store import EtcdStore
+from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
@@ -37,7 +38,7 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
 from harness.scenario import driver_traits
-from harness.scenario.course import Serve
+from harness.scenario.course import Move, Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
 from harness.secret import Secret
@@ -186,10 +187,12 @@ class LocalRig(RealRig):
         """so many rehearsals came after this one"""
         self._beside: list[VaultServer] = []
         """every Vault that was started beside this one"""
-        self._pod_folder = self._work / "pod"
-        self._pod_folder.mkdir(mode=0o700)
+        self._pod = PodFolder(self._work / "pod")
         self._lender: SharedClusters | None = None
         self._proxies = Proxies(work, supervisor, ports)
+        self._place = topology.vault.cluster
+        self._home = next((one for one in self._accounts if one.purpose == "vault"), None)
+        """the account of Vault's Pod, where it has one"""
 
     @property
     def _etcd(self) -> Artifact:
@@ -266,7 +269,7 @@ class LocalRig(RealRig):
 
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""
-        if any(account.purpose == "vault" for account in self._accounts):
+        if self._home is not None:
             self._tokens.of("vault")
 
     def open_to_all(self) -> None:
@@ -279,7 +282,12 @@ class LocalRig(RealRig):
     def swap(self, served: Serve) -> None:
         """Stop Vault, replace its Pod, start the version of *served* over the same data."""
         self._server.stop()
-        self._replace_pod()
+        if isinstance(served, Move):
+            self._server.take_data_along()
+            self._place = served.place.cluster
+            self._move_pod(service_accounts.moved(self._accounts, "vault", served.place))
+        else:
+            self._move_pod(self._home)
         self._start_vault(served)
 
     def upgrade_kubernetes(self, cluster: str, version: str) -> None:
@@ -342,14 +350,14 @@ class LocalRig(RealRig):
         super().wait_for_threads()
 
     def _start_vault(self, served: Serve) -> None:
-        cluster = self._topology.vault.cluster
+        cluster = self._place
         binary = self._binaries["vault", served.version]
         with brought.steady(binary):
             self._server.start(
                 self._supervisor,
                 binary.path,
                 served.version,
-                pod=self._pod_folder if served.token_file else None,
+                pod=self._pod.path if served.token_file else None,
                 api_port=self._ports.get(cluster, 0),
             )
         self._answering = Stopwatch()
@@ -462,7 +470,7 @@ class LocalRig(RealRig):
         """Create the account's Pod and give it the token that a kubelet would mount into it."""
         jwt, uid = of_new_pod(plane.kube, account)
         if account.purpose == "vault":
-            self._fill_pod(account, jwt)
+            self._pod.fill(plane.authority.ca, account.namespace, jwt)
         return self._tokens.remember(account, jwt, account.pod, uid)
 
     def _fill_secret(self, account: Account, uid: str) -> Secret:
@@ -474,20 +482,17 @@ class LocalRig(RealRig):
             plane.kube.delete_pod(account.namespace, account.pod)
         self._bound(plane, account)
 
-    def _fill_pod(self, account: Account, jwt: Secret) -> None:
-        """Write what a kubelet would mount. The token last: its presence is what makes Vault be in a pod."""
-        plane = self._planes[account.cluster]
-        shutil.copyfile(plane.authority.ca, self._pod_folder / "ca.crt")
-        pki.write_private(self._pod_folder / "namespace", account.namespace.encode())
-        pki.write_private(self._pod_folder / "token", jwt.reveal().encode())
+    def _move_pod(self, account: Account | None) -> None:
+        """Replace Vault's Pod as a rollout does, by one of *account*: that of the old one, another, or None for none.
 
-    def _replace_pod(self) -> None:
-        """Replace Vault's Pod as a rollout does: the old one goes, and a new one of the same name gets a new token."""
-        account = next((one for one in self._accounts if one.purpose == "vault"), None)
-        if account is None:
-            return
-        old, plane = self._tokens.of("vault"), self._planes[account.cluster]
-        plane.kube.delete_pod(account.namespace, old.pod)
+        One of the same name gets a new token; the old one's dies.
+        """
+        was, old = self._home, self._tokens.of("vault") if self._home is not None else None
+        if was is not None and old is not None:
+            self._planes[was.cluster].kube.delete_pod(was.namespace, old.pod)
         deleted = now()
-        new = self._bound(plane, account)
-        self._tokens.replaced(old, deleted, new.pod, new.pod_uid)
+        self._pod.empty()
+        self._home = account
+        new = self._bound(self._planes[account.cluster], account) if account is not None else None
+        if old is not None:
+            self._tokens.replaced(old, deleted, new.pod if new else "", new.pod_uid if new else "")

@@ -123,6 +123,15 @@ class VaultServer:
         self._data = other._data
         self._configure()
 
+    def take_data_along(self) -> None:
+        """Have the next start be over a copy of the data of this Vault, which is stopped, in another place."""
+        if self._store is not None:
+            return  # a store of its own stays where it is, and is found again
+        old, self._data = self._data, self._data.with_name(f"{self._data.name}-moved")
+        _copy(old, self._data)
+        shutil.rmtree(old)
+        self._configure()
+
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
         shutil.rmtree(self._kept, ignore_errors=True)

@@ -39,7 +39,7 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
-from harness.scenario.course import Moment, Serve
+from harness.scenario.course import Moment, Move, Serve
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.plan import Plan
 from harness.scenario.values import addressed
@@ -79,6 +79,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
         self._spec = self._topology.vaults[self._name]
+        self._home = self._spec.cluster
         self._pod, *_ = self._topology.pod_purposes(self._name)
         self._called = self._topology.told_apart(self._name)
         served = (step for step in plan.steps if isinstance(step, Serve))
@@ -192,17 +193,23 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
-        old = self._tokens.get(self._pod)
+        old = self._tokens.pop(self._pod, None)
+        account = old.account if old is not None else None
+        if isinstance(served, Move):
+            self._home = served.place.cluster
+            account = service_accounts.moved(self._accounts, self._pod, served.place)
+        if account is not None:
+            self._tokens[self._pod] = self._issue(account)
         if old is not None:
             old.alive = False
-            new = self._tokens[self._pod] = self._issue(old.account)
+            new = self._tokens[self._pod].issued if account is not None else None
             self._journal.write(
                 events.PodReplaced(
                     cluster=old.account.cluster,
                     old_pod=old.issued.pod,
                     old_uid=old.issued.pod_uid,
-                    new_pod=new.issued.pod,
-                    new_uid=new.issued.pod_uid,
+                    new_pod=new.pod if new else "",
+                    new_uid=new.pod_uid if new else "",
                     vault=served.vault,
                     node=served.node,
                 )
@@ -422,7 +429,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     @property
     def _pod_cluster(self) -> str:
         """Return the cluster whose folder Vault's Pod has now, or nothing where it has none."""
-        return self._topology.vault.cluster if self._served.token_file else ""
+        return self._home if self._served.token_file else ""
 
     def _log_login(self, mount: str, why: str) -> None:
         """Have Vault's log say why a login was refused."""
