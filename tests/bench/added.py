@@ -57,13 +57,18 @@ def measure(
 
 
 def ways_back(directory: Path) -> Iterator[tuple[str, float]]:
-    """Yield how long the snapshot and each way back took, without the questions after it."""
+    """Yield for how long the snapshot and each way back were waited for, without the questions after it.
+
+    What had been done of one beforehand is a part by itself: with it the way takes as long as an operator waits for it.
+    """
     record = journal.load(directory)
     ways = [step.over for step in record.started.plan.steps if isinstance(step, RollBack)]
     steps: list[StepEnded] = record.of(StepEnded)
     ended = [one for one in steps if one.do in ("snapshot", "roll-back")]
     for name, one in zip(("the snapshot", *(f"back over the {way}" for way in ways)), ended, strict=True):
         yield name, one.seconds
+        if one.beforehand:
+            yield f"{name}: beside the steps before it", one.beforehand
 
 
 def proofs(directory: Path) -> Iterator[tuple[str, float]]:
