@@ -6,19 +6,30 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from harness import wait
-from harness.clients.container_engine import Engine
+from harness.clients.vault import Vault
 from harness.record import journal
-from harness.record.events import LateWritten, StepEnded
+from harness.record.events import LateWritten, MomentBegan, StepEnded
+from harness.rehearsal import vault_steps
 from tests import courses
+from tests.test_faults import seen
 from tests.test_kind import essence
-from tests.test_kind_faults import Harbour, Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
-from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, rehearse
+from tests.test_kind_faults import Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
+from tests.test_real import ROOT, SECRET_SHAPES, rehearse
+from tests.test_real_course_faults import (
+    IN_A_PROOF,
+    IN_THE_RUN,
+    KILLED,
+    opened_with_wrong_keys,
+    taken_by_somebody_else,
+)
 from tests.test_real_rollbacks import gone_back, scenario, told
 
 pytestmark = pytest.mark.kind
@@ -79,51 +90,88 @@ def test_both_ways_back_are_rehearsed_as_on_processes(
     assert kept.harbour.left(directory) == []
 
 
-@pytest.fixture
-def harbour(tmp_path: Path, machine: Engine) -> Iterator[Harbour]:  # noqa: F811
-    """A machine on which nothing may be left."""
-    yield Harbour(tmp_path, machine)
-    assert not [path for path in (tmp_path / "work").iterdir() if path.name.startswith("rehearse-")]
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_that_a_policy_forbids_leaves_the_way_back_unknown_on_kind(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on processes: Vault's own words, nothing said of the upgrade, and nothing left of the Vault beside it."""
+    monkeypatch.setattr(Vault, "take_snapshot", taken_by_somebody_else(Vault.take_snapshot))
+    file = courses.scenario(tmp_path / "course.yaml", "inside", "raft", steps=courses.SHORT)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("inconclusive", 4), ending.said
+    assert ending.findings == []
+    assert "no snapshot could be taken: Vault declined to take a snapshot: HTTP 403 1 error occurred" in ending.said
+    assert seen(ending, "before")["login"] == "granted"
+    assert kept.harbour.left(directory) == []
+
+
+def test_unseal_keys_that_do_not_fit_the_snapshot_are_told_as_that_on_kind(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a container whose volume is the one into which the snapshot was restored."""
+    monkeypatch.setattr(vault_steps, "open_vault", opened_with_wrong_keys(vault_steps.open_vault))
+    file = courses.scenario(tmp_path / "course.yaml", "outside", "raft", steps=courses.SHORT)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("fail", 1), ending.said
+    assert ending.findings == [("vault-refuses-data", "roll-back refused", "1.7.0")]
+    said = "was handed an unseal key of the Vault of which the snapshot was taken, and declined it: HTTP "
+    assert said in ending.said
+    assert seen(ending, "after 1.11.0")["login"] == "granted"
+    assert kept.harbour.left(directory) == []
+
+
+WRITE: Final[dict[str, Any]] = {"write": {"config": {"disable_local_ca_jwt": True}}}
+KILLS: Final[list[tuple[str, str, str, str, Sequence[dict[str, Any]]]]] = [
+    ("snapshot", IN_THE_RUN, "outside", "file", courses.SHORT),
+    ("roll-back", IN_THE_RUN, "outside", "raft", courses.SHORT),
+    ("roll-back", IN_THE_RUN, "inside", "raft", courses.SHORT),
+    ("write-config", IN_THE_RUN, "inside", "file", [WRITE]),
+    ("restore", IN_THE_RUN, "inside", "raft", [{"snapshot": {}}, {"restore": {}}]),
+    ("rewrite", IN_THE_RUN, "outside", "file", [{"rewrite": "kubernetes"}]),
+    ("grant", IN_A_PROOF, "outside", "file", [{"revoke": courses.WEB}]),
+]
 
 
 @pytest.mark.parametrize(
-    ("step", "place", "storage"),
-    [("snapshot", "outside", "file"), ("roll-back", "outside", "raft"), ("roll-back", "inside", "raft")],
+    ("word", "where", "place", "storage", "steps"), KILLS, ids=[" ".join(one[:4]) for one in KILLS]
 )
 def test_a_run_that_is_killed_in_a_step_leaves_nothing(
-    step: str, place: str, storage: str, harbour: Harbour, tmp_path: Path
+    word: str,
+    where: str,
+    place: str,
+    storage: str,
+    steps: Sequence[dict[str, Any]],
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
-    """SIGKILL in the step: containers and volumes for it go with the rest, and so does the snapshot."""
-    file = courses.scenario(tmp_path / "course.yaml", place, storage, steps=courses.SHORT)
-    directory, words = harbour.words(file)
-    environment = {**os.environ, **harbour.environment}
-    with subprocess.Popen(
-        [*REHEARSE, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-    ) as running:
-        assert running.stderr is not None
-        assert any(
-            ("probes before" if step == "snapshot" else "probes after 1.11.0") in said for said in running.stderr
-        )
-        before = len(harbour.left(directory))
-        # a container or a volume more, or in a Pod's case another data folder on the node: the step is on its way
-        if place == "outside":
-            wait.until(lambda: len(harbour.left(directory)) > before, what="the step to begin", seconds=60, every=0.02)
-        else:
-            wait.until(lambda: _folders(harbour, directory) > 1, what="the step to begin", seconds=60, every=0.02)
-        running.send_signal(signal.SIGKILL)
-    record = journal.load(directory)
-    assert step not in [one.do for one in record.of(StepEnded)]
-    assert bool(record.of(LateWritten)) is (step == "roll-back")
-    wait.until(lambda: not harbour.left(directory), what="the last trace of the run", seconds=30)
-    judged = harbour.aside("judge", str(directory), "-o", "json")
-    assert json.loads(judged.stdout)["verdict"] == "inconclusive"
-
-
-def _folders(harbour: Harbour, directory: Path) -> int:
-    """Return how many folders for Vault's data the node of a run has."""
-    (node,) = (
-        one.name
-        for one in harbour.machine.leftovers()
-        if one.run.startswith(f"{directory.name}-") and one.kind == "container"
+    """SIGKILL in the step: containers and volumes for it go with the rest, and so do the snapshot and the proof."""
+    file = courses.scenario(tmp_path / "course.yaml", place, storage, steps=steps)
+    directory, words = kept.harbour.words(file, "--reuse", *(["--prove-remedy"] if where == IN_A_PROOF else []))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, word, where, *words],
+        env={**os.environ, **kept.harbour.environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
-    return len(harbour.machine.execute(node, ["ls", "/var/lib/rehearsal"]).split())
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    record = journal.load(directory)
+    assert record.of(MomentBegan)[0].moment == "before"
+    assert word not in [one.do for one in record.of(StepEnded)]
+    assert bool(record.of(LateWritten)) is (word in ("roll-back", "restore"))
+    wait.until(lambda: not kept.harbour.left(directory), what="the last trace of the run", seconds=30)
+    judged = json.loads(kept.harbour.aside("judge", str(directory), "-o", "json").stdout)
+    assert "the run was cut off: its record does not end" in judged["reasons"]
+    if where == IN_A_PROOF:
+        # what was seen of the upgrade stands, whatever became of the proof
+        assert ([one["state"] for one in judged["proofs"]], judged["exit_code"]) == (["not tried", "not tried"], 1)
+    else:
+        assert (judged["proofs"], judged["verdict"], judged["exit_code"]) == ([], "inconclusive", 4)

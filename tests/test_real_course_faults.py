@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,14 +43,8 @@ BACK: Final[tuple[dict[str, Any], ...]] = ({"snapshot": {}}, {"upgrade": "1.11.0
 WRONG = [Secret(f"{number:064x}" + "01") for number in range(5)]
 
 
-# --- a snapshot that is refused ---------------------------------------------------------------------------------------
-
-
-def test_a_snapshot_that_a_policy_forbids_leaves_the_way_back_unknown(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in production, where whoever takes snapshots may lack the right to: HTTP 403, and nobody knows."""
-    usual = Vault.take_snapshot
+def taken_by_somebody_else(usual: Callable[[Vault, Path], int]) -> Callable[[Vault, Path], int]:
+    """Return *usual*, the taking of a snapshot, as done by somebody who has no right to."""
 
     def as_somebody_else(self: Vault, file: Path) -> int:
         self._tell("put", "sys/policies/acl/reader", {"policy": 'path "secret/*" { capabilities = ["read"] }'})
@@ -58,7 +53,26 @@ def test_a_snapshot_that_a_policy_forbids_leaves_the_way_back_unknown(
         self.root = made.token
         return usual(self, file)
 
-    monkeypatch.setattr(Vault, "take_snapshot", as_somebody_else)
+    return as_somebody_else
+
+
+def opened_with_wrong_keys(usual: Callable[..., None]) -> Callable[..., None]:
+    """Return *usual*, the opening of a Vault, with keys that fit nothing where it is one over a snapshot."""
+
+    def opened(rig: Any, served: Any, keys: Any, written: Any, *, which: str = "that opens this data") -> None:
+        usual(rig, served, WRONG if "snapshot" in which else keys, written, which=which)
+
+    return opened
+
+
+# --- a snapshot that is refused ---------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_that_a_policy_forbids_leaves_the_way_back_unknown(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in production, where whoever takes snapshots may lack the right to: HTTP 403, and nobody knows."""
+    monkeypatch.setattr(Vault, "take_snapshot", taken_by_somebody_else(Vault.take_snapshot))
     ending = going(town, "raft", *BACK).rehearse()
     assert ending.verdict == ("inconclusive", 4), ending.said
     assert ending.findings == []
@@ -128,12 +142,7 @@ def test_unseal_keys_that_do_not_fit_the_snapshot_are_told_as_that(
     storage: str, step: dict[str, Any], town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where they were changed after it was taken, and only the new ones were kept."""
-    usual = vault_steps.open_vault
-
-    def opened(rig: Any, served: Any, keys: Any, written: Any, *, which: str = "that opens this data") -> None:
-        usual(rig, served, WRONG if "snapshot" in which else keys, written, which=which)
-
-    monkeypatch.setattr(vault_steps, "open_vault", opened)
+    monkeypatch.setattr(vault_steps, "open_vault", opened_with_wrong_keys(vault_steps.open_vault))
     ending = going(town, storage, {"snapshot": {}}, {"upgrade": "1.11.0"}, step).rehearse()
     assert ending.verdict == ("fail", 1), ending.said
     to = "1.11.0" if "restore" in step else "1.7.0"
@@ -210,7 +219,7 @@ from harness.host.process import Process
 from harness.rehearsal.rehearsal import Running
 from harness.scenario import course
 
-word = sys.argv.pop(1)
+word, in_proof = sys.argv.pop(1), sys.argv.pop(1) == "in a proof"
 armed = threading.Event()
 
 def deadly(usual):
@@ -231,7 +240,8 @@ usual_do = Running.do
 def do(self, step):
     looked = any(isinstance(one, course.Look) for one in self.reached)
     # what is foretold is rehearsed on paper before anything begins
-    if looked and isinstance(self.rig, RealRig) and course.word_of(step) == word:
+    mine = isinstance(self.rig, RealRig) and in_proof == (self.journal.directory.parent.name == "proofs")
+    if looked and mine and course.word_of(step) == word:
         armed.set()
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGKILL)).start()  # where nobody is asked for anything
     usual_do(self, step)
@@ -239,7 +249,11 @@ def do(self, step):
 Running.do = do
 main()
 """
-"""A rehearsal that is killed in the first step of a kind after its first look, once somebody has answered in it."""
+"""A rehearsal that is killed in the first step of a kind after its first look, once somebody has answered in it.
+
+Its first word is that of the step, and its second says whether the run is meant, or the first proof that has the step.
+"""
+IN_THE_RUN, IN_A_PROOF = "in the run", "in a proof"
 
 STEPS = [
     ("upgrade", "raft", [{"upgrade": "1.11.0"}]),
@@ -269,7 +283,7 @@ def test_a_kill_in_any_step_leaves_nothing(
     """SIGKILL of the harness in the middle of it: no process, no file, and a record that can be judged."""
     file = courses.scenario(tmp_path / "course.yaml", "inside", storage, steps=steps)
     directory = tmp_path / f"killed-{os.getpid()}-{word}-{storage}"
-    words = [word, "run", str(file), "--driver", "local", "--run-dir", str(directory)]
+    words = [word, IN_THE_RUN, "run", str(file), "--driver", "local", "--run-dir", str(directory)]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *words], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
     )
