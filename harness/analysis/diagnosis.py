@@ -12,8 +12,9 @@ from harness.analysis.impact import Impact, outlook
 from harness.analysis.next_causes import Next
 from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
-from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions
+from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions, steps
 from harness.record.observation import BESIDE, Observation
+from harness.scenario.course import AnyStep, Look, Rewrite, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
 
@@ -98,8 +99,8 @@ def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
 
 
 def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> Iterator[Case]:
-    """Yield that a question has another answer, if it had one. Who is let in at last is better off, unless they must
-    not be; what let them in may be a check that is gone.
+    """Yield that a question has another answer, if it had one. Who is let in at last is better off, and so is everybody
+    where somebody is refused at last who must be; what let them in may be a check that is gone.
     """
     if "unknown" in (before.answer, now.answer):
         return
@@ -107,9 +108,14 @@ def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> 
         # nobody is refused who knows the secret, until somebody is wrong too often
         yield Case("latent", "lockout changed", now, before, facts)
         return
-    better = now.answer == "granted" and now.must_be != "refused"
+    better = (now.answer == "granted") is (now.must_be != "refused")
     yield Case("improvement" if better else "regression", _effect(now), now, before, facts)
-    if better and comparison.refusal_of(before.error) is not None and _no_newer_config(facts, before, now):
+    if (
+        better
+        and now.answer == "granted"
+        and comparison.refusal_of(before.error) is not None
+        and not _written(facts, before, now)
+    ):
         yield Case("latent", "check lost", now, before, facts)
 
 
@@ -133,9 +139,28 @@ def _effect(now: Observation) -> Effect:
     return "login granted" if login else "access granted"
 
 
-def _no_newer_config(facts: Facts, before: Observation, now: Observation) -> bool:
-    """Is the mount's config the one that it was? Who writes another one has chosen what is checked."""
-    return facts.written_at(before) == facts.written_at(now)
+def _written(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Was the config or the role of this login written between the two? Who writes them has chosen what is checked."""
+    if facts.written_at(before) != facts.written_at(now):
+        return True
+    role = facts.app(now.app).role if now.app else ""
+    return any(
+        (isinstance(step, WriteRole) and (step.mount, step.role) == (now.mount, role))
+        or (isinstance(step, Rewrite | WriteConfig) and step.mount == now.mount)
+        for step in _between(facts, before.moment, now.moment)
+    )
+
+
+def _between(facts: Facts, earlier: str, later: str) -> Iterator[AnyStep]:
+    """Yield the steps from the moment of one label to that of a later one."""
+    on = False
+    for step in facts.steps:
+        if isinstance(step, Look):
+            if on and step.moment.label == later:
+                return
+            on = on or step.moment.label == earlier
+        elif on:
+            yield step
 
 
 def _another_cause(facts: Facts, before: Observation, now: Observation) -> bool:
@@ -153,7 +178,8 @@ def _another_reviewer(facts: Facts, before: Observation, now: Observation) -> bo
 def _check_is_gone(facts: Facts, before: Observation, now: Observation) -> bool:
     """Was the login refused by a check of Vault's own, and does it now get past it, to be refused by the review?"""
     own = comparison.refusal_of(before.error)
-    return own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
+    past_it = own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
+    return past_it and not _written(facts, before, now)
 
 
 def cause_of(facts: Facts, seen: Observation) -> str:
@@ -171,10 +197,18 @@ def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
 
 def _explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
-    for rule in RULES:
+    for rule in (steps.CHANGED,) if _on_purpose(case) else RULES:
         if rule.concerns(case) and (found := rule.examine(case)) is not None:
             return rule, found
     return None, _unexplained(case)
+
+
+def _on_purpose(case: Case) -> bool:
+    """Did the course itself let somebody in? A version does not where it is the same, nor what is written anew."""
+    before, now = case.before, case.after
+    if case.kind != "improvement" or before is None:
+        return False
+    return before.version == now.version or _written(case.facts, before, now)
 
 
 def _finding(case: Case) -> Finding:

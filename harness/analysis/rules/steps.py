@@ -11,8 +11,8 @@ from harness.scenario.course import AnyStep
 
 
 def _changed_by_step(case: Case) -> Diagnosis | None:
-    if case.before is None or case.kind not in ("improvement", "latent"):
-        return None
+    if case.before is None or (case.kind == "regression" and case.after.must_be != "refused"):
+        return None  # why somebody is refused who should be let in has a cause of its own, whoever brought it about
     done = [step for step in case.facts.steps_before(case.after.moment) if not isinstance(step, course.Upgrade)]
     if not done:
         return None
@@ -72,7 +72,7 @@ def _of_cluster(
 CHANGED: Final = Rule(
     name="changed-by-step",
     versions="every version",
-    precondition="a step of the course other than an upgrade lies between the two answers, and nobody is worse off",
+    precondition="a step of the course other than an upgrade lies between the two answers, and no app is worse off",
     demands="both answers",
     explanation="the course changed what decides this answer, on purpose",
     source="the scenario's own course",
