@@ -38,6 +38,10 @@ ISSUER_CHECK_OFF_BY_DEFAULT: Final = "1.9.0"
 DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 """From here an unset issuer is no longer compared with kubernetes/serviceaccount (P v0.13.0, PR #151). Run: 200."""
 
+KEEPS_CONNECTIONS: Final = "1.11.0"
+"""From here each mount keeps its connection to the API server, so that another CA counts for the next one alone (P
+v0.13.0, PR #142). Run: 1.10.0 / 1.11.0, 1.12.0, 1.13.0, 1.16.3; gone after 100 s without a login, run: 1.13.0."""
+
 KNOWS_ALIAS_SOURCE: Final = "1.9.0"
 """From here `alias_name_source` is a field of roles (P v0.11.1, PR #110, #112)."""
 

@@ -7,6 +7,7 @@ from typing import Final
 from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
 from harness.scenario import endpoints
 
 NOT_TRUSTED: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
@@ -25,7 +26,7 @@ def _untrusted(case: Case) -> Diagnosis | None:
         return None
     return diagnosed(
         f"Vault does not trust the certificate of the API server of {case.cluster}, so no TokenReview was sent and "
-        f"every login at auth/{case.after.mount} answers {case.after.status}{_given(case)}",
+        f"every login at auth/{case.after.mount} answers {case.after.status}{_given(case)}{_late(case)}",
         "certain",
         said,
         remedies.trusted(case)[1],
@@ -77,6 +78,19 @@ def _host_of(case: Case) -> str:
     """Return what the scenario says that the config had for the API server: a word, or an address."""
     held = rewrites.held_config(case.facts, case.after.mount, case.after.moment)
     return str(held.fields.get("kubernetes_host", endpoints.CLUSTER))
+
+
+def _late(case: Case) -> str:
+    """Return why the same config let somebody in until now, where it did: a sentence."""
+    before, since = case.before, kubernetes_auth.KEEPS_CONNECTIONS
+    if before is None or before.answer != "granted" or not at_least(before.version, since):
+        return ""
+    if case.facts.written_at(before) != case.facts.written_at(case.after):
+        return ""
+    return (
+        f". It was so before, and nobody saw it: from {since} on Vault keeps its connection to the API server, and "
+        "looks at the CA when it makes the next one, after a restart or some time without a login"
+    )
 
 
 def _unreachable(case: Case) -> Diagnosis | None:

@@ -14,6 +14,8 @@ from harness.knowledge.versions import at_least
 from harness.scenario import endpoints
 from harness.wait import now
 
+_SELECTOR = "bound_service_account_namespace_selector"
+
 
 def from_bound(role: Mapping[str, Any]) -> bool:
     """May one log in to this role from where everything on paper is asked?"""
@@ -79,9 +81,14 @@ def distrusts(version: str, config: Config, pod: str, cluster: str) -> Refusal |
 
 def _selects(role: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Does the role's selector admit a namespace with these labels?"""
-    said = role.get("bound_service_account_namespace_selector")
+    said = role.get(_SELECTOR)
     wanted = json.loads(said)["matchLabels"] if said else {}
     return bool(wanted) and wanted.items() <= labels.items()
+
+
+def unread(role: Mapping[str, Any], *, may: bool) -> str:
+    """Return what is told beside a refused namespace whose labels Vault wanted to read, and its reviewer may not."""
+    return " err=failed to get namespace (code 403" if role.get(_SELECTOR) and not may else ""
 
 
 def _items(role: Mapping[str, Any], field: str) -> list[str]:

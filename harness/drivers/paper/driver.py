@@ -35,6 +35,7 @@ from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
+from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
@@ -86,6 +87,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         self._served: Serve = next(step for step in served if step.vault == self._called)
         self._sealed = True
         self._dead = ""
+        self._connected: set[tuple[str, str]] = set()
+        """the mounts that have a connection to an API server, each with its address"""
         self._vault_tokens: dict[str, VaultToken] = {}
         self._given_by: dict[str, str] = {}
         self._policies: dict[str, list[vault_policies.Rule]] = {}
@@ -190,6 +193,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         """Put the next version in place; Vault's Pod is replaced and its old token dies."""
         self._served, self._sealed = served, True
         forget_keys(self._configs)
+        self._connected.clear()
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
@@ -286,6 +290,9 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         refusal = None if told == "grant" else self._refusal(mount, role, jwt) if told is None else "review"
         if refusal is not None:
             status, text = kubernetes_auth.answer(refusal, self._served.version)
+            if refusal == "namespace":
+                cluster, config = self._topology.mounts[mount].cluster, self._configs[mount]
+                text += checks.unread(config.roles[role.lower()], may=self._reads_namespaces(config, cluster))
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
         return self._let_in(mount, role, f"auth/{mount}/login", started, more)
@@ -399,6 +406,9 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         presented, version = self._find(jwt), self._served.version
         claimed, cluster = presented or self._named(jwt), self._topology.mounts[mount].cluster
         way = distrusts(version, config, self._pod_cluster, cluster)
+        there = (mount, str(config.fields["kubernetes_host"]))
+        if way == "untrusted" and there in self._connected and at_least(version, kubernetes_auth.KEEPS_CONNECTIONS):
+            way = None
         labels = self._labels(config, claimed, cluster)
         wrong = failing(version, config, config.roles[role], claimed, signed=presented is not None, labels=labels)
         own = login_order.first(version, wrong if way is None else {*wrong, way})
@@ -412,13 +422,18 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         elif own is None and (said := checks.answered_by_another(config, cluster)):
             self._log_login(mount, said)
             return "review"
+        elif own is None:
+            self._connected.add(there)
         return own or way or self._review(mount, config, presented) or self._notes(config, presented)
 
     def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
         """Return the labels of a token's namespace, as far as the reviewer may read them."""
-        bearer = self._bearer(config, None)
-        may = bearer is not None and "namespaces" in bearer.account.may_read and bearer.account.cluster == cluster
+        may = self._reads_namespaces(config, cluster)
         return self._topology.clusters[cluster].namespace_labels.get(token.account.namespace, {}) if may else {}
+
+    def _reads_namespaces(self, config: Config, cluster: str) -> bool:
+        bearer = self._bearer(config, None)
+        return bearer is not None and "namespaces" in bearer.account.may_read and bearer.account.cluster == cluster
 
     def _notes(self, config: Config, presented: Token | None) -> Refusal | None:
         """Have the annotations of the account be read, if the config says so."""
