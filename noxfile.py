@@ -139,7 +139,7 @@ def bisect(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Rehearse all that ships, on processes and on kind clusters; the records stay in .rehearse/nightly."""
+    """Rehearse all that ships on processes and kind clusters, and the corpus on processes; see .rehearse/nightly."""
     _have_engine(session)
     place = HERE / ".rehearse" / "nightly"
     shutil.rmtree(place, ignore_errors=True)
@@ -147,9 +147,10 @@ def nightly(session: nox.Session) -> None:
 
     def run(driver: str, jobs: str) -> list[str]:
         kept = ["--run-dir", str(place / driver), "--junit", str(place / f"{driver}.xml")]
-        return ["run", "--driver", driver, "--jobs", jobs, *kept, *session.posargs, "scenarios/"]
+        return ["run", "--driver", driver, "--jobs", jobs, *kept, *session.posargs, *SCENARIOS]
 
-    _rehearse(session, run("local", "2"), run("kind", "1"))
+    corpus = ["corpus", "--jobs", "2", "--markdown", str(place / "corpus.md")]
+    _rehearse(session, run("local", "2"), run("kind", "1"), corpus)
 
 
 @nox.session(venv_backend="none")

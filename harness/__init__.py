@@ -14,6 +14,7 @@ cli/                     the command line
     bring                the options by which users bring binaries, images and a licence of their own
     bundle               a run in one archive, to attach to a report
     compare              what one rehearsal shows and another would not have shown
+    corpus               every known breakage, rehearsed: the track record
     predict              what is known, without any server: a prediction, an explanation
     importing            an installation is read, and becomes a scenario
     new                  five questions, or their options, become a scenario of one's own
@@ -35,6 +36,7 @@ session/                 rehearsals as values: a scenario and options in, a judg
     bisect               the first version at which a scenario gets worse: a rehearsal for each question
     matrix_directory     what has been rehearsed of a matrix, and where it goes on
     comparing            a scenario, a kept run or a bundle becomes one side of a comparison
+    corpus               the files of known breakages, and what was last seen of each
     bundle               a run in one archive, and back: record, judgement, versions and logs, without any secret
     import_sources       an installation read from its sources, and what it becomes
     prediction           what a rehearsal would see, by the knowledge alone
@@ -153,9 +155,11 @@ reports/                 a judgement or a plan in the shapes that people and pro
     expect               what was seen as the `expect:` of a scenario
     table                several rehearsals in a table
     bisection            what a bisection has found
+    track_record         the corpus of known breakages as a table
     tried                remedies: what came of those that were tried, and what they write in full
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
+    track_record         what a corpus of known breakages comes to
     trials               which remedies are worth a try, and what such a run does and asks
     proofs               what came of the remedies that were tried
     verdict              pass, fail or inconclusive, against what was expected

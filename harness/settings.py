@@ -14,7 +14,7 @@ from harness.errors import RigError
 
 _PRIVATE: Final = 0o700
 _WRITABLE_BY_OTHERS: Final = 0o022
-_STATE_NAMES: Final = frozenset({"live", "matrix", "ports", "runs", "tls", "workers"})
+_STATE_NAMES: Final = frozenset({"corpus", "live", "matrix", "ports", "runs", "tls", "workers"})
 
 
 def cache() -> Path:
