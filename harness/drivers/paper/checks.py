@@ -86,9 +86,15 @@ def _selects(role: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return bool(wanted) and wanted.items() <= labels.items()
 
 
-def unread(role: Mapping[str, Any], *, may: bool) -> str:
+def reads_namespaces(reviewer: Token | None, cluster: str) -> bool:
+    """May Vault read the labels of namespaces there with this reviewer's token?"""
+    return reviewer is not None and "namespaces" in reviewer.account.may_read and reviewer.account.cluster == cluster
+
+
+def unread(role: Mapping[str, Any], reviewer: Token | None, cluster: str) -> str:
     """Return what is told beside a refused namespace whose labels Vault wanted to read, and its reviewer may not."""
-    return " err=failed to get namespace (code 403" if role.get(_SELECTOR) and not may else ""
+    unread = role.get(_SELECTOR) and not reads_namespaces(reviewer, cluster)
+    return " err=failed to get namespace (code 403" if unread else ""
 
 
 def _items(role: Mapping[str, Any], field: str) -> list[str]:

@@ -291,8 +291,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         if refusal is not None:
             status, text = kubernetes_auth.answer(refusal, self._served.version)
             if refusal == "namespace":
-                cluster, config = self._topology.mounts[mount].cluster, self._configs[mount]
-                text += checks.unread(config.roles[role.lower()], may=self._reads_namespaces(config, cluster))
+                config, bearer = self._configs[mount], self._bearer(self._configs[mount], None)
+                text += checks.unread(config.roles[role.lower()], bearer, self._topology.mounts[mount].cluster)
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
         return self._let_in(mount, role, f"auth/{mount}/login", started, more)
@@ -428,12 +428,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
 
     def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
         """Return the labels of a token's namespace, as far as the reviewer may read them."""
-        may = self._reads_namespaces(config, cluster)
+        may = checks.reads_namespaces(self._bearer(config, None), cluster)
         return self._topology.clusters[cluster].namespace_labels.get(token.account.namespace, {}) if may else {}
-
-    def _reads_namespaces(self, config: Config, cluster: str) -> bool:
-        bearer = self._bearer(config, None)
-        return bearer is not None and "namespaces" in bearer.account.may_read and bearer.account.cluster == cluster
 
     def _notes(self, config: Config, presented: Token | None) -> Refusal | None:
         """Have the annotations of the account be read, if the config says so."""
