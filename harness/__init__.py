@@ -77,7 +77,9 @@ drivers/local/           plain processes on this machine, and no Docker
     control_plane        an etcd and a kube-apiserver as processes
     rights               what a control plane lets whom do, waited for
     pod_folder           what a kubelet would mount into Vault's Pod
-    shared_clusters      control planes that serve one rehearsal after the other, each time emptied
+    shared_clusters      control planes that serve one rehearsal after the other, each time emptied or as they were
+    kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
+    sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
     vault_process        a Vault server as a process
     etcd_store           the etcd that has a Vault's data, as a process
 drivers/kind/            kind clusters and containers on a Docker engine
@@ -220,6 +222,7 @@ importing/               what was read of an installation becomes a scenario
 rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     driver               what every way of making a plan real must be able to do
+    source               the source state of a rehearsal, of which further ones get a copy
 record/                  what happened: the public record format
     events               every kind of line in a record
     observation          what one question saw: granted, refused or unknown
@@ -255,6 +258,7 @@ scenario/                what is asked for
     driver_traits        what each way of making a plan real needs and proves
     moments              the moments at which questions are asked, by name
     plan                 a scenario becomes every stage and every question
+    shared_source        what rehearsals have in common up to their first look, and why one may not share it
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     behaviours           what each range of versions does, and what breaks for whom: a row each, with its source

@@ -92,6 +92,13 @@ class Secrets:
                 self._forms = tuple(self._sorted)
             return self._forms
 
+    def hand_on(self, to: Secrets) -> None:
+        """Have another run know every secret of this one."""
+        with self._lock:
+            values = tuple(self._values)
+        for value in values:
+            to.add(value)
+
     def forget(self) -> None:
         """Drop every secret: the run has ended."""
         with self._lock:

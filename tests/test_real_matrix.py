@@ -48,7 +48,10 @@ def seen(judgement: Judgement) -> dict[str, Any]:
 
 
 def test_cells_that_share_clusters_are_judged_as_if_each_were_alone(tmp_path: Path) -> None:
-    """Two ways of one matrix: cells in one process one after the other, and each by itself from nothing."""
+    """Two ways of one matrix: cells in one process one after the other, and each by itself from nothing.
+
+    Of the cells of a variant, which differ by their target, the second begins from the source state of the first.
+    """
     file = tmp_path / "outage.yaml"
     file.write_text(OUTAGE.read_text() + MATRIX)
     place = tmp_path / "matrix"
@@ -57,10 +60,12 @@ def test_cells_that_share_clusters_are_judged_as_if_each_were_alone(tmp_path: Pa
     result = matrix_directory.load(place)
     assert result is not None
     assert len(result.cells) == 6
-    served = []
+    served, begun, made = [], [], set()
     for cell in result.cells:
         record = journal.load(place / cell.record)
         served.append(max(up.served for up in record.of(events.ClusterUp)))
+        begun += [one.made_by for one in record.of(events.SourceState)]
+        made.add(record.started.run_id)
         shared = verdict.judge(record)
         alone = tmp_path / "alone" / matrix_directory.slug(cell.id)
         done = rehearse("run", place / "scenarios" / f"{matrix_directory.slug(cell.id)}.yaml", "--run-dir", alone)
@@ -68,6 +73,8 @@ def test_cells_that_share_clusters_are_judged_as_if_each_were_alone(tmp_path: Pa
         assert seen(shared) == seen(verdict.judge(journal.load(alone))), cell.id
         assert matrix_results.of_judgement(shared)[:1] == cell.findings[:1]
     assert sorted(served) == [0, 1, 2, 3, 4, 5]
+    assert len(set(begun)) == len(begun) == 3
+    assert made.issuperset(begun)
     for path in place.rglob("*"):
         if path.is_file():
             assert not SECRET_SHAPES.search(path.read_bytes()), path

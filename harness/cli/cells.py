@@ -42,6 +42,10 @@ class Order(msgspec.Struct, frozen=True):
     directory: str
     """where its record goes"""
     driver: str
+    sharing: bool = False
+    """do others agree with it on the source state, which is therefore to be shared?"""
+    alone: bool = False
+    """is nothing to be shared with others, no cluster either?"""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -106,7 +110,7 @@ class Cells:
         seen: list[Path] = []
         try:
             loaded = loading.load(Path(order.scenario))
-            clusters = self._lender() if driver_traits.of(order.driver).shares else None
+            clusters = self._lender() if driver_traits.of(order.driver).shares and not order.alone else None
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options,
@@ -116,6 +120,7 @@ class Cells:
                 tell=going.say,
                 opened=seen.append,
                 clusters=clusters,
+                sharing=order.sharing,
             )
         except LeftBehind as error:
             return Answer(5, (str(error),))

@@ -66,6 +66,7 @@ class Options:
     fail_fast: bool
     rerun: str | None
     fresh: bool
+    alone: bool
     output: str
     html: Path | None
     markdown: Path | None
@@ -143,6 +144,7 @@ _OPTIONS: Final = (
     click.option("--fail-fast", is_flag=True, help="Begin no other cell after a regression."),
     click.option("--rerun", type=click.Choice(["inconclusive", "fail", "all"]), help="Also finished cells like that."),
     click.option("--fresh", is_flag=True, hidden=True, help="As --rerun all."),
+    click.option("--alone", is_flag=True, help="Every cell from nothing: none has what another one had before."),
     *FORMS,
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Every line of every cell."),
@@ -361,6 +363,7 @@ def _run(
                 options.verbose,
                 known,
                 tuple(cell.id for cell in whole),
+                options.alone,
                 _elsewhere(options, going),
             )
             pending = [cell for cell in cells if not _stays(known.get(cell.id), options.rerun)]

@@ -18,9 +18,10 @@ from harness.cli.cells import Order
 from harness.cli.matrix_workers import Task, Workers
 from harness.errors import HarnessError, ScenarioError
 from harness.reports.wording import OUTCOME
-from harness.scenario import driver_traits, loading, matrix, plan
+from harness.scenario import driver_traits, loading, matrix, plan, shared_source
 from harness.scenario.loading import Loaded
 from harness.scenario.matrix import Cell, Matrix
+from harness.scenario.plan import Plan
 from harness.session import matrix_directory
 from harness.session.matrix_directory import MatrixDirectory
 from harness.wait import now
@@ -48,6 +49,46 @@ class Rehearsing(Protocol):
         ...
 
 
+class _ToDo(Iterator[Task]):
+    """The tasks of cells, made as there is room for them. Whoever has had a group gets the rest of it."""
+
+    def __init__(
+        self,
+        groups: dict[str, list[Cell]],
+        make: Callable[[Cell, bool], Task | None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """*groups* are the cells by what they agree on. *make* gets a cell, and whether others agree with it."""
+        self._groups, self._make, self._stopped = groups, make, stopped
+        self._begun: set[str] = set()
+
+    def __next__(self) -> Task:
+        task = self.take("")
+        if task is None:
+            raise StopIteration
+        return task
+
+    def take(self, group: str) -> Task | None:
+        """Return the next task, one of *group* if there is any; None where there is no further one."""
+        while self._groups and not self._stopped():
+            name = group if group in self._groups else self._another()
+            cell = self._groups[name].pop(0)
+            left = bool(self._groups[name])
+            if not left:
+                del self._groups[name]
+            task = self._make(cell, bool(name) and (left or name == group))
+            if task is not None:
+                self._begun.add(name)
+                task.group = name
+                return task
+        return None
+
+    def _another(self) -> str:
+        """Return the first group that nobody has begun, or else the one with the most cells left."""
+        fresh = next((name for name in self._groups if name not in self._begun), None)
+        return fresh if fresh is not None else max(self._groups, key=lambda name: len(self._groups[name]))
+
+
 @dataclass(slots=True)
 class Running:
     """A matrix under way."""
@@ -70,10 +111,14 @@ class Running:
     """of every cell that is finished"""
     whole: tuple[str, ...] = ()
     """the names of all cells that there are to be, those of other shards too"""
+    alone: bool = False
+    """is every cell rehearsed from nothing?"""
     elsewhere: Rehearsing | None = None
     """who rehearses them, where that is not this machine"""
     started: float = field(default_factory=now)
     _tasks: dict[int, Cell] = field(default_factory=dict)
+    _plans: dict[str, Plan | None] = field(default_factory=dict)
+    """of each cell that there is one of"""
     _stop: bool = False
 
     def run(self, pending: Sequence[Cell], get: Get) -> MatrixResult:
@@ -85,7 +130,12 @@ class Running:
         missing = self._fetch(pending, get) if self.elsewhere is None else {}
         workers = self.elsewhere or Workers(self.how, self.jobs, self.going, verbose=self.verbose)
         try:
-            for task, code in workers.ended(self._to_do(pending, missing)):
+            to_do = _ToDo(
+                self._groups(pending),
+                lambda cell, sharing: self._task(cell, missing, sharing=sharing),
+                lambda: self._stop,
+            )
+            for task, code in workers.ended(to_do):
                 self._finished(task, code)
         except KeyboardInterrupt:
             self.going.say("interrupted: the rehearsals are ending their servers")
@@ -134,25 +184,45 @@ class Running:
         return missing
 
     def _planned(self, cell: Cell) -> tuple[tuple[str, str], ...]:
-        try:
-            made = loading.of_cell(self.loaded, cell)
-        except ScenarioError:
-            return ()
-        return plan.make(made.scenario, made.name, cell.driver, rollback=self.rollback).artifacts
+        planned = self._plan(cell)
+        return planned.artifacts if planned is not None else ()
 
-    def _to_do(self, pending: Sequence[Cell], missing: Mapping[tuple[str, str], str]) -> Iterator[Task]:
-        """Yield the task of each cell as there is room for it; what cannot be rehearsed is written down instead."""
-        # cells with the same clusters one after the other: a process has no more of them than one cell needs
+    def _plan(self, cell: Cell) -> Plan | None:
+        """Return the plan of a cell; None where its scenario is none."""
+        if cell.id not in self._plans:
+            try:
+                made = loading.of_cell(self.loaded, cell)
+            except ScenarioError:
+                self._plans[cell.id] = None
+            else:
+                self._plans[cell.id] = plan.make(made.scenario, made.name, cell.driver, rollback=self.rollback)
+        return self._plans[cell.id]
+
+    def _groups(self, pending: Sequence[Cell]) -> dict[str, list[Cell]]:
+        """Return *pending* by what they agree on: their source state, or else their clusters.
+
+        Those of one driver and with the same clusters stand together: a process has no more than one cell needs.
+        """
+        groups: dict[str, list[Cell]] = {}
         for cell in sorted(pending, key=lambda cell: (cell.driver, str(cell.document()["clusters"]))):
-            if self._stop:
-                return
-            if why := self._in_the_way(cell, missing):
-                self._keep(impossible(cell, *why, self.keys[cell.id]))
-                continue
-            order = Order(str(self.directory.scenario_file(cell)), str(self.directory.fresh_record(cell)), cell.driver)
-            task = Task(cell.id or self.loaded.name, order, self.limit_seconds)
-            self._tasks[id(task)] = cell
-            yield task
+            planned = self._plan(cell)
+            groups.setdefault(shared_source.key(planned) if planned is not None else "", []).append(cell)
+        return groups
+
+    def _task(self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: bool) -> Task | None:
+        """Return the task of a cell; None where it cannot be rehearsed, which is written down instead.
+
+        *sharing*: others agree with it on the source state.
+        """
+        if why := self._in_the_way(cell, missing):
+            self._keep(impossible(cell, *why, self.keys[cell.id]))
+            return None
+        file, record = self.directory.scenario_file(cell), self.directory.fresh_record(cell)
+        shared = sharing and not self.alone and driver_traits.of(cell.driver).shares
+        order = Order(str(file), str(record), cell.driver, sharing=shared, alone=self.alone)
+        task = Task(cell.id or self.loaded.name, order, self.limit_seconds)
+        self._tasks[id(task)] = cell
+        return task
 
     def _in_the_way(self, cell: Cell, missing: Mapping[tuple[str, str], str]) -> tuple[int, str] | None:
         """Return why a cell cannot be rehearsed, with the code for it; None where nothing speaks against it."""

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -42,6 +42,8 @@ class Task:
     order: Order
     limit_seconds: float = 0.0
     """after which it is ended; 0: never"""
+    group: str = ""
+    """those of one group are cheapest in one process, one after the other; empty: it is in none"""
     seconds: float = 0.0
     late: bool = False
     """was it ended because it took longer than it may?"""
@@ -51,6 +53,15 @@ class Task:
     @property
     def directory(self) -> Path:
         return Path(self.order.directory)
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """Tasks of which one may choose by their group."""
+
+    def take(self, group: str) -> Task | None:
+        """Return the next task, one of *group* if there is any; None where there is no further one."""
+        ...
 
 
 class _Worker:
@@ -67,6 +78,8 @@ class _Worker:
             start_new_session=True,
         )
         self.task: Task | None = None
+        self.group = ""
+        """that of the last task"""
         self.watch = Stopwatch()
         self.lines: deque[str] = deque(maxlen=_LAST_LINES)
         self.retired = False
@@ -77,7 +90,7 @@ class _Worker:
 
     def begin(self, task: Task) -> None:
         """Have it rehearse *task*."""
-        self.task, self.watch = task, Stopwatch()
+        self.task, self.watch, self.group = task, Stopwatch(), task.group
         self.lines.clear()
         assert self.process.stdin is not None
         try:
@@ -129,7 +142,8 @@ class Workers:
         """the codes of processes that ended otherwise than they should"""
 
     def ended(self, tasks: Iterable[Task], stop: Callable[[], bool] = lambda: False) -> Iterator[tuple[Task, int]]:
-        """Yield each task with its exit code as it is over. The next of *tasks* is asked for once there is room.
+        """Yield each task with its exit code as it is over. The next of *tasks* is asked for once there is room, and
+        where they are `Grouped`, for one of the group that the process has had.
 
         Once *stop* says so everything is ended, and of what is under way nothing is yielded.
         """
@@ -137,7 +151,7 @@ class Workers:
         over = False
         while not stop() and (not over or any(worker.task for worker in self._all)):
             while not over and (worker := self._free()) is not None:
-                task = next(waiting, None)
+                task = waiting.take(worker.group) if isinstance(waiting, Grouped) else next(waiting, None)
                 if task is None:
                     over = True
                     break

@@ -26,6 +26,7 @@ _BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 _DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
 _DISCOVERY: Final = "system:service-account-issuer-discovery"
+_OF_REHEARSALS: Final = ("namespaces", "serviceaccounts", "secrets", "pods", "configmaps")
 _DELEGATOR: Final = "system:auth-delegator"
 _LATE_HOOKS: Final = urlencode(
     {"exclude": ["poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"]},
@@ -289,6 +290,24 @@ class Kube:
             every=0.05,
         )
         return spaces
+
+    def inventory(self) -> frozenset[tuple[str, ...]]:
+        """Return what of rehearsals is in this cluster: of each object its kind, namespace, name, UID and version.
+
+        A Secret's version is left out: an API server notes on it when its token was last used.
+        """
+        found: set[tuple[str, ...]] = set()
+        with _translated("what is there"):
+            for path in (*(f"/api/v1/{kind}" for kind in _OF_REHEARSALS), _ROLES, _BINDINGS):
+                rbac = path in (_ROLES, _BINDINGS)
+                for one in self._done("GET", path)["items"]:
+                    about = one["metadata"]
+                    space, name = about.get("namespace", ""), about["name"]
+                    if (rbac and not name.startswith(_BINDING)) or space in _SYSTEM:
+                        continue
+                    version = "" if path.endswith("secrets") else about["resourceVersion"]
+                    found.add((path.rpartition("/")[2], space, name, about["uid"], version))
+        return frozenset(found)
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that rehearsals use: those that a new cluster does not have, and the default one."""

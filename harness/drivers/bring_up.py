@@ -100,6 +100,16 @@ class Tokens:
         self._journal.write(token_event(token))
         return token
 
+    @property
+    def held(self) -> dict[str, IssuedToken]:
+        """Return every token that somebody holds, by purpose."""
+        return dict(self._held)
+
+    def take_over(self, held: Mapping[str, IssuedToken]) -> None:
+        """Have everybody hold what they held in an earlier rehearsal, whose clusters are as they were."""
+        self._held |= held
+        self._clusters |= {purpose: token.cluster for purpose, token in held.items()}
+
     def holds(self, purpose: str) -> bool:
         """Is there a token for *purpose* now?"""
         return purpose in self._held

@@ -149,9 +149,25 @@ class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
     issuers: tuple[str, ...] = ()
     """all whose tokens it accepts, that one first; empty in older records, where there is no other"""
     served: int = 0
-    """how many rehearsals had it before this one, each of which left it empty"""
+    """how many rehearsals had it before this one. It was emptied of each; but see source-state"""
     publishes_keys: bool = False
     """may anybody read the keys of its tokens, and its discovery document?"""
+
+
+class SourceState(Event, frozen=True, tag="source-state", kw_only=True):
+    """Is what comes before the first look shared with other rehearsals of one matrix? A run by itself has no such line.
+
+    Where it is, all lines of its making stand behind this one, with the times at which they were written first.
+    """
+
+    made_by: str = ""
+    """the run that made it; this one has its clusters as that one left them, and a copy of its Vault's data"""
+    made: float = 0.0
+    """when, in seconds since the epoch"""
+    served: int = 0
+    """how many rehearsals began from it before this one"""
+    why_not: str = ""
+    """why this one, which others agree with, was begun from nothing all the same"""
 
 
 class ClusterChanged(Event, frozen=True, tag="cluster-changed", kw_only=True):
@@ -457,6 +473,7 @@ AnyEvent = (
     | ArtifactUsed
     | PhaseEnded
     | ClusterUp
+    | SourceState
     | ClusterChanged
     | TokenIssued
     | AuthEnabled

@@ -19,12 +19,16 @@ ISSUER: Final = "https://provider.rehearsal.invalid"
 class Provider:
     """It has one key at a time, in memory alone, and gives each app one token of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, signer: Signer | None = None) -> None:
+        """*signer* has its key, where that is in somebody's config already; left out, it is made when it is needed."""
         self._given: dict[str, IssuedToken] = {}
+        self.signer = signer
+        """who signs its tokens; None as long as it is not needed"""
 
     @cached_property
     def _signer(self) -> Signer:
-        return Signer()
+        self.signer = self.signer or Signer()
+        return self.signer
 
     @property
     def public_key(self) -> str:
@@ -34,6 +38,7 @@ class Provider:
     def rotate_key(self) -> None:
         """Have another key from now on; whoever comes for a token then gets a new one."""
         vars(self).pop("_signer", None)
+        self.signer = None
         self._given.clear()
 
     def token(self, name: str, app: AppSpec, journal: Journal) -> IssuedToken:

@@ -35,7 +35,8 @@ from harness.rehearsal.provider import Provider
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig, VaultNode, node_of
-from harness.scenario import course, driver_traits
+from harness.rig.source import TOLD, SharesSource, Source
+from harness.scenario import course, driver_traits, shared_source
 from harness.scenario.course import AnyStep, Look, Serve, Start
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.plan import Plan, Question, renews
@@ -189,9 +190,44 @@ class Running:
     """seconds of what the step under way takes that were spent beside the steps before it"""
 
     def run(self) -> None:
-        """Do one step after the other."""
-        for step in self.plan.steps:
+        """Do one step after the other; from the first look on, where the source state is an earlier rehearsal's."""
+        sharing = self.rig if isinstance(self.rig, SharesSource) else None
+        if sharing is not None and sharing.begun_from is not None:
+            self._go_on_from(sharing.begun_from)
+        for step in self.plan.steps[len(self.reached) :]:
+            if isinstance(step, Look) and sharing is not None and sharing.wants_source:
+                self._keep_source(sharing)
             self.do(step)
+
+    def _go_on_from(self, source: Source) -> None:
+        """Open the Vault that was started over a source state."""
+        self.reached += shared_source.before_look(self.plan)
+        self.mounted |= source.mounted
+        self.credentials.update(source.credentials)
+        self.keys |= source.keys
+        self.provider = Provider(source.signer)
+        self._open_source()
+
+    def _keep_source(self, sharing: SharesSource) -> None:
+        """Have those who come later begin where this rehearsal is now."""
+        with self.journal.phase("clusters are ready"):
+            self.rig.await_clusters()
+        with self.journal.phase("source state is kept"):
+            told = journals.load(self.journal.directory).events
+            source = Source(
+                events=tuple(event for event in told if isinstance(event, TOLD)),
+                mounted=dict(self.mounted),
+                credentials=dict(self.credentials),
+                keys=dict(self.keys),
+                signer=self.provider.signer,
+            )
+            sharing.keep_source(source, self._served(self.reached[-1]))
+        self._open_source()
+
+    def _open_source(self) -> None:
+        served = self._served(self.reached[-1])
+        with self.journal.phase(f"unseal {served.version}"):
+            vault_steps.open_vault(self.rig, served, self.keys[served.vault], self.journal)
 
     def do(self, step: AnyStep) -> None:
         """Do one step. Raises whatever keeps it from being done."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from harness import wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
-from harness.knowledge import kubernetes_auth, refusals
+from harness.knowledge import refusals
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
@@ -18,7 +18,7 @@ from harness.rehearsal import credentials
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.provider import Provider
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
-from harness.scenario import course, endpoints, plan
+from harness.scenario import course, endpoints, plan, shared_source
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import ASKED_AT, PROVIDER
 from harness.scenario.plan import Plan
@@ -255,30 +255,7 @@ def expect_way_back(rig: Rig, vault: str, ahead: Sequence[AnyStep]) -> None:
 def settle(rig: Rig, served: Serve, done: Iterable[AnyStep], journal: Journal) -> None:
     """See to it that no old Pod's token is alive in any cache, if a config that was written in *done* may hold one."""
     with journal.phase(f"old token dead before {served.version}"):
-        rig.settle(stored=_holds_pod_token(done))
-
-
-def _holds_pod_token(done: Iterable[AnyStep]) -> bool:
-    """Was the token of a Pod of Vault's ever stored in a config? A snapshot may bring back any that ever was."""
-    serving: dict[tuple[str, str], Serve] = {}
-    for step in done:
-        if isinstance(step, Serve):
-            serving[step.vault, step.node] = step
-        elif isinstance(step, WriteConfig) and any(_stores_pod_token(step, each) for each in serving.values()):
-            return True
-    return False
-
-
-def _stores_pod_token(step: WriteConfig, served: Serve) -> bool:
-    """Does Vault hold its Pod's token after this write, given or copied by itself?"""
-    given = step.fields.get("token_reviewer_jwt")
-    stored = kubernetes_auth.stored_reviewer(
-        served.version,
-        token_file=served.token_file,
-        explicit=given is not None,
-        disable_local=step.fields.get("disable_local_ca_jwt") is True,
-    )
-    return given == "pod-token" or stored == "frozen"
+        rig.settle(stored=shared_source.holds_pod_token(done))
 
 
 def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider) -> dict[str, Any]:

@@ -107,11 +107,13 @@ def rehearse_one(
     tell: Callable[[str], None] = lambda _line: None,
     opened: Callable[[Path], None] = lambda _directory: None,
     clusters: SharedClusters | None = None,
+    sharing: bool = False,
 ) -> Rehearsed:
     """Rehearse a scenario from end to end, and judge it once.
 
     *follow* is told of every event, *begin* of every phase, *tell* gets a line when something takes a while, and
-    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes.
+    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes;
+    *sharing*: with the source state of an earlier one that agrees on it, or else its own is kept for later ones.
 
     Raises ScenarioError, MissingPrerequisite, DirectoryTaken or NoRecord where nothing could be rehearsed, OSError
     where the record could not be written on (`cut_short` judges what was seen until then), and KeyboardInterrupt.
@@ -121,7 +123,7 @@ def rehearse_one(
     opened(journal.directory)
     with journal:
         start = _start(loaded, planned, journal.directory, options)
-        driver = driver_of(options, places, tell, clusters)
+        driver = driver_of(options, places, tell, clusters, sharing=sharing)
         proving = None
         if options.prove_remedy:
             from harness.session.proving import Proving
@@ -149,7 +151,12 @@ def cut_short(directory: Path, why: str, *, strict: bool) -> Rehearsed:
 
 
 def driver_of(
-    options: Options, places: Places, tell: Callable[[str], None], clusters: SharedClusters | None = None
+    options: Options,
+    places: Places,
+    tell: Callable[[str], None],
+    clusters: SharedClusters | None = None,
+    *,
+    sharing: bool = False,
 ) -> Driver:
     """Return the driver that *options* name. Raises MissingPrerequisite where no container engine answers."""
     if options.driver == "paper":
@@ -174,7 +181,8 @@ def driver_of(
         return KindDriver(store, images, machine, work, state, tell, licence=licence, **how)
     from harness.drivers.local.driver import LocalDriver
 
-    return LocalDriver(store, places.temporary, places.state, force=options.force, licence=licence, clusters=clusters)
+    how = {"force": options.force, "sharing": sharing}
+    return LocalDriver(store, places.temporary, places.state, licence=licence, clusters=clusters, **how)
 
 
 def store_of(options: Options, places: Places, tell: Callable[[str], None]) -> Store:

@@ -126,8 +126,7 @@ class ControlPlane:
         self.end()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
         self.issuers = addressed(issuers, self.host)
-        for tail in (self.audit, self.log, self.store_log):
-            tail.begin_anew()
+        self.pass_over()
         self.start(supervisor, etcd, api_server, over)
 
     @property
@@ -150,9 +149,13 @@ class ControlPlane:
         """
         self._await(self.kube.takes_objects, over)
         spaces = self.kube.reset()
+        self.pass_over()
+        return spaces
+
+    def pass_over(self) -> None:
+        """Have what was logged so far be nobody's."""
         for tail in (self.audit, self.log, self.store_log):
             tail.begin_anew()
-        return spaces
 
     def await_ready(self, over: threading.Event) -> None:
         """Wait until the API server says that all of it is ready, its own roles included. Raises as `start`."""

@@ -18,11 +18,11 @@ from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.shared_clusters import SharedClusters
+from harness.drivers.local.sharing_rig import SharingRig
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import (
-    RealRig,
     beside_reviews,
     label,
     of_gone_pod,
@@ -37,7 +37,7 @@ from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
-from harness.scenario import driver_traits
+from harness.scenario import driver_traits, shared_source
 from harness.scenario.course import Move, Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
@@ -65,13 +65,15 @@ class LocalDriver:
         force: bool = False,
         licence: Callable[[], Secret | None] = lambda: None,
         clusters: SharedClusters | None = None,
+        sharing: bool = False,
     ) -> None:
         """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists.
 
         *force*: however many clusters there are to be, they are started. *licence* is asked where a Vault wants one.
-        *clusters* are lent to the rehearsal; left out, it starts clusters of its own.
+        *clusters* are lent to the rehearsal; left out, it starts clusters of its own. *sharing*: the source state is
+        kept with them for later rehearsals, or comes from an earlier one.
         """
-        self._clusters = clusters
+        self._clusters, self._sharing = clusters, sharing
         self._force, self._licence = force, licence
         self._store = store
         self._work = work
@@ -102,13 +104,17 @@ class LocalDriver:
             memory = _VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
             supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
             rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports, licence)
+            kept = None
             if self._clusters is not None:
-                rig.borrow_from(self._clusters)
+                kept = rig.borrow_from(self._clusters, plan if self._sharing else None)
                 stack.callback(rig.give_back)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
-                rig.start(served[0])
+                if kept is not None:
+                    rig.begin_from(kept, [step for step in shared_source.before_look(plan) if isinstance(step, Serve)])
+                else:
+                    rig.start(served[0])
             yield rig
 
     def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
@@ -139,7 +145,7 @@ def _insist_on_storage(plan: Plan, binaries: Mapping[tuple[str, str], Artifact])
             )
 
 
-class LocalRig(RealRig):
+class LocalRig(SharingRig):
     """The processes of one rehearsal."""
 
     def __init__(
@@ -188,25 +194,13 @@ class LocalRig(RealRig):
         self._beside: list[VaultServer] = []
         """every Vault that was started beside this one"""
         self._pod = PodFolder(self._work / "pod")
-        self._lender: SharedClusters | None = None
         self._proxies = Proxies(work, supervisor, ports)
         self._place = topology.vault.cluster
         self._home = next((one for one in self._accounts if one.purpose == "vault"), None)
-        """the account of Vault's Pod, where it has one"""
 
     @property
     def _etcd(self) -> Artifact:
         return next(one for (product, _), one in self._binaries.items() if product == "etcd")
-
-    def borrow_from(self, clusters: SharedClusters) -> None:
-        """Have the clusters of this rehearsal be some that others had before, each emptied."""
-        self._lender = clusters
-
-    def give_back(self) -> None:
-        """Let others have the clusters that were lent."""
-        for name in self._planes:
-            if self._lender is not None:
-                self._lender.take_back(name)
 
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:

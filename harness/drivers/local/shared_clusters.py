@@ -3,11 +3,14 @@
 What a rehearsal made in a cluster is gone before the next one sees it: service accounts, Pods, Secrets and bindings are
 deleted, and nobody is given the cluster whose API server does not say that it is so. Namespaces stay, for there is no
 controller that would remove them; they are empty. A cluster one of whose servers has ended is never lent again.
+
+Or they are lent as they are, to a rehearsal that begins from the source state of one before it (`kept_vault`).
 """
 
 from __future__ import annotations
 
 import secrets as random
+import shutil
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,6 +21,7 @@ from typing import Final, Self
 from harness import settings
 from harness.artifacts.binaries import Artifact
 from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.kept_vault import KeptVault
 from harness.errors import RigError
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
@@ -38,6 +42,7 @@ class SharedClusters:
         self._lent: set[str] = set()
         self._gate = threading.Lock()
         self._number = 0
+        self._kept: KeptVault | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -66,8 +71,8 @@ class SharedClusters:
         Until `take_back` nobody else gets it. Raises RigError where somebody has it already.
         """
         with self._gate:
-            if name in self._lent:
-                raise RigError(f"the cluster {name} is in use by another rehearsal")
+            self._insist_on_free(name)
+            self._forget_source()
             key = (name, etcd.sha256, server.sha256)
             plane = self._planes.get(key)
             if plane is None or not plane.started or plane.died():
@@ -82,6 +87,50 @@ class SharedClusters:
             self._served[plane.host] += 1
             self._lent.add(name)
             return plane, served
+
+    def room(self) -> Path:
+        """Return where a copy of Vault's data may be made, beside the clusters' own: nothing is there yet."""
+        with self._gate:
+            self._number += 1
+            return self._supervisor.room / f"vault-{self._number}"
+
+    def keep(self, vault: KeptVault) -> None:
+        """Keep a source state, until a cluster is lent to somebody who wants it empty."""
+        with self._gate:
+            self._kept = vault
+
+    def kept(self, key: str) -> tuple[KeptVault | None, str]:
+        """Return the source state of a *key*, where there is one, or why the one that there was is of no use."""
+        with self._gate:
+            if self._kept is None or self._kept.key != key:
+                return None, ""
+            why = self._kept.spoiled()
+            if why:
+                self._forget_source()
+            return self._kept, why
+
+    def lend_as_they_are(self, vault: KeptVault) -> dict[str, int]:
+        """Lend the clusters of a source state; return by name how many rehearsals each has served. Raises as `lend`."""
+        with self._gate:
+            for name in vault.planes:
+                self._insist_on_free(name)
+            self._lent.update(vault.planes)
+            vault.served += 1
+            served = {name: self._served[plane.host] for name, plane in vault.planes.items()}
+            for plane in vault.planes.values():
+                self._served[plane.host] += 1
+            return served
+
+    def _insist_on_free(self, name: str) -> None:
+        if name in self._lent:
+            raise RigError(f"the cluster {name} is in use by another rehearsal")
+
+    def _forget_source(self) -> None:
+        """Drop the source state that is kept: what it refers to in the clusters is about to go."""
+        if self._kept is not None:
+            shutil.rmtree(self._kept.data, ignore_errors=True)
+            self._kept.secrets.forget()
+            self._kept = None
 
     def _end_others(self, name: str) -> None:
         """End the clusters of this name with other binaries: so much memory is not there for both."""

@@ -57,7 +57,8 @@ class VaultServer:
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "vault.log")
         address = f"https://127.0.0.1:{port}"
-        self.client = Vault(address, authority.ca, audit_file=str(self.audit.path), certificate=authority.client)
+        # relative to where it runs: in its data the path would lead a copy of it into somebody else's file
+        self.client = Vault(address, authority.ca, audit_file=self.audit.path.name, certificate=authority.client)
         self.process: Process | None = None
         self._version = ""
         self._config = directory / "vault.json"
@@ -131,6 +132,21 @@ class VaultServer:
         _copy(old, self._data)
         shutil.rmtree(old)
         self._configure()
+
+    def copy_data(self, target: Path) -> None:
+        """Copy the data of this Vault, which is stopped, to *target*, which is not there yet. Raises OSError."""
+        _copy(self._data, target)
+
+    def begin_with(self, data: Path, root: Secret | None, *, tls: bool) -> None:
+        """Have the first start be over a copy of *data*, of a Vault that is initialised, whose root token is *root*.
+
+        *tls*: so it listens. Raises OSError.
+        """
+        self._data.rmdir()
+        _copy(data, self._data)
+        self.client.root = root
+        if not tls:
+            self.listen_plainly()
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""

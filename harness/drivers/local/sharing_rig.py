@@ -1,0 +1,129 @@
+"""A rig of processes that may have what others had before: their clusters, and the source state of their Vault."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, MutableMapping, Sequence
+
+from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.kept_vault import KeptVault, inventory
+from harness.drivers.local.shared_clusters import SharedClusters
+from harness.drivers.local.vault_process import VaultServer
+from harness.drivers.real_rig import RealRig
+from harness.drivers.service_accounts import Account
+from harness.record import events
+from harness.rig.source import Source
+from harness.scenario import shared_source
+from harness.scenario.course import Serve
+from harness.scenario.plan import Plan
+from harness.secret import Secrets
+from harness.wait import now
+
+
+class SharingRig(RealRig):
+    """What one rig of processes takes from those before it, and leaves to those after it."""
+
+    _server: VaultServer
+    _planes: MutableMapping[str, ControlPlane]
+    _kubernetes: MutableMapping[str, str]
+    _ports: MutableMapping[str, int]
+    _run_id: str
+    _first: Serve
+    _home: Account | None
+    """the account of Vault's Pod, where it has one"""
+
+    _lender: SharedClusters | None = None
+    _shared: Plan | None = None
+    """the plan whose source state is to be kept; None: it is not"""
+    _begun: KeptVault | None = None
+    _served: Mapping[str, int] = {}
+
+    def borrow_from(self, clusters: SharedClusters, shared: Plan | None = None) -> KeptVault | None:
+        """Have the clusters of this rehearsal be some that others had before, each emptied.
+
+        *shared* is its plan, if its source state is to be shared. Returns the one to begin from where there is one;
+        then they are not emptied. Why there is none that could be is put on record.
+        """
+        self._lender = clusters
+        if shared is None:
+            return None
+        kept, why = None, shared_source.why_not(shared)
+        if not why:
+            self._shared = shared
+            kept, why = clusters.kept(shared_source.key(shared))
+        if why:
+            self._journal.write(events.SourceState(why_not=why))
+        return kept
+
+    def give_back(self) -> None:
+        """Let others have the clusters that were lent."""
+        for name in self._planes:
+            if self._lender is not None:
+                self._lender.take_back(name)
+
+    @property
+    def begun_from(self) -> Source | None:
+        """Return the source state that Vault was started over; None: over nothing."""
+        return self._begun.source if self._begun is not None else None
+
+    @property
+    def wants_source(self) -> bool:
+        """Is the source state to be kept for later rehearsals?"""
+        return self._shared is not None
+
+    def keep_source(self, source: Source, served: Serve) -> None:
+        """Keep *source* with a copy of Vault's data, for which Vault is stopped and started again."""
+        assert self._lender is not None
+        assert self._shared is not None
+        data, secrets = self._lender.room(), Secrets()
+        self._journal.secrets.hand_on(secrets)
+        self._server.stop()
+        self._server.copy_data(data)
+        kept = KeptVault(
+            key=shared_source.key(self._shared),
+            run=self._run_id,
+            made=now(),
+            good_seconds=shared_source.good_seconds(self._shared),
+            source=source,
+            data=data,
+            root=self._server.client.root,
+            tokens=self._tokens.held,
+            planes=dict(self._planes),
+            there={name: inventory(plane, self._home) for name, plane in self._planes.items()},
+            home=self._home,
+            secrets=secrets,
+        )
+        self._lender.keep(kept)
+        self._shared = None
+        self._start_vault(served)
+
+    def begin_from(self, kept: KeptVault, served: Sequence[Serve]) -> None:
+        """Start Vault as the last of *served* over a copy of what was kept, in the clusters as they are.
+
+        Its Pod is a new one. Returns when it answers.
+        """
+        assert self._lender is not None
+        self._begun, self._shared, self._first = kept, None, served[-1]
+        kept.tell(self._journal)
+        self._tokens.take_over(kept.tokens)
+        self._served = self._lender.lend_as_they_are(kept)
+        for name, plane in kept.planes.items():
+            self._planes[name], self._ports[name] = plane, plane.port
+            plane.pass_over()
+        self._bring_up.begin(self._topology.clusters, self._take_cluster)
+        if kept.home is not None:
+            self._move_pod(kept.home)
+        self._server.begin_with(kept.data, kept.root, tls=self._topology.vault.tls)
+        self._start_vault(served[-1])
+
+    def _take_cluster(self, name: str) -> None:
+        """Have a cluster as the rehearsal before this one left it."""
+        self._insist_on_version(name, self._planes[name].kube, self._kubernetes[name], self._served[name])
+
+    @abc.abstractmethod
+    def _move_pod(self, account: Account | None) -> None:
+        """Replace Vault's Pod as a rollout does, by one of *account*."""
+
+    @abc.abstractmethod
+    def _start_vault(self, served: Serve) -> None:
+        """Start the version of *served* over the data of Vault, and return when it answers."""

@@ -1,0 +1,123 @@
+"""What rehearsals agree on before their first look, and which of them may share it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.cli.cells import Order
+from harness.cli.matrix_running import _ToDo
+from harness.cli.matrix_workers import Task
+from harness.scenario import loading, plan, shared_source
+from harness.scenario.matrix import Cell
+from harness.scenario.plan import Plan
+from tests.runs import OUTAGE
+
+SCENARIO = yaml.safe_load(OUTAGE.read_text())
+
+
+def planned(tmp_path: Path, driver: str = "local", **changes: Any) -> Plan:
+    """Return the plan of the outage with fields replaced, each named by its path with two underscores in between."""
+    document = copy.deepcopy(SCENARIO)
+    document.pop("expect")
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        place = document
+        for name in above:
+            place = place[name]
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    file = tmp_path / "scenario.yaml"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    loaded = loading.load(file)
+    return plan.make(loaded.scenario, loaded.name, driver)
+
+
+def test_cells_over_targets_agree_and_those_of_another_source_do_not(tmp_path: Path) -> None:
+    one = shared_source.key(planned(tmp_path))
+    assert shared_source.key(planned(tmp_path, vault__target="1.9.2")) == one
+    assert shared_source.key(planned(tmp_path, vault__via=["1.9.2", "1.10.0"])) == one
+    others: list[dict[str, Any]] = [
+        {"vault__source": "1.8.0"},
+        {"vault__storage": "file"},
+        {"vault__tls": False},
+        {"auth__kubernetes__configured": {"by": "1.4.0", "with-token-file": False}},
+        {"auth__kubernetes__cluster": "platform", "apps__web__cluster": "platform"},
+        {"apps__web__may-review-tokens": False},
+        {"apps__web__reads": ["secret/other"]},
+        {"policies": {"web": 'path "secret/data/web" { capabilities = ["read", "list"] }'}},
+        {"clusters__apps": {"kubernetes": "1.31.0"}},
+    ]
+    keys = [shared_source.key(planned(tmp_path, **changes)) for changes in others]
+    assert len({one, *keys}) == len(others) + 1
+
+
+def test_who_may_not_share_says_why(tmp_path: Path) -> None:
+    assert shared_source.why_not(planned(tmp_path)) == ""
+    assert "makes every system anew" in shared_source.why_not(planned(tmp_path, driver="paper"))
+    frozen = {"by": "1.7.0", "with-token-file": True}
+    assert "Vault's own Pod" in shared_source.why_not(planned(tmp_path, auth__kubernetes__configured=frozen))
+    copied: dict[str, Any] = {"auth__kubernetes__reviewer": "pod-token", "auth__kubernetes__configured": None}
+    assert "Vault's own Pod" in shared_source.why_not(planned(tmp_path, **copied))
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ({"revoke": {"cluster": "apps", "service-account": "apps/web"}}, "changes a cluster (revoke)"),
+        ({"set-issuers": {"apps": ["https://new.example.com"]}}, "changes a cluster (set-issuers)"),
+        ({"upgrade-kubernetes": {"apps": "1.32.0"}}, "changes a cluster (upgrade-kubernetes)"),
+        ({"restart": {}}, ""),
+        ({"rewrite": "kubernetes"}, ""),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_course_that_changes_clusters_is_begun_from_nothing(step: dict[str, Any], why: str, tmp_path: Path) -> None:
+    course = [step, {"upgrade": "1.11.0"}]
+    found = shared_source.why_not(planned(tmp_path, vault__target=None, course=course))
+    assert why in found
+    assert bool(why) == bool(found)
+
+
+def test_a_source_state_is_no_older_than_a_sixth_of_a_life(tmp_path: Path) -> None:
+    assert shared_source.good_seconds(planned(tmp_path)) == 600
+    assert shared_source.good_seconds(planned(tmp_path, **{"apps__web__token-expires": "20m"})) == 200
+    requested: dict[str, Any] = {
+        "auth__kubernetes__configured": None,
+        "auth__kubernetes__reviewer": "requested",
+        "auth__kubernetes__reviewer-token-life": "15m",
+    }
+    assert shared_source.good_seconds(planned(tmp_path, **requested)) == 150
+
+
+def cells(*names: str) -> list[Cell]:
+    return [Cell(name, {}, "local", SCENARIO, ()) for name in names]
+
+
+def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
+    told: dict[str, bool] = {}
+    stopped: list[bool] = []
+
+    def make(cell: Cell, sharing: bool) -> Task | None:
+        told[cell.id] = sharing
+        return None if cell.id == "b1" else Task(cell.id, Order("", "", "local", sharing=sharing))
+
+    def taken(group: str) -> str:
+        task = to_do.take(group)
+        return task.name if task is not None else ""
+
+    groups = {"a": cells("a1", "a2", "a3"), "b": cells("b1", "b2"), "c": cells("c1"), "d": cells("d1")}
+    to_do = _ToDo(groups, make, lambda: bool(stopped))
+    asked = ("", "", "a", "b", "c", "d", "a")
+    assert [taken(group) for group in asked] == ["a1", "b2", "a2", "c1", "d1", "a3", ""]
+    assert told == {"a1": True, "b1": True, "b2": False, "a2": True, "c1": False, "d1": False, "a3": False}
+    to_do = _ToDo({"a": cells("a1", "a2")}, make, lambda: bool(stopped))
+    assert next(to_do).group == "a"
+    stopped.append(True)
+    assert list(to_do) == []
