@@ -38,6 +38,7 @@ EVENTS: list[AnyEvent] = [
     events.ArtifactUsed(product="vault", version="1.7.0", source="cache", sha256="ab" * 32, note="built"),
     events.PhaseEnded(name="cluster apps serves", seconds=3.25),
     events.ClusterUp(cluster="apps", version="1.32.0", issuer="https://kubernetes.default.svc.cluster.local"),
+    events.SourceState(made_by="run-1", made=1.0, served=1, why_not="its course changes a cluster (grant)"),
     events.ClusterChanged(cluster="apps", version="1.32.0", issuers=("https://new", "https://old")),
     events.TokenIssued(
         token="secret:0123456789ab", cluster="apps", subject="system:serviceaccount:apps:web", purpose="app:web",
