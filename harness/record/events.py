@@ -155,15 +155,12 @@ class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
 
 
 class SourceState(Event, frozen=True, tag="source-state", kw_only=True):
-    """Is what comes before the first look shared with other rehearsals of one matrix? A run by itself has no such line.
-
-    Where it is, all lines of its making stand behind this one, with the times at which they were written first.
-    """
+    """Is all before the first look shared with other runs of a matrix? Then the lines of its making come next."""
 
     made_by: str = ""
     """the run that made it; this one has its clusters as that one left them, and a copy of its Vault's data"""
     made: float = 0.0
-    """when, in seconds since the epoch"""
+    """when, in seconds since the epoch: so are the lines that come next of earlier times"""
     served: int = 0
     """how many rehearsals began from it before this one"""
     why_not: str = ""
