@@ -120,6 +120,7 @@ clients/                 one door for each foreign system
     etcd                 whether an etcd serves
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
     vault_reader         a Vault of the user's, which is only read
+    kube_reader          a cluster of the user's, which is only read
     container_engine     everything said to the container engine (docker)
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys
@@ -211,6 +212,9 @@ importing/               what was read of an installation becomes a scenario
     installation         an installation as far as it was read, and what could not be
     asking               how a reading goes on: questions, answers, and what is asked next
     vault_questions      what a live Vault is asked, and the smallest policy that answers it
+    kube_questions       what a cluster is asked, and the rights that it takes
+    terraform            what Terraform says in a plan or a state
+    helm                 what the values of Vault's chart say
     merging              what several sources say becomes one, with its contradictions
     provenance           what nobody can see of a config becomes variants, with the way to find out
     clusters             which cluster a mount asks, and what each is called

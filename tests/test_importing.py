@@ -335,7 +335,7 @@ def test_two_hundred_roles_over_eight_mounts() -> None:
         (["--vault-addr", "https://me:secret@vault.example.com"], "with no name in it"),
         (["--vault-addr", "https://v", "--vault-ca-file", "no/such"], "no such file"),
         (["--vault-addr", "https://v", "--reviewer", "kubernetes=nobody"], "none of none, client-jwt"),
-        (["--vault-addr", "https://v", "--configured", "kubernetes"], "MOUNT=WORD"),
+        (["--vault-addr", "https://v", "--configured", "kubernetes"], "NAME=WORD"),
         (["--vault-addr", "https://v", "--vault-token-file", "no/such"], "cannot be read"),
     ],
 )

@@ -27,6 +27,22 @@ _VAULT_OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option("--vault-namespace", default="", help="The namespace, of a Vault Enterprise."),
     click.option("--timeout", type=click.FloatRange(0.1, 600), default=10, help="Seconds for a question (10)."),
 )
+_KUBE_OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
+    click.option(
+        "--context",
+        "contexts",
+        multiple=True,
+        metavar="NAME=CONTEXT",
+        help="A cluster, which is only read, by a context.",
+    ),
+    click.option("--kubeconfig", type=_FILE, help="The kubeconfig of the contexts. Left out: the user's own."),
+)
+_FILE_OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
+    click.option(
+        "--terraform", multiple=True, type=_FILE, help="What `terraform show -json` prints, of a plan or a state."
+    ),
+    click.option("--helm-values", multiple=True, type=_FILE, help="Values of Vault's chart, as YAML or JSON."),
+)
 _ANSWER_OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option("--mount", "mounts", multiple=True, metavar="PATH", help="Of this auth mount alone; may be repeated."),
     click.option("--source", metavar="VERSION", help="The version in use, where no source says it."),
@@ -62,12 +78,17 @@ def _options(given: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 
 @click.command(name="import")
 @_options(_VAULT_OPTIONS)
+@_options(_KUBE_OPTIONS)
+@_options(_FILE_OPTIONS)
 @_options(_ANSWER_OPTIONS)
 @click.option("-o", "--output", type=_FILE, help="Write the scenario here. Left out: stdout.")
 @click.option("--force", is_flag=True, help="Write over it if it is there.")
 @click.option("--redact", is_flag=True, help="Replace names by pseudonyms, so that it can be shown to others.")
 @click.option("--policy", is_flag=True, help="Print the smallest Vault policy that it needs, and no more.")
-def import_(*, output: Path | None, force: bool, policy: bool, mounts: tuple[str, ...], **said: Any) -> None:
+@click.option("--cluster-role", is_flag=True, help="Print the rights that it needs in a cluster, and no more.")
+def import_(
+    *, output: Path | None, force: bool, policy: bool, cluster_role: bool, mounts: tuple[str, ...], **said: Any
+) -> None:
     """Read an installation, and write the scenario of it. Nothing of it is changed: only GET is sent.
 
     What nobody can see from outside is a variant (`matrix`), or stands there as an assumption with the way to find out.
@@ -77,6 +98,11 @@ def import_(*, output: Path | None, force: bool, policy: bool, mounts: tuple[str
         from harness.importing import vault_questions
 
         write(vault_questions.policy(mounts))
+        return
+    if cluster_role:
+        from harness.importing import kube_questions
+
+        write(kube_questions.RIGHTS)
         return
     if output is not None and output.exists() and not force:
         fail(2, f"{output} is there already: another name, or --force")
@@ -120,14 +146,22 @@ def _save(file: Path, text: str) -> None:
 def _request(mounts: tuple[str, ...], **said: Any) -> Request:
     from harness.importing.composing import Wishes
     from harness.importing.installation import OUTSIDE
-    from harness.session.import_sources import Request
+    from harness.session.import_sources import KubeSource, Request
 
     vault = _vault(said)
-    if vault is None:
-        raise click.UsageError("nothing says what is to be read: --vault-addr")
+    clusters = tuple(
+        KubeSource(name=name, context=context, kubeconfig=said["kubeconfig"], seconds=said["timeout"])
+        for name, context in _pairs("--context", said["contexts"])
+    )
+    if vault is None and not (clusters or said["terraform"] or said["helm_values"]):
+        options = "--vault-addr, --context, --terraform, --helm-values"
+        raise click.UsageError(f"nothing says what is to be read: {options}")
     place = said["vault_in"]
     return Request(
         vault=vault,
+        clusters=clusters,
+        terraform=said["terraform"],
+        helm=said["helm_values"],
         mounts=tuple(one.strip("/") for one in mounts),
         told=_told(said),
         vault_in=OUTSIDE if place == "outside" else place,
@@ -193,7 +227,8 @@ def _told(said: dict[str, Any]) -> dict[str, Told]:
 
 def _pairs(option: str, given: Iterable[str]) -> Iterable[tuple[str, str]]:
     for one in given:
-        mount, equals, word = one.rpartition("=")
-        if not equals or not mount.strip("/") or not word:
-            raise click.UsageError(f"{option}: it is MOUNT=WORD, such as {option} kubernetes=...")
-        yield mount.strip("/"), word
+        # a context may have = in its name, and so may a mount
+        left, equals, right = one.partition("=") if option == "--context" else one.rpartition("=")
+        if not equals or not left.strip("/") or not right:
+            raise click.UsageError(f"{option}: it is NAME=WORD, and not {one}")
+        yield left.strip("/"), right

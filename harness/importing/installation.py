@@ -15,6 +15,9 @@ import msgspec
 OUTSIDE: Final = ""
 """The cluster of a Vault that is in none."""
 
+MOUNTS: Final = "mounts, roles and policies"
+"""What there is a gap of where Vault gave none of them."""
+
 VERSION: Final = r"v?([0-9]+\.[0-9]+\.[0-9]+)(\+ent(?:\.[a-z0-9.]+)?)?"
 """A version as a server, an image tag or a provider says it."""
 

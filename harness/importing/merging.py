@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.importing.installation import Conflict, Installation, Known, Seen
+from harness.importing.installation import MOUNTS, Conflict, Gap, Installation, Known, Seen
 
 _PARTS: Final = ("clusters", "mounts")
 """The fields of an installation whose entries have a source each."""
@@ -27,6 +27,17 @@ def merge(seen: Sequence[Seen]) -> Known:
         gaps=tuple(gap for one in seen for gap in one.gaps),
         notes=tuple(note for one in seen for note in one.notes),
     )
+
+
+def complete(known: Known, *, source: str | None) -> Known:
+    """Return what is known, with a gap for what a scenario needs and nobody said; *source*: the version, if told."""
+    gaps = list(known.gaps)
+    if known.said.vault.version is None and source is None:
+        why = "no source says it (a listener may have redact_version): say it with --source, or import Vault's cluster"
+        gaps.append(Gap("the version of Vault", why))
+    if not known.said.mounts and all(gap.what != MOUNTS for gap in gaps):
+        gaps.append(Gap("auth mounts", "no source has any: a live Vault has them (--vault-addr), and so has Terraform"))
+    return msgspec.structs.replace(known, gaps=tuple(gaps))
 
 
 class _Merging:

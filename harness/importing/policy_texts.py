@@ -62,7 +62,7 @@ def of(said: Installation, names: Names) -> Policies:
     comments: dict[Trail, list[str]] = {}
     for policy in sorted(wanted):
         name = names.of("policy", policy)
-        texts[name], why = _text(policy, said.policies.get(policy))
+        texts[name], why = _text(policy, said.policies.get(policy, said.policies.get(policy.lower())))
         told = names.told("policy", policy)
         notes = [*([f"In Vault it is {told}."] if told else []), *([why] if why else [])]
         if notes:

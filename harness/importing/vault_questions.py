@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.importing.asking import Answer, Answers, Asking, Question, Round
-from harness.importing.installation import Gap, Installation, MountPart, Seen, VaultPart, only, release_of
+from harness.importing.installation import MOUNTS, Gap, Installation, MountPart, Seen, VaultPart, only, release_of
 from harness.knowledge import versions
 from harness.scenario import mount_kinds
 
@@ -29,9 +29,9 @@ _HISTORY_SINCE: Final = "1.10.0"
 _TELLS_REVIEWER: Final = "token_reviewer_jwt_set"
 """The field of a config that says whether a reviewer is stored, from 1.16.0 on."""
 
-_CONFIG: Final = (*mount_kinds.of(mount_kinds.KUBERNETES).config, *mount_kinds.of(mount_kinds.JWT).config,
+KNOWN_CONFIG: Final = (*mount_kinds.of(mount_kinds.KUBERNETES).config, *mount_kinds.of(mount_kinds.JWT).config,
                   "oidc_discovery_url", "jwks_url")  # fmt: skip
-_ROLE: Final = (
+KNOWN_ROLE: Final = (
     *dict.fromkeys(name for kind in mount_kinds.NAMES for name in mount_kinds.of(kind).role.values()),
     "policies", "ttl", "max_ttl", "period", "num_uses", "bound_cidrs", "bound_claims", "role_type",
 )  # fmt: skip
@@ -82,13 +82,11 @@ def read(*, tls: bool, only_mounts: Sequence[str] = ()) -> Asking:
         why = f"{status.said}; is a Vault at this address?"
         return Seen(source=SOURCE, gaps=(Gap("everything of Vault", why),), reached=False)
     server = _server(status.body, answers[_LEADER], tls=tls)
-    gaps = _unversioned(server)
     if status.body.get("sealed") or status.body.get("initialized") is False:
         what = "is sealed" if status.body.get("initialized", True) else "is not initialised"
-        gap = Gap("mounts, roles and policies", f"Vault {what} and answers nothing else; unseal it, and import again")
-        return Seen(source=SOURCE, said=Installation(vault=server), gaps=(*gaps, gap))
+        gap = Gap(MOUNTS, f"Vault {what} and answers nothing else; unseal it, and import again")
+        return Seen(source=SOURCE, said=Installation(vault=server), gaps=(gap,))
     reading = _Reading(server, tuple(path.strip("/") for path in only_mounts))
-    reading.gaps += gaps
     yield from reading.general()
     yield from reading.mounts()
     yield from reading.roles()
@@ -109,13 +107,6 @@ def _server(body: Mapping[str, Any], leader: Answer, *, tls: bool) -> VaultPart:
         ha=leader.body.get("ha_enabled"),
         identity=body.get("cluster_id"),
     )
-
-
-def _unversioned(server: VaultPart) -> tuple[Gap, ...]:
-    if server.version is not None:
-        return ()
-    why = "its listener has redact_version; say it with --source, or ask with a Helm chart or a Kubernetes context"
-    return (Gap("the version of Vault", why),)
 
 
 class _Reading:
@@ -166,7 +157,7 @@ class _Reading:
                 names = self._data(answers, question, f"the roles of auth/{path}", absent=True).get("keys") or ()
                 self._put(path, roles={str(name): {} for name in names})
             elif data := self._data(answers, question, f"the config of auth/{path}", absent=True):
-                self._put(path, config=only(data, _CONFIG), reviewer_stored=data.get(_TELLS_REVIEWER))
+                self._put(path, config=only(data, KNOWN_CONFIG), reviewer_stored=data.get(_TELLS_REVIEWER))
             elif answers[question].status == 404:
                 self.notes.append(f"auth/{path} has no config: nobody can log in there")
 
@@ -182,7 +173,7 @@ class _Reading:
             data = self._data(answers, question, f"role {name} of auth/{path}")
             roles = dict(self._mounts[path].roles)
             if data:
-                roles[name] = only(data, _ROLE)
+                roles[name] = only(data, KNOWN_ROLE)
             else:
                 del roles[name]
             self._put(path, roles=roles)
@@ -210,10 +201,7 @@ class _Reading:
                 f"{self._asked[0].said} to every question: the token has expired or was revoked, it is of another "
                 "namespace, or it has none of the rights that `rehearse import --policy` prints"
             )
-            gaps = (
-                *(one for one in gaps if one.what == "the version of Vault"),
-                Gap("mounts, roles and policies", why),
-            )
+            gaps = (Gap(MOUNTS, why),)
         return Seen(source=SOURCE, said=said, gaps=gaps, notes=tuple(self.notes))
 
     def _put(self, path: str, **fields: Any) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
+from harness.clients.kube_reader import KubeReader
 from harness.clients.vault_reader import VaultReader
-from harness.errors import HarnessError
-from harness.importing import composing, merging, scenario_text, vault_questions
+from harness.errors import HarnessError, ScenarioError
+from harness.importing import composing, helm, kube_questions, merging, scenario_text, terraform, vault_questions
 from harness.importing.asking import Answers, Asking, Question
 from harness.importing.composing import Wishes
-from harness.importing.installation import Installation, Known, MountPart, Seen, VaultPart
+from harness.importing.installation import Gap, Installation, Known, MountPart, Seen, VaultPart
 from harness.importing.naming import Names
-from harness.scenario import loading
+from harness.scenario import loading, yaml_document
 from harness.secret import Secret, redact
 
 ANSWERED: Final = "whoever imports it"
@@ -44,6 +46,15 @@ class VaultSource(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 10
 
 
+class KubeSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster, by the name that the scenario is to have for it, and the context that reaches it."""
+
+    name: str
+    context: str
+    kubeconfig: Path | None = None
+    seconds: float = 10
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody says of a mount because they have looked."""
 
@@ -58,6 +69,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be imported, and how."""
 
     vault: VaultSource | None = None
+    clusters: tuple[KubeSource, ...] = ()
+    terraform: tuple[Path, ...] = ()
+    """files with what `terraform show -json` prints, of a plan or a state"""
+    helm: tuple[Path, ...] = ()
+    """files with values of Vault's chart, as JSON or YAML"""
     mounts: tuple[str, ...] = ()
     """of these auth mounts alone; none: of all"""
     told: dict[str, Told] = {}
@@ -96,7 +112,7 @@ def known(request: Request) -> Known:
     answered = [one for one in seen[1:] if one.reached]
     if not answered:
         raise NothingRead("; ".join(str(gap) for one in seen for gap in one.gaps))
-    return merging.merge(seen)
+    return merging.complete(merging.merge(seen), source=request.wishes.source)
 
 
 def _readings(request: Request) -> list[Callable[[], Seen]]:
@@ -104,7 +120,50 @@ def _readings(request: Request) -> list[Callable[[], Seen]]:
     found: list[Callable[[], Seen]] = []
     if (source := request.vault) is not None:
         found.append(lambda: _of_vault(source, request.mounts))
+    found += [functools.partial(_of_cluster, one, request.vault_in) for one in request.clusters]
+    found += [functools.partial(_of_file, "Terraform", file, terraform.read) for file in request.terraform]
+    found += [functools.partial(_of_file, "Helm", file, _of_values(request)) for file in request.helm]
     return found
+
+
+def _of_file(kind: str, file: Path, read: Callable[[str, str], Seen]) -> Seen:
+    """Return what a file says. One that cannot be read is a gap."""
+    called = f"{kind} {file.name}"
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(terraform.LARGEST + 1)
+        if len(content) > terraform.LARGEST:
+            why = f"it is larger than {terraform.LARGEST // 1024**2} MiB: name the modules with Vault's resources alone"
+            return Seen(source=called, gaps=(Gap(f"everything of {called}", why),), reached=False)
+        return read(file.name, content.decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        gap = Gap(f"everything of {called}", f"{file} cannot be read: {error}")
+        return Seen(source=called, gaps=(gap,), reached=False)
+
+
+def _of_values(request: Request) -> Callable[[str, str], Seen]:
+    """Return how values of a chart are read; its Vault is in the only cluster there is, if somebody named one."""
+    alone = request.clusters[0].name if len(request.clusters) == 1 else None
+    cluster = alone if request.vault_in is None else None  # what was said needs no saying again
+
+    def read(name: str, text: str) -> Seen:
+        try:
+            values = yaml_document.read(text, name).data
+        except ScenarioError as error:
+            why = str(error.problems[0].message)
+            return Seen(source=f"Helm {name}", gaps=(Gap(f"everything of Helm {name}", why),), reached=False)
+        return helm.read(name, values, cluster)
+
+    return read
+
+
+def _of_cluster(source: KubeSource, vault_in: str | None) -> Seen:
+    reader = KubeReader(source.context, source.kubeconfig, seconds=source.seconds)
+    holds = None if vault_in is None else vault_in == source.name
+    asking = kube_questions.read(
+        source.name, host=reader.host, ca=reader.ca, verified=reader.verified, holds_vault=holds
+    )
+    return run(asking, reader)
 
 
 def _of_vault(source: VaultSource, mounts: tuple[str, ...]) -> Seen:
