@@ -178,6 +178,7 @@ analysis/                what a record means, with no server in sight
     expiry               stored reviewers that work until the end of the run, and not for ever
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after
+    contradictions       evidence that does not go with the answer it is joined to
     correlation          joins audit entries and log lines to the question they belong to
     record_view          topology, configs and tokens as a record has them, for rules to ask
     moves                where a Vault is at each moment of a course that moves it

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from harness.analysis import comparison, next_causes, ruled_out
+from harness.analysis import comparison, contradictions, next_causes, ruled_out
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.impact import Impact, outlook
 from harness.analysis.next_causes import Next
@@ -214,6 +214,8 @@ def _on_purpose(case: Case) -> bool:
 def _finding(case: Case) -> Finding:
     rule, found = _explained(case)
     now, evidence = case.after, case.evidence
+    asked = [seen for seen in (now, case.before) if seen is not None]
+    against = next(filter(None, (contradictions.of(case.facts, seen) for seen in asked)), "")
     # an impostor who is refused at last hurts nobody
     hurts = case.effect in ("login refused", "access refused", "reviewer changed") and now.must_be != "refused"
     return Finding(
@@ -222,8 +224,10 @@ def _finding(case: Case) -> Finding:
         effect=case.effect,
         app=now.app,
         hop="" if case.kind == "pre-existing" else now.version,
-        sentence=found.sentence + (". Two questions could claim a line of this evidence" if evidence.ambiguous else ""),
-        confidence=found.confidence,
+        sentence=found.sentence
+        + (". Two questions could claim a line of this evidence" if evidence.ambiguous else "")
+        + (f". Its evidence does not go together, so this is not certain: {against}" if against else ""),
+        confidence="strong" if against and found.confidence == "certain" else found.confidence,
         evidence=found.evidence,
         remedy=in_words(found.remedies),
         mount=now.mount,

@@ -1,0 +1,110 @@
+"""No rule claims what its evidence does not show: with a kind of evidence deleted, or that of two logins exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from harness.analysis import contradictions, verdict
+from harness.analysis.diagnosis import Finding
+from harness.analysis.record_view import Facts
+from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, VaultAuditLine, VaultLogLine
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from tests import stored_records
+from tests.test_rules import mapped
+
+NAMES: Final = sorted(stored_records.FILES)
+KINDS: Final[dict[str, tuple[type[AnyEvent], ...]]] = {
+    "api log": (ApiLogLine,),
+    "vault audit": (VaultAuditLine,),
+    "vault log": (VaultLogLine,),
+    "the API servers' side": (ApiAuditLine, ApiLogLine),
+    "Vault's side": (VaultAuditLine, VaultLogLine),
+    "all": (ApiAuditLine, ApiLogLine, VaultAuditLine, VaultLogLine),
+}
+SEEN: Final = {"answer", "vault audit", "vault log", "api audit", "api log"}
+"""What servers said of a login: the rest is what the record knows without it."""
+
+OF_THE_RECORD: Final = ("reviewer expires", "rewrite changes a value", "rewrite refused")
+"""Findings about what was written and read back: no login's evidence is needed for them."""
+
+FEW: Final = 4
+"""So many pairs of a record: exchanged once more they would show no more."""
+
+Key = tuple[str, str, str, str, str]
+
+
+def findings(record: Record) -> dict[Key, Finding]:
+    return {(one.effect, one.app, one.probe, one.moment, one.item): one for one in verdict.judge(record).findings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_real_run_contradicts_itself(name: str) -> None:
+    facts = Facts(stored_records.record(name))
+    assert [(seen.id, why) for seen in facts.observations if (why := contradictions.of(facts, seen))] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deleted_kind_of_evidence_makes_no_other_cause_certain(name: str) -> None:
+    """What is certain then is what was certain before, and something that a server said is there to show it."""
+    record = stored_records.record(name)
+    whole = findings(record)
+    for kind, types in KINDS.items():
+        rest = findings(mapped(record, _without(types)))
+        for key, one in rest.items():
+            if one.confidence == "certain" and one.source:
+                assert key in whole, (kind, key)
+                assert one.rule == whole[key].rule, (kind, key)
+                shown = {line.source for line in one.evidence}
+                assert SEEN & shown or one.effect in OF_THE_RECORD, (kind, key)
+
+
+def _without(types: tuple[type[AnyEvent], ...]) -> Callable[[AnyEvent], AnyEvent | None]:
+    return lambda event: None if isinstance(event, types) else event
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exchanged_evidence_makes_no_other_cause_certain(name: str) -> None:
+    """Of two logins at one moment, or of one login at two: each has what was written about the other."""
+    record = stored_records.record(name)
+    whole = findings(record)
+    for one, other in list(_pairs(record))[:FEW]:
+        for key, found in findings(_exchanged(record, one, other)).items():
+            own = found.app in (one.app, other.app) and found.moment in (one.moment, other.moment)
+            if own and found.confidence == "certain" and found.probe == "login" and key in whole:
+                assert found.rule == whole[key].rule, (one.app, one.moment, other.app, other.moment, key)
+
+
+def _pairs(record: Record) -> Iterator[tuple[Observation, Observation]]:
+    logins = [seen for seen in record.of(Observation) if seen.probe == "login" and seen.answer != "unknown"]
+    # first those in which something is different: only they can mislead
+    pairs = sorted(combinations(logins, 2), key=lambda pair: pair[0].error == pair[1].error)
+    yield from (pair for pair in pairs if pair[0].moment == pair[1].moment or pair[0].app == pair[1].app)
+
+
+def _exchanged(record: Record, one: Observation, other: Observation) -> Record:
+    """Return *record* with the times and the correlations of the two exchanged, by which evidence is joined."""
+    instead = {one.id: other, other.id: one}
+
+    def change(event: AnyEvent) -> AnyEvent:
+        if isinstance(event, Observation) and event.id in instead:
+            by = instead[event.id]
+            return replace(event, started=by.started, ended=by.ended, correlation=by.correlation)
+        return event
+
+    return mapped(record, change)
+
+
+def test_a_contradiction_is_said_and_leaves_nothing_certain() -> None:
+    record = stored_records.record("real/four-apps-that-vault-itself-refuses")
+    logins = {seen.app: seen for seen in record.of(Observation) if seen.probe == "login" and seen.moment == "before"}
+    told = findings(_exchanged(record, logins["billing"], logins["orders"]))
+    for app in ("billing", "orders"):
+        (found,) = [one for key, one in told.items() if key[:2] == ("refused from the start", app)]
+        assert found.confidence == "strong"
+        assert found.sentence.endswith("so this is not certain: Vault answered one reason, and audited another one")
