@@ -107,16 +107,25 @@ def _rehearse(session: nox.Session, *commands: Sequence[str]) -> None:
         _install(session)
     except CommandFailed:
         sys.exit(UNFIT)
-    codes = []
-    for words in commands:
-        try:
-            # an interrupted run ends its servers first
-            session.run("rehearse", *words, interrupt_timeout=120, terminate_timeout=30)
-        except CommandFailed as error:
-            # its exit code says what is the matter; of a failed session nox makes a 1
-            codes.append(UNFIT if error.return_code is None else error.return_code)
+    codes = [code for words in commands if (code := _code(session, "rehearse", *words))]
     if codes:
         raise _Rehearsed(min(codes, key=lambda code: (*WORST_FIRST, code).index(code)))
+
+
+def _code(session: nox.Session, *words: str) -> int:
+    """Return the exit code of a command that rehearses: of a failed session nox makes a 1."""
+    try:
+        # an interrupted run ends its servers first
+        session.run(*words, interrupt_timeout=120, terminate_timeout=30)
+    except CommandFailed as error:
+        return UNFIT if error.return_code is None else error.return_code
+    return 0
+
+
+def _ended(session: nox.Session, *words: str) -> None:
+    """Run a command that rehearses; the session ends with its exit code."""
+    if code := _code(session, *words):
+        raise _Rehearsed(code)
 
 
 @nox.session
@@ -139,7 +148,7 @@ def bisect(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Rehearse all that ships on processes and kind clusters, and the corpus on processes; see .rehearse/nightly."""
+    """Rehearse all that ships, on processes and kind, the corpus, and an hour of new scenarios; see .rehearse/nightly."""
     _have_engine(session)
     place = HERE / ".rehearse" / "nightly"
     shutil.rmtree(place, ignore_errors=True)
@@ -149,8 +158,23 @@ def nightly(session: nox.Session) -> None:
         kept = ["--run-dir", str(place / driver), "--junit", str(place / f"{driver}.xml")]
         return ["run", "--driver", driver, "--jobs", jobs, *kept, *session.posargs, *SCENARIOS]
 
+    _install(session, "tests")
+    session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
+    days = str(int(time.time()) // 86_400)
+    drawn = _code(session, "python", "-m", "tests.fuzz", "--seed", days, "--count", "1000", "--seconds", "3600",
+                  "--versions", "here", "--out", str(place / "fuzz"))  # fmt: skip
     corpus = ["corpus", "--jobs", "2", "--markdown", str(place / "corpus.md")]
     _rehearse(session, run("local", "2"), run("kind", "1"), corpus)
+    if drawn:
+        raise _Rehearsed(drawn)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Rehearse random scenarios on paper and for real, and write differences out small: `-- --seed N --count K`."""
+    _install(session, "tests")
+    session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
+    _ended(session, "python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -43,11 +43,14 @@ def further(*binaries: str) -> pytest.MarkDecorator:
     return pytest.mark.further(*binaries)
 
 
+def users_cache() -> Path:
+    """Return the user's own cache: tests never see REHEARSE_CACHE."""
+    return Path(platformdirs.user_cache_dir("rehearse"))
+
+
 def at_hand(cache: Path | None = None) -> frozenset[str]:
     """Return what *cache* (left out: the user's) holds, each as "vault:1.13.0"."""
-    # tests never see REHEARSE_CACHE
-    users = Path(platformdirs.user_cache_dir("rehearse"))
-    return frozenset(f"{kept.product}:{kept.version}" for kept in store.cached(cache or users))
+    return frozenset(f"{kept.product}:{kept.version}" for kept in store.cached(cache or users_cache()))
 
 
 def vaults_at_hand(cache: Path | None = None) -> list[str]:

@@ -40,11 +40,13 @@ each. Source: J path_login.go at v0.17.0, v0.17.3, v0.17.4, v0.20.2 and v0.20.3.
 
 Refusal = Literal[
     "unknown role",
+    "address",
     "keys refused",
     "discovery refused",
     "discovered issuer",
     "signature",
     "no fetched key",
+    "no times",
     "expired",
     "issuer",
     "subject",
@@ -85,6 +87,10 @@ _WORDS: Final[dict[Refusal, tuple[str, str]]] = {
         _NO_KEY,
         f"error validating token: error verifying token signature: {_NO_KEY}",
     ),
+    "no times": (
+        "no issue time, notbefore, or expiration time encoded in token",
+        "error validating token: no issued at (iat), not before (nbf), or expiration time (exp) claims in token",
+    ),
     "expired": ("token is expired (exp)", "error validating token: invalid expiration time (exp) claim"),
     "issuer": (
         "error validating claims: square/go-jose/jwt: validation failed, invalid issuer claim (iss)",
@@ -107,7 +113,7 @@ _WORDS: Final[dict[Refusal, tuple[str, str]]] = {
     "metadata of no text": ("error converting claim '{}' to string",) * 2,
     "no audiences bound": ("audience claim found in JWT but no audiences bound to the role",) * 2,
 }
-"""The words of each refusal before and from `CAP` on. Every one is answered 400."""
+"""The words of each refusal before and from `CAP` on. Every one is answered 400, and "address" 403."""
 
 _KNOWN_BY: Final[dict[Refusal, tuple[str, ...]]] = {
     "keys refused": ("fetching keys oidc: get keys failed",),
@@ -145,11 +151,18 @@ _OF_CLAIMS: Final[tuple[Refusal, ...]] = (
     "no groups claim",
 )
 
-_ORDER: Final[tuple[tuple[Refusal, ...], ...]] = (
-    (*_OF_KEYS, "no audiences bound", "expired", "issuer", "subject", "audience", *_OF_CLAIMS),
-    (*_OF_KEYS, "expired", "issuer", "subject", "audience", "no audiences bound", *_OF_CLAIMS),
+_FIRST: Final[tuple[Refusal, ...]] = ("unknown role", "address", *_OF_KEYS)
+
+_ORDERS: Final[tuple[tuple[str, tuple[Refusal, ...]], ...]] = (
+    (
+        "1.11.0",
+        (*_FIRST, "issuer", "subject", "audience", "no times", "expired", "no audiences bound", *_OF_CLAIMS),
+    ),
+    (CAP, (*_FIRST, "no times", "issuer", "subject", "audience", "expired", "no audiences bound", *_OF_CLAIMS)),
+    ("0.0.0", (*_FIRST, "no times", "no audiences bound", "issuer", "subject", "expired", "audience", *_OF_CLAIMS)),
 )
-"""In which order Vault makes its checks, before and from `CAP` on. Run: `no audiences bound` against the subject."""
+"""From which version on Vault makes its checks in which order, the newest first. Run, every pair of two that fail, but
+for fetched keys and bound claims: 1.3.0, 1.4.0, 1.6.0, 1.7.0, 1.8.0, 1.9.3, 1.10.0 to 1.13.0 and 1.16.3."""
 
 
 def needs_bound_audiences(version: str, *, listed: bool) -> bool:
@@ -159,7 +172,7 @@ def needs_bound_audiences(version: str, *, listed: bool) -> bool:
 
 def order(version: str) -> tuple[Refusal, ...]:
     """Return the checks of a login in the order in which Vault *version* makes them."""
-    return _ORDER[at_least(version, CAP)]
+    return next(checks for since, checks in _ORDERS if at_least(version, since))
 
 
 def answer(refusal: Refusal, version: str, what: str = "") -> tuple[int, str]:
@@ -168,6 +181,8 @@ def answer(refusal: Refusal, version: str, what: str = "") -> tuple[int, str]:
     """
     if refusal == "unknown role":
         return 400, f'role "{what}" could not be found'
+    if refusal == "address":
+        return 403, "permission denied"
     return 400, _WORDS[refusal][at_least(version, CAP)].replace("{}", what)
 
 

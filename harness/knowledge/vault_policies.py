@@ -28,6 +28,12 @@ _PATH_KEYS: Final = (
 )  # fmt: skip
 _DEEPEST: Final = 50
 
+OF_EVERY_TOKEN: Final = """
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+"""
+"""What Vault's own policy, `default`, grants of what a rehearsal asks (V vault/policy_store.go, defaultPolicy)."""
+
 
 class PolicyError(ValueError):
     """A text that Vault would not take as a policy. *line* is the line of the text, from 1; 0 where it is no place."""

@@ -52,7 +52,7 @@ def _told(step: AnyStep) -> str:
             life = f" (a token with a life of {step.reviewer_seconds} s)" if step.reviewer_seconds else ""
             told = f"write auth/{step.mount}/config: {fields}{life}"
         case course.WriteRole():
-            told = f"write auth/{step.mount}/role/{step.role}"
+            told = f"write {step.spec.of_kind.place_of(step.mount, step.role)}"
         case course.Rewrite():
             told = f"write the config and the roles of auth/{step.mount} again, as they are read"
         case course.Wait():

@@ -63,6 +63,10 @@ class MountKind(msgspec.Struct, frozen=True, kw_only=True):
     locks_out: bool = False
     """does Vault lock out whose secret is wrong too often, from the version on that does such a thing?"""
 
+    def place_of(self, mount: str, role: str) -> str:
+        """Return where a *role*, or user, of a *mount* of this kind stands in Vault's API."""
+        return f"auth/{mount}/{self.folder}/{role}"
+
 
 _KINDS: Final = {
     one.name: one

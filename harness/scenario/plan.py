@@ -332,12 +332,12 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
 _WITH_A_TOKEN: Final = ("token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read")
 """The probes that need a token of Vault's."""
 
-_OF_ITSELF: Final = {
+OF_ITSELF: Final = {
     "token-lookup": ("auth/token/lookup-self", "read"),
     "token-renew": ("auth/token/renew-self", "update"),
     "old-token-lookup": ("auth/token/lookup-self", "read"),
 }
-"""What a token does with itself, and with which right: the default policy gives it."""
+"""What a token does with itself, and with which right: the default policy gives it, by the probe that asks."""
 
 
 def cannot(wanted: Topology, app: str) -> dict[str, str]:
@@ -348,13 +348,13 @@ def cannot(wanted: Topology, app: str) -> dict[str, str]:
         return dict.fromkeys(_WITH_A_TOKEN, f"nothing is mounted at auth/{path}, so nobody gets a token there")
     if role.no_default_policy and VAULTS_OWN_POLICY not in role.policies:
         rules = [rule for name in role.policies for rule in _rules(name, wanted.policies.get(name, ""))]
-        for probe, (path, right) in _OF_ITSELF.items():
+        for probe, (path, right) in OF_ITSELF.items():
             if not vault_policies.ruling(rules, path, right).granted:
                 found[probe] = "its token has not the default policy, and no other gives it the right"
     if role.token_type == "batch":
         found["token-renew"] = "a batch token cannot be renewed"
     if role.num_uses:
-        for probe in (*_OF_ITSELF, "old-token-read"):
+        for probe in (*OF_ITSELF, "old-token-read"):
             found[probe] = f"its token is good for {role.num_uses} requests, and this would be one of them"
     return found
 

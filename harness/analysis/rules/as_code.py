@@ -43,7 +43,7 @@ def lines(steps: Sequence[AnyStep], wanted: Topology) -> Iterator[str]:
                     yield _token_file(step, steps)
                 yield f"vault write auth/{step.mount}/config {_words(_config(step, wanted, paste=True))}"
             case WriteRole():
-                yield role_command(step.mount, step.role, step.spec.fields)
+                yield role_command(step.spec.of_kind.place_of(step.mount, step.role), step.spec.fields)
             case WritePolicy():
                 yield f"echo {_ansi_quoted(step.text)} | vault policy write {step.name} -"
             case _:
@@ -141,9 +141,8 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
     return fields
 
 
-def role_command(mount: str, role: str, fields: Mapping[str, RoleField]) -> str:
-    """Return the command that writes these *fields* of a role; what is a mapping has to come as JSON."""
-    path = f"auth/{mount}/role/{role}"
+def role_command(path: str, fields: Mapping[str, RoleField]) -> str:
+    """Return the command that writes these *fields* of the role at a *path*; what is a mapping has to come as JSON."""
     if any(isinstance(value, dict) for value in fields.values()):
         return f"echo {_quoted(json.dumps(fields))} | vault write {path} -"
     return f"vault write {path} {_words({name: _as_word(value) for name, value in fields.items()})}"
@@ -221,7 +220,7 @@ _ROLES: Final = {
     "jwt": "vault_jwt_auth_backend_role",
     "approle": "vault_approle_auth_backend_role",
 }
-"""What Terraform calls a role of each kind of mount. A user of userpass is no resource of its own."""
+"""What Terraform calls a role of each kind of mount. A user of userpass is no resource of its own, but a path."""
 
 
 def _jwt_block(step: WriteConfig, wanted: Topology) -> str:
@@ -235,6 +234,8 @@ def _jwt_block(step: WriteConfig, wanted: Topology) -> str:
 
 
 def _role_block(step: WriteRole) -> str:
+    if step.spec.kind not in _ROLES:
+        return _user_block(step)
     fields = {"backend": _string(step.mount), "role_name": _string(step.role)}
     for name, value in step.spec.fields.items():
         if name == "audience" and not value:
@@ -249,6 +250,17 @@ def _role_block(step: WriteRole) -> str:
         else:
             fields[name] = _string(value) if isinstance(value, str) else _as_word(value)
     return _resource(_ROLES[step.spec.kind], f"{step.mount}_{step.role}", fields)
+
+
+def _user_block(step: WriteRole) -> str:
+    """Return a user of userpass: what is left out, such as the password, stays as it is in Vault."""
+    fields = {
+        "path": _string(step.spec.of_kind.place_of(step.mount, step.role)),
+        "ignore_absent_fields": "true",
+        "disable_delete": "true",
+        "data_json": f"jsonencode({_literal(json.dumps(step.spec.fields, ensure_ascii=False))})",
+    }
+    return _resource("vault_generic_endpoint", f"{step.mount}_{step.role}", fields)
 
 
 def _binding_block(step: Grant) -> str:

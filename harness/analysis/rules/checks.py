@@ -171,8 +171,8 @@ def _address(case: Case) -> Diagnosis | None:
     app, address = case.facts.app(seen.app), found[1].rstrip(":")
     return diagnosed(
         f"Role {app.role} of auth/{seen.mount} admits logins from {', '.join(role.bound_cidrs)} alone "
-        f"(token_bound_cidrs), and this one came from {address}: Vault answers {seen.status} before it asks the API "
-        "server anything",
+        f"(token_bound_cidrs), and this one came from {address}: Vault answers {seen.status}"
+        + (" before it asks the API server anything" if case.facts.mount(seen.mount).of_kind.reviews else ""),
         "certain",
         [entry, *case.quoted("permission denied")[:1]],
         _admitting_address(case, address),
@@ -187,7 +187,8 @@ def _admitting_address(case: Case, address: str) -> Remedy:
         return msgspec.structs.replace(role, bound_cidrs=(*(role.bound_cidrs or ()), address))
 
     bound = ",".join(admitting(remedies.first_label(case)).bound_cidrs or ())
-    role = f"auth/{case.after.mount}/role/{case.facts.app(case.after.app).role}"
+    mount = case.after.mount
+    role = case.facts.mount(mount).of_kind.place_of(mount, case.facts.app(case.after.app).role)
     words = (
         "Add the network from which the app reaches Vault, as Vault sees it, to the role's token_bound_cidrs; in a "
         f"rehearsal that is {address}."
@@ -337,8 +338,9 @@ ADDRESS: Final = Rule(
     precondition="the role has token_bound_cidrs",
     demands="Vault's audit entry with the address from which it was asked, and no TokenReview",
     explanation="a role with token_bound_cidrs admits logins from those networks alone",
-    source="vault-plugin-auth-kubernetes path_login.go pathLogin; run: 1.7.0, 1.11.0",
+    source="path_login.go of vault-plugin-auth-kubernetes, -jwt and Vault's approle and userpass; run: 1.3.0 to 1.16.3",
     examine=_address,
+    kinds=mount_kinds.NAMES,
 )
 AUDIENCE: Final = Rule(
     name="audience-mismatch",

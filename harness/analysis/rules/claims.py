@@ -138,7 +138,9 @@ def _changed(case: Case, words: str, change: dict[str, Any]) -> Remedy:
     def step(label: str) -> WriteRole:
         return WriteRole(mount=mount, role=role, spec=replace(remedies.role_of(case, label), **change))
 
-    command = as_code.role_command(mount, role, {name: value for name, value in change.items() if value is not None})
+    command = as_code.role_command(
+        f"auth/{mount}/role/{role}", {name: value for name, value in change.items() if value is not None}
+    )
     return remedies.way(case, words, (command,), lambda label: (step(label),))[1]
 
 

@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 
 from harness.analysis.correlation import EvidenceLine
-from harness.analysis.rules import remedies
+from harness.analysis.rules import as_code, remedies
 from harness.analysis.rules.rewrites import held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
-from harness.scenario.course import AnyStep, WriteConfig, WriteRole
+from harness.scenario.course import AnyStep, ProjectToken, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import ASKED_AT, JWT
 
 _SOURCE: Final = "hashicorp/vault-plugin-auth-jwt path_login.go; run: 1.6.0, 1.7.0, 1.13.0, 1.16.3"
@@ -159,7 +159,7 @@ def right_key(case: Case) -> Remedy:
 
 def _claim(case: Case) -> Diagnosis | None:
     if not said(case, "subject", "issuer"):
-        return None
+        return _times(case)
     seen, facts = case.after, case.facts
     token = facts.token_of(seen)
     if jwt_auth.refusal_of(seen.error) == "issuer":
@@ -182,6 +182,50 @@ def _claim(case: Case) -> Diagnosis | None:
             unproven="whether the token or the demand is wrong is for the operator to say",
         ),
     )
+
+
+def _times(case: Case) -> Diagnosis | None:
+    """Explain what a token meets that says nothing of its times, or has ended."""
+    if not said(case, "no times", "expired"):
+        return None
+    seen = case.after
+    if jwt_auth.refusal_of(seen.error) == "expired":
+        what, remedy = "that it has ended", Remedy("Have the app log in with a new token.", unproven=_MADE_AT_FIRST)
+    else:
+        what, remedy = "neither when it was issued nor when it ends, as one out of a Secret", _of_a_pod(case)
+    return diagnosed(
+        f"The token of {seen.app} says {what}, and no JWT mount takes such a one",
+        "certain",
+        [*answered(case, *jwt_auth.words_of("no times"), *jwt_auth.words_of("expired")), case.facts.token_line(seen)],
+        remedy,
+    )
+
+
+_MADE_AT_FIRST: Final = "a rehearsal's tokens are made when it begins"
+
+
+def _of_a_pod(case: Case) -> Remedy:
+    """Return how the app comes with a token of its Pod, for an audience that the role binds."""
+    app, mount = case.facts.app(case.after.app), case.after.mount
+    held = remedies.role_of(case, remedies.first_label(case))
+    audience = (held.bound_audiences or ("vault",))[0]
+
+    def steps(label: str) -> tuple[AnyStep, ...]:
+        project, role = ProjectToken(app=case.after.app, audience=audience), remedies.role_of(case, label)
+        if role.bound_audiences:
+            return (project,)
+        # a token that has an audience needs a role that binds audiences
+        spec = msgspec.structs.replace(role, bound_audiences=(audience,))
+        return project, WriteRole(mount=mount, role=app.role, spec=spec)
+
+    commands = [remedies.projected(audience)]
+    if not held.bound_audiences:
+        fields = msgspec.structs.replace(held, bound_audiences=(audience,)).fields
+        commands.append(as_code.role_command(held.of_kind.place_of(mount, app.role), fields))
+    words = (
+        f"Project a token into the Pod of {case.after.app}, for an audience that {role_called(case)} binds: {audience}."
+    )
+    return remedies.way(case, words, commands, steps)[1]
 
 
 NOT_BOUND: Final = Rule(
@@ -220,7 +264,7 @@ KEY: Final = Rule(
 CLAIM: Final = Rule(
     name="jwt-claim-mismatch",
     versions="every version",
-    precondition="the config binds an issuer, or the role a subject",
+    precondition="an issuer or a subject is demanded; of a token's times something always is",
     demands="Vault's own words for it",
     explanation="what is bound has to be what the token says, letter by letter",
     source=_SOURCE,

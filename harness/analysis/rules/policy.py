@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from harness.analysis.correlation import EvidenceLine
+from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import vault_policies
@@ -18,22 +19,44 @@ from harness.scenario.course import WritePolicy, WriteRole
 _READS: Final = ("read", "old-token-read")
 
 
+class _Asked(NamedTuple):
+    """What is asked with a token: the path, the right that it takes, and what that is called."""
+
+    path: str
+    right: str
+    called: str
+
+
+def _asked(case: Case) -> _Asked | None:
+    """Return what a question asks of the token's policies; None where it asks nothing of them."""
+    seen = case.after
+    if seen.probe in _READS:
+        path, right, what = case.facts.topology.data_path(seen.item), "read", f"the read of {seen.item}"
+    elif seen.probe in plan.OF_ITSELF:
+        path, right = plan.OF_ITSELF[seen.probe]
+        what = f"the {'renewal' if 'renew' in seen.probe else 'look-up'} of its own token"
+    else:
+        return None
+    return _Asked(path, right, f'{what} by {seen.app}, which is capability "{right}" on path "{path}"')
+
+
 def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe not in _READS or seen.answer != "refused" or seen.status != 403:
+    asked = _asked(case)
+    if asked is None or seen.answer != "refused" or seen.status != 403:
         return None
-    path, texts = facts.topology.data_path(seen.item), plan.policies(facts.topology, facts.steps)
+    texts = _texts(facts)
     named = _held(case, seen)
-    says = _ruling(texts, named, path)
+    says = _ruling(texts, named, asked)
     if says is None or says.granted:
         return None  # the texts do not account for the answer
     if case.before is not None and case.before.answer == "granted":
-        earlier = _ruling(texts, _held(case, case.before), path)
+        earlier = _ruling(texts, _held(case, case.before), asked)
         if earlier is None or not earlier.granted:
             return None  # nor for the one before
     deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
     return diagnosed(
-        _sentence(case, path, named, deciding, denied=says.denied),
+        _sentence(case, asked, _written(case, named), deciding, denied=says.denied),
         "certain",
         [
             EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
@@ -41,20 +64,30 @@ def _policy_denies(case: Case) -> Diagnosis | None:
             _token(case),
             *(
                 EvidenceLine("policy", f"{name}: {' '.join(texts.get(name, 'nobody wrote it').split())}")
-                for name in named
+                for name in _written(case, named)
             ),
         ],
-        _remedy(case, path, named, deciding, denied=says.denied),
+        _remedy(case, asked, _written(case, named), deciding, denied=says.denied),
     )
 
 
-def _ruling(texts: Mapping[str, str], named: Sequence[str], path: str) -> vault_policies.Ruling | None:
-    """Return what the policies say of reading at *path*; None where their texts do not tell."""
+def _texts(facts: Facts) -> dict[str, str]:
+    """Return every policy's text, with that of Vault's own one, as far as anybody asks, where nobody wrote another."""
+    return {plan.VAULTS_OWN_POLICY: vault_policies.OF_EVERY_TOKEN, **plan.policies(facts.topology, facts.steps)}
+
+
+def _written(case: Case, named: Sequence[str]) -> list[str]:
+    """Return those of the policies that are the operator's."""
+    return [name for name in named if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
+
+
+def _ruling(texts: Mapping[str, str], named: Sequence[str], asked: _Asked) -> vault_policies.Ruling | None:
+    """Return what the policies say of what is asked; None where their texts do not tell."""
     try:
         rules = [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
     except vault_policies.PolicyError:
         return None
-    return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, path, "read")
+    return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, asked.path, asked.right)
 
 
 def _login(case: Case, seen: Observation) -> Observation | None:
@@ -65,18 +98,21 @@ def _login(case: Case, seen: Observation) -> Observation | None:
 
 
 def _held(case: Case, seen: Observation) -> list[str]:
-    """Return the policies of the token with which *seen* was asked, but for the one that every token has.
+    """Return the policies of the token with which *seen* was asked.
 
     Vault itself named them at the login; else they are those that the topology's role has.
     """
     login = _login(case, seen)
     held = login.detail.get("policies") if login is not None else None
-    names = held if isinstance(held, list) and held else [one.lower() for one in case.facts.role(seen.app).policies]
-    return [name for name in names if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
+    if isinstance(held, list):
+        return list(held)
+    role = case.facts.role(seen.app)
+    own = () if role.no_default_policy else (plan.VAULTS_OWN_POLICY,)
+    return [*dict.fromkeys((*own, *(one.lower() for one in role.policies)))]
 
 
-def _sentence(case: Case, path: str, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> str:
-    what = f'the read of {case.after.item} by {case.after.app}, which is capability "read" on path "{path}"'
+def _sentence(case: Case, asked: _Asked, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> str:
+    what = asked.called
     if denied:
         rule = deciding[0]
         return f'Policy {rule.policy} denies {what}: path "{rule.path}" says deny, and deny wins'
@@ -99,29 +135,30 @@ def _token(case: Case) -> EvidenceLine | None:
     return EvidenceLine("answer", f"login {login.moment}: policies {', '.join(held)}", case.facts.line_of[login.id])
 
 
-def _remedy(case: Case, path: str, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool) -> Remedy:
-    facts, rule_text = case.facts, f'path "{path}" {{ capabilities = ["read"] }}'
-    texts = plan.policies(facts.topology, facts.steps)
+def _remedy(
+    case: Case, asked: _Asked, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool
+) -> Remedy:
+    rule_text = f'path "{asked.path}" {{ capabilities = ["{asked.right}"] }}'
+    texts, read = _texts(case.facts), asked.right == "read" and case.after.probe in _READS
+    wanted = f"If {case.after.app} is to {'read it' if read else 'do that'}"
+    leave = " If not, take it out of the app's reads." if read else ""
     if denied:
         rule = deciding[0]
         words = (
-            f'If {case.after.app} is to read it, take the deny of path "{rule.path}" out of policy {rule.policy}: the '
-            "first command writes it to a file, the second takes the file back once it is mended. If not, take it out "
-            "of the app's reads."
+            f'{wanted}, take the deny of path "{rule.path}" out of policy {rule.policy}: the first command writes it '
+            f"to a file, the second takes the file back once it is mended.{leave}"
         )
         file = f"{rule.policy}.hcl"
         commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
         text = vault_policies.without_deny(rule.policy, texts.get(rule.policy, ""), rule.path)
-        allowed = vault_policies.ruling(vault_policies.read(rule.policy, text), path, "read").granted
+        allowed = vault_policies.ruling(vault_policies.read(rule.policy, text), asked.path, asked.right).granted
         text = text if allowed else f"{text}\n{rule_text}".strip()
         return remedies.way(
             case, words, commands, lambda _label: (WritePolicy(vault=case.after.vault, name=rule.policy, text=text),)
         )[1]
     if not named:
         return _named(case, rule_text)
-    words = (
-        f"If {case.after.app} is to read it, add the path to policy {named[0]}. If not, take it out of the app's reads."
-    )
+    words = f"{wanted}, add the path to policy {named[0]}.{leave}"
     command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
     policy = WritePolicy(vault=case.after.vault, name=named[0], text=f"{texts.get(named[0], '')}\n{rule_text}".strip())
     return remedies.way(case, words, (command,), lambda _label: (policy,))[1]
@@ -141,7 +178,7 @@ def _named(case: Case, rule_text: str) -> Remedy:
     policies = ",".join(role(remedies.first_label(case)).spec.policies)
     commands = (
         f"echo '{rule_text}' | vault policy write {name} -",
-        f"vault write auth/{mount}/role/{app.role} token_policies='{policies}'",
+        f"vault write {case.facts.mount(mount).of_kind.place_of(mount, app.role)} token_policies='{policies}'",
     )
     words = f"Name a policy in the role that grants it: {name} here."
     policy = WritePolicy(vault=case.after.vault, name=name, text=rule_text)
@@ -152,7 +189,7 @@ DENIES: Final = Rule(
     name="policy-denies",
     versions="every version",
     precondition="the texts of the token's policies are known, and account for the answer before as well",
-    demands="the read's 403, and policies whose text denies or does not grant that very path",
+    demands="a 403, and policies whose text denies or does not grant that very path",
     explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant there",
     source="hashicorp/vault vault/acl.go; run: 1.7.0",
     examine=_policy_denies,

@@ -36,7 +36,7 @@ def _words(step: AnyStep) -> str:
         case course.WriteConfig():
             said = f"auth/{step.mount}/config was written"
         case course.WriteRole():
-            said = f"auth/{step.mount}/role/{step.role} was written"
+            said = f"{step.spec.of_kind.place_of(step.mount, step.role)} was written"
         case course.Rewrite():
             return f"the config and the roles of auth/{step.mount} were written again as they are read"
         case course.Grant():

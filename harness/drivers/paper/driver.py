@@ -309,7 +309,14 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         """Return the role as written."""
         del folder
         found = self._configs[mount].roles.get(role.lower())
-        return self._reply(404) if found is None else self._reply(200, data=dict(found))
+        if found is None:
+            return self._reply(404)
+        return self._reply(200, data=({"alias_name_source": ""} if self._names_aliases(mount) else {}) | found)
+
+    def _names_aliases(self, mount: str) -> bool:
+        """Have the roles of a mount a source of alias names, on this version?"""
+        knows = at_least(self._served.version, kubernetes_auth.KNOWS_ALIAS_SOURCE)
+        return knows and self._topology.mounts[mount].kind == KUBERNETES
 
     def read_path(self, path: str) -> Reply:
         """Answer as kv-v2, asked by the administrator."""
@@ -392,6 +399,9 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         password = kept.pop("password", None)
         if isinstance(password, Secret):
             config.secrets[name.lower()] = Credentials(name.lower(), password)
+        if self._names_aliases(mount):
+            # a write that says nothing of it stores the default: so it is shown, and taken back
+            kept.setdefault("alias_name_source", "serviceaccount_uid")
         config.roles[name.lower()] = kept
 
     # --- how it answers

@@ -36,15 +36,14 @@ class PaperJwts(PaperTokens):
             return self._turn_away(*jwt_auth.answer("unknown role", self._served.version, role), path, started)
         wanted = config.roles[role.lower()]
         claims, key = self._claims(config, jwt)
-        refusal: Refusal | None = "signature" if told is False else self._of_keys(config, key)
+        refusal: Refusal | None = None if from_bound(wanted) else "address"
+        refusal = refusal or ("signature" if told is False else self._of_keys(config, key))
         refusal = refusal or self._of_claims(config, wanted, claims)
         named = ""
         if refusal is None and (other := jwt_auth.refused_claim(claims, wanted, self._served.version)) is not None:
             refusal, named = other
         if refusal is not None and told is not True:
             return self._turn_away(*jwt_auth.answer(refusal, self._served.version, named), path, started)
-        if not from_bound(wanted):
-            return self._turn_away(403, "permission denied", path, started)
         mapped = {said: has for claim, said in (wanted.get("claim_mappings") or {}).items()
                   if (has := jwt_auth.claim_at(claims, claim)) is not None}  # fmt: skip
         whom = jwt_auth.claim_at(claims, str(wanted.get("user_claim")))
@@ -63,8 +62,13 @@ class PaperJwts(PaperTokens):
             # a token of a cluster on paper, which is none
             found = self._find(jwt)
             token = (found or self._named(jwt)).issued
-            said = {"iss": token.issuer, "sub": token.subject, "aud": list(token.audiences), "exp": token.expires}
-            said |= of_pod(token)
+            said: dict[str, Any] = {"iss": token.issuer, "sub": token.subject}
+            if token.audiences:
+                said["aud"] = list(token.audiences)
+            if token.expires:
+                # what a Secret holds says neither when it was issued nor when it ends, and names its account otherwise
+                said |= {"iat": token.issued, "nbf": token.issued, "exp": token.expires, "jti": token.jti}
+                said |= of_pod(token)
             return said, found.key if found is not None else ""
 
     def _of_keys(self, config: Config, key: str) -> Refusal | None:
@@ -99,6 +103,8 @@ class PaperJwts(PaperTokens):
         version = self._served.version
         needs = jwt_auth.needs_bound_audiences(version, listed=not isinstance(audience, str))
         wrong: dict[Refusal, bool] = {
+            "no times": not {"iat", "nbf", "exp"} & {*claims},
+            "expired": 0 < claims.get("exp", 0) <= now(),
             "issuer": claims.get("iss") not in self._issuers(config, claims),
             "subject": role.get("bound_subject", claims.get("sub")) != claims.get("sub"),
             "audience": bool(bound) and not set(mine) & set(bound),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from harness.drivers.paper.answers import PaperAnswers
 from harness.drivers.paper.state import VaultToken, given
 from harness.knowledge import kubernetes_auth, vault_policies
 from harness.rig.rig import Reply
+from harness.scenario import plan
 from harness.secret import Secret
 from harness.wait import now
+
+_OF_VAULT: Final = {"default": vault_policies.read("default", vault_policies.OF_EVERY_TOKEN)}
+"""What Vault's own policy grants, as far as anybody asks here; a scenario may write another one in its place."""
 
 
 class PaperTokens(PaperAnswers):
@@ -26,7 +30,10 @@ class PaperTokens(PaperAnswers):
         held = self._vault_tokens.get(token.reveal())
         data = {} if held is None else {"renewable": held.renewable, "creation_ttl": held.ttl}
         return self._with_token(
-            "lookup", token, data | {"creation_time": int(now())}, allowed=held is None or held.has_default
+            "lookup",
+            token,
+            data | {"creation_time": int(now())},
+            allowed=self._may(*plan.OF_ITSELF["token-lookup"], token),
         )
 
     def renew_self(self, token: Secret) -> Reply:
@@ -34,11 +41,13 @@ class PaperTokens(PaperAnswers):
         held = self._vault_tokens.get(token.reveal())
         if held is not None and not held.renewable:
             return self._reply(400, "batch tokens cannot be renewed")
-        return self._with_token("renew", token, {"renewable": True}, allowed=held is None or held.has_default)
+        return self._with_token(
+            "renew", token, {"renewable": True}, allowed=self._may(*plan.OF_ITSELF["token-renew"], token)
+        )
 
     def read_secret(self, path: str, token: Secret) -> Reply:
         """Answer as kv-v2, as far as the token's policies let it."""
-        return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may_read(path, token))
+        return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may(path, "read", token))
 
     def _let_in(self, mount: str, role: str, path: str, started: float, more: Mapping[str, Any]) -> Reply:
         """Answer a login with a token of the *role*, and what *more* there is to say."""
@@ -48,12 +57,12 @@ class PaperTokens(PaperAnswers):
         self._given_by[token.reveal()] = self._served.version
         return self._reply(200, data={**held.said, **more}, token=token, path=path, started=started)
 
-    def _may_read(self, path: str, token: Secret) -> bool:
-        """Do the token's policies let it read at *path*? Nobody knows here what a template stands for: it grants."""
+    def _may(self, path: str, right: str, token: Secret) -> bool:
+        """Have the token's policies the *right* at *path*? Nobody knows here what a template stands for: it grants."""
         held = self._vault_tokens.get(token.reveal())
-        named = held.policies if held is not None else ()
-        rules = [rule for name in named for rule in self._policies.get(name, ())]
-        return vault_policies.ruling(rules, path, "read").granted or any(rule.templated for rule in rules)
+        named = () if held is None else dict.fromkeys((*held.policies, *(["default"] if held.has_default else ())))
+        rules = [rule for name in named for rule in self._policies.get(name, _OF_VAULT.get(name, ()))]
+        return vault_policies.ruling(rules, path, right).granted or any(rule.templated for rule in rules)
 
     def _with_token(
         self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True

@@ -1,0 +1,97 @@
+"""Rehearse random scenarios on paper and for real; ends with 1 where they differ in what nobody knows the reason of."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import settings
+from harness.cli import maintenance
+from harness.errors import HarnessError
+from harness.scenario.loading import Loaded
+from harness.wait import Stopwatch
+from tests import versions_at_hand
+from tests.fuzz import generator, known, shrinking
+from tests.fuzz.comparison import Difference
+from tests.fuzz.running import NotRehearsed, Rehearsals
+
+FOUND, ENVIRONMENT = 1, 3
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0 no difference, 1 some, 3 where fewer scenarios were rehearsed than were asked for."""
+    asked = _options().parse_args(words)
+    versions = _versions(asked.versions)
+    out: Path = asked.out
+    _say(f"seed {asked.seed}, from {asked.first}: {asked.count} scenarios over Vault {', '.join(versions)}")
+    watch, done, broken, found = Stopwatch(), 0, 0, 0
+    with Rehearsals(maintenance.places(), asked.driver, out / "records" if asked.keep else None) as rehearsals:
+        for number in range(asked.first, asked.first + asked.count):
+            if asked.seconds and watch.seconds > asked.seconds:
+                _say(f"stopped after {asked.seconds} s, before number {number}")
+                break
+            loaded = generator.scenario(asked.seed, number, versions)
+            try:
+                differences = rehearsals.differences(loaded)
+            except (NotRehearsed, HarnessError) as error:
+                broken += 1
+                _say(f"{number}: not rehearsed: {error}")
+                continue
+            done += 1
+            for one in differences:
+                row = known.row_of(one)
+                _say(f"{number}: {one.sentence}" + (f" (known: {row.id})" if row else ""))
+            if new := known.unknown(differences):
+                found += 1
+                _keep(out, loaded, new, rehearsals, asked.shrink)
+    rate = done / watch.seconds * 60 if watch.seconds else 0
+    _say(
+        f"{done} scenarios rehearsed, {found} with a difference, {broken} not rehearsed; {rate:.1f} a minute; again: "
+        f"--seed {asked.seed} --first {asked.first} --count {asked.count} --versions {','.join(versions)}"
+    )
+    return FOUND if found else ENVIRONMENT if broken else 0
+
+
+def _options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="nox -s fuzz --", description=__doc__)
+    options.add_argument("--seed", type=int, default=1, help="decides every scenario, with its number and the versions")
+    options.add_argument("--count", type=int, default=20, help="how many scenarios")
+    options.add_argument("--first", type=int, default=0, help="the number of the first one")
+    options.add_argument("--versions", default="core", help="core, here (what is cached), or versions with commas")
+    options.add_argument("--driver", choices=["local", "kind"], default="local", help="who makes the real rehearsals")
+    options.add_argument("--seconds", type=float, default=0, help="begin none after so many seconds; 0: all are made")
+    options.add_argument("--shrink", type=int, default=12, help="at most so many rehearsals to make one find smaller")
+    options.add_argument("--out", type=Path, default=Path(".rehearse/fuzz"), help="where finds are written")
+    options.add_argument("--keep", action="store_true", help="keep the records of all real rehearsals there")
+    return options
+
+
+def _versions(wanted: str) -> list[str]:
+    if wanted == "here":
+        return versions_at_hand.vaults_at_hand(settings.cache())
+    return [*generator.CORE] if wanted == "core" else wanted.split(",")
+
+
+def _keep(out: Path, loaded: Loaded, new: Sequence[Difference], rehearsals: Rehearsals, most: int) -> None:
+    """Write a find, made as small as it can be, with what was foretold and what was seen."""
+    first = new[0]
+    if most:
+        loaded, first, asked = shrinking.shrunk(loaded, first, rehearsals.differences, most)
+        _say(f"  made smaller by {asked} rehearsals")
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{loaded.name}.yaml"
+    told = [first, *(one for one in new if one.sort != first.sort)]
+    head = "".join(f"# {one.sentence}\n" for one in told)
+    file.write_text(f"{head}{loaded.text}", encoding="utf-8")
+    _say(f"  {first.sentence}\n  written to {file}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

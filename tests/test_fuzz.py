@@ -1,0 +1,201 @@
+"""Random scenarios: the same ones everywhere, of all that can be said; whatever they are, a run ends in a verdict."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from harness.analysis import verdict
+from harness.reports import json, junit, markdown, run_html, text
+from harness.scenario import loading, mount_kinds, schema
+from harness.scenario.loading import Loaded
+from tests import versions_at_hand
+from tests.fuzz import __main__ as command
+from tests.fuzz import generator, known, shrinking
+from tests.fuzz.comparison import Difference, Seen, differences
+from tests.fuzz.running import NotRehearsed, Rehearsals
+from tests.runs import SCENARIOS, on_paper
+
+TELL = "from tests.fuzz import generator; print([generator.scenario(5, number).text for number in range(5)])"
+
+
+@pytest.mark.processes
+def test_a_seed_gives_the_same_scenarios_on_every_machine() -> None:
+    """Sets and hashes are ordered otherwise in each process: nothing that is drawn depends on them."""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", TELL],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=SCENARIOS.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert told[0].count("schema: 1") == 5
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[dict[str, Any]]:
+    """Return what some scenarios say."""
+    return [yaml.safe_load(generator.scenario(3, number).text) for number in range(150)]
+
+
+NEVER_DRAWN = {"vault", "node", "wait", "look-up"}
+"""Keys that say nothing more where there is one Vault, or that only take time."""
+
+
+def keys(part: type) -> set[str]:
+    """Return the keys of a part of a scenario."""
+    return {field.alias or name for name, field in part.model_fields.items()}  # type: ignore[attr-defined]
+
+
+def test_all_that_can_be_said_is_drawn(drawn: list[dict[str, Any]]) -> None:
+    """A key that is new in the format fails this until it is drawn, or is named as one that never is."""
+    mounts = [mount for one in drawn for mount in one["auth"].values()]
+    roles = [role for mount in mounts for role in mount.get("roles", {}).values()]
+    steps = [step for one in drawn for step in one.get("course", ())]
+    assert {mount.get("type", "kubernetes") for mount in mounts} == {*mount_kinds.NAMES}
+    assert {mount.get("reviewer") for mount in mounts} >= {"local", "client-jwt", "secret", "pod-token", "requested"}
+    assert {key for step in steps for key in step} >= keys(schema.CourseStep) - NEVER_DRAWN
+    # fields of newer versions than these are drawn where those are asked for
+    newer = {"use_annotations_as_alias_metadata", "namespace-selector"}
+    assert {key for role in roles for key in role} >= keys(schema.Role) - newer
+    assert {key for mount in mounts for key in mount.get("config", {})} >= keys(schema.PluginConfig) - newer
+    assert {key for one in drawn for app in one["apps"].values() for key in app} >= keys(schema.App) - NEVER_DRAWN
+    assert {key for one in drawn for key in one["vault"]} == keys(schema.Vault)
+
+
+def test_the_core_is_what_every_machine_has() -> None:
+    assert versions_at_hand.CORE["vault"] == generator.CORE
+    assert generator.KUBERNETES in versions_at_hand.CORE["kube-apiserver"]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_every_random_scenario_ends_in_a_verdict_that_can_be_told(number: int, tmp_path: Path) -> None:
+    """Whatever is drawn: the record is judged the same twice, and every report of it can be written."""
+    loaded = generator.scenario(11, number, (*generator.CORE, "1.12.0", "1.13.0", "1.16.3"))
+    record, judged = on_paper(loaded.scenario, tmp_path)
+    assert not judged.troubles
+    assert judged.verdict in ("pass", "fail", "inconclusive")
+    assert verdict.judge(record) == judged
+    for report in (text, json, junit, markdown):
+        assert report.render(judged)
+    assert run_html.render(record, judged)
+
+
+def seen(loaded: Loaded, directory: Path, **driver: Any) -> Seen:
+    return on_paper(loaded.scenario, directory, **driver)
+
+
+def of(file: str) -> Loaded:
+    return loading.load(SCENARIOS / f"{file}.yaml")
+
+
+def test_what_is_answered_alike_is_no_difference(tmp_path: Path) -> None:
+    outage = of("the-outage-apps-in-another-cluster-are-refused-after-the-upgrade")
+    assert differences(seen(outage, tmp_path / "one"), seen(outage, tmp_path / "other")) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({("login", "web", "1.11.0"): "grant"}, "answer"),
+        ({("review", "kubernetes", "1.7.0"): "refuse"}, "answer"),
+        ({("lookup", "", "1.7.0"): "refuse"}, "answer"),
+    ],
+)
+def test_another_answer_is_a_difference(said: dict[Any, Any], what: str, tmp_path: Path) -> None:
+    outage = of("the-outage-apps-in-another-cluster-are-refused-after-the-upgrade")
+    found = differences(seen(outage, tmp_path / "one"), seen(outage, tmp_path / "other", script=said))
+    assert found
+    assert found[0].what == what
+    assert known.unknown(found) == found
+
+
+def test_a_run_that_broke_is_a_difference(tmp_path: Path) -> None:
+    outage = of("the-outage-apps-in-another-cluster-are-refused-after-the-upgrade")
+    found = differences(seen(outage, tmp_path / "one"), seen(outage, tmp_path / "other", dies_at="1.11.0"))
+    assert [one.what for one in found if one.what == "trouble"]
+
+
+FOUND = Difference(what="answer", where="login", foretold="granted", seen="refused", probe="login")
+
+
+def test_a_find_is_made_as_small_as_it_can_be() -> None:
+    """What is left is what the difference needs; another difference does not count as the same one."""
+
+    def differ(loaded: Loaded) -> list[Difference]:
+        mounts = loaded.scenario.auth
+        roles = [mounts[app.mount or ""].roles.get(app.role) for app in loaded.scenario.apps.values()]
+        if any(role is not None and role.no_default_policy for role in roles):
+            return [msgspec.structs.replace(FOUND, where="elsewhere")]
+        return [msgspec.structs.replace(FOUND, seen="granted 200")]
+
+    drawn = (generator.scenario(1, number) for number in range(1_000))
+    large = next(one for one in drawn if len(one.scenario.apps) > 2 and differ(one)[0].sort == FOUND.sort)
+    loaded, found, asked = shrinking.shrunk(large, FOUND, differ, 200)
+    assert found.where == "elsewhere"
+    assert asked <= 200
+    assert len(loaded.scenario.apps) == len(loaded.scenario.auth) == 1
+    (mount,) = loaded.scenario.auth.values()
+    assert [role.no_default_policy for role in mount.roles.values()] == [True]
+    assert not mount.config
+    assert len(loaded.scenario.course or ()) <= 1
+
+
+def test_no_more_is_asked_than_is_allowed() -> None:
+    asked: list[Loaded] = []
+
+    def differ(loaded: Loaded) -> list[Difference]:
+        asked.append(loaded)
+        if len(asked) % 2:
+            raise NotRehearsed("the machine is busy")
+        return [FOUND]
+
+    _, found, times = shrinking.shrunk(generator.scenario(1, 0), FOUND, differ, 5)
+    assert (len(asked), times, found) == (5, 5, FOUND)
+
+
+def test_every_known_difference_says_why() -> None:
+    assert len({row.id for row in known.KNOWN}) == len(known.KNOWN)
+    assert all(row.because for row in known.KNOWN)
+    assert known.row_of(FOUND) is None
+
+
+class Scripted(Rehearsals):
+    """Differs at one number, and sees nothing at another."""
+
+    def differences(self, loaded: Loaded) -> list[Difference]:
+        if loaded.name.endswith("-2"):
+            raise NotRehearsed("no ports")
+        return [FOUND] if loaded.name.endswith("-1") else []
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "Rehearsals", lambda places, _driver, _kept: Scripted(places, "paper"))
+
+
+@pytest.mark.parametrize(("first", "count", "code"), [(3, 2, 0), (0, 2, 1), (2, 2, 3), (1, 2, 1)])
+@pytest.mark.usefixtures("scripted")
+def test_the_command_says_by_its_end_what_there_was(
+    first: int, count: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--seed", "9", "--first", str(first), "--count", str(count), "--shrink", "3", "--out", str(tmp_path)]
+    assert command.main(words) == code
+    assert f"--seed 9 --first {first} --count {count}" in capsys.readouterr().out
+    finds = list(tmp_path.glob("*.yaml"))
+    assert len(finds) == (code == 1)
+    for file in finds:
+        assert file.read_text().startswith("# answer of login: foretold granted, seen refused\n")
+        assert loading.load(file)
