@@ -68,7 +68,7 @@ def test_all_that_can_be_said_is_drawn(drawn: list[dict[str, Any]]) -> None:
     assert {mount.get("reviewer") for mount in mounts} >= {"local", "client-jwt", "secret", "pod-token", "requested"}
     assert {key for step in steps for key in step} >= keys(schema.CourseStep) - NEVER_DRAWN
     # fields of newer versions than these are drawn where those are asked for
-    newer = {"use_annotations_as_alias_metadata", "namespace-selector"}
+    newer = {"use_annotations_as_alias_metadata", "namespace-selector", "user-claim-json-pointer"}
     assert {key for role in roles for key in role} >= keys(schema.Role) - newer
     assert {key for mount in mounts for key in mount.get("config", {})} >= keys(schema.PluginConfig) - newer
     assert {key for one in drawn for app in one["apps"].values() for key in app} >= keys(schema.App) - NEVER_DRAWN

@@ -27,6 +27,19 @@ CORE: Final = ("1.4.0", "1.7.0", "1.8.0", "1.9.2", "1.9.3", "1.11.0")
 _TRIES: Final = 500
 _READABLE: Final = ("namespaces", "service-accounts")
 _AUDIENCES: Final = ("vault", "https://vault.example.com")
+_BOUND: Final = (
+    {"project": "shop"},
+    {"project": ["shop", "other"]},
+    {"project": "s*"},
+    {"/kubernetes.io/namespace": "apps"},
+    {"number": 7},
+)
+_CLAIMS: Final = (
+    {"project": "shop"},
+    {"project": "other", "groups": ["a", "b"]},
+    {"project": ["shop", "more"]},
+    {"number": 7, "groups": ["a"]},
+)
 _POLICIES: Final = {
     "exact": 'path "secret/data/{0}" {{ capabilities = ["read"] }}',
     "old": 'path "secret/data/{0}" {{ policy = "read" }}',
@@ -121,11 +134,14 @@ class _Draw:
                     [
                         ["https://issuer.example.com"],
                         ["kubernetes/serviceaccount"],
+                        ["address"],
                         ["https://issuer.example.com", "https://kubernetes.default.svc.cluster.local"],
                     ]
                 )
             if self._often(0.2):
                 cluster["namespace-labels"] = {"apps": {"team": self._one(["web", "other"])}}
+            if self._often(0.3):
+                cluster["publishes-keys"] = self._often(0.8)
             self._clusters[name] = cluster
 
     def _path(self) -> list[str]:
@@ -148,7 +164,7 @@ class _Draw:
             if self._often(0.15):
                 vault["may-read"] = self._one([["namespaces"], ["service-accounts"], [*_READABLE]])
         if self._often(0.3) or path[0] == "1.3.0":
-            vault["storage"] = "file"
+            vault["storage"] = self._weighted({"file": 5, "etcd": 1})
         if self._often(0.8):
             vault |= self._one([{"shares": 1, "threshold": 1}, {"shares": 2, "threshold": 2}])
         if self._often(0.15):
@@ -212,7 +228,9 @@ class _Draw:
         others = [name for name in self._clusters if name != cluster]
         config: Document = {}
         if self._often(0.08):
-            config["kubernetes_host"] = self._one(["https://127.0.0.1:1", "https://gone.invalid"])
+            config["kubernetes_host"] = self._one(
+                ["https://127.0.0.1:1", "https://gone.invalid", "proxy", "proxy-401", "proxy-html", "cluster-http"]
+            )
         if self._often(0.3):
             config["kubernetes_ca_cert"] = self._one(["omit", "omit", "base64", *others])
         if self._often(0.2):
@@ -234,11 +252,19 @@ class _Draw:
         if self._often(0.7):
             mount["cluster"] = self._one(list(self._clusters))
         if self._often(0.4):
-            keys = [*self._clusters, "provider", *(["cluster"] if "cluster" in mount else [])]
-            mount["config"] = {"jwt_validation_pubkeys": self._chance.sample(keys, self._one([1, 1, 2]))}
+            mount["config"] = self._keys(mount)
             if self._often(0.4):
                 mount["config"]["bound_issuer"] = self._one(["cluster", "https://wrong.example.com"])
         return mount
+
+    def _keys(self, mount: Document) -> Document:
+        """Return from where a JWT mount has its keys."""
+        keys = [*self._clusters, *(["cluster"] if "cluster" in mount else [])]
+        at = self._weighted({"jwt_validation_pubkeys": 5, "jwks_url": 2, "oidc_discovery_url": 2})
+        if at == "jwt_validation_pubkeys":
+            return {at: self._chance.sample([*keys, "provider"], self._one([1, 1, 2]))}
+        authority = {f"{at.removesuffix('_url')}_ca_pem": self._one(keys)} if self._often(0.1) else {}
+        return {at: self._one(keys)} | authority
 
     def _role(self, kind: str, path: Sequence[str], mount: Document) -> Document:
         role: Document = {}
@@ -265,7 +291,17 @@ class _Draw:
             if not role:
                 role["bound-cidrs"] = ["127.0.0.0/8"]
             if self._often(0.2):
-                role["user-claim"] = self._one(["sub", "iss"])
+                role["user-claim"] = self._one(["sub", "iss", "project", "/kubernetes.io/namespace"])
+                if self._often(0.4):
+                    role["user-claim-json-pointer"] = True
+            if self._often(0.25):
+                role["bound-claims"] = self._one(_BOUND)
+                if self._often(0.4):
+                    role["bound-claims-type"] = self._one(["string", "glob"])
+            if self._often(0.1):
+                role["claim-mappings"] = self._one([{"project": "project"}, {"/kubernetes.io/namespace": "space"}])
+            if self._often(0.08):
+                role["groups-claim"] = "groups"
         elif kind == "approle":
             if self._often(0.3):
                 role["secret-id-ttl"] = self._one(["2h", "24h"])
@@ -316,6 +352,8 @@ class _Draw:
             return app
         if kind == "jwt" and self._often(0.5 if "cluster" in mount else 0.9):
             app["token"] = "minted"
+            if self._often(0.5):
+                app["claims"] = self._one(_CLAIMS)
         else:
             app["cluster"] = mount.get("cluster") or self._one(list(self._clusters))
             app["service-account"] = self._account(app["cluster"], vault)
@@ -366,6 +404,7 @@ class _Course:
             self._upgrade: 9, self._restart: 2, self._replace_pod: 1, self._write_config: 4, self._write_role: 4,
             self._rewrite: 1, self._revoke: 2, self._grant: 2, self._delete_secret: 2, self._take_snapshot: 2,
             self._restore: 2, self._roll_back: 3, self._set_issuers: 1, self._kubernetes: 1, self._look: 1,
+            self._publish_keys: 1, self._rotate_keys: 2,
         }  # fmt: skip
         step = self._chance.choices(list(verbs), list(verbs.values()))[0]()
         if step is not None and self._chance.random() < 0.08:
@@ -415,8 +454,7 @@ class _Course:
             return None
         mount = self._document["auth"][name]
         if mount.get("type") == "jwt":
-            keys = self._chance.sample([*self._document["clusters"], "provider"], self._one([1, 1, 2]))
-            return {"write": {"mount": name, "config": {"jwt_validation_pubkeys": keys}}}
+            return {"write": {"mount": name, "config": self._drawn()._keys(mount)}}
         write: Document = {"mount": name}
         reviewer = self._one(["", "", "local", "client-jwt", "client-jwt", "secret", "pod-token", "requested"])
         if reviewer:
@@ -486,8 +524,8 @@ class _Course:
         self._snapshot = self._version
         return {"snapshot": {}}
 
-    def _restore(self) -> Document | None:
-        return {"restore": {}} if self._snapshot else None
+    def _restore(self) -> Document:
+        return {"restore": {}} if self._snapshot else self._take_snapshot()
 
     def _roll_back(self) -> Document | None:
         if self._version == self._source:
@@ -503,6 +541,12 @@ class _Course:
         new = f"https://issuer-{self._issuers}.example.com"
         kept = ["https://kubernetes.default.svc.cluster.local"] if self._often(0.5) else []
         return {"set-issuers": {self._one(list(self._document["clusters"])): [new, *kept]}}
+
+    def _publish_keys(self) -> Document:
+        return {"publish-keys": {self._one(list(self._document["clusters"])): self._often(0.5)}}
+
+    def _rotate_keys(self) -> Document:
+        return {"rotate-keys": {self._one([*self._document["clusters"], "provider"]): "signing"}}
 
     def _kubernetes(self) -> Document:
         return {"upgrade-kubernetes": {self._one(list(self._document["clusters"])): KUBERNETES}}
