@@ -172,7 +172,7 @@ class _Draw:
         return vault
 
     def _draw_mount(self, number: int, vault: Document, path: Sequence[str]) -> None:
-        kind = self._weighted({"kubernetes": 12, "jwt": 3, "approle": 2, "userpass": 2})
+        kind = self._weighted({"kubernetes": 12, "jwt": 6, "approle": 2, "userpass": 2})
         if not number and self._often(0.7):
             kind = "kubernetes"
         name = self._one([kind, f"team-{number}/{kind}", f"{kind}-{number}"])
@@ -251,7 +251,7 @@ class _Draw:
         mount: Document = {}
         if self._often(0.7):
             mount["cluster"] = self._one(list(self._clusters))
-        if self._often(0.4):
+        if self._often(0.7):
             mount["config"] = self._keys(mount)
             if self._often(0.4):
                 mount["config"]["bound_issuer"] = self._one(["cluster", "https://wrong.example.com"])
