@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from harness.errors import ScenarioError
+from harness.knowledge.versions import at_least
 from harness.scenario import loading, mount_kinds
 from harness.scenario.loading import Loaded
 
@@ -73,6 +74,25 @@ def loaded(document: Document, name: str) -> Loaded:
 def text_of(document: Document) -> str:
     """Return a document as YAML."""
     return yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None)
+
+
+_SINCE: Final = {
+    "disable_iss_validation": "1.5.0",
+    "disable_local_ca_jwt": "1.5.4",
+    "alias-name-source": "1.9.0",
+    "user-claim-json-pointer": "1.11.0",
+    "namespace-selector": "1.16.0",
+    "use_annotations_as_alias_metadata": "1.16.0",
+}
+"""From which version on there is a field: what writes it too early is refused by `validate`, and drawn in vain."""
+
+
+def _known(fields: Document, by: str) -> Document:
+    """Return those *fields* of a config or a role that the version which writes it knows, and namespaces if need be."""
+    kept = {name: value for name, value in fields.items() if at_least(by, _SINCE.get(name, "0.0.0"))}
+    if "service-accounts" in kept and not {"namespaces", "namespace-selector"} & {*kept}:
+        kept["namespaces"] = ["apps"]
+    return kept
 
 
 class _Draw:
@@ -184,8 +204,9 @@ class _Draw:
         if kind == "kubernetes" and number and self._often(0.06):
             self._mounts[name] = {"cluster": mount["cluster"], "mounted": False}
             return
+        by = mount.get("configured", {}).get("by", path[0])
         mount["roles"] = {
-            f"{self._one(['web', 'batch', 'Api'])}{index or ''}": self._role(kind, path, mount)
+            f"{self._one(['web', 'batch', 'Api'])}{index or ''}": _known(self._role(kind), by)
             for index in range(self._weighted({1: 3, 2: 1}))
         }
         self._mounts[name] = mount
@@ -202,7 +223,7 @@ class _Draw:
         reviewer = self._weighted(
             {"": 8, "local": 2, "client-jwt": 3, "secret": 3, "long-lived": 1, "pod-token": 2, "requested": 2}
         )
-        if reviewer:
+        if reviewer and not (reviewer in ("local", "pod-token") and "cluster" not in vault):
             mount["reviewer"] = reviewer
         if reviewer in ("secret", "long-lived", "requested"):
             if self._often(0.3):
@@ -220,7 +241,8 @@ class _Draw:
                 if not self._rights[mount["cluster"], account]:
                     mount["reviewer-may-review-tokens"] = False
         if self._often(0.4):
-            mount["config"] = self._config(mount["cluster"])
+            by = mount.get("configured", {}).get("by", path[0])
+            mount["config"] = _known(self._config(mount["cluster"]), by)
         return mount
 
     def _config(self, cluster: str) -> Document:
@@ -263,10 +285,16 @@ class _Draw:
         at = self._weighted({"jwt_validation_pubkeys": 5, "jwks_url": 2, "oidc_discovery_url": 2})
         if at == "jwt_validation_pubkeys":
             return {at: self._chance.sample([*keys, "provider"], self._one([1, 1, 2]))}
-        authority = {f"{at.removesuffix('_url')}_ca_pem": self._one(keys)} if self._often(0.1) else {}
-        return {at: self._one(keys)} | authority
+        asked = self._one(keys)
+        cluster = self._clusters[mount["cluster"] if asked == "cluster" else asked]
+        # who gives its keys to nobody is asked in vain, and most of that is refused as it is written
+        cluster["publishes-keys"] = True
+        if at == "oidc_discovery_url":
+            cluster["issuers"] = ["address"]
+        authority = {f"{at.removesuffix('_url')}_ca_pem": self._one(keys)} if self._often(0.4) else {}
+        return {at: asked} | authority
 
-    def _role(self, kind: str, path: Sequence[str], mount: Document) -> Document:
+    def _role(self, kind: str) -> Document:
         role: Document = {}
         if kind == "kubernetes":
             role["service-accounts"] = self._one(
@@ -460,7 +488,7 @@ class _Course:
         if reviewer:
             write["reviewer"] = reviewer
         if not reviewer or self._often(0.3):
-            write["config"] = self._drawn()._config(mount["cluster"])
+            write["config"] = _known(self._drawn()._config(mount["cluster"]), self._version)
         return {"write": write}
 
     def _write_role(self) -> Document | None:
@@ -470,7 +498,7 @@ class _Course:
         mount = self._document["auth"][name]
         kind = mount.get("type", "kubernetes")
         held = self._drawn()
-        role = held._role(kind, [self._version], mount)
+        role = _known(held._role(kind), self._version)
         # what a write leaves out stays as it is: some of it is enough
         some = self._chance.sample(sorted(role), min(len(role), self._one([1, 2, 3])))
         if held._policies and "policies" in some:
@@ -546,7 +574,8 @@ class _Course:
         return {"publish-keys": {self._one(list(self._document["clusters"])): self._often(0.5)}}
 
     def _rotate_keys(self) -> Document:
-        return {"rotate-keys": {self._one([*self._document["clusters"], "provider"]): "signing"}}
+        minted = ["provider"] if any(app.get("token") == "minted" for app in self._document["apps"].values()) else []
+        return {"rotate-keys": {self._one([*self._document["clusters"], *minted]): "signing"}}
 
     def _kubernetes(self) -> Document:
         return {"upgrade-kubernetes": {self._one(list(self._document["clusters"])): KUBERNETES}}
