@@ -148,7 +148,7 @@ def bisect(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Rehearse all that ships, on processes and kind, the corpus, and an hour of new scenarios; see .rehearse/nightly."""
+    """Rehearse all that ships, on processes and kind, the corpus, and new random scenarios; see .rehearse/nightly."""
     _have_engine(session)
     place = HERE / ".rehearse" / "nightly"
     shutil.rmtree(place, ignore_errors=True)
