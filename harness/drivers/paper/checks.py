@@ -12,6 +12,7 @@ from harness.knowledge import kubernetes_auth, login_order
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.scenario import endpoints
+from harness.scenario.mount_kinds import KUBERNETES
 from harness.wait import now
 
 _SELECTOR = "bound_service_account_namespace_selector"
@@ -150,6 +151,15 @@ def unasked_audience(version: str, token: Token) -> str:
         return ""
     said = ", ".join(token.issued.audiences)
     return f'lookup failed: [invalid bearer token, token audiences ["{said}"] is invalid for the target audiences]'
+
+
+def aliases(version: str, kind: str, by: str) -> dict[str, str]:
+    """Return what a role of a mount of a *kind* has as its source of alias names, which is *by*, on *version*.
+
+    A write that says nothing of it stores the default: so it is shown from then on, and taken back.
+    """
+    knows = kind == KUBERNETES and at_least(version, kubernetes_auth.KNOWS_ALIAS_SOURCE)
+    return {"alias_name_source": by} if knows else {}
 
 
 def entity(token: Token | None, role: Mapping[str, Any], version: str) -> dict[str, str]:

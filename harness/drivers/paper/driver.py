@@ -35,7 +35,6 @@ from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
-from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
@@ -311,12 +310,10 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         found = self._configs[mount].roles.get(role.lower())
         if found is None:
             return self._reply(404)
-        return self._reply(200, data=({"alias_name_source": ""} if self._names_aliases(mount) else {}) | found)
+        return self._reply(200, data={**self._aliases(mount, ""), **found})
 
-    def _names_aliases(self, mount: str) -> bool:
-        """Have the roles of a mount a source of alias names, on this version?"""
-        knows = at_least(self._served.version, kubernetes_auth.KNOWS_ALIAS_SOURCE)
-        return knows and self._topology.mounts[mount].kind == KUBERNETES
+    def _aliases(self, mount: str, by: str) -> dict[str, str]:
+        return checks.aliases(self._served.version, self._topology.mounts[mount].kind, by)
 
     def read_path(self, path: str) -> Reply:
         """Answer as kv-v2, asked by the administrator."""
@@ -399,10 +396,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         password = kept.pop("password", None)
         if isinstance(password, Secret):
             config.secrets[name.lower()] = Credentials(name.lower(), password)
-        if self._names_aliases(mount):
-            # a write that says nothing of it stores the default: so it is shown, and taken back
-            kept.setdefault("alias_name_source", "serviceaccount_uid")
-        config.roles[name.lower()] = kept
+        config.roles[name.lower()] = {**self._aliases(mount, "serviceaccount_uid"), **kept}
 
     # --- how it answers
 
