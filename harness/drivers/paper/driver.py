@@ -35,6 +35,7 @@ from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
+from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
@@ -276,8 +277,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     def seal_status(self) -> Reply:
         """Answer with the version and the seal."""
         vault = self._topology.named(self._name)
-        data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares}
-        return self._reply(200, data=data | {"version": self._served.version, "initialized": True})
+        data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares, "initialized": True}
+        return self._reply(200, data=data | {"version": self._served.version})
 
     def login(self, mount: str, role: str, jwt: Secret) -> Reply:
         """Answer as the Kubernetes auth method of this version would."""
@@ -307,10 +308,8 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
     def read_role(self, mount: str, role: str, folder: str = "role") -> Reply:
         """Return the role as written."""
         del folder
-        found = self._configs[mount].roles.get(role.lower())
-        if found is None:
-            return self._reply(404)
-        return self._reply(200, data={**self._aliases(mount, ""), **found})
+        found, named = self._configs[mount].roles.get(role.lower()), self._aliases(mount, "")
+        return self._reply(404) if found is None else self._reply(200, data={**named, **found})
 
     def _aliases(self, mount: str, by: str) -> dict[str, str]:
         return checks.aliases(self._served.version, self._topology.mounts[mount].kind, by)
