@@ -252,6 +252,7 @@ scenario/                what is asked for
     endpoints            what may stand at kubernetes_host in the place of the API server's own address
     provider_checks      what a JWT mount's config asks whoever signs the tokens for, and would not get
     role_spec            a role of an auth mount as it is written: our names, and Vault's
+    product_checks       what a scenario says of OpenBao that cannot be
     places               where a Vault runs, and where a course moves it
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked

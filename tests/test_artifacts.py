@@ -336,8 +336,9 @@ def test_the_password_of_a_mirror_is_not_written_anywhere(mirror: Mirror, tmp_pa
 
 def test_a_version_that_is_none_never_becomes_a_path(shop: Shop, mirror: Mirror) -> None:
     assert "three numbers" in shop.refusal(version="../../../1.2.3")
-    assert "what can be got: coredns, etcd, kind, kube-apiserver, kubernetes, pause, vault, go" in shop.refusal(
-        "nomad", "1.2.3"
+    assert (
+        "what can be got: coredns, etcd, kind, kube-apiserver, kubernetes, openbao, pause, vault, go"
+        in shop.refusal("nomad", "1.2.3")
     )
     assert mirror.asked == []
 

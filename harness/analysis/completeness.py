@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis.record_view import Facts
+from harness.knowledge import versions
 from harness.record.events import (
     ClusterChanged,
     ClusterUp,
@@ -76,7 +77,7 @@ def _in_order(required: Sequence[_Key], there: Sequence[_Key]) -> bool:
 
 def _other_versions(facts: Facts) -> Iterator[str]:
     for serving in facts.record.of(VaultServing):
-        if serving.answered.partition("+")[0] != serving.asked.partition("+")[0]:
+        if serving.answered.partition("+")[0] != versions.number(serving.asked).partition("+")[0]:
             whose = f"of {serving.vault} " if serving.vault else ""
             yield f"Vault {serving.asked} {whose}was asked for, and Vault {serving.answered or '?'} answered"
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.knowledge import behaviours, kubernetes_auth
+from harness.knowledge import behaviours, kubernetes_auth, versions
 from harness.knowledge.behaviours import Row
 from harness.knowledge.kubernetes_auth import Stored
 from harness.scenario import course
@@ -73,10 +73,24 @@ def _places(row: Row, plan: Plan) -> list[str]:
     serving = _serving(plan)
     if row.when:
         return _occasions(row, plan, serving)
+    if row.product == versions.OPENBAO:
+        return _into_openbao(row, serving)
     if row.product not in _ALONG:
         return []
-    hops = [hop for versions in serving.values() for hop in pairwise(versions)]
-    return [new for old, new in hops if row.appears(old, new)]
+    hops = [hop for each in serving.values() for hop in pairwise(each)]
+    return [new for old, new in hops if versions.product(new) == "vault" and row.appears(old, new)]
+
+
+def _into_openbao(row: Row, serving: Mapping[str, list[str]]) -> list[str]:
+    """Return the versions of OpenBao at which a path meets a change that comes with it."""
+    hops = [hop for each in serving.values() for hop in pairwise(each)]
+    into = [(old, new) for old, new in hops if versions.product(new) == versions.OPENBAO]
+    found: list[str] = []
+    for old, new in into:
+        before, then = versions.number(old), versions.number(new)
+        comes = row.appears(before, then) if versions.product(old) == versions.OPENBAO else row.holds(then)
+        found += [new] if comes else []
+    return found
 
 
 def _serving(plan: Plan) -> dict[str, list[str]]:
@@ -99,8 +113,12 @@ def _occasions(row: Row, plan: Plan, serving: Mapping[str, list[str]]) -> list[s
         back = [step.version for step in plan.steps if isinstance(step, course.RollBack)]
         newest = [one for versions in serving.values() for one in versions]
         return [version for version in back if not row.holds(version) and any(map(row.holds, newest))]
-    hops = [hop for versions in serving.values() for hop in pairwise(versions)]
-    return [new for old, new in hops if row.holds(new) and (row.when == "restart" or old != new)]
+    hops = [hop for each in serving.values() for hop in pairwise(each)]
+    return [
+        new
+        for old, new in hops
+        if versions.product(new) == "vault" and row.holds(new) and (row.when == "restart" or old != new)
+    ]
 
 
 def _crossing(row: Row, at: str, plan: Plan) -> Crossing:

@@ -191,6 +191,14 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
             _words("1.4.7 1.5.4 1.5.9 1.8.12 1.10.11 1.12.11 1.13.13 1.16.0 1.20.0 1.21.4"), _CHECKSUM
         ),
     ),
+    "openbao": _Product(
+        module="github.com/openbao/openbao",
+        main="",
+        lines=(_ReleaseLine("0.0.0", missing="its module needs folders of its own source, which no other has"),),
+        usual="never",
+        tells=("version",),
+        prefix="OpenBao v",
+    ),
     "kube-apiserver": _Product(
         module="k8s.io/kubernetes",
         main=_MAIN.format(

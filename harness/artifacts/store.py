@@ -258,6 +258,8 @@ class Store:
         helps.append("name a mirror that has it (--mirror)")
         if entry.product == "go":
             helps = ["install Go 1.23 or newer, or let pip reach a package index"]
+        elif entry.product == versions.OPENBAO:
+            helps = [f"bring a binary of it (--binary openbao:{entry.version}=/path/to/bao)"]
         elif entry.product == "vault" and (licence := versions.needs_licence(entry.version)):
             helps.append(licence)
         elif near := go_recipes.neighbours(entry.product, entry.version):

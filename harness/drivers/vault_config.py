@@ -31,11 +31,13 @@ def in_directory(storage: str, data: str) -> Stored:
     return {storage: store}
 
 
-def text(storage: Stored, *, listen: str, tls: Listening | None, address: str, cluster_address: str) -> str:
+def text(
+    storage: Stored, *, listen: str, tls: Listening | None, address: str, cluster_address: str, openbao: bool = False
+) -> str:
     """Return it as JSON: one node over its *storage* that listens at *listen*, and logs all it can.
 
     *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
-    other nodes.
+    other nodes. *openbao*: it is for OpenBao, which lets nobody make an audit device by the API unless told to.
     """
     listener: dict[str, object] = {"address": listen, "tls_disable": tls is None}
     if tls is not None:
@@ -45,7 +47,7 @@ def text(storage: Stored, *, listen: str, tls: Listening | None, address: str, c
             "tls_client_ca_file": tls.clients,
             "tls_require_and_verify_client_cert": True,
         }
-    settings = {
+    settings: dict[str, object] = {
         "storage": storage,
         "listener": {"tcp": listener},
         "api_addr": address,
@@ -53,4 +55,7 @@ def text(storage: Stored, *, listen: str, tls: Listening | None, address: str, c
         "disable_mlock": True,
         "log_level": "debug",
     }
+    if openbao:
+        settings["unsafe_allow_api_audit_creation"] = True
+        del settings["disable_mlock"]
     return json.dumps(settings, indent=1)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from harness.knowledge.versions import at_least, release
+from harness.knowledge.versions import at_least, product, release
 
 Stored = Literal["", "explicit", "frozen"]
 """What a config holds as reviewer: nothing, a token somebody gave, or a copy of the pod token of the writing moment."""
@@ -117,7 +117,11 @@ def config_without_ca(by: str, *, token_file: bool, disable_local: bool, pem_key
 def beyond(versions: Iterable[str]) -> list[str]:
     """Return which of these Vault *versions* are of no release line that this knowledge was held against."""
     oldest, newest = (release(version)[:2] for version in HELD_AGAINST)
-    return [version for version in dict.fromkeys(versions) if not oldest <= release(version)[:2] <= newest]
+    return [
+        version
+        for version in dict.fromkeys(versions)
+        if product(version) != "vault" or not oldest <= release(version)[:2] <= newest
+    ]
 
 
 def held_lines() -> str:

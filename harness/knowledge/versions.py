@@ -12,6 +12,17 @@ from packaging.version import InvalidVersion, Version
 _NUMBER: Final = r"(?:0|[1-9][0-9]{0,3})"
 _SHAPE: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:[-+][0-9A-Za-z.+-]{{1,40}})?")
 
+OPENBAO: Final = "openbao"
+"""What goes on from Vault under another name: its versions are written openbao-2.6.2."""
+
+OPENBAO_IS_LIKE: Final = (1, 16, 0)
+"""The Vault whose auth methods OpenBao has: it was made of 1.14, and has since taken over what 1.16 has of the
+Kubernetes auth method (plugin v0.18.0), and nothing of what came later. Read: openbao v2.0.0 and v2.6.2,
+builtin/credential."""
+
+OPENBAO_WITHOUT_FILE: Final = "2.7.0"
+"""The first OpenBao without the storage `file` (CHANGELOG 2.7.0)."""
+
 RAFT_SINCE: Final = "1.4.0"
 """From here raft is a storage of Vault (changelog 1.4.0: integrated storage)."""
 
@@ -29,6 +40,7 @@ _SKIPPED_VAULT_MINORS: Final = {(1, 22), (1, 23), (1, 24)}
 
 def parse(text: str) -> Version:
     """Return *text* as an ordered version. Raises ValueError with what would be right."""
+    text = number(text)
     if not _SHAPE.fullmatch(text):
         raise ValueError("a version has three numbers, such as 1.11.0")
     try:
@@ -38,8 +50,28 @@ def parse(text: str) -> Version:
 
 
 def at_least(version: str, floor: str) -> bool:
-    """Is *version* the release *floor* or a newer one? A build suffix such as +ent does not count."""
+    """Is *version* the release *floor* or a newer one? A build suffix such as +ent does not count.
+
+    Of OpenBao it is asked of which Vault it is made, unless *floor* is one of its own, too.
+    """
+    if product(version) == OPENBAO != product(floor):
+        return release(floor) <= OPENBAO_IS_LIKE
     return release(version) >= release(floor)
+
+
+def product(version: str) -> str:
+    """Return whose version it is: vault, or openbao."""
+    return OPENBAO if version.startswith(f"{OPENBAO}-") else "vault"
+
+
+def number(version: str) -> str:
+    """Return a version without the name of its product: 2.6.2 of openbao-2.6.2."""
+    return version.removeprefix(f"{OPENBAO}-")
+
+
+def called(version: str) -> str:
+    """Return a version with the name of its product as people write it: Vault 1.11.0, OpenBao 2.6.2."""
+    return f"{'OpenBao' if product(version) == OPENBAO else 'Vault'} {number(version)}"
 
 
 @lru_cache(maxsize=1024)
@@ -66,6 +98,8 @@ def needs_licence(vault: str) -> str:
 def never_released(vault: str) -> str:
     """Return why there is no such Vault release, or an empty text where nothing speaks against it."""
     major, minor, patch = release(vault)[:3]
+    if product(vault) == OPENBAO:
+        return "" if major == 2 else "the releases of OpenBao begin with 2.0.0"
     last = _LAST_VAULT_PATCH.get((major, minor))
     if (major, minor) in _SKIPPED_VAULT_MINORS:
         return f"there is no Vault {major}.{minor}: the line goes from 1.21 to 2.0"

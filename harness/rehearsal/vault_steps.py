@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from harness import wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
-from harness.knowledge import refusals
+from harness.knowledge import refusals, versions
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
@@ -70,10 +70,11 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     node = node_of(rig, served.vault, served.node)
     # before it is handed a key: what another version makes of this data says nothing about the one that was meant
     answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
-    if answered.split("+", maxsplit=1)[0] != served.version.split("+")[0]:
+    if answered.split("+", maxsplit=1)[0] != versions.number(served.version).split("+")[0]:
         raise RigError(
-            f"Vault {served.version} was put in place, and Vault {answered or '?'} answers: the binary is not what it "
-            "is taken for (rehearse artifacts list shows where it came from); put the right one there, and run again",
+            f"{versions.called(served.version)} was put in place, and Vault {answered or '?'} answers: the binary is "
+            "not what it is taken for (rehearse artifacts list shows where it came from); put the right one there, and "
+            "run again",
             node.vault_log(40),
         )
     for key in keys:

@@ -20,6 +20,7 @@ from harness.scenario import (
     matrix,
     places,
     plan,
+    product_checks,
     provider_checks,
     references,
     schema,
@@ -84,7 +85,7 @@ def _vault_releases(document: Document) -> Iterator[_Complaint]:
     storage = document.get("vault", "storage", default="raft")
     for trail, version in (*_steps(document), *_writers(document)):
         if why := versions.never_released(version):
-            yield trail, f"Vault {version} was never released", why
+            yield trail, f"{versions.called(version)} was never released", why
         if storage == "raft" and not versions.at_least(version, versions.RAFT_SINCE):
             message = f"Vault {version} has no raft storage"
             yield trail, message, f"{versions.RAFT_SINCE} or newer, or storage: file in vault"
@@ -445,6 +446,7 @@ _CHECKS: Final = (
     course_checks.complaints,
     vault_checks.complaints,
     cluster_checks.complaints,
+    product_checks.complaints,
     provider_checks.complaints,
     _matrix,
 )

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from harness.knowledge import versions
+
 ETCD: Final = "3.5.16"
 """The etcd under every API server: 3.5 serves every Kubernetes version from 1.22 on."""
 
@@ -46,8 +48,13 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     def artifacts(self, kubernetes: Iterable[str], vaults: Iterable[str]) -> tuple[Artifact, ...]:
         """Return every binary and image that it needs for these versions."""
         clusters = [(self.cluster, version) for version in kubernetes] if self.cluster else []
-        servers = [(self.vault, version) for version in vaults] if self.vault else []
+        servers = [server(self.vault, version) for version in vaults] if self.vault else []
         return (*self.tools, *clusters, *servers)
+
+
+def server(vault: str, version: str) -> Artifact:
+    """Return the artifact of a Vault *version*, which is one of *vault*, or of OpenBao: openbao, openbao-image."""
+    return vault.replace("vault", versions.product(version)), versions.number(version)
 
 
 LOCAL: Final = Traits(name="local", tools=(("etcd", ETCD),), cluster="kube-apiserver", vault="vault", shares=True)

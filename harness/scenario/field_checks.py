@@ -20,6 +20,9 @@ Complaint = tuple[Trail, str, str]
 _NEW_FIELDS: Final = ("disable_iss_validation", "disable_local_ca_jwt", "use_annotations_as_alias_metadata")
 """The fields of a config that there were not always."""
 
+_NOT_OPENBAOS: Final = ("use_annotations_as_alias_metadata",)
+"""The fields of a config that OpenBao has left out (openbao v2.0.0 and v2.6.2, builtin/credential/kubernetes)."""
+
 _NEW_ROLE_FIELDS: Final = {
     "alias-name-source": "alias_name_source",
     "namespace-selector": "bound_service_account_namespace_selector",
@@ -39,7 +42,14 @@ class Writer:
     @property
     def called(self) -> str:
         """Return who it is, for a sentence."""
-        return f"Vault {self.version}, which {'writes this config' if self.at_start else 'serves at this step'}"
+        return (
+            f"{versions.called(self.version)}, which {'writes this config' if self.at_start else 'serves at this step'}"
+        )
+
+    @property
+    def is_openbao(self) -> bool:
+        """Is it OpenBao, and no Vault?"""
+        return versions.product(self.version) == versions.OPENBAO
 
     def later(self, since: str) -> str:
         """Return what has to be otherwise for *since* to be the version that writes."""
@@ -52,7 +62,9 @@ def of_config(document: Document, trail: Trail, writer: Writer) -> Iterator[Comp
     for field in _NEW_FIELDS:
         since = kubernetes_auth.field_since(field)
         by_name = field == "disable_local_ca_jwt" and chosen and not writer.at_start
-        if (document.given(*trail, "config", field) or by_name) and not versions.at_least(writer.version, since):
+        if document.given(*trail, "config", field) and field in _NOT_OPENBAOS and writer.is_openbao:
+            yield (*trail, "config", field), f"{field} is unknown to {writer.called}", "leave it out"
+        elif (document.given(*trail, "config", field) or by_name) and not versions.at_least(writer.version, since):
             place = (*trail, "reviewer") if by_name else (*trail, "config", field)
             yield place, f"{field} is unknown to {writer.called}", f"leave it out, or {writer.later(since)}"
     yield from _of_clusters(document, trail)

@@ -5,7 +5,8 @@ The same scenario always gives the same plan; nothing here touches the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, Literal
 
 import msgspec
@@ -215,12 +216,24 @@ def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
 def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
     serving = course.serving(steps)
     yield from filter(None, map(versions.needs_licence, serving))
+    yield from _assumed_of_openbao(serving)
     if not driver_traits.of(driver).real and (unknown := kubernetes_auth.beyond(serving)):
         nearest = kubernetes_auth.held_lines().rpartition(" ")[2]
         yield (
             f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
             "run on real servers would tell"
         )
+
+
+def _assumed_of_openbao(serving: Sequence[str]) -> Iterator[str]:
+    """Yield what OpenBao's own guide says of the way to it, where a path goes another one."""
+    for old, new in pairwise(serving):
+        if versions.product(new) == versions.OPENBAO != versions.product(old):
+            yield (
+                f"{versions.called(new)} is started over the data of {versions.called(old)}, with its Shamir keys; the "
+                "guide of OpenBao was tried with Vault 1.14.1 over raft alone, and has new nodes join the old ones: "
+                "whether all data are whole, the questions have to tell"
+            )
 
 
 def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> tuple[tuple[str, str], ...]:

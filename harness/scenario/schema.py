@@ -79,7 +79,9 @@ class Vault(_Part):
 
     source: VersionText = Field(description="The version in use today.")
     target: VersionText | None = Field(
-        default=None, description="The version to arrive at. Left out where `course` says what is done."
+        default=None,
+        description="The version to arrive at, one of OpenBao as openbao-2.6.2. Left out where `course` says what is "
+        "done.",
     )
     via: tuple[VersionText, ...] = Field(default=(), description="Versions to stop at in between, oldest first.")
     cluster: Name | None = Field(default=None, description="The cluster whose Pod Vault is; left out: outside any.")

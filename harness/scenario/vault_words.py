@@ -53,6 +53,7 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
     "secret_threshold": (schema.Vault, "threshold", ""),
     "key_threshold": (schema.Vault, "threshold", ""),
     "tls_disable": (schema.Vault, "tls", "the other way round"),
+    "product": (schema.Vault, "target", "with the product before its version, such as openbao-2.6.2"),
     "vault_version": (schema.Vault, "source", "and target"),
     "kubernetes_version": (schema.Cluster, "kubernetes", ""),
     "service-account-issuer": (schema.Cluster, "issuers", "a list, the first of which signs"),

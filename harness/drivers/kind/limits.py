@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.errors import MissingPrerequisite
+from harness.knowledge import versions
 from harness.scenario import course
 from harness.scenario.plan import Plan
 from harness.scenario.values import ADDRESS
@@ -18,6 +19,7 @@ def insist(plan: Plan) -> None:
     _insist_on_their_versions(plan)
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
+    _insist_on_vaults(plan)
 
 
 def _insist_on_their_versions(plan: Plan) -> None:
@@ -50,6 +52,16 @@ def _insist_on_places(plan: Plan) -> None:
     """Refuse to move a Vault: its volume is in one cluster, or in none."""
     if any(isinstance(step, course.Move) for step in plan.steps):
         raise MissingPrerequisite("with kind a Vault stays where it is: --driver local moves it, with its data")
+
+
+def _insist_on_vaults(plan: Plan) -> None:
+    """Refuse OpenBao, of which nobody here knows an image."""
+    others = [version for version in course.serving(plan.steps) if versions.product(version) != "vault"]
+    if others:
+        raise MissingPrerequisite(
+            f"with kind there is no image of {versions.called(others[0])}: --driver local takes a binary of it, with "
+            f"--binary openbao:{versions.number(others[0])}=/path/to/bao"
+        )
 
 
 def _insist_on_storage(plan: Plan) -> None:

@@ -196,6 +196,7 @@ class LocalRig(SharingRig):
         self._pod = PodFolder(self._work / "pod")
         self._proxies = Proxies(work, supervisor, ports)
         self._place = topology.vault.cluster
+        # the account of Vault's Pod, where it has one
         self._home = next((one for one in self._accounts if one.purpose == "vault"), None)
 
     @property
@@ -344,25 +345,24 @@ class LocalRig(SharingRig):
         super().wait_for_threads()
 
     def _start_vault(self, served: Serve) -> None:
-        cluster = self._place
-        binary = self._binaries["vault", served.version]
+        binary = self._binaries[driver_traits.server("vault", served.version)]
         with brought.steady(binary):
             self._server.start(
                 self._supervisor,
                 binary.path,
                 served.version,
                 pod=self._pod.path if served.token_file else None,
-                api_port=self._ports.get(cluster, 0),
+                api_port=self._ports.get(self._place, 0),
             )
         self._answering = Stopwatch()
 
     def _start_new(self, served: Serve) -> VaultServer:
-        binary, (port, cluster_port) = self._binaries["vault", served.version], self._all_ports.take(2)
+        binary, taken = self._binaries[driver_traits.server("vault", served.version)], self._all_ports.take(2)
         new = VaultServer(
             self._work / f"snapshot-{len(self._beside) + 1}",
             storage=self._topology.vault.storage,
-            port=port,
-            cluster_port=cluster_port,
+            port=taken[0],
+            cluster_port=taken[1],
             licence=self._licence,
         )
         self._beside.append(new)

@@ -19,7 +19,7 @@ from harness.drivers.vault_config import Listening
 from harness.errors import ProcessDied, RigError
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
-from harness.knowledge import shutdown_signs
+from harness.knowledge import shutdown_signs, versions
 from harness.secret import Secret
 
 LISTEN_SECONDS: Final = 60
@@ -82,6 +82,7 @@ class VaultServer:
         Vault is to blame: the port, the disk, whoever killed it.
         """
         ports.insist(self._port, f"Vault {version}")
+        self._configure(openbao=versions.product(version) == versions.OPENBAO)
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
         if self._licence and is_enterprise(version):
             env["VAULT_LICENSE_PATH"] = str(self._licence)
@@ -109,13 +110,14 @@ class VaultServer:
             ports.insist(self._port, f"Vault {version}")
             raise
 
-    def _configure(self) -> None:
+    def _configure(self, *, openbao: bool = False) -> None:
         settings = vault_config.text(
             self._store.stored if self._store else vault_config.in_directory(self._storage, str(self._data)),
             listen=f"127.0.0.1:{self._port}",
             tls=self._listening,
             address=self.client.address,
             cluster_address=f"https://127.0.0.1:{self._cluster_port}",
+            openbao=openbao,
         )
         pki.write_private(self._config, settings.encode())
 

@@ -33,7 +33,7 @@ from harness.drivers.paper.state import (
 )
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
-from harness.knowledge import kubernetes_auth, login_order, vault_policies
+from harness.knowledge import kubernetes_auth, login_order, vault_policies, versions
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.record import events
@@ -278,7 +278,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         """Answer with the version and the seal."""
         vault = self._topology.named(self._name)
         data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares, "initialized": True}
-        return self._reply(200, data=data | {"version": self._served.version})
+        return self._reply(200, data=data | {"version": versions.number(self._served.version)})
 
     def login(self, mount: str, role: str, jwt: Secret) -> Reply:
         """Answer as the Kubernetes auth method of this version would."""
