@@ -223,6 +223,7 @@ importing/               what was read of an installation becomes a scenario
     policy_texts         policies and key-value stores, and what they let apps read
     naming               names that a scenario can have, or pseudonyms
     composing            what is known becomes a scenario, with a comment for each part
+    drifting             what a scenario says and what is read now, held against each other
     scenario_text        a scenario with comments becomes the text of a file
 rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols

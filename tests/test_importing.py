@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from harness.cli.commands import main
-from harness.importing import naming, scenario_text, vault_questions
-from harness.importing.asking import Question
+from harness.importing import drifting, naming, scenario_text, vault_questions
+from harness.importing.asking import Answer, Question
 from harness.importing.composing import Wishes, compose
 from harness.importing.installation import Installation, MountPart, Seen, VaultPart
 from harness.importing.merging import merge
@@ -303,6 +303,35 @@ def test_of_a_contradiction_the_first_is_used_and_both_are_told() -> None:
     text = scenario(found).text
     assert "Vault says https://issuer, Terraform says https://other" in text.replace("\n#   ", " ")
     assert found.of("mounts", "kubernetes") == "Vault and Terraform"
+
+
+# --- what has drifted ---
+
+
+def test_what_has_drifted_is_said_part_by_part() -> None:
+    """The same installation has not; another version, config, role or policy has; and no doubt is called a drift."""
+    answers = vault("1.7.0", issuer="https://issuer.example.com", disable_iss_validation=False)
+
+    def drifts(written: Scenario, answers: dict[str, Answer]) -> list[str]:
+        seen = merge([read(OnPaper(answers))])
+        now = scenario(seen, Wishes()).scenario
+        return [str(one) for one in drifting.drifts(written, now, seen, Names())]
+
+    written = scenario([read(OnPaper(answers))]).scenario
+    assert drifts(written, answers) == []
+    reviewed = written.model_copy(update={"auth": {"kubernetes": written.auth["kubernetes"].model_copy(
+        update={"reviewer": "secret"})}})  # fmt: skip
+    assert drifts(reviewed, answers) == []
+    later = vault("1.9.3", issuer="https://issuer.example.com", disable_iss_validation=True, disable_local_ca_jwt=True)
+    later |= mount("kubernetes", {"web": role(["web", "api"], ["apps"], ["web"]), "new": role(["n"], ["apps"])},
+                   issuer="https://issuer.example.com", disable_local_ca_jwt=True)  # fmt: skip
+    assert drifts(written, later) == [
+        "vault.source: the scenario has 1.7.0, the installation 1.9.3",
+        "auth.kubernetes.config.disable_iss_validation: the scenario has false, the installation true",
+        "auth.kubernetes.config.disable_local_ca_jwt: the scenario has false, the installation true",
+        "auth.kubernetes.roles.new: the scenario has no such role, the installation it",
+        "auth.kubernetes.roles.web.service-accounts: the scenario has web, the installation web, api",
+    ]
 
 
 # --- great sizes ---

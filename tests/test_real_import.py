@@ -149,6 +149,19 @@ def test_a_token_that_has_expired_is_said_to_have(vault: BareVault, monkeypatch:
     loading.loads(result.stdout)
 
 
+def test_a_check_says_what_has_drifted(vault: BareVault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing at once; then the role that somebody changed, and the exit code of an expectation that is not met."""
+    file = tmp_path / "mine.yaml"
+    assert imported(vault, monkeypatch, bare_vault._ROOT, "-o", str(file)).exit_code == 0
+    result = imported(vault, monkeypatch, bare_vault._ROOT, "--check", str(file))
+    assert (result.exit_code, "nothing has drifted" in result.stdout) == (0, True), result.output
+    changed = {"bound_service_account_names": "web,more", "bound_service_account_namespaces": "apps", "policies": "web"}
+    assert vault.ask("POST", "auth/kubernetes/role/web", changed)[0] < 300
+    result = imported(vault, monkeypatch, bare_vault._ROOT, "--check", str(file))
+    assert result.exit_code == 1
+    assert "auth.kubernetes.roles.web.service-accounts: the scenario has web" in result.stdout
+
+
 def test_a_large_installation_is_read_in_five_seconds(vault: BareVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hundred roles over eight mounts, with names as Vault allows them."""
     paths = [f"{path}-{number}" for number in range(4) for path in ("groß/und klein", "plain")]

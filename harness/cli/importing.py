@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -83,16 +84,25 @@ def _options(given: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 @_options(_ANSWER_OPTIONS)
 @click.option("-o", "--output", type=_FILE, help="Write the scenario here. Left out: stdout.")
 @click.option("--force", is_flag=True, help="Write over it if it is there.")
+@click.option("--check", type=_FILE, metavar="SCENARIO", help="Say what is otherwise now than this scenario has it.")
 @click.option("--redact", is_flag=True, help="Replace names by pseudonyms, so that it can be shown to others.")
 @click.option("--policy", is_flag=True, help="Print the smallest Vault policy that it needs, and no more.")
 @click.option("--cluster-role", is_flag=True, help="Print the rights that it needs in a cluster, and no more.")
 def import_(
-    *, output: Path | None, force: bool, policy: bool, cluster_role: bool, mounts: tuple[str, ...], **said: Any
+    *,
+    output: Path | None,
+    force: bool,
+    policy: bool,
+    cluster_role: bool,
+    check: Path | None,
+    mounts: tuple[str, ...],
+    **said: Any,
 ) -> None:
     """Read an installation, and write the scenario of it. Nothing of it is changed: only GET is sent.
 
     What nobody can see from outside is a variant (`matrix`), or stands there as an assumption with the way to find out.
-    Exit code 4 means that something could not be read: it is named on stderr, and in the scenario.
+    Exit code 4 means that something could not be read: it is named on stderr, and in the scenario. With --check, 1
+    means that the scenario is no longer what the installation is.
     """
     if policy:
         from harness.importing import vault_questions
@@ -107,6 +117,8 @@ def import_(
     if output is not None and output.exists() and not force:
         fail(2, f"{output} is there already: another name, or --force")
     request = _request(mounts, **said)
+    if check is not None:
+        _check(request, check)
     done = _imported(request)
     if output is None:
         write(done.text)
@@ -121,12 +133,38 @@ def import_(
     raise Ended(_PARTIAL if done.partial else 0)
 
 
+def _check(request: Request, scenario: Path) -> NoReturn:
+    """Print what has drifted since *scenario* was written, a line each, and end."""
+    from harness.cli.maintenance import load
+    from harness.session import import_sources
+
+    written = load(scenario)
+    with _explained():
+        found, known = import_sources.drifted(request, written)
+    for drift in found:
+        tell(drift)
+    for gap in known.gaps:
+        say(f"missing: {gap}")
+    if not found:
+        tell(f"{scenario}: nothing has drifted" + (" of what could be read" if known.gaps else ""))
+    raise Ended(1 if found else _PARTIAL if known.gaps else 0)
+
+
 def _imported(request: Request) -> Imported:
+    from harness.session import import_sources
+
+    with _explained():
+        return import_sources.imported(request)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """End with a sentence and its exit code where nothing can be read, or it makes no scenario."""
     from harness.errors import ScenarioError
     from harness.session import import_sources
 
     try:
-        return import_sources.imported(request)
+        yield
     except ScenarioError as error:
         say(error)
         fail(2, "what was read and said makes no scenario; nothing was written")

@@ -12,12 +12,23 @@ import msgspec
 from harness.clients.kube_reader import KubeReader
 from harness.clients.vault_reader import VaultReader
 from harness.errors import HarnessError, ScenarioError
-from harness.importing import composing, helm, kube_questions, merging, scenario_text, terraform, vault_questions
+from harness.importing import (
+    composing,
+    drifting,
+    helm,
+    kube_questions,
+    merging,
+    scenario_text,
+    terraform,
+    vault_questions,
+)
 from harness.importing.asking import Answers, Asking, Question
 from harness.importing.composing import Wishes
+from harness.importing.drifting import Drift
 from harness.importing.installation import Gap, Installation, Known, MountPart, Seen, VaultPart
 from harness.importing.naming import Names
 from harness.scenario import loading, yaml_document
+from harness.scenario.loading import Loaded
 from harness.secret import Secret, redact
 
 ANSWERED: Final = "whoever imports it"
@@ -202,3 +213,11 @@ def imported(request: Request) -> Imported:
     text = redact(scenario_text.written(composed.document, composed.comments))
     loading.loads(text, "the imported scenario")
     return Imported(text=text, known=found)
+
+
+def drifted(request: Request, written: Loaded) -> tuple[list[Drift], Known]:
+    """Return what is otherwise now than a scenario says, and what is known now. Raises as `imported` does."""
+    found, names = known(request), Names()
+    composed = composing.compose(found, request.wishes, names)
+    now = loading.loads(scenario_text.written(composed.document, composed.comments), "the imported scenario")
+    return drifting.drifts(written.scenario, now.scenario, found, names), found
