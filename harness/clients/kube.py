@@ -25,6 +25,7 @@ _ROLES: Final = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 _BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 _DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
+_NAME_LABEL: Final = "kubernetes.io/metadata.name"  # which an API server gives every namespace itself
 _DISCOVERY: Final = "system:service-account-issuer-discovery"
 _OF_REHEARSALS: Final = ("namespaces", "serviceaccounts", "secrets", "pods", "configmaps")
 _DELEGATOR: Final = "system:auth-delegator"
@@ -377,6 +378,19 @@ class Kube:
             for name in self._names(f"{here}/{kind}"):
                 if name != everybodys:
                     self._done("DELETE", f"{here}/{kind}/{name}")
+        # what stays is as bare as in a new cluster: a role may go by the labels, and an alias by the annotations
+        self._bare(here, "labels", _NAME_LABEL)
+        self._bare(f"{here}/serviceaccounts/{_DEFAULT}", "annotations")
+
+    def _bare(self, path: str, part: str, kept: str = "") -> None:
+        """Take every one of an object's labels or annotations away but *kept*; of an object that is not there none."""
+        answer = self._ask("GET", path)
+        if answer.status == _NOT_FOUND:
+            return
+        _raise_unless_done(answer)
+        there = json.loads(answer.data)["metadata"].get(part) or {}
+        if gone := {name: None for name in there if name != kept}:
+            self._done("PATCH", path, {"metadata": {part: gone}})
 
     def _delete_pods(self, namespace: str) -> bool:
         """Delete every Pod there, at once. Was there any?"""

@@ -434,14 +434,15 @@ class LocalRig(SharingRig):
 
     def _populate(self, plane: ControlPlane, wanted: Sequence[Account], there: Sequence[str] = ()) -> None:
         """Make the accounts that are *wanted*, and what they have; the namespaces *there* are there already."""
-        spaces: set[str] = set(there)
+        ready: set[str] = set()
         uids: dict[tuple[str, str], str] = {}
         for account in wanted:
             self._bring_up.insist()
-            if account.namespace not in spaces:
+            if account.namespace not in ready:
                 # not all of them first: each takes a tenth of a second, and Vault waits for the first account
-                plane.kube.create_namespace(account.namespace)
-                spaces.add(account.namespace)
+                if account.namespace not in there:
+                    plane.kube.create_namespace(account.namespace)
+                ready.add(account.namespace)
                 label(plane.kube, self._topology.clusters[plane.name], account.namespace)
             who = (account.namespace, account.name)
             if who not in uids:
