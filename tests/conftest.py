@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import versions_at_hand
+from tests.lent import Lender
 
 # How fast an example is made says how busy the machine is, and nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -77,3 +79,10 @@ def nothing_undeclared(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
+
+
+@pytest.fixture(scope="session")
+def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    """Real control planes for one rehearsal after the other."""
+    with ExitStack() as held:
+        yield Lender(held, tmp_path_factory.mktemp("lender") / "state")

@@ -17,8 +17,9 @@ from harness.analysis.verdict import Judgement
 from harness.record import journal
 from harness.reports import text
 from harness.scenario import loading, plan
+from tests.lent import Lender
 from tests.runs import on_paper
-from tests.test_real import SECRET_SHAPES, ours, rehearse, work_directories
+from tests.test_real import SECRET_SHAPES, ours, work_directories
 from tests.versions_at_hand import CORE, further
 
 CASES: Final = Path(__file__).parent / "cases"
@@ -539,16 +540,18 @@ def hold(name: str, judgement: dict[str, Any], report: str) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", REAL)
-def test_a_case_is_judged_right_on_real_servers(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_case_is_judged_right_on_real_servers(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest, lender: Lender
+) -> None:
     """Verdict, kind, cause, hop and words are those of the tables; nothing is left behind, and no secret is."""
     directory = tmp_path / f"{os.getpid()}-{name}"
-    done = rehearse("run", FILES[name], "-o", "json", "--run-dir", directory)
-    assert done.returncode == 0, done.stderr
+    code, judgement = lender.rehearse(FILES[name], directory)
+    assert code == 0, judgement["reasons"]
     if request.config.getoption("--update-records"):
         RECORDS.mkdir(exist_ok=True)
         packed = gzip.compress((directory / journal.RECORD_FILE).read_bytes(), mtime=0)
         (RECORDS / f"{name}.jsonl.gz").write_bytes(packed)
-    hold(name, json.loads(done.stdout), text.render(verdict.judge(journal.load(directory))))
+    hold(name, judgement, text.render(verdict.judge(journal.load(directory))))
     assert not ours(directory)
     assert not work_directories(directory)
     for path in directory.rglob("*"):

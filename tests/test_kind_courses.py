@@ -19,6 +19,7 @@ from harness.record import journal
 from harness.record.events import LateWritten, MomentBegan, StepEnded
 from harness.rehearsal import vault_steps
 from tests import courses
+from tests.lent import Lender
 from tests.test_faults import seen
 from tests.test_kind import essence
 from tests.test_kind_faults import Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
@@ -73,6 +74,7 @@ def test_both_ways_back_are_rehearsed_as_on_processes(
     target: str,
     kept: Kept,  # noqa: F811
     tmp_path: Path,
+    lender: Lender,
 ) -> None:
     """They open, who logs in and what is lost is told, and how long it took: a rollout takes seconds."""
     document = json.loads(
@@ -84,7 +86,7 @@ def test_both_ways_back_are_rehearsed_as_on_processes(
     assert ending.verdict == ("pass", 0), ending.said
     assert [way["opened"] for way in ending.judgement["rollbacks"]] == [True, True]
     assert all(1 < way["seconds"] < 60 for way in ending.judgement["rollbacks"])
-    local = gone_back(file, tmp_path / f"local-{os.getpid()}", "--rollback")
+    local = gone_back(lender, file, tmp_path / f"local-{os.getpid()}", rollback=True)
     assert told(ending.judgement) == told(local)
     assert courses.logins(ending.judgement) == courses.logins(local)
     assert kept.harbour.left(directory) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_real import rehearse
+from tests.lent import Lender
 from tests.versions_at_hand import further
 
 pytestmark = pytest.mark.real
@@ -29,17 +29,19 @@ ROLES: dict[str, dict[str, Any]] = {
 """The fields of a role that say who gets in and what they get, each in a role of its own."""
 
 
-def run(tmp_path: Path, document: dict[str, Any], code: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def run(
+    lender: Lender, tmp_path: Path, document: dict[str, Any], code: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Rehearse a scenario; return its judgement and its record. *code* is the exit code that it must have."""
     file, directory = tmp_path / "fields.yaml", tmp_path / "record"
     file.write_text(json.dumps(document))
-    done = rehearse("run", file, "-o", "json", "--run-dir", directory)
-    assert done.returncode == code, done.stderr
+    ended, judgement = lender.rehearse(file, directory)
+    assert ended == code, judgement["reasons"]
     record = [json.loads(line) for line in (directory / "record.jsonl").read_text().splitlines()]
-    return json.loads(done.stdout), record
+    return judgement, record
 
 
-def test_the_fields_of_roles(tmp_path: Path) -> None:
+def test_the_fields_of_roles(tmp_path: Path, lender: Lender) -> None:
     """From 1.7.0 through 1.9.2 to 1.11.0: each kind of token is given, and is good for what it must be."""
     expected = [{"change": "refused from the start", "app": "far", "cause": "address-not-bound"}]
     document = {
@@ -67,7 +69,7 @@ def test_the_fields_of_roles(tmp_path: Path) -> None:
         "policies": {"Reads": READS},
         "expect": expected,
     }
-    judgement, record = run(tmp_path, document, 0)
+    judgement, record = run(lender, tmp_path, document, 0)
     assert judgement["as_expected"], judgement["reasons"]
     seen = [event for event in record if event["event"] == "observation"]
     logins = {(one["app"], one["version"]): one for one in seen if one["probe"] == "login"}
@@ -103,7 +105,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 """Configs of mounts, each with the cause for which it refuses its app, or none."""
 
 
-def test_the_fields_of_configs(tmp_path: Path) -> None:
+def test_the_fields_of_configs(tmp_path: Path, lender: Lender) -> None:
     """Two clusters and a Vault outside both, from 1.7.0 through 1.9.3 to 1.11.0: a mount for each config."""
     fields = {name: {"disable_iss_validation": True} | said for name, (said, _) in CONFIGS.items()}
     document = {
@@ -136,7 +138,7 @@ def test_the_fields_of_configs(tmp_path: Path) -> None:
             if cause
         ],
     }
-    judgement, record = run(tmp_path, document, 0)
+    judgement, record = run(lender, tmp_path, document, 0)
     assert judgement["as_expected"], judgement["reasons"]
     seen = [event for event in record if event["event"] == "observation" and event["probe"] == "login"]
     status = {(one["app"], one["version"]): one["status"] for one in seen}
@@ -144,7 +146,7 @@ def test_the_fields_of_configs(tmp_path: Path) -> None:
     assert (status["wrong-keys", "1.9.3"], status["wrong-keys", "1.11.0"]) == (500, 403)
 
 
-def test_where_apps_log_in_and_read(tmp_path: Path) -> None:
+def test_where_apps_log_in_and_read(tmp_path: Path, lender: Lender) -> None:
     """Across 1.10, on file and back: a path at which nothing is mounted, and kv-v1 and kv-v2 at paths of their own."""
     document = {
         "schema": 1,
@@ -177,7 +179,7 @@ def test_where_apps_log_in_and_read(tmp_path: Path) -> None:
         "secrets": {"team/kv": {"kv": 1}, "kv": {"kv": 2}},
         "expect": [{"change": "refused from the start", "app": "lost", "cause": "no-such-mount"}],
     }
-    judgement, record = run(tmp_path, document, 0)
+    judgement, record = run(lender, tmp_path, document, 0)
     assert judgement["as_expected"], judgement["reasons"]
     seen = [event for event in record if event["event"] == "observation"]
     lost = [one["status"] for one in seen if one["app"] == "lost" and one["probe"] == "login"]
@@ -190,7 +192,7 @@ def test_where_apps_log_in_and_read(tmp_path: Path) -> None:
 
 
 @further("vault:1.16.3")
-def test_what_vault_reads_beside_reviews(tmp_path: Path) -> None:
+def test_what_vault_reads_beside_reviews(tmp_path: Path, lender: Lender) -> None:
     """1.16.3: labels of namespaces and annotations of accounts, with the right to read them and without."""
     note = "vault.hashicorp.com/alias-metadata-team"
     selecting = {"service-accounts": ["web"], "namespace-selector": {"team": "web"}, "policies": ["web"]}
@@ -250,14 +252,14 @@ def test_what_vault_reads_beside_reviews(tmp_path: Path) -> None:
             if cause
         ],
     }
-    judgement, record = run(tmp_path, document, 0)
+    judgement, record = run(lender, tmp_path, document, 0)
     assert judgement["as_expected"], judgement["reasons"]
     read_back = [one for one in record if one["event"] == "observation" and one["probe"] in ("role", "auth-config")]
     assert any("matchLabels" in str(one["detail"]) for one in read_back)
     assert any(one["detail"].get("use_annotations_as_alias_metadata") is True for one in read_back)
 
 
-def test_every_kind_of_login_token(tmp_path: Path) -> None:
+def test_every_kind_of_login_token(tmp_path: Path, lender: Lender) -> None:
     """Projected for one audience and for several, out of a Secret, of no Pod, and of a Pod that is gone."""
     tokens: dict[str, tuple[dict[str, Any], str]] = {
         "projected": ({}, ""),
@@ -288,10 +290,50 @@ def test_every_kind_of_login_token(tmp_path: Path) -> None:
         "policies": {"Reads": READS},
         "expect": [{"change": "refused from the start", "app": "gone", "cause": "login-token-rejected"}],
     }
-    judgement, record = run(tmp_path, document, 0)
+    judgement, record = run(lender, tmp_path, document, 0)
     assert judgement["as_expected"], judgement["reasons"]
     issued = {one["purpose"]: one for one in record if one["event"] == "token-issued"}
     assert issued["app:requested"]["pod"] == "" != issued["app:gone"]["pod"]
     assert issued["app:secret"]["expires"] == 0.0
     assert len(issued["app:for-both"]["audiences"]) == 2
     assert round(issued["app:requested"]["expires"] - issued["app:requested"]["issued"]) == 20 * 60
+
+
+def test_what_stays_in_a_cluster_is_as_bare_as_in_a_new_one(tmp_path: Path, lender: Lender) -> None:
+    """A namespace and its default account outlive a rehearsal: the next has the labels that it says, and no others."""
+
+    def left(labels: dict[str, str], annotations: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        document = {
+            "schema": 1,
+            "description": "An app under the account that every namespace has.",
+            "clusters": {"bare": {"kubernetes": "1.32.0", "namespace-labels": {"apps": labels} if labels else {}}},
+            "vault": {"source": "1.11.0"},
+            "course": [{"restart": {}}],
+            "auth": {
+                "kubernetes": {
+                    "cluster": "bare",
+                    "configured": {"by": "1.11.0", "with-token-file": False},
+                    "roles": {"web": {"service-accounts": ["default"], "namespaces": ["apps"]}},
+                }
+            },
+            "apps": {
+                "web": {
+                    "cluster": "bare",
+                    "service-account": "apps/default",
+                    "role": "web",
+                    "may-review-tokens": True,
+                    "annotations": annotations,
+                }
+            },
+        }
+        number = len(list(tmp_path.glob("record-*")))
+        file = tmp_path / "bare.yaml"
+        file.write_text(json.dumps(document))
+        assert lender.rehearse(file, tmp_path / f"record-{number}").code == 0
+        kube = lender.kube("bare")
+        space = kube._done("GET", "/api/v1/namespaces/apps")["metadata"]["labels"]
+        account = kube._done("GET", "/api/v1/namespaces/apps/serviceaccounts/default")["metadata"]
+        return {name: space[name] for name in space if "/" not in name}, account.get("annotations") or {}
+
+    marked = ({"team": "a"}, {"team": "a"})
+    assert [left(*marked), left({}, {}), left(*marked)] == [marked, ({}, {}), marked]

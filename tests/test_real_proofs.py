@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from harness.scenario.schema import Scenario
+from tests.lent import Lender
 from tests.test_proving import RED, REFUSALS, SCENARIOS_OF
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories
 from tests.versions_at_hand import further
@@ -19,11 +20,9 @@ from tests.versions_at_hand import further
 pytestmark = pytest.mark.real
 
 
-def proven(file: Path, directory: Path) -> dict[str, Any]:
+def proven(lender: Lender, file: Path, directory: Path) -> dict[str, Any]:
     """Rehearse *file* as processes and try its remedies. Nothing may be left, and no secret in any record."""
-    done = rehearse("run", file, "--prove-remedy", "--driver", "local", "-o", "json", "--run-dir", directory)
-    judgement: dict[str, Any] = json.loads(done.stdout or "{}")
-    assert judgement, done.stderr
+    _, judgement = lender.rehearse(file, directory, prove_remedy=True)
     assert not ours(directory)
     assert not work_directories(directory)
     for path in directory.rglob("*"):
@@ -34,9 +33,9 @@ def proven(file: Path, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", RED, ids=lambda file: file.stem)
-def test_the_remedies_of_a_shipped_scenario_mend(file: Path, tmp_path: Path) -> None:
+def test_the_remedies_of_a_shipped_scenario_mend(file: Path, tmp_path: Path, lender: Lender) -> None:
     """Each, at every moment for which it is meant: all are granted again, and no impostor is."""
-    judgement = proven(file, tmp_path / f"proof-{os.getpid()}-{RED.index(file)}")
+    judgement = proven(lender, file, tmp_path / f"proof-{os.getpid()}-{RED.index(file)}")
     assert [(one["sentence"], one["state"]) for one in judgement["proofs"] if one["state"] != "mends"] == []
     assert (judgement["unproven"], judgement["exit_code"]) == ([], 0)
     tried = {(one["rule"], app) for one in judgement["proofs"] for app in one["apps"]}
@@ -47,10 +46,10 @@ def test_the_remedies_of_a_shipped_scenario_mend(file: Path, tmp_path: Path) -> 
         assert all(answer == "200" for look in one["after"].values() for answer in look.values())
 
 
-def test_an_app_that_may_review_is_shown_to_review_what_is_not_its_own(tmp_path: Path) -> None:
+def test_an_app_that_may_review_is_shown_to_review_what_is_not_its_own(tmp_path: Path, lender: Lender) -> None:
     """What the flag of the outage costs: by the API server's own answer, before the remedy and after it."""
     file = written(SCENARIOS_OF["reviewer-lacks-tokenreview-rbac"], tmp_path)
-    judgement = proven(file, tmp_path / f"abuse-{os.getpid()}")
+    judgement = proven(lender, file, tmp_path / f"abuse-{os.getpid()}")
     wide, narrow = judgement["proofs"][:1], judgement["proofs"][1:]
     (risk,) = wide[0]["risks"]
     assert (risk["probe"], risk["shown"], risk["new"]) == ("abuse-token-review", True, True)
@@ -74,9 +73,9 @@ BEYOND_THE_CORE: Final = {
 
 
 @pytest.mark.parametrize("cause", [pytest.param(cause, marks=BEYOND_THE_CORE.get(cause, ())) for cause in SCENARIOS_OF])
-def test_the_remedies_of_a_cause_mend(cause: str, tmp_path: Path) -> None:
+def test_the_remedies_of_a_cause_mend(cause: str, tmp_path: Path, lender: Lender) -> None:
     judgement = proven(
-        written(SCENARIOS_OF[cause], tmp_path), tmp_path / f"cause-{os.getpid()}-{cause.split(maxsplit=1)[0]}"
+        lender, written(SCENARIOS_OF[cause], tmp_path), tmp_path / f"cause-{os.getpid()}-{cause.split(maxsplit=1)[0]}"
     )
     rule = cause.partition(",")[0]
     assert rule in {one["rule"] for one in judgement["proofs"]}, judgement["reasons"]

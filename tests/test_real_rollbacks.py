@@ -11,6 +11,7 @@ import pytest
 
 from harness.record import journal
 from harness.record.events import Renewals, StepEnded
+from tests.lent import Lender
 from tests.test_real import ours, rehearse, work_directories
 from tests.versions_at_hand import further
 
@@ -44,10 +45,9 @@ def scenario(file: Path, source: str, target: str, storage: str, **more: Any) ->
     return file
 
 
-def gone_back(file: Path, directory: Path, *words: str) -> dict[str, Any]:
+def gone_back(lender: Lender, file: Path, directory: Path, *, rollback: bool = False) -> dict[str, Any]:
     """Rehearse *file* as processes and return the judgement. Nothing may be left."""
-    done = rehearse("run", file, *words, "--driver", "local", "-o", "json", "--run-dir", directory)
-    judgement: dict[str, Any] = json.loads(done.stdout)
+    _, judgement = lender.rehearse(file, directory, rollback=rollback)
     assert not ours(directory)
     assert not work_directories(directory)
     return judgement
@@ -69,11 +69,11 @@ def told(judgement: dict[str, Any]) -> list[dict[str, Any]]:
     ],
 )
 def test_both_ways_back_open_and_what_is_lost_is_told(
-    source: str, target: str, token: list[str], storage: str, tmp_path: Path
+    source: str, target: str, token: list[str], storage: str, tmp_path: Path, lender: Lender
 ) -> None:
     """The older binary reads all but tokens of the newer format (hvs., from 1.10); the snapshot knows nothing of it."""
     file = scenario(tmp_path / "back.yaml", source, target, storage)
-    judgement = gone_back(file, tmp_path / f"back-{os.getpid()}-{source}-{storage}", "--rollback")
+    judgement = gone_back(lender, file, tmp_path / f"back-{os.getpid()}-{source}-{storage}", rollback=True)
     assert (judgement["verdict"], judgement["exit_code"]) == ("pass", 0), judgement["reasons"]
     binary, snapshot = judgement["rollbacks"]
     for way in (binary, snapshot):
@@ -106,7 +106,7 @@ def _beforehand(directory: Path) -> bool:
 @pytest.mark.parametrize("storage", ["raft", "file"])
 @pytest.mark.parametrize("may", [True, False])
 def test_a_config_of_the_newer_version_changes_the_reviewer_of_the_older(
-    storage: str, may: bool, tmp_path: Path
+    storage: str, may: bool, tmp_path: Path, lender: Lender
 ) -> None:
     """1.11.0 stores no reviewer and presents its own Pod's token; 1.9.2 over the same data presents the app's.
 
@@ -127,7 +127,7 @@ def test_a_config_of_the_newer_version_changes_the_reviewer_of_the_older(
     document["apps"]["web"]["may-review-tokens"] = may
     document["auth"]["kubernetes"]["configured"]["with-token-file"] = True
     file.write_text(json.dumps(document))
-    judgement = gone_back(file, tmp_path / f"turned-{os.getpid()}-{storage}-{may}")
+    judgement = gone_back(lender, file, tmp_path / f"turned-{os.getpid()}-{storage}-{may}")
     assert [(row["moment"], row["status"], row["reviewer"]) for row in judgement["reviewing"]] == [
         ("before", 200, "vault"),  # 1.9.2 stored a copy of its Pod's token with the config,
         ("after 1.11.0", 403, "nobody"),  # which died with that Pod,
@@ -141,11 +141,11 @@ def test_a_config_of_the_newer_version_changes_the_reviewer_of_the_older(
     assert (way["opened"], way["granted"], way["refused"]) == (True, ["web"][:may], ["web"][may:])
 
 
-def test_a_snapshot_of_an_older_version_is_restored_into_a_newer_one(tmp_path: Path) -> None:
+def test_a_snapshot_of_an_older_version_is_restored_into_a_newer_one(tmp_path: Path, lender: Lender) -> None:
     """All that was written after it is gone; a token of 1.11.0 is refused with a 500 that says its MAC is wrong."""
     course = [{"snapshot": {}}, {"upgrade": "1.11.0"}, {"restore": {}}]
     file = scenario(tmp_path / "back.yaml", "1.9.2", "", "raft", course=course)
-    judgement = gone_back(file, tmp_path / f"restored-{os.getpid()}")
+    judgement = gone_back(lender, file, tmp_path / f"restored-{os.getpid()}")
     assert (judgement["verdict"], judgement["exit_code"]) == ("pass", 0), judgement["reasons"]
     late = [seen for seen in judgement["observations"] if seen["probe"].startswith("late-")]
     assert [(seen["probe"], seen["answer"]) for seen in late] == [

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.lent import Lender
 from tests.test_real import rehearse
 from tests.test_real_rollbacks import gone_back, scenario, told
 
 pytestmark = pytest.mark.real
 
 
-def test_an_upgrade_over_etcd_and_both_ways_back_answer_as_foretold(tmp_path: Path) -> None:
+def test_an_upgrade_over_etcd_and_both_ways_back_answer_as_foretold(tmp_path: Path, lender: Lender) -> None:
     """The snapshot of a storage that has none of its own is a copy of what the etcd holds, taken while it rests."""
     file = scenario(tmp_path / "etcd.yaml", "1.9.2", "1.11.0", "etcd")
     directory = tmp_path / f"etcd-{os.getpid()}"
-    judgement = gone_back(file, directory, "--rollback")
+    judgement = gone_back(lender, file, directory, rollback=True)
     assert (judgement["verdict"], judgement["exit_code"], judgement["news"]) == ("pass", 0, []), judgement["reasons"]
     seals = [one for one in judgement["observations"] if one["probe"] == "seal-status"]
     assert {one["detail"]["storage_type"] for one in seals} == {"etcd"}
