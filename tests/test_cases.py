@@ -179,7 +179,7 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("regression", "login refused", "api-server-untrusted", "1.11.0", "shop"),
             ("latent", "reviewer changed", "reviewer-fallback-client", "1.13.0", "web"),
             ("improvement", "login granted", "changed-by-step", "1.11.0", "shop"),
-            ("improvement", "login granted", "reviewer-fallback-local", "1.13.0", "web"),
+            ("improvement", "login granted", "changed-by-step", "1.13.0", "web"),
         ),
     ),
     "a-copied-reviewer-dies-when-vault-moves-to-a-vm": (
