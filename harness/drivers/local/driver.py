@@ -221,6 +221,9 @@ class LocalRig(SharingRig):
             self._licence,
             self._planes,
         )
+        if self._lender is not None:
+            # an API server that is started over for it stays with whoever owns the others
+            rig.borrow_from(self._lender)
         try:
             with journal.phase("servers answer"):
                 rig.start(next(step for step in plan.steps if isinstance(step, Serve)))
