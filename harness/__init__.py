@@ -49,7 +49,7 @@ rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
     vault_steps          how a Vault is set up, written to, swapped and unsealed
     provider             who mints the tokens of apps that no cluster knows
-    credentials          passwords and secret IDs, made as roles are written
+    credentials          passwords, secret IDs and client certificates, made as roles are written
     rewriting            configs and roles are written again as they are read
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
@@ -97,6 +97,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     answers              how a Vault on paper answers, and what trace that leaves
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
+    certificates         whether a role that trusts a certificate, or an authority, knows what is shown
     jwts                 logins at JWT mounts, on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
@@ -206,6 +207,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     jwts                 what Vault itself checks of a token at a JWT mount: key, audience, claims
     claims               what a token claims beside issuer, subject and audience: bound, or taken for the identity
     providers            what Vault does not get from whoever signs the tokens of a JWT mount: keys, or their document
+    certificates         logins by a client certificate: expired, not matched, or by no more than a number
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
@@ -272,6 +274,7 @@ knowledge/               what Vault and Kubernetes do, by version
     checks_by_hand       how a cause is seen by hand, on a living system
     login_order          in which order each Vault makes the checks of a login
     jwt_auth             which Vault does what in the JWT auth method, with sources
+    cert_logins          which Vault does what where one logs in by a client certificate
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were

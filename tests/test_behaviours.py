@@ -127,7 +127,7 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
         "api-server-unreachable", "api-server-not-at-host", "changed-by-step", "secret-not-accepted",
         "issuer-no-longer-accepted",
         "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch", "jwt-bound-claim-mismatch",
-        "jwt-claim-unusable",
+        "jwt-claim-unusable", "certificate-expired", "certificate-not-matched",
     }  # fmt: skip
     told = {cause for row in ROWS for cause in row.causes}
     assert {rule.name for rule in RULES} - told <= apart

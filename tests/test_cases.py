@@ -103,6 +103,16 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "changed-by-step", "1.11.0", "web"),
         ),
     ),
+    "client-certificates-that-end-and-that-are-forged": (
+        "fail",
+        (
+            ("regression", "login refused", "certificate-expired", "1.16.3", "short"),
+            ("pre-existing", "granted against the rule", "certificate-key-not-compared", "", "job"),
+            ("pre-existing", "refused from the start", "certificate-not-matched", "", "mail"),
+            ("improvement", "login refused", "certificate-key-not-compared", "1.16.3", "job"),
+            ("improvement", "login granted", "changed-by-step", "1.16.3", "mail"),
+        ),
+    ),
     "claims-that-a-role-binds-and-takes": (
         "pass",
         (
@@ -284,6 +294,12 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "web": (200, 400, 200, 200, 200, 400, 200),
         "job": (200, 400, 200, 200, 200, 400, 400),
     },
+    "client-certificates-that-end-and-that-are-forged": {
+        "web": (200,) * 3,
+        "job": (200,) * 3,
+        "mail": (400, 400, 200),
+        "short": (200, 500, 500),
+    },
     "claims-that-a-role-binds-and-takes": {
         "shop": (200,) * 3,
         "other": (400,) * 3,
@@ -393,6 +409,13 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "--clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated",
         "The discovery document of apps names another issuer than the address at which Vault 1.11.0 got it",
         "with jwks_url instead of oidc_discovery_url",
+    ),
+    "client-certificates-that-end-and-that-are-forged": (
+        "The client certificate by which short logs in to role short of auth/cert has ended. Vault 1.16.3 answers that",
+        "trusts a certificate by itself, and up to 1.16.0 (and 1.15.5, 1.14.10; CVE-2024-2048) Vault does not compare",
+        "its common name, mail, is none of shop-* (allowed_common_names)",
+        "vault write auth/cert/certs/mail certificate=@client-ca.crt allowed_common_names=mail",
+        "a forged one, which has the number of role job of auth/cert and another key, is let in no more",
     ),
     "claims-that-a-role-binds-and-takes": (
         "has the claim project with 'other', and role by-project of auth/ci demands shop, stock (bound_claims)",

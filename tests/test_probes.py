@@ -34,7 +34,11 @@ NEGATIVE = (
     "tampered-jwt",
     "unknown-role",
     "wrong-secret",
+    "wrong-certificate",
+    "expired-certificate",
+    "forged-certificate",
 )
+OF_CERTIFICATES = ("wrong-certificate", "expired-certificate", "forged-certificate")
 OF_SECRETS = ("wrong-secret", "lockout")
 SECRETS = """
 schema: 1
@@ -44,6 +48,9 @@ vault: {source: 1.7.0, target: 1.11.0}
 auth: {people: {type: userpass, roles: {web: {policies: [web]}}}}
 apps: {web: {role: web}}
 """
+CERTIFICATES = SECRETS.replace("type: userpass", "type: cert").replace(
+    "web: {policies", "web: {certificate: own, policies"
+)
 
 
 class NotingRig(PaperRig):
@@ -97,6 +104,8 @@ def with_a_probe(probe: str, directory: Path) -> Paper:
     """Return a Vault on paper of which *probe* is asked."""
     if probe in OF_SECRETS:
         return Paper(loading.loads(SECRETS).scenario, Journal(directory), _NO_SCRIPT)
+    if probe in OF_CERTIFICATES:
+        return Paper(loading.loads(CERTIFICATES).scenario, Journal(directory), _NO_SCRIPT)
     return paper(directory)
 
 

@@ -184,7 +184,17 @@ def by_signature(**role: Any) -> Scenario:
     return loading.loads(json.dumps(document)).scenario
 
 
+def by_certificate() -> Scenario:
+    """Return a Vault that trusts an authority, and allows other names than the app's."""
+    document = by_signature().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    role = {"allowed-common-names": ["other"], "policies": ["web"]}
+    document["auth"] = {"cert": {"type": "cert", "roles": {"web": role}}}
+    document["apps"] = {"web": {"mount": "cert", "role": "web"}}
+    return loading.loads(json.dumps(document)).scenario
+
+
 SCENARIOS_OF: Final = {
+    "certificate-not-matched": by_certificate(),
     "jwt-audience-not-bound": by_signature(),
     "jwt-audience-mismatch": by_signature(**{"bound-audiences": ["mail"]}),
     "jwt-keys-held": by_fetched_keys({"jwks_url": "cluster"}, "1.7.0", {"rotate-keys": {"apps": "signing"}}),
@@ -277,6 +287,8 @@ RED: Final = [file for file in sorted(SCENARIOS.glob("*.yaml")) if refuses(file)
 
 UNPROVABLE: Final = {
     "user-lockout": "nobody is refused who knows the secret, or a mount is to be tuned: no step does that",
+    "certificate-expired": "a new certificate is no step that a rehearsal can do",
+    "certificate-key-not-compared": "nobody is refused by it who should be let in",
     "secret-not-accepted": "a new secret is no step that a rehearsal can do",
     "jwt-claim-mismatch": "whether the token or the demand is wrong is for the operator to say",
     "rewrite-refused": "nobody is refused by it",

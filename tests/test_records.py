@@ -19,6 +19,7 @@ PROVE_IT: dict[str, set[Source]] = {
     "reviewer-lacks-tokenreview-rbac": {"api audit", "vault audit"},
     "stored-reviewer-refused": {"api audit", "api log", "vault audit", "config", "token", "pod"},
     "jwt-key-unknown": {"answer", "vault audit", "config", "token"},
+    "certificate-key-not-compared": {"answer", "vault audit"},
     "jwt-keys-refused": {"answer", "vault audit", "config"},
     "changed-by-step": {"answer"},
     "issuer-mismatch": {"answer", "vault audit", "config", "token", "cluster"},

@@ -164,7 +164,7 @@ def test_every_shipped_finding_can_be_tried_and_is_written_out(tmp_path: Path) -
         steps = remedy.occasions[0].steps
         for kind, resource in (
             (WriteConfig, "vault_kubernetes_auth_backend_config|vault_jwt_auth_backend"),
-            (WriteRole, "vault_kubernetes_auth_backend_role|vault_jwt_auth_backend_role"),
+            (WriteRole, "vault_kubernetes_auth_backend_role|vault_jwt_auth_backend_role|vault_cert_auth_backend_role"),
             ((Grant, PublishKeys), "kubernetes_cluster_role_binding"),
             (MakeReviewer, "kubernetes_secret_v1"),
         ):

@@ -70,6 +70,13 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
         "job",
         {"answer", "vault audit", "config", "token"},
     ),
+    "certificate-expired": ("client-certificates-that-end-and-that-are-forged", "short", {"answer", "vault audit"}),
+    "certificate-not-matched": ("client-certificates-that-end-and-that-are-forged", "mail", {"answer", "vault audit"}),
+    "certificate-key-not-compared": (
+        "client-certificates-that-end-and-that-are-forged",
+        "job",
+        {"answer", "vault audit"},
+    ),
     "jwt-bound-claim-mismatch": (
         "claims-that-a-role-binds-and-takes",
         "other",

@@ -5,6 +5,7 @@ Each question goes out once, over a connection of its own: no retry, no redirect
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import ssl
@@ -16,6 +17,7 @@ from typing import Any, Final
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
 from harness.rig.rig import Credentials, Reply
+from harness.scenario.mount_kinds import CERT
 from harness.scenario.topology import KV_V2
 from harness.secret import Secret
 from harness.wait import now, until
@@ -47,6 +49,8 @@ class Vault:
         self.address = address
         self.ca, self.certificate = ca, certificate
         self.root = root
+        self.shown: Secret | None = None
+        """the client certificate that its connections show, with its key"""
         self._audit_file = audit_file
         self._called = f"rehearsal-{name}-" if name else "rehearsal-"
         self._numbers = itertools.count(1)
@@ -71,9 +75,21 @@ class Vault:
     def login_with(self, kind: str, mount: str, held: Credentials) -> Reply:
         """Log in at an auth mount of a *kind* that takes no tokens, with what somebody holds."""
         name = held.name.reveal() if isinstance(held.name, Secret) else held.name
+        if kind == CERT:
+            return self.showing(held.secret).login_as(mount, str(name))
         if kind == "userpass":
             return self._ask("post", f"auth/{mount}/login/{name}", json={"password": held.secret.reveal()})
         return self._ask("post", f"auth/{mount}/login", json={"role_id": name, "secret_id": held.secret.reveal()})
+
+    def showing(self, certificate: Secret) -> Vault:
+        """Return the same way to ask, over connections that show a client *certificate*: its key and it, as PEM."""
+        other = copy.copy(self)
+        other.shown = certificate
+        return other
+
+    def login_as(self, mount: str, role: str) -> Reply:
+        """Log in to a role of a cert mount, by whatever certificate the connection shows."""
+        return self._ask("post", f"auth/{mount}/login", json={"name": role})
 
     def lookup_self(self, token: Secret) -> Reply:
         """Ask what *token* is good for, and until when."""
@@ -268,7 +284,7 @@ class Vault:
 
         with requests.Session() as session:
             session.trust_env = False  # no proxy, .netrc or CA bundle of the user
-            session.mount("https://", _own_tls(self.ca, self.certificate))
+            session.mount("https://", _own_tls(self.ca, self.certificate, self.shown))
             adapter = RawAdapter(
                 base_uri=self.address,
                 token=token.reveal() if token else "",
@@ -293,12 +309,24 @@ def _context(ca: Path | None, certificate: tuple[Path, Path] | None, _state: tup
     return context
 
 
-def _own_tls(ca: Path | None, certificate: tuple[Path, Path] | None) -> Any:
-    """Return a new adapter for connections that trust *ca* alone; None: what this machine trusts."""
+def _showing(ca: Path | None, shown: Secret) -> ssl.SSLContext:
+    """Return what a connection trusts that shows a client certificate which is in memory alone."""
+    context = ssl.create_default_context(cafile=ca)
+    with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "w") as file:
+        file.write(shown.reveal())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    return context
+
+
+def _own_tls(ca: Path | None, certificate: tuple[Path, Path] | None, shown: Secret | None) -> Any:
+    """Return a new adapter for connections that trust *ca* alone (None: what this machine trusts) and show who asks:
+    by *certificate*, or by what is *shown* instead.
+    """
     from requests.adapters import HTTPAdapter
 
     state = tuple(file.stat().st_mtime_ns for file in (ca, *(certificate or ())) if file is not None)
-    context = _context(ca, certificate, state)
+    context = _context(ca, certificate, state) if shown is None else _showing(ca, shown)
 
     class OwnTls(HTTPAdapter):
         def init_poolmanager(self, *words: Any, **more: Any) -> None:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 class Listening(NamedTuple):
     """The files with which a listener speaks TLS: its certificate, its key, and who vouches for its clients.
 
-    It talks to nobody who has no certificate of that authority.
+    It talks to nobody who has no certificate of that authority; without one it talks to everybody, and takes note of
+    the certificates that are shown.
     """
 
     certificate: str
     key: str
-    clients: str
+    clients: str = ""
 
 
 Stored = Mapping[str, Mapping[str, object]]
@@ -44,9 +45,9 @@ def text(
         listener |= {
             "tls_cert_file": tls.certificate,
             "tls_key_file": tls.key,
-            "tls_client_ca_file": tls.clients,
-            "tls_require_and_verify_client_cert": True,
         }
+    if tls is not None and tls.clients:
+        listener |= {"tls_client_ca_file": tls.clients, "tls_require_and_verify_client_cert": True}
     settings: dict[str, object] = {
         "storage": storage,
         "listener": {"tcp": listener},

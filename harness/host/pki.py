@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,58 @@ class Authority:
         _write_issued(authority.issue_cert(*names), self.certificate, self.key)
         if client:
             _write_issued(authority.issue_cert("rehearsal.invalid"), *self.client)
+
+
+class ClientAuthority:
+    """A certificate authority for client certificates, which are kept in memory alone."""
+
+    def __init__(self) -> None:
+        import trustme
+
+        self._authority = trustme.CA()
+        self.certificate = self._authority.cert_pem.bytes().decode()
+        """as PEM"""
+
+    def issue(self, name: str, seconds: int, ago: int = 1) -> tuple[str, Secret]:
+        """Return a certificate for a common *name* and a life of *seconds*, as PEM; and the same after its key.
+
+        It begins so many seconds *ago*: a clock that is a little behind takes it, too.
+        """
+        begins = datetime.now(UTC) - timedelta(seconds=ago)
+        made = self._authority.issue_cert(
+            f"{name.lower().replace('_', '-')}.rehearsal.invalid",
+            common_name=name,
+            not_before=begins,
+            not_after=begins + timedelta(seconds=seconds + 1),
+        )
+        leaf = made.cert_chain_pems[0].bytes().decode()
+        return leaf, Secret(made.private_key_pem.bytes().decode() + leaf)
+
+
+def forged(certificate: str) -> Secret:
+    """Return a key and, after it, a certificate that says all that a PEM *certificate* says, its number and whose it is
+    as well, and that nobody has signed but this key.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtensionOID
+
+    model, key = x509.load_pem_x509_certificate(certificate.encode()), ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(
+        model.issuer,
+        model.subject,
+        key.public_key(),
+        model.serial_number,
+        model.not_valid_before_utc,
+        model.not_valid_after_utc,
+    )
+    for one in model.extensions:
+        if one.oid != ExtensionOID.SUBJECT_KEY_IDENTIFIER:
+            builder = builder.add_extension(one.value, critical=one.critical)
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Secret((private + builder.sign(key, hashes.SHA256()).public_bytes(pem)).decode())
 
 
 class Signer:

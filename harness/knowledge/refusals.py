@@ -38,6 +38,8 @@ _CHECKED: Final = re.compile(
     r"lookup failed|tokenreviews|"
     # of a token of 1.10 or newer: see `kubernetes_auth.foreign_token`
     r"failed to look up namespace from the token|"
+    # of a client certificate that has ended: see `cert_logins.answer`
+    r"failed to verify client's certificate|"
     # what 1.13.0 answers with 500: see `secret_logins.answer`
     r"invalid username or password|invalid secret id|invalid role id|invalid role or secret id|"
     # 1.10 or newer, of a token of its own that was given before other data were put in place (run: 1.11.0)

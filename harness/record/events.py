@@ -217,7 +217,7 @@ class CredentialsMade(OfVault, frozen=True, tag="credentials-made", kw_only=True
     mount: str
     role: str
     secret: str
-    """of a secret ID, or of a password"""
+    """of a secret ID, of a password, or of a client certificate with its key"""
     version: str
     """the Vault version that made or took it"""
 

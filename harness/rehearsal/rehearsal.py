@@ -28,7 +28,7 @@ from harness.record import journal as journals
 from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
 from harness.record.observation import called
-from harness.rehearsal import probes, rewriting, side_steps, vault_steps
+from harness.rehearsal import credentials, probes, rewriting, side_steps, vault_steps
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.provider import Provider
@@ -175,7 +175,7 @@ class Running:
     """every step that was begun, for whoever has to say where it broke"""
     mounted: dict[str, str] = field(default_factory=dict)
     """the accessors of the auth mounts that are there, by path"""
-    credentials: Held = field(default_factory=dict)
+    credentials: Held = field(default_factory=Held)
     """what logs in where no token of a service account does"""
     provider: Provider = field(default_factory=Provider)
     keys: dict[str, Sequence[Secret]] = field(default_factory=dict)
@@ -325,7 +325,21 @@ class Running:
         if not tokens or not driver_traits.of(self.plan.driver).real:
             return nullcontext()
         vault, moment = self.rig.system(step.vault).vault, self._next_moment()
-        return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand)
+        shown = {app: secret for app in tokens if (secret := self._certificate_of(app)) is not None}
+        return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand, shown)
+
+    def _renew_certificates(self) -> None:
+        """Have every app come with a client certificate whose life begins now."""
+        for path, mount in self.plan.resolved.mounts.items():
+            served = _served(self.reached, self.plan.resolved.told_apart(mount.vault))
+            for role, made in credentials.renew(path, mount.roles, self.credentials):
+                credentials.tell(made, path, role, served, self.journal)
+
+    def _certificate_of(self, app: str) -> Secret | None:
+        """Return the client certificate that an app shows at each request; None where it shows none."""
+        entry = self.plan.resolved.apps[app]
+        by_certificate = self.plan.resolved.mounts[entry.mount].of_kind.by_certificate
+        return self.credentials[entry.mount, entry.role].secret if by_certificate else None
 
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""
@@ -351,6 +365,8 @@ class Running:
                     versions=moment.versions,
                 )
             )
+            if first:
+                self._renew_certificates()
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
             view.runs = moment.runs
             if first:

@@ -69,9 +69,13 @@ class Credentials(msgspec.Struct, frozen=True):
     """What logs in to a role where no token of a service account does: who one is, and the secret that proves it."""
 
     name: str | Secret
-    """of userpass the user, of approle the role ID"""
+    """of userpass the user, of approle the role ID, of cert the role"""
     secret: Secret
-    """the password, or the secret ID"""
+    """the password, the secret ID, or the client certificate with its key, as PEM"""
+    trusted: str = ""
+    """of a client certificate: itself, without its key, as PEM"""
+    impostors: Mapping[str, Secret] = {}
+    """by the negative probe that shows it: a client certificate that must not log in"""
 
 
 class ClusterFacts(msgspec.Struct, frozen=True):
@@ -100,6 +104,7 @@ class VaultClient(Protocol):
     def seal_status(self) -> Reply: ...
     def login(self, mount: str, role: str, jwt: Secret) -> Reply: ...
     def login_with(self, kind: str, mount: str, held: Credentials) -> Reply: ...
+    def showing(self, certificate: Secret) -> VaultClient: ...
     def lookup_self(self, token: Secret) -> Reply: ...
     def renew_self(self, token: Secret) -> Reply: ...
     def read_secret(self, path: str, token: Secret) -> Reply: ...

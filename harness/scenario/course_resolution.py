@@ -119,7 +119,8 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
         life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
     held = wanted.mounts[mount].roles[one.role]
-    names = mount_kinds.of(held.kind).role
+    kind = mount_kinds.of(held.kind)
+    names = [*kind.role, *(one.replace("-", "_") for one in kind.ours)]
     changed = {name: role_spec.role_value(name, value) for name in names if (value := getattr(one, name)) is not None}
     spec = msgspec.structs.replace(held, **changed)
     return course.WriteRole(number=number, mount=mount, role=one.role, spec=spec, vault=vault)

@@ -47,6 +47,9 @@ def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Com
     allowed += ["config"] if kind.config else []
     yield from _of_config(document, (*mount, "config"), kind)
     yield from _strange(document, mount, allowed, f"a mount of type {kind.name}")
+    if kind.by_certificate and document.get("vault", "tls", default=True) is False:
+        message = "a client certificate is shown over TLS, and Vault's listener speaks none: vault.tls is false"
+        yield (*mount, "type"), message, "tls: true in vault, or another type"
     if kind.reviews:
         yield from _lacking(document, mount, schema.Mount, ["cluster"])
     if not document.given(*mount, "roles") or document.get(*mount, "mounted", default=True) is False:
@@ -59,7 +62,7 @@ def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Com
 
 
 def _of_role(document: Document, trail: Trail, kind: MountKind, more: Iterable[str] = ()) -> Iterator[Complaint]:
-    allowed = [name.replace("_", "-") for name in kind.role]
+    allowed = [*(name.replace("_", "-") for name in kind.role), *kind.ours]
     whose = (
         "a user of a mount of type userpass" if kind.name == "userpass" else f"a role of a mount of type {kind.name}"
     )

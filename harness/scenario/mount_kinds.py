@@ -16,6 +16,8 @@ KUBERNETES: Final = "kubernetes"
 
 JWT: Final = "jwt"
 
+CERT: Final = "cert"
+
 ASKED_AT: Final = {"jwks_url": "jwks_ca_pem", "oidc_discovery_url": "oidc_discovery_ca_pem"}
 """The fields of a JWT mount's config by which Vault asks somebody for the keys: where, and the CA of who answers."""
 
@@ -60,6 +62,10 @@ class MountKind(msgspec.Struct, frozen=True, kw_only=True):
     """the fields of a role, by our names, that decide whether a login is refused"""
     makes_secrets: bool = False
     """does it come with a secret that the rehearsal makes?"""
+    by_certificate: bool = False
+    """does one log in by the client certificate of the TLS connection?"""
+    ours: tuple[str, ...] = ()
+    """the keys of a role that are not sent as they stand: what the rehearsal makes by them is"""
     locks_out: bool = False
     """does Vault lock out whose secret is wrong too often, from the version on that does such a thing?"""
 
@@ -137,6 +143,16 @@ _KINDS: Final = {
             negative=("wrong-secret", "unknown-role"),
             makes_secrets=True,
             locks_out=True,
+        ),
+        MountKind(
+            name=CERT,
+            folder="certs",
+            role={"policies": "token_policies", "allowed_common_names": "allowed_common_names", **_TOKENS},
+            decisive=("certificate", "certificate_life", "allowed_common_names", "bound_cidrs"),
+            negative=("wrong-certificate", "expired-certificate", "unknown-role"),
+            makes_secrets=True,
+            by_certificate=True,
+            ours=("certificate", "certificate-life"),
         ),
     )
 }

@@ -400,6 +400,12 @@ def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], lis
     asked, impossible = list(mount.of_kind.negative), list[str]()
     if mount.kind == JWT and app.service_account:
         return _negative_of_keys(wanted, name, app, asked)
+    if mount.of_kind.by_certificate:
+        if role.certificate == "own":
+            asked.append("forged-certificate")
+        else:
+            impossible.append(f"forged-certificate for {name}: role {app.role} trusts no certificate by itself")
+        return asked, impossible
     if not mount.of_kind.reviews:
         return asked, impossible
     for probe, bound, word in (

@@ -46,6 +46,10 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     bound_claims_type: str | None = None
     claim_mappings: dict[str, str] | None = None
     groups_claim: str | None = None
+    certificate: str | None = None
+    """of a cert mount, what it trusts: ca, the authority of its certificate, or own, that itself"""
+    certificate_life: str | None = None
+    allowed_common_names: tuple[str, ...] | None = None
 
     @property
     def of_kind(self) -> MountKind:
@@ -61,6 +65,9 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
         said = {
             name: self._selector() if key == "namespace_selector" else getattr(self, key) for key, name in names.items()
         }
+        if self.of_kind.by_certificate:
+            # what stands for the PEM that only the rehearsal has
+            said["certificate"] = self.certificate or "ca"
         return {**self.of_kind.constant} | {name: value for name, value in said.items() if value is not None}
 
     def _selector(self) -> str | None:

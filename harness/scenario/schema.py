@@ -11,7 +11,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.scenario.outcomes import Cause, Effect, ProbeName
-from harness.scenario.schema_roles import JwtConfig, RoleBinds, RoleClaims, RoleSecrets, RoleTokens
+from harness.scenario.schema_roles import (
+    JwtConfig,
+    RoleBinds,
+    RoleCertificates,
+    RoleClaims,
+    RoleSecrets,
+    RoleTokens,
+)
 from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.values import (
     Audiences,
@@ -149,7 +156,7 @@ class PluginConfig(JwtConfig):
     )
 
 
-class Role(RoleClaims, RoleSecrets, RoleTokens, RoleBinds):
+class Role(RoleCertificates, RoleClaims, RoleSecrets, RoleTokens, RoleBinds):
     """A role of a mount, or a user of userpass: who may log in, and what they get."""
 
 
@@ -158,8 +165,8 @@ class Mount(_Part):
 
     type_: MountType = Field(
         default="kubernetes",
-        description="The auth method. approle and userpass have no cluster and no config: the rehearsal makes their "
-        "secret IDs and passwords. jwt: Vault checks signatures itself, and asks nobody.",
+        description="The auth method. approle, userpass and cert have no cluster and no config: the rehearsal makes "
+        "their secret IDs, passwords and client certificates. jwt: Vault checks signatures itself.",
     )
     cluster: Name | None = Field(
         default=None,
@@ -295,7 +302,7 @@ class ConfigOrRole(_Part):
     max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
 
 
-class Write(RoleClaims, RoleSecrets, RoleTokens, ConfigOrRole):
+class Write(RoleCertificates, RoleClaims, RoleSecrets, RoleTokens, ConfigOrRole):
     """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 

@@ -139,6 +139,22 @@ class RoleSecrets(Part):
     )
 
 
+class RoleCertificates(Part):
+    """What a role says of the client certificates by which one logs in to it."""
+
+    certificate: Literal["ca", "own"] | None = Field(
+        default=None,
+        description="Of a role of a cert mount, what Vault trusts. ca: the authority that issues the certificate of "
+        "its apps, which has the role's name as common name. own: that certificate itself. Left out: ca.",
+    )
+    certificate_life: Duration | None = Field(
+        default=None, description="Of a role of a cert mount: the life of that certificate. Left out: 24h."
+    )
+    allowed_common_names: tuple[Text, ...] | None = Field(
+        default=None, min_length=1, description="Of a role of a cert mount: common names, or patterns such as web-*."
+    )
+
+
 class RoleClaims(Part):
     """What a role of a JWT mount demands of a token. What is left out is not written."""
 

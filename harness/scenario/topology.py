@@ -204,6 +204,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         """Return the Vault at which there is this auth mount."""
         return self.vaults[self.mounts[mount].vault]
 
+    def shows_certificates(self, vault: str) -> bool:
+        """Does anybody log in to a Vault by a client certificate? Then its listener talks to whoever has one."""
+        name = self.name_of(vault)
+        return any(mount.vault == name and mount.of_kind.by_certificate for mount in self.mounts.values())
+
     def told_apart(self, vault: str) -> str:
         """Return what records call a Vault: its name, or nothing where it is the only one."""
         return self.name_of(vault) if len(self.vaults) > 1 else ""

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.analysis.rules import checks, claims, issuers, jwts, policy, providers, reviewer, secrets, steps, transport
+from harness.analysis.rules import (
+    certificates,
+    checks,
+    claims,
+    issuers,
+    jwts,
+    policy,
+    providers,
+    reviewer,
+    secrets,
+    steps,
+    transport,
+)
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -43,6 +55,9 @@ RULES: Final[tuple[Rule, ...]] = (
     jwts.CLAIM,
     claims.BOUND,
     claims.TAKEN,
+    certificates.EXPIRED,
+    certificates.NOT_MATCHED,
+    certificates.KEY,
     secrets.LOCKOUT,
     secrets.NOT_ACCEPTED,
     policy.DENIES,

@@ -141,8 +141,14 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
     return fields
 
 
+_CERTIFICATES: Final = {"ca": "client-ca.crt", "own": "client.crt"}
+"""By what a role of a cert mount trusts: the file with its certificate."""
+
+
 def role_command(path: str, fields: Mapping[str, RoleField]) -> str:
     """Return the command that writes these *fields* of the role at a *path*; what is a mapping has to come as JSON."""
+    if isinstance(file := fields.get("certificate"), str):
+        fields = {**fields, "certificate": f"@{_CERTIFICATES[file]}"}
     if any(isinstance(value, dict) for value in fields.values()):
         return f"echo {_quoted(json.dumps(fields))} | vault write {path} -"
     return f"vault write {path} {_words({name: _as_word(value) for name, value in fields.items()})}"
@@ -219,6 +225,7 @@ _ROLES: Final = {
     "kubernetes": "vault_kubernetes_auth_backend_role",
     "jwt": "vault_jwt_auth_backend_role",
     "approle": "vault_approle_auth_backend_role",
+    "cert": "vault_cert_auth_backend_role",
 }
 """What Terraform calls a role of each kind of mount. A user of userpass is no resource of its own, but a path."""
 
@@ -236,11 +243,14 @@ def _jwt_block(step: WriteConfig, wanted: Topology) -> str:
 def _role_block(step: WriteRole) -> str:
     if step.spec.kind not in _ROLES:
         return _user_block(step)
-    fields = {"backend": _string(step.mount), "role_name": _string(step.role)}
+    called = "name" if step.spec.of_kind.by_certificate else "role_name"
+    fields = {"backend": _string(step.mount), called: _string(step.role)}
     for name, value in step.spec.fields.items():
         if name == "audience" and not value:
             continue
-        if isinstance(value, dict):
+        if name == "certificate":
+            fields[name] = f'file("{_CERTIFICATES[str(value)]}")'
+        elif isinstance(value, dict):
             pairs = (f"{_string(key)} = {_string(_in_a_text(said))}" for key, said in value.items())
             fields[name] = "{ " + ", ".join(pairs) + " }" if value else "{}"
         elif isinstance(value, tuple):

@@ -20,6 +20,11 @@ def insist(plan: Plan) -> None:
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
     _insist_on_vaults(plan)
+    if any(plan.resolved.shows_certificates(vault) for vault in plan.resolved.vaults):
+        raise MissingPrerequisite(
+            "with kind Vault's listener asks for no client certificates, and a cert mount takes them: --driver local "
+            "has one that does"
+        )
 
 
 def _insist_on_their_versions(plan: Plan) -> None:

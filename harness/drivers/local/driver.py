@@ -271,10 +271,11 @@ class LocalRig(SharingRig):
             self._tokens.of("vault")
 
     def open_to_all(self) -> None:
-        """Start Vault anew if its listener is to be one without TLS."""
-        if not self._topology.vault.tls:
+        """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
+        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
+        if not tls or shown:
             self._server.stop()
-            self._server.listen_plainly()
+            (self._server.listen_to_certificates if tls else self._server.listen_plainly)()
             self._start_vault(self._first)
 
     def swap(self, served: Serve) -> None:

@@ -74,6 +74,12 @@ class VaultServer:
         self._listening = None
         self._configure()
 
+    def listen_to_certificates(self) -> None:
+        """Have the next start talk to everybody over TLS, and take note of whatever certificate is shown."""
+        if self._listening is not None:
+            self._listening = self._listening._replace(clients="")
+        self._configure()
+
     def start(self, supervisor: Supervisor, binary: Path, version: str, *, pod: Path | None, api_port: int) -> None:
         """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from fnmatch import fnmatchcase as fnmatch
+from typing import Any, Self
+
 from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.tokens import PaperTokens
-from harness.knowledge import secret_logins
+from harness.knowledge import cert_logins, secret_logins
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
+from harness.scenario.mount_kinds import CERT
 from harness.secret import Secret
 from harness.wait import now
 
@@ -23,6 +28,8 @@ class PaperSecrets(PaperTokens):
 
     def login_with(self, kind: str, mount: str, held: Credentials) -> Reply:
         """Answer as approle or userpass of this version would."""
+        if kind == CERT:
+            return self._login_by_certificate(mount, held)
         started, path = now(), f"auth/{mount}/login"
         path += f"/{held.name}" if kind == "userpass" else ""
         role = self._who(mount, held)
@@ -34,6 +41,40 @@ class PaperSecrets(PaperTokens):
             return self._turn_away(*secret_logins.answer(kind, refusal, self._served.version), path, started)
         name = {"username": role} if kind == "userpass" else {"role_name": role}
         return self._let_in(mount, role, path, started, {"metadata": name, "entity_id": f"entity of {mount}/{role}"})
+
+    def showing(self, certificate: Secret) -> Self:
+        """Return this Vault: on paper there are no connections."""
+        del certificate
+        return self
+
+    def _login_by_certificate(self, mount: str, held: Credentials) -> Reply:
+        """Answer as the cert auth method of this version would."""
+        started, path, role = now(), f"auth/{mount}/login", str(held.name)
+        told = self._told("login", role)
+        if told == "silent":
+            return self._turn_away(None, "the paper Vault was told to stay silent", path, started)
+        roles = self._configs[mount].roles if mount in self._configs else {}
+        refusal = None if told == "grant" else "no match" if told == "refuse" else self._distrusts(roles, role, held)
+        if refusal is not None:
+            return self._turn_away(*cert_logins.answer(refusal, self._served.version), path, started)
+        if not from_bound(roles[role.lower()]):
+            return self._turn_away(403, "permission denied", path, started)
+        more = {"metadata": {"cert_name": role, "common_name": role}, "entity_id": f"entity of {mount}/{role}"}
+        return self._let_in(mount, role, path, started, more)
+
+    def _distrusts(self, roles: Mapping[str, Any], name: str, held: Credentials) -> cert_logins.Refusal | None:
+        # a prediction that has no such mount does without cryptography
+        from harness.drivers.paper import certificates
+
+        role = roles.get(name.lower())
+        trust = certificates.trust(str(role["certificate"]), held.secret) if role is not None else ""
+        allowed = [one for one in str((role or {}).get("allowed_common_names") or "").split(",") if one]
+        if not certificates.lives(held.secret):
+            return "expired"
+        if not trust or (trust == "number alone" and cert_logins.compares_keys(self._served.version)):
+            return "other key" if trust else "no match"
+        named = certificates.common_name(held.secret)
+        return "constraints" if allowed and not any(fnmatch(named, one) for one in allowed) else None
 
     def _who(self, mount: str, held: Credentials) -> str:
         """Return the role that *held* names, or nothing where there is none."""

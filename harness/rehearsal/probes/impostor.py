@@ -42,6 +42,12 @@ def wrong_secret(view: View, question: Question) -> Observation:
     return _try(view, question, msgspec.structs.replace(_held(view, question), secret=another_secret()))
 
 
+def wrong_certificate(view: View, question: Question) -> Observation:
+    """Log in as the app does, by a certificate of another authority, one that has ended, or a forged one."""
+    held = _held(view, question)
+    return _try(view, question, msgspec.structs.replace(held, secret=held.impostors[question.probe]))
+
+
 def another_secret() -> Secret:
     """Return a secret that nobody was given."""
     return Secret(f"rehearsal-{random.token_urlsafe(18)}")

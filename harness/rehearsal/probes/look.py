@@ -41,8 +41,11 @@ class View:
     """gives the version of a Vault's node, where there are several: each may run another one than *version*"""
 
     def vault(self, question: Question) -> VaultClient:
-        """Return the way to ask the Vault, or the node of it, that a question is for."""
-        return node_of(self.rig, question.vault, question.node).vault
+        """Return the way to ask the Vault, or the node of it, that a question is for, as the app would ask it."""
+        vault = node_of(self.rig, question.vault, question.node).vault
+        if not question.app or not self.topology.mounts[question.mount].of_kind.by_certificate:
+            return vault
+        return vault.showing(self.credentials[question.mount, self.topology.apps[question.app].role].secret)
 
     def token_of(self, app: str) -> IssuedToken:
         """Return the token with which *app* logs in."""

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 from harness.knowledge import refusals
@@ -31,15 +32,16 @@ def renewing(
     moment: str,
     journal: Journal,
     beforehand: Callable[[], float] = lambda: 0.0,
+    shown: Mapping[str, Secret] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Have every app renew its token again and again while the body takes Vault to what is to be *served*.
 
     *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
-    without one an app takes no part. *beforehand* returns how many seconds of what the body does had been done before
-    it. Afterwards there is an event an app in the book. If the body fails nothing is
-    written: what the apps met then is a part of that failure.
+    without one an app takes no part, and *shown* are the client certificates of some. *beforehand* returns how many
+    seconds of what the body does had been done before it. Afterwards there is an event an app in the book. If the body
+    fails nothing is written: what the apps met then is a part of that failure.
     """
-    copies = [_Copy(app, token) for app, token in tokens.items()]
+    copies = [_Copy(app, token, shown.get(app)) for app, token in tokens.items()]
     over, failed = threading.Event(), threading.Event()
     thread = threading.Thread(target=carried(_renew), args=(vault, copies, over, failed), name="renewals", daemon=True)
     thread.start()
@@ -58,8 +60,8 @@ def renewing(
 class _Copy:
     """A running copy of an app, and what came of its renewals."""
 
-    def __init__(self, app: str, token: Secret) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: str, token: Secret, shown: Secret | None) -> None:
+        self._app, self._token, self._shown = app, token, shown
         self._asked, self._failures = 0, Counter[str]()
         self._granted = Stopwatch()
         self._longest = 0.0
@@ -69,7 +71,8 @@ class _Copy:
         """was the last renewal granted?"""
 
     def renew(self, vault: VaultClient) -> None:
-        reply = vault.renew_self(self._token)
+        asked = vault if self._shown is None else vault.showing(self._shown)
+        reply = asked.renew_self(self._token)
         self._asked += 1
         self._longest = max(self._longest, self._granted.seconds)
         self.renewed = reply.ok
