@@ -119,7 +119,7 @@ def test_a_certificate_that_ends_is_refused_for_it(certificate: str, tmp_path: P
     course = [{"wait": "2s"}, {"look": {}}]
     record, judgement = on_paper(scenario(role, vault={"source": "1.7.0"}, course=course), tmp_path)
     assert [one.status for one in record.of(Observation) if one.probe == "login"] == [200, 500]
-    assert [(one.kind, one.rule) for one in judgement.findings] == [("regression", "certificate-expired")]
+    assert [one.rule for one in judgement.findings if one.kind == "regression"] == ["certificate-expired"]
 
 
 def test_a_name_that_is_not_allowed_is_refused_and_mended(tmp_path: Path) -> None:
