@@ -13,13 +13,15 @@ from typing import Any
 
 from harness import __version__
 from harness.analysis.verdict import Judgement
+from harness.drivers.kind import limits
 from harness.drivers.paper.driver import PaperDriver
+from harness.errors import MissingPrerequisite
 from harness.host import run_traces
 from harness.record import events
 from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
 from harness.rehearsal import rehearsal
-from harness.scenario import plan
+from harness.scenario import loading, plan
 from harness.scenario.schema import Scenario
 from harness.wait import until
 
@@ -44,6 +46,15 @@ def on_paper(scenario: Scenario, directory: Path, **driver: Any) -> tuple[Record
     """Rehearse *scenario* on paper in *directory*; *driver* holds arguments of the PaperDriver."""
     with Journal.opened(directory) as journal:
         return rehearsal.rehearse(started(scenario), PaperDriver(**driver), journal)
+
+
+def fits_kind(name: str) -> bool:
+    """Can kind clusters have what a shipped scenario has? What they cannot is refused before anything starts."""
+    try:
+        limits.insist(plan.make(loading.load(SCENARIOS / f"{name}.yaml").scenario, name, "kind"))
+    except MissingPrerequisite:
+        return False
+    return True
 
 
 def variant(scenario: Scenario, **changes: Any) -> Scenario:

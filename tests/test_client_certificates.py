@@ -20,8 +20,9 @@ from harness.record.events import CredentialsMade, RoleWritten
 from harness.record.observation import Observation
 from harness.scenario import loading, plan
 from harness.scenario.schema import Scenario
-from tests.runs import on_paper
+from tests.runs import fits_kind, on_paper
 from tests.test_contradictions import problem
+from tests.test_scenarios import PROMISED
 
 ROLE: Final = {"policies": ["web"], "ttl": "1h"}
 
@@ -175,3 +176,7 @@ def test_a_listener_for_certificates_of_anybody_asks_for_them_and_demands_none()
 def test_kind_says_beforehand_that_it_has_no_such_listener() -> None:
     with pytest.raises(MissingPrerequisite, match="--driver local has one"):
         limits.insist(plan.make(scenario(), "test", "kind"))
+
+
+def test_kind_can_have_nearly_every_shipped_scenario() -> None:
+    assert {name for name in PROMISED if not fits_kind(name)} == {"a-client-certificate-is-trusted-by-its-number-alone"}
