@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -12,9 +13,17 @@ import yaml
 from harness.cli.cells import Order
 from harness.cli.matrix_running import _ToDo
 from harness.cli.matrix_workers import Task
+from harness.drivers.local.kept_vault import KeptVault
+from harness.drivers.local.shared_clusters import SharedClusters
+from harness.drivers.local.sharing_rig import SharingRig
+from harness.errors import Unreachable
+from harness.rig.source import Source
 from harness.scenario import loading, plan, shared_source
+from harness.scenario.course import Serve
 from harness.scenario.matrix import Cell
 from harness.scenario.plan import Plan
+from harness.secret import Secrets
+from harness.wait import now
 from tests.runs import OUTAGE
 
 SCENARIO = yaml.safe_load(OUTAGE.read_text())
@@ -121,3 +130,60 @@ def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
     assert next(to_do).group == "a"
     stopped.append(True)
     assert list(to_do) == []
+
+
+NOTHING = Source(events=(), mounted={}, credentials={}, keys={}, signer=None)
+
+
+def kept(data: Path, plane: object) -> KeptVault:
+    return KeptVault(
+        key="one",
+        run="run-1",
+        made=now(),
+        good_seconds=600,
+        source=NOTHING,
+        data=data,
+        root=None,
+        tokens={},
+        planes={"main": cast("Any", plane)},
+        there={"main": frozenset()},
+        home=None,
+        secrets=Secrets(),
+    )
+
+
+def silent() -> frozenset[tuple[str, ...]]:
+    raise Unreachable("the API server gave no answer for what is there")
+
+
+@pytest.mark.parametrize("ended", ["etcd of main has ended", ""], ids=["ended", "silent"])
+def test_a_source_state_whose_cluster_is_lost_is_dropped_and_costs_no_cell(ended: str, tmp_path: Path) -> None:
+    plane = SimpleNamespace(name="main", died=lambda: ended or None, kube=SimpleNamespace(inventory=silent))
+    clusters, data = SharedClusters(tmp_path, tmp_path), tmp_path / "data"
+    data.mkdir()
+    clusters.keep(kept(data, plane))
+    assert clusters.kept("another") == (None, "")
+    found, why = clusters.kept("one")
+    assert found is None
+    assert why == (ended or "the API server gave no answer for what is there")
+    assert not data.exists()
+    assert clusters.kept("one") == (None, "")
+
+
+def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(tmp_path: Path) -> None:
+    done: list[object] = []
+
+    def full(target: Path) -> None:
+        target.mkdir()
+        (target / "half").touch()
+        raise OSError(28, "No space left on device")
+
+    place = tmp_path / "vault-1"
+    lender = SimpleNamespace(room=lambda: place, keep=done.append)
+    server = SimpleNamespace(stop=lambda: done.append("stopped"), copy_data=full)
+    rig = SimpleNamespace(_lender=lender, _shared=planned(tmp_path), _server=server, _start_vault=done.append)
+    served = Serve(version="1.7.0", token_file=True)
+    SharingRig.keep_source(cast("Any", rig), NOTHING, served)
+    assert done == ["stopped", served]
+    assert rig._shared is None
+    assert not place.exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.service_accounts import Account
+from harness.errors import HarnessError
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken
@@ -50,14 +51,21 @@ class KeptVault:
     """how many rehearsals began from it"""
 
     def spoiled(self) -> str:
-        """Return why nobody may begin from it any more; nothing where one may. Raises Unreachable or RigError."""
+        """Return why nobody may begin from it any more; nothing where one may."""
+        ended = next((sentence for plane in self.planes.values() if (sentence := plane.died())), None)
+        if ended is not None:
+            return ended
         if (age := now() - self.made) > self.good_seconds:
             return f"the source state was {age:.0f} s old, and is good for {self.good_seconds:.0f}: tokens in it end"
+        try:
+            return self._changed()
+        except HarnessError as error:
+            return str(error)
+
+    def _changed(self) -> str:
         if self.home is not None and not self._has_pod(self.home):
             return "Vault's Pod is gone from its cluster"
         for name, plane in self.planes.items():
-            if ended := plane.died():
-                return ended
             if (found := inventory(plane, self.home)) != self.there[name]:
                 changed = sorted({" ".join(one[:3]) for one in found ^ self.there[name]})
                 return f"cluster {name} is not as it was when the source state was made: {', '.join(changed[:3])}"

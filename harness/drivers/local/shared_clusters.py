@@ -57,6 +57,8 @@ class SharedClusters:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._gate:
+            self._forget_source()
         self._held.__exit__(kind, error, trace)
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import shutil
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.kept_vault import KeptVault, inventory
@@ -72,18 +74,31 @@ class SharingRig(RealRig):
         return self._shared is not None
 
     def keep_source(self, source: Source, served: Serve) -> None:
-        """Keep *source* with a copy of Vault's data, for which Vault is stopped and started again."""
+        """Keep *source* with a copy of Vault's data, for which Vault is stopped and started again.
+
+        Where there is no room for the copy nothing is kept: that is no reason to end this rehearsal.
+        """
         assert self._lender is not None
         assert self._shared is not None
-        data, secrets = self._lender.room(), Secrets()
-        self._journal.secrets.hand_on(secrets)
+        shared, self._shared = self._shared, None
+        data = self._lender.room()
         self._server.stop()
-        self._server.copy_data(data)
-        kept = KeptVault(
-            key=shared_source.key(self._shared),
+        try:
+            self._server.copy_data(data)
+        except OSError:
+            shutil.rmtree(data, ignore_errors=True)
+        else:
+            self._lender.keep(self._kept(shared, source, data))
+        self._start_vault(served)
+
+    def _kept(self, shared: Plan, source: Source, data: Path) -> KeptVault:
+        secrets = Secrets()
+        self._journal.secrets.hand_on(secrets)
+        return KeptVault(
+            key=shared_source.key(shared),
             run=self._run_id,
             made=now(),
-            good_seconds=shared_source.good_seconds(self._shared),
+            good_seconds=shared_source.good_seconds(shared),
             source=source,
             data=data,
             root=self._server.client.root,
@@ -93,9 +108,6 @@ class SharingRig(RealRig):
             home=self._home,
             secrets=secrets,
         )
-        self._lender.keep(kept)
-        self._shared = None
-        self._start_vault(served)
 
     def begin_from(self, kept: KeptVault, served: Sequence[Serve]) -> None:
         """Start Vault as the last of *served* over a copy of what was kept, in the clusters as they are.
