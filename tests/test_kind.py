@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -14,7 +17,8 @@ from harness.clients import container_engine
 from harness.clients.container_engine import Engine, Thing
 from harness.record import journal
 from harness.record.events import VaultAuditLine
-from tests.runs import fits_kind
+from harness.scenario import loading, plan
+from tests.runs import SCENARIOS, fits_kind
 from tests.test_real import SECRET_SHAPES, ours, rehearse, work_directories
 from tests.test_scenarios import PROMISED
 
@@ -25,6 +29,73 @@ MADE_UP = re.compile(
     r"|token mac for .*? is incorrect"
 )
 """What differs from run to run: addresses, certificates, dates, and the inside of a token that Vault declines."""
+
+
+Shape = tuple[tuple[tuple[str, str, int], ...], str]
+"""The clusters that a scenario wants, each with its version and its nodes, and the one of Vault's Pod."""
+
+
+def shape_of(name: str) -> Shape:
+    """Return the clusters of a shipped scenario: where two have the same, one may borrow them from the other."""
+    made = plan.make(loading.load(SCENARIOS / f"{name}.yaml").scenario, name, "kind").resolved
+    return tuple((one, spec.kubernetes, spec.nodes) for one, spec in made.clusters.items()), made.vault.cluster
+
+
+ALIKE: Final[dict[Shape, list[str]]] = {
+    shape: list(names)
+    for shape, names in itertools.groupby(
+        sorted(filter(fits_kind, PROMISED), key=lambda each: (shape_of(each), each)), shape_of
+    )
+}
+
+
+class Lent:
+    """The clusters of the first rehearsal of a shape, which it leaves up for the others of that shape."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._shape: Shape | None = None
+        self._first: Path | None = None
+
+    @property
+    def state(self) -> Path:
+        """Return where those look that want to borrow."""
+        return self._base / "state"
+
+    def how(self, shape: Shape, directory: Path) -> list[str]:
+        """Return the option with which the run in *directory* leaves clusters up, or borrows them; none for one alone.
+
+        The clusters of another shape are ended.
+        """
+        if shape == self._shape and self._first is not None:
+            return ["--reuse"]
+        self.end()
+        if len(ALIKE[shape]) == 1:
+            return []
+        self._shape, self._first = shape, directory
+        return ["--keep"]
+
+    def end(self) -> None:
+        """End the clusters, if there are any; nothing of the run that made them may be left."""
+        first, self._shape, self._first = self._first, None, None
+        if first is None:
+            return
+        for entry in (self.state / "live").glob("*.json"):
+            done = rehearse("clean", entry.stem)
+            assert done.returncode == 0, done.stderr
+        assert things(container_engine.reach(os.environ), first) == []
+        assert not ours(first)
+        assert not work_directories(first)
+
+
+@pytest.fixture(scope="module")
+def lent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lent]:
+    """Clusters that are lent from scenario to scenario, and gone in the end."""
+    one = Lent(tmp_path_factory.mktemp("lent"))
+    yield one
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REHEARSE_STATE", str(one.state))
+        one.end()
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +142,21 @@ def heard(directory: Path) -> list[tuple[str, str, str]]:
     return sorted((line.moment, line.entry["request"]["operation"], line.entry["request"]["path"]) for line in lines)
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(PROMISED) if fits_kind(name)])
-def test_a_scenario_is_judged_alike_by_every_driver(name: str, tmp_path: Path, machine: Engine) -> None:
-    """Kind, processes and paper give one judgement; of the run on kind nothing is left, and no secret is written."""
+@pytest.mark.parametrize("name", [name for names in ALIKE.values() for name in names])
+def test_a_scenario_is_judged_alike_by_every_driver(
+    name: str, tmp_path: Path, machine: Engine, lent: Lent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind, processes and paper give one judgement; of the run on kind nothing is left, and no secret is written.
+
+    The first of those that want the same clusters makes them, and the others borrow them.
+    """
+    monkeypatch.setenv("REHEARSE_STATE", str(lent.state))
     directory = tmp_path / f"{os.getpid()}-{name}"
-    file = f"scenarios/{name}.yaml"
-    done = rehearse("run", file, "--driver", "kind", "-o", "json", "--run-dir", directory)
+    file, how = f"scenarios/{name}.yaml", lent.how(shape_of(name), directory)
+    with ThreadPoolExecutor() as pool:
+        # most of the run on kind is waiting
+        local = pool.submit(rehearse, "run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+        done = rehearse("run", file, "--driver", "kind", *how, "-o", "json", "--run-dir", directory)
     assert done.returncode == 0, done.stderr
     on_kind = json.loads(done.stdout)
     verdict, findings = PROMISED[name]
@@ -84,16 +164,16 @@ def test_a_scenario_is_judged_alike_by_every_driver(name: str, tmp_path: Path, m
     assert [(f["kind"], f["effect"], f["rule"], f["hop"]) for f in on_kind["findings"]] == list(findings)
     assert all(len(artifact["sha256"]) == 64 and artifact["source"] for artifact in on_kind["artifacts"])
 
-    assert things(machine, directory) == []
-    assert not ours(directory)
-    assert not work_directories(directory)
+    if how != ["--keep"]:
+        assert things(machine, directory) == []
+        assert not ours(directory)
+        assert not work_directories(directory)
     for path in directory.rglob("*"):
         if path.is_file():
             assert not SECRET_SHAPES.search(path.read_bytes()), path
             assert path.stat().st_mode & 0o077 == 0, path
 
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert essence(on_kind) == essence(json.loads(local.stdout))
+    assert essence(on_kind) == essence(json.loads(local.result().stdout))
     assert heard(directory) == heard(tmp_path / "local")
     paper = rehearse("run", file, "--driver", "paper", "-o", "json", "--run-dir", tmp_path / "paper")
     on_paper = json.loads(paper.stdout)
