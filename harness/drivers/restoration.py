@@ -77,16 +77,20 @@ class Restoration:
         with self._part(f"a new Vault {self._version} for the snapshot"):
             vault = self._vault = start()
             with _explained(vault):
-                vault.client.begin_new(self._like.shares, self._like.threshold, vault.died)
+                vault.client.begin_new(self._like.shares, self._like.threshold, lambda: self._died(vault))
         return vault
 
     def _restore(self, snapshot: Path) -> NewVault:
         vault = self._begun.result()
         with self._part(f"snapshot restored into {self._version}"), _explained(vault):
-            vault.client.restore_snapshot_of_another(snapshot, vault.died)
+            vault.client.restore_snapshot_of_another(snapshot, lambda: self._died(vault))
         # not measured: an operator unseals it as it is, and only here it has to make room for the one that follows
         vault.stop()
         return vault
+
+    def _died(self, vault: NewVault) -> str | None:
+        """Return a sentence if *vault* has ended, or if nobody waits for it any more: it may have been ended by us."""
+        return "the run is over" if self._bring_up.over.is_set() else vault.died()
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:
