@@ -215,6 +215,13 @@ def engine(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Weaken each rule and falsify each row in turn: do real answers notice? `-- NAME...` tries some."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.mutation", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure what was promised, in twenty minutes; `-- --quick` in five. `--kills N`, `--kind-kills N` kill runs."""
     _install(session)

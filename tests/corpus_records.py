@@ -52,6 +52,11 @@ def page() -> str:
     return report.page(list(entries().values()), {name: result(name) for name in entries()}, corpus.absent(DIRECTORY))
 
 
+def rows_that_disagree() -> list[str]:
+    """Return where the tables say otherwise than the corpus does, a line each."""
+    return track_record.disagreeing(list(entries().values()), corpus.absent(DIRECTORY))
+
+
 def main() -> None:
     """Keep the records of the last runs, and write the page."""
     RECORDS.mkdir(exist_ok=True)

@@ -89,6 +89,20 @@ def test_every_known_row_is_a_file_or_says_what_it_lacks() -> None:
     assert all(one.why for one in absent if one.needs in ("format", "question"))
 
 
+def test_a_row_is_in_force_where_the_corpus_shows_it() -> None:
+    """On the path of the file, from the version on that its head names; what was not run names its path as well."""
+    assert corpus_records.rows_that_disagree() == []
+    (entry,) = [one for one in entries().values() if one.id == "r11a"]
+    other = _replaced(entry, crosses={"breaker:token-format": "1.9.3"})
+    gone = Absent("breaker:no-such-row", "format", "x")
+    late = Absent("breaker:rekey-needs-a-token", "vault 2.0.0", "", path=("2.0.0 2.1.0",))
+    assert track_record.disagreeing([other], [gone, late]) == [
+        "r11a: breaker:token-format is not in force from 1.9.3 on",
+        "not-run.toml: breaker:no-such-row is no row",
+        "not-run.toml: breaker:rekey-needs-a-token does not come or go between 2.0.0 2.1.0",
+    ]
+
+
 @pytest.mark.parametrize("name", IDS)
 def test_what_mends_it_is_in_the_course_or_it_is_said_why_not(name: str) -> None:
     """A step that mends is followed by a login that is granted; where nobody was refused before it, nobody is after."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
 
 import msgspec
 
@@ -11,7 +13,11 @@ from harness.analysis.comparison import what_else
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
 from harness.knowledge import behaviours
+from harness.knowledge.behaviours import Row
 from harness.scenario.topology import Expected
+
+ABSENT: Final = "not-run.toml"
+"""The file of the rows that no scenario of the corpus has."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +29,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     rows: tuple[str, ...]
     """what it is made of: corpus:NUMBER and rule:NUMBER of the collections, breaker:ID and behaviour:ID of the table"""
+    crosses: dict[str, str] = {}
+    """of these rows, the version on the path at which each comes into force: row:ID@VERSION in the head"""
     what: str
     since: str
     remedy: str
@@ -46,6 +54,10 @@ class Absent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     needs: str
     """the artifact that is missing, or `format`: no scenario can say it yet; `question`: no question shows it"""
     why: str
+    path: tuple[str, ...] = ()
+    """pairs of versions between which it would be seen to come, were the rest at hand: "1.16.3 1.20.0" """
+    over: tuple[str, ...] = ()
+    """pairs of versions between which it would be seen to be gone: "1.8.10 1.8.11" """
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +130,34 @@ def unaccounted(entries: Sequence[Entry], absent: Sequence[Absent], collections:
     every = [*collections, *table_rows()]
     there = {row for entry in entries for row in entry.rows} | {one.row for one in absent}
     return [row for row in every if row not in there]
+
+
+def disagreeing(entries: Sequence[Entry], absent: Sequence[Absent]) -> list[str]:
+    """Return where the table says otherwise than the corpus does of when a row is in force, a line each."""
+    found = []
+    for entry in entries:
+        for name in entry.rows:
+            kind, _, row_id = name.partition(":")
+            row = behaviours.named(row_id) if kind in ("breaker", "behaviour") else None
+            at = entry.crosses.get(name, "")
+            if kind in ("breaker", "behaviour") and (row is None or not _in_force(row, entry.versions, at)):
+                found.append(f"{entry.id}: {name} is not in force {f'from {at} on' if at else 'on its path'}")
+    for one in absent:
+        row = behaviours.named(one.row.partition(":")[2])
+        if row is None:
+            of_table = one.row.partition(":")[0] in ("breaker", "behaviour")
+            found += [f"{ABSENT}: {one.row} is no row"] if of_table else []
+            continue
+        comes = [(pair, row.appears(*pair.split())) for pair in one.path]
+        goes = [(pair, row.holds(pair.split()[0]) and not row.holds(pair.split()[1])) for pair in one.over]
+        found += [f"{ABSENT}: {one.row} does not come or go between {pair}" for pair, so in (*comes, *goes) if not so]
+    return found
+
+
+def _in_force(row: Row, path: Sequence[str], at: str) -> bool:
+    if at:
+        return any(new == at and row.appears(old, new) for old, new in pairwise(path))
+    return bool(row.when) or any(row.holds(version) for version in path)
 
 
 def table_rows() -> list[str]:

@@ -3,7 +3,7 @@
 A file's head says what it is: lines of comment, `# key: value`, which no other reader of the file sees.
 
     # id: c02a
-    # rows: corpus:2 breaker:frozen-token-dies-with-its-pod
+    # rows: corpus:2 breaker:frozen-token-dies-with-its-pod     (ROW@VERSION: it comes into force there, on the path)
     # what: what happens, in a sentence
     # since: 1.5.0
     # remedy: step 2
@@ -28,7 +28,6 @@ from harness.errors import HarnessError
 from harness.host import pki
 from harness.scenario import loading, plan, topology
 
-ABSENT_FILE: Final = "not-run.toml"
 _RESULT_FILE: Final = "results.json"
 _ONCE: Final = ("id", "rows", "what", "since", "remedy")
 
@@ -57,7 +56,7 @@ def entries(directory: Path) -> list[Entry]:
 
 def absent(directory: Path) -> list[Absent]:
     """Return the rows of which there is no entry, with why. Raises NoCorpus where the file is damaged."""
-    file = directory / ABSENT_FILE
+    file = directory / track_record.ABSENT
     try:
         return list(msgspec.toml.decode(file.read_bytes(), type=dict[str, tuple[Absent, ...]])["row"])
     except (OSError, msgspec.DecodeError, KeyError) as error:
@@ -68,12 +67,14 @@ def _entry(file: Path) -> Entry:
     head = _head(file)
     loaded = loading.load(file)
     planned = plan.make(loaded.scenario, loaded.name, "local")
+    words = head["rows"][0].split()
     asked = topology.asked_of(loaded.scenario.model_dump(mode="json", by_alias=True))
     return Entry(
         id=head["id"][0],
         name=file.stem,
         file=str(file),
-        rows=tuple(head["rows"][0].split()),
+        rows=tuple(word.partition("@")[0] for word in words),
+        crosses={row: at for row, _, at in (word.partition("@") for word in words) if at},
         what=head["what"][0],
         since=head["since"][0],
         remedy=head["remedy"][0],
