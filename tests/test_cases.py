@@ -192,6 +192,10 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "changed-by-step", "1.13.0", "web"),
         ),
     ),
+    "one-policy-for-all-by-the-name-of-the-account": (
+        "pass",
+        (("pre-existing", "refused from the start", "policy-denies", "", "nosy"),),
+    ),
     "a-copied-reviewer-dies-when-vault-moves-to-a-vm": (
         "fail",
         (("regression", "login refused", "reviewer-frozen", "1.11.0", "web"),),
@@ -330,6 +334,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "shop": (200, 403, 200, 200, 200),
         "mail": (200, 200, 200, 200, 200),
     },
+    "one-policy-for-all-by-the-name-of-the-account": {"web": (200, 200), "shop": (200, 200), "nosy": (200, 200)},
     "a-copied-reviewer-dies-when-vault-moves-to-a-vm": {"web": (200, 403)},
     "proxies-that-know-no-service-account-tokens": {
         "passing": (200, 200, 200),
@@ -459,6 +464,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "Before the move to platform, on Vault 1.11.0",
         "A Pod that starts once Vault has moved must log in",
     ),
+    "one-policy-for-all-by-the-name-of-the-account": ("Policy own does not grant the read of secret/web by nosy",),
     "a-copied-reviewer-dies-when-vault-moves-to-a-vm": (
         "that token died with the Pod it was bound to when Vault moved",
         "Before the move out of its cluster, on Vault 1.9.2",

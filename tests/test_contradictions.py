@@ -157,3 +157,11 @@ def test_one_audience_is_a_list_of_one() -> None:
     assert (one.apps["web"].audience, several.apps["web"].audience) == (("vault",), ("vault", "cluster"))
     for scenario in (one, several):
         assert Scenario.model_validate_json(scenario.model_dump_json(by_alias=True)) == scenario
+
+
+def test_a_template_of_a_policy_that_names_no_mount_is_refused_with_its_line() -> None:
+    path = "secret/data/{{identity.entity.aliases.auth/k8s.metadata.service_account_name}}"
+    policies = {"policies": {"web": f'path "{path}" {{ capabilities = ["read"] }}'}}
+    message, remedy = problem(text(UPGRADE) + yaml.safe_dump(policies), "web")
+    assert message == "a template of this policy names auth/k8s, which is no auth mount"
+    assert "kubernetes" in remedy

@@ -212,3 +212,27 @@ def test_a_real_vault_grants_the_same(vault: DevVault) -> None:
             for capability in ("read", "list", "update"):
                 granted = vault_policies.ruling(rules, path, capability).granted
                 assert granted == (capability in real[path]), (path, capability, texts)
+
+
+TEMPLATED = """path "secret/data/{{ identity.entity.aliases.auth/k8s/eu.metadata.service_account_name }}" {
+  capabilities = ["read"]
+}"""
+
+
+def test_a_template_names_a_mount_by_its_accessor_once_that_is_known() -> None:
+    """A scenario writes the path of the mount; a mount that is not there yet stays as it is written."""
+    assert vault_policies.mounts_of(TEMPLATED) == ["k8s/eu"]
+    assert vault_policies.with_accessors(TEMPLATED, {"kubernetes": "auth_1"}) == TEMPLATED
+    assert "aliases.auth_2.metadata.service_account_name" in vault_policies.with_accessors(
+        TEMPLATED, {"k8s/eu": "auth_2"}
+    )
+
+
+def test_a_template_is_filled_for_whoever_logged_in_at_that_mount() -> None:
+    rules, who = vault_policies.read("own", TEMPLATED), vault_policies.of_account("apps/web")
+    (mine,) = vault_policies.filled(rules, "auth/k8s/eu", who)
+    (others,) = vault_policies.filled(rules, "auth/kubernetes", who)
+    assert (mine.path, mine.templated) == ("secret/data/web", False)
+    assert others.templated
+    assert vault_policies.ruling([mine], "secret/data/web", "read").granted
+    assert not vault_policies.ruling([mine], "secret/data/shop", "read").granted

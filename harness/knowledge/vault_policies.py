@@ -43,6 +43,30 @@ class PolicyError(ValueError):
         super().__init__(f"line {line}: {message}" if line else message)
 
 
+_ALIAS_OF: Final = re.compile(
+    r"identity\.entity\.aliases\.auth/([^{}]+?)\.(?=id\b|name\b|metadata\.|custom_metadata\.)"
+)
+
+
+def mounts_of(text: str) -> list[str]:
+    """Return the paths of the auth mounts that a policy's templates name, where Vault's have an accessor."""
+    return list(dict.fromkeys(_ALIAS_OF.findall(text)))
+
+
+def with_accessors(text: str, accessors: Mapping[str, str]) -> str:
+    """Return a policy as Vault wants it: its templates name mounts by their *accessors*, which only Vault gives out.
+
+    A scenario writes {{identity.entity.aliases.auth/kubernetes.metadata.service_account_name}}. A mount that is not
+    among *accessors* stays as it is written.
+    """
+
+    def filled(found: re.Match[str]) -> str:
+        accessor = accessors.get(found[1])
+        return f"identity.entity.aliases.{accessor}." if accessor else found[0]
+
+    return _ALIAS_OF.sub(filled, text)
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One path of one policy."""
 
@@ -105,6 +129,26 @@ def ruling(rules: Iterable[Rule], path: str, capability: str) -> Ruling:
     denied = any("deny" in rule.capabilities for rule in best)
     granted = not denied and any(capability in rule.capabilities for rule in best)
     return Ruling(granted, denied, tuple(best))
+
+
+def filled(rules: Iterable[Rule], mount: str, metadata: Mapping[str, str]) -> list[Rule]:
+    """Return *rules* as they are for somebody whose alias at *mount*, which is an accessor or auth/<path>, has this
+    *metadata*. A template for anything else stays one.
+    """
+    known = {f"{{{{identity.entity.aliases.{mount}.metadata.{key}}}}}": value for key, value in metadata.items()}
+    found = []
+    for rule in rules:
+        path = re.sub(r"\{\{\s*(\S+?)\s*\}\}", r"{{\1}}", rule.path)
+        for template, value in known.items():
+            path = path.replace(template, value)
+        found.append(msgspec.structs.replace(rule, path=path))
+    return found
+
+
+def of_account(account: str) -> dict[str, str]:
+    """Return the metadata that a Kubernetes mount gives the alias of a service account, written namespace/name."""
+    space, _, name = account.partition("/")
+    return {"service_account_name": name, "service_account_namespace": space} if name else {}
 
 
 def _best(matching: list[Rule]) -> list[Rule]:

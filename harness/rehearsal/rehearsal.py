@@ -23,6 +23,7 @@ from harness.errors import (
     Unreachable,
     refused_by_machine,
 )
+from harness.knowledge import vault_policies
 from harness.record import events
 from harness.record import journal as journals
 from harness.record.events import RunStarted
@@ -273,7 +274,13 @@ class Running:
                 vault_steps.write_late(self.rig, self.plan.resolved, step.vault, late, self.credentials, self.journal)
             case _:
                 with self.journal.phase(course.word_of(step)), self._timed(step):
-                    side_steps.do(step, self.rig, lambda: self._reopen(step))
+                    side_steps.do(self._as_vault_has_it(step), self.rig, lambda: self._reopen(step))
+
+    def _as_vault_has_it(self, step: AnyStep) -> AnyStep:
+        """Return a step whose policy names auth mounts as only Vault does: by their accessors."""
+        if not isinstance(step, course.WritePolicy):
+            return step
+        return msgspec.structs.replace(step, text=vault_policies.with_accessors(step.text, self.mounted))
 
     @contextmanager
     def _timed(self, step: AnyStep) -> Iterator[None]:

@@ -242,6 +242,11 @@ def _policy_texts(document: Document) -> Iterator[_Complaint]:
             vault_policies.read(name, text)
         except vault_policies.PolicyError as error:
             yield ("policies", name), f"Vault takes no such policy: {error}", remedy
+            continue
+        for path in vault_policies.mounts_of(text):
+            if (mounts := document.get("auth")) is not None and path not in mounts:
+                message = f"a template of this policy names auth/{shown(path)}, which is no auth mount"
+                yield ("policies", name), message, choices(path, mounts)
 
 
 def _whom(document: Document) -> Iterator[_Complaint]:

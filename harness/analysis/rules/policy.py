@@ -15,6 +15,7 @@ from harness.knowledge import vault_policies
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
+from harness.scenario.mount_kinds import KUBERNETES
 
 _READS: Final = ("read", "old-token-read")
 
@@ -47,11 +48,11 @@ def _policy_denies(case: Case) -> Diagnosis | None:
         return None
     texts = _texts(facts)
     named = _held(case, seen)
-    says = _ruling(texts, named, asked)
+    says = _ruling(case, texts, named, asked)
     if says is None or says.granted:
         return None  # the texts do not account for the answer
     if case.before is not None and case.before.answer == "granted":
-        earlier = _ruling(texts, _held(case, case.before), asked)
+        earlier = _ruling(case, texts, _held(case, case.before), asked)
         if earlier is None or not earlier.granted:
             return None  # nor for the one before
     deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
@@ -81,12 +82,15 @@ def _written(case: Case, named: Sequence[str]) -> list[str]:
     return [name for name in named if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
 
 
-def _ruling(texts: Mapping[str, str], named: Sequence[str], asked: _Asked) -> vault_policies.Ruling | None:
+def _ruling(case: Case, texts: Mapping[str, str], named: Sequence[str], asked: _Asked) -> vault_policies.Ruling | None:
     """Return what the policies say of what is asked; None where their texts do not tell."""
     try:
         rules = [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
     except vault_policies.PolicyError:
         return None
+    if case.mount_kind == KUBERNETES:
+        who = vault_policies.of_account(case.facts.app(case.after.app).service_account)
+        rules = vault_policies.filled(rules, f"auth/{case.after.mount}", who)
     return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, asked.path, asked.right)
 
 

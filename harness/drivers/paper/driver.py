@@ -295,7 +295,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
                 text += checks.unread(config.roles[role.lower()], bearer, self._topology.mounts[mount].cluster)
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
-        return self._let_in(mount, role, f"auth/{mount}/login", started, more)
+        return self._let_in(mount, role, f"auth/{mount}/login", started, more, self._find(jwt))
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""

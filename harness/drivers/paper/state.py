@@ -52,6 +52,10 @@ class VaultToken:
     """has it the default policy?"""
     uses: int | None = None
     """how many requests it is good for yet; None: any number"""
+    accessor: str = ""
+    """of the mount that gave it"""
+    account: str = ""
+    """namespace/name of the service account that logged in there; empty: none did"""
 
     @property
     def renewable(self) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.drivers.paper.answers import PaperAnswers
-from harness.drivers.paper.state import VaultToken, given
+from harness.drivers.paper.state import Token, VaultToken, given
 from harness.knowledge import kubernetes_auth, vault_policies
 from harness.rig.rig import Reply
 from harness.scenario import plan
+from harness.scenario.mount_kinds import KUBERNETES
 from harness.secret import Secret
 from harness.wait import now
 
@@ -49,10 +50,21 @@ class PaperTokens(PaperAnswers):
         """Answer as kv-v2, as far as the token's policies let it."""
         return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may(path, "read", token))
 
-    def _let_in(self, mount: str, role: str, path: str, started: float, more: Mapping[str, Any]) -> Reply:
-        """Answer a login with a token of the *role*, and what *more* there is to say."""
+    def _let_in(
+        self,
+        mount: str,
+        role: str,
+        path: str,
+        started: float,
+        more: Mapping[str, Any],
+        presented: Token | None = None,
+    ) -> Reply:
+        """Answer a login with a token of the *role*, and what *more* there is to say; *presented* is what logged in."""
         token = Secret(f"paper-{next(self._numbers):024d}")
         held = given(token, self._configs[mount].roles[role.lower()])
+        if presented is not None:
+            account = f"{presented.account.namespace}/{presented.account.name}"
+            held.accessor, held.account = f"auth_{KUBERNETES}_{mount}", account
         self._vault_tokens[token.reveal()] = held
         self._given_by[token.reveal()] = self._served.version
         return self._reply(200, data={**held.said, **more}, token=token, path=path, started=started)
@@ -62,6 +74,8 @@ class PaperTokens(PaperAnswers):
         held = self._vault_tokens.get(token.reveal())
         named = () if held is None else dict.fromkeys((*held.policies, *(["default"] if held.has_default else ())))
         rules = [rule for name in named for rule in self._policies.get(name, _OF_VAULT.get(name, ()))]
+        if held is not None:
+            rules = vault_policies.filled(rules, held.accessor, vault_policies.of_account(held.account))
         return vault_policies.ruling(rules, path, right).granted or any(rule.templated for rule in rules)
 
     def _with_token(
