@@ -264,7 +264,16 @@ def test_pseudonyms_are_the_same_in_every_file_and_tell_nothing() -> None:
     answers = vault("1.16.0", issuer="https://oidc.example.com/id/42", kubernetes_host="https://secret-host.corp:6443")
     answers |= {"sys/auth": data(**{"kubernetes/": {"type": "kubernetes"}, "corp/": {"type": "kubernetes"}})}
     answers |= mount(
-        "corp", {"billing": role(["billing-*"], ["payments"], ["billing"], audience="https://corp.example")}
+        "corp",
+        {
+            "billing": role(
+                ["billing-*"],
+                ["payments"],
+                ["billing"],
+                audience="https://corp.example",
+                bound_service_account_namespace_selector='{"matchLabels": {"corp.io/x": "billing"}}',
+            )
+        },
     )
     one = scenario([read(OnPaper(answers))], redact="id")
     paper = OnPaper(answers | {"sys/auth": data(**{"corp/": {"type": "kubernetes"}})})

@@ -140,7 +140,12 @@ def _selector(value: str, names: Names, notes: list[str]) -> dict[str, str] | No
     if not isinstance(labels, dict) or set(said) != {"matchLabels"}:
         notes.append("its namespace selector is left out: a scenario has none but matchLabels in JSON")
         return None
-    return {str(key): names.of("label", str(text)) if text else "" for key, text in labels.items()}
+    return {_label_key(str(key), names): names.of("label", str(text)) if text else "" for key, text in labels.items()}
+
+
+def _label_key(key: str, names: Names) -> str:
+    """Return the key of a label, which tells whose it is as well as a value does."""
+    return names.of("label", key) if names.redacts else key
 
 
 def accounts_that_fit(said: Mapping[str, Any], cluster: ClusterPart | None) -> list[str]:
