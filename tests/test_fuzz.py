@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from harness.analysis import verdict
+from harness.knowledge import jwt_auth
+from harness.record import journal
 from harness.reports import json, junit, markdown, run_html, text
 from harness.scenario import loading, mount_kinds, schema
 from harness.scenario.loading import Loaded
@@ -22,6 +24,7 @@ from tests.fuzz import generator, known, shrinking
 from tests.fuzz.comparison import Difference, Seen, differences
 from tests.fuzz.running import NotRehearsed, Rehearsals
 from tests.runs import SCENARIOS, on_paper
+from tests.test_cases import unpacked
 
 TELL = "from tests.fuzz import generator; print([generator.scenario(5, number).text for number in range(5)])"
 
@@ -199,3 +202,48 @@ def test_the_command_says_by_its_end_what_there_was(
     for file in finds:
         assert file.read_text().startswith("# answer of login: foretold granted, seen refused\n")
         assert loading.load(file)
+
+
+# --- what was found ---
+
+FINDS = Path(__file__).parent / "fuzz" / "finds"
+FOUND_CAUSES = {
+    "timeless": "jwt-claim-mismatch",
+    "far-pod": "address-not-bound",
+    "far-token": "address-not-bound",
+    "capital": "policy-denies",
+    "no-policy": "policy-denies",
+    "bare": "policy-denies",
+}
+
+
+def test_what_was_found_is_foretold_now_and_has_its_cause(tmp_path: Path) -> None:
+    """The record of a real run: paper answers each question of it alike, and every refusal is explained."""
+    find = FINDS / "logins-beside-kubernetes.yaml"
+    record = journal.load(unpacked(find.with_suffix(".jsonl.gz"), tmp_path))
+    real = record, verdict.judge(record)
+    assert differences(seen(loading.load(find), tmp_path / "paper"), real) == []
+    causes = {finding.app: finding.rule for finding in real[1].findings if finding.effect != "identity changed"}
+    assert causes == FOUND_CAUSES
+    assert not [one for finding in real[1].findings for one in finding.remedies if "auth/people/role" in one.sentence]
+    (user,) = {one.terraform for finding in real[1].findings if finding.app == "capital" for one in finding.remedies}
+    assert 'path                 = "auth/people/users/capital"' in user
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "second"),
+    [
+        ("1.6.0", "no times", "no audiences bound"),
+        ("1.6.0", "no audiences bound", "issuer"),
+        ("1.10.0", "no times", "issuer"),
+        ("1.10.0", "audience", "expired"),
+        ("1.11.0", "issuer", "no times"),
+        ("1.11.0", "address", "signature"),
+    ],
+)
+def test_the_checks_of_a_jwt_mount_have_an_order(
+    version: str, first: jwt_auth.Refusal, second: jwt_auth.Refusal
+) -> None:
+    """As bare Vaults answered of which two things were wrong; tests/test_real_jwt_order.py asks some again."""
+    order = jwt_auth.order(version)
+    assert order.index(first) < order.index(second)

@@ -161,7 +161,8 @@ def _address(case: Case) -> Diagnosis | None:
     seen = case.after
     if not seen.app or case.evidence.review is not None or seen.answer != "refused" or seen.status != 403:
         return None
-    role = remedies.role_of(case, seen.moment)
+    # a token is bound as its role was when it was given
+    role = remedies.role_of(case, case.facts.first_moment if seen.probe.startswith("old-") else seen.moment)
     if not role.bound_cidrs:
         return None
     entry = next((line for line in case.evidence.audit if FROM_ADDRESS in line.text), None)
@@ -169,9 +170,11 @@ def _address(case: Case) -> Diagnosis | None:
     if entry is None or found is None or _within(found[1].rstrip(":"), role.bound_cidrs):
         return None
     app, address = case.facts.app(seen.app), found[1].rstrip(":")
+    what = "logins" if seen.probe == "login" else "use of its tokens"
     return diagnosed(
-        f"Role {app.role} of auth/{seen.mount} admits logins from {', '.join(role.bound_cidrs)} alone "
-        f"(token_bound_cidrs), and this one came from {address}: Vault answers {seen.status}"
+        f"Role {app.role} of auth/{seen.mount} admits {what} from "
+        f"{', '.join(role.bound_cidrs)} alone (token_bound_cidrs), and this one came from {address}: Vault answers "
+        f"{seen.status}"
         + (" before it asks the API server anything" if case.facts.mount(seen.mount).of_kind.reviews else ""),
         "certain",
         [entry, *case.quoted("permission denied")[:1]],

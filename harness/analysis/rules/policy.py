@@ -11,7 +11,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import vault_policies
+from harness.knowledge import secret_logins, vault_policies
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
@@ -41,8 +41,34 @@ def _asked(case: Case) -> _Asked | None:
     return _Asked(path, right, f'{what} by {seen.app}, which is capability "{right}" on path "{path}"')
 
 
+def _not_renewed(case: Case) -> Diagnosis | None:
+    """Explain that userpass renews no token of a user whose policies are others, letter by letter, than its own."""
+    said, app = case.quoted(secret_logins.POLICIES_CHANGED), case.facts.app(case.after.app)
+    if not said:
+        return None
+    mount, written = case.after.mount, remedies.role_of(case, case.after.moment).policies
+    folded = tuple(dict.fromkeys(name.lower() for name in written))
+
+    def user(label: str) -> WriteRole:
+        spec = msgspec.structs.replace(remedies.role_of(case, label), policies=folded)
+        return WriteRole(mount=mount, role=app.role, spec=spec)
+
+    place = case.facts.mount(mount).of_kind.place_of(mount, app.role)
+    command = f"vault write {place} token_policies='{','.join(folded)}'"
+    words = f"Write the policies of user {app.role} in lower case, as its tokens have them."
+    return diagnosed(
+        f"Vault renews no token of a user whose policies are others, letter by letter, than the token has: user "
+        f"{app.role} of auth/{mount} has {', '.join(written)}, and for tokens Vault folds the case",
+        "strong",
+        said,
+        remedies.way(case, words, (command,), lambda label: (user(label),))[1],
+    )
+
+
 def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
+    if "renew" in seen.probe and seen.answer == "refused" and seen.status == 500:
+        return _not_renewed(case)
     asked = _asked(case)
     if asked is None or seen.answer != "refused" or seen.status != 403:
         return None

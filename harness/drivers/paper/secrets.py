@@ -12,12 +12,15 @@ from harness.knowledge import cert_logins, secret_logins
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
 from harness.scenario.mount_kinds import CERT
+from harness.scenario.topology import Topology
 from harness.secret import Secret
 from harness.wait import now
 
 
 class PaperSecrets(PaperTokens):
     """The part of a Vault on paper that takes passwords and secret IDs."""
+
+    _topology: Topology
 
     def make_secret_id(self, mount: str, role: str) -> Credentials:
         """Return a new secret ID, and the role's ID."""
@@ -97,4 +100,15 @@ class PaperSecrets(PaperTokens):
             return "wrong secret"
         config.uses[role] = used + 1
         config.failures.pop(role, None)
-        return None if from_bound(config.roles[role]) else "address"
+        bound = self._topology.mounts[mount].kind in secret_logins.CHECKS_ADDRESS_AT_LOGIN
+        return "address" if bound and not from_bound(config.roles[role]) else None
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Answer as the token store, which asks the mount that gave the token."""
+        held = self._vault_tokens.get(token.reveal())
+        if held is None or held.mount not in self._topology.mounts or not held.renewable:
+            return super().renew_self(token)
+        named = {name for name in str(held.role["token_policies"]).split(",") if name not in ("", "default")}
+        if self._topology.mounts[held.mount].kind == "userpass" and named != {*held.policies} - {"default"}:
+            return self._reply(500, f"failed to renew entry: {secret_logins.POLICIES_CHANGED}")
+        return super().renew_self(token)

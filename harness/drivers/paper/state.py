@@ -56,6 +56,10 @@ class VaultToken:
     """of the mount that gave it"""
     account: str = ""
     """namespace/name of the service account that logged in there; empty: none did"""
+    mount: str = ""
+    """the auth mount that gave it"""
+    role: Mapping[str, Any] = field(default_factory=dict)
+    """as it was written when the token was given"""
 
     @property
     def renewable(self) -> bool:
@@ -76,12 +80,14 @@ class VaultToken:
         return self.uses >= 0
 
 
-def given(token: Secret, role: Mapping[str, Any]) -> VaultToken:
-    """Return what Vault gives for a login to a *role* as it was written."""
+def given(token: Secret, mount: str, role: Mapping[str, Any]) -> VaultToken:
+    """Return what Vault gives for a login to a *role* of a *mount* as it was written."""
     policies = tuple(policy.lower() for policy in str(role["token_policies"]).split(",") if policy)
     default = not role.get("token_no_default_policy") or "default" in policies
     kind = "batch" if role.get("token_type") == "batch" else "service"
-    return VaultToken(token, policies, lease(role), kind, default, role.get("token_num_uses") or None)
+    return VaultToken(
+        token, policies, lease(role), kind, default, role.get("token_num_uses") or None, mount, dict(role)
+    )
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.drivers.paper.answers import PaperAnswers
+from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.state import Token, VaultToken, given
 from harness.knowledge import kubernetes_auth, vault_policies
 from harness.rig.rig import Reply
@@ -61,7 +62,7 @@ class PaperTokens(PaperAnswers):
     ) -> Reply:
         """Answer a login with a token of the *role*, and what *more* there is to say; *presented* is what logged in."""
         token = Secret(f"paper-{next(self._numbers):024d}")
-        held = given(token, self._configs[mount].roles[role.lower()])
+        held = given(token, mount, self._configs[mount].roles[role.lower()])
         if presented is not None:
             account = f"{presented.account.namespace}/{presented.account.name}"
             held.accessor, held.account = f"auth_{KUBERNETES}_{mount}", account
@@ -88,5 +89,7 @@ class PaperTokens(PaperAnswers):
         if foreign := kubernetes_auth.foreign_token(given_by, self._served.version):
             return self._reply(*foreign)
         held = self._vault_tokens.get(token.reveal())
+        if held is not None and not from_bound(held.role):
+            return self._turn_away(403, "permission denied", path or "auth/token", now())
         known = held is not None and held.use() and told != "refuse" and allowed
         return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
