@@ -15,8 +15,8 @@ from tests.fuzz.running import Rehearsals
 pytestmark = pytest.mark.real
 
 SEED = 2
-NUMBERS = (4, 7, 12, 38)
-"""With a mount of each kind among them, and a way back."""
+NUMBERS = (4, 7, 12)
+"""Few: the whole of them takes half a minute where nobody else works."""
 
 
 def test_random_scenarios_are_answered_as_foretold(tmp_path: Path) -> None:
