@@ -192,7 +192,7 @@ class _Draw:
         return vault
 
     def _draw_mount(self, number: int, vault: Document, path: Sequence[str]) -> None:
-        kind = self._weighted({"kubernetes": 12, "jwt": 6, "approle": 2, "userpass": 2})
+        kind = self._weighted({"kubernetes": 12, "jwt": 6, "approle": 2, "userpass": 2, "cert": 2})
         if not number and self._often(0.7):
             kind = "kubernetes"
         name = self._one([kind, f"team-{number}/{kind}", f"{kind}-{number}"])
@@ -330,6 +330,13 @@ class _Draw:
                 role["claim-mappings"] = self._one([{"project": "project"}, {"/kubernetes.io/namespace": "space"}])
             if self._often(0.08):
                 role["groups-claim"] = "groups"
+        elif kind == "cert":
+            if self._often(0.6):
+                role["certificate"] = self._one(["ca", "own"])
+            if self._often(0.3):
+                role["certificate-life"] = self._one(["2h", "48h"])
+            if self._often(0.4):
+                role["allowed-common-names"] = self._one([["web"], ["w*", "batch"], ["nobody"]])
         elif kind == "approle":
             if self._often(0.3):
                 role["secret-id-ttl"] = self._one(["2h", "24h"])
@@ -432,7 +439,7 @@ class _Course:
             self._upgrade: 9, self._restart: 2, self._replace_pod: 1, self._write_config: 4, self._write_role: 4,
             self._rewrite: 1, self._revoke: 2, self._grant: 2, self._delete_secret: 2, self._take_snapshot: 2,
             self._restore: 2, self._roll_back: 3, self._set_issuers: 1, self._kubernetes: 1, self._look: 1,
-            self._publish_keys: 1, self._rotate_keys: 2,
+            self._move: 2, self._publish_keys: 1, self._rotate_keys: 2,
         }  # fmt: skip
         step = self._chance.choices(list(verbs), list(verbs.values()))[0]()
         if step is not None and self._chance.random() < 0.08:
@@ -492,7 +499,7 @@ class _Course:
         return {"write": write}
 
     def _write_role(self) -> Document | None:
-        name = self._mount("kubernetes", "jwt", "approle", "userpass")
+        name = self._mount("kubernetes", "jwt", "approle", "userpass", "cert")
         if name is None:
             return None
         mount = self._document["auth"][name]
@@ -569,6 +576,14 @@ class _Course:
         new = f"https://issuer-{self._issuers}.example.com"
         kept = ["https://kubernetes.default.svc.cluster.local"] if self._often(0.5) else []
         return {"set-issuers": {self._one(list(self._document["clusters"])): [new, *kept]}}
+
+    def _move(self) -> Document:
+        move: Document = {"to": self._one([*self._document["clusters"], "outside"])}
+        if move["to"] != "outside":
+            move |= self._one(
+                [{}, {}, {"service-account": "vault/moved", "may-review-tokens": False}, {"token-file": False}]
+            )
+        return {"move": move | ((self._upgrade() or {}) if self._often(0.4) else {})}
 
     def _publish_keys(self) -> Document:
         return {"publish-keys": {self._one(list(self._document["clusters"])): self._often(0.5)}}
