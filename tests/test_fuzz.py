@@ -50,7 +50,7 @@ def test_a_seed_gives_the_same_scenarios_on_every_machine() -> None:
 @pytest.fixture(scope="module")
 def drawn() -> list[dict[str, Any]]:
     """Return what some scenarios say."""
-    return [yaml.safe_load(generator.scenario(3, number).text) for number in range(200)]
+    return [yaml.safe_load(generator.scenario(3, number).text) for number in range(240)]
 
 
 NEVER_DRAWN = {"vault", "node", "wait", "look-up"}

@@ -291,7 +291,7 @@ class _Draw:
         cluster["publishes-keys"] = True
         if at == "oidc_discovery_url":
             cluster["issuers"] = ["address"]
-        authority = {f"{at.removesuffix('_url')}_ca_pem": self._one(keys)} if self._often(0.4) else {}
+        authority = {f"{at.removesuffix('_url')}_ca_pem": self._one(keys)} if self._often(0.6) else {}
         return {at: asked} | authority
 
     def _role(self, kind: str) -> Document:
