@@ -86,7 +86,7 @@ def given(token: Secret, mount: str, role: Mapping[str, Any]) -> VaultToken:
     default = not role.get("token_no_default_policy") or "default" in policies
     kind = "batch" if role.get("token_type") == "batch" else "service"
     return VaultToken(
-        token, policies, lease(role), kind, default, role.get("token_num_uses") or None, mount, dict(role)
+        token, policies, lease(role), kind, default, role.get("token_num_uses") or None, mount=mount, role=dict(role)
     )
 
 
