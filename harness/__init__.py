@@ -47,12 +47,15 @@ maintenance/             what this machine has for rehearsals, and what was left
     cleanup              finds and ends what a crash left, by the labels of the runs
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
+    several              the Vaults of several nodes, as the course goes on
+    nodes                how a Vault of several nodes comes to be, and is taken on node by node
     vault_steps          how a Vault is set up, written to, swapped and unsealed
     provider             who mints the tokens of apps that no cluster knows
     credentials          passwords, secret IDs and client certificates, made as roles are written
     rewriting            configs and roles are written again as they are read
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
+    steady               clients ask for one thing again and again while nodes are replaced
     renewals             running apps renew their tokens while Vault is replaced
 rehearsal/probes/        the questions that are asked at every moment: a file a subject
     look                 what a probe may use, and how a reply becomes an observation
@@ -81,6 +84,7 @@ drivers/local/           plain processes on this machine, and no Docker
     kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
     sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
     vault_process        a Vault server as a process
+    vault_nodes          all servers of a Vault: one, or several nodes over raft
     etcd_store           the etcd that has a Vault's data, as a process
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
@@ -99,6 +103,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     secrets              logins with a password or a secret ID, on paper
     certificates         whether a role that trusts a certificate, or an authority, knows what is shown
     jwts                 logins at JWT mounts, on paper
+    nodes                a Vault of several nodes, on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -161,6 +166,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     bisection            what a bisection has found
     track_record         the corpus of known breakages as a table
     tried                remedies: what came of those that were tried, and what they write in full
+    nodes                what is said of a Vault that was taken on node by node
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     track_record         what a corpus of known breakages comes to
@@ -177,6 +183,7 @@ analysis/                what a record means, with no server in sight
     startup_failures     what it means that a Vault would not serve after its swap
     rewritten            configs and roles written again as they are read: what is refused, and what is another value
     expiry               stored reviewers that work until the end of the run, and not for ever
+    rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after
     contradictions       evidence that does not go with the answer it is joined to
@@ -233,6 +240,8 @@ rig/                     what a running system looks like, whoever runs it
     source               the source state of a rehearsal, of which further ones get a copy
 record/                  what happened: the public record format
     events               every kind of line in a record
+    event                what all those lines have in common that tell what happened
+    node_events          what happens to a Vault of several nodes
     observation          what one question saw: granted, refused or unknown
     journal              the append-only file of them, and its reader
     numbering            how a record proves that it is whole

@@ -19,13 +19,14 @@ import msgspec
 
 from harness.analysis import explaining, foretold, matrix_results, verdict
 from harness.record import events
+from harness.record.event import Event
 from harness.scenario import course, plan
 from harness.scenario.schema import Scenario
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _PART: Final = re.compile(r"(<!-- from the code: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-_EVERYWHERE: Final = (msgspec.Struct, events.Event, course.Step)
+_EVERYWHERE: Final = (msgspec.Struct, Event, course.Step)
 
 Entry = tuple[str, str, str]
 """A field: its name, its type, and what it says."""

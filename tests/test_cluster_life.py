@@ -259,6 +259,14 @@ def test_kind_says_beforehand_that_it_has_no_etcd_for_vault() -> None:
     limits.insist(there)
 
 
+def test_kind_says_beforehand_that_it_has_one_node_of_vault() -> None:
+    there = plan.make(scenario(upgrade("1.32.0")), "test", "kind")
+    three = {name: msgspec.structs.replace(vault, nodes=3) for name, vault in there.resolved.vaults.items()}
+    topology = msgspec.structs.replace(there.resolved, vaults=three)
+    with pytest.raises(MissingPrerequisite, match="one node, and not 3: --driver local has them"):
+        limits.insist(msgspec.structs.replace(there, topology=topology))
+
+
 MANIFEST: Final = """\
 apiVersion: v1
 kind: Pod

@@ -707,7 +707,7 @@ def gathered(
 
         journal.write(started(loading.load(OUTAGE).scenario))
         try:
-            Collector(journal, server, {"apps": plane}).gather("before")
+            Collector(journal, lambda: server, {"apps": plane}).gather("before")
         except NotReady as error:
             failed = error
     return journals.load(tmp_path / "run"), failed

@@ -17,6 +17,7 @@ import pytest
 
 from harness.record import events
 from harness.record import journal as journals
+from harness.record.event import Event
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.journal import Journal, NotARecord
 from harness.record.observation import Observation
@@ -139,7 +140,7 @@ def test_an_event_is_one_line_of_json_that_names_its_kind(tmp_path: Path) -> Non
 def test_an_event_is_stamped_with_the_time_unless_it_carries_one(tmp_path: Path) -> None:
     kept = RunEnded(at=5.0)
     written(tmp_path, [EVENTS[0], MomentBegan(moment="before", version="1.7.0", token_file=True), kept])
-    _, now, later = journals.load(tmp_path).of(events.Event)
+    _, now, later = journals.load(tmp_path).of(Event)
     assert now.at > 1_600_000_000
     assert later == kept
 
@@ -162,7 +163,7 @@ def test_events_of_some_kinds_come_in_order_with_their_line_numbers(tmp_path: Pa
     for record in (journals.load(tmp_path), journals.Record(happened)):
         assert list(record.numbered(*kinds)) == wanted
         assert [record.event(number) for number, _ in wanted] == [event for _, event in wanted]
-        assert list(record.numbered(events.Event, Observation)) == list(enumerate(happened, 1))
+        assert list(record.numbered(Event, Observation)) == list(enumerate(happened, 1))
 
 
 def test_a_loaded_record_needs_its_file_no_more(tmp_path: Path) -> None:

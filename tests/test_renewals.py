@@ -185,7 +185,7 @@ def test_a_sentence_says_who_how_long_when_and_how(rows: list[Renewals], sentenc
 def test_seconds_on_loopback_are_no_forecast(tmp_path: Path) -> None:
     """It is said once, at the first outage, and among what was not checked; and nowhere where nothing was measured."""
     rows = [renewals(version="1.9.2"), renewals(version="1.9.3", seconds=9.0)]
-    assert "".join(wording.outages(rows)).count("one node on loopback with a scripted unseal") == 1
+    assert "".join(wording.outages(rows)).count("measured on loopback with a scripted unseal") == 1
     assert wording.outages([]) == []
     told = judge(calm(tmp_path / "told", renewals()))
     assert any("for how long production could not renew" in line for line in told.not_checked)

@@ -377,13 +377,23 @@ def test_every_rule_describes_itself_in_full() -> None:
 
 
 FROM_ELSEWHERE: Final = frozenset(
-    {UNEXPLAINED, "vault-refuses-data", "stored-reviewer-expires", "rewrite-refused", "rewrite-changes"}
+    {
+        UNEXPLAINED,
+        "vault-refuses-data",
+        "stored-reviewer-expires",
+        "rewrite-refused",
+        "rewrite-changes",
+        "leader-replaced-first",
+        "leader-of-older-version",
+        "quorum-lost",
+        "node-did-not-rejoin",
+    }
 )
-"""Causes that no rule about an answer finds: of a start, of a date, and of a step."""
+"""Causes that no rule about an answer finds: of a start, of a date, of a step, and of the nodes of a Vault."""
 
 
 def test_rules_and_causes_are_the_same_names() -> None:
-    """A scenario can expect every cause there is a rule for; five causes come from elsewhere than a rule."""
+    """A scenario can expect every cause there is a rule for; the others come from elsewhere than a rule."""
     names = [rule.name for rule in RULES]
     assert len(names) == len(set(names))
     assert set(names) == set(get_args(Cause)) - FROM_ELSEWHERE

@@ -80,6 +80,11 @@ PROMISED: dict[str, Row] = {
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.9.3"),),
     ),
+    "three-nodes-are-upgraded-standbys-first-and-the-leader-last": ("pass", ()),
+    "three-nodes-with-the-leader-first-move-leadership-in-vain": (
+        "pass",
+        (("latent", "leadership moved in vain", "leader-replaced-first", "1.11.0"),),
+    ),
     "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade": (
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),

@@ -17,7 +17,7 @@ ALWAYS_DIFFERS: Final = frozenset(
     {
         "accessor", "cluster_id", "cluster_name", "creation_time", "entity_id", "expire_time", "id", "issue_time",
         "last_renewal", "last_renewal_time", "lease_id", "performance_standby", "replication_dr_mode",
-        "replication_performance_mode", "request_id", "server_time_utc", "ttl", "version", "build_date",
+        "replication_performance_mode", "request_id", "server_time_utc", "standby", "ttl", "version", "build_date",
         "echo_duration_ms", "clock_skew_ms", "replication_primary_canary_age_ms", "enterprise", "removed_from_cluster",
         "wrong_before", "jwt_validation_pubkeys",
     }

@@ -27,7 +27,9 @@ from harness.record.events import (
 from harness.record.observation import Observation
 from harness.scenario import course, driver_traits, plan
 from harness.scenario.course import (
+    HALFWAY,
     AnyStep,
+    Form,
     Look,
     RotateKeys,
     Serve,
@@ -87,10 +89,24 @@ def _lacking(facts: Facts, required: dict[_Key, str], there: Sequence[_Key]) -> 
     up = {one.cluster for one in facts.record.of(ClusterUp)}
     yield from (f"cluster {name} coming up" for name in facts.topology.clusters if name not in up)
     yield from (name for key, name in required.items() if key not in set(there))
+    yield from _unreplaced(facts)
     renewed = {(row.app, row.moment) for row in facts.record.of(Renewals)}
     for app, moment in _renewing(facts):
         if (app, moment) not in renewed:
             yield f"the renewals of {app} before the moment {moment}"
+
+
+def _unreplaced(facts: Facts) -> Iterator[str]:
+    """Yield the nodes of a Vault of several that did not serve as what a step was to put in place in all of them."""
+    served = {(one.vault, one.node, one.asked, one.purpose) for one in facts.record.of(VaultServing)}
+    for step in facts.steps:
+        form = isinstance(step, Form)
+        if not form and not (isinstance(step, Serve) and step.part and step.part not in HALFWAY):
+            continue
+        for node in facts.topology.nodes_of(step.vault):
+            version = step.version  # type: ignore[union-attr]
+            if (step.vault, node, version, course.word_of(step)) not in served:
+                yield f"Vault {version} serving as {node}"
 
 
 def _required(facts: Facts) -> Iterator[tuple[_Key, str]]:
@@ -111,6 +127,8 @@ def _required(facts: Facts) -> Iterator[tuple[_Key, str]]:
 def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
     """Yield the events that a *step* writes, *by* the version that serves then."""
     match step:
+        case Serve() if step.part:
+            pass  # which nodes these are is seen once it is done: `_unreplaced`
         case Serve():
             whose = f" as {step.node or step.vault}" if step.vault else ""
             yield (VaultServing, by, course.word_of(step), step.vault, step.node), f"Vault {by} serving{whose}"

@@ -39,6 +39,7 @@ Source = Literal[
     "pod",
     "server",
     "cluster",
+    "nodes",
 ]
 
 

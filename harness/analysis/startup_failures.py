@@ -137,7 +137,7 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
         )
         over = "as the upgrade left them"
     remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
-    whose = f" ({trouble.node or trouble.vault})" if trouble.vault else ""
+    whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return Finding(
         rule="vault-refuses-data",
         kind="regression",

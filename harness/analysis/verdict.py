@@ -17,6 +17,7 @@ from harness.analysis import (
     news,
     proofs,
     rewritten,
+    rolling,
     soundness,
     startup_failures,
 )
@@ -28,6 +29,7 @@ from harness.analysis.news import News
 from harness.analysis.proofs import Proof
 from harness.analysis.record_view import Facts
 from harness.analysis.rollback import Rollback, rollbacks
+from harness.analysis.rolling import Rolling
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import Config, LoginReview, configs, reviewing
 from harness.knowledge import kubernetes_auth
@@ -108,6 +110,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     renewals: tuple[Renewals, ...] = ()
     """what each app that runs on met at each hop when it renewed its token: for how long it could not, and how often
     that failed in which way. Nothing on paper, and for an app without a token from before the first hop"""
+    rollings: tuple[Rolling, ...] = ()
+    """every step that took the nodes of a Vault of several one after the other: the order, who led when, what clients
+    met"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     proofs: tuple[Proof, ...] = ()
@@ -160,8 +165,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     as_expected = hoped and not unsure
     start, left_behind = record.started, _left_behind(record)
     outcome = _outcome(verdict, as_expected=as_expected, hoped=hoped)
-    unlearned = tuple(seen.app for seen in doubts.never_granted(facts))
-    tried = tuple(proofs.proofs(facts))
+    unlearned, tried = tuple(seen.app for seen in doubts.never_granted(facts)), tuple(proofs.proofs(facts))
     unproven = tuple(proofs.unproven(findings, tried)) if start.prove_remedies else ()
     return Judgement(
         verdict=verdict,
@@ -179,6 +183,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         configs=tuple(configs(facts)),
         reviewing=tuple(reviewing(facts)),
         renewals=tuple(record.of(Renewals)),
+        rollings=tuple(rolling.rollings(facts)),
         rollbacks=tuple(rollbacks(facts)),
         proofs=tried,
         unproven=unproven,
@@ -202,7 +207,9 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
-    yield from startup_failures.findings(facts.record.of(Trouble), facts.steps)
+    broken = startup_failures.findings(facts.record.of(Trouble), facts.steps)
+    yield from broken
+    yield from rolling.findings(facts, [one.node for one in broken if one.node])
     yield from diagnosis.diagnose(facts)
     yield from _cut_off(facts)
     yield from expiry.findings(facts)
@@ -444,7 +451,7 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
     if not driver_traits.of(facts.record.started.plan.driver).real:
         yield from _not_on_paper(facts)
     if facts.record.of(Renewals):
-        yield "for how long production could not renew: it was one node on loopback, with a scripted unseal"
+        yield "for how long production could not renew: it was on loopback, with a scripted unseal"
     alone = all(vault.nodes == 1 for vault in facts.topology.vaults.values())
     yield f"{'several Vault nodes, ' if alone else ''}seals other than Shamir, storages other than the scenario's" + (
         "" if any(isinstance(step, RollBack) for step in facts.steps) else ", rollback"

@@ -60,9 +60,33 @@ class Vault:
         self.address = self.address.replace("https://", "http://", 1)
         self.ca = self.certificate = None
 
-    def health(self) -> Reply:
-        """Ask sys/health. Its status says sealed (503), standby (429), not initialised (501) or active (200)."""
-        return self._ask("get", "sys/health")
+    def health(self, *, standby: bool = False) -> Reply:
+        """Ask sys/health. Its status says sealed (503), standby (429), not initialised (501) or active (200).
+
+        *standby*: a standby is well, and says 200 as well.
+        """
+        return self._ask("get", f"sys/health{'?standbyok=true' if standby else ''}")
+
+    def leader(self) -> Reply:
+        """Ask sys/leader: whom this node takes for the leader, and how far it has come in the log of raft."""
+        return self._ask("get", "sys/leader")
+
+    def raft_peers(self) -> Reply:
+        """Ask who is in the raft configuration, and who of them votes."""
+        return self._ask("get", "sys/storage/raft/configuration", self.root)
+
+    def autopilot(self) -> Reply:
+        """Ask for the state that autopilot sees the nodes in: from 1.7.0 on."""
+        return self._ask("get", "sys/storage/raft/autopilot/state", self.root)
+
+    def vote_soon(self) -> Reply:
+        """Have new nodes vote once they have been well for a second, and not for ten. Before 1.7.0 they do at once."""
+        fields = {"server_stabilization_time": "1s"}
+        return self._ask("post", "sys/storage/raft/autopilot/configuration", self.root, json=fields)
+
+    def step_down(self) -> Reply:
+        """Have the node that leads give that up. It does not stand for election for the next ten seconds."""
+        return self._ask("put", "sys/step-down", self.root)
 
     def seal_status(self) -> Reply:
         """Ask sys/seal-status, which every server that listens answers, with its version."""

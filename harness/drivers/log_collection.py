@@ -56,14 +56,30 @@ class ClusterLogs(Protocol):
 class Collector:
     """Reads the logs of one rig. Lines from before a moment's first question are not its evidence."""
 
-    def __init__(self, journal: Journal, server: VaultLogs, planes: Mapping[str, ClusterLogs]) -> None:
-        self._journal, self._server, self._planes = journal, server, planes
+    def __init__(
+        self,
+        journal: Journal,
+        server: Callable[[], VaultLogs],
+        planes: Mapping[str, ClusterLogs],
+        words: Callable[[], Mapping[str, Tail]] | None = None,
+    ) -> None:
+        """*server* is the Vault that answers, or the node of it that leads; *words* are the logs of all nodes."""
+        self._journal, self._asked, self._planes, self._words = journal, server, planes, words
         self._numbers = itertools.count(1)
+
+    @property
+    def _server(self) -> VaultLogs:
+        return self._asked()
+
+    def _logs(self) -> Mapping[str, Tail]:
+        """Return the logs of Vault by the names of its nodes, which is empty for the only one."""
+        return self._words() if self._words is not None else {"": self._server.log}
 
     def skip(self) -> None:
         """Pass over everything written so far: it belongs to no moment. Raises as `gather`."""
         self._vault_caught_up([])
-        self._server.log.lines()
+        for log in self._logs().values():
+            log.lines()
         for plane in self._planes.values():
             plane.log.lines()
 
@@ -138,7 +154,11 @@ class Collector:
             self._journal.write(events.VaultAuditLine(at=seconds_of(slim["time"]), moment=moment, entry=slim))
 
     def _vault_log(self, moment: str) -> None:
-        for line in self._server.log.lines():
+        for node, log in self._logs().items():
+            self._node_log(node, log.lines(), moment)
+
+    def _node_log(self, node: str, lines: Sequence[str], moment: str) -> None:
+        for line in lines:
             entry = as_json(line)
             if entry is None:
                 continue
@@ -146,7 +166,9 @@ class Collector:
             if level in _LOUD or module.startswith("auth."):
                 at, message = seconds_of(entry.pop("@timestamp", "")), entry.pop("@message", "")
                 self._journal.write(
-                    events.VaultLogLine(at=at, moment=moment, level=level, module=module, message=message, fields=entry)
+                    events.VaultLogLine(
+                        at=at, moment=moment, level=level, module=module, message=message, fields=entry, node=node
+                    )
                 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,7 @@ from harness.clients.vault import Vault
 from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
+from harness.drivers.log_tail import Tail
 from harness.drivers.proxies import Proxies
 from harness.drivers.restoration import NewVault, Restoration
 from harness.drivers.service_accounts import SECRET_TOKEN, Account, issued
@@ -145,12 +146,15 @@ class RealRig(abc.ABC):
         clusters: Mapping[str, ClusterLogs],
         *,
         threads: int,
+        words: Callable[[], Mapping[str, Tail]] | None = None,
     ) -> None:
-        """*clusters* may be filled while they rise; *threads* is how many things may rise at once."""
+        """*clusters* may be filled while they rise; *threads* is how many things may rise at once. *words* gives the
+        logs of the nodes of a Vault by their names, where there are several.
+        """
         self._journal, self._accounts, self._vault, self._running = journal, wanted, server, clusters
         self._bring_up = BringUp(threads)
         self._tokens = Tokens(self._bring_up, wanted, journal)
-        self._collector = Collector(journal, server, clusters)
+        self._collector = Collector(journal, lambda: self._vault, clusters, words)
         self._made_secrets = 0
         self._way_back: Restoration | None = None
         """what is under way of a way back over the last snapshot, or the next"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -23,12 +23,38 @@ Stored = Mapping[str, Mapping[str, object]]
 """The storage of a Vault, as its configuration has it: the kind, and its settings."""
 
 
-def in_directory(storage: str, data: str) -> Stored:
-    """Return a storage of a kind that keeps everything in the directory *data*: raft or file."""
+class Joining(NamedTuple):
+    """Another node of a Vault: its address, and the files by which that knows us and we know it."""
+
+    address: str
+    ca: str
+    certificate: str
+    key: str
+
+
+def in_directory(storage: str, data: str, *, node: str = "node-1", others: Sequence[Joining] = ()) -> Stored:
+    """Return a storage of a kind that keeps everything in the directory *data*: raft or file.
+
+    *node* is what raft calls this node, and *others* are those that it tries to join while it has no data.
+    """
     store: dict[str, object] = {"path": data}
     if storage == "raft":
-        # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is.
-        store |= {"node_id": "node-1", "performance_multiplier": "1"}
+        # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is, and alone a node loses none; others
+        # would take a leader that is late for one that is gone
+        store |= {"node_id": node, "performance_multiplier": "3" if others else "1"}
+    if others:
+        store["retry_join"] = [
+            {
+                "leader_api_addr": one.address,
+                "leader_ca_cert_file": one.ca,
+                "leader_client_cert_file": one.certificate,
+                "leader_client_key_file": one.key,
+            }
+            for one in others
+        ]
+    if node != "node-1":
+        # autopilot looks every ten seconds otherwise, and until it has looked a new node has no vote
+        store |= {"autopilot_reconcile_interval": "500ms", "autopilot_update_interval": "200ms"}
     return {storage: store}
 
 

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness.knowledge.refusals import says
+from harness.record.event import Event, OfVault
+from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
 from harness.record.observation import Answer, Observation
 from harness.scenario.plan import Plan, Question
 
@@ -19,21 +21,6 @@ RECORD_VERSION: Final = 2
 From 2 on lines are numbered, and a record has to hold what its plan requires. A record of format 1 proves neither, and
 is judged by what it holds.
 """
-
-
-class Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
-    """Something that happened, and when (seconds since the epoch)."""
-
-    at: float = 0.0
-
-
-class OfVault(Event, frozen=True, kw_only=True):
-    """Something that concerns one Vault, or one node of it."""
-
-    vault: str = ""
-    """the name of the Vault; empty: the only one there is"""
-    node: str = ""
-    """the name of its node; empty: the only one there is, or all of them"""
 
 
 class Proves(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +58,7 @@ class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     """the path as it was given"""
     scenario: dict[str, Any]
     """the scenario as JSON, with its written keys"""
-    scenario_lines: dict[str, int] = {}
+    scenario_lines: dict[str, int] = msgspec.field(default_factory=dict)
     """the line of each part in the scenario's file: "expect/0" -> 17"""
     plan: Plan
     """what is done and asked, fully resolved"""
@@ -270,9 +257,9 @@ class Rewritten(OfVault, frozen=True, tag="rewritten", kw_only=True):
     """in Vault's words, where it was refused"""
     unread: bool = False
     """was the read refused, so that there was nothing to write?"""
-    before: dict[str, Any] = {}
+    before: dict[str, Any] = msgspec.field(default_factory=dict)
     """as it was read; long texts as their hashes"""
-    after: dict[str, Any] = {}
+    after: dict[str, Any] = msgspec.field(default_factory=dict)
     """as it was read once it was written; empty where it was not"""
 
 
@@ -382,7 +369,7 @@ class MomentBegan(Event, frozen=True, tag="moment", kw_only=True):
     version: str
     token_file: bool
     """is a pod's service account token readable for Vault?"""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
     """where there are several Vaults or nodes: what each runs, by its name; `version` is then that of the first"""
 
 
@@ -402,7 +389,7 @@ class VaultLogLine(OfVault, frozen=True, tag="vault-log", kw_only=True):
     level: str
     module: str
     message: str
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)
     """what else stands on the line"""
 
 
@@ -484,6 +471,12 @@ AnyEvent = (
     | StepEnded
     | LateWritten
     | Renewals
+    | NodesSeen
+    | LeaderChanged
+    | NodeSwapped
+    | NodeLost
+    | QuorumLost
+    | SteadyLoad
     | MomentBegan
     | Observation
     | VaultAuditLine

@@ -28,12 +28,12 @@ import msgspec
 
 from harness import secret, settings
 from harness.errors import HarnessError
+from harness.record.event import Event
 from harness.record.events import (
     RECORD_VERSION,
     AnyEvent,
     ApiAuditLine,
     ApiLogLine,
-    Event,
     PhaseEnded,
     ProofsBegun,
     RunEnded,

@@ -15,6 +15,7 @@ from harness.record.journal import Journal
 from harness.rig.rig import Credentials, VaultSetup
 from harness.scenario.course import Serve
 from harness.scenario.role_spec import RoleSpec
+from harness.scenario.topology import Topology
 from harness.scenario.values import seconds
 from harness.secret import Secret, fingerprint
 
@@ -100,3 +101,9 @@ def tell(made: Credentials | None, mount: str, role: str, served: Serve, journal
 def as_sent(role: RoleSpec) -> dict[str, Any]:
     """Return a role's fields as they are sent."""
     return {name: ",".join(value) if isinstance(value, tuple) else value for name, value in role.fields.items()}
+
+
+def certificate_of(topology: Topology, held: Held, app: str) -> Secret | None:
+    """Return the client certificate, among what is *held*, that an app shows at each request; None: it shows none."""
+    entry = topology.apps[app]
+    return held[entry.mount, entry.role].secret if topology.mounts[entry.mount].of_kind.by_certificate else None

@@ -33,6 +33,8 @@ from harness.rehearsal import credentials, probes, rewriting, side_steps, vault_
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, View
 from harness.rehearsal.provider import Provider
+from harness.rehearsal.several import Several
+from harness.rehearsal.workloads import steady
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig, VaultNode, node_of
@@ -189,6 +191,13 @@ class Running:
     """those of the last look before going back"""
     beforehand: float = 0.0
     """seconds of what the step under way takes that were spent beside the steps before it"""
+    several: Several = field(init=False)
+    """the Vaults of several nodes"""
+
+    def __post_init__(self) -> None:
+        """Have the Vaults of several nodes looked after."""
+        real = driver_traits.of(self.plan.driver).real
+        self.several = Several(self.rig, self.plan.resolved, self.journal, real=real)
 
     def run(self) -> None:
         """Do one step after the other; from the first look on, where the source state is an earlier rehearsal's."""
@@ -237,15 +246,10 @@ class Running:
         self.reached.append(step)
         self.beforehand = 0.0
         match step:
-            case Start():
-                with self.journal.phase(f"{step.vault or 'vault'} is set up"):
-                    self.keys[step.vault] = vault_steps.initialise(self.rig, self.plan, step, self.journal)
-            case Serve():
-                with self._running_apps(step):
-                    with self._timed(step):
-                        keys = self.keys[step.vault]
-                        self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
-                    vault_steps.settle(self.rig, step, self.reached, self.journal)
+            case Start() | course.Form():
+                self._set_up(step)
+            case course.Upgrade() | course.Restart() | course.RollBack() | course.Move():
+                self._serve(step)
             case course.WriteConfig():
                 served = self._served(step)
                 with self.journal.phase(f"config of {step.mount} by {served.version}"):
@@ -282,6 +286,34 @@ class Running:
             return step
         return msgspec.structs.replace(step, text=vault_policies.with_accessors(step.text, self.mounted))
 
+    def _set_up(self, step: Start | course.Form) -> None:
+        if isinstance(step, Start):
+            with self.journal.phase(f"{step.vault or 'vault'} is set up"):
+                self.keys[step.vault] = vault_steps.initialise(self.rig, self.plan, step, self.journal)
+            return
+        with self.journal.phase("the nodes are one Vault"), self._timed(step):
+            self.several.form(step, self.keys[step.vault])
+
+    def _serve(self, step: course.Placed | course.Move) -> None:
+        with self._running_apps(step):
+            with self._timed(step):
+                if isinstance(step, course.Placed) and step.vault in self.several.runs:
+                    self._replace_nodes(step)
+                else:
+                    keys = self.keys[step.vault]
+                    self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
+            vault_steps.settle(self.rig, step, self.reached, self.journal)
+
+    def _replace_nodes(self, step: course.Placed) -> None:
+        position, mine = len(self.reached) - 1, self._apps_of(step.vault)
+
+        def at(name: str) -> None:
+            # whoever has to say where it broke looks here
+            self.reached[position] = msgspec.structs.replace(step, node=name) if name else step
+
+        held = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
+        self.several.replace(step, self.keys[step.vault], self._next_moment(), held, at)
+
     @contextmanager
     def _timed(self, step: AnyStep) -> Iterator[None]:
         """Put on record how long the body takes, if it ends well. What goes wrong is told otherwise."""
@@ -299,17 +331,6 @@ class Running:
                 node=step.node,
             )
         )
-
-    def _late_questions(self) -> Iterator[Question]:
-        """Yield what is asked of what was written late: is it there still?"""
-        topology = self.plan.resolved
-        for vault in {step.vault: None for step in self.reached if isinstance(step, course.WriteLate)}:
-            yield Question("late-secret", item=topology.data_path(topology.late_secret), vault=vault)
-            for path in topology.mounts_of(vault):
-                yield Question("late-role", mount=path, item=course.LATE_ROLE, vault=vault)
-        for app in self.late:
-            mount = topology.apps[app].mount
-            yield Question("late-token-lookup", app, mount, vault=topology.told_apart(topology.mounts[mount].vault))
 
     def _reopen(self, step: AnyStep) -> None:
         """Open the Vault that *step* has sealed."""
@@ -331,8 +352,13 @@ class Running:
         tokens = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
         if not tokens or not driver_traits.of(self.plan.driver).real:
             return nullcontext()
-        vault, moment = self.rig.system(step.vault).vault, self._next_moment()
-        shown = {app: secret for app in tokens if (secret := self._certificate_of(app)) is not None}
+        system, moment = self.rig.system(step.vault), self._next_moment()
+        vault = steady.Leading(system) if step.vault in self.several.runs else system.vault
+        shown = {
+            app: secret
+            for app in tokens
+            if (secret := credentials.certificate_of(self.plan.resolved, self.credentials, app)) is not None
+        }
         return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand, shown)
 
     def _renew_certificates(self) -> None:
@@ -342,12 +368,6 @@ class Running:
             for role, made in credentials.renew(path, mount.roles, self.credentials):
                 credentials.tell(made, path, role, served, self.journal)
 
-    def _certificate_of(self, app: str) -> Secret | None:
-        """Return the client certificate that an app shows at each request; None where it shows none."""
-        entry = self.plan.resolved.apps[app]
-        by_certificate = self.plan.resolved.mounts[entry.mount].of_kind.by_certificate
-        return self.credentials[entry.mount, entry.role].secret if by_certificate else None
-
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""
         ahead = self.plan.steps[len(self.reached) :]
@@ -356,6 +376,7 @@ class Running:
     def _look(self, step: Look) -> None:
         """Ask every question once, and bring in what the servers wrote about it."""
         moment, first = step.moment, step.moment.number == 0
+        versions = moment.versions | self.several.versions
         if first:
             # until here Vault was busy by itself, or with the one cluster that its Pod is in
             with self.journal.phase("clusters are ready"):
@@ -369,19 +390,21 @@ class Running:
                     step=moment.step,
                     version=moment.version,
                     token_file=moment.token_file,
-                    versions=moment.versions,
+                    versions=versions,
                 )
             )
             if first:
                 self._renew_certificates()
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
-            view.runs = moment.runs
+            view.runs = self.several.runs_at(moment)
             if first:
                 # the tokens of this login are the ones that running apps hold from here on
                 view.logins = view.old
             view.late, view.credentials = self.late, self.credentials
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
-            for question in (*self.plan.questions, *(self._late_questions() if step.late else ())):
+            reached = self.reached if step.late else ()
+            late = vault_steps.late_questions(self.plan.resolved, reached, self.late if step.late else ())
+            for question in (*self.plan.questions, *late):
                 _ask(question, view, self.rig, self.journal)
             self.fresh = view.logins
             self.rig.gather(moment)

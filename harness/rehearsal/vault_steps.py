@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import secrets as random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from harness import wait
@@ -21,7 +21,7 @@ from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
 from harness.scenario import course, endpoints, plan, shared_source
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import ASKED_AT, PROVIDER
-from harness.scenario.plan import Plan
+from harness.scenario.plan import Plan, Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
 
@@ -68,19 +68,11 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     answers, ProcessDied where it dies, and NotReady where it gives no answer or stays inactive.
     """
     node = node_of(rig, served.vault, served.node)
-    # before it is handed a key: what another version makes of this data says nothing about the one that was meant
-    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
-    if answered.split("+", maxsplit=1)[0] != versions.number(served.version).split("+")[0]:
-        raise RigError(
-            f"{versions.called(served.version)} was put in place, and Vault {answered or '?'} answers: the binary is "
-            "not what it is taken for (rehearse artifacts list shows where it came from); put the right one there, and "
-            "run again",
-            node.vault_log(40),
-        )
+    answered = insist_on_version(rig, served)
     for key in keys:
         reply = node.setup.unseal(key)
         if not reply.ok:
-            raise _declined(rig, served, reply, which)
+            raise declined(rig, served, reply, which)
         if reply.data.get("sealed") is False:
             break
     wait.until(
@@ -101,6 +93,23 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
             node=served.node,
         )
     )
+
+
+def insist_on_version(rig: Rig, served: Serve) -> str:
+    """Return which version the Vault that was *served* says it is. Raises RigError where it is another one.
+
+    It is asked before it is handed a key: what another version makes of this data says nothing about the one that was
+    meant.
+    """
+    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
+    if answered.split("+", maxsplit=1)[0] != versions.number(served.version).split("+")[0]:
+        raise RigError(
+            f"{versions.called(served.version)} was put in place, and Vault {answered or '?'} answers: the binary is "
+            "not what it is taken for (rehearse artifacts list shows where it came from); put the right one there, and "
+            "run again",
+            node_of(rig, served.vault, served.node).vault_log(40),
+        )
+    return answered
 
 
 def _active(health: Reply) -> bool:
@@ -127,7 +136,7 @@ def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
     )
 
 
-def _declined(rig: Rig, served: Serve, reply: Reply, which: str) -> RigError:
+def declined(rig: Rig, served: Serve, reply: Reply, which: str) -> RigError:
     """Return why an unseal key was not taken. Raises ProcessDied or NotReady if that is because Vault is gone.
 
     A Vault that could not open its data says so with 500, and that is its refusal here.
@@ -230,6 +239,17 @@ def write_late(rig: Rig, topology: Topology, vault: str, holders: Iterable[str],
         credentials.write_role(setup, path, course.LATE_ROLE, next(iter(mount.roles.values())), held)
         written.append(f"auth/{path}/{mount.of_kind.folder}/{course.LATE_ROLE}")
     journal.write(events.LateWritten(secret=late, roles=tuple(written), apps=tuple(holders), vault=vault))
+
+
+def late_questions(topology: Topology, done: Iterable[AnyStep], late: Iterable[str]) -> Iterator[Question]:
+    """Yield what is asked of what was written late in the steps *done*, and of the apps of *late*."""
+    for vault in {step.vault: None for step in done if isinstance(step, course.WriteLate)}:
+        yield Question("late-secret", item=topology.data_path(topology.late_secret), vault=vault)
+        for path in topology.mounts_of(vault):
+            yield Question("late-role", mount=path, item=course.LATE_ROLE, vault=vault)
+    for app in late:
+        mount = topology.apps[app].mount
+        yield Question("late-token-lookup", app, mount, vault=topology.told_apart(topology.mounts[mount].vault))
 
 
 def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from harness.record.observation import called
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Serve
@@ -41,6 +43,15 @@ def _whose(step: AnyStep) -> str:
     return "" if isinstance(step, Serve) or not called(step) else f", at Vault {called(step)}".rstrip()
 
 
+_PARTS: Final[dict[course.Part, str]] = {
+    "": "",
+    "standbys": ": the nodes that stand by, one after the other",
+    "leader": ": the node that leads, last",
+    "leader-first": ": the node that leads, first",
+    "others": ": the other nodes, one after the other",
+}
+
+
 def _told(step: AnyStep) -> str:
     """Return what a step does, in a line."""
     told = course.word_of(step)
@@ -59,7 +70,9 @@ def _told(step: AnyStep) -> str:
             told = f"wait {step.seconds} s"
         case Serve():
             file = "with a pod token file" if step.token_file else "with no pod token file"
-            told = f"{told}: Vault {called(step)}{step.version}, {file}"
+            told = f"{told}: Vault {called(step)}{step.version}, {file}{_PARTS[step.part]}"
+        case course.Form():
+            told = f"have the other nodes of Vault {called(step)}join: all of them vote then"
         case _:
             told = _beside(step) or told
     if isinstance(step, course.Move):

@@ -67,7 +67,7 @@ _BOTH_SIDES: Final = {
     "What the app was answered": ("answer",),
     "What Vault wrote": ("vault audit", "vault log"),
     "What the API server wrote": ("api audit", "api log"),
-    "What was written, issued and started before": ("config", "token", "policy", "pod", "server"),
+    "What was written, issued and started before": ("config", "token", "policy", "pod", "server", "nodes"),
 }
 _PAIRS: Final = 6
 _FINDINGS: Final = 60

@@ -22,7 +22,7 @@ from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.events import Renewals
-from harness.reports import defused, printable
+from harness.reports import defused, nodes, printable
 from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, shortly, tried
 from harness.reports.wording import (
     ASSUMED,
@@ -255,6 +255,7 @@ class _Summary:
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
         if self._room.logins:
             _logins(console, self._crowd)
+        _rows(console, nodes.told(judgement.rollings))
         _outages(console, judgement.renewals, self._room.outages)
         self._lines(NEWS, surprises(judgement), max(self._room.lines, 2))
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))
@@ -374,11 +375,16 @@ def _logins(console: Console, totals: _Totals) -> None:
 
 def _outages(console: Console, renewals: Sequence[Renewals], most: int) -> None:
     """Say for how long running apps could not renew: a line a hop, the longest first."""
-    if not renewals:
+    _rows(console, [("outage", line) for line in first_of(outages(renewals), most)])
+
+
+def _rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Print lines, each after the word that says what it is about."""
+    if not rows:
         return
     lines = Table.grid(padding=(0, 2, 0, 0))
-    for line in first_of(outages(renewals), most):
-        lines.add_row(Text("outage", "dim"), line)
+    for word, line in rows:
+        lines.add_row(Text(word, "dim"), line)
     console.print()
     console.print(lines)
 

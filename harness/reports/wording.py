@@ -18,7 +18,7 @@ from harness.record.events import Renewals
 from harness.record.observation import called
 
 _APPS_BY_NAME: Final = 6
-NO_FORECAST: Final = "; measured on one node on loopback with a scripted unseal: no forecast for production"
+NO_FORECAST: Final = "; measured on loopback with a scripted unseal: no forecast for production"
 
 OUTCOME: Final[Mapping[Outcome, str]] = {
     "pass": "PASS",
@@ -245,7 +245,10 @@ def path_of(versions: Versions, arrow: str = "->") -> str:
     """Return from which version Vault went to which, of each Vault where there are several."""
     if not versions.vaults:
         return f"Vault {versions.source} {arrow} {versions.target}"
-    return "Vault " + ", ".join(f"{name} {f' {arrow} '.join(ran)}" for name, ran in versions.vaults.items())
+    alike: dict[str, list[str]] = {}
+    for name, ran in versions.vaults.items():
+        alike.setdefault(f" {arrow} ".join(ran), []).append(name)
+    return "Vault " + ", ".join(f"{' and '.join(names)} {path}" for path, names in alike.items())
 
 
 def outages(renewals: Iterable[Renewals]) -> list[str]:

@@ -100,7 +100,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 class VaultClient(Protocol):
     """Everything the rehearsal says to Vault. Every call is asked once: no retry, no redirect, no token left over."""
 
-    def health(self) -> Reply: ...
+    def health(self, *, standby: bool = False) -> Reply: ...
+    def leader(self) -> Reply: ...
+    def raft_peers(self) -> Reply: ...
+    def autopilot(self) -> Reply: ...
     def seal_status(self) -> Reply: ...
     def login(self, mount: str, role: str, jwt: Secret) -> Reply: ...
     def login_with(self, kind: str, mount: str, held: Credentials) -> Reply: ...
@@ -127,6 +130,8 @@ class VaultSetup(Protocol):
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None: ...
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None: ...
     def make_secret_id(self, mount: str, role: str) -> Credentials: ...
+    def vote_soon(self) -> Reply: ...
+    def step_down(self) -> Reply: ...
 
 
 @runtime_checkable
@@ -262,6 +267,23 @@ class Snapshots(Protocol):
 
 
 @runtime_checkable
+class SeveralNodes(Protocol):
+    """A Vault of several nodes over raft. What is asked of it without naming a node goes to the one that leads."""
+
+    def add_node(self, name: str, served: Serve) -> None:
+        """Start a node without data that joins the others, as the version of *served*. Returns when it answers."""
+        ...
+
+    def follow(self) -> str:
+        """Find out who leads, have everything go there from now on, and return its name; "" where nobody does."""
+        ...
+
+    def stop_node(self, name: str) -> None:
+        """Stop a node, which keeps its data."""
+        ...
+
+
+@runtime_checkable
 class Reusable(Protocol):
     """A rig whose clusters serve further rehearsals once its own is over, one at a time."""
 
@@ -329,6 +351,14 @@ def snapshots(rig: Rig, step: Step) -> Snapshots:
     """Return the Vault of *step* as one that takes snapshots, which it needs. Raises RigError where it cannot."""
     system = rig.system(step.vault)
     if isinstance(system, Snapshots):
+        return system
+    raise _unable(step)
+
+
+def several_nodes(rig: Rig, step: Step) -> SeveralNodes:
+    """Return the Vault of *step* as one of several nodes, which it needs. Raises RigError where it cannot be."""
+    system = rig.system(step.vault)
+    if isinstance(system, SeveralNodes):
         return system
     raise _unable(step)
 

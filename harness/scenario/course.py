@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -50,15 +50,32 @@ class Step(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
     """the name of the node that it concerns; empty: the only one there is, or all of them"""
 
 
+Part = Literal["", "standbys", "leader", "leader-first", "others"]
+"""Which nodes of a Vault a step takes, one by one: all that stand by, and then the one that leads; or the one that
+leads first, and then the others. Nothing: the only one there is, or the one that the step names."""
+
+HALFWAY: Final = ("standbys", "leader-first")
+"""The parts after which some nodes run another version than the others."""
+
+
 class Serve(Step, frozen=True, kw_only=True):
     """A step after which a newly started Vault of *version* serves over the same data."""
 
     version: str
     token_file: bool
+    part: Part = ""
+    """which nodes of several, where they are taken one after the other"""
 
 
 class Start(Serve, frozen=True, tag="start", kw_only=True):
     """The first Vault, over no data: it is initialised and set up."""
+
+
+class Form(Step, frozen=True, tag="form", kw_only=True):
+    """The other nodes of a Vault of several join the first one, which has its data; all of them vote then."""
+
+    version: str
+    token_file: bool
 
 
 class Upgrade(Serve, frozen=True, tag="upgrade", kw_only=True):
@@ -228,6 +245,7 @@ class Look(Step, frozen=True, tag="look", kw_only=True):
 
 AnyStep = (
     Start
+    | Form
     | Upgrade
     | Restart
     | Move
@@ -251,6 +269,9 @@ AnyStep = (
     | Wait
     | Look
 )
+
+Placed = Upgrade | Restart | RollBack
+"""The steps that put a Vault in place where one ran already."""
 
 GOING_BACK = (RollBack, Restore)
 """The steps after which something may be lost."""
@@ -357,9 +378,11 @@ def word_of(step: Step) -> str:
     return str(step.__struct_config__.tag)
 
 
-def label_of(done: AnyStep | None) -> str:
+def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a line
     """Return what the moment after a step is called, before that is made unique."""
     match done:
+        case Upgrade() | RollBack() if done.part in HALFWAY:
+            return f"halfway {'back ' if isinstance(done, RollBack) else ''}to {done.version}"
         case Upgrade():
             return after(done.version)
         case Restart() | Move():

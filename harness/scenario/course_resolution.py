@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
 from harness.scenario import course, mount_kinds, places, role_spec, schema, topology, values
-from harness.scenario.course import AnyStep, Labels, Look, Serve
+from harness.scenario.course import AnyStep, Labels, Look, Part, Placed, Serve
 from harness.scenario.schema import CourseStep
 from harness.scenario.topology import Topology, VaultSpec
 
@@ -22,7 +23,7 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
     snapshots, back, done = dict(runs), dict.fromkeys(runs, False), list[AnyStep]()
     for number, one in enumerate(written, 1):
         name = wanted.name_of(one.vault or "")
-        of = course.placed(done, wanted)[name]
+        of, before = course.placed(done, wanted)[name], runs[name]
         *first_ones, step = _steps_of(one, number, wanted, of, runs[name], snapshots[name])
         yield from (each for each in first_ones if each is not None)
         if isinstance(step, Serve):
@@ -33,12 +34,36 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
         if isinstance(step, course.GOING_BACK) and not back[name]:
             back[name] = True
             yield course.WriteLate(vault=step.vault)
+        if isinstance(step, Placed) and step.part:
+            yield from halfway(step, wanted, labels, before, look=one.then_look)
+            step = msgspec.structs.replace(step, part=SECOND[step.part])
         if step is not None:
             yield step
         if step is None or (one.then_look and isinstance(step, course.CHANGES)):
             file = course.placed(done, wanted)[first].token_file
             moment = labels.moment(step, runs[first], file, number, runs)
             yield Look(number=number, moment=moment, late=any(back.values()))
+
+
+SECOND: Final[dict[Part, Part]] = {"standbys": "leader", "leader-first": "others"}
+"""By the nodes that are taken first, which come then."""
+
+
+def in_parts(step: Placed, wanted: Topology, order: str | None = None) -> Placed:
+    """Return *step* as it takes the first of the nodes of a Vault, where that has several and it names none."""
+    if step.node or wanted.named(step.vault).nodes == 1:
+        return step
+    return msgspec.structs.replace(step, part="leader-first" if order == "leader-first" else "standbys")
+
+
+def halfway(step: Placed, wanted: Topology, labels: Labels, version: str, *, look: bool = True) -> Iterator[AnyStep]:
+    """Yield the first part of a *step* that takes the nodes of a Vault in two, and the look at what is mixed then.
+
+    *version* is what its leader runs until then, which is what answers.
+    """
+    yield step
+    if look and step.version != version and not isinstance(step, course.Restart):
+        yield Look(number=step.number, moment=labels.moment(step, version, wanted.vault.token_file, step.number))
 
 
 def _steps_of(
@@ -67,12 +92,15 @@ def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version
     file = of.token_file
     vault, node = wanted.told_apart(one.vault or ""), wanted.node_told_apart(one.vault or "", one.node or "")
     if one.upgrade is not None:
-        return course.Upgrade(number=number, version=one.upgrade, token_file=file, vault=vault, node=node)
+        step: Placed = course.Upgrade(number=number, version=one.upgrade, token_file=file, vault=vault, node=node)
+        return in_parts(step, wanted, one.order)
     if one.restart is not None or one.replace_pod is not None:
-        return course.Restart(number=number, version=version, token_file=file, vault=vault, node=node)
+        step = course.Restart(number=number, version=version, token_file=file, vault=vault, node=node)
+        return in_parts(step, wanted, one.order)
     if one.roll_back is not None:
         to, over = snapshot if one.roll_back == "snapshot" else of.source, one.roll_back
-        return course.RollBack(number=number, version=to, token_file=file, over=over, vault=vault, node=node)
+        step = course.RollBack(number=number, version=to, token_file=file, over=over, vault=vault, node=node)
+        return in_parts(step, wanted, one.order)
     return _other(one, number, wanted, version)
 
 

@@ -44,6 +44,10 @@ Effect = Literal[
     "granted against the rule",
     "rewrite refused",
     "rewrite changes a value",
+    "leadership moved in vain",
+    "leadership went back",
+    "quorum lost",
+    "node lost",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -90,5 +94,9 @@ Cause = Literal[
     "rewrite-refused",
     "rewrite-changes",
     "vault-refuses-data",
+    "leader-replaced-first",
+    "leader-of-older-version",
+    "quorum-lost",
+    "node-did-not-rejoin",
     "unexplained",
 ]

@@ -15,9 +15,12 @@ from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import course, course_resolution, driver_traits, topology
 from harness.scenario.course import (
     AnyStep,
+    Form,
     Look,
     Moment,
+    Placed,
     RollBack,
+    Serve,
     Snapshot,
     Start,
     Upgrade,
@@ -247,16 +250,24 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
     vault, labels = wanted.vault, course.Labels()
     steps: list[AnyStep] = [step for name in wanted.vaults for step in _history(wanted, name)]
     runs = {name: one.source for name, one in wanted.vaults.items()}
+    steps += [
+        Form(version=one.source, token_file=one.token_file, vault=wanted.told_apart(name))
+        for name, one in wanted.vaults.items()
+        if one.nodes > 1
+    ]
     steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file, runs=runs)))
-    if rollback:
+    if rollback and vault.nodes == 1:
         steps.append(Snapshot())
     if scenario.course is not None:
         steps += course_resolution.steps(scenario.course, wanted, labels)
-        return (*steps, *(_back(wanted, labels) if rollback else ()))
+        return (*steps, *(_back(wanted, labels, steps) if rollback else ()))
+    runs_now = vault.source
     for version in (*scenario.vault.via, scenario.vault.target or vault.source):
         step = Upgrade(version=version, token_file=vault.token_file)
-        steps += [step, Look(moment=labels.moment(step, version, vault.token_file))]
-    return (*steps, *(_back(wanted, labels) if rollback else ()))
+        steps += _whole(step, wanted, labels, runs_now)
+        steps.append(Look(moment=labels.moment(step, version, vault.token_file)))
+        runs_now = version
+    return (*steps, *(_back(wanted, labels, steps) if rollback else ()))
 
 
 def _history(wanted: Topology, name: str) -> list[AnyStep]:
@@ -276,13 +287,24 @@ def _history(wanted: Topology, name: str) -> list[AnyStep]:
     return steps
 
 
-def _back(wanted: Topology, labels: course.Labels) -> Iterator[AnyStep]:
+def _whole(step: Placed, wanted: Topology, labels: course.Labels, version: str) -> Iterator[AnyStep]:
+    """Yield a *step* that takes a Vault from *version* on; where it has several nodes, in its parts."""
+    first = course_resolution.in_parts(step, wanted)
+    if first.part:
+        yield from course_resolution.halfway(first, wanted, labels, version)
+        first = msgspec.structs.replace(first, part=course_resolution.SECOND[first.part])
+    yield first
+
+
+def _back(wanted: Topology, labels: course.Labels, done: Sequence[AnyStep]) -> Iterator[AnyStep]:
     """Yield the steps back to the source: its binary over the data as they are, and then the snapshot of before."""
     vault = wanted.vault
     yield WriteLate()
-    for over in ("binary", "snapshot"):
+    last = next(step.version for step in reversed(done) if isinstance(step, Serve))
+    # a snapshot is restored into a new Vault, and the nodes of the old one have another's data
+    for over in ("binary", "snapshot") if vault.nodes == 1 else ("binary",):
         step = RollBack(version=vault.source, token_file=vault.token_file, over=over)
-        yield step
+        yield from _whole(step, wanted, labels, last)
         yield Look(moment=labels.moment(step, vault.source, vault.token_file), late=True)
 
 

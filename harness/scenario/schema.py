@@ -104,6 +104,13 @@ class Vault(_Part):
         description="Has Vault's Pod a service account token mounted, from the source version on? "
         "Left out: yes in a cluster, never outside.",
     )
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=7,
+        description="Nodes over raft, on processes and on paper: vault-0, vault-1 ... A step that puts another version "
+        "in place takes them one after the other.",
+    )
     storage: Literal["raft", "file", "etcd"] = Field(
         default="raft", description="Vault's storage. etcd: one member, on processes and on paper."
     )
@@ -381,6 +388,11 @@ class CourseStep(_Part):
         default=None,
         description="For upgrade, restart, replace-pod and roll-back: the only node it concerns, such as `vault-0`. "
         "Left out: all.",
+    )
+    order: Literal["standbys-first", "leader-first"] | None = Field(
+        default=None,
+        description="For upgrade, restart, replace-pod and roll-back of a Vault of several nodes: which are taken "
+        "first. Left out: the standbys, and the leader last.",
     )
     then_look: bool = Field(default=True, description="Are all questions asked after this step, if it is a change?")
 

@@ -341,6 +341,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
 
 def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> VaultSpec:
     found = VaultSpec(
+        nodes=written.get("nodes", 1),
         later=tuple(places.moved_to(one) for one in moves),
         storage=written.get("storage", "raft"),
         shares=written.get("shares", 5),

@@ -16,6 +16,7 @@ _OF_A_VAULT: Final = (*_OF_A_NODE, "move", "write", "rewrite", "snapshot", "rest
 
 def complaints(document: Document) -> Iterator[Complaint]:
     """Yield what is wrong with the keys `vault` and `node` of auth mounts, apps and steps."""
+    yield from _several(document)
     for mount in document.entries("auth"):
         yield from _named(document, mount)
     for app in document.entries("apps"):
@@ -25,10 +26,33 @@ def complaints(document: Document) -> Iterator[Complaint]:
         yield from _of_step(document, ("course", index), verb_of(document, index))
 
 
-def _vaults(_document: Document) -> dict[str, tuple[str, ...]]:
+def _vaults(document: Document) -> dict[str, tuple[str, ...]]:
     """Return the nodes of every Vault of the scenario, by its name."""
-    # `vault` describes one, which is one node; it has a name so that a scenario may say which it means
-    return {topology.MAIN: (topology.node_name(topology.MAIN, 0),)}
+    # `vault` describes one; it has a name so that a scenario may say which it means
+    nodes = document.get("vault", "nodes", default=1) or 1
+    return {topology.MAIN: tuple(topology.node_name(topology.MAIN, number) for number in range(nodes))}
+
+
+def _several(document: Document) -> Iterator[Complaint]:
+    """Yield what a Vault of several nodes cannot have, or not yet here."""
+    if document.get("vault", "nodes", default=1) in (None, 1):
+        return
+    storage = document.get("vault", "storage", default="raft")
+    if storage not in (None, "raft"):
+        yield ("vault", "storage"), f"several nodes over {storage} are not rehearsed", "storage: raft, or nodes: 1"
+    if document.get("vault", "tls", default=True) is False:
+        yield ("vault", "tls"), "several nodes that talk without TLS are not rehearsed", "leave it out, or nodes: 1"
+    for mount in document.entries("auth"):
+        if document.get(*mount, "type") == "cert":
+            yield (*mount, "type"), "client certificates are not rehearsed with several nodes here", "nodes: 1"
+    for index in range(len(document.get("course", default=()) or ())):
+        trail: Trail = ("course", index)
+        if document.get(*trail, "roll-back", default=None) == "snapshot" or document.given(*trail, "restore"):
+            verb = verb_of(document, index)
+            message = "a snapshot is not restored into several nodes here"
+            yield (*trail, verb), message, "roll-back: binary, or nodes: 1"
+        if document.given(*trail, "move"):
+            yield (*trail, "move"), "several nodes are not moved to another place here", "leave it out, or nodes: 1"
 
 
 def _named(document: Document, trail: Trail) -> Iterator[Complaint]:
@@ -56,12 +80,28 @@ def _elsewhere(document: Document, trail: Trail, mount: str | None) -> Iterator[
             yield (*trail, "vault"), message, "leave it out: it is that of the auth mount"
 
 
+def _order(document: Document, trail: Trail, verb: str) -> Iterator[Complaint]:
+    """Yield why there is no order in which the nodes of the step at *trail* could be taken."""
+    if not document.given(*trail, "order"):
+        return
+    if verb and verb not in _OF_A_NODE:
+        message, remedy = f"`order` is of no use to {verb}, which takes no nodes", "leave it out"
+    elif document.get("vault", "nodes", default=1) == 1:
+        message, remedy = "there is one node, and no order to take it in", "nodes: 3 in vault, or leave it out"
+    elif document.given(*trail, "node"):
+        message, remedy = "a step that names its node takes that one alone", "leave `order` or `node` out"
+    else:
+        return
+    yield (*trail, "order"), message, remedy
+
+
 def _of_step(document: Document, trail: Trail, verb: str) -> Iterator[Complaint]:
     for key, verbs in (("vault", _OF_A_VAULT), ("node", _OF_A_NODE)):
         if verb and verb not in verbs and document.given(*trail, key):
             message = f"`{key}` is of no use to {verb}, which concerns no {'single node' if key == 'node' else 'Vault'}"
             yield (*trail, key), message, f"leave it out; it belongs to {', '.join(verbs)}"
             return
+    yield from _order(document, trail, verb)
     yield from _named(document, trail)
     if verb == "roll-back" and document.get(*trail, verb) == "snapshot" and document.given(*trail, "node"):
         yield (*trail, "node"), "a snapshot is of a whole Vault, and of no single node", "leave `node` out"

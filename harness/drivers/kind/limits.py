@@ -70,9 +70,11 @@ def _insist_on_vaults(plan: Plan) -> None:
 
 
 def _insist_on_storage(plan: Plan) -> None:
-    """Refuse a Vault that is to have its data in a server beside it."""
+    """Refuse a Vault that is to have its data in a server beside it, or to be several nodes."""
     for vault in plan.resolved.vaults.values():
         if vault.storage not in _STORAGES:
             raise MissingPrerequisite(
                 f"with kind Vault's storage is {' or '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
             )
+        if vault.nodes > 1:
+            raise MissingPrerequisite(f"with kind Vault is one node, and not {vault.nodes}: --driver local has them")

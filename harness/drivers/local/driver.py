@@ -13,12 +13,11 @@ from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
-from harness.drivers.local import rights
+from harness.drivers.local import rights, vault_nodes
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.etcd_store import EtcdStore
-from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import SharingRig
+from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.proxies import Proxies
@@ -36,11 +35,11 @@ from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import ClusterFacts, IssuedToken, Rig
+from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
 from harness.scenario import driver_traits, shared_source
 from harness.scenario.course import Move, Serve
 from harness.scenario.plan import Plan
-from harness.scenario.topology import Topology
+from harness.scenario.topology import Topology, pod_purpose
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
@@ -93,7 +92,7 @@ class LocalDriver:
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
         with journal.phase("artifacts"):
             binaries = self._binaries(plan, journal)
-            _insist_on_storage(plan, binaries)
+            vault_nodes.insist_on_storage(plan, binaries)
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
         with ExitStack() as stack:
@@ -101,7 +100,8 @@ class LocalDriver:
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             own = 0 if self._clusters is not None else len(plan.resolved.clusters)
             stores = sum(vault.storage == "etcd" for vault in plan.resolved.vaults.values())
-            memory = _VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
+            nodes = max(vault.nodes for vault in plan.resolved.vaults.values())
+            memory = nodes * _VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
             supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
             rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports, licence)
             kept = None
@@ -133,18 +133,6 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-def _insist_on_storage(plan: Plan, binaries: Mapping[tuple[str, str], Artifact]) -> None:
-    """Raise MissingPrerequisite where a binary was built without the storage that it is to have its data in."""
-    if all(vault.storage != "etcd" for vault in plan.resolved.vaults.values()):
-        return
-    for (product, version), one in binaries.items():
-        if product == "vault" and one.trimmed:
-            raise MissingPrerequisite(
-                f"Vault {version} as it was built here has no etcd storage ({one.trimmed}): bring the release's own "
-                f"binary (--binary vault:{version}=PATH), or choose storage: raft or file"
-            )
-
-
 class LocalRig(SharingRig):
     """The processes of one rehearsal."""
 
@@ -166,47 +154,41 @@ class LocalRig(SharingRig):
         self._work, self._run_id = work, run_id
         self._lent, self._all_ports, self._licence = planes, ports, licence
         vault = topology.vault
-        first = 3 if vault.storage == "etcd" else 2
+        first = vault_nodes.ports_of(vault)
         taken = ports.take(first + (0 if planes else len(topology.clusters)))
         self._ports = (
             dict(zip(topology.clusters, taken[first:], strict=True))
             if not planes
             else {name: plane.port for name, plane in planes.items()}
         )
-        self._store = (
-            EtcdStore(self._work / "store", taken[2], self._etcd.path, supervisor) if vault.storage == "etcd" else None
-        )
-        self._server = VaultServer(
-            self._work / "vault",
-            storage=vault.storage,
-            port=taken[0],
-            cluster_port=taken[1],
-            licence=licence,
-            store=self._store,
-        )
+        names = topology.nodes_of("")
+        self._vaults = VaultNodes(self._work, vault, names, taken[:first], supervisor, binaries, licence)
         self._planes: dict[str, ControlPlane] = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
-            journal, service_accounts.wanted(topology), self._server, self._planes, threads=len(topology.clusters) + 1
+            journal,
+            service_accounts.wanted(topology),
+            self._vaults.first,
+            self._planes,
+            threads=len(topology.clusters) + 1,
+            words=self._vaults.words,
         )
+        self._server = self._leading = self._vaults.first
         self._times = 0
         """so many rehearsals came after this one"""
-        self._beside: list[VaultServer] = []
-        """every Vault that was started beside this one"""
-        self._pod = PodFolder(self._work / "pod")
         self._proxies = Proxies(work, supervisor, ports)
         self._place = topology.vault.cluster
-        # the account of Vault's Pod, where it has one
-        self._home = next((one for one in self._accounts if one.purpose == "vault"), None)
+        self._homes = {one.purpose: one for one in self._accounts if one.purpose in self._vaults.pods}
+        """the account of the Pod of each node, where it has one"""
 
     @property
-    def _etcd(self) -> Artifact:
-        return next(one for (product, _), one in self._binaries.items() if product == "etcd")
+    def _home(self) -> Account | None:
+        return self._homes.get(pod_purpose(self._vaults.names[0]))
 
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
         """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
-        self._kill_vault()
+        self._vaults.kill()
         self._times += 1
         work = self._work / f"again-{self._times}"
         work.mkdir(mode=0o700)
@@ -235,27 +217,14 @@ class LocalRig(SharingRig):
     def end_vault(self) -> None:
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
         super().wait_for_threads()
-        self._kill_vault()
-        self._keep(self._logs_of_vault)
-
-    def _kill_vault(self) -> None:
-        for server in (self._server, *self._beside):
-            server.kill()
-        if self._store is not None:
-            self._store.kill()
-
-    @property
-    def _logs_of_vault(self) -> list[Tail]:
-        vaults = [server.log for server in (self._server, *self._beside)]
-        return [*vaults, *([self._store.log] if self._store is not None else ())]
+        self._vaults.kill()
+        self._keep(self._vaults.logs)
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
         self._first = served
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
-        if self._store is not None:
-            with brought.steady(self._etcd):
-                self._store.start()
+        self._vaults.start_store()
         self._start_vault(served)
 
     def cluster(self, name: str) -> ClusterFacts:
@@ -268,7 +237,7 @@ class LocalRig(SharingRig):
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""
         if self._home is not None:
-            self._tokens.of("vault")
+            self._tokens.of(self._home.purpose)
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
@@ -280,14 +249,46 @@ class LocalRig(SharingRig):
 
     def swap(self, served: Serve) -> None:
         """Stop Vault, replace its Pod, start the version of *served* over the same data."""
-        self._server.stop()
+        self._swap_node(self._vaults.names[0], served)
+
+    def _swap_node(self, name: str, served: Serve) -> None:
+        server, purpose = self._vaults.servers[name], pod_purpose(name)
+        server.stop()
         if isinstance(served, Move):
-            self._server.take_data_along()
+            server.take_data_along()
             self._place = served.place.cluster
-            self._move_pod(service_accounts.moved(self._accounts, "vault", served.place))
+            self._move_pod(service_accounts.moved(self._accounts, purpose, served.place), purpose)
         else:
-            self._move_pod(self._home)
-        self._start_vault(served)
+            self._move_pod(self._homes.get(purpose), purpose)
+        self._start_vault(served, name)
+
+    @property
+    def nodes(self) -> Mapping[str, VaultNode]:  # type: ignore[override]
+        """Return every node by its name."""
+        if len(self._vaults.servers) == 1:
+            return super().nodes
+        return {name: LocalNode(name, server, self._swap_node) for name, server in self._vaults.servers.items()}
+
+    def add_node(self, name: str, served: Serve) -> None:
+        """Start a node that joins the others."""
+        self._vaults.introduce(name)
+        if pod_purpose(name) in self._homes:
+            self._tokens.of(pod_purpose(name))
+        self._start_vault(served, name)
+
+    def follow(self) -> str:
+        """Find out who leads, and have everything go there."""
+        if name := self._vaults.leader(self._leading):
+            self._vault = self._leading = self._vaults.servers[name]
+        return name
+
+    def stop_node(self, name: str) -> None:
+        """Stop a node, which keeps its data."""
+        self._vaults.servers[name].stop()
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault, or a node of it, has ended by itself."""
+        return self._vaults.died()
 
     def upgrade_kubernetes(self, cluster: str, version: str) -> None:
         """Start the API server of *version* over the store of the one that is there."""
@@ -327,13 +328,13 @@ class LocalRig(SharingRig):
 
     def broken(self) -> str | None:
         """Return a sentence if an API server, an etcd or a proxy has ended."""
-        others = [*self._planes.values(), *([self._store] if self._store is not None else ())]
+        others = [*self._planes.values(), *([self._vaults.store] if self._vaults.store is not None else ())]
         return next((sentence for one in others if (sentence := one.died())), None) or self._proxies.died()
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
         planes = self._planes.values()
-        self._keep([*self._logs_of_vault, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
+        self._keep([*self._vaults.logs, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
 
     def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:
@@ -348,36 +349,17 @@ class LocalRig(SharingRig):
         self._supervisor.halt()
         super().wait_for_threads()
 
-    def _start_vault(self, served: Serve) -> None:
-        binary = self._binaries[driver_traits.server("vault", served.version)]
-        with brought.steady(binary):
-            self._server.start(
-                self._supervisor,
-                binary.path,
-                served.version,
-                pod=self._pod.path if served.token_file else None,
-                api_port=self._ports.get(self._place, 0),
-            )
+    def _start_vault(self, served: Serve, name: str = "") -> None:
+        self._vaults.start(served, self._ports.get(self._place, 0), name)
         self._answering = Stopwatch()
 
     def _start_new(self, served: Serve) -> VaultServer:
-        binary, taken = self._binaries[driver_traits.server("vault", served.version)], self._all_ports.take(2)
-        new = VaultServer(
-            self._work / f"snapshot-{len(self._beside) + 1}",
-            storage=self._topology.vault.storage,
-            port=taken[0],
-            cluster_port=taken[1],
-            licence=self._licence,
-        )
-        self._beside.append(new)
-        with brought.steady(binary):
-            new.start(self._supervisor, binary.path, served.version, pod=None, api_port=0)
-        return new
+        return self._vaults.start_new(served, self._all_ports.take(2))
 
     def _raise_cluster(self, name: str) -> None:
         self._bring_up.insist()
         version = self._topology.clusters[name].kubernetes
-        etcd, server = self._etcd, self._binaries["kube-apiserver", version]
+        etcd, server = self._vaults.etcd, self._binaries["kube-apiserver", version]
         if self._lent:
             self._empty_cluster(name, self._lent[name], etcd, server)
             return
@@ -468,8 +450,8 @@ class LocalRig(SharingRig):
     def _bound(self, plane: ControlPlane, account: Account) -> IssuedToken:
         """Create the account's Pod and give it the token that a kubelet would mount into it."""
         jwt, uid = of_new_pod(plane.kube, account)
-        if account.purpose == "vault":
-            self._pod.fill(plane.authority.ca, account.namespace, jwt)
+        if pod := self._vaults.pods.get(account.purpose):
+            pod.fill(plane.authority.ca, account.namespace, jwt)
         return self._tokens.remember(account, jwt, account.pod, uid)
 
     def _fill_secret(self, account: Account, uid: str) -> Secret:
@@ -481,17 +463,20 @@ class LocalRig(SharingRig):
             plane.kube.delete_pod(account.namespace, account.pod)
         self._bound(plane, account)
 
-    def _move_pod(self, account: Account | None) -> None:
+    def _move_pod(self, account: Account | None, purpose: str = "vault") -> None:
         """Replace Vault's Pod as a rollout does, by one of *account*: that of the old one, another, or None for none.
 
-        One of the same name gets a new token; the old one's dies.
+        *purpose* is that of its token. One of the same name gets a new token; the old one's dies.
         """
-        was, old = self._home, self._tokens.of("vault") if self._home is not None else None
+        was = self._homes.pop(purpose, None)
+        old = self._tokens.of(purpose) if was is not None else None
         if was is not None and old is not None:
             self._planes[was.cluster].kube.delete_pod(was.namespace, old.pod)
         deleted = now()
-        self._pod.empty()
-        self._home = account
-        new = self._bound(self._planes[account.cluster], account) if account is not None else None
+        self._vaults.pods[purpose].empty()
+        new = None
+        if account is not None:
+            self._homes[purpose] = account
+            new = self._bound(self._planes[account.cluster], account)
         if old is not None:
             self._tokens.replaced(old, deleted, new.pod if new else "", new.pod_uid if new else "")

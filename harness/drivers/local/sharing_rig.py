@@ -31,9 +31,6 @@ class SharingRig(RealRig):
     _ports: MutableMapping[str, int]
     _run_id: str
     _first: Serve
-    _home: Account | None
-    """the account of Vault's Pod, where it has one"""
-
     _lender: SharedClusters | None = None
     _shared: Plan | None = None
     """the plan whose source state is to be kept; None: it is not"""
@@ -132,9 +129,14 @@ class SharingRig(RealRig):
         """Have a cluster as the rehearsal before this one left it."""
         self._insist_on_version(name, self._planes[name].kube, self._kubernetes[name], self._served[name])
 
+    @property
     @abc.abstractmethod
-    def _move_pod(self, account: Account | None) -> None:
-        """Replace Vault's Pod as a rollout does, by one of *account*."""
+    def _home(self) -> Account | None:
+        """Return the account of Vault's Pod, where it has one."""
+
+    @abc.abstractmethod
+    def _move_pod(self, account: Account | None, purpose: str = "vault") -> None:
+        """Replace Vault's Pod as a rollout does, by one of *account*; its token is for a *purpose*."""
 
     @abc.abstractmethod
     def _start_vault(self, served: Serve) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.log_tail import Tail
-from harness.drivers.vault_config import Listening
+from harness.drivers.vault_config import Joining, Listening, Stored
 from harness.errors import ProcessDied, RigError
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
@@ -44,21 +44,30 @@ class VaultServer:
         cluster_port: int,
         licence: Secret | None = None,
         store: EtcdStore | None = None,
+        name: str = "",
+        first: VaultServer | None = None,
     ) -> None:
         """*store* has its data where they are in no directory of its own; *licence* is handed to every version that
-        wants one, as a file of this run's own.
+        wants one, as a file of this run's own. *name* is that of a node among several, of which *first* is the first:
+        they know each other by the certificates of one authority, and write one audit log.
         """
         self.directory = directory
         self._storage, self._port, self._cluster_port, self._store = storage, port, cluster_port, store
         directory.mkdir(mode=0o700)
         self._data = directory / "data"
         self._data.mkdir(mode=0o700)
-        authority = pki.Authority(directory, "127.0.0.1", client=True)
-        self.audit = Tail(directory / "audit.log")
+        authority = first.authority if first else pki.Authority(directory, "127.0.0.1", client=True)
+        self.authority: pki.Authority = authority
+        self.name = name
+        self.others: Sequence[VaultServer] = ()
+        """the nodes that it tries to join while it has no data"""
+        self.audit: Tail = first.audit if first else Tail(directory / "audit.log")
         self.log = Tail(directory / "vault.log")
         address = f"https://127.0.0.1:{port}"
-        # relative to where it runs: in its data the path would lead a copy of it into somebody else's file
-        self.client = Vault(address, authority.ca, audit_file=self.audit.path.name, certificate=authority.client)
+        # relative to where it runs: in its data the path would lead a copy of it into somebody else's file. Of several
+        # nodes, whose data nobody copies, all write one
+        audit = str(self.audit.path) if name else self.audit.path.name
+        self.client = Vault(address, authority.ca, audit_file=audit, certificate=authority.client, name=name)
         self.process: Process | None = None
         self._version = ""
         self._config = directory / "vault.json"
@@ -95,7 +104,7 @@ class VaultServer:
         if pod is not None:
             env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
         started = supervisor.start(
-            f"Vault {version}",
+            f"Vault {version}{f' ({self.name})' if self.name else ''}",
             [str(binary), "server", f"-config={self._config}"],
             env=env,
             cwd=self.directory,
@@ -118,7 +127,7 @@ class VaultServer:
 
     def _configure(self, *, openbao: bool = False) -> None:
         settings = vault_config.text(
-            self._store.stored if self._store else vault_config.in_directory(self._storage, str(self._data)),
+            self._stored(),
             listen=f"127.0.0.1:{self._port}",
             tls=self._listening,
             address=self.client.address,
@@ -155,6 +164,21 @@ class VaultServer:
         self.client.root = root
         if not tls:
             self.listen_plainly()
+
+    def _stored(self) -> Stored:
+        if self._store is not None:
+            return self._store.stored
+        if not self.name:
+            return vault_config.in_directory(self._storage, str(self._data))
+        certificate, key = map(str, self.authority.client)
+        ca = str(self.authority.ca)
+        others = [Joining(one.client.address, ca, certificate, key) for one in self.others]
+        return vault_config.in_directory(self._storage, str(self._data), node=self.name, others=others)
+
+    def join(self, others: Sequence[VaultServer]) -> None:
+        """Have it join *others* whenever it starts without data."""
+        self.others = others
+        self._configure()
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""

@@ -18,6 +18,7 @@ from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.answers import Script
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
 from harness.drivers.paper.jwts import PaperJwts
+from harness.drivers.paper.nodes import PaperNodes
 from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import (
     Common,
@@ -67,7 +68,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
+class PaperRig(PaperAccounts, PaperSecrets, PaperJwts, PaperNodes):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -77,6 +78,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         self, plan: Plan, journal: Journal, script: Script, dies_at: str, name: str = "", common: Common | None = None
     ) -> None:
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
+        PaperNodes.__init__(self)
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
         self._spec = self._topology.vaults[self._name]
@@ -129,11 +131,6 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         if vault not in ("", *self._vaults):
             raise RigError(f"there is no Vault {vault}; there are {', '.join(self._vaults)}")
         return self._vaults[self._topology.name_of(vault)]
-
-    @property
-    def nodes(self) -> dict[str, PaperRig]:
-        """Return the only node that a Vault on paper has."""
-        return dict.fromkeys(self._topology.nodes_of(self._name)[:1], self)
 
     @property
     def vault(self) -> PaperRig:
@@ -193,20 +190,23 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         """Put the next version in place; Vault's Pod is replaced and its old token dies."""
         self._served, self._sealed = served, True
         forget_keys(self._configs)
+        self._put_in_place(served, self._pod)
+
+    def _put_in_place(self, served: Serve, pod: str) -> None:
         self._connected.clear()
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
-        old = self._tokens.pop(self._pod, None)
+        old = self._tokens.pop(pod, None)
         account = old.account if old is not None else None
         if isinstance(served, Move):
             self._home = served.place.cluster
-            account = service_accounts.moved(self._accounts, self._pod, served.place)
+            account = service_accounts.moved(self._accounts, pod, served.place)
         if account is not None:
-            self._tokens[self._pod] = self._issue(account)
+            self._tokens[pod] = self._issue(account)
         if old is not None:
             old.alive = False
-            new = self._tokens[self._pod].issued if account is not None else None
+            new = self._tokens[pod].issued if account is not None else None
             self._journal.write(
                 events.PodReplaced(
                     cluster=old.account.cluster,
@@ -263,15 +263,11 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts):
         """Return a sentence if the script ended Vault."""
         return self._dead or None
 
-    def vault_log(self, lines: int) -> Sequence[str]:
-        """Return nothing: paper has no log."""
-        del lines
-        return []
-
     # --- Vault, asked
 
-    def health(self) -> Reply:
+    def health(self, *, standby: bool = False) -> Reply:
         """Answer as an active or a sealed Vault."""
+        del standby
         return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True})
 
     def seal_status(self) -> Reply:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from harness.knowledge import refusals
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import Reply, VaultClient
+from harness.rig.rig import Reply
 from harness.scenario.course import Serve
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch
@@ -24,9 +24,16 @@ _LAST_SECONDS: Final = 5.0
 """How long a Vault that is open again is given to renew what it did not while it was replaced."""
 
 
+class Renews(Protocol):
+    """Where a token is renewed."""
+
+    def renew_self(self, token: Secret) -> Reply: ...
+    def showing(self, certificate: Secret) -> Renews: ...
+
+
 @contextmanager
 def renewing(
-    vault: VaultClient,
+    vault: Renews,
     tokens: Mapping[str, Secret],
     served: Serve,
     moment: str,
@@ -70,7 +77,7 @@ class _Copy:
         self.renewed = False
         """was the last renewal granted?"""
 
-    def renew(self, vault: VaultClient) -> None:
+    def renew(self, vault: Renews) -> None:
         asked = vault if self._shown is None else vault.showing(self._shown)
         reply = asked.renew_self(self._token)
         self._asked += 1
@@ -100,7 +107,7 @@ class _Copy:
         )
 
 
-def _renew(vault: VaultClient, copies: list[_Copy], over: threading.Event, failed: threading.Event) -> None:
+def _renew(vault: Renews, copies: list[_Copy], over: threading.Event, failed: threading.Event) -> None:
     """Renew until the swap is *over*, and then until each has been renewed once more, or patience ends."""
     while not over.wait(EVERY_SECONDS):
         for copy in copies:

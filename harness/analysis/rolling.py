@@ -1,0 +1,317 @@
+"""What a record says of a Vault of several nodes that was taken on node by node: in which order, who led, what it cost.
+
+And what there is to find in that: a leader that was stopped while others ran the old version still, leadership that
+went back to an older version, a quorum that was lost, a node that did not come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from harness.analysis import diagnosis
+from harness.analysis.correlation import EvidenceLine
+from harness.analysis.diagnosis import Finding
+from harness.analysis.record_view import Facts
+from harness.analysis.rules import Confidence, Kind, Remedy
+from harness.knowledge import versions
+from harness.record.events import StepEnded
+from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
+from harness.scenario.course import HALFWAY, Placed
+from harness.scenario.outcomes import Cause, Effect
+
+LEADER_FIRST: Final = "leader-replaced-first"
+WENT_BACK: Final = "leader-of-older-version"
+QUORUM: Final = "quorum-lost"
+NOT_BACK: Final = "node-did-not-rejoin"
+
+_LINES_SHOWN: Final = 12
+_DOCS: Final = "Vault documentation, upgrade/vault-ha-upgrade: standbys first, the active node last"
+_OF_RAFT: Final = "Vault documentation, concepts/integrated-storage: (n/2)+1 of the voting nodes have to be there"
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """What clients met that asked whoever led for one thing every 0.1 s."""
+
+    kind: str
+    app: str
+    asked: int
+    failures: dict[str, int]
+    """how many were not granted, by status, or "no answer\""""
+    seconds: float
+    """the longest time between two that were granted"""
+    during: str
+    """the node that was being replaced then; empty: none"""
+
+
+class Rolling(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that took the nodes of a Vault one after the other."""
+
+    do: str
+    """upgrade, restart or roll-back"""
+    step: int
+    """its number in the scenario's `course`; 0: none that was written"""
+    from_version: str
+    version: str
+    order: tuple[NodeSwapped, ...]
+    """the nodes in the order in which they came back"""
+    leader: str
+    """who led at the beginning"""
+    leads: tuple[LeaderChanged, ...]
+    """each time that another node led from then on"""
+    gaps: tuple[Gap, ...]
+    """by what was asked for: the worst of it"""
+    voters: int
+    """how many voted at the beginning"""
+    tolerance: int | None
+    """how many more nodes could have been lost at the worst moment, by autopilot; None where nobody says"""
+    lost: tuple[str, ...] = ()
+    """the nodes that did not come back"""
+    vault: str = ""
+
+
+def rollings(facts: Facts) -> list[Rolling]:
+    """Return every step of the course that took nodes one after the other, in order."""
+    return [_rolling(facts, step, mine) for step, mine in _by_step(facts)]
+
+
+_KINDS: Final = (NodesSeen, LeaderChanged, NodeSwapped, NodeLost, SteadyLoad, StepEnded)
+_Told = NodesSeen | LeaderChanged | NodeSwapped | NodeLost | SteadyLoad | StepEnded
+
+
+def _by_step(facts: Facts) -> Iterator[tuple[Placed, list[_Told]]]:
+    """Yield each step that took nodes, the last of its parts, with what is on record of all of its parts."""
+    steps = [(number, step) for number, step in enumerate(facts.steps) if isinstance(step, Placed) and step.part]
+    steps += [(number, step) for number, step in enumerate(facts.steps) if isinstance(step, Placed) and step.node]
+    ahead = dict(sorted(steps))
+    mine: list[_Told] = []
+    for _, one in facts.record.numbered(*_KINDS):
+        if isinstance(one, StepEnded):
+            step = ahead.pop(one.position, None)
+            if step is not None and step.part not in HALFWAY:
+                yield step, mine
+            if step is None or step.part not in HALFWAY:
+                mine = []
+        else:
+            mine.append(one)
+    if ahead and any(isinstance(one, NodeSwapped | NodeLost) for one in mine):
+        # it broke in the middle of it
+        yield next(iter(ahead.values())), mine
+
+
+def _rolling(facts: Facts, step: Placed, told: Sequence[_Told]) -> Rolling:
+    seen = [one for one in told if isinstance(one, NodesSeen)]
+    order = tuple(one for one in told if isinstance(one, NodeSwapped))
+    first = seen[0] if seen else None
+    tolerances = [one.failure_tolerance for one in seen if one.failure_tolerance is not None]
+    return Rolling(
+        do=str(step.__struct_config__.tag),
+        step=step.number,
+        from_version=order[0].from_version if order else "",
+        version=step.version,
+        order=order,
+        leader=first.leader if first else "",
+        leads=tuple(one for one in told if isinstance(one, LeaderChanged)),
+        gaps=tuple(_gaps(one for one in told if isinstance(one, SteadyLoad))),
+        voters=sum(bool(one.voter) for one in first.nodes.values()) if first else 0,
+        tolerance=min(tolerances) if tolerances else None,
+        lost=tuple(one.node for one in told if isinstance(one, NodeLost)),
+        vault=facts.topology.told_apart(step.vault),
+    )
+
+
+def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
+    """Yield, by what was asked for, all that was asked in the parts of a step, and the longest gap of them."""
+    by_kind: dict[tuple[str, str], list[SteadyLoad]] = {}
+    for one in loads:
+        by_kind.setdefault((one.kind, one.app), []).append(one)
+    for (kind, app), ones in by_kind.items():
+        worst = max(ones, key=lambda one: one.seconds)
+        failures: dict[str, int] = {}
+        for name, times in (failed for one in ones for failed in one.failures.items()):
+            failures[name] = failures.get(name, 0) + times
+        yield Gap(
+            kind=kind,
+            app=app,
+            asked=sum(one.asked for one in ones),
+            failures=failures,
+            seconds=worst.seconds,
+            during=worst.during,
+        )
+
+
+def findings(facts: Facts, refused: Iterable[str]) -> Iterator[Finding]:
+    """Yield what there is to find; *refused* are nodes of which it is told already that they refuse their data."""
+    for one in rollings(facts):
+        yield from _leader_first(facts, one)
+    yield from _went_back(facts)
+    yield from _quorum(facts)
+    known = set(refused)
+    yield from (found for found in _not_back(facts) if found.node not in known)
+
+
+def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
+    """Yield that whoever led was stopped while other nodes had still to be taken."""
+    early = [one for one in rolling.order[:-1] if one.was == "leader"]
+    if not early or rolling.from_version == rolling.version:
+        return
+    first, changes = early[0], rolling.leads
+    who = ", then ".join(f"{one.node} ({one.version})" for one in changes) or "nobody"
+    longest = max((one.seconds for one in rolling.gaps), default=0.0)
+    cost = f"; the longest time without an answer was {longest:.1f} s" if rolling.gaps else ""
+    times = "once" if len(changes) == 1 else f"{len(changes)} times"
+    yield _finding(
+        facts,
+        (LEADER_FIRST, "latent", "leadership moved in vain"),
+        f"{first.node} led, and was stopped while other nodes ran {rolling.from_version} still: leadership moved "
+        f"{times}, to {who}, where standbys first and the leader last move it once, to a node of {rolling.version}"
+        f"{cost}",
+        (*_swaps(facts, early), *_changes(facts, changes)),
+        Remedy(
+            "Take the nodes that stand by first, one after the other, and the one that leads last: ask each who leads "
+            "(vault status, HA Mode) right before it is stopped.",
+            commands=("vault status", "vault operator raft list-peers"),
+            unproven="an order is no setting; the same course without `order` rehearses it",
+        ),
+        hop=rolling.version,
+        moment=first.moment,
+        step=rolling.step,
+        node=first.node,
+        source=_DOCS,
+        explanation="each stop of the node that leads costs an election, and until it is over nobody answers",
+    )
+
+
+def _went_back(facts: Facts) -> Iterator[Finding]:
+    """Yield that an older version led after a newer one had, over what that may have written."""
+    for _, one in facts.record.numbered(LeaderChanged):
+        if not one.before_version or not one.version:
+            continue
+        if versions.parse(one.version) >= versions.parse(one.before_version) or _goes_back(facts, one):
+            continue
+        yield _finding(
+            facts,
+            (WENT_BACK, "latent", "leadership went back"),
+            f"{one.before} led with {one.before_version}, and then {one.node} with {one.version}: the older one took "
+            "over data to which the newer one may have brought mounts, tokens and entries of the raft log that it does "
+            "not know",
+            tuple(_changes(facts, (one,))),
+            Remedy(
+                "Never let leadership go from a newer version to an older one: once a node of the new version leads, "
+                "take the others at once, and do not step down or stop it before they are done.",
+                unproven="an order is no setting",
+            ),
+            hop=one.version,
+            node=one.node,
+            source=_DOCS,
+            explanation="storage migrations run on the active node alone: its first one of the new version is the "
+            "point of no return",
+        )
+
+
+def _goes_back(facts: Facts, change: LeaderChanged) -> bool:
+    """Is going back what the course does then?"""
+    steps = [step for step in facts.steps if isinstance(step, Placed) and step.version == change.version]
+    return any(str(step.__struct_config__.tag) == "roll-back" for step in steps)
+
+
+def _quorum(facts: Facts) -> Iterator[Finding]:
+    for line, one in facts.record.numbered(QuorumLost):
+        nodes = facts.topology.nodes_of(one.vault)
+        alive = ", ".join(one.alive) or "none"
+        yield _finding(
+            facts,
+            (QUORUM, "regression", "quorum lost"),
+            f"Nobody leads any more: of {len(nodes)} nodes {one.needed} have to be there to elect one, and unsealed "
+            f"are {alive}. Nothing is answered until another one is back",
+            (EvidenceLine("nodes", f"unsealed: {alive}; needed: {one.needed}", line, at=one.at),),
+            Remedy(
+                "Bring a stopped node back over its data and unseal it, before anything else is touched. Where its "
+                "data are gone for good: peers.json on a node that is left.",
+                commands=("vault operator unseal", "vault operator raft list-peers"),
+                unproven="no setting keeps a quorum that is not there",
+            ),
+            hop=one.version,
+            moment=one.moment,
+            step=one.step,
+            source=_OF_RAFT,
+            explanation="raft commits nothing without a majority of the nodes that vote",
+        )
+
+
+def _not_back(facts: Facts) -> Iterator[Finding]:
+    for line, one in facts.record.numbered(NodeLost):
+        shown = (EvidenceLine("server", text, node=one.node) for text in one.log[-_LINES_SHOWN:])
+        yield _finding(
+            facts,
+            (NOT_BACK, "regression", "node lost"),
+            f"{one.node} did not come back to the others as Vault {one.version}: {one.message}",
+            (EvidenceLine("nodes", f"{one.node}: {one.message}", line, node=one.node, at=one.at), *shown),
+            Remedy(
+                f"Stop here: take no other node before {one.node} is back, or the quorum is gone. See what it says in "
+                "its log, whether its data are there, and whether it reaches the cluster address of the one that "
+                "leads. Where its data are gone: remove it from the others, wipe it, and have it join anew.",
+                commands=("vault operator raft list-peers", f"vault operator raft remove-peer {one.node}"),
+                unproven="what keeps it away is its own, and no setting of Vault's",
+            ),
+            hop=one.version,
+            moment=one.moment,
+            step=one.step,
+            node=one.node,
+            source=_OF_RAFT,
+            explanation="a node that was stopped counts as a voter until it is removed",
+        )
+
+
+def _finding(
+    facts: Facts,
+    what: tuple[Cause, Kind, Effect],
+    sentence: str,
+    evidence: tuple[EvidenceLine, ...],
+    remedy: Remedy,
+    *,
+    hop: str,
+    source: str,
+    explanation: str,
+    moment: str = "",
+    step: int = 0,
+    node: str = "",
+) -> Finding:
+    rule, kind, effect = what
+    certain: Confidence = "certain"
+    return Finding(
+        rule=rule,
+        kind=kind,
+        effect=effect,
+        app="",
+        hop=hop,
+        sentence=sentence,
+        confidence=certain,
+        evidence=evidence,
+        remedy=diagnosis.in_words((remedy,)),
+        remedies=(remedy,),
+        explanation=explanation,
+        source=source,
+        moment=moment,
+        step=step or (facts.moments[moment].step if moment in facts.moments else 0),
+        node=node,
+    )
+
+
+def _swaps(facts: Facts, swaps: Sequence[NodeSwapped]) -> Iterator[EvidenceLine]:
+    for line, one in facts.record.numbered(NodeSwapped):
+        if one in swaps:
+            text = f"{one.node} led, and was stopped: {one.from_version} -> {one.version}, back after {one.rejoined} s"
+            yield EvidenceLine("nodes", text, line, node=one.node, at=one.at)
+
+
+def _changes(facts: Facts, changes: Sequence[LeaderChanged]) -> Iterator[EvidenceLine]:
+    for line, one in facts.record.numbered(LeaderChanged):
+        if one in changes:
+            text = (
+                f"{one.node} ({one.version}) is active after {one.before} ({one.before_version}), and {one.seconds} s "
+                "without any"
+            )
+            yield EvidenceLine("nodes", text, line, node=one.node, at=one.at)

@@ -1,0 +1,177 @@
+"""The processes of a Vault: one server, or several over raft, and the etcd that may have its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.artifacts import brought
+from harness.artifacts.binaries import Artifact
+from harness.clients.vault import Vault
+from harness.drivers.local.etcd_store import EtcdStore
+from harness.drivers.local.pod_folder import PodFolder
+from harness.drivers.local.vault_process import VaultServer
+from harness.drivers.log_tail import Tail
+from harness.errors import MissingPrerequisite
+from harness.host.process import Supervisor
+from harness.scenario import driver_traits
+from harness.scenario.course import Serve
+from harness.scenario.plan import Plan
+from harness.scenario.topology import VaultSpec, pod_purpose
+from harness.secret import Secret
+
+Binaries = Mapping[tuple[str, str], Artifact]
+
+
+def ports_of(vault: VaultSpec) -> int:
+    """Return how many ports a Vault takes: each node for its clients and for the others, and an etcd."""
+    return 2 * vault.nodes + (vault.storage == "etcd")
+
+
+def insist_on_storage(plan: Plan, binaries: Binaries) -> None:
+    """Raise MissingPrerequisite where a binary was built without the storage that it is to have its data in."""
+    if all(vault.storage != "etcd" for vault in plan.resolved.vaults.values()):
+        return
+    for (product, version), one in binaries.items():
+        if product == "vault" and one.trimmed:
+            raise MissingPrerequisite(
+                f"Vault {version} as it was built here has no etcd storage ({one.trimmed}): bring the release's own "
+                f"binary (--binary vault:{version}=PATH), or choose storage: raft or file"
+            )
+
+
+class VaultNodes:
+    """All servers of one Vault. The first one is made with the data; the others join it."""
+
+    def __init__(
+        self,
+        work: Path,
+        vault: VaultSpec,
+        names: Sequence[str],
+        ports: Sequence[int],
+        supervisor: Supervisor,
+        binaries: Binaries,
+        licence: Secret | None,
+    ) -> None:
+        """*names* are those of its nodes, each of which has two of the *ports*."""
+        self._work, self._vault, self._licence = work, vault, licence
+        self._supervisor, self._binaries = supervisor, binaries
+        self.names, several = tuple(names), len(names) > 1
+        self.etcd = next(one for (product, _), one in binaries.items() if product == "etcd")
+        self.store = (
+            EtcdStore(work / "store", ports[-1], self.etcd.path, supervisor) if vault.storage == "etcd" else None
+        )
+        self.servers: dict[str, VaultServer] = {}
+        self.pods = {pod_purpose(name): PodFolder(work / (f"pod-{name}" if several else "pod")) for name in names}
+        """the folder of each node's service account, by the purpose of its token"""
+        self._beside: list[VaultServer] = []
+        """every Vault that was started beside these"""
+        for number, name in enumerate(names):
+            self.servers[name] = VaultServer(
+                work / (name if several else "vault"),
+                storage=vault.storage,
+                port=ports[2 * number],
+                cluster_port=ports[2 * number + 1],
+                licence=licence,
+                store=self.store,
+                name=name if several else "",
+                first=next(iter(self.servers.values()), None),
+            )
+        self.first = self.servers[names[0]]
+
+    def start_store(self) -> None:
+        """Start what has the data beside it, if anything has."""
+        if self.store is not None:
+            with brought.steady(self.etcd):
+                self.store.start()
+
+    def start(self, served: Serve, api_port: int, name: str = "") -> None:
+        """Start a node as what is to be *served*, over its data; no *name*: the first."""
+        name, binary = name or self.names[0], self._binaries[driver_traits.server("vault", served.version)]
+        pod = self.pods[pod_purpose(name)].path if served.token_file else None
+        with brought.steady(binary):
+            self.servers[name].start(self._supervisor, binary.path, served.version, pod=pod, api_port=api_port)
+
+    def start_new(self, served: Serve, ports: Sequence[int]) -> VaultServer:
+        """Start a Vault over no data beside these, at two *ports*."""
+        binary, (port, cluster_port) = self._binaries[driver_traits.server("vault", served.version)], ports
+        new = VaultServer(
+            self._work / f"snapshot-{len(self._beside) + 1}",
+            storage=self._vault.storage,
+            port=port,
+            cluster_port=cluster_port,
+            licence=self._licence,
+        )
+        self._beside.append(new)
+        with brought.steady(binary):
+            new.start(self._supervisor, binary.path, served.version, pod=None, api_port=0)
+        return new
+
+    def introduce(self, name: str) -> VaultServer:
+        """Have a node join the first one at its start, and those that are there join anybody, were they without data.
+
+        Its client has the root token then. Return its server.
+        """
+        server = self.servers[name]
+        server.client.root = self.first.client.root
+        for one in self.servers.values():
+            if one is server or one.process is not None:
+                one.join([other for other in self.servers.values() if other is not one])
+        return server
+
+    def leader(self, believed: VaultServer) -> str:
+        """Return the name of the node that says it is active, asking the one first that is *believed* to be."""
+        for name, server in sorted(self.servers.items(), key=lambda item: item[1] is not believed):
+            if server.process is not None and server.client.health().status == 200:
+                return name
+        return ""
+
+    def died(self) -> str | None:
+        """Return a sentence if one of them has ended by itself."""
+        return next((sentence for server in self.servers.values() if (sentence := server.died())), None)
+
+    @property
+    def logs(self) -> list[Tail]:
+        """Return the logs of all that was ever started."""
+        tails = [server.log for server in (*self.servers.values(), *self._beside) if server.log.path.exists()]
+        return [*tails, *([self.store.log] if self.store is not None else ())]
+
+    def words(self) -> dict[str, Tail]:
+        """Return the log of each node by its name, which is empty for the only one."""
+        return {server.name: server.log for server in self.servers.values()}
+
+    def kill(self) -> None:
+        """End all of them at once: nobody wants their data any more."""
+        for server in (*self.servers.values(), *self._beside):
+            server.kill()
+        if self.store is not None:
+            self.store.kill()
+
+
+class LocalNode:
+    """One node of several, by itself."""
+
+    def __init__(self, name: str, server: VaultServer, swap: Callable[[str, Serve], None]) -> None:
+        self._name, self._server, self._swap = name, server, swap
+
+    @property
+    def vault(self) -> Vault:
+        """Return the way to ask it."""
+        return self._server.client
+
+    @property
+    def setup(self) -> Vault:
+        """Return the way to tell it something."""
+        return self._server.client
+
+    def swap(self, served: Serve) -> None:
+        """Stop it, replace its Pod, start the version of *served* over its data."""
+        self._swap(self._name, served)
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if it has ended by itself."""
+        return self._server.died()
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return its last log lines."""
+        return self._server.tail(lines)

@@ -1,0 +1,176 @@
+"""A Vault of several nodes on paper: one of them leads and answers, and the others pass on what they are asked."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from harness.drivers.paper.answers import PaperAnswers
+from harness.drivers.paper.state import forget_keys
+from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
+from harness.scenario.course import Serve
+from harness.scenario.topology import Topology, VaultSpec, pod_purpose
+from harness.secret import Secret
+
+
+@dataclass(slots=True)
+class Member:
+    """A node: what was put in place there."""
+
+    served: Serve
+    sealed: bool = True
+
+
+class PaperNodes(PaperAnswers):
+    """The nodes of a Vault on paper."""
+
+    _name: str
+    _topology: Topology
+    _spec: VaultSpec
+    _served: Serve
+    """what the one that leads runs"""
+    _pod: str
+    """the purpose of the token of the Pod of the one that leads"""
+
+    def __init__(self) -> None:
+        self._members: dict[str, Member] = {}
+        """by name; nobody where there is one node, or the others have not joined yet"""
+        self._leader = ""
+
+    @property
+    def nodes(self) -> Mapping[str, VaultNode]:
+        """Return every node by its name: where there is one, that is this Vault itself."""
+        names = self._topology.nodes_of(self._name)
+        several = len(names) > 1
+        return {name: cast("VaultNode", PaperNode(name, self) if several else self) for name in names}
+
+    @abc.abstractmethod
+    def _put_in_place(self, served: Serve, pod: str) -> None:
+        """Put another version in place where the Pod with the token of this purpose is, which is replaced."""
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return nothing: paper has no log."""
+        del lines
+        return []
+
+    def add_node(self, name: str, served: Serve) -> None:
+        """Have a node join; the first time it is the first that leads."""
+        if not self._members:
+            self._leader = f"{name.rpartition('-')[0]}-0"
+            self._members[self._leader] = Member(self._served, sealed=False)
+        self._members[name] = Member(served)
+
+    def follow(self) -> str:
+        """Return who leads; "" where too few are left to elect anybody."""
+        up = [name for name, one in self._members.items() if not one.sealed]
+        if len(up) <= self._spec.nodes // 2:
+            return ""
+        if self._leader not in up:
+            self._lead(up[0])
+        return self._leader
+
+    def _lead(self, name: str) -> None:
+        forget_keys(self._configs)
+        self._leader, self._pod = name, pod_purpose(name)
+        self._served = self._members[name].served
+
+    def stop_node(self, name: str) -> None:
+        """Stop a node."""
+        self._members[name].sealed = True
+
+    def swap_node(self, name: str, served: Serve) -> None:
+        """Put another version in place at a node, and have another lead if it was that one."""
+        self._members[name].sealed = True
+        self.follow()
+        self._put_in_place(served, pod_purpose(name))
+        self._members[name] = Member(served)
+
+    def open_node(self, name: str) -> Reply:
+        """Unseal a node."""
+        self._members[name].sealed = False
+        return self._reply(200, data={"sealed": False})
+
+    def health_of(self, name: str, *, standby: bool) -> Reply:
+        """Answer as one of several nodes."""
+        one, leads = self._members[name], name == self.follow()
+        status = 503 if one.sealed else 200 if leads or standby else 429
+        said = {"sealed": one.sealed, "initialized": True, "standby": not leads, "version": one.served.version}
+        return self._reply(status, data=said)
+
+    def seal_of(self, name: str) -> Reply:
+        """Answer with the version and the seal of a node."""
+        one, vault = self._members[name], self._spec
+        said = {"type": "shamir", "sealed": one.sealed, "t": vault.threshold, "n": vault.shares}
+        return self._reply(200, data=said | {"version": one.served.version, "initialized": True})
+
+    def leader(self) -> Reply:
+        """Answer as a node that knows who leads."""
+        return self._reply(200, data={"leader_address": self.follow(), "ha_enabled": bool(self._members)})
+
+    def raft_peers(self) -> Reply:
+        """Answer that all who joined vote."""
+        servers = [{"node_id": name, "voter": True, "leader": name == self._leader} for name in self._members]
+        return self._reply(200, data={"config": {"servers": servers}})
+
+    def autopilot(self) -> Reply:
+        """Answer as a Vault that has no autopilot: paper knows nothing of it."""
+        return self._reply(404)
+
+    def vote_soon(self) -> Reply:
+        """Answer the same."""
+        return self._reply(404)
+
+    def step_down(self) -> Reply:
+        """Have the next node lead."""
+        others = [name for name, one in self._members.items() if not one.sealed and name != self._leader]
+        if others:
+            self._lead(others[0])
+        return self._reply(204)
+
+
+class PaperNode:
+    """One node, by itself. What it does not answer itself it passes on, as a standby does."""
+
+    def __init__(self, name: str, cluster: PaperNodes) -> None:
+        self._name, self._cluster = name, cluster
+
+    def __getattr__(self, word: str) -> Any:
+        return getattr(self._cluster, word)
+
+    @property
+    def vault(self) -> VaultClient:
+        """Return the way to ask it."""
+        return cast("VaultClient", self)
+
+    @property
+    def setup(self) -> VaultSetup:
+        """Return the way to tell it something."""
+        return cast("VaultSetup", self)
+
+    def health(self, *, standby: bool = False) -> Reply:
+        """Answer as this node."""
+        return self._cluster.health_of(self._name, standby=standby)
+
+    def seal_status(self) -> Reply:
+        """Answer as this node."""
+        return self._cluster.seal_of(self._name)
+
+    def unseal(self, key: Secret) -> Reply:
+        """Open at the first key."""
+        del key
+        return self._cluster.open_node(self._name)
+
+    def swap(self, served: Serve) -> None:
+        """Put another version in place at this node."""
+        self._cluster.swap_node(self._name, served)
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if the script ended it."""
+        return cast("str | None", self._cluster.vault_died())  # type: ignore[attr-defined]
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return nothing: paper has no log."""
+        del lines
+        return []

@@ -1,0 +1,124 @@
+"""What happens to a Vault of several nodes: who leads, who votes, who is replaced, and what that costs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from harness.record.event import OfVault
+
+State = Literal["active", "standby", "sealed", "not initialised", "no answer"]
+"""What a node says of itself, by its sys/health."""
+
+RequestKind = Literal["health", "token-lookup", "login"]
+"""What is asked again and again while nodes are replaced. health: is there a node that says it is active?"""
+
+
+class NodeSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of a Vault, as it was found."""
+
+    version: str = ""
+    """what it says it is; empty where it gave no answer"""
+    state: State
+    voter: bool | None = None
+    """does it vote, by the raft configuration of the leader? None: it is not there, or nobody leads"""
+    healthy: bool | None = None
+    """what autopilot says of it; None before Vault 1.7, and where nobody leads"""
+    applied: int | None = None
+    """the index up to which it has applied the log of raft; None where it does not tell"""
+
+
+class NodesSeen(OfVault, frozen=True, tag="nodes", kw_only=True):
+    """All nodes of a Vault, as they were found at a time."""
+
+    when: str
+    """in words: formed, before vault-1 is stopped ..."""
+    leader: str
+    """the node that is active; empty where none is"""
+    nodes: dict[str, NodeSeen]
+    """by their names"""
+    failure_tolerance: int | None = None
+    """how many nodes may be lost, by autopilot; None before Vault 1.7, and where nobody leads"""
+
+
+class LeaderChanged(OfVault, frozen=True, tag="leader", kw_only=True):
+    """Another node is active. `node` is that node, and `at` when it was first seen to be."""
+
+    version: str
+    """what it runs"""
+    before: str = ""
+    """the node that was active before"""
+    before_version: str = ""
+    seconds: float = 0.0
+    """for how long no node was seen to be active"""
+    during: str = ""
+    """the node that was being replaced then; empty: none"""
+
+
+class NodeSwapped(OfVault, frozen=True, tag="node-swapped", kw_only=True):
+    """A node was stopped, and has rejoined with another version, or the same one, over its data."""
+
+    version: str
+    from_version: str
+    was: Literal["leader", "standby"]
+    """what it was when it was stopped"""
+    moment: str = ""
+    """the label of the moment that comes next"""
+    answered: float
+    """after so many seconds it answered, sealed"""
+    unsealed: float
+    """and was unsealed"""
+    rejoined: float
+    """and knew a leader, up to whose log it had caught up"""
+
+
+class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
+    """A node that was replaced did not come back to the others."""
+
+    version: str
+    """what was put in place"""
+    moment: str = ""
+    """the label of the moment that would have come next"""
+    step: int = 0
+    """the number of the step in the scenario's `course`; 0: none"""
+    message: str
+    """what was tried, and what came back"""
+    log: tuple[str, ...] = ()
+    """its last lines"""
+
+
+class QuorumLost(OfVault, frozen=True, tag="quorum-lost", kw_only=True):
+    """Nobody leads, and too few nodes are left to elect anybody."""
+
+    version: str
+    """the last that served"""
+    moment: str = ""
+    """the label of the moment that comes next"""
+    step: int = 0
+    """the number of the step in the scenario's `course`; 0: none"""
+    alive: tuple[str, ...]
+    """the nodes that are unsealed"""
+    needed: int
+    """so many have to be, of all that vote"""
+
+
+class SteadyLoad(OfVault, frozen=True, tag="steady-load", kw_only=True):
+    """What clients met that asked for one thing again and again while nodes were replaced."""
+
+    kind: RequestKind
+    app: str = ""
+    """on whose behalf; empty for health"""
+    version: str
+    """the version that nodes were taken to"""
+    moment: str = ""
+    """the label of the moment that comes next"""
+    asked: int
+    failures: dict[str, int]
+    """how many were not granted, by status, or "no answer\""""
+    seconds: float
+    """the longest time between two answers that granted what was asked"""
+    began: float = 0.0
+    """when that time began, in seconds since the epoch"""
+    during: str = ""
+    """the node that was being replaced then; empty: none"""

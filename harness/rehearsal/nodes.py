@@ -1,0 +1,342 @@
+"""How a Vault of several nodes comes to be, and is taken to another version node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from harness import wait
+from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
+from harness.knowledge import versions
+from harness.record import events
+from harness.record.journal import Journal
+from harness.record.node_events import NodeLost, NodeSeen, NodesSeen, NodeSwapped, QuorumLost, State
+from harness.rehearsal import vault_steps
+from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem, several_nodes
+from harness.scenario import course
+from harness.scenario.course import Form, Serve, Step
+from harness.secret import Secret
+from harness.wait import Stopwatch
+
+LEADER_SECONDS: Final = 60
+"""How long an election may take: after a full restart and under load it is slower than after a clean stop."""
+
+REJOIN_SECONDS: Final = 60
+VOTE_SECONDS: Final = 60
+
+_JOINS_TOGETHER: Final = "1.4.2"
+"""From here several nodes may join at the same time (changelog 1.4.2, GH-9008: a panic before)."""
+
+_STATES: Final[dict[int | None, State]] = {
+    200: "active",
+    429: "standby",
+    472: "standby",
+    473: "standby",
+    474: "standby",
+    503: "sealed",
+    501: "not initialised",
+}
+
+Replacing = Callable[[str], None]
+"""Is told the name of the node that is being replaced from now on; "" once it is back."""
+
+
+def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None:
+    """Have the other nodes of a Vault join the first, one after the other, and wait until all of them vote.
+
+    Nothing is stopped before: with a quorum of one the loss of that one would be the end. Raises as `open_node`.
+    """
+    system, several = rig.system(step.vault), several_nodes(rig, step)
+    first, *others = system.nodes
+    system.setup.vote_soon()
+    placed = [
+        course.Restart(version=step.version, token_file=step.token_file, vault=step.vault, node=name) for name in others
+    ]
+    # each tries to join at once, and again after two seconds; who hears of no challenge until then waits as long
+    together = versions.at_least(step.version, _JOINS_TOGETHER)
+    for served in placed:
+        several.add_node(served.node, served)
+        if together:
+            hand_keys(rig, served, keys)
+        else:
+            open_node(rig, served, keys)
+    for served in placed if together else ():
+        open_node(rig, served, ())
+    wait.until(
+        lambda: all(one.voter for one in _voters(system).values()) and len(_voters(system)) == len(system.nodes),
+        what=f"all {len(system.nodes)} nodes to vote",
+        seconds=VOTE_SECONDS,
+        every=0.05,
+        died=lambda: _died(system),
+        log=lambda: system.vault_log(40),
+    )
+    several.follow()
+    for name in (first, *others):
+        journal.write(
+            events.VaultServing(
+                asked=step.version,
+                answered=step.version,
+                purpose="form",
+                token_file=step.token_file,
+                vault=step.vault,
+                node=name,
+            )
+        )
+    tell(rig, step, "formed", journal)
+
+
+def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str], None] = lambda _word: None) -> str:
+    """Unseal a node, wait until it knows a leader and has caught up with it, and return the version that it says it is.
+
+    *at* is told when it is unsealed. Raises SwapRefused where it declines a key, NotReady where it does not come back
+    to the others, and ProcessDied where it dies.
+    """
+    system = rig.system(served.vault)
+    node = system.nodes[served.node]
+    answered = vault_steps.insist_on_version(rig, served)
+    if keys:
+        hand_keys(rig, served, keys)
+    wait.until(
+        lambda: node.vault.seal_status().answered().data.get("sealed") is False,
+        what=f"{served.node} to be unsealed with Vault {served.version}",
+        seconds=REJOIN_SECONDS,
+        died=node.vault_died,
+        log=lambda: node.vault_log(40),
+        advice="its whole log is kept beside the record",
+    )
+    at("unsealed")
+    wait.until(
+        lambda: _caught_up(system, node),
+        what=f"{served.node} to rejoin the others with Vault {served.version}",
+        seconds=REJOIN_SECONDS,
+        every=0.02,
+        died=node.vault_died,
+        log=lambda: node.vault_log(40),
+        advice="its whole log is kept beside the record",
+    )
+    return answered
+
+
+def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
+    """Hand a node as many unseal keys as it needs, and not one more: it answers the challenge of the leader then.
+
+    One that is still joining has no seal yet, and is asked again. Raises as `open_node`.
+    """
+    node = rig.system(served.vault).nodes[served.node]
+    handed: list[Secret] = []
+
+    def taken() -> bool:
+        said = node.vault.seal_status().answered().data
+        if said.get("sealed") is False:
+            return True
+        if node.vault.health().status == 501 and not handed:
+            raise Unreachable("it is not initialised: it has no data, and has joined nobody")
+        needed = int(said.get("t") or 0)
+        for key in keys[len(handed) : needed]:
+            reply = node.setup.unseal(key)
+            if not reply.ok and "not initialized" in reply.error:
+                raise Unreachable(f"it is not initialised: {reply.error}")
+            if not reply.ok:
+                raise vault_steps.declined(rig, served, reply, "that opens this data")
+            handed.append(key)
+        return 0 < needed <= len(handed)
+
+    wait.until(
+        taken,
+        what=f"{served.node} to take unseal keys with Vault {served.version}",
+        seconds=REJOIN_SECONDS,
+        every=0.05,
+        died=node.vault_died,
+        log=lambda: node.vault_log(40),
+        advice="its whole log is kept beside the record",
+    )
+
+
+def _caught_up(system: VaultSystem, node: VaultNode) -> bool:
+    """Does a node know a leader, and has it applied what that had committed when it was asked?"""
+    committed = system.vault.leader().data.get("raft_committed_index", 0)
+    health = node.vault.health()
+    if _STATES.get(health.status) not in ("active", "standby"):
+        raise Unreachable(health.error or f"sys/health says HTTP {health.status}")
+    said = node.vault.leader().answered().data
+    if not said.get("leader_address"):
+        raise Unreachable("it knows no leader")
+    return bool(said.get("raft_applied_index", committed) >= committed)
+
+
+def roll(
+    rig: Rig,
+    step: Serve,
+    left: list[str],
+    runs: dict[str, str],
+    keys: Sequence[Secret],
+    journal: Journal,
+    *,
+    moment: str,
+    replacing: Replacing,
+) -> None:
+    """Take the nodes of a part of *step* that are *left*, one after the other, and take each off that list.
+
+    *runs* has what each runs, and is kept up. *moment* is the label of the moment that comes next.
+    """
+    several = several_nodes(rig, step)
+    while name := _next(step, left, several.follow(), whole=len(left) == len(runs)):
+        replacing(name)
+        swap(rig, replace(step, node=name), runs, keys, journal, moment=moment)
+        left.remove(name)
+        replacing("")
+        await_leader(rig, step, runs[name], journal, moment=moment)
+
+
+def _next(step: Serve, left: Sequence[str], leader: str, *, whole: bool) -> str:
+    """Return which of the nodes that are *left*, the *whole* of them or not, is taken next in this part; "" where none
+    is any more.
+    """
+    standing_by = [name for name in left if name != leader]
+    if step.part == "standbys":
+        # where nobody leads any more, one is left for the other part
+        return standing_by[0] if standing_by and len(left) > 1 else ""
+    if step.part == "leader":
+        return (standing_by or left or [""])[0]
+    if step.part == "leader-first" and not whole:
+        return ""
+    return leader if leader in left else (left or [""])[0]
+
+
+def swap(
+    rig: Rig, served: Serve, runs: dict[str, str], keys: Sequence[Secret], journal: Journal, *, moment: str
+) -> None:
+    """Take one node to what is to be *served*, and wait until it has rejoined the others. Raises as `open_node`.
+
+    What became of a node that did not come back is on record then.
+    """
+    several, name = several_nodes(rig, served), served.node
+    node = rig.system(served.vault).nodes[name]
+    was = "leader" if several.follow() == name else "standby"
+    tell(rig, served, f"before {name} is stopped", journal)
+    watch, marks = Stopwatch(), dict[str, float]()
+    before = runs.get(name, "")
+    try:
+        with journal.phase(f"swap of {name} to {served.version}"):
+            node.swap(served)
+        marks["answered"] = watch.seconds
+        with journal.phase(f"unseal of {name}, and its return"):
+            several.follow()
+            answered = open_node(rig, served, keys, lambda word: marks.update({word: watch.seconds}))
+    except (ProcessDied, NotReady, SwapRefused) as error:
+        _lost(node, served, error, journal, moment)
+        raise
+    runs[name] = served.version
+    journal.write(
+        events.VaultServing(
+            asked=served.version,
+            answered=answered,
+            purpose=course.word_of(served),
+            token_file=served.token_file,
+            vault=served.vault,
+            node=name,
+        )
+    )
+    journal.write(
+        NodeSwapped(
+            version=served.version,
+            from_version=before,
+            was=was,  # type: ignore[arg-type]
+            moment=moment,
+            answered=round(marks["answered"], 3),
+            unsealed=round(marks["unsealed"], 3),
+            rejoined=round(watch.seconds, 3),
+            vault=served.vault,
+            node=name,
+        )
+    )
+    tell(rig, served, f"{name} is back", journal)
+
+
+def _lost(node: VaultNode, served: Serve, error: RigError, journal: Journal, moment: str) -> None:
+    journal.write(
+        NodeLost(
+            version=served.version,
+            moment=moment,
+            step=served.number,
+            message=str(error),
+            log=error.log or tuple(node.vault_log(40)),
+            vault=served.vault,
+            node=served.node,
+        )
+    )
+
+
+def await_leader(rig: Rig, step: Step, version: str, journal: Journal, *, moment: str) -> str:
+    """Wait until a node leads, and return its name; "" where too few are left to elect any, which is put on record.
+
+    Raises NotReady where there are enough, and none leads all the same.
+    """
+    system, several = rig.system(step.vault), several_nodes(rig, step)
+    needed = len(system.nodes) // 2 + 1
+
+    def led() -> str | bool:
+        return several.follow() or len(_unsealed(system)) < needed
+
+    found = wait.until(
+        led, what="a node of Vault to lead", seconds=LEADER_SECONDS, every=0.05, log=lambda: system.vault_log(40)
+    )
+    if isinstance(found, str):
+        return found
+    journal.write(
+        QuorumLost(
+            version=version,
+            moment=moment,
+            step=step.number,
+            alive=tuple(_unsealed(system)),
+            needed=needed,
+            vault=step.vault,
+        )
+    )
+    return ""
+
+
+def _unsealed(system: VaultSystem) -> list[str]:
+    return [name for name, node in system.nodes.items() if _state(node.vault.health()) in ("active", "standby")]
+
+
+def _state(health: Reply) -> State:
+    return _STATES.get(health.status, "no answer")
+
+
+def tell(rig: Rig, step: Step, when: str, journal: Journal) -> None:
+    """Put on record how all nodes of the Vault of *step* are found: who leads, who votes, what each runs."""
+    system = rig.system(step.vault)
+    leader = several_nodes(rig, step).follow()
+    voters = _voters(system) if leader else {}
+    state = system.vault.autopilot() if leader else Reply(None)
+    healthy = state.data.get("servers") or {} if state.ok else {}
+    found = {}
+    for name, node in system.nodes.items():
+        health, said = node.vault.health(), node.vault.leader()
+        one = healthy.get(name) or {}
+        found[name] = NodeSeen(
+            version=str(health.data.get("version", "")),
+            state=_state(health),
+            voter=voters[name].voter if name in voters else None,
+            healthy=one.get("healthy"),
+            applied=said.data.get("raft_applied_index"),
+        )
+    tolerance = state.data.get("failure_tolerance") if state.ok else None
+    journal.write(NodesSeen(when=when, leader=leader, nodes=found, failure_tolerance=tolerance, vault=step.vault))
+
+
+def _voters(system: VaultSystem) -> dict[str, NodeSeen]:
+    """Return who is in the raft configuration, by name, and whether they vote. Raises Unreachable where nobody says."""
+    said = system.vault.raft_peers().answered().data
+    servers = (said.get("config") or {}).get("servers") or []
+    return {str(one["node_id"]): NodeSeen(state="standby", voter=bool(one.get("voter"))) for one in servers}
+
+
+def _died(system: VaultSystem) -> str | None:
+    try:
+        return system.vault_died()
+    except HarnessError as error:
+        return str(error)

@@ -1,0 +1,88 @@
+"""The Vaults of several nodes in a rehearsal: what each node runs, and which are still to be taken in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from harness.record.journal import Journal
+from harness.record.node_events import RequestKind
+from harness.rehearsal import nodes
+from harness.rehearsal.workloads import steady
+from harness.rig.rig import Rig, several_nodes
+from harness.scenario import course
+from harness.scenario.course import Look, Moment
+from harness.scenario.topology import Topology
+from harness.secret import Secret
+
+
+class Several:
+    """What is known of them while the course goes on."""
+
+    def __init__(self, rig: Rig, topology: Topology, journal: Journal, *, real: bool) -> None:
+        """*real*: do servers answer, which takes time?"""
+        self._rig, self._topology, self._journal, self._real = rig, topology, journal, real
+        self.runs: dict[str, dict[str, str]] = {}
+        """of each Vault whose nodes have joined each other: what each node runs"""
+        self._left: dict[str, list[str]] = {}
+        """of such a Vault: the nodes that are still to be taken in a step that takes them in parts"""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return what each node runs, by its name."""
+        return {name: version for runs in self.runs.values() for name, version in runs.items()}
+
+    def form(self, step: course.Form, keys: Sequence[Secret]) -> None:
+        """Have the other nodes of a Vault join the first. Raises as `nodes.form`."""
+        nodes.form(self._rig, step, keys, self._journal)
+        self.runs[step.vault] = dict.fromkeys(self._rig.system(step.vault).nodes, step.version)
+
+    def replace(
+        self,
+        step: course.Placed,
+        keys: Sequence[Secret],
+        moment: str,
+        held: Mapping[str, Secret],
+        at: Callable[[str], None],
+    ) -> None:
+        """Take nodes of a Vault to what is to be served, one after the other: those of a part, or one.
+
+        *held* are the tokens that apps of that Vault hold, and *at* is told which node it is at. *moment* is the label
+        of the moment that comes next. Raises as `nodes.roll`.
+        """
+        runs = self.runs[step.vault]
+        if step.node or step.part in course.HALFWAY:
+            self._left[step.vault] = [step.node] if step.node else list(runs)
+        whole = step if step.part else msgspec.structs.replace(step, part="others")
+        asks = self._asks(step, held) if self._real else {}
+        with steady.asking(self._rig, step, asks, moment, self._journal, real=self._real) as load:
+            load.knows(runs)
+
+            def replacing(name: str) -> None:
+                at(name)
+                load.replacing(name)
+
+            left = self._left[step.vault]
+            nodes.roll(self._rig, whole, left, runs, keys, self._journal, moment=moment, replacing=replacing)
+
+    def _asks(self, step: course.Placed, held: Mapping[str, Secret]) -> dict[tuple[RequestKind, str], steady.Ask]:
+        """Return what clients ask of the Vault of *step* on behalf of one of the apps that hold a token."""
+        system, asks = self._rig.system(step.vault), dict[tuple[RequestKind, str], steady.Ask]()
+        for app, token in list(held.items())[:1]:
+            spec = self._topology.apps[app]
+            asks["token-lookup", app] = lambda token=token: system.vault.lookup_self(token)  # type: ignore[misc]
+            if self._topology.mounts[spec.mount].of_kind.of_account and spec.token != "minted":
+                jwt = self._rig.app_token(app).jwt
+                asks["login", app] = lambda spec=spec, jwt=jwt: system.vault.login(spec.mount, spec.role, jwt)  # type: ignore[misc]
+        return asks
+
+    def runs_at(self, moment: Moment) -> Callable[[str, str], str]:
+        """Return what tells which version a node, or else whoever answers of a Vault, runs at a *moment*."""
+        leaders = {vault: several_nodes(self._rig, Look(vault=vault, moment=moment)).follow() for vault in self.runs}
+
+        def runs(vault: str, node: str) -> str:
+            there = self.runs.get(vault, {})
+            return there.get(node or leaders.get(vault, "")) or moment.runs(vault, node)
+
+        return runs

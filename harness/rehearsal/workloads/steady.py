@@ -1,0 +1,184 @@
+"""Clients that ask for one thing each, again and again, while the nodes of a Vault are replaced."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from harness.record.journal import Journal
+from harness.record.node_events import LeaderChanged, RequestKind, SteadyLoad
+from harness.rig.rig import Reply, Rig, VaultSystem, several_nodes
+from harness.scenario.course import Serve
+from harness.secret import Secret, carried
+from harness.wait import Stopwatch, now
+
+EVERY_SECONDS: Final = 0.1
+"""How often each asks: as exact as the length of a gap can be."""
+
+Ask = Callable[[], Reply]
+
+
+class Leading:
+    """Where a token is renewed, where the node that leads may change meanwhile."""
+
+    def __init__(self, system: VaultSystem, certificate: Secret | None = None) -> None:
+        self._system, self._certificate = system, certificate
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Renew a token at whoever leads now."""
+        vault = self._system.vault
+        return (vault.showing(self._certificate) if self._certificate else vault).renew_self(token)
+
+    def showing(self, certificate: Secret) -> Leading:
+        """Return the same, where a client certificate is shown."""
+        return Leading(self._system, certificate)
+
+
+class Load:
+    """Who asks while nodes are replaced, and what they are told of it: which node, and who leads."""
+
+    def __init__(self, rig: Rig, served: Serve, asks: Mapping[tuple[RequestKind, str], Ask], *, real: bool) -> None:
+        """*asks* has, by the kind of request and the app on whose behalf it is, what is asked of whoever leads.
+
+        Where nothing is *real* nobody asks: it takes no time there.
+        """
+        self._served, self._several = served, several_nodes(rig, served)
+        self._versions: Mapping[str, str] = {}
+        self._over, self._lock = threading.Event(), threading.Lock()
+        self._node = ""
+        self._leader, self._left = self._several.follow(), Stopwatch()
+        self._ran = ""
+        """what the one that leads runs; until it has been stopped, it cannot be another version"""
+        self._changes: list[LeaderChanged] = []
+        health = [_Client("health", "", self._led)] if real else []
+        self._clients = [*health, *(_Client(*who, ask) for who, ask in asks.items())]
+
+    def replacing(self, name: str) -> None:
+        """Take note that a node is being replaced from now on; "" once it is back."""
+        if not name:
+            # who leads now may not have been looked at since
+            self._led()
+        self._node = name
+
+    def knows(self, versions: Mapping[str, str]) -> None:
+        """Take note of what each node runs: a mapping that somebody else keeps up."""
+        self._versions, self._ran = versions, versions.get(self._leader, "")
+
+    def _led(self) -> Reply:
+        """Look who leads, as a load balancer does by the health of the nodes. Granted where anybody does."""
+        started, name = now(), self._several.follow()
+        with self._lock:
+            if name:
+                if name != self._leader:
+                    self._changed(name)
+                self._leader, self._left = name, Stopwatch()
+        return Reply(200 if name else None, started=started, ended=now())
+
+    def _changed(self, name: str) -> None:
+        gap, version = self._left.seconds, self._versions.get(name, "")
+        self._changes.append(
+            LeaderChanged(
+                at=now(),
+                node=name,
+                vault=self._served.vault,
+                version=version,
+                before=self._leader,
+                before_version=self._ran,
+                # that it was asked a while ago is no gap
+                seconds=round(max(0.0, gap - EVERY_SECONDS), 3),
+                during=self._node,
+            )
+        )
+        self._ran = version
+
+    def run(self) -> Sequence[threading.Thread]:
+        """Begin to ask, each client in a thread of its own."""
+        threads = [
+            threading.Thread(target=carried(self._ask), args=(client,), name=f"steady {client.kind}", daemon=True)
+            for client in self._clients
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _ask(self, client: _Client) -> None:
+        while True:
+            client.ask(self._node)
+            if self._over.wait(EVERY_SECONDS):
+                return
+
+    def end(self) -> None:
+        """Have everybody stop asking."""
+        self._over.set()
+
+    def tell(self, moment: str, journal: Journal) -> None:
+        """Put on record what they met: *moment* is the label of the moment that comes next."""
+        for change in self._changes:
+            journal.write(change)
+        for client in self._clients:
+            journal.write(client.told(self._served, moment))
+
+
+class _Client:
+    """One that asks for one thing."""
+
+    def __init__(self, kind: RequestKind, app: str, ask: Ask) -> None:
+        self.kind, self._app, self._question = kind, app, ask
+        self._asked, self._failures = 0, Counter[str]()
+        self._granted, self._granted_at = Stopwatch(), now()
+        self._longest, self._began, self._during = 0.0, 0.0, ""
+        self._met = ""
+        """the node that was being replaced when it began to fail"""
+        self._failing = False
+
+    def ask(self, node: str) -> None:
+        """Ask once. *node* is being replaced meanwhile."""
+        reply = self._question()
+        self._asked += 1
+        if not reply.ok:
+            self._failures[f"HTTP {reply.status}" if reply.status is not None else "no answer"] += 1
+            self._met, self._failing = self._met if self._failing else node, True
+        if self._granted.seconds > self._longest:
+            self._longest, self._began = self._granted.seconds, self._granted_at
+            self._during = self._met if self._failing else node
+        if reply.ok:
+            self._granted, self._granted_at, self._failing = Stopwatch(), now(), False
+
+    def told(self, served: Serve, moment: str) -> SteadyLoad:
+        return SteadyLoad(
+            kind=self.kind,
+            app=self._app,
+            version=served.version,
+            moment=moment,
+            asked=self._asked,
+            failures=dict(self._failures),
+            seconds=round(self._longest, 3),
+            began=self._began,
+            during=self._during,
+            vault=served.vault,
+        )
+
+
+@contextmanager
+def asking(
+    rig: Rig,
+    served: Serve,
+    asks: Mapping[tuple[RequestKind, str], Ask],
+    moment: str,
+    journal: Journal,
+    *,
+    real: bool,
+) -> Iterator[Load]:
+    """Have clients ask while the body replaces nodes; afterwards what they met is in the book, however it ends."""
+    load = Load(rig, served, asks, real=real)
+    threads = load.run()
+    try:
+        yield load
+    finally:
+        load.end()
+        for thread in threads:
+            thread.join()
+        load.tell(moment, journal)

@@ -1,0 +1,46 @@
+"""What is said of a Vault of several nodes that was taken on node by node: order, leaders, gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from harness.analysis.rolling import Gap, Rolling
+from harness.record.node_events import LeaderChanged, NodeSwapped
+
+_INSTANT: Final = 0.05
+"""Seconds: on paper nothing takes longer, and then it is not told."""
+
+
+def told(rollings: Iterable[Rolling]) -> list[tuple[str, str]]:
+    """Return lines, each with the word that says what it is about."""
+    return [line for one in rollings for line in _told(one)]
+
+
+def _told(one: Rolling) -> Iterator[tuple[str, str]]:
+    whose = f" of {one.vault}" if one.vault else ""
+    lost = f"; did not come back: {', '.join(one.lost)}" if one.lost else ""
+    worst = "" if one.tolerance is None else f", and at the worst moment {one.tolerance} more could be lost"
+    order = ", ".join(map(_swap, one.order)) or "none"
+    yield "nodes", f"taken to {one.version}{whose}, each until it was back: {order}{lost} ({one.voters} voted{worst})"
+    yield "leaders", "; then ".join([f"{one.leader or 'nobody'} ({one.from_version or '?'})", *map(_lead, one.leads)])
+    if one.gaps:
+        yield "gaps", f"longest without an answer: {', '.join(map(_gap, one.gaps))}; each asked every 0.1 s"
+
+
+def _swap(swap: NodeSwapped) -> str:
+    led = " (led)" if swap.was == "leader" else ""
+    return f"{swap.node}{led}" + (f" {swap.rejoined:.1f} s" if swap.rejoined > _INSTANT else "")
+
+
+def _lead(change: LeaderChanged) -> str:
+    without = f" after {change.seconds:.1f} s without any" if change.seconds > _INSTANT else ""
+    during = f", while {change.during} was replaced" if change.during else ""
+    return f"{change.node} ({change.version}){without}{during}"
+
+
+def _gap(gap: Gap) -> str:
+    if not gap.failures:
+        return f"{gap.kind} {gap.seconds:.1f} s (all {gap.asked} granted)"
+    kinds = ", ".join(f"{kind} {times}" for kind, times in gap.failures.items())
+    return f"{gap.kind} {gap.seconds:.1f} s ({sum(gap.failures.values())} of {gap.asked} failed: {kinds})"
