@@ -20,6 +20,15 @@ from harness.record import journal as journals
 from harness.record.event import Event
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.journal import Journal, NotARecord
+from harness.record.node_events import (
+    LeaderChanged,
+    NodeLost,
+    NodeSeen,
+    NodesSeen,
+    NodeSwapped,
+    QuorumLost,
+    SteadyLoad,
+)
 from harness.record.observation import Observation
 from harness.scenario import loading
 from harness.scenario.plan import Question
@@ -59,6 +68,14 @@ EVENTS: list[AnyEvent] = [
     events.StepEnded(do="roll-back", number=3, version="1.7.0", seconds=2.5),
     events.LateWritten(secret="secret/data/late", roles=("auth/kubernetes/role/late",), apps=("web",)),
     events.Renewals(app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4, renewed=True),
+    NodesSeen(when="formed", leader="vault-0", nodes={"vault-0": NodeSeen(state="active", voter=True)}),
+    LeaderChanged(node="vault-1", version="1.11.0", before="vault-0", before_version="1.7.0", seconds=0.8),
+    NodeSwapped(
+        node="vault-1", version="1.11.0", from_version="1.7.0", was="standby", answered=0.5, unsealed=0.7, rejoined=0.9
+    ),
+    NodeLost(node="vault-1", version="1.11.0", message="it is not initialised", log=("last words",)),
+    QuorumLost(version="1.11.0", alive=("vault-0",), needed=2),
+    SteadyLoad(kind="login", app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4),
     events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(
         id=7, probe="login", moment="before", version="1.7.0", answer="refused", app="web", mount="kubernetes",
