@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -103,7 +103,8 @@ def as_sent(role: RoleSpec) -> dict[str, Any]:
     return {name: ",".join(value) if isinstance(value, tuple) else value for name, value in role.fields.items()}
 
 
-def certificate_of(topology: Topology, held: Held, app: str) -> Secret | None:
-    """Return the client certificate, among what is *held*, that an app shows at each request; None: it shows none."""
-    entry = topology.apps[app]
-    return held[entry.mount, entry.role].secret if topology.mounts[entry.mount].of_kind.by_certificate else None
+def certificates_of(topology: Topology, held: Held, apps: Iterable[str]) -> dict[str, Secret]:
+    """Return the client certificate, among what is *held*, that each of *apps* shows at each request, if it does."""
+    entries = {app: topology.apps[app] for app in apps}
+    shows = {app: one for app, one in entries.items() if topology.mounts[one.mount].of_kind.by_certificate}
+    return {app: held[one.mount, one.role].secret for app, one in shows.items()}

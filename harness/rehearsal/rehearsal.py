@@ -195,9 +195,7 @@ class Running:
     """the Vaults of several nodes"""
 
     def __post_init__(self) -> None:
-        """Have the Vaults of several nodes looked after."""
-        real = driver_traits.of(self.plan.driver).real
-        self.several = Several(self.rig, self.plan.resolved, self.journal, real=real)
+        self.several = Several(self.rig, self.plan, self.journal)
 
     def run(self) -> None:
         """Do one step after the other; from the first look on, where the source state is an earlier rehearsal's."""
@@ -354,11 +352,7 @@ class Running:
             return nullcontext()
         system, moment = self.rig.system(step.vault), self._next_moment()
         vault = steady.Leading(system) if step.vault in self.several.runs else system.vault
-        shown = {
-            app: secret
-            for app in tokens
-            if (secret := credentials.certificate_of(self.plan.resolved, self.credentials, app)) is not None
-        }
+        shown = credentials.certificates_of(self.plan.resolved, self.credentials, tokens)
         return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand, shown)
 
     def _renew_certificates(self) -> None:
@@ -402,8 +396,7 @@ class Running:
                 view.logins = view.old
             view.late, view.credentials = self.late, self.credentials
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
-            reached = self.reached if step.late else ()
-            late = vault_steps.late_questions(self.plan.resolved, reached, self.late if step.late else ())
+            late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
             for question in (*self.plan.questions, *late):
                 _ask(question, view, self.rig, self.journal)
             self.fresh = view.logins

@@ -11,18 +11,18 @@ from harness.record.node_events import RequestKind
 from harness.rehearsal import nodes
 from harness.rehearsal.workloads import steady
 from harness.rig.rig import Rig, several_nodes
-from harness.scenario import course
+from harness.scenario import course, driver_traits
 from harness.scenario.course import Look, Moment
-from harness.scenario.topology import Topology
+from harness.scenario.plan import Plan
 from harness.secret import Secret
 
 
 class Several:
     """What is known of them while the course goes on."""
 
-    def __init__(self, rig: Rig, topology: Topology, journal: Journal, *, real: bool) -> None:
-        """*real*: do servers answer, which takes time?"""
-        self._rig, self._topology, self._journal, self._real = rig, topology, journal, real
+    def __init__(self, rig: Rig, plan: Plan, journal: Journal) -> None:
+        self._rig, self._topology, self._journal = rig, plan.resolved, journal
+        self._real = driver_traits.of(plan.driver).real
         self.runs: dict[str, dict[str, str]] = {}
         """of each Vault whose nodes have joined each other: what each node runs"""
         self._left: dict[str, list[str]] = {}
