@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -108,3 +108,10 @@ def certificates_of(topology: Topology, held: Held, apps: Iterable[str]) -> dict
     entries = {app: topology.apps[app] for app in apps}
     shows = {app: one for app, one in entries.items() if topology.mounts[one.mount].of_kind.by_certificate}
     return {app: held[one.mount, one.role].secret for app, one in shows.items()}
+
+
+def renew_all(topology: Topology, held: Held, served: Callable[[str], Serve], journal: Journal) -> None:
+    """Have every app come with a client certificate whose life begins now; *served* tells what a Vault runs."""
+    for path, mount in topology.mounts.items():
+        for role, made in renew(path, mount.roles, held):
+            tell(made, path, role, served(mount.vault), journal)

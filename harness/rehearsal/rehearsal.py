@@ -339,6 +339,9 @@ class Running:
         """Return the step that put in place what serves now of the Vault that *step* concerns; else of any."""
         return _served(self.reached, course.vault_of(step, self.plan.resolved))
 
+    def _served_of(self, vault: str) -> Serve:
+        return _served(self.reached, self.plan.resolved.told_apart(vault))
+
     def _apps_of(self, vault: str) -> set[str]:
         """Return the apps that log in to a Vault."""
         topology = self.plan.resolved
@@ -354,13 +357,6 @@ class Running:
         vault = steady.Leading(system) if step.vault in self.several.runs else system.vault
         shown = credentials.certificates_of(self.plan.resolved, self.credentials, tokens)
         return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand, shown)
-
-    def _renew_certificates(self) -> None:
-        """Have every app come with a client certificate whose life begins now."""
-        for path, mount in self.plan.resolved.mounts.items():
-            served = _served(self.reached, self.plan.resolved.told_apart(mount.vault))
-            for role, made in credentials.renew(path, mount.roles, self.credentials):
-                credentials.tell(made, path, role, served, self.journal)
 
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""
@@ -388,7 +384,7 @@ class Running:
                 )
             )
             if first:
-                self._renew_certificates()
+                credentials.renew_all(self.plan.resolved, self.credentials, self._served_of, self.journal)
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
             view.runs = self.several.runs_at(moment)
             if first:
