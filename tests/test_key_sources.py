@@ -154,7 +154,7 @@ def test_a_plan_says_what_is_done_to_keys() -> None:
 @pytest.mark.parametrize(
     ("source", "steps", "statuses", "causes"),
     [
-        ("1.7.0", [ROTATE, {"restart": {}}], [200, 400, 200], ["jwt-keys-held", "jwt-keys-held"]),
+        ("1.7.0", [ROTATE, {"restart": {}}], [200, 400, 200], ["jwt-keys-held", "changed-by-step"]),
         ("1.7.0", [ROTATE, "again"], [200, 400, 200], ["jwt-keys-held", "changed-by-step"]),
         ("1.8.0", [ROTATE], [200, 200], []),
         ("1.8.0", [CLOSE], [200, 200], []),

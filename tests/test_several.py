@@ -298,7 +298,7 @@ def test_what_takes_long_is_told_where_nothing_can_be_written_over(tmp_path: Pat
 def test_validate_searches_directories_and_reads_stdin(tmp_path: Path) -> None:
     result = rehearse("validate", SCENARIOS)
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [f"{file}: fine" for file in sorted(SCENARIOS.glob("*.yaml"))]
+    assert result.stdout.splitlines() == [f"{file}: fine" for file in sorted(SCENARIOS.rglob("*.yaml"))]
     fine = rehearse("validate", "-", input=OUTAGE.read_bytes())
     assert (fine.exit_code, fine.stdout) == (0, "<stdin>: fine\n")
     wrong = rehearse("validate", "-", OUTAGE, input=b"schema: 2\n")

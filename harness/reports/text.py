@@ -113,6 +113,7 @@ _ROOMS: Final = (
     _Room(lines=2, findings=4, alternatives=False, leads=False, logins=False, outages=1),
     _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1),
     _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
+    _Room(lines=1, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
     _Room(lines=0, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
 )
 """From all that is worth a summary to the least: the first that fits is taken, or the last."""
@@ -260,7 +261,7 @@ class _Summary:
         self._lines(NEWS, surprises(judgement), max(self._room.lines, 2))
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))
         self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
-        self._lines(NOT_WHOLE, trimmed(judgement), self._room.lines)
+        self._lines(NOT_WHOLE, trimmed(judgement), max(self._room.lines, 2))
         self._lines(ASSUMED, judgement.assumed, self._room.lines)
         console.print()
         console.print(f"record  {judgement.run_directory}", soft_wrap=True)
