@@ -19,7 +19,7 @@ from harness.reports import text
 from harness.scenario import loading, plan
 from tests.lent import Lender
 from tests.runs import on_paper
-from tests.test_real import SECRET_SHAPES, ours, work_directories
+from tests.test_real import ROOT, SECRET_SHAPES, ours, work_directories
 from tests.versions_at_hand import CORE, further
 
 CASES: Final = Path(__file__).parent / "cases"
@@ -570,11 +570,13 @@ def hold(name: str, judgement: dict[str, Any], report: str) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("name", REAL)
 def test_a_case_is_judged_right_on_real_servers(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest, lender: Lender
+    name: str, tmp_path: Path, request: pytest.FixtureRequest, lender: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Verdict, kind, cause, hop and words are those of the tables; nothing is left behind, and no secret is."""
     directory = tmp_path / f"{os.getpid()}-{name}"
-    code, judgement = lender.rehearse(FILES[name], directory)
+    # a record that is kept tells where its scenario stood: in this project, on whatever machine
+    monkeypatch.chdir(ROOT)
+    code, judgement = lender.rehearse(FILES[name].relative_to(ROOT), directory)
     assert code == 0, judgement["reasons"]
     if request.config.getoption("--update-records"):
         RECORDS.mkdir(exist_ok=True)

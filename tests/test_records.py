@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -94,3 +96,11 @@ def test_a_record_can_be_judged_wherever_it_is_moved(tmp_path: Path) -> None:
     moved = verdict.judge(journal.load(tmp_path))
     assert moved.run_directory == str(tmp_path)
     assert moved.findings == verdict.judge(journal.load(stored(name))).findings
+
+
+def test_no_record_tells_where_its_project_stood() -> None:
+    """A scenario's file is told from the top of the project: where that was is nobody's business."""
+    for file in sorted(RECORDS.rglob("*.jsonl*")):
+        first = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        told = json.loads(first.partition(b"\n")[0])
+        assert not any(str(word).startswith("/") for word in (told.get("scenario_file", ""), *told.get("command", ())))
