@@ -7,10 +7,13 @@ proxy says "not now": whoever asks again, or asks another node, may well be gran
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, Literal
 
 Says = Literal["granted", "refused", "not now", "failed"]
 """failed: Vault, or what stands before it, reports a fault of its own, and not that it declines what was asked."""
+
+NodeState = Literal["active", "standby", "sealed", "not initialised"]
 
 _NOT_NOW: Final = frozenset(
     {
@@ -23,6 +26,17 @@ _NOT_NOW: Final = frozenset(
         474,  # a standby that does not hear its active node (from 1.19)
     }
 )
+
+STATES: Final[Mapping[int | None, NodeState]] = {
+    200: "active",
+    429: "standby",
+    472: "standby",
+    473: "standby",
+    474: "standby",
+    503: "sealed",
+    501: "not initialised",
+}
+"""What a node's health says of it, by its status."""
 
 _NOT_NOW_WORDS: Final = re.compile(
     r"vault is sealed|\bstandby\b|not active|no active|active (?:cluster )?node not found|(?:not|no) (?:the )?leader|"

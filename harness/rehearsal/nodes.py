@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from harness import wait
 from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
-from harness.knowledge import versions
+from harness.knowledge import refusals, versions
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.node_events import NodeLost, NodeSeen, NodesSeen, NodeSwapped, QuorumLost, State
@@ -28,16 +28,6 @@ VOTE_SECONDS: Final = 60
 
 _JOINS_TOGETHER: Final = "1.4.2"
 """From here several nodes may join at the same time (changelog 1.4.2, GH-9008: a panic before)."""
-
-_STATES: Final[dict[int | None, State]] = {
-    200: "active",
-    429: "standby",
-    472: "standby",
-    473: "standby",
-    474: "standby",
-    503: "sealed",
-    501: "not initialised",
-}
 
 Replacing = Callable[[str], None]
 """Is told the name of the node that is being replaced from now on; "" once it is back."""
@@ -158,7 +148,7 @@ def _caught_up(system: VaultSystem, node: VaultNode) -> bool:
     """Does a node know a leader, and has it applied what that had committed when it was asked?"""
     committed = system.vault.leader().data.get("raft_committed_index", 0)
     health = node.vault.health()
-    if _STATES.get(health.status) not in ("active", "standby"):
+    if refusals.STATES.get(health.status) not in ("active", "standby"):
         raise Unreachable(health.error or f"sys/health says HTTP {health.status}")
     said = node.vault.leader().answered().data
     if not said.get("leader_address"):
@@ -303,7 +293,7 @@ def _unsealed(system: VaultSystem) -> list[str]:
 
 
 def _state(health: Reply) -> State:
-    return _STATES.get(health.status, "no answer")
+    return refusals.STATES.get(health.status, "no answer")
 
 
 def tell(rig: Rig, step: Step, when: str, journal: Journal) -> None:
