@@ -264,7 +264,7 @@ def walls(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """Build the site of the docs into .nox/site, without any network; a link that leads nowhere is an error."""
+    """Build the site of the docs into build/site, without any network; a link that leads nowhere is an error."""
     _install(session, "site")
     session.run("mkdocs", "build", "--config-file", ".mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
 
