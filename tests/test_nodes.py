@@ -1,0 +1,114 @@
+"""What goes wrong with the nodes of a Vault of several is found: on paper, with one thing of it broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.verdict import Judgement
+from harness.drivers.paper.nodes import PaperNode, PaperNodes
+from harness.record.journal import Record
+from harness.record.node_events import LeaderChanged, NodesSeen, NodeSwapped, QuorumLost
+from harness.rehearsal import nodes
+from harness.rig.rig import Reply
+from harness.scenario import loading
+from harness.secret import Secret
+from tests.runs import SCENARIOS, on_paper
+
+THREE = loading.load(SCENARIOS / "three-nodes-are-upgraded-standbys-first-and-the-leader-last.yaml").scenario
+
+
+def found(judgement: Judgement) -> list[tuple[str, str, str, str]]:
+    return [(one.kind, one.effect, one.rule, one.node) for one in judgement.findings]
+
+
+def test_the_leader_is_taken_last_and_halfway_the_old_one_answers(tmp_path: Path) -> None:
+    record, judgement = on_paper(THREE, tmp_path)
+    assert [(one.node, one.was) for one in record.of(NodeSwapped)] == [
+        ("vault-1", "standby"),
+        ("vault-2", "standby"),
+        ("vault-0", "leader"),
+    ]
+    (change,) = record.of(LeaderChanged)
+    assert (change.before_version, change.version) == ("1.7.0", "1.11.0")
+    assert all(one.voter for seen in record.of(NodesSeen)[:1] for one in seen.nodes.values())
+    logins = {seen.moment: seen.version for seen in judgement.observations if seen.probe == "login"}
+    assert logins == {"before": "1.7.0", "halfway to 1.11.0": "1.7.0", "after 1.11.0": "1.11.0"}
+    (rolling,) = judgement.rollings
+    assert (rolling.leader, rolling.voters, [one.node for one in rolling.leads]) == ("vault-0", 3, ["vault-1"])
+
+
+def test_a_node_that_declines_its_keys_is_a_finding_of_that_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the other nodes are left alone: with one more the quorum would be gone."""
+
+    def declines(self: Any, _key: Secret) -> Reply:
+        running = self._cluster._members[self._name].served.version
+        return Reply(400, "invalid key") if running == "1.11.0" else PaperNodes.open_node(self._cluster, self._name)
+
+    monkeypatch.setattr(PaperNode, "unseal", declines)
+    record, judgement = on_paper(THREE, tmp_path)
+    assert found(judgement) == [("regression", "upgrade refused", "vault-refuses-data", "vault-1")]
+    assert (judgement.exit_code, record.of(NodeSwapped)) == (1, [])
+
+
+def test_a_node_that_does_not_come_back_is_a_finding_of_that_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its data gone, and nobody to join: it stays as it is, and the run says which node keeps the others from going."""
+
+    def empty(self: Any, *, standby: bool = False) -> Reply:
+        gone = self._name == "vault-1" and self._cluster._members[self._name].served.version == "1.11.0"
+        return Reply(501) if gone else PaperNodes.health_of(self._cluster, self._name, standby=standby)
+
+    monkeypatch.setattr(PaperNode, "health", empty)
+    monkeypatch.setattr(nodes, "REJOIN_SECONDS", 0.1)
+    _, judgement = on_paper(THREE, tmp_path)
+    assert found(judgement) == [("regression", "node lost", "node-did-not-rejoin", "vault-1")]
+    assert "not initialised" in judgement.findings[0].sentence
+    assert judgement.exit_code == 1
+
+
+def test_a_quorum_that_is_lost_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another node seals itself while one is away: of three one is left, and nobody leads."""
+    whole = nodes.swap
+
+    def sealing(*args: Any, **more: Any) -> None:
+        whole(*args, **more)
+        system = args[0].system(args[1].vault)
+        for name in ("vault-1", "vault-2"):
+            system.stop_node(name)
+
+    monkeypatch.setattr(nodes, "swap", sealing)
+    record, judgement = on_paper(THREE, tmp_path)
+    (lost,) = record.of(QuorumLost)[:1]
+    assert (lost.alive, lost.needed) == (("vault-0",), 2)
+    assert ("regression", "quorum lost", "quorum-lost", "") in found(judgement)
+
+
+def changes(record: Record) -> list[tuple[str, str]]:
+    return [(one.before_version, one.version) for one in record.of(LeaderChanged)]
+
+
+def test_leadership_that_goes_back_to_an_older_version_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of the new version leads, and stops, while one of the old version can still take over."""
+    whole = nodes.roll
+
+    def stepping_down(*args: Any, **more: Any) -> None:
+        step, replacing = args[1], more["replacing"]
+        whole(*args, **more)
+        if step.part == "standbys":
+            system = args[0].system(step.vault)
+            for _ in range(3):
+                system.step_down()
+                replacing("")
+
+    monkeypatch.setattr(nodes, "roll", stepping_down)
+    record, judgement = on_paper(THREE, tmp_path)
+    assert ("1.11.0", "1.7.0") in changes(record)
+    assert "leader-of-older-version" in {one.rule for one in judgement.findings}
