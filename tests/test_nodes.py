@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.analysis.verdict import Judgement
+from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
+from harness.errors import RigError
 from harness.record.journal import Record
 from harness.record.node_events import LeaderChanged, NodesSeen, NodeSwapped, QuorumLost
 from harness.rehearsal import nodes
@@ -112,3 +115,13 @@ def test_leadership_that_goes_back_to_an_older_version_is_a_finding(
     record, judgement = on_paper(THREE, tmp_path)
     assert ("1.11.0", "1.7.0") in changes(record)
     assert "leader-of-older-version" in {one.rule for one in judgement.findings}
+
+
+def test_a_node_whose_port_for_the_others_is_taken_says_so(tmp_path: Path) -> None:
+    """Vault itself would go on without, and the others would wait for it in vain."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        port, cluster_port = free.getsockname()[1], taken.getsockname()[1]
+        free.close()
+        server = VaultServer(tmp_path / "vault-0", storage="raft", port=port, cluster_port=cluster_port, name="vault-0")
+        with pytest.raises(RigError, match=f"for its other nodes was to listen on 127.0.0.1:{cluster_port}"):
+            server.start(None, Path("/bin/false"), "1.7.0", pod=None, api_port=0)  # type: ignore[arg-type]

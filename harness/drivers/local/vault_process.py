@@ -97,6 +97,9 @@ class VaultServer:
         Vault is to blame: the port, the disk, whoever killed it.
         """
         ports.insist(self._port, f"Vault {version}")
+        if self.name:
+            # a Vault that cannot listen there only says so in its log, and nobody can join it or ask it for anything
+            ports.insist(self._cluster_port, f"Vault {version} for its other nodes")
         self._configure(openbao=versions.product(version) == versions.OPENBAO)
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
         if self._licence and is_enterprise(version):
