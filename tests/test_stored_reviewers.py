@@ -277,3 +277,14 @@ def _really(scenario: dict[str, Any], directory: Path) -> dict[str, Any]:
     judgement: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == judgement["exit_code"]
     return judgement
+
+
+def test_a_reviewer_that_the_course_has_chosen_is_no_contradiction(tmp_path: Path) -> None:
+    """Who reviews by a config that was written later is the token in that one, and not the mount's first reviewer."""
+    steps = ({"upgrade": "1.11.0"}, POD_TOKEN, {"replace-pod": "vault"})
+    file = tmp_path / "copied.yaml"
+    file.write_text(json.dumps(document({"reviewer": "secret"}, *steps, source="1.7.0")))
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path)
+    (refused,) = [one for one in judgement.findings if one.kind == "regression"]
+    assert (refused.rule, refused.confidence) == ("stored-reviewer-refused", "certain")
+    assert not [one.sentence for one in judgement.findings if "does not go together" in one.sentence]

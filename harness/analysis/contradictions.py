@@ -38,11 +38,8 @@ def _against(facts: Facts, seen: Observation) -> Iterator[str]:
         return
     if seen.answer == "granted" and review.status != 201:
         yield f"the login is granted, and its TokenReview was answered {review.status}"
-    wanted = {
-        "client": seen.subject,
-        "explicit": facts.reviewer_subject(seen.mount),
-        "local": facts.vault_subject(seen.mount, seen.moment),
-    }.get(facts.bearer(seen), "")
+    bearer = facts.bearer_token(seen) if facts.bearer(seen) in ("client", "explicit", "local") else None
+    wanted = bearer[1].subject if bearer is not None else ""
     if review.user and wanted and review.user != wanted:
         yield f"{review.user} reviewed it, where by its config {wanted} should have"
 
