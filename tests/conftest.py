@@ -85,4 +85,4 @@ def nothing_undeclared(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
     """Real control planes for one rehearsal after the other."""
     with ExitStack() as held:
-        yield Lender(held, tmp_path_factory.mktemp("lender") / "state")
+        yield Lender(held, tmp_path_factory.mktemp("lender"))

@@ -32,8 +32,10 @@ class Judged(NamedTuple):
 class Lender:
     """Control planes from the first rehearsal to the end of the tests."""
 
-    def __init__(self, held: ExitStack, state: Path) -> None:
-        self._held, self._state = held, state
+    def __init__(self, held: ExitStack, room: Path) -> None:
+        """They have their files in *room*, wherever the first test that needs them has its own."""
+        self._held, self._work, self._state = held, room / "work", room / "state"
+        self._work.mkdir()
         self._clusters: SharedClusters | None = None
         self._served = 0
 
@@ -41,13 +43,13 @@ class Lender:
         """Rehearse the scenario in *file*, with the record in *directory*; *how* are fields of Options."""
         places = Places(settings.cache(), self._state, settings.temporary(), dict(settings.environment()))
         options = Options(driver="local", run_dir=directory, **how)
-        done = rehearse_one(loading.load(file), options, places, clusters=self._lent(places))
+        done = rehearse_one(loading.load(file), options, places, clusters=self._lent())
         return Judged(done.judgement.exit_code, json.loads(report.render(done.judgement)))
 
-    def _lent(self, places: Places) -> SharedClusters:
+    def _lent(self) -> SharedClusters:
         if self._clusters is None or self._served >= _AS_MANY:
             self._held.close()
-            self._clusters, self._served = self._held.enter_context(SharedClusters(places.temporary, self._state)), 0
+            self._clusters, self._served = self._held.enter_context(SharedClusters(self._work, self._state)), 0
         self._served += 1
         return self._clusters
 
