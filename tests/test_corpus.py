@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from harness.analysis import track_record
 from harness.analysis.track_record import Absent, Entry, Result
 from harness.cli import commands
+from harness.reports import table
 from harness.reports import track_record as report
 from harness.scenario import loading, topology
 from harness.session import corpus
@@ -220,3 +221,8 @@ def test_no_record_has_a_place_of_this_machine() -> None:
     """They are kept in the sources, where nobody's folders have a meaning."""
     for file in RECORDS.iterdir():
         assert not re.search(rb"/(root|home|work)/", gzip.decompress(file.read_bytes())), file.name
+
+
+def test_a_code_that_nobody_knows_is_never_a_pass() -> None:
+    """A rehearsal that was killed has the code of its signal, and stands for a fault of this tool."""
+    assert [table.worst_of(codes) for codes in ([], [0], [0, -9], [4, 70], [1, -9])] == [0, 0, 3, 3, 1]

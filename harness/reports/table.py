@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -31,9 +31,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def worst(rows: Sequence[Row]) -> int:
-    """Return the exit code that stands for all of them; a code that nobody knows is a fault of this tool."""
-    codes = {row.exit_code if row.exit_code in WORST_FIRST else 3 for row in rows}
-    return next((code for code in WORST_FIRST if code in codes), 0)
+    """Return the exit code that stands for all of them, as `worst_of` has it."""
+    return worst_of(row.exit_code for row in rows)
+
+
+def worst_of(codes: Iterable[int]) -> int:
+    """Return the exit code that stands for several; a code that nobody knows is a fault of this tool."""
+    known = {code if code in WORST_FIRST else 3 for code in codes}
+    return next((code for code in WORST_FIRST if code in known), 0)
 
 
 def text(rows: Sequence[Row]) -> str:
