@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +14,7 @@ import click
 from harness import settings
 from harness.cli import bring, maintenance
 from harness.cli.maintenance import load
-from harness.cli.output import Ended, fail, say, write
+from harness.cli.output import Ended, end_on_sigterm, fail, say, write
 from harness.scenario import driver_traits
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def bisect(
     from harness.cli.progress import Progress
     from harness.session.one_rehearsal import Options
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     if as_test and (good or bad):
         raise click.UsageError("--as-test rehearses once, for a search that somebody else makes: no --good and --bad")
     if not as_test and not (good and bad):
@@ -294,7 +293,3 @@ def _as_test() -> Iterator[None]:
     except Exception as error:
         say(f"this is a fault of rehearse, and says nothing about Vault: {type(error).__name__}: {error}")
         raise Ended(_ABORT + 3) from error
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from harness.cli import (
     versions,
 )
 from harness.cli.maintenance import load
-from harness.cli.output import Ended, fail, reader_left, say, silence, tell, write
+from harness.cli.output import Ended, end_on_sigterm, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
 from harness.scenario import driver_traits
 
@@ -161,7 +160,7 @@ def run(*, scenarios: tuple[Path, ...], form: Form, jobs: int, tethered: bool, *
     options = Options(**how)
     options.check(form)
     files = several.search(scenarios)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     if tethered:
         several.tether()
     if len(files) == 1:
@@ -459,10 +458,6 @@ def _record(directory: Path, code: int = 2) -> Record:
         return bundles.record_at(directory)
     except journal.NotARecord as error:
         fail(code, str(error))
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 for _chore in (

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from harness import settings
 from harness.cli import bring, maintenance
-from harness.cli.output import Ended, fail, say, tell, write
+from harness.cli.output import Ended, end_on_sigterm, fail, say, tell, write
 from harness.wait import now
 
 if TYPE_CHECKING:
@@ -89,6 +88,7 @@ def corpus(
     seen last is kept, and --list prints it.
     """
     from harness.cli.progress import Progress
+    from harness.reports import table
     from harness.reports import track_record as report
     from harness.session import corpus as files
 
@@ -99,7 +99,7 @@ def corpus(
     codes: list[int] = []
     if not list_:
         wanted = _at_hand(wanted) if here else wanted
-        signal.signal(signal.SIGTERM, _interrupt)
+        end_on_sigterm()
         with Progress(verbose=verbose, quiet=quiet) as going:
             found = _rehearsed(wanted, driver, jobs, limit, _How(**how), going, verbose=verbose)  # type: ignore[arg-type]
         codes = [one.exit_code for one in found]
@@ -110,11 +110,7 @@ def corpus(
         _write_json(wanted, results, codes)
     else:
         tell(report.text(wanted, results))
-    raise Ended(_worst(codes))
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+    raise Ended(table.worst_of(codes))
 
 
 def _entries(directory: Path) -> list[Entry]:
@@ -205,15 +201,11 @@ def _result(entry: Entry, task: Task, code: int, driver: str) -> Result:
     return track_record.result(entry, judgement, date=record.started.at, seconds=round(task.seconds, 1))
 
 
-def _worst(codes: Sequence[int]) -> int:
-    from harness.reports import table
-
-    return next((code for code in table.WORST_FIRST if code in codes), 0)
-
-
 def _write_json(entries: Sequence[Entry], results: dict[str, Result], codes: Sequence[int]) -> None:
     import msgspec
 
+    from harness.reports import table
+
     rows = [{"entry": entry, "result": results.get(entry.id)} for entry in entries]
-    document = {"corpus": rows, "exit_code": _worst(codes)}
+    document = {"corpus": rows, "exit_code": table.worst_of(codes)}
     write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 
 from harness import settings
 from harness.cli import bring, maintenance, remote_commands
-from harness.cli.output import Ended, fail, say, tell, write
+from harness.cli.output import Ended, end_on_sigterm, fail, say, tell, write
 
 if TYPE_CHECKING:
     from harness.analysis.matrix_results import CellResult, MatrixResult
@@ -189,12 +188,8 @@ def matrix_(scenario: Path, options: Options) -> None:
         insist_on_room(options)
         _insist_on_one_place(options)
         _insist_on_use(loaded, every, options)
-        signal.signal(signal.SIGTERM, _interrupt)
+        end_on_sigterm()
         _run(loaded, wanted, every, whole, cells, directory, options)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def insist_on_room(options: Forms) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 from typing import Any, NoReturn, TextIO
 
@@ -18,6 +19,15 @@ from harness.reports import harmless
 
 class Ended(SystemExit):
     """The end of this program with a code that it means: a library's own exit code says nothing about Vault."""
+
+
+def end_on_sigterm() -> None:
+    """Have SIGTERM interrupt this program as Ctrl-C does: whoever rehearses ends the servers first."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def say(line: Any) -> None:

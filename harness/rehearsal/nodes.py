@@ -219,16 +219,7 @@ def swap(
         _lost(node, served, error, journal, moment)
         raise
     runs[name] = served.version
-    journal.write(
-        events.VaultServing(
-            asked=served.version,
-            answered=answered,
-            purpose=course.word_of(served),
-            token_file=served.token_file,
-            vault=served.vault,
-            node=name,
-        )
-    )
+    vault_steps.note_serving(served, answered, journal)
     journal.write(
         NodeSwapped(
             version=served.version,

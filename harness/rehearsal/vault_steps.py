@@ -83,6 +83,11 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
         log=lambda: node.vault_log(40),
         advice="a larger Vault may need longer; its whole log is kept beside the record",
     )
+    note_serving(served, answered, journal)
+
+
+def note_serving(served: Serve, answered: str, journal: Journal) -> None:
+    """Put on record that what was *served* is unsealed, and which version it *answered* that it is."""
     journal.write(
         events.VaultServing(
             asked=served.version,

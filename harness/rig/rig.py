@@ -39,6 +39,11 @@ class Reply(msgspec.Struct, frozen=True):
         """Did Vault do what was asked?"""
         return self.status is not None and 200 <= self.status < 300
 
+    @property
+    def came(self) -> str:
+        """Return what came back in a word or two, to be counted: a status, or that there was no answer."""
+        return f"HTTP {self.status}" if self.status is not None else "no answer"
+
     def answered(self) -> Reply:
         """Return this reply, whatever it says. Raises Unreachable if there was none."""
         if self.status is None:

@@ -15,11 +15,10 @@ from typing import Final
 from harness import wait
 from harness.clients.kube import Kube
 from harness.drivers.log_tail import Tail
-from harness.drivers.service_accounts import Account
+from harness.drivers.service_accounts import Account, claims_out_of_a_secret
 from harness.errors import ProcessDied
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
-from harness.knowledge import kubernetes_auth
 from harness.scenario.topology import ISSUER
 from harness.scenario.values import addressed
 from harness.secret import Secret
@@ -190,16 +189,7 @@ class ControlPlane:
 
         The token controller, which would fill it, is not running here.
         """
-        prefix = "kubernetes.io/serviceaccount"
-        claims = {
-            "iss": kubernetes_auth.DEFAULT_ISSUER,
-            f"{prefix}/namespace": account.namespace,
-            f"{prefix}/secret.name": account.secret,
-            f"{prefix}/service-account.name": account.name,
-            f"{prefix}/service-account.uid": uid,
-            "sub": account.subject,
-        }
-        jwt = self.signer.sign(claims)
+        jwt = self.signer.sign(claims_out_of_a_secret(account, uid))
         self.kube.create_token_secret(account.namespace, account.secret, account.name, jwt)
         return jwt
 

@@ -86,9 +86,9 @@ class _Copy:
         if reply.ok:
             self._granted = Stopwatch()
         else:
-            self._failures[_words(reply)] += 1
+            self._failures[reply.came] += 1
             self._refused += refusals.says(reply.status, reply.error) == "refused"
-            self._last = f"{_words(reply)}: {reply.error}"
+            self._last = f"{reply.came}: {reply.error}"
 
     def told(self, served: Serve, moment: str, beforehand: float) -> events.Renewals:
         return events.Renewals(
@@ -119,8 +119,3 @@ def _renew(vault: Renews, copies: list[_Copy], over: threading.Event, failed: th
             copy.renew(vault)
         if not waiting or failed.wait(EVERY_SECONDS):
             return
-
-
-def _words(reply: Reply) -> str:
-    """Return what kind of failure this was: a status, or why there was no answer, without what differs every time."""
-    return f"HTTP {reply.status}" if reply.status is not None else "no answer"

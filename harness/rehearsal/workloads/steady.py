@@ -139,7 +139,7 @@ class _Client:
         reply = self._question()
         self._asked += 1
         if not reply.ok:
-            self._failures[f"HTTP {reply.status}" if reply.status is not None else "no answer"] += 1
+            self._failures[reply.came] += 1
             self._met, self._failing = self._met if self._failing else node, True
         if self._granted.seconds > self._longest:
             self._longest, self._began = self._granted.seconds, self._granted_at
