@@ -182,6 +182,7 @@ analysis/                what a record means, with no server in sight
     diagnosis            what changed, or was wrong all along, gets its cause
     startup_failures     what it means that a Vault would not serve after its swap
     rewritten            configs and roles written again as they are read: what is refused, and what is another value
+    renewals             running apps that could not renew their token any more: refused for good, or not known
     expiry               stored reviewers that work until the end of the run, and not for ever
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,16 +13,15 @@ from harness.analysis import (
     diagnosis,
     doubts,
     expiry,
-    impact,
     news,
     proofs,
+    renewals,
     rewritten,
     rolling,
     soundness,
     startup_failures,
 )
 from harness.analysis.comparison import Change
-from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.doubts import Doubt
 from harness.analysis.news import News
@@ -30,14 +29,13 @@ from harness.analysis.proofs import Proof
 from harness.analysis.record_view import Facts
 from harness.analysis.rollback import Rollback, rollbacks
 from harness.analysis.rolling import Rolling
-from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import Config, LoginReview, configs, reviewing
 from harness.knowledge import kubernetes_auth
 from harness.record import journal
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
 from harness.record.observation import Observation, called
-from harness.scenario import course, driver_traits, moments
+from harness.scenario import course, driver_traits
 from harness.scenario.course import Move, RollBack, Upgrade
 from harness.scenario.topology import Expected
 
@@ -211,7 +209,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     yield from broken
     yield from rolling.findings(facts, [one.node for one in broken if one.node])
     yield from diagnosis.diagnose(facts)
-    yield from _cut_off(facts)
+    yield from renewals.cut_off(facts)
     yield from expiry.findings(facts)
     yield from rewritten.findings(facts)
 
@@ -232,7 +230,7 @@ def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) ->
     """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
     yield from doubts.unlearned(facts, findings, known)
     yield from doubts.unrehearsed(findings, known)
-    yield from (Doubt("unasked", text) for text in (*_unasked(facts), *_unrenewed(facts)))
+    yield from (Doubt("unasked", text) for text in (*_unasked(facts), *renewals.unrenewed(facts)))
     yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
     yield from (Doubt("unfinished", text) for text in _unfinished(facts))
 
@@ -267,80 +265,6 @@ def _named(finding: Finding) -> str:
     where = f" at {called(finding)}{finding.hop}" if finding.hop else f" {called(finding)}".rstrip()
     what = f" ({finding.probe})" if finding.probe not in ("", "login") else ""
     return f"{finding.effect}{who}{what}{where}, {finding.rule}"
-
-
-_RENEW: Final = (
-    Remedy(
-        "Renew such a token by hand on the new version and read the answer, before any app has to.",
-        commands=("vault token renew",),
-        unproven="no cause is known, so there is nothing to try",
-    ),
-)
-
-
-def _cut_off(facts: Facts) -> Iterator[Finding]:
-    """Yield the running apps whose living token Vault refused to renew, at the first hop where it did.
-
-    Nobody notices for as long as the token's ttl, and then they are as much cut off as if their login were refused:
-    the morning after a quiet day is what a rehearsal exists for. What Vault merely left unanswered is no refusal.
-    """
-    told: set[str] = set()
-    for line, row, alive in _never_again(facts):
-        before = facts.first("token-renew", row.app, facts.first_moment)
-        if row.app in told or not row.refusals or (before is not None and before.answer == "refused"):
-            continue
-        told.add(row.app)
-        lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
-        yield Finding(
-            rule=diagnosis.UNEXPLAINED,
-            kind="regression",
-            effect="access refused",
-            app=row.app,
-            hop=row.version,
-            sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to "
-            f"renew it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at the "
-            "latest. No known cause fits what the record shows",
-            confidence="none",
-            evidence=(
-                EvidenceLine(
-                    "answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at
-                ),
-                EvidenceLine("answer", lookup, facts.line_of[alive.id], at=alive.ended),
-            ),
-            remedy=diagnosis.in_words(_RENEW),
-            remedies=_RENEW,
-            mount=alive.mount,
-            probe="old-token-renew",
-            vault=row.vault,
-            node=row.node,
-        )
-
-
-def _unrenewed(facts: Facts) -> Iterator[str]:
-    """Yield which apps could not learn whether their living token would be renewed: no answer is no all-clear."""
-    for _, row, alive in _never_again(facts):
-        if not row.refusals:
-            yield (
-                f"old-token-renew {row.app} {alive.moment} could not be asked: no renewal was granted any more "
-                f"({_failures(row)}), though the token still works"
-            )
-
-
-def _never_again(facts: Facts) -> Iterator[tuple[int, Renewals, Observation]]:
-    """Yield what is on record, with its line, of each app that never renewed again, and of its token's look-up after.
-
-    Where that look-up was refused the token is dead: that is a finding already, and renewals fail because of it.
-    """
-    for line, row in facts.record.numbered(Renewals):
-        if not row.renewed:
-            alive = facts.first("old-token-lookup", row.app, row.moment or moments.after(row.version))
-            if alive is not None and alive.answer == "granted":
-                yield line, row, alive
-
-
-def _failures(row: Renewals) -> str:
-    counted = ", ".join(f"{kind} {times}" for kind, times in row.failures.items())
-    return f"{counted}; at the last {row.last}" if row.last else counted
 
 
 def _unasked(facts: Facts) -> list[str]:
