@@ -85,7 +85,9 @@ drivers/local/           plain processes on this machine, and no Docker
     sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
     vault_process        a Vault server as a process
     vault_nodes          all servers of a Vault: one, or several nodes over raft
+    data_server          what servers with data beside Vault have in common: started, stopped, at rest
     etcd_store           the etcd that has a Vault's data, as a process
+    postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
@@ -124,6 +126,7 @@ clients/                 one door for each foreign system
     vault                everything said to Vault (hvac)
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
+    postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
     vault_reader         a Vault of the user's, which is only read
     kube_reader          a cluster of the user's, which is only read

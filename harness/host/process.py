@@ -65,14 +65,15 @@ class Process:
             return f"{self.name} was killed, because {self._line.broken}"
         return f"{self.name} was ended from outside by {_signal_name(-status)}"
 
-    def stop(self, seconds: float) -> int:
-        """Ask the server to end (SIGTERM), kill its process group if it has not after *seconds*; return the status.
+    def stop(self, seconds: float, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the server to end by the signal *number*, kill its process group if it has not after *seconds*; return
+        the status.
 
         What it has started and not stopped is killed with it; its data and its log stay. Of a server that has ended
         already only the status is returned. Raises RigError if not even SIGKILL ends it.
         """
         if self.poll() is None:
-            self._signal(signal.SIGTERM, group=False)
+            self._signal(number, group=False)
         status = self._line.status(self._key, seconds)
         return self.kill() if status is None else status
 
@@ -179,14 +180,23 @@ class Supervisor:
         return Path(f"/proc/{self._line.keeper}/root{os.path.realpath(self._work)}") / memory_directory.ROOM
 
     def start(
-        self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, pod: Path | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        pod: Path | None = None,
+        unprivileged: bool = False,
     ) -> Process:
         """Start a server and return it as soon as it runs; whether it is any good, `until` finds out.
 
         *argv* begins with the path of the program: nothing is looked up. Its environment is *env* and the mark of the
         run, nothing else; its output is appended to *log* (0600); it reads from /dev/null. With *pod* it sees that
         directory where a pod sees its service account, files that arrive later included, and nothing else below /run.
-        It never gains rights: the setuid bit and file capabilities of a program do not count.
+        It never gains rights: the setuid bit and file capabilities of a program do not count. *unprivileged*: it does
+        not run as root, not even where we do.
 
         Raises RigError if the program, the directory, the log or the pod is not available, or the supervisor is gone.
         """
@@ -198,6 +208,7 @@ class Supervisor:
             "cwd": str(cwd.absolute()),
             "log": str(log.absolute()),
             "pod": str(pod.absolute()) if pod else None,
+            "unprivileged": unprivileged,
         }
         try:
             key, answer = self._line.ask("start", **order)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import pwd
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,7 +22,9 @@ ACCOUNT: Final = "secrets/kubernetes.io/serviceaccount"
 """Where below /run and /var/run a pod finds its service account."""
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
+_OTHERS: Final = ("postgres", "nobody")
+"""As one of these users a server runs that does not run as root."""
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 2, 4, 4096, 16384, 1 << 18, 1 << 19
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -74,13 +77,32 @@ def _redirect(log: str) -> None:
 
 def own_mounts() -> None:
     """Take a mount namespace; as a user who may not, together with a user namespace in which the uid stays as it is."""
-    if _libc.unshare(_CLONE_NEWNS) == 0:
-        return
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        _own_user(os.geteuid(), _CLONE_NEWNS)
+
+
+def _own_user(seen: int, more: int) -> None:
+    """Take a user namespace, in which we are the user *seen*, and *more* namespaces that belong to it."""
     uid, gid = os.geteuid(), os.getegid()
-    call("unshare", _CLONE_NEWUSER | _CLONE_NEWNS)
+    call("unshare", _CLONE_NEWUSER | more)
     _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{uid} {uid} 1")
+    _write("/proc/self/uid_map", f"{seen} {uid} 1")
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
+
+
+def _unprivileged() -> None:
+    """Be no root, for a server that refuses to run as root, in namespaces of a user's own.
+
+    To itself it is another user then, with none of root's rights; to everybody else its files are still ours. What its
+    processes share (IPC) is gone with them. Who may have no namespaces goes on without, unless that is root.
+    """
+    uid = os.geteuid()
+    other = next((one.pw_uid for one in pwd.getpwall() if one.pw_name in _OTHERS), 0)
+    try:
+        _own_user(uid or other, _CLONE_NEWIPC)
+    except OSError:
+        if uid == 0:
+            raise
 
 
 def _mount_account(source: str, place: str) -> None:
@@ -121,6 +143,7 @@ def _steps(order: Message, env: dict[str, str], supervisor: int) -> list[Step]:
         (f"write to the log {order['log']}", partial(_redirect, order["log"])),
         (f"enter the directory {cwd}", partial(os.chdir, cwd)),
         *([*pod_steps(pod), (again, partial(_find_again, cwd))] if pod else ()),
+        *([("be another user than root, in a user namespace", _unprivileged)] if order["unprivileged"] else ()),
         # After whatever changes its credentials, because that would cut the tie.
         ("tie its life to the supervisor's", partial(_die_with, supervisor)),
         (f"execute {argv[0]}", partial(os.execve, argv[0], argv, env)),

@@ -1,0 +1,92 @@
+"""What the servers have in common that have data beside Vault, each as a process: etcd and PostgreSQL."""
+
+from __future__ import annotations
+
+import abc
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Final
+
+from harness import wait
+from harness.drivers.log_tail import Tail
+from harness.host import ports, process
+from harness.host.process import Process, Supervisor
+
+_SERVES_SECONDS: Final = 60
+_STOP_SECONDS: Final = 15
+
+
+class DataServer(abc.ABC):
+    """A server on loopback whose data are in `data`, below its *directory* (which is made). The supervisor ends it."""
+
+    stops_by: ClassVar[signal.Signals] = signal.SIGTERM
+    """the signal at which it ends soon and in order, whoever is connected"""
+    logs_to: ClassVar[str] = "server.log"
+    """the name of its log, in its directory"""
+    unprivileged: ClassVar[bool] = False
+    """does it refuse to run as root?"""
+
+    def __init__(self, called: str, directory: Path, port: int, supervisor: Supervisor) -> None:
+        """*called* is its name in sentences."""
+        directory.mkdir(mode=0o700)
+        self.called, self.directory, self.port, self._supervisor = called, directory, port, supervisor
+        self.data = directory / "data"
+        """everything is in here"""
+        self.log = Tail(directory / self.logs_to)
+        self._process: Process | None = None
+
+    @abc.abstractmethod
+    def _argv(self) -> Sequence[str]:
+        """Return the command that serves, with its program's path."""
+
+    @abc.abstractmethod
+    def _serves(self) -> bool:
+        """Does it take requests? Raises Unreachable where it gives no answer."""
+
+    def start(self) -> None:
+        """Start it over what it has, and wait until it serves. Raises ProcessDied, NotReady, or RigError as a Vault."""
+        ports.insist(self.port, self.called)
+        self._process = self._run(self.called, self._argv())
+        wait.until(
+            self._serves,
+            what=f"{self.called} to serve",
+            seconds=_SERVES_SECONDS,
+            died=self._process.died,
+            log=self._process.tail,
+            advice="its whole log is kept beside the record",
+        )
+
+    def _run(self, name: str, argv: Sequence[str]) -> Process:
+        return self._supervisor.start(
+            name,
+            argv,
+            env={"HOME": str(self.directory), "LC_ALL": "C"},
+            cwd=self.directory,
+            log=self.log.path,
+            unprivileged=self.unprivileged,
+        )
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Stop it while its directory is read or replaced; afterwards it serves again."""
+        if self._process is not None:
+            self._process.stop(_STOP_SECONDS, self.stops_by)
+            self._process = None
+        yield
+        self.start()
+
+    def died(self) -> str | None:
+        """Return a sentence if it has ended."""
+        sentence = self._process.died() if self._process else None
+        if self._process is None or sentence is None:
+            return None
+        full = process.out_of_room(self.directory, self._process.tail())
+        return f"{sentence}, and {full}" if full else sentence
+
+    def kill(self) -> None:
+        """End it at once: nobody wants its data any more."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None

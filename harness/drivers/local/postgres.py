@@ -1,0 +1,130 @@
+"""The life of a PostgreSQL of this machine's own package, as a process: a new cluster, which is thrown away."""
+
+from __future__ import annotations
+
+import secrets as random
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+from urllib.parse import quote
+
+from harness import wait
+from harness.clients import postgres
+from harness.drivers.local.data_server import DataServer
+from harness.errors import RigError
+from harness.host import pki
+from harness.host.process import Supervisor
+from harness.secret import Secret
+
+ROOM: Final = 120 * 10**6
+"""The bytes that one writes, of which 40 million are there from the start: for `Supervisor(memory=...)`."""
+
+USER: Final = "rehearsal"
+"""Its superuser."""
+
+_MAKE_SECONDS: Final = 60
+
+
+class Postgres(DataServer):
+    """A PostgreSQL on a port of loopback, for one run: made at its first start, ended by the supervisor.
+
+    Whoever wants one takes a port (`Ports.take`), makes it with a directory that is not there yet in the run's room and
+    with `clients.postgres.programs()` (which raises MissingPrerequisite and names the package), and calls `start`: that
+    takes about a second. `connection` is its URL with the superuser's password, for files of mode 0600 and requests;
+    `template` is one in which Vault puts the name and the password itself. It asks everybody for a password (SCRAM),
+    and nobody sees one on a command line. As root it is run as another user, in namespaces of its own: to everybody
+    else its files are root's, and nothing of it is left in the machine's shared memory. Its data are not safe against a
+    power loss, which saves time. `at_rest`, `died`, `kill`, `data` and `log` are as those of an etcd.
+    """
+
+    logs_to: ClassVar[str] = "postgres.log"
+    stops_by: ClassVar[signal.Signals] = signal.SIGINT
+    """fast: it does not wait for those who are connected"""
+    unprivileged: ClassVar[bool] = True
+
+    def __init__(
+        self, directory: Path, port: int, programs: Path, supervisor: Supervisor, called: str = "PostgreSQL"
+    ) -> None:
+        """*programs* is the directory of its programs."""
+        super().__init__(called, directory, port, supervisor)
+        self._programs, self._password = programs, Secret(random.token_urlsafe(24))
+
+    @property
+    def connection(self) -> Secret:
+        """Return the URL by which its superuser connects, password and all."""
+        return Secret(self._url(USER, quote(self._password.reveal(), safe="")))
+
+    @property
+    def template(self) -> str:
+        """Return that URL with places for a name and a password, as Vault's database engine wants it."""
+        return self._url("{{username}}", "{{password}}")
+
+    @property
+    def superuser(self) -> tuple[str, Secret]:
+        """Return the name and the password of its superuser."""
+        return USER, self._password
+
+    def _url(self, user: str, password: str) -> str:
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{postgres.DATABASE}?sslmode=disable"
+
+    def start(self) -> None:
+        """Start it, and wait until it lets us in; the first time it is made. Raises as every server with data."""
+        if not self.data.exists():
+            self._make()
+        super().start()
+
+    def refusal(self, user: Secret | str, password: Secret) -> str:
+        """Return why it does not let *user* in, in its own words; "" where it does. Raises Unreachable."""
+        return postgres.refusal(self._programs, self.port, user, password)
+
+    def _serves(self) -> bool:
+        if why := self.refusal(*self.superuser):
+            raise RigError(f"{self.called} does not know the user that it was made with: {why}")
+        return True
+
+    def _make(self) -> None:
+        secret = self.directory / "password"
+        pki.write_private(secret, self._password.reveal().encode())
+        made = self._run(
+            f"initdb of {self.called}",
+            [
+                str(self._programs / "initdb"),
+                f"--pgdata={self.data}",
+                f"--username={USER}",
+                f"--pwfile={secret}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--wal-segsize=1",
+                "--no-sync",
+            ],
+        )
+        try:
+            wait.until(
+                lambda: made.poll() is not None, what=f"{self.called} to be made", seconds=_MAKE_SECONDS, log=made.tail
+            )
+        finally:
+            secret.unlink()
+        if made.poll() != 0:
+            raise RigError(f"{self.called} could not be made: initdb {made.died()}", made.tail())
+
+    def _argv(self) -> Sequence[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "shared_buffers": "16MB",
+            "max_wal_size": "16MB",
+            "min_wal_size": "2MB",
+            # what it keeps in files elsewhere would be left where it is killed
+            "dynamic_shared_memory_type": "mmap",
+            "log_connections": "on",
+        }
+        return [
+            str(self._programs / "postgres"),
+            "-D",
+            str(self.data),
+            *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+        ]
