@@ -594,6 +594,23 @@ def test_one_version_that_fails_keeps_no_other_from_being_fetched(
     assert not [path for path in mirror.asked if "1.7.0" in path or "etcd" in path]
 
 
+def test_a_version_by_itself_is_fetched_without_a_scenario(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.vault(vault("1.8.0"), "1.8.0")
+    monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path / "cache"))
+
+    def fetch(need: str) -> Result:
+        words = ["artifacts", "fetch", need, "--mirror", mirror.url, "--insecure-mirror"]
+        return CliRunner().invoke(commands.main, words)
+
+    had = fetch("vault:1.8.0")
+    assert (had.exit_code, had.stdout.split()[:3]) == (0, ["vault", "1.8.0", "sha256"])
+    wrong = fetch("vault:1.8")
+    assert wrong.exit_code == 2
+    assert "vault:1.8: a version has three numbers, such as 1.11.0" in wrong.stderr
+
+
 # --- building ---------------------------------------------------------------------------------------------------------
 
 GO = """\

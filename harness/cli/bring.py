@@ -11,7 +11,6 @@ import click
 
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
-    from harness.scenario.plan import Plan
 
 _OPTIONS: Final = (
     click.option(
@@ -55,11 +54,11 @@ def brings(command: Callable[..., None]) -> Callable[..., None]:
     return with_brought
 
 
-def insist_on_use(brought: Brought, plans: Iterable[Plan]) -> None:
-    """Raise UsageError for what none of *plans* uses: a version that is mistyped would silently be another one."""
-    made = list(plans)
-    if unused := brought.unused(one for plan in made for one in plan.artifacts):
-        wanted = dict.fromkeys(f"{product}:{version}" for plan in made for product, version in plan.artifacts)
+def insist_on_use(brought: Brought, artifacts: Iterable[Iterable[tuple[str, str]]]) -> None:
+    """Raise UsageError for what is in none of *artifacts*: a version that is mistyped would silently be another one."""
+    needed = [one for each in artifacts for one in each]
+    if unused := brought.unused(needed):
+        wanted = dict.fromkeys(f"{product}:{version}" for product, version in needed)
         raise click.UsageError(f"{', '.join(unused)}: nothing here needs that; what is needed: {', '.join(wanted)}")
 
 

@@ -313,7 +313,9 @@ def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int
 def _insist_on_use(scenarios: Sequence[Loaded], options: Options) -> None:
     from harness.scenario import plan
 
-    bring.insist_on_use(options.brought, (plan.make(one.scenario, one.name, options.driver) for one in scenarios))
+    bring.insist_on_use(
+        options.brought, (plan.make(one.scenario, one.name, options.driver).artifacts for one in scenarios)
+    )
 
 
 def _valid(files: Sequence[Path]) -> list[Loaded]:

@@ -89,7 +89,7 @@ def artifacts() -> None:
 
 
 @artifacts.command()
-@click.argument("scenarios", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("needs", metavar="SCENARIO|PRODUCT:VERSION...", nargs=-1, required=True)
 @click.option(
     "--driver",
     type=click.Choice(["local", "kind"]),
@@ -103,7 +103,7 @@ def artifacts() -> None:
 @brings
 def fetch(
     *,
-    scenarios: tuple[Path, ...],
+    needs: tuple[str, ...],
     driver: str,
     mirror: str,
     insecure_mirror: bool,
@@ -111,7 +111,9 @@ def fetch(
     offline: bool,
     brought: Brought,
 ) -> None:
-    """Get every binary and every image that SCENARIOS need, so that their runs need no network.
+    """Get every binary and every image that scenarios need, so that their runs need no network.
+
+    A need is a scenario's file, or a version by itself, such as vault:1.17.0 or kubernetes:1.31.0.
 
     What is not available keeps nothing else from being fetched; the table at the end says what is here and what not.
     """
@@ -119,9 +121,11 @@ def fetch(
     from harness.errors import HarnessError
     from harness.scenario import plan
 
-    plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in scenarios)]
-    insist_on_use(brought, plans)
-    wanted = list(dict.fromkeys(one for planned in plans for one in planned.artifacts))
+    by_version = [one for need in needs for one in _of_a_version(need, driver)]
+    files = [Path(need) for need in needs if not _of_a_version(need, driver)]
+    plans = [plan.make(loaded.scenario, loaded.name, driver) for loaded in (load(path) for path in files)]
+    insist_on_use(brought, [*(planned.artifacts for planned in plans), by_version])
+    wanted = list(dict.fromkeys([*(one for planned in plans for one in planned.artifacts), *by_version]))
     rows, missing, reasons = list[str](), list[str](), list[str]()
     try:
         with Progress() as going:
@@ -143,6 +147,23 @@ def fetch(
     tell("\n".join(rows))
     if missing:
         fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
+
+
+def _of_a_version(need: str, driver: str) -> tuple[tuple[str, str], ...]:
+    """Return what *driver* needs for a version that is named by itself, and nothing for a scenario's file."""
+    from harness.knowledge import versions
+
+    product, colon, version = need.partition(":")
+    if not colon or product not in ("vault", "openbao", "kubernetes") or Path(need).exists():
+        return ()
+    number = version if product != "openbao" else f"openbao-{version}"
+    try:
+        versions.parse(number)
+    except ValueError as error:
+        raise click.UsageError(f"{need}: {error}") from None
+    of_clusters, of_vaults = ([number], []) if product == "kubernetes" else ([], [number])
+    traits = driver_traits.of(driver)
+    return tuple(one for one in traits.artifacts(of_clusters, of_vaults) if one not in traits.tools)
 
 
 def getter(

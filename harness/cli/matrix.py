@@ -222,7 +222,7 @@ def _insist_on_use(loaded: Loaded, cells: Sequence[Cell], options: Options) -> N
         with contextlib.suppress(ScenarioError):
             one = loading.of_cell(loaded, cell)
             plans.append(plan.make(one.scenario, one.name, cell.driver))
-    bring.insist_on_use(options.brought, plans)
+    bring.insist_on_use(options.brought, (made.artifacts for made in plans))
 
 
 def _cells(loaded: Loaded, options: Options) -> tuple[Matrix, tuple[Cell, ...]]:
