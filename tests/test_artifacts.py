@@ -892,3 +892,18 @@ def test_an_update_that_fails_changes_nothing(mirror: Mirror, tmp_path: Path, mo
     without_tls = CliRunner().invoke(commands.main, ["versions", "--update", "--mirror", mirror.url])
     assert (without_tls.exit_code, "without TLS" in without_tls.output) == (3, True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "right"),
+    [
+        ("Vault v1.21.2 (0123abc), built 2025-11-26T16:40:24Z", True),
+        ("Vault v1.21.2, built 2025-11-26T16:40:24Z", True),
+        ("Vault v1.21.2", True),
+        ("Vault v1.21.20, built 2025-11-26T16:40:24Z", False),
+        ("Vault v1.21.2-dev, built 2025-11-26T16:40:24Z", False),
+    ],
+)
+def test_a_version_is_told_with_or_without_a_commit(told: str, right: bool) -> None:
+    """As Vault 1.21.2 told it, built here without a repository: its whole build was thrown away for a comma."""
+    assert go_recipes.answers("vault", "1.21.2", told) is right
