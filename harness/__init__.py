@@ -62,6 +62,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
     server               is Vault healthy and unsealed?
     readback             what do an auth mount's config and roles say when they are read back?
     login                may the app log in?
+    agent                may the Vault Agent of an app log in?
     token                what is a Vault token good for?
     impostor             is everybody refused who must be?
     lockout              is somebody locked out whose secret was wrong too often?
@@ -88,6 +89,7 @@ drivers/local/           plain processes on this machine, and no Docker
     data_server          what servers with data beside Vault have in common: started, stopped, at rest
     etcd_store           the etcd that has a Vault's data, as a process
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
+    agents               a Vault Agent as a process: started, read by its log, and ended
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
@@ -103,6 +105,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     answers              how a Vault on paper answers, and what trace that leaves
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
+    agents               a Vault Agent on paper: it asks what a real one asks
     certificates         whether a role that trusts a certificate, or an authority, knows what is shown
     jwts                 logins at JWT mounts, on paper
     nodes                a Vault of several nodes, on paper
@@ -220,6 +223,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     providers            what Vault does not get from whoever signs the tokens of a JWT mount: keys, or their document
     certificates         logins by a client certificate: expired, not matched, or by no more than a number
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
+    agents               the Vault Agent of an app, where it is refused and the app itself is not
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 importing/               what was read of an installation becomes a scenario
@@ -240,6 +244,7 @@ importing/               what was read of an installation becomes a scenario
     scenario_text        a scenario with comments becomes the text of a file
 rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
+    agents               what a rig that starts Vault Agents beside apps can do
     driver               what every way of making a plan real must be able to do
     source               the source state of a rehearsal, of which further ones get a copy
 record/                  what happened: the public record format

@@ -1,12 +1,14 @@
 """The kept records of the corpus: what real servers answered, compact, from which docs/corpus.md is written.
 
 `python -m tests.corpus_records` keeps the records of the last `rehearse corpus` on this machine as fixtures, and writes
-the page. Run it after the whole corpus has been rehearsed on processes, in this project's directory.
+the page: those of the IDs that are named, or of all. Run it after they have been rehearsed on processes, in this
+project's directory.
 """
 
 from __future__ import annotations
 
 import gzip
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -57,15 +59,15 @@ def rows_that_disagree() -> list[str]:
     return track_record.disagreeing(list(entries().values()), corpus.absent(DIRECTORY))
 
 
-def main() -> None:
-    """Keep the records of the last runs, and write the page."""
+def main(*named: str) -> None:
+    """Keep the records of the last runs, of those that are *named* or of all, and write the page."""
     RECORDS.mkdir(exist_ok=True)
-    for name, entry in entries().items():
+    for name in named or entries():
         run = corpus.place(settings.state()) / "records" / name / journal.RECORD_FILE
         if run.is_file():
-            (RECORDS / f"{entry.id}.jsonl.gz").write_bytes(gzip.compress(run.read_bytes(), mtime=0))
+            (RECORDS / f"{name}.jsonl.gz").write_bytes(gzip.compress(run.read_bytes(), mtime=0))
     PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -181,6 +181,7 @@ def test_kind_says_beforehand_that_it_has_no_such_listener() -> None:
 def test_kind_can_have_nearly_every_shipped_scenario() -> None:
     assert {name for name in PROMISED if not fits_kind(name)} == {
         "a-client-certificate-is-trusted-by-its-number-alone",
+        "another-version-of-the-agent-would-not-help",
         "three-nodes-are-upgraded-standbys-first-and-the-leader-last",
         "three-nodes-with-the-leader-first-move-leadership-in-vain",
     }

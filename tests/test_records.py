@@ -74,6 +74,7 @@ def test_a_refused_login_of_a_real_run_clears_the_wrong_leads(name: str) -> None
             assert finding.ruled_out == ()
             continue
         leads = {"issuer", "role binding", "CA", "reachability", "JWT expiry"}
+        leads |= {"agent"} if wanted is not None and wanted.apps[finding.app].agent else set()
         leads -= {"issuer"} if finding.rule == "issuer-mismatch" else set()
         assert {lead.lead for lead in finding.ruled_out if lead.state == "ruled out" and lead.evidence} == leads
 

@@ -99,14 +99,12 @@ NAMED: Final[dict[str, tuple[str, str, set[Source]]]] = {
 ELSEWHERE: Final = {
     "reviewer-fallback-local": "the shipped scenarios, tests/records",
     "no-such-mount": "tests/test_real_fields.py",
+    "agent-refused-alone": "scenarios/corpus/n05, tests/records/corpus",
     "reviewer-may-not-read": "tests/test_real_fields.py",
     "leader-replaced-first": "the shipped scenarios, tests/records",
     "leader-of-older-version": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "quorum-lost": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "node-did-not-rejoin": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
-    "node-removed": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
-    "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
-    "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "vault-refuses-data": "tests/test_breaking.py: no two releases at hand refuse each other's data",
 }
 """Causes that other tests hold to real servers."""

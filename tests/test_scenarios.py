@@ -49,6 +49,10 @@ PROMISED: dict[str, Row] = {
         (("pre-existing", "refused from the start", "reviewer-lacks-tokenreview-rbac", ""),),
     ),
     "a-vault-outside-any-cluster-keeps-the-app-as-its-reviewer": ("pass", ()),
+    "another-version-of-the-agent-would-not-help": (
+        "fail",
+        (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),
+    ),
     "disable-local-ca-jwt-keeps-apps-in-another-cluster-logged-in": ("pass", ()),
     "jwt-keys-that-were-written-once-refuse-everybody-after-a-rotation": (
         "fail",

@@ -196,6 +196,9 @@ def _words(observation: Observation) -> str:
 
 
 def _details(before: Observation, after: Observation) -> list[Change]:
+    if after.probe == "agent-login":
+        # how far an agent came is a part of its answer
+        return []
     old, new = before.detail, after.detail
     differ = [name for name, value in old.items() if new.get(name, _ABSENT) != value and name not in ALWAYS_DIFFERS]
     differ = [name for name in differ if not _is_later(name, old[name], new.get(name))]

@@ -12,7 +12,7 @@ from harness.analysis.impact import Impact, outlook
 from harness.analysis.next_causes import Next
 from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
-from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, occasions, steps
+from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, agents, occasions, steps
 from harness.record.observation import BESIDE, Observation
 from harness.scenario.course import AnyStep, Look, Rewrite, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
@@ -73,7 +73,9 @@ def _cases(facts: Facts) -> Iterator[Case]:
             continue
         key = comparison.key_of(now)
         before = seen.get(key)
-        if before is None:
+        if now.probe == "agent-login":
+            yield from _of_agent(facts, before, now)
+        elif before is None:
             yield from _from_start(facts, now)
         elif before.answer != now.answer:
             yield from _answered_otherwise(facts, before, now)
@@ -132,8 +134,21 @@ def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> 
         yield Case("latent", "identity changed", now, before, facts)
 
 
+def _of_agent(facts: Facts, before: Observation | None, now: Observation) -> Iterator[Case]:
+    """Yield what an agent is answered that its app is not: the rest is told of the app."""
+    alone = agents.same_without(facts, now) is None
+    if before is None:
+        yield from _from_start(facts, now) if alone else ()
+        return
+    was_alone = agents.same_without(facts, before) is None
+    if before.answer != now.answer:
+        yield from _answered_otherwise(facts, before, now) if alone or was_alone else ()
+    elif alone and not was_alone and now.answer == "refused":
+        yield Case("latent", "refused for another reason", now, None, facts)
+
+
 def _effect(now: Observation) -> Effect:
-    login = now.probe == "login" or now.must_be == "refused"
+    login = now.probe in ("login", "agent-login") or now.must_be == "refused"
     if now.answer == "refused":
         return "login refused" if login else "access refused"
     return "login granted" if login else "access granted"

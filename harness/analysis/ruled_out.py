@@ -10,6 +10,7 @@ import msgspec
 from harness.analysis import comparison
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
+from harness.analysis.rules import agents
 from harness.analysis.rules.checks import SIGNATURE_WORDS
 from harness.analysis.rules.rule import Case
 from harness.analysis.rules.transport import ANSWERED, NOT_TRUSTED
@@ -23,7 +24,7 @@ TRIED: Final = ("/apis/authentication.k8s.io/v1/tokenreviews",)
 class Suspect(msgspec.Struct, frozen=True):
     """One suspect: ruled out or still open, and why."""
 
-    lead: Literal["issuer", "role binding", "CA", "reachability", "JWT expiry"]
+    lead: Literal["issuer", "role binding", "CA", "reachability", "JWT expiry", "agent"]
     state: Literal["ruled out", "open"]
     because: str
     evidence: tuple[EvidenceLine, ...] = ()
@@ -66,6 +67,7 @@ def examined(case: Case) -> Iterator[Suspect]:
         yield _transport(case, "CA", "the TLS connection stood, so Vault trusts the API server's certificate", review)
         yield _transport(case, "reachability", "the request arrived", review)
     yield _expiry(case, token)
+    yield from _agent(case)
 
 
 def _named(case: Case) -> tuple[Refusal | None, tuple[str, ...]]:
@@ -153,3 +155,17 @@ def _expiry(case: Case, evidence_line: EvidenceLine | None) -> Suspect:
         return Suspect("JWT expiry", "open", f"the token ended at {day_and_time(token.expires)}", (evidence_line,))
     because = f"at the login, {day_and_time(case.after.started)}, the token was good for a while yet"
     return Suspect("JWT expiry", "ruled out", because, (evidence_line,))
+
+
+def _agent(case: Case) -> Iterator[Suspect]:
+    """What the app itself is refused, no agent gets for it."""
+    seen = case.after
+    agent = case.facts.first("agent-login", seen.app, seen.moment)
+    if agent is None or agent.answer != "refused" or not agents.at_login(agent):
+        return
+    lines = [
+        EvidenceLine("answer", f"{whose}: HTTP {one.status} {one.error}", case.facts.line_of[one.id], at=one.ended)
+        for whose, one in ((f"{seen.app} itself", seen), (f"Vault Agent {agent.detail['agent']}", agent))
+    ]
+    because = f"{seen.app} itself, without any agent, is refused as well: no other version of its agent would help"
+    yield Suspect("agent", "ruled out", because, tuple(lines))

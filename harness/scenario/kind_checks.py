@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from harness.knowledge import versions
 from harness.scenario import mount_kinds, schema, values, vault_words
 from harness.scenario.field_checks import Complaint
 from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
@@ -13,8 +14,10 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 _OF_ANY_MOUNT: Final = ("type", "vault", "mounted", "configured", "roles")
 _OF_REVIEWS: Final = ("reviewer", "reviewer-service-account", "reviewer-may-review-tokens", "reviewer-may-read",
                       "reviewer-token-life")  # fmt: skip
+_AGENTS_SINCE: Final = "1.3.0"
+"""Agents write secrets to files from here on (hashicorp/vault, command/agent/template)."""
 _OF_ACCOUNT: Final = ("cluster", "service-account", "may-review-tokens", "may-read", "annotations", "audience", "token",
-                      "token-expires", "claims")  # fmt: skip
+                      "token-expires", "claims", "agent")  # fmt: skip
 """The keys of an app that logs in with a token of its service account."""
 _OF_EVERY_TOKEN: Final = ("iss", "sub", "aud", "iat", "exp")
 
@@ -112,6 +115,18 @@ def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
         if document.get(*app, "token") == "minted":
             message = f"a mount of type {kind.name} takes tokens of service accounts, and this one is minted elsewhere"
             yield (*app, "token"), message, "token: projected, or a mount of type jwt"
+        yield from _of_agent(document, (*app, "agent"), kind)
+
+
+def _of_agent(document: Document, agent: Trail, kind: MountKind) -> Iterator[Complaint]:
+    if (version := document.get(*agent)) is None:
+        return
+    if not kind.reviews:
+        message = f"the agent of an app logs in at a mount of type {KUBERNETES}, and this one is of type {kind.name}"
+        yield agent, message, f"leave it out, or a mount of type {KUBERNETES}"
+    elif versions.product(version) == versions.OPENBAO or not versions.at_least(version, _AGENTS_SINCE):
+        message = f"{versions.called(version)} has no Vault Agent that writes secrets to files"
+        yield agent, message, f"a version of Vault, {_AGENTS_SINCE} or newer"
 
 
 def _of_write(document: Document, write: Trail) -> Iterator[Complaint]:

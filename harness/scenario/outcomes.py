@@ -7,6 +7,7 @@ from typing import Literal
 ProbeName = Literal[
     "login",
     "read",
+    "agent-login",
     "token-lookup",
     "token-renew",
     "old-token-lookup",
@@ -62,6 +63,7 @@ Cause = Literal[
     "issuer-check-lost",
     "issuer-no-longer-accepted",
     "login-identity-changed",
+    "agent-refused-alone",
     "local-ca-missing",
     "role-binding-mismatch",
     "address-not-bound",
@@ -98,8 +100,5 @@ Cause = Literal[
     "leader-of-older-version",
     "quorum-lost",
     "node-did-not-rejoin",
-    "node-removed",
-    "raft-operation-unknown",
-    "mount-type-unknown",
     "unexplained",
 ]

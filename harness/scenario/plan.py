@@ -242,7 +242,8 @@ def _assumed_of_openbao(serving: Sequence[str]) -> Iterator[str]:
 def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> tuple[tuple[str, str], ...]:
     upgraded = [step.version for step in steps if isinstance(step, course.UpgradeKubernetes)]
     kubernetes = versions.ascending([*(cluster.kubernetes for cluster in wanted.clusters.values()), *upgraded])
-    return driver.artifacts(kubernetes, versions.ascending(course.serving(steps)))
+    agents = (app.agent for app in wanted.apps.values() if app.agent)
+    return driver.artifacts(kubernetes, versions.ascending([*course.serving(steps), *agents]))
 
 
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
@@ -342,6 +343,7 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         reads = app.reads[: wanted.role_of(name).num_uses or None]
         first = ("login", "token-lookup", "token-renew")
         own = [Question(probe, name, path, vault=vault, node=node) for probe in first]
+        own += [Question("agent-login", name, path, vault=vault, node=node)] if app.agent else []
         own += [Question("read", name, path, secret, vault, node) for secret in reads]
         own.append(Question("old-token-lookup", name, path, vault=vault, node=node))
         own += [Question("old-token-read", name, path, secret, vault, node) for secret in reads]

@@ -269,6 +269,12 @@ class App(_Part):
     token_expires: TokenLife = Field(
         default="1h", description="Life asked for its token, unless that is out of a Secret."
     )
+    agent: VersionText | None = Field(
+        default=None,
+        description="The version of the Vault Agent that logs in for it, as the injector's init container does: at "
+        "every look one is started with its token and role, and has to write the Vault token and what it reads. What "
+        "the app itself is answered is asked beside it. At Kubernetes mounts, on processes and on paper.",
+    )
 
 
 class Account(_Part):

@@ -160,6 +160,8 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     token_seconds: int = 3600
     claims: dict[str, Any] = {}
     """of a minted token, beside those that every token has"""
+    agent: str = ""
+    """the version of the Vault Agent that logs in for it as well; empty: none does"""
 
     @property
     def subject(self) -> str:
@@ -409,6 +411,7 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         token=written.get("token") or "projected",
         token_seconds=values.seconds(written.get("token-expires") or "1h"),
         claims=dict(written.get("claims") or {}),
+        agent=written.get("agent") or "",
     )
 
 

@@ -399,6 +399,8 @@ class _Draw:
                 app["may-read"] = [*_READABLE]
             if self._often(0.1):
                 app["annotations"] = {"vault.hashicorp.com/alias-metadata-team": "web"}
+            if kind == "kubernetes" and self._often(0.1):
+                app["agent"] = self._one(self._versions)
             app["token"] = self._weighted({"projected": 12, "secret": 2, "requested": 2, "pod-gone": 1})
             if app["token"] == "projected":
                 del app["token"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.analysis.rules import (
+    agents,
     certificates,
     checks,
     claims,
@@ -24,6 +25,7 @@ from harness.analysis.rules import (
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
+    agents.ALONE,
     issuers.ISSUER_CHECK_LOST,
     checks.IDENTITY_CHANGED,
     checks.MAY_NOT_READ,

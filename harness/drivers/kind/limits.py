@@ -20,6 +20,10 @@ def insist(plan: Plan) -> None:
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
     _insist_on_vaults(plan)
+    if with_agent := [name for name, app in plan.resolved.apps.items() if app.agent]:
+        raise MissingPrerequisite(
+            f"with kind no Vault Agent is started, and {with_agent[0]} has one: --driver local runs it as a process"
+        )
     if any(plan.resolved.shows_certificates(vault) for vault in plan.resolved.vaults):
         raise MissingPrerequisite(
             "with kind Vault's listener asks for no client certificates, and a cert mount takes them: --driver local "

@@ -14,6 +14,7 @@ from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local import rights, vault_nodes
+from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import SharingRig
@@ -133,7 +134,7 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(SharingRig):
+class LocalRig(RunsLocalAgents, SharingRig):
     """The processes of one rehearsal."""
 
     def __init__(

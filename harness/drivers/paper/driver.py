@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.drivers import service_accounts
-from harness.drivers.paper import checks, evidence
+from harness.drivers.paper import agents, checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.answers import Script
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
@@ -39,6 +39,7 @@ from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
+from harness.rig.agents import Agent
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Move, Serve
@@ -87,8 +88,7 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts, PaperNodes):
         self._called = self._topology.told_apart(self._name)
         served = (step for step in plan.steps if isinstance(step, Serve))
         self._served: Serve = next(step for step in served if step.vault == self._called)
-        self._sealed = True
-        self._dead = ""
+        self._sealed, self._dead = True, ""
         self._connected: set[tuple[str, str]] = set()
         """the mounts that have a connection to an API server, each with its address"""
         self._vault_tokens: dict[str, VaultToken] = {}
@@ -153,6 +153,10 @@ class PaperRig(PaperAccounts, PaperSecrets, PaperJwts, PaperNodes):
     def proxy(self, cluster: str, word: str) -> Endpoint:
         """Return a proxy."""
         return Endpoint(checks.proxy_of(cluster, word), ca_of(checks.proxy_of(cluster, word)))
+
+    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
+        """Have an agent log in."""
+        return agents.run(agent, self.system(agent.vault), jwt)
 
     def await_clusters(self) -> None:
         """Return at once: paper is always ready."""

@@ -51,6 +51,10 @@ class PaperTokens(PaperAnswers):
         """Answer as kv-v2, as far as the token's policies let it."""
         return self._with_token("read", token, {"keys": ["password"]}, path, allowed=self._may(path, "read", token))
 
+    def engine_kind(self, path: str, token: Secret) -> Reply:
+        """Answer of which kind the secrets engine at *path* is, to whoever may do anything there."""
+        return self._with_token("kind", token, {}, path)
+
     def _let_in(
         self,
         mount: str,

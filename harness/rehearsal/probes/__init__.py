@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from harness.record.observation import Observation
-from harness.rehearsal.probes import abuse, impostor, lockout, login, readback, server, token
+from harness.rehearsal.probes import abuse, agent, impostor, lockout, login, readback, server, token
 from harness.rehearsal.probes.look import AppTokens, View
 from harness.scenario.plan import Question
 
@@ -23,6 +23,7 @@ ASKED: Final[Mapping[str, Probe]] = {
     "auth-config": readback.auth_config,
     "role": readback.role,
     "login": login.login,
+    "agent-login": agent.login,
     "token-lookup": token.lookup,
     "token-renew": token.renew,
     "read": token.read,

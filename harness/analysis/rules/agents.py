@@ -1,0 +1,80 @@
+"""The Vault Agent of an app, where it is refused and the app itself is not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.analysis.correlation import EvidenceLine
+from harness.analysis.record_view import Facts
+from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.record.observation import Observation
+
+
+def same_without(facts: Facts, agents: Observation) -> Observation | None:
+    """Return a question of the app itself, at the same moment, with the answer that its agent had; else None.
+
+    An agent is refused its login, or what it reads.
+    """
+    if at_login(agents):
+        asked = [facts.first("login", agents.app, agents.moment)]
+    else:
+        reads = facts.app(agents.app).reads
+        asked = [facts.first("read", agents.app, agents.moment, secret) for secret in reads]
+    return next((seen for seen in asked if seen is not None and seen.answer == agents.answer), None)
+
+
+def at_login(agents: Observation) -> bool:
+    """Did an agent come no further than its login, or as far as it wanted?"""
+    return agents.answer != "refused" or str(agents.detail.get("refused", "")).endswith("/login")
+
+
+def _alone(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
+    if seen.probe != "agent-login" or seen.answer != "refused":
+        return None
+    login = facts.first("login", seen.app, seen.moment)
+    if login is None or login.answer != "granted":
+        return None
+    path, version, role = seen.detail.get("refused", ""), seen.detail["agent"], facts.topology.role_of(seen.app)
+    lines = [
+        EvidenceLine(
+            "answer", f"Vault Agent {version}, at {path}: HTTP {seen.status} {seen.error}", facts.line_of[seen.id]
+        ),
+        EvidenceLine(
+            "answer", f"{seen.app} itself, with the same token and role: HTTP {login.status}", facts.line_of[login.id]
+        ),
+    ]
+    app = facts.app(seen.app)
+    if not role.num_uses:
+        return diagnosed(
+            f"Vault Agent {version} of {seen.app} is answered {seen.status} at {path}, and {seen.app} itself logs in "
+            f"and reads with the same token and role: what is refused is what this agent asks beside that",
+            "strong",
+            lines,
+            f"Try another version of the agent (apps.{seen.app}.agent), and see in its log what it asked for.",
+        )
+    plural = "" if role.num_uses == 1 else "s"
+    return diagnosed(
+        f"Tokens of role {app.role} are good for {role.num_uses} request{plural}, and Vault Agent "
+        f"{version} of {seen.app} "
+        f"makes more of them than {seen.app} itself: it asks of which kind an engine is before it reads, and is "
+        f"then answered {seen.status} at {path}",
+        "certain",
+        lines,
+        Remedy(
+            "Let the tokens of this role be used as often as an agent needs it: without a limit.",
+            commands=(f"vault write auth/{seen.mount}/role/{app.role} token_num_uses=0",),
+            unproven="no remedy is tried with an agent",
+        ),
+    )
+
+
+ALONE: Final = Rule(
+    name="agent-refused-alone",
+    versions="every version of Vault and of the agent",
+    precondition="a Vault Agent logs in for an app",
+    demands="the agent is refused where the app itself is not, at the same moment and with the same token and role",
+    explanation="an agent asks more than a login and a read: of which kind an engine is, and later for its renewal",
+    source="hashicorp/vault command/agent, hashicorp/consul-template dependency/vault_common.go; run: 1.4.0 to 1.16.3",
+    examine=_alone,
+)

@@ -1,0 +1,47 @@
+"""What a rig that starts Vault Agents beside apps can do."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from harness.errors import RigError
+from harness.rig.rig import Reply, Rig
+from harness.secret import Secret
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """A Vault Agent that logs in to a Kubernetes mount, writes the token that it gets and what it reads, and ends."""
+
+    version: str
+    mount: str
+    role: str
+    reads: tuple[str, ...] = ()
+    """the API paths of the secrets that it writes to files"""
+    vault: str = ""
+    """the name of the Vault that it asks; empty: the only one there is"""
+    node: str = ""
+    """the node of it that it asks; empty: the only one there is, or whichever leads"""
+
+
+@runtime_checkable
+class RunsAgents(Protocol):
+    """A rig that can start a Vault Agent beside an app."""
+
+    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
+        """Have an *agent* with the token *jwt* of its Pod's service account log in.
+
+        200 is an agent that got all it wanted, and ended by itself. Else the status and the error are what Vault first
+        answered it, by its own log, and it was ended; none of them: it said nothing of Vault. The data: its version
+        (`agent`), its `exit` code, the path that was refused (`refused`), whether it wrote the `token`, and how many
+        `files`. Raises RigError where it could not be started.
+        """
+        ...
+
+
+def agents(rig: Rig) -> RunsAgents:
+    """Return *rig* as one that runs Vault Agents. Raises RigError where it cannot."""
+    if isinstance(rig, RunsAgents):
+        return rig
+    raise RigError("this driver runs no Vault Agent: choose another driver, or leave the app's agent out")
