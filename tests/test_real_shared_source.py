@@ -57,7 +57,7 @@ def test_a_source_state_is_copied_and_left_alone_once_its_cluster_was_changed(
 
     def rehearsed(name: str) -> Record:
         options = Options(run_dir=tmp_path / name)
-        one_rehearsal.rehearse_one(loaded, options, maintenance.places(), clusters=clusters, sharing=True)
+        one_rehearsal.rehearse_one(loaded, options, maintenance.places(), clusters=clusters, sharing="more")
         kept = clusters._kept
         assert kept is not None
         assert kept.root is not None
@@ -70,6 +70,7 @@ def test_a_source_state_is_copied_and_left_alone_once_its_cluster_was_changed(
     assert made.of(events.SourceState) == []
     (told,) = copied.of(events.SourceState)
     assert (told.made_by, told.served, told.why_not) == (made.started.run_id, 0, "")
+    assert told.ready
     assert len(copied.of(events.PodReplaced)) == len(made.of(events.PodReplaced)) + 1
     assert told.made < copied.started.at
 

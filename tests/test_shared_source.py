@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,15 +17,18 @@ from harness.cli.matrix_workers import Task
 from harness.drivers.local.kept_vault import KeptVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import SharingRig
+from harness.drivers.local.vault_nodes import VaultNodes
 from harness.errors import Unreachable
+from harness.host.ports import Ports
 from harness.rig.source import Source
 from harness.scenario import loading, plan, shared_source
-from harness.scenario.course import Serve
+from harness.scenario.course import Serve, Start, WriteConfig
 from harness.scenario.matrix import Cell
 from harness.scenario.plan import Plan
+from harness.scenario.shared_source import Sharing
 from harness.secret import Secrets
 from harness.wait import now
-from tests.runs import OUTAGE
+from tests.runs import OUTAGE, SCENARIOS
 
 SCENARIO = yaml.safe_load(OUTAGE.read_text())
 
@@ -70,10 +74,52 @@ def test_cells_over_targets_agree_and_those_of_another_source_do_not(tmp_path: P
 def test_who_may_not_share_says_why(tmp_path: Path) -> None:
     assert shared_source.why_not(planned(tmp_path)) == ""
     assert "makes every system anew" in shared_source.why_not(planned(tmp_path, driver="paper"))
-    frozen = {"by": "1.7.0", "with-token-file": True}
-    assert "Vault's own Pod" in shared_source.why_not(planned(tmp_path, auth__kubernetes__configured=frozen))
-    copied: dict[str, Any] = {"auth__kubernetes__reviewer": "pod-token", "auth__kubernetes__configured": None}
-    assert "Vault's own Pod" in shared_source.why_not(planned(tmp_path, **copied))
+    assert "in etcd is not made" in shared_source.why_not(planned(tmp_path, vault__storage="etcd"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"auth__kubernetes__configured": {"by": "1.7.0", "with-token-file": True}},
+        {"auth__kubernetes__reviewer": "pod-token", "auth__kubernetes__configured": None},
+    ],
+    ids=["copied by itself", "stored by somebody"],
+)
+def test_what_holds_the_token_of_vaults_pod_is_written_by_each(changes: dict[str, Any], tmp_path: Path) -> None:
+    """That Pod is replaced before each of them; what comes before the write is made once."""
+    made = planned(tmp_path, **changes)
+    before = shared_source.made_once(made)
+    assert isinstance(before[0], Start)
+    assert not any(isinstance(step, WriteConfig) for step in before)
+    assert isinstance(made.steps[len(before)], WriteConfig)
+    assert shared_source.why_not(made) == ""
+    assert any(isinstance(step, WriteConfig) for step in shared_source.made_once(planned(tmp_path)))
+
+
+def test_no_vault_serves_before_its_turn_that_would_ask_or_read_something_by_itself(tmp_path: Path) -> None:
+    assert shared_source.waits_for_nobody(planned(tmp_path))
+    reads = {"vault__source": "1.9.3"}
+    assert not shared_source.waits_for_nobody(planned(tmp_path, **reads))
+    assert shared_source.waits_for_nobody(planned(tmp_path, **reads, **{"vault__token-file": False}))
+    keys = loading.load(SCENARIOS / "keys-that-vault-fetches-itself-are-missed-once-it-starts-anew.yaml")
+    assert not shared_source.waits_for_nobody(plan.make(keys.scenario, keys.name, "local"))
+
+
+@pytest.mark.parametrize("with_certificates", [True, False], ids=["certificates of anybody", "no TLS"])
+def test_a_vault_over_a_source_state_listens_as_the_one_before_it(with_certificates: bool, tmp_path: Path) -> None:
+    name = "a-client-certificate-is-trusted-by-its-number-alone"
+    shown = loading.load(SCENARIOS / f"{name}.yaml")
+    made = plan.make(shown.scenario, name, "local") if with_certificates else planned(tmp_path, vault__tls=False)
+    binaries: Any = {("etcd", "3.6.0"): SimpleNamespace(path=tmp_path)}
+    nobody = cast("Any", None)
+    data = tmp_path / "data"
+    data.mkdir()
+    with Ports(tmp_path / "ports") as ports:
+        vaults = VaultNodes(tmp_path, made.resolved, ports, nobody, binaries)
+        vaults.begin_with(data, None)
+    listener = json.loads((tmp_path / "vault" / "vault.json").read_text())["listener"]
+    assert "tls_require_and_verify_client_cert" not in json.dumps(listener)
+    assert vaults.first.client.address.startswith("https:" if with_certificates else "http:")
 
 
 @pytest.mark.parametrize(
@@ -110,10 +156,10 @@ def cells(*names: str) -> list[Cell]:
 
 
 def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
-    told: dict[str, bool] = {}
+    told: dict[str, Sharing] = {}
     stopped: list[bool] = []
 
-    def make(cell: Cell, sharing: bool) -> Task | None:
+    def make(cell: Cell, sharing: Sharing) -> Task | None:
         told[cell.id] = sharing
         return None if cell.id == "b1" else Task(cell.id, Order("", "", "local", sharing=sharing))
 
@@ -125,13 +171,15 @@ def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
     to_do = _ToDo(groups, make, lambda: bool(stopped))
     asked = ("", "", "a", "b", "c", "d", "a")
     assert [taken(group) for group in asked] == ["a1", "b2", "a2", "c1", "d1", "a3", ""]
-    assert told == {"a1": True, "b1": True, "b2": False, "a2": True, "c1": False, "d1": False, "a3": False}
+    # b2 and a3 come to whoever had another group last
+    assert told == {"a1": "more", "b1": "more", "b2": "", "a2": "more", "c1": "", "d1": "", "a3": ""}
     to_do = _ToDo({"a": cells("a1", "a2")}, make, lambda: bool(stopped))
     assert next(to_do).group == "a"
     stopped.append(True)
     assert list(to_do) == []
 
 
+SERVED = Serve(version="1.7.0", token_file=True)
 NOTHING = Source(events=(), mounted={}, credentials={}, keys={}, signer=None)
 
 
@@ -141,7 +189,10 @@ def kept(data: Path, plane: object) -> KeptVault:
         run="run-1",
         made=now(),
         good_seconds=600,
+        waits_for_nobody=True,
         source=NOTHING,
+        topology=planned(data.parent).resolved,
+        serving=SERVED,
         data=data,
         root=None,
         tokens={},
@@ -182,8 +233,7 @@ def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(tmp_path: P
     lender = SimpleNamespace(room=lambda: place, keep=done.append)
     server = SimpleNamespace(stop=lambda: done.append("stopped"), copy_data=full)
     rig = SimpleNamespace(_lender=lender, _shared=planned(tmp_path), _server=server, _start_vault=done.append)
-    served = Serve(version="1.7.0", token_file=True)
-    SharingRig.keep_source(cast("Any", rig), NOTHING, served)
-    assert done == ["stopped", served]
+    SharingRig.keep_source(cast("Any", rig), NOTHING, SERVED)
+    assert done == ["stopped", SERVED]
     assert rig._shared is None
     assert not place.exists()

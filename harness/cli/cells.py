@@ -23,6 +23,7 @@ import msgspec
 from harness.cli import bring, maintenance
 from harness.cli.output import Ended, say
 from harness.errors import HarnessError, LeftBehind, refused_by_machine
+from harness.scenario.shared_source import Sharing
 
 if TYPE_CHECKING:
     from harness.cli.progress import Progress
@@ -42,8 +43,8 @@ class Order(msgspec.Struct, frozen=True):
     directory: str
     """where its record goes"""
     driver: str
-    sharing: bool = False
-    """do others agree with it on the source state, which is therefore to be shared?"""
+    sharing: Sharing = ""
+    """with which others that agree with it on the source state"""
     alone: bool = False
     """is nothing to be shared with others, no cluster either?"""
 

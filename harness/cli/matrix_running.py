@@ -22,6 +22,7 @@ from harness.scenario import driver_traits, loading, matrix, plan, shared_source
 from harness.scenario.loading import Loaded
 from harness.scenario.matrix import Cell, Matrix
 from harness.scenario.plan import Plan
+from harness.scenario.shared_source import Sharing
 from harness.session import matrix_directory
 from harness.session.matrix_directory import MatrixDirectory
 from harness.wait import now
@@ -55,10 +56,10 @@ class _ToDo(Iterator[Task]):
     def __init__(
         self,
         groups: dict[str, list[Cell]],
-        make: Callable[[Cell, bool], Task | None],
+        make: Callable[[Cell, Sharing], Task | None],
         stopped: Callable[[], bool],
     ) -> None:
-        """*groups* are the cells by what they agree on. *make* gets a cell, and whether others agree with it."""
+        """*groups* are the cells by what they agree on. *make* gets a cell, and which others agree with it."""
         self._groups, self._make, self._stopped = groups, make, stopped
         self._begun: set[str] = set()
 
@@ -76,7 +77,8 @@ class _ToDo(Iterator[Task]):
             left = bool(self._groups[name])
             if not left:
                 del self._groups[name]
-            task = self._make(cell, bool(name) and (left or name == group))
+            others: Sharing = "more" if left else "last" if name == group else ""
+            task = self._make(cell, others if name else "")
             if task is not None:
                 self._begun.add(name)
                 task.group = name
@@ -209,17 +211,17 @@ class Running:
             groups.setdefault(shared_source.key(planned) if planned is not None else "", []).append(cell)
         return groups
 
-    def _task(self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: bool) -> Task | None:
+    def _task(self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: Sharing) -> Task | None:
         """Return the task of a cell; None where it cannot be rehearsed, which is written down instead.
 
-        *sharing*: others agree with it on the source state.
+        *sharing*: with which others, that agree with it on the source state.
         """
         if why := self._in_the_way(cell, missing):
             self._keep(impossible(cell, *why, self.keys[cell.id]))
             return None
         file, record = self.directory.scenario_file(cell), self.directory.fresh_record(cell)
-        shared = sharing and not self.alone and driver_traits.of(cell.driver).shares
-        order = Order(str(file), str(record), cell.driver, sharing=shared, alone=self.alone)
+        shared = not self.alone and driver_traits.of(cell.driver).shares
+        order = Order(str(file), str(record), cell.driver, sharing=sharing if shared else "", alone=self.alone)
         task = Task(cell.id or self.loaded.name, order, self.limit_seconds)
         self._tasks[id(task)] = cell
         return task

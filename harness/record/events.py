@@ -142,7 +142,7 @@ class ClusterUp(Event, frozen=True, tag="cluster-up", kw_only=True):
 
 
 class SourceState(Event, frozen=True, tag="source-state", kw_only=True):
-    """Is all before the first look shared with other runs of a matrix? Then the lines of its making come next."""
+    """Is how Vault came to be what it is shared with other runs? Then the lines of its making come next."""
 
     made_by: str = ""
     """the run that made it; this one has its clusters as that one left them, and a copy of its Vault's data"""
@@ -150,6 +150,8 @@ class SourceState(Event, frozen=True, tag="source-state", kw_only=True):
     """when, in seconds since the epoch: so are the lines that come next of earlier times"""
     served: int = 0
     """how many rehearsals began from it before this one"""
+    ready: bool = False
+    """did a Vault over a copy of it serve already, made ready beside the rehearsal before this one?"""
     why_not: str = ""
     """why this one, which others agree with, was begun from nothing all the same"""
 

@@ -198,18 +198,21 @@ class Running:
         self.several = Several(self.rig, self.plan, self.journal)
 
     def run(self) -> None:
-        """Do one step after the other; from the first look on, where the source state is an earlier rehearsal's."""
+        """Do one step after the other; those behind the source state alone, where that is an earlier rehearsal's."""
         sharing = self.rig if isinstance(self.rig, SharesSource) else None
         if sharing is not None and sharing.begun_from is not None:
             self._go_on_from(sharing.begun_from)
         for step in self.plan.steps[len(self.reached) :]:
-            if isinstance(step, Look) and sharing is not None and sharing.wants_source:
+            if sharing is not None and sharing.wants_source and self._has_source():
                 self._keep_source(sharing)
             self.do(step)
 
+    def _has_source(self) -> bool:
+        return len(self.reached) == len(shared_source.made_once(self.plan))
+
     def _go_on_from(self, source: Source) -> None:
         """Open the Vault that was started over a source state."""
-        self.reached += shared_source.before_look(self.plan)
+        self.reached += shared_source.made_once(self.plan)
         self.mounted |= source.mounted
         self.credentials.update(source.credentials)
         self.keys |= source.keys

@@ -1,22 +1,29 @@
 """What rehearsals have in common up to their first look, and why one of them may not share it with others.
 
 What comes before that look is the source state: a Vault that is initialised, configured and unsealed at its source
-version. Rehearsals that agree on it, as those of one scenario over several targets do, need it made once.
+version. Rehearsals that agree on it, as those of one scenario over several targets do, need it made once. Where a
+config takes the token of Vault's own Pod it ends before that: each rehearsal replaces that Pod, and writes what holds
+the token of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
 from harness.scenario import course, driver_traits, endpoints, plan
 from harness.scenario.course import AnyStep, Look, Serve, WriteConfig, WriteRole
+from harness.scenario.mount_kinds import ASKED_AT
 from harness.scenario.plan import Plan
 from harness.scenario.values import seconds
+
+Sharing = Literal["", "last", "more"]
+"""With whom a rehearsal shares its source state: nobody, those before it, or also those that come after it."""
 
 _LONGEST_SECONDS: Final = 600.0
 _PART_OF_A_LIFE: Final = 6
@@ -37,15 +44,28 @@ _OF_CLUSTERS: Final = (
 """The steps that change what the source state refers to in a cluster. Vault's data each rehearsal has for itself."""
 
 
-def before_look(planned: Plan) -> tuple[AnyStep, ...]:
-    """Return the steps by which the source state is made: all before the first look."""
-    first = next(number for number, step in enumerate(planned.steps) if isinstance(step, Look))
-    return planned.steps[:first]
+def made_once(planned: Plan) -> tuple[AnyStep, ...]:
+    """Return the steps by which the source state is made: those before the first look that leave no Pod's token."""
+    numbers = range(len(planned.steps))
+    look = next(number for number in numbers if isinstance(planned.steps[number], Look))
+    token = next((number for number in numbers[:look] if holds_pod_token(planned.steps[: number + 1])), look)
+    return planned.steps[:token]
+
+
+def waits_for_nobody(planned: Plan) -> bool:
+    """May a Vault over the source state of a plan serve while another rehearsal has the clusters?
+
+    Not where it would ask one by itself for keys, or would read the token of its Pod, which is not there yet.
+    """
+    before = made_once(planned)
+    asks = any(isinstance(step, WriteConfig) and not ASKED_AT.keys().isdisjoint(step.fields) for step in before)
+    serving = next(step for step in reversed(before) if isinstance(step, Serve))
+    return not asks and not (serving.token_file and at_least(serving.version, kubernetes_auth.READS_POD_TOKEN))
 
 
 def key(planned: Plan) -> str:
     """Return a digest of all that decides the source state of a plan: those with the same one may share it."""
-    steps, wanted = before_look(planned), planned.resolved
+    steps, wanted = made_once(planned), planned.resolved
     policies = {name: plan.policies(wanted, planned.steps, wanted.told_apart(name)) for name in wanted.vaults}
     made = [planned.driver, wanted, steps, policies]
     return hashlib.sha256(msgspec.json.encode(made, order="deterministic")).hexdigest()[:16]
@@ -57,7 +77,7 @@ def why_not(planned: Plan) -> str:
 
 
 def _hindrances(planned: Plan) -> Iterator[str]:
-    wanted, before = planned.resolved, before_look(planned)
+    wanted, before = planned.resolved, made_once(planned)
     if not driver_traits.of(planned.driver).shares:
         yield f"the driver {planned.driver} makes every system anew"
     if len(wanted.vaults) > 1 or wanted.vault.nodes > 1:
@@ -66,8 +86,6 @@ def _hindrances(planned: Plan) -> Iterator[str]:
         yield f"a copy of Vault's data in {wanted.vault.storage} is not made here"
     if any(_goes_through_proxy(step) for step in before):
         yield "a config names a proxy, and each rehearsal has proxies of its own"
-    if holds_pod_token(before):
-        yield "a config holds the token of Vault's own Pod, and each rehearsal replaces that Pod"
     for step in planned.steps:
         if isinstance(step, _OF_CLUSTERS):
             yield f"its course changes a cluster ({course.word_of(step)}), and the next rehearsal wants it as it was"
@@ -85,7 +103,7 @@ def good_seconds(planned: Plan) -> float:
 def _lives(planned: Plan) -> Iterator[float]:
     """Yield how long each thing lives that is made before the first look and ends by itself."""
     yield from (app.token_seconds for app in planned.resolved.apps.values() if app.token != "secret")
-    for step in before_look(planned):
+    for step in made_once(planned):
         if isinstance(step, WriteConfig) and step.reviewer_seconds:
             yield step.reviewer_seconds
         elif isinstance(step, WriteRole) and step.spec.secret_id_ttl is not None:

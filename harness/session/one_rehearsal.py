@@ -29,6 +29,7 @@ from harness.rig.driver import Driver
 from harness.scenario import plan
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
+from harness.scenario.shared_source import Sharing
 from harness.secret import Secret
 from harness.wait import now, stamp
 
@@ -107,13 +108,13 @@ def rehearse_one(
     tell: Callable[[str], None] = lambda _line: None,
     opened: Callable[[Path], None] = lambda _directory: None,
     clusters: SharedClusters | None = None,
-    sharing: bool = False,
+    sharing: Sharing = "",
 ) -> Rehearsed:
     """Rehearse a scenario from end to end, and judge it once.
 
     *follow* is told of every event, *begin* of every phase, *tell* gets a line when something takes a while, and
     *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes;
-    *sharing*: with the source state of an earlier one that agrees on it, or else its own is kept for later ones.
+    *sharing*: with which others that agree with it on its source state.
 
     Raises ScenarioError, MissingPrerequisite, DirectoryTaken or NoRecord where nothing could be rehearsed, OSError
     where the record could not be written on (`cut_short` judges what was seen until then), and KeyboardInterrupt.
@@ -156,7 +157,7 @@ def driver_of(
     tell: Callable[[str], None],
     clusters: SharedClusters | None = None,
     *,
-    sharing: bool = False,
+    sharing: Sharing = "",
 ) -> Driver:
     """Return the driver that *options* name. Raises MissingPrerequisite where no container engine answers."""
     if options.driver == "paper":
@@ -181,8 +182,8 @@ def driver_of(
         return KindDriver(store, images, machine, work, state, tell, licence=licence, **how)
     from harness.drivers.local.driver import LocalDriver
 
-    how = {"force": options.force, "sharing": sharing}
-    return LocalDriver(store, places.temporary, places.state, licence=licence, clusters=clusters, **how)
+    work, state = places.temporary, places.state
+    return LocalDriver(store, work, state, force=options.force, licence=licence, clusters=clusters, sharing=sharing)
 
 
 def store_of(options: Options, places: Places, tell: Callable[[str], None]) -> Store:

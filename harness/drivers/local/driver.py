@@ -16,6 +16,8 @@ from harness.drivers import service_accounts
 from harness.drivers.local import rights, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.kept_vault import KeptVault
+from harness.drivers.local.ready_vault import VAULT_BYTES, ReadyVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import SharingRig
 from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
@@ -40,14 +42,13 @@ from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
 from harness.scenario import driver_traits, shared_source
 from harness.scenario.course import Move, Serve
 from harness.scenario.plan import Plan
+from harness.scenario.shared_source import Sharing
 from harness.scenario.topology import Topology, pod_purpose
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
 _CLUSTER_BYTES: Final = 150 * 10**6
 """What a cluster writes: above all the log of etcd, which takes its room beforehand."""
-
-_VAULT_BYTES: Final = 100 * 10**6
 
 
 class LocalDriver:
@@ -65,13 +66,13 @@ class LocalDriver:
         force: bool = False,
         licence: Callable[[], Secret | None] = lambda: None,
         clusters: SharedClusters | None = None,
-        sharing: bool = False,
+        sharing: Sharing = "",
     ) -> None:
         """*store* gives the binaries; the run's own directory is made in *work*; *state* holds locks and lists.
 
         *force*: however many clusters there are to be, they are started. *licence* is asked where a Vault wants one.
-        *clusters* are lent to the rehearsal; left out, it starts clusters of its own. *sharing*: the source state is
-        kept with them for later rehearsals, or comes from an earlier one.
+        *clusters* are lent to the rehearsal; left out, it starts clusters of its own. *sharing*: with whom it shares
+        its source state, which is kept with them.
         """
         self._clusters, self._sharing = clusters, sharing
         self._force, self._licence = force, licence
@@ -97,26 +98,49 @@ class LocalDriver:
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
         with ExitStack() as stack:
-            ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
-            work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
-            own = 0 if self._clusters is not None else len(plan.resolved.clusters)
-            stores = sum(vault.storage == "etcd" for vault in plan.resolved.vaults.values())
-            nodes = max(vault.nodes for vault in plan.resolved.vaults.values())
-            memory = nodes * _VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
-            supervisor = stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
-            rig = LocalRig(plan.resolved, journal, run_id, supervisor.room, supervisor, binaries, ports, licence)
-            kept = None
+            kept, ready = self._kept(plan, journal, licence)
+            if ready is not None:
+                stack.enter_context(ready)
+                ports, supervisor, vaults = ready.ports, ready.supervisor, ready.vaults
+            else:
+                ports, supervisor, vaults = *self._begun(plan, run_id, stack), None
+            room = supervisor.room
+            rig = LocalRig(plan.resolved, journal, run_id, room, supervisor, binaries, ports, licence, vaults=vaults)
             if self._clusters is not None:
-                kept = rig.borrow_from(self._clusters, plan if self._sharing else None)
+                rig.borrow_from(self._clusters, plan if self._sharing == "more" else None)
                 stack.callback(rig.give_back)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
                 if kept is not None:
-                    rig.begin_from(kept, [step for step in shared_source.before_look(plan) if isinstance(step, Serve)])
+                    rig.begin_from(kept, ready=ready is not None)
                 else:
                     rig.start(served[0])
             yield rig
+
+    def _kept(self, plan: Plan, journal: Journal, licence: Secret | None) -> tuple[KeptVault | None, ReadyVault | None]:
+        """Return the source state to begin from, if there is one, and a Vault that serves over it, if there is one.
+
+        Why there is no source state that could be is put on record.
+        """
+        if self._clusters is None or not self._sharing:
+            return None, None
+        why = shared_source.why_not(plan)
+        kept, spoiled = (None, "") if why else self._clusters.kept(shared_source.key(plan))
+        if why or spoiled:
+            journal.write(events.SourceState(why_not=why or spoiled))
+        # what serves was handed no licence
+        return kept, self._clusters.ready(kept) if kept is not None and licence is None else None
+
+    def _begun(self, plan: Plan, run_id: str, stack: ExitStack) -> tuple[Ports, Supervisor]:
+        """Return what a rehearsal has for itself alone, until the *stack* is closed."""
+        ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
+        work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
+        own = 0 if self._clusters is not None else len(plan.resolved.clusters)
+        stores = sum(vault.storage == "etcd" for vault in plan.resolved.vaults.values())
+        nodes = max(vault.nodes for vault in plan.resolved.vaults.values())
+        memory = nodes * VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
+        return ports, stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
 
     def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
         found: list[Artifact] = self._store.get_all(plan.artifacts)
@@ -147,23 +171,25 @@ class LocalRig(RunsLocalAgents, SharingRig):
         binaries: Mapping[tuple[str, str], Artifact],
         ports: Ports,
         licence: Secret | None,
+        *,
         planes: Mapping[str, ControlPlane] | None = None,
+        vaults: VaultNodes | None = None,
     ) -> None:
-        """*planes*: the clusters of a rehearsal that is over, which serve this one as well; None: they are made."""
+        """*planes*: the clusters of a rehearsal that is over, which serve this one as well; None: they are made.
+
+        *vaults*: its Vault, if that is over a source state and serves already.
+        """
         self._topology = topology
         self._supervisor, self._binaries = supervisor, binaries
         self._work, self._run_id = work, run_id
         self._lent, self._all_ports, self._licence = planes, ports, licence
-        vault = topology.vault
-        first = vault_nodes.ports_of(vault)
-        taken = ports.take(first + (0 if planes else len(topology.clusters)))
         self._ports = (
-            dict(zip(topology.clusters, taken[first:], strict=True))
+            dict(zip(topology.clusters, ports.take(len(topology.clusters)), strict=True))
             if not planes
             else {name: plane.port for name, plane in planes.items()}
         )
-        names = topology.nodes_of("")
-        self._vaults = VaultNodes(self._work, vault, names, taken[:first], supervisor, binaries, licence)
+        self._vaults = vaults or VaultNodes(self._work, topology, ports, supervisor, binaries, licence)
+        self._vaults.binaries = binaries
         self._planes: dict[str, ControlPlane] = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
@@ -202,7 +228,7 @@ class LocalRig(RunsLocalAgents, SharingRig):
             self._binaries,
             self._all_ports,
             self._licence,
-            self._planes,
+            planes=self._planes,
         )
         if self._lender is not None:
             # an API server that is started over for it stays with whoever owns the others
@@ -242,10 +268,8 @@ class LocalRig(RunsLocalAgents, SharingRig):
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
-        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
-        if not tls or shown:
+        if self._vaults.open_to_all():
             self._server.stop()
-            (self._server.listen_to_certificates if tls else self._server.listen_plainly)()
             self._start_vault(self._first)
 
     def swap(self, served: Serve) -> None:

@@ -17,6 +17,8 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken
 from harness.rig.source import Source
+from harness.scenario.course import Serve
+from harness.scenario.topology import Topology
 from harness.secret import Secret, Secrets
 from harness.wait import now
 
@@ -35,7 +37,12 @@ class KeptVault:
     made: float
     good_seconds: float
     """how old it may become"""
+    waits_for_nobody: bool
+    """may a Vault over it serve before its rehearsal begins?"""
     source: Source
+    topology: Topology
+    serving: Serve
+    """what serves over it"""
     data: Path
     root: Secret | None
     tokens: Mapping[str, IssuedToken]
@@ -49,6 +56,12 @@ class KeptVault:
     """all that whoever made it knew"""
     served: int = 0
     """how many rehearsals began from it"""
+
+    @property
+    def api_port(self) -> int:
+        """The port of the API server in whose cluster Vault's Pod is; 0 where it has none."""
+        home = self.topology.vault.cluster
+        return self.planes[home].port if home else 0
 
     def spoiled(self) -> str:
         """Return why nobody may begin from it any more; nothing where one may."""
@@ -74,10 +87,13 @@ class KeptVault:
     def _has_pod(self, home: Account) -> bool:
         return self.planes[home.cluster].kube.pod(home.namespace, home.pod) is not None
 
-    def tell(self, journal: Journal) -> None:
-        """Put into a record what stands in that of whoever made this, and have its run know the secrets in it."""
+    def tell(self, journal: Journal, *, ready: bool) -> None:
+        """Put into a record what stands in that of whoever made this, and have its run know the secrets in it.
+
+        *ready*: does a Vault over it serve already?
+        """
         self.secrets.hand_on(journal.secrets)
-        journal.write(events.SourceState(made_by=self.run, made=self.made, served=self.served))
+        journal.write(events.SourceState(made_by=self.run, made=self.made, served=self.served, ready=ready))
         for event in self.source.events:
             journal.write(event)
 

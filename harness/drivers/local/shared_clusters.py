@@ -22,6 +22,8 @@ from harness import settings
 from harness.artifacts.binaries import Artifact
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.kept_vault import KeptVault
+from harness.drivers.local.ready_vault import ReadyVault
+from harness.drivers.local.vault_nodes import Binaries
 from harness.errors import RigError
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
@@ -43,6 +45,8 @@ class SharedClusters:
         self._gate = threading.Lock()
         self._number = 0
         self._kept: KeptVault | None = None
+        self._ready: ReadyVault | None = None
+        """one that is there for the next rehearsal over what is kept"""
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -57,9 +61,11 @@ class SharedClusters:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._gate:
-            self._forget_source()
-        self._held.__exit__(kind, error, trace)
+        try:
+            with self._gate:
+                self._forget_source(error)
+        finally:
+            self._held.__exit__(kind, error, trace)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -111,6 +117,29 @@ class SharedClusters:
                 self._forget_source()
             return self._kept, why
 
+    def make_ready(self, kept: KeptVault, binaries: Binaries) -> None:
+        """Have a Vault over a source state come to serve, for the next rehearsal that asks for one."""
+        with self._gate:
+            if kept is self._kept and (self._ready is None or self._ready.taken):
+                self._ready = ReadyVault(kept, binaries, self._work, self._state)
+
+    def ready(self, kept: KeptVault) -> ReadyVault | None:
+        """Return a Vault that serves over a source state, to whoever enters it now; None where there is none."""
+        with self._gate:
+            ready = self._ready
+            if ready is None or ready.taken or ready.kept is not kept:
+                return None
+            if not ready.ready():
+                self._end_ready()
+                return None
+            return ready
+
+    def _end_ready(self, error: BaseException | None = None) -> None:
+        """End the Vault that is there for the next rehearsal, unless that has it already."""
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.taken:
+            ready.end(error)
+
     def lend_as_they_are(self, vault: KeptVault) -> dict[str, int]:
         """Lend the clusters of a source state; return by name how many rehearsals each has served. Raises as `lend`."""
         with self._gate:
@@ -127,8 +156,9 @@ class SharedClusters:
         if name in self._lent:
             raise RigError(f"the cluster {name} is in use by another rehearsal")
 
-    def _forget_source(self) -> None:
+    def _forget_source(self, error: BaseException | None = None) -> None:
         """Drop the source state that is kept: what it refers to in the clusters is about to go."""
+        self._end_ready(error)
         if self._kept is not None:
             shutil.rmtree(self._kept.data, ignore_errors=True)
             self._kept.secrets.forget()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import abc
 import shutil
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.kept_vault import KeptVault, inventory
 from harness.drivers.local.shared_clusters import SharedClusters
+from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import Account
-from harness.record import events
 from harness.rig.source import Source
 from harness.scenario import shared_source
 from harness.scenario.course import Serve
@@ -26,6 +26,7 @@ class SharingRig(RealRig):
     """What one rig of processes takes from those before it, and leaves to those after it."""
 
     _server: VaultServer
+    _vaults: VaultNodes
     _planes: MutableMapping[str, ControlPlane]
     _kubernetes: MutableMapping[str, str]
     _ports: MutableMapping[str, int]
@@ -37,22 +38,14 @@ class SharingRig(RealRig):
     _begun: KeptVault | None = None
     _served: Mapping[str, int] = {}
 
-    def borrow_from(self, clusters: SharedClusters, shared: Plan | None = None) -> KeptVault | None:
+    def borrow_from(self, clusters: SharedClusters, shared: Plan | None = None) -> None:
         """Have the clusters of this rehearsal be some that others had before, each emptied.
 
-        *shared* is its plan, if its source state is to be shared. Returns the one to begin from where there is one;
-        then they are not emptied. Why there is none that could be is put on record.
+        *shared* is its plan, if its source state is for others as well: unless it may not be, it is kept for them.
         """
         self._lender = clusters
-        if shared is None:
-            return None
-        kept, why = None, shared_source.why_not(shared)
-        if not why:
+        if shared is not None and not shared_source.why_not(shared):
             self._shared = shared
-            kept, why = clusters.kept(shared_source.key(shared))
-        if why:
-            self._journal.write(events.SourceState(why_not=why))
-        return kept
 
     def give_back(self) -> None:
         """Let others have the clusters that were lent."""
@@ -85,10 +78,18 @@ class SharingRig(RealRig):
         except OSError:
             shutil.rmtree(data, ignore_errors=True)
         else:
-            self._lender.keep(self._kept(shared, source, data))
+            kept = self._kept(shared, source, served, data)
+            self._lender.keep(kept)
+            self._expect_another(kept)
         self._start_vault(served)
 
-    def _kept(self, shared: Plan, source: Source, data: Path) -> KeptVault:
+    def _expect_another(self, kept: KeptVault) -> None:
+        """Have a Vault for the rehearsal after this one come to serve meanwhile, where that disturbs nobody."""
+        assert self._lender is not None
+        if kept.waits_for_nobody:
+            self._lender.make_ready(kept, self._vaults.binaries)
+
+    def _kept(self, shared: Plan, source: Source, served: Serve, data: Path) -> KeptVault:
         secrets = Secrets()
         self._journal.secrets.hand_on(secrets)
         return KeptVault(
@@ -96,7 +97,10 @@ class SharingRig(RealRig):
             run=self._run_id,
             made=now(),
             good_seconds=shared_source.good_seconds(shared),
+            waits_for_nobody=shared_source.waits_for_nobody(shared),
             source=source,
+            topology=self._topology,
+            serving=served,
             data=data,
             root=self._server.client.root,
             tokens=self._tokens.held,
@@ -106,14 +110,15 @@ class SharingRig(RealRig):
             secrets=secrets,
         )
 
-    def begin_from(self, kept: KeptVault, served: Sequence[Serve]) -> None:
-        """Start Vault as the last of *served* over a copy of what was kept, in the clusters as they are.
+    def begin_from(self, kept: KeptVault, *, ready: bool) -> None:
+        """Start Vault over a copy of what was kept, in the clusters as they are; or is it *ready* already?
 
         Its Pod is a new one. Returns when it answers.
         """
         assert self._lender is not None
-        self._begun, self._shared, self._first = kept, None, served[-1]
-        kept.tell(self._journal)
+        more = self._shared is not None
+        self._begun, self._shared, self._first = kept, None, kept.serving
+        kept.tell(self._journal, ready=ready)
         self._tokens.take_over(kept.tokens)
         self._served = self._lender.lend_as_they_are(kept)
         for name, plane in kept.planes.items():
@@ -122,8 +127,11 @@ class SharingRig(RealRig):
         self._bring_up.begin(self._topology.clusters, self._take_cluster)
         if kept.home is not None:
             self._move_pod(kept.home)
-        self._server.begin_with(kept.data, kept.root, tls=self._topology.vault.tls)
-        self._start_vault(served[-1])
+        if not ready:
+            self._vaults.begin_with(kept.data, kept.root)
+            self._start_vault(kept.serving)
+        if more:
+            self._expect_another(kept)
 
     def _take_cluster(self, name: str) -> None:
         """Have a cluster as the rehearsal before this one left it."""

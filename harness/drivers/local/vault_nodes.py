@@ -13,11 +13,12 @@ from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.errors import MissingPrerequisite
+from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
-from harness.scenario.topology import VaultSpec, pod_purpose
+from harness.scenario.topology import Topology, VaultSpec, pod_purpose
 from harness.secret import Secret
 
 Binaries = Mapping[tuple[str, str], Artifact]
@@ -46,20 +47,20 @@ class VaultNodes:
     def __init__(
         self,
         work: Path,
-        vault: VaultSpec,
-        names: Sequence[str],
-        ports: Sequence[int],
+        topology: Topology,
+        ports: Ports,
         supervisor: Supervisor,
         binaries: Binaries,
-        licence: Secret | None,
+        licence: Secret | None = None,
     ) -> None:
-        """*names* are those of its nodes, each of which has two of the *ports*."""
-        self._work, self._vault, self._licence = work, vault, licence
-        self._supervisor, self._binaries = supervisor, binaries
+        """Of its *ports* each node takes two."""
+        self._work, self._topology, self._licence = work, topology, licence
+        self._supervisor, self.binaries = supervisor, binaries
+        vault, names, taken = topology.vault, topology.nodes_of(""), ports.take(ports_of(topology.vault))
         self.names, several = tuple(names), len(names) > 1
         self.etcd = next(one for (product, _), one in binaries.items() if product == "etcd")
         self.store = (
-            EtcdStore(work / "store", ports[-1], self.etcd.path, supervisor) if vault.storage == "etcd" else None
+            EtcdStore(work / "store", taken[-1], self.etcd.path, supervisor) if vault.storage == "etcd" else None
         )
         self.servers: dict[str, VaultServer] = {}
         self.pods = {pod_purpose(name): PodFolder(work / (f"pod-{name}" if several else "pod")) for name in names}
@@ -70,14 +71,27 @@ class VaultNodes:
             self.servers[name] = VaultServer(
                 work / (name if several else "vault"),
                 storage=vault.storage,
-                port=ports[2 * number],
-                cluster_port=ports[2 * number + 1],
+                port=taken[2 * number],
+                cluster_port=taken[2 * number + 1],
                 licence=licence,
                 store=self.store,
                 name=name if several else "",
                 first=next(iter(self.servers.values()), None),
             )
         self.first = self.servers[names[0]]
+
+    def open_to_all(self) -> bool:
+        """Have the next start listen as the scenario says. Is that otherwise than to us alone?"""
+        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
+        if tls and not shown:
+            return False
+        (self.first.listen_to_certificates if tls else self.first.listen_plainly)()
+        return True
+
+    def begin_with(self, data: Path, root: Secret | None) -> None:
+        """Have the first start be over a copy of *data*, of such a Vault whose root token is *root*. Raises OSError."""
+        self.first.begin_with(data, root)
+        self.open_to_all()
 
     def start_store(self) -> None:
         """Start what has the data beside it, if anything has."""
@@ -87,17 +101,17 @@ class VaultNodes:
 
     def start(self, served: Serve, api_port: int, name: str = "") -> None:
         """Start a node as what is to be *served*, over its data; no *name*: the first."""
-        name, binary = name or self.names[0], self._binaries[driver_traits.server("vault", served.version)]
+        name, binary = name or self.names[0], self.binaries[driver_traits.server("vault", served.version)]
         pod = self.pods[pod_purpose(name)].path if served.token_file else None
         with brought.steady(binary):
             self.servers[name].start(self._supervisor, binary.path, served.version, pod=pod, api_port=api_port)
 
     def start_new(self, served: Serve, ports: Sequence[int]) -> VaultServer:
         """Start a Vault over no data beside these, at two *ports*."""
-        binary, (port, cluster_port) = self._binaries[driver_traits.server("vault", served.version)], ports
+        binary, (port, cluster_port) = self.binaries[driver_traits.server("vault", served.version)], ports
         new = VaultServer(
             self._work / f"snapshot-{len(self._beside) + 1}",
-            storage=self._vault.storage,
+            storage=self._topology.vault.storage,
             port=port,
             cluster_port=cluster_port,
             licence=self._licence,

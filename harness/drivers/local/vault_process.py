@@ -157,16 +157,14 @@ class VaultServer:
         """Copy the data of this Vault, which is stopped, to *target*, which is not there yet. Raises OSError."""
         _copy(self._data, target)
 
-    def begin_with(self, data: Path, root: Secret | None, *, tls: bool) -> None:
+    def begin_with(self, data: Path, root: Secret | None) -> None:
         """Have the first start be over a copy of *data*, of a Vault that is initialised, whose root token is *root*.
 
-        *tls*: so it listens. Raises OSError.
+        Raises OSError.
         """
         self._data.rmdir()
         _copy(data, self._data)
         self.client.root = root
-        if not tls:
-            self.listen_plainly()
 
     def _stored(self) -> Stored:
         if self._store is not None:
