@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from harness.cli import commands
 from harness.errors import LeftBehind, MissingPrerequisite
 from harness.knowledge import plugin_versions, releases
+from harness.record import events, journal
 from harness.reports import bisection as report
 from harness.reports.bisection import Conclusion
 from harness.scenario import loading
@@ -460,6 +461,10 @@ def test_a_bisection_of_the_outage_finds_1_9_3_by_itself(tmp_path: Path) -> None
     assert end.plugins == ("0.11.3", "0.11.4")
     for one in end.asked:
         assert one.rehearsals == 0 or one.made_of[f"vault-{one.value}"]
+    records = [journal.load(Path(end.directory) / one.record) for one in end.asked if one.record]
+    begun = [told.made_by for record in records for told in record.of(events.SourceState)]
+    assert len(begun) == end.upgrades - 1, "all but the first begin from what that one has made"
+    assert set(begun) <= {record.started.run_id for record in records}
     assert not list(tmp_path.glob("rehearse-*"))
 
 

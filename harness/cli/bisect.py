@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
     from harness.drivers.local.shared_clusters import SharedClusters
     from harness.scenario.loading import Loaded
+    from harness.scenario.shared_source import Sharing
     from harness.session.bisect import Rehearse, Search
     from harness.session.one_rehearsal import Options, Rehearsed
 
@@ -160,7 +161,8 @@ def _search(
     again = f"the same command with --run-dir {directory} goes on"
     try:
         with going, _lent(options) as clusters:
-            rehearse = _rehearsing(options, going, clusters, verbose=verbose)
+            sharing = _agreement(wanted, options) if clusters is not None else ""
+            rehearse = _rehearsing(options, going, clusters, sharing, verbose=verbose)
             found = searching.run(wanted, rehearse, directory, _how(options), going.say, _digests(options.brought))
     except KeyboardInterrupt as error:
         left = "; ".join(getattr(error, "__notes__", ()))
@@ -219,7 +221,18 @@ def _lent(options: Options) -> AbstractContextManager[SharedClusters | None]:
     return SharedClusters(places.temporary, places.state) if sharing else nullcontext()
 
 
-def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *, verbose: bool) -> Rehearse:
+def _agreement(wanted: Search, options: Options) -> Sharing:
+    """Return whether variants agree on the source state, as those over targets do: then each is kept for the others."""
+    from harness.scenario import plan, shared_source
+
+    there = [one.loaded for one in wanted.variants if one.loaded is not None]
+    keys = [shared_source.key(plan.make(one.scenario, one.name, options.driver)) for one in there]
+    return "more" if len(set(keys)) < len(keys) else ""
+
+
+def _rehearsing(
+    options: Options, going: Any, clusters: SharedClusters | None, sharing: Sharing = "", *, verbose: bool
+) -> Rehearse:
     import msgspec
 
     from harness.session import one_rehearsal
@@ -228,13 +241,13 @@ def _rehearsing(options: Options, going: Any, clusters: SharedClusters | None, *
 
     def rehearse(loaded: Loaded, directory: Path, *, fresh: bool) -> Rehearsed:
         one = msgspec.structs.replace(options, run_dir=directory, reuse=options.reuse and not fresh)
-        lent = None if fresh else clusters
+        lent: Any = {} if fresh else {"clusters": clusters, "sharing": sharing}
         if verbose:
             return one_rehearsal.rehearse_one(
-                loaded, one, places, follow=going.follow, begin=going.begin, tell=going.say, clusters=lent
+                loaded, one, places, follow=going.follow, begin=going.begin, tell=going.say, **lent
             )
         with going.during(directory.name):
-            return one_rehearsal.rehearse_one(loaded, one, places, tell=going.say, clusters=lent)
+            return one_rehearsal.rehearse_one(loaded, one, places, tell=going.say, **lent)
 
     return rehearse
 
