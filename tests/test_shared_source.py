@@ -98,9 +98,9 @@ def test_what_holds_the_token_of_vaults_pod_is_written_by_each(changes: dict[str
 
 def test_no_vault_serves_before_its_turn_that_would_ask_or_read_something_by_itself(tmp_path: Path) -> None:
     assert shared_source.waits_for_nobody(planned(tmp_path))
-    reads = {"vault__source": "1.9.3"}
+    reads: dict[str, Any] = {"vault__source": "1.9.3"}
     assert not shared_source.waits_for_nobody(planned(tmp_path, **reads))
-    assert shared_source.waits_for_nobody(planned(tmp_path, **reads, **{"vault__token-file": False}))
+    assert shared_source.waits_for_nobody(planned(tmp_path, **reads | {"vault__token-file": False}))
     keys = loading.load(SCENARIOS / "keys-that-vault-fetches-itself-are-missed-once-it-starts-anew.yaml")
     assert not shared_source.waits_for_nobody(plan.make(keys.scenario, keys.name, "local"))
 
