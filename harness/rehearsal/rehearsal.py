@@ -203,12 +203,9 @@ class Running:
         if sharing is not None and sharing.begun_from is not None:
             self._go_on_from(sharing.begun_from)
         for step in self.plan.steps[len(self.reached) :]:
-            if sharing is not None and sharing.wants_source and self._has_source():
+            if sharing is not None and sharing.wants_source and self.reached == [*shared_source.made_once(self.plan)]:
                 self._keep_source(sharing)
             self.do(step)
-
-    def _has_source(self) -> bool:
-        return len(self.reached) == len(shared_source.made_once(self.plan))
 
     def _go_on_from(self, source: Source) -> None:
         """Open the Vault that was started over a source state."""

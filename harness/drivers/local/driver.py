@@ -16,10 +16,9 @@ from harness.drivers import service_accounts
 from harness.drivers.local import rights, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.kept_vault import KeptVault
-from harness.drivers.local.ready_vault import VAULT_BYTES, ReadyVault
+from harness.drivers.local.ready_vault import VAULT_BYTES
 from harness.drivers.local.shared_clusters import SharedClusters
-from harness.drivers.local.sharing_rig import SharingRig
+from harness.drivers.local.sharing_rig import SharingRig, kept_for
 from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
@@ -39,7 +38,7 @@ from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
-from harness.scenario import driver_traits, shared_source
+from harness.scenario import driver_traits
 from harness.scenario.course import Move, Serve
 from harness.scenario.plan import Plan
 from harness.scenario.shared_source import Sharing
@@ -98,7 +97,9 @@ class LocalDriver:
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
         with ExitStack() as stack:
-            kept, ready = self._kept(plan, journal, licence)
+            kept = kept_for(plan, self._clusters, journal) if self._clusters is not None and self._sharing else None
+            # what serves already was handed no licence
+            ready = self._clusters.ready(kept) if self._clusters and kept and not licence else None
             if ready is not None:
                 stack.enter_context(ready)
                 ports, supervisor, vaults = ready.ports, ready.supervisor, ready.vaults
@@ -117,20 +118,6 @@ class LocalDriver:
                 else:
                     rig.start(served[0])
             yield rig
-
-    def _kept(self, plan: Plan, journal: Journal, licence: Secret | None) -> tuple[KeptVault | None, ReadyVault | None]:
-        """Return the source state to begin from, if there is one, and a Vault that serves over it, if there is one.
-
-        Why there is no source state that could be is put on record.
-        """
-        if self._clusters is None or not self._sharing:
-            return None, None
-        why = shared_source.why_not(plan)
-        kept, spoiled = (None, "") if why else self._clusters.kept(shared_source.key(plan))
-        if why or spoiled:
-            journal.write(events.SourceState(why_not=why or spoiled))
-        # what serves was handed no licence
-        return kept, self._clusters.ready(kept) if kept is not None and licence is None else None
 
     def _begun(self, plan: Plan, run_id: str, stack: ExitStack) -> tuple[Ports, Supervisor]:
         """Return what a rehearsal has for itself alone, until the *stack* is closed."""

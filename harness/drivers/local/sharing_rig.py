@@ -14,12 +14,26 @@ from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import Account
+from harness.record import events
+from harness.record.journal import Journal
 from harness.rig.source import Source
 from harness.scenario import shared_source
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.secret import Secrets
 from harness.wait import now
+
+
+def kept_for(plan: Plan, clusters: SharedClusters, journal: Journal) -> KeptVault | None:
+    """Return the source state that *plan* may begin from, if one is kept.
+
+    Why there is none, or why it is no good, is put on record where somebody agrees with it.
+    """
+    why = shared_source.why_not(plan)
+    kept, spoiled = (None, "") if why else clusters.kept(shared_source.key(plan))
+    if why or spoiled:
+        journal.write(events.SourceState(why_not=why or spoiled))
+    return kept
 
 
 class SharingRig(RealRig):
