@@ -41,6 +41,7 @@ session/                 rehearsals as values: a scenario and options in, a judg
     import_sources       an installation read from its sources, and what it becomes
     prediction           what a rehearsal would see, by the knowledge alone
     proving              the remedies of a run's refusals, tried
+    noise_floor          the A -> A rehearsal of a scenario, made once for all that agree on it
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
 maintenance/             what this machine has for rehearsals, and what was left on it
     doctor               what this machine has and lacks for a rehearsal, and what mends it
@@ -194,6 +195,7 @@ analysis/                what a record means, with no server in sight
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after
+    noise                what an A -> A rehearsal, the same version restarted, says of the changes of others
     contradictions       evidence that does not go with the answer it is joined to
     correlation          joins audit entries and log lines to the question they belong to
     record_view          topology, configs and tokens as a record has them, for rules to ask
@@ -253,6 +255,7 @@ record/                  what happened: the public record format
     event                what all those lines have in common that tell what happened
     node_events          what happens to a Vault of several nodes
     observation          what one question saw: granted, refused or unknown
+    noise_floor          what differs where no version is another one
     journal              the append-only file of them, and its reader
     numbering            how a record proves that it is whole
 scenario/                what is asked for

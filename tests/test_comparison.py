@@ -79,11 +79,27 @@ def test_nothing_is_explained_where_the_version_is_the_same(one: Observation, ot
     assert {change.explained for change in changes if change.what != "error"} <= {""}
 
 
-@pytest.mark.parametrize("field", sorted(comparison.ALWAYS_DIFFERS))
-def test_what_always_differs_is_forgotten(field: str) -> None:
+@pytest.mark.parametrize(
+    ("probe", "field"), [*sorted(comparison.USUAL), *(("login", field) for field in comparison.BY_HAND)]
+)
+def test_what_always_differs_is_forgotten(probe: str, field: str) -> None:
     """Another value, or a field that came or went."""
-    first, second, without = seen(detail={field: 1}), seen("1.11.0", detail={field: 2}), seen("1.11.0")
+    first, second = seen(probe=probe, detail={field: 1}), seen("1.11.0", probe=probe, detail={field: 20})
+    without = seen("1.11.0", probe=probe)
     assert comparison.between(first, second) == comparison.between(first, without) == []
+
+
+@pytest.mark.parametrize(("probe", "field"), sorted(comparison.USUAL))
+def test_what_always_differs_of_one_question_is_told_of_another(probe: str, field: str) -> None:
+    other = {"probe": "role", "app": ""}
+    assert len(comparison.between(seen(detail={field: 1}, **other), seen("1.11.0", detail={field: 20}, **other))) == 1
+
+
+@pytest.mark.parametrize("field", comparison.BY_HAND)
+def test_what_is_left_out_by_hand_has_a_reason(field: str) -> None:
+    """And no record of a restart shows it: what one shows is no matter of opinion."""
+    assert len(comparison.BY_HAND[field].split()) > 5
+    assert field not in {name for _, name in comparison.USUAL}
 
 
 def test_times_and_numbers_of_a_request_are_no_difference() -> None:

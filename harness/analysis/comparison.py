@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from harness.knowledge import jwt_auth, kubernetes_auth, secret_logins, versions
+from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import BESIDE, Observation, called
 
 Key = tuple[str, str, str, str, str, str]
 """(probe, app, mount, item, vault, node): what makes two observations answers to the same question."""
 
-ALWAYS_DIFFERS: Final = frozenset(
+Field = tuple[str, str]
+"""(probe, field): a part of the answers to one kind of question."""
+
+BY_HAND: Final[Mapping[str, str]] = {
+    "version": "it says which version answered, and nothing else",
+    "standby": "which of several nodes leads is told where they are taken on one by one",
+    "entity_id": "whom a login's token stands for is a finding, where it is somebody else",
+    "wrong_before": "how wrong secrets were refused belongs to the finding of who is locked out",
+    "jwt_validation_pubkeys": "a course that writes other keys is told by its findings",
+}
+"""What is left out of the changes though no A -> A rehearsal shows it: by its field, why."""
+
+USUAL: Final[frozenset[Field]] = frozenset(
     {
-        "accessor", "cluster_id", "cluster_name", "creation_time", "entity_id", "expire_time", "id", "issue_time",
-        "last_renewal", "last_renewal_time", "lease_id", "performance_standby", "replication_dr_mode",
-        "replication_performance_mode", "request_id", "server_time_utc", "standby", "ttl", "version", "build_date",
-        "echo_duration_ms", "clock_skew_ms", "replication_primary_canary_age_ms", "enterprise", "removed_from_cluster",
-        "wrong_before", "jwt_validation_pubkeys",
+        *(("token-lookup", field) for field in ("creation_time", "expire_time", "issue_time")),
+        *(("old-token-lookup", field) for field in ("expire_time", "last_renewal", "last_renewal_time")),
     }
-)  # fmt: skip
-"""Detail that is new with every request, or that says nothing but which version answered."""
+)
+"""What real A -> A rehearsals show (tests hold it against their records): the floor of a run without one of its own."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -70,8 +80,8 @@ def key_of(asked: Asked) -> Key:
     return (asked.probe, asked.app, asked.mount, asked.item, asked.vault, asked.node)
 
 
-def compare(observations: Iterable[Observation]) -> list[Change]:
-    """Return every change from one moment to the next, in the order of moments."""
+def compare(observations: Iterable[Observation], noise: Container[Field] = USUAL) -> list[Change]:
+    """Return every change from one moment to the next but *noise*, in the order of moments."""
     seen: dict[Key, Observation] = {}
     changes: list[Change] = []
     for now in observations:
@@ -80,14 +90,14 @@ def compare(observations: Iterable[Observation]) -> list[Change]:
         key = key_of(now)
         before = seen.get(key)
         if before is not None:
-            changes += between(before, now)
+            changes += between(before, now, noise)
         seen[key] = now
     return changes
 
 
-def between(before: Observation, after: Observation) -> list[Change]:
-    """Return how two answers to one question differ; the same question asked twice of the same thing differs in
-    nothing. What differs does not depend on which of the two came first.
+def between(before: Observation, after: Observation, noise: Container[Field] = USUAL) -> list[Change]:
+    """Return how two answers to one question differ, but for *noise*; the same question asked twice of the same thing
+    differs in nothing. What differs does not depend on which of the two came first.
     """
     if before.answer != after.answer:
         return [_change(before, after, "answer", _words(before), _words(after))]
@@ -96,7 +106,7 @@ def between(before: Observation, after: Observation) -> list[Change]:
         return [_change(before, after, "status", _words(before), _words(after), explained=explained)]
     if before.error != after.error:
         return [_change(before, after, "error", before.error, after.error, explained=_reworded(before, after))]
-    return _details(before, after)
+    return _details(before, after, noise)
 
 
 class Else(msgspec.Struct, frozen=True):
@@ -195,15 +205,28 @@ def _words(observation: Observation) -> str:
     return f"{observation.answer}{status}" + (f" {observation.error}" if observation.error else "")
 
 
-def _details(before: Observation, after: Observation) -> list[Change]:
+def noise_of(floor: NoiseFloor | None) -> frozenset[Field]:
+    """Return what is left out of the changes of a run: what its own A -> A rehearsal showed, if that was silent."""
+    if floor is None or floor.unsound:
+        return USUAL
+    return frozenset((one.probe, one.field) for one in floor.differs)
+
+
+def fields_that_differ(before: Observation, after: Observation) -> list[str]:
+    """Return the parts of two answers of one kind that are not the same, but for what is left out by hand."""
     if after.probe == "agent-login":
         # how far an agent came is a part of its answer
         return []
     old, new = before.detail, after.detail
-    differ = [name for name, value in old.items() if new.get(name, _ABSENT) != value and name not in ALWAYS_DIFFERS]
-    differ = [name for name in differ if not _is_later(name, old[name], new.get(name))]
+    names = [name for name, value in old.items() if new.get(name, _ABSENT) != value]
     if new.keys() != old.keys():
-        differ += [name for name in new if name not in old and name not in ALWAYS_DIFFERS]
+        names += [name for name in new if name not in old]
+    return [name for name in names if name not in BY_HAND and not _is_later(name, before, after)]
+
+
+def _details(before: Observation, after: Observation, noise: Container[Field]) -> list[Change]:
+    old, new = before.detail, after.detail
+    differ = [name for name in fields_that_differ(before, after) if (after.probe, name) not in noise]
     return [
         _change(
             before, after, "detail", _value(old, name), _value(new, name), name, _detail_explained(name, before, after)
@@ -212,16 +235,17 @@ def _details(before: Observation, after: Observation) -> list[Change]:
     ]
 
 
-_COUNTS_DOWN: Final = "lease_duration"
-_ASKED_WITHIN: Final = 10
-"""Seconds: a life that Vault tells in whole seconds from now on differs by the time between two looks."""
+_COUNT_DOWN: Final = ("lease_duration", "ttl")
+_ROUNDED: Final = 10
+"""Seconds: so much may a life be told otherwise that is counted in whole seconds, beside the time between two looks."""
 
 
-def _is_later(name: str, old: Any, new: Any) -> bool:
+def _is_later(name: str, before: Observation, after: Observation) -> bool:
     """Is this the same life, told a moment later or earlier?"""
-    return (
-        name == _COUNTS_DOWN and isinstance(old, int) and isinstance(new, int) and 0 < abs(old - new) <= _ASKED_WITHIN
-    )
+    old, new = before.detail.get(name), after.detail.get(name)
+    if name not in _COUNT_DOWN or not isinstance(old, int) or not isinstance(new, int):
+        return False
+    return 0 < abs(old - new) <= abs(after.ended - before.started) + _ROUNDED
 
 
 _ABSENT: Final = object()

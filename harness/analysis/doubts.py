@@ -16,10 +16,11 @@ from harness.scenario import topology
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import MountSpec
 
-DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "incomplete", "unfinished"]
+DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "noise", "incomplete", "unfinished"]
 """unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
-got no answer. unrehearsed: a stored reviewer will end, and the run does not go that far. incomplete: the record lacks
-what its run must have written. unfinished: something kept the run from going on, or cut it off."""
+got no answer. unrehearsed: a stored reviewer will end, and the run does not go that far. noise: the A -> A rehearsal,
+without any upgrade, was not silent. incomplete: the record lacks what its run must have written. unfinished: something
+kept the run from going on, or cut it off."""
 
 _MUST_BE_GRANTED: Final = ("login", "read")
 """The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
@@ -85,6 +86,20 @@ def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterat
             f"What becomes of {_some(apps)} once the reviewer token in auth/{mount}/config is dead was not rehearsed. "
             f"Mend it, or if that is known, say so: expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
             apps,
+        )
+
+
+def noisy(facts: Facts) -> Iterator[Doubt]:
+    """Yield that the A -> A rehearsal saw what nobody expects: the upgrade may not be what does it here, either."""
+    floor = facts.record.started.noise_floor
+    if floor is not None and floor.unsound:
+        why = "; ".join(floor.unsound[:_NAMED]) + (
+            f"; and {len(floor.unsound) - _NAMED} more" if len(floor.unsound) > _NAMED else ""
+        )
+        yield Doubt(
+            "noise",
+            f"There is no noise floor: Vault {floor.version} was only restarted (A -> A), and that was not silent: "
+            f"{why}. Nothing is left out for it; mend that first, because it is not the upgrade that does it",
         )
 
 

@@ -104,11 +104,12 @@ def _version(facts: Facts, index: int) -> str:
 
 def _differs(facts: Facts, seen: list[Observation]) -> Iterator[Change]:
     """Yield how the answers differ from those before anything was changed."""
+    noise = comparison.noise_of(facts.record.started.noise_floor)
     first = {comparison.key_of(one): one for one in facts.observations if one.moment == facts.first_moment}
     for now in seen:
         before = first.get(comparison.key_of(now))
         if before is not None:
-            yield from comparison.between(before, now)
+            yield from comparison.between(before, now, noise)
 
 
 def _late(seen: Observation) -> str:

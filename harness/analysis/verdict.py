@@ -34,6 +34,7 @@ from harness.knowledge import kubernetes_auth
 from harness.record import journal
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
+from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation, called
 from harness.scenario import course, driver_traits
 from harness.scenario.course import Move, RollBack, Upgrade
@@ -101,6 +102,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     unexpected: tuple[str, ...] = ()
     """what came and was not expected, where something was expected"""
     changes: tuple[Change, ...]
+    noise_floor: NoiseFloor | None = None
+    """what an A -> A rehearsal of the same topology saw, where that was asked for: what is left out of the changes"""
     configs: tuple[Config, ...] = ()
     """each mount's config as written, and its provenance"""
     reviewing: tuple[LoginReview, ...] = ()
@@ -143,10 +146,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 @journal.without_garbage_search()
 def judge(record: Record, *, strict: bool = False) -> Judgement:
-    """Judge a record. *strict*: latent findings fail the run, as if the run or the scenario said so.
+    """Judge a record; the same one is always judged the same. *strict*: latent findings fail it, as if it said so.
 
-    Pure: the same record gives the same judgement, with no server and at any time. Raises NotARecord where it says
-    what no run can say: an app that its scenario does not have, a version that is none, a time that never was.
+    Raises NotARecord where it says what no run can say: an app that its scenario lacks, or a version that is none.
     """
     facts = Facts(record)
     soundness.insist(facts)
@@ -177,7 +179,8 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         weights=tuple(weights),
         missed=tuple(missed),
         unexpected=tuple(unexpected),
-        changes=tuple(comparison.compare(facts.observations)),
+        changes=tuple(comparison.compare(facts.observations, comparison.noise_of(start.noise_floor))),
+        noise_floor=start.noise_floor,
         configs=tuple(configs(facts)),
         reviewing=tuple(reviewing(facts)),
         renewals=tuple(record.of(Renewals)),
@@ -230,6 +233,7 @@ def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) ->
     """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
     yield from doubts.unlearned(facts, findings, known)
     yield from doubts.unrehearsed(findings, known)
+    yield from doubts.noisy(facts)
     yield from (Doubt("unasked", text) for text in (*_unasked(facts), *renewals.unrenewed(facts)))
     yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
     yield from (Doubt("unfinished", text) for text in _unfinished(facts))
@@ -242,7 +246,7 @@ def _weighed(
     fails = [finding.kind == "regression" or (strict and finding.kind == "latent") for finding in findings]
     if any(fails):
         paired = zip(findings, fails, strict=True)
-        return "fail", [Contribution(_words(finding) if failing else "", fails=failing) for finding, failing in paired]
+        return "fail", [Contribution(words(finding) if failing else "", fails=failing) for finding, failing in paired]
     if unsure:
         return "inconclusive", [Contribution() for _ in findings]
     return "pass", [Contribution(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
@@ -256,7 +260,8 @@ def _reasons(
     return reasons or (["every question was answered as before"] if verdict == "pass" else [])
 
 
-def _words(finding: Finding) -> str:
+def words(finding: Finding) -> str:
+    """Return a finding in the words that stand for it among the reasons."""
     return f"{finding.kind}: {_named(finding)}"
 
 
@@ -304,7 +309,7 @@ def _against(expected: Sequence[Expected] | None, findings: Sequence[Finding]) -
     for index, finding in enumerate(findings):
         by_app.setdefault(finding.app, []).append(index)
     met_by = [
-        [i for i in (range(len(findings)) if one.app is None else by_app.get(one.app, ())) if _meets(findings[i], one)]
+        [i for i in (range(len(findings)) if one.app is None else by_app.get(one.app, ())) if meets(findings[i], one)]
         for one in expected
     ]
     taken: dict[int, int] = {}
@@ -327,7 +332,7 @@ def _unexpected(facts: Facts, findings: Iterable[Finding], weights: Iterable[Con
     }
     paired = zip(findings, weights, strict=True)
     return [
-        _words(finding)
+        words(finding)
         for finding, weight in paired
         if weight.expectation is None and not (finding.moment in added and finding.kind != "regression")
     ]
@@ -348,7 +353,8 @@ def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], t
     return False
 
 
-def _meets(finding: Finding, one: Expected) -> bool:
+def meets(finding: Finding, one: Expected) -> bool:
+    """Is a finding what is expected?"""
     return (
         finding.effect == one.change
         and (one.app is None or finding.app == one.app)

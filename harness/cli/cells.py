@@ -152,6 +152,7 @@ class Cells:
 @click.command(name="cells", hidden=True)
 @click.option("--strict", is_flag=True, envvar="REHEARSE_STRICT")
 @click.option("--rollback", is_flag=True, envvar="REHEARSE_ROLLBACK")
+@maintenance.NOISE_FLOOR
 @maintenance.sources
 @maintenance.FORCE
 @bring.brings

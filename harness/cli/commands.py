@@ -143,6 +143,7 @@ def main() -> None:
     help="Try what is advised for a refusal: on a fresh copy of the source, and on what refuses. One that does not "
     "mend is exit code 1.",
 )
+@maintenance.NOISE_FLOOR
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
@@ -185,6 +186,7 @@ class Options:
     rollback: bool
     brought: Brought
     prove_remedy: bool
+    noise_floor: bool
 
     def check(self, form: Form) -> None:
         """Raise UsageError for what cannot be meant, before anything runs."""
@@ -211,6 +213,7 @@ class Options:
             strict=self.strict,
             rollback=self.rollback,
             prove_remedy=self.prove_remedy,
+            noise_floor=self.noise_floor,
             run_dir=self.run_dir,
             mirror=self.mirror,
             insecure_mirror=self.insecure_mirror,
@@ -230,6 +233,7 @@ class Options:
             "--force": self.force,
             "--rollback": self.rollback,
             "--prove-remedy": self.prove_remedy,
+            "--noise-floor": self.noise_floor,
         }
         return ["--driver", self.driver, *(flag for flag, given in flags.items() if given), *self.brought.words()]
 

@@ -39,6 +39,14 @@ STRICT = click.option(
     show_envvar=True,
     help="Latent findings, and answers that were not foretold, fail the run too.",
 )
+NOISE_FLOOR = click.option(
+    "--noise-floor",
+    is_flag=True,
+    envvar="REHEARSE_NOISE_FLOOR",
+    show_envvar=True,
+    help="Restart the source version without any upgrade first (A -> A, once for each topology): what differs there is "
+    "left out, and what is found there is not the upgrade's.",
+)
 MIRROR = click.option(
     "--mirror",
     default="",

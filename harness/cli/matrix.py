@@ -58,6 +58,7 @@ class Options:
     json_: bool
     strict: bool
     rollback: bool
+    noise_floor: bool
     run_dir: Path | None
     durations: Path | None
     jobs: int | None
@@ -99,7 +100,12 @@ class Options:
 
     def words(self) -> list[str]:
         """Return what makes another process rehearse a cell in this way, but for its driver and its environment."""
-        flags = {"--strict": self.strict, "--rollback": self.rollback, "--force": self.force}
+        flags = {
+            "--strict": self.strict,
+            "--rollback": self.rollback,
+            "--noise-floor": self.noise_floor,
+            "--force": self.force,
+        }
         return [*(flag for flag, given in flags.items() if given), *self.brought.words()]
 
     def environment(self) -> dict[str, str]:
@@ -136,6 +142,7 @@ _OPTIONS: Final = (
         help="Latent findings, and answers that were not foretold, fail a cell too.",
     ),
     click.option("--rollback", is_flag=True, envvar="REHEARSE_ROLLBACK", help="Go back at the end of every cell."),
+    maintenance.NOISE_FLOOR,
     click.option("--run-dir", type=click.Path(path_type=Path), help="Where all of it is kept, and goes on from there."),
     click.option("--durations", type=click.Path(path_type=Path, exists=True), help="A matrix.json by which to share."),
     click.option("--jobs", type=click.IntRange(1, 64), help="Cells at a time. Left out: what this machine carries."),

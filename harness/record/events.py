@@ -12,6 +12,7 @@ import msgspec
 from harness.knowledge.refusals import says
 from harness.record.event import Event, OfVault
 from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
+from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Answer, Observation
 from harness.scenario.plan import Plan, Question
 
@@ -70,6 +71,8 @@ class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     """is what is advised for a refusal to be tried, in runs of its own beside this one?"""
     proves: Proves | None = None
     """what this run tries, if it is such a run"""
+    noise_floor: NoiseFloor | None = None
+    """what an A -> A rehearsal of its topology saw, where that was asked for"""
     machine: str = ""
     """kernel, architecture and cores, in words"""
 

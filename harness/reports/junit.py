@@ -118,7 +118,7 @@ def _in_short(judgement: Judgement) -> Iterator[str]:
     yield OUTCOME[judgement.outcome]
     yield from judgement.reasons
     yield from (f"outage  {line}" for line in outages(judgement.renewals))
-    yield from (f"{WHAT_ELSE.lower()}: {line}" for line in what_else(judgement.changes))
+    yield from (f"{WHAT_ELSE.lower()}: {line}" for line in what_else(judgement))
 
 
 def _cases(judgement: Judgement) -> Iterator[_TestCase]:

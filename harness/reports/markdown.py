@@ -86,7 +86,7 @@ def render(judgement: Judgement) -> str:
     sections = (
         (NEWS, surprises(judgement)),
         (GOING_BACK, ways_back(judgement)),
-        (WHAT_ELSE, what_else(judgement.changes)),
+        (WHAT_ELSE, what_else(judgement)),
         (NOT_WHOLE, trimmed(judgement)),
         (ASSUMED, judgement.assumed),
     )

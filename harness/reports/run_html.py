@@ -155,7 +155,7 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
         "phases": judgement.phases,
         "changes": [_change(one) for one in judgement.changes[:_CHANGES]],
         "compared": len({one.moment for one in facts.observations}) > 1,
-        "what_else": what_else(judgement.changes),
+        "what_else": what_else(judgement),
         "ways_back": ways_back(judgement),
         "configs": judgement.configs[:_ROWS],
         "tried": _tried(judgement),

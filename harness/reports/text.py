@@ -194,7 +194,7 @@ def _abridged(judgement: Judgement) -> tuple[Judgement, _Totals]:
         labels=tuple(label_of(group, labelled) for group in groups),
         logins=tuple(tuple(map(printable, row)) for row in rows[:_MOST_LOGINS]),
         logins_left_out=len(judgement.reviewing) - len(telling) + max(len(rows) - _MOST_LOGINS, 0),
-        what_else=tuple(map(printable, what_else(judgement.changes))),
+        what_else=tuple(map(printable, what_else(judgement))),
         unsure=tuple(map(printable, unsure(judgement))),
         changes=len(judgement.changes),
         questions=len(judgement.observations),

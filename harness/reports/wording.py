@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from harness.analysis import comparison
-from harness.analysis.comparison import Change, Else
+from harness.analysis.comparison import Else
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.news import OTHERWISE
@@ -15,6 +15,7 @@ from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome, Versions
 from harness.record.events import Renewals
+from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import called
 
 _APPS_BY_NAME: Final = 6
@@ -151,9 +152,26 @@ def calm(judgement: Judgement) -> str:
     return "Nothing changed for anyone who logs in, and nothing was broken before."
 
 
-def what_else(changes: Iterable[Change]) -> list[str]:
-    """Return what changed beside the findings, a line a kind: who is refused is not all that clients live by."""
-    return [_else(one) for one in comparison.what_else(changes)]
+def what_else(judgement: Judgement) -> list[str]:
+    """Return what changed beside the findings, a line a kind: who is refused is not all that clients live by.
+
+    What was left out of it as noise comes last.
+    """
+    return [*(_else(one) for one in comparison.what_else(judgement.changes)), *_left_out(judgement.noise_floor)]
+
+
+def _left_out(floor: NoiseFloor | None) -> Iterator[str]:
+    if floor is None or floor.unsound:
+        return
+    fields: dict[str, list[str]] = {}
+    for one in floor.differs:
+        fields.setdefault(one.probe, []).append(one.field)
+    named = "; ".join(f"{', '.join(names)} ({probe})" for probe, names in fields.items()) or "nothing"
+    yield (
+        f"left out as noise, because {floor.restarts} restarts of Vault {floor.version} without any upgrade (A -> A) "
+        f"show it as well: {named}"
+    )
+    yield from (f"without any upgrade (A -> A) as well: {said}" for said in floor.findings)
 
 
 def _else(one: Else) -> str:

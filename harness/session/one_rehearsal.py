@@ -36,6 +36,7 @@ from harness.wait import now, stamp
 if TYPE_CHECKING:
     from harness.artifacts.store import Store
     from harness.drivers.local.shared_clusters import SharedClusters
+    from harness.record.noise_floor import NoiseFloor
 
 _LONGEST_NAME: Final = 40
 
@@ -64,6 +65,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """go back at the end, both ways?"""
     prove_remedy: bool = False
     """try what is advised for a refusal, in rehearsals of its own?"""
+    noise_floor: bool = False
+    """rehearse a restart without any upgrade first, and leave out what differs there?"""
     run_dir: Path | None = None
     """where its record goes; None: a new directory below the state directory"""
     mirror: str = ""
@@ -81,7 +84,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def repeat(self, scenario: str) -> tuple[str, ...]:
         """Return the words of the command that rehearses *scenario*, a file, in the same way."""
-        wanted = {"--strict": self.strict, "--rollback": self.rollback, "--prove-remedy": self.prove_remedy}
+        wanted = {
+            "--strict": self.strict,
+            "--rollback": self.rollback,
+            "--prove-remedy": self.prove_remedy,
+            "--noise-floor": self.noise_floor,
+        }
         flags = [flag for flag, given in wanted.items() if given]
         words = ("rehearse", "run", scenario, "--driver", self.driver, *flags, *self.brought.words())
         return tuple(shlex.quote(word) for word in words)
@@ -123,7 +131,17 @@ def rehearse_one(
     journal = _begun(options.run_dir, loaded.name, places, follow, begin)
     opened(journal.directory)
     with journal:
-        start = _start(loaded, planned, journal.directory, options)
+        floor = None
+        if options.noise_floor:
+            from harness.session import noise_floor
+
+            def without_upgrade(still: Loaded, directory: Path) -> Rehearsed:
+                how = {"rollback": False, "prove_remedy": False, "noise_floor": False, "strict": False}
+                alone = msgspec.structs.replace(options, run_dir=directory, keep_seconds=0.0, **how)
+                return rehearse_one(still, alone, places, tell=tell, clusters=clusters)
+
+            floor = noise_floor.of(loaded, planned, options.brought, places.state, without_upgrade, tell)
+        start = _start(loaded, planned, journal.directory, options, floor)
         driver = driver_of(options, places, tell, clusters, sharing=sharing)
         proving = None
         if options.prove_remedy:
@@ -226,7 +244,9 @@ def _begun(wanted: Path | None, scenario: str, places: Places, follow: Follower,
         ) from error
 
 
-def _start(loaded: Loaded, planned: Plan, directory: Path, options: Options) -> RunStarted:
+def _start(
+    loaded: Loaded, planned: Plan, directory: Path, options: Options, floor: NoiseFloor | None = None
+) -> RunStarted:
     lines = {"/".join(str(part) for part in path): line for path, (line, _) in loaded.lines.items()}
     return RunStarted(
         record_version=RECORD_VERSION,
@@ -240,5 +260,6 @@ def _start(loaded: Loaded, planned: Plan, directory: Path, options: Options) -> 
         command=options.repeat(loaded.file),
         strict=options.strict,
         prove_remedies=options.prove_remedy,
+        noise_floor=floor,
         machine=f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
     )
