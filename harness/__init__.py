@@ -101,6 +101,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     vault_container      a Vault as a container beside the clusters
     limits               what cannot be rehearsed with kind clusters: refused before anything starts
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
+    shared_clusters      clusters that serve one rehearsal after the other in one process
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper

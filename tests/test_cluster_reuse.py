@@ -6,16 +6,24 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
+import yaml
 
-from harness.drivers.kind import cluster_reuse
+from harness.drivers.kind import cluster_reuse, shared_clusters
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
-from harness.errors import MissingPrerequisite
+from harness.drivers.kind.driver import KindRig
+from harness.drivers.kind.shared_clusters import SharedKindClusters
+from harness.errors import MissingPrerequisite, RigError
 from harness.host import run_traces
+from harness.scenario import loading, plan
+from harness.scenario.plan import Plan
+from harness.scenario.topology import Topology
 from harness.wait import now
+from tests.runs import SCENARIOS
 
 WANTED = {"platform": ("1.32.0", 1), "apps": ("1.32.0", 2)}
 HOME = "platform"
@@ -149,3 +157,67 @@ def test_a_run_that_is_dead_or_damaged_is_passed_over(harm: Callable[[Town], Non
     assert "no run with clusters was kept" in town.refusal()
     town.keep("other", created=1.0)
     assert town.borrow() == "other"
+
+
+# --- those of one process ---------------------------------------------------------------------------------------------
+
+
+def planned(**clusters: str) -> Plan:
+    """Return the plan of a scenario on kind whose clusters have these versions."""
+    one = SCENARIOS / "one-cluster-staging-stays-green-while-the-reviewer-changes.yaml"
+    document = yaml.safe_load(one.read_text())
+    document["clusters"] = {name: {"kubernetes": version} for name, version in clusters.items()}
+    loaded = loading.loads(json.dumps(document))
+    return plan.make(loaded.scenario, loaded.name, "kind")
+
+
+def test_clusters_are_lent_from_cell_to_cell_as_long_as_they_serve_and_fit(town: Town, tmp_path: Path) -> None:
+    """One at a time, counted; others, and those that no longer serve, are ended before new ones are made."""
+    ended: list[str] = []
+    mine, other = planned(sandbox="1.32.0").resolved, planned(sandbox="1.31.0").resolved
+    made = town.keep("clusters")
+    with SharedKindClusters(tmp_path, tmp_path) as shared:
+
+        def cell(topology: Topology, *, serves: bool = True) -> tuple[bool, int]:
+            with shared.lent(topology) as lent:
+                shared._wanted = shared_clusters._of(topology)
+                if lent is None:
+                    shared._held.callback(ended.append, "ended")
+                shared.offer(made if serves else None)
+                return lent is made, shared.served
+
+        assert cell(mine) == (False, 0)
+        assert cell(mine) == (True, 1)
+        assert cell(mine, serves=False) == (True, 2)
+        assert ended == []
+        assert cell(mine) == (False, 0)
+        assert ended == ["ended"]
+        assert cell(other) == (False, 0)
+        assert ended == ["ended"] * 2
+        with shared.lent(other), pytest.raises(RigError, match="in use by another rehearsal"), shared.lent(other):
+            pass
+    assert ended == ["ended"] * 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "broken", "offered"),
+    [
+        ({"sandbox": None}, None, True),
+        ({}, None, False),
+        ({"sandbox": None}, "the API server of sandbox is gone", False),
+    ],
+    ids=["whole", "never rose", "lost"],
+)
+def test_clusters_that_do_not_serve_are_handed_to_nobody(
+    facts: dict[str, object], broken: str | None, offered: bool, town: Town
+) -> None:
+    made, told = town.keep("clusters"), list[object]()
+    rig = SimpleNamespace(
+        end_vault=lambda: told.append("Vault has ended"),
+        _facts=facts,
+        _clusters={"sandbox": None},
+        broken=lambda: broken,
+        _lending=made,
+    )
+    KindRig.hand_over(cast("Any", rig), cast("Any", SimpleNamespace(offer=told.append)))
+    assert told == ["Vault has ended", made if offered else None]

@@ -1,4 +1,4 @@
-"""A short matrix on kind clusters: its cells share images, come out as on paper, and leave nothing behind."""
+"""A short matrix on kind: its cells have their cluster in turn, come out as on paper, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from harness.analysis.matrix_results import MatrixResult
 from harness.clients import container_engine
 from harness.record import journal
-from harness.record.events import RunStarted
+from harness.record.events import ClusterUp, RunStarted
 from harness.session import matrix_directory
 from tests.runs import SCENARIOS
 from tests.test_matrix_runs import result
@@ -28,11 +28,12 @@ def seen(made: MatrixResult) -> dict[str, Any]:
     return {cell.id: (cell.outcome, [(one.kind, one.rule, one.hop) for one in cell.findings]) for cell in made.cells}
 
 
-def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path) -> None:
-    """Two cells at a time, as this machine carries them; a finished cell is made of the images that are here."""
+def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second cell has the cluster of the first, emptied; a finished one is made of the images that are here."""
     file, place = tmp_path / "staging.yaml", tmp_path / "kind"
+    monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
     file.write_text(STAGING.read_text() + "\nmatrix: {axes: {vault.target: [1.9.2, 1.11.0]}}\n")
-    ended = rehearse("matrix", file, "--driver", "kind", "--run-dir", place)
+    ended = rehearse("matrix", file, "--driver", "kind", "--jobs", "1", "--run-dir", place)
     assert ended.returncode == 0, ended.stderr
     on_paper = rehearse("matrix", file, "--driver", "paper", "--run-dir", tmp_path / "paper")
     assert on_paper.returncode == 0, on_paper.stderr
@@ -49,6 +50,9 @@ def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path) -> None:
     matrix_directory.MatrixDirectory(place).write(replace(kind, cells=tuple(cells)))
     assert rehearse(*words).stdout.count("to be rehearsed again") == 2
 
+    ups = [up for cell in kind.cells for up in journal.load(place / cell.record).of(ClusterUp)]
+    assert [up.served for up in ups] == [0, 1]
     runs = {started.run_id for cell in kind.cells for started in journal.load(place / cell.record).of(RunStarted)}
     assert len(runs) == 2
     assert not [thing for thing in container_engine.reach(os.environ).leftovers() if thing.run in runs]
+    assert list((tmp_path / "state" / "live").glob("*.json")) == [], "nor of the clusters, which are of no cell"

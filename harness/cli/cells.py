@@ -27,6 +27,7 @@ from harness.scenario.shared_source import Sharing
 
 if TYPE_CHECKING:
     from harness.cli.progress import Progress
+    from harness.drivers.kind.shared_clusters import SharedKindClusters
     from harness.drivers.local.shared_clusters import SharedClusters
     from harness.session.one_rehearsal import Options
 
@@ -65,6 +66,7 @@ class Cells:
         self._options = options
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._clusters: SharedClusters | None = None
+        self._nodes: SharedKindClusters | None = None
         self._held = ExitStack()
         self._busy = False
         self._places = maintenance.places()
@@ -111,7 +113,9 @@ class Cells:
         seen: list[Path] = []
         try:
             loaded = loading.load(Path(order.scenario))
-            clusters = self._lender() if driver_traits.of(order.driver).shares and not order.alone else None
+            traits = driver_traits.of(order.driver)
+            clusters = self._lender() if traits.shares and not order.alone else None
+            nodes = self._lender_of_nodes() if traits.lends and not order.alone else None
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options,
@@ -121,6 +125,7 @@ class Cells:
                 tell=going.say,
                 opened=seen.append,
                 clusters=clusters,
+                nodes=nodes,
                 sharing=order.sharing,
             )
         except LeftBehind as error:
@@ -147,6 +152,14 @@ class Cells:
 
             self._clusters = self._held.enter_context(SharedClusters(self._places.temporary, self._places.state))
         return self._clusters
+
+    def _lender_of_nodes(self) -> SharedKindClusters:
+        if self._nodes is None:
+            from harness.drivers.kind.shared_clusters import SharedKindClusters
+
+            places = self._places
+            self._nodes = self._held.enter_context(SharedKindClusters(places.temporary, places.state))
+        return self._nodes
 
 
 @click.command(name="cells", hidden=True)

@@ -35,6 +35,7 @@ from harness.wait import now, stamp
 
 if TYPE_CHECKING:
     from harness.artifacts.store import Store
+    from harness.drivers.kind.shared_clusters import SharedKindClusters
     from harness.drivers.local.shared_clusters import SharedClusters
     from harness.record.noise_floor import NoiseFloor
 
@@ -116,13 +117,14 @@ def rehearse_one(
     tell: Callable[[str], None] = lambda _line: None,
     opened: Callable[[Path], None] = lambda _directory: None,
     clusters: SharedClusters | None = None,
+    nodes: SharedKindClusters | None = None,
     sharing: Sharing = "",
 ) -> Rehearsed:
     """Rehearse a scenario from end to end, and judge it once.
 
     *follow* is told of every event, *begin* of every phase, *tell* gets a line when something takes a while, and
-    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes;
-    *sharing*: with which others that agree with it on its source state.
+    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes,
+    and *nodes* by kind. *sharing*: with which others that agree with it on its source state.
 
     Raises ScenarioError, MissingPrerequisite, DirectoryTaken or NoRecord where nothing could be rehearsed, OSError
     where the record could not be written on (`cut_short` judges what was seen until then), and KeyboardInterrupt.
@@ -138,11 +140,11 @@ def rehearse_one(
             def without_upgrade(still: Loaded, directory: Path) -> Rehearsed:
                 how = {"rollback": False, "prove_remedy": False, "noise_floor": False, "strict": False}
                 alone = msgspec.structs.replace(options, run_dir=directory, keep_seconds=0.0, **how)
-                return rehearse_one(still, alone, places, tell=tell, clusters=clusters)
+                return rehearse_one(still, alone, places, tell=tell, clusters=clusters, nodes=nodes)
 
             floor = noise_floor.of(loaded, planned, options.brought, places.state, without_upgrade, tell)
         start = _start(loaded, planned, journal.directory, options, floor)
-        driver = driver_of(options, places, tell, clusters, sharing=sharing)
+        driver = driver_of(options, places, tell, clusters, nodes=nodes, sharing=sharing)
         proving = None
         if options.prove_remedy:
             from harness.session.proving import Proving
@@ -175,6 +177,7 @@ def driver_of(
     tell: Callable[[str], None],
     clusters: SharedClusters | None = None,
     *,
+    nodes: SharedKindClusters | None = None,
     sharing: Sharing = "",
 ) -> Driver:
     """Return the driver that *options* name. Raises MissingPrerequisite where no container engine answers."""
@@ -197,7 +200,7 @@ def driver_of(
         images = Images(machine, store, places.cache, tell, options.registry, offline=options.offline, own=own)
         work, state = places.temporary, places.state
         how = {"reuse": options.reuse, "force": options.force}
-        return KindDriver(store, images, machine, work, state, tell, licence=licence, **how)
+        return KindDriver(store, images, machine, work, state, tell, licence=licence, clusters=nodes, **how)
     from harness.drivers.local.driver import LocalDriver
 
     work, state = places.temporary, places.state

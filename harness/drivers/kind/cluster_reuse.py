@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import msgspec
 
 from harness.errors import MissingPrerequisite
 from harness.host import pki, run_traces
+from harness.scenario.topology import Topology
 from harness.wait import now
 
 _FILE: Final = "lent.json"
@@ -48,6 +49,12 @@ class ReusableClusters(msgspec.Struct, frozen=True):
 def offer(work: Path, reusable: ReusableClusters) -> None:
     """Say in the work directory of a run that is about to be kept what it has to lend."""
     pki.write_private(work / _FILE, msgspec.json.encode(reusable))
+
+
+def fitting(registry: Path, wanted: Topology) -> AbstractContextManager[ReusableClusters]:
+    """Return what lends clusters as a topology wants them, as `borrowed` does."""
+    clusters = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in wanted.clusters.items()}
+    return borrowed(registry, clusters, wanted.vault.cluster)
 
 
 @contextmanager

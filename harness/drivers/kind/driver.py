@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,20 +14,21 @@ from harness import settings
 from harness.artifacts import brought
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
-from harness.clients import container_engine, engine_requirements
+from harness.clients import engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.drivers import service_accounts
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.cluster import API_PORT, SECOND_VAULT_PORT, VAULT_PORT, KindCluster, Workbench
-from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
+from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
+from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
-from harness.host import capacity, process
+from harness.host import process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.record import events
@@ -41,7 +41,6 @@ from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
-_EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
 _CLUSTER_LETTERS: Final = 24
 
 
@@ -63,13 +62,15 @@ class KindDriver:
         reuse: bool = False,
         force: bool = False,
         licence: Callable[[], Secret | None] = lambda: None,
+        clusters: SharedKindClusters | None = None,
     ) -> None:
         """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
 
         *tell* is called with a line for people where something takes longer than it should. *reuse*: the clusters are
         not made anew, but those of a kept run, the newest that fits. *force*: however many nodes there are to be.
-        *licence* is asked where a Vault wants one.
+        *licence* is asked where a Vault wants one. *clusters* are lent to the rehearsal, or come of it for the next.
         """
+        self._clusters = clusters
         self._store, self._images, self._engine, self._tell = store, images, machine, tell
         self._work, self._state, self._reuse = work, state, reuse
         self._force, self._licence = force, licence
@@ -86,58 +87,47 @@ class KindDriver:
         about = self._engine.about()
         engine_requirements.insist_on_clock(about)
         engine_requirements.insist_on_cgroup(about, [each.kubernetes for each in topology.clusters.values()])
-        self._insist_on_capacity(topology, about)
-        with journal.phase("artifacts"):
-            kind, images = self._obtained(plan, topology, journal)
         with ExitStack() as stack:
+            lent = stack.enter_context(self._clusters.lent(topology)) if self._clusters is not None else None
+            there = self._reuse or lent is not None
+            if not (self._force or there):
+                limits.insist_on_room(plan, self._work, about)
+            with journal.phase("artifacts"):
+                kind, images = self._obtained(plan, journal, there=there)
             ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
             work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             # Not in memory: the engine has to find there what it is to bring into containers.
             supervisor = stack.enter_context(Supervisor(run_id, work, registry))
             supervisor.own_engine(self._engine.socket)
-            reusable = stack.enter_context(self._borrowed(topology)) if self._reuse else None
-            bench = self._bench(work / "bench", supervisor, kind, run_id, reusable)
+            reusable, site = lent, None
+            if self._reuse:
+                reusable = stack.enter_context(cluster_reuse.fitting(self._state / "live", topology))
+            elif self._clusters is not None and lent is None:  # its clusters outlive it
+                site = self._clusters.site(self._engine, kind, topology)
+            network = reusable.network if reusable else site.bench.network if site else ""
+            bench = workbench(work, self._engine, supervisor, kind, run_id, network)
             served = [step for step in plan.steps if isinstance(step, Serve)]
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
             rig = KindRig(
-                topology, run_id, journal, work, bench, about, images, ports, reusable=reusable, licence=licence
+                topology, run_id, journal, work, bench, about, images, ports, site, reusable=reusable, licence=licence
             )
+            if self._clusters is not None:
+                rig.served = self._clusters.served
+                stack.callback(rig.hand_over, self._clusters)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
                 rig.start(served)
             yield rig
 
-    def _insist_on_capacity(self, topology: Topology, about: About) -> None:
-        if self._force or self._reuse:
-            return
-        machine = capacity.measure(self._work)
-        machine = replace(machine, memory=min(machine.memory, about.memory))
-        capacity.insist(
-            machine, len(topology.clusters), nodes=sum(cluster.nodes for cluster in topology.clusters.values())
-        )
-
-    def _borrowed(self, topology: Topology) -> AbstractContextManager[ReusableClusters]:
-        wanted = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in topology.clusters.items()}
-        return borrowed(self._state / "live", wanted, topology.vault.cluster)
-
-    def _bench(
-        self, folder: Path, supervisor: Supervisor, kind: Path, run_id: str, reusable: ReusableClusters | None
-    ) -> Workbench:
-        labels = container_engine.labels(run_id, now() + _EXPIRES_SECONDS)
-        name = f"rehearse-{run_id.rpartition('-')[2]}"
-        if reusable is None:
-            self._engine.create_network(name, labels)
-        network = reusable.network if reusable else name
-        return Workbench(folder, self._engine, supervisor, kind, name=name, network=network, labels=labels)
-
-    def _obtained(self, plan: Plan, topology: Topology, journal: Journal) -> tuple[Path, dict[tuple[str, str], Image]]:
-        """Return the kind command, and every image of *plan* by its product and version."""
+    def _obtained(self, plan: Plan, journal: Journal, *, there: bool) -> tuple[Path, dict[tuple[str, str], Image]]:
+        """Return the kind command, and every image of *plan* by its product and version. *there*: no node is made."""
+        topology = plan.resolved
         (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
         images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
         found = {(image.product, image.version): image for image in images}
-        if topology.vault.cluster and not self._reuse:
+        if topology.vault.cluster and not there:
             node = found[NODE, topology.clusters[topology.vault.cluster].kubernetes]
             try:
                 images.append(self._images.preloaded(node, [image for image in images if image.product == VAULT]))
@@ -171,18 +161,23 @@ class KindRig(RealRig):
         about: About,
         images: Mapping[tuple[str, str], Image],
         ports: Ports,
+        site: Site | None,
         *,
         reusable: ReusableClusters | None,
         licence: Secret | None,
     ) -> None:
+        """*reusable* are clusters that are there. Others are made at a *site*, if they are to outlive the rehearsal."""
         self._licence = licence
         self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, reusable
         self._ports, self._times, self._logs_kept = ports, 0, False
+        self.served = 0
+        """how many rehearsals had the clusters before this one"""
         self._home_name = topology.vault.cluster
         self._preloaded = next((image for (product, _), image in images.items() if product == PRELOADED), None)
         """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
-        first, second, *taken = ports.take(2 + len(topology.clusters))
+        self._site = site or Site(bench, ports, work)
+        first, second, *taken = self._site.ports.take(2 + len(topology.clusters))
         self._vault_ports = (first, second)
         if reusable is not None and self._home_name:
             self._vault_ports = reusable.vault_ports
@@ -204,11 +199,11 @@ class KindRig(RealRig):
         """of clusters, since the course changed them"""
 
     def _cluster(self, number: int, name: str, port: int) -> KindCluster:
-        directory = self._work / f"cluster-{name}"
+        directory, bench = self._site.work / f"cluster-{name}", self._site.bench
         if self._lending is not None:
             lent = self._lending.clusters[name]
-            return KindCluster(name, directory, self._bench, lent.cluster, lent.port)
-        return KindCluster(name, directory, self._bench, f"{self._bench.name}-{number}-{name[:_CLUSTER_LETTERS]}", port)
+            return KindCluster(name, directory, bench, lent.cluster, lent.port)
+        return KindCluster(name, directory, bench, f"{bench.name}-{number}-{name[:_CLUSTER_LETTERS]}", port)
 
     def start(self, served: Sequence[Serve]) -> None:
         """Start everything at once and return when Vault answers as the first of *served*."""
@@ -262,6 +257,7 @@ class KindRig(RealRig):
             self._about,
             self._images,
             self._ports,
+            None,
             reusable=lent,
             licence=self._licence,
         )
@@ -273,6 +269,12 @@ class KindRig(RealRig):
             rig.wait_for_threads()
             rig.keep_vaults(journal)
             rig.end_vault()
+
+    def hand_over(self, to: SharedKindClusters) -> None:
+        """Let further rehearsals have the clusters, if all of them serve; Vault ends."""
+        self.end_vault()
+        whole = len(self._facts) == len(self._clusters) and self.broken() is None
+        to.offer((self._lending or self._offer(now())) if whole else None)
 
     def end_vault(self) -> None:
         """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
@@ -369,7 +371,7 @@ class KindRig(RealRig):
         is_home = name == self._home_name
         with self._journal.phase(f"cluster {name} serves"):
             self._make_serve(cluster, wanted, is_home=is_home)
-        self._insist_on_version(name, cluster.kube, wanted.kubernetes)
+        self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         mine = [account for account in self._accounts if account.cluster == name]
         self._introduce(cluster, mine)
         if is_home:

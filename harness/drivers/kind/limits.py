@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
+from harness.clients.engine_requirements import About
 from harness.errors import MissingPrerequisite
+from harness.host import capacity
 from harness.knowledge import versions
 from harness.scenario import course
 from harness.scenario.plan import Plan
@@ -29,6 +33,16 @@ def insist(plan: Plan) -> None:
             "with kind Vault's listener asks for no client certificates, and a cert mount takes them: --driver local "
             "has one that does"
         )
+
+
+def insist_on_room(plan: Plan, work: Path, about: About) -> None:
+    """Raise MissingPrerequisite where this machine, or what its engine has of it, does not carry the nodes of a plan.
+
+    *work* is where a run has its directory.
+    """
+    machine, clusters = capacity.measure(work), plan.resolved.clusters.values()
+    machine = replace(machine, memory=min(machine.memory, about.memory))
+    capacity.insist(machine, len(clusters), nodes=sum(cluster.nodes for cluster in clusters))
 
 
 def _insist_on_their_versions(plan: Plan) -> None:

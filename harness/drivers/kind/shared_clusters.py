@@ -1,0 +1,116 @@
+"""Kind clusters that serve one rehearsal after the other in one process: each gets them alone, and emptied.
+
+The first rehearsal makes them under a supervisor that outlives it, and not this process: whatever ends that ends them.
+Nobody else finds them, unlike clusters of a run that was kept (`cluster_reuse`), by whose ways they are used again.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from harness import settings
+from harness.clients import container_engine
+from harness.clients.container_engine import Engine
+from harness.drivers.kind.cluster import Workbench
+from harness.drivers.kind.cluster_reuse import ReusableClusters
+from harness.errors import RigError
+from harness.host.ports import Ports
+from harness.host.process import Supervisor
+from harness.scenario.topology import Topology
+from harness.wait import now
+
+_EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
+
+_Wanted = tuple[tuple[tuple[str, str, int], ...], str]
+"""Name, version and nodes of each cluster, and which of them is Vault's."""
+
+
+class Site(NamedTuple):
+    """Where clusters are made, and what with; the directory is there."""
+
+    bench: Workbench
+    ports: Ports
+    work: Path
+
+
+class SharedKindClusters:
+    """The clusters of one rehearsal at a time, from the opening to the end of the ``with`` block."""
+
+    def __init__(self, work: Path, state: Path) -> None:
+        """Their own directory is made in *work*; *state* holds locks and lists."""
+        self._work, self._state = work, state
+        self._held = ExitStack()
+        self._offered: ReusableClusters | None = None
+        self._wanted: _Wanted | None = None
+        self._busy = False
+        self.served = 0
+        """how many rehearsals had them"""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
+
+    @contextmanager
+    def lent(self, topology: Topology) -> Iterator[ReusableClusters | None]:
+        """Yield clusters as *topology* has them, if there are any. In the body nobody else gets them.
+
+        What was made in them is removed when they are lent again. Others are ended: so much memory is not there for
+        both. Raises RigError where somebody has them already, and LeftBehind.
+        """
+        if self._busy:
+            raise RigError("the clusters are in use by another rehearsal")
+        fitting = self._offered is not None and self._wanted == _of(topology)
+        self.served = self.served + 1 if fitting else 0
+        if not fitting:
+            self._offered = None
+            self._held.close()
+        self._busy = True
+        try:
+            yield self._offered if fitting else None
+        finally:
+            self._busy = False
+
+    def site(self, engine: Engine, kind: Path, topology: Topology) -> Site:
+        """Return where clusters for *topology* are made, which are to be lent. Raises RigError."""
+        self._wanted = _of(topology)
+        run = f"clusters-{random.token_hex(4)}"
+        with ExitStack() as undo:
+            ports = undo.enter_context(Ports(settings.private_state(self._state, "ports")))
+            work, registry = self._work / f"rehearse-{run}", settings.private_state(self._state, "live")
+            supervisor = undo.enter_context(Supervisor(run, work, registry))
+            supervisor.own_engine(engine.socket)
+            bench = workbench(work, engine, supervisor, kind, run)
+            self._held = undo.pop_all()
+        return Site(bench, ports, work)
+
+    def offer(self, made: ReusableClusters | None) -> None:
+        """Have clusters that were made at the `site`, and serve, be lent from now on; None: they do not."""
+        self._offered = made
+
+
+def workbench(
+    work: Path, engine: Engine, supervisor: Supervisor, kind: Path, run_id: str, network: str = ""
+) -> Workbench:
+    """Return the tools of a run, in its directory *work*. *network* is the one that it is lent; empty: it gets its own.
+
+    Raises RigError where the engine makes none.
+    """
+    labels = container_engine.labels(run_id, now() + _EXPIRES_SECONDS)
+    name = f"rehearse-{run_id.rpartition('-')[2]}"
+    if not network:
+        engine.create_network(name, labels)
+    return Workbench(work / "bench", engine, supervisor, kind, name=name, network=network or name, labels=labels)
+
+
+def _of(topology: Topology) -> _Wanted:
+    clusters = ((name, one.kubernetes, one.nodes) for name, one in topology.clusters.items())
+    return tuple(clusters), topology.vault.cluster
