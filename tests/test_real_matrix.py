@@ -133,7 +133,7 @@ def test_nothing_is_left_of_four_cells_that_were_running(number: signal.Signals,
     with subprocess.Popen(
         [*REHEARSE, *words], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as running:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while len(list((state / "live").glob("*.json"))) < 8 and time.monotonic() < deadline:
             assert running.poll() is None
             time.sleep(0.1)
