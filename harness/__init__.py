@@ -61,6 +61,7 @@ rehearsal/workloads/     apps that run on while Vault is upgraded
 rehearsal/probes/        the questions that are asked at every moment: a file a subject
     look                 what a probe may use, and how a reply becomes an observation
     server               is Vault healthy and unsealed?
+    engines              what do secrets engines make for an app, and what becomes of it?
     readback             what do an auth mount's config and roles say when they are read back?
     login                may the app log in?
     agent                may the Vault Agent of an app log in?
@@ -109,6 +110,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
     agents               a Vault Agent on paper: it asks what a real one asks
+    engines              secrets engines that make secrets, and a PostgreSQL, on paper
     certificates         whether a role that trusts a certificate, or an authority, knows what is shown
     jwts                 logins at JWT mounts, on paper
     nodes                a Vault of several nodes, on paper
@@ -228,6 +230,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     certificates         logins by a client certificate: expired, not matched, or by no more than a number
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     agents               the Vault Agent of an app, where it is refused and the app itself is not
+    engines              secrets that are made as they are asked for: leases that ended
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 importing/               what was read of an installation becomes a scenario
@@ -250,6 +253,7 @@ rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     agents               what a rig that starts Vault Agents beside apps can do
     driver               what every way of making a plan real must be able to do
+    database             a PostgreSQL of which Vault makes credentials, as a protocol
     source               the source state of a rehearsal, of which further ones get a copy
 record/                  what happened: the public record format
     events               every kind of line in a record
@@ -262,8 +266,10 @@ record/                  what happened: the public record format
 scenario/                what is asked for
     schema               what a scenario can say
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
+    schema_engines       what a scenario can say of secrets engines
     outcomes             the words for what is asked, what may happen, and why
     mount_kinds          the kinds of auth mounts: what each has, and who must be refused there
+    engine_kinds         the kinds of secrets engines that make secrets: what each has, and what is asked of it
     values               what its values may be: versions, names, paths, spans of time
     yaml_document        YAML whose every part knows its line and column
     matrix_choice        which cells of a matrix are meant, by name or by share
@@ -272,6 +278,7 @@ scenario/                what is asked for
     loading              a file becomes a scenario, or a list of problems with their lines
     checks               what a scenario says that cannot be
     kind_checks          what a mount, its roles and its apps cannot have by the kind of the mount, or lack
+    engine_checks        what is said of secrets engines, and read of them, that cannot be
     field_checks         what the Vault that writes a config or a role would not know, or would refuse
     drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it

@@ -197,6 +197,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "keys of config": _keys("PluginConfig"),
     "keys of a role": _keys("Role"),
     "keys of an engine": _keys("Engine"),
+    "keys of an engine's role": _keys("EngineRole"),
+    "keys of a transit key": _keys("TransitKey"),
     "keys of an app": _keys("App"),
     "keys of a step": _keys("CourseStep"),
     "keys of write": _keys("Write"),

@@ -124,7 +124,7 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
     """What a rule names is in the table, or is no matter of versions."""
     apart = {
         "reviewer-lacks-tokenreview-rbac", "client-jwt-not-accepted", "address-not-bound", "login-token-rejected",
-        "api-server-unreachable", "api-server-not-at-host", "changed-by-step", "secret-not-accepted",
+        "api-server-unreachable", "api-server-not-at-host", "changed-by-step", "secret-not-accepted", "lease-ended",
         "issuer-no-longer-accepted",
         "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch", "jwt-bound-claim-mismatch",
         "jwt-claim-unusable", "certificate-expired", "certificate-not-matched",

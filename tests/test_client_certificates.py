@@ -184,4 +184,5 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
         "another-version-of-the-agent-would-not-help",
         "three-nodes-are-upgraded-standbys-first-and-the-leader-last",
         "three-nodes-with-the-leader-first-move-leadership-in-vain",
+        "what-engines-gave-is-good-after-the-upgrade",
     }

@@ -305,6 +305,7 @@ UNPROVABLE: Final = {
     "vault-refuses-data": "no setting is known that mends it",
     "unexplained": "nobody knows the cause",
     "reviewer-may-not-read": "a course has no step that gives this right",
+    "lease-ended": "a longer lease is no step that a rehearsal can do",
     "no-such-mount": "nobody but the operator knows which mount is meant",
 }
 """The causes for which no remedy can be tried, and why: their remedies say so themselves."""

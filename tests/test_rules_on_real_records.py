@@ -101,6 +101,7 @@ ELSEWHERE: Final = {
     "no-such-mount": "tests/test_real_fields.py",
     "agent-refused-alone": "scenarios/corpus/n05, tests/records/corpus",
     "reviewer-may-not-read": "tests/test_real_fields.py",
+    "lease-ended": "tests/test_secrets_engines.py",
     "leader-replaced-first": "the shipped scenarios, tests/records",
     "leader-of-older-version": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "quorum-lost": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",

@@ -72,6 +72,7 @@ PROMISED: dict[str, Row] = {
         "pass",
         (("latent", "reviewer changed", "reviewer-fallback-local", "1.11.0"),),
     ),
+    "what-engines-gave-is-good-after-the-upgrade": ("pass", ()),
     "secret-ids-and-passwords-log-in-as-before-beside-kubernetes": ("pass", ()),
     "running-apps-renew-on-while-new-logins-are-refused": (
         "fail",

@@ -14,7 +14,7 @@ import msgspec
 from harness.knowledge import behaviours, kubernetes_auth, versions
 from harness.knowledge.behaviours import Row
 from harness.knowledge.kubernetes_auth import Stored
-from harness.scenario import course
+from harness.scenario import course, engine_kinds
 from harness.scenario.course import Serve, WriteConfig
 from harness.scenario.mount_kinds import ASKED_AT, JWT, KUBERNETES
 from harness.scenario.plan import Plan
@@ -270,6 +270,12 @@ def _passwords(plan: Plan) -> Answer:
     return ("yes", f"{', '.join(names)} is such a mount") if names else ("unknown", "")
 
 
+def _pki(plan: Plan) -> Answer:
+    """Tell by the engines that the scenario has; it need not name all that there are."""
+    names = [path for path, one in plan.resolved.makers.items() if one.kind == engine_kinds.PKI]
+    return ("yes", f"{', '.join(names)} is a pki engine") if names else ("unknown", "")
+
+
 def _enterprise(plan: Plan) -> Answer:
     found = any("+ent" in version for versions in _serving(plan).values() for version in versions)
     return ("yes", "this is Vault Enterprise") if found else ("no", "this is not Vault Enterprise")
@@ -319,6 +325,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "ask-file": _stored_on("file", then=("unknown", "")),
     "ask-pod": _in_a_pod,
     "ask-passwords": _passwords,
+    "ask-pki": _pki,
     "nodes": _nodes,
     "raft-nodes": _raft_nodes,
     "enterprise": _enterprise,

@@ -227,5 +227,6 @@ def _detail(event: AnyEvent) -> str:
     if not isinstance(event, Observation):
         return ""
     who = " ".join(part for part in (event.node or event.vault, event.app or event.mount, event.item) if part)
-    status = event.status if event.status is not None else "no answer"
+    silent = "no answer" if event.answer == "unknown" else event.answer
+    status = event.status if event.status is not None else silent
     return f"            {event.probe} {who}: {status} {event.error}".rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ _PACKAGES: Final = Path("/usr/lib/postgresql")
 _PROGRAMS: Final = ("initdb", "postgres", "psql")
 _OTHERS: Final = ("/usr/local/pgsql/bin", "/usr/pgsql/bin", "/usr/bin", "/usr/local/bin")
 _TIMEOUT_SECONDS: Final = 10.0
+_USER: Final = re.compile(r'(?:user|role) "[^"]*"')
 _REFUSALS: Final = ("authentication failed", "does not exist", "is not permitted to log in")
 
 
@@ -73,5 +75,6 @@ def refusal(folder: Path, port: int, user: Secret | str, password: Secret) -> st
         return ""
     said = redact(" ".join(done.stderr.split()))
     if any(words in said for words in _REFUSALS):
-        return said
+        # whose name it is stands beside it, and another one would be another answer
+        return _USER.sub("this user", said.partition("FATAL:")[2].strip())
     raise Unreachable(f"PostgreSQL at 127.0.0.1:{port} gave no answer: {said}")

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
-from harness.rig.rig import Credentials, Reply
+from harness.rig.rig import Credentials, Given, Reply
 from harness.scenario.mount_kinds import CERT
 from harness.scenario.topology import KV_V2
 from harness.secret import Secret
@@ -26,6 +26,7 @@ CORRELATION_HEADER: Final = "X-Rehearsal-Id"
 """Vault's audit log repeats this header, so that an audit entry is joined to its request and not guessed at."""
 
 _TIMEOUT_SECONDS: Final = 30.0
+_OF_LEASE: Final = ("lease_duration", "renewable")
 _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
 
 
@@ -128,6 +129,23 @@ class Vault:
         reply = self._ask("get", path, token)
         return _without_values(reply)
 
+    def draw(self, path: str, token: Secret, body: Mapping[str, Any] | None) -> Reply:
+        """Ask a secrets engine for what it makes; without a *body* it is read. What it made is in the reply's `given`.
+
+        The answer's data keep the names of its parts, and of its lease how long it lives.
+        """
+        reply, said = self._exchange("get" if body is None else "post", path, token, **({"json": body} if body else {}))
+        return _made(reply, said)
+
+    def renew_lease(self, lease: Secret, token: Secret) -> Reply:
+        """Renew a lease."""
+        reply, said = self._exchange("put", "sys/leases/renew", token, json={"lease_id": lease.reveal()})
+        return _made(reply, said)
+
+    def revoke_lease(self, lease: Secret) -> Reply:
+        """Revoke a lease as the administrator; the answer comes once that is done."""
+        return self._ask("put", "sys/leases/revoke", self.root, json={"lease_id": lease.reveal(), "sync": True})
+
     def read_auth_config(self, mount: str) -> Reply:
         """Read auth/<mount>/config back."""
         return self._ask("get", f"auth/{mount}/config", self.root)
@@ -143,6 +161,10 @@ class Vault:
     def read_path(self, path: str) -> Reply:
         """Read at a full API path as the administrator. The answer's data keeps names and no values."""
         return _without_values(self._ask("get", path, self.root))
+
+    def read_whole(self, path: str) -> Reply:
+        """Read what is no secret at a full API path as the administrator, with its values."""
+        return self._ask("get", path, self.root)
 
     def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
         """Initialise Vault and return its unseal keys; the root token stays in here."""
@@ -249,6 +271,14 @@ class Vault:
         revealed = {name: value.reveal() for name, value in values.items()}
         self._tell("post", path, {"data": revealed} if version == KV_V2 else revealed)
 
+    def enable_engine(self, path: str, kind: str) -> None:
+        """Mount a secrets engine."""
+        self._tell("post", f"sys/mounts/{path}", {"type": kind})
+
+    def write(self, path: str, fields: Mapping[str, Any]) -> None:
+        """Write at a full API path as the administrator."""
+        self._tell("post", path, _revealed(fields))
+
     def write_policy(self, name: str, text: str) -> None:
         """Write an ACL policy."""
         self._tell("put", f"sys/policies/acl/{name}", {"policy": text})
@@ -261,13 +291,11 @@ class Vault:
 
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Write auth/<mount>/config: a full replacement in every version."""
-        body = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
-        self._tell("post", f"auth/{mount}/config", body)
+        self._tell("post", f"auth/{mount}/config", _revealed(fields))
 
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None:
         """Write a role, or what an auth method of another kind has in its place, at auth/<mount>/<folder>/<name>."""
-        body = {field: value.reveal() if isinstance(value, Secret) else value for field, value in fields.items()}
-        self._tell("post", f"auth/{mount}/{folder}/{name}", body)
+        self._tell("post", f"auth/{mount}/{folder}/{name}", _revealed(fields))
 
     def make_secret_id(self, mount: str, role: str) -> Credentials:
         """Have a new secret ID made for an AppRole, and return it with the role's ID."""
@@ -283,16 +311,22 @@ class Vault:
 
     def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply:
         """Ask once and return the answer; no answer is a Reply without a status."""
+        return self._exchange(method, path, token, **body)[0]
+
+    def _exchange(
+        self, method: str, path: str, token: Secret | None = None, **body: Any
+    ) -> tuple[Reply, Mapping[str, Any]]:
+        """Ask once and return the answer, and all that it said; no answer is a Reply without a status."""
         correlation = f"{self._called}{next(self._numbers):06d}"
         started = now()
         try:
             response = self._send(method, path, token, correlation, **body)
         except Unreachable as error:
-            return Reply(None, str(error), started=started, ended=now(), correlation=correlation)
+            return Reply(None, str(error), started=started, ended=now(), correlation=correlation), {}
         ended = now()
         parsed = _json(response)
         issued = (parsed.get("auth") or {}).get("client_token")
-        return Reply(
+        reply = Reply(
             status=response.status_code,
             error="" if response.ok else _refusal(parsed, response.text),
             data=_visible(parsed),
@@ -301,6 +335,7 @@ class Vault:
             ended=ended,
             correlation=correlation,
         )
+        return reply, parsed
 
     def _send(self, method: str, path: str, token: Secret | None = None, correlation: str = "", **body: Any) -> Any:
         import requests
@@ -399,6 +434,22 @@ def _visible(body: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(part, dict):
         return {}
     return {name: value for name, value in part.items() if name not in _TOKEN_FIELDS}
+
+
+def _revealed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+
+
+def _made(reply: Reply, said: Mapping[str, Any]) -> Reply:
+    """Return a reply with what a secrets engine made, of which its data have the names and no values."""
+    import msgspec
+
+    if not reply.ok:
+        return msgspec.structs.replace(reply, data={})
+    parts = {name: Secret(value) for name, value in (said.get("data") or {}).items() if isinstance(value, str)}
+    shown = {"keys": sorted(said.get("data") or {}), **{name: said[name] for name in _OF_LEASE if name in said}}
+    lease = said.get("lease_id")
+    return msgspec.structs.replace(reply, data=shown, given=Given(parts, Secret(lease) if lease else None))
 
 
 def _without_values(reply: Reply) -> Reply:

@@ -60,6 +60,19 @@ class ClientAuthority:
         return leaf, Secret(made.private_key_pem.bytes().decode() + leaf)
 
 
+def not_issued(certificate: str, authority: str) -> str:
+    """Return why a PEM *certificate* is not good as one of the PEM *authority*, in words; "" where it is."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        leaf, ca = (x509.load_pem_x509_certificate(one.encode()) for one in (certificate, authority))
+        leaf.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        return "the certificate is not signed by the CA that Vault shows now"
+    return "" if datetime.now(UTC) < leaf.not_valid_after_utc else "the certificate has ended"
+
+
 def forged(certificate: str) -> Secret:
     """Return a key and, after it, a certificate that says all that a PEM *certificate* says, its number and whose it is
     as well, and that nobody has signed but this key.

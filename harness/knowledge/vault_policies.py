@@ -31,6 +31,7 @@ _DEEPEST: Final = 50
 OF_EVERY_TOKEN: Final = """
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
+path "sys/leases/renew" { capabilities = ["update"] }
 """
 """What Vault's own policy, `default`, grants of what a rehearsal asks (V vault/policy_store.go, defaultPolicy)."""
 

@@ -31,7 +31,7 @@ from harness.record.journal import Journal, Record
 from harness.record.observation import called
 from harness.rehearsal import credentials, probes, rewriting, side_steps, vault_steps
 from harness.rehearsal.credentials import Held
-from harness.rehearsal.probes import AppTokens, View
+from harness.rehearsal.probes import AppTokens, Kept, View
 from harness.rehearsal.provider import Provider
 from harness.rehearsal.several import Several
 from harness.rehearsal.workloads import steady
@@ -189,6 +189,8 @@ class Running:
     """the tokens of the logins at the last look"""
     late: AppTokens = field(default_factory=dict)
     """those of the last look before going back"""
+    kept: Kept = field(default_factory=dict)
+    """what running apps got of secrets engines at the first look"""
     beforehand: float = 0.0
     """seconds of what the step under way takes that were spent beside the steps before it"""
     several: Several = field(init=False)
@@ -388,9 +390,8 @@ class Running:
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
             view.runs = self.several.runs_at(moment)
             if first:
-                # the tokens of this login are the ones that running apps hold from here on
-                view.logins = view.old
-            view.late, view.credentials = self.late, self.credentials
+                view.logins = view.old  # the tokens of this login are the ones that running apps hold from here on
+            view.late, view.kept, view.credentials = self.late, self.kept, self.credentials
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
             for question in (*self.plan.questions, *late):
@@ -398,8 +399,7 @@ class Running:
             self.fresh = view.logins
             self.rig.gather(moment)
             for vault in self.plan.resolved.vaults:
-                served = _served(self.reached, self.plan.resolved.told_apart(vault))
-                vault_steps.insist_alive(self.rig, served, "to answer still, once all questions were asked")
+                vault_steps.insist_alive(self.rig, self._served_of(vault), "to answer still, once all was asked")
 
 
 def _served(reached: Sequence[AnyStep], vault: str) -> Serve:

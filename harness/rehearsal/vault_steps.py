@@ -17,9 +17,11 @@ from harness.record.observation import shortened
 from harness.rehearsal import credentials
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.provider import Provider
+from harness.rig import database
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
-from harness.scenario import course, endpoints, plan, shared_source
+from harness.scenario import course, endpoints, engine_kinds, plan, shared_source
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
+from harness.scenario.engine_kinds import EngineSpec
 from harness.scenario.mount_kinds import ASKED_AT, PROVIDER
 from harness.scenario.plan import Plan, Question
 from harness.scenario.topology import Topology
@@ -42,13 +44,31 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
     system.open_to_all()
     open_vault(rig, served, keys, journal)
     system.setup.enable_audit()
-    for path, version in topology.engines.items():
+    for path, version in topology.stores.items():
         system.setup.enable_kv(path, version)
+    for path, made in topology.makers.items():
+        _enable(rig, system.setup, path, made)
     for name, text in plan.policies(topology, planned.steps, served.vault).items():
         system.setup.write_policy(name, text)
     for path in sorted({secret for app in topology.apps.values() if app.mount in mine for secret in app.reads}):
-        _write_secret(system.setup, topology, path)
+        if topology.maker_of(path) is None:
+            _write_secret(system.setup, topology, path)
     return keys
+
+
+def _enable(rig: Rig, setup: VaultSetup, path: str, made: EngineSpec) -> None:
+    """Mount a secrets engine that makes secrets, with whatever it makes them of and all that it has by name."""
+    setup.enable_engine(path, made.kind)
+    if made.kind == engine_kinds.DATABASE:
+        found = database.database(rig)
+        user, password = found.superuser
+        connection = {"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "username": user}
+        connection |= {"connection_url": found.template}
+        setup.write(f"{path}/config/{engine_kinds.CONNECTION}", connection | {"password": password})
+    elif made.kind == engine_kinds.PKI:
+        setup.write(f"{path}/root/generate/internal", {"common_name": "rehearsal.invalid"})
+    for place, fields in engine_kinds.places(path, made).items():
+        setup.write(place, fields)
 
 
 def keys_for(step: Step) -> str:
@@ -370,7 +390,7 @@ def _write_secret(setup: VaultSetup, topology: Topology, secret: str) -> None:
     def written() -> bool:
         try:
             values = {"password": Secret(random.token_urlsafe(18))}
-            setup.write_secret(path, values, version=topology.engines[engine])
+            setup.write_secret(path, values, version=topology.stores[engine])
         except RigError as error:
             last[:] = [str(error)]
             return False

@@ -15,6 +15,7 @@ from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import (
     cluster_checks,
     course_checks,
+    engine_checks,
     field_checks,
     kind_checks,
     matrix,
@@ -194,12 +195,12 @@ def _policies(document: Document) -> Iterator[_Complaint]:
     if document.given("policies", "root"):
         yield ("policies", "root"), "the root policy is Vault's own and cannot be written", "another name"
     written = [name for name in document.get("policies", default={}) or {} if name != "root"]
-    roles = [[name for _, name in _texts(document, *trail, "policies")] for trail in _roles(document)]
+    roles = [[name for _, name in kind_checks.texts(document, *trail, "policies")] for trail in _roles(document)]
     # a role that is written later may name what the roles of the beginning name: that is made up for them
     known = written or [name for names in roles for name in names]
     later: list[Trail] = [("course", n, "write") for n in range(len(document.get("course", default=()) or ()))]
     for trail in (*_roles(document), *later):
-        for index, policy in _texts(document, *trail, "policies"):
+        for index, policy in kind_checks.texts(document, *trail, "policies"):
             if policy == "root":
                 message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
                 yield (*trail, "policies", index), message, "a policy of its own"
@@ -207,13 +208,6 @@ def _policies(document: Document) -> Iterator[_Complaint]:
                 message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
                 remedy = choices(policy, [*known, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
                 yield (*trail, "policies", index), message, remedy
-
-
-def _texts(document: Document, *trail: str | int) -> list[tuple[int, str]]:
-    """Return the texts in the list at *trail* with their places in it; what is wrong has its problem already."""
-    listed = document.get(*trail, default=())
-    sound = [(index, item) for index, item in enumerate(listed or ()) if document.sound(*trail, index)]
-    return [(index, item) for index, item in sound if isinstance(item, str)]
 
 
 def _roles(document: Document) -> list[Trail]:
@@ -282,26 +276,6 @@ def _not_mounted(document: Document) -> Iterator[_Complaint]:
             if key not in ("type", "cluster", "mounted", "vault"):
                 message = f"nothing is mounted at auth/{shown(str(mount[-1]))}, so it has no {key}"
                 yield (*mount, key), message, "leave it out, or mounted: true"
-
-
-def _secrets(document: Document) -> Iterator[_Complaint]:
-    """Complain of secrets that are named as kv-v2's API names them, and not as people do."""
-    said = document.get("secrets", default={})
-    if said is None:
-        return
-    engines = {path: document.get("secrets", path, "kv") for path in said} or {topology.SECRETS: topology.KV_V2}
-    for app in document.entries("apps"):
-        for index, secret in _texts(document, *app, "reads"):
-            mount = topology.engine_of(secret, engines)
-            if not mount:
-                message = f"no secrets engine of this scenario has the secret {shown(secret)}"
-                remedy = f"below {', or '.join(f'{path}/' for path in engines)}; or write its engine: secrets"
-                yield (*app, "reads", index), message, remedy
-                continue
-            part, _, name = secret.removeprefix(f"{mount}/").partition("/")
-            if part in ("data", "metadata") and name and engines[mount] == topology.KV_V2:
-                message = f"{shown(secret)} is the path in kv-v2's API, and the secret is called {mount}/{name}"
-                yield (*app, "reads", index), message, f"{mount}/{name}"
 
 
 def _lives_of_tokens(document: Document) -> Iterator[_Complaint]:
@@ -441,7 +415,7 @@ _CHECKS: Final = (
     _policy_texts,
     _whom,
     _not_mounted,
-    _secrets,
+    engine_checks.complaints,
     _lives_of_tokens,
     _tokens_of_apps,
     _logins,

@@ -49,17 +49,17 @@ def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Com
     allowed = [*_OF_ANY_MOUNT, *(["cluster"] if kind.of_account else []), *(_OF_REVIEWS if kind.reviews else ())]
     allowed += ["config"] if kind.config else []
     yield from _of_config(document, (*mount, "config"), kind)
-    yield from _strange(document, mount, allowed, f"a mount of type {kind.name}")
+    yield from strange(document, mount, allowed, f"a mount of type {kind.name}")
     if kind.by_certificate and document.get("vault", "tls", default=True) is False:
         message = "a client certificate is shown over TLS, and Vault's listener speaks none: vault.tls is false"
         yield (*mount, "type"), message, "tls: true in vault, or another type"
     if kind.reviews:
-        yield from _lacking(document, mount, schema.Mount, ["cluster"])
+        yield from lacking(document, mount, schema.Mount, ["cluster"])
     if not document.given(*mount, "roles") or document.get(*mount, "mounted", default=True) is False:
         return
     for role in document.get(*mount, "roles", default={}) or {}:
         yield from _of_role(document, (*mount, "roles", role), kind)
-        yield from _lacking(document, (*mount, "roles", role), schema.Role, kind.required)
+        yield from lacking(document, (*mount, "roles", role), schema.Role, kind.required)
         if kind.name == JWT:
             yield from _unbound(document, (*mount, "roles", role))
 
@@ -69,14 +69,14 @@ def _of_role(document: Document, trail: Trail, kind: MountKind, more: Iterable[s
     whose = (
         "a user of a mount of type userpass" if kind.name == "userpass" else f"a role of a mount of type {kind.name}"
     )
-    yield from _strange(document, trail, [*allowed, *more], whose)
+    yield from strange(document, trail, [*allowed, *more], whose)
 
 
 def _of_config(document: Document, config: Trail, kind: MountKind) -> Iterator[Complaint]:
     """Complain of config fields of another kind, and of keys of nobody who is there."""
     if not kind.config or not document.given(*config):
         return
-    yield from _strange(document, config, kind.config, f"the config of a mount of type {kind.name}")
+    yield from strange(document, config, kind.config, f"the config of a mount of type {kind.name}")
     clusters, keys = document.get("clusters"), (*config, "jwt_validation_pubkeys")
     for index, said in enumerate(document.get(*keys, default=()) or ()):
         sound = clusters is not None and isinstance(said, str) and values.kind_of_pem(said) == "name"
@@ -101,15 +101,15 @@ def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
     kind = kind_of(document, ("auth", name)) if name in mounts else None
     if kind is not None and not kind.of_account:
         keys = [one for one in _keys(schema.App) if one not in _OF_ACCOUNT]
-        yield from _strange(document, app, keys, f"an app that logs in at a mount of type {kind.name}")
+        yield from strange(document, app, keys, f"an app that logs in at a mount of type {kind.name}")
     elif kind is not None and kind.name == JWT and document.get(*app, "token") == "minted":
         keys = [one for one in _keys(schema.App) if one not in _OF_ACCOUNT]
         mine = [*keys, "audience", "token", "token-expires", "claims"]
-        yield from _strange(document, app, mine, "an app with a minted token")
+        yield from strange(document, app, mine, "an app with a minted token")
         for claim in {*(document.get(*app, "claims", default={}) or {})} & {*_OF_EVERY_TOKEN}:
             yield (*app, "claims", claim), f"the claim {claim} of a minted token is the provider's own", "another claim"
     elif kind is not None:
-        yield from _lacking(document, app, schema.App, ("cluster", "service-account"))
+        yield from lacking(document, app, schema.App, ("cluster", "service-account"))
         if document.given(*app, "claims") and document.get(*app, "token") != "minted":
             yield (*app, "claims"), "an API server adds no claims to its tokens", "token: minted, or leave it out"
         if document.get(*app, "token") == "minted":
@@ -145,7 +145,14 @@ def _of_write(document: Document, write: Trail) -> Iterator[Complaint]:
         yield from _of_config(document, (*write, "config"), kind)
 
 
-def _strange(document: Document, trail: Trail, allowed: Iterable[str], whose: str) -> Iterator[Complaint]:
+def texts(document: Document, *trail: str | int) -> list[tuple[int, str]]:
+    """Return the texts in the list at *trail* with their places in it; what is wrong has its problem already."""
+    listed = document.get(*trail, default=())
+    sound = [(index, item) for index, item in enumerate(listed or ()) if document.sound(*trail, index)]
+    return [(index, item) for index, item in sound if isinstance(item, str)]
+
+
+def strange(document: Document, trail: Trail, allowed: Iterable[str], whose: str) -> Iterator[Complaint]:
     """Complain of keys that are known, and that *whose* does not have."""
     known = [*allowed]
     for key in document.get(*trail, default={}) or {}:
@@ -153,7 +160,7 @@ def _strange(document: Document, trail: Trail, allowed: Iterable[str], whose: st
             yield (*trail, key), f"{whose} has no {shown(str(key))}", f"leave it out; it has {', '.join(known)}"
 
 
-def _lacking(document: Document, trail: Trail, part: type, keys: Iterable[str]) -> Iterator[Complaint]:
+def lacking(document: Document, trail: Trail, part: type, keys: Iterable[str]) -> Iterator[Complaint]:
     """Complain of keys that are not there and have to be, unless their name in Vault is."""
     for key in keys:
         if document.given(*trail, key) or not document.sound(*trail, key):

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course, course_resolution, driver_traits, topology
+from harness.scenario import course, course_resolution, driver_traits, engine_kinds, topology
 from harness.scenario.course import (
     AnyStep,
     Form,
@@ -138,10 +138,11 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -
         for name, role in mount.roles.items():
             apps = [app for app in wanted.apps.values() if app.role == name and app.mount == path]
             paths = sorted({secret for app in apps for secret in app.reads})
+            asked = dict.fromkeys(one for secret in paths for one in wanted.asks(secret))
             for policy in role.policies:
                 if policy == VAULTS_OWN_POLICY and policy not in wanted.policies:
                     continue
-                rules = (f'path "{wanted.data_path(secret)}" {{ capabilities = ["read"] }}' for secret in paths)
+                rules = (f'path "{path}" {{ capabilities = ["{right}"] }}' for path, right in asked)
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
     written = (step.spec for step in steps if isinstance(step, WriteRole) and step.mount in mine)
     later = [name for role in written for name in role.policies]
@@ -336,6 +337,9 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         asked += [Question("role", mount=path, item=role, vault=vault) for role in mount.roles]
         if mount.of_kind.locks_out:
             asked.append(Question("lockout", mount=path, item=LOCKOUT_ROLE, vault=vault))
+    for each in wanted.vaults:
+        made = [place for path, engine in wanted.makers.items() for place in engine_kinds.places(path, engine)]
+        asked += [Question("engine-role", item=place, vault=wanted.told_apart(each)) for place in made]
     for name, app in wanted.apps.items():
         path, unable = app.mount, cannot(wanted, name)
         vault = wanted.told_apart(wanted.mounts[path].vault)
@@ -347,6 +351,9 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         own += [Question("read", name, path, secret, vault, node) for secret in reads]
         own.append(Question("old-token-lookup", name, path, vault=vault, node=node))
         own += [Question("old-token-read", name, path, secret, vault, node) for secret in reads]
+        own += [
+            Question(probe, name, path, secret, vault, node) for secret in reads for probe in _of_maker(wanted, secret)
+        ]
         asked += [question for question in own if question.probe not in unable]
         not_asked += [f"{probe} for {name}: {why}" for probe, why in unable.items()]
         not_asked += [
@@ -358,6 +365,9 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
     if scenario.probes is not None and "login" not in scenario.probes:
         asked = [question for question in asked if question.probe not in _WITH_A_TOKEN]
         not_asked.append("whatever needs a Vault token: the scenario's list of probes leaves the login out")
+    elif scenario.probes is not None and "read" not in scenario.probes:
+        # what was never read is not kept
+        asked = [question for question in asked if question.probe not in ("kept-secret", "old-lease-renew")]
     if scenario.probes is not None:
         left_out = sorted({q.probe for q in asked} - set(scenario.probes))
         asked = [question for question in asked if question.probe in scenario.probes]
@@ -366,19 +376,36 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
     return tuple(dict.fromkeys(asked)), tuple(not_asked)
 
 
-_WITH_A_TOKEN: Final = ("token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read")
+def _of_maker(wanted: Topology, secret: str) -> tuple[str, ...]:
+    """Return what else is asked of a secret that is made as it is asked for."""
+    made = wanted.maker_of(secret)
+    if made is None:
+        return ()
+    return ("kept-secret", "old-lease-renew", "revoked-secret") if made.of_kind.leased else ("kept-secret",)
+
+
+_OF_MAKERS: Final = ("kept-secret", "old-lease-renew", "revoked-secret")
+"""The probes of secrets that are made as they are asked for, beside those of every secret."""
+
+_WITH_A_TOKEN: Final = ("token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read", *_OF_MAKERS)
 """The probes that need a token of Vault's."""
 
 OF_ITSELF: Final = {
     "token-lookup": ("auth/token/lookup-self", "read"),
     "token-renew": ("auth/token/renew-self", "update"),
     "old-token-lookup": ("auth/token/lookup-self", "read"),
+    "old-lease-renew": ("sys/leases/renew", "update"),
 }
 """What a token does with itself, and with which right: the default policy gives it, by the probe that asks."""
 
 
 def cannot(wanted: Topology, app: str) -> dict[str, str]:
     """Return, by probe, what the token of *app* can never do by its role, and why: nobody asks it for that."""
+    made = {probe for secret in wanted.apps[app].reads for probe in _of_maker(wanted, secret)}
+    return {probe: why for probe, why in _cannot(wanted, app).items() if probe in made or probe not in _OF_MAKERS}
+
+
+def _cannot(wanted: Topology, app: str) -> dict[str, str]:
     role, path = wanted.role_of(app), wanted.apps[app].mount
     found: dict[str, str] = {}
     if not wanted.mounts[path].mounted:
@@ -390,8 +417,9 @@ def cannot(wanted: Topology, app: str) -> dict[str, str]:
                 found[probe] = "its token has not the default policy, and no other gives it the right"
     if role.token_type == "batch":
         found["token-renew"] = "a batch token cannot be renewed"
+        found["old-lease-renew"] = "what a batch token was given ends with it"
     if role.num_uses:
-        for probe in (*OF_ITSELF, "old-token-read"):
+        for probe in (*OF_ITSELF, "old-token-read", *_OF_MAKERS):
             found[probe] = f"its token is good for {role.num_uses} requests, and this would be one of them"
     return found
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.scenario.outcomes import Cause, Effect, ProbeName
+from harness.scenario.schema_engines import Engine
 from harness.scenario.schema_roles import (
     JwtConfig,
     RoleBinds,
@@ -218,12 +219,6 @@ class Mount(_Part):
     mounted: bool = Field(
         default=True, description="false: nothing is mounted at this path, and what logs in there is refused."
     )
-
-
-class Engine(_Part):
-    """A secrets engine."""
-
-    kv: Literal[1, 2] = Field(description="The version of its key-value store: kv-v1 or kv-v2.")
 
 
 class App(_Part):
@@ -480,7 +475,8 @@ class Scenario(_Part):
         "Where one is written, all that roles name have to be.",
     )
     secrets: dict[MountPath, Engine] = Field(
-        default_factory=dict, description="Secrets engines by path. Left out: kv-v2 at secret."
+        default_factory=dict,
+        description="Secrets engines by path. Where no key-value store is among them, there is kv-v2 at secret, too.",
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import mount_kinds, places, values
+from harness.scenario import engine_kinds, mount_kinds, places, values
+from harness.scenario.engine_kinds import Engine, EngineSpec
 from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
 from harness.scenario.places import Place
 from harness.scenario.role_spec import NO_ROLE, RoleSpec, role_spec
@@ -183,8 +184,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     apps: dict[str, AppSpec]
     policies: dict[str, str]
     """the Vault policies that the scenario writes, as HCL"""
-    engines: dict[str, int] = msgspec.field(default_factory=lambda: {SECRETS: KV_V2})
-    """the key-value stores by path: the version of each"""
+    engines: dict[str, Engine] = msgspec.field(default_factory=lambda: {SECRETS: KV_V2})
+    """the secrets engines by path: of a key-value store its version"""
 
     @property
     def vault(self) -> VaultSpec:
@@ -240,10 +241,39 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
     def data_path(self, secret: str) -> str:
         """Return the API path of a secret: in kv-v2 at secret, secret/web is read at secret/data/web."""
+        return self.asks(secret)[0][0]
+
+    def asks(self, secret: str) -> tuple[tuple[str, str], ...]:
+        """Return what an app asks of Vault to get a secret and to use it: API paths, each with the right it takes."""
         engine = self.engine_of(secret)
-        if self.engines.get(engine) != KV_V2:
-            return secret
-        return f"{engine}/data/{secret.removeprefix(engine).lstrip('/')}"
+        below = secret.removeprefix(engine).lstrip("/")
+        match self.engines.get(engine):
+            case EngineSpec() as made:
+                name = made.of_kind.of(below)
+                return tuple((f"{engine}/{path.format(name)}", right) for path, right in made.of_kind.asks)
+            case version if version == KV_V2:
+                return ((f"{engine}/data/{below}", "read"),)
+        return ((secret, "read"),)
+
+    def maker_of(self, secret: str) -> EngineSpec | None:
+        """Return the engine that makes *secret* as it is asked for; None where it is in a key-value store."""
+        made = self.engines.get(self.engine_of(secret))
+        return made if isinstance(made, EngineSpec) else None
+
+    @property
+    def stores(self) -> dict[str, int]:
+        """Return the key-value stores by path: the version of each."""
+        return {path: one for path, one in self.engines.items() if isinstance(one, int)}
+
+    @property
+    def makers(self) -> dict[str, EngineSpec]:
+        """Return the other secrets engines by path: those that make secrets as they are asked for."""
+        return {path: one for path, one in self.engines.items() if isinstance(one, EngineSpec)}
+
+    @property
+    def needs_database(self) -> bool:
+        """Is there an engine that gives out credentials of a PostgreSQL?"""
+        return any(one.kind == engine_kinds.DATABASE for one in self.makers.values())
 
     def engine_of(self, secret: str) -> str:
         """Return the path of the secrets engine that *secret* is in, or nothing where there is none."""
@@ -252,7 +282,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def late_secret(self) -> str:
         """Return the secret that is written so that its loss is seen."""
-        return f"{SECRETS if SECRETS in self.engines else next(iter(self.engines))}/rehearsal-late"
+        return f"{SECRETS if SECRETS in self.stores else next(iter(self.stores))}/rehearsal-late"
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
@@ -337,8 +367,14 @@ def recorded(document: Mapping[str, Any]) -> Topology:
         mounts=mounts,
         apps={name: _app(app, mounts) for name, app in document["apps"].items()},
         policies=dict(document.get("policies") or {}),
-        engines={path: one["kv"] for path, one in (document.get("secrets") or {}).items()} or {SECRETS: KV_V2},
+        engines=_engines(document.get("secrets") or {}),
     )
+
+
+def _engines(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Engine]:
+    found = {path: engine_kinds.engine(one) for path, one in written.items()}
+    stores = any(isinstance(one, int) for one in found.values())
+    return found if stores else {SECRETS: KV_V2, **found}
 
 
 def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> VaultSpec:

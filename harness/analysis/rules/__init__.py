@@ -13,6 +13,7 @@ from harness.analysis.rules import (
     certificates,
     checks,
     claims,
+    engines,
     issuers,
     jwts,
     policy,
@@ -62,6 +63,7 @@ RULES: Final[tuple[Rule, ...]] = (
     certificates.KEY,
     secrets.LOCKOUT,
     secrets.NOT_ACCEPTED,
+    engines.LEASE_ENDED,
     policy.DENIES,
     steps.CHANGED,
 )

@@ -32,10 +32,17 @@ def _asked(case: Case) -> _Asked | None:
     """Return what a question asks of the token's policies; None where it asks nothing of them."""
     seen = case.after
     if seen.probe in _READS:
-        path, right, what = case.facts.topology.data_path(seen.item), "read", f"the read of {seen.item}"
+        (path, right), *_ = case.facts.topology.asks(seen.item)
+        what = f"the read of {seen.item}"
+    elif seen.probe == "kept-secret":
+        _, *later = case.facts.topology.asks(seen.item)
+        if not later:
+            return None
+        (path, right), what = later[0], f"the use of {seen.item}"
     elif seen.probe in plan.OF_ITSELF:
         path, right = plan.OF_ITSELF[seen.probe]
-        what = f"the {'renewal' if 'renew' in seen.probe else 'look-up'} of its own token"
+        of = "a lease of its own" if "lease" in seen.probe else "its own token"
+        what = f"the {'renewal' if 'renew' in seen.probe else 'look-up'} of {of}"
     else:
         return None
     return _Asked(path, right, f'{what} by {seen.app}, which is capability "{right}" on path "{path}"')
@@ -67,7 +74,7 @@ def _not_renewed(case: Case) -> Diagnosis | None:
 
 def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if "renew" in seen.probe and seen.answer == "refused" and seen.status == 500:
+    if seen.probe == "token-renew" and seen.answer == "refused" and seen.status == 500:
         return _not_renewed(case)
     asked = _asked(case)
     if asked is None or seen.answer != "refused" or seen.status != 403:
@@ -169,7 +176,7 @@ def _remedy(
     case: Case, asked: _Asked, named: list[str], deciding: list[vault_policies.Rule], *, denied: bool
 ) -> Remedy:
     rule_text = f'path "{asked.path}" {{ capabilities = ["{asked.right}"] }}'
-    texts, read = _texts(case.facts), asked.right == "read" and case.after.probe in _READS
+    texts, read = _texts(case.facts), case.after.probe in _READS
     wanted = f"If {case.after.app} is to {'read it' if read else 'do that'}"
     leave = " If not, take it out of the app's reads." if read else ""
     if denied:

@@ -28,6 +28,10 @@ def insist(plan: Plan) -> None:
         raise MissingPrerequisite(
             f"with kind no Vault Agent is started, and {with_agent[0]} has one: --driver local runs it as a process"
         )
+    if plan.resolved.needs_database:
+        raise MissingPrerequisite(
+            "with kind there is no PostgreSQL, and a secrets engine of type database wants one: --driver local has it"
+        )
     if any(plan.resolved.shows_certificates(vault) for vault in plan.resolved.vaults):
         raise MissingPrerequisite(
             "with kind Vault's listener asks for no client certificates, and a cert mount takes them: --driver local "

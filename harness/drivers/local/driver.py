@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
 
 from harness import settings
 from harness.artifacts import brought
@@ -16,7 +15,7 @@ from harness.drivers import service_accounts
 from harness.drivers.local import rights, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.ready_vault import VAULT_BYTES
+from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import SharingRig, kept_for
 from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
@@ -45,9 +44,6 @@ from harness.scenario.shared_source import Sharing
 from harness.scenario.topology import Topology, pod_purpose
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
-
-_CLUSTER_BYTES: Final = 150 * 10**6
-"""What a cluster writes: above all the log of etcd, which takes its room beforehand."""
 
 
 class LocalDriver:
@@ -93,7 +89,7 @@ class LocalDriver:
             raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
         with journal.phase("artifacts"):
             binaries = self._binaries(plan, journal)
-            vault_nodes.insist_on_storage(plan, binaries)
+            vault_nodes.insist_on_parts(plan, binaries)
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
         with ExitStack() as stack:
@@ -124,9 +120,7 @@ class LocalDriver:
         ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
         work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
         own = 0 if self._clusters is not None else len(plan.resolved.clusters)
-        stores = sum(vault.storage == "etcd" for vault in plan.resolved.vaults.values())
-        nodes = max(vault.nodes for vault in plan.resolved.vaults.values())
-        memory = nodes * VAULT_BYTES + (own + stores) * _CLUSTER_BYTES if settings.in_memory() else 0
+        memory = vault_nodes.bytes_of(plan.resolved, own) if settings.in_memory() else 0
         return ports, stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
 
     def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
@@ -184,7 +178,7 @@ class LocalRig(RunsLocalAgents, SharingRig):
             service_accounts.wanted(topology),
             self._vaults.first,
             self._planes,
-            threads=len(topology.clusters) + 1,
+            threads=len(topology.clusters) + 1 + topology.needs_database,
             words=self._vaults.words,
         )
         self._server = self._leading = self._vaults.first
@@ -238,7 +232,7 @@ class LocalRig(RunsLocalAgents, SharingRig):
         """Start everything at once and return when Vault answers."""
         self._first = served
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
-        self._vaults.start_store()
+        self._vaults.start_beside(self._bring_up)
         self._start_vault(served)
 
     def cluster(self, name: str) -> ClusterFacts:
@@ -247,6 +241,10 @@ class LocalRig(RunsLocalAgents, SharingRig):
         version, issuer = self._kubernetes[name], plane.issuers[0]
         keys = tuple(signer.public_key for signer in reversed(plane.signers))
         return ClusterFacts(name, version, plane.host, plane.authority.ca.read_text(), issuer, keys)
+
+    def database(self) -> Postgres:
+        """Return the PostgreSQL for database secrets engines, once it serves."""
+        return self._vaults.database.get()
 
     def await_token_file(self) -> None:
         """Wait until Vault's cluster has given its Pod a token."""
@@ -339,9 +337,9 @@ class LocalRig(RunsLocalAgents, SharingRig):
         return self._leave_up(self._supervisor, seconds, self._work, self._run_id, files)
 
     def broken(self) -> str | None:
-        """Return a sentence if an API server, an etcd or a proxy has ended."""
-        others = [*self._planes.values(), *([self._vaults.store] if self._vaults.store is not None else ())]
-        return next((sentence for one in others if (sentence := one.died())), None) or self._proxies.died()
+        """Return a sentence if an API server, an etcd, a proxy or a PostgreSQL has ended."""
+        lost = next((sentence for one in self._planes.values() if (sentence := one.died())), None)
+        return lost or self._proxies.died() or self._vaults.beside_died()
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""

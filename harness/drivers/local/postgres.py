@@ -5,15 +5,19 @@ from __future__ import annotations
 import secrets as random
 import signal
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import quote
 
 from harness import wait
 from harness.clients import postgres
+from harness.drivers.bring_up import BringUp
 from harness.drivers.local.data_server import DataServer
+from harness.drivers.log_tail import Tail
 from harness.errors import RigError
 from harness.host import pki
+from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.secret import Secret
 
@@ -128,3 +132,47 @@ class Postgres(DataServer):
             str(self.data),
             *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
         ]
+
+
+class OwnDatabase:
+    """The PostgreSQL of a rehearsal, if it has one, made beside the clusters that come up."""
+
+    def __init__(self, work: Path, supervisor: Supervisor, ports: Ports) -> None:
+        self._work, self._supervisor, self._ports = work, supervisor, ports
+        self._coming: Future[Postgres] | None = None
+
+    def begin(self, bring_up: BringUp) -> None:
+        """Have it made and started, in a thread."""
+        (port,) = self._ports.take(1)
+        found = Postgres(self._work / "database", port, postgres.programs(), self._supervisor)
+        self._coming = bring_up.aside(self._start, found)
+
+    @staticmethod
+    def _start(found: Postgres) -> Postgres:
+        found.start()
+        return found
+
+    def get(self) -> Postgres:
+        """Return it once it serves. Raises what went wrong with it, RigError where there is none."""
+        if self._coming is None:
+            raise RigError("this rehearsal has no PostgreSQL: no secrets engine of its scenario is of type database")
+        return self._coming.result()
+
+    @property
+    def _there(self) -> Postgres | None:
+        done = self._coming is not None and self._coming.done() and self._coming.exception() is None
+        return self._coming.result() if done and self._coming is not None else None
+
+    def died(self) -> str | None:
+        """Return a sentence if it has ended."""
+        return self._there.died() if self._there is not None else None
+
+    def kill(self) -> None:
+        """End it at once, if it serves."""
+        if self._there is not None:
+            self._there.kill()
+
+    @property
+    def logs(self) -> list[Tail]:
+        """Return its log, where it has one."""
+        return [self._there.log] if self._there is not None else []

@@ -16,13 +16,10 @@ from typing import Final, Self
 
 from harness import settings, wait
 from harness.drivers.local.kept_vault import KeptVault
-from harness.drivers.local.vault_nodes import Binaries, VaultNodes
+from harness.drivers.local.vault_nodes import VAULT_BYTES, Binaries, VaultNodes
 from harness.errors import HarnessError
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-
-VAULT_BYTES: Final = 100 * 10**6
-"""What a Vault writes in a rehearsal."""
 
 _ACTIVE_SECONDS: Final = 60
 

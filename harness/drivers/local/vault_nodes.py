@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
+from harness.clients import postgres
 from harness.clients.vault import Vault
+from harness.drivers.bring_up import BringUp
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.pod_folder import PodFolder
+from harness.drivers.local.postgres import ROOM, OwnDatabase
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.errors import MissingPrerequisite
@@ -24,20 +28,42 @@ from harness.secret import Secret
 Binaries = Mapping[tuple[str, str], Artifact]
 
 
+CLUSTER_BYTES: Final = 150 * 10**6
+"""What a cluster writes: above all the log of etcd, which takes its room beforehand."""
+
+VAULT_BYTES: Final = 100 * 10**6
+"""What a Vault writes: its data, and its logs."""
+
+
+def bytes_of(topology: Topology, clusters: int) -> int:
+    """Return what a rehearsal with so many *clusters* of its own writes."""
+    stores = sum(vault.storage == "etcd" for vault in topology.vaults.values())
+    nodes = max(vault.nodes for vault in topology.vaults.values())
+    return nodes * VAULT_BYTES + (clusters + stores) * CLUSTER_BYTES + ROOM * topology.needs_database
+
+
 def ports_of(vault: VaultSpec) -> int:
     """Return how many ports a Vault takes: each node for its clients and for the others, and an etcd."""
     return 2 * vault.nodes + (vault.storage == "etcd")
 
 
-def insist_on_storage(plan: Plan, binaries: Binaries) -> None:
-    """Raise MissingPrerequisite where a binary was built without the storage that it is to have its data in."""
-    if all(vault.storage != "etcd" for vault in plan.resolved.vaults.values()):
-        return
+def insist_on_parts(plan: Plan, binaries: Binaries) -> None:
+    """Raise MissingPrerequisite where a binary was built without what the scenario has of Vault's parts, or where there
+    is no PostgreSQL for its database engines.
+    """
+    if any(vault.storage == "etcd" for vault in plan.resolved.vaults.values()):
+        _insist_on_whole(binaries, "etcd storage", "choose storage: raft or file")
+    if plan.resolved.needs_database:
+        postgres.programs()
+        _insist_on_whole(binaries, "database engine", "take the engine of type database out of `secrets`")
+
+
+def _insist_on_whole(binaries: Binaries, part: str, instead: str) -> None:
     for (product, version), one in binaries.items():
         if product == "vault" and one.trimmed:
             raise MissingPrerequisite(
-                f"Vault {version} as it was built here has no etcd storage ({one.trimmed}): bring the release's own "
-                f"binary (--binary vault:{version}=PATH), or choose storage: raft or file"
+                f"Vault {version} as it was built here has no {part} ({one.trimmed}): bring the release's own binary "
+                f"(--binary vault:{version}=PATH), or {instead}"
             )
 
 
@@ -62,6 +88,8 @@ class VaultNodes:
         self.store = (
             EtcdStore(work / "store", taken[-1], self.etcd.path, supervisor) if vault.storage == "etcd" else None
         )
+        self.database = OwnDatabase(work, supervisor, ports)
+        """of its database engines, where it has any"""
         self.servers: dict[str, VaultServer] = {}
         self.pods = {pod_purpose(name): PodFolder(work / (f"pod-{name}" if several else "pod")) for name in names}
         """the folder of each node's service account, by the purpose of its token"""
@@ -93,8 +121,10 @@ class VaultNodes:
         self.first.begin_with(data, root)
         self.open_to_all()
 
-    def start_store(self) -> None:
-        """Start what has the data beside it, if anything has."""
+    def start_beside(self, bring_up: BringUp) -> None:
+        """Start what has the data beside it, if anything has; and its PostgreSQL, where it has one, meanwhile."""
+        if self._topology.needs_database:
+            self.database.begin(bring_up)
         if self.store is not None:
             with brought.steady(self.etcd):
                 self.store.start()
@@ -148,7 +178,7 @@ class VaultNodes:
     def logs(self) -> list[Tail]:
         """Return the logs of all that was ever started."""
         tails = [server.log for server in (*self.servers.values(), *self._beside) if server.log.path.exists()]
-        return [*tails, *([self.store.log] if self.store is not None else ())]
+        return [*tails, *([self.store.log] if self.store is not None else ()), *self.database.logs]
 
     def words(self) -> dict[str, Tail]:
         """Return the log of each node by its name, which is empty for the only one."""
@@ -160,6 +190,11 @@ class VaultNodes:
             server.kill()
         if self.store is not None:
             self.store.kill()
+        self.database.kill()
+
+    def beside_died(self) -> str | None:
+        """Return a sentence if the etcd that has its data, or its PostgreSQL, has ended."""
+        return (self.store.died() if self.store is not None else None) or self.database.died()
 
 
 class LocalNode:

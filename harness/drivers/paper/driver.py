@@ -17,9 +17,9 @@ from harness.drivers.paper import agents, checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.answers import Script
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
+from harness.drivers.paper.engines import PaperEngines
 from harness.drivers.paper.jwts import PaperJwts
 from harness.drivers.paper.nodes import PaperNodes
-from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import (
     Common,
     Config,
@@ -69,7 +69,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperSecrets, PaperJwts, PaperNodes):
+class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperNodes):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.

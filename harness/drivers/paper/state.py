@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from harness.drivers.service_accounts import Account
+from harness.host import pki
 from harness.knowledge import kubernetes_auth
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
@@ -136,6 +137,10 @@ class Common:
     """with which each cluster signs its tokens, the newest first: all of them are accepted"""
     published: dict[str, bool] = field(default_factory=dict)
     """may anybody read the keys of each cluster?"""
+    users: dict[str, Secret] = field(default_factory=dict)
+    """of the PostgreSQL, with their passwords"""
+    authority: pki.ClientAuthority | None = None
+    """of every pki engine; None: nobody has asked for it yet"""
     pending: list[AnyEvent] = field(default_factory=list)
     """the evidence that nobody has gathered yet"""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from harness.record.observation import Observation
-from harness.rehearsal.probes import abuse, agent, impostor, lockout, login, readback, server, token
-from harness.rehearsal.probes.look import AppTokens, View
+from harness.rehearsal.probes import abuse, agent, engines, impostor, lockout, login, readback, server, token
+from harness.rehearsal.probes.look import AppTokens, Kept, View
 from harness.scenario.plan import Question
 
 Probe = Callable[[View, Question], Observation]
@@ -22,13 +22,17 @@ ASKED: Final[Mapping[str, Probe]] = {
     "seal-status": server.seal_status,
     "auth-config": readback.auth_config,
     "role": readback.role,
+    "engine-role": engines.made_as_written,
     "login": login.login,
     "agent-login": agent.login,
     "token-lookup": token.lookup,
     "token-renew": token.renew,
-    "read": token.read,
+    "read": engines.read,
     "old-token-lookup": token.old_lookup,
-    "old-token-read": token.old_read,
+    "old-token-read": engines.old_read,
+    "kept-secret": engines.kept,
+    "old-lease-renew": engines.renew_lease,
+    "revoked-secret": engines.revoked,
     "wrong-service-account": impostor.stranger,
     "wrong-namespace": impostor.stranger,
     "other-cluster-token": impostor.stranger,
@@ -47,4 +51,4 @@ ASKED: Final[Mapping[str, Probe]] = {
     "late-token-lookup": token.late_lookup,
 }
 
-__all__ = ["ASKED", "AppTokens", "Probe", "View"]
+__all__ = ["ASKED", "AppTokens", "Kept", "Probe", "View"]

@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 from harness.knowledge import refusals
 from harness.record.observation import Answer, Observation
-from harness.rig.rig import Credentials, IssuedToken, Reply, Rig, VaultClient, node_of
+from harness.rig.rig import Credentials, Given, IssuedToken, Reply, Rig, VaultClient, node_of
 from harness.scenario.plan import Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
+
+Kept = dict[tuple[str, str], tuple[Given | None, int]]
+"""By app and secret: what a secrets engine made first, None where it made nothing, and the question that was for it."""
 
 AppTokens = dict[str, tuple[Secret | None, int]]
 """By app: the Vault token that it holds, None where its login was not granted, and that login's observation."""
@@ -33,6 +36,8 @@ class View:
     """the same from the last look before going back"""
     old: AppTokens = field(default_factory=dict)
     """the same from before the first hop: what running apps still hold"""
+    kept: Kept = field(default_factory=dict)
+    """what apps got of secrets engines first, and hold"""
     credentials: Mapping[tuple[str, str], Credentials] = field(default_factory=dict)
     """by mount and role: what logs in there, where no token of a service account does"""
     minted: Callable[[str], IssuedToken] | None = None
@@ -61,14 +66,15 @@ class View:
         presented: IssuedToken | None = None,
         must_be: Literal["", "granted", "refused"] = "",
         detail: dict[str, Any] | None = None,
+        answer: Answer | None = None,
     ) -> Observation:
-        """Return *reply* as the observation that answers *question*."""
+        """Return *reply* as the observation that answers *question*; *answer* where that is not what Vault said."""
         return Observation(
             id=self.number(),
             probe=question.probe,
             moment=self.moment,
             version=self.runs(question.vault, question.node) or self.version,
-            answer=answer_of(reply),
+            answer=answer_of(reply) if answer is None else answer,
             app=question.app,
             mount=question.mount,
             item=question.item,

@@ -13,39 +13,26 @@ from harness.secret import Secret
 
 def lookup(view: View, question: Question) -> Observation:
     """Look up the token of this moment's login."""
-    return _with(view, question, view.logins, view.vault(question).lookup_self)
+    return asked_with(view, question, view.logins, view.vault(question).lookup_self)
 
 
 def renew(view: View, question: Question) -> Observation:
     """Renew the token of this moment's login."""
-    return _with(view, question, view.logins, view.vault(question).renew_self)
-
-
-def read(view: View, question: Question) -> Observation:
-    """Read a secret with the token of this moment's login."""
-    return _with(view, question, view.logins, lambda token: _secret(view, question, token))
+    return asked_with(view, question, view.logins, view.vault(question).renew_self)
 
 
 def old_lookup(view: View, question: Question) -> Observation:
     """Look up the token that the app got before the upgrade and has held since."""
-    return _with(view, question, view.old, view.vault(question).lookup_self)
-
-
-def old_read(view: View, question: Question) -> Observation:
-    """Read a secret with the token that the app got before the upgrade and has held since."""
-    return _with(view, question, view.old, lambda token: _secret(view, question, token))
+    return asked_with(view, question, view.old, view.vault(question).lookup_self)
 
 
 def late_lookup(view: View, question: Question) -> Observation:
     """Look up the token that the app got last before going back."""
-    return _with(view, question, view.late, view.vault(question).lookup_self)
+    return asked_with(view, question, view.late, view.vault(question).lookup_self)
 
 
-def _secret(view: View, question: Question, token: Secret) -> Reply:
-    return view.vault(question).read_secret(view.topology.data_path(question.item), token)
-
-
-def _with(view: View, question: Question, held: AppTokens, ask: Callable[[Secret], Reply]) -> Observation:
+def asked_with(view: View, question: Question, held: AppTokens, ask: Callable[[Secret], Reply]) -> Observation:
+    """Return what is answered to what an app asks with the token that it has of those *held*, if it has one."""
     token, login = held[question.app]
     if token is None:
         return view.not_asked(question, "there is no token to ask with: its login was not granted", login)

@@ -1,0 +1,104 @@
+"""Secrets engines on paper that make secrets as they are asked for, and the PostgreSQL that one of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from harness.drivers.paper.secrets import PaperSecrets
+from harness.drivers.paper.state import Common
+from harness.host import pki
+from harness.rig.rig import Given, Reply
+from harness.scenario import engine_kinds
+from harness.scenario.engine_kinds import EngineSpec
+from harness.scenario.plan import DEFAULT_TTL, OF_ITSELF
+from harness.scenario.values import seconds
+from harness.secret import Secret
+
+
+class PaperDatabase:
+    """A PostgreSQL on paper."""
+
+    template = "postgresql://{{username}}:{{password}}@postgres.paper/postgres"
+    superuser = ("rehearsal", Secret("paper-superuser-of-postgresql"))
+
+    def __init__(self, users: Mapping[str, Secret]) -> None:
+        """*users* are those who may log in, by name, with their passwords."""
+        self._users = users
+
+    def refusal(self, user: Secret | str, password: Secret) -> str:
+        """Return why it does not let *user* in."""
+        name = user.reveal() if isinstance(user, Secret) else user
+        return "" if self._users.get(name) == password else "password authentication failed"
+
+
+class PaperEngines(PaperSecrets):
+    """The part of a Vault on paper that makes secrets, and knows their leases."""
+
+    _common: Common
+
+    def database(self) -> PaperDatabase:
+        """Return the PostgreSQL."""
+        return PaperDatabase(self._common.users)
+
+    def enable_engine(self, path: str, kind: str) -> None:
+        """Do nothing: every engine is there."""
+        del path, kind
+
+    def write(self, path: str, fields: Mapping[str, Any]) -> None:
+        """Do nothing: what an engine has by name is in the topology."""
+        del path, fields
+
+    def read_whole(self, path: str) -> Reply:
+        """Return what an engine has by name, or the CA of a pki engine."""
+        if path.endswith("/cert/ca"):
+            return self._reply(200, data={"certificate": self._signer().certificate})
+        made = self._topology.makers[self._topology.engine_of(path)]
+        return self._reply(200, data=dict(made.has[path.rpartition("/")[2]]))
+
+    def draw(self, path: str, token: Secret, body: Mapping[str, Any] | None) -> Reply:
+        """Answer as the engine that has *path*, as far as the token's policies let it."""
+        right = "read" if body is None else "update"
+        reply = self._with_token("read", token, {}, path, allowed=self._may(path, right, token))
+        made = self._topology.makers[self._topology.engine_of(path)]
+        if not reply.ok:
+            return reply
+        return self._made(reply, made, path.rpartition("/")[2], body or {})
+
+    def renew_lease(self, lease: Secret, token: Secret) -> Reply:
+        """Answer as Vault does that knows the lease: nobody asks on paper for one that is revoked."""
+        del lease
+        return self._with_token(
+            "renew", token, {"renewable": True}, allowed=self._may(*OF_ITSELF["old-lease-renew"], token)
+        )
+
+    def revoke_lease(self, lease: Secret) -> Reply:
+        """Have the user of the database be no more whose lease it was."""
+        self._common.users.pop(lease.reveal(), None)
+        return self._reply(204)
+
+    def _made(self, reply: Reply, made: EngineSpec, name: str, body: Mapping[str, Any]) -> Reply:
+        number, fields, lease = next(self._numbers), made.has[name], None
+        life = seconds(str(fields.get("default_ttl") or DEFAULT_TTL)) if made.of_kind.leased else 0
+        if made.kind == engine_kinds.DATABASE:
+            user, password = f"v-paper-{name}-{number:06d}", Secret(f"paper-password-{number:012d}")
+            self._common.users[user] = password
+            parts, lease = {"username": Secret(user), "password": password}, Secret(user)
+        elif made.kind == engine_kinds.TRANSIT:
+            ciphertext = Secret(f"vault:v1:paper-{number:012d}")
+            parts = (
+                {"plaintext": Secret(engine_kinds.PLAINTEXT)} if "ciphertext" in body else {"ciphertext": ciphertext}
+            )
+        else:
+            life_of_it = seconds(str(fields.get("ttl") or DEFAULT_TTL))
+            parts = {"certificate": Secret(self._signer().issue(str(body["common_name"]), life_of_it)[0])}
+        data = {"keys": sorted(parts), "lease_duration": life, "renewable": made.of_kind.leased}
+        return msgspec.structs.replace(reply, data=data, given=Given(parts, lease))
+
+    def _signer(self) -> pki.ClientAuthority:
+        """Return the authority of every pki engine: it is made when somebody asks for it."""
+        if self._common.authority is None:
+            self._common.authority = pki.ClientAuthority()
+        return self._common.authority

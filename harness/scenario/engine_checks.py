@@ -1,0 +1,81 @@
+"""What a scenario says of secrets engines that cannot be, and of what apps read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.scenario import engine_kinds, schema_engines, topology, values
+from harness.scenario.engine_kinds import EngineKind
+from harness.scenario.field_checks import Complaint
+from harness.scenario.kind_checks import lacking, strange, texts
+from harness.scenario.yaml_document import Document, Trail, choices, shown, where
+
+
+def complaints(document: Document) -> Iterator[Complaint]:
+    """Yield what is wrong with engines by their kind, and with secrets that are none of theirs."""
+    said = document.get("secrets", default={})
+    if said is None:
+        return
+    for path in said:
+        yield from _of_engine(document, ("secrets", path))
+    kinds = {path: document.get("secrets", path, "type", default=engine_kinds.KV) for path in said}
+    if engine_kinds.KV not in kinds.values():
+        if topology.SECRETS in kinds:
+            message = (
+                f"where no key-value store is said, there is one at {topology.SECRETS}, and this is no such engine"
+            )
+            yield ("secrets", topology.SECRETS), message, "another path, or a key-value store as well: kv/team: {kv: 2}"
+        kinds = {topology.SECRETS: engine_kinds.KV} | kinds
+    for app in document.entries("apps"):
+        for index, secret in texts(document, *app, "reads"):
+            yield from _of_read(document, (*app, "reads", index), secret, kinds)
+
+
+def _of_engine(document: Document, engine: Trail) -> Iterator[Complaint]:
+    name = document.get(*engine, "type", default=engine_kinds.KV)
+    if name not in engine_kinds.NAMES:
+        return
+    whose = f"a secrets engine of type {name}"
+    if name == engine_kinds.KV:
+        yield from strange(document, engine, ("type", "kv"), "a key-value store")
+        yield from lacking(document, engine, schema_engines.Engine, ("kv",))
+        return
+    kind = engine_kinds.of(name)
+    yield from strange(document, engine, ("type", kind.has), whose)
+    if not document.get(*engine, kind.has) and document.sound(*engine, kind.has):
+        message = f"missing key `{kind.has}` in {where(engine)}"
+        yield (*engine, kind.has), message, f"{kind.has}: at least one, by name"
+    for one in document.get(*engine, kind.has, default={}) or {}:
+        yield from _of_role(document, (*engine, kind.has, one), kind)
+
+
+def _of_role(document: Document, role: Trail, kind: EngineKind) -> Iterator[Complaint]:
+    word = "a key" if kind.has == "keys" else "a role"
+    allowed = [name.replace("_", "-") for name in kind.fields]
+    yield from strange(document, role, allowed, f"{word} of a secrets engine of type {kind.name}")
+    yield from lacking(document, role, schema_engines.EngineRole, kind.required)
+    ttl, longest = document.get(*role, "ttl"), document.get(*role, "max-ttl")
+    if ttl and longest and values.seconds(ttl) > values.seconds(longest):
+        yield (*role, "max-ttl"), f"a max-ttl that is less than the ttl, which is {ttl}", f"{ttl} or more"
+
+
+def _of_read(document: Document, trail: Trail, secret: str, kinds: dict[str, str | None]) -> Iterator[Complaint]:
+    mount = topology.engine_of(secret, kinds)
+    if not mount:
+        message = f"no secrets engine of this scenario has the secret {shown(secret)}"
+        yield trail, message, f"below {', or '.join(f'{path}/' for path in kinds)}; or write its engine: secrets"
+        return
+    below, name = secret.removeprefix(f"{mount}/"), kinds[mount]
+    if name == engine_kinds.KV:
+        part, _, rest = below.partition("/")
+        version = document.get("secrets", mount, "kv", default=topology.KV_V2)
+        if part in ("data", "metadata") and rest and version == topology.KV_V2:
+            message = f"{shown(secret)} is the path in kv-v2's API, and the secret is called {mount}/{rest}"
+            yield trail, message, f"{mount}/{rest}"
+    elif name in engine_kinds.NAMES:
+        kind = engine_kinds.of(str(name))
+        known = document.get("secrets", mount, kind.has, default={}) or {}
+        there = [f"{mount}/{kind.reads.format(one)}" for one in known]
+        if there and secret not in there:
+            message = f"{where(('secrets', mount))} makes no {shown(secret)}"
+            yield trail, message, choices(secret, there)
