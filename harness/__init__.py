@@ -48,6 +48,7 @@ maintenance/             what this machine has for rehearsals, and what was left
     cleanup              finds and ends what a crash left, by the labels of the runs
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
+    asking               a question is asked, and again where its answer is another one than before
     several              the Vaults of several nodes, as the course goes on
     nodes                how a Vault of several nodes comes to be, and is taken on node by node
     vault_steps          how a Vault is set up, written to, swapped and unsealed
@@ -203,7 +204,7 @@ analysis/                what a record means, with no server in sight
     correlation          joins audit entries and log lines to the question they belong to
     record_view          topology, configs and tokens as a record has them, for rules to ask
     moves                where a Vault is at each moment of a course that moves it
-    stopping             what a Vault answered while somebody stopped it is no answer
+    stopping             which answers count: none of a Vault that is stopped, none that is now so and now otherwise
     login_story          a login as it happened: who presented whose token to whom, and what came back
     token_reviews        who reviewed which login, and how each config came to be
     news                 where real servers answered otherwise than was foretold

@@ -16,11 +16,12 @@ from harness.scenario import topology
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import MountSpec
 
-DoubtKind = Literal["unlearned", "unasked", "unrehearsed", "noise", "incomplete", "unfinished"]
+DoubtKind = Literal["unlearned", "unasked", "mixed", "unrehearsed", "noise", "incomplete", "unfinished"]
 """unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
-got no answer. unrehearsed: a stored reviewer will end, and the run does not go that far. noise: the A -> A rehearsal,
-without any upgrade, was not silent. incomplete: the record lacks what its run must have written. unfinished: something
-kept the run from going on, or cut it off."""
+got no answer. mixed: a question got now this answer and now that, in the same state. unrehearsed: a stored reviewer
+will end, and the run does not go that far. noise: the A -> A rehearsal, without any upgrade, was not silent.
+incomplete: the record lacks what its run must have written. unfinished: something kept the run from going on, or cut it
+off."""
 
 _MUST_BE_GRANTED: Final = ("login", "read")
 """The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
@@ -87,6 +88,19 @@ def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterat
             f"Mend it, or if that is known, say so: expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
             apps,
         )
+
+
+def mixed(facts: Facts) -> Iterator[Doubt]:
+    """Yield which questions were answered now so and now otherwise, though nothing was changed: none of it counts."""
+    for seen in facts.observations:
+        if seen.mixed:
+            who = seen.app or seen.mount or seen.node or seen.vault or "Vault"
+            yield Doubt(
+                "mixed",
+                f"{seen.probe} of {who} {seen.moment} was {seen.error}; so nothing is known of it. What fails now "
+                "and then fails in production as well: look at every server behind the address that Vault asks",
+                (seen.app,) if seen.app else (),
+            )
 
 
 def noisy(facts: Facts) -> Iterator[Doubt]:

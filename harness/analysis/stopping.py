@@ -1,4 +1,4 @@
-"""What a Vault answered while somebody stopped it is no answer."""
+"""Which answers count: what a Vault said while somebody stopped it is none, and neither is now this and now that."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _DYING_SECONDS: Final = 10.0
 
 
 def trusted(record: Record) -> list[Observation]:
-    """Return what was seen; what a Vault refused while somebody stopped it is no answer."""
-    seen = record.of(Observation)
+    """Return what was seen; what a Vault refused while somebody stopped it is no answer, and nor are mixed ones."""
+    seen = [_unsteady(one) if one.mixed else one for one in record.of(Observation)]
     for trouble in record.of(Trouble):
         if not shutdown_signs.is_blamed(trouble.message) and not shutdown_signs.stopped(trouble.log):
             continue
@@ -26,6 +26,14 @@ def trusted(record: Record) -> list[Observation]:
             moment = seen[-1].moment
             seen = [_doubted(one) if one.moment == moment and _dying(one, trouble) else one for one in seen]
     return seen
+
+
+def _unsteady(seen: Observation) -> Observation:
+    counted = ", ".join(f"{answer} {times} times" for answer, times in seen.answers.items())
+    error = f"asked {sum(seen.answers.values())} times in the same state, and answered {counted}".replace(
+        " 1 times", " once"
+    )
+    return msgspec.structs.replace(seen, answer="unknown", error=error)
 
 
 def _dying(seen: Observation, trouble: Trouble) -> bool:

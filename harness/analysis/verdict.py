@@ -233,6 +233,7 @@ def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) ->
     """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
     yield from doubts.unlearned(facts, findings, known)
     yield from doubts.unrehearsed(findings, known)
+    yield from doubts.mixed(facts)
     yield from doubts.noisy(facts)
     yield from (Doubt("unasked", text) for text in (*_unasked(facts), *renewals.unrenewed(facts)))
     yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
@@ -273,13 +274,16 @@ def _named(finding: Finding) -> str:
 
 
 def _unasked(facts: Facts) -> list[str]:
-    """Return every question that got no answer, but for those that a refused login made impossible to ask."""
-    refused = {o.id for o in facts.observations if o.answer == "refused"}
+    """Return every question that got no answer, but for those that a refused login made impossible to ask.
+
+    Of one that got several `doubts` tells.
+    """
+    refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
-        if o.answer == "unknown" and o.blocked_by not in refused
+        if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
     ]
 
 

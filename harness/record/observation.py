@@ -83,3 +83,16 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="eve
     """the name of the Vault that was asked; empty: the only one there is"""
     node: str = ""
     """the name of the node that was asked; empty: the only one there is, or whichever answered"""
+    answers: dict[str, int] = {}
+    """where it was asked again at once, in the same state: how often each answer came, such as "granted 200", the first
+    one counted; empty where it was asked once"""
+
+    @property
+    def mixed(self) -> bool:
+        """Was it both granted and refused, or once not answered, in one and the same state?"""
+        return len({answer.partition(" ")[0] for answer in self.answers}) > 1
+
+
+def counted_as(seen: Observation) -> str:
+    """Return an answer with its status, as `answers` counts it."""
+    return f"{seen.answer} {seen.status or 'without a status'}"

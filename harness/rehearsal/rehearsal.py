@@ -29,7 +29,8 @@ from harness.record import journal as journals
 from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
 from harness.record.observation import called
-from harness.rehearsal import credentials, probes, rewriting, side_steps, vault_steps
+from harness.rehearsal import credentials, rewriting, side_steps, vault_steps
+from harness.rehearsal.asking import Asking, LostError
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, Kept, View
 from harness.rehearsal.provider import Provider
@@ -42,7 +43,7 @@ from harness.rig.source import TOLD, SharesSource, Source
 from harness.scenario import course, driver_traits, shared_source
 from harness.scenario.course import AnyStep, Look, Serve, Start
 from harness.scenario.mount_kinds import PROVIDER
-from harness.scenario.plan import Plan, Question, renews
+from harness.scenario.plan import Plan, renews
 from harness.secret import Secret
 from harness.wait import Stopwatch
 
@@ -193,11 +194,14 @@ class Running:
     """what running apps got of secrets engines at the first look"""
     beforehand: float = 0.0
     """seconds of what the step under way takes that were spent beside the steps before it"""
+    asking: Asking = field(init=False)
     several: Several = field(init=False)
     """the Vaults of several nodes"""
 
     def __post_init__(self) -> None:
         self.several = Several(self.rig, self.plan, self.journal)
+        real = driver_traits.of(self.plan.driver).real
+        self.asking = Asking(self.plan.resolved, self.rig, self.journal, real)
 
     def run(self) -> None:
         """Do one step after the other; those behind the source state alone, where that is an earlier rehearsal's."""
@@ -395,7 +399,7 @@ class Running:
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
             for question in (*self.plan.questions, *late):
-                _ask(question, view, self.rig, self.journal)
+                self.asking.ask(question, view)
             self.fresh = view.logins
             self.rig.gather(moment)
             for vault in self.plan.resolved.vaults:
@@ -406,25 +410,6 @@ def _served(reached: Sequence[AnyStep], vault: str) -> Serve:
     """Return the last of the steps *reached* that put something in place, of the named Vault if any of them did."""
     serving = [step for step in reached if isinstance(step, Serve)]
     return next((step for step in reversed(serving) if step.vault == vault), serving[-1])
-
-
-def _ask(question: Question, view: View, rig: Rig, journal: Journal) -> None:
-    """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
-    seen = probes.ASKED[question.probe](view, question)
-    lost = rig.broken()
-    if lost is None:
-        journal.write(seen)
-        return
-    error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
-    journal.write(msgspec.structs.replace(seen, answer="unknown", error=error))
-    raise _LostError(
-        f"{lost} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside the "
-        "record: see why, and run again"
-    )
-
-
-class _LostError(RigError):
-    """A server that Vault depends on has ended."""
 
 
 def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble:
@@ -460,7 +445,7 @@ def _outside(error: Exception, reached: Sequence[AnyStep]) -> events.Trouble:
 
 def _root(error: Exception, rig: Rig, node: VaultNode) -> Exception:
     """Return what lies behind *error*: a server that ended explains whatever failed after it."""
-    if isinstance(error, ProcessDied | SwapRefused | _LostError) or not isinstance(error, HarnessError):
+    if isinstance(error, ProcessDied | SwapRefused | LostError) or not isinstance(error, HarnessError):
         return error
     try:
         died = node.vault_died()

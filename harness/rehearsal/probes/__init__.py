@@ -1,8 +1,8 @@
 """The questions that are asked at every moment: a file a subject, a function a question.
 
 A probe gets a `View` (the rig, the moment, the tokens obtained so far) and the planned Question, and returns what it
-saw. It never raises for an answer it dislikes and never asks twice. To add one: write the function, list it in ASKED,
-name it in `outcomes.ProbeName`, and have `plan` ask it.
+saw. It never raises for an answer it dislikes and never asks twice: `asking` does. To add one: write the function, list
+it in ASKED, name it in `outcomes.ProbeName`, and have `plan` ask it.
 """
 
 from __future__ import annotations
