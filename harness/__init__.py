@@ -232,6 +232,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     agents               the Vault Agent of an app, where it is refused and the app itself is not
     engines              secrets that are made as they are asked for: leases that ended
+    tokens               what a token is good for: no renewal of batch tokens, a number of requests
     policy               what a token may do: a policy that denies, or does not grant
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 importing/               what was read of an installation becomes a scenario
@@ -306,6 +307,7 @@ knowledge/               what Vault and Kubernetes do, by version
     login_order          in which order each Vault makes the checks of a login
     jwt_auth             which Vault does what in the JWT auth method, with sources
     cert_logins          which Vault does what where one logs in by a client certificate
+    token_store          what Vault does with the tokens that it gave
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were

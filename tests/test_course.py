@@ -122,6 +122,39 @@ def test_a_field_is_refused_by_the_version_that_serves_at_its_step() -> None:
     assert back == said
 
 
+BATCH: dict[str, Any] = {"write": {"role": "web", "token-type": "batch"}}
+PERIOD: dict[str, Any] = {"write": {"role": "web", "period": "1h"}}
+USES: dict[str, Any] = {"write": {"role": "web", "num-uses": 2}}
+POLICIES: dict[str, Any] = {"write": {"role": "web", "policies": ["web"]}}
+NO_USES: dict[str, Any] = {"write": {"role": "web", "num-uses": 0, "token-type": "batch"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "steps", "said"),
+    [
+        ("1.7.0", [BATCH, PERIOD], "Vault refuses a period for batch tokens, which cannot be renewed"),
+        ("1.7.0", [PERIOD, BATCH], "Vault refuses a period for batch tokens, which cannot be renewed"),
+        ("1.7.0", [{"snapshot": {}}, BATCH, {"restore": {}}, PERIOD], ""),
+        ("1.7.0", [BATCH, {"snapshot": {}}, {"restore": {}}, PERIOD], "Vault refuses a period for batch tokens"),
+        ("1.8.0", [BATCH, USES], "Vault 1.8.0 refuses batch tokens with a number of uses"),
+        ("1.8.0", [USES, BATCH], "Vault 1.8.0 refuses batch tokens with a number of uses"),
+        ("1.8.0", [USES, NO_USES], ""),
+        # before 1.8.0 it is the number of before the write that counts. Run: bare 1.4.0, 1.7.0 and 1.8.0
+        ("1.7.0", [BATCH, USES], ""),
+        ("1.7.0", [BATCH, USES, POLICIES], "Vault 1.7.0 refuses batch tokens with a number of uses"),
+        ("1.7.0", [USES, NO_USES], "Vault 1.7.0 refuses batch tokens with a number of uses"),
+    ],
+)
+def test_what_a_write_leaves_out_is_held_against_what_it_says(source: str, steps: list[Any], said: str) -> None:
+    old = {
+        "vault": {**DOCUMENT["vault"], "source": source},
+        "auth": {"kubernetes": DOCUMENT["auth"]["kubernetes"] | {"configured": {"by": "1.7.0"}}},
+    }
+    problems = problems_of(*steps, **old) if said else []
+    assert any(said in problem for problem in problems) is bool(said), problems
+    assert said or scenario_of(*steps, **old).course is not None
+
+
 def test_a_pod_is_only_replaced_where_vault_has_one() -> None:
     outside = {"source": "1.7.0"}
     assert problems_of({"replace-pod": "vault"}, vault=outside) == ["a Vault outside any cluster has no Pod"]

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from harness.analysis import verdict
+from harness.analysis.verdict import Judgement
 from harness.knowledge import jwt_auth
 from harness.record import journal
 from harness.reports import json, junit, markdown, run_html, text
@@ -208,26 +209,106 @@ def test_the_command_says_by_its_end_what_there_was(
 
 FINDS = Path(__file__).parent / "fuzz" / "finds"
 FOUND_CAUSES = {
-    "timeless": "jwt-claim-mismatch",
-    "far-pod": "address-not-bound",
-    "far-token": "address-not-bound",
-    "capital": "policy-denies",
-    "no-policy": "policy-denies",
-    "bare": "policy-denies",
+    "logins-beside-kubernetes": {
+        "timeless": {"jwt-claim-mismatch"},
+        "far-pod": {"address-not-bound"},
+        "far-token": {"address-not-bound"},
+        "capital": {"policy-denies"},
+        "no-policy": {"policy-denies"},
+        "bare": {"policy-denies"},
+    },
+    "tokens-that-are-good-for-less": {
+        "batch": {"token-limits"},
+        "once": {"token-limits"},
+        "twice": {"token-limits"},
+        "thrice": {"token-limits"},
+        "bare": {"policy-denies"},
+        "api": {"certificate-not-matched"},
+        "capital": {"policy-denies"},
+    },
+    "tokens-that-are-renewed-no-more": {
+        "short": {"certificate-expired"},
+        "policies": {"policy-denies"},
+        "names": {"certificate-not-matched"},
+        "user": {"policy-denies"},
+    },
+    "claims-where-the-issuer-is-asked": {
+        "unbound": {"jwt-claim-mismatch"},
+        "subject": {"jwt-claim-mismatch"},
+        "audience": {"jwt-audience-mismatch", "jwt-claim-mismatch"},
+        "both": {"jwt-bound-claim-mismatch", "jwt-claim-mismatch"},
+        "bound": {"jwt-bound-claim-mismatch", "jwt-claim-mismatch"},
+        "lasting": {"jwt-claim-mismatch"},
+        "by-key": {"jwt-bound-claim-mismatch", "jwt-claim-unusable"},
+    },
 }
+"""What each find shows: the causes by app. Who is not named is refused nothing, and hears no news."""
+
+ENDS = {"short"}
+"""The apps whose certificates end within the run: paper does not wait."""
 
 
-def test_what_was_found_is_foretold_now_and_has_its_cause(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", FOUND_CAUSES)
+def test_what_was_found_is_foretold_now_and_has_its_cause(name: str, tmp_path: Path) -> None:
     """The record of a real run: paper answers each question of it alike, and every refusal is explained."""
-    find = FINDS / "logins-beside-kubernetes.yaml"
+    find = FINDS / f"{name}.yaml"
     record = journal.load(unpacked(find.with_suffix(".jsonl.gz"), tmp_path))
     real = record, verdict.judge(record)
-    assert differences(seen(loading.load(find), tmp_path / "paper"), real) == []
-    causes = {finding.app: finding.rule for finding in real[1].findings if finding.effect != "identity changed"}
-    assert causes == FOUND_CAUSES
-    assert not [one for finding in real[1].findings for one in finding.remedies if "auth/people/role" in one.sentence]
-    (user,) = {one.terraform for finding in real[1].findings if finding.app == "capital" for one in finding.remedies}
+    found = differences(seen(loading.load(find), tmp_path / "paper"), real)
+    assert [one for one in found if one.app not in ENDS] == []
+    causes: dict[str, set[str]] = {}
+    for finding in real[1].findings:
+        if finding.effect != "identity changed":
+            causes.setdefault(finding.app, set()).add(finding.rule)
+    assert causes == FOUND_CAUSES[name]
+
+
+def judged(name: str, directory: Path) -> Judgement:
+    return verdict.judge(journal.load(unpacked(FINDS / f"{name}.jsonl.gz", directory)))
+
+
+def test_a_user_is_mended_where_users_are_written(tmp_path: Path) -> None:
+    findings = judged("logins-beside-kubernetes", tmp_path).findings
+    assert not [one for finding in findings for one in finding.remedies if "auth/people/role" in one.sentence]
+    (user,) = {one.terraform for finding in findings if finding.app == "capital" for one in finding.remedies}
     assert 'path                 = "auth/people/users/capital"' in user
+
+
+def test_a_token_is_told_what_it_is_good_for(tmp_path: Path) -> None:
+    """By Vault's own words, or by the look-up of the token and the requests that were made with it."""
+    findings = judged("tokens-that-are-good-for-less", tmp_path).findings
+    told = {
+        (one.app, one.probe, one.item): (one.sentence, one.confidence, one.remedies[0].commands[0])
+        for one in findings
+        if one.rule == "token-limits"
+    }
+    kubernetes = "vault write auth/kubernetes/role"
+    assert told["batch", "token-renew", ""][1:] == ("certain", f"{kubernetes}/batch token_type=service")
+    assert told["once", "read", "secret/shop"][1:] == ("certain", f"{kubernetes}/once token_num_uses=0")
+    assert "good for 1 request (token_num_uses), and 2 were made" in told["once", "read", "secret/shop"][0]
+    assert "and a token is not renewed by its last one" in told["twice", "token-renew", ""][0]
+    assert "and 3 were made with this one before" in told["thrice", "read", "secret/more"][0]
+    assert len(told) == 6
+    (better,) = (one for one in findings if one.kind == "improvement")
+    assert (better.app, better.hop, better.rule) == ("api", "1.7.0", "certificate-not-matched")
+    assert "in whatever case its name is said" in better.sentence
+    (refused,) = (one for one in findings if one.app == "api" and one.kind == "pre-existing")
+    assert "nobody logs in to role Api of auth/cert by that name" in refused.sentence
+
+
+def test_running_copies_are_told_why_nothing_renews_their_tokens(tmp_path: Path) -> None:
+    findings = judged("tokens-that-are-renewed-no-more", tmp_path).findings
+    renewals = {one.app: one for one in findings if one.probe == "old-token-renew"}
+    assert {app: one.rule for app, one in renewals.items()} == {
+        "short": "certificate-expired",
+        "policies": "policy-denies",
+        "names": "certificate-not-matched",
+        "user": "policy-denies",
+    }
+    assert all(one.sentence.startswith(f"Running copies of {app} hold") for app, one in renewals.items())
+    assert all(one.evidence[0].text.startswith("renew-self of the old token") for one in renewals.values())
+    assert "vault write auth/people/users/user token_policies='others'" not in renewals["user"].remedies[0].commands
+    assert "vault write auth/userpass/users/user token_policies='others'" in renewals["user"].remedies[0].commands
 
 
 @pytest.mark.parametrize(
@@ -239,6 +320,8 @@ def test_what_was_found_is_foretold_now_and_has_its_cause(tmp_path: Path) -> Non
         ("1.10.0", "audience", "expired"),
         ("1.11.0", "issuer", "no times"),
         ("1.11.0", "address", "signature"),
+        ("1.6.0", "bound claim", "no user claim"),
+        ("1.7.0", "no user claim", "bound claim"),
     ],
 )
 def test_the_checks_of_a_jwt_mount_have_an_order(
@@ -247,3 +330,17 @@ def test_the_checks_of_a_jwt_mount_have_an_order(
     """As bare Vaults answered of which two things were wrong; tests/test_real_jwt_order.py asks some again."""
     order = jwt_auth.order(version)
     assert order.index(first) < order.index(second)
+
+
+def test_where_the_issuer_is_asked_other_checks_come_first() -> None:
+    old, new = (jwt_auth.order(version, discovery=True) for version in ("1.6.0", "1.7.0"))
+    assert new == jwt_auth.order("1.7.0")
+    assert old.index("issuer") < old.index("signature")
+    assert "no audiences bound" not in old
+    checks: tuple[jwt_auth.Refusal, ...] = (
+        *("issuer", "subject", "expired", "no times", "no fetched key", "keys refused"),
+    )
+    for check in checks:
+        status, words = jwt_auth.answer(check, "1.6.0", discovery=True)
+        known = {"no times": "expired"}.get(check, check)
+        assert (status, jwt_auth.refusal_of(words)) == (400, known)

@@ -241,6 +241,7 @@ SCENARIOS_OF: Final = {
         mount(config={"kubernetes_host": "cluster-http", "disable_iss_validation": True})
     ),
     "address-not-bound": outside(role(bound_cidrs=["192.0.2.0/24"])),
+    "token-limits": outside(course_of({"write": {"role": "web", "token-type": "batch"}})),
     "policy-denies, by a deny": outside(policy(web='path "secret/data/web" { capabilities = ["deny"] }')),
     "policy-denies, by silence": outside(policy(web='path "secret/data/x" { capabilities = ["read"] }')),
     "policy-denies, without a policy": outside(role(policies=[])),

@@ -206,11 +206,11 @@ def cause_of(facts: Facts, seen: Observation) -> str:
 def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
     """Return the cause of a refusal by itself, whatever was answered before, and its sentence."""
     case = Case("pre-existing", "refused from the start", seen, None, facts)
-    rule, found = _explained(case)
+    rule, found = explained(case)
     return rule.name if rule is not None else UNEXPLAINED, found.sentence
 
 
-def _explained(case: Case) -> tuple[Rule | None, Diagnosis]:
+def explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
     for rule in (steps.CHANGED,) if _on_purpose(case) else RULES:
         if rule.concerns(case) and (found := rule.examine(case)) is not None:
@@ -227,7 +227,7 @@ def _on_purpose(case: Case) -> bool:
 
 
 def _finding(case: Case) -> Finding:
-    rule, found = _explained(case)
+    rule, found = explained(case)
     now, evidence = case.after, case.evidence
     asked = [seen for seen in (now, case.before) if seen is not None]
     against = next(filter(None, (contradictions.of(case.facts, seen) for seen in asked)), "")

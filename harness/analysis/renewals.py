@@ -1,25 +1,29 @@
-"""What it means that an app which runs could not renew its token any more: refused for good, or not known."""
+"""What it means that an app which runs could not renew its token any more: refused for good, and why, or not known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from harness.analysis import diagnosis, impact
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import Remedy
+from harness.analysis.rules import Case, Remedy
+from harness.analysis.rules.rule import RENEWAL
 from harness.record.events import Renewals
 from harness.record.observation import Observation
 from harness.scenario import moments
 
-_RENEW: Final = (
-    Remedy(
-        "Renew such a token by hand on the new version and read the answer, before any app has to.",
-        commands=("vault token renew",),
-        unproven="no cause is known, so there is nothing to try",
-    ),
+_OF_THE_LOOK_UP: Final = ("answer", "vault audit", "vault log")
+"""What evidence tells of the look-up that stands beside a renewal, and not of that."""
+
+_BY_HAND: Final = Remedy(
+    "Renew such a token by hand on the new version and read the answer, before any app has to.",
+    commands=("vault token renew",),
+    unproven="no cause is known, so there is nothing to try",
 )
 
 
@@ -35,30 +39,7 @@ def cut_off(facts: Facts) -> Iterator[Finding]:
         if row.app in told or not row.refusals or (before is not None and before.answer == "refused"):
             continue
         told.add(row.app)
-        lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
-        yield Finding(
-            rule=diagnosis.UNEXPLAINED,
-            kind="regression",
-            effect="access refused",
-            app=row.app,
-            hop=row.version,
-            sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to "
-            f"renew it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at the "
-            "latest. No known cause fits what the record shows",
-            confidence="none",
-            evidence=(
-                EvidenceLine(
-                    "answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at
-                ),
-                EvidenceLine("answer", lookup, facts.line_of[alive.id], at=alive.ended),
-            ),
-            remedy=diagnosis.in_words(_RENEW),
-            remedies=_RENEW,
-            mount=alive.mount,
-            probe="old-token-renew",
-            vault=row.vault,
-            node=row.node,
-        )
+        yield _finding(facts, line, row, alive)
 
 
 def unrenewed(facts: Facts) -> Iterator[str]:
@@ -66,9 +47,47 @@ def unrenewed(facts: Facts) -> Iterator[str]:
     for _, row, alive in _never_again(facts):
         if not row.refusals:
             yield (
-                f"old-token-renew {row.app} {alive.moment} could not be asked: no renewal was granted any more "
+                f"{RENEWAL} {row.app} {alive.moment} could not be asked: no renewal was granted any more "
                 f"({_failures(row)}), though the token still works"
             )
+
+
+def _finding(facts: Facts, line: int, row: Renewals, alive: Observation) -> Finding:
+    rule, found = diagnosis.explained(Case("regression", "access refused", _last(row, alive), None, facts))
+    lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
+    ways = found.remedies if rule is not None else (_BY_HAND,)
+    return Finding(
+        rule=rule.name if rule is not None else diagnosis.UNEXPLAINED,
+        kind="regression",
+        effect="access refused",
+        app=row.app,
+        hop=row.version,
+        sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to renew "
+        f"it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at the latest. "
+        + (found.sentence if rule is not None else "No known cause fits what the record shows"),
+        confidence=found.confidence,
+        evidence=(
+            EvidenceLine("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
+            EvidenceLine("answer", lookup, facts.line_of[alive.id], at=alive.ended),
+            *(one for one in found.evidence if rule is not None and one.source not in _OF_THE_LOOK_UP),
+        ),
+        remedy=diagnosis.in_words(ways),
+        explanation=rule.explanation if rule is not None else "",
+        source=rule.source if rule is not None else "",
+        remedies=ways,
+        mount=alive.mount,
+        probe=RENEWAL,
+        moment=alive.moment if rule is not None else "",
+        vault=row.vault,
+        node=row.node,
+    )
+
+
+def _last(row: Renewals, alive: Observation) -> Observation:
+    """Return the last renewal as a question like any other, asked at the look-up: it has its answer alone."""
+    came, _, words = row.last.partition(": ")
+    status = int(came.removeprefix("HTTP ")) if came.startswith("HTTP ") else None
+    return msgspec.structs.replace(alive, probe=RENEWAL, answer="refused", status=status, error=words, detail={})
 
 
 def _never_again(facts: Facts) -> Iterator[tuple[int, Renewals, Observation]]:

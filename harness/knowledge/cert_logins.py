@@ -16,6 +16,10 @@ secrets, logs in by a certificate of one's own making. Run: 1.13.0 lets it in an
 
 _KEYS_COMPARED_IN: Final = ("1.14.10", "1.15.5")
 
+NAMES_FOLDED: Final = "1.7.0"
+"""From here a login finds a role in whatever case its name is said. Before, roles are kept in lower case and looked up
+as they are said: nobody logs in to one with a capital, by that name. Run: 1.3.0, 1.4.0 and 1.6.0 against 1.7.0."""
+
 Refusal = Literal["no match", "constraints", "other key", "expired"]
 
 _WORDS: Final[dict[Refusal, str]] = {
@@ -33,6 +37,11 @@ def compares_keys(version: str) -> bool:
     line = version.split(".")[:2]
     backported = any(one.split(".")[:2] == line and at_least(version, one) for one in _KEYS_COMPARED_IN)
     return at_least(version, KEYS_COMPARED) or backported
+
+
+def finds(role: str, version: str) -> bool:
+    """Does a login that names *role* as it was written come to it?"""
+    return role == role.lower() or at_least(version, NAMES_FOLDED)
 
 
 def answer(refusal: Refusal, version: str) -> tuple[int, str]:

@@ -24,9 +24,9 @@ CLAIM_POINTER: Final = "1.11.0"
 """From here a role may say user_claim_json_pointer (CHANGELOG); an older Vault takes the field and does not heed it.
 Run: 1.10.0 and 1.11.0."""
 
-CLAIM_NUMBERS: Final = "1.14.0"
+CLAIM_NUMBERS: Final = "1.16.0"
 """From here a number may be a bound claim; before, a claim that is one is refused whatever is bound. Run: 1.13.0
-refuses it and 1.16.3 takes it; in between nobody looked."""
+refuses it and 1.16.3 takes it. J claims.go normalizeList: not in v0.17.0, which 1.15 has, and in v0.20.2."""
 
 _TEXTS_TOO: Final = (
     ("0.0.0", "1.7.0"),
@@ -130,8 +130,24 @@ _KNOWN_BY: Final[dict[Refusal, tuple[str, ...]]] = {
 }
 """By which words some refusals are known whose answers go on with what somebody else said."""
 
-_OTHERWISE: Final[dict[Refusal, tuple[str, ...]]] = {"issuer": ("id token issued by a different provider",)}
-"""Further words of a refusal: up to `CAP` a mount with oidc_discovery_url compares the token's issuer with that."""
+_NOT_VERIFIED: Final = "error validating signature: failed to verify signature"
+_DISCOVERED: Final[dict[Refusal, str]] = {
+    "keys refused": f"{_NOT_VERIFIED}: fetching keys oidc: get keys failed: {_FORBIDDEN}",
+    "no fetched key": f"{_NOT_VERIFIED}: {_NO_FETCHED_KEY}",
+    "signature": f"{_NOT_VERIFIED}: {_NO_FETCHED_KEY}",
+    "issuer": "error validating signature: oidc: id token issued by a different provider",
+    "expired": "error validating signature: oidc: token is expired (Token Expiry",
+    "no times": "error validating signature: oidc: token is expired (Token Expiry: 0001-01-01 00:00:00 +0000 UTC)",
+    "subject": "sub claim does not match bound subject",
+}
+"""The words before `CAP` of a mount with oidc_discovery_url, where they are others."""
+
+_OTHERWISE: Final[dict[Refusal, tuple[str, ...]]] = {
+    "issuer": ("id token issued by a different provider",),
+    "expired": ("oidc: token is expired (",),
+    "subject": ("sub claim does not match bound subject",),
+}
+"""Further words by which a refusal is known: those of `_DISCOVERED`."""
 
 _OF_KEYS: Final[tuple[Refusal, ...]] = (
     "discovery refused",
@@ -141,10 +157,8 @@ _OF_KEYS: Final[tuple[Refusal, ...]] = (
     "no fetched key",
 )
 
-_OF_CLAIMS: Final[tuple[Refusal, ...]] = (
-    "no such claim",
-    "claim of numbers",
-    "bound claim",
+BOUND: Final[tuple[Refusal, ...]] = ("no such claim", "claim of numbers", "bound claim")
+_TAKEN: Final[tuple[Refusal, ...]] = (
     "no user claim",
     "user claim of no text",
     "metadata of no text",
@@ -156,13 +170,22 @@ _FIRST: Final[tuple[Refusal, ...]] = ("unknown role", "address", *_OF_KEYS)
 _ORDERS: Final[tuple[tuple[str, tuple[Refusal, ...]], ...]] = (
     (
         "1.11.0",
-        (*_FIRST, "issuer", "subject", "audience", "no times", "expired", "no audiences bound", *_OF_CLAIMS),
+        (*_FIRST, "issuer", "subject", "audience", "no times", "expired", "no audiences bound", *_TAKEN, *BOUND),
     ),
-    (CAP, (*_FIRST, "no times", "issuer", "subject", "audience", "expired", "no audiences bound", *_OF_CLAIMS)),
-    ("0.0.0", (*_FIRST, "no times", "no audiences bound", "issuer", "subject", "expired", "audience", *_OF_CLAIMS)),
+    (CAP, (*_FIRST, "no times", "issuer", "subject", "audience", "expired", "no audiences bound", *_TAKEN, *BOUND)),
+    ("0.0.0", (*_FIRST, "no times", "no audiences bound", "issuer", "subject", "expired", "audience", *BOUND, *_TAKEN)),
 )
 """From which version on Vault makes its checks in which order, the newest first. Run, every pair of two that fail, but
-for fetched keys and bound claims: 1.3.0, 1.4.0, 1.6.0, 1.7.0, 1.8.0, 1.9.3, 1.10.0 to 1.13.0 and 1.16.3."""
+for fetched keys and bound claims: 1.3.0, 1.4.0, 1.6.0, 1.7.0, 1.8.0, 1.9.3, 1.10.0 to 1.13.0 and 1.16.3. That what is
+taken out of claims comes before what is bound of them from `CAP` on: J path_login.go at v0.5.2, v0.8.0 and v0.9.4."""
+
+_DISCOVERY_ORDER: Final[tuple[Refusal, ...]] = (
+    *("unknown role", "address", "discovery refused", "discovered issuer", "issuer", "no times", "expired"),
+    *("keys refused", "signature", "no fetched key", "subject", "audience", *BOUND, *_TAKEN),
+)
+"""The checks before `CAP` of a mount with oidc_discovery_url: the issuer is that URL, whatever bound_issuer says, it
+and the end come before the signature, and a role that binds no audience takes any (J v0.5.2 verifyOIDCToken,
+coreos/go-oidc verify.go)."""
 
 
 def needs_bound_audiences(version: str, *, listed: bool) -> bool:
@@ -170,19 +193,25 @@ def needs_bound_audiences(version: str, *, listed: bool) -> bool:
     return listed or any(at_least(version, since) and not at_least(version, until) for since, until in _TEXTS_TOO)
 
 
-def order(version: str) -> tuple[Refusal, ...]:
-    """Return the checks of a login in the order in which Vault *version* makes them."""
+def order(version: str, *, discovery: bool = False) -> tuple[Refusal, ...]:
+    """Return the checks of a login in the order in which Vault *version* makes them; *discovery*: has the mount an
+    oidc_discovery_url?
+    """
+    if discovery and not at_least(version, CAP):
+        return _DISCOVERY_ORDER
     return next(checks for since, checks in _ORDERS if at_least(version, since))
 
 
-def answer(refusal: Refusal, version: str, what: str = "") -> tuple[int, str]:
+def answer(refusal: Refusal, version: str, what: str = "", *, discovery: bool = False) -> tuple[int, str]:
     """Return the HTTP status and the words with which Vault *version* refuses a login: *what* is the role or the claim
-    that they name, if they name one.
+    that they name, if they name one, and *discovery* as `order` has it.
     """
     if refusal == "unknown role":
         return 400, f'role "{what}" could not be found'
     if refusal == "address":
         return 403, "permission denied"
+    if discovery and not at_least(version, CAP) and refusal in _DISCOVERED:
+        return 400, _DISCOVERED[refusal]
     return 400, _WORDS[refusal][at_least(version, CAP)].replace("{}", what)
 
 
@@ -206,7 +235,8 @@ def refused_claim(claims: Mapping[str, Any], role: Mapping[str, Any], version: s
     """Return why a *role*, with Vault's names, refuses what a token claims beside issuer, subject and audience, and the
     claim or value that the words name. None: it does not.
     """
-    return _bound(claims, role, version) or _taken(claims, role, version)
+    bound, taken = _bound(claims, role, version), _taken(claims, role, version)
+    return (taken or bound) if at_least(version, CAP) else (bound or taken)
 
 
 def _bound(claims: Mapping[str, Any], role: Mapping[str, Any], version: str) -> tuple[Refusal, str] | None:

@@ -169,7 +169,8 @@ def admits(bound: Iterable[str], name: str) -> bool:
 
 
 BATCH_HAS_NO_USES: Final = "1.8.0"
-"""From here a role for batch tokens with token_num_uses is answered 400 (sdk tokenutil). Run: 1.7.0 / 1.8.0."""
+"""From here a role for batch tokens with token_num_uses is answered 400. Before, the number of before the write counts,
+so that the next write of any kind is (sdk helper/tokenutil at v0.2.0 and v0.2.1). Run: 1.4.0, 1.7.0 / 1.8.0."""
 
 LONGEST_PERIOD: Final = "768h"
 """A longer token_period than the mount's longest life of a token is answered 400 (P path_role.go). Run: 1.4.0."""

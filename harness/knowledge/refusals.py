@@ -56,7 +56,7 @@ _CHECKED: Final = re.compile(
     r"failed to verify client's certificate|"
     # what 1.13.0 answers with 500: see `secret_logins.answer`
     r"invalid username or password|invalid secret id|invalid role id|invalid role or secret id|"
-    # of a user of userpass: see `secret_logins.POLICIES_CHANGED`
+    # of a renewal: see `token_store.POLICIES_CHANGED`
     r"policies have changed, not renewing|"
     # 1.10 or newer, of a token of its own that was given before other data were put in place (run: 1.11.0)
     r"token mac for",

@@ -36,11 +36,6 @@ CHECKS_ADDRESS_AT_LOGIN: Final = ("userpass",)
 """The kinds whose login itself comes from a bound address. At approle it may come from anywhere, unless the secret ID
 is bound, and only the token is good from there alone. Run: 1.3.0 to 1.16.3."""
 
-POLICIES_CHANGED: Final = "policies have changed, not renewing"
-"""How userpass refuses, with 500, to renew the token of a user whose policies are others than at the login, letter by
-letter: a policy that the user has with a capital is none of the token's, for which Vault folds the case (V
-builtin/credential/userpass/path_login.go, pathLoginRenew). Run: 1.3.0 to 1.16.3."""
-
 
 def answer(kind: str, refusal: Refusal, version: str) -> tuple[int, str]:
     """Return the HTTP status and the words with which Vault *version* refuses a login at a mount of a *kind*."""

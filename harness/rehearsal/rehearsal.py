@@ -354,20 +354,20 @@ class Running:
         return {name for name, app in topology.apps.items() if app.mount in topology.mounts_of(vault)}
 
     def _running_apps(self, step: Serve) -> AbstractContextManager[None]:
-        """Have apps run on while Vault is replaced. On paper that takes no time, and nobody would notice."""
+        """Have apps run on while Vault is replaced. On paper that takes no time, and only a refusal is noticed."""
         mine = {app for app in self._apps_of(step.vault) if renews(self.plan.resolved, app)}
         tokens = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
-        if not tokens or not driver_traits.of(self.plan.driver).real:
+        if not tokens:
             return nullcontext()
-        system, moment = self.rig.system(step.vault), self._next_moment()
+        system = self.rig.system(step.vault)
         vault = steady.Leading(system) if step.vault in self.several.runs else system.vault
         shown = credentials.certificates_of(self.plan.resolved, self.credentials, tokens)
-        return renewing(vault, tokens, step, moment, self.journal, lambda: self.beforehand, shown)
+        swap = (step, self._next_moment(), self.journal, lambda: self.beforehand, shown)
+        return renewing(vault, tokens, *swap, once=not driver_traits.of(self.plan.driver).real)
 
     def _next_moment(self) -> str:
         """Return the label of the moment at which everything is asked next."""
-        ahead = self.plan.steps[len(self.reached) :]
-        return next((moment.label for moment in course.moments(ahead)), "")
+        return next((moment.label for moment in course.moments(self.plan.steps[len(self.reached) :])), "")
 
     def _look(self, step: Look) -> None:
         """Ask every question once, and bring in what the servers wrote about it."""

@@ -128,6 +128,10 @@ class _Walk:
     snapshot: str | None = None
     """the version at which the last snapshot was taken"""
     snapshots: int = 0
+    written: dict[tuple[str, str | None], list[Trail]] = made(default_factory=dict)
+    """where each role was written, by its mount and name"""
+    kept: dict[tuple[str, str | None], list[Trail]] = made(default_factory=dict)
+    """the same, as the last snapshot has it"""
     deleted: set[tuple[str, str | None]] = made(default_factory=set)
     """the Secrets that are gone, each by its key and whose it is"""
 
@@ -201,17 +205,20 @@ class _Walk:
             if not self.snapshots:
                 yield trail, "no snapshot was taken before this step", "snapshot: {} before the upgrade"
             self.version = self.snapshot
+            self.written = {role: [*trails] for role, trails in self.kept.items()}
         else:
             self.version = self.document.get("vault", "source")
         self.upgraded = False
 
     def _snapshot(self, _trail: Trail) -> Iterator[Complaint]:
         self.snapshot, self.snapshots = self.version, self.snapshots + 1
+        self.kept = {role: [*trails] for role, trails in self.written.items()}
         yield from ()
 
     def _restore(self, trail: Trail) -> Iterator[Complaint]:
         if not self.snapshots:
             yield trail, "no snapshot was taken before this step", "snapshot: {} before it"
+        self.written = {role: [*trails] for role, trails in self.kept.items()}
 
     def _account(self, trail: Trail) -> Iterator[Complaint]:
         cluster = yield from references.the_one(self.document, trail, "cluster", self.document.get("clusters"))
@@ -296,7 +303,9 @@ class _Walk:
             if given(*trail, key):
                 yield (*trail, key), f"a step writes a config or a role, and `{key}` is of a config", "two steps"
         if (writer := self._writer()) is not None:
-            yield from field_checks.of_role(self.document, trail, writer)
+            earlier = self.written.setdefault((mount, role), [("auth", mount, "roles", str(role))])
+            yield from field_checks.of_role(self.document, trail, writer, earlier)
+            earlier.append(trail)
 
     def _written_config(self, trail: Trail) -> Iterator[Complaint]:
         given = self.document.given

@@ -6,9 +6,9 @@ that serves then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from harness.knowledge import jwt_auth, kubernetes_auth, versions
 from harness.scenario import values
@@ -125,37 +125,52 @@ def _with_ca(writer: Writer, *, disable: bool) -> str:
     return ", or ".join(way for way in ways if way)
 
 
-def of_role(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
-    """Yield what is wrong with the role that stands at *trail*."""
-    yield from _both_stars(document, trail, writer)
-    yield from _kind_of_token(document, trail, writer)
+def of_role(document: Document, trail: Trail, writer: Writer, earlier: Sequence[Trail] = ()) -> Iterator[Complaint]:
+    """Yield what is wrong with the role that stands at *trail*, and was written *earlier* at these: what a write leaves
+    out stays as it is.
+    """
+    written = (trail, *reversed(earlier))
+    yield from _both_stars(document, written, writer)
+    yield from _kind_of_token(document, written, writer)
     yield from _claims(document, trail, writer)
+    yield from _globs(document, written)
 
 
-def _both_stars(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
-    names, spaces = document.get(*trail, "service-accounts"), document.get(*trail, "namespaces")
+def _held(document: Document, written: Sequence[Trail], *keys: str) -> list[Any]:
+    """Return what a role holds of *keys*, once it was *written* at these trails, the last of them first."""
+    return [next((document.get(*one, key) for one in written if document.given(*one, key)), None) for key in keys]
+
+
+def _blamed(document: Document, trail: Trail, key: str, *others: str) -> Trail:
+    """Return where the last write says what does not go together: *key*, or what else it says."""
+    return next(((*trail, one) for one in (key, *others) if document.given(*trail, one)), (*trail, key))
+
+
+def _both_stars(document: Document, written: Sequence[Trail], writer: Writer) -> Iterator[Complaint]:
+    names, spaces = _held(document, written, "service-accounts", "namespaces")
     since = kubernetes_auth.NO_TWO_STARS_UNTIL
     if names == spaces == ("*",) and not versions.at_least(writer.version, since):
         message = f"Vault {writer.version} refuses this role: its service accounts and its namespaces cannot both be *"
-        yield (*trail, "namespaces"), message, f"names in one of the two, or {writer.later(since)}"
+        place = _blamed(document, written[0], "namespaces", "service-accounts")
+        yield place, message, f"names in one of the two, or {writer.later(since)}"
 
 
-def _kind_of_token(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
-    batch = document.get(*trail, "token-type") == "batch"
-    period = document.get(*trail, "period")
+def _kind_of_token(document: Document, written: Sequence[Trail], writer: Writer) -> Iterator[Complaint]:
+    trail, kind = written[0], "token-type"
+    token_type, period = _held(document, written, kind, "period")
+    batch = token_type == "batch"
+    # an older Vault looks at the number that was there before the write
+    counted = written if versions.at_least(writer.version, kubernetes_auth.BATCH_HAS_NO_USES) else written[1:]
+    (uses,) = _held(document, counted, "num-uses")
     longest = kubernetes_auth.LONGEST_PERIOD
     if period and values.seconds(period) > values.seconds(longest):
         yield (*trail, "period"), f"Vault refuses a period that is longer than {longest}", f"{longest} or less"
     if batch and period:
         message = "Vault refuses a period for batch tokens, which cannot be renewed"
-        yield (*trail, "period"), message, "token-type: service, or no period"
-    if (
-        batch
-        and document.get(*trail, "num-uses")
-        and versions.at_least(writer.version, kubernetes_auth.BATCH_HAS_NO_USES)
-    ):
+        yield _blamed(document, trail, "period", kind), message, "token-type: service, or no period"
+    if batch and uses:
         message = f"Vault {writer.version} refuses batch tokens with a number of uses, which nobody counts"
-        yield (*trail, "num-uses"), message, "token-type: service, or no num-uses"
+        yield _blamed(document, trail, "num-uses", kind), message, "token-type: service, or no num-uses"
     for key, field in _NEW_ROLE_FIELDS.items():
         since = kubernetes_auth.field_since(field)
         if document.given(*trail, key) and not versions.at_least(writer.version, since):
@@ -177,9 +192,16 @@ def _claims(document: Document, trail: Trail, writer: Writer) -> Iterator[Compla
         elif first.setdefault(becomes, claim) != claim:
             message = f"Vault refuses this role: multiple keys are mapped to metadata key {shown(becomes)}"
             yield (*trail, "claim-mappings", claim), message, "another name"
-    if document.get(*trail, "bound-claims-type") == "glob":
-        for claim, wanted in (document.get(*trail, "bound-claims", default={}) or {}).items():
-            several = wanted if isinstance(wanted, (list, tuple)) else (wanted,)
-            if not all(isinstance(one, str) for one in several):
-                message = "Vault refuses this role: with globs every bound claim is a text"
-                yield (*trail, "bound-claims", claim), message, "a text, or bound-claims-type: string"
+
+
+def _globs(document: Document, written: Sequence[Trail]) -> Iterator[Complaint]:
+    trail, key, kind = written[0], "bound-claims", "bound-claims-type"
+    how, claims = _held(document, written, kind, key)
+    if how != "glob" or not any(document.given(*trail, one) for one in (kind, key)):
+        return
+    for claim, wanted in (claims or {}).items():
+        several = wanted if isinstance(wanted, (list, tuple)) else (wanted,)
+        if not all(isinstance(one, str) for one in several):
+            place = (*trail, key, claim) if document.given(*trail, key) else (*trail, kind)
+            message = "Vault refuses this role: with globs every bound claim is a text"
+            yield place, message, "a text, or bound-claims-type: string"

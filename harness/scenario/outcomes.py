@@ -75,6 +75,7 @@ Cause = Literal[
     "no-such-mount",
     "reviewer-may-not-read",
     "policy-denies",
+    "token-limits",
     "audience-mismatch",
     "stored-reviewer-refused",
     "stored-reviewer-expires",

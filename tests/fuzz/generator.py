@@ -215,7 +215,7 @@ class _Draw:
         mount: Document = {"cluster": self._one(list(self._clusters)) if self._often(0.5) else list(self._clusters)[-1]}
         if self._often(0.7):
             older = [one for one in self._versions if self._versions.index(one) <= self._versions.index(path[0])]
-            if vault.get("storage") != "file":
+            if vault.get("storage", "raft") == "raft":
                 older = [one for one in older if one != "1.3.0"]
             mount["configured"] = {"by": self._one(older[-4:])}
             if self._often(0.5):

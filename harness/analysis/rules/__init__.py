@@ -21,6 +21,7 @@ from harness.analysis.rules import (
     reviewer,
     secrets,
     steps,
+    tokens,
     transport,
 )
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
@@ -64,6 +65,7 @@ RULES: Final[tuple[Rule, ...]] = (
     secrets.LOCKOUT,
     secrets.NOT_ACCEPTED,
     engines.LEASE_ENDED,
+    tokens.LIMITED,
     policy.DENIES,
     steps.CHANGED,
 )

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import remedies
 from harness.analysis.rules.jwts import answered, role_called
-from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import cert_logins
+from harness.record.observation import Observation
 from harness.scenario.course import WriteRole
 from harness.scenario.mount_kinds import CERT
 
@@ -38,11 +39,26 @@ def _expired(case: Case) -> Diagnosis | None:
 
 def _not_matched(case: Case) -> Diagnosis | None:
     seen = case.after
-    refusal = cert_logins.refusal_of(seen.error) if seen.answer == "refused" and seen.probe == "login" else None
+    if case.kind == "improvement":
+        return _found_at_last(case)
+    asked = seen.answer == "refused" and seen.probe in ("login", RENEWAL)
+    refusal = cert_logins.refusal_of(seen.error) if asked else None
     if refusal not in ("no match", "constraints"):
         return None
     said = answered(case, cert_logins.words_of(refusal))
     app, role = case.facts.app(seen.app), remedies.role_of(case, seen.moment)
+    if refusal == "no match" and not cert_logins.finds(app.role, seen.version):
+        return diagnosed(
+            f"Up to {cert_logins.NAMES_FOLDED} Vault keeps the roles of a cert mount in lower case and looks up one as "
+            f"a login says it: nobody logs in to {role_called(case)} by that name, whatever the certificate",
+            "strong",
+            said,
+            Remedy(
+                f"Have {seen.app} log in to {app.role.lower()}.",
+                commands=(f"vault login -method=cert -path={seen.mount} name={app.role.lower()}",),
+                unproven="by which name an app logs in is no step that a rehearsal can do",
+            ),
+        )
     if refusal == "no match":
         return diagnosed(
             f"{role_called(case)[0].upper()}{role_called(case)[1:]} does not trust the certificate by which {seen.app} "
@@ -65,6 +81,28 @@ def _not_matched(case: Case) -> Diagnosis | None:
     )
 
 
+def _found_at_last(case: Case) -> Diagnosis | None:
+    """Explain that a role with a capital is found from some version on."""
+    seen, before = case.after, case.before
+    if before is None or seen.probe != "login" or cert_logins.refusal_of(before.error) != "no match":
+        return None
+    role = case.facts.app(seen.app).role
+    if cert_logins.finds(role, before.version) or not cert_logins.finds(role, seen.version):
+        return None
+    return diagnosed(
+        f"From {cert_logins.NAMES_FOLDED} on a login by a certificate finds a role in whatever case its name is said: "
+        f"{role_called(case)} was there all along",
+        "certain",
+        [_exhibit(case, one) for one in (before, seen)],
+    )
+
+
+def _exhibit(case: Case, seen: Observation, how: str = "") -> EvidenceLine:
+    """Return an answer with its moment."""
+    text = f"{seen.moment}: {how}HTTP {seen.status} {seen.error}".strip()
+    return EvidenceLine("answer", text, case.facts.line_of[seen.id], at=seen.ended)
+
+
 def _named(case: Case) -> Remedy:
     """Return that the role trusts the authority for the app's common name."""
     mount, role = case.after.mount, case.facts.app(case.after.app).role
@@ -82,17 +120,8 @@ def _key_not_compared(case: Case) -> Diagnosis | None:
     seen, before = case.after, case.before
     if seen.probe != _FORGED:
         return None
-    line = case.facts.line_of
-    answers = [
-        EvidenceLine(
-            "answer",
-            f"{one.moment}: by a certificate that nobody issued, HTTP {one.status} {one.error}".strip(),
-            line[one.id],
-            at=one.ended,
-        )
-        for one in (before, seen)
-        if one is not None
-    ]
+    how = "by a certificate that nobody issued, "
+    answers = [_exhibit(case, one, how) for one in (before, seen) if one is not None]
     since = f"{cert_logins.KEYS_COMPARED} (and 1.15.5, 1.14.10; CVE-2024-2048)"
     if seen.answer == "refused":
         if before is None or cert_logins.refusal_of(seen.error) != "other key":

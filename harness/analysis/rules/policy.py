@@ -10,8 +10,8 @@ import msgspec
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
-from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import secret_logins, vault_policies
+from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import token_store, vault_policies
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
@@ -49,8 +49,8 @@ def _asked(case: Case) -> _Asked | None:
 
 
 def _not_renewed(case: Case) -> Diagnosis | None:
-    """Explain that userpass renews no token of a user whose policies are others, letter by letter, than its own."""
-    said, app = case.quoted(secret_logins.POLICIES_CHANGED), case.facts.app(case.after.app)
+    """Explain that a mount renews no token of a user or role whose policies are others, letter by letter."""
+    said, app = case.quoted(token_store.POLICIES_CHANGED), case.facts.app(case.after.app)
     if not said:
         return None
     mount, written = case.after.mount, remedies.role_of(case, case.after.moment).policies
@@ -62,10 +62,11 @@ def _not_renewed(case: Case) -> Diagnosis | None:
 
     place = case.facts.mount(mount).of_kind.place_of(mount, app.role)
     command = f"vault write {place} token_policies='{','.join(folded)}'"
-    words = f"Write the policies of user {app.role} in lower case, as its tokens have them."
+    whom = f"{'user' if case.mount_kind == 'userpass' else 'role'} {app.role}"
+    words = f"Write the policies of {whom} in lower case, as its tokens have them."
     return diagnosed(
-        f"Vault renews no token of a user whose policies are others, letter by letter, than the token has: user "
-        f"{app.role} of auth/{mount} has {', '.join(written)}, and for tokens Vault folds the case",
+        f"Vault renews no token of a {whom.partition(' ')[0]} whose policies are others, letter by letter, than the "
+        f"token has: {whom} of auth/{mount} has {', '.join(written)}, and for tokens Vault folds the case",
         "strong",
         said,
         remedies.way(case, words, (command,), lambda label: (user(label),))[1],
@@ -74,7 +75,7 @@ def _not_renewed(case: Case) -> Diagnosis | None:
 
 def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe == "token-renew" and seen.answer == "refused" and seen.status == 500:
+    if seen.probe in ("token-renew", RENEWAL) and seen.answer == "refused" and seen.status == 500:
         return _not_renewed(case)
     asked = _asked(case)
     if asked is None or seen.answer != "refused" or seen.status != 403:

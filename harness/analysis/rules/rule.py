@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,6 +18,10 @@ Kind = Literal["regression", "latent", "pre-existing", "improvement"]
 Confidence = Literal["certain", "strong", "none"]
 """certain: the record shows the cause itself. strong: it shows the effect, and the knowledge leaves one cause.
 none: unexplained."""
+
+
+RENEWAL: Final = "old-token-renew"
+"""What a finding calls the renewals of an app that keeps running."""
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -36,14 +36,17 @@ class PaperJwts(PaperTokens):
             return self._turn_away(*jwt_auth.answer("unknown role", self._served.version, role), path, started)
         wanted = config.roles[role.lower()]
         claims, key = self._claims(config, jwt)
+        discovery = "oidc_discovery_url" in config.fields
         refusal: Refusal | None = None if from_bound(wanted) else "address"
-        refusal = refusal or ("signature" if told is False else self._of_keys(config, key))
-        refusal = refusal or self._of_claims(config, wanted, claims)
+        refusal = refusal or (self._discovery(config) if discovery else None)
+        refusal = refusal or self._first(config, wanted, claims, "" if told is False else key)
         named = ""
         if refusal is None and (other := jwt_auth.refused_claim(claims, wanted, self._served.version)) is not None:
             refusal, named = other
         if refusal is not None and told is not True:
-            return self._turn_away(*jwt_auth.answer(refusal, self._served.version, named), path, started)
+            return self._turn_away(
+                *jwt_auth.answer(refusal, self._served.version, named, discovery=discovery), path, started
+            )
         mapped = {said: has for claim, said in (wanted.get("claim_mappings") or {}).items()
                   if (has := jwt_auth.claim_at(claims, claim)) is not None}  # fmt: skip
         whom = jwt_auth.claim_at(claims, str(wanted.get("user_claim")))
@@ -71,19 +74,36 @@ class PaperJwts(PaperTokens):
                 said |= of_pod(token)
             return said, found.key if found is not None else ""
 
+    def _first(self, config: Config, role: Mapping[str, Any], claims: Mapping[str, Any], key: str) -> Refusal | None:
+        """Return the first check that fails of those of the signature and of what a token claims; None: all pass."""
+        wrong = self._wrong(config, role, claims)
+        for check in jwt_auth.order(self._served.version, discovery="oidc_discovery_url" in config.fields):
+            if check == "signature" and (refusal := self._of_keys(config, key)) is not None:
+                return refusal
+            if wrong.get(check):
+                return check
+        return None
+
+    def _discovery(self, config: Config) -> Refusal | None:
+        """Return why Vault does not take the discovery document, if it has not read it since its start."""
+        url, cluster = config.fields["oidc_discovery_url"], self._whose(config)
+        if config.discovered:
+            return None
+        if not self._common.published[cluster]:
+            return "discovery refused"
+        config.discovered = self._common.issuers[cluster][0] == url
+        return None if config.discovered else "discovered issuer"
+
+    def _whose(self, config: Config) -> str:
+        """Return the cluster that a mount asks for keys."""
+        url = config.fields.get("oidc_discovery_url") or config.fields["jwks_url"]
+        return next(name for name in self._common.keys if str(url).startswith(host_of(name)))
+
     def _of_keys(self, config: Config, key: str) -> Refusal | None:
         """Return why no key that the mount has, or gets, would do for a token that is signed with *key*."""
-        url = config.fields.get("oidc_discovery_url") or config.fields.get("jwks_url")
-        if url is None:
+        if not {"oidc_discovery_url", "jwks_url"} & {*config.fields}:
             return None if key in (config.fields.get("jwt_validation_pubkeys") or ()) else "signature"
-        cluster = next(name for name in self._common.keys if str(url).startswith(host_of(name)))
-        if "oidc_discovery_url" in config.fields and not config.discovered:
-            if not self._common.published[cluster]:
-                return "discovery refused"
-            if self._common.issuers[cluster][0] != url:
-                return "discovered issuer"
-            config.discovered = True
-        return self._fetched(config, cluster, key)
+        return self._fetched(config, self._whose(config), key)
 
     def _fetched(self, config: Config, cluster: str, key: str) -> Refusal | None:
         """Return why none of the keys that Vault has got from *cluster*, or gets now, is *key*."""
@@ -96,13 +116,13 @@ class PaperJwts(PaperTokens):
         config.fetched = tuple(self._common.keys[cluster])
         return None if key in config.fetched else "no fetched key"
 
-    def _of_claims(self, config: Config, role: Mapping[str, Any], claims: Mapping[str, Any]) -> Refusal | None:
+    def _wrong(self, config: Config, role: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[Refusal, bool]:
         audience = claims.get("aud")
         mine = [audience] if isinstance(audience, str) else list(audience or ())
         bound = [one for one in str(role.get("bound_audiences", "")).split(",") if one]
         version = self._served.version
         needs = jwt_auth.needs_bound_audiences(version, listed=not isinstance(audience, str))
-        wrong: dict[Refusal, bool] = {
+        return {
             "no times": not {"iat", "nbf", "exp"} & {*claims},
             "expired": 0 < claims.get("exp", 0) <= now(),
             "issuer": claims.get("iss") not in self._issuers(config, claims),
@@ -110,13 +130,12 @@ class PaperJwts(PaperTokens):
             "audience": bool(bound) and not set(mine) & set(bound),
             "no audiences bound": bool(mine) and not bound and needs,
         }
-        return next((check for check in jwt_auth.order(version) if wrong.get(check)), None)
 
     def _issuers(self, config: Config, claims: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the issuers of which the token may be: where nothing is compared, its own."""
         wanted = config.fields.get("bound_issuer")
-        if wanted is None and not at_least(self._served.version, jwt_auth.CAP):
-            wanted = config.fields.get("oidc_discovery_url")
+        if not at_least(self._served.version, jwt_auth.CAP):
+            wanted = config.fields.get("oidc_discovery_url", wanted)
         return (claims.get("iss") if wanted is None else wanted,)
 
 

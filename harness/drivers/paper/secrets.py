@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase as fnmatch
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from harness.drivers.paper.checks import from_bound
+from harness.drivers.paper.state import VaultToken
 from harness.drivers.paper.tokens import PaperTokens
-from harness.knowledge import cert_logins, secret_logins
+from harness.knowledge import cert_logins, secret_logins, token_store
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
 from harness.scenario.mount_kinds import CERT
 from harness.scenario.topology import Topology
 from harness.secret import Secret
 from harness.wait import now
+
+FAULT: Final = 500
 
 
 class PaperSecrets(PaperTokens):
@@ -63,13 +66,13 @@ class PaperSecrets(PaperTokens):
         if not from_bound(roles[role.lower()]):
             return self._turn_away(403, "permission denied", path, started)
         more = {"metadata": {"cert_name": role, "common_name": role}, "entity_id": f"entity of {mount}/{role}"}
-        return self._let_in(mount, role, path, started, more)
+        return self._let_in(mount, role, path, started, more, shown=held.secret)
 
     def _distrusts(self, roles: Mapping[str, Any], name: str, held: Credentials) -> cert_logins.Refusal | None:
         # a prediction that has no such mount does without cryptography
         from harness.drivers.paper import certificates
 
-        role = roles.get(name.lower())
+        role = roles.get(name.lower()) if cert_logins.finds(name, self._served.version) else None
         trust = certificates.trust(str(role["certificate"]), held.secret) if role is not None else ""
         allowed = [one for one in str((role or {}).get("allowed_common_names") or "").split(",") if one]
         if not certificates.lives(held.secret):
@@ -103,12 +106,18 @@ class PaperSecrets(PaperTokens):
         bound = self._topology.mounts[mount].kind in secret_logins.CHECKS_ADDRESS_AT_LOGIN
         return "address" if bound and not from_bound(config.roles[role]) else None
 
-    def renew_self(self, token: Secret) -> Reply:
-        """Answer as the token store, which asks the mount that gave the token."""
-        held = self._vault_tokens.get(token.reveal())
-        if held is None or held.mount not in self._topology.mounts or not held.renewable:
-            return super().renew_self(token)
-        named = {name for name in str(held.role["token_policies"]).split(",") if name not in ("", "default")}
-        if self._topology.mounts[held.mount].kind == "userpass" and named != {*held.policies} - {"default"}:
-            return self._reply(500, f"failed to renew entry: {secret_logins.POLICIES_CHANGED}")
-        return super().renew_self(token)
+    def _not_renewed(self, held: VaultToken) -> tuple[int, str] | None:
+        """Return how a renewal is refused: by the token store, or by the mount that gave the token, which it asks."""
+        refusal = super()._not_renewed(held)
+        if refusal is not None or held.mount not in self._topology.mounts:
+            return refusal
+        roles = self._configs[held.mount].roles if held.mount in self._configs else {}
+        if held.shown is not None:
+            distrust = self._distrusts(roles, held.role_name, Credentials(held.role_name, held.shown))
+            if distrust is not None:
+                status, words = cert_logins.answer(distrust, self._served.version)
+                return status, f"failed to renew entry: {words}" if status == FAULT else words
+        named = {name for name in str(roles[held.role_name]["token_policies"]).split(",") if name}
+        compares = self._topology.mounts[held.mount].kind in token_store.COMPARES_POLICIES
+        changed = compares and named - {"default"} != {*held.policies} - {"default"}
+        return (FAULT, f"failed to renew entry: {token_store.POLICIES_CHANGED}") if changed else None

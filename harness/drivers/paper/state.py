@@ -61,6 +61,9 @@ class VaultToken:
     """the auth mount that gave it"""
     role: Mapping[str, Any] = field(default_factory=dict)
     """as it was written when the token was given"""
+    role_name: str = ""
+    shown: Secret | None = None
+    """the client certificate by which it was got"""
 
     @property
     def renewable(self) -> bool:
@@ -81,13 +84,15 @@ class VaultToken:
         return self.uses >= 0
 
 
-def given(token: Secret, mount: str, role: Mapping[str, Any]) -> VaultToken:
+def given(token: Secret, mount: str, role_name: str, role: Mapping[str, Any]) -> VaultToken:
     """Return what Vault gives for a login to a *role* of a *mount* as it was written."""
     policies = tuple(policy.lower() for policy in str(role["token_policies"]).split(",") if policy)
     default = not role.get("token_no_default_policy") or "default" in policies
     kind = "batch" if role.get("token_type") == "batch" else "service"
+    # nobody counts the uses of what is not stored
+    uses = None if kind == "batch" else role.get("token_num_uses") or None
     return VaultToken(
-        token, policies, lease(role), kind, default, role.get("token_num_uses") or None, mount=mount, role=dict(role)
+        token, policies, lease(role), kind, default, uses, mount=mount, role=dict(role), role_name=role_name
     )
 
 

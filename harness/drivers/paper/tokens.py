@@ -8,7 +8,7 @@ from typing import Any, Final
 from harness.drivers.paper.answers import PaperAnswers
 from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.state import Token, VaultToken, given
-from harness.knowledge import kubernetes_auth, vault_policies
+from harness.knowledge import kubernetes_auth, token_store, vault_policies
 from harness.rig.rig import Reply
 from harness.scenario import plan
 from harness.scenario.mount_kinds import KUBERNETES
@@ -41,11 +41,16 @@ class PaperTokens(PaperAnswers):
     def renew_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
         held = self._vault_tokens.get(token.reveal())
-        if held is not None and not held.renewable:
-            return self._reply(400, "batch tokens cannot be renewed")
-        return self._with_token(
-            "renew", token, {"renewable": True}, allowed=self._may(*plan.OF_ITSELF["token-renew"], token)
-        )
+        right = self._may(*plan.OF_ITSELF["token-renew"], token)
+        reply = self._with_token("renew", token, {"renewable": True}, allowed=right)
+        refusal = self._not_renewed(held) if held is not None and reply.ok else None
+        return reply if refusal is None else self._reply(*refusal)
+
+    def _not_renewed(self, held: VaultToken) -> tuple[int, str] | None:
+        """Return how the renewal of a token is refused that may renew itself; None where it is renewed."""
+        if held.uses == 0:
+            return 400, token_store.GONE
+        return None if held.renewable else (400, token_store.BATCH_NOT_RENEWED)
 
     def read_secret(self, path: str, token: Secret) -> Reply:
         """Answer as kv-v2, as far as the token's policies let it."""
@@ -63,10 +68,14 @@ class PaperTokens(PaperAnswers):
         started: float,
         more: Mapping[str, Any],
         presented: Token | None = None,
+        shown: Secret | None = None,
     ) -> Reply:
-        """Answer a login with a token of the *role*, and what *more* there is to say; *presented* is what logged in."""
+        """Answer a login with a token of the *role*, and what *more* there is to say; *presented* is what logged in, or
+        the certificate *shown*.
+        """
         token = Secret(f"paper-{next(self._numbers):024d}")
-        held = given(token, mount, self._configs[mount].roles[role.lower()])
+        held = given(token, mount, role.lower(), self._configs[mount].roles[role.lower()])
+        held.shown = shown
         if presented is not None:
             account = f"{presented.account.namespace}/{presented.account.name}"
             held.accessor, held.account = f"auth_{KUBERNETES}_{mount}", account

@@ -40,15 +40,25 @@ def renewing(
     journal: Journal,
     beforehand: Callable[[], float] = lambda: 0.0,
     shown: Mapping[str, Secret] = MappingProxyType({}),
+    *,
+    once: bool = False,
 ) -> Iterator[None]:
     """Have every app renew its token again and again while the body takes Vault to what is to be *served*.
 
     *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
     without one an app takes no part, and *shown* are the client certificates of some. *beforehand* returns how many
     seconds of what the body does had been done before it. Afterwards there is an event an app in the book. If the body
-    fails nothing is written: what the apps met then is a part of that failure.
+    fails nothing is written: what the apps met then is a part of that failure. *once*: the body takes no time, so each
+    renews once after it, and only what is not granted is written.
     """
     copies = [_Copy(app, token, shown.get(app)) for app, token in tokens.items()]
+    if once:
+        yield
+        for copy in copies:
+            copy.renew(vault)
+            if not copy.renewed:
+                journal.write(copy.told(served, moment, 0.0))
+        return
     over, failed = threading.Event(), threading.Event()
     thread = threading.Thread(target=carried(_renew), args=(vault, copies, over, failed), name="renewals", daemon=True)
     thread.start()

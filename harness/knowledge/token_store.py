@@ -1,0 +1,23 @@
+"""What Vault does with the tokens that it gave: each fact once, with its source.
+
+V is hashicorp/vault. "Run" means: seen with real servers by this project.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BATCH_NOT_RENEWED: Final = "batch tokens cannot be renewed"
+"""How a renewal of a batch token is refused, with 400 (V vault/expiration.go RenewToken). Run: 1.3.0 to 1.16.3."""
+
+GONE: Final = "token not found"
+"""How the renewal of a token by its last use (token_num_uses) is refused, with 400: what is used up is revoked while it
+is renewed. Every request after the last use is 403, like that of an unknown token. Run: 1.3.0 to 1.16.3."""
+
+POLICIES_CHANGED: Final = "policies have changed, not renewing"
+"""How userpass and cert refuse, with 500, to renew the token of a user or role whose policies are others than at the
+login, letter by letter: a policy that it has with a capital is none of the token's, for which Vault folds the case (V
+builtin/credential/userpass/path_login.go and cert/path_login.go, pathLoginRenew). Run: 1.3.0 to 1.16.3."""
+
+COMPARES_POLICIES: Final = ("userpass", "cert")
+"""The kinds of mounts that compare policies at a renewal."""
