@@ -147,6 +147,12 @@ def bisect(session: nox.Session) -> None:
 
 
 @nox.session
+def drill(session: nox.Session) -> None:
+    """Restore a raft snapshot of your own and upgrade it, with egress closed: `-- --snapshot FILE --source ...`."""
+    _rehearse(session, ["drill", *session.posargs])
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Rehearse all that ships, on processes and kind, the corpus, and new random scenarios; see .rehearse/nightly."""
     _have_engine(session)

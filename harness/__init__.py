@@ -13,6 +13,7 @@ cli/                     the command line
     bisect               the first bad version, or one rehearsal as a test for `git bisect run`
     bring                the options by which users bring binaries, images and a licence of their own
     bundle               a run in one archive, to attach to a report
+    drill                a snapshot of one's own Vault, restored and upgraded where it reaches nobody
     compare              what one rehearsal shows and another would not have shown
     corpus               every known breakage, rehearsed: the track record
     predict              what is known, without any server: a prediction, an explanation
@@ -38,6 +39,7 @@ session/                 rehearsals as values: a scenario and options in, a judg
     comparing            a scenario, a kept run or a bundle becomes one side of a comparison
     corpus               the files of known breakages, and what was last seen of each
     bundle               a run in one archive, and back: record, judgement, versions and logs, without any secret
+    drill                a snapshot is restored and taken through an upgrade, apart from everything
     import_sources       an installation read from its sources, and what it becomes
     prediction           what a rehearsal would see, by the knowledge alone
     proving              the remedies of a run's refusals, tried
@@ -153,6 +155,7 @@ host/                    the machine itself: processes, ports, keys
     memory_directory     a work directory in memory, gone with the last process in it
     reaper               removes a run's containers, for the supervisor
     locks                one at a time, across processes: files that are locked
+    closed_network       a network without a way out
     ports                a free loopback port that stays ours
     capacity             how many clusters this machine can carry
     pki                  certificate authorities, certificates and service account keys for test systems
@@ -176,6 +179,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     expect               what was seen as the `expect:` of a scenario
     table                several rehearsals in a table
     bisection            what a bisection has found
+    drill                what came of a drill
     track_record         the corpus of known breakages as a table
     tried                remedies: what came of those that were tried, and what they write in full
     nodes                what is said of a Vault that was taken on node by node
@@ -186,6 +190,7 @@ analysis/                what a record means, with no server in sight
     proofs               what came of the remedies that were tried
     verdict              pass, fail or inconclusive, against what was expected
     bisection            which of many values is the first bad one, by few questions: the search alone
+    drills               what a drill with a snapshot means
     doubts               what nobody knows after a run, and what keeps it from a pass
     matrix_merge         parts of one matrix become one
     matrix_results       what a matrix comes to: a verdict, a cause and a hop in each cell

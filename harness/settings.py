@@ -51,6 +51,11 @@ def environment() -> Mapping[str, str]:
     return dict(os.environ)
 
 
+def unseal_keys() -> str:
+    """Return the unseal keys for a drill, with spaces between them, where the user's environment has them."""
+    return os.environ.get("REHEARSE_UNSEAL_KEYS", "")
+
+
 def for_python() -> Mapping[str, str]:
     """Return what of the user's environment a Python of ours needs to start and to read names of files, and no more."""
     names = ("LC_ALL", "LC_CTYPE", "LANG", "LD_LIBRARY_PATH")

@@ -5,6 +5,7 @@ Each question goes out once, over a connection of its own: no retry, no redirect
 
 from __future__ import annotations
 
+import base64
 import copy
 import itertools
 import os
@@ -165,6 +166,36 @@ class Vault:
     def read_whole(self, path: str) -> Reply:
         """Read what is no secret at a full API path as the administrator, with its values."""
         return self._ask("get", path, self.root)
+
+    def count(self, path: str) -> int | None:
+        """Return how many entries the administrator is shown in the list at a full API path; None where Vault refuses.
+
+        Raises Unreachable where it gives no answer.
+        """
+        response = self._send("list", path, self.root)
+        if response.status_code == 404:
+            return 0
+        return len((_json(response).get("data") or {}).get("keys") or ()) if response.ok else None
+
+    def make_root(self, keys: Sequence[Secret]) -> str:
+        """Have the holders of unseal *keys* make a root token, which stays in here. Return why there is none, or "".
+
+        As `vault operator generate-root` does: the token comes encoded with a one-time password.
+        """
+        begun = _json(self._send("put", "sys/generate-root/attempt", json={}))
+        told = begun
+        for key in keys:
+            body = {"key": key.reveal(), "nonce": begun.get("nonce", "")}
+            response = self._send("put", "sys/generate-root/update", json=body)
+            told = _json(response)
+            if response.status_code != 200 or told.get("complete"):
+                break
+        encoded = told.get("encoded_token") or told.get("encoded_root_token") or ""
+        if not encoded or "otp" not in begun:
+            return _in_a_line(_errors(told) or _errors(begun) or "the keys made no root token")
+        hidden = base64.b64decode(encoded + "=" * (-len(encoded) % 4))
+        self.root = Secret("".join(chr(one ^ ord(other)) for one, other in zip(hidden, begun["otp"], strict=True)))
+        return ""
 
     def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
         """Initialise Vault and return its unseal keys; the root token stays in here."""

@@ -189,6 +189,7 @@ class Supervisor:
         log: Path,
         pod: Path | None = None,
         unprivileged: bool = False,
+        apart: bool = False,
     ) -> Process:
         """Start a server and return it as soon as it runs; whether it is any good, `until` finds out.
 
@@ -196,7 +197,8 @@ class Supervisor:
         run, nothing else; its output is appended to *log* (0600); it reads from /dev/null. With *pod* it sees that
         directory where a pod sees its service account, files that arrive later included, and nothing else below /run.
         It never gains rights: the setuid bit and file capabilities of a program do not count. *unprivileged*: it does
-        not run as root, not even where we do.
+        not run as root, not even where we do. *apart*: it sees the files of the system, its program's and those in
+        *cwd*, and whatever it writes elsewhere is gone with it.
 
         Raises RigError if the program, the directory, the log or the pod is not available, or the supervisor is gone.
         """
@@ -209,6 +211,7 @@ class Supervisor:
             "log": str(log.absolute()),
             "pod": str(pod.absolute()) if pod else None,
             "unprivileged": unprivileged,
+            "apart": apart,
         }
         try:
             key, answer = self._line.ask("start", **order)

@@ -5,7 +5,7 @@ thread.
 """
 
 # pathlib would double the time the supervisor takes to start.
-# ruff: noqa: PTH103, PTH116, PTH123
+# ruff: noqa: PTH102, PTH103, PTH112, PTH114, PTH115, PTH116, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
 _OTHERS: Final = ("postgres", "nobody")
 """As one of these users a server runs that does not run as root."""
+MS_RDONLY, MS_REMOUNT = 1, 32
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 2, 4, 4096, 16384, 1 << 18, 1 << 19
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -75,13 +76,16 @@ def _redirect(log: str) -> None:
     os.dup2(output, 2)
 
 
-def own_mounts() -> None:
-    """Take a mount namespace; as a user who may not, together with a user namespace in which the uid stays as it is."""
+def own_mounts(seen: int | None = None) -> None:
+    """Take a mount namespace; as a user who may not, together with a user namespace in which we are the user *seen*.
+
+    Left out, the uid stays as it is.
+    """
     if _libc.unshare(_CLONE_NEWNS) != 0:
-        _own_user(os.geteuid(), _CLONE_NEWNS)
+        own_user(os.geteuid() if seen is None else seen, _CLONE_NEWNS)
 
 
-def _own_user(seen: int, more: int) -> None:
+def own_user(seen: int, more: int) -> None:
     """Take a user namespace, in which we are the user *seen*, and *more* namespaces that belong to it."""
     uid, gid = os.geteuid(), os.getegid()
     call("unshare", _CLONE_NEWUSER | more)
@@ -99,7 +103,7 @@ def _unprivileged() -> None:
     uid = os.geteuid()
     other = next((one.pw_uid for one in pwd.getpwall() if one.pw_name in _OTHERS), 0)
     try:
-        _own_user(uid or other, _CLONE_NEWIPC)
+        own_user(uid or other, _CLONE_NEWIPC)
     except OSError:
         if uid == 0:
             raise
@@ -114,6 +118,45 @@ def _mount_account(source: str, place: str) -> None:
     os.makedirs(target)
     mount(f"/proc/self/fd/{held}", target, "", MS_BIND)
     os.close(held)
+
+
+_SEEN_APART: Final = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc")
+"""What a program may read that is kept apart from all other files of this machine."""
+_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+
+def _apart(cwd: str, program: str) -> None:
+    """See no files but the system's, the program's and those in *cwd*, and write none elsewhere but into memory.
+
+    Whatever path the program is told to write to, it is there, and gone with it.
+    """
+    root = f"{cwd}/root"
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    # a directory that Vault makes for its audit log is one that only root can enter
+    own_mounts(seen=0)
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
+    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=256m")
+    for place in _SEEN_APART:
+        if os.path.islink(place):
+            os.symlink(os.readlink(place), root + place)
+        elif os.path.isdir(place):
+            _show(place, root + place, MS_RDONLY)
+    os.mkdir(f"{root}/dev")
+    for device in _DEVICES:
+        with open(root + device, "xb"):
+            mount(device, root + device, "", MS_BIND)
+    _show(os.path.dirname(program), root + os.path.dirname(program), MS_RDONLY)
+    _show(cwd, root + cwd, 0)
+    os.chroot(root)
+    os.chdir(cwd)
+
+
+def _show(place: str, seen: str, how: int) -> None:
+    os.makedirs(seen, exist_ok=True)
+    mount(place, seen, "", MS_BIND)
+    # who is no root in their own eyes alone may not change this, and could write there no more than before
+    if how and os.geteuid() == 0:
+        mount("none", seen, "", MS_BIND | MS_REMOUNT | how)
 
 
 def _find_again(cwd: str) -> None:
@@ -143,6 +186,7 @@ def _steps(order: Message, env: dict[str, str], supervisor: int) -> list[Step]:
         (f"write to the log {order['log']}", partial(_redirect, order["log"])),
         (f"enter the directory {cwd}", partial(os.chdir, cwd)),
         *([*pod_steps(pod), (again, partial(_find_again, cwd))] if pod else ()),
+        *([("keep it apart from other files", partial(_apart, cwd, argv[0]))] if order["apart"] else ()),
         *([("be another user than root, in a user namespace", _unprivileged)] if order["unprivileged"] else ()),
         # After whatever changes its credentials, because that would cut the tie.
         ("tie its life to the supervisor's", partial(_die_with, supervisor)),

@@ -89,10 +89,20 @@ class VaultServer:
             self._listening = self._listening._replace(clients="")
         self._configure()
 
-    def start(self, supervisor: Supervisor, binary: Path, version: str, *, pod: Path | None, api_port: int) -> None:
+    def start(
+        self,
+        supervisor: Supervisor,
+        binary: Path,
+        version: str,
+        *,
+        pod: Path | None = None,
+        api_port: int = 0,
+        apart: bool = False,
+    ) -> None:
         """Start *binary* over the data and wait until it answers, sealed or not yet initialised.
 
-        *pod* is the folder that is mounted as the pod's service account; None leaves the server without one.
+        *pod* is the folder that is mounted as the pod's service account; None leaves the server without one. *apart*:
+        it sees no files of this machine but the system's and its own, wherever its data say that it should write.
         Raises ProcessDied with its last lines, NotReady after LISTEN_SECONDS, and RigError where something else than
         Vault is to blame: the port, the disk, whoever killed it.
         """
@@ -113,6 +123,7 @@ class VaultServer:
             cwd=self.directory,
             log=self.log.path,
             pod=pod,
+            apart=apart,
         )
         self.process, self._version = started, version
         try:
