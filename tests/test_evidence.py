@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from harness.analysis import contradictions, verdict
-from harness.analysis.diagnosis import Finding
+from harness.analysis.diagnosis import UNEXPLAINED, Finding
 from harness.analysis.record_view import Facts
-from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, VaultAuditLine, VaultLogLine
+from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, RunStarted, VaultAuditLine, VaultLogLine
 from harness.record.journal import Record
 from harness.record.observation import Observation
 from tests import stored_records
@@ -20,6 +20,7 @@ from tests.test_rules import mapped
 
 NAMES: Final = sorted(stored_records.FILES)
 KINDS: Final[dict[str, tuple[type[AnyEvent], ...]]] = {
+    "api audit": (ApiAuditLine,),
     "api log": (ApiLogLine,),
     "vault audit": (VaultAuditLine,),
     "vault log": (VaultLogLine,),
@@ -35,6 +36,12 @@ OF_THE_RECORD: Final = ("reviewer expires", "rewrite changes a value", "rewrite 
 
 FEW: Final = 4
 """So many pairs of a record: exchanged once more they would show no more."""
+
+SURE: Final = ("predicted", "one side", "both sides")
+"""By whom a finding can be told, the least first."""
+
+OF_VAULT: Final = {"answer", "vault audit", "vault log", "server", "nodes"}
+OF_API_SERVERS: Final = {"api audit", "api log"}
 
 Key = tuple[str, str, str, str, str]
 
@@ -64,6 +71,37 @@ def test_a_deleted_kind_of_evidence_makes_no_other_cause_certain(name: str) -> N
                 assert SEEN & shown or one.effect in OF_THE_RECORD, (kind, key)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deleted_kind_of_evidence_takes_its_side_of_a_finding(name: str) -> None:
+    """Nothing is told by more than before; and what both sides told is certain no more where one is gone."""
+    record = stored_records.record(name)
+    whole = findings(record)
+    for one in whole.values():
+        shown = {line.source for line in one.evidence}
+        assert one.seen_from == SURE[bool(shown & OF_VAULT) + bool(shown & OF_API_SERVERS)], one.rule
+    for kind, types in KINDS.items():
+        rest = findings(mapped(record, _without(types)))
+        for key in rest.keys() & whole.keys():
+            left, had = rest[key], whole[key]
+            if left.rule == had.rule:
+                assert SURE.index(left.seen_from) <= SURE.index(had.seen_from), (kind, key)
+            if had.seen_from == "both sides" != left.seen_from:
+                assert left.confidence != "certain", (kind, key)
+        if kind in ("the API servers' side", "Vault's side", "all"):
+            # Vault's answer stays: of a refusal that a server explained it is then the only word
+            mine = [one for one in rest.values() if one.seen_from == "both sides"]
+            assert all(kind == "Vault's side" and "answer" in {line.source for line in one.evidence} for one in mine)
+
+
+@pytest.mark.parametrize("name", NAMES[:FEW])
+def test_on_paper_everything_is_predicted(name: str) -> None:
+    def on_paper(event: AnyEvent) -> AnyEvent:
+        return replace(event, plan=replace(event.plan, driver="paper")) if isinstance(event, RunStarted) else event
+
+    told = findings(mapped(stored_records.record(name), on_paper))
+    assert {one.seen_from for one in told.values()} <= {"predicted"}
+
+
 def _without(types: tuple[type[AnyEvent], ...]) -> Callable[[AnyEvent], AnyEvent | None]:
     return lambda event: None if isinstance(event, types) else event
 
@@ -76,7 +114,9 @@ def test_exchanged_evidence_makes_no_other_cause_certain(name: str) -> None:
     for one, other in list(_pairs(record))[:FEW]:
         for key, found in findings(_exchanged(record, one, other)).items():
             own = found.app in (one.app, other.app) and found.moment in (one.moment, other.moment)
-            if own and found.confidence == "certain" and found.probe == "login" and key in whole:
+            claimed = found.seen_from == "both sides" and found.rule != UNEXPLAINED
+            sure = found.confidence == "certain" or claimed
+            if own and sure and found.probe == "login" and key in whole:
                 assert found.rule == whole[key].rule, (one.app, one.moment, other.app, other.moment, key)
 
 
@@ -107,4 +147,5 @@ def test_a_contradiction_is_said_and_leaves_nothing_certain() -> None:
     for app in ("billing", "orders"):
         (found,) = [one for key, one in told.items() if key[:2] == ("refused from the start", app)]
         assert found.confidence == "strong"
+        assert found.seen_from == "one side"
         assert found.sentence.endswith("so this is not certain: Vault answered one reason, and audited another one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,11 +15,19 @@ from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
 from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, agents, occasions, steps
 from harness.record.observation import BESIDE, Observation
+from harness.scenario import driver_traits
 from harness.scenario.course import AnyStep, Look, Rewrite, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
 
 UNEXPLAINED = "unexplained"
+
+SeenFrom = Literal["both sides", "one side", "predicted"]
+"""both sides: Vault and an API server both told of it, and it goes together. one side: only one of them did, or had to
+be asked. predicted: neither; the knowledge says so of configs, tokens and policies, and so is everything on paper."""
+
+_OF_VAULT: Final = frozenset({"answer", "vault audit", "vault log", "server", "nodes"})
+_OF_API_SERVERS: Final = frozenset({"api audit", "api log"})
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -58,11 +67,35 @@ class Finding(msgspec.Struct, frozen=True):
     """the name of the node that it is about; empty: the only one there is, or whichever answered"""
     next: tuple[Next, ...] = ()
     """what would refuse the same login next, were this mended: by the knowledge, not seen"""
+    seen_from: SeenFrom = "predicted"
+    """who told of it, by its evidence"""
 
 
 def diagnose(facts: Facts) -> list[Finding]:
     """Return every finding, in the order in which they appear: what was wrong from the start, then hop by hop."""
     return [_finding(case) for case in _cases(facts)]
+
+
+def seen_from(facts: Facts, evidence: Iterable[EvidenceLine], *, doubted: bool = False) -> SeenFrom:
+    """Return who told of what these lines show; what is *doubted*, two sides do not tell together."""
+    if not driver_traits.of(facts.record.started.plan.driver).real:
+        return "predicted"
+    told = {line.source for line in evidence}
+    if told & _OF_VAULT and told & _OF_API_SERVERS and not doubted:
+        return "both sides"
+    return "one side" if told & (_OF_VAULT | _OF_API_SERVERS) else "predicted"
+
+
+def told_by(facts: Facts, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield *findings* that no rule made, each with who told of it."""
+    yield from (msgspec.structs.replace(one, seen_from=seen_from(facts, one.evidence)) for one in findings)
+
+
+def _sure(found: Diagnosis, *, doubted: bool) -> Confidence:
+    """Return how sure a rule is: not certain where nothing is left of what Vault said, or where it is doubted."""
+    if found.confidence != "certain":
+        return found.confidence
+    return "certain" if not doubted and _OF_VAULT & {line.source for line in found.evidence} else "strong"
 
 
 def _cases(facts: Facts) -> Iterator[Case]:
@@ -242,7 +275,7 @@ def _finding(case: Case) -> Finding:
         sentence=found.sentence
         + (". Two questions could claim a line of this evidence" if evidence.ambiguous else "")
         + (f". Its evidence does not go together, so this is not certain: {against}" if against else ""),
-        confidence="strong" if against and found.confidence == "certain" else found.confidence,
+        confidence=_sure(found, doubted=bool(against)),
         evidence=found.evidence,
         remedy=in_words(found.remedies),
         mount=now.mount,
@@ -259,6 +292,7 @@ def _finding(case: Case) -> Finding:
         vault=now.vault,
         node=now.node,
         next=next_causes.after(case, rule.name) if rule is not None else (),
+        seen_from=seen_from(case.facts, found.evidence, doubted=bool(against) or evidence.ambiguous),
     )
 
 

@@ -209,12 +209,11 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
 def _found(facts: Facts) -> Iterator[Finding]:
     broken = startup_failures.findings(facts.record.of(Trouble), facts.steps)
-    yield from broken
-    yield from rolling.findings(facts, [one.node for one in broken if one.node])
+    yield from diagnosis.told_by(facts, broken)
+    yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
     yield from diagnosis.diagnose(facts)
-    yield from renewals.cut_off(facts)
-    yield from expiry.findings(facts)
-    yield from rewritten.findings(facts)
+    for others in (renewals.cut_off, expiry.findings, rewritten.findings):
+        yield from diagnosis.told_by(facts, others(facts))
 
 
 def _left_behind(record: Record) -> str:

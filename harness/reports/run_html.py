@@ -38,6 +38,7 @@ from harness.reports.wording import (
     nothing_learned,
     path_of,
     remedies_of,
+    seen_from,
     trimmed,
     unsure,
     ways_back,
@@ -234,6 +235,7 @@ def _findings(judgement: Judgement, lines: _Lines) -> Iterator[dict[str, Any]]:
             "known": f"{first.explanation}. Source: {first.source}" if first.explanation else "",
             "leads": [_lead(lead, lines) for lead in first.ruled_out],
             "ambiguous": first.ambiguous,
+            "seen_from": seen_from(first),
             "of": len(group),
         }
 

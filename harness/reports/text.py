@@ -52,6 +52,7 @@ from harness.reports.wording import (
     outages,
     path_of,
     remedies_of,
+    seen_from,
     surprises,
     trimmed,
     unlearned,
@@ -410,7 +411,7 @@ def _details(console: Console, judgement: Judgement, totals: _Totals) -> None:
 
 
 def _finding_in_full(console: Console, finding: Finding, shown: set[str]) -> None:
-    _title(console, f"Evidence: {finding.effect} {finding.app}, {finding.rule}")
+    _title(console, f"Evidence: {finding.effect} {finding.app}, {finding.rule}; {seen_from(finding)}")
     _evidence_lines(console, finding.evidence, shown)
     if finding.explanation:
         console.print(Padding(Text(f"known  {finding.explanation}. Source: {finding.source}"), (0, 2)))

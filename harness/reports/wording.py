@@ -336,8 +336,14 @@ def afterwards(finding: Finding) -> str:
     return f"With this mended you would meet {said}. That is foretold, and not seen: mend all of it before you try."
 
 
+def seen_from(finding: Finding) -> str:
+    """Return who told of a finding, in words."""
+    return "predicted, and seen by nobody" if finding.seen_from == "predicted" else f"seen from {finding.seen_from}"
+
+
 def evidence(finding: Finding) -> Iterator[str]:
     """Yield all that speaks for a finding's cause, and the leads that it rules out, as lines without markup."""
+    yield seen_from(finding)
     yield from map(evidence_text, finding.evidence)
     if finding.explanation:
         yield f"known  {finding.explanation}. Source: {finding.source}"

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.scenario.loading import Loaded
 from harness.wait import Stopwatch
 from tests import versions_at_hand
-from tests.fuzz import generator, known, shrinking
+from tests.fuzz import generator, known, same_version, shrinking
 from tests.fuzz.comparison import Difference
 from tests.fuzz.running import NotRehearsed, Rehearsals
 
@@ -34,6 +34,11 @@ def main(words: Sequence[str] | None = None) -> int:
                 break
             loaded = generator.scenario(asked.seed, number, versions)
             try:
+                if asked.same_version:
+                    surprises = same_version.surprises(loaded, rehearsals)
+                    done, found = done + 1, found + bool(surprises)
+                    _keep_surprises(out, loaded, surprises)
+                    continue
                 differences = rehearsals.differences(loaded)
             except (NotRehearsed, HarnessError) as error:
                 broken += 1
@@ -64,6 +69,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--seconds", type=float, default=0, help="begin none after so many seconds; 0: all are made")
     options.add_argument("--shrink", type=int, default=12, help="at most so many rehearsals to make one find smaller")
     options.add_argument("--out", type=Path, default=Path(".rehearse/fuzz"), help="where finds are written")
+    options.add_argument("--same-version", action="store_true", help="restart instead of upgrading: nothing may change")
     options.add_argument("--keep", action="store_true", help="keep the records of all real rehearsals there")
     return options
 
@@ -86,6 +92,16 @@ def _keep(out: Path, loaded: Loaded, new: Sequence[Difference], rehearsals: Rehe
     head = "".join(f"# {one.sentence}\n" for one in told)
     file.write_text(f"{head}{loaded.text}", encoding="utf-8")
     _say(f"  {first.sentence}\n  written to {file}")
+
+
+def _keep_surprises(out: Path, loaded: Loaded, surprises: Sequence[str]) -> None:
+    """Write a topology that is not silent, with what was told of it."""
+    for line in surprises:
+        _say(f"{loaded.name}, without any upgrade: {line}")
+    if surprises:
+        out.mkdir(parents=True, exist_ok=True)
+        head = "".join(f"# {line}\n" for line in surprises)
+        (out / f"{loaded.name}.yaml").write_text(f"{head}{loaded.text}", encoding="utf-8")
 
 
 def _say(line: str) -> None:

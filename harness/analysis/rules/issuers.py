@@ -208,7 +208,8 @@ def _issuer_check_lost(case: Case) -> Diagnosis | None:
         f"{kubernetes_auth.DEFAULT_ISSUER}; from {kubernetes_auth.DEFAULT_ISSUER_NOT_ENFORCED} on an issuer that was "
         "never set is "
         f"not compared any more: the login gets past it and is {case.after.answer}",
-        "certain",
+        # past the check an API server is asked
+        "certain" if case.evidence.review else "strong",
         [*earlier.quoted(*_ISSUER_WORDS), *case.evidence.evidence_lines(), case.facts.config_line(case.after)],
         Remedy(
             "If the check is wanted, set the issuer in the config; the new version enforces what is set.",
