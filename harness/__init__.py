@@ -135,6 +135,7 @@ artifacts/               a version becomes a verified binary or a container imag
     templates            the files under clusters/, wherever this is installed
 clients/                 one door for each foreign system
     vault                everything said to Vault (hvac)
+    vault_engines        what is said to secrets engines that make secrets, and to what they have
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
     postgres             whether a PostgreSQL lets somebody in, and where its programs are

@@ -184,18 +184,19 @@ def test_what_engines_gave_is_good_after_an_upgrade_as_foretold(tmp_path: Path, 
 def test_a_postgresql_that_goes_away_in_mid_run_says_nothing_of_vault(
     tmp_path: Path, lender: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = probes.ASKED["read"]
+    asked, killed = probes.ASKED["read"], list[int]()
 
     def killing(view: View, question: Question) -> Observation:
-        if question.item.startswith("database/") and view.moment != "before":
-            os.kill(view.rig.database()._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        if question.item.startswith("database/") and view.moment != "before" and not killed:
+            killed.append(view.rig.database()._process.pid)  # type: ignore[attr-defined]
+            os.kill(killed[0], signal.SIGKILL)
         return asked(view, question)
 
     monkeypatch.setitem(probes.ASKED, "read", killing)
     code, judgement = lender.rehearse(kept_in(tmp_path), tmp_path / "run")
-    assert (code, judgement["verdict"]) == (4, "inconclusive")
-    words = "read batch after 1.11.0 could not be asked: PostgreSQL was ended from outside by SIGKILL; Vault's answer"
-    assert judgement["reasons"][0].startswith(words)
+    assert (code, judgement["verdict"], judgement["findings"]) == (4, "inconclusive", [])
+    # the supervisor tells of the end a moment after the answer, at the latest
+    assert "PostgreSQL was ended from outside by SIGKILL" in " ".join(judgement["reasons"])
 
 
 @pytest.mark.real

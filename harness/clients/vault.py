@@ -15,10 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from harness.clients.vault_engines import VaultEngines, revealed
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
-from harness.rig.rig import Credentials, Given, Reply
-from harness.scenario.mount_kinds import CERT
+from harness.rig.rig import Credentials, Reply
+from harness.scenario.mount_kinds import CERT, TOKEN
 from harness.scenario.topology import KV_V2
 from harness.secret import Secret
 from harness.wait import now, until
@@ -27,11 +28,10 @@ CORRELATION_HEADER: Final = "X-Rehearsal-Id"
 """Vault's audit log repeats this header, so that an audit entry is joined to its request and not guessed at."""
 
 _TIMEOUT_SECONDS: Final = 30.0
-_OF_LEASE: Final = ("lease_duration", "renewable")
 _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
 
 
-class Vault:
+class Vault(VaultEngines):
     """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
 
     *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. *name*
@@ -103,9 +103,15 @@ class Vault:
         name = held.name.reveal() if isinstance(held.name, Secret) else held.name
         if kind == CERT:
             return self.showing(held.secret).login_as(mount, str(name))
+        if kind == TOKEN:
+            return self.create_token(str(name), held.secret)
         if kind == "userpass":
             return self._ask("post", f"auth/{mount}/login/{name}", json={"password": held.secret.reveal()})
         return self._ask("post", f"auth/{mount}/login", json={"role_id": name, "secret_id": held.secret.reveal()})
+
+    def create_token(self, role: str, token: Secret, policies: Sequence[str] = ()) -> Reply:
+        """Have a token made by a token role, with a *token* that may do so; no *policies*: all that the role has."""
+        return self._ask("post", f"auth/token/create/{role}", token, json={"policies": [*policies]} if policies else {})
 
     def showing(self, certificate: Secret) -> Vault:
         """Return the same way to ask, over connections that show a client *certificate*: its key and it, as PEM."""
@@ -130,23 +136,6 @@ class Vault:
         reply = self._ask("get", path, token)
         return _without_values(reply)
 
-    def draw(self, path: str, token: Secret, body: Mapping[str, Any] | None) -> Reply:
-        """Ask a secrets engine for what it makes; without a *body* it is read. What it made is in the reply's `given`.
-
-        The answer's data keep the names of its parts, and of its lease how long it lives.
-        """
-        reply, said = self._exchange("get" if body is None else "post", path, token, **({"json": body} if body else {}))
-        return _made(reply, said)
-
-    def renew_lease(self, lease: Secret, token: Secret) -> Reply:
-        """Renew a lease."""
-        reply, said = self._exchange("put", "sys/leases/renew", token, json={"lease_id": lease.reveal()})
-        return _made(reply, said)
-
-    def revoke_lease(self, lease: Secret) -> Reply:
-        """Revoke a lease as the administrator; the answer comes once that is done."""
-        return self._ask("put", "sys/leases/revoke", self.root, json={"lease_id": lease.reveal(), "sync": True})
-
     def read_auth_config(self, mount: str) -> Reply:
         """Read auth/<mount>/config back."""
         return self._ask("get", f"auth/{mount}/config", self.root)
@@ -162,10 +151,6 @@ class Vault:
     def read_path(self, path: str) -> Reply:
         """Read at a full API path as the administrator. The answer's data keeps names and no values."""
         return _without_values(self._ask("get", path, self.root))
-
-    def read_whole(self, path: str) -> Reply:
-        """Read what is no secret at a full API path as the administrator, with its values."""
-        return self._ask("get", path, self.root)
 
     def count(self, path: str) -> int | None:
         """Return how many entries the administrator is shown in the list at a full API path; None where Vault refuses.
@@ -299,16 +284,8 @@ class Vault:
 
     def write_secret(self, path: str, values: Mapping[str, Secret], *, version: int) -> None:
         """Write a secret of kv-v1 or kv-v2 at its full API path."""
-        revealed = {name: value.reveal() for name, value in values.items()}
-        self._tell("post", path, {"data": revealed} if version == KV_V2 else revealed)
-
-    def enable_engine(self, path: str, kind: str) -> None:
-        """Mount a secrets engine."""
-        self._tell("post", f"sys/mounts/{path}", {"type": kind})
-
-    def write(self, path: str, fields: Mapping[str, Any]) -> None:
-        """Write at a full API path as the administrator."""
-        self._tell("post", path, _revealed(fields))
+        shown = revealed(values)
+        self._tell("post", path, {"data": shown} if version == KV_V2 else shown)
 
     def write_policy(self, name: str, text: str) -> None:
         """Write an ACL policy."""
@@ -316,17 +293,18 @@ class Vault:
 
     def enable_auth(self, mount: str, kind: str = "kubernetes") -> str:
         """Mount an auth method at *mount* and return the mount's accessor."""
-        self._tell("post", f"sys/auth/{mount}", {"type": kind})
+        if kind != TOKEN:
+            self._tell("post", f"sys/auth/{mount}", {"type": kind})
         mounts = _done(self._ask("get", "sys/auth", self.root), "list its auth mounts")
         return str(mounts.data[f"{mount}/"]["accessor"])
 
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Write auth/<mount>/config: a full replacement in every version."""
-        self._tell("post", f"auth/{mount}/config", _revealed(fields))
+        self._tell("post", f"auth/{mount}/config", revealed(fields))
 
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None:
         """Write a role, or what an auth method of another kind has in its place, at auth/<mount>/<folder>/<name>."""
-        self._tell("post", f"auth/{mount}/{folder}/{name}", _revealed(fields))
+        self._tell("post", f"auth/{mount}/{folder}/{name}", revealed(fields))
 
     def make_secret_id(self, mount: str, role: str) -> Credentials:
         """Have a new secret ID made for an AppRole, and return it with the role's ID."""
@@ -334,6 +312,14 @@ class Vault:
         known = _done(self._ask("get", f"{path}/role-id", self.root), f"tell {path}/role-id")
         made = _done(self._ask("post", f"{path}/secret-id", self.root, json={}), f"write {path}/secret-id")
         return Credentials(Secret(str(known.data["role_id"])), Secret(str(made.data["secret_id"])))
+
+    def make_token(self, policy: str) -> Secret:
+        """Return a new token that has one policy and no other, and lives for a month."""
+        body = {"policies": [policy], "no_default_policy": True, "ttl": "768h"}
+        made = _done(self._ask("post", "auth/token/create-orphan", self.root, json=body), "make a token")
+        if made.token is None:
+            raise RigError("Vault was to make a token, and its answer has none")
+        return made.token
 
     def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
         if self.root is None:
@@ -465,22 +451,6 @@ def _visible(body: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(part, dict):
         return {}
     return {name: value for name, value in part.items() if name not in _TOKEN_FIELDS}
-
-
-def _revealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
-
-
-def _made(reply: Reply, said: Mapping[str, Any]) -> Reply:
-    """Return a reply with what a secrets engine made, of which its data have the names and no values."""
-    import msgspec
-
-    if not reply.ok:
-        return msgspec.structs.replace(reply, data={})
-    parts = {name: Secret(value) for name, value in (said.get("data") or {}).items() if isinstance(value, str)}
-    shown = {"keys": sorted(said.get("data") or {}), **{name: said[name] for name in _OF_LEASE if name in said}}
-    lease = said.get("lease_id")
-    return msgspec.structs.replace(reply, data=shown, given=Given(parts, Secret(lease) if lease else None))
 
 
 def _without_values(reply: Reply) -> Reply:

@@ -10,6 +10,10 @@ from typing import Final
 BATCH_NOT_RENEWED: Final = "batch tokens cannot be renewed"
 """How a renewal of a batch token is refused, with 400 (V vault/expiration.go RenewToken). Run: 1.3.0 to 1.16.3."""
 
+NOT_RENEWABLE: Final = "lease is not renewable"
+"""How a renewal of a token is refused, with 400, that was made by a token role whose `renewable` is false (V
+vault/expiration.go). Run: 1.4.0 to 1.16.3."""
+
 GONE: Final = "token not found"
 """How the renewal of a token by its last use (token_num_uses) is refused, with 400: what is used up is revoked while it
 is renewed. Every request after the last use is 403, like that of an unknown token. Run: 1.3.0 to 1.16.3."""

@@ -14,6 +14,7 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import Credentials, VaultSetup
 from harness.scenario.course import Serve
+from harness.scenario.mount_kinds import TOKEN
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import Topology
 from harness.scenario.values import seconds
@@ -48,7 +49,12 @@ def write_role(setup: VaultSetup, mount: str, role: str, spec: RoleSpec, held: H
     if (mount, role) in held or not spec.of_kind.makes_secrets:
         setup.write_role(mount, role, fields, folder)
         return None
-    if spec.of_kind.name == "userpass":
+    if spec.of_kind.name == TOKEN:
+        setup.write_role(mount, role, fields, folder)
+        policy = f"rehearsal-gives-{role.lower()}"
+        setup.write_policy(policy, f'path "auth/token/create/{role}" {{ capabilities = ["update"] }}')
+        made = Credentials(role, setup.make_token(policy))
+    elif spec.of_kind.name == "userpass":
         made = Credentials(role, Secret(random.token_urlsafe(18)))
         setup.write_role(mount, role, fields | {"password": made.secret}, folder)
     else:

@@ -53,6 +53,9 @@ def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Com
     if kind.by_certificate and document.get("vault", "tls", default=True) is False:
         message = "a client certificate is shown over TLS, and Vault's listener speaks none: vault.tls is false"
         yield (*mount, "type"), message, "tls: true in vault, or another type"
+    if (kind.name == mount_kinds.TOKEN) != (mount[-1] == mount_kinds.TOKEN):
+        message = "the token auth method is at auth/token, in every Vault, and nothing else is"
+        yield (*mount, "type"), message, "type: token at the path token, or another type at another path"
     if kind.reviews:
         yield from lacking(document, mount, schema.Mount, ["cluster"])
     if not document.given(*mount, "roles") or document.get(*mount, "mounted", default=True) is False:
@@ -62,6 +65,8 @@ def _of_mount(document: Document, mount: Trail, kind: MountKind) -> Iterator[Com
         yield from lacking(document, (*mount, "roles", role), schema.Role, kind.required)
         if kind.name == JWT:
             yield from _unbound(document, (*mount, "roles", role))
+        if kind.name == mount_kinds.TOKEN:
+            yield from _batch(document, (*mount, "roles", role))
 
 
 def _of_role(document: Document, trail: Trail, kind: MountKind, more: Iterable[str] = ()) -> Iterator[Complaint]:
@@ -93,6 +98,24 @@ def _unbound(document: Document, role: Trail) -> Iterator[Complaint]:
     if document.sound(*role) and not any(document.given(*role, one) for one in bounds):
         message = "Vault refuses this role: must have at least one bound constraint"
         yield role, message, f"{', or '.join(bounds)}"
+
+
+def _batch(document: Document, role: Trail) -> Iterator[Complaint]:
+    """Complain of a token role whose batch tokens Vault would refuse to give."""
+    if document.get(*role, "token-type") != "batch":
+        return
+    lacks = [
+        words
+        for words, wrong in (
+            ("orphan: true", document.get(*role, "orphan") is not True),
+            ("renewable: false", document.get(*role, "renewable") is not False),
+            ("no period", document.given(*role, "period")),
+        )
+        if wrong
+    ]
+    if lacks:
+        message = "Vault refuses this role: batch tokens are orphans, and neither renewable nor periodic"
+        yield (*role, "token-type"), message, f"{', '.join(lacks)} as well; or another token-type"
 
 
 def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:

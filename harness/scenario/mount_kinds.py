@@ -18,6 +18,9 @@ JWT: Final = "jwt"
 
 CERT: Final = "cert"
 
+TOKEN: Final = "token"
+"""The kind of the mount that every Vault has, at the path of the same name: its roles are those of tokens."""
+
 ASKED_AT: Final = {"jwks_url": "jwks_ca_pem", "oidc_discovery_url": "oidc_discovery_ca_pem"}
 """The fields of a JWT mount's config by which Vault asks somebody for the keys: where, and the CA of who answers."""
 
@@ -153,6 +156,24 @@ _KINDS: Final = {
             makes_secrets=True,
             by_certificate=True,
             ours=("certificate", "certificate-life"),
+        ),
+        MountKind(
+            name=TOKEN,
+            folder="roles",
+            # without any a token would have those of whoever makes it
+            required=("policies",),
+            role={
+                "policies": "allowed_policies",
+                "period": "token_period",
+                "explicit_max_ttl": "token_explicit_max_ttl",
+                "token_type": "token_type",
+                "bound_cidrs": "token_bound_cidrs",
+                "orphan": "orphan",
+                "renewable": "renewable",
+            },
+            decisive=("bound_cidrs",),
+            negative=("wrong-secret", "unknown-role", "disallowed-policy"),
+            makes_secrets=True,
         ),
     )
 }

@@ -21,6 +21,7 @@ ProbeName = Literal[
     "tampered-jwt",
     "unknown-role",
     "wrong-secret",
+    "disallowed-policy",
     "wrong-certificate",
     "expired-certificate",
     "forged-certificate",

@@ -210,7 +210,7 @@ def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
                     f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
                     "nothing else; if yours say otherwise, write them: policies"
                 )
-            if not (role.ttl or role.period or role.explicit_max_ttl):
+            if "ttl" in mount.of_kind.role and not (role.ttl or role.period or role.explicit_max_ttl):
                 yield (
                     f"tokens of role {name} at auth/{path} live as long as Vault's own default has it, {DEFAULT_TTL}; "
                     f"if the role says otherwise, say so: auth.{path}.roles.{name}.ttl"
@@ -418,6 +418,8 @@ def _cannot(wanted: Topology, app: str) -> dict[str, str]:
     if role.token_type == "batch":
         found["token-renew"] = "a batch token cannot be renewed"
         found["old-lease-renew"] = "what a batch token was given ends with it"
+    if role.renewable is False:
+        found["token-renew"] = "its role gives tokens that cannot be renewed"
     if role.num_uses:
         for probe in (*OF_ITSELF, "old-token-read", *_OF_MAKERS):
             found[probe] = f"its token is good for {role.num_uses} requests, and this would be one of them"

@@ -35,6 +35,8 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
     namespace_selector: tuple[str, ...] | None = None
     """labels, each as key=value: namespaces that have them all are admitted as well"""
     alias_name_source: str | None = None
+    orphan: bool | None = None
+    renewable: bool | None = None
     secret_id_ttl: str | None = None
     secret_id_num_uses: int | None = None
     bound_audiences: tuple[str, ...] | None = None

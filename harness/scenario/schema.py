@@ -17,6 +17,7 @@ from harness.scenario.schema_roles import (
     RoleBinds,
     RoleCertificates,
     RoleClaims,
+    RoleOfTokens,
     RoleSecrets,
     RoleTokens,
 )
@@ -164,7 +165,7 @@ class PluginConfig(JwtConfig):
     )
 
 
-class Role(RoleCertificates, RoleClaims, RoleSecrets, RoleTokens, RoleBinds):
+class Role(RoleCertificates, RoleClaims, RoleSecrets, RoleOfTokens, RoleTokens, RoleBinds):
     """A role of a mount, or a user of userpass: who may log in, and what they get."""
 
 
@@ -174,7 +175,8 @@ class Mount(_Part):
     type_: MountType = Field(
         default="kubernetes",
         description="The auth method. approle, userpass and cert have no cluster and no config: the rehearsal makes "
-        "their secret IDs, passwords and client certificates. jwt: Vault checks signatures itself.",
+        "their secret IDs, passwords and client certificates. jwt: Vault checks signatures itself. token: at the path "
+        "token alone; an app logs in by auth/token/create/ROLE, with a token that may do that and nothing else.",
     )
     cluster: Name | None = Field(
         default=None,
@@ -310,7 +312,7 @@ class ConfigOrRole(_Part):
     max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
 
 
-class Write(RoleCertificates, RoleClaims, RoleSecrets, RoleTokens, ConfigOrRole):
+class Write(RoleCertificates, RoleClaims, RoleSecrets, RoleOfTokens, RoleTokens, ConfigOrRole):
     """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 

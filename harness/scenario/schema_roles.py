@@ -128,6 +128,18 @@ class RoleTokens(Part):
     )
 
 
+class RoleOfTokens(Part):
+    """What a role of the token auth method says besides. What is left out is not written."""
+
+    orphan: bool | None = Field(
+        default=None,
+        description="Of a token role: does a token outlive that by which it was made? Left out: Vault's default, no.",
+    )
+    renewable: bool | None = Field(
+        default=None, description="Of a token role: can a token be renewed? Left out: Vault's default, yes."
+    )
+
+
 class RoleSecrets(Part):
     """What a role says of the secrets with which one logs in to it. What is left out is not written."""
 

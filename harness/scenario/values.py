@@ -255,7 +255,7 @@ Audiences = Annotated[
 TokenLife = Annotated[Duration, AfterValidator(_token_life)]
 AliasSource = Literal["serviceaccount_uid", "serviceaccount_name"]
 ReviewerKind = Literal["local", "client-jwt", "secret", "long-lived", "pod-token", "requested"]
-MountType = Literal["kubernetes", "approle", "userpass", "jwt", "cert"]
+MountType = Literal["kubernetes", "approle", "userpass", "jwt", "cert", "token"]
 """The kinds of auth mounts: see `mount_kinds`."""
 Bindings = Annotated[tuple[Binding, ...], AfterValidator(_bindings)]
 

@@ -192,10 +192,10 @@ class _Draw:
         return vault
 
     def _draw_mount(self, number: int, vault: Document, path: Sequence[str]) -> None:
-        kind = self._weighted({"kubernetes": 12, "jwt": 6, "approle": 2, "userpass": 2, "cert": 2})
+        kind = self._weighted({"kubernetes": 12, "jwt": 6, "approle": 2, "userpass": 2, "cert": 2, "token": 2})
         if not number and self._often(0.7):
             kind = "kubernetes"
-        name = self._one([kind, f"team-{number}/{kind}", f"{kind}-{number}"])
+        name = kind if kind == "token" else self._one([kind, f"team-{number}/{kind}", f"{kind}-{number}"])
         mount: Document = {} if kind == "kubernetes" else {"type": kind}
         if kind == "kubernetes":
             mount |= self._kubernetes(vault, path)
@@ -342,7 +342,17 @@ class _Draw:
                 role["secret-id-ttl"] = self._one(["2h", "24h"])
             if self._often(0.25):
                 role["secret-id-num-uses"] = self._one([0, 1, 2, 10])
-        return role | self._given(kind)
+        return self._of_tokens(self._given(kind)) if kind == "token" else role | self._given(kind)
+
+    def _of_tokens(self, given: Document) -> Document:
+        """Return a token role that gives what a role of another kind would give, as far as one can."""
+        known = ("policies", "period", "explicit-max-ttl", "token-type", "bound-cidrs")
+        role = {"policies": ["default"]} | {key: value for key, value in given.items() if key in known}
+        role |= {key: self._often(0.5) for key in ("orphan", "renewable") if self._often(0.6)}
+        if role.get("token-type") == "batch":
+            role |= {"orphan": True, "renewable": False}
+            role.pop("period", None)
+        return role
 
     def _given(self, kind: str) -> Document:
         """Return what a role says of the tokens that it gives."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase as fnmatch
 from typing import Any, Final, Self
 
@@ -12,7 +12,7 @@ from harness.drivers.paper.tokens import PaperTokens
 from harness.knowledge import cert_logins, secret_logins, token_store
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
-from harness.scenario.mount_kinds import CERT
+from harness.scenario.mount_kinds import CERT, TOKEN
 from harness.scenario.topology import Topology
 from harness.secret import Secret
 from harness.wait import now
@@ -36,6 +36,8 @@ class PaperSecrets(PaperTokens):
         """Answer as approle or userpass of this version would."""
         if kind == CERT:
             return self._login_by_certificate(mount, held)
+        if kind == TOKEN:
+            return self.create_token(str(held.name), held.secret)
         started, path = now(), f"auth/{mount}/login"
         path += f"/{held.name}" if kind == "userpass" else ""
         role = self._who(mount, held)
@@ -47,6 +49,23 @@ class PaperSecrets(PaperTokens):
             return self._turn_away(*secret_logins.answer(kind, refusal, self._served.version), path, started)
         name = {"username": role} if kind == "userpass" else {"role_name": role}
         return self._let_in(mount, role, path, started, {"metadata": name, "entity_id": f"entity of {mount}/{role}"})
+
+    def make_token(self, policy: str) -> Secret:
+        """Return the token by which a role's tokens are made."""
+        return Secret(f"paper-token-of-{policy}")
+
+    def create_token(self, role: str, token: Secret, policies: Sequence[str] = ()) -> Reply:
+        """Answer as the token store, to whoever may have tokens made by one role alone."""
+        started, path = now(), f"auth/token/create/{role}"
+        told, config = self._told("login", role), self._configs.get(TOKEN)
+        if told == "silent":
+            return self._turn_away(None, "the paper Vault was told to stay silent", path, started)
+        may = config is not None and token == self.make_token(f"rehearsal-gives-{role.lower()}")
+        if config is None or told == "refuse" or (told is None and not (may and role.lower() in config.roles)):
+            return self._turn_away(403, "permission denied", path, started)
+        if policies:
+            return self._turn_away(400, "token policies must be subset of the role's allowed policies", path, started)
+        return self._let_in(TOKEN, role, path, started, {"entity_id": ""})
 
     def showing(self, certificate: Secret) -> Self:
         """Return this Vault: on paper there are no connections."""
@@ -117,7 +136,7 @@ class PaperSecrets(PaperTokens):
             if distrust is not None:
                 status, words = cert_logins.answer(distrust, self._served.version)
                 return status, f"failed to renew entry: {words}" if status == FAULT else words
-        named = {name for name in str(roles[held.role_name]["token_policies"]).split(",") if name}
+        named = {name for name in str(roles[held.role_name].get("token_policies", "")).split(",") if name}
         compares = self._topology.mounts[held.mount].kind in token_store.COMPARES_POLICIES
         changed = compares and named - {"default"} != {*held.policies} - {"default"}
         return (FAULT, f"failed to renew entry: {token_store.POLICIES_CHANGED}") if changed else None

@@ -68,7 +68,7 @@ class VaultToken:
     @property
     def renewable(self) -> bool:
         """Can it be renewed?"""
-        return self.kind != "batch"
+        return self.kind != "batch" and self.role.get("renewable") is not False
 
     @property
     def said(self) -> dict[str, Any]:
@@ -86,7 +86,8 @@ class VaultToken:
 
 def given(token: Secret, mount: str, role_name: str, role: Mapping[str, Any]) -> VaultToken:
     """Return what Vault gives for a login to a *role* of a *mount* as it was written."""
-    policies = tuple(policy.lower() for policy in str(role["token_policies"]).split(",") if policy)
+    named = role.get("token_policies", role.get("allowed_policies", ""))
+    policies = tuple(policy.lower() for policy in str(named).split(",") if policy)
     default = not role.get("token_no_default_policy") or "default" in policies
     kind = "batch" if role.get("token_type") == "batch" else "service"
     # nobody counts the uses of what is not stored

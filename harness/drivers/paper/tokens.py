@@ -50,7 +50,9 @@ class PaperTokens(PaperAnswers):
         """Return how the renewal of a token is refused that may renew itself; None where it is renewed."""
         if held.uses == 0:
             return 400, token_store.GONE
-        return None if held.renewable else (400, token_store.BATCH_NOT_RENEWED)
+        if held.renewable:
+            return None
+        return 400, token_store.BATCH_NOT_RENEWED if held.kind == "batch" else token_store.NOT_RENEWABLE
 
     def read_secret(self, path: str, token: Secret) -> Reply:
         """Answer as kv-v2, as far as the token's policies let it."""

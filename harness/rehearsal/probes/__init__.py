@@ -39,6 +39,7 @@ ASKED: Final[Mapping[str, Probe]] = {
     "tampered-jwt": impostor.tampered_jwt,
     "unknown-role": impostor.unknown_role,
     "wrong-secret": impostor.wrong_secret,
+    "disallowed-policy": impostor.disallowed_policy,
     "wrong-certificate": impostor.wrong_certificate,
     "expired-certificate": impostor.wrong_certificate,
     "forged-certificate": impostor.wrong_certificate,

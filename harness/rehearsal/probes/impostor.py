@@ -42,6 +42,13 @@ def wrong_secret(view: View, question: Question) -> Observation:
     return _try(view, question, msgspec.structs.replace(_held(view, question), secret=another_secret()))
 
 
+def disallowed_policy(view: View, question: Question) -> Observation:
+    """Have a token made by the app's role with a policy that the role does not allow."""
+    held = _held(view, question)
+    reply = view.vault(question).create_token(str(held.name), held.secret, [NO_SUCH_ROLE])
+    return view.seen(question, reply, must_be="refused", detail={})
+
+
 def wrong_certificate(view: View, question: Question) -> Observation:
     """Log in as the app does, by a certificate of another authority, one that has ended, or a forged one."""
     held = _held(view, question)
