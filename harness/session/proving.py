@@ -64,6 +64,7 @@ class Proving:
             plan=trial.plan,
             prove_remedies=False,
             proves=trial.proves,
+            noise_floor=None,
         )
         with Journal.opened(directory / trial.name, self._follow, self._begin) as journal:
             try:
