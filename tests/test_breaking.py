@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.analysis.verdict import Judgement, judge
-from harness.record.events import Trouble
+from harness.record.events import ArtifactUsed, Trouble
 from harness.record.journal import Record
 from harness.record.observation import Observation
 from harness.scenario.schema import Scenario
@@ -51,6 +51,15 @@ EVIDENCE: Final = {
     "seal": (['{"@level":"error","@message":"post-unseal setup failed","error":"unknown mount type"}'], "strong"),
     "text log": (["2021-01-01T00:00:00Z [ERROR] core: failed to migrate keyring"], "strong"),
 }
+
+
+def test_a_build_without_the_storage_says_nothing_of_the_release(tmp_path: Path) -> None:
+    """Vault 1.18 and newer are built without `file` and `etcd`: nobody's upgrade fails by that. Run: 1.18.0."""
+    record = cut(on_paper(CALM, tmp_path)[0], DIED.format(1), "Unknown storage type file")
+    used = ArtifactUsed(at=0.0, product="vault", version="1.11.0", source="built", sha256="ab" * 32, trimmed="much")
+    judgement = judge(with_lines(record, [used]))
+    assert (judgement.verdict, judgement.exit_code, judgement.findings) == ("inconclusive", 4, ())
+    assert any("the build that is at hand leaves that storage out" in reason for reason in judgement.reasons)
 
 
 @pytest.mark.parametrize("name", EVIDENCE)

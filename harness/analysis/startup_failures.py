@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from harness.analysis import diagnosis
@@ -39,13 +39,15 @@ _MACHINE: Final = re.compile(
 _DECLINED: Final = re.compile(r"declined it: HTTP [0-9]+ \S")
 
 
-def findings(troubles: Iterable[Trouble], steps: Sequence[AnyStep] = ()) -> list[Finding]:
+def findings(troubles: Iterable[Trouble], steps: Sequence[AnyStep] = (), trimmed: Container[str] = ()) -> list[Finding]:
     """Return the refusals among *troubles*: a server that gave up or declined right after its swap, and said why.
 
-    *steps* is the course in which they came.
+    *steps* is the course in which they came, and *trimmed* has the versions whose builds leave parts out.
     """
     found = []
     for trouble in troubles:
+        if _left_out(trouble, trimmed):
+            continue
         evidence, confidence = _evidence(trouble)
         if evidence:
             step = steps[trouble.position] if 0 <= trouble.position < len(steps) else None
@@ -53,8 +55,14 @@ def findings(troubles: Iterable[Trouble], steps: Sequence[AnyStep] = ()) -> list
     return found
 
 
-def reason(trouble: Trouble) -> str:
-    """Return why *trouble* leaves the run inconclusive, or nothing where it is a finding."""
+def reason(trouble: Trouble, trimmed: Container[str] = ()) -> str:
+    """Return why *trouble* leaves the run inconclusive, or nothing where it is a finding; *trimmed* as above."""
+    if words := _left_out(trouble, trimmed):
+        return (
+            f"{trouble.during}: Vault {trouble.after_swap} did not start ({words}): the build that is at hand leaves "
+            "that storage out, which says nothing about the release. Rehearse it over raft, or bring the release's own "
+            f"binary (--binary vault:{trouble.after_swap}=PATH)"
+        )
     if _evidence(trouble)[0]:
         return ""
     message = trouble.message
@@ -84,6 +92,13 @@ def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
         return fatal, "certain"
     logged = [line for line in trouble.log if _is_error(line)]
     return logged, "strong" if logged else "none"
+
+
+def _left_out(trouble: Trouble, trimmed: Container[str]) -> str:
+    """Return in which words a build says that it was made without the storage; nothing where it does not."""
+    if trouble.kind != "died" or trouble.after_swap not in trimmed:
+        return ""
+    return next((line.strip() for line in trouble.log if line.startswith("Unknown storage type")), "")
 
 
 def _stopped(trouble: Trouble) -> str:

@@ -208,7 +208,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
-    broken = startup_failures.findings(facts.record.of(Trouble), facts.steps)
+    broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
     yield from diagnosis.told_by(facts, broken)
     yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
     yield from diagnosis.diagnose(facts)
@@ -286,10 +286,16 @@ def _unasked(facts: Facts) -> list[str]:
     ]
 
 
+def _trimmed(record: Record) -> set[str]:
+    """Return the versions of Vault whose builds leave parts of the release out."""
+    return {one.version for one in record.of(ArtifactUsed) if one.product == "vault" and one.trimmed}
+
+
 def _unfinished(facts: Facts) -> list[str]:
     """Return why the record does not tell the whole story."""
     record = facts.record
-    reasons = [why for trouble in record.of(Trouble) if (why := startup_failures.reason(trouble))]
+    trimmed = _trimmed(record)
+    reasons = [why for trouble in record.of(Trouble) if (why := startup_failures.reason(trouble, trimmed))]
     if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan

@@ -183,7 +183,9 @@ class _Draw:
             self._rights[vault["cluster"], account] = vault.get("may-review-tokens", True)
             if self._often(0.15):
                 vault["may-read"] = self._one([["namespaces"], ["service-accounts"], [*_READABLE]])
-        if self._often(0.3) or path[0] == "1.3.0":
+        # from 1.18 on a build leaves the other storages out (clusters/vault-trimmed)
+        whole = not at_least(path[-1], "1.18.0")
+        if (self._often(0.3) and whole) or path[0] == "1.3.0":
             vault["storage"] = self._weighted({"file": 5, "etcd": 1})
         if self._often(0.8):
             vault |= self._one([{"shares": 1, "threshold": 1}, {"shares": 2, "threshold": 2}])
