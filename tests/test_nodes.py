@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,7 +13,7 @@ from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
 from harness.errors import RigError
 from harness.record.journal import Record
-from harness.record.node_events import LeaderChanged, NodesSeen, NodeSwapped, QuorumLost
+from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
 from harness.rehearsal import nodes
 from harness.rig.rig import Reply
 from harness.scenario import loading
@@ -73,6 +73,91 @@ def test_a_node_that_does_not_come_back_is_a_finding_of_that_node(
     assert found(judgement) == [("regression", "node lost", "node-did-not-rejoin", "vault-1")]
     assert "not initialised" in judgement.findings[0].sentence
     assert judgement.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ("panic: unsupported transaction operation", "raft-operation-unknown"),
+        (
+            '[ERROR] core: failed to create mount entry: path=kubernetes/ error="unknown backend type"',
+            "mount-type-unknown",
+        ),
+        ("panic: of something else", "node-did-not-rejoin"),
+    ],
+)
+def test_a_node_that_ends_while_another_is_replaced_is_a_finding_of_its_own(
+    log: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version leads, and what it writes ends one that is older: its last words are the evidence."""
+
+    def died(self: Any) -> str | None:
+        led_by_newer = self._cluster._members["vault-1"].served.version == "1.11.0"
+        return (
+            "Vault 1.7.0 (vault-2) ended by itself with status 2" if led_by_newer and self._name == "vault-2" else None
+        )
+
+    monkeypatch.setattr(PaperNode, "vault_died", died)
+    monkeypatch.setattr(PaperNode, "vault_log", lambda _self, _lines: [log])
+    record, judgement = on_paper(THREE, tmp_path)
+    (lost,) = record.of(NodeLost)
+    assert (lost.version, lost.replaced, lost.member) == ("1.7.0", "vault-1", True)
+    assert found(judgement) == [("regression", "node lost", cause, "vault-2")]
+    (finding,) = judgement.findings
+    assert finding.sentence.startswith("vault-2 ended as Vault 1.7.0: ")
+    assert log in [line.text for line in finding.evidence]
+    assert (judgement.exit_code, [one.node for one in record.of(NodeSwapped)]) == (1, [])
+
+
+def test_a_node_that_somebody_removed_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes up as a standby, knows who led, and is sent nothing any more."""
+
+    def behind(self: Any) -> Reply:
+        gone = self._name == "vault-1" and self._cluster._members[self._name].served.version == "1.11.0"
+        return Reply(200, data={"leader_address": "vault-0", "raft_applied_index": 7 if gone else 9})
+
+    def peers(self: Any) -> Reply:
+        there = [name for name, one in self._members.items() if (name, one.served.version) != ("vault-1", "1.11.0")]
+        return Reply(200, data={"config": {"servers": [{"node_id": name, "voter": True} for name in there]}})
+
+    monkeypatch.setattr(PaperNode, "leader", behind, raising=False)
+    monkeypatch.setattr(PaperNodes, "leader", lambda _self: Reply(200, data={"raft_committed_index": 9}))
+    monkeypatch.setattr(PaperNodes, "raft_peers", peers)
+    monkeypatch.setattr(nodes, "REJOIN_SECONDS", 0.1)
+    _, judgement = on_paper(THREE, tmp_path)
+    assert found(judgement) == [("regression", "node lost", "node-removed", "vault-1")]
+    assert "applied the log of raft up to 7, and the one that leads up to 9" in judgement.findings[0].sentence
+    assert "the raft configuration of vault-0, which leads, has it no more" in judgement.findings[0].sentence
+    assert judgement.rollings[0].from_version == "1.7.0"
+
+
+def test_a_node_whose_disk_is_full_is_no_node_that_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives on, follows nobody, and what it says of that is in its log alone."""
+    server = VaultServer(tmp_path / "vault-0", storage="raft", port=1, cluster_port=2, name="vault-0")
+    server.process = Living()  # type: ignore[assignment]
+    assert server.died() is None
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: Room(free=4096))
+    with pytest.raises(RigError, match=r"\(vault-0\) can write nothing, because the disk of .*data is full: make room"):
+        server.died()
+
+
+class Room(NamedTuple):
+    """What is left on a disk."""
+
+    free: int
+
+
+class Living:
+    """A process that lives."""
+
+    def died(self) -> None:
+        """Say that it does."""
+
+    def tail(self, _lines: int) -> list[str]:
+        """Return no line."""
+        return []
 
 
 def test_a_quorum_that_is_lost_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

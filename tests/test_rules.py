@@ -387,6 +387,9 @@ FROM_ELSEWHERE: Final = frozenset(
         "leader-of-older-version",
         "quorum-lost",
         "node-did-not-rejoin",
+        "node-removed",
+        "raft-operation-unknown",
+        "mount-type-unknown",
     }
 )
 """Causes that no rule about an answer finds: of a start, of a date, of a step, and of the nodes of a Vault."""

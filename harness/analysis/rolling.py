@@ -6,8 +6,9 @@ went back to an older version, a quorum that was lost, a node that did not come 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +27,7 @@ LEADER_FIRST: Final = "leader-replaced-first"
 WENT_BACK: Final = "leader-of-older-version"
 QUORUM: Final = "quorum-lost"
 NOT_BACK: Final = "node-did-not-rejoin"
+REMOVED: Final = "node-removed"
 
 _LINES_SHOWN: Final = 12
 _DOCS: Final = "Vault documentation, upgrade/vault-ha-upgrade: standbys first, the active node last"
@@ -109,7 +111,7 @@ def _rolling(facts: Facts, step: Placed, told: Sequence[_Told]) -> Rolling:
     return Rolling(
         do=str(step.__struct_config__.tag),
         step=step.number,
-        from_version=order[0].from_version if order else "",
+        from_version=order[0].from_version if order else _led_with(first),
         version=step.version,
         order=order,
         leader=first.leader if first else "",
@@ -120,6 +122,11 @@ def _rolling(facts: Facts, step: Placed, told: Sequence[_Told]) -> Rolling:
         lost=tuple(one.node for one in told if isinstance(one, NodeLost)),
         vault=facts.topology.told_apart(step.vault),
     )
+
+
+def _led_with(seen: NodesSeen | None) -> str:
+    """Return what the node ran that led."""
+    return seen.nodes[seen.leader].version if seen and seen.leader in seen.nodes else ""
 
 
 def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
@@ -241,27 +248,100 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
         )
 
 
+class _Sign(NamedTuple):
+    """By what it is known why a node is lost, and what that means."""
+
+    cause: Cause
+    words: str
+    """a regular expression that its log matches"""
+    explanation: str
+    mend: str
+    commands: tuple[str, ...]
+    source: str
+
+
+_ONLY_FORWARD: Final = (
+    "Take this node to the version of the others, and never let leadership go from a newer version to an older one: "
+    "once a node of the new version leads, take the others at once."
+)
+_SIGNS: Final = (
+    _Sign(
+        REMOVED,
+        r"removed from (?:a|the) (?:HA )?cluster|not part of (?:a )?stable configuration",
+        "who is removed from the raft configuration is sent no log any more. Up to 1.18 such a node stays up as a "
+        "standby that is behind for ever; from 1.19.0 on it seals itself, and declines to join before its data are "
+        "wiped",
+        "Wipe its data, and have it join anew as a node without any; and before you delete the next Pod, do not remove "
+        "its node: one that comes back over its data is no stranger.",
+        ("vault operator raft list-peers",),
+        "Vault changelog 1.19.0, GH-28875 and GH-29090; raft library, ShutdownOnRemove",
+    ),
+    _Sign(
+        "raft-operation-unknown",
+        r"unsupported transaction operation",
+        "a newer leader wrote an operation into the log of raft that this version does not know: 1.12 brought one that "
+        "1.11.6 and older, and 1.12.2 and older, panic at",
+        _ONLY_FORWARD,
+        ("vault operator raft list-peers",),
+        "Vault changelog 1.11.7, 1.12.3 and 1.13.0, GH-17732; 1.17.0, GH-25991",
+    ),
+    _Sign(
+        "mount-type-unknown",
+        r"failed to create mount entry|unknown (?:backend|mount) type|plugin not found in the catalog",
+        "a newer version mounted something of a type that this version lacks: whoever leads with it seals itself",
+        _ONLY_FORWARD,
+        ("vault secrets list", "vault auth list"),
+        "Vault source, vault/mount.go#setupMounts and vault/auth.go#setupCredentials, read at 1.7.0 and 1.11.0",
+    ),
+)
+_AWAY: Final = _Sign(
+    NOT_BACK,
+    "",
+    "a node that was stopped counts as a voter until it is removed",
+    "Stop here: take no other node before {node} is back, or the quorum is gone. See what it says in its log, whether "
+    "its data are there, and whether it reaches the cluster address of the one that leads. Where its data are gone: "
+    "remove it from the others, wipe it, and have it join anew.",
+    ("vault operator raft list-peers", "vault operator raft remove-peer {node}"),
+    _OF_RAFT,
+)
+
+
+def _sign(lost: NodeLost) -> _Sign:
+    said = "\n".join((lost.message, *lost.log))
+    known = next((sign for sign in _SIGNS if re.search(sign.words, said)), _AWAY)
+    return _SIGNS[0] if known is _AWAY and lost.member is False else known
+
+
 def _not_back(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(NodeLost):
-        shown = (EvidenceLine("server", text, node=one.node) for text in one.log[-_LINES_SHOWN:])
+        sign = _sign(one)
+        shown = [text for text in one.log if sign.words and re.search(sign.words, text)]
+        shown += [text for text in one.log[-_LINES_SHOWN:] if text not in shown]
+        what = (
+            f"{one.node} ended as Vault {one.version}"
+            if one.replaced
+            else f"{one.node} did not come back to the others as Vault {one.version}"
+        )
+        gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
         yield _finding(
             facts,
-            (NOT_BACK, "regression", "node lost"),
-            f"{one.node} did not come back to the others as Vault {one.version}: {one.message}",
-            (EvidenceLine("nodes", f"{one.node}: {one.message}", line, node=one.node, at=one.at), *shown),
+            (sign.cause, "regression", "node lost"),
+            f"{what}: {one.message}{gone}",
+            (
+                EvidenceLine("nodes", f"{one.node}: {one.message}{gone}", line, node=one.node, at=one.at),
+                *(EvidenceLine("server", text, node=one.node) for text in shown),
+            ),
             Remedy(
-                f"Stop here: take no other node before {one.node} is back, or the quorum is gone. See what it says in "
-                "its log, whether its data are there, and whether it reaches the cluster address of the one that "
-                "leads. Where its data are gone: remove it from the others, wipe it, and have it join anew.",
-                commands=("vault operator raft list-peers", f"vault operator raft remove-peer {one.node}"),
+                sign.mend.format(node=one.node),
+                commands=tuple(command.format(node=one.node) for command in sign.commands),
                 unproven="what keeps it away is its own, and no setting of Vault's",
             ),
             hop=one.version,
             moment=one.moment,
             step=one.step,
             node=one.node,
-            source=_OF_RAFT,
-            explanation="a node that was stopped counts as a voter until it is removed",
+            source=sign.source,
+            explanation=sign.explanation,
         )
 
 

@@ -74,10 +74,10 @@ class NodeSwapped(OfVault, frozen=True, tag="node-swapped", kw_only=True):
 
 
 class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
-    """A node that was replaced did not come back to the others."""
+    """A node that was replaced did not come back to the others, or one ended while another was replaced."""
 
     version: str
-    """what was put in place"""
+    """what was put in place, or what it ran"""
     moment: str = ""
     """the label of the moment that would have come next"""
     step: int = 0
@@ -86,6 +86,12 @@ class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
     """what was tried, and what came back"""
     log: tuple[str, ...] = ()
     """its last lines"""
+    leader: str = ""
+    """the node that was active then; empty where none was"""
+    member: bool | None = None
+    """is it in the raft configuration of that one? None where nobody says"""
+    replaced: str = ""
+    """the other node that was being replaced when it ended; empty: it was the one, or none was"""
 
 
 class QuorumLost(OfVault, frozen=True, tag="quorum-lost", kw_only=True):

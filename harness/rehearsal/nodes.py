@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
 from harness import wait
-from harness.errors import HarnessError, NotReady, ProcessDied, RigError, SwapRefused, Unreachable
+from harness.errors import NotReady, ProcessDied, RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals, versions
 from harness.record import events
 from harness.record.journal import Journal
@@ -17,7 +19,7 @@ from harness.rehearsal import vault_steps
 from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem, several_nodes
 from harness.scenario import course
 from harness.scenario.course import Form, Serve, Step
-from harness.secret import Secret
+from harness.secret import Secret, carried
 from harness.wait import Stopwatch
 
 LEADER_SECONDS: Final = 60
@@ -28,6 +30,15 @@ VOTE_SECONDS: Final = 60
 
 _JOINS_TOGETHER: Final = "1.4.2"
 """From here several nodes may join at the same time (changelog 1.4.2, GH-9008: a panic before)."""
+
+
+class OtherNodeDied(RigError):
+    """A node ended by itself while another one was *replaced*, or none was."""
+
+    def __init__(self, node: str, replaced: str, sentence: str, log: Sequence[str]) -> None:
+        self.node, self.replaced = node, replaced
+        super().__init__(f"{sentence}{f', while {replaced} was replaced' if replaced else ''}", log)
+
 
 Replacing = Callable[[str], None]
 """Is told the name of the node that is being replaced from now on; "" once it is back."""
@@ -48,12 +59,14 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
     together = versions.at_least(step.version, _JOINS_TOGETHER)
     for served in placed:
         several.add_node(served.node, served)
-        if together:
-            hand_keys(rig, served, keys)
-        else:
+        if not together:
             open_node(rig, served, keys)
-    for served in placed if together else ():
-        open_node(rig, served, ())
+    if together:
+        # the last key is answered once the node has joined
+        with ThreadPoolExecutor(len(placed), thread_name_prefix="joining") as pool:
+            list(pool.map(carried(partial(hand_keys, rig, keys=keys)), placed))
+        for served in placed:
+            open_node(rig, served, ())
     wait.until(
         lambda: all(one.voter for one in _voters(system).values()) and len(_voters(system)) == len(system.nodes),
         what=f"all {len(system.nodes)} nodes to vote",
@@ -81,7 +94,7 @@ def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str
     """Unseal a node, wait until it knows a leader and has caught up with it, and return the version that it says it is.
 
     *at* is told when it is unsealed. Raises SwapRefused where it declines a key, NotReady where it does not come back
-    to the others, and ProcessDied where it dies.
+    to the others, ProcessDied where it dies, and OtherNodeDied where another one does.
     """
     system = rig.system(served.vault)
     node = system.nodes[served.node]
@@ -92,7 +105,7 @@ def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str
         lambda: node.vault.seal_status().answered().data.get("sealed") is False,
         what=f"{served.node} to be unsealed with Vault {served.version}",
         seconds=REJOIN_SECONDS,
-        died=node.vault_died,
+        died=lambda: _died(system, served.node),
         log=lambda: node.vault_log(40),
         advice="its whole log is kept beside the record",
     )
@@ -102,7 +115,7 @@ def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str
         what=f"{served.node} to rejoin the others with Vault {served.version}",
         seconds=REJOIN_SECONDS,
         every=0.02,
-        died=node.vault_died,
+        died=lambda: _died(system, served.node),
         log=lambda: node.vault_log(40),
         advice="its whole log is kept beside the record",
     )
@@ -114,7 +127,8 @@ def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
 
     One that is still joining has no seal yet, and is asked again. Raises as `open_node`.
     """
-    node = rig.system(served.vault).nodes[served.node]
+    system = rig.system(served.vault)
+    node = system.nodes[served.node]
     handed: list[Secret] = []
 
     def taken() -> bool:
@@ -138,7 +152,7 @@ def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
         what=f"{served.node} to take unseal keys with Vault {served.version}",
         seconds=REJOIN_SECONDS,
         every=0.05,
-        died=node.vault_died,
+        died=lambda: _died(system, served.node),
         log=lambda: node.vault_log(40),
         advice="its whole log is kept beside the record",
     )
@@ -153,7 +167,10 @@ def _caught_up(system: VaultSystem, node: VaultNode) -> bool:
     said = node.vault.leader().answered().data
     if not said.get("leader_address"):
         raise Unreachable("it knows no leader")
-    return bool(said.get("raft_applied_index", committed) >= committed)
+    applied = said.get("raft_applied_index", committed)
+    if applied < committed:
+        raise Unreachable(f"it has applied the log of raft up to {applied}, and the one that leads up to {committed}")
+    return True
 
 
 def roll(
@@ -200,23 +217,28 @@ def swap(
 ) -> None:
     """Take one node to what is to be *served*, and wait until it has rejoined the others. Raises as `open_node`.
 
-    What became of a node that did not come back is on record then.
+    What became of a node that did not come back, or ended while another was replaced, is on record then.
     """
-    several, name = several_nodes(rig, served), served.node
-    node = rig.system(served.vault).nodes[name]
+    several, name, system = several_nodes(rig, served), served.node, rig.system(served.vault)
+    node = system.nodes[name]
     was = "leader" if several.follow() == name else "standby"
     tell(rig, served, f"before {name} is stopped", journal)
     watch, marks = Stopwatch(), dict[str, float]()
     before = runs.get(name, "")
     try:
+        _died(system)
         with journal.phase(f"swap of {name} to {served.version}"):
             node.swap(served)
         marks["answered"] = watch.seconds
         with journal.phase(f"unseal of {name}, and its return"):
             several.follow()
             answered = open_node(rig, served, keys, lambda word: marks.update({word: watch.seconds}))
+        _died(system)
     except (ProcessDied, NotReady, SwapRefused) as error:
-        _lost(node, served, error, journal, moment)
+        _lost(rig, served, error, journal, moment)
+        raise
+    except OtherNodeDied as error:
+        _lost(rig, replace(served, node=error.node, version=runs.get(error.node, "")), error, journal, moment)
         raise
     runs[name] = served.version
     vault_steps.note_serving(served, answered, journal)
@@ -236,14 +258,19 @@ def swap(
     tell(rig, served, f"{name} is back", journal)
 
 
-def _lost(node: VaultNode, served: Serve, error: RigError, journal: Journal, moment: str) -> None:
+def _lost(rig: Rig, served: Serve, error: RigError, journal: Journal, moment: str) -> None:
+    system = rig.system(served.vault)
+    leader = several_nodes(rig, served).follow()
     journal.write(
         NodeLost(
             version=served.version,
             moment=moment,
             step=served.number,
             message=str(error),
-            log=error.log or tuple(node.vault_log(40)),
+            log=error.log or tuple(system.nodes[served.node].vault_log(40)),
+            leader=leader,
+            member=served.node in _voters(system) if leader else None,
+            replaced=error.replaced if isinstance(error, OtherNodeDied) else "",
             vault=served.vault,
             node=served.node,
         )
@@ -316,8 +343,9 @@ def _voters(system: VaultSystem) -> dict[str, NodeSeen]:
     return {str(one["node_id"]): NodeSeen(state="standby", voter=bool(one.get("voter"))) for one in servers}
 
 
-def _died(system: VaultSystem) -> str | None:
-    try:
-        return system.vault_died()
-    except HarnessError as error:
-        return str(error)
+def _died(system: VaultSystem, opened: str = "") -> str | None:
+    """Return a sentence if the node that is being *opened* has ended by itself. Raises OtherNodeDied if another has."""
+    for name, node in system.nodes.items():
+        if name != opened and (sentence := node.vault_died()) is not None:
+            raise OtherNodeDied(name, opened, sentence, node.vault_log(40))
+    return system.nodes[opened].vault_died() if opened else None

@@ -107,5 +107,8 @@ Cause = Literal[
     "leader-of-older-version",
     "quorum-lost",
     "node-did-not-rejoin",
+    "node-removed",
+    "raft-operation-unknown",
+    "mount-type-unknown",
     "unexplained",
 ]

@@ -236,7 +236,12 @@ class VaultServer:
         Raises RigError where that says nothing about Vault: it was stopped or killed, or its disk is full.
         """
         sentence = self.process.died() if self.process else None
-        if self.process is None or sentence is None:
+        if self.process is None:
+            return None
+        if sentence is None:
+            if self.name and (full := process.out_of_room(self._data, ())):
+                # it lives on, cannot follow the others, and says so in its log alone
+                raise RigError(f"Vault {self._version} ({self.name}) can write nothing, because {full}", self.tail())
             return None
         lines = self.process.tail()
         if self.process.poll() == -signal.SIGKILL:

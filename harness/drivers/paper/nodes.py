@@ -37,7 +37,7 @@ class PaperNodes(PaperAnswers):
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         """by name; nobody where there is one node, or the others have not joined yet"""
-        self._leader = ""
+        self._leader = self._swapped = ""
 
     @property
     def nodes(self) -> Mapping[str, VaultNode]:
@@ -83,9 +83,14 @@ class PaperNodes(PaperAnswers):
     def swap_node(self, name: str, served: Serve) -> None:
         """Put another version in place at a node, and have another lead if it was that one."""
         self._members[name].sealed = True
+        self._swapped = name
         self.follow()
         self._put_in_place(served, pod_purpose(name))
         self._members[name] = Member(served)
+
+    def died_of(self, name: str) -> str | None:
+        """Return a sentence if the script ended a node: it ends whichever is taken to a version."""
+        return cast("str | None", self.vault_died()) if name == self._swapped else None  # type: ignore[attr-defined]
 
     def open_node(self, name: str) -> Reply:
         """Unseal a node."""
@@ -168,7 +173,7 @@ class PaperNode:
 
     def vault_died(self) -> str | None:
         """Return a sentence if the script ended it."""
-        return cast("str | None", self._cluster.vault_died())  # type: ignore[attr-defined]
+        return self._cluster.died_of(self._name)
 
     def vault_log(self, lines: int) -> Sequence[str]:
         """Return nothing: paper has no log."""
