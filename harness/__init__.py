@@ -51,6 +51,7 @@ maintenance/             what this machine has for rehearsals, and what was left
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
     asking               a question is asked, and again where its answer is another one than before
+    troubles             what broke a rehearsal, as its record keeps it
     several              the Vaults of several nodes, as the course goes on
     nodes                how a Vault of several nodes comes to be, and is taken on node by node
     vault_steps          how a Vault is set up, written to, swapped and unsealed

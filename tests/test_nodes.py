@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +12,14 @@ import pytest
 from harness.analysis.verdict import Judgement
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
-from harness.errors import RigError
+from harness.errors import RigError, ScenarioError
 from harness.record.journal import Record
 from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
 from harness.rehearsal import nodes
+from harness.reports.nodes import told
 from harness.rig.rig import Reply
 from harness.scenario import loading
+from harness.scenario.schema import Scenario
 from harness.secret import Secret
 from tests.runs import SCENARIOS, on_paper
 
@@ -210,3 +213,74 @@ def test_a_node_whose_port_for_the_others_is_taken_says_so(tmp_path: Path) -> No
         server = VaultServer(tmp_path / "vault-0", storage="raft", port=port, cluster_port=cluster_port, name="vault-0")
         with pytest.raises(RigError, match=f"for its other nodes was to listen on 127.0.0.1:{cluster_port}"):
             server.start(None, Path("/bin/false"), "1.7.0", pod=None, api_port=0)  # type: ignore[arg-type]
+
+
+def going(*steps: dict[str, Any], **more: Any) -> Any:
+    """Return the scenario of three nodes with a course."""
+    vault = {"cluster": "platform", "service-account": "vault/vault", "nodes": 3, "source": "1.7.0"}
+    document = THREE.model_dump(mode="json", by_alias=True)
+    return Scenario.model_validate_json(
+        json.dumps(document | {"vault": vault, "course": list(steps), "expect": None} | more)
+    )
+
+
+MIXED = ({"upgrade": "1.11.0", "node": "vault-1", "then-look": False}, {"stop-node": "vault-2", "then-look": False})
+
+
+def test_a_node_that_the_course_stops_is_not_asked_and_nobody_is_in_doubt(tmp_path: Path) -> None:
+    """And it comes back as what it ran, beside a newer one."""
+    record, judgement = on_paper(going(*MIXED, {"look": {}}, {"start-node": "vault-2"}), tmp_path)
+    assert (judgement.verdict, judgement.doubts) == ("pass", ())
+    left_out = [(one.probe, one.node, one.moment) for one in judgement.observations if one.answer == "unknown"]
+    assert left_out == [("health", "vault-2", "look"), ("seal-status", "vault-2", "look")]
+    assert [(one.node, one.version) for one in record.of(NodeSwapped)] == [("vault-1", "1.11.0"), ("vault-2", "1.7.0")]
+    assert [(one.do, one.node, one.leader_version) for one in judgement.rollings] == [
+        ("upgrade", "vault-1", "1.7.0"),
+        ("stop-node", "vault-2", "1.7.0"),
+        ("restart", "vault-2", "1.7.0"),
+    ]
+
+
+def test_a_course_that_loses_the_quorum_says_so(tmp_path: Path) -> None:
+    course = (*MIXED, {"stop-node": "vault-1", "then-look": False}, {"start-node": "vault-2"})
+    record, judgement = on_paper(going(*course), tmp_path)
+    (lost,) = record.of(QuorumLost)
+    assert (lost.alive, lost.needed, lost.step) == (("vault-0",), 2, 3)
+    assert found(judgement) == [("regression", "quorum lost", "quorum-lost", "")]
+    assert "nobody" in [
+        line.partition(" ")[0].rstrip(";") for word, line in told(judgement.rollings) if word == "leaders"
+    ]
+
+
+def test_a_node_that_the_course_removes_does_not_come_back_and_that_can_be_expected(tmp_path: Path) -> None:
+    expect = [{"change": "node lost", "at": "1.7.0", "cause": "node-removed"}]
+    course = (MIXED[0], {"remove-node": "vault-2"}, {"restart": {}, "node": "vault-2"})
+    record, judgement = on_paper(going(*course, expect=expect), tmp_path)
+    assert [one.member for one in record.of(NodeLost)] == [False]
+    assert (judgement.verdict, judgement.as_expected, judgement.exit_code) == ("fail", True, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([{"stop-node": "vault-3"}], "there is no node vault-3 of Vault vault"),
+        ([{"start-node": "vault-1"}], "no earlier step has stopped vault-1"),
+        ([{"stop-node": "vault-1"}, {"stop-node": "vault-1"}], "an earlier step has stopped vault-1 already"),
+        ([{"upgrade": "1.11.0", "node": "vault-1"}, {"upgrade": "1.11.0", "node": "vault-1"}], "1.11.0 serves already"),
+    ],
+)
+def test_what_cannot_be_done_with_nodes_is_said_before(steps: list[dict[str, Any]], said: str, tmp_path: Path) -> None:
+    document = json.loads(json.dumps(going(*MIXED).model_dump(mode="json", by_alias=True, exclude_none=True)))
+    file = tmp_path / "nodes.yaml"
+    file.write_text(json.dumps(document | {"course": steps}))
+    with pytest.raises(ScenarioError, match=said):
+        loading.load(file)
+
+
+def test_one_node_after_the_other_can_be_taken_by_name(tmp_path: Path) -> None:
+    """Each to a version that another one runs already; what is left out runs the old one still."""
+    course = [{"upgrade": "1.11.0", "node": f"vault-{number}"} for number in (2, 1)]
+    _, judgement = on_paper(going(*course, {"restart": {}, "node": "vault-0"}), tmp_path)
+    assert judgement.verdict == "pass"
+    moments = list(dict.fromkeys(one.moment for one in judgement.observations))
+    assert moments == ["before", "after 1.11.0 at vault-2", "after 1.11.0 at vault-1", "after restart"]

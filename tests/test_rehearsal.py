@@ -27,7 +27,7 @@ from harness.record.events import (
 )
 from harness.record.journal import Journal, Record, load
 from harness.record.observation import Observation
-from harness.rehearsal import rehearsal
+from harness.rehearsal import rehearsal, troubles
 from harness.rig.rig import Rig
 from harness.scenario import loading
 from harness.scenario.course import Serve, Upgrade
@@ -335,5 +335,5 @@ def test_whoever_cannot_even_be_asked_whether_vault_lives_is_the_trouble() -> No
         def vault_log(self, lines: int) -> list[str]:
             return []
 
-    trouble = rehearsal._trouble(NotReady("no answer to a key"), [Upgrade(version="1.11.0", token_file=False)], Gone())  # type: ignore[arg-type]
+    trouble = troubles.of(NotReady("no answer to a key"), [Upgrade(version="1.11.0", token_file=False)], Gone())  # type: ignore[arg-type]
     assert (trouble.kind, trouble.message) == ("unreachable", "the container engine gave no answer")

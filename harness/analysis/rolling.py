@@ -20,7 +20,7 @@ from harness.analysis.rules import Confidence, Kind, Remedy
 from harness.knowledge import versions
 from harness.record.events import StepEnded
 from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
-from harness.scenario.course import HALFWAY, Placed
+from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
 from harness.scenario.outcomes import Cause, Effect
 
 LEADER_FIRST: Final = "leader-replaced-first"
@@ -49,10 +49,10 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rolling(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that took the nodes of a Vault one after the other."""
+    """A step that took nodes of a Vault, one after the other, or changed who leads."""
 
     do: str
-    """upgrade, restart or roll-back"""
+    """upgrade, restart or roll-back; or step-down, stop-node or remove-node"""
     step: int
     """its number in the scenario's `course`; 0: none that was written"""
     from_version: str
@@ -61,6 +61,8 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True):
     """the nodes in the order in which they came back"""
     leader: str
     """who led at the beginning"""
+    leader_version: str = ""
+    """what that one ran"""
     leads: tuple[LeaderChanged, ...]
     """each time that another node led from then on"""
     gaps: tuple[Gap, ...]
@@ -72,6 +74,8 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True):
     lost: tuple[str, ...] = ()
     """the nodes that did not come back"""
     vault: str = ""
+    node: str = ""
+    """the only node that it concerned; empty: all of them"""
 
 
 def rollings(facts: Facts) -> list[Rolling]:
@@ -83,18 +87,24 @@ _KINDS: Final = (NodesSeen, LeaderChanged, NodeSwapped, NodeLost, SteadyLoad, St
 _Told = NodesSeen | LeaderChanged | NodeSwapped | NodeLost | SteadyLoad | StepEnded
 
 
-def _by_step(facts: Facts) -> Iterator[tuple[Placed, list[_Told]]]:
+_Of = Placed | StepDown | StopNode | RemoveNode
+
+
+def _by_step(facts: Facts) -> Iterator[tuple[_Of, list[_Told]]]:
     """Yield each step that took nodes, the last of its parts, with what is on record of all of its parts."""
-    steps = [(number, step) for number, step in enumerate(facts.steps) if isinstance(step, Placed) and step.part]
-    steps += [(number, step) for number, step in enumerate(facts.steps) if isinstance(step, Placed) and step.node]
-    ahead = dict(sorted(steps))
+    ahead: dict[int, _Of] = {
+        number: step
+        for number, step in enumerate(facts.steps)
+        if isinstance(step, OF_NODES) or (isinstance(step, Placed) and (step.part or step.node))
+    }
     mine: list[_Told] = []
     for _, one in facts.record.numbered(*_KINDS):
         if isinstance(one, StepEnded):
             step = ahead.pop(one.position, None)
-            if step is not None and step.part not in HALFWAY:
+            halfway = isinstance(step, Placed) and step.part in HALFWAY
+            if step is not None and not halfway:
                 yield step, mine
-            if step is None or step.part not in HALFWAY:
+            if not halfway:
                 mine = []
         else:
             mine.append(one)
@@ -103,7 +113,7 @@ def _by_step(facts: Facts) -> Iterator[tuple[Placed, list[_Told]]]:
         yield next(iter(ahead.values())), mine
 
 
-def _rolling(facts: Facts, step: Placed, told: Sequence[_Told]) -> Rolling:
+def _rolling(facts: Facts, step: _Of, told: Sequence[_Told]) -> Rolling:
     seen = [one for one in told if isinstance(one, NodesSeen)]
     order = tuple(one for one in told if isinstance(one, NodeSwapped))
     first = seen[0] if seen else None
@@ -112,15 +122,17 @@ def _rolling(facts: Facts, step: Placed, told: Sequence[_Told]) -> Rolling:
         do=str(step.__struct_config__.tag),
         step=step.number,
         from_version=order[0].from_version if order else _led_with(first),
-        version=step.version,
+        version=step.version if isinstance(step, Placed) else _led_with(first),
         order=order,
         leader=first.leader if first else "",
+        leader_version=_led_with(first),
         leads=tuple(one for one in told if isinstance(one, LeaderChanged)),
         gaps=tuple(_gaps(one for one in told if isinstance(one, SteadyLoad))),
         voters=sum(bool(one.voter) for one in first.nodes.values()) if first else 0,
         tolerance=min(tolerances) if tolerances else None,
         lost=tuple(one.node for one in told if isinstance(one, NodeLost)),
         vault=facts.topology.told_apart(step.vault),
+        node=step.node,
     )
 
 
@@ -161,7 +173,7 @@ def findings(facts: Facts, refused: Iterable[str]) -> Iterator[Finding]:
 
 def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
     """Yield that whoever led was stopped while other nodes had still to be taken."""
-    early = [one for one in rolling.order[:-1] if one.was == "leader"]
+    early = [one for one in rolling.order[:-1] if one.was == "leader"] if not rolling.node else []
     if not early or rolling.from_version == rolling.version:
         return
     first, changes = early[0], rolling.leads

@@ -34,6 +34,7 @@ from harness.knowledge import kubernetes_auth
 from harness.record import journal
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
+from harness.record.node_events import NodeLost
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation, called
 from harness.scenario import course, driver_traits
@@ -278,11 +279,13 @@ def _unasked(facts: Facts) -> list[str]:
     Of one that got several `doubts` tells.
     """
     refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
+    stopped = course.stopped(facts.steps)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
         if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
+        if o.node not in stopped.get(o.moment, ())
     ]
 
 
@@ -294,8 +297,9 @@ def _trimmed(record: Record) -> set[str]:
 def _unfinished(facts: Facts) -> list[str]:
     """Return why the record does not tell the whole story."""
     record = facts.record
-    trimmed = _trimmed(record)
-    reasons = [why for trouble in record.of(Trouble) if (why := startup_failures.reason(trouble, trimmed))]
+    lost, trimmed = {one.message for one in record.of(NodeLost)}, _trimmed(record)
+    troubles = (trouble for trouble in record.of(Trouble) if trouble.message not in lost)
+    reasons = [why for trouble in troubles if (why := startup_failures.reason(trouble, trimmed))]
     if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan

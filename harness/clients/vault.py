@@ -83,12 +83,15 @@ class Vault(VaultEngines):
 
     def vote_soon(self) -> Reply:
         """Have new nodes vote once they have been well for a second, and not for ten. Before 1.7.0 they do at once."""
-        fields = {"server_stabilization_time": "1s"}
-        return self._ask("post", "sys/storage/raft/autopilot/configuration", self.root, json=fields)
+        return self.write_back("sys/storage/raft/autopilot/configuration", {"server_stabilization_time": "1s"})
 
     def step_down(self) -> Reply:
         """Have the node that leads give that up. It does not stand for election for the next ten seconds."""
         return self._ask("put", "sys/step-down", self.root)
+
+    def remove_peer(self, name: str) -> Reply:
+        """Remove a node from the raft configuration."""
+        return self._ask("post", "sys/storage/raft/remove-peer", self.root, json={"server_id": name})
 
     def seal_status(self) -> Reply:
         """Ask sys/seal-status, which every server that listens answers, with its version."""
@@ -216,8 +219,7 @@ class Vault(VaultEngines):
             said = _refusal(_json(response), response.text)
             raise RigError(f"Vault declined to take a snapshot: HTTP {response.status_code} {_in_a_line(said)}")
         content: bytes = response.content
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as target:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
             target.write(content)
         return len(content)
 
@@ -265,8 +267,7 @@ class Vault(VaultEngines):
 
     def enable_audit(self) -> None:
         """Switch the audit log on, with the correlation header in clear and everything else hashed by Vault."""
-        header = f"sys/config/auditing/request-headers/{CORRELATION_HEADER}"
-        self._tell("put", header, {"hmac": False})
+        self._tell("put", f"sys/config/auditing/request-headers/{CORRELATION_HEADER}", {"hmac": False})
         options = {"file_path": self._audit_file, "mode": "0600", "hmac_accessor": "true"}
         self._tell("put", "sys/audit/rehearsal", {"type": "file", "options": options})
 

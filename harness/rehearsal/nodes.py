@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -18,7 +18,7 @@ from harness.record.node_events import NodeLost, NodeSeen, NodesSeen, NodeSwappe
 from harness.rehearsal import vault_steps
 from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem, several_nodes
 from harness.scenario import course
-from harness.scenario.course import Form, Serve, Step
+from harness.scenario.course import Form, RemoveNode, Serve, Step, StepDown, StopNode
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch
 
@@ -26,6 +26,9 @@ LEADER_SECONDS: Final = 60
 """How long an election may take: after a full restart and under load it is slower than after a clean stop."""
 
 REJOIN_SECONDS: Final = 60
+STRANGER_SECONDS: Final = 5
+"""How long a node is waited for that the others do not have in their configuration: it is sent nothing."""
+
 VOTE_SECONDS: Final = 60
 
 _JOINS_TOGETHER: Final = "1.4.2"
@@ -110,10 +113,11 @@ def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str
         advice="its whole log is kept beside the record",
     )
     at("unsealed")
+    leader = several_nodes(rig, served).follow()
     wait.until(
         lambda: _caught_up(system, node),
         what=f"{served.node} to rejoin the others with Vault {served.version}",
-        seconds=REJOIN_SECONDS,
+        seconds=STRANGER_SECONDS if leader and served.node not in _voters(system) else REJOIN_SECONDS,
         every=0.02,
         died=lambda: _died(system, served.node),
         log=lambda: node.vault_log(40),
@@ -277,13 +281,53 @@ def _lost(rig: Rig, served: Serve, error: RigError, journal: Journal, moment: st
     )
 
 
+def change(
+    rig: Rig, step: StepDown | StopNode | RemoveNode, runs: Mapping[str, str], journal: Journal, *, moment: str
+) -> None:
+    """Have the one that leads step down, stop a node, or remove one from the others; and wait until somebody leads.
+
+    *runs* has what each runs. Raises RigError where Vault declines, and as `await_leader`.
+    """
+    system, several = rig.system(step.vault), several_nodes(rig, step)
+    led = several.follow()
+    tell(rig, step, f"before {course.words_of(step)}", journal)
+    if isinstance(step, StopNode):
+        several.stop_node(step.node)
+        if len(_unsealed(system)) < _needed(system):
+            # the one that leads finds out a moment later
+            wait.until(
+                lambda: not several.follow(),
+                what="the node that leads to give that up, because too few are left",
+                seconds=LEADER_SECONDS,
+                every=0.05,
+                log=lambda: system.vault_log(40),
+            )
+    else:
+        down = isinstance(step, StepDown)
+        reply = system.setup.step_down() if down else system.setup.remove_peer(step.node)
+        if not reply.ok:
+            raise RigError(f"Vault was told to do the step {course.words_of(step)}, and answered {reply.came}")
+    if isinstance(step, StepDown):
+        wait.until(
+            lambda: several.follow() not in ("", led),
+            what=f"another node of Vault to lead than {led}, which stepped down",
+            seconds=LEADER_SECONDS,
+            every=0.05,
+            died=lambda: _died(system),
+            log=lambda: system.vault_log(40),
+        )
+    leader = await_leader(rig, step, runs.get(led, ""), journal, moment=moment)
+    if leader:
+        tell(rig, step, f"after {course.words_of(step)}", journal)
+
+
 def await_leader(rig: Rig, step: Step, version: str, journal: Journal, *, moment: str) -> str:
     """Wait until a node leads, and return its name; "" where too few are left to elect any, which is put on record.
 
     Raises NotReady where there are enough, and none leads all the same.
     """
     system, several = rig.system(step.vault), several_nodes(rig, step)
-    needed = len(system.nodes) // 2 + 1
+    needed = _needed(system)
 
     def led() -> str | bool:
         return several.follow() or len(_unsealed(system)) < needed
@@ -304,6 +348,10 @@ def await_leader(rig: Rig, step: Step, version: str, journal: Journal, *, moment
         )
     )
     return ""
+
+
+def _needed(system: VaultSystem) -> int:
+    return len(system.nodes) // 2 + 1
 
 
 def _unsealed(system: VaultSystem) -> list[str]:

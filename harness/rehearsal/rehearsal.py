@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,24 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from harness.errors import (
-    HarnessError,
     LeftBehind,
     MissingPrerequisite,
-    NotReady,
-    ProcessDied,
-    RigError,
-    SwapRefused,
-    Unreachable,
-    refused_by_machine,
 )
 from harness.knowledge import vault_policies
 from harness.record import events
 from harness.record import journal as journals
 from harness.record.events import RunStarted
 from harness.record.journal import Journal, Record
-from harness.record.observation import called
-from harness.rehearsal import credentials, rewriting, side_steps, vault_steps
-from harness.rehearsal.asking import Asking, LostError
+from harness.rehearsal import credentials, rewriting, side_steps, troubles, vault_steps
+from harness.rehearsal.asking import Asking
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, Kept, View
 from harness.rehearsal.provider import Provider
@@ -38,7 +29,7 @@ from harness.rehearsal.several import Several
 from harness.rehearsal.workloads import steady
 from harness.rehearsal.workloads.renewals import renewing
 from harness.rig.driver import Driver
-from harness.rig.rig import Keepable, Rig, VaultNode, node_of
+from harness.rig.rig import Keepable, Rig
 from harness.rig.source import TOLD, SharesSource, Source
 from harness.scenario import course, driver_traits, shared_source
 from harness.scenario.course import AnyStep, Look, Serve, Start
@@ -125,9 +116,9 @@ def run(
     Raises MissingPrerequisite, LeftBehind, and OSError where the record itself cannot be written.
     """
     reached: list[AnyStep] = []
-    with _noted(journal, lambda error: _outside(error, reached)):
+    with _noted(journal, lambda error: troubles.outside(error, reached)):
         with driver.up(plan, run_id, journal) as rig:
-            with _noted(journal, lambda error: _trouble(error, reached, rig)), _foretelling(journal, foretold):
+            with _noted(journal, lambda error: troubles.of(error, reached, rig)), _foretelling(journal, foretold):
                 Running(plan, rig, journal, reached).run()
             if afterwards is not None and rig.broken() is None:
                 afterwards(rig)
@@ -281,8 +272,15 @@ class Running:
                 self.late |= late
                 vault_steps.write_late(self.rig, self.plan.resolved, step.vault, late, self.credentials, self.journal)
             case _:
-                with self.journal.phase(course.word_of(step)), self._timed(step):
-                    side_steps.do(self._as_vault_has_it(step), self.rig, lambda: self._reopen(step))
+                with self.journal.phase(course.words_of(step)), self._timed(step):
+                    self._beside(step)
+
+    def _beside(self, step: AnyStep) -> None:
+        """Do a step that puts no other Vault in place."""
+        if isinstance(step, course.OF_NODES):
+            self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
+        else:
+            side_steps.do(self._as_vault_has_it(step), self.rig, lambda: self._reopen(step))
 
     def _as_vault_has_it(self, step: AnyStep) -> AnyStep:
         """Return a step whose policy names auth mounts as only Vault does: by their accessors."""
@@ -309,14 +307,19 @@ class Running:
             vault_steps.settle(self.rig, step, self.reached, self.journal)
 
     def _replace_nodes(self, step: course.Placed) -> None:
-        position, mine = len(self.reached) - 1, self._apps_of(step.vault)
+        position = len(self.reached) - 1
 
         def at(name: str) -> None:
             # whoever has to say where it broke looks here
             self.reached[position] = msgspec.structs.replace(step, node=name) if name else step
 
-        held = {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
-        self.several.replace(step, self.keys[step.vault], self._next_moment(), held, at)
+        keys = self.keys[step.vault]
+        self.several.replace(step, keys, self._next_moment(), self._tokens_of(step.vault), at)
+
+    def _tokens_of(self, vault: str) -> dict[str, Secret]:
+        """Return what the running apps of a Vault hold."""
+        mine = self._apps_of(vault)
+        return {app: token for app, (token, _) in self.old.items() if app in mine and token is not None}
 
     @contextmanager
     def _timed(self, step: AnyStep) -> Iterator[None]:
@@ -343,10 +346,10 @@ class Running:
 
     def _served(self, step: AnyStep) -> Serve:
         """Return the step that put in place what serves now of the Vault that *step* concerns; else of any."""
-        return _served(self.reached, course.vault_of(step, self.plan.resolved))
+        return troubles.served(self.reached, course.vault_of(step, self.plan.resolved))
 
     def _served_of(self, vault: str) -> Serve:
-        return _served(self.reached, self.plan.resolved.told_apart(vault))
+        return troubles.served(self.reached, self.plan.resolved.told_apart(vault))
 
     def _apps_of(self, vault: str) -> set[str]:
         """Return the apps that log in to a Vault."""
@@ -399,86 +402,11 @@ class Running:
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
             for question in (*self.plan.questions, *late):
-                self.asking.ask(question, view)
+                if question.node in self.several.stopped:
+                    self.journal.write(view.not_asked(question, "a step of the course has stopped this node", 0))
+                else:
+                    self.asking.ask(question, view)
             self.fresh = view.logins
             self.rig.gather(moment)
             for vault in self.plan.resolved.vaults:
                 vault_steps.insist_alive(self.rig, self._served_of(vault), "to answer still, once all was asked")
-
-
-def _served(reached: Sequence[AnyStep], vault: str) -> Serve:
-    """Return the last of the steps *reached* that put something in place, of the named Vault if any of them did."""
-    serving = [step for step in reached if isinstance(step, Serve)]
-    return next((step for step in reversed(serving) if step.vault == vault), serving[-1])
-
-
-def _trouble(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble:
-    """Return what broke the run, as the record keeps it."""
-    served = _served(reached, reached[-1].vault)
-    node = node_of(rig, served.vault, served.node)
-    root = _root(error, rig, node)
-    # whose data it is opened over: what is restored is, like what a new version finds, none that it has written itself
-    opened = reached[-1] if isinstance(reached[-1], course.Restore) else served
-    # an API server that does not come back says nothing of what Vault made of its data
-    of_cluster = isinstance(reached[-1], course.OF_CLUSTERS)
-    looked = not of_cluster and any(isinstance(step, Look) for step in reached[: reached.index(opened)])
-    return events.Trouble(
-        kind=_kind(root),
-        during=course.word_of(reached[-1])
-        if of_cluster
-        else f"{course.word_of(reached[-1])} {called(served)}{served.version}",
-        step=course.word_of(reached[-1]),
-        position=len(reached) - 1,
-        after_swap=served.version if looked else "",
-        message=_message(root),
-        log=_log(root) or tuple(node.vault_log(40)),
-        vault=served.vault,
-        node=served.node,
-    )
-
-
-def _outside(error: Exception, reached: Sequence[AnyStep]) -> events.Trouble:
-    """Return what broke on the way up, where nothing was learned about Vault, or on the way down."""
-    during = "the way down" if reached else "bring-up"
-    return events.Trouble(kind=_kind(error), during=during, message=_message(error), log=_log(error))
-
-
-def _root(error: Exception, rig: Rig, node: VaultNode) -> Exception:
-    """Return what lies behind *error*: a server that ended explains whatever failed after it."""
-    if isinstance(error, ProcessDied | SwapRefused | LostError) or not isinstance(error, HarnessError):
-        return error
-    try:
-        died = node.vault_died()
-    except (RigError, Unreachable) as elsewhere:
-        return elsewhere
-    if died is not None:
-        return ProcessDied(f"{died}; what failed then: {error}", None, node.vault_log(40))
-    lost = rig.broken()
-    return error if lost is None else RigError(f"{lost}; what failed then: {error}; see its log beside the record")
-
-
-def _kind(error: Exception) -> events.TroubleKind:
-    """Return whether a server ended, stayed silent, said no, could not be asked, or whether it is none of Vault's."""
-    kinds: tuple[tuple[type[HarnessError], events.TroubleKind], ...] = (
-        (ProcessDied, "died"),
-        (NotReady, "silent"),
-        (SwapRefused, "refused"),
-        (Unreachable, "unreachable"),
-    )
-    return next((kind for cause, kind in kinds if isinstance(error, cause)), "ours")
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, HarnessError):
-        return str(error)
-    if isinstance(error, OSError):
-        return refused_by_machine(error)
-    return f"the harness itself failed with {type(error).__name__}: {error}; please report it, with this record"
-
-
-def _log(error: Exception) -> tuple[str, ...]:
-    if isinstance(error, RigError):
-        return error.log
-    if isinstance(error, HarnessError | OSError):
-        return ()
-    return tuple("".join(traceback.format_exception(error)).splitlines())

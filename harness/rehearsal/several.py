@@ -12,7 +12,7 @@ from harness.rehearsal import nodes
 from harness.rehearsal.workloads import steady
 from harness.rig.rig import Rig, several_nodes
 from harness.scenario import course, driver_traits
-from harness.scenario.course import Look, Moment
+from harness.scenario.course import Look, Moment, Step
 from harness.scenario.plan import Plan
 from harness.secret import Secret
 
@@ -27,6 +27,8 @@ class Several:
         """of each Vault whose nodes have joined each other: what each node runs"""
         self._left: dict[str, list[str]] = {}
         """of such a Vault: the nodes that are still to be taken in a step that takes them in parts"""
+        self.stopped = set[str]()
+        """the nodes that the course has stopped"""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -56,17 +58,34 @@ class Several:
             self._left[step.vault] = [step.node] if step.node else list(runs)
         whole = step if step.part else msgspec.structs.replace(step, part="others")
         asks = self._asks(step, held) if self._real else {}
-        with steady.asking(self._rig, step, asks, moment, self._journal, real=self._real) as load:
+        with steady.asking(self._rig, step, step.version, asks, moment, self._journal, real=self._real) as load:
             load.knows(runs)
 
             def replacing(name: str) -> None:
                 at(name)
+                self.stopped.discard(name)
                 load.replacing(name)
 
             left = self._left[step.vault]
             nodes.roll(self._rig, whole, left, runs, keys, self._journal, moment=moment, replacing=replacing)
 
-    def _asks(self, step: course.Placed, held: Mapping[str, Secret]) -> dict[tuple[RequestKind, str], steady.Ask]:
+    def change(
+        self, step: course.StepDown | course.StopNode | course.RemoveNode, moment: str, held: Mapping[str, Secret]
+    ) -> None:
+        """Do what a step does with nodes and none of their versions. *moment* and *held* are as above.
+
+        Raises as `nodes.change`.
+        """
+        runs, asks = self.runs[step.vault], self._asks(step, held) if self._real else {}
+        version = runs.get(several_nodes(self._rig, step).follow(), "")
+        with steady.asking(self._rig, step, version, asks, moment, self._journal, real=self._real) as load:
+            load.knows(runs)
+            if isinstance(step, course.StopNode):
+                self.stopped.add(step.node)
+            nodes.change(self._rig, step, runs, self._journal, moment=moment)
+            load.replacing("")
+
+    def _asks(self, step: Step, held: Mapping[str, Secret]) -> dict[tuple[RequestKind, str], steady.Ask]:
         """Return what clients ask of the Vault of *step* on behalf of one of the apps that hold a token."""
         system, asks = self._rig.system(step.vault), dict[tuple[RequestKind, str], steady.Ask]()
         for app, token in list(held.items())[:1]:

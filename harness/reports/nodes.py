@@ -22,8 +22,13 @@ def _told(one: Rolling) -> Iterator[tuple[str, str]]:
     lost = f"; did not come back: {', '.join(one.lost)}" if one.lost else ""
     worst = "" if one.tolerance is None else f", and at the worst moment {one.tolerance} more could be lost"
     order = ", ".join(map(_swap, one.order)) or "none"
-    yield "nodes", f"taken to {one.version}{whose}, each until it was back: {order}{lost} ({one.voters} voted{worst})"
-    yield "leaders", "; then ".join([f"{one.leader or 'nobody'} ({one.from_version or '?'})", *map(_lead, one.leads)])
+    taken = f"taken to {one.version}{whose}, each until it was back: {order}{lost}"
+    did = {"step-down": f"{one.leader} stepped down", "stop-node": f"{one.node} was stopped"}
+    did["remove-node"] = f"{one.node} was removed from the others"
+    voted = f" ({one.voters} voted{worst})" if one.leader else ""
+    yield "nodes", did.get(one.do, taken) + voted
+    led = f"{one.leader} ({one.leader_version or one.from_version or '?'})" if one.leader else "nobody"
+    yield "leaders", "; then ".join([led, *map(_lead, one.leads)])
     if one.gaps:
         yield "gaps", f"longest without an answer: {', '.join(map(_gap, one.gaps))}; each asked every 0.1 s"
 

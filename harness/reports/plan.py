@@ -91,7 +91,18 @@ def _beside(step: AnyStep) -> str:
             return f"take system:auth-delegator from {step.service_account} in cluster {step.cluster}"
         case course.DeleteSecret():
             return f"delete the Secret with the token of {step.purpose}"
-    return _of_cluster(step)
+    return _of_nodes(step) or _of_cluster(step)
+
+
+def _of_nodes(step: AnyStep) -> str:
+    match step:
+        case course.StepDown():
+            return "have the node that leads give that up"
+        case course.StopNode():
+            return "stop a node, which keeps its data"
+        case course.RemoveNode():
+            return "remove a node from the raft configuration of the others"
+    return ""
 
 
 def _of_cluster(step: AnyStep) -> str:

@@ -229,6 +229,18 @@ class RotateKeys(Step, frozen=True, tag="rotate-keys", kw_only=True):
     of: Literal["signing"] = "signing"
 
 
+class StepDown(Step, frozen=True, tag="step-down", kw_only=True):
+    """The node that leads gives that up, and another one is elected: raft chooses which, and not by its version."""
+
+
+class StopNode(Step, frozen=True, tag="stop-node", kw_only=True):
+    """A node is stopped, and keeps its data. Nobody is asked at it until a step starts it again."""
+
+
+class RemoveNode(Step, frozen=True, tag="remove-node", kw_only=True):
+    """A node is removed from the raft configuration of the others, and runs on."""
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -266,6 +278,9 @@ AnyStep = (
     | SetIssuers
     | PublishKeys
     | RotateKeys
+    | StepDown
+    | StopNode
+    | RemoveNode
     | Wait
     | Look
 )
@@ -281,6 +296,9 @@ LATE_ROLE = "rehearsal-late"
 OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys)
 """The steps that change a cluster itself, under a Vault that stays."""
 
+OF_NODES = (StepDown, StopNode, RemoveNode)
+"""The steps that change who of several nodes leads, serves or belongs to the others."""
+
 CHANGES = (
     Upgrade,
     Restart,
@@ -294,6 +312,7 @@ CHANGES = (
     DeleteSecret,
     Restore,
     *OF_CLUSTERS,
+    *OF_NODES,
 )
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""
 
@@ -310,6 +329,21 @@ def vault_of(step: AnyStep, there: Topology) -> str:
 def moments(steps: Sequence[AnyStep]) -> Iterator[Moment]:
     """Yield the moments of a course, in order."""
     return (step.moment for step in steps if isinstance(step, Look))
+
+
+def stopped(steps: Iterable[AnyStep]) -> dict[str, frozenset[str]]:
+    """Return, by the label of each moment, the nodes that are stopped then because a step stopped them."""
+    found, down = dict[str, frozenset[str]](), frozenset[str]()
+    for step in steps:
+        match step:
+            case StopNode():
+                down |= {step.node}
+            case Serve():
+                # of the nodes that a step takes each serves afterwards
+                down -= {step.node} if step.node else down
+            case Look():
+                found[step.moment.label] = down
+    return found
 
 
 def serving(steps: Sequence[AnyStep]) -> list[str]:
@@ -378,20 +412,25 @@ def word_of(step: Step) -> str:
     return str(step.__struct_config__.tag)
 
 
+def words_of(step: Step) -> str:
+    """Return that word, and the node that it is about, if it is about one."""
+    return f"{word_of(step)} {step.node}".rstrip()
+
+
 def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a line
     """Return what the moment after a step is called, before that is made unique."""
     match done:
         case Upgrade() | RollBack() if done.part in HALFWAY:
             return f"halfway {'back ' if isinstance(done, RollBack) else ''}to {done.version}"
         case Upgrade():
-            return after(done.version)
+            return f"{after(done.version)} at {done.node}" if done.node else after(done.version)
         case Restart() | Move():
             return "after restart" if isinstance(done, Restart) else f"after move to {done.place.cluster or OUTSIDE}"
         case RollBack():
             return f"after roll-back ({done.over})"
         case WriteConfig() | WriteRole() | Rewrite():
             return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
-        case _ if isinstance(done, (Grant, Revoke, DeleteSecret, Restore, Wait, Snapshot, *OF_CLUSTERS)):
-            return f"after {word_of(done)}"
+        case _ if isinstance(done, (Grant, Revoke, DeleteSecret, Restore, Wait, Snapshot, *OF_CLUSTERS, *OF_NODES)):
+            return after(words_of(done))
         case _:
             return "look"

@@ -14,7 +14,8 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
-    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "look", "wait",
+    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "step-down",
+    "stop-node", "start-node", "remove-node", "look", "wait",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
@@ -132,6 +133,8 @@ class _Walk:
     """where each role was written, by its mount and name"""
     kept: dict[tuple[str, str | None], list[Trail]] = made(default_factory=dict)
     """the same, as the last snapshot has it"""
+    nodes: dict[str, str | None] = made(default_factory=dict)
+    """what each node runs that was taken by itself since all of them were"""
     deleted: set[tuple[str, str | None]] = made(default_factory=set)
     """the Secrets that are gone, each by its key and whose it is"""
 
@@ -161,14 +164,19 @@ class _Walk:
             yield from check((*trail, verb))
 
     def _upgrade(self, trail: Trail) -> Iterator[Complaint]:
-        to = self.document.get(*trail)
-        if to is not None and self.version is not None:
-            if versions.parse(to) == versions.parse(self.version):
+        to, node = self.document.get(*trail), self.document.get(*trail[:-1], "node")
+        serves = self.nodes.get(node, self.version) if node else self.version
+        if to is not None and serves is not None:
+            if versions.parse(to) == versions.parse(serves):
                 yield trail, f"Vault {to} serves already", "restart: {}, or a newer version"
-            elif versions.parse(to) < versions.parse(self.version):
-                message = f"Vault {to} is older than {self.version}, from which it is reached"
+            elif versions.parse(to) < versions.parse(serves):
+                message = f"Vault {to} is older than {serves}, from which it is reached"
                 yield trail, message, "a newer version, or roll-back: binary or snapshot"
-        self.version, self.upgraded, self.went_on = to, True, True
+        if node:
+            self.nodes[node] = to
+        else:
+            self.version, self.nodes = to, {}
+        self.upgraded, self.went_on = True, True
 
     def _replace_pod(self, trail: Trail) -> Iterator[Complaint]:
         if self.home == "":

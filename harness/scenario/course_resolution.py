@@ -20,14 +20,19 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
     """
     first = wanted.name_of("")
     runs = {name: vault.source for name, vault in wanted.vaults.items()}
+    nodes = {node: vault.source for name, vault in wanted.vaults.items() for node in wanted.nodes_of(name)}
     snapshots, back, done = dict(runs), dict.fromkeys(runs, False), list[AnyStep]()
     for number, one in enumerate(written, 1):
         name = wanted.name_of(one.vault or "")
         of, before = course.placed(done, wanted)[name], runs[name]
-        *first_ones, step = _steps_of(one, number, wanted, of, runs[name], snapshots[name])
+        now = nodes.get(one.node or one.start_node or "", runs[name])
+        *first_ones, step = _steps_of(one, number, wanted, of, now, snapshots[name])
         yield from (each for each in first_ones if each is not None)
         if isinstance(step, Serve):
-            runs[name] = step.version
+            taken = [step.node] if step.node else wanted.nodes_of(name)
+            nodes |= dict.fromkeys(taken, step.version)
+            if all(nodes[node] == step.version for node in wanted.nodes_of(name)):
+                runs[name] = step.version
             done.append(step)
         if isinstance(step, course.Snapshot):
             snapshots[name] = runs[name]
@@ -90,11 +95,12 @@ def _steps_of(
 def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version: str, snapshot: str) -> AnyStep | None:
     """Return what a written step does, or None where it only looks."""
     file = of.token_file
-    vault, node = wanted.told_apart(one.vault or ""), wanted.node_told_apart(one.vault or "", one.node or "")
+    vault = wanted.told_apart(one.vault or "")
+    node = wanted.node_told_apart(one.vault or "", one.node or one.start_node or "")
     if one.upgrade is not None:
         step: Placed = course.Upgrade(number=number, version=one.upgrade, token_file=file, vault=vault, node=node)
         return in_parts(step, wanted, one.order)
-    if one.restart is not None or one.replace_pod is not None:
+    if one.restart is not None or one.replace_pod is not None or one.start_node is not None:
         step = course.Restart(number=number, version=version, token_file=file, vault=vault, node=node)
         return in_parts(step, wanted, one.order)
     if one.roll_back is not None:
@@ -112,6 +118,11 @@ def _other(one: CourseStep, number: int, wanted: Topology, version: str) -> AnyS
         return course.Move(number=number, version=to, token_file=place.token_file, place=place, vault=vault)
     if one.write is not None:
         return _write(one.write, number, wanted)
+    if one.step_down is not None:
+        return course.StepDown(number=number, vault=wanted.told_apart(one.vault or ""))
+    for does, name in ((course.StopNode, one.stop_node), (course.RemoveNode, one.remove_node)):
+        if name is not None:
+            return does(number=number, node=name, vault=wanted.told_apart(one.vault or ""))
     if one.wait is not None:
         return course.Wait(number=number, seconds=values.seconds(one.wait))
     return _beside(one, number, wanted)

@@ -384,6 +384,10 @@ class CourseStep(_Part):
         description="Clusters by their names, or `provider`, whose key for signing tokens is another one from then on; "
         "an API server accepts tokens of the old one still. Apps come with new tokens then.",
     )
+    step_down: Nothing | None = Field(default=None, description="The node that leads gives that up, to another one.")
+    stop_node: Name | None = Field(default=None, description="A node, such as `vault-2`, is stopped; its data stay.")
+    start_node: Name | None = Field(default=None, description="A stopped node starts, as the version that it ran.")
+    remove_node: Name | None = Field(default=None, description="The others remove a node (remove-peer). It runs on.")
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")
     vault: Name | None = Field(default=None, description="The Vault it concerns. Left out: the only one, `vault`.")

@@ -11,7 +11,9 @@ from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
-_OF_A_VAULT: Final = (*_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore")
+_NAMES_A_NODE: Final = ("stop-node", "start-node", "remove-node")
+_OF_SEVERAL: Final = ("step-down", *_NAMES_A_NODE)
+_OF_A_VAULT: Final = (*_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore", *_OF_SEVERAL)
 
 
 def complaints(document: Document) -> Iterator[Complaint]:
@@ -22,8 +24,10 @@ def complaints(document: Document) -> Iterator[Complaint]:
     for app in document.entries("apps"):
         yield from _named(document, app)
         yield from _elsewhere(document, app, document.get(*app, "mount"))
+    down = set[str]()
     for index in range(len(document.get("course", default=()) or ())):
         yield from _of_step(document, ("course", index), verb_of(document, index))
+        yield from _of_several(document, ("course", index), verb_of(document, index), down)
 
 
 def _vaults(document: Document) -> dict[str, tuple[str, ...]]:
@@ -53,6 +57,28 @@ def _several(document: Document) -> Iterator[Complaint]:
             yield (*trail, verb), message, "roll-back: binary, or nodes: 1"
         if document.given(*trail, "move"):
             yield (*trail, "move"), "several nodes are not moved to another place here", "leave it out, or nodes: 1"
+
+
+def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> Iterator[Complaint]:
+    """Yield what a step cannot do with the nodes of a Vault; *down* are those that are stopped, and is kept up."""
+    if verb in _OF_A_NODE:
+        node = document.get(*trail, "node")
+        down -= {node} if node else set(down)
+    if verb not in _OF_SEVERAL:
+        return
+    (nodes,), name = _vaults(document).values(), document.get(*trail, verb)
+    if len(nodes) == 1:
+        yield (*trail, verb), f"{verb} is of a Vault of several nodes, and there is one", "nodes: 3 in vault"
+    elif verb in _NAMES_A_NODE and name is not None and name not in nodes:
+        yield (*trail, verb), f"there is no node {shown(name)} of Vault {topology.MAIN}", choices(name, nodes)
+    elif verb == "stop-node":
+        if name in down:
+            yield (*trail, verb), f"an earlier step has stopped {name} already", f"start-node: {name} before it"
+        down.add(name)
+    elif verb == "start-node":
+        if name not in down:
+            yield (*trail, verb), f"no earlier step has stopped {name}", "restart: {}, with `node`"
+        down.discard(name)
 
 
 def _named(document: Document, trail: Trail) -> Iterator[Complaint]:

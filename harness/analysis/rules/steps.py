@@ -50,7 +50,7 @@ def _words(step: AnyStep) -> str:
         case course.RollBack():
             said = f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
         case _:
-            said = course.word_of(step)
+            said = course.words_of(step)
     return said
 
 

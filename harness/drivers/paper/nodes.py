@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from harness.drivers.paper.answers import PaperAnswers
 from harness.drivers.paper.state import forget_keys
+from harness.errors import NotReady
 from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
 from harness.scenario.course import Serve
 from harness.scenario.topology import Topology, VaultSpec, pod_purpose
@@ -21,6 +22,8 @@ class Member:
 
     served: Serve
     sealed: bool = True
+    removed: bool = False
+    """from the raft configuration"""
 
 
 class PaperNodes(PaperAnswers):
@@ -64,8 +67,9 @@ class PaperNodes(PaperAnswers):
 
     def follow(self) -> str:
         """Return who leads; "" where too few are left to elect anybody."""
-        up = [name for name, one in self._members.items() if not one.sealed]
-        if len(up) <= self._spec.nodes // 2:
+        voting = {name: one for name, one in self._members.items() if not one.removed}
+        up = [name for name, one in voting.items() if not one.sealed]
+        if len(up) <= len(voting) // 2:
             return ""
         if self._leader not in up:
             self._lead(up[0])
@@ -85,6 +89,8 @@ class PaperNodes(PaperAnswers):
         self._members[name].sealed = True
         self._swapped = name
         self.follow()
+        if self._members[name].removed:
+            raise NotReady(f"{name} is not in the raft configuration of the others, and is sent no log any more")
         self._put_in_place(served, pod_purpose(name))
         self._members[name] = Member(served)
 
@@ -116,7 +122,11 @@ class PaperNodes(PaperAnswers):
 
     def raft_peers(self) -> Reply:
         """Answer that all who joined vote."""
-        servers = [{"node_id": name, "voter": True, "leader": name == self._leader} for name in self._members]
+        servers = [
+            {"node_id": name, "voter": True, "leader": name == self._leader}
+            for name, one in self._members.items()
+            if not one.removed
+        ]
         return self._reply(200, data={"config": {"servers": servers}})
 
     def autopilot(self) -> Reply:
@@ -129,9 +139,16 @@ class PaperNodes(PaperAnswers):
 
     def step_down(self) -> Reply:
         """Have the next node lead."""
-        others = [name for name, one in self._members.items() if not one.sealed and name != self._leader]
+        others = [
+            name for name, one in self._members.items() if not one.sealed and not one.removed and name != self._leader
+        ]
         if others:
             self._lead(others[0])
+        return self._reply(204)
+
+    def remove_peer(self, name: str) -> Reply:
+        """Have a node be a stranger to the others."""
+        self._members[name].removed = True
         return self._reply(204)
 
 

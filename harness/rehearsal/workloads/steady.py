@@ -11,7 +11,7 @@ from typing import Final
 from harness.record.journal import Journal
 from harness.record.node_events import LeaderChanged, RequestKind, SteadyLoad
 from harness.rig.rig import Reply, Rig, VaultSystem, several_nodes
-from harness.scenario.course import Serve
+from harness.scenario.course import Step
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
@@ -40,12 +40,15 @@ class Leading:
 class Load:
     """Who asks while nodes are replaced, and what they are told of it: which node, and who leads."""
 
-    def __init__(self, rig: Rig, served: Serve, asks: Mapping[tuple[RequestKind, str], Ask], *, real: bool) -> None:
-        """*asks* has, by the kind of request and the app on whose behalf it is, what is asked of whoever leads.
+    def __init__(
+        self, rig: Rig, step: Step, version: str, asks: Mapping[tuple[RequestKind, str], Ask], *, real: bool
+    ) -> None:
+        """*version* is what nodes are taken to, or what leads. *asks* has, by the kind of request and the app on whose
+        behalf it is, what is asked of whoever leads.
 
         Where nothing is *real* nobody asks: it takes no time there.
         """
-        self._served, self._several = served, several_nodes(rig, served)
+        self._step, self._version, self._several = step, version, several_nodes(rig, step)
         self._versions: Mapping[str, str] = {}
         self._over, self._lock = threading.Event(), threading.Lock()
         self._node = ""
@@ -83,7 +86,7 @@ class Load:
             LeaderChanged(
                 at=now(),
                 node=name,
-                vault=self._served.vault,
+                vault=self._step.vault,
                 version=version,
                 before=self._leader,
                 before_version=self._ran,
@@ -119,7 +122,7 @@ class Load:
         for change in self._changes:
             journal.write(change)
         for client in self._clients:
-            journal.write(client.told(self._served, moment))
+            journal.write(client.told(self._step.vault, self._version, moment))
 
 
 class _Client:
@@ -147,33 +150,34 @@ class _Client:
         if reply.ok:
             self._granted, self._granted_at, self._failing = Stopwatch(), now(), False
 
-    def told(self, served: Serve, moment: str) -> SteadyLoad:
+    def told(self, vault: str, version: str, moment: str) -> SteadyLoad:
         return SteadyLoad(
             kind=self.kind,
             app=self._app,
-            version=served.version,
+            version=version,
             moment=moment,
             asked=self._asked,
             failures=dict(self._failures),
             seconds=round(self._longest, 3),
             began=self._began,
             during=self._during,
-            vault=served.vault,
+            vault=vault,
         )
 
 
 @contextmanager
 def asking(
     rig: Rig,
-    served: Serve,
+    step: Step,
+    version: str,
     asks: Mapping[tuple[RequestKind, str], Ask],
     moment: str,
     journal: Journal,
     *,
     real: bool,
 ) -> Iterator[Load]:
-    """Have clients ask while the body replaces nodes; afterwards what they met is in the book, however it ends."""
-    load = Load(rig, served, asks, real=real)
+    """Have clients ask while the body changes nodes; afterwards what they met is in the book, however it ends."""
+    load = Load(rig, step, version, asks, real=real)
     threads = load.run()
     try:
         yield load
