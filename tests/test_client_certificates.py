@@ -182,6 +182,7 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
     assert {name for name in PROMISED if not fits_kind(name)} == {
         "a-client-certificate-is-trusted-by-its-number-alone",
         "another-version-of-the-agent-would-not-help",
+        "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back",
         "three-nodes-are-upgraded-standbys-first-and-the-leader-last",
         "three-nodes-with-the-leader-first-move-leadership-in-vain",
         "what-engines-gave-is-good-after-the-upgrade",

@@ -17,6 +17,7 @@ from tests.test_scenarios import PROMISED
 RECORDS = Path(__file__).parent / "records"
 PROVE_IT: dict[str, set[Source]] = {
     "leader-replaced-first": {"nodes"},
+    "leader-of-older-version": {"nodes"},
     "reviewer-fallback-local": {"api audit", "vault audit", "config"},
     "reviewer-frozen": {"api audit", "api log", "vault audit", "config"},
     "reviewer-lacks-tokenreview-rbac": {"api audit", "vault audit"},

@@ -104,7 +104,7 @@ ELSEWHERE: Final = {
     "reviewer-may-not-read": "tests/test_real_fields.py",
     "lease-ended": "tests/test_secrets_engines.py",
     "leader-replaced-first": "the shipped scenarios, tests/records",
-    "leader-of-older-version": "tests/test_nodes.py: on paper; on real servers by hand",
+    "leader-of-older-version": "the shipped scenarios, tests/records",
     "quorum-lost": "tests/test_nodes.py: on paper; on real servers by hand",
     "node-did-not-rejoin": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "node-removed": "tests/test_nodes.py: on paper; on real servers by hand",

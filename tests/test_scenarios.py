@@ -90,6 +90,10 @@ PROMISED: dict[str, Row] = {
         "pass",
         (("latent", "leadership moved in vain", "leader-replaced-first", "1.11.0"),),
     ),
+    "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back": (
+        "pass",
+        (("latent", "leadership went back", "leader-of-older-version", "1.7.0"),),
+    ),
     "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade": (
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),
