@@ -58,6 +58,7 @@ rehearsal/               the order in which things happen
     provider             who mints the tokens of apps that no cluster knows
     credentials          passwords, secret IDs and client certificates, made as roles are written
     rewriting            configs and roles are written again as they are read
+    seals                a Vault that is unsealed by another one, and what is done to that one
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
     steady               clients ask for one thing again and again while nodes are replaced
@@ -94,6 +95,7 @@ drivers/local/           plain processes on this machine, and no Docker
     vault_process        a Vault server as a process
     vault_nodes          all servers of a Vault: one, or several nodes over raft
     data_server          what servers with data beside Vault have in common: started, stopped, at rest
+    seal_vault           a Vault as a process that unseals another one
     etcd_store           the etcd that has a Vault's data, as a process
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     agents               a Vault Agent as a process: started, read by its log, and ended
@@ -118,6 +120,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     certificates         whether a role that trusts a certificate, or an authority, knows what is shown
     jwts                 logins at JWT mounts, on paper
     nodes                a Vault of several nodes, on paper
+    seals                a Vault that is unsealed by another one, on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -136,6 +139,7 @@ artifacts/               a version becomes a verified binary or a container imag
     templates            the files under clusters/, wherever this is installed
 clients/                 one door for each foreign system
     vault                everything said to Vault (hvac)
+    transit              what is said to a Vault that unseals another one
     vault_engines        what is said to secrets engines that make secrets, and to what they have
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
@@ -241,6 +245,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     engines              secrets that are made as they are asked for: leases that ended
     tokens               what a token is good for: no renewal of batch tokens, a number of requests
     policy               what a token may do: a policy that denies, or does not grant
+    seals                the Vault that unseals another one is sealed or away, or does not know its token
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 importing/               what was read of an installation becomes a scenario
     installation         an installation as far as it was read, and what could not be
@@ -261,6 +266,7 @@ importing/               what was read of an installation becomes a scenario
 rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     agents               what a rig that starts Vault Agents beside apps can do
+    seals                what one looks like in which one Vault unseals another one
     driver               what every way of making a plan real must be able to do
     database             a PostgreSQL of which Vault makes credentials, as a protocol
     source               the source state of a rehearsal, of which further ones get a copy
@@ -274,6 +280,8 @@ record/                  what happened: the public record format
     numbering            how a record proves that it is whole
 scenario/                what is asked for
     schema               what a scenario can say
+    schema_matrix        what a scenario can say of single cells of its matrix
+    schema_seals         what a scenario can say of the Vault that unseals another one
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     schema_engines       what a scenario can say of secrets engines
     outcomes             the words for what is asked, what may happen, and why
@@ -301,6 +309,7 @@ scenario/                what is asked for
     course_checks        what a course says that cannot be, step by step
     cluster_checks       what a scenario says of the life of its clusters that cannot be
     references           a key that names another part of the scenario: which is meant, or what is wrong
+    seal_checks          what a scenario says of the Vault that unseals another one that cannot be
     vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up
     driver_traits        what each way of making a plan real needs and proves

@@ -31,7 +31,13 @@ KINDS: Final[dict[str, tuple[type[AnyEvent], ...]]] = {
 SEEN: Final = {"answer", "vault audit", "vault log", "api audit", "api log"}
 """What servers said of a login: the rest is what the record knows without it."""
 
-OF_THE_RECORD: Final = ("reviewer expires", "rewrite changes a value", "rewrite refused", "leadership moved in vain")
+OF_THE_RECORD: Final = (
+    "reviewer expires",
+    "rewrite changes a value",
+    "rewrite refused",
+    "leadership moved in vain",
+    "leadership went back",
+)
 """Findings about what was written, read back and led: no login's evidence is needed for them."""
 
 FEW: Final = 4

@@ -194,8 +194,9 @@ def _renewing(facts: Facts) -> Iterator[tuple[str, str]]:
     for number, step in enumerate(facts.steps):
         before = next(course.moments(facts.steps[:number]), None)
         if isinstance(step, Serve) and before is not None:
-            ahead = next(course.moments(facts.steps[number:]), None)
-            yield from ((app, ahead.label if ahead else "") for app in holders)
+            ahead, mine = next(course.moments(facts.steps[number:]), None), facts.topology.mounts_of(step.vault)
+            own = (app for app in holders if facts.topology.apps[app].mount in mine)
+            yield from ((app, ahead.label if ahead else "") for app in own)
 
 
 def _asked_in_their_moments(facts: Facts) -> bool:

@@ -13,10 +13,22 @@ from harness.analysis.impact import Impact, outlook
 from harness.analysis.next_causes import Next
 from harness.analysis.record_view import Facts
 from harness.analysis.ruled_out import Suspect
-from harness.analysis.rules import RULES, Case, Confidence, Diagnosis, Kind, Remedy, Rule, agents, occasions, steps
+from harness.analysis.rules import (
+    RULES,
+    Case,
+    Confidence,
+    Diagnosis,
+    Kind,
+    Remedy,
+    Rule,
+    agents,
+    occasions,
+    seals,
+    steps,
+)
 from harness.record.observation import BESIDE, Observation
 from harness.scenario import driver_traits
-from harness.scenario.course import AnyStep, Look, Rewrite, WriteConfig, WriteRole
+from harness.scenario.course import AUTO_UNSEAL, AnyStep, Look, Rewrite, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
 
@@ -143,6 +155,16 @@ def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> 
         # nobody is refused who knows the secret, until somebody is wrong too often
         yield Case("latent", "lockout changed", now, before, facts)
         return
+    if now.probe == AUTO_UNSEAL:
+        lost = now.answer == "refused"
+        yield Case(
+            "latent" if lost else "improvement",
+            "auto-unseal lost" if lost else "auto-unseal works",
+            now,
+            before,
+            facts,
+        )
+        return
     better = (now.answer == "granted") is (now.must_be != "refused")
     yield Case("improvement" if better else "regression", _effect(now), now, before, facts)
     if (
@@ -245,7 +267,8 @@ def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
 
 def explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
-    for rule in (steps.CHANGED,) if _on_purpose(case) else RULES:
+    of_seal = seals.RULES if case.after.probe == AUTO_UNSEAL else RULES
+    for rule in (steps.CHANGED,) if _on_purpose(case) else of_seal:
         if rule.concerns(case) and (found := rule.examine(case)) is not None:
             return rule, found
     return None, _unexplained(case)

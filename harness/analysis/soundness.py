@@ -94,7 +94,7 @@ def _vaults(facts: Facts) -> Iterator[str]:
     for vault, node in sorted(named):
         if vault not in strange and node and node not in topology.nodes_of(vault):
             yield f"its scenario has no node {node!r} of Vault {vault or topology.name_of(vault)}"
-    if len(topology.vaults) > 1 and any(not one.vault for one in facts.observations):
+    if topology.told_apart(topology.name_of("")) and any(not one.vault for one in facts.observations):
         yield "an answer is of one of several Vaults, and does not say which"
 
 

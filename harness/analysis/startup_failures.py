@@ -10,10 +10,11 @@ from typing import Final
 from harness.analysis import diagnosis
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
-from harness.analysis.rules import Confidence, Remedy
+from harness.analysis.rules import Confidence, Remedy, seals
 from harness.knowledge import shutdown_signs
 from harness.record.events import Trouble
 from harness.scenario.course import OF_CLUSTERS, AnyStep, Restore, RollBack
+from harness.scenario.outcomes import Cause
 
 _LINES_SHOWN: Final = 12
 
@@ -87,6 +88,8 @@ def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
         return ([trouble.message], "certain") if _DECLINED.search(trouble.message) else ([], "none")
     if _stopped(trouble):
         return [], "none"
+    if seals.at_start("\n".join(trouble.log)) is not None:
+        return list(trouble.log), "certain"
     fatal = [line for line in trouble.log if _is_fatal(line)]
     if fatal:
         return fatal, "certain"
@@ -152,14 +155,20 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
         )
         over = "as the upgrade left them"
     remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
+    rule: Cause = "vault-refuses-data"
+    said, source = f"did not serve over the data {over}: {trouble.message}", ""
+    if (of_seal := seals.at_start("\n".join(trouble.log))) is not None:
+        rule, why, mend, source = of_seal
+        said, remedies = f"ended at its start. {why}", (mend,)
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return Finding(
-        rule="vault-refuses-data",
+        rule=rule,
         kind="regression",
         effect="roll-back refused" if back else "upgrade refused",
         app="",
         hop=trouble.after_swap,
-        sentence=f"Vault {to}{whose} did not serve over the data {over}: {trouble.message}",
+        sentence=f"Vault {to}{whose} {said}",
+        source=source,
         confidence=confidence,
         evidence=tuple(EvidenceLine("server", line) for line in shown or [trouble.message]),
         remedy=diagnosis.in_words(remedies),

@@ -38,7 +38,7 @@ from harness.record.node_events import NodeLost
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation, called
 from harness.scenario import course, driver_traits
-from harness.scenario.course import Move, RollBack, Upgrade
+from harness.scenario.course import Look, Move, RollBack, Upgrade
 from harness.scenario.topology import Expected
 
 FORMAT = 1
@@ -303,8 +303,11 @@ def _unfinished(facts: Facts) -> list[str]:
     if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan
-    questions = {comparison.key_of(question) for question in plan.questions}
-    unasked = {moment: set(questions) for moment in facts.moments}
+    looks = {step.moment.label: step for step in facts.steps if isinstance(step, Look)}
+    unasked = {
+        moment: {comparison.key_of(one) for one in plan.questions if looks[moment].asks(one.vault)}
+        for moment in facts.moments
+    }
     for o in facts.observations:
         if left := unasked.get(o.moment):
             left.discard(comparison.key_of(o))
@@ -418,7 +421,9 @@ def _versions(facts: Facts) -> Versions:
     hops, first = [step for step in facts.steps if isinstance(step, Upgrade | Move)], facts.topology.name_of("")
     each: dict[str, list[str]] = {}
     for serving in record.of(VaultServing):
-        if name := serving.node or serving.vault:
+        # what unseals the only Vault of apps has a name, and so has that
+        of_apps = serving.vault or (facts.topology.name_of("") if facts.topology.seal_vault else "")
+        if name := serving.node or of_apps:
             each.setdefault(name, []).append(serving.answered)
     return Versions(
         harness=record.started.tool_version,

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from harness.clients.transit import TransitSeal
 from harness.clients.vault_engines import VaultEngines, revealed
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
@@ -31,7 +32,7 @@ _TIMEOUT_SECONDS: Final = 30.0
 _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
 
 
-class Vault(VaultEngines):
+class Vault(VaultEngines, TransitSeal):
     """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
 
     *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. *name*
@@ -185,21 +186,20 @@ class Vault(VaultEngines):
         self.root = Secret("".join(chr(one ^ ord(other)) for one, other in zip(hidden, begun["otp"], strict=True)))
         return ""
 
-    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
-        """Initialise Vault and return its unseal keys; the root token stays in here."""
-        response = self._send("put", "sys/init", json={"secret_shares": shares, "secret_threshold": threshold})
+    def initialise(self, shares: int, threshold: int, *, recovery: bool = False) -> Sequence[Secret]:
+        """Initialise Vault and return its unseal keys, or its *recovery* keys: from 1.12 on it declines the others."""
+        kind = "recovery" if recovery else "secret"
+        response = self._send("put", "sys/init", json={f"{kind}_shares": shares, f"{kind}_threshold": threshold})
         body = _json(response)
         if response.status_code != 200:
             raise RigError(f"Vault would not initialise: HTTP {response.status_code} {_errors(body)}")
         if "root_token" not in body or "keys" not in body:
-            raise RigError(
-                f"Vault was to initialise, and its answer holds no keys: {response.text[:200]!r}; is something else "
-                "listening on its port?"
-            )
+            words = f"its answer holds no keys: {response.text[:200]!r}; is something else listening on its port?"
+            raise RigError(f"Vault was to initialise, and {words}")
         self.root = Secret(body["root_token"])
-        for key in body.get("keys_base64", ()):
-            Secret(key)  # the same keys in another dress: known, so that redaction finds them
-        return [Secret(key) for key in body["keys"]]
+        keys, same = (body.get(f"{'recovery_' if recovery else ''}keys{dress}", ()) for dress in ("", "_base64"))
+        [Secret(key) for key in same]  # known, so that redaction finds them
+        return [Secret(key) for key in keys]
 
     def unseal(self, key: Secret) -> Reply:
         """Hand in one unseal key."""

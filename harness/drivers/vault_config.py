@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from harness.clients.transit import TRANSIT_KEY, TRANSIT_MOUNT
+from harness.secret import Secret
+
 
 class Listening(NamedTuple):
     """The files with which a listener speaks TLS: its certificate, its key, and who vouches for its clients.
@@ -58,13 +61,47 @@ def in_directory(storage: str, data: str, *, node: str = "node-1", others: Seque
     return {storage: store}
 
 
+class Unsealing(NamedTuple):
+    """The Vault that unseals this one with its transit engine: its address, the files by which both know each other,
+    and the token by which that knows this one. A server gets the token by its environment alone.
+    """
+
+    address: str
+    ca: str
+    certificate: str
+    key: str
+    token: Secret
+
+    @property
+    def seal(self) -> Stored:
+        """Return the seal, as the configuration has it."""
+        return {
+            "transit": {
+                "address": self.address,
+                "mount_path": f"{TRANSIT_MOUNT}/",
+                "key_name": TRANSIT_KEY,
+                "tls_ca_cert": self.ca,
+                "tls_client_cert": self.certificate,
+                "tls_client_key": self.key,
+            }
+        }
+
+
 def text(
-    storage: Stored, *, listen: str, tls: Listening | None, address: str, cluster_address: str, openbao: bool = False
+    storage: Stored,
+    *,
+    listen: str,
+    tls: Listening | None,
+    address: str,
+    cluster_address: str,
+    openbao: bool = False,
+    unsealing: Unsealing | None = None,
 ) -> str:
     """Return it as JSON: one node over its *storage* that listens at *listen*, and logs all it can.
 
     *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
     other nodes. *openbao*: it is for OpenBao, which lets nobody make an audit device by the API unless told to.
+    *unsealing* is who unseals it; None: whoever has its Shamir keys.
     """
     listener: dict[str, object] = {"address": listen, "tls_disable": tls is None}
     if tls is not None:
@@ -82,6 +119,8 @@ def text(
         "disable_mlock": True,
         "log_level": "debug",
     }
+    if unsealing is not None:
+        settings["seal"] = unsealing.seal
     if openbao:
         settings["unsafe_allow_api_audit_creation"] = True
         del settings["disable_mlock"]

@@ -25,6 +25,7 @@ from harness.rehearsal.asking import Asking
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.probes import AppTokens, Kept, View
 from harness.rehearsal.provider import Provider
+from harness.rehearsal.seals import Seals
 from harness.rehearsal.several import Several
 from harness.rehearsal.workloads import steady
 from harness.rehearsal.workloads.renewals import renewing
@@ -188,8 +189,11 @@ class Running:
     asking: Asking = field(init=False)
     several: Several = field(init=False)
     """the Vaults of several nodes"""
+    seals: Seals = field(init=False)
+    """the Vault that unseals another one"""
 
     def __post_init__(self) -> None:
+        self.seals = Seals(self.rig, self.plan.resolved)
         self.several = Several(self.rig, self.plan, self.journal)
         real = driver_traits.of(self.plan.driver).real
         self.asking = Asking(self.plan.resolved, self.rig, self.journal, real)
@@ -279,6 +283,8 @@ class Running:
         """Do a step that puts no other Vault in place."""
         if isinstance(step, course.OF_NODES):
             self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
+        elif isinstance(step, course.SealVault):
+            self.seals.do(step, lambda: self._reopen(step))
         else:
             side_steps.do(self._as_vault_has_it(step), self.rig, lambda: self._reopen(step))
 
@@ -291,7 +297,9 @@ class Running:
     def _set_up(self, step: Start | course.Form) -> None:
         if isinstance(step, Start):
             with self.journal.phase(f"{step.vault or 'vault'} is set up"):
-                self.keys[step.vault] = vault_steps.initialise(self.rig, self.plan, step, self.journal)
+                self.seals.begin(step)
+                keys = vault_steps.initialise(self.rig, self.plan, step, self.journal)
+                self.keys[step.vault] = self.seals.begun(step, keys)
             return
         with self.journal.phase("the nodes are one Vault"), self._timed(step):
             self.several.form(step, self.keys[step.vault])
@@ -399,14 +407,15 @@ class Running:
             if first:
                 view.logins = view.old  # the tokens of this login are the ones that running apps hold from here on
             view.late, view.kept, view.credentials = self.late, self.kept, self.credentials
+            view.seal_token = self.seals.token
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
-            for question in (*self.plan.questions, *late):
+            for question in (one for one in (*self.plan.questions, *late) if step.asks(one.vault)):
                 if question.node in self.several.stopped:
                     self.journal.write(view.not_asked(question, "a step of the course has stopped this node", 0))
                 else:
                     self.asking.ask(question, view)
             self.fresh = view.logins
             self.rig.gather(moment)
-            for vault in self.plan.resolved.vaults:
+            for vault in set(self.plan.resolved.vaults) - {*step.without}:
                 vault_steps.insist_alive(self.rig, self._served_of(vault), "to answer still, once all was asked")

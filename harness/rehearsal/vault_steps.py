@@ -20,6 +20,7 @@ from harness.rehearsal.provider import Provider
 from harness.rig import database
 from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
 from harness.scenario import course, endpoints, engine_kinds, plan, shared_source
+from harness.scenario import topology as topologies
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
 from harness.scenario.engine_kinds import EngineSpec
 from harness.scenario.mount_kinds import ASKED_AT, PROVIDER
@@ -34,15 +35,16 @@ _FITTING = "that opens this data"
 
 
 def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequence[Secret]:
-    """Make the new Vault that was *served* ready for use and return its unseal keys.
+    """Make the new Vault that was *served* ready for use and return its unseal keys, or else its recovery keys.
 
     Afterwards it is unsealed, audits, and holds the scenario's policies and secrets; no auth mount is there yet.
     """
     topology, system = planned.resolved, rig.system(served.vault)
     vault, mine = topology.named(served.vault), topology.mounts_of(served.vault)
-    keys = system.setup.initialise(vault.shares, vault.threshold)
+    recovery = vault.seal == topologies.TRANSIT
+    keys = system.setup.initialise(vault.shares, vault.threshold, recovery=recovery)
     system.open_to_all()
-    open_vault(rig, served, keys, journal)
+    open_vault(rig, served, () if recovery else keys, journal)
     system.setup.enable_audit()
     for path, version in topology.stores.items():
         system.setup.enable_kv(path, version)

@@ -12,10 +12,12 @@ from typing import Final, Literal
 
 import msgspec
 
+from harness.scenario import topology
 from harness.scenario.moments import BEFORE, after
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.places import OUTSIDE, Place
 from harness.scenario.role_spec import RoleSpec
+from harness.scenario.schema_seals import ToSealVault
 from harness.scenario.topology import ConfigField, Topology, VaultSpec
 
 
@@ -241,6 +243,12 @@ class RemoveNode(Step, frozen=True, tag="remove-node", kw_only=True):
     """A node is removed from the raft configuration of the others, and runs on."""
 
 
+class SealVault(Step, frozen=True, tag="seal-vault", kw_only=True):
+    """Something is done to the Vault that unseals the other one, or to the token by which it knows that one."""
+
+    what: ToSealVault
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -253,6 +261,12 @@ class Look(Step, frozen=True, tag="look", kw_only=True):
     moment: Moment
     late: bool = False
     """is it also asked what has become of what was written late? So it is after a step that goes back"""
+    without: tuple[str, ...] = ()
+    """the Vaults that are stopped or sealed then on purpose: they are asked nothing"""
+
+    def asks(self, vault: str) -> bool:
+        """Is a Vault asked anything then?"""
+        return not vault or vault not in self.without
 
 
 AnyStep = (
@@ -281,6 +295,7 @@ AnyStep = (
     | StepDown
     | StopNode
     | RemoveNode
+    | SealVault
     | Wait
     | Look
 )
@@ -292,6 +307,9 @@ GOING_BACK = (RollBack, Restore)
 """The steps after which something may be lost."""
 
 LATE_ROLE = "rehearsal-late"
+
+AUTO_UNSEAL: Final = "auto-unseal"
+"""The probe that asks whether a Vault could be unsealed by another one now. Until its next start nothing else tells."""
 
 OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys)
 """The steps that change a cluster itself, under a Vault that stays."""
@@ -311,6 +329,7 @@ CHANGES = (
     Revoke,
     DeleteSecret,
     Restore,
+    SealVault,
     *OF_CLUSTERS,
     *OF_NODES,
 )
@@ -407,6 +426,21 @@ def placed(steps: Iterable[AnyStep], there: Topology) -> dict[str, VaultSpec]:
     return found
 
 
+def in_order(there: Topology) -> list[str]:
+    """Return the names of the Vaults as they start: what another one unseals cannot even start before that."""
+    return sorted(there.vaults, key=lambda name: not there.vaults[name].of_seals)
+
+
+def out_of_service(steps: Iterable[AnyStep]) -> bool:
+    """Is the Vault that unseals the other one sealed or stopped after *steps*?
+
+    One that is started anew over its data is sealed, and is unsealed by the rehearsal at once.
+    """
+    out = {"seal": True, "stop": True, "unseal": False, "start": False}
+    done = [out[step.what] for step in steps if isinstance(step, SealVault) and step.what in out]
+    return done[-1] if done else False
+
+
 def word_of(step: Step) -> str:
     """Return the word for what a step does, as records have it: start, upgrade, write-config ..."""
     return str(step.__struct_config__.tag)
@@ -420,6 +454,8 @@ def words_of(step: Step) -> str:
 def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a line
     """Return what the moment after a step is called, before that is made unique."""
     match done:
+        case Serve(vault=topology.SEAL):
+            return after(f"{topology.SEAL} {done.version}")
         case Upgrade() | RollBack() if done.part in HALFWAY:
             return f"halfway {'back ' if isinstance(done, RollBack) else ''}to {done.version}"
         case Upgrade():
@@ -430,6 +466,8 @@ def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a 
             return f"after roll-back ({done.over})"
         case WriteConfig() | WriteRole() | Rewrite():
             return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
+        case SealVault():
+            return after(f"{word_of(done)} {done.what}")
         case _ if isinstance(done, (Grant, Revoke, DeleteSecret, Restore, Wait, Snapshot, *OF_CLUSTERS, *OF_NODES)):
             return after(words_of(done))
         case _:

@@ -15,7 +15,7 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
     "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "step-down",
-    "stop-node", "start-node", "remove-node", "look", "wait",
+    "stop-node", "start-node", "remove-node", "look", "wait", "seal-vault",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
@@ -30,9 +30,13 @@ def verb_of(document: Document, index: int) -> str:
 
 
 def upgrades(document: Document) -> list[tuple[Trail, str]]:
-    """Return the versions to which the course upgrades, as far as they are sound, each with where it stands."""
+    """Return the versions to which the course upgrades, as far as they are sound, each with where it stands.
+
+    Those of a Vault that only unseals another one are not among them.
+    """
     verbs = (("upgrade",), ("move", "upgrade"))
-    trails = [("course", index, *verb) for index in range(_length(document)) for verb in verbs]
+    own = [n for n in range(_length(document)) if document.get("course", n, "vault") != topology.SEAL]
+    trails = [("course", index, *verb) for index in own for verb in verbs]
     return [(trail, version) for trail in trails if (version := document.get(*trail)) is not None]
 
 
@@ -147,6 +151,8 @@ class _Walk:
                 message = f"step {index + 1} has {'no verb' if not said else 'several verbs: ' + ', '.join(said)}"
                 yield trail, message, f"one of: {', '.join(_VERBS)}"
             return
+        if self.document.get(*trail, "vault") == topology.SEAL:
+            return  # `seal_checks` walks with that one
         check = {
             "upgrade": self._upgrade,
             "replace-pod": self._replace_pod,

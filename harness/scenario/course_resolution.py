@@ -10,6 +10,7 @@ import msgspec
 from harness.scenario import course, mount_kinds, places, role_spec, schema, topology, values
 from harness.scenario.course import AnyStep, Labels, Look, Part, Placed, Serve
 from harness.scenario.schema import CourseStep
+from harness.scenario.schema_seals import SealVault
 from harness.scenario.topology import Topology, VaultSpec
 
 
@@ -33,6 +34,7 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
             nodes |= dict.fromkeys(taken, step.version)
             if all(nodes[node] == step.version for node in wanted.nodes_of(name)):
                 runs[name] = step.version
+        if isinstance(step, Serve | course.SealVault):
             done.append(step)
         if isinstance(step, course.Snapshot):
             snapshots[name] = runs[name]
@@ -47,7 +49,17 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
         if step is None or (one.then_look and isinstance(step, course.CHANGES)):
             file = course.placed(done, wanted)[first].token_file
             moment = labels.moment(step, runs[first], file, number, runs)
-            yield Look(number=number, moment=moment, late=any(back.values()))
+            out = (wanted.seal_vault,) if course.out_of_service(done) else ()
+            yield Look(number=number, moment=moment, late=any(back.values()), without=out)
+
+
+def path(vault: schema.Vault, unsealer: SealVault | None) -> list[tuple[str, str]]:
+    """Return the versions of a scenario without a course, in order, each with the Vault that is taken to it."""
+    steps = [(topology.MAIN, version) for version in (*vault.via, vault.target or vault.source)]
+    if unsealer is None or not unsealer.target:
+        return steps
+    others = [(topology.SEAL, version) for version in (*unsealer.via, unsealer.target)]
+    return [*steps, *others] if unsealer.goes == "last" else [*others, *steps]
 
 
 SECOND: Final[dict[Part, Part]] = {"standbys": "leader", "leader-first": "others"}
@@ -89,6 +101,8 @@ def _steps_of(
         return [course.PublishKeys(number=number, cluster=name, to_anybody=may) for name, may in said]
     if one.rotate_keys is not None:
         return [course.RotateKeys(number=number, cluster=name, of=which) for name, which in one.rotate_keys.items()]
+    if one.seal_vault is not None:
+        return [course.SealVault(number=number, what=one.seal_vault, vault=wanted.seal_vault)]
     return [_step(one, number, wanted, of, version, snapshot)]
 
 

@@ -31,6 +31,7 @@ ProbeName = Literal[
     "engine-role",
     "health",
     "seal-status",
+    "auto-unseal",
 ]
 
 Effect = Literal[
@@ -54,6 +55,8 @@ Effect = Literal[
     "leadership went back",
     "quorum lost",
     "node lost",
+    "auto-unseal lost",
+    "auto-unseal works",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -103,6 +106,9 @@ Cause = Literal[
     "rewrite-refused",
     "rewrite-changes",
     "vault-refuses-data",
+    "seal-vault-sealed",
+    "seal-vault-away",
+    "seal-token-refused",
     "leader-replaced-first",
     "leader-of-older-version",
     "quorum-lost",

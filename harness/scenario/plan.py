@@ -250,7 +250,7 @@ def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> 
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
     """Return the whole course: how the source came to be, the first look, and what the scenario does then."""
     vault, labels = wanted.vault, course.Labels()
-    steps: list[AnyStep] = [step for name in wanted.vaults for step in _history(wanted, name)]
+    steps: list[AnyStep] = [step for name in course.in_order(wanted) for step in _history(wanted, name)]
     runs = {name: one.source for name, one in wanted.vaults.items()}
     steps += [
         Form(version=one.source, token_file=one.token_file, vault=wanted.told_apart(name))
@@ -263,12 +263,12 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
     if scenario.course is not None:
         steps += course_resolution.steps(scenario.course, wanted, labels)
         return (*steps, *(_back(wanted, labels, steps) if rollback else ()))
-    runs_now = vault.source
-    for version in (*scenario.vault.via, scenario.vault.target or vault.source):
-        step = Upgrade(version=version, token_file=vault.token_file)
-        steps += _whole(step, wanted, labels, runs_now)
-        steps.append(Look(moment=labels.moment(step, version, vault.token_file)))
-        runs_now = version
+    for name, version in course_resolution.path(scenario.vault, scenario.seal_vault):
+        file = wanted.vaults[name].token_file
+        step = Upgrade(version=version, token_file=file, vault=wanted.told_apart(name))
+        steps += _whole(step, wanted, labels, runs[name])
+        runs[name] = version
+        steps.append(Look(moment=labels.moment(step, runs[topology.MAIN], vault.token_file, runs=runs)))
     return (*steps, *(_back(wanted, labels, steps) if rollback else ()))
 
 
@@ -302,7 +302,7 @@ def _back(wanted: Topology, labels: course.Labels, done: Sequence[AnyStep]) -> I
     """Yield the steps back to the source: its binary over the data as they are, and then the snapshot of before."""
     vault = wanted.vault
     yield WriteLate()
-    last = next(step.version for step in reversed(done) if isinstance(step, Serve))
+    last = next(step.version for step in reversed(done) if isinstance(step, Serve) and not step.vault)
     # a snapshot is restored into a new Vault, and the nodes of the old one have another's data
     for over in ("binary", "snapshot") if vault.nodes == 1 else ("binary",):
         step = RollBack(version=vault.source, token_file=vault.token_file, over=over)
@@ -444,6 +444,8 @@ def _of_nodes(wanted: Topology, vault: str) -> Iterator[Question]:
     nodes = wanted.nodes_of(vault) if wanted.vaults[vault].nodes > 1 else ("",)
     for node in nodes:
         yield from (Question(probe, vault=wanted.told_apart(vault), node=node) for probe in ("health", "seal-status"))
+    if wanted.vaults[vault].seal == topology.TRANSIT:
+        yield Question(course.AUTO_UNSEAL)
 
 
 def _negative(wanted: Topology, name: str, app: AppSpec) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from harness.scenario.outcomes import Cause, Effect, ProbeName
 from harness.scenario.schema_engines import Engine
+from harness.scenario.schema_matrix import Excluded, Included
 from harness.scenario.schema_roles import (
     JwtConfig,
     RoleBinds,
@@ -22,6 +23,7 @@ from harness.scenario.schema_roles import (
     RoleTokens,
 )
 from harness.scenario.schema_roles import Part as _Part
+from harness.scenario.schema_seals import SealKind, SealVault, ToSealVault
 from harness.scenario.values import (
     Audiences,
     Bindings,
@@ -119,6 +121,11 @@ class Vault(_Part):
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")
     tls: bool = Field(default=True, description="Does Vault's listener speak TLS?")
+    seal: SealKind = Field(
+        default="shamir",
+        description="transit: it is unsealed by the transit engine of `seal-vault`, and shares and threshold are those "
+        "of its recovery keys. On processes and on paper.",
+    )
 
 
 class Configured(_Part):
@@ -390,6 +397,11 @@ class CourseStep(_Part):
     remove_node: Name | None = Field(default=None, description="The others remove a node (remove-peer). It runs on.")
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")
+    seal_vault: ToSealVault | None = Field(
+        default=None,
+        description="To the Vault that unseals the other one: it is sealed or unsealed, its server is stopped or "
+        "started, or the token that it knows the other one by ends; new-token: the other's next start has a new one.",
+    )
     vault: Name | None = Field(default=None, description="The Vault it concerns. Left out: the only one, `vault`.")
     node: Name | None = Field(
         default=None,
@@ -415,25 +427,6 @@ class Expectation(_Part):
     )
     cause: Cause | None = Field(default=None, description="The rule that names its cause. Left out: any.")
     because: Text | None = Field(default=None, description="Why this is expected, for the reader.")
-
-
-class Excluded(_Part):
-    """Cells of a matrix that are left out."""
-
-    where: dict[Text, Any] = Field(
-        min_length=1,
-        description="Axes with a value, a list of values, or for versions a range. Cells that have them all are meant.",
-    )
-    because: Text = Field(description="Why they are left out, for the reader.")
-
-
-class Included(_Part):
-    """A cell of a matrix beside those that its axes make."""
-
-    with_: dict[Text, Any] = Field(
-        min_length=1, description="Axes, or fields by path, with a value each. The rest is as the scenario has it."
-    )
-    because: Text = Field(description="Why it is added, for the reader.")
 
 
 class ExpectedOf(_Part):
@@ -468,6 +461,7 @@ class Scenario(_Part):
     description: Text = Field(description="The question, and what a reader learns from the answer.")
     clusters: dict[Name, Cluster] = Field(min_length=1, description="Kubernetes clusters by name.")
     vault: Vault
+    seal_vault: SealVault | None = Field(default=None, description="The Vault that unseals the other one.")
     auth: dict[MountPath, Mount] = Field(min_length=1, description="Auth mounts by path.")
     apps: dict[Name, App] = Field(min_length=1, description="Apps by name.")
     course: tuple[CourseStep, ...] | None = Field(

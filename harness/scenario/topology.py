@@ -21,6 +21,11 @@ from harness.scenario.schema import Scenario
 MAIN: Final = "vault"
 """The name of the only Vault of a scenario that has one."""
 
+SEAL: Final = "seal-vault"
+"""The name of the Vault that unseals the other one."""
+
+TRANSIT: Final = "transit"
+
 DEFAULT_REVIEWER_ACCOUNT: Final = "vault-reviewer/vault-reviewer"
 
 SECRETS: Final = "secret"
@@ -85,6 +90,10 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     shares: int = 5
     threshold: int = 3
     tls: bool = True
+    seal: str = "shamir"
+    """or transit: it is unsealed by the transit engine of the Vault that `of_seals`"""
+    of_seals: bool = False
+    """is it there to unseal the other one? Then no app logs in to it"""
     source: str = ""
     """the version in use today"""
     later: tuple[Place, ...] = ()
@@ -212,9 +221,16 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         name = self.name_of(vault)
         return any(mount.vault == name and mount.of_kind.by_certificate for mount in self.mounts.values())
 
+    @property
+    def seal_vault(self) -> str:
+        """Return the name of the Vault that unseals others; nothing where there is none."""
+        return next((name for name, one in self.vaults.items() if one.of_seals), "")
+
     def told_apart(self, vault: str) -> str:
-        """Return what records call a Vault: its name, or nothing where it is the only one."""
-        return self.name_of(vault) if len(self.vaults) > 1 else ""
+        """Return what records call a Vault: its name, or nothing where it is the only one that apps log in to."""
+        name = self.name_of(vault)
+        of_apps = [one for one in self.vaults if not self.vaults[one].of_seals]
+        return "" if of_apps == [name] else name
 
     def mounts_of(self, vault: str) -> dict[str, MountSpec]:
         """Return the auth mounts of a Vault by their paths: those that are there."""
@@ -363,7 +379,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
             )
             for name, one in document["clusters"].items()
         },
-        vaults={MAIN: vault},
+        vaults={MAIN: vault} | ({SEAL: _seal_vault(unsealer)} if (unsealer := document.get(SEAL)) else {}),
         mounts=mounts,
         apps={name: _app(app, mounts) for name, app in document["apps"].items()},
         policies=dict(document.get("policies") or {}),
@@ -385,9 +401,15 @@ def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> Va
         shares=written.get("shares", 5),
         threshold=written.get("threshold", 3),
         tls=written.get("tls", True),
+        seal=written.get("seal", "shamir"),
         source=written["source"],
     )
     return found.at(places.read(written, written.get("cluster")))
+
+
+def _seal_vault(written: Mapping[str, Any]) -> VaultSpec:
+    storage = written.get("storage", "file")
+    return VaultSpec(source=written["source"], storage=storage, shares=1, threshold=1, of_seals=True)
 
 
 def _kinds_written(course: Sequence[Mapping[str, Any]], path: str, mounts: Mapping[str, Any]) -> list[str]:

@@ -33,8 +33,10 @@ def complaints(document: Document) -> Iterator[Complaint]:
 def _vaults(document: Document) -> dict[str, tuple[str, ...]]:
     """Return the nodes of every Vault of the scenario, by its name."""
     # `vault` describes one; it has a name so that a scenario may say which it means
-    nodes = document.get("vault", "nodes", default=1) or 1
-    return {topology.MAIN: tuple(topology.node_name(topology.MAIN, number) for number in range(nodes))}
+    nodes = {topology.MAIN: document.get("vault", "nodes", default=1) or 1}
+    if document.given(topology.SEAL):
+        nodes[topology.SEAL] = 1
+    return {name: tuple(topology.node_name(name, number) for number in range(n)) for name, n in nodes.items()}
 
 
 def _several(document: Document) -> Iterator[Complaint]:
@@ -85,6 +87,9 @@ def _named(document: Document, trail: Trail) -> Iterator[Complaint]:
     """Yield that there is no Vault, or no node of it, of the name that stands at *trail*."""
     vaults = _vaults(document)
     vault = yield from references.known(document, (*trail, "vault"), vaults, "Vault")
+    if vault == topology.SEAL and trail[0] != "course":
+        message = f"{topology.SEAL} only unseals the other Vault: nobody logs in to it"
+        yield (*trail, "vault"), message, "leave it out"
     if vault is None and document.get(*trail, "vault") is not None:
         return
     name, node = vault or next(iter(vaults)), document.get(*trail, "node")

@@ -19,6 +19,7 @@ from harness.analysis.rules import (
     policy,
     providers,
     reviewer,
+    seals,
     secrets,
     steps,
     tokens,
@@ -28,6 +29,7 @@ from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occas
 
 RULES: Final[tuple[Rule, ...]] = (
     agents.ALONE,
+    *seals.RULES,
     issuers.ISSUER_CHECK_LOST,
     checks.IDENTITY_CHANGED,
     checks.MAY_NOT_READ,

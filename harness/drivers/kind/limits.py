@@ -98,5 +98,7 @@ def _insist_on_storage(plan: Plan) -> None:
             raise MissingPrerequisite(
                 f"with kind Vault's storage is {' or '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
             )
+        if vault.of_seals:
+            raise MissingPrerequisite("with kind no Vault unseals another one: --driver local has both")
         if vault.nodes > 1:
             raise MissingPrerequisite(f"with kind Vault is one node, and not {vault.nodes}: --driver local has them")

@@ -12,10 +12,11 @@ from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.drivers import service_accounts
-from harness.drivers.local import rights, vault_nodes
+from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.postgres import Postgres
+from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import SharingRig, kept_for
 from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
@@ -139,7 +140,7 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(RunsLocalAgents, SharingRig):
+class LocalRig(RunsLocalAgents, WithSealVault, SharingRig):
     """The processes of one rehearsal."""
 
     def __init__(
@@ -171,6 +172,7 @@ class LocalRig(RunsLocalAgents, SharingRig):
         )
         self._vaults = vaults or VaultNodes(self._work, topology, ports, supervisor, binaries, licence)
         self._vaults.binaries = binaries
+        self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
@@ -196,7 +198,7 @@ class LocalRig(RunsLocalAgents, SharingRig):
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
         """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
-        self._vaults.kill()
+        self._end_all_vaults()
         self._times += 1
         work = self._work / f"again-{self._times}"
         work.mkdir(mode=0o700)
@@ -225,15 +227,15 @@ class LocalRig(RunsLocalAgents, SharingRig):
     def end_vault(self) -> None:
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
         super().wait_for_threads()
-        self._vaults.kill()
-        self._keep(self._vaults.logs)
+        self._end_all_vaults()
+        self._keep(self._logs)
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
         self._first = served
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
         self._vaults.start_beside(self._bring_up)
-        self._start_vault(served)
+        self.begin(served)
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""
@@ -337,14 +339,18 @@ class LocalRig(RunsLocalAgents, SharingRig):
         return self._leave_up(self._supervisor, seconds, self._work, self._run_id, files)
 
     def broken(self) -> str | None:
-        """Return a sentence if an API server, an etcd, a proxy or a PostgreSQL has ended."""
+        """Return a sentence if an API server, an etcd, a proxy, a PostgreSQL or the Vault that unseals has ended."""
         lost = next((sentence for one in self._planes.values() if (sentence := one.died())), None)
-        return lost or self._proxies.died() or self._vaults.beside_died()
+        return lost or self._proxies.died() or self._vaults.beside_died() or self._unsealer_died()
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
         planes = self._planes.values()
-        self._keep([*self._vaults.logs, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
+        self._keep([*self._logs, *(tail for plane in planes for tail in (plane.store_log, plane.log))])
+
+    @property
+    def _logs(self) -> list[Tail]:
+        return [*self._vaults.logs, *([self._unsealer.log] if self._unsealer is not None else ())]
 
     def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:

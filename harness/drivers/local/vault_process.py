@@ -15,7 +15,7 @@ from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.log_tail import Tail
-from harness.drivers.vault_config import Joining, Listening, Stored
+from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.errors import ProcessDied, RigError
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
@@ -74,6 +74,7 @@ class VaultServer:
         self._licence = directory / LICENCE_FILE if licence else None
         if licence and self._licence:
             pki.write_private(self._licence, licence.reveal().encode())
+        self._unsealing: Unsealing | None = None
         self._listening: Listening | None = Listening(str(authority.certificate), str(authority.key), str(authority.ca))
         self._configure()
 
@@ -87,6 +88,13 @@ class VaultServer:
         """Have the next start talk to everybody over TLS, and take note of whatever certificate is shown."""
         if self._listening is not None:
             self._listening = self._listening._replace(clients="")
+        self._configure()
+
+    def unseal_by(self, other: VaultServer, token: Secret) -> None:
+        """Have the next start be unsealed by the transit engine of *other*, which knows it by a *token*."""
+        certificate, key = map(str, other.authority.client)
+        ca = str(other.authority.ca)
+        self._unsealing = Unsealing(other.client.address, ca, certificate, key, token)
         self._configure()
 
     def start(
@@ -114,6 +122,8 @@ class VaultServer:
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
         if self._licence and is_enterprise(version):
             env["VAULT_LICENSE_PATH"] = str(self._licence)
+        if self._unsealing is not None:
+            env["VAULT_TOKEN"] = self._unsealing.token.reveal()
         if pod is not None:
             env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
         started = supervisor.start(
@@ -147,6 +157,7 @@ class VaultServer:
             address=self.client.address,
             cluster_address=f"https://127.0.0.1:{self._cluster_port}",
             openbao=openbao,
+            unsealing=self._unsealing,
         )
         pki.write_private(self._config, settings.encode())
 

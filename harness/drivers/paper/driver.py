@@ -20,6 +20,7 @@ from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, k
 from harness.drivers.paper.engines import PaperEngines
 from harness.drivers.paper.jwts import PaperJwts
 from harness.drivers.paper.nodes import PaperNodes
+from harness.drivers.paper.seals import PaperSeals
 from harness.drivers.paper.state import (
     Common,
     Config,
@@ -34,7 +35,7 @@ from harness.drivers.paper.state import (
 )
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import ProcessDied, RigError
-from harness.knowledge import kubernetes_auth, login_order, vault_policies, versions
+from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.record import events
@@ -69,7 +70,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperNodes):
+class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -80,6 +81,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperNodes):
     ) -> None:
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
         PaperNodes.__init__(self)
+        PaperSeals.__init__(self)
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
         self._spec = self._topology.vaults[self._name]
@@ -195,6 +197,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperNodes):
         self._served, self._sealed = served, True
         forget_keys(self._configs)
         self._put_in_place(served, self._pod)
+        self._unseal_itself()
 
     def _put_in_place(self, served: Serve, pod: str) -> None:
         self._connected.clear()
@@ -274,12 +277,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperNodes):
         del standby
         return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True})
 
-    def seal_status(self) -> Reply:
-        """Answer with the version and the seal."""
-        vault = self._topology.named(self._name)
-        data = {"type": "shamir", "sealed": self._sealed, "t": vault.threshold, "n": vault.shares, "initialized": True}
-        return self._reply(200, data=data | {"version": versions.number(self._served.version)})
-
     def login(self, mount: str, role: str, jwt: Secret) -> Reply:
         """Answer as the Kubernetes auth method of this version would."""
         started, told = now(), self._told("login", role)
@@ -333,9 +330,10 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperNodes):
 
     # --- Vault, told
 
-    def initialise(self, shares: int, threshold: int) -> Sequence[Secret]:
+    def initialise(self, shares: int, threshold: int, *, recovery: bool = False) -> Sequence[Secret]:
         """Return keys; one of them opens paper."""
         del threshold
+        self._sealed = not recovery
         return [Secret(f"paper-key-{number:020d}") for number in range(shares)]
 
     def unseal(self, key: Secret) -> Reply:

@@ -20,6 +20,7 @@ Probe = Callable[[View, Question], Observation]
 ASKED: Final[Mapping[str, Probe]] = {
     "health": server.health,
     "seal-status": server.seal_status,
+    "auto-unseal": server.auto_unseal,
     "auth-config": readback.auth_config,
     "role": readback.role,
     "engine-role": engines.made_as_written,

@@ -40,6 +40,8 @@ class View:
     """what apps got of secrets engines first, and hold"""
     credentials: Mapping[tuple[str, str], Credentials] = field(default_factory=dict)
     """by mount and role: what logs in there, where no token of a service account does"""
+    seal_token: Secret | None = None
+    """by which the Vault that unseals the other one knows that"""
     minted: Callable[[str], IssuedToken] | None = None
     """gives the token of an app that no cluster issues"""
     runs: Callable[[str, str], str] = lambda _vault, _node: ""

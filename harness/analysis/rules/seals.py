@@ -1,0 +1,117 @@
+"""Causes that lie with the Vault that unseals another one: it is sealed, it is away, or it does not know the token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from harness.analysis.correlation import EvidenceLine
+from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.scenario.course import AUTO_UNSEAL
+from harness.scenario.mount_kinds import NAMES
+from harness.scenario.outcomes import Cause
+
+_PARSING: Final = "rror parsing Seal configuration"
+"""How a Vault ends that cannot even try its seal, from 1.16 on with a small e. Run: 1.4.0 to 1.16.3."""
+
+_TRIES: Final = (
+    "a Vault with a transit seal encrypts something with it while it reads its configuration, and ends with status 1 "
+    "where that fails: it does not wait. One that runs needs its seal no more until its next start"
+)
+_SOURCE: Final = "Vault v1.4.0 to v1.15.5: transit.go#SetConfig, command/server.go#setSeal; run: 1.4.0 to 1.16.3"
+_RESTARTED: Final = "Then start the other one again: it has ended and does not try again by itself, unless something"
+
+
+class _Trouble(NamedTuple):
+    """What may be wrong with the seal, and how that is told."""
+
+    cause: Cause
+    said: tuple[str, ...]
+    """the words of the Vault that unseals, or of the way to it"""
+    sentence: str
+    mend: Remedy
+
+
+_TROUBLES: Final = (
+    _Trouble(
+        "seal-vault-sealed",
+        ("Vault is sealed",),
+        "The Vault that unseals this one is sealed itself",
+        Remedy(
+            "Unseal the Vault with the transit key, and see that it is active, before any Vault that it unseals is "
+            f"stopped. {_RESTARTED} starts it again (systemd: Restart=on-failure).",
+            commands=("vault operator unseal", "vault status"),
+            unproven="the keys are the operator's; `seal-vault: unseal` in the course rehearses it",
+        ),
+    ),
+    _Trouble(
+        "seal-vault-away",
+        ("connection refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "EOF"),
+        "The Vault that unseals this one gives no answer",
+        Remedy(
+            "Bring the Vault with the transit key back and unseal it, before any Vault that it unseals is stopped; "
+            f"never take both in one window. {_RESTARTED} starts it again (systemd: Restart=on-failure).",
+            commands=("vault status",),
+            unproven="where it is gone, is the operator's to know; `seal-vault: start` in the course rehearses it",
+        ),
+    ),
+    _Trouble(
+        "seal-token-refused",
+        ("permission denied", "invalid token", "bad token"),
+        "The Vault that unseals this one does not let its token use the transit key: it has ended, or its policy does "
+        "not grant update on the encrypt and decrypt paths of the key",
+        Remedy(
+            "Make a new token for the seal, an orphan with a period and no explicit max TTL, and give it to the server "
+            "by its environment (VAULT_TOKEN) or as token in its seal stanza. Do that before the next start: a server "
+            "that runs says no more of the end of its token than one line at INFO.",
+            commands=("vault token create -orphan -policy=autounseal -period=24h -field=token",),
+            unproven="where the server gets its environment from is the operator's to know; `seal-vault: new-token` in "
+            "the course rehearses it",
+        ),
+    ),
+)
+
+
+def at_start(words: str) -> tuple[Cause, str, Remedy, str] | None:
+    """Return why a Vault would not start, by its last *words*: the cause, a sentence, what mends it, and a source.
+
+    None where it is not its seal.
+    """
+    _, found, rest = words.partition(_PARSING)
+    one = _meant(rest) if found else None
+    return None if one is None else (one.cause, f"{one.sentence}, and so it did not start", one.mend, _SOURCE)
+
+
+def _meant(words: str) -> _Trouble | None:
+    words = words.lower()
+    return next((one for one in _TROUBLES if any(said.lower() in words for said in one.said)), None)
+
+
+def _examine(cause: Cause) -> Callable[[Case], Diagnosis | None]:
+    def examine(case: Case) -> Diagnosis | None:
+        one = _meant(case.after.error)
+        if case.after.probe != AUTO_UNSEAL or case.after.answer != "refused" or one is None or one.cause != cause:
+            return None
+        return diagnosed(
+            f"{one.sentence}. It runs on as if nothing were; its next start ends with status 1, upgrade or not",
+            "certain",
+            [EvidenceLine("answer", f"HTTP {case.after.status} {case.after.error}".strip())],
+            one.mend,
+        )
+
+    return examine
+
+
+RULES: Final = tuple(
+    Rule(
+        name=one.cause,
+        versions="every version with a transit seal",
+        precondition="Vault is unsealed by the transit engine of another Vault",
+        demands="what that one answers to the seal's own token, or the last words of a server that ended at its start",
+        explanation=_TRIES,
+        source=_SOURCE,
+        examine=_examine(one.cause),
+        kinds=NAMES,
+    )
+    for one in _TROUBLES
+)

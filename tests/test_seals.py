@@ -1,0 +1,144 @@
+"""A Vault that is unsealed by another one: on paper, what cannot be said of it, and what its last words mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.rules import seals
+from harness.analysis.verdict import Judgement
+from harness.drivers.kind import limits
+from harness.errors import MissingPrerequisite, ScenarioError
+from harness.scenario import course, loading, plan
+from harness.scenario.course import Look, Serve
+from tests.runs import on_paper
+
+STORY = Path(__file__).parent / "data" / "the-token-of-a-transit-seal-has-ended.yaml"
+
+
+def scenario(path: Path, steps: str = "", seal_vault: str = "{source: 1.8.0}", vault: str = "") -> Path:
+    """Write the shipped scenario with another course, or none, and return its path."""
+    head = STORY.read_text().partition("course:")[0].replace("{source: 1.8.0}", seal_vault)
+    head = head.replace("  source: 1.7.0\n", f"  source: 1.7.0\n{vault}")
+    path.write_text(f"{head}course:\n{steps}" if steps else head)
+    return path
+
+
+def _judged(file: Path, directory: Path) -> Judgement:
+    return on_paper(loading.load(file).scenario, directory / "run")[1]
+
+
+FAULTS = {"seal": "seal-vault-sealed", "stop": "seal-vault-away", "end-token": "seal-token-refused"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_lost_before_the_upgrade_is_latent_and_the_upgrade_is_refused(tmp_path: Path, fault: str) -> None:
+    file = scenario(tmp_path / "s.yaml", f"  - seal-vault: {fault}\n  - upgrade: 1.9.2\n")
+    judgement = _judged(file, tmp_path)
+    found = [(one.kind, one.effect, one.hop, one.rule, one.step) for one in judgement.findings]
+    assert found == [
+        ("regression", "upgrade refused", "1.9.2", FAULTS[fault], 2),
+        ("latent", "auto-unseal lost", "1.7.0", FAULTS[fault], 1),
+    ]
+    assert (judgement.verdict, judgement.exit_code) == ("fail", 1)
+    assert all(one.remedies and one.evidence for one in judgement.findings)
+
+
+@pytest.mark.parametrize(("fault", "mend"), [("seal", "unseal"), ("stop", "start"), ("end-token", "new-token")])
+def test_what_is_mended_in_time_is_no_regression(tmp_path: Path, fault: str, mend: str) -> None:
+    file = scenario(
+        tmp_path / "s.yaml", f"  - seal-vault: {fault}\n  - seal-vault: {mend}\n  - upgrade: 1.9.2\n  - restart: {{}}\n"
+    )
+    judgement = _judged(file, tmp_path)
+    assert [(one.kind, one.effect) for one in judgement.findings] == [
+        ("latent", "auto-unseal lost"),
+        ("improvement", "auto-unseal works"),
+    ]
+    assert (judgement.verdict, judgement.exit_code) == ("pass", 0)
+
+
+@pytest.mark.parametrize(
+    ("goes", "order"), [("first", ["seal-vault 1.11.0", "1.9.2"]), ("last", ["1.9.2", "seal-vault 1.11.0"])]
+)
+def test_each_goes_its_own_path_in_either_order(tmp_path: Path, goes: str, order: list[str]) -> None:
+    said = f"{{source: 1.8.0, target: 1.11.0, goes: {goes}}}"
+    file = scenario(tmp_path / "s.yaml", seal_vault=said, vault="  target: 1.9.2\n")
+    planned = plan.make(loading.load(file).scenario, "s", "paper")
+    assert [step.moment.label for step in planned.steps if isinstance(step, Look)] == [
+        "before",
+        *(f"after {one}" for one in order),
+    ]
+    first = next(step for step in planned.steps if isinstance(step, Serve))
+    assert (course.word_of(first), first.vault) == ("start", "seal-vault")
+    judgement = _judged(file, tmp_path)
+    assert (judgement.verdict, judgement.findings) == ("pass", ())
+    assert judgement.versions.vaults == {"seal-vault": ("1.8.0", "1.11.0"), "vault": ("1.7.0", "1.9.2")}
+
+
+WRONG = {
+    "a transit seal is of another Vault": ("seal-vault: {source: 1.8.0}\n", "", ""),
+    "has no use for another one": ("  seal: transit\n", "", ""),
+    "it is sealed already": ("", "", "  - seal-vault: seal\n  - seal-vault: stop\n"),
+    "it is not stopped": ("", "", "  - seal-vault: start\n"),
+    "gives no token then": ("", "", "  - seal-vault: stop\n  - seal-vault: new-token\n"),
+    "nobody starts anew": ("", "", "  - seal-vault: stop\n  - upgrade: 1.11.0\n    vault: seal-vault\n"),
+    "runs 1.8.0 already": ("", "", "  - upgrade: 1.8.0\n    vault: seal-vault\n"),
+    "snapshot is of no use to a Vault that only unseals": ("", "", "  - snapshot: {}\n    vault: seal-vault\n"),
+    "snapshot is not rehearsed with a transit seal": ("", "", "  - snapshot: {}\n"),
+    "several nodes with a transit seal": ("  cluster: platform\n", "  cluster: platform\n  nodes: 3\n", ""),
+    "`target` and `course` exclude": ("{source: 1.8.0}", "{source: 1.8.0, target: 1.11.0}", ""),
+    "is older than 1.8.0": ("{source: 1.8.0}", "{source: 1.8.0, target: 1.7.0}", ""),
+    "nobody logs in to it": ("reviewer: secret", "reviewer: secret\n    vault: seal-vault", ""),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_cannot_be_is_said_with_its_line(tmp_path: Path, message: str) -> None:
+    old, new, steps = WRONG[message]
+    text = STORY.read_text()
+    assert old in text
+    text = text.replace(old, new, 1) if old else text
+    if steps:
+        text = text.partition("course:")[0] + f"course:\n{steps}"
+    (file := tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(ScenarioError) as error:
+        loading.load(file)
+    assert message in str(error.value)
+
+
+SAID = {
+    "Error parsing Seal configuration: Error making API request.\n\nURL: PUT https://127.0.0.1:1/v1/transit/encrypt/k\n"
+    "Code: 503. Errors:\n\n* error performing token check: Vault is sealed": "seal-vault-sealed",
+    'error parsing Seal configuration: Put "https://127.0.0.1:1/v1/transit/encrypt/k": dial tcp 127.0.0.1:1: connect: '
+    "connection refused": "seal-vault-away",
+    "error parsing Seal configuration: Error making API request.\n\nCode: 403. Errors:\n\n* permission denied": (
+        "seal-token-refused"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_the_last_words_of_each_version_are_known(words: str) -> None:
+    """As 1.4.0 to 1.16.3 wrote them."""
+    found = seals.at_start(words)
+    assert found is not None
+    assert found[0] == SAID[words]
+
+
+@pytest.mark.parametrize("words", ["Error parsing Seal configuration: no key name", "connection refused", ""])
+def test_other_last_words_are_none_of_a_seal(words: str) -> None:
+    assert seals.at_start(words) is None
+
+
+def test_kind_says_beforehand_that_it_cannot() -> None:
+    with pytest.raises(MissingPrerequisite, match="--driver local has both"):
+        limits.insist(plan.make(loading.load(STORY).scenario, "s", "kind"))
+
+
+def test_a_vault_that_is_out_on_purpose_is_asked_nothing(tmp_path: Path) -> None:
+    file = scenario(tmp_path / "s.yaml", "  - seal-vault: stop\n  - seal-vault: start\n")
+    judgement = _judged(file, tmp_path)
+    asked = [one.moment for one in judgement.observations if one.probe == "health" and one.vault == "seal-vault"]
+    assert asked == ["before", "after seal-vault start"]
+    assert judgement.doubts == ()
