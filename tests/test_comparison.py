@@ -102,6 +102,14 @@ def test_what_is_left_out_by_hand_has_a_reason(field: str) -> None:
     assert field not in {name for _, name in comparison.USUAL}
 
 
+def test_the_time_in_the_words_of_a_refusal_is_no_difference() -> None:
+    """Real servers say it of a certificate that has expired."""
+    said = "certificate has expired: current time 2026-11-26T17:46:{}Z is after 2026-11-26T16:45:16Z"
+    first, second = (refused("1.7.0", 400, said.format(seconds)) for seconds in (44, 59))
+    assert comparison.between(first, second) == []
+    assert len(comparison.between(first, refused("1.7.0", 400, "certificate is unknown: 2026-11-26T17:46:44Z"))) == 1
+
+
 def test_times_and_numbers_of_a_request_are_no_difference() -> None:
     """When it was asked, how long it took, and under which header."""
     first = seen(id=1, latency_ms=1.0, started=1.0, ended=2.0, correlation="rehearsal-000001", detail={"policies": []})

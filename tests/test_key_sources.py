@@ -62,6 +62,7 @@ def write(config: dict[str, Any]) -> dict[str, Any]:
     return {"write": {"mount": "jwt", "config": config}}
 
 
+ALONE: Final = {"type": "jwt", "roles": {"web": {"bound-audiences": ["vault"], "policies": ["web"]}}}
 PEM: Final = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 WRONG: Final[dict[str, tuple[str, str, str]]] = {
     # what is written, where it is marked, and what is said
@@ -102,6 +103,11 @@ WRONG: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "nobody's keys are published": (text({"publish-keys": {"gone": True}}), "gone", "there is no cluster gone"),
     "no cluster's": (text({"publish-keys": {}}), "publish-keys", "empty"),
+    "the issuer of no cluster": (
+        text(auth={"jwt": ALONE | {"config": {"jwt_validation_pubkeys": ["apps"], "bound_issuer": "cluster"}}}),
+        "bound_issuer",
+        "this mount has no cluster, and so no issuer of it",
+    ),
     "of a Kubernetes mount": (
         text(
             auth={

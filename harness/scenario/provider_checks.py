@@ -15,6 +15,7 @@ from harness.scenario.mount_kinds import ASKED_AT, JWT
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _EXACTLY_ONE: Final = ("jwt_validation_pubkeys", *ASKED_AT)
+_OF_ITS_OWN: Final = "cluster in the mount"
 
 
 def complaints(document: Document) -> Iterator[Complaint]:
@@ -66,6 +67,8 @@ def _of_config(
         message = f"Vault refuses this config: exactly one of {', '.join(_EXACTLY_ONE)} must be set"
         yield (*config, said[1]), message, "leave all but one out"
         return
+    if home is None and document.get(*config, "bound_issuer") == "cluster":
+        yield (*config, "bound_issuer"), "this mount has no cluster, and so no issuer of it", _OF_ITS_OWN
     for url, authority in ASKED_AT.items():
         if document.given(*config, authority) and url not in said:
             message = f"{authority} is the CA of {url}, and this config has none"
@@ -90,7 +93,7 @@ def _asked(
     whose = home if name == "cluster" else name
     if whose is None:
         if config[0] == "auth":
-            yield place, "this mount has no cluster, and so no keys of it", "cluster in the mount"
+            yield place, "this mount has no cluster, and so no keys of it", _OF_ITS_OWN
         return
     if whose not in clusters:
         yield place, f"there is no cluster {shown(whose)}", choices(whose, clusters) + "; or cluster, for the mount's"
