@@ -28,3 +28,20 @@ def test_an_upgrade_over_etcd_and_both_ways_back_answer_as_foretold(tmp_path: Pa
 
     paper = rehearse("run", file, "--rollback", "--driver", "paper", "-o", "json", "--run-dir", tmp_path / "paper")
     assert told(json.loads(paper.stdout)) == told(judgement)
+
+
+def test_the_same_scenario_is_answered_alike_over_each_storage(tmp_path: Path, lender: Lender) -> None:
+    """What differs between storages is what their seal-status says of them, and nothing that an app meets."""
+    answers, storages = [], ("raft", "file", "etcd")
+    for storage in storages:
+        file = scenario(tmp_path / f"{storage}.yaml", "1.9.2", "1.11.0", storage)
+        judgement = gone_back(lender, file, tmp_path / f"{storage}-{os.getpid()}")
+        assert (judgement["verdict"], judgement["news"]) == ("pass", []), judgement["reasons"]
+        seen = judgement["observations"]
+        told = {one["detail"]["storage_type"] for one in seen if one["probe"] == "seal-status"}
+        assert told == {storage}
+        answers.append(
+            [(*(one[part] for part in ("moment", "probe", "app", "item", "answer", "status")),) for one in seen]
+        )
+    assert len(answers[0]) > 20
+    assert answers[1:] == answers[:1] * 2
