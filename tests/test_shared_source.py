@@ -23,9 +23,9 @@ from harness.host.ports import Ports
 from harness.rig.source import Source
 from harness.scenario import loading, plan, shared_source
 from harness.scenario.course import Serve, Start, WriteConfig
+from harness.scenario.driver_traits import Sharing
 from harness.scenario.matrix import Cell
 from harness.scenario.plan import Plan
-from harness.scenario.shared_source import Sharing
 from harness.secret import Secrets
 from harness.wait import now
 from tests.runs import OUTAGE, SCENARIOS

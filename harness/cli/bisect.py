@@ -20,8 +20,8 @@ from harness.scenario import driver_traits
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
     from harness.drivers.local.shared_clusters import SharedClusters
+    from harness.scenario.driver_traits import Sharing
     from harness.scenario.loading import Loaded
-    from harness.scenario.shared_source import Sharing
     from harness.session.bisect import Rehearse, Search
     from harness.session.one_rehearsal import Options, Rehearsed
 

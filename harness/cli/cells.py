@@ -23,7 +23,7 @@ import msgspec
 from harness.cli import bring, maintenance
 from harness.cli.output import Ended, say
 from harness.errors import HarnessError, LeftBehind, refused_by_machine
-from harness.scenario.shared_source import Sharing
+from harness.scenario.driver_traits import Sharing
 
 if TYPE_CHECKING:
     from harness.cli.progress import Progress

@@ -19,10 +19,10 @@ from harness.cli.matrix_workers import Task, Workers
 from harness.errors import HarnessError, ScenarioError
 from harness.reports.wording import OUTCOME
 from harness.scenario import driver_traits, loading, matrix, plan, shared_source
+from harness.scenario.driver_traits import Sharing
 from harness.scenario.loading import Loaded
 from harness.scenario.matrix import Cell, Matrix
 from harness.scenario.plan import Plan
-from harness.scenario.shared_source import Sharing
 from harness.session import matrix_directory
 from harness.session.matrix_directory import MatrixDirectory
 from harness.wait import now

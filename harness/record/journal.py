@@ -177,11 +177,17 @@ class Journal:
 
 
 _OF_THE_ONLY_ONE: Final = re.compile(r'^(\{"event":"[a-z-]+","at":[^,"]+),"vault":"","node":""')
+_ASKED_ONCE: Final = ',"answers":{}}'
 _ASKED_THE_ONLY_ONE: Final = ',"vault":"","node":""}'
 
 
 def _spared(line: str) -> str:
-    """Return an event's line without the names of the only Vault and the only node, which are empty."""
+    """Return an event's line without what is empty in most: how often each answer came, and which Vault and node it is.
+
+    So it is of a question that was asked once, of the only Vault and of its only node.
+    """
+    if line.endswith(_ASKED_ONCE):
+        line = line.removesuffix(_ASKED_ONCE) + "}"
     if line.endswith(_ASKED_THE_ONLY_ONE):
         return line.removesuffix(_ASKED_THE_ONLY_ONE) + "}"
     return _OF_THE_ONLY_ONE.sub(r"\1", line, count=1)

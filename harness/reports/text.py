@@ -252,7 +252,7 @@ class _Summary:
         if said := calm(judgement):
             console.print(f"\n{said}")
         self._tried()
-        if judgement.outcome == "inconclusive":
+        if self._crowd.unsure:
             lines = first_of([f"could not be known: {reason}" for reason in self._crowd.unsure])
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
         if self._room.logins:

@@ -6,7 +6,7 @@ A driver has its own of these (`traits`). It is plain data, so that plans and ju
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,6 +20,10 @@ KIND: Final = "0.30.0"
 
 Artifact = tuple[str, str]
 """(product, version)"""
+
+
+Sharing = Literal["", "last", "more"]
+"""With whom a rehearsal shares its source state: nobody, those before it, or also those that come after it."""
 
 
 class Traits(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -21,9 +21,6 @@ from harness.scenario.course import AnyStep, Look, Serve, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import ASKED_AT
 from harness.scenario.plan import Plan
 from harness.scenario.values import seconds
-
-Sharing = Literal["", "last", "more"]
-"""With whom a rehearsal shares its source state: nobody, those before it, or also those that come after it."""
 
 _LONGEST_SECONDS: Final = 600.0
 _PART_OF_A_LIFE: Final = 6

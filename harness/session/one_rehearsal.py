@@ -27,9 +27,9 @@ from harness.record.journal import RECORD_FILE, Began, Follower, Journal
 from harness.rehearsal import rehearsal
 from harness.rig.driver import Driver
 from harness.scenario import plan
+from harness.scenario.driver_traits import Sharing
 from harness.scenario.loading import Loaded
 from harness.scenario.plan import Plan
-from harness.scenario.shared_source import Sharing
 from harness.secret import Secret
 from harness.wait import now, stamp
 

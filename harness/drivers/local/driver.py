@@ -40,8 +40,8 @@ from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
 from harness.scenario import driver_traits
 from harness.scenario.course import Move, Serve
+from harness.scenario.driver_traits import Sharing
 from harness.scenario.plan import Plan
-from harness.scenario.shared_source import Sharing
 from harness.scenario.topology import Topology, pod_purpose
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
