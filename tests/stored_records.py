@@ -1,4 +1,4 @@
-"""Every record of a real run that is kept as a fixture: of the shipped scenarios, of the cases, and of the corpus."""
+"""Every record of a real run that is kept as a fixture: of shipped scenarios, cases, corpus and finds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from harness.record import journal
 from harness.record.journal import Record
 
 FOLDER: Final = Path(__file__).parent / "records"
-FILES: Final = {str(file.relative_to(FOLDER)).partition(".jsonl")[0]: file for file in sorted(FOLDER.rglob("*.jsonl*"))}
-"""By their names: real/NAME, corpus/ID, or NAME of an older release."""
+FINDS: Final = Path(__file__).parent / "fuzz" / "finds"
+FILES: Final = {
+    str(file.relative_to(FOLDER)).partition(".jsonl")[0]: file for file in sorted(FOLDER.rglob("*.jsonl*"))
+} | {f"finds/{file.name.partition('.jsonl')[0]}": file for file in sorted(FINDS.glob("*.jsonl.gz"))}
+"""By their names: real/NAME, corpus/ID, finds/NAME of what random scenarios found, or NAME of an older release."""
 
 
 @cache
