@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis.rolling import Gap, Rolling
@@ -12,9 +12,18 @@ _INSTANT: Final = 0.05
 """Seconds: on paper nothing takes longer, and then it is not told."""
 
 
-def told(rollings: Iterable[Rolling]) -> list[tuple[str, str]]:
-    """Return lines, each with the word that says what it is about."""
-    return [line for one in rollings for line in _told(one)]
+def told(rollings: Sequence[Rolling], most: int = 100) -> list[tuple[str, str]]:
+    """Return lines, each with the word that says what it is about; of many of those that took longest."""
+    worst = sorted(range(len(rollings)), key=lambda number: -_longest(rollings[number]))[:most]
+    lines = [line for number in sorted(worst) for line in _told(rollings[number])]
+    if more := len(rollings) - len(worst):
+        lines.append(("nodes", f"... and {more} more steps without longer gaps: -v"))
+    return lines
+
+
+def _longest(one: Rolling) -> float:
+    """Return for how long, in seconds, nobody was answered at the worst moment."""
+    return max((gap.seconds for gap in one.gaps), default=0.0)
 
 
 def _told(one: Rolling) -> Iterator[tuple[str, str]]:

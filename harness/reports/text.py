@@ -103,19 +103,21 @@ class _Room(msgspec.Struct, frozen=True):
     leads: bool = True
     logins: bool = True
     outages: int = 3
+    rollings: int = 100
+    """the steps that took several nodes on"""
 
 
 _ROOMS: Final = (
     _Room(lines=12),
     _Room(lines=12, alternatives=False),
-    _Room(lines=6, alternatives=False, leads=False),
-    _Room(lines=6, findings=6, alternatives=False, leads=False, logins=False, outages=1),
-    _Room(lines=3, findings=4, alternatives=False, leads=False, logins=False, outages=1),
-    _Room(lines=2, findings=4, alternatives=False, leads=False, logins=False, outages=1),
-    _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1),
-    _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
-    _Room(lines=1, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
-    _Room(lines=0, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1),
+    _Room(lines=6, alternatives=False, leads=False, rollings=2),
+    _Room(lines=6, findings=6, alternatives=False, leads=False, logins=False, outages=1, rollings=2),
+    _Room(lines=3, findings=4, alternatives=False, leads=False, logins=False, outages=1, rollings=2),
+    _Room(lines=2, findings=4, alternatives=False, leads=False, logins=False, outages=1, rollings=2),
+    _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1, rollings=2),
+    _Room(lines=2, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1, rollings=1),
+    _Room(lines=1, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1, rollings=1),
+    _Room(lines=0, findings=2, alternatives=False, leads=False, logins=False, outages=1, ways=1, rollings=1),
 )
 """From all that is worth a summary to the least: the first that fits is taken, or the last."""
 
@@ -257,7 +259,7 @@ class _Summary:
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
         if self._room.logins:
             _logins(console, self._crowd)
-        _rows(console, nodes.told(judgement.rollings))
+        _rows(console, nodes.told(judgement.rollings, self._room.rollings))
         _outages(console, judgement.renewals, self._room.outages)
         self._lines(NEWS, surprises(judgement), max(self._room.lines, 2))
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))
