@@ -156,6 +156,7 @@ def drill(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Rehearse all that ships, on processes and kind, the corpus, and new random scenarios; see .rehearse/nightly."""
     _have_engine(session)
+    _have_postgres(session)
     place = HERE / ".rehearse" / "nightly"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -200,6 +201,7 @@ def fast(session: nox.Session) -> None:
 @nox.session
 def real(session: nox.Session) -> None:
     """Rehearse every shipped scenario on real servers and check what is judged; builds the servers on the first run."""
+    _have_postgres(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     session.run("pytest", "-m", "real", "-n", "2", *session.posargs)
@@ -218,6 +220,7 @@ def kind(session: nox.Session) -> None:
 def servers(session: nox.Session) -> None:
     """Do what `real` and `kind` do, beside each other, because clusters in containers mostly wait."""
     _have_engine(session)
+    _have_postgres(session)
     _install(session, "tests")
     for driver in ("local", "kind"):
         session.run("rehearse", "artifacts", "fetch", "--driver", driver, *SCENARIOS)
@@ -330,12 +333,26 @@ def _silence() -> str:
 
 
 def _install_engine(session: nox.Session) -> None:
+    _apt_install(session, "Docker engine", "docker.io")
+
+
+def _have_postgres(session: nox.Session) -> None:
+    """Return when PostgreSQL is here, which databases of scenarios are; as root on a Debian machine it is installed."""
+    if shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        return
+    if os.geteuid() != 0:
+        session.error("PostgreSQL is not here: install your system's package (Debian: postgresql), or do this as root.")
+    _apt_install(session, "PostgreSQL", "postgresql")
+
+
+def _apt_install(session: nox.Session, what: str, package: str) -> None:
+    """Install Debian's *package*. Ends the session where that cannot be done."""
     apt = shutil.which("apt-get")
     if apt is None:
-        session.error("There is no Docker engine here, and no apt-get to install one: install your system's package.")
+        session.error(f"There is no {what} here, and no apt-get: install your system's package.")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update", "-qq"], ["install", "-y", "-qq", "--install-recommends", "docker.io"]):
-        session.log(f"apt-get {words[0]}, because there is no Docker engine here")
+    for words in (["update", "-qq"], ["install", "-y", "-qq", "--install-recommends", package]):
+        session.log(f"apt-get {words[0]}, because there is no {what} here")
         done = subprocess.run([apt, *words], env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             session.error(f"apt-get {' '.join(words)} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
