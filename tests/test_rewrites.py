@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from harness.record.events import ConfigWritten, Rewritten, RoleWritten
 from harness.rehearsal import rewriting
 from harness.reports import plan as plans
 from harness.rig.rig import Reply
-from harness.scenario import plan
+from harness.scenario import loading, plan
 from tests.runs import on_paper
 from tests.test_course import DOCUMENT, problems_of, scenario_of
 
@@ -115,3 +116,27 @@ def test_no_answer_is_no_refusal(status: int | None) -> None:
 def test_which_versions_take_an_empty_alias_source_back() -> None:
     takes = {version: kubernetes_auth.takes_back_role(version, "") for version in ("1.8.0", "1.9.0", "1.9.3", "1.10.0")}
     assert takes == {"1.8.0": True, "1.9.0": False, "1.9.3": False, "1.10.0": True}
+
+
+def test_a_mount_is_written_again_at_every_hop(tmp_path: Path) -> None:
+    """After each upgrade and its look, be it a hop of the path or a step of the course; and never at the source."""
+    kept = mount(**{"rewritten-at-each-hop": True})
+    again = ("after rewrite of kubernetes", "after rewrite of kubernetes (2)")
+    path = {"source": "1.7.0", "cluster": "platform", "via": ["1.9.2"], "target": "1.11.0"}
+    document = {key: value for key, value in DOCUMENT.items() if key != "course"} | kept | {"vault": path}
+    planned = plan.make(loading.loads(json.dumps(document)).scenario, "test", "paper")
+    labels = [moment.label for moment in planned.moments]
+    assert labels == ["before", "after 1.9.2", again[0], "after 1.11.0", again[1]]
+    steps = ({"upgrade": "1.9.2"}, {"restart": {}}, {"upgrade": "1.11.0", "then-look": False})
+    record, judgement = on_paper(scenario_of(*steps, **kept), tmp_path)
+    labels = [moment.label for moment in record.started.plan.moments]
+    assert labels == ["before", "after 1.9.2", again[0], "after restart", "after rewrite of kubernetes (step 3)"]
+    assert [one[1:3] for one in told(judgement) if one[3]] == [("rewrite refused", "1.9.2")]
+
+
+def test_only_a_kubernetes_mount_is_written_as_it_is_read() -> None:
+    people = {"type": "userpass", "rewritten-at-each-hop": True, "roles": {"alice": {"policies": ["web"]}}}
+    apps = {"web": DOCUMENT["apps"]["web"] | {"mount": "kubernetes"}}
+    found = problems_of({"rewrite": "people"}, auth={**DOCUMENT["auth"], "people": people}, apps=apps)
+    assert any("a mount of type userpass has no rewritten-at-each-hop" in problem for problem in found)
+    assert any("auth/people is of the kind userpass" in problem for problem in found)

@@ -49,7 +49,14 @@ def check(document: Document) -> None:
 
 def _names_of_clusters(document: Document) -> Iterator[_Complaint]:
     clusters = document.get("clusters")
-    for part in (("vault",), *document.entries("auth"), *document.entries("apps")):
+    parts: list[Trail] = [("vault",), *document.entries("auth"), *document.entries("apps")]
+    if document.left_out("clusters"):
+        named = next((part for part in parts if document.given(*part, "cluster")), None)
+        if named is not None:
+            message = f"missing key `clusters` in the document: {where((*named, 'cluster'))} names one"
+            yield ("clusters",), message, "clusters: Kubernetes clusters by name."
+        return
+    for part in parts:
         yield from references.known(document, (*part, "cluster"), clusters, "cluster")
 
 

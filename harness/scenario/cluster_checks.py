@@ -35,7 +35,7 @@ def complaints(document: Document) -> Iterator[Complaint]:
 def _step(
     document: Document, trail: Trail, verb: str, runs: dict[str, str], issuers: dict[str, tuple[str, ...]]
 ) -> Iterator[Complaint]:
-    clusters = document.get("clusters")
+    clusters = document.get("clusters", default={})
     for name in document.get(*trail) or ():
         if clusters is not None and name not in clusters:
             yield (*trail, name), f"there is no cluster {shown(name)}", choices(name, clusters)

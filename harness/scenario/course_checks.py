@@ -189,7 +189,7 @@ class _Walk:
             yield trail, "a Vault outside any cluster has no Pod", "restart: {}, or cluster in vault"
 
     def _move(self, trail: Trail) -> Iterator[Complaint]:
-        to, clusters = self.document.get(*trail, "to"), self.document.get("clusters")
+        to, clusters = self.document.get(*trail, "to"), self.document.get("clusters", default={})
         if clusters is not None and places.OUTSIDE in clusters and to == places.OUTSIDE:
             message = "a cluster is called outside, and so nobody can tell whether Vault moves into it or out of all"
             yield (*trail, "to"), message, "another name for the cluster"
@@ -235,7 +235,7 @@ class _Walk:
         self.written = {role: [*trails] for role, trails in self.kept.items()}
 
     def _account(self, trail: Trail) -> Iterator[Complaint]:
-        cluster = yield from references.the_one(self.document, trail, "cluster", self.document.get("clusters"))
+        cluster = yield from references.the_one(self.document, trail, "cluster", self.document.get("clusters", default={}))
         account = self.document.get(*trail, "service-account")
         there = _accounts(self.document, cluster)
         if cluster is not None and account is not None and account not in there:
@@ -295,7 +295,7 @@ class _Walk:
         name = yield from references.known(self.document, trail, self.document.get("auth"), "auth mount")
         if name is None:
             return
-        kind = self.document.get("auth", name, "kind", default="kubernetes")
+        kind = self.document.get("auth", name, "type", default="kubernetes")
         if self.document.get("auth", name, "mounted", default=True) is False:
             yield trail, f"nothing is mounted at auth/{shown(name)}", "a mount that is there"
         elif kind != "kubernetes":

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from harness.scenario import course, mount_kinds, places, role_spec, schema, topology, values
-from harness.scenario.course import AnyStep, Labels, Look, Part, Placed, Serve
+from harness.scenario.course import AnyStep, Labels, Look, Move, Part, Placed, Serve, Upgrade
 from harness.scenario.schema import CourseStep
 from harness.scenario.schema_seals import SealVault
 from harness.scenario.topology import Topology, VaultSpec
@@ -51,6 +51,13 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
             moment = labels.moment(step, runs[first], file, number, runs)
             out = (wanted.seal_vault,) if course.out_of_service(done) else ()
             yield Look(number=number, moment=moment, late=any(back.values()), without=out)
+        if isinstance(step, Upgrade | Move) and step.version != before:
+            for again in rewrites(wanted, name):
+                yield msgspec.structs.replace(again, number=number)
+                file = course.placed(done, wanted)[first].token_file
+                moment = labels.moment(again, runs[first], file, number, runs)
+                out = (wanted.seal_vault,) if course.out_of_service(done) else ()
+                yield Look(number=number, moment=moment, late=any(back.values()), without=out)
 
 
 def path(vault: schema.Vault, unsealer: SealVault | None) -> list[tuple[str, str]]:
@@ -60,6 +67,13 @@ def path(vault: schema.Vault, unsealer: SealVault | None) -> list[tuple[str, str
         return steps
     others = [(topology.SEAL, version) for version in (*unsealer.via, unsealer.target)]
     return [*steps, *others] if unsealer.goes == "last" else [*others, *steps]
+
+
+def rewrites(wanted: Topology, vault: str) -> Iterator[course.Rewrite]:
+    """Yield what is written again, as it is read, once a Vault runs the next version."""
+    for path, mount in wanted.mounts_of(vault).items():
+        if mount.rewritten_at_each_hop:
+            yield course.Rewrite(mount=path, vault=wanted.told_apart(vault))
 
 
 SECOND: Final[dict[Part, Part]] = {"standbys": "leader", "leader-first": "others"}

@@ -33,7 +33,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     real: bool = True
     """do servers answer, which take time and which one can talk to? If not, the answers are this project's knowledge"""
     tools: tuple[Artifact, ...] = ()
-    """what it needs whatever the versions"""
+    """what it needs whatever the versions: where there is no cluster, what its engine needs alone"""
     cluster: str = ""
     """the product of which it needs each Kubernetes version"""
     vault: str = ""
@@ -49,11 +49,13 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     usual_seconds: float = 10.0
     """what a short rehearsal takes of which nobody has recorded it. Only the ratio to other drivers matters"""
 
-    def artifacts(self, kubernetes: Iterable[str], vaults: Iterable[str]) -> tuple[Artifact, ...]:
-        """Return every binary and image that it needs for these versions."""
+    def artifacts(
+        self, kubernetes: Iterable[str], vaults: Iterable[str], *, stores: bool = False
+    ) -> tuple[Artifact, ...]:
+        """Return every binary and image that it needs for these versions. *stores*: a Vault has its data in etcd."""
         clusters = [(self.cluster, version) for version in kubernetes] if self.cluster else []
         servers = [server(self.vault, version) for version in vaults] if self.vault else []
-        return (*self.tools, *clusters, *servers)
+        return (*(self.tools if clusters or stores or self.engine else ()), *clusters, *servers)
 
 
 def server(vault: str, version: str) -> Artifact:

@@ -74,7 +74,7 @@ def of_config(document: Document, trail: Trail, writer: Writer) -> Iterator[Comp
 
 def _of_clusters(document: Document, trail: Trail) -> Iterator[Complaint]:
     """Complain of a CA or a key of a cluster that is not there."""
-    clusters = document.get("clusters")
+    clusters = document.get("clusters", default={})
     keys: Trail = (*trail, "config", "pem_keys")
     places = [(*trail, "config", "kubernetes_ca_cert")]
     places += [(*keys, index) for index in range(len(document.get(*keys, default=()) or ()))]

@@ -13,7 +13,7 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 
 _OF_ANY_MOUNT: Final = ("type", "vault", "mounted", "configured", "roles")
 _OF_REVIEWS: Final = ("reviewer", "reviewer-service-account", "reviewer-may-review-tokens", "reviewer-may-read",
-                      "reviewer-token-life")  # fmt: skip
+                      "reviewer-token-life", "rewritten-at-each-hop")  # fmt: skip
 _AGENTS_SINCE: Final = "1.3.0"
 """Agents write secrets to files from here on (hashicorp/vault, command/agent/template)."""
 _OF_ACCOUNT: Final = ("cluster", "service-account", "may-review-tokens", "may-read", "annotations", "audience", "token",
@@ -82,7 +82,7 @@ def _of_config(document: Document, config: Trail, kind: MountKind) -> Iterator[C
     if not kind.config or not document.given(*config):
         return
     yield from strange(document, config, kind.config, f"the config of a mount of type {kind.name}")
-    clusters, keys = document.get("clusters"), (*config, "jwt_validation_pubkeys")
+    clusters, keys = document.get("clusters", default={}), (*config, "jwt_validation_pubkeys")
     for index, said in enumerate(document.get(*keys, default=()) or ()):
         sound = clusters is not None and isinstance(said, str) and values.kind_of_pem(said) == "name"
         if sound and said not in (*clusters, mount_kinds.PROVIDER):

@@ -244,7 +244,8 @@ def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> 
     upgraded = [step.version for step in steps if isinstance(step, course.UpgradeKubernetes)]
     kubernetes = versions.ascending([*(cluster.kubernetes for cluster in wanted.clusters.values()), *upgraded])
     agents = (app.agent for app in wanted.apps.values() if app.agent)
-    return driver.artifacts(kubernetes, versions.ascending([*course.serving(steps), *agents]))
+    stores = any(vault.storage == "etcd" for vault in wanted.vaults.values())
+    return driver.artifacts(kubernetes, versions.ascending([*course.serving(steps), *agents]), stores=stores)
 
 
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
@@ -269,6 +270,9 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         steps += _whole(step, wanted, labels, runs[name])
         runs[name] = version
         steps.append(Look(moment=labels.moment(step, runs[topology.MAIN], vault.token_file, runs=runs)))
+        for again in course_resolution.rewrites(wanted, name):
+            moment = labels.moment(again, runs[topology.MAIN], vault.token_file, runs=runs)
+            steps += [again, Look(moment=moment)]
     return (*steps, *(_back(wanted, labels, steps) if rollback else ()))
 
 

@@ -40,7 +40,7 @@ def complaints(document: Document) -> Iterator[Complaint]:
 
 
 def _known(document: Document, trail: Trail, *others: str) -> Iterator[Complaint]:
-    clusters = document.get("clusters")
+    clusters = document.get("clusters", default={})
     for name in document.get(*trail, default={}) or {}:
         if clusters is not None and name not in (*clusters, *others):
             yield (*trail, name), f"there is no cluster {shown(name)}", choices(name, [*clusters, *others])
@@ -87,7 +87,7 @@ def _asked(
 ) -> Iterator[Complaint]:
     """Complain of a cluster that would not answer Vault as it must at the write of *url*."""
     place, name = (*config, url), document.get(*config, url)
-    clusters = document.get("clusters")
+    clusters = document.get("clusters", default={})
     if name is None or clusters is None:
         return
     whose = home if name == "cluster" else name

@@ -27,6 +27,8 @@ def the_one(
     if len(there) > 1:
         yield (*trail, key), f"missing key `{key}` in {where(trail)}: there are several", choices("", there)
         return None
+    if not there:
+        yield trail, f"there is no {_CALLED.get(key, key)}, and this is of one", f"{key}s in the document"
     return next(iter(there), None)
 
 

@@ -225,6 +225,11 @@ class Mount(_Part):
     roles: dict[RoleName, Role] = Field(
         default_factory=dict, description="Roles, or users of userpass, by name: at least one, where it is mounted."
     )
+    rewritten_at_each_hop: bool = Field(
+        default=False,
+        description="After each upgrade, are config and roles written again, as the new version shows them? So does "
+        "whoever keeps a mount by Terraform or a script.",
+    )
     mounted: bool = Field(
         default=True, description="false: nothing is mounted at this path, and what logs in there is refused."
     )
@@ -459,7 +464,10 @@ class Scenario(_Part):
 
     schema_: Literal[1] = Field(description="The number of this format.")
     description: Text = Field(description="The question, and what a reader learns from the answer.")
-    clusters: dict[Name, Cluster] = Field(min_length=1, description="Kubernetes clusters by name.")
+    clusters: dict[Name, Cluster] = Field(
+        default_factory=dict,
+        description="Kubernetes clusters by name. Left out: none, where nobody logs in with a token of one.",
+    )
     vault: Vault
     seal_vault: SealVault | None = Field(default=None, description="The Vault that unseals the other one.")
     auth: dict[MountPath, Mount] = Field(min_length=1, description="Auth mounts by path.")

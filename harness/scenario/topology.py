@@ -134,6 +134,8 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     reviewer_may_review_tokens: bool = True
     reviewer_may_read: tuple[str, ...] = ()
     roles: dict[str, RoleSpec]
+    rewritten_at_each_hop: bool = False
+    """after each upgrade, are its config and roles written again, as the new version shows them?"""
     mounted: bool = True
     """false: nothing is there, and it has no config and no role"""
 
@@ -449,6 +451,7 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
         reviewer_may_read=tuple(written.get("reviewer-may-read") or ()),
         roles={name: role_spec(role, kind.name) for name, role in (written.get("roles") or {}).items()},
+        rewritten_at_each_hop=written.get("rewritten-at-each-hop", False),
         mounted=written.get("mounted", True),
     )
 

@@ -51,7 +51,10 @@ def in_one_cluster(loaded: Loaded) -> Side:
     Raises ScenarioError where that cannot be: two parts of it may have the same service account then.
     """
     written: dict[str, Any] = loaded.scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    names = list(written["clusters"])
+    names = list(written.get("clusters") or ())
+    if not names:
+        # what has no cluster is staged as it is
+        return foretold(loaded, ONE_CLUSTER)
     kept = written["vault"].get("cluster") or names[0]
     document = _merged({key: value for key, value in written.items() if key not in ("expect", "matrix")}, names, kept)
     document["clusters"] = {kept: written["clusters"][kept]}

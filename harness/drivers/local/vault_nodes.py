@@ -84,7 +84,6 @@ class VaultNodes:
         self._supervisor, self.binaries = supervisor, binaries
         vault, names, taken = topology.vault, topology.nodes_of(""), ports.take(ports_of(topology.vault))
         self.names, several = tuple(names), len(names) > 1
-        self.etcd = next(one for (product, _), one in binaries.items() if product == "etcd")
         self.store = (
             EtcdStore(work / "store", taken[-1], self.etcd.path, supervisor) if vault.storage == "etcd" else None
         )
@@ -107,6 +106,11 @@ class VaultNodes:
                 first=next(iter(self.servers.values()), None),
             )
         self.first = self.servers[names[0]]
+
+    @property
+    def etcd(self) -> Artifact:
+        """Return the binary of etcd, which a cluster needs, and a Vault that has its data there."""
+        return next(one for (product, _), one in self.binaries.items() if product == "etcd")
 
     def open_to_all(self) -> bool:
         """Have the next start listen as the scenario says. Is that otherwise than to us alone?"""
