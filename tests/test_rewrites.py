@@ -127,7 +127,7 @@ def test_a_mount_is_written_again_at_every_hop(tmp_path: Path) -> None:
     planned = plan.make(loading.loads(json.dumps(document)).scenario, "test", "paper")
     labels = [moment.label for moment in planned.moments]
     assert labels == ["before", "after 1.9.2", again[0], "after 1.11.0", again[1]]
-    steps = ({"upgrade": "1.9.2"}, {"restart": {}}, {"upgrade": "1.11.0", "then-look": False})
+    steps: list[dict[str, Any]] = [{"upgrade": "1.9.2"}, {"restart": {}}, {"upgrade": "1.11.0", "then-look": False}]
     record, judgement = on_paper(scenario_of(*steps, **kept), tmp_path)
     labels = [moment.label for moment in record.started.plan.moments]
     assert labels == ["before", "after 1.9.2", again[0], "after restart", "after rewrite of kubernetes (step 3)"]

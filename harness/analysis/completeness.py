@@ -31,6 +31,7 @@ from harness.scenario.course import (
     AnyStep,
     Form,
     Look,
+    Reachable,
     RotateKeys,
     Serve,
     SetIssuers,
@@ -142,7 +143,7 @@ def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
             yield key, f"the beginning of the moment {moment.label}"
         case WriteLate():
             yield (LateWritten,), "what was written to see whether it is lost"
-        case UpgradeKubernetes() | SetIssuers():
+        case UpgradeKubernetes() | SetIssuers() | Reachable():
             yield (ClusterChanged, step.cluster), f"cluster {step.cluster} serving anew"
         case RotateKeys() if step.cluster != PROVIDER:
             yield (ClusterChanged, step.cluster), f"cluster {step.cluster} serving anew"

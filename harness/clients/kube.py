@@ -46,6 +46,10 @@ class Kube:
         self.administrator_token = token
         self._client: Any = None
 
+    def ask_at(self, host: str, ca: Path) -> None:
+        """Ask the API server at another address from now on, or by another CA."""
+        self.host, self.ca, self._client = host, ca, None
+
     def serves(self) -> bool:
         """Is the API server ready? Any answer but 200 is a no. Raises Unreachable while it does not listen."""
         with _translated(f"{self.host}/readyz"):

@@ -40,6 +40,12 @@ class Proxies:
             found = self._there[cluster.name, word] = self._start(cluster, word)
         return found[0]
 
+    def trust(self, cluster: ClusterFacts) -> None:
+        """Have the proxies before *cluster* trust its API server, which has another authority now."""
+        for name, word in self._there:
+            if name == cluster.name:
+                pki.write_private(self._work / f"{word}-{name}" / "upstream.crt", cluster.ca.encode())
+
     def died(self) -> str | None:
         """Return a sentence if one of them has ended."""
         servers = [server for _, server in self._there.values()]

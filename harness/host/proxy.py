@@ -30,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SECONDS
     answering = "passes"
     upstream: tuple[str, int] = ("", 0)
-    trust: ssl.SSLContext
+    authority = ""
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -43,7 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
-        there = http.client.HTTPSConnection(*self.upstream, context=self.trust, timeout=_SECONDS)
+        # read each time: it may be another one by now
+        trust = ssl.create_default_context(cafile=self.authority)
+        there = http.client.HTTPSConnection(*self.upstream, context=trust, timeout=_SECONDS)
         try:
             there.request(self.command, self.path, body, headers)
             answer = there.getresponse()
@@ -94,7 +96,7 @@ def main(words: list[str]) -> None:
     answering, address, port, certificate, key, upstream, authority = words
     where = urlsplit(upstream)
     _Handler.answering, _Handler.upstream = answering, (where.hostname or "", where.port or 443)
-    _Handler.trust = ssl.create_default_context(cafile=authority)
+    _Handler.authority = authority
     with _Server((address, int(port)), _Handler) as server:
         if answering != "reset":
             server.own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

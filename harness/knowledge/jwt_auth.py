@@ -204,7 +204,7 @@ def order(version: str, *, discovery: bool = False) -> tuple[Refusal, ...]:
 
 def answer(refusal: Refusal, version: str, what: str = "", *, discovery: bool = False) -> tuple[int, str]:
     """Return the HTTP status and the words with which Vault *version* refuses a login: *what* is the role or the claim
-    that they name, if they name one, and *discovery* as `order` has it.
+    that they name, if they name one, or what came instead of keys where it was no 403; *discovery* as `order` has it.
     """
     if refusal == "unknown role":
         return 400, f'role "{what}" could not be found'
@@ -212,7 +212,8 @@ def answer(refusal: Refusal, version: str, what: str = "", *, discovery: bool = 
         return 403, "permission denied"
     if discovery and not at_least(version, CAP) and refusal in _DISCOVERED:
         return 400, _DISCOVERED[refusal]
-    return 400, _WORDS[refusal][at_least(version, CAP)].replace("{}", what)
+    words = _WORDS[refusal][at_least(version, CAP)]
+    return 400, words.replace(_FORBIDDEN, what or _FORBIDDEN).replace("{}", what)
 
 
 def claim_in(error: str) -> str:

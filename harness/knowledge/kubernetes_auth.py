@@ -42,6 +42,13 @@ KEEPS_CONNECTIONS: Final = "1.11.0"
 """From here each mount keeps its connection to the API server, so that another CA counts for the next one alone (P
 v0.13.0, PR #142). Run: 1.10.0 / 1.11.0, 1.12.0, 1.13.0, 1.16.3; gone after 100 s without a login, run: 1.13.0."""
 
+REREADS_CA: Final = ("1.11.9", "1.12.3")
+"""From here, in these lines and after them, a mount without a CA looks at its Pod's CA file again every 30 s (P
+v0.13.3, v0.14.1, PR #173). From 1.11.0 to there it does so at its start and when the config is written; from 1.9.3 to
+1.10 once an hour. Run: 1.9.3, 1.11.0 and 1.13.0."""
+
+REREADS_CA_SECONDS: Final = 30
+
 KNOWS_ALIAS_SOURCE: Final = "1.9.0"
 """From here `alias_name_source` is a field of roles (P v0.11.1, PR #110, #112)."""
 
@@ -95,6 +102,17 @@ CA_MUST_BE_PEM: Final = "1.17.0"
 trusted with it."""
 
 _NO_CA_AT_ALL: Final = "one of pem_keys or kubernetes_ca_cert must be set"
+
+
+def copies_ca(by: str) -> bool:
+    """Does Vault *by* put the CA of its Pod into a config that is written without one?"""
+    return at_least(by, COPIES_POD_TOKEN) and not at_least(by, READS_POD_TOKEN)
+
+
+def rereads_ca(version: str) -> bool:
+    """Does a mount without a CA take notice of another CA in Vault's Pod while Vault runs, within half a minute?"""
+    first, line = REREADS_CA
+    return at_least(version, line) or (at_least(version, first) and not at_least(version, "1.12.0"))
 
 
 def config_without_ca(by: str, *, token_file: bool, disable_local: bool, pem_keys: bool = False) -> str:

@@ -160,7 +160,9 @@ class SourceState(Event, frozen=True, tag="source-state", kw_only=True):
 
 
 class ClusterChanged(Event, frozen=True, tag="cluster-changed", kw_only=True):
-    """A cluster's API server was started anew over the same data, and serves; after rotate-keys it has one key more."""
+    """A cluster's API server was started anew over the same data, and serves; after rotate-keys it has one key more, or
+    another CA, and after reachable it is where Vault does not look, or where it was.
+    """
 
     cluster: str
     """its name in the scenario"""

@@ -37,7 +37,7 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
             snapshots(rig, step).restore_snapshot(again)
         case course.UpgradeKubernetes() | course.SetIssuers():
             _change_cluster(step, rig)
-        case course.PublishKeys() | course.RotateKeys():
+        case course.PublishKeys() | course.RotateKeys() | course.Reachable():
             _change_keys(step, rig)
         case course.Wait():
             pause(step.seconds)
@@ -57,12 +57,14 @@ def _change_accounts(step: course.Grant | course.Revoke | course.DeleteSecret, r
             rig.settle(stored=True)
 
 
-def _change_keys(step: course.PublishKeys | course.RotateKeys, rig: Rig) -> None:
+def _change_keys(step: course.PublishKeys | course.RotateKeys | course.Reachable, rig: Rig) -> None:
     match step:
         case course.PublishKeys():
             publishes_keys(rig, step).publish_keys(step.cluster, to_anybody=step.to_anybody)
         case course.RotateKeys():
             rotates_keys(rig, step).rotate_keys(step.cluster, step.of)
+        case course.Reachable():
+            rotates_keys(rig, step).reach(step.cluster, reachable=step.is_so)
 
 
 def _change_cluster(step: course.UpgradeKubernetes | course.SetIssuers, rig: Rig) -> None:

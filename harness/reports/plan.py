@@ -105,7 +105,7 @@ def _of_nodes(step: AnyStep) -> str:
     return ""
 
 
-def _of_cluster(step: AnyStep) -> str:
+def _of_cluster(step: AnyStep) -> str:  # noqa: PLR0911 -- a kind of step a line
     match step:
         case course.UpgradeKubernetes():
             return f"upgrade the API server of cluster {step.cluster} to Kubernetes {step.version}"
@@ -114,6 +114,10 @@ def _of_cluster(step: AnyStep) -> str:
         case course.PublishKeys():
             to = "anybody" if step.to_anybody else "service accounts alone"
             return f"let {to} read the keys of cluster {step.cluster} and its discovery document"
+        case course.RotateKeys(of="ca"):
+            return f"give the API server of cluster {step.cluster} a certificate of another authority"
         case course.RotateKeys():
             return f"give {course.whose_keys(step)} another key for signing tokens"
+        case course.Reachable():
+            return f"let Vault {'reach' if step.is_so else 'find nobody at'} the API server of cluster {step.cluster}"
     return ""

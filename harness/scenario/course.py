@@ -225,10 +225,18 @@ class RotateKeys(Step, frozen=True, tag="rotate-keys", kw_only=True):
     """A cluster's API server, or the identity provider outside of any cluster (`provider`), signs with another key.
 
     From then on whoever starts comes with a token of the new key. An API server accepts those of the old one still.
+    Or, of its `ca`: its certificate is from another authority, and tokens are what they were.
     """
 
     cluster: str
-    of: Literal["signing"] = "signing"
+    of: Literal["signing", "ca"] = "signing"
+
+
+class Reachable(Step, frozen=True, tag="reachable", kw_only=True):
+    """Nobody answers Vault any more where the API server of a cluster was, or it is there again."""
+
+    cluster: str
+    is_so: bool
 
 
 class StepDown(Step, frozen=True, tag="step-down", kw_only=True):
@@ -292,6 +300,7 @@ AnyStep = (
     | SetIssuers
     | PublishKeys
     | RotateKeys
+    | Reachable
     | StepDown
     | StopNode
     | RemoveNode
@@ -311,7 +320,7 @@ LATE_ROLE = "rehearsal-late"
 AUTO_UNSEAL: Final = "auto-unseal"
 """The probe that asks whether a Vault could be unsealed by another one now. Until its next start nothing else tells."""
 
-OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys)
+OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys, Reachable)
 """The steps that change a cluster itself, under a Vault that stays."""
 
 OF_NODES = (StepDown, StopNode, RemoveNode)

@@ -14,8 +14,8 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
-    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "step-down",
-    "stop-node", "start-node", "remove-node", "look", "wait", "seal-vault",
+    "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "reachable",
+    "step-down", "stop-node", "start-node", "remove-node", "look", "wait", "seal-vault",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
@@ -235,7 +235,9 @@ class _Walk:
         self.written = {role: [*trails] for role, trails in self.kept.items()}
 
     def _account(self, trail: Trail) -> Iterator[Complaint]:
-        cluster = yield from references.the_one(self.document, trail, "cluster", self.document.get("clusters", default={}))
+        cluster = yield from references.the_one(
+            self.document, trail, "cluster", self.document.get("clusters", default={})
+        )
         account = self.document.get(*trail, "service-account")
         there = _accounts(self.document, cluster)
         if cluster is not None and account is not None and account not in there:

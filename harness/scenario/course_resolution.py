@@ -115,6 +115,8 @@ def _steps_of(
         return [course.PublishKeys(number=number, cluster=name, to_anybody=may) for name, may in said]
     if one.rotate_keys is not None:
         return [course.RotateKeys(number=number, cluster=name, of=which) for name, which in one.rotate_keys.items()]
+    if one.reachable is not None:
+        return [course.Reachable(number=number, cluster=name, is_so=so) for name, so in one.reachable.items()]
     if one.seal_vault is not None:
         return [course.SealVault(number=number, what=one.seal_vault, vault=wanted.seal_vault)]
     return [_step(one, number, wanted, of, version, snapshot)]

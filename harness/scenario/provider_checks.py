@@ -23,20 +23,23 @@ def complaints(document: Document) -> Iterator[Complaint]:
     clusters = {str(part[-1]): part for part in document.entries("clusters")}
     published = {name: document.get(*part, "publishes-keys", default=False) for name, part in clusters.items()}
     signs = {name: (document.get(*part, "issuers", default=None) or ("",))[0] for name, part in clusters.items()}
+    hidden: set[str] = set()
     for mount in document.entries("auth"):
         if (kind := kind_checks.kind_of(document, mount)) is not None and kind.name == JWT:
-            yield from _of_config(document, mount, document.get(*mount, "cluster"), published, signs)
+            yield from _of_config(document, mount, document.get(*mount, "cluster"), published, signs, hidden)
     for index in range(len(document.get("course", default=()) or ())):
         published |= document.get("course", index, "publish-keys", default={}) or {}
         changed = document.get("course", index, "set-issuers", default={}) or {}
         signs |= {name: issuers[0] for name, issuers in changed.items() if issuers}
+        yield from _reached(document, ("course", index, "reachable"), hidden)
         yield from _rotated(document, ("course", index, "rotate-keys"))
         yield from _known(document, ("course", index, "publish-keys"))
         write: Trail = ("course", index, "write")
         mounts = document.get("auth", default={}) or {}
         name = document.get(*write, "mount", default=next(iter(mounts)) if len(mounts) == 1 else None)
         if name in mounts and document.given(*write) and document.get("auth", name, "type") == JWT:
-            yield from _of_config(document, write, document.get("auth", name, "cluster"), published, signs)
+            home = document.get("auth", name, "cluster")
+            yield from _of_config(document, write, home, published, signs, hidden)
 
 
 def _known(document: Document, trail: Trail, *others: str) -> Iterator[Complaint]:
@@ -46,8 +49,21 @@ def _known(document: Document, trail: Trail, *others: str) -> Iterator[Complaint
             yield (*trail, name), f"there is no cluster {shown(name)}", choices(name, [*clusters, *others])
 
 
+def _reached(document: Document, trail: Trail, hidden: set[str]) -> Iterator[Complaint]:
+    """Take note of the clusters whose API servers are *hidden*, and complain of what changes nothing."""
+    yield from _known(document, trail)
+    for name, is_so in (document.get(*trail, default={}) or {}).items():
+        if (name in hidden) is not is_so:
+            message = f"that is so already: {name} is {'' if is_so else 'not '}to be reached"
+            yield (*trail, name), message, "leave it out"
+        (hidden.discard if is_so else hidden.add)(name)
+
+
 def _rotated(document: Document, trail: Trail) -> Iterator[Complaint]:
     yield from _known(document, trail, mount_kinds.PROVIDER)
+    if document.get(*trail, mount_kinds.PROVIDER) == "ca":
+        message = "nobody asks the identity provider that mints tokens for anything, and it has no CA"
+        yield (*trail, mount_kinds.PROVIDER), message, "signing, or the name of a cluster"
     minted = any(document.get(*app, "token") == "minted" for app in document.entries("apps"))
     said = document.get(*trail, default={}) or {}
     clusters = document.get("clusters", default={}) or {}
@@ -57,7 +73,12 @@ def _rotated(document: Document, trail: Trail) -> Iterator[Complaint]:
 
 
 def _of_config(
-    document: Document, trail: Trail, home: str | None, published: dict[str, bool], signs: dict[str, str]
+    document: Document,
+    trail: Trail,
+    home: str | None,
+    published: dict[str, bool],
+    signs: dict[str, str],
+    hidden: set[str],
 ) -> Iterator[Complaint]:
     config: Trail = (*trail, "config")
     if not document.given(*config) or not document.sound(*config):
@@ -74,7 +95,7 @@ def _of_config(
             message = f"{authority} is the CA of {url}, and this config has none"
             yield (*config, authority), message, f"{url} as well, or leave it out"
         if url in said:
-            yield from _asked(document, config, url, home, published, signs)
+            yield from _asked(document, config, url, home, published, signs, hidden)
 
 
 def _asked(
@@ -84,6 +105,7 @@ def _asked(
     home: str | None,
     published: dict[str, bool],
     signs: dict[str, str],
+    hidden: set[str],
 ) -> Iterator[Complaint]:
     """Complain of a cluster that would not answer Vault as it must at the write of *url*."""
     place, name = (*config, url), document.get(*config, url)
@@ -98,6 +120,9 @@ def _asked(
     if whose not in clusters:
         yield place, f"there is no cluster {shown(whose)}", choices(whose, clusters) + "; or cluster, for the mount's"
         return
+    if whose in hidden:
+        message = f"Vault asks {whose} when this config is written, and does not reach it then"
+        yield place, message, f"reachable: {{{whose}: true}} before it"
     if not published.get(whose):
         message = (
             f"Vault asks {whose} when this config is written, and it gives its keys to service accounts alone: 403"

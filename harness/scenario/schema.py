@@ -390,11 +390,19 @@ class CourseStep(_Part):
         description="true: from then on anybody may read the keys of a cluster and its discovery document. false: "
         "service accounts alone.",
     )
-    rotate_keys: dict[Name, Literal["signing"]] | None = Field(
+    rotate_keys: dict[Name, Literal["signing", "ca"]] | None = Field(
         default=None,
         min_length=1,
-        description="Clusters by their names, or `provider`, whose key for signing tokens is another one from then on; "
-        "an API server accepts tokens of the old one still. Apps come with new tokens then.",
+        description="signing: clusters by their names, or `provider`, whose key for signing tokens is another one from "
+        "then on; an API server accepts tokens of the old one still. Apps come with new tokens then. ca: the API "
+        "server of a cluster has its certificate from another authority, and whoever trusts the old one alone does not "
+        "reach it. The CA file of Vault's Pod there is the new one, as a kubelet has it within minutes.",
+    )
+    reachable: dict[Name, bool] | None = Field(
+        default=None,
+        min_length=1,
+        description="false: from then on nobody answers Vault where the API server of a cluster was. true: it is there "
+        "again.",
     )
     step_down: Nothing | None = Field(default=None, description="The node that leads gives that up, to another one.")
     stop_node: Name | None = Field(default=None, description="A node, such as `vault-2`, is stopped; its data stay.")

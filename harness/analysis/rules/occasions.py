@@ -74,7 +74,7 @@ def is_upgrade(case: Case) -> bool:
     return isinstance(step, Serve) and (before is None or before.version != case.after.version)
 
 
-def _called(case: Case) -> str:
+def _called(case: Case) -> str:  # noqa: PLR0911 -- a kind of step a line
     """Return that step as words: after restart -> the restart."""
     match _breaking(case):
         case course.Move() as step:
@@ -84,7 +84,9 @@ def _called(case: Case) -> str:
         case course.UpgradeKubernetes() as step:
             return f"the upgrade of Kubernetes in {step.cluster}"
         case course.RotateKeys() as step:
-            return f"the rotation of the keys of {step.cluster}"
+            return f"the rotation of the {'CA' if step.of == 'ca' else 'keys'} of {step.cluster}"
+        case course.Reachable() as step:
+            return f"the {'return' if step.is_so else 'loss'} of the API server of {step.cluster}"
         case course.PublishKeys() as step:
             return f"the change of who may read the keys of {step.cluster}"
     return f"the {case.after.moment.removeprefix('after ')}"

@@ -6,12 +6,13 @@ from typing import Final
 
 from harness.analysis.rules import as_code, remedies
 from harness.analysis.rules.jwts import answered, right_key, said, whose_keys
-from harness.analysis.rules.rewrites import held_config, serving
+from harness.analysis.rules.rewrites import held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.analysis.rules.transport import NOT_TRUSTED, back_again, hidden
 from harness.knowledge import jwt_auth
 from harness.knowledge.versions import at_least
 from harness.scenario import course
-from harness.scenario.course import Look, PublishKeys, Restart, RotateKeys, Serve, WriteConfig
+from harness.scenario.course import Look, PublishKeys, RotateKeys, Serve, WriteConfig
 from harness.scenario.mount_kinds import ASKED_AT, JWT
 
 _SOURCE: Final = (
@@ -31,7 +32,7 @@ def _done_before(case: Case, kind: type[PublishKeys | RotateKeys | course.SetIss
     for step in case.facts.steps:
         if isinstance(step, Look) and step.moment.label == case.after.moment:
             break
-        if isinstance(step, kind) and step.cluster == whose_keys(case):
+        if isinstance(step, kind) and step.cluster == whose_keys(case) and getattr(step, "of", "") != "ca":
             return True
     return False
 
@@ -50,14 +51,22 @@ def _refused(case: Case) -> Diagnosis | None:
     seen, whose, url = case.after, whose_keys(case), _url(case)
     what = "the discovery document" if said(case, "discovery refused") else "the keys"
     forbidden = "403 Forbidden" in seen.error
-    came = "answered 403: its service accounts may read them, and Vault shows no token" if forbidden else "gave it none"
+    ways: tuple[Remedy, ...] = ()
+    if forbidden:
+        came, ways = "answered 403: its service accounts may read them, and Vault shows no token", (_published(case),)
+    elif any(one in seen.error for one in NOT_TRUSTED):
+        came, ways = f"it does not trust: {ASKED_AT[url]} is another CA than the one it has", (_trusting(case, url),)
+    elif hidden(case, whose):
+        came, ways = "answers no more: the course has taken it away", (back_again(case, whose),)
+    else:
+        came = "gave it none"
     words = (*jwt_auth.words_of("keys refused"), *jwt_auth.words_of("discovery refused"))
     return diagnosed(
         f"Vault {seen.version} asked the API server of {whose} for {what} of auth/{seen.mount} ({url}), which "
         f"{came}{_by_the_start(case)}",
         "certain",
         [*answered(case, *words), case.facts.config_line(seen)],
-        *((_published(case),) if forbidden else ()),
+        *ways,
         right_key(case),
     )
 
@@ -70,6 +79,20 @@ def _published(case: Case) -> Remedy:
     )
     step = PublishKeys(cluster=whose, to_anybody=True)
     return remedies.way(case, words, (as_code.PUBLISHING,), lambda _label: (step,))[1]
+
+
+def _trusting(case: Case, url: str) -> Remedy:
+    mount, authority = case.after.mount, ASKED_AT[url]
+
+    def step(label: str) -> WriteConfig:
+        fields = held_config(case.facts, mount, label).fields
+        return WriteConfig(mount=mount, fields=fields | {authority: fields[url]})
+
+    words = f"Write the config of auth/{mount} again with the CA that {whose_keys(case)} has now, from the file ca.crt."
+    change = f"jq --rawfile ca ca.crt '.data + {{{authority}: $ca}}'"
+    command = f"vault read -format=json auth/{mount}/config | {change} | vault write auth/{mount}/config -"
+    now = any(isinstance(one, RotateKeys) for one in case.facts.steps_before(case.after.moment))
+    return remedies.way(case, words, (command,), lambda label: (step(label),), late=now)[1]
 
 
 def _issuer(case: Case) -> Diagnosis | None:
@@ -154,16 +177,7 @@ def _asked_again(case: Case) -> Remedy:
 
 
 def _started_anew(case: Case) -> Remedy:
-    mount = case.after.mount
-
-    def restart(label: str) -> tuple[Restart, ...]:
-        served = serving(case.facts, label, mount)
-        if served is None:
-            return ()
-        return (Restart(version=served.version, token_file=served.token_file, vault=served.vault),)
-
-    words = f"Restart Vault, or wait. Vault {jwt_auth.REFETCHES} and newer need neither."
-    return remedies.way(case, words, (), restart, late=True)[1]
+    return remedies.restarted(case, f"Restart Vault, or wait. Vault {jwt_auth.REFETCHES} and newer need neither.")
 
 
 REFUSED: Final = Rule(

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from harness.analysis.rules import as_code
 from harness.analysis.rules.occasions import Moment, Steps, moment, occasions
-from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_role
+from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_role, serving
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.scenario import endpoints, role_spec, topology
-from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, WriteRole
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
 _EVERY_APP: Final = (
@@ -182,14 +182,30 @@ def local_again(case: Case) -> Way:
     return way(case, words, commands, lambda label: (*grants, rewrite.step(label)), since)
 
 
-def trusted(case: Case) -> Way:
-    """Give the config the CA of the API server; and a reviewer, where the one that would be next is refused there."""
+def restarted(case: Case, words: str) -> Remedy:
+    """Have Vault start anew, once it is refused."""
+    mount = case.after.mount
+
+    def restart(label: str) -> tuple[Restart, ...]:
+        served = serving(case.facts, label, mount)
+        if served is None:
+            return ()
+        return (Restart(version=served.version, token_file=served.token_file, vault=served.vault),)
+
+    return way(case, words, (), restart, late=True)[1]
+
+
+def trusted(case: Case, *, late: bool = False) -> Way:
+    """Give the config the CA of the API server; and a reviewer, where the one that would be next is refused there.
+
+    *late* as `way` has it.
+    """
     rewrite, path = Rewrite(case, {"kubernetes_ca_cert": "cluster"}), f"auth/{case.after.mount}"
     words = f"Write the whole config of {path} again with the CA of the API server of {case.cluster}, from the file "
     refused = _would_be_refused(case)
     if not refused:
-        return rewriting(case, f"{words}ca.crt.", rewrite)
-    label, rewrite = first_label(case), replace(rewrite, reviewer=reviewer_account(case))
+        return rewriting(case, f"{words}ca.crt.", rewrite, late=late)
+    label, rewrite = first_label(case, late=late), replace(rewrite, reviewer=reviewer_account(case))
     words += (
         f"ca.crt, and with a reviewer of its own. The CA alone would not do: {refused}. {_reviewer_words(case)} The "
         f"first {len(reviewer_commands(case))} commands are for cluster {case.cluster}."
@@ -199,6 +215,7 @@ def trusted(case: Case) -> Way:
         words,
         (*reviewer_commands(case), rewrite.command(label)),
         lambda label: (*reviewer_steps(case), rewrite.step(label)),
+        late=late,
     )
 
 

@@ -43,7 +43,7 @@ def _words(step: AnyStep) -> str:
             said = f"{step.service_account} was bound to system:auth-delegator in {step.cluster}"
         case course.Revoke():
             said = f"{step.service_account} lost system:auth-delegator in {step.cluster}"
-        case course.UpgradeKubernetes() | course.SetIssuers() | course.PublishKeys() | course.RotateKeys():
+        case _ if isinstance(step, course.OF_CLUSTERS):
             said = _of_cluster(step)
         case course.Move():
             said = f"Vault moved to {step.place.cluster}" if step.place.cluster else "Vault moved out of its cluster"
@@ -54,9 +54,7 @@ def _words(step: AnyStep) -> str:
     return said
 
 
-def _of_cluster(
-    step: course.UpgradeKubernetes | course.SetIssuers | course.PublishKeys | course.RotateKeys,
-) -> str:
+def _of_cluster(step: AnyStep) -> str:  # noqa: PLR0911 -- a kind of step a line
     match step:
         case course.UpgradeKubernetes():
             return f"Kubernetes of {step.cluster} went to {step.version}"
@@ -65,8 +63,13 @@ def _of_cluster(
         case course.PublishKeys():
             who = "anybody" if step.to_anybody else "nobody but service accounts"
             return f"{who} may read the keys of {step.cluster}"
+        case course.RotateKeys(of="ca"):
+            return f"the API server of {step.cluster} got a certificate of another authority"
         case course.RotateKeys():
             return f"{course.whose_keys(step)} got another key for signing tokens"
+        case course.Reachable(is_so=so):
+            return f"the API server of {step.cluster} {'was there again' if so else 'was not to be reached any more'}"
+    return course.word_of(step)
 
 
 CHANGED: Final = Rule(

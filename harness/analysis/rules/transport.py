@@ -7,8 +7,11 @@ from typing import Final
 from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
+from harness.knowledge.kubernetes_auth import copies_ca
 from harness.knowledge.versions import at_least
+from harness.record.observation import Observation
 from harness.scenario import endpoints
+from harness.scenario.course import Look, Reachable, Rewrite, RotateKeys, Serve, WriteConfig
 
 NOT_TRUSTED: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
 """How Vault says that it does not trust the API server's certificate."""
@@ -21,6 +24,8 @@ ANSWERED: Final = (kubernetes_auth.UNAUTHORIZED, kubernetes_auth.NO_JSON)
 
 
 def _untrusted(case: Case) -> Diagnosis | None:
+    if case.kind == "improvement":
+        return _trusted_again(case)
     said = case.quoted(*NOT_TRUSTED)
     if case.evidence.review is not None or not said:
         return None
@@ -28,14 +33,64 @@ def _untrusted(case: Case) -> Diagnosis | None:
         f"Vault does not trust the certificate of the API server of {case.cluster}, so no TokenReview was sent and "
         f"every login at auth/{case.after.mount} answers {case.after.status}{_given(case)}{_late(case)}",
         "certain",
-        said,
-        remedies.trusted(case)[1],
+        [*said, *([case.facts.config_line(case.after)] if rotated_since(case, case.after) else ())],
+        *_trusting(case),
     )
+
+
+def _trusted_again(case: Case) -> Diagnosis | None:
+    """Say why Vault trusts an API server whose certificate became another one, and did not before."""
+    before = case.before
+    started = any(isinstance(step, Serve) for step in case.facts.steps_before(case.after.moment))
+    if before is None or not started or case.evidence.review is None or not rotated_since(case, before):
+        return None
+    if (held := case.facts.written_at(case.after)) is None or "kubernetes_ca_cert" in held[1].fields:
+        return None
+    log = [line for line in case.facts.evidence_of(before).log if any(said in line.text for said in NOT_TRUSTED)]
+    if not log:
+        return None
+    return diagnosed(
+        f"The config of auth/{case.after.mount} names no CA, and Vault {case.after.version} took that of its Pod as it "
+        f"is now when it started: the one before it still had the CA from before the rotation in {case.cluster}",
+        "certain",
+        [*log, case.facts.config_line(case.after)],
+    )
+
+
+def rotated_since(case: Case, seen: Observation) -> bool:
+    """Has the CA of the cluster become another one since Vault got the one that it had when *seen* was?"""
+    found = False
+    held = case.facts.written_at(seen)
+    given = held is not None and ("kubernetes_ca_cert" in held[1].fields or copies_ca(held[1].version))
+    for step in case.facts.steps:
+        if isinstance(step, Look):
+            if step.moment.label == seen.moment:
+                return found
+        elif isinstance(step, RotateKeys) and (step.of, step.cluster) == ("ca", case.cluster):
+            found = True
+        elif isinstance(step, WriteConfig | Rewrite) and step.mount == seen.mount:
+            found = found and isinstance(step, Rewrite)
+        elif isinstance(step, Serve) and not given:
+            found = False
+    return found
+
+
+def _trusting(case: Case) -> tuple[Remedy, ...]:
+    """Return how Vault comes to trust the API server."""
+    if not rotated_since(case, case.after):
+        return (remedies.trusted(case)[1],)
+    written = remedies.trusted(case, late=True)[1]
+    held = case.facts.written_at(case.after)
+    if held is None or "kubernetes_ca_cert" in held[1].fields or copies_ca(held[1].version):
+        return (written,)
+    return (remedies.restarted(case, "Restart Vault: it looks at the CA of its Pod when it starts."), written)
 
 
 def _given(case: Case) -> str:
     """Return which CA the config was given, where it is another one than that of the API server: a sentence."""
     given = rewrites.held_config(case.facts, case.after.mount, case.after.moment).fields.get("kubernetes_ca_cert")
+    if rotated_since(case, case.after):
+        return f". {_outdated(case, given=given is not None)}"
     if not isinstance(given, str) or given == "cluster":
         return ""
     if given in case.facts.topology.clusters:
@@ -47,6 +102,23 @@ def _given(case: Case) -> str:
             f"it, and refuses it from {since} on when the config is written"
         )
     return ". The config has a CA that was given as text, and it is not that of this API server"
+
+
+def _outdated(case: Case, *, given: bool) -> str:
+    """Return which CA Vault goes by that is not the API server's any more: a sentence without its end."""
+    held, cluster = case.facts.written_at(case.after), case.cluster
+    if given:
+        return f"The config has the CA that {cluster} had before its rotation"
+    if held is not None and copies_ca(held[1].version):
+        return (
+            f"Vault {held[1].version} put the CA of its Pod into the config when that was written, and {cluster} has "
+            "another one since: no later version looks at the Pod's for this mount"
+        )
+    how = "for an hour" if not at_least(case.after.version, kubernetes_auth.READS_CA_AT_WRITE) else "until it starts"
+    return (
+        f"The config names no CA, and Vault {case.after.version} keeps that of its Pod {how}: {cluster} has another "
+        f"since. From {' and '.join(kubernetes_auth.REREADS_CA)} on it looks again within half a minute"
+    )
 
 
 def _another_answers(case: Case) -> Diagnosis | None:
@@ -85,7 +157,7 @@ def _late(case: Case) -> str:
     before, since = case.before, kubernetes_auth.KEEPS_CONNECTIONS
     if before is None or before.answer != "granted" or not at_least(before.version, since):
         return ""
-    if case.facts.written_at(before) != case.facts.written_at(case.after):
+    if case.facts.written_at(before) != case.facts.written_at(case.after) or rotated_since(case, case.after):
         return ""
     return (
         f". It was so before, and nobody saw it: from {since} on Vault keeps its connection to the API server, and "
@@ -101,6 +173,8 @@ def _unreachable(case: Case) -> Diagnosis | None:
     host = f", which its config calls {found[1].fields.get('kubernetes_host')}" if found is not None else ""
     if endpoints.proxy(_host_of(case)) is not None:
         host += f": {endpoints.told(_host_of(case))}"
+    if hidden(case, case.cluster):
+        host += "; the course has taken it away"
     return diagnosed(
         f"Vault does not reach the API server of {case.cluster}{host}, so no TokenReview was answered and every login "
         f"at auth/{case.after.mount} answers {case.after.status}",
@@ -110,8 +184,31 @@ def _unreachable(case: Case) -> Diagnosis | None:
     )
 
 
+def hidden(case: Case, cluster: str) -> bool:
+    """Has the course taken away the API server of a cluster before the answer that is to be explained?"""
+    found = False
+    for step in case.facts.steps:
+        if isinstance(step, Look) and step.moment.label == case.after.moment:
+            break
+        if isinstance(step, Reachable) and step.cluster == cluster:
+            found = not step.is_so
+    return found
+
+
+def back_again(case: Case, cluster: str) -> Remedy:
+    """Return that the API server of a cluster is there again."""
+    words = (
+        f"Have the API server of {cluster} answer again at the address that the config of auth/{case.after.mount} has."
+    )
+    step = Reachable(cluster=cluster, is_so=True)
+    now = any(isinstance(one, Reachable) for one in case.facts.steps_before(case.after.moment))
+    return remedies.way(case, words, (), lambda _label: (step,), late=now)[1]
+
+
 def _reached(case: Case) -> tuple[Remedy, ...]:
     """Return how Vault comes to reach the API server: at its own address, or by what lies in between."""
+    if _host_of(case) == endpoints.CLUSTER and hidden(case, case.cluster):
+        return (back_again(case, case.cluster),)
     between = Remedy(
         f"Make kubernetes_host of auth/{case.after.mount} reachable from where Vault runs.",
         unproven="what lies between Vault and the API server is no part of what a rehearsal builds",

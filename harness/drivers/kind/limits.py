@@ -71,7 +71,12 @@ def _insist_on_their_keys(plan: Plan) -> None:
         )
     if any(isinstance(step, course.RotateKeys) and step.cluster in plan.resolved.clusters for step in plan.steps):
         raise MissingPrerequisite(
-            "the keys of a kind cluster's tokens are kubeadm's, and stay what they are: --driver local can rotate them"
+            "the keys of a kind cluster's tokens and its CA are kubeadm's, and stay what they are: --driver local can "
+            "rotate them"
+        )
+    if any(isinstance(step, course.Reachable) for step in plan.steps):
+        raise MissingPrerequisite(
+            "the API server of a kind cluster serves its node as well, and stays: --driver local can take it away"
         )
 
 

@@ -57,6 +57,10 @@ class ControlPlane:
         self.kube = Kube(self.host, self.authority.ca, Secret(random.token_urlsafe(24)))
         self._admin = self.kube.administrator_token
         self._servers: tuple[Process, ...] = ()
+        self._times = 0
+        """so often its authority has become another one"""
+        self._listens = port
+        """where it really is, and where we ask it"""
 
     def start(self, supervisor: Supervisor, etcd: Path, api_server: Path, over: threading.Event) -> None:
         """Start both servers and wait until objects can be made, or until *over* says that nobody waits any more.
@@ -77,7 +81,7 @@ class ControlPlane:
         self._await(self.kube.takes_objects, over)
 
     def _start_api_server(self, supervisor: Supervisor, api_server: Path) -> Process:
-        ports.insist(self.port, f"the API server of {self.name}")
+        ports.insist(self._listens, f"the API server of {self.name}")
         self.api_server = api_server
         return supervisor.start(
             f"kube-apiserver of {self.name}",
@@ -111,9 +115,23 @@ class ControlPlane:
         directory.mkdir(mode=0o700)
         self.signers.append(pki.TokenSigner(directory))
 
+    def renew_authority(self) -> None:
+        """Have the next API server come with a certificate of another authority."""
+        self._times += 1
+        directory = self.directory / f"ca-{self._times}"
+        directory.mkdir(mode=0o700)
+        self.authority = pki.Authority(directory, "127.0.0.1")
+        self.kube.ask_at(self.kube.host, self.authority.ca)
+
+    def hide(self, port: int) -> None:
+        """Have the next API server listen at *port*, and nobody where it was: whoever has that address finds none."""
+        self._listens = port
+        self.kube.ask_at(f"https://127.0.0.1:{port}", self.authority.ca)
+
     def is_as(self, api_server: Path, issuers: Sequence[str]) -> bool:
         """Does this very API server serve, with just these issuers? A course may have changed either."""
-        return self.api_server == api_server and self.issuers == addressed(issuers, self.host)
+        there = self._listens == self.port
+        return there and self.api_server == api_server and self.issuers == addressed(issuers, self.host)
 
     def start_over(
         self, supervisor: Supervisor, etcd: Path, api_server: Path, issuers: Sequence[str], over: threading.Event
@@ -125,6 +143,7 @@ class ControlPlane:
         self.end()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
         self.issuers = addressed(issuers, self.host)
+        self.hide(self.port)
         self.pass_over()
         self.start(supervisor, etcd, api_server, over)
 
@@ -172,7 +191,7 @@ class ControlPlane:
             )
         except ProcessDied:
             if self._servers[1].died():
-                ports.insist(self.port, f"the API server of {self.name}")
+                ports.insist(self._listens, f"the API server of {self.name}")
             raise
 
     def died(self) -> str | None:
@@ -219,7 +238,7 @@ class ControlPlane:
         return [
             "--etcd-servers=unix://etcd.sock:0",
             "--bind-address=127.0.0.1",
-            f"--secure-port={self.port}",
+            f"--secure-port={self._listens}",
             f"--tls-cert-file={self.authority.certificate}",
             f"--tls-private-key-file={self.authority.key}",
             *(f"--service-account-issuer={issuer}" for issuer in self.issuers),

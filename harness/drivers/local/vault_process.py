@@ -69,7 +69,8 @@ class VaultServer:
         audit = str(self.audit.path) if name else self.audit.path.name
         self.client = Vault(address, authority.ca, audit_file=audit, certificate=authority.client, name=name)
         self.process: Process | None = None
-        self._version = ""
+        self.version = ""
+        """the one that was started last"""
         self._config = directory / "vault.json"
         self._licence = directory / LICENCE_FILE if licence else None
         if licence and self._licence:
@@ -135,7 +136,7 @@ class VaultServer:
             pod=pod,
             apart=apart,
         )
-        self.process, self._version = started, version
+        self.process, self.version = started, version
         try:
             wait.until(
                 lambda: self.client.seal_status().answered(),
@@ -262,7 +263,7 @@ class VaultServer:
                 lines,
             )
         if who := shutdown_signs.signalled(sentence) or shutdown_signs.stopped(self.process.tail(_WHOLE, _WHOLE)):
-            raise RigError(shutdown_signs.blame(self._version, who), lines)
+            raise RigError(shutdown_signs.blame(self.version, who), lines)
         if full := process.out_of_room(self.directory, lines):
             raise RigError(f"{sentence}, which says nothing about Vault, because {full}", lines)
         return sentence

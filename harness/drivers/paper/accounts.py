@@ -33,6 +33,10 @@ class PaperAccounts(abc.ABC):
     def _issue(self, account: Account) -> Token: ...
 
     @abc.abstractmethod
+    def _authority_changed(self, cluster: str) -> None:
+        """Have no Vault keep a connection, and those look again that look at their Pod's CA while they run."""
+
+    @abc.abstractmethod
     def _find(self, jwt: Secret) -> Token | None: ...
 
     def allow_reviews(self, cluster: str, account: str) -> None:
@@ -66,11 +70,21 @@ class PaperAccounts(abc.ABC):
 
     def rotate_keys(self, cluster: str, of: str) -> None:
         """Sign with another key from now on, and have new tokens for whoever comes with one."""
-        del of
+        if of == "ca":
+            self._common.authorities[cluster] = self._common.authorities.get(cluster, 0) + 1
+            self._authority_changed(cluster)
+            self._cluster_changed(cluster)
+            return
         keys = self._common.keys[cluster]
         keys.insert(0, key_of(cluster, len(keys) + 1))
         self._cluster_changed(cluster)
         self._request_anew(cluster)
+
+    def reach(self, cluster: str, *, reachable: bool) -> None:
+        """Have nobody find the API server from now on, or everybody."""
+        (self._common.hidden.discard if reachable else self._common.hidden.add)(cluster)
+        self._authority_changed("")
+        self._cluster_changed(cluster)
 
     def publish_keys(self, cluster: str, *, to_anybody: bool) -> None:
         """Let anybody read the keys from now on, or nobody who is not known."""

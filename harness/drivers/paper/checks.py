@@ -51,9 +51,9 @@ def failing(
     return {check for check, fails in wrong.items() if fails}
 
 
-def ca_of(cluster: str) -> str:
-    """Return what stands on paper for the CA of a cluster."""
-    return f"CA of {cluster}"
+def ca_of(cluster: str, times: int = 0) -> str:
+    """Return what stands on paper for the CA of a cluster, once it has become another one so many *times*."""
+    return f"CA {times + 1} of {cluster}" if times else f"CA of {cluster}"
 
 
 def key_of(cluster: str, number: int = 1) -> str:
@@ -62,22 +62,24 @@ def key_of(cluster: str, number: int = 1) -> str:
 
 
 def copied_ca(version: str, fields: Mapping[str, Any], pod: str) -> str:
-    """Return the CA that Vault *version* copies out of its pod into a config, whose cluster is *pod*, or nothing."""
-    copies = at_least(version, kubernetes_auth.COPIES_POD_TOKEN) and not at_least(
-        version, kubernetes_auth.READS_POD_TOKEN
-    )
+    """Return the CA that Vault *version* copies out of its *pod* into a config, where one is there, or nothing."""
+    copies = kubernetes_auth.copies_ca(version)
     opted_out = fields.get("disable_local_ca_jwt") is True or fields.get("pem_keys")
-    return ca_of(pod) if copies and pod and not opted_out else ""
+    return pod if copies and not opted_out else ""
 
 
-def distrusts(version: str, config: Config, pod: str, cluster: str) -> Refusal | None:
-    """Return why Vault would not talk to the API server of *cluster*, or None. *pod* is the cluster whose Pod it is."""
+def distrusts(version: str, config: Config, pod: str, cluster: str, known: str = "") -> Refusal | None:
+    """Return why Vault would not talk to the API server of *cluster*, whose CA is *known*, or None.
+
+    *pod* is the CA that its Pod has, as far as it has looked.
+    """
     reads = at_least(version, kubernetes_auth.READS_POD_TOKEN) and config.fields.get("disable_local_ca_jwt") is not True
-    authority = config.ca or (ca_of(pod) if reads and pod else "")
+    authority = config.ca or (pod if reads else "")
     if not authority and reads:
         return "missing ca"
     plain = str(config.fields.get("kubernetes_host", "")).startswith("http://")
-    return None if plain or authority == ca_of(_proxy_at(config, cluster) or cluster) else "untrusted"
+    between = _proxy_at(config, cluster)
+    return None if plain or authority == (ca_of(between) if between else known) else "untrusted"
 
 
 def _selects(role: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -108,12 +110,15 @@ def unshown(version: str, config: Config, pod: str) -> tuple[int, str] | None:
     return kubernetes_auth.answer("missing ca", version) if lacks else None
 
 
-def unreached(config: Config, cluster: str) -> str:
-    """Return why Vault does not reach the API server of *cluster*, in its words; empty where it does."""
+def unreached(config: Config, cluster: str, *, hidden: bool) -> str:
+    """Return why Vault does not reach the API server of *cluster*, in its words; empty where it does.
+
+    *hidden*: nobody is where it was.
+    """
     host = str(config.fields["kubernetes_host"])
     if host == proxy_of(cluster, "proxy-reset"):
         return f'Post "{host}/apis/authentication.k8s.io/v1/tokenreviews": read: connection reset by peer'
-    if host in (host_of(cluster), _plain(cluster)) or _proxy_at(config, cluster):
+    if (host in (host_of(cluster), _plain(cluster)) and not hidden) or _proxy_at(config, cluster):
         return ""
     name = host.partition("://")[2].partition(":")[0]
     why = f"lookup {name}: no such host" if name.endswith(".invalid") else f"{name}: connect: connection refused"

@@ -93,6 +93,8 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         self._sealed, self._dead = True, ""
         self._connected: set[tuple[str, str]] = set()
         """the mounts that have a connection to an API server, each with its address"""
+        self._cas_seen: dict[str, str] = {}
+        """the CA in its Pod, by the cluster, as it was when this Vault looked last"""
         self._vault_tokens: dict[str, VaultToken] = {}
         self._given_by: dict[str, str] = {}
         self._policies: dict[str, list[vault_policies.Rule]] = {}
@@ -150,7 +152,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         """Return a cluster."""
         version, issuer = self._common.kubernetes[name], self._common.issuers[name][0]
         keys = tuple(self._common.keys[name])
-        return ClusterFacts(name, version, host_of(name), ca_of(name), issuer, keys)
+        return ClusterFacts(name, version, host_of(name), self._ca(name), issuer, keys)
 
     def proxy(self, cluster: str, word: str) -> Endpoint:
         """Return a proxy."""
@@ -201,6 +203,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
 
     def _put_in_place(self, served: Serve, pod: str) -> None:
         self._connected.clear()
+        self._cas_seen.clear()
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
@@ -297,7 +300,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
         reviews = self._topology.mounts[mount].of_kind.reviews
-        if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._pod_cluster)):
+        if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._seen_ca)):
             return self._reply(*unshown)
         hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
         return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
@@ -369,6 +372,8 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
             config.fields, config.fetched, config.discovered = dict(fields), None, False
             return
         version, file = self._served.version, self._served.token_file
+        if at_least(version, kubernetes_auth.READS_CA_AT_WRITE):
+            self._cas_seen.clear()
         explicit = "token_reviewer_jwt" in fields
         disable = fields.get("disable_local_ca_jwt") is True
         validation = fields.get("disable_iss_validation")
@@ -379,7 +384,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
             stored=stored,
             frozen=self._tokens.get(self._pod) if stored == "frozen" else None,
             explicit=self._stored(fields),
-            ca=str(fields.get("kubernetes_ca_cert") or copied_ca(version, fields, self._pod_cluster)),
+            ca=str(fields.get("kubernetes_ca_cert") or copied_ca(version, fields, self._ca(self._pod_cluster))),
             validation_disabled=kubernetes_auth.validation_disabled(
                 version, given=validation if isinstance(validation, bool) else None
             ),
@@ -406,7 +411,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
             return "unknown role"
         presented, version = self._find(jwt), self._served.version
         claimed, cluster = presented or self._named(jwt), self._topology.mounts[mount].cluster
-        way = distrusts(version, config, self._pod_cluster, cluster)
+        way = distrusts(version, config, self._seen_ca, cluster, self._ca(cluster))
         there = (mount, str(config.fields["kubernetes_host"]))
         if way == "untrusted" and there in self._connected and at_least(version, kubernetes_auth.KEEPS_CONNECTIONS):
             way = None
@@ -415,7 +420,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         own = login_order.first(version, wrong if way is None else {*wrong, way})
         if own == "signing key":
             self._log_login(mount, "error verifying token signature: no known key successfully validated the token")
-        elif own is None and (lost := checks.unreached(config, cluster)):
+        elif own is None and (lost := checks.unreached(config, cluster, hidden=cluster in self._common.hidden)):
             self._log_login(mount, lost)
             return "review"
         elif own is None and way is not None:
@@ -437,6 +442,26 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         bearer = self._bearer(config, presented)
         may = bearer is not None and "service-accounts" in bearer.account.may_read
         return None if may or not config.fields.get("use_annotations_as_alias_metadata") else "annotations"
+
+    def _ca(self, cluster: str) -> str:
+        """Return the CA of a cluster as it is now; nothing of none."""
+        return ca_of(cluster, self._common.authorities.get(cluster, 0)) if cluster else ""
+
+    @property
+    def _seen_ca(self) -> str:
+        """Return the CA of Vault's Pod as far as it has looked: nothing where it has none."""
+        return self._cas_seen.setdefault(self._pod_cluster, self._ca(self._pod_cluster))
+
+    def _authority_changed(self, cluster: str) -> None:
+        """Have no Vault keep a connection."""
+        for one in self._vaults.values():
+            one.lose_connections(cluster)
+
+    def lose_connections(self, cluster: str) -> None:
+        """Make the next connection anew; by the CA that the Pod in *cluster* has then, where this version looks."""
+        self._connected.clear()
+        if kubernetes_auth.rereads_ca(self._served.version):
+            self._cas_seen.pop(cluster, None)
 
     @property
     def _pod_cluster(self) -> str:

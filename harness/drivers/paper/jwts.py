@@ -14,6 +14,7 @@ from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.rig.rig import IssuedToken, Reply
+from harness.scenario.mount_kinds import ASKED_AT
 from harness.secret import Secret
 from harness.wait import now
 
@@ -22,6 +23,9 @@ class PaperJwts(PaperTokens):
     """The part of a Vault on paper that checks the signatures of tokens itself."""
 
     _common: Common
+
+    @abc.abstractmethod
+    def _ca(self, cluster: str) -> str: ...
 
     @abc.abstractmethod
     def _find(self, jwt: Secret) -> Token | None: ...
@@ -40,7 +44,7 @@ class PaperJwts(PaperTokens):
         refusal: Refusal | None = None if from_bound(wanted) else "address"
         refusal = refusal or (self._discovery(config) if discovery else None)
         refusal = refusal or self._first(config, wanted, claims, "" if told is False else key)
-        named = ""
+        named = self._unanswered(config) if refusal in ("keys refused", "discovery refused") else ""
         if refusal is None and (other := jwt_auth.refused_claim(claims, wanted, self._served.version)) is not None:
             refusal, named = other
         if refusal is not None and told is not True:
@@ -89,7 +93,7 @@ class PaperJwts(PaperTokens):
         url, cluster = config.fields["oidc_discovery_url"], self._whose(config)
         if config.discovered:
             return None
-        if not self._common.published[cluster]:
+        if not self._common.published[cluster] or self._unanswered(config):
             return "discovery refused"
         config.discovered = self._common.issuers[cluster][0] == url
         return None if config.discovered else "discovered issuer"
@@ -105,13 +109,24 @@ class PaperJwts(PaperTokens):
             return None if key in (config.fields.get("jwt_validation_pubkeys") or ()) else "signature"
         return self._fetched(config, self._whose(config), key)
 
+    def _unanswered(self, config: Config) -> str:
+        """Return in Vault's words why it gets no answer at all when it asks for keys; nothing where it gets one."""
+        cluster = self._whose(config)
+        get = f'Get "{host_of(cluster)}/openid/v1/jwks": '
+        if cluster in self._common.hidden:
+            return f"{get}dial tcp: connect: connection refused"
+        known = [config.fields[one] for one in ASKED_AT.values() if one in config.fields]
+        if known and "-----BEGIN" not in str(known[0]) and known[0] != self._ca(cluster):
+            return f"{get}x509: certificate signed by unknown authority"
+        return ""
+
     def _fetched(self, config: Config, cluster: str, key: str) -> Refusal | None:
         """Return why none of the keys that Vault has got from *cluster*, or gets now, is *key*."""
         if config.fetched is not None and key in config.fetched:
             return None
         if config.fetched is not None and not at_least(self._served.version, jwt_auth.REFETCHES):
             return "no fetched key"
-        if not self._common.published[cluster]:
+        if not self._common.published[cluster] or self._unanswered(config):
             return "keys refused"
         config.fetched = tuple(self._common.keys[cluster])
         return None if key in config.fetched else "no fetched key"

@@ -147,6 +147,10 @@ class Common:
     """of the PostgreSQL, with their passwords"""
     authority: pki.ClientAuthority | None = None
     """of every pki engine; None: nobody has asked for it yet"""
+    authorities: dict[str, int] = field(default_factory=dict)
+    """how often the CA of each cluster has become another one, where it has"""
+    hidden: set[str] = field(default_factory=set)
+    """the clusters whose API server nobody finds where it was"""
     pending: list[AnyEvent] = field(default_factory=list)
     """the evidence that nobody has gathered yet"""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
