@@ -152,6 +152,7 @@ def _signing_key(case: Case) -> Diagnosis | None:
             f"Write the whole config again with the keys that {case.cluster} signs with now, in the file sa.pub (its "
             "own file of that name, or out of kubectl get --raw /openid/v1/jwks).",
             Rewrite(case, {"pem_keys": ("cluster",)}),
+            late=remedies.rotated_just_now(case),
         )[1],
     )
 

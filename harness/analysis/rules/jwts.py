@@ -151,10 +151,12 @@ def right_key(case: Case) -> Remedy:
     words = f"Write the whole config of auth/{mount} again with the key with which {whose} now, in sa.pub."
     token = case.facts.token_of(case.after)
     issuer = token.issuer if token is not None else "..."
-    held = held_config(case.facts, mount, remedies.first_label(case)).fields.get("bound_issuer")
+    label = remedies.first_label(case, late=remedies.rotated_just_now(case))
+    held = held_config(case.facts, mount, label).fields.get("bound_issuer")
     more = f" bound_issuer='{issuer if held == 'cluster' else held}'" if held else ""
     command = f"vault write auth/{mount}/config jwt_validation_pubkeys=@sa.pub{more}"
-    return remedies.way(case, words, (command,), lambda label: (step(label),))[1]
+    late = remedies.rotated_just_now(case)
+    return remedies.way(case, words, (command,), lambda label: (step(label),), late=late)[1]
 
 
 def _claim(case: Case) -> Diagnosis | None:

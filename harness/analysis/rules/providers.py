@@ -91,8 +91,8 @@ def _trusting(case: Case, url: str) -> Remedy:
     words = f"Write the config of auth/{mount} again with the CA that {whose_keys(case)} has now, from the file ca.crt."
     change = f"jq --rawfile ca ca.crt '.data + {{{authority}: $ca}}'"
     command = f"vault read -format=json auth/{mount}/config | {change} | vault write auth/{mount}/config -"
-    now = any(isinstance(one, RotateKeys) for one in case.facts.steps_before(case.after.moment))
-    return remedies.way(case, words, (command,), lambda label: (step(label),), late=now)[1]
+    late = remedies.rotated_just_now(case)
+    return remedies.way(case, words, (command,), lambda label: (step(label),), late=late)[1]
 
 
 def _issuer(case: Case) -> Diagnosis | None:

@@ -17,7 +17,7 @@ from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_rol
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.scenario import endpoints, role_spec, topology
-from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, WriteRole
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, RotateKeys, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
 _EVERY_APP: Final = (
@@ -180,6 +180,11 @@ def local_again(case: Case) -> Way:
         commands = (as_code.binding(*vault.service_account.split("/")), *commands)
         grants = (Grant(cluster=case.cluster, service_account=vault.service_account),)
     return way(case, words, commands, lambda label: (*grants, rewrite.step(label)), since)
+
+
+def rotated_just_now(case: Case) -> bool:
+    """Did keys or a CA rotate right before the answer that is to be explained? Nobody has the new ones before."""
+    return any(isinstance(step, RotateKeys) for step in case.facts.steps_before(case.after.moment))
 
 
 def restarted(case: Case, words: str) -> Remedy:

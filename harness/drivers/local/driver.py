@@ -35,7 +35,6 @@ from harness.errors import MissingPrerequisite
 from harness.host import capacity, pki, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.knowledge import kubernetes_auth
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
@@ -45,7 +44,7 @@ from harness.scenario.driver_traits import Sharing
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology, pod_purpose
 from harness.secret import Secret
-from harness.wait import Stopwatch, now, pause
+from harness.wait import Stopwatch, now
 
 
 class LocalDriver:
@@ -314,25 +313,18 @@ class LocalRig(RunsLocalAgents, WithSealVault, SharingRig):
         self._request_anew(cluster)
 
     def rotate_keys(self, cluster: str, of: str) -> None:
-        """Start the API server anew with another key for signing, and request the tokens of new Pods.
-
-        Of its `ca`: with another certificate, and the CA in Vault's Pod as a kubelet renews it.
-        """
+        """Start the API server anew with another key, and request the tokens of new Pods; or with another `ca`."""
         plane = self._planes[cluster]
-        if of != "ca":
+        if of == "ca":
+            plane.renew_authority()
+            self._proxies.trust(self.cluster(cluster))
+            there = [purpose for purpose, account in self._homes.items() if account.cluster == cluster]
+            self._vaults.trust(plane.authority.ca, there)
+        else:
             plane.renew_key()
-            self._change(cluster, plane.issuers)
-            self._request_anew(cluster)
-            return
-        plane.renew_authority()
-        self._proxies.trust(self.cluster(cluster))
-        for purpose, account in self._homes.items():
-            if account.cluster == cluster:
-                self._vaults.pods[purpose].renew_authority(plane.authority.ca)
         self._change(cluster, plane.issuers)
-        if self._place == cluster and kubernetes_auth.rereads_ca(self._vaults.first.version):
-            # what looks at the file again has done so then; what does not never will
-            pause(kubernetes_auth.REREADS_CA_SECONDS + 1)
+        if of != "ca":
+            self._request_anew(cluster)
 
     def reach(self, cluster: str, *, reachable: bool) -> None:
         """Start the API server anew where nobody but us looks for it, or where it was."""

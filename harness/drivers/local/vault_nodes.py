@@ -19,11 +19,13 @@ from harness.drivers.log_tail import Tail
 from harness.errors import MissingPrerequisite
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
+from harness.knowledge import kubernetes_auth
 from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology, VaultSpec, pod_purpose
 from harness.secret import Secret
+from harness.wait import pause
 
 Binaries = Mapping[tuple[str, str], Artifact]
 
@@ -106,6 +108,16 @@ class VaultNodes:
                 first=next(iter(self.servers.values()), None),
             )
         self.first = self.servers[names[0]]
+
+    def trust(self, authority: Path, pods: Sequence[str]) -> None:
+        """Have these *pods*, by the purposes of their tokens, the CA in the file *authority*, as a kubelet renews it.
+
+        Returns once Vault has looked at it, where it does so while it runs: others never will.
+        """
+        for purpose in pods:
+            self.pods[purpose].renew_authority(authority)
+        if pods and kubernetes_auth.rereads_ca(self.first.version):
+            pause(kubernetes_auth.REREADS_CA_SECONDS + 1)
 
     @property
     def etcd(self) -> Artifact:
