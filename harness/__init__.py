@@ -91,6 +91,7 @@ drivers/local/           plain processes on this machine, and no Docker
     shared_clusters      control planes that serve one rehearsal after the other, each time emptied or as they were
     kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
     ready_vault          a Vault over a source state that serves before the rehearsal that gets it begins
+    changing_rig         what a course changes in the clusters of a rig of processes
     sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
     vault_process        a Vault server as a process
     vault_nodes          all servers of a Vault: one, or several nodes over raft

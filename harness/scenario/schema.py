@@ -227,8 +227,7 @@ class Mount(_Part):
     )
     rewritten_at_each_hop: bool = Field(
         default=False,
-        description="After each upgrade, are config and roles written again, as the new version shows them? So does "
-        "whoever keeps a mount by Terraform or a script.",
+        description="After each upgrade, are config and roles written again, as the new version shows them?",
     )
     mounted: bool = Field(
         default=True, description="false: nothing is mounted at this path, and what logs in there is refused."
@@ -395,14 +394,12 @@ class CourseStep(_Part):
         min_length=1,
         description="signing: clusters by their names, or `provider`, whose key for signing tokens is another one from "
         "then on; an API server accepts tokens of the old one still. Apps come with new tokens then. ca: the API "
-        "server of a cluster has its certificate from another authority, and whoever trusts the old one alone does not "
-        "reach it. The CA file of Vault's Pod there is the new one, as a kubelet has it within minutes.",
+        "server has a certificate of another authority, whose CA is in Vault's Pod at once.",
     )
     reachable: dict[Name, bool] | None = Field(
         default=None,
         min_length=1,
-        description="false: from then on nobody answers Vault where the API server of a cluster was. true: it is there "
-        "again.",
+        description="false: nobody answers Vault any more where the API server of a cluster was. true: it is back.",
     )
     step_down: Nothing | None = Field(default=None, description="The node that leads gives that up, to another one.")
     stop_node: Name | None = Field(default=None, description="A node, such as `vault-2`, is stopped; its data stay.")
@@ -472,10 +469,7 @@ class Scenario(_Part):
 
     schema_: Literal[1] = Field(description="The number of this format.")
     description: Text = Field(description="The question, and what a reader learns from the answer.")
-    clusters: dict[Name, Cluster] = Field(
-        default_factory=dict,
-        description="Kubernetes clusters by name. Left out: none, where nobody logs in with a token of one.",
-    )
+    clusters: dict[Name, Cluster] = Field(default_factory=dict, description="Kubernetes clusters by name, if any.")
     vault: Vault
     seal_vault: SealVault | None = Field(default=None, description="The Vault that unseals the other one.")
     auth: dict[MountPath, Mount] = Field(min_length=1, description="Auth mounts by path.")

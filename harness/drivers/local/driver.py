@@ -14,6 +14,7 @@ from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
+from harness.drivers.local.changing_rig import ChangingRig
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.seal_vault import WithSealVault
@@ -140,7 +141,7 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(RunsLocalAgents, WithSealVault, SharingRig):
+class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
     """The processes of one rehearsal."""
 
     def __init__(
@@ -301,43 +302,6 @@ class LocalRig(RunsLocalAgents, WithSealVault, SharingRig):
     def vault_died(self) -> str | None:
         """Return a sentence if Vault, or a node of it, has ended by itself."""
         return self._vaults.died()
-
-    def upgrade_kubernetes(self, cluster: str, version: str) -> None:
-        """Start the API server of *version* over the store of the one that is there."""
-        self._kubernetes[cluster] = version
-        self._change(cluster, self._planes[cluster].issuers)
-
-    def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
-        """Start the API server anew with other issuers, and request the tokens of new Pods."""
-        self._change(cluster, issuers)
-        self._request_anew(cluster)
-
-    def rotate_keys(self, cluster: str, of: str) -> None:
-        """Start the API server anew with another key, and request the tokens of new Pods; or with another `ca`."""
-        plane = self._planes[cluster]
-        if of == "ca":
-            plane.renew_authority()
-            self._proxies.trust(self.cluster(cluster))
-            there = [purpose for purpose, account in self._homes.items() if account.cluster == cluster]
-            self._vaults.trust(plane.authority.ca, there)
-        else:
-            plane.renew_key()
-        self._change(cluster, plane.issuers)
-        if of != "ca":
-            self._request_anew(cluster)
-
-    def reach(self, cluster: str, *, reachable: bool) -> None:
-        """Start the API server anew where nobody but us looks for it, or where it was."""
-        plane = self._planes[cluster]
-        plane.hide(plane.port if reachable else self._all_ports.take(1)[0])
-        self._change(cluster, plane.issuers)
-
-    def _change(self, cluster: str, issuers: Sequence[str]) -> None:
-        plane, version = self._planes[cluster], self._kubernetes[cluster]
-        server = self._binaries["kube-apiserver", version]
-        with brought.steady(server):
-            plane.change(self._owner, server.path, issuers, self._bring_up.over)
-        self._cluster_changed(cluster, plane.kube, version, issuers)
 
     @property
     def _owner(self) -> Supervisor:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from harness.drivers import service_accounts
-from harness.drivers.paper.checks import key_of
+from harness.drivers.paper.checks import ca_of, key_of
 from harness.drivers.paper.state import Common, Token, accepted, host_of
 from harness.drivers.service_accounts import SECRET_TOKEN, Account
+from harness.knowledge import kubernetes_auth
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken, Reply
+from harness.scenario.course import Serve
 from harness.scenario.topology import Topology
 from harness.scenario.values import addressed
 from harness.secret import Secret
@@ -28,13 +30,17 @@ class PaperAccounts(abc.ABC):
     _common: Common
     _topology: Topology
     _journal: Journal
+    _name: str
+    _served: Serve
+    _vaults: Mapping[str, PaperAccounts]
+    _connected: set[tuple[str, str]]
 
     @abc.abstractmethod
     def _issue(self, account: Account) -> Token: ...
 
+    @property
     @abc.abstractmethod
-    def _authority_changed(self, cluster: str) -> None:
-        """Have no Vault keep a connection, and those look again that look at their Pod's CA while they run."""
+    def _pod_cluster(self) -> str: ...
 
     @abc.abstractmethod
     def _find(self, jwt: Secret) -> Token | None: ...
@@ -72,19 +78,41 @@ class PaperAccounts(abc.ABC):
         """Sign with another key from now on, and have new tokens for whoever comes with one."""
         if of == "ca":
             self._common.authorities[cluster] = self._common.authorities.get(cluster, 0) + 1
-            self._authority_changed(cluster)
-            self._cluster_changed(cluster)
+            self._way_changed(cluster)
             return
         keys = self._common.keys[cluster]
         keys.insert(0, key_of(cluster, len(keys) + 1))
         self._cluster_changed(cluster)
         self._request_anew(cluster)
 
+    def _way_changed(self, cluster: str) -> None:
+        for one in self._vaults.values():
+            one.connect_anew()
+        self._cluster_changed(cluster)
+
+    def connect_anew(self, *, starts: bool = False) -> None:
+        """Make the next connection anew; by the CA that the Pod has now, where Vault *starts* or its version looks."""
+        self._connected.clear()
+        self.look_at_ca(starts or kubernetes_auth.rereads_ca(self._served.version))
+
+    def look_at_ca(self, again: bool) -> None:
+        """Go by the CA that the Pod has now, if it is looked at *again*."""
+        if again:
+            self._common.cas_seen.pop(self._name, None)
+
+    def _ca(self, cluster: str) -> str:
+        """Return the CA of a cluster as it is now; nothing of none."""
+        return ca_of(cluster, self._common.authorities.get(cluster, 0)) if cluster else ""
+
+    @property
+    def _seen_ca(self) -> str:
+        """Return the CA of Vault's Pod as far as it has looked: nothing where it has none."""
+        return self._common.cas_seen.setdefault(self._name, self._ca(self._pod_cluster))
+
     def reach(self, cluster: str, *, reachable: bool) -> None:
         """Have nobody find the API server from now on, or everybody."""
         (self._common.hidden.discard if reachable else self._common.hidden.add)(cluster)
-        self._authority_changed("")
-        self._cluster_changed(cluster)
+        self._way_changed(cluster)
 
     def publish_keys(self, cluster: str, *, to_anybody: bool) -> None:
         """Let anybody read the keys from now on, or nobody who is not known."""

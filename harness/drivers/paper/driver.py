@@ -93,8 +93,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         self._sealed, self._dead = True, ""
         self._connected: set[tuple[str, str]] = set()
         """the mounts that have a connection to an API server, each with its address"""
-        self._cas_seen: dict[str, str] = {}
-        """the CA in its Pod, by the cluster, as it was when this Vault looked last"""
         self._vault_tokens: dict[str, VaultToken] = {}
         self._given_by: dict[str, str] = {}
         self._policies: dict[str, list[vault_policies.Rule]] = {}
@@ -202,8 +200,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         self._unseal_itself()
 
     def _put_in_place(self, served: Serve, pod: str) -> None:
-        self._connected.clear()
-        self._cas_seen.clear()
+        self.connect_anew(starts=True)
         if served.version == self._dies_at:
             self._dead = f"Vault {served.version} ended by itself with status 2"
             raise ProcessDied(self._dead, 2, ["panic: scripted"])
@@ -372,8 +369,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
             config.fields, config.fetched, config.discovered = dict(fields), None, False
             return
         version, file = self._served.version, self._served.token_file
-        if at_least(version, kubernetes_auth.READS_CA_AT_WRITE):
-            self._cas_seen.clear()
+        self.look_at_ca(at_least(version, kubernetes_auth.READS_CA_AT_WRITE))
         explicit = "token_reviewer_jwt" in fields
         disable = fields.get("disable_local_ca_jwt") is True
         validation = fields.get("disable_iss_validation")
@@ -442,26 +438,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         bearer = self._bearer(config, presented)
         may = bearer is not None and "service-accounts" in bearer.account.may_read
         return None if may or not config.fields.get("use_annotations_as_alias_metadata") else "annotations"
-
-    def _ca(self, cluster: str) -> str:
-        """Return the CA of a cluster as it is now; nothing of none."""
-        return ca_of(cluster, self._common.authorities.get(cluster, 0)) if cluster else ""
-
-    @property
-    def _seen_ca(self) -> str:
-        """Return the CA of Vault's Pod as far as it has looked: nothing where it has none."""
-        return self._cas_seen.setdefault(self._pod_cluster, self._ca(self._pod_cluster))
-
-    def _authority_changed(self, cluster: str) -> None:
-        """Have no Vault keep a connection."""
-        for one in self._vaults.values():
-            one.lose_connections(cluster)
-
-    def lose_connections(self, cluster: str) -> None:
-        """Make the next connection anew; by the CA that the Pod in *cluster* has then, where this version looks."""
-        self._connected.clear()
-        if kubernetes_auth.rereads_ca(self._served.version):
-            self._cas_seen.pop(cluster, None)
 
     @property
     def _pod_cluster(self) -> str:

@@ -149,6 +149,8 @@ class Common:
     """of every pki engine; None: nobody has asked for it yet"""
     authorities: dict[str, int] = field(default_factory=dict)
     """how often the CA of each cluster has become another one, where it has"""
+    cas_seen: dict[str, str] = field(default_factory=dict)
+    """the CA in the Pod of each Vault, as it was when that looked last"""
     hidden: set[str] = field(default_factory=set)
     """the clusters whose API server nobody finds where it was"""
     pending: list[AnyEvent] = field(default_factory=list)
