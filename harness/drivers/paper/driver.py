@@ -370,8 +370,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
             return
         version, file = self._served.version, self._served.token_file
         self.look_at_ca(at_least(version, kubernetes_auth.READS_CA_AT_WRITE))
-        explicit = "token_reviewer_jwt" in fields
-        disable = fields.get("disable_local_ca_jwt") is True
+        explicit, disable = "token_reviewer_jwt" in fields, fields.get("disable_local_ca_jwt") is True
         validation = fields.get("disable_iss_validation")
         before = self._configs.get(mount)
         stored = kubernetes_auth.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
