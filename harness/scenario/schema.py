@@ -392,9 +392,8 @@ class CourseStep(_Part):
     rotate_keys: dict[Name, Literal["signing", "ca"]] | None = Field(
         default=None,
         min_length=1,
-        description="signing: clusters by their names, or `provider`, whose key for signing tokens is another one from "
-        "then on; an API server accepts tokens of the old one still. Apps come with new tokens then. ca: the API "
-        "server has a certificate of another authority, whose CA is in Vault's Pod at once.",
+        description="signing: clusters, or `provider`, sign tokens with another key, and apps come with such; the old "
+        "one is accepted still. ca: an API server has a certificate of another CA, which is in Vault's Pod at once.",
     )
     reachable: dict[Name, bool] | None = Field(
         default=None,
