@@ -281,7 +281,7 @@ record/                  what happened: the public record format
     numbering            how a record proves that it is whole
 scenario/                what is asked for
     schema               what a scenario can say
-    schema_matrix        what a scenario can say of single cells of its matrix
+    schema_matrix        what a scenario can say of its answer: findings that must come, and variants
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     schema_engines       what a scenario can say of secrets engines

@@ -257,16 +257,13 @@ class RotatesKeys(Protocol):
     """A rig whose clusters can sign with other keys while Vault serves."""
 
     def rotate_keys(self, cluster: str, of: str) -> None:
-        """Have the API server sign with another key, and accept tokens of the old one still; or, *of* its `ca`, have a
-        certificate of another authority.
+        """Have the API server sign with another key, and accept tokens of the old one still; or have another `ca`.
 
         Who comes with new issuers comes with a token of the new key. Returns and raises as `upgrade_kubernetes`.
         """
-        ...
 
     def reach(self, cluster: str, *, reachable: bool) -> None:
         """Have nobody answer Vault where the API server of *cluster* was, or have it there again. Raises as above."""
-        ...
 
 
 @runtime_checkable
