@@ -237,7 +237,6 @@ class HasProxies(Protocol):
         """Return the proxy before the API server of *cluster* that a *word* of `endpoints` stands for; it is started
         the first time. Raises ProcessDied or NotReady where it does not listen.
         """
-        ...
 
 
 @runtime_checkable
@@ -249,7 +248,6 @@ class PublishesKeys(Protocol):
 
         Returns when its API server acts on it.
         """
-        ...
 
 
 @runtime_checkable

@@ -46,18 +46,27 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
             step = msgspec.structs.replace(step, part=SECOND[step.part])
         if step is not None:
             yield step
-        if step is None or (one.then_look and isinstance(step, course.CHANGES)):
+        for again, changed in _looked_after(one, step, before, wanted, name):
+            yield from again
             file = course.placed(done, wanted)[first].token_file
-            moment = labels.moment(step, runs[first], file, number, runs)
+            moment = labels.moment(changed, runs[first], file, number, runs)
             out = (wanted.seal_vault,) if course.out_of_service(done) else ()
             yield Look(number=number, moment=moment, late=any(back.values()), without=out)
-        if isinstance(step, Upgrade | Move) and step.version != before:
-            for again in rewrites(wanted, name):
-                yield msgspec.structs.replace(again, number=number)
-                file = course.placed(done, wanted)[first].token_file
-                moment = labels.moment(again, runs[first], file, number, runs)
-                out = (wanted.seal_vault,) if course.out_of_service(done) else ()
-                yield Look(number=number, moment=moment, late=any(back.values()), without=out)
+
+
+def _looked_after(
+    one: CourseStep, step: AnyStep | None, before: str, wanted: Topology, name: str
+) -> Iterator[tuple[Sequence[AnyStep], AnyStep | None]]:
+    """Yield what is changed before each look: a *step*, which is done, and what else is done after the hop that it is.
+
+    *before* is what the Vault of that *name* ran before it.
+    """
+    if step is None or (one.then_look and isinstance(step, course.CHANGES)):
+        yield (), step
+    if isinstance(step, Upgrade | Move) and step.version != before:
+        for again in rewrites(wanted, name):
+            written = msgspec.structs.replace(again, number=step.number)
+            yield (written,), written
 
 
 def path(vault: schema.Vault, unsealer: SealVault | None) -> list[tuple[str, str]]:
@@ -97,7 +106,7 @@ def halfway(step: Placed, wanted: Topology, labels: Labels, version: str, *, loo
         yield Look(number=step.number, moment=labels.moment(step, version, wanted.vault.token_file, step.number))
 
 
-def _steps_of(
+def _steps_of(  # noqa: PLR0911 -- a verb a line
     one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version: str, snapshot: str
 ) -> Sequence[AnyStep | None]:
     """Return what a written step does, which may concern several clusters; None where it only looks.

@@ -271,8 +271,7 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         runs[name] = version
         steps.append(Look(moment=labels.moment(step, runs[topology.MAIN], vault.token_file, runs=runs)))
         for again in course_resolution.rewrites(wanted, name):
-            moment = labels.moment(again, runs[topology.MAIN], vault.token_file, runs=runs)
-            steps += [again, Look(moment=moment)]
+            steps += [again, Look(moment=labels.moment(again, runs[topology.MAIN], vault.token_file, runs=runs))]
     return (*steps, *(_back(wanted, labels, steps) if rollback else ()))
 
 

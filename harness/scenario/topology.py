@@ -123,8 +123,7 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     """was a pod's token readable at that moment?"""
     fields: dict[str, ConfigField]
     reviewer: str = ""
-    """the chosen reviewer: local, client-jwt, long-lived (out of a Secret), pod-token or requested; empty where nobody
-    ever chose"""
+    """the chosen one: local, client-jwt, long-lived (out of a Secret), pod-token or requested; empty: nobody chose"""
     reviewer_seconds: int = 0
     """the life asked for a requested token; 0 for other kinds"""
     stored_kinds: tuple[str, ...] = ()
@@ -135,7 +134,6 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     reviewer_may_read: tuple[str, ...] = ()
     roles: dict[str, RoleSpec]
     rewritten_at_each_hop: bool = False
-    """after each upgrade, are its config and roles written again, as the new version shows them?"""
     mounted: bool = True
     """false: nothing is there, and it has no config and no role"""
 

@@ -253,7 +253,7 @@ class VaultServer:
         if sentence is None:
             if self.name and (full := process.out_of_room(self._data, ())):
                 # it lives on, cannot follow the others, and says so in its log alone
-                raise RigError(f"Vault {self._version} ({self.name}) can write nothing, because {full}", self.tail())
+                raise RigError(f"Vault {self.version} ({self.name}) can write nothing, because {full}", self.tail())
             return None
         lines = self.process.tail()
         if self.process.poll() == -signal.SIGKILL:
