@@ -55,7 +55,7 @@ def drawn() -> list[dict[str, Any]]:
 
 
 NEVER_DRAWN = {"vault", "node", "nodes", "order", "wait", "look-up"}
-NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal"}
+NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal", "reachable"}
 """Keys that say nothing more where there is one Vault of one node, or that only take time."""
 
 
