@@ -134,6 +134,27 @@ def test_a_node_that_somebody_removed_is_told_as_that(tmp_path: Path, monkeypatc
     assert judgement.rollings[0].from_version == "1.7.0"
 
 
+def test_a_node_that_is_slow_to_join_is_no_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it is not in the configuration yet when it is unsealed: it is waited for like any other."""
+    asked = [0]
+
+    def slow(self: Any) -> Reply:
+        late = self._name == "vault-2" and asked[0] < 5
+        asked[0] += late
+        return Reply(200, data={"leader_address": "vault-0", "raft_applied_index": 7 if late else 9})
+
+    def peers(self: Any) -> Reply:
+        there = [name for name in self._members if name != "vault-2" or asked[0] >= 5]
+        return Reply(200, data={"config": {"servers": [{"node_id": name, "voter": True} for name in there]}})
+
+    monkeypatch.setattr(PaperNode, "leader", slow, raising=False)
+    monkeypatch.setattr(PaperNodes, "leader", lambda _self: Reply(200, data={"raft_committed_index": 9}))
+    monkeypatch.setattr(PaperNodes, "raft_peers", peers)
+    monkeypatch.setattr(nodes, "STRANGER_SECONDS", 0.01)
+    _, judgement = on_paper(THREE, tmp_path)
+    assert (asked[0], judgement.verdict, judgement.troubles) == (5, "pass", ())
+
+
 def test_a_node_whose_disk_is_full_is_no_node_that_does_not_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,11 +93,19 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
     tell(rig, step, "formed", journal)
 
 
-def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str], None] = lambda _word: None) -> str:
+def open_node(
+    rig: Rig,
+    served: Serve,
+    keys: Sequence[Secret],
+    at: Callable[[str], None] = lambda _word: None,
+    *,
+    stranger: bool = False,
+) -> str:
     """Unseal a node, wait until it knows a leader and has caught up with it, and return the version that it says it is.
 
-    *at* is told when it is unsealed. Raises SwapRefused where it declines a key, NotReady where it does not come back
-    to the others, ProcessDied where it dies, and OtherNodeDied where another one does.
+    *at* is told when it is unsealed. A *stranger* was not in the configuration of the others before. Raises
+    SwapRefused where it declines a key, NotReady where it does not come back to the others, ProcessDied where it dies,
+    and OtherNodeDied where another one does.
     """
     system = rig.system(served.vault)
     node = system.nodes[served.node]
@@ -113,11 +121,10 @@ def open_node(rig: Rig, served: Serve, keys: Sequence[Secret], at: Callable[[str
         advice="its whole log is kept beside the record",
     )
     at("unsealed")
-    leader = several_nodes(rig, served).follow()
     wait.until(
         lambda: _caught_up(system, node),
         what=f"{served.node} to rejoin the others with Vault {served.version}",
-        seconds=STRANGER_SECONDS if leader and served.node not in _voters(system) else REJOIN_SECONDS,
+        seconds=STRANGER_SECONDS if stranger else REJOIN_SECONDS,
         every=0.02,
         died=lambda: _died(system, served.node),
         log=lambda: node.vault_log(40),
@@ -225,7 +232,9 @@ def swap(
     """
     several, name, system = several_nodes(rig, served), served.node, rig.system(served.vault)
     node = system.nodes[name]
-    was = "leader" if several.follow() == name else "standby"
+    leader = several.follow()
+    was = "leader" if leader == name else "standby"
+    stranger = bool(leader) and name not in _voters(system)
     tell(rig, served, f"before {name} is stopped", journal)
     watch, marks = Stopwatch(), dict[str, float]()
     before = runs.get(name, "")
@@ -236,7 +245,7 @@ def swap(
         marks["answered"] = watch.seconds
         with journal.phase(f"unseal of {name}, and its return"):
             several.follow()
-            answered = open_node(rig, served, keys, lambda word: marks.update({word: watch.seconds}))
+            answered = open_node(rig, served, keys, lambda word: marks.update({word: watch.seconds}), stranger=stranger)
         _died(system)
     except (ProcessDied, NotReady, SwapRefused) as error:
         _lost(rig, served, error, journal, moment)
