@@ -187,7 +187,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run everything that must hold: lint, types, walls, site, fast tests, and the real rehearsals of both kinds."""
-    for name in ("lint", "types", "walls", "site", "fast", "servers"):
+    for name in ("lint", "types", "walls", "site", "fast", "real", "kind"):
         session.notify(name)
 
 
@@ -204,7 +204,9 @@ def real(session: nox.Session) -> None:
     _have_postgres(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
-    session.run("pytest", "-m", "real", "-n", "2", *session.posargs)
+    # they wait for servers more than they compute
+    workers = (os.cpu_count() or 1) + 1
+    session.run("pytest", "-m", "real", "-n", str(workers), *session.posargs)
 
 
 @nox.session
@@ -214,19 +216,6 @@ def kind(session: nox.Session) -> None:
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
     session.run("pytest", "-m", "kind", *session.posargs)
-
-
-@nox.session
-def servers(session: nox.Session) -> None:
-    """Do what `real` and `kind` do, beside each other, because clusters in containers mostly wait."""
-    _have_engine(session)
-    _have_postgres(session)
-    _install(session, "tests")
-    for driver in ("local", "kind"):
-        session.run("rehearse", "artifacts", "fetch", "--driver", driver, *SCENARIOS)
-    # one worker has all tests on kind (tests/conftest.py)
-    workers = (os.cpu_count() or 1) + 1
-    session.run("pytest", "-m", "real or kind", "-n", str(workers), "--dist", "loadgroup", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -44,13 +44,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(said)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests on kind to one worker where groups are told apart: they share clusters, nodes and ports."""
-    for item in items:
-        if item.get_closest_marker("kind"):
-            item.add_marker(pytest.mark.xdist_group("kind"))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the versions over which tests did not run."""
     skipped = terminalreporter.stats.get("skipped", [])
