@@ -126,7 +126,8 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
         told.setdefault(_place(finding), []).append(finding)
-    refused = {seen.id for seen in judgement.observations if seen.answer == "refused"}
+    # 0 stands for the course itself, which has stopped the node
+    refused = {0} | {seen.id for seen in judgement.observations if seen.answer == "refused"}
     for seen in judgement.observations:
         findings = told.pop((comparison.key_of(seen), seen.moment), [])
         yield _question(seen, findings, weighed, blocked=seen.blocked_by in refused)
