@@ -163,6 +163,7 @@ host/                    the machine itself: processes, ports, keys
     reaper               removes a run's containers, for the supervisor
     locks                one at a time, across processes: files that are locked
     closed_network       a network without a way out
+    own_run              what a run has for itself alone: ports, a directory, and who ends its servers
     ports                a free loopback port that stays ours
     capacity             how many clusters this machine can carry
     pki                  certificate authorities, certificates and service account keys for test systems

@@ -10,7 +10,6 @@ from typing import Final
 
 from msgspec import structs
 
-from harness import settings
 from harness.artifacts import brought
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
@@ -28,9 +27,8 @@ from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError, MissingPrerequisite
-from harness.host import process
+from harness.host import own_run, process
 from harness.host.ports import Ports
-from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
@@ -94,10 +92,8 @@ class KindDriver:
                 limits.insist_on_room(plan, self._work, about)
             with journal.phase("artifacts"):
                 kind, images = self._obtained(plan, journal, there=there)
-            ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
-            work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
             # Not in memory: the engine has to find there what it is to bring into containers.
-            supervisor = stack.enter_context(Supervisor(run_id, work, registry))
+            ports, supervisor, work = own_run.begin(stack, run_id, self._work, self._state)
             supervisor.own_engine(self._engine.socket)
             reusable, site = lent, None
             if self._reuse:

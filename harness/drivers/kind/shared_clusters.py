@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from harness import settings
 from harness.clients import container_engine
 from harness.clients.container_engine import Engine
 from harness.drivers.kind.cluster import Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.errors import RigError
+from harness.host import own_run
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.scenario.topology import Topology
@@ -84,9 +84,7 @@ class SharedKindClusters:
         self._wanted = _of(topology)
         run = f"clusters-{random.token_hex(4)}"
         with ExitStack() as undo:
-            ports = undo.enter_context(Ports(settings.private_state(self._state, "ports")))
-            work, registry = self._work / f"rehearse-{run}", settings.private_state(self._state, "live")
-            supervisor = undo.enter_context(Supervisor(run, work, registry))
+            ports, supervisor, work = own_run.begin(undo, run, self._work, self._state)
             supervisor.own_engine(engine.socket)
             bench = workbench(work, engine, supervisor, kind, run)
             self._held = undo.pop_all()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness import settings
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
@@ -33,7 +32,7 @@ from harness.drivers.real_rig import (
 )
 from harness.drivers.service_accounts import Account
 from harness.errors import MissingPrerequisite
-from harness.host import capacity, pki, process
+from harness.host import capacity, own_run, pki, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.record import events
@@ -98,11 +97,14 @@ class LocalDriver:
             kept = kept_for(plan, self._clusters, journal) if self._clusters is not None and self._sharing else None
             # what serves already was handed no licence
             ready = self._clusters.ready(kept) if self._clusters and kept and not licence else None
+            vaults: VaultNodes | None = None
             if ready is not None:
                 stack.enter_context(ready)
                 ports, supervisor, vaults = ready.ports, ready.supervisor, ready.vaults
             else:
-                ports, supervisor, vaults = *self._begun(plan, run_id, stack), None
+                own = 0 if self._clusters is not None else len(plan.resolved.clusters)
+                memory = vault_nodes.bytes_of(plan.resolved, own)
+                ports, supervisor, _ = own_run.begin(stack, run_id, self._work, self._state, memory)
             room = supervisor.room
             rig = LocalRig(plan.resolved, journal, run_id, room, supervisor, binaries, ports, licence, vaults=vaults)
             if self._clusters is not None:
@@ -116,14 +118,6 @@ class LocalDriver:
                 else:
                     rig.start(served[0])
             yield rig
-
-    def _begun(self, plan: Plan, run_id: str, stack: ExitStack) -> tuple[Ports, Supervisor]:
-        """Return what a rehearsal has for itself alone, until the *stack* is closed."""
-        ports = stack.enter_context(Ports(settings.private_state(self._state, "ports")))
-        work, registry = self._work / f"rehearse-{run_id}", settings.private_state(self._state, "live")
-        own = 0 if self._clusters is not None else len(plan.resolved.clusters)
-        memory = vault_nodes.bytes_of(plan.resolved, own) if settings.in_memory() else 0
-        return ports, stack.enter_context(Supervisor(run_id, work, registry, memory=memory))
 
     def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
         found: list[Artifact] = self._store.get_all(plan.artifacts)

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from harness import settings, wait
+from harness import wait
 from harness.drivers.local.kept_vault import KeptVault
 from harness.drivers.local.vault_nodes import VAULT_BYTES, Binaries, VaultNodes
 from harness.errors import HarnessError
+from harness.host import own_run
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 
@@ -76,11 +77,8 @@ class ReadyVault:
 
     def _serve(self) -> None:
         kept, served = self.kept, self.kept.serving
-        self.ports = self._held.enter_context(Ports(settings.private_state(self._state, "ports")))
         run = f"source-{random.token_hex(6)}"
-        work, registry = self._work / f"rehearse-{run}", settings.private_state(self._state, "live")
-        memory = VAULT_BYTES if settings.in_memory() else 0
-        self.supervisor = self._held.enter_context(Supervisor(run, work, registry, memory=memory))
+        self.ports, self.supervisor, _ = own_run.begin(self._held, run, self._work, self._state, VAULT_BYTES)
         self.vaults = VaultNodes(self.supervisor.room, kept.topology, self.ports, self.supervisor, self._binaries)
         self.vaults.begin_with(kept.data, kept.root)
         self.vaults.start(served, kept.api_port)

@@ -18,14 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from harness import settings
 from harness.artifacts.binaries import Artifact
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.kept_vault import KeptVault
 from harness.drivers.local.ready_vault import ReadyVault
 from harness.drivers.local.vault_nodes import Binaries
 from harness.errors import RigError
-from harness.host.ports import Ports
+from harness.host import own_run
 from harness.host.process import Supervisor
 
 _MEMORY: Final = 2_000 * 10**6
@@ -50,11 +49,8 @@ class SharedClusters:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
-            self._ports = undo.enter_context(Ports(settings.private_state(self._state, "ports")))
             run = f"clusters-{random.token_hex(6)}"
-            work, registry = self._work / f"rehearse-{run}", settings.private_state(self._state, "live")
-            memory = _MEMORY if settings.in_memory() else 0
-            self._supervisor = undo.enter_context(Supervisor(run, work, registry, memory=memory))
+            self._ports, self._supervisor, _ = own_run.begin(undo, run, self._work, self._state, _MEMORY)
             self._held = undo.pop_all()
         return self
 
