@@ -85,7 +85,7 @@ def drill(
     from harness.knowledge import versions
     from harness.reports import drill as report
     from harness.session import drill as session
-    from harness.session.one_rehearsal import Options, Places, store_of
+    from harness.session.one_rehearsal import Options, store_of
 
     path = [source, *filter(None, via.split(",")), target]
     for version in path:
@@ -95,7 +95,7 @@ def drill(
             raise click.UsageError(f"{version}: {error}") from None
     if keys_fd is None and not settings.unseal_keys():
         raise click.UsageError(f"there are no unseal keys: --keys-fd N, or {_KEYS} in the environment")
-    places = Places(settings.cache(), settings.state(), settings.temporary(), dict(settings.environment()))
+    places = maintenance.places()
     options = Options(
         mirror=mirror, insecure_mirror=insecure_mirror, registry=registry, offline=offline, brought=brought
     )

@@ -194,12 +194,15 @@ class Vault(VaultEngines, TransitSeal):
         if response.status_code != 200:
             raise RigError(f"Vault would not initialise: HTTP {response.status_code} {_errors(body)}")
         if "root_token" not in body or "keys" not in body:
-            words = f"its answer holds no keys: {response.text[:200]!r}; is something else listening on its port?"
-            raise RigError(f"Vault was to initialise, and {words}")
+            raise RigError(
+                f"Vault was to initialise, and its answer holds no keys: {response.text[:200]!r}; is something else "
+                "listening on its port?"
+            )
         self.root = Secret(body["root_token"])
-        keys, same = (body.get(f"{'recovery_' if recovery else ''}keys{dress}", ()) for dress in ("", "_base64"))
-        [Secret(key) for key in same]  # known, so that redaction finds them
-        return [Secret(key) for key in keys]
+        keys = "recovery_keys" if recovery else "keys"
+        for key in body.get(f"{keys}_base64", ()):
+            Secret(key)  # the same keys in another dress: known, so that redaction finds them
+        return [Secret(key) for key in body.get(keys, ())]
 
     def unseal(self, key: Secret) -> Reply:
         """Hand in one unseal key."""
@@ -219,7 +222,8 @@ class Vault(VaultEngines, TransitSeal):
             said = _refusal(_json(response), response.text)
             raise RigError(f"Vault declined to take a snapshot: HTTP {response.status_code} {_in_a_line(said)}")
         content: bytes = response.content
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
             target.write(content)
         return len(content)
 

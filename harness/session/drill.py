@@ -13,15 +13,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from harness import settings, wait
+from harness import wait
 from harness.analysis.drills import COUNTED, Drill, Opened
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.drivers.local.vault_process import VaultServer
 from harness.errors import NotReady, ProcessDied, SwapRefused
-from harness.host import closed_network
-from harness.host.ports import Ports
+from harness.host import closed_network, own_run
 from harness.host.process import Supervisor
+from harness.scenario import driver_traits
 from harness.secret import Secret
 from harness.session.one_rehearsal import Places
 from harness.wait import Stopwatch
@@ -39,7 +39,7 @@ _REACHED_OUT: Final = re.compile(r"dial (?:tcp|udp|unix) ([^\s,]+?):? |lookup ([
 
 def wanted(path: Sequence[str]) -> list[tuple[str, str]]:
     """Return the binaries that a drill over these versions needs."""
-    return [("vault", version) for version in path]
+    return [driver_traits.server("vault", version) for version in path]
 
 
 def drill(
@@ -59,10 +59,8 @@ def drill(
     opened: list[Opened] = []
     refused = ""
     with ExitStack() as stack:
-        ports = stack.enter_context(Ports(settings.private_state(places.state, "ports")))
         run = f"drill-{random.token_hex(4)}"
-        work = places.temporary / f"rehearse-{run}"
-        supervisor = stack.enter_context(Supervisor(run, work, settings.private_state(places.state, "live")))
+        ports, supervisor, _ = own_run.begin(stack, run, places.temporary, places.state)
         port, cluster_port = ports.take(2)
         server = VaultServer(supervisor.room / "vault", storage="raft", port=port, cluster_port=cluster_port)
         try:
@@ -70,8 +68,6 @@ def drill(
                 _start(server, supervisor, binaries[0], path[0])
                 server.client.begin_new(1, 1, server.died)
                 server.client.restore_snapshot_of_another(snapshot, server.died)
-                # until its next start it goes by its own number of keys
-                server.stop()
             for version, binary in zip(path, binaries, strict=True):
                 with _said(tell, f"Vault {version} is opened over it"):
                     opened.append(_open(server, supervisor, binary, version, keys))
@@ -100,6 +96,7 @@ def _open(
     server: VaultServer, supervisor: Supervisor, binary: Artifact, version: str, keys: Sequence[Secret]
 ) -> Opened:
     """Start *version* over the data, unseal it, and count what is there."""
+    # the first one as well: until its next start it goes by its own number of keys, and not by the snapshot's
     server.stop()
     _start(server, supervisor, binary, version)
     watch, vault = Stopwatch(), server.client

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import tempfile
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,12 +49,8 @@ class RunsLocalAgents:
     def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
         server = self._vaults.servers[agent.node] if agent.node else self._leading
-        directory = next(path for number in count(1) if not (path := self._work / f"agent-{number}").exists())
-        directory.mkdir(mode=0o700)
-        try:
-            return self._run(agent, server, jwt, directory)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="agent-", dir=self._work, ignore_cleanup_errors=True) as directory:
+            return self._run(agent, server, jwt, Path(directory))
 
     def _run(self, agent: Agent, server: VaultServer, jwt: Secret, directory: Path) -> Reply:
         binary = self._binaries[driver_traits.server("vault", agent.version)]
