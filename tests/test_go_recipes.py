@@ -134,7 +134,7 @@ def test_a_vault_that_is_built_whole_says_nothing_of_that() -> None:
 
 def test_the_neighbours_of_a_version_are_the_nearest_known_to_run() -> None:
     assert go_recipes.neighbours("vault", "1.14.2") == ["1.13.0", "1.15.0"]
-    assert go_recipes.neighbours("vault", "1.21.2") == ["1.16.3"]
+    assert go_recipes.neighbours("vault", "1.21.4") == ["1.21.2"]
     assert go_recipes.neighbours("vault", "1.0.0") == ["1.3.0"]
 
 

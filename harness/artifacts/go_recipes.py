@@ -91,7 +91,7 @@ _TRIMMED: Final = {
     "tags": "minimal",
     "main": "vault-trimmed/main.go",
     "trimmed": "made with Vault's own tag `minimal`: of the auth methods it has approle, cert, jwt, kubernetes, oidc "
-    "and userpass, of the secrets engines kv, pki, ssh and transit, of the storages raft, file and inmem, and no "
+    "and userpass, of the secrets engines kv, pki, ssh and transit, of the storages raft and inmem (no file), and no "
     "database plugin",
 }
 """How Vault is built from 1.18 on: whole, its cloud plugins need modules that are not to be had in one build."""
@@ -186,7 +186,10 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         prefix="Vault v",
         # Some releases were tagged while they still called themselves -dev.
         stamps=("github.com/hashicorp/vault/sdk/version.VersionPrerelease=",),
-        runs=_words("1.3.0 1.4.0 1.6.0 1.7.0 1.8.0 1.9.2 1.9.3 1.10.0 1.11.0 1.12.0 1.13.0 1.15.0 1.16.3"),
+        runs=_words(
+            "1.3.0 1.4.0 1.5.0 1.6.0 1.7.0 1.8.0 1.9.2 1.9.3 1.10.0 1.11.0 1.12.0 1.13.0 1.15.0 1.16.3 1.17.0 1.18.0 "
+            "1.19.0 1.21.2"
+        ),
         refused=dict.fromkeys(
             _words("1.4.7 1.5.4 1.5.9 1.8.12 1.10.11 1.12.11 1.13.13 1.16.0 1.20.0 1.21.4"), _CHECKSUM
         ),
@@ -210,7 +213,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         tells=("--version",),
         prefix="Kubernetes v",
         stamps=_KUBERNETES_STAMPS,
-        runs=("1.32.0",),
+        runs=("1.31.0", "1.32.0"),
         refused=dict.fromkeys(("1.27.0", "1.32.4"), _CHECKSUM),
     ),
     "etcd": _Product(
