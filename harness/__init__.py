@@ -59,6 +59,7 @@ rehearsal/               the order in which things happen
     credentials          passwords, secret IDs and client certificates, made as roles are written
     rewriting            configs and roles are written again as they are read
     seals                a Vault that is unsealed by another one, and what is done to that one
+    leases               leases are made, revoked, waited for at each start, and weighed
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
 rehearsal/workloads/     apps that run on while Vault is upgraded
     steady               clients ask for one thing again and again while nodes are replaced
@@ -122,6 +123,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     jwts                 logins at JWT mounts, on paper
     nodes                a Vault of several nodes, on paper
     seals                a Vault that is unsealed by another one, on paper
+    leases               the leases of a Vault on paper
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -146,6 +148,7 @@ clients/                 one door for each foreign system
     etcd                 whether an etcd serves
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
+    vault_leases         many requests to Vault over a few connections: leases by the thousand
     vault_reader         a Vault of the user's, which is only read
     kube_reader          a cluster of the user's, which is only read
     container_engine     everything said to the container engine (docker)
@@ -191,6 +194,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     track_record         the corpus of known breakages as a table
     tried                remedies: what came of those that were tried, and what they write in full
     nodes                what is said of a Vault that was taken on node by node
+    leases               what is said of the leases of a Vault
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     track_record         what a corpus of known breakages comes to
@@ -210,6 +214,7 @@ analysis/                what a record means, with no server in sight
     renewals             running apps that could not renew their token any more: refused for good, or not known
     expiry               stored reviewers that work until the end of the run, and not for ever
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
+    leases               a list of leases that was too large for a start, and what leases weigh
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after
     noise                what an A -> A rehearsal, the same version restarted, says of the changes of others
@@ -269,6 +274,7 @@ rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     agents               what a rig that starts Vault Agents beside apps can do
     seals                what one looks like in which one Vault unseals another one
+    leases               leases that are made in a Vault, and what it weighs, as protocols
     driver               what every way of making a plan real must be able to do
     database             a PostgreSQL of which Vault makes credentials, as a protocol
     source               the source state of a rehearsal, of which further ones get a copy
@@ -276,6 +282,7 @@ record/                  what happened: the public record format
     events               every kind of line in a record
     event                what all those lines have in common that tell what happened
     node_events          what happens to a Vault of several nodes
+    lease_events         what happens to the leases that a Vault has, and what they weigh
     observation          what one question saw: granted, refused or unknown
     noise_floor          what differs where no version is another one
     journal              the append-only file of them, and its reader
@@ -284,6 +291,7 @@ scenario/                what is asked for
     schema               what a scenario can say
     schema_matrix        what a scenario can say of its answer: findings that must come, and variants
     schema_seals         what a scenario can say of the Vault that unseals another one
+    schema_leases        what a scenario can say of leases
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     schema_engines       what a scenario can say of secrets engines
     outcomes             the words for what is asked, what may happen, and why
@@ -326,6 +334,7 @@ knowledge/               what Vault and Kubernetes do, by version
     jwt_auth             which Vault does what in the JWT auth method, with sources
     cert_logins          which Vault does what where one logs in by a client certificate
     token_store          what Vault does with the tokens that it gave
+    lease_lists          what Vault reads when it lists its leases in etcd, by version, and how large that is
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were

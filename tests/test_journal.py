@@ -20,6 +20,7 @@ from harness.record import journal as journals
 from harness.record.event import Event
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.journal import Journal, NotARecord
+from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import (
     LeaderChanged,
     NodeLost,
@@ -76,6 +77,8 @@ EVENTS: list[AnyEvent] = [
     NodeLost(node="vault-1", version="1.11.0", message="it is not initialised", log=("last words",)),
     QuorumLost(version="1.11.0", alive=("vault-0",), needed=2),
     SteadyLoad(kind="login", app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4),
+    LeasesChanged(done="made", version="1.7.0", wanted=9, count=8, failures={"HTTP 500": 1}, seconds=0.4),
+    LeasesSeen(when="started", version="1.9.2", held=8, found=8, active=0.1, restored=0.2, memory=10**8, stored=10**6),
     events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(
         id=7, probe="login", moment="before", version="1.7.0", answer="refused", app="web", mount="kubernetes",

@@ -18,6 +18,7 @@ RECORDS = Path(__file__).parent / "records"
 PROVE_IT: dict[str, set[Source]] = {
     "leader-replaced-first": {"nodes"},
     "leader-of-older-version": {"nodes"},
+    "lease-list-too-large": {"server"},
     "reviewer-fallback-local": {"api audit", "vault audit", "config"},
     "reviewer-frozen": {"api audit", "api log", "vault audit", "config"},
     "reviewer-lacks-tokenreview-rbac": {"api audit", "vault audit"},

@@ -380,6 +380,7 @@ FROM_ELSEWHERE: Final = frozenset(
     {
         UNEXPLAINED,
         "vault-refuses-data",
+        "lease-list-too-large",
         "stored-reviewer-expires",
         "rewrite-refused",
         "rewrite-changes",

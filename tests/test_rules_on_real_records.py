@@ -113,6 +113,7 @@ ELSEWHERE: Final = {
     "node-removed": "tests/test_nodes.py: on paper; on real servers by hand",
     "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
+    "lease-list-too-large": "the shipped scenario, tests/records",
     "vault-refuses-data": "tests/test_breaking.py: no two releases at hand refuse each other's data",
 }
 """Causes that other tests hold to real servers."""

@@ -94,6 +94,10 @@ PROMISED: dict[str, Row] = {
         "pass",
         (("latent", "leadership went back", "leader-of-older-version", "1.7.0"),),
     ),
+    "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade": (
+        "fail",
+        (("regression", "upgrade refused", "lease-list-too-large", "1.9.2"),),
+    ),
     "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade": (
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),

@@ -102,7 +102,7 @@ def proofs(facts: Facts) -> Iterator[Proof]:
 
 def unproven(findings: Sequence[Finding], tried: Iterable[Proof]) -> list[str]:
     """Return of which refusals no remedy could be tried, and why, as sentences without a full stop."""
-    reached = {(one.rule, one.mount, app) for one in tried if one.state != "not tried" for app in one.apps}
+    reached = {(one.rule, one.mount, app) for one in tried if one.state != "not tried" for app in ("", *one.apps)}
     said = dict[str, None]()
     for one in trials.refusals(findings):
         if (one.rule, one.mount, one.app) in reached:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
-from harness.analysis import diagnosis
+from harness.analysis import diagnosis, leases
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Confidence, Remedy, seals
@@ -37,6 +37,9 @@ _MACHINE: Final = re.compile(
 )
 """Words that tell of the machine and not of the data."""
 
+_SEALED_AGAIN: Final = "sealed itself again"
+"""What is said of a Vault that had opened to its keys: why, its log says as that of one that ended."""
+
 _DECLINED: Final = re.compile(r"declined it: HTTP [0-9]+ \S")
 
 
@@ -50,7 +53,9 @@ def findings(troubles: Iterable[Trouble], steps: Sequence[AnyStep] = (), trimmed
         if _left_out(trouble, trimmed):
             continue
         evidence, confidence = _evidence(trouble)
-        if evidence:
+        if too_large := _too_large(trouble):
+            found.append(_of_leases(trouble, too_large, steps))
+        elif evidence:
             step = steps[trouble.position] if 0 <= trouble.position < len(steps) else None
             found.append(_refusal(trouble, step, evidence, confidence))
     return found
@@ -84,7 +89,9 @@ def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
     """Return the words of the server that say it would not serve this data, and how much they prove."""
     if not trouble.after_swap or trouble.kind not in ("died", "refused"):
         return [], "none"
-    if trouble.kind == "refused":
+    if found := leases.too_large(trouble):
+        return list(found.evidence), "certain"
+    if trouble.kind == "refused" and _SEALED_AGAIN not in trouble.message:
         return ([trouble.message], "certain") if _DECLINED.search(trouble.message) else ([], "none")
     if _stopped(trouble):
         return [], "none"
@@ -102,6 +109,32 @@ def _left_out(trouble: Trouble, trimmed: Container[str]) -> str:
     if trouble.kind != "died" or trouble.after_swap not in trimmed:
         return ""
     return next((line.strip() for line in trouble.log if line.startswith("Unknown storage type")), "")
+
+
+def _too_large(trouble: Trouble) -> leases.TooLarge | None:
+    return leases.too_large(trouble) if trouble.after_swap else None
+
+
+def _of_leases(trouble: Trouble, found: leases.TooLarge, steps: Sequence[AnyStep]) -> Finding:
+    remedies = leases.remedies(trouble, found, steps)
+    step = steps[trouble.position] if 0 <= trouble.position < len(steps) else None
+    return Finding(
+        rule=leases.TOO_LARGE,
+        kind="regression",
+        effect="roll-back refused" if trouble.step in ("roll-back", "restore") else "upgrade refused",
+        app="",
+        hop=trouble.after_swap,
+        sentence=leases.sentence(trouble, found, steps),
+        confidence="certain",
+        evidence=tuple(EvidenceLine("server", line) for line in found.evidence),
+        remedy=diagnosis.in_words(remedies),
+        remedies=remedies,
+        explanation=leases.EXPLANATION,
+        source=leases.SOURCE,
+        step=step.number if step else 0,
+        vault=trouble.vault,
+        node=trouble.node,
+    )
 
 
 def _stopped(trouble: Trouble) -> str:

@@ -21,6 +21,7 @@ APPLIED: Final = "after the remedy"
 """The label of the look after the steps of a remedy."""
 
 _REFUSED: Final = ("login refused", "access refused", "refused from the start")
+_NOT_OPENED: Final = "upgrade refused"
 _APPS_OWN: Final = ("login", "read", "token-lookup", "token-renew")
 """The questions that an app is to be granted: that an impostor is refused needs no remedy. What a token from before may
 do is not among them: a remedy may take a new login."""
@@ -50,8 +51,15 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def refusals(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings that say of an app that it is refused."""
-    return [one for one in findings if one.effect in _REFUSED and one.probe in _APPS_OWN]
+    """Return the findings that say of an app that it is refused, or of a Vault that it does not open, for which
+    something can be tried.
+    """
+    return [
+        one
+        for one in findings
+        if (one.effect in _REFUSED and one.probe in _APPS_OWN)
+        or (one.effect == _NOT_OPENED and any(remedy.occasions for remedy in one.remedies))
+    ]
 
 
 def groups(findings: Iterable[Finding]) -> list[Group]:
@@ -75,7 +83,7 @@ def trials(findings: Iterable[Finding], plan: Plan) -> Iterator[Trial]:
             proves = Proves(
                 rule=group.finding.rule,
                 mount=group.finding.mount,
-                questions=group.questions,
+                questions=_questions(group, plan),
                 remedy=group.number,
                 words=group.remedy.words,
                 timing=occasion.timing,
@@ -87,6 +95,13 @@ def trials(findings: Iterable[Finding], plan: Plan) -> Iterator[Trial]:
             steps = _steps(plan.steps, occasion, group.finding.moment)
             name = f"{number:02}-{occasion.timing}-{group.finding.rule}"
             yield Trial(name, proves, replace(plan, steps=steps, questions=asked))
+
+
+def _questions(group: Group, plan: Plan) -> tuple[Question, ...]:
+    """Return what is to be granted: what was refused, or where Vault did not open, every login."""
+    if group.finding.effect != _NOT_OPENED:
+        return group.questions
+    return tuple(one for one in plan.questions if one.probe == "login")
 
 
 def _question(finding: Finding) -> Question:
@@ -154,6 +169,8 @@ def held(steps: Sequence[AnyStep], wanted: Topology, mount: str, moment: str) ->
 def _abuses(plan: Plan, occasion: Occasion, group: Group) -> Iterator[Question]:
     """Yield the questions that show what the steps of a remedy give away, asked for a few apps."""
     mount, wanted = group.finding.mount, plan.resolved
+    if not mount:
+        return  # what a Vault needs that does not open gives no app anything
     users = [name for name, app in wanted.apps.items() if app.mount == mount][:_MOST_APPS]
     before = held(plan.steps, wanted, mount, occasion.moment)
     vault = wanted.told_apart(wanted.mounts[mount].vault)

@@ -13,6 +13,7 @@ from harness.analysis import (
     diagnosis,
     doubts,
     expiry,
+    leases,
     news,
     proofs,
     renewals,
@@ -24,6 +25,7 @@ from harness.analysis import (
 from harness.analysis.comparison import Change
 from harness.analysis.diagnosis import Finding
 from harness.analysis.doubts import Doubt
+from harness.analysis.leases import Leases
 from harness.analysis.news import News
 from harness.analysis.proofs import Proof
 from harness.analysis.record_view import Facts
@@ -115,6 +117,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     rollings: tuple[Rolling, ...] = ()
     """every step that took the nodes of a Vault of several one after the other: the order, who led when, what clients
     met"""
+    leases: tuple[Leases, ...] = ()
+    """of each Vault that was given leases: what became of them, and what they weighed each time"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     proofs: tuple[Proof, ...] = ()
@@ -186,6 +190,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         reviewing=tuple(reviewing(facts)),
         renewals=tuple(record.of(Renewals)),
         rollings=tuple(rolling.rollings(facts)),
+        leases=tuple(leases.leases(record)),
         rollbacks=tuple(rollbacks(facts)),
         proofs=tried,
         unproven=unproven,

@@ -1,17 +1,21 @@
-"""Everything we say to an etcd: whether it serves."""
+"""Everything we say to an etcd: whether it serves, and how large a list in it is."""
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from harness.errors import Unreachable
 
 _TIMEOUT_SECONDS: Final = 5.0
+_SAMPLE: Final = 500
+"""so many entries of a list are fetched"""
 
 
 def serves(port: int, ca: Path, certificate: tuple[Path, Path]) -> bool:
@@ -19,14 +23,54 @@ def serves(port: int, ca: Path, certificate: tuple[Path, Path]) -> bool:
 
     *ca* vouches for it, and the files *certificate* and key for us. Raises Unreachable where it gives no answer.
     """
+    status, said = _ask(port, ca, certificate, "GET", "/health")
+    return status == 200 and said.get("health") == "true"
+
+
+def list_bytes(port: int, ca: Path, certificate: tuple[Path, Path], prefix: str) -> tuple[int, int]:
+    """Return in how many bytes the etcd answers a list of all below a *prefix*: by keys alone, and with the values.
+
+    The answer itself is not fetched: its first entries are, and all are counted; so it is exact where all entries are
+    alike. Raises as `serves`.
+    """
+    key, end = prefix.encode(), prefix.encode()[:-1] + bytes([prefix.encode()[-1] + 1])
+    wanted = {"key": _base64(key), "range_end": _base64(end), "limit": _SAMPLE}
+    _, said = _ask(port, ca, certificate, "POST", "/v3/kv/range", json.dumps(wanted))
+    count, entries = int(said.get("count", 0)), said.get("kvs", ())
+    if not entries:
+        return 0, 0
+    keys = sum(_entry_bytes(one, whole=False) for one in entries)
+    whole = sum(_entry_bytes(one, whole=True) for one in entries)
+    return round(keys / len(entries) * count), round(whole / len(entries) * count)
+
+
+def _entry_bytes(entry: Mapping[str, Any], *, whole: bool) -> int:
+    """Return how many bytes an entry takes in the answer: an mvccpb.KeyValue of a RangeResponse, as protobuf."""
+    numbers = sum(1 + _varint(int(entry[name])) for name in ("create_revision", "mod_revision", "version"))
+    texts = [base64.b64decode(entry[name]) for name in (("key", "value") if whole else ("key",))]
+    size = numbers + sum(1 + _varint(len(text)) + len(text) for text in texts)
+    return 1 + _varint(size) + size
+
+
+def _varint(number: int) -> int:
+    return max(1, -(-number.bit_length() // 7))
+
+
+def _base64(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def _ask(
+    port: int, ca: Path, certificate: tuple[Path, Path], method: str, path: str, body: str | None = None
+) -> tuple[int, dict[str, Any]]:
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(*map(str, certificate))
     asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS, context=context)
     with closing(asking):
         try:
-            asking.request("GET", "/health")
+            asking.request(method, path, body)
             answer = asking.getresponse()
             said = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"etcd at 127.0.0.1:{port} gave no answer: {error}") from error
-    return answer.status == 200 and said.get("health") == "true"
+    return answer.status, said

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from harness.clients.transit import TransitSeal
 from harness.clients.vault_engines import VaultEngines, revealed
+from harness.clients.vault_leases import VaultLeases
 from harness.errors import RigError, SwapRefused, Unreachable
 from harness.knowledge import refusals
 from harness.rig.rig import Credentials, Reply
@@ -32,7 +33,7 @@ _TIMEOUT_SECONDS: Final = 30.0
 _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
 
 
-class Vault(VaultEngines, TransitSeal):
+class Vault(VaultEngines, TransitSeal, VaultLeases):
     """A Vault server at *address*; *ca* is the file that vouches for its certificate, None for plain HTTP.
 
     *certificate* is the files of the certificate and key by which it knows us, if it wants to know who asks. *name*

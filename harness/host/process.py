@@ -52,6 +52,16 @@ class Process:
         """Return the exit status, negative for a signal; None while the server or any of its process group lives."""
         return self._line.status(self._key, 0.0)
 
+    @property
+    def memory(self) -> int | None:
+        """Return how many bytes of memory it has; None once it has ended."""
+        with suppress(OSError):
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            return next(
+                (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")), None
+            )
+        return None
+
     def died(self) -> str | None:
         """Return a sentence about the end of this server, or None while it lives."""
         status = self.poll()

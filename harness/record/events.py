@@ -11,6 +11,7 @@ import msgspec
 
 from harness.knowledge.refusals import says
 from harness.record.event import Event, OfVault
+from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Answer, Observation
@@ -484,6 +485,8 @@ AnyEvent = (
     | NodeLost
     | QuorumLost
     | SteadyLoad
+    | LeasesChanged
+    | LeasesSeen
     | MomentBegan
     | Observation
     | VaultAuditLine

@@ -23,6 +23,7 @@ from harness.record.journal import Journal, Record
 from harness.rehearsal import credentials, rewriting, side_steps, troubles, vault_steps
 from harness.rehearsal.asking import Asking
 from harness.rehearsal.credentials import Held
+from harness.rehearsal.leases import Leases
 from harness.rehearsal.probes import AppTokens, Kept, View
 from harness.rehearsal.provider import Provider
 from harness.rehearsal.seals import Seals
@@ -191,10 +192,13 @@ class Running:
     """the Vaults of several nodes"""
     seals: Seals = field(init=False)
     """the Vault that unseals another one"""
+    leases: Leases = field(init=False)
+    """what others have of each Vault"""
 
     def __post_init__(self) -> None:
         self.seals = Seals(self.rig, self.plan.resolved)
         self.several = Several(self.rig, self.plan, self.journal)
+        self.leases = Leases(self.rig, self.journal)
         real = driver_traits.of(self.plan.driver).real
         self.asking = Asking(self.plan.resolved, self.rig, self.journal, real)
 
@@ -267,9 +271,6 @@ class Running:
                     rewriting.rewrite(self.rig, (step.mount, mount), roles, served, self._next_moment(), self.journal)
             case Look():
                 self._look(step)
-            case course.RotateKeys() if step.cluster == PROVIDER:
-                with self._timed(step):
-                    self.provider.rotate_key()
             case course.WriteLate():
                 mine = self._apps_of(step.vault)
                 late = {app: held for app, held in self.fresh.items() if app in mine and held[0] is not None}
@@ -281,12 +282,17 @@ class Running:
 
     def _beside(self, step: AnyStep) -> None:
         """Do a step that puts no other Vault in place."""
-        if isinstance(step, course.OF_NODES):
-            self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
-        elif isinstance(step, course.SealVault):
-            self.seals.do(step, lambda: self._reopen(step))
-        else:
-            side_steps.do(self._as_vault_has_it(step), self.rig, lambda: self._reopen(step))
+        match step:
+            case _ if isinstance(step, course.OF_NODES):
+                self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
+            case course.SealVault():
+                self.seals.do(step, lambda: self._reopen(step))
+            case course.MakeLeases() | course.RevokeLeases():
+                self.leases.change(step, self._served(step))
+            case course.RotateKeys() if step.cluster == PROVIDER:
+                self.provider.rotate_key()
+            case _:
+                side_steps.do(self._as_vault_has_it(step), self.rig, lambda: self._reopen(step))
 
     def _as_vault_has_it(self, step: AnyStep) -> AnyStep:
         """Return a step whose policy names auth mounts as only Vault does: by their accessors."""
@@ -312,6 +318,7 @@ class Running:
                 else:
                     keys = self.keys[step.vault]
                     self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
+                self.leases.restored(step)
             vault_steps.settle(self.rig, step, self.reached, self.journal)
 
     def _replace_nodes(self, step: course.Placed) -> None:

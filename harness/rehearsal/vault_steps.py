@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import secrets as random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -18,7 +19,7 @@ from harness.rehearsal import credentials
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.provider import Provider
 from harness.rig import database
-from harness.rig.rig import Reply, Rig, VaultSetup, node_of, proxies, snapshots
+from harness.rig.rig import Reply, Rig, VaultNode, VaultSetup, node_of, proxies, snapshots
 from harness.scenario import course, endpoints, engine_kinds, plan, shared_source
 from harness.scenario import topology as topologies
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
@@ -28,6 +29,8 @@ from harness.scenario.plan import Plan, Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
 
+_SEALED: Final = 503
+"""what sys/health answers then"""
 ACTIVE_SECONDS = 60
 KV_SECONDS = 30
 ANSWER_SECONDS = 15
@@ -91,14 +94,23 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     """
     node = node_of(rig, served.vault, served.node)
     answered = insist_on_version(rig, served)
+    opened = False
     for key in keys:
         reply = node.setup.unseal(key)
         if not reply.ok:
             raise declined(rig, served, reply, which)
-        if reply.data.get("sealed") is False:
+        opened = reply.data.get("sealed") is False
+        if opened:
             break
+
+    def active() -> bool:
+        health = node.vault.health()
+        if opened and health.status == _SEALED:
+            raise sealed_again(node, served)
+        return _active(health)
+
     wait.until(
-        lambda: _active(node.vault.health()),
+        active,
         what=f"Vault {served.version} to be active after its unseal",
         seconds=ACTIVE_SECONDS,
         died=node.vault_died,
@@ -144,6 +156,22 @@ def _active(health: Reply) -> bool:
     if health.status != 200:
         raise Unreachable(health.error or f"sys/health says HTTP {health.status}")
     return True
+
+
+def sealed_again(node: VaultNode, served: Serve) -> SwapRefused:
+    """Return why a Vault is sealed that had opened to its keys: its own words for it, if it has any."""
+    log = node.vault_log(40)
+    said = next((line for line in reversed(log) if '"error":' in line), "")
+    why = f": {_error_in(said)}" if said else ", and left no word of the reason"
+    return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", log)
+
+
+def _error_in(line: str) -> str:
+    """Return what went wrong by a line of Vault's log, which is JSON, or the line itself."""
+    try:
+        return str(json.loads(line)["error"])
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:

@@ -89,6 +89,12 @@ def _beside(step: AnyStep) -> str:
             return f"bind {step.service_account} to system:auth-delegator in cluster {step.cluster}"
         case course.Revoke():
             return f"take system:auth-delegator from {step.service_account} in cluster {step.cluster}"
+        case course.MakeLeases():
+            return f"make {step.count:,} leases: service tokens that live for a month"
+        case course.RevokeLeases():
+            return (
+                f"revoke {f'{step.count:,} leases, one by one' if step.count else 'all leases that are left, at once'}"
+            )
         case course.DeleteSecret():
             return f"delete the Secret with the token of {step.purpose}"
     return _of_nodes(step) or _of_cluster(step)

@@ -257,6 +257,19 @@ class SealVault(Step, frozen=True, tag="seal-vault", kw_only=True):
     what: ToSealVault
 
 
+class MakeLeases(Step, frozen=True, tag="make-leases", kw_only=True):
+    """Service tokens are made, each of which is a lease. The rehearsal does this by itself before the first look."""
+
+    count: int
+
+
+class RevokeLeases(Step, frozen=True, tag="revoke-leases", kw_only=True):
+    """Some of them are revoked."""
+
+    count: int
+    """0: all that are left, at once"""
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -305,6 +318,8 @@ AnyStep = (
     | StopNode
     | RemoveNode
     | SealVault
+    | MakeLeases
+    | RevokeLeases
     | Wait
     | Look
 )
@@ -339,6 +354,7 @@ CHANGES = (
     DeleteSecret,
     Restore,
     SealVault,
+    RevokeLeases,
     *OF_CLUSTERS,
     *OF_NODES,
 )
@@ -477,7 +493,7 @@ def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a 
             return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
         case SealVault():
             return after(f"{word_of(done)} {done.what}")
-        case _ if isinstance(done, (Grant, Revoke, DeleteSecret, Restore, Wait, Snapshot, *OF_CLUSTERS, *OF_NODES)):
+        case _ if isinstance(done, (*CHANGES, Wait, Snapshot)):
             return after(words_of(done))
         case _:
             return "look"

@@ -15,7 +15,7 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
     "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "reachable",
-    "step-down", "stop-node", "start-node", "remove-node", "look", "wait", "seal-vault",
+    "step-down", "stop-node", "start-node", "remove-node", "look", "wait", "seal-vault", "revoke-leases",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
@@ -139,6 +139,8 @@ class _Walk:
     """the same, as the last snapshot has it"""
     nodes: dict[str, str | None] = made(default_factory=dict)
     """what each node runs that was taken by itself since all of them were"""
+    revoked: int = 0
+    """so many leases"""
     deleted: set[tuple[str, str | None]] = made(default_factory=set)
     """the Secrets that are gone, each by its key and whose it is"""
 
@@ -165,6 +167,7 @@ class _Walk:
             "snapshot": self._snapshot,
             "restore": self._restore,
             "roll-back": self._roll_back,
+            "revoke-leases": self._revoke_leases,
         }.get(verb)
         if check is not None:
             yield from check((*trail, verb))
@@ -233,6 +236,18 @@ class _Walk:
         if not self.snapshots:
             yield trail, "no snapshot was taken before this step", "snapshot: {} before it"
         self.written = {role: [*trails] for role, trails in self.kept.items()}
+
+    def _revoke_leases(self, trail: Trail) -> Iterator[Complaint]:
+        wanted, there = self.document.get(*trail), self.document.get("vault", "leases", default=0)
+        if wanted is None or there is None:
+            return
+        left = there - self.revoked
+        if left <= 0:
+            message = "there are no leases to revoke" if not there else f"all {there} leases are revoked by then"
+            yield trail, message, "leases: 1000 in vault, or no such step"
+        elif wanted != "all" and not 0 < wanted <= left:
+            yield trail, f"{wanted} leases cannot be revoked: there are {left} by then", f"1 to {left}, or all"
+        self.revoked = there if wanted == "all" else self.revoked + wanted
 
     def _account(self, trail: Trail) -> Iterator[Complaint]:
         cluster = yield from references.the_one(

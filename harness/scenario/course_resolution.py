@@ -162,6 +162,9 @@ def _other(one: CourseStep, number: int, wanted: Topology, version: str) -> AnyS
     for does, name in ((course.StopNode, one.stop_node), (course.RemoveNode, one.remove_node)):
         if name is not None:
             return does(number=number, node=name, vault=wanted.told_apart(one.vault or ""))
+    if one.revoke_leases is not None:
+        count = 0 if one.revoke_leases == "all" else one.revoke_leases
+        return course.RevokeLeases(number=number, count=count, vault=wanted.told_apart(one.vault or ""))
     if one.wait is not None:
         return course.Wait(number=number, seconds=values.seconds(one.wait))
     return _beside(one, number, wanted)

@@ -109,6 +109,7 @@ Cause = Literal[
     "seal-vault-sealed",
     "seal-vault-away",
     "seal-token-refused",
+    "lease-list-too-large",
     "leader-replaced-first",
     "leader-of-older-version",
     "quorum-lost",

@@ -258,6 +258,11 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         for name, one in wanted.vaults.items()
         if one.nodes > 1
     ]
+    steps += [
+        course.MakeLeases(count=one.leases, vault=wanted.told_apart(name))
+        for name, one in wanted.vaults.items()
+        if one.leases
+    ]
     steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file, runs=runs)))
     if rollback and vault.nodes == 1:
         steps.append(Snapshot())

@@ -13,6 +13,7 @@ from pydantic import Field
 from harness.scenario.outcomes import ProbeName
 from harness.scenario.schema_engines import Engine
 from harness.scenario.schema_matrix import Expectation, Matrix
+from harness.scenario.schema_leases import HasLeases, TouchesLeases
 from harness.scenario.schema_roles import (
     JwtConfig,
     RoleBinds,
@@ -85,7 +86,7 @@ class Cluster(_Part):
     )
 
 
-class Vault(_Part):
+class Vault(HasLeases):
     """The Vault server: where it runs and the path of versions it is taken along."""
 
     source: VersionText = Field(description="The version in use today.")
@@ -348,7 +349,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(_Part):
+class CourseStep(TouchesLeases):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")

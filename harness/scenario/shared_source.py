@@ -83,6 +83,8 @@ def _hindrances(planned: Plan) -> Iterator[str]:
         yield f"a copy of Vault's data in {wanted.vault.storage} is not made here"
     if wanted.needs_database:
         yield "a database engine makes credentials of a PostgreSQL, and each rehearsal has one of its own"
+    if wanted.vault.leases:
+        yield "it has leases, and each rehearsal makes its own"
     if any(_goes_through_proxy(step) for step in before):
         yield "a config names a proxy, and each rehearsal has proxies of its own"
     for step in planned.steps:

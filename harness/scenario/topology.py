@@ -96,6 +96,10 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     """is it there to unseal the other one? Then no app logs in to it"""
     source: str = ""
     """the version in use today"""
+    leases: int = 0
+    """so many leases are there before the upgrade"""
+    max_receive_size: int | None = None
+    """bytes: the largest answer that it takes from etcd; None: what the version has by itself"""
     later: tuple[Place, ...] = ()
     """where it moves in the course, in order"""
 
@@ -403,6 +407,8 @@ def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> Va
         tls=written.get("tls", True),
         seal=written.get("seal", "shamir"),
         source=written["source"],
+        leases=written.get("leases", 0),
+        max_receive_size=written.get("max-receive-size"),
     )
     return found.at(places.read(written, written.get("cluster")))
 

@@ -13,12 +13,15 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
 _NAMES_A_NODE: Final = ("stop-node", "start-node", "remove-node")
 _OF_SEVERAL: Final = ("step-down", *_NAMES_A_NODE)
-_OF_A_VAULT: Final = (*_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore", *_OF_SEVERAL)
+_OF_A_VAULT: Final = (
+    *_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore", "revoke-leases", *_OF_SEVERAL,
+)  # fmt: skip
 
 
 def complaints(document: Document) -> Iterator[Complaint]:
     """Yield what is wrong with the keys `vault` and `node` of auth mounts, apps and steps."""
     yield from _several(document)
+    yield from _received(document)
     for mount in document.entries("auth"):
         yield from _named(document, mount)
     for app in document.entries("apps"):
@@ -81,6 +84,11 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> 
         if name not in down:
             yield (*trail, verb), f"no earlier step has stopped {name}", "restart: {}, with `node`"
         down.discard(name)
+def _received(document: Document) -> Iterator[Complaint]:
+    """Yield that a limit is of no use to the storage."""
+    storage = document.get("vault", "storage", default="raft")
+    if document.get("vault", "max-receive-size") is not None and storage not in (None, "etcd"):
+        yield ("vault", "max-receive-size"), f"storage {storage} has no such limit", "storage: etcd, or leave it out"
 
 
 def _named(document: Document, trail: Trail) -> Iterator[Complaint]:

@@ -47,6 +47,8 @@ def _words(step: AnyStep) -> str:
             said = _of_cluster(step)
         case course.Move():
             said = f"Vault moved to {step.place.cluster}" if step.place.cluster else "Vault moved out of its cluster"
+        case course.RevokeLeases():
+            said = f"{step.count or 'all'} leases were revoked"
         case course.RollBack():
             said = f"Vault went back to {step.version}" + (" over the snapshot" if step.over == "snapshot" else "")
         case _:

@@ -37,6 +37,7 @@ from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
+from harness.rig.leases import Weight
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
 from harness.scenario import driver_traits
 from harness.scenario.course import Move, Serve
@@ -288,6 +289,10 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
         if name := self._vaults.leader(self._leading):
             self._vault = self._leading = self._vaults.servers[name]
         return name
+
+    def weigh(self) -> Weight:
+        """Return what Vault weighs, or the node of it that leads."""
+        return self._leading.weigh()
 
     def stop_node(self, name: str) -> None:
         """Stop a node, which keeps its data."""

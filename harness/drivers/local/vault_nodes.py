@@ -36,12 +36,16 @@ CLUSTER_BYTES: Final = 150 * 10**6
 VAULT_BYTES: Final = 100 * 10**6
 """What a Vault writes: its data, and its logs."""
 
+LEASE_BYTES: Final = 8000
+"""Measured, and half of it again: a service token's lease, entry and accessor in any storage."""
+
 
 def bytes_of(topology: Topology, clusters: int) -> int:
     """Return what a rehearsal with so many *clusters* of its own writes."""
     stores = sum(vault.storage == "etcd" for vault in topology.vaults.values())
     nodes = max(vault.nodes for vault in topology.vaults.values())
-    return nodes * VAULT_BYTES + (clusters + stores) * CLUSTER_BYTES + ROOM * topology.needs_database
+    leases = sum(one.nodes * one.leases for one in topology.vaults.values()) * LEASE_BYTES
+    return leases + nodes * VAULT_BYTES + (clusters + stores) * CLUSTER_BYTES + ROOM * topology.needs_database
 
 
 def ports_of(vault: VaultSpec) -> int:
@@ -87,7 +91,9 @@ class VaultNodes:
         vault, names, taken = topology.vault, topology.nodes_of(""), ports.take(ports_of(topology.vault))
         self.names, several = tuple(names), len(names) > 1
         self.store = (
-            EtcdStore(work / "store", taken[-1], self.etcd.path, supervisor) if vault.storage == "etcd" else None
+            EtcdStore(work / "store", taken[-1], self.etcd.path, supervisor, vault.max_receive_size)
+            if vault.storage == "etcd"
+            else None
         )
         self.database = OwnDatabase(work, supervisor, ports)
         """of its database engines, where it has any"""

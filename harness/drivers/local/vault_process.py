@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
@@ -20,6 +22,7 @@ from harness.errors import ProcessDied, RigError
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
 from harness.knowledge import shutdown_signs, versions
+from harness.rig.leases import Weight
 from harness.secret import Secret
 
 LISTEN_SECONDS: Final = 60
@@ -204,12 +207,19 @@ class VaultServer:
         self.others = others
         self._configure()
 
+    def weigh(self) -> Weight:
+        """Return what its process and its data weigh."""
+        memory = self.process.memory if self.process else None
+        if self._store is not None:
+            return msgspec.structs.replace(self._store.weigh(), memory=memory)
+        return Weight(memory=memory, stored=_size(self._data))
+
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
         shutil.rmtree(self._kept, ignore_errors=True)
         with self._at_rest() as data:
             _copy(data, self._kept)
-        return sum(file.stat().st_size for file in self._kept.rglob("*") if file.is_file())
+        return _size(self._kept)
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
@@ -271,6 +281,11 @@ class VaultServer:
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* of the server that runs, redacted; none where none does."""
         return self.process.tail(lines) if self.process else []
+
+
+def _size(directory: Path) -> int:
+    """Return how many bytes the files in a directory have."""
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
 def _copy(source: Path, target: Path) -> None:

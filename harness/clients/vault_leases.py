@@ -1,0 +1,162 @@
+"""Many requests to a Vault over a few connections that are kept: leases by the thousand, in a minute."""
+
+from __future__ import annotations
+
+import abc
+import http.client
+import json
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from harness.errors import RigError
+from harness.rig.leases import PREFIX, Listed, Many
+from harness.rig.rig import Reply
+from harness.secret import Secret, carried
+from harness.wait import Stopwatch, now
+
+_CONNECTIONS: Final = 8
+_TIMEOUT_SECONDS: Final = 60.0
+_LIFE: Final = "720h"
+_CHUNK: Final = 1 << 16
+_MOST_FAILURES: Final = 50
+"""in a row, after which a connection asks for nothing more: nobody waits for a Vault that refuses 100,000 times"""
+
+
+class _Work:
+    """What several threads have to ask for, and what came of it."""
+
+    def __init__(self, bodies: Sequence[str]) -> None:
+        self._bodies, self._lock = iter(bodies), threading.Lock()
+        self.done, self.failures = list[str](), Counter[str]()
+
+    def left(self) -> Iterator[str]:
+        """Yield one after the other what nobody has asked for yet."""
+        while True:
+            with self._lock:
+                body = next(self._bodies, None)
+            if body is None:
+                return
+            yield body
+
+    def failed(self, came: str) -> None:
+        """Count a request that was not granted."""
+        with self._lock:
+            self.failures[came] += 1
+
+
+class VaultLeases(abc.ABC):
+    """The part of a way to ask Vault that makes leases, and is rid of them."""
+
+    address: str
+    ca: Path | None
+    certificate: tuple[Path, Path] | None
+    root: Secret | None
+
+    @abc.abstractmethod
+    def enable_audit(self) -> None:
+        """Switch the audit log on."""
+
+    @abc.abstractmethod
+    def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply: ...
+
+    def make_leases(self, count: int) -> Many:
+        """Make service tokens without a parent, each of which is a lease.
+
+        The audit log is off meanwhile: nobody asks for what it would say, and it would be larger than all else.
+        """
+        body = json.dumps({"policies": ["default"], "no_default_policy": True, "renewable": False, "ttl": _LIFE})
+        self._ask("delete", "sys/audit/rehearsal", self.root)
+        try:
+            made = self._many([body] * count, "auth/token/create-orphan", _accessor)
+        finally:
+            self.enable_audit()
+        if count and not made.accessors:
+            raise RigError(f"Vault was to make {count} service tokens, and made none: {made.failures}")
+        return made
+
+    def revoke_leases(self, accessors: Sequence[str]) -> Many:
+        """Revoke tokens by their accessors."""
+        bodies = [json.dumps({"accessor": one}) for one in accessors]
+        return self._many(bodies, "auth/token/revoke-accessor", lambda _answer, body: str(json.loads(body)["accessor"]))
+
+    def revoke_all_leases(self) -> Reply:
+        """Have all tokens that were made so be revoked: they are gone some time after the answer."""
+        return self._ask("put", f"sys/leases/revoke-prefix/{PREFIX}", self.root, json={})
+
+    def list_leases(self) -> Listed:
+        """Have Vault list them, and keep nothing of the list."""
+        started, size = now(), 0
+        with closing(self._connection()) as connection:
+            try:
+                connection.request("LIST", f"/v1/sys/leases/lookup/{PREFIX}", headers=self._headers())
+                answer = connection.getresponse()
+                first = chunk = answer.read(_CHUNK)
+                while chunk:
+                    size += len(chunk)
+                    chunk = answer.read(_CHUNK)
+            except (OSError, http.client.HTTPException) as error:
+                return Listed(Reply(None, str(error), started=started, ended=now()), size)
+        said = "" if answer.status == http.HTTPStatus.OK else first.decode(errors="replace").strip()
+        return Listed(Reply(answer.status, said, started=started, ended=now()), size)
+
+    def irrevocable_leases(self) -> Reply:
+        """Ask how many leases could not be revoked."""
+        return self._ask("get", "sys/leases/count?type=irrevocable", self.root)
+
+    def _many(self, bodies: Sequence[str], path: str, read: Callable[[bytes, str], str]) -> Many:
+        """POST each of *bodies* to a *path*. *read* takes an answer and its body, and returns whose accessor it is."""
+        watch, work = Stopwatch(), _Work(bodies)
+        there = [
+            threading.Thread(target=carried(self._ask_on), args=(path, work, read), name="leases", daemon=True)
+            for _ in range(_CONNECTIONS)
+        ]
+        for thread in there:
+            thread.start()
+        for thread in there:
+            thread.join()
+        return Many(tuple(work.done), dict(work.failures), watch.seconds)
+
+    def _ask_on(self, path: str, work: _Work, read: Callable[[bytes, str], str]) -> None:
+        """Ask on one connection until there is nothing left to ask for, or Vault refuses again and again."""
+        in_a_row = 0
+        with closing(self._connection()) as connection:
+            for body in work.left():
+                try:
+                    connection.request("POST", f"/v1/{path}", body, self._headers())
+                    answer = connection.getresponse()
+                    content = answer.read()
+                except (OSError, http.client.HTTPException):
+                    connection.close()
+                    came = "no answer"
+                else:
+                    came = "" if answer.status < http.HTTPStatus.BAD_REQUEST else f"HTTP {answer.status}"
+                in_a_row = in_a_row + 1 if came else 0
+                if came:
+                    work.failed(came)
+                else:
+                    work.done.append(read(content, body))
+                if in_a_row == _MOST_FAILURES:
+                    return
+
+    def _headers(self) -> dict[str, str]:
+        return {"X-Vault-Token": self.root.reveal()} if self.root else {}
+
+    def _connection(self) -> http.client.HTTPConnection:
+        where = urlsplit(self.address)
+        host, port = str(where.hostname), where.port
+        if where.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.certificate is not None:
+            context.load_cert_chain(*self.certificate)
+        return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
+
+
+def _accessor(answer: bytes, _body: str) -> str:
+    return str(json.loads(answer)["auth"]["accessor"])

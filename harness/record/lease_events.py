@@ -1,0 +1,56 @@
+"""What happens to the leases that a Vault has, and what they weigh."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.record.event import OfVault
+
+
+class LeasesChanged(OfVault, frozen=True, tag="leases-changed", kw_only=True):
+    """Leases were made, or revoked."""
+
+    done: Literal["made", "revoked"]
+    version: str
+    """the Vault that served"""
+    wanted: int
+    count: int
+    """so many were"""
+    failures: dict[str, int]
+    """how many were not, by status, or "no answer\""""
+    seconds: float
+    at_once: bool = False
+    """were all that were left revoked by one request (revoke-prefix)? Else each has one"""
+    error: str = ""
+    """Vault's words where that one was declined"""
+
+
+class LeasesSeen(OfVault, frozen=True, tag="leases-seen", kw_only=True):
+    """What a Vault's leases weigh at a moment. What could not be measured is null."""
+
+    when: Literal["made", "started", "revoked"]
+    """started: Vault was started anew over them, and has all of them in mind again"""
+    version: str
+    held: int
+    """so many are there, by what was made and revoked"""
+    found: int | None = None
+    """so many it found at its start, by its log"""
+    active: float | None = None
+    """seconds from its unseal until it was active, by its log"""
+    restored: float | None = None
+    """seconds from then until it had all leases in mind, by its log"""
+    memory: int | None = None
+    """bytes of memory that its process has"""
+    stored: int | None = None
+    """bytes of its data"""
+    listed: int | None = None
+    """bytes of its answer to LIST sys/leases/lookup/..."""
+    list_seconds: float | None = None
+    list_error: str = ""
+    """how it declined to list them"""
+    etcd_keys: int | None = None
+    """bytes of the answer in which etcd lists them, with their keys alone"""
+    etcd_whole: int | None = None
+    """the same with all that is in them"""
+    irrevocable: int | None = None
+    """so many could not be revoked, and are not tried again for a day; null before 1.8"""

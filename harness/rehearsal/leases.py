@@ -1,0 +1,171 @@
+"""The leases that a rehearsal makes in a Vault: made, revoked, waited for at each start, and weighed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from harness import wait
+from harness.errors import RigError
+from harness.record.journal import Journal
+from harness.record.lease_events import LeasesChanged, LeasesSeen
+from harness.rehearsal.vault_steps import sealed_again
+from harness.rig.leases import Many, Weighs, Weight, leases_of
+from harness.rig.rig import Rig, node_of
+from harness.scenario.course import MakeLeases, RevokeLeases, Serve
+
+_LINES: Final = 2000
+_RESTORE_SECONDS: Final = 300.0
+_STORM_SECONDS: Final = 600.0
+_EVERY_SECONDS: Final = 0.2
+
+_UNSEALED: Final = "vault is unsealed"
+_ACTIVE: Final = "post-unseal setup complete"
+_FOUND: Final = "leases collected"
+_RESTORED: Final = "lease restore complete"
+_FAILED: Final = "error restoring leases"
+"""What Vault's log says, on 1.4.0 to 1.16.3."""
+
+Entry = dict[str, Any]
+
+
+class Leases:
+    """What each Vault has of them while the course goes on."""
+
+    def __init__(self, rig: Rig, journal: Journal) -> None:
+        self._rig, self._journal = rig, journal
+        self._held: dict[str, list[str]] = {}
+        """the accessors of the tokens that are there, by the Vault"""
+
+    def change(self, step: MakeLeases | RevokeLeases, served: Serve) -> None:
+        """Make or revoke leases. Raises RigError where Vault declines, or not all of them are made."""
+        held = self._held.setdefault(step.vault, [])
+        if isinstance(step, MakeLeases):
+            made = leases_of(self._rig, step.vault).make_leases(step.count)
+            held += made.accessors
+            self._changed(step, served, step.count, made)
+            if len(made.accessors) < step.count:
+                raise RigError(f"of {step.count} leases {len(made.accessors)} could be made: {made.failures}")
+            self._seen(step.vault, served, "made", ())
+            return
+        if step.count:
+            gone = leases_of(self._rig, step.vault).revoke_leases(held[: step.count])
+            self._changed(step, served, step.count, gone)
+            lost = set(gone.accessors)
+            held[:] = [one for one in held if one not in lost]
+        else:
+            self._storm(step, served, held)
+        self._seen(step.vault, served, "revoked", ())
+
+    def _storm(self, step: RevokeLeases, served: Serve, held: list[str]) -> None:
+        """Have all that are left be revoked by one request, and wait until Vault lists none any more."""
+        vault, watch = leases_of(self._rig, step.vault), wait.Stopwatch()
+        reply = vault.revoke_all_leases()
+        if not reply.ok:
+            self._changed(step, served, len(held), Many((), {reply.came: 1}, watch.seconds), error=reply.error)
+            return
+        wait.until(
+            lambda: vault.list_leases().reply.status == 404,
+            what=f"Vault {served.version} to have revoked {len(held)} leases",
+            seconds=_STORM_SECONDS,
+            every=_EVERY_SECONDS,
+            died=node_of(self._rig, served.vault, served.node).vault_died,
+        )
+        self._changed(step, served, len(held), Many(tuple(held), seconds=watch.seconds))
+        held.clear()
+
+    def restored(self, served: Serve) -> None:
+        """Wait until a Vault that was started over leases has all of them in mind, and weigh it.
+
+        It is active before that, and seals itself where it cannot list them: raises SwapRefused then, NotReady and
+        ProcessDied.
+        """
+        if not self._held.get(served.vault):
+            return
+        node = node_of(self._rig, served.vault, served.node)
+        log: Sequence[Entry] = ()
+
+        def complete() -> bool:
+            nonlocal log
+            log = [entry for line in node.vault_log(_LINES) if (entry := _entry(line))]
+            if any(_said(entry).startswith(_FAILED) for entry in log):
+                raise sealed_again(node, served)
+            return any(_said(entry) == _RESTORED for entry in log)
+
+        wait.until(
+            complete,
+            what=f"Vault {served.version} to have {len(self._held[served.vault])} leases in mind",
+            seconds=_RESTORE_SECONDS,
+            every=_EVERY_SECONDS,
+            died=node.vault_died,
+            log=lambda: node.vault_log(40),
+            advice="its whole log is kept beside the record",
+        )
+        self._seen(served.vault, served, "started", log)
+
+    def _changed(
+        self, step: MakeLeases | RevokeLeases, served: Serve, wanted: int, came: Many, *, error: str = ""
+    ) -> None:
+        self._journal.write(
+            LeasesChanged(
+                done="made" if isinstance(step, MakeLeases) else "revoked",
+                version=served.version,
+                wanted=wanted,
+                count=len(came.accessors),
+                failures=came.failures,
+                seconds=round(came.seconds, 3),
+                at_once=not step.count,
+                error=error,
+                vault=step.vault,
+            )
+        )
+
+    def _seen(self, vault: str, served: Serve, when: Any, log: Sequence[Entry]) -> None:
+        system, there = self._rig.system(vault), leases_of(self._rig, vault)
+        listed, irrevocable = there.list_leases(), there.irrevocable_leases()
+        weight = system.weigh() if isinstance(system, Weighs) else Weight()
+        reply = listed.reply
+        self._journal.write(
+            LeasesSeen(
+                when=when,
+                version=served.version,
+                held=len(self._held[vault]),
+                found=next((int(one["num_existing"]) for one in log if _said(one).startswith(_FOUND)), None),
+                active=_between(log, _UNSEALED, _ACTIVE),
+                restored=_between(log, _ACTIVE, _RESTORED),
+                memory=weight.memory,
+                stored=weight.stored,
+                listed=listed.size if reply.ok else None,
+                list_seconds=round(reply.ended - reply.started, 3) if reply.ok else None,
+                list_error="" if reply.ok or reply.status == 404 else f"{reply.came} {reply.error}",
+                etcd_keys=weight.etcd_keys,
+                etcd_whole=weight.etcd_whole,
+                irrevocable=irrevocable.data.get("lease_count") if irrevocable.ok else None,
+                vault=vault,
+            )
+        )
+
+
+def _entry(line: str) -> Entry | None:
+    """Return a line of Vault's log, which is JSON; None for what is none."""
+    if not line.startswith("{"):
+        return None
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _said(entry: Entry) -> str:
+    return str(entry.get("@message", ""))
+
+
+def _between(log: Sequence[Entry], first: str, then: str) -> float | None:
+    """Return how many seconds lie between two of Vault's messages; None where it did not say both."""
+    found = {_said(one): str(one.get("@timestamp", "")) for one in log}
+    if first not in found or then not in found:
+        return None
+    return round((datetime.fromisoformat(found[then]) - datetime.fromisoformat(found[first])).total_seconds(), 3)

@@ -1,0 +1,40 @@
+"""What a scenario can say of leases, and of what limits them: parts of `schema`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.scenario.schema_roles import Part
+
+_MOST: int = 2_000_000
+
+
+class HasLeases(Part):
+    """A Vault that others have leases of."""
+
+    leases: int = Field(
+        default=0,
+        ge=0,
+        le=_MOST,
+        description="So many leases are there before the upgrade, made by the source version: service tokens that live "
+        "for a month (auth/token/create-orphan). 100,000 take one to three minutes.",
+    )
+    max_receive_size: int | None = Field(
+        default=None,
+        ge=65536,
+        le=2**31 - 1,
+        description="Bytes. With storage etcd: the largest answer that Vault takes from it, as in Vault's own "
+        "configuration. Left out: 2 GiB.",
+    )
+
+
+class TouchesLeases(Part):
+    """A step that does something to leases."""
+
+    revoke_leases: int | Literal["all"] | None = Field(
+        default=None,
+        description="So many of the `leases` of Vault are revoked, one by one. all: every one that is left, at once "
+        "(sys/leases/revoke-prefix).",
+    )

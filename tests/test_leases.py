@@ -1,0 +1,213 @@
+"""Leases: a list of them that is larger than what Vault takes from etcd is found, foretold and mended."""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.clients.vault import Vault
+from harness.errors import RigError, ScenarioError
+from harness.knowledge import lease_lists
+from harness.record.lease_events import LeasesChanged, LeasesSeen
+from harness.rehearsal import leases
+from harness.reports import plan as report
+from harness.rig.leases import leases_of
+from harness.scenario import loading, plan
+from harness.scenario.course import Look, MakeLeases, RevokeLeases
+from harness.secret import Secret
+from harness.session import prediction
+from tests.runs import SCENARIOS, on_paper, started, variant
+
+FILE = SCENARIOS / "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade.yaml"
+STORY = loading.load(FILE).scenario
+
+
+@pytest.mark.parametrize(
+    ("version", "values"),
+    [
+        ("1.3.0", True),
+        ("1.13.9", True),
+        ("1.13.10", False),
+        ("1.14.0", True),
+        ("1.14.5", True),
+        ("1.14.6", False),
+        ("1.15.1", True),
+        ("1.15.2", False),
+        ("1.16.0", False),
+        ("1.21.2", False),
+        ("2.0.0", False),
+    ],
+)
+def test_which_versions_read_the_leases_themselves_to_list_them(version: str, *, values: bool) -> None:
+    assert lease_lists.lists_values(version) is values
+
+
+def test_a_list_that_is_too_large_is_a_refused_upgrade_with_its_numbers(tmp_path: Path) -> None:
+    """And nothing is inconclusive: the words of Vault's log are evidence."""
+    record, judgement = on_paper(STORY, tmp_path)
+    (found,) = judgement.findings
+    assert (found.kind, found.effect, found.rule, found.hop) == (
+        "regression",
+        "upgrade refused",
+        "lease-list-too-large",
+        "1.9.2",
+    )
+    assert "1,200 leases" in found.sentence
+    assert "1,048,576" in found.sentence
+    assert "1,043 bytes each" in found.sentence
+    assert [line.source for line in found.evidence] == ["server"]
+    assert (judgement.doubts, judgement.exit_code) == ((), 0)
+    (made,) = record.of(LeasesChanged)
+    assert (made.done, made.count) == ("made", 1200)
+
+
+def test_the_same_leases_are_no_matter_to_a_version_that_lists_keys(tmp_path: Path) -> None:
+    goes = variant(STORY, vault={"target": "1.16.3"}, expect=[])
+    record, judgement = on_paper(goes, tmp_path)
+    assert (judgement.verdict, judgement.findings) == ("pass", ())
+    assert [(one.when, one.held) for one in record.of(LeasesSeen)] == [("made", 1200), ("started", 1200)]
+    (seen,) = judgement.leases
+    assert len(seen.seen) == 2
+
+
+def test_so_few_leases_as_the_remedy_says_fit_and_one_tenth_more_does_not(tmp_path: Path) -> None:
+    """What it says is the limit with a tenth to spare, and no other number."""
+    _, judgement = on_paper(STORY, tmp_path / "story")
+    (occasion,) = judgement.findings[0].remedies[0].occasions
+    (step,) = occasion.steps
+    assert isinstance(step, RevokeLeases)
+    left = 1200 - step.count
+    assert f"no more than {left:,} leases" in judgement.findings[0].remedies[0].words
+    for count, fits in ((left, True), (round(left / 0.9) + 2, False)):
+        _, judged = on_paper(variant(STORY, vault={"leases": count}, expect=[]), tmp_path / str(count))
+        assert (not judged.findings) is fits
+
+
+def test_it_is_foretold() -> None:
+    (found,) = prediction.predict(loading.load(FILE)).findings
+    assert (found.effect, found.cause, found.at) == ("upgrade refused", "lease-list-too-large", "1.9.2")
+
+
+def test_leases_are_made_right_before_the_first_look() -> None:
+    steps = started(STORY).plan.steps
+    look = next(number for number, step in enumerate(steps) if isinstance(step, Look))
+    assert steps[look - 1] == MakeLeases(count=1200)
+    assert "make 1,200 leases" in report.render(plan.make(STORY, "story", "paper"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"vault": {"storage": "raft"}}, "storage raft has no such limit"),
+        ({"vault": {"leases": 0}, "course": [{"revoke-leases": 5}]}, "there are no leases to revoke"),
+        ({"course": [{"revoke-leases": 1201}]}, "1201 leases cannot be revoked: there are 1200 by then"),
+        ({"course": [{"revoke-leases": "all"}, {"revoke-leases": 1}]}, "all 1200 leases are revoked by then"),
+    ],
+)
+def test_what_cannot_be_said_of_leases(changes: dict[str, Any], words: str) -> None:
+    document = json.loads(STORY.model_dump_json(by_alias=True, exclude_none=True))
+    for name, value in changes.items():
+        document[name] = {**document[name], **value} if isinstance(value, dict) else value
+    if "course" in changes:
+        del document["vault"]["target"]
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(json.dumps(document))
+    assert words in str(caught.value)
+
+
+# --- many requests over a few connections ---
+
+
+@contextmanager
+def answering(status: int) -> Iterator[tuple[str, list[str]]]:
+    """Yield the address of a server that answers every request with a *status*, and what it was asked."""
+    asked, numbers = list[str](), itertools.count()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.dumps({"auth": {"accessor": f"accessor-{next(numbers)}"}}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_PUT = do_DELETE = do_GET = answer  # noqa: N815 -- as http.server calls them
+
+        def log_message(self, *_words: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+
+
+@pytest.mark.processes
+def test_every_lease_is_asked_for_once_whoever_asks() -> None:
+    with answering(200) as (address, asked):
+        made = Vault(address, None, root=Secret("root")).make_leases(100)
+    assert (len(set(made.accessors)), made.failures) == (100, {})
+    assert sum(path == "/v1/auth/token/create-orphan" for path in asked) == 100
+    assert asked[0] == "/v1/sys/audit/rehearsal"
+    assert asked[-1] == "/v1/sys/audit/rehearsal"
+
+
+@pytest.mark.processes
+def test_nobody_asks_a_vault_100_000_times_that_refuses() -> None:
+    with answering(200) as (address, _):
+        vault = Vault(address, None, root=Secret("root"))
+    with answering(503) as (address, asked):
+        vault.address = address
+        came = vault.revoke_leases([str(number) for number in range(100_000)])
+    assert (came.accessors, set(came.failures)) == ((), {"HTTP 503"})
+    assert len(asked) <= 8 * 50
+
+
+def test_leases_that_cannot_all_be_made_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal with fewer than the scenario says would answer another question."""
+    from harness.drivers.paper.leases import PaperLeases
+
+    make = PaperLeases.make_leases
+    monkeypatch.setattr(PaperLeases, "make_leases", lambda self, count: make(self, count - 1))
+    _, judgement = on_paper(STORY, tmp_path)
+    assert judgement.verdict == "inconclusive"
+    assert any("of 1200 leases 1199 could be made" in reason for reason in judgement.reasons)
+
+
+def test_times_between_messages_of_vaults_log() -> None:
+    lines = [
+        '{"@message":"vault is unsealed","@timestamp":"2026-11-26T16:08:03.100000Z"}',
+        '{"@message":"post-unseal setup complete","@timestamp":"2026-11-26T16:08:03.350000Z"}',
+        "panic: no JSON",
+    ]
+    entries = [entry for line in lines if (entry := leases._entry(line))]
+    assert leases._between(entries, "vault is unsealed", "post-unseal setup complete") == 0.25
+    assert leases._between(entries, "vault is unsealed", "lease restore complete") is None
+
+
+def test_a_vault_without_leases_is_not_waited_for() -> None:
+    assert not any(
+        isinstance(step, MakeLeases) for step in plan.make(variant(STORY, vault={"leases": 0}), "s", "paper").steps
+    )
+    with pytest.raises(RigError, match="makes no leases"):
+        leases_of(_NoLeases(), "")  # type: ignore[arg-type]
+
+
+class _NoLeases:
+    setup = object()
+
+    def system(self, _vault: str) -> _NoLeases:
+        return self
