@@ -155,7 +155,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
     Raises NotARecord where it says what no run can say: an app that its scenario lacks, or a version that is none.
     """
-    facts = Facts(record)
+    facts, start = Facts(record), record.started
     soundness.insist(facts)
     findings = diagnosis.worst_first(_found(facts))
     missed, met = _against(facts.asked.expect, findings)
@@ -168,8 +168,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
     # an expectation is met by a whole run only: nobody knows what the missing part would have shown
     as_expected = hoped and not unsure
-    start, left_behind = record.started, _left_behind(record)
-    outcome = _outcome(verdict, as_expected=as_expected, hoped=hoped)
+    outcome, left_behind = _outcome(verdict, as_expected=as_expected, hoped=hoped), _left_behind(record)
     unlearned, tried = tuple(seen.app for seen in doubts.never_granted(facts)), tuple(proofs.proofs(facts))
     unproven = tuple(proofs.unproven(findings, tried)) if start.prove_remedies else ()
     return Judgement(

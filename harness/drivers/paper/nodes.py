@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from harness.drivers.paper.answers import PaperAnswers
+from harness.drivers.paper.leases import PaperLeases
 from harness.drivers.paper.state import forget_keys
 from harness.errors import NotReady
 from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
@@ -26,7 +26,7 @@ class Member:
     """from the raft configuration"""
 
 
-class PaperNodes(PaperAnswers):
+class PaperNodes(PaperLeases):
     """The nodes of a Vault on paper."""
 
     _name: str
@@ -52,11 +52,6 @@ class PaperNodes(PaperAnswers):
     @abc.abstractmethod
     def _put_in_place(self, served: Serve, pod: str) -> None:
         """Put another version in place where the Pod with the token of this purpose is, which is replaced."""
-
-    def vault_log(self, lines: int) -> Sequence[str]:
-        """Return nothing: paper has no log."""
-        del lines
-        return []
 
     def add_node(self, name: str, served: Serve) -> None:
         """Have a node join; the first time it is the first that leads."""
