@@ -314,6 +314,7 @@ scenario/                what is asked for
     role_spec            a role of an auth mount as it is written: our names, and Vault's
     product_checks       what a scenario says of OpenBao that cannot be
     places               where a Vault runs, and where a course moves it
+    auth_config          the fields of auth/<mount>/config, and the kinds of reviewers that they store
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
     course_checks        what a course says that cannot be, step by step
@@ -324,6 +325,7 @@ scenario/                what is asked for
     course_resolution    the steps that a scenario writes, with nothing left to look up
     driver_traits        what each way of making a plan real needs and proves
     moments              the moments at which questions are asked, by name
+    assumed              what a plan takes for granted where the scenario is silent
     plan                 a scenario becomes every stage and every question
     shared_source        what rehearsals have in common up to their first look, and why one may not share it
 knowledge/               what Vault and Kubernetes do, by version

@@ -22,7 +22,7 @@ from harness.reports import github, junit, markdown, text
 from harness.reports import json as json_report
 from harness.reports import plan as plan_report
 from harness.rig.rig import node_of
-from harness.scenario import course, course_resolution, loading, plan, topology
+from harness.scenario import auth_config, course, course_resolution, loading, plan, topology
 from harness.scenario.course import AnyStep, Labels, Look, RollBack, Snapshot, Upgrade, WriteLate
 from harness.scenario.plan import Plan
 from harness.scenario.role_spec import RoleSpec
@@ -43,7 +43,7 @@ def mount(vault: str, cluster: str, **fields: object) -> MountSpec:
     usual = {
         "written_by": "1.4.0",
         "with_token_file": True,
-        "fields": topology.config_fields("", None),
+        "fields": auth_config.config_fields("", None),
         "roles": {"web": RoleSpec(service_accounts=("web",), namespaces=("apps",), policies=("web",))},
     }
     return MountSpec(cluster=cluster, vault=vault, **usual | fields)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from harness.analysis.record_view import Facts
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
-from harness.scenario import topology
+from harness.scenario import auth_config
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import MountSpec
 
@@ -227,7 +227,7 @@ def _provenance(facts: Facts, path: str, mount: MountSpec) -> Iterator[str]:
 
 def _reviewer(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) -> Iterator[str]:
     """Yield the keys that say who reviews, and whether that account may."""
-    if mount.reviewer in topology.OF_ACCOUNT:
+    if mount.reviewer in auth_config.OF_ACCOUNT:
         yield f"auth.{path}.reviewer ({mount.reviewer})"
         yield _valued(facts, f"auth.{path}.reviewer-may-review-tokens", _yaml(mount.reviewer_may_review_tokens))
         return

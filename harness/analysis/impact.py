@@ -9,8 +9,9 @@ import msgspec
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules.rule import Case
+from harness.knowledge import token_store
 from harness.record.observation import Observation
-from harness.scenario import course, plan, values
+from harness.scenario import course, values
 from harness.scenario.role_spec import RoleSpec
 
 
@@ -120,7 +121,7 @@ def _longest(role: RoleSpec) -> int:
     """Return after how many seconds a token of *role* ends that is renewed again and again; 0: it never does."""
     if role.explicit_max_ttl:
         return values.seconds(role.explicit_max_ttl)
-    return 0 if role.period else values.seconds(role.max_ttl or plan.DEFAULT_TTL)
+    return 0 if role.period else values.seconds(role.max_ttl or token_store.DEFAULT_TTL)
 
 
 def _old_token(facts: Facts, now: Observation) -> Observation | None:

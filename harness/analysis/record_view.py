@@ -11,7 +11,7 @@ import msgspec
 
 from harness.analysis import correlation, moves, stopping
 from harness.analysis.correlation import Evidence, EvidenceLine, Joined, Review
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, token_store
 from harness.knowledge.kubernetes_auth import Bearer, Stored
 from harness.record.events import (
     ClusterChanged,
@@ -270,7 +270,7 @@ class Facts:
             said: Any = seen.detail.get("creation_ttl") if seen is not None else None
             if isinstance(said, int) and said > 0:
                 return said, why
-        return values.seconds(given or plan.DEFAULT_TTL), why
+        return values.seconds(given or token_store.DEFAULT_TTL), why
 
     def subject(self, app: str) -> str:
         """Return the Kubernetes user that an app's token stands for."""

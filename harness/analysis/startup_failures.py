@@ -97,10 +97,15 @@ def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
         return [], "none"
     if seals.at_start("\n".join(trouble.log)) is not None:
         return list(trouble.log), "certain"
-    fatal = [line for line in trouble.log if _is_fatal(line)]
+    return _in_log(trouble.log)
+
+
+def _in_log(log: Sequence[str]) -> tuple[list[str], Confidence]:
+    """Return the lines of a server's log that say why it did not serve."""
+    fatal = [line for line in log if _is_fatal(line)]
     if fatal:
         return fatal, "certain"
-    logged = [line for line in trouble.log if _is_error(line)]
+    logged = [line for line in log if _is_error(line)]
     return logged, "strong" if logged else "none"
 
 

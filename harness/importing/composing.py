@@ -16,7 +16,7 @@ from harness.importing.installation import OUTSIDE, Installation, Known, MountPa
 from harness.importing.naming import Names
 from harness.importing.provenance import Way, Ways
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import mount_kinds, places, topology
+from harness.scenario import auth_config, mount_kinds, places
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.schema import SCHEMA
 from harness.scenario.yaml_document import Trail
@@ -415,7 +415,7 @@ class _Composer:
         before = self._auth[name]
         keys = ("configured", "reviewer", "reviewer-service-account", "reviewer-may-review-tokens")
         changes = {f"auth.{name}.{key}": wanted.get(key) for key in keys if wanted.get(key) != before.get(key)}
-        if first == "client-jwt" and way in topology.STORED:
+        if first == "client-jwt" and way in auth_config.STORED:
             changes[f"auth.{name}.config.disable_local_ca_jwt"] = True
         return changes
 

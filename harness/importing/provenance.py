@@ -13,7 +13,7 @@ import msgspec
 
 from harness.importing.installation import OUTSIDE, ClusterPart, Installation, MountPart
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import topology
+from harness.scenario import auth_config
 
 Way = Literal["none", "client-jwt", "copied", "pod-token", "secret", "requested", "local"]
 """How a reviewer can have come into a config: not at all; chosen (client-jwt, local); copied by a Vault of 1.5.0 to
@@ -100,7 +100,7 @@ def fields(way: Way, mount: MountPart, source: str, cluster: ClusterPart | None)
     if way == "pod-token" and file is False:
         configured.pop("with-token-file")
     found: dict[str, Any] = {"configured": configured, "reviewer": way}
-    if way in topology.OF_ACCOUNT:
+    if way in auth_config.OF_ACCOUNT:
         account = mount.reviewer_account or stored_account(cluster)
         found |= {"reviewer-service-account": account} if account else {}
         if account and cluster is not None and cluster.may_review(account) is False:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+DEFAULT_TTL: Final = "768h"
+"""Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""
+
 BATCH_NOT_RENEWED: Final = "batch tokens cannot be renewed"
 """How a renewal of a batch token is refused, with 400 (V vault/expiration.go RenewToken). Run: 1.3.0 to 1.16.3."""
 

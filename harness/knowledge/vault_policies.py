@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+VAULTS_OWN: Final = "default"
+"""The policy that every token has, and that Vault writes itself."""
 CAPABILITIES: Final = ("deny", "create", "read", "update", "delete", "list", "sudo", "patch", "subscribe", "recover")
 _SHORT: Final = {
     "deny": ("deny",),

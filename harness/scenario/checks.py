@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import (
+    auth_config,
     cluster_checks,
     course_checks,
     engine_checks,
@@ -20,7 +21,6 @@ from harness.scenario import (
     kind_checks,
     matrix,
     places,
-    plan,
     product_checks,
     provider_checks,
     references,
@@ -136,7 +136,7 @@ def _reviewers(document: Document) -> Iterator[_Complaint]:
     for mount in kind_checks.mounts_that_review(document):
         trail = (*mount, "reviewer")
         kinds = course_checks.kinds_of(document, str(mount[-1]))
-        if document.sound(*trail) and not kinds & {*topology.OF_ACCOUNT}:
+        if document.sound(*trail) and not kinds & {*auth_config.OF_ACCOUNT}:
             for key in ("reviewer-service-account", "reviewer-may-review-tokens"):
                 if document.given(*mount, key):
                     message = f"{key} is of use to a stored reviewer with an account of its own only"
@@ -212,9 +212,9 @@ def _policies(document: Document) -> Iterator[_Complaint]:
             if policy == "root":
                 message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
                 yield (*trail, "policies", index), message, "a policy of its own"
-            elif (written or trail in later) and policy not in (*known, plan.VAULTS_OWN_POLICY):
+            elif (written or trail in later) and policy not in (*known, vault_policies.VAULTS_OWN):
                 message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
-                remedy = choices(policy, [*known, plan.VAULTS_OWN_POLICY]) + "; or write it below policies"
+                remedy = choices(policy, [*known, vault_policies.VAULTS_OWN]) + "; or write it below policies"
                 yield (*trail, "policies", index), message, remedy
 
 
@@ -355,7 +355,7 @@ def _parties(document: Document) -> Iterator[_Party]:
         yield _Party(f"vault, once it has moved at {where(move)},", move, places.DEFAULT_ACCOUNT, may, "", "to")
     may = schema.Mount.model_fields["reviewer_may_review_tokens"].default
     for mount in document.entries("auth"):
-        if course_checks.kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
+        if course_checks.kinds_of(document, str(mount[-1])) & {*auth_config.OF_ACCOUNT}:
             called = f"the stored reviewer of {where(mount)}"
             yield _Party(called, mount, topology.DEFAULT_REVIEWER_ACCOUNT, may, "reviewer-")
     may = schema.App.model_fields["may_review_tokens"].default

@@ -13,12 +13,13 @@ from typing import Final, Literal
 import msgspec
 
 from harness.scenario import topology
+from harness.scenario.auth_config import ConfigField
 from harness.scenario.moments import BEFORE, after
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.places import OUTSIDE, Place
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema_seals import ToSealVault
-from harness.scenario.topology import ConfigField, Topology, VaultSpec
+from harness.scenario.topology import Topology, VaultSpec
 
 
 class Moment(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from dataclasses import field as made
 from typing import Final
 
 from harness.knowledge import versions
-from harness.scenario import field_checks, places, references, schema, topology
+from harness.scenario import auth_config, field_checks, places, references, schema, topology
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
@@ -362,7 +362,9 @@ def _accounts(document: Document, cluster: str | None) -> list[str]:
     here_then = [move for move in moves(document) if document.get(*move, "to") == cluster]
     found += [document.get(*move, "service-account", default=places.DEFAULT_ACCOUNT) for move in here_then]
     for mount in document.entries("auth"):
-        if document.get(*mount, "cluster") == cluster and kinds_of(document, str(mount[-1])) & {*topology.OF_ACCOUNT}:
+        if document.get(*mount, "cluster") == cluster and kinds_of(document, str(mount[-1])) & {
+            *auth_config.OF_ACCOUNT
+        }:
             account = document.get(*mount, "reviewer-service-account", default=topology.DEFAULT_REVIEWER_ACCOUNT)
             found.append(account)
     here = (app for app in document.entries("apps") if document.get(*app, "cluster") == cluster)

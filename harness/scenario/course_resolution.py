@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from harness.scenario import course, mount_kinds, places, role_spec, schema, topology, values
+from harness.scenario import auth_config, course, mount_kinds, places, role_spec, schema, topology, values
 from harness.scenario.course import AnyStep, Labels, Look, Move, Part, Placed, Serve, Upgrade
 from harness.scenario.schema import CourseStep
 from harness.scenario.schema_seals import SealVault
@@ -157,17 +157,22 @@ def _other(one: CourseStep, number: int, wanted: Topology, version: str) -> AnyS
         return course.Move(number=number, version=to, token_file=place.token_file, place=place, vault=vault)
     if one.write is not None:
         return _write(one.write, number, wanted)
-    if one.step_down is not None:
-        return course.StepDown(number=number, vault=wanted.told_apart(one.vault or ""))
-    for does, name in ((course.StopNode, one.stop_node), (course.RemoveNode, one.remove_node)):
-        if name is not None:
-            return does(number=number, node=name, vault=wanted.told_apart(one.vault or ""))
     if one.revoke_leases is not None:
         count = 0 if one.revoke_leases == "all" else one.revoke_leases
         return course.RevokeLeases(number=number, count=count, vault=wanted.told_apart(one.vault or ""))
     if one.wait is not None:
         return course.Wait(number=number, seconds=values.seconds(one.wait))
-    return _beside(one, number, wanted)
+    return _of_nodes(one, number, wanted) or _beside(one, number, wanted)
+
+
+def _of_nodes(one: CourseStep, number: int, wanted: Topology) -> AnyStep | None:
+    """Return a step that concerns a node of several, or who leads them."""
+    if one.step_down is not None:
+        return course.StepDown(number=number, vault=wanted.told_apart(one.vault or ""))
+    for does, name in ((course.StopNode, one.stop_node), (course.RemoveNode, one.remove_node)):
+        if name is not None:
+            return does(number=number, node=name, vault=wanted.told_apart(one.vault or ""))
+    return None
 
 
 def _beside(one: CourseStep, number: int, wanted: Topology) -> AnyStep | None:
@@ -196,8 +201,8 @@ def _write(one: schema.Write, number: int, wanted: Topology) -> AnyStep:
     if one.role is None:
         literal = one.config.model_dump(mode="json") if one.config is not None else None
         of = wanted.mounts[mount]
-        fields = topology.fields_of(of.of_kind, of.cluster, one.reviewer or "", literal)
-        life = topology.reviewer_life(one.reviewer or "", one.reviewer_token_life)
+        fields = auth_config.fields_of(of.of_kind, of.cluster, one.reviewer or "", literal)
+        life = auth_config.reviewer_life(one.reviewer or "", one.reviewer_token_life)
         return course.WriteConfig(number=number, mount=mount, fields=fields, reviewer_seconds=life, vault=vault)
     held = wanted.mounts[mount].roles[one.role]
     kind = mount_kinds.of(held.kind)

@@ -6,13 +6,12 @@ The same scenario always gives the same plan; nothing here touches the world.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import Final, Literal
 
 import msgspec
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import course, course_resolution, driver_traits, engine_kinds, topology
+from harness.scenario import assumed, course, course_resolution, driver_traits, engine_kinds, topology
 from harness.scenario.course import (
     AnyStep,
     Form,
@@ -33,13 +32,6 @@ from harness.scenario.mount_kinds import JWT
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import Scenario
 from harness.scenario.topology import AppSpec, Asked, Topology
-
-DEFAULT_TTL = "768h"
-"""Vault's own default for the life of a token, with renewals and without (system default_lease_ttl, max_lease_ttl)."""
-
-VAULTS_OWN_POLICY = "default"
-"""The policy that every token has, and that Vault writes itself."""
-
 
 STRANGERS = {"wrong-service-account": "rehearsal-stranger", "wrong-namespace": "rehearsal-elsewhere"}
 """The service account and the namespace of those who must be refused, by the probe that presents their token."""
@@ -140,7 +132,7 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -
             paths = sorted({secret for app in apps for secret in app.reads})
             asked = dict.fromkeys(one for secret in paths for one in wanted.asks(secret))
             for policy in role.policies:
-                if policy == VAULTS_OWN_POLICY and policy not in wanted.policies:
+                if policy == vault_policies.VAULTS_OWN and policy not in wanted.policies:
                     continue
                 rules = (f'path "{path}" {{ capabilities = ["{right}"] }}' for path, right in asked)
                 texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
@@ -168,76 +160,8 @@ def make(scenario: Scenario, name: str, driver: str, *, rollback: bool = False) 
         questions=questions,
         artifacts=_artifacts(wanted, steps, driver_traits.of(driver)),
         not_asked=not_asked,
-        assumed=(*_assumed(scenario, wanted), *_assumed_of_versions(steps, driver)),
+        assumed=(*assumed.of_scenario(scenario, wanted), *assumed.of_versions(steps, driver)),
     )
-
-
-def _assumed(scenario: Scenario, wanted: Topology) -> Iterator[str]:
-    """Yield what is taken for granted where the scenario is silent, and what would say it."""
-    for path, mount in scenario.auth.items():
-        resolved = wanted.mounts[path]
-        if not resolved.mounted or not resolved.of_kind.reviews:
-            continue
-        there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
-        if mount.configured is None:
-            yield (
-                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}; if it was not, say so: "
-                f"auth.{path}.configured"
-            )
-        elif mount.configured.with_token_file is None:
-            yield (
-                f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
-            )
-    for name, app in scenario.apps.items():
-        place = wanted.mounts[wanted.apps[name].mount]
-        if not place.mounted or not place.of_kind.reviews:
-            continue
-        if place.reviewer in ("", "client-jwt") and "may_review_tokens" not in app.model_fields_set:
-            yield (
-                f"{name} may not review tokens; if its account is bound to system:auth-delegator, say so: "
-                f"apps.{name}.may-review-tokens"
-            )
-    yield from _assumed_of_tokens(wanted)
-
-
-def _assumed_of_tokens(wanted: Topology) -> Iterator[str]:
-    for path, mount in wanted.mounts.items():
-        for name, role in mount.roles.items():
-            named = [policy for policy in role.policies if policy != VAULTS_OWN_POLICY]
-            if named and not wanted.policies:
-                whose = "policy" if len(named) == 1 else "policies"
-                yield (
-                    f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
-                    "nothing else; if yours say otherwise, write them: policies"
-                )
-            if "ttl" in mount.of_kind.role and not (role.ttl or role.period or role.explicit_max_ttl):
-                yield (
-                    f"tokens of role {name} at auth/{path} live as long as Vault's own default has it, {DEFAULT_TTL}; "
-                    f"if the role says otherwise, say so: auth.{path}.roles.{name}.ttl"
-                )
-
-
-def _assumed_of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
-    serving = course.serving(steps)
-    yield from filter(None, map(versions.needs_licence, serving))
-    yield from _assumed_of_openbao(serving)
-    if not driver_traits.of(driver).real and (unknown := kubernetes_auth.beyond(serving)):
-        nearest = kubernetes_auth.held_lines().rpartition(" ")[2]
-        yield (
-            f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
-            "run on real servers would tell"
-        )
-
-
-def _assumed_of_openbao(serving: Sequence[str]) -> Iterator[str]:
-    """Yield what OpenBao's own guide says of the way to it, where a path goes another one."""
-    for old, new in pairwise(serving):
-        if versions.product(new) == versions.OPENBAO != versions.product(old):
-            yield (
-                f"{versions.called(new)} is started over the data of {versions.called(old)}, with its Shamir keys; the "
-                "guide of OpenBao was tried with Vault 1.14.1 over raft alone, and has new nodes join the old ones: "
-                "whether all data are whole, the questions have to tell"
-            )
 
 
 def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> tuple[tuple[str, str], ...]:
@@ -418,7 +342,7 @@ def _cannot(wanted: Topology, app: str) -> dict[str, str]:
     found: dict[str, str] = {}
     if not wanted.mounts[path].mounted:
         return dict.fromkeys(_WITH_A_TOKEN, f"nothing is mounted at auth/{path}, so nobody gets a token there")
-    if role.no_default_policy and VAULTS_OWN_POLICY not in role.policies:
+    if role.no_default_policy and vault_policies.VAULTS_OWN not in role.policies:
         rules = [rule for name in role.policies for rule in _rules(name, wanted.policies.get(name, ""))]
         for probe, (path, right) in OF_ITSELF.items():
             if not vault_policies.ruling(rules, path, right).granted:

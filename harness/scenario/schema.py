@@ -12,8 +12,8 @@ from pydantic import Field
 
 from harness.scenario.outcomes import ProbeName
 from harness.scenario.schema_engines import Engine
-from harness.scenario.schema_matrix import Expectation, Matrix
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
+from harness.scenario.schema_matrix import Expectation, Matrix
 from harness.scenario.schema_roles import (
     JwtConfig,
     RoleBinds,

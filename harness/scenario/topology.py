@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import engine_kinds, mount_kinds, places, values
+from harness.scenario import auth_config, engine_kinds, mount_kinds, places, values
+from harness.scenario.auth_config import ConfigField
 from harness.scenario.engine_kinds import Engine, EngineSpec
-from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
+from harness.scenario.mount_kinds import KUBERNETES, MountKind
 from harness.scenario.places import Place
 from harness.scenario.role_spec import NO_ROLE, RoleSpec, role_spec
 from harness.scenario.schema import Scenario
@@ -35,29 +36,6 @@ KV_V2: Final = 2
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 """kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
-
-REQUESTED_LIFE: Final = "1h"
-"""The life of a token that is requested without one: kubectl's own, and the API server's."""
-
-OF_ACCOUNT: Final = ("secret", "long-lived", "requested")
-"""The kinds of reviewer that are the token of a service account of their own, which the scenario names or implies."""
-
-STORED: Final = (*OF_ACCOUNT, "pod-token")
-"""The kinds of reviewer whose token is stored in the config."""
-
-ConfigField = str | bool | tuple[str, ...]
-"""A field of auth/<mount>/config. Of a Kubernetes mount, what stands for something that only the running system knows:
-the text "cluster" (of host, CA, issuer and pem_keys), the name of another cluster (of CA and pem_keys), "base64" (of
-the CA), and the kinds of a stored reviewer (of token_reviewer_jwt). Of a JWT mount the URLs and their CAs alike."""
-
-_LITERAL: Final = (
-    "issuer",
-    "disable_iss_validation",
-    "disable_local_ca_jwt",
-    "pem_keys",
-    "use_annotations_as_alias_metadata",
-)
-"""The fields of a config that are sent as they are said, if they are."""
 
 
 class ClusterSpec(msgspec.Struct, frozen=True):
@@ -424,22 +402,12 @@ def _kinds_written(course: Sequence[Mapping[str, Any]], path: str, mounts: Mappi
     return [write.get("reviewer") or "" for write in writes if (write.get("mount") or next(iter(mounts))) == path]
 
 
-def kind_of_reviewer(written: str | None) -> str:
-    """Return a reviewer's kind under the one name that it has in plans and records."""
-    return "long-lived" if written == "secret" else written or ""
-
-
-def reviewer_life(kind: str, written: str | None) -> int:
-    """Return for how many seconds a reviewer's token is asked for: 0 where it is not requested."""
-    return values.seconds(written or REQUESTED_LIFE) if kind == "requested" else 0
-
-
 def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str]) -> MountSpec:
     provenance = written.get("configured") or {}
     file = provenance.get("with-token-file")
-    reviewer = kind_of_reviewer(written.get("reviewer"))
-    kinds = dict.fromkeys((reviewer, *map(kind_of_reviewer, in_course)))
-    stored = any(kind in OF_ACCOUNT for kind in kinds)
+    reviewer = auth_config.kind_of_reviewer(written.get("reviewer"))
+    kinds = dict.fromkeys((reviewer, *map(auth_config.kind_of_reviewer, in_course)))
+    stored = any(kind in auth_config.OF_ACCOUNT for kind in kinds)
     kind = mount_kinds.of(written.get("type") or KUBERNETES)
     return MountSpec(
         kind=kind.name,
@@ -447,10 +415,10 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         vault=written.get("vault") or MAIN,
         written_by=provenance.get("by") or vault.source,
         with_token_file=vault.token_file if file is None else file,
-        fields=fields_of(kind, written.get("cluster") or "", reviewer, written.get("config")),
+        fields=auth_config.fields_of(kind, written.get("cluster") or "", reviewer, written.get("config")),
         reviewer=reviewer,
-        reviewer_seconds=reviewer_life(reviewer, written.get("reviewer-token-life")),
-        stored_kinds=tuple(kind for kind in kinds if kind in STORED),
+        reviewer_seconds=auth_config.reviewer_life(reviewer, written.get("reviewer-token-life")),
+        stored_kinds=tuple(kind for kind in kinds if kind in auth_config.STORED),
         reviewer_account=(written.get("reviewer-service-account") or DEFAULT_REVIEWER_ACCOUNT) if stored else "",
         reviewer_may_review_tokens=written.get("reviewer-may-review-tokens", True),
         reviewer_may_read=tuple(written.get("reviewer-may-read") or ()),
@@ -478,28 +446,3 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         claims=dict(written.get("claims") or {}),
         agent=written.get("agent") or "",
     )
-
-
-def fields_of(of: MountKind, cluster: str, reviewer: str, literal: Mapping[str, Any] | None) -> dict[str, ConfigField]:
-    """Return the fields to write to auth/<mount>/config of a mount *of* a kind; none where it has no config."""
-    if of.name == JWT:
-        return mount_kinds.config_of_keys(cluster, literal or {})
-    return config_fields(reviewer, literal) if of.config else {}
-
-
-def config_fields(reviewer: str, literal: Mapping[str, Any] | None) -> dict[str, ConfigField]:
-    """Return the fields to write to auth/<mount>/config, for a reviewer by name and the plugin's *literal* fields."""
-    fields: dict[str, ConfigField] = {"kubernetes_host": (literal or {}).get("kubernetes_host") or "cluster"}
-    if literal is None:
-        fields |= {"kubernetes_ca_cert": "cluster", "issuer": "cluster"}
-    else:
-        if (authority := literal.get("kubernetes_ca_cert") or "cluster") != "omit":
-            fields["kubernetes_ca_cert"] = authority
-        for name in _LITERAL:
-            if (value := literal.get(name)) is not None:
-                fields[name] = tuple(value) if isinstance(value, list | tuple) else value
-    if reviewer == "client-jwt":
-        fields["disable_local_ca_jwt"] = True
-    if reviewer in STORED:
-        fields["token_reviewer_jwt"] = kind_of_reviewer(reviewer)
-    return fields

@@ -84,6 +84,8 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> 
         if name not in down:
             yield (*trail, verb), f"no earlier step has stopped {name}", "restart: {}, with `node`"
         down.discard(name)
+
+
 def _received(document: Document) -> Iterator[Complaint]:
     """Yield that a limit is of no use to the storage."""
     storage = document.get("vault", "storage", default="raft")

@@ -108,12 +108,12 @@ def _policy_denies(case: Case) -> Diagnosis | None:
 
 def _texts(facts: Facts) -> dict[str, str]:
     """Return every policy's text, with that of Vault's own one, as far as anybody asks, where nobody wrote another."""
-    return {plan.VAULTS_OWN_POLICY: vault_policies.OF_EVERY_TOKEN, **plan.policies(facts.topology, facts.steps)}
+    return {vault_policies.VAULTS_OWN: vault_policies.OF_EVERY_TOKEN, **plan.policies(facts.topology, facts.steps)}
 
 
 def _written(case: Case, named: Sequence[str]) -> list[str]:
     """Return those of the policies that are the operator's."""
-    return [name for name in named if name != plan.VAULTS_OWN_POLICY or name in case.facts.topology.policies]
+    return [name for name in named if name != vault_policies.VAULTS_OWN or name in case.facts.topology.policies]
 
 
 def _ruling(case: Case, texts: Mapping[str, str], named: Sequence[str], asked: _Asked) -> vault_policies.Ruling | None:
@@ -145,7 +145,7 @@ def _held(case: Case, seen: Observation) -> list[str]:
     if isinstance(held, list):
         return list(held)
     role = case.facts.role(seen.app)
-    own = () if role.no_default_policy else (plan.VAULTS_OWN_POLICY,)
+    own = () if role.no_default_policy else (vault_policies.VAULTS_OWN,)
     return [*dict.fromkeys((*own, *(one.lower() for one in role.policies)))]
 
 

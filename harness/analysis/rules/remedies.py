@@ -16,7 +16,7 @@ from harness.analysis.rules.occasions import Moment, Steps, moment, occasions
 from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_role, serving
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
-from harness.scenario import endpoints, role_spec, topology
+from harness.scenario import auth_config, endpoints, role_spec, topology
 from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, RotateKeys, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
@@ -228,7 +228,7 @@ def found_again(case: Case) -> Way:
     """Give the config the address of the API server."""
     mount, held = case.after.mount, held_config(case.facts, case.after.mount, case.after.moment).fields
     words = f"Write the whole config of auth/{mount} again with the address of the API server of {case.cluster}"
-    changes: dict[str, topology.ConfigField] = {"kubernetes_host": "cluster"}
+    changes: dict[str, auth_config.ConfigField] = {"kubernetes_host": "cluster"}
     if endpoints.proxy(str(held.get("kubernetes_host"))) is not None:
         words += ", and with its CA from the file ca.crt: the one that stands there is that of the proxy"
         changes["kubernetes_ca_cert"] = "cluster"

@@ -17,9 +17,9 @@ from harness.analysis.rules.rule import Case
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.scenario import role_spec, topology
+from harness.scenario.auth_config import ConfigField
 from harness.scenario.course import Look, Serve, WriteConfig, WriteRole
 from harness.scenario.role_spec import RoleSpec
-from harness.scenario.topology import ConfigField
 
 KEEP: Final = "keep"
 DROP: Final = "drop"

@@ -10,10 +10,11 @@ import msgspec
 from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import Common
 from harness.host import pki
+from harness.knowledge.token_store import DEFAULT_TTL
 from harness.rig.rig import Given, Reply
 from harness.scenario import engine_kinds
 from harness.scenario.engine_kinds import EngineSpec
-from harness.scenario.plan import DEFAULT_TTL, OF_ITSELF
+from harness.scenario.plan import OF_ITSELF
 from harness.scenario.values import seconds
 from harness.secret import Secret
 

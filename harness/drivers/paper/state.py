@@ -10,9 +10,9 @@ from typing import Any, Final
 from harness.drivers.service_accounts import Account
 from harness.host import pki
 from harness.knowledge import kubernetes_auth
+from harness.knowledge.token_store import DEFAULT_TTL
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
-from harness.scenario.plan import DEFAULT_TTL
 from harness.scenario.values import addressed, seconds
 from harness.secret import Secret
 from harness.wait import now

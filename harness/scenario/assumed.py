@@ -1,0 +1,81 @@
+"""What a plan takes for granted where the scenario is silent, and what would say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from harness.knowledge import kubernetes_auth, token_store, vault_policies, versions
+from harness.scenario import course, driver_traits
+from harness.scenario.course import AnyStep
+from harness.scenario.schema import Scenario
+from harness.scenario.topology import Topology
+
+
+def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
+    """Yield what is taken for granted where the scenario is silent, and what would say it."""
+    for path, mount in scenario.auth.items():
+        resolved = wanted.mounts[path]
+        if not resolved.mounted or not resolved.of_kind.reviews:
+            continue
+        there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
+        if mount.configured is None:
+            yield (
+                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}; if it was not, say so: "
+                f"auth.{path}.configured"
+            )
+        elif mount.configured.with_token_file is None:
+            yield (
+                f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
+            )
+    for name, app in scenario.apps.items():
+        place = wanted.mounts[wanted.apps[name].mount]
+        if not place.mounted or not place.of_kind.reviews:
+            continue
+        if place.reviewer in ("", "client-jwt") and "may_review_tokens" not in app.model_fields_set:
+            yield (
+                f"{name} may not review tokens; if its account is bound to system:auth-delegator, say so: "
+                f"apps.{name}.may-review-tokens"
+            )
+    yield from _of_tokens(wanted)
+
+
+def _of_tokens(wanted: Topology) -> Iterator[str]:
+    for path, mount in wanted.mounts.items():
+        for name, role in mount.roles.items():
+            named = [policy for policy in role.policies if policy != vault_policies.VAULTS_OWN]
+            if named and not wanted.policies:
+                whose = "policy" if len(named) == 1 else "policies"
+                yield (
+                    f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
+                    "nothing else; if yours say otherwise, write them: policies"
+                )
+            if "ttl" in mount.of_kind.role and not (role.ttl or role.period or role.explicit_max_ttl):
+                yield (
+                    f"tokens of role {name} at auth/{path} live as long as Vault's own default has it, "
+                    f"{token_store.DEFAULT_TTL}; if the role says otherwise, say so: auth.{path}.roles.{name}.ttl"
+                )
+
+
+def of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
+    """Yield what is taken for granted of the versions on the way."""
+    serving = course.serving(steps)
+    yield from filter(None, map(versions.needs_licence, serving))
+    yield from _of_openbao(serving)
+    if not driver_traits.of(driver).real and (unknown := kubernetes_auth.beyond(serving)):
+        nearest = kubernetes_auth.held_lines().rpartition(" ")[2]
+        yield (
+            f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
+            "run on real servers would tell"
+        )
+
+
+def _of_openbao(serving: Sequence[str]) -> Iterator[str]:
+    """Yield what OpenBao's own guide says of the way to it, where a path goes another one."""
+    for old, new in pairwise(serving):
+        if versions.product(new) == versions.OPENBAO != versions.product(old):
+            yield (
+                f"{versions.called(new)} is started over the data of {versions.called(old)}, with its Shamir keys; the "
+                "guide of OpenBao was tried with Vault 1.14.1 over raft alone, and has new nodes join the old ones: "
+                "whether all data are whole, the questions have to tell"
+            )
