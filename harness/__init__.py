@@ -281,6 +281,7 @@ rig/                     what a running system looks like, whoever runs it
 record/                  what happened: the public record format
     events               every kind of line in a record
     event                what all those lines have in common that tell what happened
+    foretold             what the knowledge says of every question, before a server is asked
     node_events          what happens to a Vault of several nodes
     lease_events         what happens to the leases that a Vault has, and what they weigh
     observation          what one question saw: granted, refused or unknown
@@ -317,6 +318,7 @@ scenario/                what is asked for
     auth_config          the fields of auth/<mount>/config, and the kinds of reviewers that they store
     topology             clusters, Vault, mounts and apps with every default filled in
     course               the steps of a rehearsal, and the moments at which everything is asked
+    labels               the moments of a course get their numbers and labels
     course_checks        what a course says that cannot be, step by step
     cluster_checks       what a scenario says of the life of its clusters that cannot be
     references           a key that names another part of the scenario: which is meant, or what is wrong

@@ -19,6 +19,7 @@ from harness.record import events
 from harness.record import journal as journals
 from harness.record.event import Event
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
+from harness.record.foretold import Foretold, ForetoldAnswer
 from harness.record.journal import Journal, NotARecord
 from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import (
@@ -38,9 +39,9 @@ from tests.runs import OUTAGE, started
 
 EVENTS: list[AnyEvent] = [
     started(loading.load(OUTAGE).scenario),
-    events.Foretold(
+    Foretold(
         answers=(
-            events.ForetoldAnswer(
+            ForetoldAnswer(
                 probe="login", moment="before", answer="refused", status=403, app="web", mount="kubernetes",
                 reviewer="nobody", cause="reviewer-frozen",
             ),

@@ -18,7 +18,7 @@ from harness.analysis.rules import RULES
 from harness.cli.commands import main
 from harness.knowledge import checks_by_hand
 from harness.record import journal
-from harness.record.events import Foretold
+from harness.record.foretold import Foretold
 from harness.record.journal import Record
 from harness.reports import explanation, github, junit, markdown, text
 from harness.reports import prediction as report

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from harness.scenario import loading
 from harness.scenario.schema import Scenario
 from tests.lent import Lender
 from tests.test_proving import RED, REFUSALS, SCENARIOS_OF
@@ -39,8 +40,10 @@ def test_the_remedies_of_a_shipped_scenario_mend(file: Path, tmp_path: Path, len
     assert [(one["sentence"], one["state"]) for one in judgement["proofs"] if one["state"] != "mends"] == []
     assert (judgement["unproven"], judgement["exit_code"]) == ([], 0)
     tried = {(one["rule"], app) for one in judgement["proofs"] for app in one["apps"]}
-    found = [one for one in judgement["findings"] if one["effect"] in REFUSALS and one["probe"] == "login"]
-    assert tried == {(one["rule"], one["app"]) for one in found}
+    of_login = [one for one in judgement["findings"] if one["effect"] in REFUSALS and one["probe"] == "login"]
+    of_all = [one for one in judgement["findings"] if one["effect"] == "upgrade refused"]
+    found = {(one["rule"], one["app"]) for one in of_login}
+    assert tried == found | {(one["rule"], app) for one in of_all for app in loading.load(file).scenario.apps}
     for one in judgement["proofs"]:
         assert one["held"] >= 4
         assert all(answer == "200" for look in one["after"].values() for answer in look.values())

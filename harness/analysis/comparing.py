@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from harness.record.events import ForetoldAnswer
+from harness.record.foretold import ForetoldAnswer
 from harness.scenario.topology import Topology
 
 Key = tuple[str, str, str, str, str]

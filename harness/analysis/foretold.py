@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness.analysis.crossings import Crossing
-from harness.record.events import ForetoldAnswer
+from harness.record.foretold import ForetoldAnswer
 
 FORMAT: Final = 1
 """The number of the format of a prediction. Fields may be added under the same number."""

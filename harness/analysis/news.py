@@ -12,7 +12,7 @@ import msgspec
 
 from harness.analysis import comparison, diagnosis
 from harness.analysis.record_view import Facts
-from harness.record.events import Foretold, ForetoldAnswer
+from harness.record.foretold import Foretold, ForetoldAnswer
 from harness.record.observation import BESIDE, Observation, called
 
 OTHERWISE: Final = "otherwise than foretold: "

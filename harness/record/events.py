@@ -11,10 +11,11 @@ import msgspec
 
 from harness.knowledge.refusals import says
 from harness.record.event import Event, OfVault
+from harness.record.foretold import Foretold
 from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
 from harness.record.noise_floor import NoiseFloor
-from harness.record.observation import Answer, Observation
+from harness.record.observation import Observation
 from harness.scenario.plan import Plan, Question
 
 RECORD_VERSION: Final = 2
@@ -76,33 +77,6 @@ class RunStarted(Event, frozen=True, tag="run-started", kw_only=True):
     """what an A -> A rehearsal of its topology saw, where that was asked for"""
     machine: str = ""
     """kernel, architecture and cores, in words"""
-
-
-class ForetoldAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How one question should be answered at one moment, by the knowledge alone."""
-
-    probe: str
-    moment: str
-    """the label of the moment"""
-    answer: Answer
-    status: int | None = None
-    app: str = ""
-    mount: str = ""
-    item: str = ""
-    vault: str = ""
-    node: str = ""
-    reviewer: str = ""
-    """of a login: who should review it; empty where nobody is asked"""
-    cause: str = ""
-    """of what an app is refused: the cause"""
-
-
-class Foretold(Event, frozen=True, tag="foretold", kw_only=True):
-    """What the knowledge says of every question before a server is asked: what is otherwise then is news."""
-
-    answers: tuple[ForetoldAnswer, ...] = ()
-    why_not: str = ""
-    """why not all of it could be foretold; empty where it could"""
 
 
 class ArtifactUsed(Event, frozen=True, tag="artifact", kw_only=True):

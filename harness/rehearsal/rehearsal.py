@@ -19,6 +19,7 @@ from harness.knowledge import vault_policies
 from harness.record import events
 from harness.record import journal as journals
 from harness.record.events import RunStarted
+from harness.record.foretold import Foretold
 from harness.record.journal import Journal, Record
 from harness.rehearsal import credentials, rewriting, side_steps, troubles, vault_steps
 from harness.rehearsal.asking import Asking
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 Afterwards = Callable[[Rig], None]
 """What is done with a system whose course is over, before it is ended. It writes into records of its own."""
-Foretelling = Callable[[], events.Foretold]
+Foretelling = Callable[[], Foretold]
 """What works out how a run's questions will be answered. It takes a moment, and is done while servers start."""
 
 

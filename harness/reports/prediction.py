@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.analysis.crossings import Crossing
 from harness.analysis.foretold import Prediction
-from harness.record.events import ForetoldAnswer
+from harness.record.foretold import ForetoldAnswer
 
 _NO_PASS: Final = (
     "foretold by the knowledge alone, and no server was asked: this is no pass. `rehearse run` asks real servers, and "

@@ -7,16 +7,14 @@ data: what is done, by itself resolved, with nothing left to look up. Steps are 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
 
-from harness.scenario import topology
 from harness.scenario.auth_config import ConfigField
-from harness.scenario.moments import BEFORE, after
 from harness.scenario.mount_kinds import PROVIDER
-from harness.scenario.places import OUTSIDE, Place
+from harness.scenario.places import Place
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema_seals import ToSealVault
 from harness.scenario.topology import Topology, VaultSpec
@@ -405,30 +403,6 @@ def serving_each(steps: Sequence[AnyStep]) -> dict[str, list[str]]:
     return {name: list(versions) for name, versions in found.items()}
 
 
-class Labels:
-    """Gives each moment of a course its number and its label."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def moment(
-        self, done: AnyStep | None, version: str, token_file: bool, step: int = 0, runs: Mapping[str, str] | None = None
-    ) -> Moment:
-        """Return the moment after *done*, which is number *step* of the course, and at which *version* serves.
-
-        *runs* is what each of several Vaults runs, by its name. None was done: the very first is the moment before
-        everything.
-        """
-        label = wanted = BEFORE if done is None and not self._taken else label_of(done)
-        times = 1
-        while label in self._taken:
-            times += 1
-            label = f"{wanted} (step {step})" if step and times == 2 else f"{wanted} ({times})"
-        self._taken.add(label)
-        several = dict(runs) if runs is not None and len(runs) > 1 else {}
-        return Moment(len(self._taken) - 1, label, version, token_file, step, several)
-
-
 def way_back_over_next_snapshot(ahead: Sequence[AnyStep], vault: str) -> RollBack | None:
     """Return the first step of those *ahead* that goes back over the snapshot of a *vault* that is taken next."""
     own = [step for step in ahead if isinstance(step, RollBack | Snapshot) and step.vault == vault]
@@ -475,26 +449,3 @@ def word_of(step: Step) -> str:
 def words_of(step: Step) -> str:
     """Return that word, and the node that it is about, if it is about one."""
     return f"{word_of(step)} {step.node}".rstrip()
-
-
-def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a line
-    """Return what the moment after a step is called, before that is made unique."""
-    match done:
-        case Serve(vault=topology.SEAL):
-            return after(f"{topology.SEAL} {done.version}")
-        case Upgrade() | RollBack() if done.part in HALFWAY:
-            return f"halfway {'back ' if isinstance(done, RollBack) else ''}to {done.version}"
-        case Upgrade():
-            return f"{after(done.version)} at {done.node}" if done.node else after(done.version)
-        case Restart() | Move():
-            return "after restart" if isinstance(done, Restart) else f"after move to {done.place.cluster or OUTSIDE}"
-        case RollBack():
-            return f"after roll-back ({done.over})"
-        case WriteConfig() | WriteRole() | Rewrite():
-            return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
-        case SealVault():
-            return after(f"{word_of(done)} {done.what}")
-        case _ if isinstance(done, (*CHANGES, Wait, Snapshot)):
-            return after(words_of(done))
-        case _:
-            return "look"

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from harness.scenario import auth_config, course, mount_kinds, places, role_spec, schema, topology, values
-from harness.scenario.course import AnyStep, Labels, Look, Move, Part, Placed, Serve, Upgrade
+from harness.scenario.course import AnyStep, Look, Move, Part, Placed, Serve, Upgrade
+from harness.scenario.labels import Labels
 from harness.scenario.schema import CourseStep
 from harness.scenario.schema_seals import SealVault
 from harness.scenario.topology import Topology, VaultSpec

@@ -28,6 +28,7 @@ from harness.scenario.course import (
     WriteRole,
 )
 from harness.scenario.driver_traits import Traits
+from harness.scenario.labels import Labels
 from harness.scenario.mount_kinds import JWT
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import Scenario
@@ -107,7 +108,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def steps_of(stages: tuple[Stage, ...]) -> tuple[AnyStep, ...]:
     """Return the course that the stages of a record of format 1 tell. What was written stands in the record itself."""
-    labels, steps = course.Labels(), list[AnyStep]()
+    labels, steps = Labels(), list[AnyStep]()
     for stage in stages:
         kind = Upgrade if steps else Start
         served = kind(version=stage.version, token_file=stage.token_file)
@@ -174,7 +175,7 @@ def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> 
 
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:
     """Return the whole course: how the source came to be, the first look, and what the scenario does then."""
-    vault, labels = wanted.vault, course.Labels()
+    vault, labels = wanted.vault, Labels()
     steps: list[AnyStep] = [step for name in course.in_order(wanted) for step in _history(wanted, name)]
     runs = {name: one.source for name, one in wanted.vaults.items()}
     steps += [
@@ -221,7 +222,7 @@ def _history(wanted: Topology, name: str) -> list[AnyStep]:
     return steps
 
 
-def _whole(step: Placed, wanted: Topology, labels: course.Labels, version: str) -> Iterator[AnyStep]:
+def _whole(step: Placed, wanted: Topology, labels: Labels, version: str) -> Iterator[AnyStep]:
     """Yield a *step* that takes a Vault from *version* on; where it has several nodes, in its parts."""
     first = course_resolution.in_parts(step, wanted)
     if first.part:
@@ -230,7 +231,7 @@ def _whole(step: Placed, wanted: Topology, labels: course.Labels, version: str) 
     yield first
 
 
-def _back(wanted: Topology, labels: course.Labels, done: Sequence[AnyStep]) -> Iterator[AnyStep]:
+def _back(wanted: Topology, labels: Labels, done: Sequence[AnyStep]) -> Iterator[AnyStep]:
     """Yield the steps back to the source: its binary over the data as they are, and then the snapshot of before."""
     vault = wanted.vault
     yield WriteLate()

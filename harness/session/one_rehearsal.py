@@ -22,7 +22,8 @@ from harness.artifacts import brought
 from harness.artifacts.brought import Brought
 from harness.errors import HarnessError
 from harness.record import journal as journals
-from harness.record.events import RECORD_VERSION, Foretold, RunStarted
+from harness.record.events import RECORD_VERSION, RunStarted
+from harness.record.foretold import Foretold
 from harness.record.journal import RECORD_FILE, Began, Follower, Journal
 from harness.rehearsal import rehearsal
 from harness.rig.driver import Driver
