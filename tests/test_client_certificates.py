@@ -185,5 +185,6 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
         "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back",
         "three-nodes-are-upgraded-standbys-first-and-the-leader-last",
         "three-nodes-with-the-leader-first-move-leadership-in-vain",
+        "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade",
         "what-engines-gave-is-good-after-the-upgrade",
     }
