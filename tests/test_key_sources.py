@@ -83,6 +83,16 @@ WRONG: Final[dict[str, tuple[str, str, str]]] = {
         "jwks_url",
         "gives its keys to service accounts alone: 403",
     ),
+    "keys that no API server gives": (
+        text(cluster={"issuers": ["kubernetes/serviceaccount"]}),
+        "publishes-keys",
+        "with an issuer that is no https URL, the API server of apps gives its keys to nobody",
+    ),
+    "keys that no API server gives any more": (
+        text({"set-issuers": {"apps": ["http://issuer.example"]}}),
+        "http://issuer.example",
+        "the API server of apps gives its keys to nobody",
+    ),
     "keys that nobody may read any more": (text(CLOSE, write(URL)), "jwks_url: cluster", "service accounts alone"),
     "another issuer": (
         text(config=DISCOVERY, cluster={"issuers": ["https://oidc.example/apps", "address"]}),

@@ -24,6 +24,7 @@ def complaints(document: Document) -> Iterator[Complaint]:
     published = {name: document.get(*part, "publishes-keys", default=False) for name, part in clusters.items()}
     signs = {name: (document.get(*part, "issuers", default=None) or ("",))[0] for name, part in clusters.items()}
     hidden: set[str] = set()
+    yield from _no_keys(document, ("clusters",), "publishes-keys", published, signs)
     for mount in document.entries("auth"):
         if (kind := kind_checks.kind_of(document, mount)) is not None and kind.name == JWT:
             yield from _of_config(document, mount, document.get(*mount, "cluster"), published, signs, hidden)
@@ -31,6 +32,8 @@ def complaints(document: Document) -> Iterator[Complaint]:
         published |= document.get("course", index, "publish-keys", default={}) or {}
         changed = document.get("course", index, "set-issuers", default={}) or {}
         signs |= {name: issuers[0] for name, issuers in changed.items() if issuers}
+        for verb in ("publish-keys", "set-issuers"):
+            yield from _no_keys(document, ("course", index, verb), "", published, signs)
         yield from _reached(document, ("course", index, "reachable"), hidden)
         yield from _rotated(document, ("course", index, "rotate-keys"))
         yield from _known(document, ("course", index, "publish-keys"))
@@ -47,6 +50,18 @@ def _known(document: Document, trail: Trail, *others: str) -> Iterator[Complaint
     for name in document.get(*trail, default={}) or {}:
         if clusters is not None and name not in (*clusters, *others):
             yield (*trail, name), f"there is no cluster {shown(name)}", choices(name, [*clusters, *others])
+
+
+def _no_keys(
+    document: Document, trail: Trail, key: str, published: dict[str, bool], signs: dict[str, str]
+) -> Iterator[Complaint]:
+    """Complain of clusters in *trail* that are to give their keys to anybody, and whose API servers give none."""
+    for name in document.get(*trail, default={}) or {}:
+        issuer = signs.get(name) or ""
+        if published.get(name) and issuer and issuer != values.ADDRESS and not issuer.startswith("https://"):
+            message = f"with an issuer that is no https URL, the API server of {name} gives its keys to nobody"
+            place = (*trail, name, key) if key else (*trail, name)
+            yield place, message, f"publishes-keys: false, or another first issuer than {shown(issuer)}"
 
 
 def _reached(document: Document, trail: Trail, hidden: set[str]) -> Iterator[Complaint]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from harness import settings
 from harness.cli import maintenance
-from harness.errors import HarnessError
 from harness.scenario.loading import Loaded
 from harness.wait import Stopwatch
 from tests import versions_at_hand
-from tests.fuzz import generator, known, same_version, shrinking
+from tests.fuzz import crossing, generator, known, same_version, shrinking
 from tests.fuzz.comparison import Difference
 from tests.fuzz.running import NotRehearsed, Rehearsals
 
 FOUND, ENVIRONMENT = 1, 3
+_DRAWN_BY: Final[dict[str, Callable[[int, int, Sequence[str]], Loaded]]] = {
+    "chance": generator.scenario,
+    "crossing": crossing.scenario,
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -26,13 +31,13 @@ def main(words: Sequence[str] | None = None) -> int:
     versions = _versions(asked.versions)
     out: Path = asked.out
     _say(f"seed {asked.seed}, from {asked.first}: {asked.count} scenarios over Vault {', '.join(versions)}")
-    watch, done, broken, found = Stopwatch(), 0, 0, 0
+    watch, done, broken, found, passing = Stopwatch(), 0, 0, 0, 0
     with Rehearsals(maintenance.places(), asked.driver, out / "records" if asked.keep else None) as rehearsals:
         for number in range(asked.first, asked.first + asked.count):
             if asked.seconds and watch.seconds > asked.seconds:
                 _say(f"stopped after {asked.seconds} s, before number {number}")
                 break
-            loaded = generator.scenario(asked.seed, number, versions)
+            loaded = _DRAWN_BY[asked.by](asked.seed, number, versions)
             try:
                 if asked.same_version:
                     surprises = same_version.surprises(loaded, rehearsals)
@@ -40,21 +45,34 @@ def main(words: Sequence[str] | None = None) -> int:
                     _keep_surprises(out, loaded, surprises)
                     continue
                 differences = rehearsals.differences(loaded)
-            except (NotRehearsed, HarnessError) as error:
+                for one in rehearsals.passing:
+                    _say(f"{number}: once and not again: {one.sentence}")
+                passing += bool(rehearsals.passing)
+                rehearsals.passing.clear()
+            except NotRehearsed as error:
                 broken += 1
                 _say(f"{number}: not rehearsed: {error}")
+                continue
+            except Exception as error:  # noqa: BLE001  # whatever fell over, it did so at a scenario that is valid
+                found += 1
+                _say(f"{number}: fell over: {type(error).__name__}: {error}")
+                _write(out, loaded, traceback.format_exc().splitlines())
                 continue
             done += 1
             for one in differences:
                 row = known.row_of(one)
                 _say(f"{number}: {one.sentence}" + (f" (known: {row.id})" if row else ""))
-            if new := known.unknown(differences):
+            if not differences:
+                _say(f"{number}: alike")
+            elif new := known.unknown(differences):
                 found += 1
                 _keep(out, loaded, new, rehearsals, asked.shrink)
     rate = done / watch.seconds * 60 if watch.seconds else 0
     _say(
-        f"{done} scenarios rehearsed, {found} with a difference, {broken} not rehearsed; {rate:.1f} a minute; again: "
-        f"--seed {asked.seed} --first {asked.first} --count {asked.count} --versions {','.join(versions)}"
+        f"{done} scenarios rehearsed, {found} with a difference, {passing} with one that did not come again, "
+        f"{broken} not rehearsed; {rate:.1f} a minute; again: "
+        f"--seed {asked.seed} --first {asked.first} --count {asked.count} --versions {','.join(versions)} "
+        f"--by {asked.by}"
     )
     return FOUND if found else ENVIRONMENT if broken else 0
 
@@ -64,6 +82,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, default=1, help="decides every scenario, with its number and the versions")
     options.add_argument("--count", type=int, default=20, help="how many scenarios")
     options.add_argument("--first", type=int, default=0, help="the number of the first one")
+    options.add_argument("--by", choices=[*_DRAWN_BY], default="chance", help="drawn, or shipped scenarios changed")
     options.add_argument("--versions", default="core", help="core, here (what is cached), or versions with commas")
     options.add_argument("--driver", choices=["local", "kind"], default="local", help="who makes the real rehearsals")
     options.add_argument("--seconds", type=float, default=0, help="begin none after so many seconds; 0: all are made")
@@ -86,11 +105,8 @@ def _keep(out: Path, loaded: Loaded, new: Sequence[Difference], rehearsals: Rehe
     if most:
         loaded, first, asked = shrinking.shrunk(loaded, first, rehearsals.differences, most)
         _say(f"  made smaller by {asked} rehearsals")
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{loaded.name}.yaml"
     told = [first, *(one for one in new if one.sort != first.sort)]
-    head = "".join(f"# {one.sentence}\n" for one in told)
-    file.write_text(f"{head}{loaded.text}", encoding="utf-8")
+    file = _write(out, loaded, [one.sentence for one in told])
     _say(f"  {first.sentence}\n  written to {file}")
 
 
@@ -99,9 +115,16 @@ def _keep_surprises(out: Path, loaded: Loaded, surprises: Sequence[str]) -> None
     for line in surprises:
         _say(f"{loaded.name}, without any upgrade: {line}")
     if surprises:
-        out.mkdir(parents=True, exist_ok=True)
-        head = "".join(f"# {line}\n" for line in surprises)
-        (out / f"{loaded.name}.yaml").write_text(f"{head}{loaded.text}", encoding="utf-8")
+        _write(out, loaded, surprises)
+
+
+def _write(out: Path, loaded: Loaded, lines: Sequence[str]) -> Path:
+    """Write a scenario with what there is to say of it above."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{loaded.name}.yaml"
+    head = "".join(f"# {line}\n" for line in lines)
+    file.write_text(f"{head}{loaded.text}", encoding="utf-8")
+    return file
 
 
 def _say(line: str) -> None:

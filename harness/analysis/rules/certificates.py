@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase as fnmatch
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from harness.record.observation import Observation
 from harness.scenario.course import WriteRole
 from harness.scenario.mount_kinds import CERT
 
-_SOURCE: Final = "hashicorp/vault builtin/credential/cert/path_login.go; run: 1.4.0, 1.7.0, 1.11.0, 1.13.0, 1.16.3"
+_SOURCE: Final = "hashicorp/vault builtin/credential/cert/path_login.go; run: 1.4.0 to 1.21.2"
 _FORGED: Final = "forged-certificate"
 
 
@@ -27,7 +28,7 @@ def _expired(case: Case) -> Diagnosis | None:
         f"The client certificate by which {seen.app} logs in to {role_called(case)} has ended. Vault {seen.version} "
         f"answers that with {seen.status}, as if it were a fault of its own: who tries again is answered the same",
         "certain",
-        answered(case, cert_logins.words_of("expired")),
+        answered(case, cert_logins.words_of("expired", seen.error)),
         Remedy(
             f"Give {seen.app} a new certificate, and have it come with one before the old one ends. A role that trusts "
             "the authority takes it as it is; one that trusts a certificate itself has to be written with the new one.",
@@ -45,9 +46,11 @@ def _not_matched(case: Case) -> Diagnosis | None:
     refusal = cert_logins.refusal_of(seen.error) if asked else None
     if refusal not in ("no match", "constraints"):
         return None
-    said = answered(case, cert_logins.words_of(refusal))
+    said = answered(case, cert_logins.words_of(refusal, seen.error))
     app, role = case.facts.app(seen.app), remedies.role_of(case, seen.moment)
-    if refusal == "no match" and not cert_logins.finds(app.role, seen.version):
+    wanted = role.allowed_common_names or ()
+    admitted = not wanted or any(fnmatch(app.role, one) for one in wanted)
+    if not cert_logins.finds(app.role, seen.version):
         return diagnosed(
             f"Up to {cert_logins.NAMES_FOLDED} Vault keeps the roles of a cert mount in lower case and looks up one as "
             f"a login says it: nobody logs in to {role_called(case)} by that name, whatever the certificate",
@@ -59,7 +62,7 @@ def _not_matched(case: Case) -> Diagnosis | None:
                 unproven="by which name an app logs in is no step that a rehearsal can do",
             ),
         )
-    if refusal == "no match":
+    if refusal == "no match" and admitted:
         return diagnosed(
             f"{role_called(case)[0].upper()}{role_called(case)[1:]} does not trust the certificate by which {seen.app} "
             "logs in, or is not in the data that Vault serves",
@@ -71,11 +74,11 @@ def _not_matched(case: Case) -> Diagnosis | None:
                 unproven="which of the two is meant is for the operator to say",
             ),
         )
-    wanted = ", ".join(role.allowed_common_names or ())
+    trusted = "is one" if role.certificate == "own" else "is of an authority"
     return diagnosed(
-        f"The certificate of {seen.app} is of an authority that {role_called(case)} trusts, and its common name, "
-        f"{app.role}, is none of {wanted} (allowed_common_names)",
-        "certain",
+        f"The certificate of {seen.app} {trusted} that {role_called(case)} trusts, and its common name, {app.role}, is "
+        f"none of {', '.join(wanted)} (allowed_common_names)",
+        "certain" if refusal == "constraints" else "strong",
         said,
         _named(case),
     )

@@ -31,7 +31,7 @@ _KEEPS_ON: Final = "1.8.0"
 """From here on an agent retries what its templates read for ever, unless it is told not to, as the injector does."""
 
 _ANSWERED: Final = re.compile(
-    r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* ([^\n\"]*?)(?: \(retry|[\n\"]|$)"
+    r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* ([^\n]*?)(?: \(retry|\" backoff=|\"?(?:\n|$))"
 )
 """What an agent's log has of an answer that it did not like: the path, the status, and Vault's first error. From 1.8.0
 on every line of it begins with a bar."""
@@ -99,10 +99,12 @@ def _answered(running: Process) -> re.Match[str] | None:
 def _config(agent: Agent, server: VaultServer, directory: Path) -> dict[str, Any]:
     """Return the configuration that the injector writes for an init container (vault-k8s, agent-inject/agent).
 
-    Beside it stand the CA and the certificate with which this Vault lets itself be asked.
+    Beside it stand the CA and the certificate with which this Vault lets itself be asked, and that no answer is asked
+    for again before the agent says what it was.
     """
     certificate, key = server.authority.client
-    vault = {"address": server.client.address}
+    # agents of 1.7.0 to 1.10.0 ask again for minutes, without a word, where they are answered 500 (run)
+    vault: dict[str, Any] = {"address": server.client.address, "retry": {"num_retries": -1}}
     if server.client.address.startswith("https"):
         vault |= {"ca_cert": str(server.authority.ca), "client_cert": str(certificate), "client_key": str(key)}
     method = {

@@ -19,7 +19,7 @@ def trust(trusted: str, shown: Secret) -> Trust:
     by its serial number and the authority that it names alone, or wholly.
     """
     known, leaf = x509.load_pem_x509_certificate(trusted.encode()), _shown(shown)
-    if known.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+    if is_authority(trusted):
         try:
             leaf.verify_directly_issued_by(known)
         except (InvalidSignature, ValueError):
@@ -28,6 +28,12 @@ def trust(trusted: str, shown: Secret) -> Trust:
     if (known.serial_number, _authority(known)) != (leaf.serial_number, _authority(leaf)):
         return ""
     return "whole" if known.public_key() == leaf.public_key() else "number alone"
+
+
+def is_authority(trusted: str) -> bool:
+    """Is what a role trusts, as PEM, whoever issues certificates?"""
+    known = x509.load_pem_x509_certificate(trusted.encode())
+    return known.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
 def lives(shown: Secret) -> bool:

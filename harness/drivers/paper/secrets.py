@@ -96,10 +96,13 @@ class PaperSecrets(PaperTokens):
         allowed = [one for one in str((role or {}).get("allowed_common_names") or "").split(",") if one]
         if not certificates.lives(held.secret):
             return "expired"
-        if not trust or (trust == "number alone" and cert_logins.compares_keys(self._served.version)):
+        compared = trust == "number alone" and cert_logins.compares_keys(self._served.version)
+        if not trust or (compared and not at_least(self._served.version, cert_logins.LEAF_COMPARED)):
             return "other key" if trust else "no match"
         named = certificates.common_name(held.secret)
-        return "constraints" if allowed and not any(fnmatch(named, one) for one in allowed) else None
+        if allowed and not any(fnmatch(named, one) for one in allowed):
+            return "constraints" if certificates.is_authority(str((role or {})["certificate"])) else "no match"
+        return "other key" if compared else None
 
     def _who(self, mount: str, held: Credentials) -> str:
         """Return the role that *held* names, or nothing where there is none."""
