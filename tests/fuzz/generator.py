@@ -167,7 +167,11 @@ class _Draw:
     def _path(self) -> list[str]:
         """Return two to four versions in their order: that of today, stops, and the last."""
         most = min(len(self._versions), self._weighted({2: 6, 3: 3, 4: 1}))
-        return sorted(self._chance.sample(self._versions, most), key=self._versions.index)
+        path = sorted(self._chance.sample(self._versions, most), key=self._versions.index)
+        if path[0] == "1.3.0":
+            # it has no raft, and the builds from 1.18 on have nothing else (clusters/vault-trimmed)
+            return [one for one in path if not at_least(one, "1.18.0")]
+        return path
 
     def _vault(self, path: Sequence[str]) -> Document:
         vault: Document = {"source": path[0]}
