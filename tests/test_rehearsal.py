@@ -329,6 +329,9 @@ def test_whoever_cannot_even_be_asked_whether_vault_lives_is_the_trouble() -> No
         def system(self, _vault: str) -> Gone:
             return self
 
+        def broken(self) -> None:
+            return None
+
         def vault_died(self) -> str | None:
             raise Unreachable("the container engine gave no answer")
 

@@ -61,16 +61,18 @@ def outside(error: Exception, reached: Sequence[AnyStep]) -> events.Trouble:
 
 def _root(error: Exception, rig: Rig, node: VaultNode) -> Exception:
     """Return what lies behind *error*: a server that ended explains whatever failed after it."""
-    if isinstance(error, ProcessDied | SwapRefused | LostError) or not isinstance(error, HarnessError):
+    if isinstance(error, LostError) or not isinstance(error, HarnessError):
         return error
     try:
+        # before what Vault says of itself: one whose storage has ended gives up or declines, and that is no news of it
+        if lost := rig.broken():
+            return RigError(f"{lost}; what failed then: {error}; see its log beside the record")
+        if isinstance(error, ProcessDied | SwapRefused):
+            return error
         died = node.vault_died()
     except (RigError, Unreachable) as elsewhere:
         return elsewhere
-    if died is not None:
-        return ProcessDied(f"{died}; what failed then: {error}", None, node.vault_log(40))
-    lost = rig.broken()
-    return error if lost is None else RigError(f"{lost}; what failed then: {error}; see its log beside the record")
+    return error if died is None else ProcessDied(f"{died}; what failed then: {error}", None, node.vault_log(40))
 
 
 def _kind(error: Exception) -> events.TroubleKind:
