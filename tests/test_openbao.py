@@ -49,6 +49,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "OpenBao 2.6.2 has no storage etcd",
         "storage: raft",
     ),
+    "a storage that it has not yet": (
+        document({"source": "1.14.0", "target": "openbao-2.0.3", "storage": "postgresql"}),
+        "OpenBao 2.0.3 has no storage postgresql, which came with 2.1.0",
+        "openbao-2.1.0 or newer, or storage: raft",
+    ),
     "a storage that it has no more": (
         document({"source": "1.14.0", "target": "openbao-2.7.0", "storage": "file"}),
         "OpenBao 2.7.0 has no storage file, which 2.7.0 took away",

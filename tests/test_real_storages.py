@@ -1,13 +1,21 @@
-"""A Vault whose data is in an etcd: the same answers, ways back included, and nothing left."""
+"""A Vault whose data are in a server beside it: the same answers, ways back included, and nothing left."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.drivers.local.vault_nodes import VaultNodes
+from harness.record.observation import Observation
+from harness.rehearsal import probes
+from harness.rehearsal.probes import View
+from harness.scenario.course import Serve
+from harness.scenario.plan import Question
 from tests.lent import Lender
 from tests.test_real import rehearse
 from tests.test_real_rollbacks import gone_back, scenario, told
@@ -15,16 +23,21 @@ from tests.test_real_rollbacks import gone_back, scenario, told
 pytestmark = pytest.mark.real
 
 
-def test_an_upgrade_over_etcd_and_both_ways_back_answer_as_foretold(tmp_path: Path, lender: Lender) -> None:
-    """The snapshot of a storage that has none of its own is a copy of what the etcd holds, taken while it rests."""
-    file = scenario(tmp_path / "etcd.yaml", "1.9.2", "1.11.0", "etcd")
-    directory = tmp_path / f"etcd-{os.getpid()}"
+@pytest.mark.parametrize(("storage", "log"), [("etcd", "store-etcd.log"), ("postgresql", "store-postgres.log")])
+def test_an_upgrade_and_both_ways_back_answer_as_foretold(
+    storage: str, log: str, tmp_path: Path, lender: Lender
+) -> None:
+    """The snapshot of a storage that has none of its own is a copy of what the server holds, taken while it rests."""
+    file = scenario(tmp_path / f"{storage}.yaml", "1.9.2", "1.11.0", storage)
+    directory = tmp_path / f"{storage}-{os.getpid()}"
     judgement = gone_back(lender, file, directory, rollback=True)
     assert (judgement["verdict"], judgement["exit_code"], judgement["news"]) == ("pass", 0, []), judgement["reasons"]
     seals = [one for one in judgement["observations"] if one["probe"] == "seal-status"]
-    assert {one["detail"]["storage_type"] for one in seals} == {"etcd"}
+    assert {one["detail"]["storage_type"] for one in seals} == {storage}
     assert [way["opened"] for way in judgement["rollbacks"]] == [True, True]
-    assert (directory / "logs" / "store-etcd.log").is_file()
+    assert (directory / "logs" / log).is_file()
+    kept = "".join(file.read_text() for file in (directory / "record.jsonl", *(directory / "logs").iterdir()))
+    assert "postgresql://" not in kept, "with it came the password"
 
     paper = rehearse("run", file, "--rollback", "--driver", "paper", "-o", "json", "--run-dir", tmp_path / "paper")
     assert told(json.loads(paper.stdout)) == told(judgement)
@@ -32,7 +45,7 @@ def test_an_upgrade_over_etcd_and_both_ways_back_answer_as_foretold(tmp_path: Pa
 
 def test_the_same_scenario_is_answered_alike_over_each_storage(tmp_path: Path, lender: Lender) -> None:
     """What differs between storages is what their seal-status says of them, and nothing that an app meets."""
-    answers, storages = [], ("raft", "file", "etcd")
+    answers, storages = [], ("raft", "file", "etcd", "postgresql")
     for storage in storages:
         file = scenario(tmp_path / f"{storage}.yaml", "1.9.2", "1.11.0", storage)
         judgement = gone_back(lender, file, tmp_path / f"{storage}-{os.getpid()}")
@@ -44,4 +57,38 @@ def test_the_same_scenario_is_answered_alike_over_each_storage(tmp_path: Path, l
             [(*(one[part] for part in ("moment", "probe", "app", "item", "answer", "status")),) for one in seen]
         )
     assert len(answers[0]) > 20
-    assert answers[1:] == answers[:1] * 2
+    assert answers[1:] == answers[:1] * 3
+
+
+@pytest.mark.parametrize("where", ["in a question", "in a swap"])
+def test_a_storage_that_is_killed_in_mid_run_says_nothing_of_vault(
+    where: str, tmp_path: Path, lender: Lender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's doing, and no answer of either version: nobody knows what the upgrade does."""
+    asked, begun, killed = probes.ASKED["login"], VaultNodes.start, list[int]()
+
+    def kill(vaults: VaultNodes) -> None:
+        assert vaults.store is not None
+        assert vaults.store._process is not None
+        if not killed:
+            killed.append(vaults.store._process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    def asking(view: View, question: Question) -> Observation:
+        if view.moment != "before":
+            kill(view.rig._vaults)  # type: ignore[attr-defined]
+        return asked(view, question)
+
+    def starting(vaults: VaultNodes, served: Serve, *more: Any) -> None:
+        if served.version == "1.11.0":
+            kill(vaults)
+        begun(vaults, served, *more)
+
+    if where == "in a question":
+        monkeypatch.setitem(probes.ASKED, "login", asking)
+    else:
+        monkeypatch.setattr(VaultNodes, "start", starting)
+    file = scenario(tmp_path / "killed.yaml", "1.9.2", "1.11.0", "postgresql")
+    code, judgement = lender.rehearse(file, tmp_path / "run")
+    assert (code, judgement["verdict"], judgement["findings"]) == (4, "inconclusive", [])
+    assert "the PostgreSQL of Vault was ended from outside by SIGKILL" in " ".join(judgement["reasons"])

@@ -281,6 +281,15 @@ def _enterprise(plan: Plan) -> Answer:
     return ("yes", "this is Vault Enterprise") if found else ("no", "this is not Vault Enterprise")
 
 
+def _postgresql(plan: Plan) -> Answer:
+    """Tell by the storage of Vault and the engines that the scenario has; it need not name all that there are."""
+    stored = _stored_on("postgresql")(plan)
+    names = [path for path, one in plan.resolved.makers.items() if one.kind == engine_kinds.DATABASE]
+    if stored[0] == "yes" or not names:
+        return stored if stored[0] == "yes" else ("unknown", "")
+    return "yes", f"{', '.join(names)} makes credentials of a PostgreSQL"
+
+
 def _other_storage(plan: Plan) -> Answer:
     return "no", f"Vault's storage is {', '.join(sorted({one.storage for one in plan.resolved.vaults.values()}))}"
 
@@ -329,6 +338,8 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "nodes": _nodes,
     "raft-nodes": _raft_nodes,
     "enterprise": _enterprise,
+    "ask-etcd": _stored_on("etcd", then=("unknown", "")),
+    "ask-postgresql": _postgresql,
     "other-storage": _other_storage,
 }
 """What the word `touches` of a row means: of a plan, whether it touches that installation, and why."""

@@ -40,11 +40,11 @@ def _release(folder: Path) -> list[int]:
     return [int(part) for part in folder.parent.name.split(".") if part.isdecimal()]
 
 
-def refusal(folder: Path, port: int, user: Secret | str, password: Secret) -> str:
+def refusal(folder: Path, port: int, user: Secret | str, password: Secret, *, statements: str = "select 1") -> str:
     """Return why the PostgreSQL at *port* of this machine does not let *user* in, in its own words; "" where it does.
 
-    *folder* is that of its `programs`. Secrets go by the environment of psql. Raises Unreachable where it gives no
-    answer, or none of its own.
+    *folder* is that of its `programs`. Secrets go by the environment of psql, and by none of the *statements*, SQL that
+    it is to do. Raises Unreachable where it gives no answer, or none of its own.
     """
     env = {
         "PGHOST": "127.0.0.1",
@@ -57,7 +57,7 @@ def refusal(folder: Path, port: int, user: Secret | str, password: Secret) -> st
         "LC_ALL": "C",
         "HOME": "/nonexistent",
     }
-    asked = [str(folder / "psql"), "--no-psqlrc", "--no-password", "--command=select 1"]
+    asked = [str(folder / "psql"), "--no-psqlrc", "--no-password", f"--command={statements}"]
     try:
         done = subprocess.run(
             asked,

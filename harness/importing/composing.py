@@ -157,7 +157,7 @@ class _Composer:
     def _storage(self) -> str:
         said = self._said.vault.storage
         fits = versions.at_least(self._source, versions.RAFT_SINCE)
-        if said in ("file", "etcd"):
+        if said in ("file", "etcd", "postgresql"):
             return said
         if not fits:
             return "file"

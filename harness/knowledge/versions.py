@@ -20,6 +20,9 @@ OPENBAO_IS_LIKE: Final = (1, 16, 0)
 Kubernetes auth method (plugin v0.18.0), and nothing of what came later. Read: openbao v2.0.0 and v2.6.2,
 builtin/credential."""
 
+OPENBAO_WITH_POSTGRESQL: Final = "2.1.0"
+"""The first OpenBao with the storage `postgresql` (CHANGELOG 2.1.0)."""
+
 OPENBAO_WITHOUT_FILE: Final = "2.7.0"
 """The first OpenBao without the storage `file` (CHANGELOG 2.7.0)."""
 

@@ -10,7 +10,7 @@ from harness.scenario import course_checks
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail
 
-_STORAGES: Final = ("raft", "file")
+_STORAGES: Final = ("raft", "file", "postgresql")
 
 
 def complaints(document: Document) -> Iterator[Complaint]:
@@ -33,6 +33,9 @@ def complaints(document: Document) -> Iterator[Complaint]:
                 f"{named} has no storage file, which {versions.OPENBAO_WITHOUT_FILE} took away: it would not start"
             )
             yield trail, message, "openbao-2.6.2 or older, or storage: raft"
+        elif storage == "postgresql" and not versions.at_least(version, f"openbao-{versions.OPENBAO_WITH_POSTGRESQL}"):
+            message = f"{named} has no storage postgresql, which came with {versions.OPENBAO_WITH_POSTGRESQL}"
+            yield trail, message, f"openbao-{versions.OPENBAO_WITH_POSTGRESQL} or newer, or storage: raft"
         before = version
 
 

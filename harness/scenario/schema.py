@@ -116,8 +116,10 @@ class Vault(HasLeases):
         description="Nodes over raft, on processes and on paper: vault-0, vault-1 ... A step that puts another version "
         "in place takes them one after the other.",
     )
-    storage: Literal["raft", "file", "etcd"] = Field(
-        default="raft", description="Vault's storage. etcd: one member, on processes and on paper."
+    storage: Literal["raft", "file", "etcd", "postgresql"] = Field(
+        default="raft",
+        description="Vault's storage. etcd: one member; postgresql: a new cluster of Debian's package; both on "
+        "processes and on paper.",
     )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")

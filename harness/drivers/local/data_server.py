@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from harness import wait
 from harness.drivers.log_tail import Tail
+from harness.drivers.vault_config import Stored
 from harness.host import ports, process
 from harness.host.process import Process, Supervisor
 
@@ -90,3 +91,12 @@ class DataServer(abc.ABC):
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+
+class VaultStore(DataServer):
+    """One that has all the data of a Vault, whose storage it is."""
+
+    @property
+    @abc.abstractmethod
+    def stored(self) -> Stored:
+        """Return the storage of its Vault, as that Vault's configuration has it."""

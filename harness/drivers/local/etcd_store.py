@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from harness.clients import etcd
-from harness.drivers.local.data_server import DataServer
+from harness.drivers.local.data_server import VaultStore
 from harness.drivers.vault_config import Stored
 from harness.host import pki
 from harness.host.process import Supervisor
@@ -17,7 +17,7 @@ _LEASES: Final = "/vault/sys/expire/id/"
 """where Vault has its leases, with the path that it takes where none is said"""
 
 
-class EtcdStore(DataServer):
+class EtcdStore(VaultStore):
     """An etcd on loopback that talks to nobody but the Vault whose data it has, over TLS. The supervisor ends it.
 
     Every user of this machine reaches its port, and what is in it is all of that Vault.

@@ -13,8 +13,9 @@ from urllib.parse import quote
 from harness import wait
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
-from harness.drivers.local.data_server import DataServer
+from harness.drivers.local.data_server import DataServer, VaultStore
 from harness.drivers.log_tail import Tail
+from harness.drivers.vault_config import Stored
 from harness.errors import RigError
 from harness.host import pki
 from harness.host.ports import Ports
@@ -28,6 +29,18 @@ USER: Final = "rehearsal"
 """Its superuser."""
 
 _MAKE_SECONDS: Final = 60
+
+_TABLE: Final = """
+CREATE TABLE vault_kv_store (
+  parent_path TEXT COLLATE "C" NOT NULL,
+  path        TEXT COLLATE "C",
+  key         TEXT COLLATE "C",
+  value       BYTEA,
+  CONSTRAINT pkey PRIMARY KEY (path, key)
+);
+CREATE INDEX parent_path_idx ON vault_kv_store (parent_path);
+"""
+"""Vault documentation, configuration/storage/postgresql: what an operator makes before the first start."""
 
 
 class Postgres(DataServer):
@@ -82,6 +95,11 @@ class Postgres(DataServer):
         """Return why it does not let *user* in, in its own words; "" where it does. Raises Unreachable."""
         return postgres.refusal(self._programs, self.port, user, password)
 
+    def tell(self, statements: str) -> None:
+        """Have it do what *statements* of SQL say, all or nothing. Raises RigError if it does not, or Unreachable."""
+        if why := postgres.refusal(self._programs, self.port, *self.superuser, statements=statements):
+            raise RigError(f"{self.called} did not do as it was told: {why}")
+
     def _serves(self) -> bool:
         if why := self.refusal(*self.superuser):
             raise RigError(f"{self.called} does not know the user that it was made with: {why}")
@@ -132,6 +150,25 @@ class Postgres(DataServer):
             str(self.data),
             *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
         ]
+
+
+class PostgresStore(Postgres, VaultStore):
+    """One that is the storage of a Vault, which gets its password by a file of mode 0600: its configuration."""
+
+    def __init__(self, directory: Path, port: int, programs: Path, supervisor: Supervisor) -> None:
+        super().__init__(directory, port, programs, supervisor, "the PostgreSQL of Vault")
+
+    @property
+    def stored(self) -> Stored:
+        """Return the storage of its Vault, as that Vault's configuration has it."""
+        return {"postgresql": {"connection_url": self.connection.reveal()}}
+
+    def start(self) -> None:
+        """Start it; the first time with the table that no Vault makes by itself."""
+        new = not self.data.exists()
+        super().start()
+        if new:
+            self.tell(_TABLE)
 
 
 class OwnDatabase:

@@ -1,4 +1,4 @@
-"""The processes of a Vault: one server, or several over raft, and the etcd that may have its data."""
+"""The processes of a Vault: one server, or several over raft, and the server beside them that may have its data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from harness.artifacts.binaries import Artifact
 from harness.clients import postgres
 from harness.clients.vault import Vault
 from harness.drivers.bring_up import BringUp
+from harness.drivers.local.data_server import VaultStore
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.pod_folder import PodFolder
-from harness.drivers.local.postgres import ROOM, OwnDatabase
+from harness.drivers.local.postgres import ROOM, OwnDatabase, PostgresStore
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.errors import MissingPrerequisite
@@ -40,27 +41,33 @@ LEASE_BYTES: Final = 8000
 """Measured, and half of it again: a service token's lease, entry and accessor in any storage."""
 
 
+_STORES: Final = {"etcd": CLUSTER_BYTES, "postgresql": ROOM}
+"""The storages that are servers beside Vault, and the bytes that each of them writes."""
+
+
 def bytes_of(topology: Topology, clusters: int) -> int:
     """Return what a rehearsal with so many *clusters* of its own writes."""
-    stores = sum(vault.storage == "etcd" for vault in topology.vaults.values())
+    stores = sum(_STORES.get(vault.storage, 0) for vault in topology.vaults.values())
     nodes = max(vault.nodes for vault in topology.vaults.values())
     leases = sum(one.nodes * one.leases for one in topology.vaults.values()) * LEASE_BYTES
-    return leases + nodes * VAULT_BYTES + (clusters + stores) * CLUSTER_BYTES + ROOM * topology.needs_database
+    return leases + nodes * VAULT_BYTES + clusters * CLUSTER_BYTES + stores + ROOM * topology.needs_database
 
 
 def ports_of(vault: VaultSpec) -> int:
-    """Return how many ports a Vault takes: each node for its clients and for the others, and an etcd."""
-    return 2 * vault.nodes + (vault.storage == "etcd")
+    """Return how many ports a Vault takes: each node for its clients and for the others, and its store."""
+    return 2 * vault.nodes + (vault.storage in _STORES)
 
 
 def insist_on_parts(plan: Plan, binaries: Binaries) -> None:
     """Raise MissingPrerequisite where a binary was built without what the scenario has of Vault's parts, or where there
-    is no PostgreSQL for its database engines.
+    is no PostgreSQL for its data or its database engines.
     """
-    if any(vault.storage == "etcd" for vault in plan.resolved.vaults.values()):
-        _insist_on_whole(binaries, "etcd storage", "choose storage: raft or file")
-    if plan.resolved.needs_database:
+    storages = {vault.storage for vault in plan.resolved.vaults.values()}
+    for storage in sorted(storages.intersection(_STORES)):
+        _insist_on_whole(binaries, f"{storage} storage", "choose storage: raft or file")
+    if plan.resolved.needs_database or "postgresql" in storages:
         postgres.programs()
+    if plan.resolved.needs_database:
         _insist_on_whole(binaries, "database engine", "take the engine of type database out of `secrets`")
 
 
@@ -90,11 +97,7 @@ class VaultNodes:
         self._supervisor, self.binaries = supervisor, binaries
         vault, names, taken = topology.vault, topology.nodes_of(""), ports.take(ports_of(topology.vault))
         self.names, several = tuple(names), len(names) > 1
-        self.store = (
-            EtcdStore(work / "store", taken[-1], self.etcd.path, supervisor, vault.max_receive_size)
-            if vault.storage == "etcd"
-            else None
-        )
+        self.store = self._store_at(taken[-1]) if vault.storage in _STORES else None
         self.database = OwnDatabase(work, supervisor, ports)
         """of its database engines, where it has any"""
         self.servers: dict[str, VaultServer] = {}
@@ -114,6 +117,13 @@ class VaultNodes:
                 first=next(iter(self.servers.values()), None),
             )
         self.first = self.servers[names[0]]
+
+    def _store_at(self, port: int) -> VaultStore:
+        directory = self._work / "store"
+        if self._topology.vault.storage == "etcd":
+            most = self._topology.vault.max_receive_size
+            return EtcdStore(directory, port, self.etcd.path, self._supervisor, most)
+        return PostgresStore(directory, port, postgres.programs(), self._supervisor)
 
     def trust(self, authority: Path, pods: Sequence[str]) -> None:
         """Have these *pods*, by the purposes of their tokens, the CA in the file *authority*, as a kubelet renews it.
@@ -147,9 +157,11 @@ class VaultNodes:
         """Start what has the data beside it, if anything has; and its PostgreSQL, where it has one, meanwhile."""
         if self._topology.needs_database:
             self.database.begin(bring_up)
-        if self.store is not None:
+        if isinstance(self.store, EtcdStore):
             with brought.steady(self.etcd):
                 self.store.start()
+        elif self.store is not None:
+            self.store.start()
 
     def start(self, served: Serve, api_port: int, name: str = "") -> None:
         """Start a node as what is to be *served*, over its data; no *name*: the first."""
@@ -215,7 +227,7 @@ class VaultNodes:
         self.database.kill()
 
     def beside_died(self) -> str | None:
-        """Return a sentence if the etcd that has its data, or its PostgreSQL, has ended."""
+        """Return a sentence if the server that has its data, or its PostgreSQL, has ended."""
         return (self.store.died() if self.store is not None else None) or self.database.died()
 
 

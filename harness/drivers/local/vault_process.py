@@ -15,7 +15,7 @@ from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
-from harness.drivers.local.etcd_store import EtcdStore
+from harness.drivers.local.data_server import VaultStore
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.errors import ProcessDied, RigError
@@ -46,7 +46,7 @@ class VaultServer:
         port: int,
         cluster_port: int,
         licence: Secret | None = None,
-        store: EtcdStore | None = None,
+        store: VaultStore | None = None,
         name: str = "",
         first: VaultServer | None = None,
     ) -> None:
