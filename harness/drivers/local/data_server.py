@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -14,6 +14,7 @@ from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.host import ports, process
 from harness.host.process import Process, Supervisor
+from harness.rig.leases import Weight
 
 _SERVES_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
@@ -100,3 +101,16 @@ class VaultStore(DataServer):
     @abc.abstractmethod
     def stored(self) -> Stored:
         """Return the storage of its Vault, as that Vault's configuration has it."""
+
+    def weigh(self) -> Weight:
+        """Return how many bytes its data take. Raises Unreachable where it has to be asked and gives no answer."""
+        return Weight(stored=size_of(self.data))
+
+
+def size_of(directory: Path) -> int:
+    """Return how many bytes the files in a *directory* have, those left out that go meanwhile."""
+    found = 0
+    for file in directory.rglob("*"):
+        with suppress(FileNotFoundError):
+            found += file.stat().st_size if file.is_file() else 0
+    return found

@@ -15,7 +15,7 @@ from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
-from harness.drivers.local.data_server import VaultStore
+from harness.drivers.local.data_server import VaultStore, size_of
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.errors import ProcessDied, RigError
@@ -212,14 +212,14 @@ class VaultServer:
         memory = self.process.memory if self.process else None
         if self._store is not None:
             return msgspec.structs.replace(self._store.weigh(), memory=memory)
-        return Weight(memory=memory, stored=_size(self._data))
+        return Weight(memory=memory, stored=size_of(self._data))
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
         shutil.rmtree(self._kept, ignore_errors=True)
         with self._at_rest() as data:
             _copy(data, self._kept)
-        return _size(self._kept)
+        return size_of(self._kept)
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
@@ -281,11 +281,6 @@ class VaultServer:
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* of the server that runs, redacted; none where none does."""
         return self.process.tail(lines) if self.process else []
-
-
-def _size(directory: Path) -> int:
-    """Return how many bytes the files in a directory have."""
-    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
 def _copy(source: Path, target: Path) -> None:
