@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -16,6 +19,7 @@ import requests
 from harness import settings
 from harness.knowledge import vault_policies
 from tests.runs import OUTAGE
+from tests.versions_at_hand import further
 
 TAKEN: Final = (
     'path "a" { capabilities = ["read",] }',
@@ -145,14 +149,26 @@ class DevVault:
         found: dict[str, list[str]] = self.ask("POST", "sys/capabilities", token=token, paths=paths).json()["data"]
         return found
 
+    def writes(self, names: list[str], path: str, fields: dict[str, Any]) -> int:
+        """Return what a token of these policies is answered that writes *fields*."""
+        made = self.ask("POST", "auth/token/create", policies=names, no_default_policy=True).json()
+        header = {"X-Vault-Token": made["auth"]["client_token"]}
+        return self._session.post(f"{self._address}/v1/{path}", headers=header, json=fields, timeout=30).status_code
+
 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevVault]:
     """A real Vault 1.7.0, fetched as a rehearsal would."""
-    home = tmp_path_factory.mktemp("vault")
     fetch = [sys.executable, "-m", "harness", "artifacts", "fetch", str(OUTAGE)]
     subprocess.run(fetch, check=True, cwd=OUTAGE.parent, capture_output=True, timeout=3600)
-    (binary,) = (settings.cache() / "artifacts" / "vault").glob("1.7.0-linux-*/vault")
+    with developed("1.7.0", tmp_path_factory.mktemp("vault")) as one:
+        yield one
+
+
+@contextmanager
+def developed(version: str, home: Path) -> Iterator[DevVault]:
+    """Have a real Vault of *version*, which is cached, in development mode."""
+    (binary,) = (settings.cache() / "artifacts" / "vault").glob(f"{version}-linux-*/vault")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -171,8 +187,10 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevVault]:
                     break
             except requests.ConnectionError:
                 time.sleep(0.1)
-        yield one
-        running.kill()
+        try:
+            yield one
+        finally:
+            running.kill()
 
 
 @pytest.mark.real
@@ -214,7 +232,83 @@ def test_a_real_vault_grants_the_same(vault: DevVault) -> None:
                 assert granted == (capability in real[path]), (path, capability, texts)
 
 
-TEMPLATED = """path "secret/data/{{ identity.entity.aliases.auth/k8s/eu.metadata.service_account_name }}" {
+# --- what may be written ---
+
+LISTS: Final = """
+path "kv/allow" { capabilities = ["update"] allowed_parameters = { "hosts" = ["a", "b"] } }
+path "kv/whole" { capabilities = ["update"] allowed_parameters = { "hosts" = [["a", "b"]] } }
+path "kv/deny" { capabilities = ["update"] denied_parameters = { "hosts" = ["root"] } }
+path "kv/glob" { capabilities = ["update"] allowed_parameters = { "hosts" = ["team-*"] } }
+path "kv/must" { capabilities = ["update"] required_parameters = ["hosts"] }
+path "kv/none" { capabilities = ["update"] denied_parameters = { "*" = [] } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "as_a_whole", "item_by_item"),
+    [
+        ("allow", {"hosts": ["a"]}, False, True),
+        ("allow", {"hosts": ["a", "b"]}, False, True),
+        ("allow", {"hosts": ["a", "c"]}, False, False),
+        ("allow", {"hosts": "a"}, True, True),
+        ("allow", {"hosts": "a,b"}, False, True),
+        ("allow", {"other": "a"}, False, False),
+        ("whole", {"hosts": ["a", "b"]}, True, True),
+        ("whole", {"hosts": ["a"]}, False, False),
+        ("deny", {"hosts": ["root"]}, True, False),
+        ("deny", {"hosts": ["x", "root"]}, True, False),
+        ("deny", {"hosts": "root"}, False, False),
+        ("glob", {"hosts": ["team-a", "team-b"]}, False, True),
+        ("glob", {"HOSTS": "team-a"}, True, True),
+        ("must", {"other": 1}, False, False),
+        ("must", {"hosts": 1}, True, True),
+        ("none", {"hosts": 1}, False, False),
+    ],
+)
+def test_which_values_a_policy_lets_through(
+    path: str, fields: dict[str, Any], as_a_whole: bool, item_by_item: bool
+) -> None:
+    """A list is held against the values as a whole, and from 1.21.0 on item by item."""
+    rules = vault_policies.ruling(vault_policies.read("p", LISTS), f"kv/{path}", "update").rules
+    for version, lets in (("1.20.4", as_a_whole), ("1.21.0", item_by_item)):
+        assert (vault_policies.refused_parameter(rules, fields, version) is None) == lets
+
+
+VALUES: Final[tuple[Any, ...]] = ("a", "b", "team-a", "a,b", 5, True, ["a"], ["a", "b"], ["team-a", "b"], [])
+LISTED: Final[tuple[Any, ...]] = ("a", "b", "team-*", "*-a", 5, True, ["a", "b"])
+
+
+def with_parameters(lot: random.Random) -> str:
+    """Return a policy by lot that says of one path which values may be written."""
+    said = ['capabilities = ["create", "update"]']
+    for which in lot.sample(("allowed", "denied"), lot.randint(1, 2)):
+        names = lot.sample(("One", "two", "*"), lot.randint(1, 2))
+        listed = ({name: lot.sample(LISTED, lot.randint(0, 3)) for name in names}).items()
+        inside = " ".join(f"{json.dumps(name)} = {json.dumps(values)}" for name, values in listed)
+        said.append(f"{which}_parameters = {{ {inside} }}")
+    if lot.random() < 0.2:
+        said.append('required_parameters = ["two"]')
+    return f'path "kv/here" {{ {" ".join(said)} }}'
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("version", ["1.7.0", pytest.param("1.21.2", marks=further("vault:1.21.2"))])
+def test_a_real_vault_lets_the_same_values_through(version: str, tmp_path: Path) -> None:
+    """One or two policies by lot, and fields by lot, two hundred times."""
+    lot = random.Random(21)
+    with developed(version, tmp_path) as vault:
+        vault.ask("POST", "sys/mounts/kv", type="kv", options={"version": "1"})
+        for _ in range(200):
+            texts = {name: with_parameters(lot) for name in ("one", "two")[: lot.randint(1, 2)]}
+            assert all(vault.takes(name, text) for name, text in texts.items())
+            rules = [rule for name, text in texts.items() for rule in vault_policies.read(name, text)]
+            fields = {name: lot.choice(VALUES) for name in lot.sample(("one", "two"), lot.randint(1, 2))}
+            why = vault_policies.refused_parameter(rules, fields, version)
+            status = vault.writes(list(texts), "kv/here", fields)
+            assert (status == 403) == (why is not None), (status, str(why), fields, texts)
+
+
+TEMPLATED: Final = """path "secret/data/{{ identity.entity.aliases.auth/k8s/eu.metadata.service_account_name }}" {
   capabilities = ["read"]
 }"""
 

@@ -41,7 +41,7 @@ NEGATIVE = (
     "revoked-secret",
 )
 OF_CERTIFICATES = ("wrong-certificate", "expired-certificate", "forged-certificate")
-OF_SECRETS = ("wrong-secret", "lockout")
+OF_SECRETS = ("wrong-secret", "lockout", "write")
 OF_ENGINES = ("kept-secret", "old-lease-renew", "revoked-secret", "engine-role", "disallowed-policy")
 ASKED = [probe for probe in get_args(ProbeName) if probe != "auto-unseal"]
 """All but what is asked where one Vault unseals another: tests/test_seals.py has that."""
@@ -53,7 +53,7 @@ description: A password.
 clusters: {apps: {kubernetes: 1.32.0}}
 vault: {source: 1.7.0, target: 1.11.0}
 auth: {people: {type: userpass, roles: {web: {policies: [web]}}}}
-apps: {web: {role: web}}
+apps: {web: {role: web, writes: {secret/web: {hosts: [a, b], more: true}}}}
 """
 CERTIFICATES = SECRETS.replace("userpass, roles: {web: {", "cert, roles: {web: {certificate: own, ").replace(
     "source: 1.7.0, target: 1.11.0", "source: 1.16.3, target: 1.17.0"

@@ -365,7 +365,7 @@ def _look_closer(case: Case) -> Remedy:
         "the end of the run says how to ask the same by hand, with one thing changed at a time"
     )
     commands: tuple[str, ...] = (f"{again} --keep",) if again else ()
-    if "read" in case.after.probe and case.after.item:
+    if ("read" in case.after.probe or case.after.probe == "write") and case.after.item:
         words += "; the last command is for that Vault, with the app's token, and says what its policies grant there"
         commands += (f"vault token capabilities {case.facts.topology.data_path(case.after.item)}",)
     elif mount and case.facts.mount(mount).of_kind.config:

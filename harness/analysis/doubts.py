@@ -23,7 +23,7 @@ will end, and the run does not go that far. noise: the A -> A rehearsal, without
 incomplete: the record lacks what its run must have written. unfinished: something kept the run from going on, or cut it
 off."""
 
-_MUST_BE_GRANTED: Final = ("login", "read")
+_MUST_BE_GRANTED: Final = ("login", "read", "write")
 """The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
 
 _NAMED: Final = 3
@@ -175,12 +175,12 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
     roles = {facts.app(app).role: facts.role(app) for app in some}
     if rule in _OF_ROLE:
         yield from _of_role(f"auth.{mount}.roles", roles, rule)
-    if probe == "read":
+    if probe in ("read", "write"):
         for name, role in roles.items():
             yield f"auth.{mount}.roles.{name}.policies ({', '.join(role.policies) or 'none'})"
         written = {policy for role in roles.values() for policy in role.policies if policy in facts.topology.policies}
         yield from (f"policies.{policy}" for policy in sorted(written))
-        yield from (f"apps.{app}.reads" for app in some)
+        yield from (f"apps.{app}.{probe}s" for app in some)
     elif rule == "role-binding-mismatch":
         yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)
     elif rule == "audience-mismatch":

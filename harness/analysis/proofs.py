@@ -216,7 +216,7 @@ def _worse(proves: Proves, trial: Facts, main: Facts, looks: Sequence[str]) -> l
         one
         for one in trial.observations
         if one.moment in looks
-        and one.probe in ("login", "read")
+        and one.probe in ("login", "read", "write")
         and one.answer == "refused"
         and comparison.key_of(one) not in asked
         and mains.get((comparison.key_of(one), _instead(proves, one.moment))) == "granted"

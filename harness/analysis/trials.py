@@ -22,7 +22,7 @@ APPLIED: Final = "after the remedy"
 
 _REFUSED: Final = ("login refused", "access refused", "refused from the start")
 _NOT_OPENED: Final = "upgrade refused"
-_APPS_OWN: Final = ("login", "read", "token-lookup", "token-renew")
+_APPS_OWN: Final = ("login", "read", "write", "token-lookup", "token-renew")
 """The questions that an app is to be granted: that an impostor is refused needs no remedy. What a token from before may
 do is not among them: a remedy may take a new login."""
 

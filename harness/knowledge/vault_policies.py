@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from harness.knowledge.versions import at_least
+
 VAULTS_OWN: Final = "default"
 """The policy that every token has, and that Vault writes itself."""
+
 CAPABILITIES: Final = ("deny", "create", "read", "update", "delete", "list", "sudo", "patch", "subscribe", "recover")
 _SHORT: Final = {
     "deny": ("deny",),
@@ -29,6 +32,10 @@ _PATH_KEYS: Final = (
     "list_scan_response_keys_filter_path", "pagination_limit", "response_keys_filter_path",
 )  # fmt: skip
 _DEEPEST: Final = 50
+
+LISTS_ITEM_BY_ITEM: Final = "1.21.0"
+"""From here on allowed_parameters and denied_parameters look up the items of a list, and no longer the list as a whole,
+unless VAULT_LEGACY_EXACT_MATCHING_ON_LIST is set (documented; run: 1.7.0, 1.16.3, 1.19.0 against 1.21.2)."""
 
 OF_EVERY_TOKEN: Final = """
 path "auth/token/lookup-self" { capabilities = ["read"] }
@@ -77,11 +84,39 @@ class Rule(msgspec.Struct, frozen=True):
     path: str
     """as written, without a slash at its beginning"""
     capabilities: tuple[str, ...]
+    allowed: Mapping[str, tuple[Any, ...]] = {}
+    """allowed_parameters: the values of each that may be written, by its name in lower case; none: any value"""
+    denied: Mapping[str, tuple[Any, ...]] = {}
+    """denied_parameters, likewise"""
+    required: tuple[str, ...] = ()
+    """required_parameters"""
+
+    def parameters(self, key: str) -> Collection[str]:
+        """Return the parameters that the rule has under a *key*, such as denied_parameters."""
+        kinds: dict[str, Collection[str]] = {
+            "allowed_parameters": self.allowed, "denied_parameters": self.denied, "required_parameters": self.required
+        }  # fmt: skip
+        return kinds[key]
 
     @property
     def templated(self) -> bool:
         """Does it depend on who asks?"""
         return "{{" in self.path
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Why what would be written is not let through."""
+
+    by: str
+    """the key of the rule: allowed_parameters, denied_parameters, required_parameters"""
+    parameter: str
+    value: Any = None
+    """None: whatever it is"""
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f" as {json.dumps(self.value)}"
+        says = {"allowed_parameters": "has no", "denied_parameters": "has", "required_parameters": "demands"}[self.by]
+        return f"{self.by} {says} {self.parameter}{value}"
 
 
 class Ruling(msgspec.Struct, frozen=True):
@@ -120,6 +155,25 @@ def without_deny(name: str, text: str, path: str) -> str:
     )
 
 
+def without_parameter(name: str, text: str, path: str, refused: Refused) -> str:
+    """Return policy *name* as JSON, in which what *refused* a value on *path* lets it through: that parameter is free.
+
+    Only paths, capabilities and parameters are kept. Raises PolicyError where *text* is no policy.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for rule in read(name, text):
+        allowed, denied, required = dict(rule.allowed), dict(rule.denied), list(rule.required)
+        if rule.path == path:
+            denied.pop(refused.parameter, None)
+            required = [one for one in required if one != refused.parameter]
+            if refused.by == "allowed_parameters":
+                allowed[refused.parameter] = ()
+        body = {"allowed_parameters": allowed, "denied_parameters": denied, "required_parameters": required}
+        kept = {key: value for key, value in body.items() if value}
+        paths[rule.path] = {"capabilities": list(rule.capabilities), **kept}
+    return json.dumps({"path": paths}, default=lambda number: json.loads(number.text))
+
+
 def ruling(rules: Iterable[Rule], path: str, capability: str) -> Ruling:
     """Return what *rules*, those of all the policies of a token, say of *capability* on *path* (P: acl.go).
 
@@ -132,6 +186,64 @@ def ruling(rules: Iterable[Rule], path: str, capability: str) -> Ruling:
     denied = any("deny" in rule.capabilities for rule in best)
     granted = not denied and any(capability in rule.capabilities for rule in best)
     return Ruling(granted, denied, tuple(best))
+
+
+def refused_parameter(rules: Sequence[Rule], fields: Mapping[str, Any], version: str) -> Refused | None:
+    """Return what *rules*, those that decide on a path, hold in Vault *version* against writing *fields* there.
+
+    Run: where items are looked up one by one, a text with commas is a list, too, and a list that is listed as a whole
+    fits still.
+    """
+    item_by_item = at_least(version, LISTS_ITEM_BY_ITEM)
+    given = {name.lower(): value for name, value in fields.items()}
+    for name in (name for rule in rules for name in rule.required):
+        if name not in given:
+            return Refused("required_parameters", name)
+    denied, allowed = _listed(rule.denied for rule in rules), _listed(rule.allowed for rule in rules)
+    for name, value in given.items():
+        if "*" in denied or (name in denied and _is_among(value, denied[name], one_by_one=item_by_item, of=any)):
+            items = [one for one in _items(value) if _is_among(one, denied.get(name, ()), one_by_one=False, of=any)]
+            return Refused("denied_parameters", "*" if "*" in denied else name, items[0] if items else value)
+        if name not in allowed and allowed and "*" not in allowed:
+            return Refused("allowed_parameters", name)
+        if name in allowed and not _is_among(value, allowed[name], one_by_one=item_by_item, of=all):
+            items = [one for one in _items(value) if not _is_among(one, allowed[name], one_by_one=False, of=all)]
+            return Refused("allowed_parameters", name, items[0] if items and item_by_item else value)
+    return None
+
+
+def _listed(said: Iterable[Mapping[str, tuple[Any, ...]]]) -> dict[str, tuple[Any, ...]]:
+    """Return the values of each parameter in several rules of one path: where one of them takes any, any (P)."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for one in said:
+        for name, values in one.items():
+            found[name] = (*found[name], *values) if found.get(name) and values else () if name in found else values
+    return found
+
+
+def _is_among(value: Any, values: tuple[Any, ...], *, one_by_one: bool, of: Callable[[Iterable[bool]], bool]) -> bool:
+    if not values or any(_fits(value, one) for one in values):
+        return True
+    if not one_by_one or not isinstance(value, str | list):
+        return False
+    return of(any(_fits(item, one) for one in values) for item in _items(value))
+
+
+def _items(value: Any) -> list[Any]:
+    return value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+
+
+def _fits(value: Any, listed: Any) -> bool:
+    """Is *value* what is *listed*, where a text may begin or end with any? A number never is: Vault compares kinds."""
+    if isinstance(value, str) and isinstance(listed, str) and (listed.startswith("*") or listed.endswith("*")):
+        return re.fullmatch(re.escape(listed).replace(r"\*", ".*"), value, re.DOTALL) is not None
+    if isinstance(value, list) and isinstance(listed, list):
+        return len(value) == len(listed) and all(map(_same, value, listed))
+    return _same(value, listed)
+
+
+def _same(value: Any, listed: Any) -> bool:
+    return type(value) is type(listed) and isinstance(value, str | bool) and value == listed
 
 
 def filled(rules: Iterable[Rule], mount: str, metadata: Mapping[str, str]) -> list[Rule]:
@@ -220,7 +332,17 @@ def _rule(policy: str, path: str, body: Mapping[str, Any], line: int) -> Rule:
         if one not in CAPABILITIES:
             raise PolicyError(f"path {path!r}: there is no capability {one!r}, only {', '.join(CAPABILITIES)}", line)
         capabilities.append(one)
-    return Rule(policy, path, ("deny",) if "deny" in capabilities else tuple(dict.fromkeys(capabilities)))
+    kept = ("deny",) if "deny" in capabilities else tuple(dict.fromkeys(capabilities))
+    required = body.get("required_parameters")
+    names = tuple(str(one).lower() for one in required) if isinstance(required, list) else ()
+    return Rule(policy, path, kept, _parameters(body, "allowed"), _parameters(body, "denied"), names)
+
+
+def _parameters(body: Mapping[str, Any], which: str) -> dict[str, tuple[Any, ...]]:
+    said = body.get(f"{which}_parameters")
+    if not isinstance(said, Mapping):
+        return {}
+    return {name.lower(): tuple(values) if isinstance(values, list) else (values,) for name, values in said.items()}
 
 
 def _json_items(text: str) -> list[tuple[list[str], Any, int]]:
@@ -243,6 +365,12 @@ _TOKEN: Final = re.compile(
     |(?P<sign>[{}\[\]=,])""",
     re.VERBOSE | re.DOTALL,
 )
+
+
+class _Number(msgspec.Struct, frozen=True):
+    """A number as it is written."""
+
+    text: str
 
 
 class _Parser:
@@ -295,8 +423,10 @@ class _Parser:
             return self._object(depth)
         if kind == "sign" and text == "[":
             return self._list(depth)
-        if kind in ("string", "number") or (kind == "word" and text in ("true", "false")):
-            return text
+        if kind == "word" and text in ("true", "false"):
+            return text == "true"
+        if kind in ("string", "number"):
+            return text if kind == "string" else _Number(text)
         raise PolicyError(f"a value was expected, and {text or 'nothing'} stands there", line)
 
     def _list(self, depth: int) -> list[Any]:

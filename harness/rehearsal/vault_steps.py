@@ -55,7 +55,8 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
         _enable(rig, system.setup, path, made)
     for name, text in plan.policies(topology, planned.steps, served.vault).items():
         system.setup.write_policy(name, text)
-    for path in sorted({secret for app in topology.apps.values() if app.mount in mine for secret in app.reads}):
+    of_apps = [app for app in topology.apps.values() if app.mount in mine]
+    for path in sorted({secret for app in of_apps for secret in (*app.reads, *app.writes)}):
         if topology.maker_of(path) is None:
             _write_secret(system.setup, topology, path)
     return keys

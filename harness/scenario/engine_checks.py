@@ -29,6 +29,8 @@ def complaints(document: Document) -> Iterator[Complaint]:
     for app in document.entries("apps"):
         for index, secret in texts(document, *app, "reads"):
             yield from _of_read(document, (*app, "reads", index), secret, kinds)
+        for secret in document.get(*app, "writes", default={}) or {}:
+            yield from _of_write(document, (*app, "writes", secret), secret, kinds)
 
 
 def _of_engine(document: Document, engine: Trail) -> Iterator[Complaint]:
@@ -57,6 +59,27 @@ def _of_role(document: Document, role: Trail, kind: EngineKind) -> Iterator[Comp
     ttl, longest = document.get(*role, "ttl"), document.get(*role, "max-ttl")
     if ttl and longest and values.seconds(ttl) > values.seconds(longest):
         yield (*role, "max-ttl"), f"a max-ttl that is less than the ttl, which is {ttl}", f"{ttl} or more"
+
+
+def _of_write(document: Document, trail: Trail, secret: str, kinds: dict[str, str | None]) -> Iterator[Complaint]:
+    mount = topology.engine_of(secret, kinds)
+    if mount and kinds[mount] not in (engine_kinds.KV, None):
+        message = f"an app writes into key-value stores, and {mount} is a {kinds[mount]} engine"
+        yield (
+            trail,
+            message,
+            "below a key-value store, such as "
+            + (
+                next(
+                    (f"{path}/" for path, kind in kinds.items() if kind == engine_kinds.KV),
+                    "kv/: {kv: 2} under secrets",
+                )
+            ),
+        )
+        return
+    yield from _of_read(document, trail, secret, kinds)
+    if not document.get(*trail, default={}):
+        yield trail, f"nothing is written to {shown(secret)}", "its fields, such as {password: changed}"
 
 
 def _of_read(document: Document, trail: Trail, secret: str, kinds: dict[str, str | None]) -> Iterator[Complaint]:

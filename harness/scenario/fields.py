@@ -22,6 +22,7 @@ WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     values.CaText: ("a CA", "cluster, omit, base64, the name of another cluster, or PEM text"),
     values.KeyText: ("a public key", "cluster, the name of another cluster, or PEM text"),
     values.KeysAt: ("a cluster to ask for keys", "cluster, or the name of another one"),
+    values.WrittenValue: ("what is written", "a text, a whole number, true or false, or a list of such"),
     values.ClaimValue: ("the value of a claim", "a text, a whole number, true or false, or a list of such"),
     values.LabelKey: ("the name of a label", "such as team, or example.com/team"),
     values.LabelValue: ("the value of a label", "such as web"),

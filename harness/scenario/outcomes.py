@@ -7,6 +7,7 @@ from typing import Literal
 ProbeName = Literal[
     "login",
     "read",
+    "write",
     "agent-login",
     "token-lookup",
     "token-renew",

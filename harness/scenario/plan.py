@@ -132,6 +132,7 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -
             apps = [app for app in wanted.apps.values() if app.role == name and app.mount == path]
             paths = sorted({secret for app in apps for secret in app.reads})
             asked = dict.fromkeys(one for secret in paths for one in wanted.asks(secret))
+            asked |= dict.fromkeys((wanted.data_path(secret), "update") for app in apps for secret in app.writes)
             for policy in role.policies:
                 if policy == vault_policies.VAULTS_OWN and policy not in wanted.policies:
                     continue
@@ -282,6 +283,9 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         own = [Question(probe, name, path, vault=vault, node=node) for probe in first]
         own += [Question("agent-login", name, path, vault=vault, node=node)] if app.agent else []
         own += [Question("read", name, path, secret, vault, node) for secret in reads]
+        uses = wanted.role_of(name).num_uses
+        writes = [*app.writes][: max(uses - len(reads), 0) if uses else None]
+        own += [Question("write", name, path, secret, vault, node) for secret in writes]
         own.append(Question("old-token-lookup", name, path, vault=vault, node=node))
         own += [Question("old-token-read", name, path, secret, vault, node) for secret in reads]
         own += [
@@ -290,7 +294,9 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         asked += [question for question in own if question.probe not in unable]
         not_asked += [f"{probe} for {name}: {why}" for probe, why in unable.items()]
         not_asked += [
-            f"read {secret} for {name}: its token has no use left for it" for secret in app.reads[len(reads) :]
+            f"{what} {secret} for {name}: its token has no use left for it"
+            for what, left in (("read", app.reads[len(reads) :]), ("write", [*app.writes][len(writes) :]))
+            for secret in left
         ]
         negative, impossible = _negative(wanted, name, app)
         asked += [Question(probe, name, path, vault=vault, node=node) for probe in negative]
@@ -320,7 +326,15 @@ def _of_maker(wanted: Topology, secret: str) -> tuple[str, ...]:
 _OF_MAKERS: Final = ("kept-secret", "old-lease-renew", "revoked-secret")
 """The probes of secrets that are made as they are asked for, beside those of every secret."""
 
-_WITH_A_TOKEN: Final = ("token-lookup", "token-renew", "read", "old-token-lookup", "old-token-read", *_OF_MAKERS)
+_WITH_A_TOKEN: Final = (
+    "token-lookup",
+    "token-renew",
+    "read",
+    "write",
+    "old-token-lookup",
+    "old-token-read",
+    *_OF_MAKERS,
+)
 """The probes that need a token of Vault's."""
 
 OF_ITSELF: Final = {

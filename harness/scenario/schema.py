@@ -48,6 +48,7 @@ from harness.scenario.values import (
     Text,
     TokenLife,
     VersionText,
+    WrittenValue,
 )
 
 SCHEMA = 1
@@ -261,6 +262,11 @@ class App(_Part):
         description="Annotations of its service account, such as vault.hashicorp.com/alias-metadata-team.",
     )
     reads: tuple[SecretPath, ...] = Field(default=(), description="Secrets it reads after the login.")
+    writes: dict[SecretPath, dict[Text, WrittenValue]] = Field(
+        default_factory=dict,
+        description="Secrets it writes after that, each with its fields, such as {secret/web: {hosts: [a, b]}}: in "
+        "key-value stores. They are there before, so the right it takes is update.",
+    )
     audience: Audiences | None = Field(
         default=None,
         description="Audience of its token, or a list of several, as controllers request them; `cluster` stands for "
@@ -445,8 +451,8 @@ class Scenario(_Part):
     )
     policies: dict[PolicyName, Text] = Field(
         default_factory=dict,
-        description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads. "
-        "Where one is written, all that roles name have to be.",
+        description="Vault policies as HCL or JSON. Left out: each that a role names lets its apps read their reads "
+        "and write their writes. Where one is written, all that roles name have to be.",
     )
     secrets: dict[MountPath, Engine] = Field(
         default_factory=dict,

@@ -145,6 +145,8 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     annotations: dict[str, str] = {}
     """of its service account"""
     reads: tuple[str, ...] = ()
+    writes: dict[str, dict[str, Any]] = {}
+    """what it writes into key-value stores: by the secret's path its fields"""
     audience: str | tuple[str, ...] | None = None
     """the audiences of its token, `cluster` being the API server's own; None: that alone. Older releases had a text"""
     token: str = "projected"
@@ -252,6 +254,12 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
             case version if version == KV_V2:
                 return ((f"{engine}/data/{below}", "read"),)
         return ((secret, "read"),)
+
+    def written(self, app: str, secret: str) -> tuple[str, dict[str, Any]]:
+        """Return what *app* sends to write a *secret*: the API path, and the body."""
+        fields = self.apps[app].writes[secret]
+        wrapped = self.engines.get(self.engine_of(secret)) == KV_V2
+        return self.data_path(secret), {"data": fields} if wrapped else fields
 
     def maker_of(self, secret: str) -> EngineSpec | None:
         """Return the engine that makes *secret* as it is asked for; None where it is in a key-value store."""
@@ -440,6 +448,7 @@ def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec
         may_read=tuple(written.get("may-read") or ()),
         annotations=dict(written.get("annotations") or {}),
         reads=tuple(written.get("reads") or ()),
+        writes={path: dict(fields) for path, fields in (written.get("writes") or {}).items()},
         audience=tuple(audience) if isinstance(audience, list) else audience,
         token=written.get("token") or "projected",
         token_seconds=values.seconds(written.get("token-expires") or "1h"),

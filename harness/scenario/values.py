@@ -219,12 +219,11 @@ CaText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), Afte
 KeyText = Annotated[str, StringConstraints(max_length=10_000, min_length=1), AfterValidator(_key)]
 KeysAt = Annotated[str, AfterValidator(_keys_at)]
 _ONE_CLAIM: list[dict[str, Any]] = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
-ClaimValue = Annotated[
-    Any,
-    AfterValidator(_claim),
-    WithJsonSchema({"anyOf": [*_ONE_CLAIM, {"type": "array", "items": {"anyOf": _ONE_CLAIM}, "minItems": 1}]}),
-]
+_CLAIMS: dict[str, Any] = {"anyOf": [*_ONE_CLAIM, {"type": "array", "items": {"anyOf": _ONE_CLAIM}, "minItems": 1}]}
+ClaimValue = Annotated[Any, AfterValidator(_claim), WithJsonSchema(_CLAIMS)]
 """What a claim of a token says, or may say."""
+WrittenValue = Annotated[ClaimValue, "written"]
+"""What an app writes into one field of a secret."""
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 Readable = Literal["namespaces", "service-accounts"]

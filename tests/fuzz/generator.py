@@ -52,7 +52,11 @@ _POLICIES: Final = {
     "itself": 'path "auth/token/*" {{ capabilities = ["read", "update"] }}',
     "default": 'path "auth/token/lookup-self" {{ capabilities = ["read"] }}',
     "v1": 'path "kv/*" {{ capabilities = ["read"] }}',
+    "denied-values": 'path "kv/*" {{ capabilities = ["update"] denied_parameters = {{"hosts" = ["root", "b*"]}} }}',
+    "values": 'path "kv/{0}" {{ capabilities = ["update"] allowed_parameters = {{"hosts" = ["a", ["a", "b"]]}} }}',
 }
+
+_WRITTEN: Final = ("a", "root", ["a"], ["a", "b"], ["root", "c"], 5, True)
 
 
 def scenario(seed: int, number: int, versions: Sequence[str] = CORE) -> Loaded:
@@ -399,6 +403,8 @@ class _Draw:
         ]
         if self._often(0.8):
             app["reads"] = self._chance.sample(secrets, self._weighted({1: 4, 2: 1}))
+        if self._often(0.2):
+            app["writes"] = {self._one(secrets): {"hosts": self._one(_WRITTEN)}}
         if not mount_kinds.of(kind).of_account:
             return app
         if kind == "jwt" and self._often(0.5 if "cluster" in mount else 0.9):

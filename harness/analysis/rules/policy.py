@@ -11,13 +11,15 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import token_store, vault_policies
+from harness.knowledge import token_store, vault_policies, versions
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
 
 _READS: Final = ("read", "old-token-read")
+_WRITE: Final = "write"
+_WHOLE_LISTS: Final = "VAULT_LEGACY_EXACT_MATCHING_ON_LIST"
 
 
 class _Asked(NamedTuple):
@@ -34,6 +36,8 @@ def _asked(case: Case) -> _Asked | None:
     if seen.probe in _READS:
         (path, right), *_ = case.facts.topology.asks(seen.item)
         what = f"the read of {seen.item}"
+    elif seen.probe == _WRITE:
+        path, right, what = case.facts.topology.data_path(seen.item), "update", f"the write of {seen.item}"
     elif seen.probe == "kept-secret":
         _, *later = case.facts.topology.asks(seen.item)
         if not later:
@@ -73,18 +77,27 @@ def _not_renewed(case: Case) -> Diagnosis | None:
     )
 
 
-def _policy_denies(case: Case) -> Diagnosis | None:
-    seen, facts = case.after, case.facts
+def _examined(case: Case) -> Diagnosis | None:
+    seen = case.after
     if seen.probe in ("token-renew", RENEWAL) and seen.answer == "refused" and seen.status == 500:
         return _not_renewed(case)
+    if seen.probe == _WRITE and seen.answer == "granted":
+        return _parameter_allowed(case)
+    return _policy_denies(case)
+
+
+def _policy_denies(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
     asked = _asked(case)
     if asked is None or seen.answer != "refused" or seen.status != 403:
         return None
     texts = _texts(facts)
     named = _held(case, seen)
     says = _ruling(case, texts, named, asked)
-    if says is None or says.granted:
+    if says is None:
         return None  # the texts do not account for the answer
+    if says.granted:
+        return _parameter_refused(case, says, texts) if seen.probe == _WRITE else None
     if case.before is not None and case.before.answer == "granted":
         earlier = _ruling(case, texts, _held(case, case.before), asked)
         if earlier is None or not earlier.granted:
@@ -104,6 +117,77 @@ def _policy_denies(case: Case) -> Diagnosis | None:
         ],
         _remedy(case, asked, _written(case, named), deciding, denied=says.denied),
     )
+
+
+def _parameter_refused(case: Case, says: vault_policies.Ruling, texts: Mapping[str, str]) -> Diagnosis | None:
+    """Explain that a policy lets an app write there, and not that."""
+    seen = case.after
+    why = _why_refused(case, says, seen.version)
+    if why is None:
+        return None
+    was = case.before.version if case.before is not None and case.before.answer == "granted" else ""
+    if was and _why_refused(case, says, was) is not None:
+        return None  # the texts account for this answer, and not for the one before
+    rule = next((one for one in says.rules if why.parameter in one.parameters(why.by)), says.rules[0])
+    sentence = (
+        f'Policy {rule.policy} lets {seen.app} write {seen.item}, and not that: on path "{rule.path}" {why}'
+        f"{_SINCE.format(was) if was and was != seen.version else ''}"
+    )
+    text = vault_policies.without_parameter(rule.policy, texts.get(rule.policy, ""), rule.path, why)
+    file, lists = f"{rule.policy}.hcl", versions.at_least(seen.version, vault_policies.LISTS_ITEM_BY_ITEM)
+    words = (
+        f'If {seen.app} is to write it, have {why.by} of path "{rule.path}" in policy {rule.policy} say so: the first '
+        "command writes the policy to a file, the second takes the file back once it is mended."
+        + (f" {_WHOLE_LISTS}=true in Vault's environment has lists looked up as before for the time being." * lists)
+        + " If not, take it out of the app's writes."
+    )
+    commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
+    policy = WritePolicy(vault=seen.vault, name=rule.policy, text=text)
+    remedy = remedies.way(case, words, commands, lambda _label: (policy,))[1]
+    return diagnosed(sentence, "certain", _of_parameters(case, rule, texts), remedy)
+
+
+def _parameter_allowed(case: Case) -> Diagnosis | None:
+    """Explain that a policy lets an app write at last what it refused."""
+    seen, before, texts = case.after, case.before, _texts(case.facts)
+    asked = _asked(case)
+    if before is None or before.answer != "refused" or before.status != 403 or asked is None:
+        return None
+    says = _ruling(case, texts, _held(case, seen), asked)
+    if says is None or not says.granted or _why_refused(case, says, seen.version) is not None:
+        return None
+    why = _why_refused(case, says, before.version)
+    if why is None:
+        return None
+    rule = next((one for one in says.rules if why.parameter in one.parameters(why.by)), says.rules[0])
+    return diagnosed(
+        f'Policy {rule.policy} lets {seen.app} write {seen.item} as it does: on path "{rule.path}" {why.by} has every '
+        f"item of {why.parameter}{_SINCE.format(before.version)}",
+        "certain",
+        _of_parameters(case, rule, texts),
+        Remedy("Nothing, unless the policy was meant to refuse that: then it has to say so item by item."),
+    )
+
+
+_SINCE: Final = (
+    f". From {vault_policies.LISTS_ITEM_BY_ITEM} on the items of a list are looked up one by one, and {{}} looked for "
+    "the whole list"
+)
+
+
+def _why_refused(case: Case, says: vault_policies.Ruling, version: str) -> vault_policies.Refused | None:
+    _, fields = case.facts.topology.written(case.after.app, case.after.item)
+    return vault_policies.refused_parameter(says.rules, fields, version)
+
+
+def _of_parameters(case: Case, rule: vault_policies.Rule, texts: Mapping[str, str]) -> list[EvidenceLine | None]:
+    seen = case.after
+    return [
+        EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), case.facts.line_of[seen.id]),
+        *case.evidence.audit,
+        _token(case),
+        EvidenceLine("policy", f"{rule.policy}: {' '.join(texts.get(rule.policy, '').split())}"),
+    ]
 
 
 def _texts(facts: Facts) -> dict[str, str]:
@@ -178,8 +262,9 @@ def _remedy(
 ) -> Remedy:
     rule_text = f'path "{asked.path}" {{ capabilities = ["{asked.right}"] }}'
     texts, read = _texts(case.facts), case.after.probe in _READS
-    wanted = f"If {case.after.app} is to {'read it' if read else 'do that'}"
-    leave = " If not, take it out of the app's reads." if read else ""
+    writes = case.after.probe == _WRITE
+    wanted = f"If {case.after.app} is to {'read it' if read else 'write it' if writes else 'do that'}"
+    leave = f" If not, take it out of the app's {'reads' if read else 'writes'}." if read or writes else ""
     if denied:
         rule = deciding[0]
         words = (
@@ -227,9 +312,10 @@ DENIES: Final = Rule(
     name="policy-denies",
     versions="every version",
     precondition="the texts of the token's policies are known, and account for the answer before as well",
-    demands="a 403, and policies whose text denies or does not grant that very path",
-    explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant there",
-    source="hashicorp/vault vault/acl.go; run: 1.7.0",
-    examine=_policy_denies,
+    demands="a 403, and policies whose text denies or does not grant that very path, or what is written there",
+    explanation="a token may do what its policies grant on a path and no more, and deny wins over all they grant "
+    "there; what is written has to fit allowed_parameters and denied_parameters, which since 1.21.0 look into lists",
+    source="hashicorp/vault vault/acl.go; run: 1.7.0, 1.21.2",
+    examine=_examined,
     kinds=mount_kinds.NAMES,
 )

@@ -14,7 +14,7 @@ from harness.scenario import mount_kinds
 from harness.scenario.course import WriteRole
 
 _SERVICE: Final = {"token_type": "service"}
-_WITH_A_FRESH_TOKEN: Final = ("token-lookup", "token-renew", "read")
+_WITH_A_FRESH_TOKEN: Final = ("token-lookup", "token-renew", "read", "write")
 
 
 def _limited(case: Case) -> Diagnosis | None:

@@ -15,6 +15,7 @@ from harness.rig.rig import Given, Reply
 from harness.scenario import engine_kinds
 from harness.scenario.engine_kinds import EngineSpec
 from harness.scenario.plan import OF_ITSELF
+from harness.scenario.topology import KV_V2
 from harness.scenario.values import seconds
 from harness.secret import Secret
 
@@ -60,12 +61,14 @@ class PaperEngines(PaperSecrets):
         return self._reply(200, data=dict(made.has[path.rpartition("/")[2]]))
 
     def draw(self, path: str, token: Secret, body: Mapping[str, Any] | None) -> Reply:
-        """Answer as the engine that has *path*, as far as the token's policies let it."""
+        """Answer as the engine that has *path*, as far as the token's policies let it. What is written is forgotten."""
         right = "read" if body is None else "update"
-        reply = self._with_token("read", token, {}, path, allowed=self._may(path, right, token))
-        made = self._topology.makers[self._topology.engine_of(path)]
+        reply = self._with_token("read", token, {}, path, allowed=self._may(path, right, token, body or {}))
+        made = self._topology.engines.get(self._topology.engine_of(path))
         if not reply.ok:
             return reply
+        if not isinstance(made, EngineSpec):
+            return msgspec.structs.replace(reply, status=200 if made == KV_V2 else 204)
         return self._made(reply, made, path.rpartition("/")[2], body or {})
 
     def renew_lease(self, lease: Secret, token: Secret) -> Reply:

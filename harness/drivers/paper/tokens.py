@@ -85,14 +85,19 @@ class PaperTokens(PaperAnswers):
         self._given_by[token.reveal()] = self._served.version
         return self._reply(200, data={**held.said, **more}, token=token, path=path, started=started)
 
-    def _may(self, path: str, right: str, token: Secret) -> bool:
-        """Have the token's policies the *right* at *path*? Nobody knows here what a template stands for: it grants."""
+    def _may(self, path: str, right: str, token: Secret, fields: Mapping[str, Any] | None = None) -> bool:
+        """Have the token's policies the *right* at *path*, with these *fields* if any are written there?
+
+        Nobody knows here what a template stands for: it grants.
+        """
         held = self._vault_tokens.get(token.reveal())
         named = () if held is None else dict.fromkeys((*held.policies, *(["default"] if held.has_default else ())))
         rules = [rule for name in named for rule in self._policies.get(name, _OF_VAULT.get(name, ()))]
         if held is not None:
             rules = vault_policies.filled(rules, held.accessor, vault_policies.of_account(held.account))
-        return vault_policies.ruling(rules, path, right).granted or any(rule.templated for rule in rules)
+        ruling = vault_policies.ruling(rules, path, right)
+        refused = vault_policies.refused_parameter(ruling.rules, fields or {}, self._served.version)
+        return (ruling.granted and refused is None) or any(rule.templated for rule in rules)
 
     def _with_token(
         self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True

@@ -29,6 +29,7 @@ ASKED: Final[Mapping[str, Probe]] = {
     "token-lookup": token.lookup,
     "token-renew": token.renew,
     "read": engines.read,
+    "write": engines.write,
     "old-token-lookup": token.old_lookup,
     "old-token-read": engines.old_read,
     "kept-secret": engines.kept,

@@ -26,6 +26,14 @@ def read(view: View, question: Question) -> Observation:
     return seen
 
 
+def write(view: View, question: Question) -> Observation:
+    """Write what an app writes with the token of this moment's login."""
+    path, body = view.topology.written(question.app, question.item)
+    seen = asked_with(view, question, view.logins, lambda token: view.vault(question).draw(path, token, body))
+    # a key-value store numbers what is written, which is another number each time
+    return msgspec.structs.replace(seen, detail={})
+
+
 def old_read(view: View, question: Question) -> Observation:
     """Read a secret with the token that the app got before the upgrade and has held since."""
     return asked_with(view, question, view.old, lambda token: _read(view, question, token))
