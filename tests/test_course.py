@@ -452,14 +452,17 @@ def test_a_policy_that_only_a_later_role_names_is_there_for_it(tmp_path: Path) -
     [
         ([{"restart": {}}], "before Vault is restarted"),
         ([{"upgrade": "1.9.2"}], "before the upgrade, on Vault 1.8.0"),
-        ([{"revoke": {"service-account": "vault/vault"}}], "before the revoke, on Vault 1.9.3"),
+        (
+            [{"revoke": {"service-account": "vault/vault"}}],
+            "right after the revoke, on Vault 1.9.3 (until then every login is refused)",
+        ),
     ],
 )
 def test_a_remedy_names_the_step_that_it_has_to_come_before(
     steps: list[dict[str, Any]], when: str, tmp_path: Path
 ) -> None:
     """A step that is no upgrade is not called one."""
-    source = when.rpartition(" ")[2] if "Vault 1" in when else "1.8.0"
+    source = "1.9.3" if "revoke" in when else "1.8.0"
     mount = {"cluster": "platform", "roles": {"web": ROLE}}
     app = DOCUMENT["apps"]["web"] | {"cluster": "platform"}
     parts = {
@@ -472,6 +475,35 @@ def test_a_remedy_names_the_step_that_it_has_to_come_before(
     assert finding.effect == "login refused"
     assert finding.remedies[0].when == when
     assert ("upgrade" in finding.remedy) == ("upgrade" in when)
+
+
+def test_a_remedy_that_only_a_later_version_knows_is_for_the_hop_to_it(tmp_path: Path) -> None:
+    """And whoever starts after what broke it is refused, whatever the version."""
+    parts = {
+        "vault": {"cluster": "apps", "source": "1.8.0"},
+        "auth": {"kubernetes": {"cluster": "apps", "roles": {"web": ROLE}}},
+    }
+    judgement = run(tmp_path, {"replace-pod": "vault"}, {"upgrade": "1.9.3"}, **parts)
+    (finding,) = [one for one in judgement.findings if one.effect == "login refused"]
+    assert finding.rule == "reviewer-frozen"
+    assert [one.when for one in finding.remedies] == [
+        "before Vault is restarted",
+        "right after the hop to Vault 1.9.3 (until then every login is refused)",
+    ]
+    assert finding.outlook is not None
+    assert "their token from before the restart still works" in finding.outlook.sentence
+    assert "A Pod that starts after the restart must log in" in finding.outlook.sentence
+
+
+def test_a_role_that_a_step_has_written_is_told_as_it_is_then(tmp_path: Path) -> None:
+    """What `auth` has of it decides no more."""
+    role = {"write": {"role": "web", "audience": "consul", "namespaces": ["apps", "more"]}}
+    found = {one.moment: one for one in run(tmp_path / "one", role).findings if one.effect == "login refused"}
+    (mismatch,) = found.values()
+    assert mismatch.rule == "audience-mismatch"
+    assert "demands the audience consul" in mismatch.sentence
+    (binding,) = run(tmp_path / "other", {"write": {"role": "web", "namespaces": ["more"]}}).findings
+    assert "does not admit apps/web: it is bound to service accounts web in namespaces more" in binding.sentence
 
 
 @pytest.mark.parametrize("back", [{"restore": {}}, {"roll-back": "snapshot"}], ids=["restore", "roll-back"])

@@ -13,6 +13,7 @@ from harness.drivers import service_accounts
 from harness.errors import ScenarioError
 from harness.record.events import RoleWritten
 from harness.scenario import loading, topology
+from harness.scenario.course import WriteRole
 from harness.scenario.schema import Scenario
 from tests.runs import on_paper
 
@@ -65,6 +66,18 @@ def test_all_labels_have_to_be_there(labels: dict[str, str], tmp_path: Path) -> 
     _, judgement = on_paper(scenario(document(namespace_selector=labels)), tmp_path)
     (finding,) = [one for one in judgement.findings if one.probe == "login"]
     assert finding.rule == "role-binding-mismatch"
+
+
+def test_what_mends_a_role_leaves_it_its_selector(tmp_path: Path) -> None:
+    """A write keeps whatever it leaves out, but for the selector. Run: 1.16.3, 1.17.0, 1.21.2."""
+    _, judgement = on_paper(scenario(document(namespace_selector={"absent": "x"})), tmp_path)
+    (finding,) = [one for one in judgement.findings if one.probe == "login"]
+    assert finding.sentence.endswith("bound to service accounts web in namespaces with the labels absent=x")
+    (command,) = finding.remedies[0].commands
+    assert """ bound_service_account_namespace_selector='{"matchLabels": {"absent": "x"}}'""" in command
+    (done,) = finding.remedies[0].occasions[0].steps
+    assert isinstance(done, WriteRole)
+    assert (done.spec.namespaces, done.spec.namespace_selector) == (("team-a",), ("absent=x",))
 
 
 def test_namespaces_by_name_or_by_label_will_do(tmp_path: Path) -> None:

@@ -337,6 +337,18 @@ def test_of_many_logins_the_table_has_those_that_are_other_than_before(judgement
     assert len(re.findall(r"moment \d", few)) == 6
 
 
+def test_findings_of_another_mount_are_another_paragraph(judgement: Judgement) -> None:
+    """What is said of one mount, and mends it, holds for no other."""
+    (first, *_) = judgement.findings
+    second = msgspec.structs.replace(first, app="api", mount="other")
+    assert [len(group) for group in wording.grouped([first, second])] == [1, 1]
+
+
+def test_a_course_without_an_upgrade_has_no_path(judgement: Judgement) -> None:
+    there = msgspec.structs.replace(judgement.versions, source="1.9.2", target="")
+    assert wording.path_of(there) == "Vault 1.9.2"
+
+
 def test_findings_of_another_hop_are_another_paragraph(judgement: Judgement) -> None:
     """Only what is the same in kind, cause, effect and hop is put together."""
     (finding,) = judgement.findings

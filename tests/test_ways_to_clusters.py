@@ -21,6 +21,8 @@ CA: Final = {"rotate-keys": {"apps": "ca"}}
 GONE: Final = {"reachable": {"apps": False}}
 BACK: Final = {"reachable": {"apps": True}}
 KUBERNETES: Final = ("pods-ca", "copied-ca", "given-ca")
+BEHIND: Final = "behind"
+"""The mount that asks by a proxy, with a CA of its own."""
 
 
 def document(*steps: dict[str, Any], **parts: Any) -> dict[str, Any]:
@@ -36,6 +38,12 @@ def document(*steps: dict[str, Any], **parts: Any) -> dict[str, Any]:
             "roles": {"web": BINDS},
         },
         "given-ca": {"cluster": "apps", "reviewer": "secret", "roles": {"web": BINDS}},
+        BEHIND: {
+            "cluster": "apps",
+            "reviewer": "secret",
+            "config": {"kubernetes_host": "proxy"},
+            "roles": {"web": BINDS},
+        },
         "keys": {
             "type": "jwt",
             "cluster": "apps",
@@ -106,11 +114,13 @@ def test_nobody_answers_any_more(tmp_path: Path) -> None:
     """Logins by a TokenReview end at once, those by keys at the next start; and once it is back all are let in."""
     judgement = judged(tmp_path, GONE, {"restart": {}}, BACK)
     assert told(judgement) == {
-        **{(app, "after reachable"): "api-server-unreachable" for app in KUBERNETES},
+        **{(app, "after reachable"): "api-server-unreachable" for app in (*KUBERNETES, BEHIND)},
         ("keys", "after restart"): "jwt-keys-refused",
     }
     granted = told(judgement, "login granted")
-    assert granted == {(app, "after reachable (step 3)"): "changed-by-step" for app in (*KUBERNETES, "keys")}
+    assert granted == {(app, "after reachable (step 3)"): "changed-by-step" for app in (*KUBERNETES, BEHIND, "keys")}
+    said = {one.app: one.sentence for one in judgement.findings if one.kind == "regression"}
+    assert "a proxy that passes on what it is asked, and does not get to it itself" in said[BEHIND]
     assert all("the course has taken it away" in one.sentence for one in judgement.findings if one.kind == "regression")
 
 
@@ -151,4 +161,5 @@ def test_the_way_to_a_real_cluster(tmp_path: Path, lender: Lender) -> None:
     assert ("copied-ca", "after rotate-keys", "login refused", "api-server-untrusted") in found
     assert ("pods-ca", "after 1.11.0", "login granted", "api-server-untrusted") in found
     assert ("pods-ca", "after reachable", "login refused", "api-server-unreachable") in found
+    assert (BEHIND, "after reachable", "login refused", "api-server-unreachable") in found
     assert ("pods-ca", "after reachable (step 5)", "login granted", "changed-by-step") in found

@@ -8,6 +8,7 @@ import msgspec
 
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts, day_and_time
+from harness.analysis.rules import occasions
 from harness.analysis.rules.rule import Case
 from harness.knowledge import token_store
 from harness.record.observation import Observation
@@ -36,7 +37,7 @@ def outlook(case: Case) -> Impact:
     """Return what happens to the running copies of the app, from the old token's look-up at the same moment."""
     facts, now = case.facts, case.after
     if case.effect == "access refused":
-        return _without_access(facts, now)
+        return _without_access(case)
     if case.effect == "reviewer changed" and now.answer == "refused":
         restart = "a restart is refused, as it was before"
         return Impact(None, restart, sentence="The login was refused before as well: nothing gets worse here.")
@@ -48,12 +49,12 @@ def outlook(case: Case) -> Impact:
     if old is None or old.answer != "granted":
         fine = None if old is None or old.answer == "unknown" else False
         said = "was not asked" if fine is None else f"is refused as well ({old.status if old else ''} at {now.moment})"
-        return Impact(fine, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
+        return Impact(fine, restart, sentence=f"The token from before {_done(case)} {said}; {restart}.")
     denied = _denied(facts, now)
     if denied is not None:
         said = f"still exists, and may not read {denied.item} any more ({denied.status} at {now.moment})"
-        return Impact(False, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
-    return _while_it_lasts(facts, now, old, restart)
+        return Impact(False, restart, sentence=f"The token from before {_done(case)} {said}; {restart}.")
+    return _while_it_lasts(case, old, restart)
 
 
 def _from_when(case: Case) -> str:
@@ -63,12 +64,20 @@ def _from_when(case: Case) -> str:
         return f"once {' and '.join(changed)} changed"
     if case.facts.moved(case.after) is not None:
         return "once Vault has moved"
-    return f"at Vault {case.after.version} or later"
+    if occasions.is_upgrade(case):
+        return f"at Vault {case.after.version} or later"
+    return f"after {occasions.called(case)}"
 
 
-def _without_access(facts: Facts, now: Observation) -> Impact:
+def _done(case: Case) -> str:
+    """Return what the token that an app holds is from before: the course as a whole, or the step that broke it."""
+    return case.facts.undertaking if occasions.is_upgrade(case) else occasions.called(case)
+
+
+def _without_access(case: Case) -> Impact:
     """A token without the access it needs: a fresh one by its login, an old one at once."""
-    restart = f"a Pod that starts at Vault {now.version} or later logs in, and is refused {_what(now)}"
+    facts, now = case.facts, case.after
+    restart = f"a Pod that starts {_from_when(case)} logs in, and is refused {_what(now)}"
     if now.probe.startswith("old-"):
         return Impact(False, "", sentence=f"Running copies of {now.app} are refused {_what(now)} at once.")
     old = _old_token(facts, now)
@@ -77,7 +86,7 @@ def _without_access(facts: Facts, now: Observation) -> Impact:
         return Impact(False, restart, sentence=f"Running copies of {now.app} are refused as well; {restart}.")
     fine = None if old is None or old.answer != "granted" else True
     said = "was not asked" if fine is None else f"still works (lookup {old.status if old else ''} {now.moment})"
-    return Impact(fine, restart, sentence=f"The token from before {facts.undertaking} {said}; {restart}.")
+    return Impact(fine, restart, sentence=f"The token from before {_done(case)} {said}; {restart}.")
 
 
 def _what(now: Observation) -> str:
@@ -90,7 +99,8 @@ def _denied(facts: Facts, now: Observation) -> Observation | None:
     return facts.reads_lost.get((now.app, now.moment))
 
 
-def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: str) -> Impact:
+def _while_it_lasts(case: Case, old: Observation, restart: str) -> Impact:
+    facts, now = case.facts, case.after
     ttl, why = facts.token_ttl(now.app)
     longest = _longest(facts.role(now.app))
     ttl = min(ttl, longest) if longest else ttl
@@ -105,7 +115,7 @@ def _while_it_lasts(facts: Facts, now: Observation, old: Observation, restart: s
     else:
         renewing = f"one that renews at the latest {span(ends)} after it (here {day_and_time(issued + ends)})"
     sentence = (
-        f"Running copies of {now.app} are fine for now: their token from before {facts.undertaking} still works "
+        f"Running copies of {now.app} are fine for now: their token from before {_done(case)} still works "
         f"(lookup {old.status} {now.moment}). One that never renews is cut off {span(ttl)} after its login "
         f"(here {day_and_time(issued + ttl)}{why}), {renewing}. {restart[0].upper()}{restart[1:]}."
     )

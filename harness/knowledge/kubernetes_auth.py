@@ -85,6 +85,10 @@ UNAUTHORIZED: Final = (
 NO_JSON: Final = "invalid character"
 """How every Vault begins to say that the answer to its TokenReview was no JSON. Run: 1.9.2, 1.11.0."""
 
+PASSED_ON: Final = "has prevented the request from succeeding"
+"""How every Vault ends what it makes of a 5xx to its TokenReview: that of a proxy, too, which does not reach the API
+server behind it. Run: 1.11.0."""
+
 _POD_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 

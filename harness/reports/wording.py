@@ -59,15 +59,13 @@ _BEARER: Final = {
 
 
 def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Return findings of one kind, cause, hop and effect together, in the order in which the first of each stands.
+    """Return findings of one kind, cause, hop, effect and mount together, in the order in which the first of each is.
 
-    A thousand apps with one cause are one paragraph.
+    A thousand apps with one cause are one paragraph; what is said of one mount, and mends it, holds for no other.
     """
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
-        # what is about no app is about its mount
-        whose = "" if finding.app else finding.mount
-        alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node, whose)
+        alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node, finding.mount)
         groups.setdefault(alike, []).append(finding)
     return list(groups.values())
 
@@ -262,7 +260,7 @@ def headline(finding: Finding, apps: Sequence[str]) -> str:
 def path_of(versions: Versions, arrow: str = "->") -> str:
     """Return from which version Vault went to which, of each Vault where there are several."""
     if not versions.vaults:
-        return f"Vault {versions.source} {arrow} {versions.target}"
+        return f"Vault {f' {arrow} '.join(filter(None, (versions.source, versions.target)))}"
     alike: dict[str, list[str]] = {}
     for name, ran in versions.vaults.items():
         alike.setdefault(f" {arrow} ".join(ran), []).append(name)

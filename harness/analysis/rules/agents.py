@@ -6,6 +6,7 @@ from typing import Final
 
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
+from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.record.observation import Observation
 
@@ -35,7 +36,7 @@ def _alone(case: Case) -> Diagnosis | None:
     login = facts.first("login", seen.app, seen.moment)
     if login is None or login.answer != "granted":
         return None
-    path, version, role = seen.detail.get("refused", ""), seen.detail["agent"], facts.topology.role_of(seen.app)
+    path, version, role = seen.detail.get("refused", ""), seen.detail["agent"], remedies.role_of(case, seen.moment)
     lines = [
         EvidenceLine(
             "answer", f"Vault Agent {version}, at {path}: HTTP {seen.status} {seen.error}", facts.line_of[seen.id]
@@ -63,7 +64,7 @@ def _alone(case: Case) -> Diagnosis | None:
         lines,
         Remedy(
             "Let the tokens of this role be used as often as an agent needs it: without a limit.",
-            commands=(f"vault write auth/{seen.mount}/role/{app.role} token_num_uses=0",),
+            commands=(remedies.role_command(case, "token_num_uses=0"),),
             unproven="no remedy is tried with an agent",
         ),
     )

@@ -36,10 +36,13 @@ def _role_binding(case: Case) -> Diagnosis | None:
     said = case.quoted(*_BINDING_WORDS)
     if not said:
         return None
-    role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
+    role, app = remedies.role_of(case, case.after.moment), case.facts.app(case.after.app)
+    spaces = [f"namespaces {', '.join(role.namespaces)}"] if role.namespaces else []
+    if role.namespace_selector:
+        spaces.append(f"namespaces with the labels {', '.join(role.namespace_selector)}")
     return diagnosed(
         f"Role {app.role} of auth/{case.after.mount} does not admit {app.service_account}: it is bound to service "
-        f"accounts {', '.join(role.service_accounts)} in namespaces {', '.join(role.namespaces)}",
+        f"accounts {', '.join(role.service_accounts)} in {' or '.join(spaces)}",
         "certain",
         said,
         _bound(case),
@@ -47,7 +50,7 @@ def _role_binding(case: Case) -> Diagnosis | None:
 
 
 def _bound(case: Case) -> Remedy:
-    """Return how the role comes to admit the app as well. A write of a role keeps the fields that it leaves out."""
+    """Return how the role comes to admit the app as well."""
     app, label = case.facts.app(case.after.app), remedies.first_label(case)
 
     def admitting(label: str) -> RoleSpec:
@@ -57,10 +60,10 @@ def _bound(case: Case) -> Remedy:
         return msgspec.structs.replace(role, service_accounts=names, namespaces=spaces)
 
     role = admitting(label)
-    command = (
-        f"vault write auth/{case.after.mount}/role/{app.role} "
+    command = remedies.role_command(
+        case,
         f"bound_service_account_names='{','.join(role.service_accounts)}' "
-        f"bound_service_account_namespaces='{','.join(role.namespaces)}'"
+        f"bound_service_account_namespaces='{','.join(role.namespaces)}'",
     )
     words = "Bind the role to the account and the namespace that the app has."
     return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
@@ -191,13 +194,11 @@ def _admitting_address(case: Case, address: str) -> Remedy:
         return msgspec.structs.replace(role, bound_cidrs=(*(role.bound_cidrs or ()), address))
 
     bound = ",".join(admitting(remedies.first_label(case)).bound_cidrs or ())
-    mount = case.after.mount
-    role = case.facts.mount(mount).of_kind.place_of(mount, case.facts.app(case.after.app).role)
     words = (
         "Add the network from which the app reaches Vault, as Vault sees it, to the role's token_bound_cidrs; in a "
         f"rehearsal that is {address}."
     )
-    command = f"vault write {role} token_bound_cidrs='{bound}'"
+    command = remedies.role_command(case, f"token_bound_cidrs='{bound}'")
     return remedies.way(case, words, (command,), lambda label: (_role_step(case, admitting(label)),))[1]
 
 
@@ -216,7 +217,7 @@ def _audience(case: Case) -> Diagnosis | None:
     said = case.quoted(*_AUDIENCE_WORDS)
     if not said:
         return None
-    role, app = case.facts.role(case.after.app), case.facts.app(case.after.app)
+    role, app = remedies.role_of(case, case.after.moment), case.facts.app(case.after.app)
     return diagnosed(
         f"Role {app.role} of auth/{case.after.mount} demands the audience {role.audience or 'of the review'}, and the "
         f"token of {case.after.app} has {_audiences_of(case)}",

@@ -51,9 +51,9 @@ def moment(case: Case, since: str = "0.0.0", *, late: bool = False) -> Moment:
     if case.kind == "pre-existing":
         return Moment(f"once Vault is {later}, the first on this path that knows it", later, in_time=False)
     loss = " (until then every login is refused)" if case.effect == "login refused" else ""
-    step = _breaking(case)
-    hop = f"the hop to Vault {later}" if isinstance(step, Upgrade) else f"{_called(case)}, on Vault {later}"
-    return Moment(f"right after {hop}{loss}", later, in_time=False)
+    if isinstance(_breaking(case), Upgrade) or later != stops[broken]:
+        return Moment(f"right after the hop to Vault {later}{loss}", later, in_time=False)
+    return Moment(f"right after {called(case)}, on Vault {later}{loss}", later, in_time=False)
 
 
 def _breaking(case: Case) -> AnyStep | None:
@@ -74,8 +74,8 @@ def is_upgrade(case: Case) -> bool:
     return isinstance(step, Serve) and (before is None or before.version != case.after.version)
 
 
-def _called(case: Case) -> str:  # noqa: PLR0911 -- a kind of step a line
-    """Return that step as words: after restart -> the restart."""
+def called(case: Case) -> str:  # noqa: PLR0911 -- a kind of step a line
+    """Return the step after which the answer was another one as words: after restart -> the restart."""
     match _breaking(case):
         case course.Move() as step:
             return f"the {moves.called(step)}"
@@ -89,6 +89,8 @@ def _called(case: Case) -> str:  # noqa: PLR0911 -- a kind of step a line
             return f"the {'return' if step.is_so else 'loss'} of the API server of {step.cluster}"
         case course.PublishKeys() as step:
             return f"the change of who may read the keys of {step.cluster}"
+        case Upgrade() if not is_upgrade(case):
+            return "the restart"
     return f"the {case.after.moment.removeprefix('after ')}"
 
 
@@ -96,11 +98,11 @@ def _before(case: Case, known: list[str], stops: list[str]) -> str:
     """Return in words when to do what the last of *stops*, which serve before the break, is the last to do in time."""
     step, last, broken = _breaking(case), stops[-1], case.after.version
     if isinstance(step, course.Move):
-        return f"before {_called(case)}, on Vault {known[-1]}"
+        return f"before {called(case)}, on Vault {known[-1]}"
     if isinstance(step, Serve) and not isinstance(step, RollBack) and last == broken:
         return "before Vault is restarted"
     if not isinstance(step, Upgrade) or known[-1] != last:
-        return f"before {_called(case)}, on Vault {known[-1]}"
+        return f"before {called(case)}, on Vault {known[-1]}"
     if len(stops) == 1:
         return f"before the upgrade, on Vault {last}"
     if len(known) == len(stops):

@@ -64,8 +64,7 @@ def _not_renewed(case: Case) -> Diagnosis | None:
         spec = msgspec.structs.replace(remedies.role_of(case, label), policies=folded)
         return WriteRole(mount=mount, role=app.role, spec=spec)
 
-    place = case.facts.mount(mount).of_kind.place_of(mount, app.role)
-    command = f"vault write {place} token_policies='{','.join(folded)}'"
+    command = remedies.role_command(case, f"token_policies='{','.join(folded)}'")
     whom = f"{'user' if case.mount_kind == 'userpass' else 'role'} {app.role}"
     words = f"Write the policies of {whom} in lower case, as its tokens have them."
     return diagnosed(
@@ -228,7 +227,7 @@ def _held(case: Case, seen: Observation) -> list[str]:
     held = login.detail.get("policies") if login is not None else None
     if isinstance(held, list):
         return list(held)
-    role = case.facts.role(seen.app)
+    role = remedies.role_of(case, seen.moment)
     own = () if role.no_default_policy else (vault_policies.VAULTS_OWN,)
     return [*dict.fromkeys((*own, *(one.lower() for one in role.policies)))]
 
@@ -301,7 +300,7 @@ def _named(case: Case, rule_text: str) -> Remedy:
     policies = ",".join(role(remedies.first_label(case)).spec.policies)
     commands = (
         f"echo '{rule_text}' | vault policy write {name} -",
-        f"vault write {case.facts.mount(mount).of_kind.place_of(mount, app.role)} token_policies='{policies}'",
+        remedies.role_command(case, f"token_policies='{policies}'"),
     )
     words = f"Name a policy in the role that grants it: {name} here."
     policy = WritePolicy(vault=case.after.vault, name=name, text=rule_text)

@@ -17,7 +17,7 @@ from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_rol
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.scenario import auth_config, endpoints, role_spec, topology
-from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, RotateKeys, WriteRole
+from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, Revoke, RotateKeys, WriteRole
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
 _EVERY_APP: Final = (
@@ -159,7 +159,11 @@ def may_review(case: Case, user: str) -> Way:
         why = "the account is none of Kubernetes' service accounts, and a rehearsal has no other ones"
         return at, Remedy(f"{words}.", at.when, at.stop, (command,), unproven=why)
     grant = Grant(cluster=case.cluster, service_account=f"{space}/{name}")
-    return way(case, f"{words}.", (as_code.binding(space, name),), lambda _label: (grant,))
+    lost = any(  # until then it had the right, and there was nothing to bind
+        isinstance(step, Revoke) and (step.cluster, step.service_account) == (grant.cluster, grant.service_account)
+        for step in case.facts.steps_before(case.after.moment)
+    )
+    return way(case, f"{words}.", (as_code.binding(space, name),), lambda _label: (grant,), late=lost)
 
 
 def local_again(case: Case) -> Way:
@@ -275,8 +279,7 @@ def without_audience(case: Case) -> Remedy:
     def step(label: str) -> AnyStep:
         return WriteRole(mount=mount, role=app.role, spec=replace(role_of(case, label), audience=""))
 
-    command = f"vault write auth/{mount}/role/{app.role} audience=''"
-    return way(case, words, (command,), lambda label: (step(label),))[1]
+    return way(case, words, (role_command(case, "audience=''"),), lambda label: (step(label),))[1]
 
 
 def both_audiences(case: Case) -> Remedy:
@@ -301,3 +304,15 @@ def projected(audience: str | None) -> str:
 def role_of(case: Case, label: str) -> role_spec.RoleSpec:
     """Return the role with which the app logs in, as it is at the look of a *label*."""
     return held_role(case.facts, case.after.mount, case.facts.app(case.after.app).role, label)
+
+
+def role_command(case: Case, fields: str) -> str:
+    """Return the command that gives the app's role these *fields*, as words of `vault write`, and leaves it the others.
+
+    A write keeps what it leaves out, but for a namespace selector, which goes.
+    """
+    role = role_of(case, first_label(case))
+    place = case.facts.mount(case.after.mount).of_kind.place_of(case.after.mount, case.facts.app(case.after.app).role)
+    selector = role.fields.get("bound_service_account_namespace_selector")
+    kept = f" bound_service_account_namespace_selector='{selector}'" if selector else ""
+    return f"vault write {place} {fields}{kept}"

@@ -207,7 +207,7 @@ def _own_audience(case: Case) -> Remedy:
         spec = msgspec.structs.replace(remedies.role_of(case, label), audience="")
         return WriteRole(mount=mount, role=app.role, spec=spec)
 
-    commands.append(f"vault write auth/{mount}/role/{app.role} audience=''")
+    commands.append(remedies.role_command(case, "audience=''"))
     return remedies.way(case, words, commands, lambda label: (project, role(label)))[1]
 
 

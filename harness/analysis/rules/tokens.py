@@ -71,8 +71,7 @@ def _instead(case: Case, words: str, **fields: str | int) -> Remedy:
         return WriteRole(mount=mount, role=role, spec=msgspec.structs.replace(remedies.role_of(case, label), **fields))
 
     written = " ".join(f"token_{name.removeprefix('token_')}={value}" for name, value in fields.items())
-    command = f"vault write {case.facts.mount(mount).of_kind.place_of(mount, role)} {written}"
-    return remedies.way(case, words, (command,), lambda label: (step(label),))[1]
+    return remedies.way(case, words, (remedies.role_command(case, written),), lambda label: (step(label),))[1]
 
 
 LIMITED: Final = Rule(

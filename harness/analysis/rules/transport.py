@@ -166,13 +166,16 @@ def _late(case: Case) -> str:
 
 
 def _unreachable(case: Case) -> Diagnosis | None:
-    said = case.quoted(*_REACH, *_CUT)
+    behind = (kubernetes_auth.PASSED_ON,) if _host_of(case) == "proxy" else ()
+    said = case.quoted(*_REACH, *_CUT, *behind)
     if case.evidence.review is not None or not said:
         return None
     found = case.facts.written_at(case.after)
     host = f", which its config calls {found[1].fields.get('kubernetes_host')}" if found is not None else ""
     if endpoints.proxy(_host_of(case)) is not None:
         host += f": {endpoints.told(_host_of(case))}"
+    if behind and case.quoted(*behind):
+        host += ", and does not get to it itself"
     if hidden(case, case.cluster):
         host += "; the course has taken it away"
     return diagnosed(
@@ -207,7 +210,7 @@ def back_again(case: Case, cluster: str) -> Remedy:
 
 def _reached(case: Case) -> tuple[Remedy, ...]:
     """Return how Vault comes to reach the API server: at its own address, or by what lies in between."""
-    if _host_of(case) == endpoints.CLUSTER and hidden(case, case.cluster):
+    if endpoints.reaches(_host_of(case)) and hidden(case, case.cluster):
         return (back_again(case, case.cluster),)
     between = Remedy(
         f"Make kubernetes_host of auth/{case.after.mount} reachable from where Vault runs.",

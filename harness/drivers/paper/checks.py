@@ -125,13 +125,14 @@ def unreached(config: Config, cluster: str, *, hidden: bool) -> str:
     return f'Post "{host}/apis/authentication.k8s.io/v1/tokenreviews": dial tcp {why}'
 
 
-def answered_by_another(config: Config, cluster: str) -> str:
+def answered_by_another(config: Config, cluster: str, *, hidden: bool) -> str:
     """Return Vault's words for an answer that is not the API server's, or nothing where that one answers."""
     host = str(config.fields["kubernetes_host"])
     return {
         _plain(cluster): "read tcp: read: connection reset by peer",
         proxy_of(cluster, "proxy-401"): kubernetes_auth.UNAUTHORIZED,
         proxy_of(cluster, "proxy-html"): f"{kubernetes_auth.NO_JSON} '<' looking for beginning of value",
+        proxy_of(cluster, "proxy"): f"an error on the server {kubernetes_auth.PASSED_ON}" if hidden else "",
     }.get(host, "")
 
 

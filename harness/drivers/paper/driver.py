@@ -420,7 +420,9 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
             return "review"
         elif own is None and way is not None:
             self._log_login(mount, f'Post "https://{cluster}.paper": x509: certificate signed by unknown authority')
-        elif own is None and (said := checks.answered_by_another(config, cluster)):
+        elif own is None and (
+            said := checks.answered_by_another(config, cluster, hidden=cluster in self._common.hidden)
+        ):
             self._log_login(mount, said)
             return "review"
         elif own is None:
