@@ -253,6 +253,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     tokens               what a token is good for: no renewal of batch tokens, a number of requests
     policy               what a token may do: a policy that denies, or does not grant
     seals                the Vault that unseals another one is sealed or away, or does not know its token
+    server_config        what a version demands of Vault's own configuration before it serves
     steps                what became otherwise because the course did something about it: a write, a right, a way back
 importing/               what was read of an installation becomes a scenario
     installation         an installation as far as it was read, and what could not be
@@ -340,6 +341,7 @@ knowledge/               what Vault and Kubernetes do, by version
     token_store          what Vault does with the tokens that it gave
     lease_lists          what Vault reads when it lists its leases in etcd, by version, and how large that is
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
+    server_settings      what versions demand of Vault's own configuration
     releases             which releases there are, and what a range of versions stands for
     versions             what a version is, and which releases there never were
     refusals             what is a refusal of Vault, and what only means "not now"

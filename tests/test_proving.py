@@ -296,6 +296,7 @@ UNPROVABLE: Final = {
     "rewrite-changes": "nobody is refused by it",
     "changed-by-step": "nobody is refused by it",
     "agent-refused-alone": "no remedy is tried with an agent",
+    "disable-mlock-unsaid": "no app is refused: Vault is not there at all",
     "seal-vault-sealed": "no app is refused: Vault is not there at all",
     "seal-vault-away": "no app is refused: Vault is not there at all",
     "seal-token-refused": "no app is refused: Vault is not there at all",

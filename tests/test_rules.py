@@ -381,6 +381,7 @@ FROM_ELSEWHERE: Final = frozenset(
         UNEXPLAINED,
         "vault-refuses-data",
         "lease-list-too-large",
+        "disable-mlock-unsaid",
         "stored-reviewer-expires",
         "rewrite-refused",
         "rewrite-changes",

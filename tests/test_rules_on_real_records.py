@@ -103,6 +103,7 @@ ELSEWHERE: Final = {
     "token-limits": "tests/fuzz/finds: the record of a real run, tests/test_fuzz.py",
     "reviewer-may-not-read": "tests/test_real_fields.py",
     "lease-ended": "tests/test_secrets_engines.py",
+    "disable-mlock-unsaid": "scenarios/corpus/b08, tests/records/corpus",
     "seal-vault-sealed": "tests/test_real_seals.py",
     "seal-vault-away": "tests/test_real_seals.py",
     "seal-token-refused": "tests/test_real_seals.py",

@@ -244,6 +244,13 @@ def _stored_on(kind: str, *, then: Answer = ("yes", "")) -> Callable[[Plan], Ans
     return told
 
 
+def _mlock(plan: Plan) -> Answer:
+    """Tell by what Vault's configuration says; that it does is the rehearsal's own doing, and no word of the author."""
+    if any(vault.disable_mlock == "omitted" for vault in plan.resolved.vaults.values()):
+        return "yes", "Vault's configuration does not say disable_mlock"
+    return _stored_on("raft", then=("unknown", ""))(plan)
+
+
 def _several_nodes(wanted: Topology) -> bool:
     return any(vault.nodes > 1 for vault in wanted.vaults.values())
 
@@ -330,6 +337,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "policy-templates": _policies("{{", "are your policies templated?"),
     "policy-denies": _policies("deny", "do your policies deny paths?"),
     "raft": _stored_on("raft"),
+    "ask-mlock": _mlock,
     "ask-raft": _stored_on("raft", then=("unknown", "")),
     "ask-file": _stored_on("file", then=("unknown", "")),
     "ask-pod": _in_a_pod,

@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis import diagnosis, leases
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
-from harness.analysis.rules import Confidence, Remedy, seals
+from harness.analysis.rules import Confidence, Remedy, seals, server_config
 from harness.knowledge import shutdown_signs
 from harness.record.events import Trouble
 from harness.scenario.course import OF_CLUSTERS, AnyStep, Restore, RollBack
@@ -95,7 +95,7 @@ def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
         return ([trouble.message], "certain") if _DECLINED.search(trouble.message) else ([], "none")
     if _stopped(trouble):
         return [], "none"
-    if seals.at_start("\n".join(trouble.log)) is not None:
+    if _at_start(trouble) is not None:
         return list(trouble.log), "certain"
     return _in_log(trouble.log)
 
@@ -140,6 +140,11 @@ def _of_leases(trouble: Trouble, found: leases.TooLarge, steps: Sequence[AnyStep
         vault=trouble.vault,
         node=trouble.node,
     )
+
+
+def _at_start(trouble: Trouble) -> tuple[Cause, str, Remedy, str] | None:
+    words = "\n".join(trouble.log)
+    return seals.at_start(words) or server_config.at_start(words)
 
 
 def _stopped(trouble: Trouble) -> str:
@@ -195,8 +200,8 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
     remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
     rule: Cause = "vault-refuses-data"
     said, source = f"did not serve over the data {over}: {trouble.message}", ""
-    if (of_seal := seals.at_start("\n".join(trouble.log))) is not None:
-        rule, why, mend, source = of_seal
+    if (known := _at_start(trouble)) is not None:
+        rule, why, mend, source = known
         said, remedies = f"ended at its start. {why}", (mend,)
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return Finding(

@@ -95,12 +95,14 @@ def text(
     address: str,
     cluster_address: str,
     openbao: bool = False,
+    mlock_said: bool = True,
     unsealing: Unsealing | None = None,
 ) -> str:
     """Return it as JSON: one node over its *storage* that listens at *listen*, and logs all it can.
 
     *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
-    other nodes. *openbao*: it is for OpenBao, which lets nobody make an audit device by the API unless told to.
+    other nodes. *mlock_said*: does it say disable_mlock? *openbao*: it is for OpenBao, which lets nobody make an audit
+    device by the API unless told to.
     *unsealing* is who unseals it; None: whoever has its Shamir keys.
     """
     listener: dict[str, object] = {"address": listen, "tls_disable": tls is None}
@@ -119,9 +121,11 @@ def text(
         "disable_mlock": True,
         "log_level": "debug",
     }
+    if not mlock_said:
+        del settings["disable_mlock"]
     if unsealing is not None:
         settings["seal"] = unsealing.seal
     if openbao:
         settings["unsafe_allow_api_audit_creation"] = True
-        del settings["disable_mlock"]
+        settings.pop("disable_mlock", None)
     return json.dumps(settings, indent=1)

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.knowledge import kubernetes_auth, login_order, vault_policies
+from harness.knowledge import kubernetes_auth, login_order, server_settings, vault_policies
 from harness.knowledge.versions import at_least
 
 Grade = Literal["run", "read", "reported"]
@@ -125,10 +125,10 @@ def _version(said: str) -> str:
     """Return a version, or that of the constant that is named."""
     if not re.fullmatch(r"[A-Z_0-9]*[A-Z][A-Z_0-9]*", said):
         return said
-    for module in (kubernetes_auth, login_order, vault_policies):
+    for module in (kubernetes_auth, login_order, server_settings, vault_policies):
         if isinstance(found := getattr(module, said, None), str):
             return found
-    raise ValueError(f"{said} is no version of kubernetes_auth, login_order or vault_policies")
+    raise ValueError(f"{said} is no version of a module of knowledge")
 
 
 def _within(version: str, span: tuple[str, str]) -> bool:

@@ -107,6 +107,7 @@ Cause = Literal[
     "rewrite-refused",
     "rewrite-changes",
     "vault-refuses-data",
+    "disable-mlock-unsaid",
     "seal-vault-sealed",
     "seal-vault-away",
     "seal-token-refused",

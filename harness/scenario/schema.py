@@ -125,6 +125,12 @@ class Vault(HasLeases):
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")
     tls: bool = Field(default=True, description="Does Vault's listener speak TLS?")
+    disable_mlock: Literal["said", "omitted"] = Field(
+        default="said",
+        description="Does Vault's configuration say disable_mlock? said: it does, as true. omitted: it does not, so "
+        "Vault locks its memory, which takes root or IPC_LOCK; over raft none from 1.20.0 on starts so. On processes "
+        "and on paper.",
+    )
     seal: SealKind = Field(
         default="shamir",
         description="transit: it is unsealed by the transit engine of `seal-vault`, and shares and threshold are those "

@@ -68,6 +68,8 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     shares: int = 5
     threshold: int = 3
     tls: bool = True
+    disable_mlock: str = "said"
+    """or omitted: its configuration does not say it"""
     seal: str = "shamir"
     """or transit: it is unsealed by the transit engine of the Vault that `of_seals`"""
     of_seals: bool = False
@@ -392,6 +394,7 @@ def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> Va
         threshold=written.get("threshold", 3),
         tls=written.get("tls", True),
         seal=written.get("seal", "shamir"),
+        disable_mlock=written.get("disable-mlock", "said"),
         source=written["source"],
         leases=written.get("leases", 0),
         max_receive_size=written.get("max-receive-size"),

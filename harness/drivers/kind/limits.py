@@ -105,5 +105,10 @@ def _insist_on_storage(plan: Plan) -> None:
             )
         if vault.of_seals:
             raise MissingPrerequisite("with kind no Vault unseals another one: --driver local has both")
+        if vault.disable_mlock != "said":
+            raise MissingPrerequisite(
+                "with kind Vault's configuration always says disable_mlock: disable-mlock: omitted is rehearsed with "
+                "--driver local"
+            )
         if vault.nodes > 1:
             raise MissingPrerequisite(f"with kind Vault is one node, and not {vault.nodes}: --driver local has them")

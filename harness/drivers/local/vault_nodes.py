@@ -115,6 +115,7 @@ class VaultNodes:
                 store=self.store,
                 name=name if several else "",
                 first=next(iter(self.servers.values()), None),
+                mlock_said=vault.disable_mlock == "said",
             )
         self.first = self.servers[names[0]]
 
@@ -179,6 +180,7 @@ class VaultNodes:
             port=port,
             cluster_port=cluster_port,
             licence=self._licence,
+            mlock_said=self._topology.vault.disable_mlock == "said",
         )
         self._beside.append(new)
         with brought.steady(binary):

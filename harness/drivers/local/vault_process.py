@@ -49,12 +49,14 @@ class VaultServer:
         store: VaultStore | None = None,
         name: str = "",
         first: VaultServer | None = None,
+        mlock_said: bool = True,
     ) -> None:
         """*store* has its data where they are in no directory of its own; *licence* is handed to every version that
         wants one, as a file of this run's own. *name* is that of a node among several, of which *first* is the first:
-        they know each other by the certificates of one authority, and write one audit log.
+        they know each other by the certificates of one authority, and write one audit log. *mlock_said*: does its
+        configuration say disable_mlock?
         """
-        self.directory = directory
+        self.directory, self._mlock_said = directory, mlock_said
         self._storage, self._port, self._cluster_port, self._store = storage, port, cluster_port, store
         directory.mkdir(mode=0o700)
         self._data = directory / "data"
@@ -161,6 +163,7 @@ class VaultServer:
             address=self.client.address,
             cluster_address=f"https://127.0.0.1:{self._cluster_port}",
             openbao=openbao,
+            mlock_said=self._mlock_said,
             unsealing=self._unsealing,
         )
         pki.write_private(self._config, settings.encode())

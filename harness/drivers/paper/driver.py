@@ -34,7 +34,7 @@ from harness.drivers.paper.state import (
     without_config,
 )
 from harness.drivers.service_accounts import Account, token_event
-from harness.errors import ProcessDied, RigError
+from harness.errors import RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
@@ -201,9 +201,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
 
     def _put_in_place(self, served: Serve, pod: str) -> None:
         self.connect_anew(starts=True)
-        if served.version == self._dies_at:
-            self._dead = f"Vault {served.version} ended by itself with status 2"
-            raise ProcessDied(self._dead, 2, ["panic: scripted"])
+        self._insist_that_it_starts(served)
         old = self._tokens.pop(pod, None)
         account = old.account if old is not None else None
         if isinstance(served, Move):

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.drivers.paper.answers import PaperAnswers
 from harness.errors import ProcessDied
-from harness.knowledge import versions
+from harness.knowledge import server_settings, versions
 from harness.rig.rig import Reply
 from harness.scenario import topology
 from harness.scenario.course import Serve
@@ -23,6 +23,7 @@ class PaperSeals(PaperAnswers):
     _spec: VaultSpec
     _sealed: bool
     _dead: str
+    _dies_at: str
 
     def __init__(self) -> None:
         self.away = False
@@ -85,6 +86,19 @@ class PaperSeals(PaperAnswers):
         unsealer = self.system(topology.SEAL)
         unsealer.away = False
         unsealer.seal()
+
+    def _insist_that_it_starts(self, served: Serve) -> None:
+        """Raise ProcessDied where the version was told to end, or does not start with Vault's configuration."""
+        status, said = 0, ""
+        if served.version == self._dies_at:
+            status, said = 2, "panic: scripted"
+        elif self._spec.disable_mlock == "omitted" and server_settings.demands_mlock(
+            served.version, self._spec.storage
+        ):
+            status, said = 1, f"ERROR: {server_settings.MLOCK_UNSAID}"
+        if said:
+            self._dead = f"Vault {served.version} ended by itself with status {status}"
+            raise ProcessDied(self._dead, status, [said])
 
     def _unseal_itself(self) -> None:
         """Be unsealed by the other Vault, if it is one that unseals. Raises ProcessDied where that does not."""
