@@ -70,7 +70,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
     engines              what do secrets engines make for an app, and what becomes of it?
     readback             what do an auth mount's config and roles say when they are read back?
     login                may the app log in?
-    agent                may the Vault Agent of an app log in?
+    agent                may the Vault Agent of an app log in, and how is the one that runs beside it?
     token                what is a Vault token good for?
     impostor             is everybody refused who must be?
     lockout              is somebody locked out whose secret was wrong too often?
@@ -84,6 +84,7 @@ drivers/                 ways of making a plan real; first what they share
     proxies              proxies between Vault and API servers, each started when a config first names it
     restoration          a snapshot is restored in the background, into a new Vault beside the one that runs
     vault_config         the configuration file of a Vault server
+    vault_agent          what a Vault Agent is told, and what its log says came of it
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
     control_plane        an etcd and a kube-apiserver as processes
@@ -232,6 +233,7 @@ analysis/                what a record means, with no server in sight
     crossings            which known changes lie on a path, and whom they touch
     next_causes          what a refused login would meet next, were its cause mended
     ruled_out            the usual suspects of a refused login: ruled out, or still open
+    token_ends           tokens that came to the end of their life meanwhile, which no upgrade has done
     impact               when a refused login begins to hurt
 analysis/rules/          the known causes of a refusal, asked in order
     rule                 what a rule is
@@ -276,6 +278,7 @@ rig/                     what a running system looks like, whoever runs it
     agents               what a rig that starts Vault Agents beside apps can do
     seals                what one looks like in which one Vault unseals another one
     leases               leases that are made in a Vault, and what it weighs, as protocols
+    clock                a rig whose time passes without anybody waiting for it
     driver               what every way of making a plan real must be able to do
     database             a PostgreSQL of which Vault makes credentials, as a protocol
     source               the source state of a rehearsal, of which further ones get a copy

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness import settings
 from harness.analysis import verdict
+from harness.artifacts.store import Sources, Store
+from harness.drivers import vault_agent
 from harness.drivers.kind import limits
-from harness.drivers.local import agents
+from harness.drivers.local.agents import LocalAgent
+from harness.drivers.local.vault_process import VaultServer
+from harness.drivers.vault_agent import Left
 from harness.errors import MissingPrerequisite, ScenarioError
+from harness.host.process import Supervisor
 from harness.record import journal
+from harness.record.journal import Record
+from harness.record.observation import Observation
+from harness.rig.agents import Agent
 from harness.scenario import loading, plan
+from harness.secret import Secret
 from tests import corpus_records
-from tests.runs import OUTAGE, SCENARIOS
+from tests.runs import OUTAGE, SCENARIOS, on_paper
 
 SHIPPED = "another-version-of-the-agent-would-not-help"
 APP = "reads: [secret/web]}"
@@ -100,6 +113,129 @@ ANSWER = "URL: PUT https://127.0.0.1:1/v1/auth/kubernetes/login\nCode: 403. Erro
 @pytest.mark.parametrize("said", ["permission denied", 'claim "iss" is invalid'])
 def test_what_an_agent_was_answered_is_read_out_of_its_log(log: str, said: str) -> None:
     """As real agents of these versions have written it."""
-    found = agents._ANSWERED.search(log.replace("permission denied", said))
+    found = vault_agent.answered(log.replace("permission denied", said))
     assert found is not None
     assert found.groups() == ("auth/kubernetes/login", "403", said)
+
+
+# --- the agent that stays ---
+
+
+def log_of(*lines: str) -> str:
+    """Return what an agent has written."""
+    return "\n".join(f"2026-11-26T20:15:58.028Z {line}" for line in lines)
+
+
+LOGGED_IN = "[INFO]  auth.handler: authentication successful, sending token to sinks"
+REFUSED = f"[ERROR] auth.handler: error authenticating: error={ANSWER} backoff="
+AGENT = Agent("1.11.0", "kubernetes", "web", ("secret/data/web",))
+
+
+@pytest.mark.parametrize(
+    ("left", "status", "data"),
+    [
+        (
+            Left(log_of(LOGGED_IN, "renewed auth token"), None, Secret("s.token"), 1, 0.5),
+            200,
+            {"logins": 1, "renewals": 1, "failures": 0, "backoff": None, "files": 1, "age": 0.5},
+        ),
+        (
+            Left(log_of(LOGGED_IN, REFUSED + "1.07s", REFUSED + "21.02s"), None, Secret("s.token"), 1),
+            200,
+            {"failures": 2, "backoff": 21.02},
+        ),
+        (Left(log_of(REFUSED + "2.888375229"), None), 403, {"failures": 1, "backoff": 2.888375229}),
+        (Left(log_of(REFUSED + "4m30.5s"), None), 403, {"backoff": 270.5}),
+        (Left(log_of(REFUSED + "1s", LOGGED_IN), None, Secret("s.token"), 1), 200, {"failures": 0, "backoff": None}),
+        (Left(log_of(LOGGED_IN, f"[WARN] (view): {ANSWER}"), None, Secret("s.token"), 0), 403, {"files": 0}),
+        (Left(log_of(LOGGED_IN), 1, Secret("s.token"), 1), None, {"exit": 1}),
+    ],
+    ids=["well", "waits", "1.4.0 waits", "minutes", "back", "cannot read", "ended"],
+)
+def test_how_an_agent_that_stays_is_doing_is_read_out_of_what_it_left(
+    left: Left, status: int | None, data: dict[str, Any]
+) -> None:
+    reply = vault_agent.reply(AGENT, left, 0.0, 1.0, stays=True)
+    assert reply.status == status
+    assert data.items() <= reply.data.items()
+
+
+def test_an_agent_whose_sink_cannot_be_written_says_so_and_nobody_knows_more() -> None:
+    log = log_of("Error creating file sink: error during write check: open /tmp/x/token: is a directory")
+    reply = vault_agent.reply(AGENT, Left(log, 1), 0.0, 1.0, stays=True)
+    assert reply.status is None
+    assert "could not write the token that it got: Error creating file sink" in reply.error
+
+
+def waiting(directory: Path) -> Record:
+    """Return the record of a real run: agents 1.4.0 and 1.11.0 beside one app, from 1.7.0 to 1.11.0, and a mend."""
+    kept = Path(__file__).parent / "records" / "real" / "a-sidecar-waits-while-its-app-logs-in-again.jsonl.gz"
+    (directory / journal.RECORD_FILE).write_bytes(gzip.decompress(kept.read_bytes()))
+    return journal.load(directory)
+
+
+def sidecars(record: Record, app: str) -> list[Observation]:
+    """Return how the sidecar of an app was, look by look."""
+    return [one for one in record.of(Observation) if one.probe == "sidecar" and one.app == app]
+
+
+def test_a_sidecar_lives_on_with_its_token_and_an_agent_that_starts_is_refused() -> None:
+    record = corpus_records.record("n06")
+    for app, agent, wait in (("old", "1.4.0", "it always waits so"), ("new", "1.11.0", "up to five minutes")):
+        (refused,) = (one for one in verdict.judge(record).findings if one.app == app)
+        assert (refused.effect, refused.rule) == ("login refused", "reviewer-fallback-local")
+        assert refused.outlook is not None
+        assert (
+            f"Vault Agent {agent}, which runs on beside it, has a token that works as well" in refused.outlook.sentence
+        )
+        assert wait in refused.outlook.sentence
+        assert [one.answer for one in sidecars(record, app)] == ["granted", "granted", "refused"]
+        assert sidecars(record, app)[-1].detail["files"] == 1, "what it wrote stays"
+
+
+def test_a_sidecar_waits_on_while_its_app_logs_in_again(tmp_path: Path) -> None:
+    record = waiting(tmp_path)
+    (waits,) = (one for one in verdict.judge(record).findings if one.rule == "agent-not-back")
+    assert (waits.app, waits.kind, waits.confidence, waits.probe) == ("new", "latent", "certain", "sidecar")
+    assert waits.remedies[0].commands == ("kubectl rollout restart deployment --namespace apps",)
+    longest = {
+        app: max(one.detail["backoff"] or 0 for one in sidecars(record, app) if one.answer == "refused")
+        for app in ("old", "new")
+    }
+    assert longest["old"] < 4
+    assert longest["new"] > 20
+
+
+def test_a_token_that_came_to_its_end_is_no_change_of_the_upgrade(tmp_path: Path) -> None:
+    """Its app logs in again; that is asked beside. In the record it was refused after 30 seconds, and is no finding."""
+    record = waiting(tmp_path)
+    ended = [one for one in record.of(Observation) if one.probe == "old-token-lookup" and one.answer == "refused"]
+    assert ended
+    assert not [one for one in verdict.judge(record).findings if one.probe.startswith("old-token")]
+
+
+def test_on_paper_an_agent_that_stays_does_the_same_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    text = (SCENARIOS / "corpus" / "n06-a-sidecar-outlives-the-upgrade-until-its-token-ends.yaml").read_text("utf-8")
+    mended = text.replace("expect:", "  - write: {config: {disable_local_ca_jwt: true}}\nexpect:")
+    record, judged = on_paper(loading.loads(mended).scenario, tmp_path)
+    assert [one.answer for one in sidecars(record, "old")] == ["granted", "granted", "refused", "granted"]
+    assert [one.answer for one in sidecars(record, "new")] == ["granted", "granted", "refused", "refused"]
+    assert [one.app for one in judged.findings if one.rule == "agent-not-back"] == ["new"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("version", ["1.4.0", "1.11.0"])
+def test_a_real_agent_that_cannot_write_its_sink_says_so(version: str, tmp_path: Path) -> None:
+    binary = Store(Sources(cache=settings.cache()), print).get("vault", version)
+    agent = Agent(version, "kubernetes", "web")
+    with Supervisor(f"agent-{os.getpid()}", tmp_path / "work", tmp_path / "live") as supervisor:
+        server = VaultServer(supervisor.room / "vault", storage="file", port=1, cluster_port=2)
+        (supervisor.room / "agent" / "token").mkdir(parents=True)
+        one = LocalAgent(agent, supervisor.room / "agent", stays=True)
+        one.present(Secret("no token of anybody"))
+        one.start(server, binary, supervisor)
+        one.wait()
+        reply = one.state(0.0)
+    assert reply.status is None
+    assert f"Vault Agent {version} could not write the token that it got" in reply.error
+    assert "is a directory" in reply.error

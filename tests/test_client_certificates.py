@@ -179,7 +179,7 @@ def test_a_forged_certificate_has_all_but_the_key() -> None:
         "",
     )
     assert certificates.trust(leaf, authority.issue("web_A", 60)[1]) == ""
-    assert not certificates.lives(authority.issue("web", 60, ago=3600)[1])
+    assert not certificates.lives(authority.issue("web", 60, ago=3600)[1], 0)
     assert known.not_valid_after_utc.timestamp() > 0
 
 

@@ -124,7 +124,7 @@ def with_a_probe(probe: str, directory: Path) -> Paper:
         return Paper(loading.loads(CERTIFICATES).scenario, Journal(directory), _NO_SCRIPT)
     if probe in OF_ENGINES:
         return Paper(loading.load(ENGINES).scenario, Journal(directory), _NO_SCRIPT)
-    if probe == "agent-login":
+    if probe in ("agent-login", "sidecar"):
         return Paper(loading.load(AGENT).scenario, Journal(directory), _NO_SCRIPT)
     return paper(directory)
 

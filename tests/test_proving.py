@@ -297,6 +297,7 @@ UNPROVABLE: Final = {
     "changed-by-step": "nobody is refused by it",
     "agent-refused-alone": "no remedy is tried with an agent",
     "disable-mlock-unsaid": "no app is refused: Vault is not there at all",
+    "agent-not-back": "no remedy is tried with an agent",
     "seal-vault-sealed": "no app is refused: Vault is not there at all",
     "seal-vault-away": "no app is refused: Vault is not there at all",
     "seal-token-refused": "no app is refused: Vault is not there at all",

@@ -100,6 +100,7 @@ ELSEWHERE: Final = {
     "reviewer-fallback-local": "the shipped scenarios, tests/records",
     "no-such-mount": "tests/test_real_fields.py",
     "agent-refused-alone": "scenarios/corpus/n05, tests/records/corpus",
+    "agent-not-back": "tests/test_agents.py, tests/records/real",
     "token-limits": "tests/fuzz/finds: the record of a real run, tests/test_fuzz.py",
     "reviewer-may-not-read": "tests/test_real_fields.py",
     "lease-ended": "tests/test_secrets_engines.py",

@@ -36,6 +36,10 @@ USUAL: Final[frozenset[Field]] = frozenset(
 """What real A -> A rehearsals show (tests hold it against their records): the floor of a run without one of its own."""
 
 
+OF_AGENTS: Final = ("agent-login", "sidecar")
+"""The probes that ask an agent of an app's."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """One question, two moments, and how the answers differ."""
 
@@ -223,8 +227,8 @@ def noise_of(floor: NoiseFloor | None) -> frozenset[Field]:
 
 def fields_that_differ(before: Observation, after: Observation) -> list[str]:
     """Return the parts of two answers of one kind that are not the same, but for what is left out by hand."""
-    if after.probe == "agent-login":
-        # how far an agent came is a part of its answer
+    if after.probe in OF_AGENTS:
+        # how far an agent came is a part of its answer, and one that stays logs in and renews as it goes on
         return []
     old, new = before.detail, after.detail
     names = [name for name, value in old.items() if new.get(name, _ABSENT) != value]

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.analysis import comparison, contradictions, next_causes, ruled_out
+from harness.analysis import comparison, contradictions, next_causes, ruled_out, token_ends
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.impact import Impact, outlook
 from harness.analysis.next_causes import Next
@@ -28,7 +28,7 @@ from harness.analysis.rules import (
 )
 from harness.record.observation import BESIDE, Observation
 from harness.scenario import driver_traits
-from harness.scenario.course import AUTO_UNSEAL, AnyStep, Look, Rewrite, WriteConfig, WriteRole
+from harness.scenario.course import AUTO_UNSEAL, Rewrite, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
 
@@ -118,12 +118,12 @@ def _cases(facts: Facts) -> Iterator[Case]:
             continue
         key = comparison.key_of(now)
         before = seen.get(key)
-        if now.probe == "agent-login":
+        if now.probe in comparison.OF_AGENTS:
             yield from _of_agent(facts, before, now)
         elif before is None:
             yield from _from_start(facts, now)
         elif before.answer != now.answer:
-            yield from _answered_otherwise(facts, before, now)
+            yield from () if token_ends.ended_by_itself(facts, now) else _answered_otherwise(facts, before, now)
         elif now.probe == "login" and now.answer != "unknown":
             yield from _for_another_reason(facts, before, now)
         if now.answer != "unknown" or before is None:
@@ -192,6 +192,9 @@ def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> 
 def _of_agent(facts: Facts, before: Observation | None, now: Observation) -> Iterator[Case]:
     """Yield what an agent is answered that its app is not: the rest is told of the app."""
     alone = agents.same_without(facts, now) is None
+    if now.probe == "sidecar" and (before is None or now.answer != "refused" or not alone):
+        # at the first look one that is started for once tells the same, and one that is back does what it did before
+        return
     if before is None:
         yield from _from_start(facts, now) if alone else ()
         return
@@ -217,20 +220,8 @@ def _written(facts: Facts, before: Observation, now: Observation) -> bool:
     return any(
         (isinstance(step, WriteRole) and (step.mount, step.role) == (now.mount, role))
         or (isinstance(step, Rewrite | WriteConfig) and step.mount == now.mount)
-        for step in _between(facts, before.moment, now.moment)
+        for step in facts.between(before.moment, now.moment)
     )
-
-
-def _between(facts: Facts, earlier: str, later: str) -> Iterator[AnyStep]:
-    """Yield the steps from the moment of one label to that of a later one."""
-    on = False
-    for step in facts.steps:
-        if isinstance(step, Look):
-            if on and step.moment.label == later:
-                return
-            on = on or step.moment.label == earlier
-        elif on:
-            yield step
 
 
 def _another_cause(facts: Facts, before: Observation, now: Observation) -> bool:

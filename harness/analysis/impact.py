@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules import occasions
 from harness.analysis.rules.rule import Case
 from harness.knowledge import token_store
+from harness.knowledge.versions import BACKS_OFF, at_least
 from harness.record.observation import Observation
 from harness.scenario import course, values
 from harness.scenario.role_spec import RoleSpec
@@ -120,11 +122,35 @@ def _while_it_lasts(case: Case, old: Observation, restart: str) -> Impact:
         f"(here {day_and_time(issued + ttl)}{why}), {renewing}. {restart[0].upper()}{restart[1:]}."
     )
     until = issued + ends if ends else 0.0
-    line = facts.line_of[old.id]
-    evidence_line = EvidenceLine(
-        "answer", f"lookup-self of the old token {now.moment}: HTTP {old.status}", line, at=old.ended
-    )
-    return Impact(True, restart, ttl, ends, issued + ttl, until, sentence, (evidence_line,))
+    looked = f"lookup-self of the old token {now.moment}: HTTP {old.status}"
+    evidence = [EvidenceLine("answer", looked, facts.line_of[old.id], at=old.ended)]
+    for said, line in _beside(facts, now):
+        sentence += f" {said}"
+        evidence.append(line)
+    return Impact(True, restart, ttl, ends, issued + ttl, until, sentence, tuple(evidence))
+
+
+def _beside(facts: Facts, now: Observation) -> Iterator[tuple[str, EvidenceLine]]:
+    """Yield what becomes of the agent that runs on beside the app: at this moment, and when it is refused as well."""
+    seen = [one for one in facts.of_app.get(now.app, ()) if one.probe == "sidecar" and one.id > now.id]
+    seen = [one for one in seen if one.answer != "unknown"]
+    if not seen or seen[0].moment != now.moment or seen[0].answer != "granted":
+        return
+    first, who = seen[0], f"Vault Agent {seen[0].detail['agent']}"
+    works = f"lookup-self of the token of {who} {first.moment}: HTTP {first.status}"
+    words = f"{who}, which runs on beside it, has a token that works as well, and its files stay: it looks fine."
+    yield words, EvidenceLine("answer", works, facts.line_of[first.id], at=first.ended)
+    later = next((one for one in seen if one.answer == "refused"), None)
+    if later is not None and later.detail.get("failures"):
+        failures, waits = later.detail["failures"], later.detail.get("backoff")
+        backs_off = at_least(later.detail["agent"], BACKS_OFF)
+        longer = "each wait is longer than the one before, up to five minutes" if backs_off else "it always waits so"
+        refused = f"{who}, {later.moment}: HTTP {later.status} {later.error}".strip()
+        words = (
+            f"Its token had ended by a later look, {failures} of its logins were refused, and it waited "
+            f"{waits or 0:.1f} seconds for the next: {longer}."
+        )
+        yield words, EvidenceLine("answer", refused, facts.line_of[later.id], at=later.ended)
 
 
 def _longest(role: RoleSpec) -> int:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.analysis import comparison, diagnosis
+from harness.analysis import comparison, diagnosis, token_ends
 from harness.analysis.record_view import Facts
 from harness.record.foretold import Foretold, ForetoldAnswer
 from harness.record.observation import BESIDE, Observation, called
@@ -59,6 +59,9 @@ def _news(facts: Facts, told: dict[tuple[comparison.Key, str], ForetoldAnswer]) 
     for seen in facts.observations:
         one = told.get((comparison.key_of(seen), seen.moment))
         if one is None or seen.probe.startswith(BESIDE) or "unknown" in (seen.answer, one.answer):
+            continue
+        if token_ends.ended_by_itself(facts, seen):
+            # how long real servers take, and so which tokens end meanwhile, nobody foretells
             continue
         found = _difference(facts, one, seen)
         if found is not None:

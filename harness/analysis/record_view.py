@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -87,6 +87,17 @@ class Facts:
             else:
                 between.append(step)
         return []
+
+    def between(self, earlier: str, later: str) -> Iterator[AnyStep]:
+        """Yield the steps from the moment of one label to that of a later one."""
+        on = False
+        for step in self.steps:
+            if isinstance(step, Look):
+                if on and step.moment.label == later:
+                    return
+                on = on or step.moment.label == earlier
+            elif on:
+                yield step
 
     def moment_after(self, index: int) -> str:
         """Return the label of the first moment after the step at *index* and before Vault is replaced again, or ""."""

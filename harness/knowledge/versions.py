@@ -29,6 +29,10 @@ OPENBAO_WITHOUT_FILE: Final = "2.7.0"
 RAFT_SINCE: Final = "1.4.0"
 """From here raft is a storage of Vault (changelog 1.4.0: integrated storage)."""
 
+BACKS_OFF: Final = "1.7.0"
+"""From here on a Vault Agent that is refused waits longer and longer before it tries again, up to five minutes; older
+ones always wait two seconds or so (CHANGELOG 1.7.0, GH-10964; run: agents 1.4.0 and 1.11.0)."""
+
 OLDEST_KUBERNETES: Final = "1.22.0"
 """From here bound service account tokens are final; older API servers are not rehearsed with."""
 

@@ -25,7 +25,7 @@ AGAIN: Final = 3
 _SECONDS: Final = 5.0
 """No further time is begun after so long: of what answers slowly, once more says enough."""
 
-_CHANGES_SOMETHING: Final = ("lockout", "wrong-secret", "agent-login")
+_CHANGES_SOMETHING: Final = ("lockout", "wrong-secret", "agent-login", "sidecar")
 """Probes that count wrong secrets up by being asked, or that start a server for it."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.rig import clock
 from harness.rig.rig import (
     Reopen,
     Rig,
@@ -14,7 +15,6 @@ from harness.rig.rig import (
 )
 from harness.scenario import course
 from harness.scenario.course import AnyStep
-from harness.wait import pause
 
 
 def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
@@ -40,7 +40,7 @@ def do(step: AnyStep, rig: Rig, again: Reopen) -> None:
         case course.PublishKeys() | course.RotateKeys() | course.Reachable():
             _change_keys(step, rig)
         case course.Wait():
-            pause(step.seconds)
+            clock.wait(rig, step.seconds)
         case _:
             raise TypeError(f"{course.word_of(step)} is no step that is done beside Vault")
 

@@ -39,6 +39,16 @@ class RunsAgents(Protocol):
         """
         ...
 
+    def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
+        """Return how the *agent* is that runs beside an *app*; the first time it is started, and given time to log in.
+
+        *jwt* is what its Pod has by now for a token. 200, with the token of Vault that it has, is an agent that runs
+        and has written all it wanted. Else as `run_agent`, by what it wrote since its last login. The data have more:
+        the `age` of its oldest file in seconds, its `logins` and `renewals`, and of the time since the last of them its
+        `failures` to log in and the `backoff` in seconds before the next try. Raises RigError as `run_agent`.
+        """
+        ...
+
 
 def agents(rig: Rig) -> RunsAgents:
     """Return *rig* as one that runs Vault Agents. Raises RigError where it cannot."""

@@ -279,9 +279,8 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         vault = wanted.told_apart(wanted.mounts[path].vault)
         node = wanted.node_told_apart(wanted.mounts[path].vault, app.node)
         reads = app.reads[: wanted.role_of(name).num_uses or None]
-        first = ("login", "token-lookup", "token-renew")
+        first = ("login", "token-lookup", "token-renew", *(("agent-login", "sidecar") if app.agent else ()))
         own = [Question(probe, name, path, vault=vault, node=node) for probe in first]
-        own += [Question("agent-login", name, path, vault=vault, node=node)] if app.agent else []
         own += [Question("read", name, path, secret, vault, node) for secret in reads]
         uses = wanted.role_of(name).num_uses
         writes = [*app.writes][: max(uses - len(reads), 0) if uses else None]
@@ -342,6 +341,7 @@ OF_ITSELF: Final = {
     "token-renew": ("auth/token/renew-self", "update"),
     "old-token-lookup": ("auth/token/lookup-self", "read"),
     "old-lease-renew": ("sys/leases/renew", "update"),
+    "sidecar": ("auth/token/lookup-self", "read"),
 }
 """What a token does with itself, and with which right: the default policy gives it, by the probe that asks."""
 
@@ -349,7 +349,8 @@ OF_ITSELF: Final = {
 def cannot(wanted: Topology, app: str) -> dict[str, str]:
     """Return, by probe, what the token of *app* can never do by its role, and why: nobody asks it for that."""
     made = {probe for secret in wanted.apps[app].reads for probe in _of_maker(wanted, secret)}
-    return {probe: why for probe, why in _cannot(wanted, app).items() if probe in made or probe not in _OF_MAKERS}
+    never = {*_OF_MAKERS, *(() if wanted.apps[app].agent else ("sidecar",))} - made
+    return {probe: why for probe, why in _cannot(wanted, app).items() if probe not in never}
 
 
 def _cannot(wanted: Topology, app: str) -> dict[str, str]:

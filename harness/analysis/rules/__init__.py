@@ -29,6 +29,7 @@ from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occas
 
 RULES: Final[tuple[Rule, ...]] = (
     agents.ALONE,
+    agents.NOT_BACK,
     *seals.RULES,
     issuers.ISSUER_CHECK_LOST,
     checks.IDENTITY_CHANGED,

@@ -8,13 +8,14 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge.versions import BACKS_OFF, at_least
 from harness.record.observation import Observation
 
 
 def same_without(facts: Facts, agents: Observation) -> Observation | None:
     """Return a question of the app itself, at the same moment, with the answer that its agent had; else None.
 
-    An agent is refused its login, or what it reads.
+    An agent is refused its login, or what it reads; one that stays, the token that it has.
     """
     if at_login(agents):
         asked = [facts.first("login", agents.app, agents.moment)]
@@ -26,7 +27,8 @@ def same_without(facts: Facts, agents: Observation) -> Observation | None:
 
 def at_login(agents: Observation) -> bool:
     """Did an agent come no further than its login, or as far as it wanted?"""
-    return agents.answer != "refused" or str(agents.detail.get("refused", "")).endswith("/login")
+    path = agents.detail.get("refused")
+    return agents.answer != "refused" or path is None or str(path).endswith("/login")
 
 
 def _alone(case: Case) -> Diagnosis | None:
@@ -69,6 +71,48 @@ def _alone(case: Case) -> Diagnosis | None:
         ),
     )
 
+
+def _not_back(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
+    if seen.probe != "sidecar" or seen.answer != "refused":
+        return None
+    login = facts.first("login", seen.app, seen.moment)
+    if login is None or login.answer != "granted":
+        return None
+    version, failures = seen.detail["agent"], seen.detail.get("failures")
+    waits = (
+        f"was refused its login {failures} time{'' if failures == 1 else 's'}, and waits before it tries again: up to "
+        f"five minutes{'' if at_least(version, BACKS_OFF) else ' in newer ones, two seconds or so in this one'}"
+        if failures
+        else "holds a token that Vault does not know any more, and has not logged in again"
+    )
+    line = facts.line_of
+    return diagnosed(
+        f"{seen.app} itself logs in, and Vault Agent {version}, which runs on beside it, {waits}",
+        "certain" if failures else "strong",
+        [
+            EvidenceLine("answer", f"Vault Agent {version}: HTTP {seen.status} {seen.error}".strip(), line[seen.id]),
+            EvidenceLine("answer", f"a login of {seen.app} itself: HTTP {login.status}", line[login.id]),
+        ],
+        Remedy(
+            "Have the agents start anew once logins are granted again, instead of waiting for each of them.",
+            commands=(
+                f"kubectl rollout restart deployment --namespace {facts.app(seen.app).service_account.split('/')[0]}",
+            ),
+            unproven="no remedy is tried with an agent",
+        ),
+    )
+
+
+NOT_BACK: Final = Rule(
+    name="agent-not-back",
+    versions="agents of every version; from 1.7.0 on they wait up to five minutes, up to 1.16 they keep a dead token",
+    precondition="a Vault Agent runs on beside an app",
+    demands="its token is refused, and a login of the app is granted at the same moment",
+    explanation="an agent that is refused tries again later and later; one whose token was revoked may not notice",
+    source="hashicorp/vault command/agent/auth/auth.go, CHANGELOG 1.7.0 (GH-10964), 1.17.0",
+    examine=_not_back,
+)
 
 ALONE: Final = Rule(
     name="agent-refused-alone",

@@ -3,129 +3,150 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness import wait
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
+from harness.drivers import vault_agent
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
+from harness.drivers.log_tail import Tail
+from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left
 from harness.errors import NotReady
 from harness.host import pki
 from harness.host.process import Process, Supervisor
-from harness.knowledge.versions import at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply
 from harness.scenario import driver_traits
 from harness.secret import Secret
 from harness.wait import now
 
-_SECONDS: Final = 30
-"""How long an agent is given to get what it wants, or to say what it was answered."""
-_LINES: Final = 200
-_KEEPS_ON: Final = "1.8.0"
-"""From here on an agent retries what its templates read for ever, unless it is told not to, as the injector does."""
+_LINES: Final = 20_000
+_BYTES: Final = 4 * 10**6
+"""So much is read of an agent's log: one of 1.6 that is refused for a day writes less."""
 
-_ANSWERED: Final = re.compile(
-    r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* ([^\n]*?)(?: \(retry|\" backoff=|\"?(?:\n|$))"
-)
-"""What an agent's log has of an answer that it did not like: the path, the status, and Vault's first error. From 1.8.0
-on every line of it begins with a bar."""
+
+class LocalAgent:
+    """One agent in a directory of its own."""
+
+    def __init__(self, agent: Agent, directory: Path, *, stays: bool) -> None:
+        self._agent, self._directory, self._stays = agent, directory, stays
+        self.log = Tail(directory / "agent.log")
+        self._process: Process | None = None
+
+    def present(self, jwt: Secret) -> None:
+        """Have the token of its Pod's service account be *jwt*, as a kubelet renews it."""
+        pki.write_private(self._directory / JWT, jwt.reveal().encode())
+
+    def start(self, server: VaultServer, binary: Artifact, supervisor: Supervisor) -> None:
+        """Start it before the Vault of *server*."""
+        who = f"Vault Agent {self._agent.version}"
+        told = vault_agent.config(self._agent, _way_to(server), str(self._directory), stays=self._stays)
+        pki.write_private(self._directory / CONFIG, json.dumps(told).encode())
+        with brought.steady(binary):
+            self._process = supervisor.start(
+                who,
+                [str(binary.path), "agent", f"-config={self._directory / CONFIG}"],
+                env={"HOME": str(self._directory)},
+                cwd=self._directory,
+                log=self.log.path,
+            )
+
+    def wait(self) -> None:
+        """Wait until it has what it wants, has ended, or has said what it was answered; or for so long as is usual."""
+        with suppress(NotReady):
+            wait.until(self._is_done, what=f"Vault Agent {self._agent.version} to log in", seconds=vault_agent.SECONDS)
+
+    def await_next_try(self) -> None:
+        """Wait until it has tried again to log in, where it does so within a moment."""
+        failures, soon = (vault_agent.lived(self._left())[one] for one in ("failures", "backoff"))
+        if failures and soon is not None and soon <= vault_agent.SOON:
+            with suppress(NotReady):
+                wait.until(
+                    lambda: vault_agent.lived(self._left())["failures"] != failures,
+                    what=f"Vault Agent {self._agent.version} to try again",
+                    seconds=vault_agent.SOON + 1,
+                )
+
+    def state(self, started: float) -> Reply:
+        """Return what has come of it by now."""
+        return vault_agent.reply(self._agent, self._left(), started, now(), stays=self._stays)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _is_done(self) -> bool:
+        left = self._left()
+        whole = self._stays and left.token is not None and left.files == len(self._agent.reads)
+        return left.exit_code is not None or whole or vault_agent.answered(left.log) is not None
+
+    def _left(self) -> Left:
+        exit_code = self._process.poll() if self._process is not None else None
+        log = "\n".join(self._process.tail(_LINES, _BYTES)) if self._process is not None else ""
+        files = [file.stat() for file in self._directory.glob(f"{FILES}*")]
+        written = [file.st_mtime for file in files if file.st_size]
+        age = round(now() - min(written), 1) if written else None
+        token = self._directory / TOKEN
+        text = token.read_text().strip() if token.is_file() else ""
+        return Left(log, exit_code, Secret(text) if text else None, len(written), age)
 
 
 class RunsLocalAgents:
-    """A rig of processes that starts agents, each in a directory of its own, which is gone once it has ended."""
+    """A rig of processes that starts agents: for once, each in a directory that is gone then, or beside an app."""
 
     _work: Path
     _supervisor: Supervisor
     _binaries: Mapping[tuple[str, str], Artifact]
     _vaults: VaultNodes
     _leading: VaultServer
+    _sidecars: dict[str, LocalAgent]
+    """those that stay, by their apps"""
 
     def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
-        server = self._vaults.servers[agent.node] if agent.node else self._leading
         with tempfile.TemporaryDirectory(prefix="agent-", dir=self._work, ignore_cleanup_errors=True) as directory:
-            return self._run(agent, server, jwt, Path(directory))
+            one, started = LocalAgent(agent, Path(directory), stays=False), now()
+            one.present(jwt)
+            try:
+                self._start_agent(one, agent)
+                one.wait()
+                return one.state(started)
+            finally:
+                one.kill()
 
-    def _run(self, agent: Agent, server: VaultServer, jwt: Secret, directory: Path) -> Reply:
-        binary = self._binaries[driver_traits.server("vault", agent.version)]
-        pki.write_private(directory / "jwt", jwt.reveal().encode())
-        pki.write_private(directory / "agent.json", json.dumps(_config(agent, server, directory)).encode())
-        started = now()
-        with brought.steady(binary):
-            running = self._supervisor.start(
-                f"Vault Agent {agent.version}",
-                [str(binary.path), "agent", f"-config={directory / 'agent.json'}"],
-                env={"HOME": str(directory)},
-                cwd=directory,
-                log=directory / "agent.log",
-            )
-        try:
-            wait.until(
-                lambda: running.poll() is not None or _answered(running) is not None,
-                what=f"Vault Agent {agent.version} to log in",
-                seconds=_SECONDS,
-            )
-            silent = ""
-        except NotReady:
-            silent = f"Vault Agent {agent.version} neither had what it wanted nor said what it was answered"
-        ended, said = now(), _answered(running)
-        exit_code = running.poll()
-        tail = running.tail()
-        running.kill()
-        data: dict[str, Any] = {
-            "agent": agent.version,
-            "exit": exit_code,
-            "token": (directory / "token").exists(),
-            "files": sum(file.stat().st_size > 0 for file in directory.glob("file-*")),
-        }
-        if said is not None:
-            return Reply(int(said[2]), said[3], {**data, "refused": said[1]}, started=started, ended=ended)
-        if exit_code == 0:
-            return Reply(200, "", data, started=started, ended=ended)
-        why = silent or f"Vault Agent {agent.version} ended with status {exit_code}: {' '.join(tail[-3:])}"
-        return Reply(None, why, data, started=started, ended=ended)
+    def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
+        """Return how the agent beside an app is, which is started if none runs there yet."""
+        started, one = now(), self._sidecars.get(app)
+        if one is None:
+            directory = self._work / f"sidecar-{app}"
+            directory.mkdir(mode=0o700)
+            one = self._sidecars[app] = LocalAgent(agent, directory, stays=True)
+            one.present(jwt)
+            self._start_agent(one, agent)
+            one.wait()
+        one.present(jwt)
+        one.await_next_try()
+        return one.state(started)
+
+    def end_sidecars(self) -> None:
+        """End every agent that stays. What it wrote and its log stay."""
+        for one in self._sidecars.values():
+            one.kill()
+
+    def _start_agent(self, one: LocalAgent, agent: Agent) -> None:
+        server = self._vaults.servers[agent.node] if agent.node else self._leading
+        one.start(server, self._binaries[driver_traits.server("vault", agent.version)], self._supervisor)
 
 
-def _answered(running: Process) -> re.Match[str] | None:
-    return _ANSWERED.search("\n".join(running.tail(_LINES)))
-
-
-def _config(agent: Agent, server: VaultServer, directory: Path) -> dict[str, Any]:
-    """Return the configuration that the injector writes for an init container (vault-k8s, agent-inject/agent).
-
-    Beside it stand the CA and the certificate with which this Vault lets itself be asked, and that no answer is asked
-    for again before the agent says what it was.
-    """
+def _way_to(server: VaultServer) -> vault_agent.Vault:
+    if not server.client.address.startswith("https"):
+        return vault_agent.Vault(server.client.address)
     certificate, key = server.authority.client
-    # agents of 1.7.0 to 1.10.0 ask again for minutes, without a word, where they are answered 500 (run)
-    vault: dict[str, Any] = {"address": server.client.address, "retry": {"num_retries": -1}}
-    if server.client.address.startswith("https"):
-        vault |= {"ca_cert": str(server.authority.ca), "client_cert": str(certificate), "client_key": str(key)}
-    method = {
-        "type": "kubernetes",
-        "mount_path": f"auth/{agent.mount}",
-        "config": {"role": agent.role, "token_path": str(directory / "jwt")},
-    }
-    written: dict[str, Any] = {
-        "exit_after_auth": True,
-        "vault": vault,
-        "auto_auth": {"method": method, "sink": [{"type": "file", "config": {"path": str(directory / "token")}}]},
-    }
-    if agent.reads:
-        written["template"] = [
-            {
-                "destination": str(directory / f"file-{number}"),
-                "contents": f'{{{{ with secret "{path}" }}}}{{{{ range $k, $v := .Data }}}}{{{{ $k }}}}: {{{{ $v }}}}\n'
-                "{{ end }}{{ end }}",
-            }
-            for number, path in enumerate(agent.reads)
-        ]
-        if at_least(agent.version, _KEEPS_ON):
-            written["template_config"] = {"exit_on_retry_failure": True}
-    return written
+    return vault_agent.Vault(server.client.address, str(server.authority.ca), str(certificate), str(key))

@@ -168,6 +168,7 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
         )
         self._vaults = vaults or VaultNodes(self._work, topology, ports, supervisor, binaries, licence)
         self._vaults.binaries = binaries
+        self._sidecars = {}
         self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
@@ -194,6 +195,7 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
     @contextmanager
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
         """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
+        self.end_sidecars()
         self._end_all_vaults()
         self._times += 1
         work = self._work / f"again-{self._times}"
@@ -223,6 +225,7 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
     def end_vault(self) -> None:
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
         super().wait_for_threads()
+        self.end_sidecars()
         self._end_all_vaults()
         self._keep(self._logs)
 
@@ -326,7 +329,8 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
 
     @property
     def _logs(self) -> list[Tail]:
-        return [*self._vaults.logs, *([self._unsealer.log] if self._unsealer is not None else ())]
+        agents = [one.log for one in self._sidecars.values()]
+        return [*self._vaults.logs, *agents, *([self._unsealer.log] if self._unsealer is not None else ())]
 
     def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:

@@ -2,19 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import abc
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from harness.drivers.paper.state import Common
+from harness.knowledge.versions import BACKS_OFF, at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply, VaultClient
 from harness.secret import Secret
+
+_LONGEST_WAIT: Final = 300
+"""Seconds."""
 
 
 class Asked(VaultClient, Protocol):
     """What an agent asks beside an app."""
 
+    @property
+    def passed(self) -> float: ...
     def engine_kind(self, path: str, token: Secret) -> Reply: ...
+    def keep_renewed(self, token: Secret) -> None: ...
+
+
+@dataclass(slots=True)
+class Sidecar:
+    """An agent that stays beside an app, on paper."""
+
+    token: Secret | None = None
+    """of its last login that was granted"""
+    files: int = 0
+    logins: int = 0
+    granted: float = 0.0
+    """when it was last seen with a token that works, by the time that has passed"""
+    refused: tuple[float, Reply] | None = None
+    """when it was last seen to be refused, and the answer; None since it was granted"""
+
+    def waits(self, version: str, passed: float) -> bool:
+        """Does it not know yet that it would be let in? Each of its waits is as long as all of them before."""
+        if self.refused is None or not at_least(version, BACKS_OFF):
+            return False
+        return passed - self.refused[0] < min(self.refused[0] - self.granted, _LONGEST_WAIT)
+
+
+class PaperAgents(abc.ABC):
+    """A rig on paper that has Vault Agents beside its apps, and time that passes at once."""
+
+    _common: Common
+
+    def __init__(self) -> None:
+        self._sidecars: dict[str, Sidecar] = {}
+
+    @abc.abstractmethod
+    def system(self, vault: str = "") -> Asked:
+        """Return a Vault by its name."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Have so many seconds pass."""
+        self._common.passed += seconds
+
+    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
+        """Have an agent log in."""
+        return run(agent, self.system(agent.vault), jwt)
+
+    def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
+        """Return how the agent beside an app is."""
+        return beside(self._sidecars.setdefault(app, Sidecar()), agent, self.system(agent.vault), jwt)
 
 
 def run(agent: Agent, asked: Asked, jwt: Secret) -> Reply:
@@ -31,4 +86,24 @@ def run(agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     data: dict[str, Any] = {"agent": agent.version, "exit": 0 if reply.ok else None, "token": login.ok, "files": files}
     if reply.status is not None and not reply.ok:
         data["refused"] = path
-    return msgspec.structs.replace(login, status=reply.status, error=reply.error, data=data, token=None)
+    return msgspec.structs.replace(login, status=reply.status, error=reply.error, data=data, token=login.token)
+
+
+def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
+    """Return how an agent that stays is: one whose token Vault does not know any more has logged in anew, or tried."""
+    held, passed = sidecar.token, asked.passed
+    whole = held is not None and sidecar.files == len(agent.reads)
+    if held is None or not whole or not asked.lookup_self(held).ok:
+        reply = run(agent, asked, jwt)
+        if reply.ok and sidecar.refused is not None and sidecar.waits(agent.version, passed):
+            return sidecar.refused[1]
+        if reply.token is not None:
+            asked.keep_renewed(reply.token)
+            sidecar.token, sidecar.files, sidecar.logins = reply.token, reply.data["files"], sidecar.logins + 1
+        if not reply.ok:
+            data = {**reply.data, "logins": sidecar.logins, "failures": 1}
+            sidecar.refused = passed, msgspec.structs.replace(reply, data=data, token=None)
+            return sidecar.refused[1]
+    sidecar.granted, sidecar.refused = passed, None
+    data = {"agent": agent.version, "exit": None, "token": True, "files": sidecar.files, "logins": sidecar.logins}
+    return Reply(200, data=data, token=sidecar.token)

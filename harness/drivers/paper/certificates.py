@@ -36,10 +36,10 @@ def is_authority(trusted: str) -> bool:
     return known.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
-def lives(shown: Secret) -> bool:
-    """Is a certificate that is *shown* good at this moment?"""
+def lives(shown: Secret, passed: float) -> bool:
+    """Is a certificate that is *shown* good so many seconds after this moment?"""
     leaf = _shown(shown)
-    return leaf.not_valid_before_utc.timestamp() <= now() <= leaf.not_valid_after_utc.timestamp()
+    return leaf.not_valid_before_utc.timestamp() <= now() + passed <= leaf.not_valid_after_utc.timestamp()
 
 
 def common_name(shown: Secret) -> str:

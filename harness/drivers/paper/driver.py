@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from harness.drivers import service_accounts
-from harness.drivers.paper import agents, checks, evidence
+from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
+from harness.drivers.paper.agents import PaperAgents
 from harness.drivers.paper.answers import Script
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
 from harness.drivers.paper.engines import PaperEngines
@@ -40,7 +41,6 @@ from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.agents import Agent
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Moment, Move, Serve
@@ -70,7 +70,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
+class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -82,6 +82,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
         PaperNodes.__init__(self)
         PaperSeals.__init__(self)
+        PaperAgents.__init__(self)
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
         self._spec = self._topology.vaults[self._name]
@@ -155,10 +156,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes):
     def proxy(self, cluster: str, word: str) -> Endpoint:
         """Return a proxy."""
         return Endpoint(checks.proxy_of(cluster, word), ca_of(checks.proxy_of(cluster, word)))
-
-    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
-        """Have an agent log in."""
-        return agents.run(agent, self.system(agent.vault), jwt)
 
     def await_clusters(self) -> None:
         """Return at once: paper is always ready."""

@@ -94,7 +94,7 @@ class PaperSecrets(PaperTokens):
         role = roles.get(name.lower()) if cert_logins.finds(name, self._served.version) else None
         trust = certificates.trust(str(role["certificate"]), held.secret) if role is not None else ""
         allowed = [one for one in str((role or {}).get("allowed_common_names") or "").split(",") if one]
-        if not certificates.lives(held.secret):
+        if not certificates.lives(held.secret, self._common.passed):
             return "expired"
         compared = trust == "number alone" and cert_logins.compares_keys(self._served.version)
         if not trust or (compared and not at_least(self._served.version, cert_logins.LEAF_COMPARED)):

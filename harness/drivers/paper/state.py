@@ -64,6 +64,18 @@ class VaultToken:
     role_name: str = ""
     shown: Secret | None = None
     """the client certificate by which it was got"""
+    made: float = 0.0
+    """when it was given, and renewed last, by the time that has passed on paper"""
+    renewed: float = 0.0
+    kept: bool = False
+    """is it renewed whenever it has to be, by an agent that stays?"""
+
+    def ended(self, passed: float) -> bool:
+        """Is its life over, so many seconds after the beginning?"""
+        fixed = self.role.get("token_explicit_max_ttl")
+        longest = fixed or (None if self.role.get("token_period") else self.role.get("token_max_ttl") or DEFAULT_TTL)
+        over = longest is not None and passed >= self.made + seconds(str(longest))
+        return over or not (self.kept or passed < self.renewed + self.ttl)
 
     @property
     def renewable(self) -> bool:
@@ -155,6 +167,8 @@ class Common:
     """the clusters whose API server nobody finds where it was"""
     pending: list[AnyEvent] = field(default_factory=list)
     """the evidence that nobody has gathered yet"""
+    passed: float = 0.0
+    """so many seconds the course has had pass: on paper nobody waits"""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from harness.drivers.paper.answers import PaperAnswers
 from harness.drivers.paper.checks import from_bound
-from harness.drivers.paper.state import Token, VaultToken, given
+from harness.drivers.paper.state import Common, Token, VaultToken, given
 from harness.knowledge import kubernetes_auth, token_store, vault_policies
 from harness.rig.rig import Reply
 from harness.scenario import plan
@@ -22,6 +22,7 @@ _OF_VAULT: Final = {"default": vault_policies.read("default", vault_policies.OF_
 class PaperTokens(PaperAnswers):
     """The token store of a Vault on paper."""
 
+    _common: Common
     _vault_tokens: dict[str, VaultToken]
     _given_by: dict[str, str]
     """the version that gave each of them, also of those that are lost"""
@@ -44,7 +45,18 @@ class PaperTokens(PaperAnswers):
         right = self._may(*plan.OF_ITSELF["token-renew"], token)
         reply = self._with_token("renew", token, {"renewable": True}, allowed=right)
         refusal = self._not_renewed(held) if held is not None and reply.ok else None
+        if held is not None and reply.ok and refusal is None:
+            held.renewed = self._common.passed
         return reply if refusal is None else self._reply(*refusal)
+
+    def keep_renewed(self, token: Secret) -> None:
+        """Have a token live as long as whoever renews it again and again has it live."""
+        self._vault_tokens[token.reveal()].kept = True
+
+    @property
+    def passed(self) -> float:
+        """Return how many seconds have passed."""
+        return self._common.passed
 
     def _not_renewed(self, held: VaultToken) -> tuple[int, str] | None:
         """Return how the renewal of a token is refused that may renew itself; None where it is renewed."""
@@ -77,7 +89,7 @@ class PaperTokens(PaperAnswers):
         """
         token = Secret(f"paper-{next(self._numbers):024d}")
         held = given(token, mount, role.lower(), self._configs[mount].roles[role.lower()])
-        held.shown = shown
+        held.shown, held.made, held.renewed = shown, self._common.passed, self._common.passed
         if presented is not None:
             account = f"{presented.account.namespace}/{presented.account.name}"
             held.accessor, held.account = f"auth_{KUBERNETES}_{mount}", account
@@ -111,5 +123,6 @@ class PaperTokens(PaperAnswers):
         held = self._vault_tokens.get(token.reveal())
         if held is not None and not from_bound(held.role):
             return self._turn_away(403, "permission denied", path or "auth/token", now())
-        known = held is not None and held.use() and told != "refuse" and allowed
+        lives = held is not None and not held.ended(self._common.passed)
+        known = held is not None and lives and held.use() and told != "refuse" and allowed
         return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")

@@ -26,6 +26,7 @@ ASKED: Final[Mapping[str, Probe]] = {
     "engine-role": engines.made_as_written,
     "login": login.login,
     "agent-login": agent.login,
+    "sidecar": agent.sidecar,
     "token-lookup": token.lookup,
     "token-renew": token.renew,
     "read": engines.read,

@@ -1,0 +1,151 @@
+"""What a Vault Agent is told, as the injector tells it, and what its log says came of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from harness.knowledge.versions import at_least
+from harness.rig.agents import Agent
+from harness.rig.rig import Reply
+from harness.secret import Secret
+
+CONFIG: Final = "agent.json"
+JWT: Final = "jwt"
+TOKEN: Final = "token"
+FILES: Final = "file-"
+"""How files are called in an agent's directory: what it is told, its Pod's token, the token that it gets, and the
+beginning of what it writes of secrets.
+"""
+
+SECONDS: Final = 30
+"""How long an agent is given to get what it wants, or to say what it was answered."""
+
+SOON: Final = 5
+"""Seconds: an agent that tries again within them is as good as one that has, and is given them."""
+
+_KEEPS_ON: Final = "1.8.0"
+"""From here on an agent retries what its templates read for ever, unless it is told not to, as the injector does."""
+
+_ANSWERED: Final = re.compile(
+    r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* ([^\n]*?)(?: \(retry|\" backoff=|\"?(?:\n|$))"
+)
+"""What an agent's log has of an answer that it did not like: the path, the status, and Vault's first error. From 1.8.0
+on every line of it begins with a bar."""
+_LOGGED_IN: Final = "authentication successful"
+_REFUSED: Final = "error authenticating"
+_RENEWED: Final = "renewed auth token"
+_SINK: Final = re.compile(r"(?:error creating file sink|error returned by sink function)[^\n]*", re.IGNORECASE)
+_BACKOFF: Final = re.compile(r"backoff=(?:(\d+)m)?([\d.]+)(ms|s)?")
+
+
+class Vault(msgspec.Struct, frozen=True):
+    """Where an agent finds Vault, and by which files it is let in; without them it talks plain HTTP."""
+
+    address: str
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What there is of an agent: its log, how it ended (None: it runs), the token that it wrote, how many files."""
+
+    log: str
+    exit_code: int | None
+    token: Secret | None = None
+    files: int = 0
+    age: float | None = None
+    """seconds since the oldest of the files was written"""
+
+
+def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "") -> dict[str, Any]:
+    """Return the configuration that the injector writes for its init container, or for the sidecar, which *stays*.
+
+    *folder* is where it writes; *jwt* the file of its Pod's token, where that is not there. Source: vault-k8s,
+    agent-inject/agent. Beside it stand the CA and the certificate with which this Vault lets itself be asked, and that
+    no answer is asked for again before the agent says what it was.
+    """
+    # agents of 1.7.0 to 1.10.0 ask again for minutes, without a word, where they are answered 500 (run)
+    asked: dict[str, Any] = {"address": vault.address, "retry": {"num_retries": -1}}
+    if vault.ca:
+        asked |= {"ca_cert": vault.ca, "client_cert": vault.certificate, "client_key": vault.key}
+    method = {
+        "type": "kubernetes",
+        "mount_path": f"auth/{agent.mount}",
+        "config": {"role": agent.role, "token_path": jwt or f"{folder}/{JWT}"},
+    }
+    written: dict[str, Any] = {
+        "exit_after_auth": not stays,
+        "vault": asked,
+        "auto_auth": {"method": method, "sink": [{"type": "file", "config": {"path": f"{folder}/{TOKEN}"}}]},
+    }
+    if agent.reads:
+        written["template"] = [
+            {
+                "destination": f"{folder}/{FILES}{number}",
+                "contents": f'{{{{ with secret "{path}" }}}}{{{{ range $k, $v := .Data }}}}{{{{ $k }}}}: {{{{ $v }}}}\n'
+                "{{ end }}{{ end }}",
+            }
+            for number, path in enumerate(agent.reads)
+        ]
+        if at_least(agent.version, _KEEPS_ON):
+            written["template_config"] = {"exit_on_retry_failure": True}
+    return written
+
+
+def answered(log: str) -> re.Match[str] | None:
+    """Return the first answer of Vault's that an agent's *log* complains of, or None."""
+    return _ANSWERED.search(log)
+
+
+def reply(agent: Agent, left: Left, started: float, ended: float, *, stays: bool) -> Reply:
+    """Return what came of an agent, as `RunsAgents` has it."""
+    data: dict[str, Any] = {"agent": agent.version, "exit": left.exit_code, "token": left.token is not None}
+    data["files"] = left.files
+    log, whole = left.log, left.exit_code == 0
+    if stays:
+        log = _since_login(left.log)
+        data |= lived(left)
+        whole = left.exit_code is None and left.token is not None and left.files == len(agent.reads)
+    said = answered(log)
+    if whole:
+        return Reply(200, "", data, left.token, started=started, ended=ended)
+    if said is not None:
+        data["refused"] = said[1]
+        return Reply(int(said[2]), said[3], data, left.token, started=started, ended=ended)
+    return Reply(None, _why(agent, left), data, started=started, ended=ended)
+
+
+def _why(agent: Agent, left: Left) -> str:
+    who = f"Vault Agent {agent.version}"
+    if (sink := _SINK.search(left.log)) is not None:
+        return f"{who} could not write the token that it got: {' '.join(sink[0].split())}"
+    if left.exit_code is None:
+        return f"{who} neither had what it wanted nor said what it was answered"
+    return f"{who} ended with status {left.exit_code}: {' '.join(left.log.splitlines()[-3:])}"
+
+
+def _since_login(log: str) -> str:
+    """Return what an agent has written since its last login that was granted."""
+    return log.rpartition(_LOGGED_IN)[2]
+
+
+def lived(left: Left) -> dict[str, Any]:
+    """Return what became of an agent that stays: its logins and renewals, and how it waits since the last login."""
+    since = _since_login(left.log)
+    waits = [_span(found) for found in _BACKOFF.finditer(since)]
+    return {
+        "age": left.age,
+        "logins": left.log.count(_LOGGED_IN),
+        "renewals": left.log.count(_RENEWED),
+        "failures": since.count(_REFUSED),
+        "backoff": waits[-1] if waits else None,
+    }
+
+
+def _span(found: re.Match[str]) -> float:
+    """Return a span of time in seconds, as Go writes one, or as agents before 1.7 did: a bare number of seconds."""
+    return int(found[1] or 0) * 60 + float(found[2].rstrip(".")) / (1000 if found[3] == "ms" else 1)
