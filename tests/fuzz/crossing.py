@@ -58,6 +58,8 @@ def _parents() -> tuple[Document, ...]:
             continue
         if document["vault"].get("nodes", 1) > 1 or "database" in str(document.get("secrets", "")):
             continue
+        if document["vault"].get("leases"):  # it keeps a Vault sealed on purpose
+            continue
         document["course"] = [step for step in document.get("course") or _path(document) if not _long(step)]
         for key in ("via", "target"):
             document["vault"].pop(key, None)
