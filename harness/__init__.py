@@ -85,13 +85,14 @@ drivers/                 ways of making a plan real; first what they share
     restoration          a snapshot is restored in the background, into a new Vault beside the one that runs
     vault_config         the configuration file of a Vault server
     vault_agent          what a Vault Agent is told, and what its log says came of it
+    kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
+    sharing_rig          a rig that begins from a source state of a rehearsal before it, or keeps its own
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
     control_plane        an etcd and a kube-apiserver as processes
     rights               what a control plane lets whom do, waited for
     pod_folder           what a kubelet would mount into Vault's Pod
     shared_clusters      control planes that serve one rehearsal after the other, each time emptied or as they were
-    kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
     ready_vault          a Vault over a source state that serves before the rehearsal that gets it begins
     changing_rig         what a course changes in the clusters of a rig of processes
     sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
@@ -110,6 +111,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     vault_pod            a Vault as a StatefulSet in a kind cluster
     vault_container      a Vault as a container beside the clusters
     limits               what cannot be rehearsed with kind clusters: refused before anything starts
+    sharing_rig          what a rig of kind clusters takes from those before it, and leaves to those after it
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
     shared_clusters      clusters that serve one rehearsal after the other in one process
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault

@@ -17,7 +17,8 @@ from harness.drivers.kind import cluster_reuse, shared_clusters
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters, borrowed
 from harness.drivers.kind.driver import KindRig
 from harness.drivers.kind.shared_clusters import SharedKindClusters
-from harness.errors import MissingPrerequisite, RigError
+from harness.drivers.kind.vault_pod import VaultPod
+from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.host import run_traces
 from harness.scenario import loading, plan
 from harness.scenario.plan import Plan
@@ -213,11 +214,48 @@ def test_clusters_that_do_not_serve_are_handed_to_nobody(
 ) -> None:
     made, told = town.keep("clusters"), list[object]()
     rig = SimpleNamespace(
+        _lender=SimpleNamespace(offer=told.append, keeps_source=False),
         end_vault=lambda: told.append("Vault has ended"),
         _facts=facts,
         _clusters={"sandbox": None},
         broken=lambda: broken,
         _lending=made,
     )
-    KindRig.hand_over(cast("Any", rig), cast("Any", SimpleNamespace(offer=told.append)))
+    KindRig.hand_over(cast("Any", rig))
     assert told == ["Vault has ended", made if offered else None]
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["whole", "silent"])
+def test_whoever_begins_from_a_source_state_finds_no_vault_in_the_clusters(lost: bool, town: Town) -> None:
+    """That of this cell begins to stop, and those beside it are gone; where nobody can be told so, nobody gets them."""
+    made, told = town.keep("clusters"), list[object]()
+
+    class Pod(VaultPod):
+        def __init__(self, name: str) -> None:
+            self._said = name
+
+        def begin_to_stop(self) -> None:
+            told.append(f"{self._said} is to stop")
+
+        def stop(self) -> None:
+            if lost:
+                raise Unreachable("no answer")
+            told.append(f"{self._said} has stopped")
+
+        def remove(self) -> None:
+            told.append(f"{self._said} is gone")
+
+    rig = SimpleNamespace(
+        _lender=SimpleNamespace(offer=told.append, keeps_source=True),
+        end_vault=lambda: None,
+        _facts={"sandbox": None},
+        _clusters={"sandbox": None},
+        broken=lambda: None,
+        _lending=made,
+        _server=Pod("Vault"),
+        _beside=[Pod("the other")],
+    )
+    rig._make_place = lambda: KindRig._make_place(cast("Any", rig))
+    KindRig.hand_over(cast("Any", rig))
+    gone = ["the other has stopped", "the other is gone", made]
+    assert told == ["Vault is to stop", *([None] if lost else gone)]

@@ -1,4 +1,4 @@
-"""A short matrix on kind: its cells have their cluster in turn, come out as on paper, and leave nothing behind."""
+"""A short matrix on kind: its cells share their source state, come out as alone, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from harness.analysis import verdict
 from harness.analysis.matrix_results import MatrixResult
 from harness.clients import container_engine
 from harness.record import journal
-from harness.record.events import ClusterUp, RunStarted
+from harness.record.events import ClusterUp, RunStarted, SourceState
 from harness.session import matrix_directory
 from tests.runs import SCENARIOS
 from tests.test_matrix_runs import result
-from tests.test_real import rehearse
+from tests.test_real import SECRET_SHAPES, rehearse
+from tests.test_real_matrix import seen as judged
 
 pytestmark = pytest.mark.kind
 
@@ -29,7 +31,10 @@ def seen(made: MatrixResult) -> dict[str, Any]:
 
 
 def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second cell has the cluster of the first, emptied; a finished one is made of the images that are here."""
+    """The second cell begins from the source state of the first, in its cluster; alone, it is judged the same.
+
+    A finished one is made of the images that are here.
+    """
     file, place = tmp_path / "staging.yaml", tmp_path / "kind"
     monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
     file.write_text(STAGING.read_text() + "\nmatrix: {axes: {vault.target: [1.9.2, 1.11.0]}}\n")
@@ -52,6 +57,19 @@ def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: py
 
     ups = [up for cell in kind.cells for up in journal.load(place / cell.record).of(ClusterUp)]
     assert [up.served for up in ups] == [0, 1]
+    first, later = sorted(kind.cells, key=lambda cell: journal.load(place / cell.record).started.at)
+    (told,) = journal.load(place / later.record).of(SourceState)
+    assert (told.made_by, told.why_not) == (journal.load(place / first.record).started.run_id, "")
+    assert not list(journal.load(place / first.record).of(SourceState))
+    by_itself = tmp_path / "alone"
+    mine = place / "scenarios" / f"{matrix_directory.slug(later.id)}.yaml"
+    ended = rehearse("run", mine, "--driver", "kind", "--run-dir", by_itself)
+    assert ended.returncode == later.exit_code, ended.stderr
+    in_turn, alone = (verdict.judge(journal.load(one)) for one in (place / later.record, by_itself))
+    assert judged(in_turn) == judged(alone)
+    for path in place.rglob("*"):
+        assert not (path.is_file() and SECRET_SHAPES.search(path.read_bytes())), path
+
     runs = {started.run_id for cell in kind.cells for started in journal.load(place / cell.record).of(RunStarted)}
     assert len(runs) == 2
     assert not [thing for thing in container_engine.reach(os.environ).leftovers() if thing.run in runs]

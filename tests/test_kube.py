@@ -351,3 +351,17 @@ def test_an_account_that_is_there_is_taken_as_it_is(authority: pki.Authority) ->
         ("POST", "/api/v1/namespaces/apps/serviceaccounts"),
         ("GET", "/api/v1/namespaces/apps/serviceaccounts/web"),
     ]
+
+
+def test_what_a_kubelet_notes_of_a_pod_is_no_change_of_the_cluster(authority: pki.Authority) -> None:
+    """Nor what an API server notes of a Secret; another one of the same name is a change."""
+
+    def there(version: str, uid: str = "uid-1", space: str = "apps") -> frozenset[tuple[str, ...]]:
+        about = {"name": "rehearsal:web", "namespace": space, "uid": uid, "resourceVersion": version}
+        with Scripted(Answer(body={"items": [{"metadata": about}]}), tls=authority) as server:
+            return at(server, authority).inventory()
+
+    changed = {one[0] for one in there("2") - there("1")}
+    assert changed == {"namespaces", "serviceaccounts", "configmaps", "clusterroles", "clusterrolebindings"}
+    assert {one[0] for one in there("1", "uid-2") - there("1")} == changed | {"pods", "secrets"}
+    assert there("1", space="kube-system") == frozenset()

@@ -76,7 +76,7 @@ def test_a_source_state_is_copied_and_left_alone_once_its_cluster_was_changed(
 
     kept = clusters._kept
     assert kept is not None
-    assert not (kept.data / "audit.log").exists()
+    assert not (Path(kept.data) / "audit.log").exists()
     secret = next(one for one in kept.there["main"] if one[0] == "secrets")
     kept.planes["main"].kube.delete_secret(secret[1], secret[2])
     anew = rehearsed("anew")
@@ -85,7 +85,7 @@ def test_a_source_state_is_copied_and_left_alone_once_its_cluster_was_changed(
     assert told.why_not.endswith(
         f"cluster main is not as it was when the source state was made: {' '.join(secret[:3])}"
     )
-    assert not kept.data.exists()
+    assert not Path(kept.data).exists()
     assert clusters._kept is not None
     assert clusters._kept.run == anew.started.run_id
 

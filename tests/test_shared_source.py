@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,11 +17,15 @@ import yaml
 from harness.cli.cells import Order
 from harness.cli.matrix_running import _ToDo
 from harness.cli.matrix_workers import Task
-from harness.drivers.local.kept_vault import KeptVault
+from harness.drivers.kept_vault import KeptVault
+from harness.drivers.kind.driver import KindDriver
+from harness.drivers.kind.shared_clusters import SharedKindClusters
+from harness.drivers.kind.sharing_rig import KindSharing
+from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.shared_clusters import SharedClusters
-from harness.drivers.local.sharing_rig import SharingRig
+from harness.drivers.local.sharing_rig import LocalSharing
 from harness.drivers.local.vault_nodes import VaultNodes
-from harness.errors import Unreachable
+from harness.errors import RigError, Unreachable
 from harness.host.ports import Ports
 from harness.rig.source import Source
 from harness.scenario import loading, plan, shared_source
@@ -73,6 +80,7 @@ def test_cells_over_targets_agree_and_those_of_another_source_do_not(tmp_path: P
 
 def test_who_may_not_share_says_why(tmp_path: Path) -> None:
     assert shared_source.why_not(planned(tmp_path)) == ""
+    assert shared_source.why_not(planned(tmp_path, driver="kind")) == ""
     assert "makes every system anew" in shared_source.why_not(planned(tmp_path, driver="paper"))
     assert "in etcd is not made" in shared_source.why_not(planned(tmp_path, vault__storage="etcd"))
 
@@ -183,7 +191,7 @@ SERVED = Serve(version="1.7.0", token_file=True)
 NOTHING = Source(events=(), mounted={}, credentials={}, keys={}, signer=None)
 
 
-def kept(data: Path, plane: object) -> KeptVault:
+def kept(data: Path, plane: object) -> KeptVault[ControlPlane]:
     return KeptVault(
         key="one",
         run="run-1",
@@ -193,11 +201,13 @@ def kept(data: Path, plane: object) -> KeptVault:
         source=NOTHING,
         topology=planned(data.parent).resolved,
         serving=SERVED,
-        data=data,
+        data=str(data),
+        drop=partial(shutil.rmtree, data),
         root=None,
         tokens={},
         planes={"main": cast("Any", plane)},
         there={"main": frozenset()},
+        own={},
         home=None,
         secrets=Secrets(),
     )
@@ -221,6 +231,42 @@ def test_a_source_state_whose_cluster_is_lost_is_dropped_and_costs_no_cell(ended
     assert clusters.kept("one") == (None, "")
 
 
+def test_on_kind_without_room_for_a_copy_nothing_is_kept_and_vault_is_opened_again(tmp_path: Path) -> None:
+    """Sealed as it is, for its keys come next; and no half of a volume stays."""
+    done: list[object] = []
+
+    def full(volume: str, labels: object) -> str:
+        done.append(labels)
+        raise RigError("no space left on device")
+
+    engine = SimpleNamespace(remove=lambda thing: done.append(thing.kind))
+    bench = SimpleNamespace(name="rehearse-1", labels={"of": "the clusters"}, engine=engine)
+    rig = SimpleNamespace(
+        _lender=SimpleNamespace(bench=bench, keep=done.append),
+        _shared=planned(tmp_path, driver="kind"),
+        _server=SimpleNamespace(copy_data=full),
+        _vault=SimpleNamespace(client=SimpleNamespace(seal=lambda: done.append("sealed"))),
+    )
+    rig._copied = lambda lender: KindSharing._copied(cast("Any", rig), lender)
+    KindSharing.keep_source(cast("Any", rig), NOTHING, SERVED)
+    assert done == ["sealed", {"of": "the clusters"}, "volume"]
+    assert rig._shared is None
+
+
+@pytest.mark.parametrize(("sharing", "begun"), [("more", True), ("last", True), ("", False)])
+def test_what_is_kept_on_kind_goes_before_the_clusters_are_emptied(sharing: str, begun: bool, tmp_path: Path) -> None:
+    """Whoever does not begin from it empties them: another cell, or the same version before an upgrade."""
+    plane = SimpleNamespace(name="main", died=lambda: None, kube=SimpleNamespace(inventory=frozenset))
+    clusters, data = SharedKindClusters(tmp_path, tmp_path), tmp_path / "data"
+    data.mkdir()
+    made = planned(tmp_path, driver="kind")
+    mine = replace(cast("KeptVault[Any]", kept(data, plane)), key=shared_source.key(made))
+    clusters.keep(mine)
+    driver = SimpleNamespace(_clusters=clusters, _sharing=sharing)
+    found = KindDriver._kept(cast("Any", driver), made, cast("Any", None))
+    assert (found is mine, data.exists(), clusters.keeps_source) == (begun, begun, begun)
+
+
 def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(tmp_path: Path) -> None:
     done: list[object] = []
 
@@ -233,7 +279,7 @@ def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(tmp_path: P
     lender = SimpleNamespace(room=lambda: place, keep=done.append)
     server = SimpleNamespace(stop=lambda: done.append("stopped"), copy_data=full)
     rig = SimpleNamespace(_lender=lender, _shared=planned(tmp_path), _server=server, _start_vault=done.append)
-    SharingRig.keep_source(cast("Any", rig), NOTHING, SERVED)
+    LocalSharing.keep_source(cast("Any", rig), NOTHING, SERVED)
     assert done == ["stopped", SERVED]
     assert rig._shared is None
     assert not place.exists()

@@ -175,6 +175,22 @@ def test_vault_is_told_where_its_data_is_and_how_it_listens(storage: str, tls: b
     assert told["api_addr"].startswith("https://" if tls else "http://")
 
 
+def test_a_vault_takes_the_place_of_one_that_is_being_stopped_once_that_is_gone(pod: VaultPod) -> None:
+    """Else its StatefulSet might make that Pod anew, and the port of the node would be taken."""
+    there = {"metadata": {"name": "vault-0", "uid": "uid-1"}, "spec": {"nodeName": "node"}, "status": status(RUNNING)}
+    # before each look it is asked whether Vault has died
+    with Scripted(*[Answer(body=there)] * 2, *[Answer(404)] * 2, Answer()) as server:
+        pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
+        pod.take_place()
+    kept = "/api/v1/namespaces/vault"
+    assert [one.path for one in server.asked if one.method == "DELETE"] == [
+        "/apis/apps/v1/namespaces/vault/statefulsets/vault",
+        f"{kept}/configmaps/vault",
+        f"{kept}/secrets/vault",
+    ]
+    assert [one.method for one in server.asked[:4]] == ["GET"] * 4
+
+
 @pytest.mark.parametrize("token_file", [True, False])
 def test_what_makes_the_pod_is_filled_in_whole(token_file: bool, pod: VaultPod, nowhere: str) -> None:
     """Image, node, account, the token or none of it, and data that outlives the Pod; for its user alone."""

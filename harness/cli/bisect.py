@@ -19,11 +19,10 @@ from harness.scenario import driver_traits
 
 if TYPE_CHECKING:
     from harness.artifacts.brought import Brought
-    from harness.drivers.local.shared_clusters import SharedClusters
     from harness.scenario.driver_traits import Sharing
     from harness.scenario.loading import Loaded
     from harness.session.bisect import Rehearse, Search
-    from harness.session.one_rehearsal import Options, Rehearsed
+    from harness.session.one_rehearsal import Lender, Options, Rehearsed
 
 _UNTESTABLE: Final = 125
 """With this a test tells `git bisect run` that it cannot say."""
@@ -212,13 +211,14 @@ def _here(options: Options, *, only_cached: bool) -> Callable[[str, str], bool]:
     return here
 
 
-def _lent(options: Options) -> AbstractContextManager[SharedClusters | None]:
+def _lent(options: Options) -> AbstractContextManager[Lender | None]:
     """Return the clusters that all rehearsals of a search share, each for itself alone and empty; None on others."""
-    from harness.drivers.local.shared_clusters import SharedClusters
+    from harness.session import one_rehearsal
 
-    places = maintenance.places()
-    sharing = driver_traits.of(options.driver).shares
-    return SharedClusters(places.temporary, places.state) if sharing else nullcontext()
+    traits = driver_traits.of(options.driver)
+    # nodes are too large for clusters beside them, as what is tried in a fresh environment has
+    sharing = traits.shares and not traits.nodes
+    return one_rehearsal.lender(options.driver, maintenance.places()) if sharing else nullcontext()
 
 
 def _agreement(wanted: Search, options: Options) -> Sharing:
@@ -231,7 +231,7 @@ def _agreement(wanted: Search, options: Options) -> Sharing:
 
 
 def _rehearsing(
-    options: Options, going: Any, clusters: SharedClusters | None, sharing: Sharing = "", *, verbose: bool
+    options: Options, going: Any, clusters: Lender | None, sharing: Sharing = "", *, verbose: bool
 ) -> Rehearse:
     import msgspec
 

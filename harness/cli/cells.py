@@ -27,9 +27,7 @@ from harness.scenario.driver_traits import Sharing
 
 if TYPE_CHECKING:
     from harness.cli.progress import Progress
-    from harness.drivers.kind.shared_clusters import SharedKindClusters
-    from harness.drivers.local.shared_clusters import SharedClusters
-    from harness.session.one_rehearsal import Options
+    from harness.session.one_rehearsal import Lender, Options
 
 
 _LIBRARIES: Final = ("hvac", "kubernetes.client", "requests", "tenacity", "trustme", "harness.drivers.local.driver")
@@ -65,8 +63,8 @@ class Cells:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
-        self._clusters: SharedClusters | None = None
-        self._nodes: SharedKindClusters | None = None
+        self._lenders: dict[str, Lender] = {}
+        """by driver"""
         self._held = ExitStack()
         self._busy = False
         self._places = maintenance.places()
@@ -114,8 +112,7 @@ class Cells:
         try:
             loaded = loading.load(Path(order.scenario))
             traits = driver_traits.of(order.driver)
-            clusters = self._lender() if traits.shares and not order.alone else None
-            nodes = self._lender_of_nodes() if traits.lends and not order.alone else None
+            clusters = self._lender(order.driver) if traits.shares and not order.alone else None
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options,
@@ -125,7 +122,6 @@ class Cells:
                 tell=going.say,
                 opened=seen.append,
                 clusters=clusters,
-                nodes=nodes,
                 sharing=order.sharing,
             )
         except LeftBehind as error:
@@ -146,20 +142,14 @@ class Cells:
             return Answer(3, (str(error),))
         return Answer(ended.judgement.exit_code, (why,))
 
-    def _lender(self) -> SharedClusters:
-        if self._clusters is None:
-            from harness.drivers.local.shared_clusters import SharedClusters
+    def _lender(self, driver: str) -> Lender:
+        from harness.session import one_rehearsal
 
-            self._clusters = self._held.enter_context(SharedClusters(self._places.temporary, self._places.state))
-        return self._clusters
-
-    def _lender_of_nodes(self) -> SharedKindClusters:
-        if self._nodes is None:
-            from harness.drivers.kind.shared_clusters import SharedKindClusters
-
-            places = self._places
-            self._nodes = self._held.enter_context(SharedKindClusters(places.temporary, places.state))
-        return self._nodes
+        if driver not in self._lenders:
+            lender = one_rehearsal.lender(driver, self._places)
+            self._held.enter_context(lender)
+            self._lenders[driver] = lender
+        return self._lenders[driver]
 
 
 @click.command(name="cells", hidden=True)

@@ -274,6 +274,13 @@ class Kube:
         with _translated(f"stateful set {namespace}/{name}"):
             self._done("PATCH", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", {"spec": spec})
 
+    def delete_stateful_set(self, namespace: str, name: str) -> None:
+        """Delete a StatefulSet without Pods, and its ConfigMap and Secret."""
+        with _translated(f"stateful set {namespace}/{name}"):
+            self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}")
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+
     def reset(self) -> list[str]:
         """Remove whatever earlier rehearsals have made in this cluster, and return their namespaces, which stay.
 
@@ -299,7 +306,7 @@ class Kube:
     def inventory(self) -> frozenset[tuple[str, ...]]:
         """Return what of rehearsals is in this cluster: of each object its kind, namespace, name, UID and version.
 
-        A Secret's version is left out: an API server notes on it when its token was last used.
+        Without the version of a Secret, whose token an API server has seen, and of a Pod, which a kubelet looks after.
         """
         found: set[tuple[str, ...]] = set()
         with _translated("what is there"):
@@ -310,7 +317,7 @@ class Kube:
                     space, name = about.get("namespace", ""), about["name"]
                     if (rbac and not name.startswith(_BINDING)) or space in _SYSTEM:
                         continue
-                    version = "" if path.endswith("secrets") else about["resourceVersion"]
+                    version = "" if path.endswith(("secrets", "pods")) else about["resourceVersion"]
                     found.add((path.rpartition("/")[2], space, name, about["uid"], version))
         return frozenset(found)
 

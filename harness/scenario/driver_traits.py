@@ -45,7 +45,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     lends: bool = False
     """can clusters of a run that was kept serve further ones?"""
     shares: bool = False
-    """can rehearsals of one process take its clusters one after the other, emptied in between?"""
+    """can rehearsals of one process have its clusters one after the other: emptied, or with a source state in them?"""
     usual_seconds: float = 10.0
     """what a short rehearsal takes of which nobody has recorded it. Only the ratio to other drivers matters"""
 
@@ -72,6 +72,7 @@ KIND_CLUSTERS: Final = Traits(
     engine=True,
     nodes=True,
     lends=True,
+    shares=True,
     usual_seconds=70.0,
 )
 PAPER: Final = Traits(name="paper", real=False, usual_seconds=0.1)

@@ -13,7 +13,7 @@ import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from harness.artifacts.store import Store
     from harness.drivers.kind.shared_clusters import SharedKindClusters
     from harness.drivers.local.shared_clusters import SharedClusters
+
+    Lender = SharedClusters | SharedKindClusters
+    """Whoever lends clusters from rehearsal to rehearsal."""
     from harness.record.noise_floor import NoiseFloor
 
 _LONGEST_NAME: Final = 40
@@ -117,15 +120,14 @@ def rehearse_one(
     begin: Began = lambda _name: None,
     tell: Callable[[str], None] = lambda _line: None,
     opened: Callable[[Path], None] = lambda _directory: None,
-    clusters: SharedClusters | None = None,
-    nodes: SharedKindClusters | None = None,
+    clusters: Lender | None = None,
     sharing: Sharing = "",
 ) -> Rehearsed:
     """Rehearse a scenario from end to end, and judge it once.
 
     *follow* is told of every event, *begin* of every phase, *tell* gets a line when something takes a while, and
-    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it, by processes,
-    and *nodes* by kind. *sharing*: with which others that agree with it on its source state.
+    *opened* is told the run's directory as soon as there is a record in it. *clusters* are lent to it: its
+    driver's `lender`. *sharing*: with which others that agree with it on its source state.
 
     Raises ScenarioError, MissingPrerequisite, DirectoryTaken or NoRecord where nothing could be rehearsed, OSError
     where the record could not be written on (`cut_short` judges what was seen until then), and KeyboardInterrupt.
@@ -141,11 +143,11 @@ def rehearse_one(
             def without_upgrade(still: Loaded, directory: Path) -> Rehearsed:
                 how = {"rollback": False, "prove_remedy": False, "noise_floor": False, "strict": False}
                 alone = msgspec.structs.replace(options, run_dir=directory, keep_seconds=0.0, **how)
-                return rehearse_one(still, alone, places, tell=tell, clusters=clusters, nodes=nodes)
+                return rehearse_one(still, alone, places, tell=tell, clusters=clusters)
 
             floor = noise_floor.of(loaded, planned, options.brought, places.state, without_upgrade, tell)
         start = _start(loaded, planned, journal.directory, options, floor)
-        driver = driver_of(options, places, tell, clusters, nodes=nodes, sharing=sharing)
+        driver = driver_of(options, places, tell, clusters, sharing=sharing)
         proving = None
         if options.prove_remedy:
             from harness.session.proving import Proving
@@ -176,9 +178,8 @@ def driver_of(
     options: Options,
     places: Places,
     tell: Callable[[str], None],
-    clusters: SharedClusters | None = None,
+    clusters: Lender | None = None,
     *,
-    nodes: SharedKindClusters | None = None,
     sharing: Sharing = "",
 ) -> Driver:
     """Return the driver that *options* name. Raises MissingPrerequisite where no container engine answers."""
@@ -200,12 +201,24 @@ def driver_of(
         own = options.brought.names()
         images = Images(machine, store, places.cache, tell, options.registry, offline=options.offline, own=own)
         work, state = places.temporary, places.state
-        how = {"reuse": options.reuse, "force": options.force}
+        nodes = cast("SharedKindClusters | None", clusters)
+        how: Any = {"reuse": options.reuse, "force": options.force, "sharing": sharing}
         return KindDriver(store, images, machine, work, state, tell, licence=licence, clusters=nodes, **how)
     from harness.drivers.local.driver import LocalDriver
 
-    work, state = places.temporary, places.state
-    return LocalDriver(store, work, state, force=options.force, licence=licence, clusters=clusters, sharing=sharing)
+    work, state, planes = places.temporary, places.state, cast("SharedClusters | None", clusters)
+    return LocalDriver(store, work, state, force=options.force, licence=licence, clusters=planes, sharing=sharing)
+
+
+def lender(driver: str, places: Places) -> Lender:
+    """Return what lends the clusters of a *driver* that shares them from rehearsal to rehearsal, once it is entered."""
+    if driver == "kind":
+        from harness.drivers.kind.shared_clusters import SharedKindClusters
+
+        return SharedKindClusters(places.temporary, places.state)
+    from harness.drivers.local.shared_clusters import SharedClusters
+
+    return SharedClusters(places.temporary, places.state)
 
 
 def store_of(options: Options, places: Places, tell: Callable[[str], None]) -> Store:

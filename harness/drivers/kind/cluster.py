@@ -43,6 +43,8 @@ _LOOK_SECONDS: Final = 0.05
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
 _BEGIN: Final = "--- begin ---"
+_END_WATCHERS: Final = "pkill -x tail || true"
+"""What a command on a node does goes on when whoever watched it is killed."""
 
 
 class Workbench:
@@ -168,17 +170,22 @@ class KindCluster:
         if self._making is not None:
             self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
 
-    def take_over(self, there: Path) -> None:
-        """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals."""
+    def take_over(self, there: Path, *, as_it_is: bool = False) -> None:
+        """Use the cluster of a kept run, whose directory is *there*: emptied of earlier rehearsals, or *as it is*."""
         token, _, _ = (there / "mounted" / "tokens.csv").read_text().partition(",")
-        for file in (self.ca, self.kubeconfig):
-            pki.write_private(file, (there / file.name).read_bytes())
+        pki.write_private(self.kubeconfig, (there / self.kubeconfig.name).read_bytes())
+        # where it stays as long as the cluster: a source state outlives the run that has made it
+        self.ca = there / self.ca.name
         self.kube = Kube(self.kube.host, self.ca, Secret(token))
         self._up = True
         self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
-        spaces = self.kube.reset()
-        for node in [self.node, *self._workers]:
-            self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
+        nodes = [self.node, *self._workers]
+        if as_it_is:
+            self.run("sh", "-c", _END_WATCHERS)
+        else:
+            spaces = self.kube.reset()
+            for node in nodes:
+                self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
         self._follow_api_server(since="0")
 
     @property

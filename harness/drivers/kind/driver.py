@@ -17,15 +17,18 @@ from harness.clients import engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.drivers import service_accounts
+from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.cluster import API_PORT, SECOND_VAULT_PORT, VAULT_PORT, KindCluster, Workbench
-from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
+from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
+from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.kind.vault_container import VaultContainer
-from harness.drivers.kind.vault_pod import TOKEN_VOLUME, VaultPod
+from harness.drivers.kind.vault_pod import BESIDE, TOKEN_VOLUME, VaultPod
 from harness.drivers.proxies import Proxies
-from harness.drivers.real_rig import RealRig, beside_reviews, label, of_gone_pod, publish_keys, requested
+from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
+from harness.drivers.sharing_rig import kept_for
 from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import own_run, process
 from harness.host.ports import Ports
@@ -34,6 +37,7 @@ from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Serve
+from harness.scenario.driver_traits import Sharing
 from harness.scenario.plan import Plan
 from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret, carried
@@ -61,14 +65,16 @@ class KindDriver:
         force: bool = False,
         licence: Callable[[], Secret | None] = lambda: None,
         clusters: SharedKindClusters | None = None,
+        sharing: Sharing = "",
     ) -> None:
         """*store* gives the kind command and *images* the images, which *machine* runs; the rest as with processes.
 
         *tell* is called with a line for people where something takes longer than it should. *reuse*: the clusters are
         not made anew, but those of a kept run, the newest that fits. *force*: however many nodes there are to be.
         *licence* is asked where a Vault wants one. *clusters* are lent to the rehearsal, or come of it for the next.
+        *sharing*: with whom it shares its source state, which is kept with them.
         """
-        self._clusters = clusters
+        self._clusters, self._sharing = clusters, sharing
         self._store, self._images, self._engine, self._tell = store, images, machine, tell
         self._work, self._state, self._reuse = work, state, reuse
         self._force, self._licence = force, licence
@@ -109,13 +115,22 @@ class KindDriver:
                 topology, run_id, journal, work, bench, about, images, ports, site, reusable=reusable, licence=licence
             )
             if self._clusters is not None:
-                rig.served = self._clusters.served
-                stack.callback(rig.hand_over, self._clusters)
+                rig.borrow_from(self._clusters, plan if self._sharing == "more" else None)
+                stack.callback(rig.hand_over)
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
-                rig.start(served)
+                rig.start(served, self._kept(plan, journal))
             yield rig
+
+    def _kept(self, plan: Plan, journal: Journal) -> KeptVault[KindCluster] | None:
+        """Return the source state that *plan* begins from; None: none, and none is kept any more."""
+        if self._clusters is None:
+            return None
+        kept = kept_for(plan, self._clusters, journal) if self._sharing else None
+        if kept is None:
+            self._clusters.forget_source()
+        return kept
 
     def _obtained(self, plan: Plan, journal: Journal, *, there: bool) -> tuple[Path, dict[tuple[str, str], Image]]:
         """Return the kind command, and every image of *plan* by its product and version. *there*: no node is made."""
@@ -144,7 +159,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig(RealRig):
+class KindRig(KindSharing):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -167,8 +182,6 @@ class KindRig(RealRig):
         self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, reusable
         self._ports, self._times, self._logs_kept = ports, 0, False
-        self.served = 0
-        """how many rehearsals had the clusters before this one"""
         self._home_name = topology.vault.cluster
         self._preloaded = next((image for (product, _), image in images.items() if product == PRELOADED), None)
         """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
@@ -201,10 +214,13 @@ class KindRig(RealRig):
             return KindCluster(name, directory, bench, lent.cluster, lent.port)
         return KindCluster(name, directory, bench, f"{bench.name}-{number}-{name[:_CLUSTER_LETTERS]}", port)
 
-    def start(self, served: Sequence[Serve]) -> None:
-        """Start everything at once and return when Vault answers as the first of *served*."""
+    def start(self, served: Sequence[Serve], kept: KeptVault[KindCluster] | None = None) -> None:
+        """Start everything at once and return when Vault answers as the first of *served*, or as what was *kept*."""
         self._first = served[0]
         self._versions = list(dict.fromkeys(step.version for step in served))
+        if kept is not None:
+            self.begin_from(kept)
+            return
         self._bring_up.begin(self._clusters, self._raise_cluster)
         self._start_vault(served[0])
 
@@ -266,12 +282,6 @@ class KindRig(RealRig):
             rig.keep_vaults(journal)
             rig.end_vault()
 
-    def hand_over(self, to: SharedKindClusters) -> None:
-        """Let further rehearsals have the clusters, if all of them serve; Vault ends."""
-        self.end_vault()
-        whole = len(self._facts) == len(self._clusters) and self.broken() is None
-        to.offer((self._lending or self._offer(now())) if whole else None)
-
     def end_vault(self) -> None:
         """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
         for server in (self._server, *self._beside):
@@ -282,15 +292,6 @@ class KindRig(RealRig):
         journal.keep("vault-vault.log", self._server.whole_log())
         for number, new in enumerate(self._beside, 1):
             journal.keep(f"snapshot-{number}-vault.log", new.whole_log())
-
-    def _offer(self, until: float) -> ReusableClusters:
-        clusters = {
-            name: ReusableCluster(
-                wanted.kubernetes, wanted.nodes, cluster.name_for_kind, str(cluster.directory), cluster.port
-            )
-            for (name, cluster), wanted in zip(self._clusters.items(), self._topology.clusters.values(), strict=True)
-        }
-        return ReusableClusters(self._run_id, self._bench.network, self._vault_ports, self._home_name, clusters, until)
 
     def broken(self) -> str | None:
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
@@ -330,7 +331,7 @@ class KindRig(RealRig):
         )
 
     def _start_new(self, served: Serve) -> VaultPod | VaultContainer:
-        new = self._make_vault(f"snapshot-{len(self._beside) + 1}")
+        new = self._make_vault(BESIDE.format(len(self._beside) + 1))
         self._beside.append(new)
         image = self._images[VAULT, served.version].name
         if isinstance(new, VaultContainer):
@@ -364,22 +365,25 @@ class KindRig(RealRig):
 
     def _raise_cluster(self, name: str) -> None:
         cluster, wanted = self._clusters[name], self._topology.clusters[name]
-        is_home = name == self._home_name
         with self._journal.phase(f"cluster {name} serves"):
-            self._make_serve(cluster, wanted, is_home=is_home)
+            self._make_serve(cluster, wanted, is_home=name == self._home_name)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         mine = [account for account in self._accounts if account.cluster == name]
         self._introduce(cluster, mine)
-        if is_home:
+        self._make_known(cluster)
+        with self._journal.phase(f"pods of {name} run"):
+            self._populate(cluster, mine)
+            cluster.await_made()
+
+    def _make_known(self, cluster: KindCluster) -> None:
+        name, wanted = cluster.name, self._topology.clusters[cluster.name]
+        if name == self._home_name:
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
         # its own file of it: where the issuer is no URL, an API server publishes no keys
         keys = (cluster.read("cat", "/etc/kubernetes/pki/sa.pub"),)
         self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), wanted.issuers[0], keys)
         self._bring_up.tell()
-        with self._journal.phase(f"pods of {name} run"):
-            self._populate(cluster, mine)
-            cluster.await_made()
 
     def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec, *, is_home: bool) -> None:
         if self._lending is not None:

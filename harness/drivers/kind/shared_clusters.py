@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, Self
 
 from harness.clients import container_engine
 from harness.clients.container_engine import Engine
-from harness.drivers.kind.cluster import Workbench
+from harness.drivers.kept_vault import KeepsSource
+from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.errors import RigError
 from harness.host import own_run
@@ -38,11 +39,15 @@ class Site(NamedTuple):
     work: Path
 
 
-class SharedKindClusters:
+class SharedKindClusters(KeepsSource[KindCluster]):
     """The clusters of one rehearsal at a time, from the opening to the end of the ``with`` block."""
+
+    bench: Workbench
+    """where they were made: what is made there is there as long as they are"""
 
     def __init__(self, work: Path, state: Path) -> None:
         """Their own directory is made in *work*; *state* holds locks and lists."""
+        super().__init__()
         self._work, self._state = work, state
         self._held = ExitStack()
         self._offered: ReusableClusters | None = None
@@ -57,6 +62,7 @@ class SharedKindClusters:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.forget_source(error)
         self._held.__exit__(kind, error, trace)
 
     @contextmanager
@@ -72,6 +78,7 @@ class SharedKindClusters:
         self.served = self.served + 1 if fitting else 0
         if not fitting:
             self._offered = None
+            self.forget_source()
             self._held.close()
         self._busy = True
         try:
@@ -86,7 +93,7 @@ class SharedKindClusters:
         with ExitStack() as undo:
             ports, supervisor, work = own_run.begin(undo, run, self._work, self._state)
             supervisor.own_engine(engine.socket)
-            bench = workbench(work, engine, supervisor, kind, run)
+            bench = self.bench = workbench(work, engine, supervisor, kind, run)
             self._held = undo.pop_all()
         return Site(bench, ports, work)
 

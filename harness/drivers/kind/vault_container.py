@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -93,6 +94,20 @@ class VaultContainer:
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
         self._copy(f"{self._bench.name}-{_KEPT}", self._volume)
+
+    def copy_data(self, volume: str, labels: Mapping[str, str]) -> str:
+        """Copy the data of this Vault, which is sealed, to a new *volume* with *labels* of its own; return its name."""
+        self._bench.engine.create_volume(volume, labels)
+        self._copy(self._volume, volume)
+        return volume
+
+    def begin_with(self, data: str, root: Secret | None) -> None:
+        """Have the first start be over a copy of the volume *data*, of an initialised Vault whose root token is *root*.
+
+        Raises as `replace`.
+        """
+        self._copy(data, self._volume)
+        self.client.root = root
 
     def _make_volume(self, name: str) -> str:
         volume = f"{self._bench.name}-{name}"

@@ -15,6 +15,7 @@ from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
+from harness.drivers.kept_vault import Objects
 from harness.drivers.kind.cluster import VAULT_PORT, KindCluster
 from harness.drivers.log_tail import Pieces, PodTail, as_json
 from harness.drivers.vault_config import Listening
@@ -30,6 +31,9 @@ TOKEN_VOLUME: Final = "kube-api-access-*"
 
 COPY: Final = 'set -eu; mkdir -p "$2"; find "$2" -mindepth 1 -delete; cp -a "$1/." "$2"'
 """A shell script that makes the folder $2 hold what $1 holds, and nothing else."""
+
+BESIDE: Final = "snapshot-{}"
+"""The name of a Vault beside the one that runs, by its number."""
 
 _NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to another run
 GUARDED: Final = "guarded.json"
@@ -124,6 +128,31 @@ class VaultPod:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
         self._copy(self._kept, self._data)
 
+    def copy_data(self) -> str:
+        """Copy the data of this Vault, which is sealed, to a folder of the node that outlives it; return its path."""
+        self._copy(self._data, f"{self._data}-source")
+        return f"{self._data}-source"
+
+    def begin_with(self, data: str, root: Secret | None) -> None:
+        """Have the first start be over a copy of *data*, of a Vault that is initialised, whose root token is *root*.
+
+        Raises RigError.
+        """
+        self._copy(data, self._data)
+        self.client.root = root
+
+    def take_place(self) -> None:
+        """Wait until a Vault that was here before, and is being stopped, is gone, and remove what it leaves.
+
+        Raises as `roll_out`.
+        """
+        self._await("the Pod of the Vault before this one to be gone", lambda: self._state() is None)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove it, which is stopped, from its cluster."""
+        self._cluster.kube.delete_stateful_set(self.namespace, self._name)
+
     def _copy(self, source: str, target: str) -> None:
         # what is in the folder, and not the folder: a Pod that runs has mounted that
         self._cluster.run("sh", "-c", COPY, "sh", source, target)
@@ -145,10 +174,15 @@ class VaultPod:
         self._await(f"Vault {version} to answer", lambda: self.client.seal_status().answered())
         return pod
 
-    def stop(self) -> None:
-        """Scale the StatefulSet to no Pod, and return when the Pod is gone. The next rollout makes a new one."""
+    def begin_to_stop(self) -> None:
+        """Scale the StatefulSet to no Pod. The next rollout makes a new one."""
         if self._uid:
             self._cluster.kube.change_stateful_set(self.namespace, self._name, {"replicas": 0})
+
+    def stop(self) -> None:
+        """Have no Pod, and return when it is gone. The next rollout makes a new one."""
+        self.begin_to_stop()
+        if self._uid:
             self._await(f"the Pod of Vault {self._version} to be gone", lambda: self._state() is None)
 
     def kill(self) -> None:
@@ -271,6 +305,12 @@ class VaultPod:
             ]
         except (Unreachable, RigError) as error:
             return [str(error)]
+
+
+def objects(namespace: str, name: str) -> Objects:
+    """Return what is in a cluster of the Vault of this *name* alone."""
+    beside = {(kind, namespace, name) for kind in ("configmaps", "secrets")}
+    return frozenset({("pods", namespace, f"{name}-0"), *beside})
 
 
 def is_audit(line: str) -> bool:

@@ -18,7 +18,7 @@ from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
-from harness.drivers.local.sharing_rig import SharingRig, kept_for
+from harness.drivers.local.sharing_rig import LocalSharing
 from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
@@ -31,6 +31,7 @@ from harness.drivers.real_rig import (
     requested,
 )
 from harness.drivers.service_accounts import Account
+from harness.drivers.sharing_rig import kept_for
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, own_run, pki, process
 from harness.host.ports import Ports
@@ -136,7 +137,7 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, SharingRig):
+class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, LocalSharing):
     """The processes of one rehearsal."""
 
     def __init__(

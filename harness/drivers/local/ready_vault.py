@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from harness import wait
-from harness.drivers.local.kept_vault import KeptVault
+from harness.drivers.kept_vault import KeptVault
+from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.vault_nodes import VAULT_BYTES, Binaries, VaultNodes
 from harness.errors import HarnessError
 from harness.host import own_run
@@ -35,7 +36,7 @@ class ReadyVault:
     supervisor: Supervisor
     vaults: VaultNodes
 
-    def __init__(self, kept: KeptVault, binaries: Binaries, work: Path, state: Path) -> None:
+    def __init__(self, kept: KeptVault[ControlPlane], binaries: Binaries, work: Path, state: Path) -> None:
         """Its own directory is made in *work*; *state* holds locks and lists."""
         self.taken = False
         """has a rehearsal entered it?"""
@@ -80,8 +81,9 @@ class ReadyVault:
         run = f"source-{random.token_hex(6)}"
         self.ports, self.supervisor, _ = own_run.begin(self._held, run, self._work, self._state, VAULT_BYTES)
         self.vaults = VaultNodes(self.supervisor.room, kept.topology, self.ports, self.supervisor, self._binaries)
-        self.vaults.begin_with(kept.data, kept.root)
-        self.vaults.start(served, kept.api_port)
+        home = kept.topology.vault.cluster
+        self.vaults.begin_with(Path(kept.data), kept.root)
+        self.vaults.start(served, kept.planes[home].port if home else 0)
         for key in kept.source.keys[served.vault]:
             self.vaults.first.client.unseal(key)
         wait.until(

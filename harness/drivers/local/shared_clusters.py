@@ -10,8 +10,6 @@ Or they are lent as they are, to a rehearsal that begins from the source state o
 from __future__ import annotations
 
 import secrets as random
-import shutil
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +17,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from harness.artifacts.binaries import Artifact
+from harness.drivers.kept_vault import KeepsSource, KeptVault
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.kept_vault import KeptVault
 from harness.drivers.local.ready_vault import ReadyVault
 from harness.drivers.local.vault_nodes import Binaries
 from harness.errors import RigError
@@ -31,19 +29,18 @@ _MEMORY: Final = 2_000 * 10**6
 """What all clusters of one of these may write, over many rehearsals."""
 
 
-class SharedClusters:
+class SharedClusters(KeepsSource[ControlPlane]):
     """Clusters by name and binaries, from the opening to the end of the ``with`` block. One rehearsal at a time."""
 
     def __init__(self, work: Path, state: Path) -> None:
         """Their own directory is made in *work*; *state* holds locks and lists."""
+        super().__init__()
         self._work, self._state = work, state
         self._held = ExitStack()
         self._planes: dict[tuple[str, str, str], ControlPlane] = {}
         self._served: dict[str, int] = {}
         self._lent: set[str] = set()
-        self._gate = threading.Lock()
         self._number = 0
-        self._kept: KeptVault | None = None
         self._ready: ReadyVault | None = None
         """one that is there for the next rehearsal over what is kept"""
 
@@ -58,8 +55,7 @@ class SharedClusters:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with self._gate:
-                self._forget_source(error)
+            self.forget_source(error)
         finally:
             self._held.__exit__(kind, error, trace)
 
@@ -98,28 +94,13 @@ class SharedClusters:
             self._number += 1
             return self._supervisor.room / f"vault-{self._number}"
 
-    def keep(self, vault: KeptVault) -> None:
-        """Keep a source state, until a cluster is lent to somebody who wants it empty."""
-        with self._gate:
-            self._kept = vault
-
-    def kept(self, key: str) -> tuple[KeptVault | None, str]:
-        """Return the source state of a *key*, where there is one, or why the one that there was is of no use."""
-        with self._gate:
-            if self._kept is None or self._kept.key != key:
-                return None, ""
-            why = self._kept.spoiled()
-            if why:
-                self._forget_source()
-            return self._kept, why
-
-    def make_ready(self, kept: KeptVault, binaries: Binaries) -> None:
+    def make_ready(self, kept: KeptVault[ControlPlane], binaries: Binaries) -> None:
         """Have a Vault over a source state come to serve, for the next rehearsal that asks for one."""
         with self._gate:
             if kept is self._kept and (self._ready is None or self._ready.taken):
                 self._ready = ReadyVault(kept, binaries, self._work, self._state)
 
-    def ready(self, kept: KeptVault) -> ReadyVault | None:
+    def ready(self, kept: KeptVault[ControlPlane]) -> ReadyVault | None:
         """Return a Vault that serves over a source state, to whoever enters it now; None where there is none."""
         with self._gate:
             ready = self._ready
@@ -136,7 +117,7 @@ class SharedClusters:
         if ready is not None and not ready.taken:
             ready.end(error)
 
-    def lend_as_they_are(self, vault: KeptVault) -> dict[str, int]:
+    def lend_as_they_are(self, vault: KeptVault[ControlPlane]) -> dict[str, int]:
         """Lend the clusters of a source state; return by name how many rehearsals each has served. Raises as `lend`."""
         with self._gate:
             for name in vault.planes:
@@ -155,10 +136,7 @@ class SharedClusters:
     def _forget_source(self, error: BaseException | None = None) -> None:
         """Drop the source state that is kept: what it refers to in the clusters is about to go."""
         self._end_ready(error)
-        if self._kept is not None:
-            shutil.rmtree(self._kept.data, ignore_errors=True)
-            self._kept.secrets.forget()
-            self._kept = None
+        super()._forget_source(error)
 
     def _end_others(self, name: str) -> None:
         """End the clusters of this name with other binaries: so much memory is not there for both."""

@@ -6,11 +6,12 @@ nothing else there has changed is looked up each time, object by object; and tok
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-from harness.drivers.local.control_plane import ControlPlane
+from harness.clients.kube import Kube
 from harness.drivers.service_accounts import Account
 from harness.errors import HarnessError
 from harness.record import events
@@ -24,11 +25,25 @@ from harness.wait import now
 
 Inventory = frozenset[tuple[str, ...]]
 """As `Kube.inventory` has it."""
+Objects = frozenset[tuple[str, str, str]]
+"""Objects of a cluster: of each its kind, namespace and name."""
+
+
+class Cluster(Protocol):
+    """A cluster that is lent from rehearsal to rehearsal."""
+
+    name: str
+    kube: Kube
+
+    def died(self) -> str | None: ...
+
+
+Lent = TypeVar("Lent", bound=Cluster)
 
 
 @dataclass(slots=True, kw_only=True)
-class KeptVault:
-    """A source state. Keys and tokens are in memory alone; *data* is in the memory of the clusters' servers."""
+class KeptVault(Generic[Lent]):
+    """A source state. Keys and tokens are in memory alone; *data* is where the clusters have theirs."""
 
     key: str
     """those whose plan has the same one may begin from it"""
@@ -43,25 +58,24 @@ class KeptVault:
     topology: Topology
     serving: Serve
     """what serves over it"""
-    data: Path
+    data: str
+    """where the copy is: a directory of this machine or of a node, or a volume of the engine"""
+    drop: Callable[[], None]
+    """removes it"""
     root: Secret | None
     tokens: Mapping[str, IssuedToken]
     """of service accounts, by purpose"""
-    planes: Mapping[str, ControlPlane]
+    planes: Mapping[str, Lent]
     there: Mapping[str, Inventory]
     """what was in each cluster when it was made"""
+    own: Mapping[str, Objects]
+    """by cluster: what of it is Vault's own, and replaced"""
     home: Account | None
-    """whose Pod is Vault's"""
+    """whose Pod is Vault's, if that waits for whoever begins from this to replace it"""
     secrets: Secrets
     """all that whoever made it knew"""
     served: int = 0
     """how many rehearsals began from it"""
-
-    @property
-    def api_port(self) -> int:
-        """The port of the API server in whose cluster Vault's Pod is; 0 where it has none."""
-        home = self.topology.vault.cluster
-        return self.planes[home].port if home else 0
 
     def spoiled(self) -> str:
         """Return why nobody may begin from it any more; nothing where one may."""
@@ -79,7 +93,7 @@ class KeptVault:
         if self.home is not None and not self._has_pod(self.home):
             return "Vault's Pod is gone from its cluster"
         for name, plane in self.planes.items():
-            if (found := inventory(plane, self.home)) != self.there[name]:
+            if (found := inventory(plane, self.own.get(name, frozenset()))) != self.there[name]:
                 changed = sorted({" ".join(one[:3]) for one in found ^ self.there[name]})
                 return f"cluster {name} is not as it was when the source state was made: {', '.join(changed[:3])}"
         return ""
@@ -98,7 +112,47 @@ class KeptVault:
             journal.write(event)
 
 
-def inventory(plane: ControlPlane, home: Account | None) -> Inventory:
-    """Return what rehearsals have in a cluster, without Vault's own Pod, whose account is *home*."""
-    pod = (home.namespace, home.pod) if home is not None and home.cluster == plane.name else None
-    return frozenset(one for one in plane.kube.inventory() if not (one[0] == "pods" and one[1:3] == pod))
+class KeepsSource(Generic[Lent]):
+    """Whoever lends clusters keeps the last source state that refers to them."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._kept: KeptVault[Lent] | None = None
+
+    def keep(self, vault: KeptVault[Lent]) -> None:
+        """Keep a source state, until a cluster is lent to somebody who wants it empty."""
+        with self._gate:
+            self._kept = vault
+
+    def kept(self, key: str) -> tuple[KeptVault[Lent] | None, str]:
+        """Return the source state of a *key*, where there is one, or why the one that there was is of no use."""
+        with self._gate:
+            if self._kept is None or self._kept.key != key:
+                return None, ""
+            why = self._kept.spoiled()
+            if why:
+                self._forget_source()
+            return self._kept, why
+
+    @property
+    def keeps_source(self) -> bool:
+        """Is there one?"""
+        return self._kept is not None
+
+    def forget_source(self, error: BaseException | None = None) -> None:
+        """Drop the source state that is kept, if there is one, because of an *error* or of none."""
+        with self._gate:
+            self._forget_source(error)
+
+    def _forget_source(self, error: BaseException | None = None) -> None:
+        """Drop the source state that is kept: what it refers to in the clusters is about to go."""
+        del error
+        if self._kept is not None:
+            self._kept.drop()
+            self._kept.secrets.forget()
+            self._kept = None
+
+
+def inventory(plane: Cluster, own: Objects) -> Inventory:
+    """Return what rehearsals have in a cluster, without what is Vault's *own*."""
+    return frozenset(one for one in plane.kube.inventory() if one[:3] not in own)
