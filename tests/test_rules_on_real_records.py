@@ -116,6 +116,9 @@ ELSEWHERE: Final = {
     "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "lease-list-too-large": "the shipped scenario, tests/records",
+    "audit-device-blocked": "the shipped scenarios, tests/records",
+    "audit-device-refused": "scenarios/corpus/b13a and b13b, tests/records/corpus",
+    "audit-entry-changed": "tests/test_audit_devices.py: with one thing changed; no two releases at hand differ so",
     "vault-refuses-data": "tests/test_breaking.py: no two releases at hand refuse each other's data",
 }
 """Causes that other tests hold to real servers."""

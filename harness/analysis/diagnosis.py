@@ -38,7 +38,7 @@ SeenFrom = Literal["both sides", "one side", "predicted"]
 """both sides: Vault and an API server both told of it, and it goes together. one side: only one of them did, or had to
 be asked. predicted: neither; the knowledge says so of configs, tokens and policies, and so is everything on paper."""
 
-_OF_VAULT: Final = frozenset({"answer", "vault audit", "vault log", "server", "nodes"})
+_OF_VAULT: Final = frozenset({"answer", "vault audit", "vault log", "server", "nodes", "audit device"})
 _OF_API_SERVERS: Final = frozenset({"api audit", "api log"})
 
 

@@ -31,6 +31,7 @@ from harness.rehearsal.seals import Seals
 from harness.rehearsal.several import Several
 from harness.rehearsal.workloads import steady
 from harness.rehearsal.workloads.renewals import renewing
+from harness.rig.audit import audit_devices
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig
 from harness.rig.source import TOLD, SharesSource, Source
@@ -288,6 +289,8 @@ class Running:
                 self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
             case course.SealVault():
                 self.seals.do(step, lambda: self._reopen(step))
+            case course.AuditDevice():
+                audit_devices(self.rig).turn_device(step.device, step.to)
             case course.MakeLeases() | course.RevokeLeases():
                 self.leases.change(step, self._served(step))
             case course.RotateKeys() if step.cluster == PROVIDER:

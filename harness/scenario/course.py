@@ -16,6 +16,7 @@ from harness.scenario.auth_config import ConfigField
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.places import Place
 from harness.scenario.role_spec import RoleSpec
+from harness.scenario.schema_audit import DeviceState
 from harness.scenario.schema_seals import ToSealVault
 from harness.scenario.topology import Topology, VaultSpec
 
@@ -269,6 +270,13 @@ class RevokeLeases(Step, frozen=True, tag="revoke-leases", kw_only=True):
     """0: all that are left, at once"""
 
 
+class AuditDevice(Step, frozen=True, tag="audit-device", kw_only=True):
+    """An audit device is kept from writing, or no more; or it is disabled or enabled."""
+
+    device: str
+    to: DeviceState
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -319,6 +327,7 @@ AnyStep = (
     | SealVault
     | MakeLeases
     | RevokeLeases
+    | AuditDevice
     | Wait
     | Look
 )
@@ -354,6 +363,7 @@ CHANGES = (
     Restore,
     SealVault,
     RevokeLeases,
+    AuditDevice,
     *OF_CLUSTERS,
     *OF_NODES,
 )

@@ -129,6 +129,8 @@ def _steps_of(  # noqa: PLR0911 -- a verb a line
         return [course.Reachable(number=number, cluster=name, is_so=so) for name, so in one.reachable.items()]
     if one.seal_vault is not None:
         return [course.SealVault(number=number, what=one.seal_vault, vault=wanted.seal_vault)]
+    if one.audit_device is not None:
+        return [course.AuditDevice(number=number, device=name, to=to) for name, to in one.audit_device.items()]
     return [_step(one, number, wanted, of, version, snapshot)]
 
 

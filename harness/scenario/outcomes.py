@@ -59,6 +59,9 @@ Effect = Literal[
     "node lost",
     "auto-unseal lost",
     "auto-unseal works",
+    "requests refused",
+    "audit entries lost",
+    "audit changed",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -121,5 +124,8 @@ Cause = Literal[
     "node-removed",
     "raft-operation-unknown",
     "mount-type-unknown",
+    "audit-device-blocked",
+    "audit-device-refused",
+    "audit-entry-changed",
     "unexplained",
 ]
