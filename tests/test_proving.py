@@ -301,6 +301,8 @@ UNPROVABLE: Final = {
     "seal-vault-sealed": "no app is refused: Vault is not there at all",
     "seal-vault-away": "no app is refused: Vault is not there at all",
     "seal-token-refused": "no app is refused: Vault is not there at all",
+    "seal-migration-not-told": "no app is refused: Vault is not there at all",
+    "seal-not-disabled": "no app is refused: Vault is not there at all",
     "issuer-check-lost": "nobody is refused by it",
     "login-identity-changed": "nobody is refused by it",
     "stored-reviewer-expires": "nobody is refused yet; what mends it is proven for stored-reviewer-refused",

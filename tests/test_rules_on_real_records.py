@@ -108,6 +108,8 @@ ELSEWHERE: Final = {
     "seal-vault-sealed": "tests/test_real_seals.py",
     "seal-vault-away": "tests/test_real_seals.py",
     "seal-token-refused": "tests/test_real_seals.py",
+    "seal-migration-not-told": "tests/test_real_seals.py",
+    "seal-not-disabled": "tests/test_real_seals.py",
     "leader-replaced-first": "the shipped scenarios, tests/records",
     "leader-of-older-version": "the shipped scenarios, tests/records",
     "quorum-lost": "tests/test_nodes.py: on paper; on real servers by hand",

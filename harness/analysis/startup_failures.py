@@ -144,7 +144,7 @@ def _of_leases(trouble: Trouble, found: leases.TooLarge, steps: Sequence[AnyStep
 
 
 def _at_start(trouble: Trouble) -> tuple[Cause, str, Remedy, str] | None:
-    words = "\n".join(trouble.log)
+    words = "\n".join((*trouble.log, trouble.message))
     return seals.at_start(words) or server_config.at_start(words)
 
 
@@ -203,7 +203,7 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
     said, source = f"did not serve over the data {over}: {trouble.message}", ""
     if (known := _at_start(trouble)) is not None:
         rule, why, mend, source = known
-        said, remedies = f"ended at its start. {why}", (mend,)
+        said, remedies = f"{'ended at its start' if trouble.kind == 'died' else 'stays sealed'}. {why}", (mend,)
     elif (of_audit := audit_devices.at_start(trouble.log)) is not None:
         rule, said, mend, source = of_audit
         said, remedies = f"does not serve. {said}", (mend,)

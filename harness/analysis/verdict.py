@@ -314,7 +314,7 @@ def _unfinished(facts: Facts) -> list[str]:
     plan = record.started.plan
     looks = {step.moment.label: step for step in facts.steps if isinstance(step, Look)}
     unasked = {
-        moment: {comparison.key_of(one) for one in plan.questions if looks[moment].asks(one.vault)}
+        moment: {comparison.key_of(one) for one in plan.questions if looks[moment].asks(one.vault, one.probe)}
         for moment in facts.moments
     }
     for o in facts.observations:

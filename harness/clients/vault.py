@@ -204,9 +204,9 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
             Secret(key)  # the same keys in another dress: known, so that redaction finds them
         return [Secret(key) for key in body.get(keys, ())]
 
-    def unseal(self, key: Secret) -> Reply:
-        """Hand in one unseal key."""
-        return self._ask("put", "sys/unseal", json={"key": key.reveal()})
+    def unseal(self, key: Secret, *, migrate: bool = False) -> Reply:
+        """Hand in one unseal key, or one recovery key; *migrate*: so that Vault migrates to another seal."""
+        return self._ask("put", "sys/unseal", json={"key": key.reveal()} | ({"migrate": True} if migrate else {}))
 
     def seal(self) -> None:
         """Seal Vault, after which it writes nothing to its storage."""

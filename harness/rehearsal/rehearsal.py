@@ -320,8 +320,9 @@ class Running:
                 if isinstance(step, course.Placed) and step.vault in self.several.runs:
                     self._replace_nodes(step)
                 else:
-                    keys = self.keys[step.vault]
+                    keys = self.seals.before(step, self.keys[step.vault])
                     self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
+                    self.keys[step.vault] = self.seals.after(step, keys)
                 self.leases.restored(step)
             vault_steps.settle(self.rig, step, self.reached, self.journal)
 
@@ -421,7 +422,7 @@ class Running:
             view.seal_token = self.seals.token
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
-            for question in (one for one in (*self.plan.questions, *late) if step.asks(one.vault)):
+            for question in (one for one in (*self.plan.questions, *late) if step.asks(one.vault, one.probe)):
                 if question.node in self.several.stopped:
                     self.journal.write(view.not_asked(question, "a step of the course has stopped this node", 0))
                 else:

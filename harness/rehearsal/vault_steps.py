@@ -97,7 +97,7 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     answered = insist_on_version(rig, served)
     opened = False
     for key in keys:
-        reply = node.setup.unseal(key)
+        reply = node.setup.unseal(key, migrate=bool(served.seal) and served.left_out != "migrate")
         if not reply.ok:
             raise declined(rig, served, reply, which)
         opened = reply.data.get("sealed") is False

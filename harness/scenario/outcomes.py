@@ -116,6 +116,8 @@ Cause = Literal[
     "seal-vault-sealed",
     "seal-vault-away",
     "seal-token-refused",
+    "seal-migration-not-told",
+    "seal-not-disabled",
     "lease-list-too-large",
     "leader-replaced-first",
     "leader-of-older-version",

@@ -25,7 +25,7 @@ from harness.scenario.schema_roles import (
     RoleTokens,
 )
 from harness.scenario.schema_roles import Part as _Part
-from harness.scenario.schema_seals import SealKind, SealVault, ToSealVault
+from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
 from harness.scenario.values import (
     Audiences,
     Bindings,
@@ -369,7 +369,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases):
+class CourseStep(TouchesLeases, ChangesSeal):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")

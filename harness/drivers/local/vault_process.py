@@ -100,11 +100,15 @@ class VaultServer:
             self._listening = self._listening._replace(clients="")
         self._configure()
 
-    def unseal_by(self, other: VaultServer, token: Secret) -> None:
-        """Have the next start be unsealed by the transit engine of *other*, which knows it by a *token*."""
+    def unseal_by(self, other: VaultServer, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have the next start be unsealed by the transit engine of *other*, which knows it by a *token*.
+
+        None: by its keys. *disabled*: by its keys, while that is the seal that it is to leave.
+        """
         certificate, key = map(str, other.authority.client)
         ca = str(other.authority.ca)
-        self._unsealing = Unsealing(other.client.address, ca, certificate, key, token)
+        found = None if token is None else Unsealing(other.client.address, ca, certificate, key, token, disabled)
+        self._unsealing = found
         self._configure()
 
     def start(

@@ -83,11 +83,11 @@ class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, P
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
         PaperAudit.__init__(self)
         PaperNodes.__init__(self)
-        PaperSeals.__init__(self)
         PaperAgents.__init__(self)
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
         self._spec = self._topology.vaults[self._name]
+        PaperSeals.__init__(self)
         self._home = self._spec.cluster
         self._pod, *_ = self._topology.pod_purposes(self._name)
         self._called = self._topology.told_apart(self._name)
@@ -323,12 +323,6 @@ class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, P
         del threshold
         self._sealed = not recovery
         return [Secret(f"paper-key-{number:020d}") for number in range(shares)]
-
-    def unseal(self, key: Secret) -> Reply:
-        """Open at the first key."""
-        del key
-        self._sealed = False
-        return self._reply(200, data={"sealed": False})
 
     def enable_kv(self, path: str, version: int) -> None:
         """Do nothing: every secret is there."""
