@@ -57,7 +57,7 @@ def drawn() -> list[dict[str, Any]]:
 
 
 NEVER_DRAWN = {"vault", "node", "nodes", "order", "wait", "look-up"}
-NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal", "reachable"}
+NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal", "left-out", "reachable"}
 NEVER_DRAWN |= {"leases", "revoke-leases", "max-receive-size", "disable-mlock"}
 NEVER_DRAWN |= {"leases", "revoke-leases", "max-receive-size"}
 NEVER_DRAWN |= {"audit", "audit-device"}
