@@ -297,11 +297,17 @@ FOUND_CAUSES = {
         "lasting": {"jwt-claim-mismatch"},
         "by-key": {"jwt-bound-claim-mismatch", "jwt-claim-unusable"},
     },
+    "what-agents-say-of-a-refusal": {
+        "old": {"issuer-mismatch"},
+        "new": {"issuer-mismatch"},
+        "audience": {"audience-mismatch"},
+    },
+    "a-lease-that-nobody-renewed": {"short": {"lease-ended"}},
 }
 """What each find shows: the causes by app. Who is not named is refused nothing, and hears no news."""
 
 ENDS = {"short"}
-"""The apps whose certificates end within the run: paper does not wait."""
+"""The apps whose certificates and leases end within the run: paper does not wait."""
 
 
 @pytest.mark.parametrize("name", FOUND_CAUSES)

@@ -258,8 +258,10 @@ def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
 
 def explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
-    of_seal = seals.RULES if case.after.probe == AUTO_UNSEAL else RULES
-    for rule in (steps.CHANGED,) if _on_purpose(case) else of_seal:
+    of_seal = case.after.probe == AUTO_UNSEAL
+    for rule in (steps.CHANGED,) if _on_purpose(case) else RULES:
+        if of_seal and rule not in seals.RULES:
+            continue
         if rule.concerns(case) and (found := rule.examine(case)) is not None:
             return rule, found
     return None, _unexplained(case)

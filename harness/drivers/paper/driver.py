@@ -287,8 +287,11 @@ class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, P
         reviews = self._topology.mounts[mount].of_kind.reviews
         if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._seen_ca)):
             return self._reply(*unshown)
-        hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
-        return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
+        config, hidden = self._configs[mount], ("token_reviewer_jwt", "kubernetes_ca_cert")
+        shown = {k: v for k, v in config.fields.items() if k not in hidden}
+        if reviews and at_least(self._served.version, kubernetes_auth.KNOWS_ISSUER_OPTION):
+            shown["disable_iss_validation"] = config.validation_disabled
+        return self._reply(200, data=shown)
 
     def read_role(self, mount: str, role: str, folder: str = "role") -> Reply:
         """Return the role as written."""
