@@ -220,6 +220,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
     yield from diagnosis.told_by(facts, broken)
     yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
+    yield from diagnosis.told_by(facts, leases.findings(facts, broken))
     yield from diagnosis.diagnose(facts)
     for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings):
         yield from diagnosis.told_by(facts, others(facts))

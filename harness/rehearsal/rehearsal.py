@@ -200,8 +200,8 @@ class Running:
     def __post_init__(self) -> None:
         self.seals = Seals(self.rig, self.plan.resolved)
         self.several = Several(self.rig, self.plan, self.journal)
-        self.leases = Leases(self.rig, self.journal)
         real = driver_traits.of(self.plan.driver).real
+        self.leases = Leases(self.rig, self.plan.resolved, self.journal, real=real)
         self.asking = Asking(self.plan.resolved, self.rig, self.journal, real)
 
     def run(self) -> None:
@@ -292,7 +292,7 @@ class Running:
             case course.AuditDevice():
                 audit_devices(self.rig).turn_device(step.device, step.to)
             case course.MakeLeases() | course.RevokeLeases():
-                self.leases.change(step, self._served(step))
+                self.leases.change(step, self._served(step), self._tokens_of(step.vault))
             case course.RotateKeys() if step.cluster == PROVIDER:
                 self.provider.rotate_key()
             case _:

@@ -43,6 +43,7 @@ Effect = Literal[
     "access granted",
     "upgrade refused",
     "roll-back refused",
+    "restart refused",
     "reviewer changed",
     "reviewer expires",
     "check lost",
