@@ -41,7 +41,7 @@ NEGATIVE = (
     "revoked-secret",
 )
 OF_CERTIFICATES = ("wrong-certificate", "expired-certificate", "forged-certificate")
-OF_SECRETS = ("wrong-secret", "lockout", "write")
+OF_SECRETS = ("wrong-secret", "lockout", "write", "mounted")
 OF_ENGINES = ("kept-secret", "old-lease-renew", "revoked-secret", "engine-role", "disallowed-policy")
 ASKED = [probe for probe in get_args(ProbeName) if probe != "auto-unseal"]
 """All but what is asked where one Vault unseals another: tests/test_seals.py has that."""
@@ -54,6 +54,7 @@ clusters: {apps: {kubernetes: 1.32.0}}
 vault: {source: 1.7.0, target: 1.11.0}
 auth: {people: {type: userpass, roles: {web: {policies: [web]}}}}
 apps: {web: {role: web, writes: {secret/web: {hosts: [a, b], more: true}}}}
+also-mounted: {old-db: mysql}
 """
 CERTIFICATES = SECRETS.replace("userpass, roles: {web: {", "cert, roles: {web: {certificate: own, ").replace(
     "source: 1.7.0, target: 1.11.0", "source: 1.16.3, target: 1.17.0"
@@ -188,8 +189,8 @@ def test_a_probe_never_raises_for_an_answer_it_dislikes(probe: str, told: Told, 
     on_paper.prepare(probe)
     on_paper.rig._script = {(*name, version): told for name in names for version in ("1.7.0", "1.16.3")}
     seen = on_paper.ask(probe)
-    # what an engine on paper gave cannot be told to be refused
-    if probe not in ("health", "seal-status", "auth-config", "role", *OF_ENGINES):
+    # what an engine on paper gave cannot be told to be refused, and no more can a mount
+    if probe not in ("health", "seal-status", "auth-config", "role", "mounted", *OF_ENGINES):
         assert seen.answer == ("refused" if told == "refuse" else "unknown")
 
 

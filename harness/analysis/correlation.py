@@ -40,7 +40,6 @@ Source = Literal[
     "server",
     "cluster",
     "nodes",
-    "audit device",
 ]
 
 

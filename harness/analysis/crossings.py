@@ -5,13 +5,13 @@ Of the plan alone: nothing has to have run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Final, Literal
 
 import msgspec
 
-from harness.knowledge import behaviours, kubernetes_auth, versions
+from harness.knowledge import behaviours, kubernetes_auth, server_settings, versions
 from harness.knowledge.behaviours import Row
 from harness.knowledge.kubernetes_auth import Stored
 from harness.scenario import course, engine_kinds
@@ -244,6 +244,16 @@ def _stored_on(kind: str, *, then: Answer = ("yes", "")) -> Callable[[Plan], Ans
     return told
 
 
+def _also_mounted(kinds: Collection[str]) -> Callable[[Plan], Answer]:
+    """Return what tells by what else is mounted; that nothing of these kinds is said is no word of the author."""
+
+    def told(plan: Plan) -> Answer:
+        there = [path for path, kind in plan.resolved.also_mounted.items() if kind in kinds]
+        return ("yes", f"{', '.join(there)} is such a mount") if there else ("unknown", "")
+
+    return told
+
+
 def _mlock(plan: Plan) -> Answer:
     """Tell by what Vault's configuration says; that it does is the rehearsal's own doing, and no word of the author."""
     if any(vault.disable_mlock == "omitted" for vault in plan.resolved.vaults.values()):
@@ -338,6 +348,8 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "policy-denies": _policies("deny", "do your policies deny paths?"),
     "raft": _stored_on("raft"),
     "ask-mlock": _mlock,
+    "ask-old-mounts": _also_mounted(server_settings.REMOVED[0].kinds),
+    "ask-centrify": _also_mounted(("centrify",)),
     "ask-raft": _stored_on("raft", then=("unknown", "")),
     "ask-file": _stored_on("file", then=("unknown", "")),
     "ask-pod": _in_a_pod,

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness.knowledge.refusals import says
-from harness.record.audit_events import AuditSeen
 from harness.record.event import Event, OfVault
 from harness.record.foretold import Foretold
 from harness.record.lease_events import LeasesChanged, LeasesSeen
@@ -462,7 +461,6 @@ AnyEvent = (
     | SteadyLoad
     | LeasesChanged
     | LeasesSeen
-    | AuditSeen
     | MomentBegan
     | Observation
     | VaultAuditLine

@@ -53,6 +53,9 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
         system.setup.enable_kv(path, version)
     for path, made in topology.makers.items():
         _enable(rig, system.setup, path, made)
+    for path, kind in topology.also_mounted.items() if not vault.of_seals else ():
+        auth, _, below = path.partition("/")
+        system.setup.write(f"sys/auth/{below}" if auth == "auth" else f"sys/mounts/{path}", {"type": kind})
     for name, text in plan.policies(topology, planned.steps, served.vault).items():
         system.setup.write_policy(name, text)
     of_apps = [app for app in topology.apps.values() if app.mount in mine]
@@ -87,6 +90,15 @@ def _is_over_snapshot(step: Step) -> bool:
     return isinstance(step, RollBack) and step.over == "snapshot"
 
 
+_GIVES_UP: Final = "shutting down core"
+"""What Vault logs, with the error, as it seals itself because it cannot serve over these data."""
+
+
+def _gives_up(node: VaultNode) -> bool:
+    """Does Vault seal itself because it cannot serve? 1.12 hangs in that, and answers nobody (run: 1.12.0)."""
+    return any(_GIVES_UP in line for line in node.vault_log(40))
+
+
 def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal, *, which: str = _FITTING) -> None:
     """Unseal Vault, wait until it is active, and make sure that it is the version that was asked for.
 
@@ -97,7 +109,9 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     answered = insist_on_version(rig, served)
     opened = False
     for key in keys:
-        reply = node.setup.unseal(key, migrate=bool(served.seal) and served.left_out != "migrate")
+        reply = node.setup.unseal(key)
+        if reply.status is None and _gives_up(node):
+            raise sealed_again(node, served)
         if not reply.ok:
             raise declined(rig, served, reply, which)
         opened = reply.data.get("sealed") is False
@@ -106,7 +120,7 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
 
     def active() -> bool:
         health = node.vault.health()
-        if opened and health.status == _SEALED:
+        if (opened and health.status == _SEALED) or (health.status is None and _gives_up(node)):
             raise sealed_again(node, served)
         return _active(health)
 
@@ -162,7 +176,8 @@ def _active(health: Reply) -> bool:
 def sealed_again(node: VaultNode, served: Serve) -> SwapRefused:
     """Return why a Vault is sealed that had opened to its keys: its own words for it, if it has any."""
     log = node.vault_log(40)
-    said = next((line for line in reversed(log) if '"error":' in line), "")
+    failed = [line for line in reversed(log) if '"error":' in line]
+    said = next((line for line in failed if _GIVES_UP in line), next(iter(failed), ""))
     why = f": {_error_in(said)}" if said else ", and left no word of the reason"
     return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", log)
 

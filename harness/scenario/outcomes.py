@@ -31,6 +31,7 @@ ProbeName = Literal[
     "auth-config",
     "role",
     "engine-role",
+    "mounted",
     "health",
     "seal-status",
     "auto-unseal",
@@ -43,7 +44,6 @@ Effect = Literal[
     "access granted",
     "upgrade refused",
     "roll-back refused",
-    "restart refused",
     "reviewer changed",
     "reviewer expires",
     "check lost",
@@ -60,9 +60,6 @@ Effect = Literal[
     "node lost",
     "auto-unseal lost",
     "auto-unseal works",
-    "requests refused",
-    "audit entries lost",
-    "audit changed",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -114,11 +111,10 @@ Cause = Literal[
     "rewrite-changes",
     "vault-refuses-data",
     "disable-mlock-unsaid",
+    "mount-type-removed",
     "seal-vault-sealed",
     "seal-vault-away",
     "seal-token-refused",
-    "seal-migration-not-told",
-    "seal-not-disabled",
     "lease-list-too-large",
     "leader-replaced-first",
     "leader-of-older-version",
@@ -127,8 +123,5 @@ Cause = Literal[
     "node-removed",
     "raft-operation-unknown",
     "mount-type-unknown",
-    "audit-device-blocked",
-    "audit-device-refused",
-    "audit-entry-changed",
     "unexplained",
 ]

@@ -189,8 +189,7 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         for name, one in wanted.vaults.items()
         if one.leases
     ]
-    first = labels.moment(None, vault.source, vault.token_file, runs=runs)
-    steps.append(Look(moment=first, by_keys=course.by_keys(steps, wanted)))
+    steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file, runs=runs)))
     if rollback and vault.nodes == 1:
         steps.append(Snapshot())
     if scenario.course is not None:
@@ -275,6 +274,7 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
     for each in wanted.vaults:
         made = [place for path, engine in wanted.makers.items() for place in engine_kinds.places(path, engine)]
         asked += [Question("engine-role", item=place, vault=wanted.told_apart(each)) for place in made]
+    asked += [Question("mounted", item=path, vault=wanted.told_apart("")) for path in wanted.also_mounted]
     for name, app in wanted.apps.items():
         path, unable = app.mount, cannot(wanted, name)
         vault = wanted.told_apart(wanted.mounts[path].vault)
@@ -393,7 +393,7 @@ def _of_nodes(wanted: Topology, vault: str) -> Iterator[Question]:
     nodes = wanted.nodes_of(vault) if wanted.vaults[vault].nodes > 1 else ("",)
     for node in nodes:
         yield from (Question(probe, vault=wanted.told_apart(vault), node=node) for probe in ("health", "seal-status"))
-    if wanted.seal_vault and not wanted.vaults[vault].of_seals:
+    if wanted.vaults[vault].seal == topology.TRANSIT:
         yield Question(course.AUTO_UNSEAL)
 
 

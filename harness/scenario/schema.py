@@ -11,7 +11,6 @@ from typing import Literal
 from pydantic import Field
 
 from harness.scenario.outcomes import ProbeName
-from harness.scenario.schema_audit import AuditDevice, DeviceState
 from harness.scenario.schema_engines import Engine
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
 from harness.scenario.schema_matrix import Expectation, Matrix
@@ -25,7 +24,7 @@ from harness.scenario.schema_roles import (
     RoleTokens,
 )
 from harness.scenario.schema_roles import Part as _Part
-from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
+from harness.scenario.schema_seals import SealKind, SealVault, ToSealVault
 from harness.scenario.values import (
     Audiences,
     Bindings,
@@ -136,11 +135,6 @@ class Vault(HasLeases):
         default="shamir",
         description="transit: it is unsealed by the transit engine of `seal-vault`, and shares and threshold are those "
         "of its recovery keys. On processes and on paper.",
-    )
-    audit: dict[Name, AuditDevice] = Field(
-        default_factory=dict,
-        description="Audit devices by name: all that this Vault has. Left out: one file of the rehearsal's own. On "
-        "processes and on paper.",
     )
 
 
@@ -369,7 +363,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases, ChangesSeal):
+class CourseStep(TouchesLeases):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")
@@ -432,12 +426,6 @@ class CourseStep(TouchesLeases, ChangesSeal):
         description="To the Vault that unseals the other one: it is sealed or unsealed, its server is stopped or "
         "started, or the token that it knows the other one by ends; new-token: the other's next start has a new one.",
     )
-    audit_device: dict[Name, DeviceState] | None = Field(
-        default=None,
-        min_length=1,
-        description="To audit devices, by their names: full (the disk of a file), away (nobody listens), silent "
-        "(somebody listens, and takes and reads nothing), well (none of it any more), disable, enable.",
-    )
     vault: Name | None = Field(default=None, description="The Vault it concerns. Left out: the only one, `vault`.")
     node: Name | None = Field(
         default=None,
@@ -475,6 +463,11 @@ class Scenario(_Part):
     secrets: dict[MountPath, Engine] = Field(
         default_factory=dict,
         description="Secrets engines by path. Where no key-value store is among them, there is kv-v2 at secret, too.",
+    )
+    also_mounted: dict[MountPath, Name] = Field(
+        default_factory=dict,
+        description="What else is mounted, by its path, with its type: {auth/old: app-id, old-db: mysql}. Nobody uses "
+        "it, and it has no config: it is seen whether Vault still opens, and whether the mount still answers.",
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(

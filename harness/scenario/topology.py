@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 
 from harness.scenario import auth_config, engine_kinds, mount_kinds, places, values
-from harness.scenario.audit_spec import DeviceSpec, devices
 from harness.scenario.auth_config import ConfigField
 from harness.scenario.engine_kinds import Engine, EngineSpec
 from harness.scenario.mount_kinds import KUBERNETES, MountKind
@@ -79,8 +78,6 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     """the version in use today"""
     leases: int = 0
     """so many leases are there before the upgrade"""
-    audit: dict[str, DeviceSpec] = {}
-    """its audit devices by name; none: the rehearsal has one of its own, a file"""
     max_receive_size: int | None = None
     """bytes: the largest answer that it takes from etcd; None: what the version has by itself"""
     later: tuple[Place, ...] = ()
@@ -184,6 +181,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """the Vault policies that the scenario writes, as HCL"""
     engines: dict[str, Engine] = msgspec.field(default_factory=lambda: {SECRETS: KV_V2})
     """the secrets engines by path: of a key-value store its version"""
+    also_mounted: dict[str, str] = {}
+    """what else is mounted, by its path, with its type"""
 
     @property
     def vault(self) -> VaultSpec:
@@ -379,6 +378,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
         apps={name: _app(app, mounts) for name, app in document["apps"].items()},
         policies=dict(document.get("policies") or {}),
         engines=_engines(document.get("secrets") or {}),
+        also_mounted=dict(document.get("also-mounted") or {}),
     )
 
 
@@ -401,7 +401,6 @@ def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> Va
         source=written["source"],
         leases=written.get("leases", 0),
         max_receive_size=written.get("max-receive-size"),
-        audit=devices(written.get("audit") or {}),
     )
     return found.at(places.read(written, written.get("cluster")))
 

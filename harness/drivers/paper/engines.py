@@ -10,6 +10,7 @@ import msgspec
 from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import Common
 from harness.host import pki
+from harness.knowledge import server_settings
 from harness.knowledge.token_store import DEFAULT_TTL
 from harness.rig.rig import Given, Reply
 from harness.scenario import engine_kinds
@@ -55,6 +56,10 @@ class PaperEngines(PaperSecrets):
 
     def read_whole(self, path: str) -> Reply:
         """Return what an engine has by name, or the CA of a pki engine."""
+        if path.endswith(server_settings.HELP):
+            kind = self._topology.also_mounted[path.removesuffix(f"/{server_settings.HELP}")]
+            gone = server_settings.removed(kind, self._served.version)
+            return self._reply(200) if gone is None else self._reply(404, server_settings.NO_BACKEND)
         if path.endswith("/cert/ca"):
             return self._reply(200, data={"certificate": self._signer().certificate})
         made = self._topology.makers[self._topology.engine_of(path)]

@@ -24,6 +24,7 @@ ASKED: Final[Mapping[str, Probe]] = {
     "auth-config": readback.auth_config,
     "role": readback.role,
     "engine-role": engines.made_as_written,
+    "mounted": readback.mounted,
     "login": login.login,
     "agent-login": agent.login,
     "sidecar": agent.sidecar,

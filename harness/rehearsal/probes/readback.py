@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.knowledge import server_settings
 from harness.record.observation import Observation, shortened
 from harness.rehearsal.probes.look import View
 from harness.rig.rig import Reply
@@ -20,6 +21,13 @@ def role(view: View, question: Question) -> Observation:
     """Read a role back: who may log in, and what the token gets."""
     reply = _read(view, question)
     return view.seen(question, reply, detail=_short(reply.data))
+
+
+def mounted(view: View, question: Question) -> Observation:
+    """Ask a mount for its help, which every kind has: does it still answer?"""
+    reply = view.vault(question).read_whole(f"{question.item}/{server_settings.HELP}")
+    gone = server_settings.NO_BACKEND in reply.error
+    return view.seen(question, reply, detail={}, answer="refused" if gone else None)
 
 
 def late_role(view: View, question: Question) -> Observation:
