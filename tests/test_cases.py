@@ -373,10 +373,6 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
             "https://kubernetes.default.svc.cluster.local now, and the API server still accepts kubernetes/service"
         ),
         "Before the change of issuers in apps, on Vault 1.8.0: Write the whole config again with disable_iss",
-        (
-            "Right after the change of issuers in apps, on Vault 1.8.0 (until then every login is refused): Write the "
-            "whole config again with the issuer that the cluster has"
-        ),
         "A Pod that starts once apps changed must log in",
     ),
     "an-old-issuer-is-dropped-while-tokens-of-it-are-about": (
@@ -443,14 +439,16 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "The config itself says disable_iss_validation=false",
         "set disable_iss_validation = true in its vault_kubernetes_auth_backend_config: the next apply undoes a write",
     ),
-    "a-config-without-a-ca-where-no-pod-is": ("Vault 1.11.0 does not even show the config any more (500)",),
+    "a-config-without-a-ca-where-no-pod-is": (
+        "Vault 1.11.0 does not even show the config at the first read after its start (500)",
+    ),
     "a-controller-that-asks-for-an-audience-of-its-own": (
         "it is made out for vault://vault-issuer",
         "request a token for the API server's audience beside its own",
     ),
     "a-requested-reviewer-ends-some-day": ("in production 365 days after it was requested",),
     "a-token-out-of-a-secret-dies-with-the-secret": ("Token has been invalidated",),
-    "an-alias-by-name-makes-other-entities-of-the-apps": ("its token stands for somebody else: entity_id differ",),
+    "an-alias-by-name-makes-other-entities-of-the-apps": ("its token stands for somebody else: another entity_id",),
     "an-api-server-that-is-not-where-the-config-says": (
         "which its config calls https://gone.invalid",
         "which its config calls https://127.0.0.1:1",

@@ -506,6 +506,70 @@ def test_a_role_that_a_step_has_written_is_told_as_it_is_then(tmp_path: Path) ->
     assert "does not admit apps/web: it is bound to service accounts web in namespaces more" in binding.sentence
 
 
+@pytest.mark.parametrize(
+    ("config", "decides"),
+    [
+        ({"kubernetes_ca_cert": "platform"}, "auth.kubernetes.config.kubernetes_ca_cert (platform); "),
+        ({"kubernetes_host": "proxy-401"}, "auth.kubernetes.config.kubernetes_host (proxy-401). "),
+        ({"issuer": "https://old", "disable_iss_validation": False}, "auth.kubernetes.config.issuer (https://old); "),
+    ],
+)
+def test_a_refusal_by_the_config_asks_for_the_field_that_decides(
+    config: dict[str, Any], decides: str, tmp_path: Path
+) -> None:
+    """Whoever reviews has nothing to do with it."""
+    mount = {"cluster": "apps", "config": config, "reviewer": "secret", "roles": {"web": ROLE}}
+    judgement = run(tmp_path, {"look": {}}, vault={"source": "1.13.0"}, auth={"kubernetes": mount})
+    (doubt,) = [one for one in judgement.doubts if one.kind == "unlearned"]
+    assert f"mend what decides it here: {decides}" in doubt.text
+    assert "reviewer" not in doubt.text
+
+
+def test_what_a_lost_check_lets_through_is_refused_by_its_own_cause(tmp_path: Path) -> None:
+    """A copied reviewer died with its Pod before the issuer was no longer compared: mending one is not enough."""
+    config = {"kubernetes_ca_cert": "omit", "disable_iss_validation": False}
+    parts = {
+        "vault": {"cluster": "apps", "source": "1.9.2"},
+        "auth": {"kubernetes": {"cluster": "apps", "config": config, "roles": {"web": ROLE}}},
+    }
+    judgement = run(tmp_path, {"upgrade": "1.10.0"}, {"upgrade": "1.11.0"}, **parts)
+    assert [(one.effect, one.rule) for one in judgement.findings if one.app == "web"] == [
+        ("check lost", "issuer-check-lost"),
+        ("refused for another reason", "reviewer-frozen"),
+        ("refused from the start", "issuer-mismatch"),
+    ]
+
+
+def test_an_issuer_that_locks_out_another_app_is_no_remedy(tmp_path: Path) -> None:
+    """A config demands one issuer, and tokens out of Secrets have another one than those of Pods."""
+    config = {"issuer": "kubernetes/serviceaccount", "disable_iss_validation": False}
+    mount = {**DOCUMENT["auth"]["kubernetes"], "config": config, "reviewer": "secret"}
+    web = DOCUMENT["apps"]["web"]
+    for number, (apps, ways) in enumerate(
+        (
+            ({"web": web}, 2),
+            ({"web": web, "old": web | {"token": "secret"}}, 1),
+            ({"old": web | {"token": "secret"}}, 0),
+        )
+    ):
+        judgement = run(tmp_path / str(number), {"look": {}}, auth={"kubernetes": mount}, apps=apps)
+        found = [one for one in judgement.findings if one.rule == "issuer-mismatch"]
+        assert [len(one.remedies) for one in found] == ([ways] if ways else [])
+
+
+def test_who_was_one_client_with_whom_is_told(tmp_path: Path) -> None:
+    """An alias that was the same for all projected tokens, and an alias that the course has chosen."""
+    role = {**ROLE, "service-accounts": ["*"], "alias-name-source": "serviceaccount_name"}
+    mount = {"cluster": "apps", "reviewer": "secret", "roles": {"web": role}}
+    web = {"cluster": "apps", "role": "web"}
+    apps = {name: web | {"service-account": f"apps/{name}"} for name in ("web", "api")}
+    parts = {"vault": {"source": "1.9.3"}, "auth": {"kubernetes": mount}, "apps": apps}
+    judgement = run(tmp_path / "apart", {"upgrade": "1.10.0"}, **parts)
+    said = {one.app: one.sentence for one in judgement.findings if one.effect == "identity changed"}
+    assert "Up to then it and api were one entity, and are not any more" in said["web"]
+    assert "Up to then it and web were one entity, and are not any more" in said["api"]
+
+
 @pytest.mark.parametrize("back", [{"restore": {}}, {"roll-back": "snapshot"}], ids=["restore", "roll-back"])
 def test_a_snapshot_that_is_put_in_place_is_judged_by_the_config_of_its_time(tmp_path: Path, back: Any) -> None:
     """What was written after it is gone: the remedy does not hold any more, and the old config is to blame."""

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.analysis import verdict
 from harness.drivers import service_accounts
 from harness.errors import ScenarioError
 from harness.record.events import RoleWritten
 from harness.scenario import loading, topology
 from harness.scenario.course import WriteRole
 from harness.scenario.schema import Scenario
+from tests.corpus_records import record
 from tests.runs import on_paper
 
 
@@ -66,6 +68,15 @@ def test_all_labels_have_to_be_there(labels: dict[str, str], tmp_path: Path) -> 
     _, judgement = on_paper(scenario(document(namespace_selector=labels)), tmp_path)
     (finding,) = [one for one in judgement.findings if one.probe == "login"]
     assert finding.rule == "role-binding-mismatch"
+
+
+def test_annotations_that_cannot_be_read_are_no_labels() -> None:
+    """A real API server that refuses an account names its namespace as well."""
+    found = [one for one in verdict.judge(record("n04")).findings if one.rule == "reviewer-may-not-read"]
+    assert found
+    for one in found:
+        assert "had to read its annotations, for use_annotations_as_alias_metadata is true" in one.sentence
+        assert "get serviceaccounts in cluster" in one.remedies[0].words
 
 
 def test_what_mends_a_role_leaves_it_its_selector(tmp_path: Path) -> None:

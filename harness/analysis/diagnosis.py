@@ -180,11 +180,12 @@ def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> 
     """Yield how a login's answer, which is the same, came about in another way."""
     if _another_reviewer(facts, before, now):
         yield Case("latent", "reviewer changed", now, before, facts)
-    elif _check_is_gone(facts, before, now):
-        yield Case("latent", "check lost", now, before, facts)
-    elif now.answer == "refused" and _another_cause(facts, before, now):
-        # what was wrong first hid it, and whoever mended that would be refused still
-        yield Case("latent", "refused for another reason", now, None, facts)
+    else:
+        if _check_is_gone(facts, before, now):
+            yield Case("latent", "check lost", now, before, facts)
+        if now.answer == "refused" and _another_cause(facts, before, now):
+            # what was wrong first hid it, and whoever mended that would be refused still
+            yield Case("latent", "refused for another reason", now, None, facts)
     if now.answer == "granted" and comparison.identity_of(before) != comparison.identity_of(now):
         yield Case("latent", "identity changed", now, before, facts)
 
@@ -270,7 +271,8 @@ def _on_purpose(case: Case) -> bool:
     before, now = case.before, case.after
     if case.kind != "improvement" or before is None:
         return False
-    return before.version == now.version or _written(case.facts, before, now)
+    done = any(True for _ in case.facts.between(before.moment, now.moment))
+    return done and (before.version == now.version or _written(case.facts, before, now))
 
 
 def _finding(case: Case) -> Finding:

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
+from harness.analysis.rules import rewrites
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
@@ -185,6 +186,8 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
         yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)
     elif rule == "audience-mismatch":
         yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in some)
+    elif rule in _OF_CONFIG:
+        yield from _of_config(facts, mount, rule)
     elif not entry.of_kind.reviews:
         for name in roles:
             yield from (f"auth.{mount}.roles.{name}.{key.replace('_', '-')}" for key in entry.of_kind.decisive)
@@ -197,14 +200,45 @@ def _of_reviews(facts: Facts, mount: str, rule: str, apps: Sequence[str]) -> Ite
     entry = facts.mount(mount)
     yield from _provenance(facts, mount, entry)
     yield from _reviewer(facts, mount, entry, apps)
-    if rule == "issuer-mismatch":
-        yield f"auth.{mount}.config.issuer"
     if rule in ("login-token-rejected", "client-jwt-not-accepted"):
         yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in apps)
+    if rule == "login-token-rejected":
+        yield from (f"apps.{app}.token ({facts.app(app).token})" for app in apps)
+    if rule == "reviewer-may-not-read":
+        yield from (f"auth.{mount}.{key}" for key in ("reviewer", "reviewer-may-read"))
+
+
+_OF_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
+    "issuer-mismatch": ("issuer", "disable_iss_validation"),
+    "api-server-untrusted": ("kubernetes_ca_cert",),
+    "local-ca-missing": ("kubernetes_ca_cert",),
+    "api-server-unreachable": ("kubernetes_host",),
+    "api-server-not-at-host": ("kubernetes_host",),
+    "signing-key-unknown": ("pem_keys",),
+    "jwt-key-unknown": ("jwt_validation_pubkeys",),
+    "no-such-mount": (),
+}
+"""By cause, the fields of a config that decide whether it admits a login, whoever reviews."""
+
+
+def _of_config(facts: Facts, path: str, rule: str) -> Iterator[str]:
+    """Yield the fields of the config that decide, with what they were given, and then who wrote it."""
+    fields, entry = rewrites.held_config(facts, path, facts.first_moment).fields, facts.mount(path)
+    for name in _OF_CONFIG[rule]:
+        value = fields.get(name)
+        shown = _yaml(value) if isinstance(value, bool) else ", ".join(value) if isinstance(value, tuple) else value
+        short = "a text" if isinstance(shown, str) and "-----BEGIN" in shown else shown
+        yield f"auth.{path}.config.{name} ({'not set' if value is None else short})"
+    if rule in ("issuer-mismatch", "local-ca-missing", "api-server-untrusted"):
+        yield from _provenance(facts, path, entry)
+    if rule == "no-such-mount":
+        yield f"auth.{path}.mounted (false)"
+    if rule == "issuer-mismatch" and entry.cluster:
+        yield f"clusters.{entry.cluster}.issuers"
 
 
 _OF_ROLE: Final = {
-    "role-binding-mismatch": ("namespaces", "service_accounts"),
+    "role-binding-mismatch": ("namespaces", "namespace_selector", "service_accounts"),
     "audience-mismatch": ("audience",),
     "address-not-bound": ("bound_cidrs",),
 }

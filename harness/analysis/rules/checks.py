@@ -11,10 +11,13 @@ import msgspec
 
 from harness.analysis.comparison import identity_of
 from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
+from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
+from harness.record.observation import Observation
 from harness.scenario import mount_kinds
 from harness.scenario.course import ProjectToken, WriteRole
 from harness.scenario.role_spec import RoleSpec
@@ -22,11 +25,8 @@ from harness.scenario.role_spec import RoleSpec
 _AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
 _NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
-_READING_WORDS: Final = (
-    "failed to get namespace (code",
-    "namespace lookup failed",
-    "failed to get service account (code",
-)
+_OF_NAMESPACES: Final = ("failed to get namespace (code", "namespace lookup failed")
+_READING_WORDS: Final = (*_OF_NAMESPACES, "failed to get service account (code")
 SIGNATURE_WORDS: Final = ("verifying token signature", "crypto/rsa: verification error", "crypto/ecdsa: verification")
 """How Vault, or from 1.11.0 on only its log, says that no key of pem_keys has signed a token."""
 _CA_WORDS: Final = ("ca.crt: no such file or directory",)
@@ -100,7 +100,8 @@ def _may_not_read(case: Case) -> Diagnosis | None:
     said, seen, facts = case.quoted(*_READING_WORDS), case.after, case.facts
     if not said:
         return None
-    spaces = any("namespace" in line.text for line in said)
+    # an API server that refuses an account names its namespace, too
+    spaces = bool(case.quoted(*_OF_NAMESPACES))
     what, kind = ("the labels of its namespace", "namespaces") if spaces else ("its annotations", "serviceaccounts")
     subject = {
         "explicit": facts.reviewer_subject(seen.mount),
@@ -262,7 +263,8 @@ def _identity_changed(case: Case) -> Diagnosis | None:
     line = case.facts.line_of
     return diagnosed(
         f"The login of {case.after.app} is granted as before, and its token stands for somebody else: "
-        f"{', '.join(differ)} differ. Policies, templated paths and client counts that go by them see another client",
+        f"another {', another '.join(differ)}. Policies, templated paths and client counts that go by them see another "
+        f"client{_with_whom(case)}{_by_a_write(case)}",
         "certain",
         [
             EvidenceLine("answer", f"{seen.moment}: " + ", ".join(f"{n}={whom.get(n)}" for n in differ), line[seen.id])
@@ -275,7 +277,37 @@ def _identity_changed(case: Case) -> Diagnosis | None:
     )
 
 
+def _with_whom(case: Case) -> str:
+    """Return which apps were one client with this one and are no more, or have become so: a sentence."""
+    assert case.before is not None
+    then, now = (_same_entity(case.facts, seen) for seen in (case.before, case.after))
+    said = ""
+    if apart := sorted(then - now):
+        said += f". Up to then it and {', '.join(apart)} were one entity, and are not any more"
+    if merged := sorted(now - then):
+        said += f". It and {', '.join(merged)} are one entity now, and were not before"
+    return said
+
+
+def _same_entity(facts: Facts, seen: Observation) -> set[str]:
+    """Return the other apps that log in as the same entity at the same moment."""
+    own, others = seen.detail.get("entity_id"), (name for name in facts.topology.apps if name != seen.app)
+    logins = ((name, facts.first("login", name, seen.moment)) for name in others)
+    return {name for name, login in logins if own and login is not None and login.detail.get("entity_id") == own}
+
+
+def _by_a_write(case: Case) -> str:
+    """Return that the course has written the role in between, where it has: a sentence."""
+    role = case.facts.app(case.after.app).role
+    steps = case.facts.steps_before(case.after.moment)
+    if not any(isinstance(step, WriteRole) and (step.mount, step.role) == (case.after.mount, role) for step in steps):
+        return ""
+    return f". In between role {role} of auth/{case.after.mount} was written"
+
+
 def _local_ca_missing(case: Case) -> Diagnosis | None:
+    if case.kind == "improvement":
+        return _shown_again(case)
     said = case.quoted(*_CA_WORDS)
     if not said:
         return None
@@ -290,11 +322,40 @@ def _local_ca_missing(case: Case) -> Diagnosis | None:
 
 
 def _broken_without_ca(case: Case) -> str:
-    """Return with what logins are answered, and whatever else that Vault can no more do with such a config."""
+    """Return with what logins are answered, and whatever else that Vault refuses with such a config."""
     if case.after.probe != "auth-config":
         return str(case.after.status)
     status, _ = kubernetes_auth.answer("missing ca", case.after.version)
-    return f"{status}, and Vault {case.after.version} does not even show the config any more ({case.after.status})"
+    return (
+        f"{status}, and Vault {case.after.version} does not even show the config at the first read after its start "
+        f"({case.after.status})"
+    )
+
+
+def _shown_again(case: Case) -> Diagnosis | None:
+    """Say why a config is shown that was not: where only the first request after a start was refused."""
+    before, seen = case.before, case.after
+    if before is None or seen.probe != "auth-config" or not any(words in before.error for words in _CA_WORDS):
+        return None
+    held = case.facts.written_at(seen)
+    if held is None or held != case.facts.written_at(before) or "kubernetes_ca_cert" in held[1].fields:
+        return None
+    since, until = kubernetes_auth.FIRST_ASKED_WITHOUT_CA
+    why = (
+        "that does not show such a config at the first read after its start, and does from then on"
+        if at_least(until, seen.version)
+        else f"and {seen.version} answers"
+    )
+    return diagnosed(
+        f"The config of auth/{seen.mount} has no CA, as before. It was Vault {before.version}, of {since} to {until}, "
+        f"{why}. Logins are refused still",
+        "certain",
+        [
+            EvidenceLine("answer", f"{before.moment}: HTTP {before.status}", case.facts.line_of[before.id]),
+            _config(case),
+        ],
+        remedies.trusted(case)[1],
+    )
 
 
 def _config(case: Case) -> EvidenceLine | None:

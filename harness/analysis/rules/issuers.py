@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from harness.analysis.correlation import EvidenceLine, shown
@@ -88,13 +89,26 @@ def _issuer_remedies(case: Case, issuer: str) -> list[Remedy]:
         )
     off = Rewrite(case, {"disable_iss_validation": True})
     ways = [remedies.rewriting(case, words, off, kubernetes_auth.KNOWS_ISSUER_OPTION)[1]]
-    if issuer:
+    signed = case.facts.issuers(case.facts.app(case.after.app).cluster, case.after)
+    # a config demands one issuer: that of tokens out of Secrets is another one than the cluster's own, and would lock
+    # out whoever logs in with one, or is not what mends it
+    others = {one.issuer for one in _tokens_at(case)} - {issuer}
+    if issuer and not others and (signed is None or issuer == signed[1][0]):
         words = "Write the whole config again with the issuer that the cluster has (here that of the rehearsal's)."
         late = bool(_changed(case))
         if late:
             words += " Before the change nobody could log in with it: a config demands one issuer alone."
         ways.append(remedies.rewriting(case, words, Rewrite(case, {"issuer": "cluster"}), late=late)[1])
     return ways
+
+
+def _tokens_at(case: Case) -> Iterator[TokenIssued]:
+    """Yield the tokens with which apps log in at the same mount and moment."""
+    for name, app in case.facts.topology.apps.items():
+        seen = case.facts.first("login", name, case.after.moment) if app.mount == case.after.mount else None
+        token = case.facts.token_of(seen) if seen is not None else None
+        if token is not None:
+            yield token
 
 
 def _not_accepted(case: Case) -> Diagnosis | None:

@@ -34,6 +34,8 @@ class PaperAccounts(abc.ABC):
     _served: Serve
     _vaults: Mapping[str, PaperAccounts]
     _connected: set[tuple[str, str]]
+    _shown: set[str]
+    """the mounts whose config was asked for since the start"""
 
     @abc.abstractmethod
     def _issue(self, account: Account) -> Token: ...
@@ -93,7 +95,15 @@ class PaperAccounts(abc.ABC):
     def connect_anew(self, *, starts: bool = False) -> None:
         """Make the next connection anew; by the CA that the Pod has now, where Vault *starts* or its version looks."""
         self._connected.clear()
+        if starts:
+            self._shown.clear()
         self.look_at_ca(starts or kubernetes_auth.rereads_ca(self._served.version))
+
+    def _read_first(self, mount: str) -> bool:
+        """Return whether this is the first read of a config since the start."""
+        first = mount not in self._shown
+        self._shown.add(mount)
+        return first
 
     def look_at_ca(self, again: bool) -> None:
         """Go by the CA that the Pod has now, if it is looked at *again*."""

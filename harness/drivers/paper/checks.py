@@ -105,9 +105,13 @@ def _items(role: Mapping[str, Any], field: str) -> list[str]:
 
 
 def unshown(version: str, config: Config, pod: str) -> tuple[int, str] | None:
-    """Return how a read of a config is refused that this Vault cannot show, or None where it can."""
-    lacks = distrusts(version, config, pod, "") == "missing ca" and at_least(version, kubernetes_auth.NEEDS_CA_TO_SHOW)
-    return kubernetes_auth.answer("missing ca", version) if lacks else None
+    """Return how the first read of a config after a start is refused, or None where it is answered."""
+    since, until = kubernetes_auth.FIRST_ASKED_WITHOUT_CA
+    if not (at_least(version, since) and at_least(until, version)):
+        return None
+    return (
+        kubernetes_auth.answer("missing ca", version) if distrusts(version, config, pod, "") == "missing ca" else None
+    )
 
 
 def unreached(config: Config, cluster: str, *, hidden: bool) -> str:

@@ -94,6 +94,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
         self._sealed, self._dead = True, ""
         self._connected: set[tuple[str, str]] = set()
         """the mounts that have a connection to an API server, each with its address"""
+        self._shown: set[str] = set()
         self._vault_tokens: dict[str, VaultToken] = {}
         self._given_by: dict[str, str] = {}
         self._policies: dict[str, list[vault_policies.Rule]] = {}
@@ -291,7 +292,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
-        reviews = self._topology.mounts[mount].of_kind.reviews
+        reviews = self._topology.mounts[mount].of_kind.reviews and self._read_first(mount)
         if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._seen_ca)):
             return self._reply(*unshown)
         hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
