@@ -62,8 +62,10 @@ class SharedKindClusters(KeepsSource[KindCluster]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.forget_source(error)
-        self._held.__exit__(kind, error, trace)
+        try:
+            self.forget_source(error)
+        finally:
+            self._held.__exit__(kind, error, trace)
 
     @contextmanager
     def lent(self, topology: Topology) -> Iterator[ReusableClusters | None]:
