@@ -168,12 +168,12 @@ def nightly(session: nox.Session) -> None:
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     days = str(int(time.time()) // 86_400)
-    drawn = _code(session, "python", "-m", "tests.fuzz", "--seed", days, "--count", "1000", "--seconds", "3600",
-                  "--versions", "here", "--out", str(place / "fuzz"))  # fmt: skip
+    fuzz = ["--seed", days, "--count", "1000", "--seconds", "1800", "--versions", "here", "--out", str(place / "fuzz")]
+    drawn = [_code(session, "python", "-m", "tests.fuzz", *fuzz, "--by", by) for by in ("chance", "crossing")]
     corpus = ["corpus", "--jobs", "2", "--markdown", str(place / "corpus.md")]
     _rehearse(session, run("local", "2"), run("kind", "1"), corpus)
-    if drawn:
-        raise _Rehearsed(drawn)
+    if codes := [code for code in drawn if code]:
+        raise _Rehearsed(min(codes, key=WORST_FIRST.index))
 
 
 @nox.session

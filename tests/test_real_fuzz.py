@@ -28,4 +28,4 @@ def test_random_scenarios_are_answered_as_foretold(tmp_path: Path) -> None:
         for number in NUMBERS:
             loaded = generator.scenario(SEED, number)
             assert known.unknown(rehearsals.differences(loaded)) == [], loaded.text
-    assert rehearsals.made == len(NUMBERS)
+    assert rehearsals.made >= len(NUMBERS)

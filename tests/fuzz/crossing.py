@@ -27,7 +27,7 @@ PARENTS: Final = Path(__file__).parent.parent.parent / "scenarios"
 _TRIES: Final = 2000
 _NO_PART: Final = ("expect", "matrix", "probes", "strict", "seal-vault", "schema", "description")
 """What says nothing of an installation, or needs servers beside it that most scenarios have not."""
-_TOO_LONG: Final = ("wait", "seal-vault", "seal", "nodes", "node", "order", "step-down")
+_TOO_LONG: Final = ("wait", "seal-vault", "seal", "nodes", "node", "order", "step-down", "leases", "revoke-leases")
 _TOO_LONG_STEPS: Final = ("stop-node", "start-node", "remove-node", "reachable")
 _REFERENCES: Final = {"cluster": "clusters", "mount": "auth", "reviewer": "auth", "app": "apps", "role": ""}
 _SECONDS: Final = 600
@@ -56,7 +56,7 @@ def _parents() -> tuple[Document, ...]:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(document, dict) or "vault" not in document or document.get("seal-vault"):
             continue
-        if document["vault"].get("nodes", 1) > 1 or "database" in str(document.get("secrets", "")):
+        if {"nodes", "leases", "seal"} & {*document["vault"]} or "database" in str(document.get("secrets", "")):
             continue
         if document["vault"].get("leases"):  # it keeps a Vault sealed on purpose
             continue

@@ -26,6 +26,7 @@ CORE: Final = ("1.4.0", "1.7.0", "1.8.0", "1.9.2", "1.9.3", "1.11.0")
 """The versions of Vault that every machine has (tests/versions_at_hand.py)."""
 
 _TRIES: Final = 500
+_MADE: Final = ("transit/shop", "pki/issue/shop")
 _READABLE: Final = ("namespaces", "service-accounts")
 _AUDIENCES: Final = ("vault", "https://vault.example.com")
 _BOUND: Final = (
@@ -52,6 +53,7 @@ _POLICIES: Final = {
     "itself": 'path "auth/token/*" {{ capabilities = ["read", "update"] }}',
     "default": 'path "auth/token/lookup-self" {{ capabilities = ["read"] }}',
     "v1": 'path "kv/*" {{ capabilities = ["read"] }}',
+    "made": 'path "pki/issue/*" {{ capabilities = ["update"] }}\npath "transit/+/shop" {{ capabilities = ["update"] }}',
     "denied-values": 'path "kv/*" {{ capabilities = ["update"] denied_parameters = {{"hosts" = ["root", "b*"]}} }}',
     "values": 'path "kv/{0}" {{ capabilities = ["update"] allowed_parameters = {{"hosts" = ["a", ["a", "b"]]}} }}',
 }
@@ -121,6 +123,11 @@ class _Draw:
         vault = self._vault(path)
         if self._often(0.25):
             self._engines = {"secret": {"kv": 2}, "kv": {"kv": 1}}
+        if self._often(0.15):
+            self._engines |= {"transit": {"type": "transit", "keys": {"shop": {}}}}
+        if self._often(0.15):
+            key = self._one([{}, {"key-type": "ec"}, {"key-type": "ed25519"}])
+            self._engines |= {"pki": {"type": "pki", "roles": {"shop": {"allowed-domains": ["shop.example"]} | key}}}
         for number in range(self._weighted({1: 5, 2: 4, 3: 1})):
             self._draw_mount(number, vault, path)
         self._draw_apps(vault)
@@ -250,6 +257,8 @@ class _Draw:
                 mount.pop("reviewer-may-review-tokens", None)
                 if not self._rights[mount["cluster"], account]:
                     mount["reviewer-may-review-tokens"] = False
+        if self._often(0.08):
+            mount["rewritten-at-each-hop"] = True
         if self._often(0.4):
             by = mount.get("configured", {}).get("by", path[0])
             mount["config"] = _known(self._config(mount["cluster"]), by)
@@ -398,9 +407,9 @@ class _Draw:
     def _app(self, name: str, mount: Document, vault: Document) -> Document:
         kind = mount.get("type", "kubernetes")
         app: Document = {"mount": name, "role": self._one(list(mount.get("roles", {"web": {}})))}
-        secrets = [
-            f"{engine}/{item}" for engine in self._engines or ("secret",) for item in ("web", "batch", "deep/web")
-        ]
+        stores = [name for name, engine in self._engines.items() if "kv" in engine] or ["secret"]
+        secrets = [f"{store}/{item}" for store in stores for item in ("web", "batch", "deep/web")]
+        secrets += [item for item in _MADE if item.partition("/")[0] in self._engines]
         if self._often(0.8):
             app["reads"] = self._chance.sample(secrets, self._weighted({1: 4, 2: 1}))
         if self._often(0.2):
