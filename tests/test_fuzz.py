@@ -286,6 +286,8 @@ FOUND_CAUSES = {
         "names": {"certificate-not-matched"},
         "user": {"policy-denies"},
     },
+    "a-connection-that-ends-with-a-401": {"web": {"reviewer-fallback-local", "api-server-untrusted"}},
+    "policies-whose-case-is-folded": {"user": {"policy-denies"}},
     "claims-where-the-issuer-is-asked": {
         "unbound": {"jwt-claim-mismatch"},
         "subject": {"jwt-claim-mismatch"},

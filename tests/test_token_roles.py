@@ -42,7 +42,12 @@ def written(roles: dict[str, Any] = ROLES, path: str = "token", kind: str = "tok
         ({"job": {"secret-id-ttl": "1h"}}, "a role of a mount of type token has no secret-id-ttl", "1h"),
         (
             {"job": {"token-type": "batch", "orphan": True}},
-            "Vault refuses this role: batch tokens are orphans, and neither renewable nor periodic",
+            "Vault refuses this role: batch tokens are orphans, without renewals, period and explicit max TTL",
+            "batch",
+        ),
+        (
+            {"job": {"token-type": "batch", "orphan": True, "renewable": False, "explicit-max-ttl": "5h"}},
+            "Vault refuses this role: batch tokens are orphans, without renewals, period and explicit max TTL",
             "batch",
         ),
     ],

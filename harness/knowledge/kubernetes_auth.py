@@ -17,7 +17,7 @@ Stored = Literal["", "explicit", "frozen"]
 Bearer = Literal["client", "local", "explicit", "frozen"]
 """Whose token Vault presents to the API server with a TokenReview."""
 
-HELD_AGAINST: Final = ("1.3.0", "1.17.0")
+HELD_AGAINST: Final = ("1.3.0", "1.21.2")
 """The oldest and the newest release line whose real servers this knowledge was held against. Run: with every change."""
 
 COPIES_POD_TOKEN: Final = "1.5.0"
@@ -40,7 +40,8 @@ DEFAULT_ISSUER_NOT_ENFORCED: Final = "1.11.0"
 
 KEEPS_CONNECTIONS: Final = "1.11.0"
 """From here each mount keeps its connection to the API server, so that another CA counts for the next one alone (P
-v0.13.0, PR #142). Run: 1.10.0 / 1.11.0, 1.12.0, 1.13.0, 1.16.3; gone after 100 s without a login, run: 1.13.0."""
+v0.13.0, PR #142). Run: 1.10.0 / 1.11.0, 1.12.0, 1.13.0, 1.16.3; gone after 100 s without a login, run: 1.13.0. A review
+that is answered 401 ends it, one that is answered 403 does not: run with 1.11.0 to 1.19.0."""
 
 REREADS_CA: Final = ("1.11.9", "1.12.3")
 """From here, in these lines and after them, a mount without a CA looks at its Pod's CA file again every 30 s (P

@@ -24,7 +24,10 @@ is renewed. Every request after the last use is 403, like that of an unknown tok
 POLICIES_CHANGED: Final = "policies have changed, not renewing"
 """How userpass and cert refuse, with 500, to renew the token of a user or role whose policies are others than at the
 login, letter by letter: a policy that it has with a capital is none of the token's, for which Vault folds the case (V
-builtin/credential/userpass/path_login.go and cert/path_login.go, pathLoginRenew). Run: 1.3.0 to 1.16.3."""
+builtin/credential/userpass/path_login.go and cert/path_login.go, pathLoginRenew). Run: 1.3.0 to 1.17.0."""
+
+FOLDS_POLICIES: Final = "1.18.0"
+"""From here they fold the case as well, and renew. Run: 1.17.0 / 1.18.0, 1.19.0, 1.21.2."""
 
 COMPARES_POLICIES: Final = ("userpass", "cert")
 """The kinds of mounts that compare policies at a renewal."""

@@ -110,11 +110,12 @@ def _batch(document: Document, role: Trail) -> Iterator[Complaint]:
             ("orphan: true", document.get(*role, "orphan") is not True),
             ("renewable: false", document.get(*role, "renewable") is not False),
             ("no period", document.given(*role, "period")),
+            ("no explicit-max-ttl", document.given(*role, "explicit-max-ttl")),
         )
         if wrong
     ]
     if lacks:
-        message = "Vault refuses this role: batch tokens are orphans, and neither renewable nor periodic"
+        message = "Vault refuses this role: batch tokens are orphans, without renewals, period and explicit max TTL"
         yield (*role, "token-type"), message, f"{', '.join(lacks)} as well; or another token-type"
 
 

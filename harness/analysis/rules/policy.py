@@ -76,12 +76,30 @@ def _not_renewed(case: Case) -> Diagnosis | None:
     )
 
 
+def _renewed_at_last(case: Case) -> Diagnosis | None:
+    """Explain that a mount renews tokens whose policies have a capital in the role, which older versions did not."""
+    before, since = case.before, token_store.FOLDS_POLICIES
+    if before is None or token_store.POLICIES_CHANGED not in before.error or versions.at_least(before.version, since):
+        return None
+    if not versions.at_least(case.after.version, since):
+        return None
+    return diagnosed(
+        f"From {since} on {case.mount_kind} compares the policies of a token and of its user or role without regard to "
+        f"capitals, and renews what {before.version} did not",
+        "certain",
+        [EvidenceLine("answer", f"HTTP {before.status} {before.error}".strip(), case.facts.line_of[before.id])],
+        Remedy("Nothing: tokens live longer than they did, as their users and roles say."),
+    )
+
+
 def _examined(case: Case) -> Diagnosis | None:
     seen = case.after
     if seen.probe in ("token-renew", RENEWAL) and seen.answer == "refused" and seen.status == 500:
         return _not_renewed(case)
     if seen.probe == _WRITE and seen.answer == "granted":
         return _parameter_allowed(case)
+    if seen.probe in ("token-renew", RENEWAL) and seen.answer == "granted":
+        return _renewed_at_last(case)
     return _policy_denies(case)
 
 

@@ -421,8 +421,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
         ):
             self._log_login(mount, said)
             return "review"
-        elif own is None:
-            self._connected.add(there)
         return own or way or self._review(mount, config, presented) or self._notes(config, presented)
 
     def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
@@ -452,6 +450,9 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
         known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
         self._pending.append(evidence.of_review(cluster, bearer if known else None, status))
+        there = (mount, str(config.fields["kubernetes_host"]))
+        # an API server closes the connection to whom it does not know
+        (self._connected.discard if status == 401 else self._connected.add)(there)
         genuine = presented is not None and presented.genuine and presented.account.cluster == cluster
         if status == 201 and not genuine:
             self._log_login(mount, "lookup failed: [invalid bearer token, Token has been invalidated]")

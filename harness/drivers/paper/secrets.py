@@ -141,5 +141,7 @@ class PaperSecrets(PaperTokens):
                 return status, f"failed to renew entry: {words}" if status == FAULT else words
         named = {name for name in str(roles[held.role_name].get("token_policies", "")).split(",") if name}
         compares = self._topology.mounts[held.mount].kind in token_store.COMPARES_POLICIES
+        if at_least(self._served.version, token_store.FOLDS_POLICIES):
+            named = {name.lower() for name in named}
         changed = compares and named - {"default"} != {*held.policies} - {"default"}
         return (FAULT, f"failed to renew entry: {token_store.POLICIES_CHANGED}") if changed else None
