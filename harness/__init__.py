@@ -103,6 +103,7 @@ drivers/local/           plain processes on this machine, and no Docker
     etcd_store           the etcd that has a Vault's data, as a process
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     agents               a Vault Agent as a process: started, read by its log, and ended
+    audit_devices        what the audit devices of a Vault as a process write to
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
@@ -118,6 +119,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper
     answers              how a Vault on paper answers, and what trace that leaves
+    audit                the audit devices of a Vault on paper
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
     agents               a Vault Agent on paper: it asks what a real one asks
@@ -146,6 +148,7 @@ artifacts/               a version becomes a verified binary or a container imag
 clients/                 one door for each foreign system
     vault                everything said to Vault (hvac)
     transit              what is said to a Vault that unseals another one
+    vault_audit          what is said to Vault about its audit devices
     vault_engines        what is said to secrets engines that make secrets, and to what they have
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
@@ -157,6 +160,7 @@ clients/                 one door for each foreign system
     container_engine     everything said to the container engine (docker)
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys
+    receiver             takes what is sent to a socket, or is away, or is there and takes nothing
     proxy                a reverse proxy before an API server: a program of its own
     process              our side of child processes: started, watched, stopped
     supervisor           their other side: a program that outlives a killed run and ends its processes
@@ -198,6 +202,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     tried                remedies: what came of those that were tried, and what they write in full
     nodes                what is said of a Vault that was taken on node by node
     leases               what is said of the leases of a Vault
+    audit                what is said of audit devices: in what their entries differ from before
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     track_record         what a corpus of known breakages comes to
@@ -216,6 +221,7 @@ analysis/                what a record means, with no server in sight
     rewritten            configs and roles written again as they are read: what is refused, and what is another value
     renewals             running apps that could not renew their token any more: refused for good, or not known
     expiry               stored reviewers that work until the end of the run, and not for ever
+    audit_devices        what audit devices write before and after a hop, and which cannot write
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
@@ -281,6 +287,7 @@ rig/                     what a running system looks like, whoever runs it
     seals                what one looks like in which one Vault unseals another one
     leases               leases that are made in a Vault, and what it weighs, as protocols
     clock                a rig whose time passes without anybody waiting for it
+    audit                what a rig can do that has Vault's audit devices in its hands
     driver               what every way of making a plan real must be able to do
     database             a PostgreSQL of which Vault makes credentials, as a protocol
     source               the source state of a rehearsal, of which further ones get a copy
@@ -290,6 +297,7 @@ record/                  what happened: the public record format
     foretold             what the knowledge says of every question, before a server is asked
     node_events          what happens to a Vault of several nodes
     lease_events         what happens to the leases that a Vault has, and what they weigh
+    audit_events         what is seen of Vault's audit devices
     observation          what one question saw: granted, refused or unknown
     noise_floor          what differs where no version is another one
     journal              the append-only file of them, and its reader
@@ -297,6 +305,7 @@ record/                  what happened: the public record format
 scenario/                what is asked for
     schema               what a scenario can say
     schema_matrix        what a scenario can say of its answer: findings that must come, and variants
+    schema_audit         what a scenario can say of Vault's audit devices
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
@@ -328,6 +337,8 @@ scenario/                what is asked for
     course_checks        what a course says that cannot be, step by step
     cluster_checks       what a scenario says of the life of its clusters that cannot be
     references           a key that names another part of the scenario: which is meant, or what is wrong
+    audit_checks         what a scenario says of Vault's audit devices that cannot be
+    audit_spec           an audit device with every default filled in
     seal_checks          what a scenario says of the Vault that unseals another one that cannot be
     vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up

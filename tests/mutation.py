@@ -130,10 +130,17 @@ def _gives_up(line: ast.If) -> bool:
 
 def _compiled(made: ast.FunctionDef, function: FunctionType) -> CodeType:
     made.decorator_list = []
-    module = ast.fix_missing_locations(ast.Module(body=[made], type_ignores=[]))
+    free = function.__code__.co_freevars
+    # a function within another one, whose names it has: within such a one it is compiled as well, and names them all
+    made.body = [*(ast.Expr(ast.Name(name, ast.Load())) for name in free), *made.body]
+    around = ast.parse(f"def around({', '.join(free)}): pass").body[0]
+    assert isinstance(around, ast.FunctionDef)
+    around.body = [made]
+    module = ast.fix_missing_locations(ast.Module(body=[around], type_ignores=[]))
     # with the future of the module that it comes from: its annotations are not looked up
     compiled = compile(module, function.__code__.co_filename, "exec", flags=annotations_flag(), dont_inherit=True)
-    return next(one for one in compiled.co_consts if isinstance(one, CodeType) and one.co_name == function.__name__)
+    (outer,) = (one for one in compiled.co_consts if isinstance(one, CodeType))
+    return next(one for one in outer.co_consts if isinstance(one, CodeType) and one.co_name == function.__name__)
 
 
 def annotations_flag() -> int:

@@ -206,6 +206,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "keys of an account": _keys("Account"),
     "keys of delete secret": _keys("SecretOf"),
     "keys of seal vault": _keys("SealVault"),
+    "keys of an audit device": _keys("AuditDevice"),
     "keys of an expectation": _keys("Expectation"),
     "keys of a matrix": _keys("Matrix"),
     "keys of exclude": _keys("Excluded"),

@@ -125,6 +125,16 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "jwt-bound-claim-mismatch", "1.16.3", "seven"),
         ),
     ),
+    "the-vault-that-unseals-is-sealed-away-and-forgets": (
+        "pass",
+        (
+            ("latent", "auto-unseal lost", "seal-vault-sealed", "1.7.0", ""),
+            ("latent", "auto-unseal lost", "seal-vault-away", "1.7.0", ""),
+            ("latent", "auto-unseal lost", "seal-token-refused", "1.7.0", ""),
+            ("improvement", "auto-unseal works", "changed-by-step", "1.7.0", ""),
+            ("improvement", "auto-unseal works", "changed-by-step", "1.7.0", ""),
+        ),
+    ),
     "a-hosted-vault-done-right": ("pass", ()),
     "a-role-audience-that-no-token-has": (
         "pass",
@@ -314,6 +324,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "web": (200,) * 3,
         "elsewhere": (400,) * 3,
     },
+    "the-vault-that-unseals-is-sealed-away-and-forgets": {"batch": (200,) * 6},
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},

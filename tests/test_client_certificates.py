@@ -211,6 +211,8 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
         "a-client-certificate-is-trusted-by-its-number-alone",
         "another-version-of-the-agent-would-not-help",
         "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back",
+        "a-log-receiver-that-takes-nothing-makes-every-request-wait",
+        "one-audit-device-on-a-full-disk-stops-every-login",
         "three-nodes-are-upgraded-standbys-first-and-the-leader-last",
         "three-nodes-with-the-leader-first-move-leadership-in-vain",
         "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade",

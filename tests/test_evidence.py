@@ -37,8 +37,10 @@ OF_THE_RECORD: Final = (
     "rewrite refused",
     "leadership moved in vain",
     "leadership went back",
+    "restart refused",
+    "upgrade refused",
 )
-"""Findings about what was written, read back and led: no login's evidence is needed for them."""
+"""Findings about what was written, read back, led and not opened: no login's evidence is needed for them."""
 
 FEW: Final = 4
 """So many pairs of a record: exchanged once more they would show no more."""

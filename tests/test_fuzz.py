@@ -57,8 +57,10 @@ def drawn() -> list[dict[str, Any]]:
 
 
 NEVER_DRAWN = {"vault", "node", "nodes", "order", "wait", "look-up"}
-NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal", "reachable"}
+NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal", "left-out", "reachable"}
 NEVER_DRAWN |= {"leases", "revoke-leases", "max-receive-size", "disable-mlock"}
+NEVER_DRAWN |= {"leases", "revoke-leases", "max-receive-size"}
+NEVER_DRAWN |= {"audit", "audit-device"}
 """Keys that say nothing more where there is one Vault of one node, or that only take time."""
 
 
@@ -297,11 +299,17 @@ FOUND_CAUSES = {
         "lasting": {"jwt-claim-mismatch"},
         "by-key": {"jwt-bound-claim-mismatch", "jwt-claim-unusable"},
     },
+    "what-agents-say-of-a-refusal": {
+        "old": {"issuer-mismatch"},
+        "new": {"issuer-mismatch"},
+        "audience": {"audience-mismatch"},
+    },
+    "a-lease-that-nobody-renewed": {"short": {"lease-ended"}},
 }
 """What each find shows: the causes by app. Who is not named is refused nothing, and hears no news."""
 
 ENDS = {"short"}
-"""The apps whose certificates end within the run: paper does not wait."""
+"""The apps whose certificates and leases end within the run: paper does not wait."""
 
 
 @pytest.mark.parametrize("name", FOUND_CAUSES)

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.leases import Leases
 from harness.clients.vault import Vault
 from harness.errors import RigError, ScenarioError
 from harness.knowledge import lease_lists
-from harness.record.lease_events import LeasesChanged, LeasesSeen
+from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 from harness.rehearsal import leases
+from harness.reports import leases as lease_report
 from harness.reports import plan as report
 from harness.rig.leases import leases_of
 from harness.scenario import loading, plan
@@ -70,9 +72,20 @@ def test_a_list_that_is_too_large_is_a_refused_upgrade_with_its_numbers(tmp_path
 
 
 def test_the_same_leases_are_no_matter_to_a_version_that_lists_keys(tmp_path: Path) -> None:
-    goes = variant(STORY, vault={"target": "1.16.3"}, expect=[])
+    """But 1.7.0 declines to list them while it runs, and would not start again: an early warning."""
+    goes = variant(STORY, vault={"target": "1.16.3"}, expect=None)
     record, judgement = on_paper(goes, tmp_path)
-    assert (judgement.verdict, judgement.findings) == ("pass", ())
+    (found,) = judgement.findings
+    assert (found.kind, found.effect, found.rule, found.hop) == (
+        "latent",
+        "restart refused",
+        "lease-list-too-large",
+        "",
+    )
+    assert found.sentence.startswith("Vault 1.7.0 runs, and would seal itself at its next start")
+    assert "1,200 leases" in found.sentence
+    assert "1251600 vs. 1048576" in found.evidence[0].text
+    assert judgement.exit_code == 0
     assert [(one.when, one.held) for one in record.of(LeasesSeen)] == [("made", 1200), ("started", 1200)]
     (seen,) = judgement.leases
     assert len(seen.seen) == 2
@@ -153,6 +166,21 @@ def answering(status: int) -> Iterator[tuple[str, list[str]]]:
         serving.start()
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
         server.shutdown()
+
+
+def test_what_clients_met_in_a_storm_is_told() -> None:
+    met = (
+        Met(kind="health", asked=31, failures={}, seconds=0.12),
+        Met(kind="login", app="web", asked=9, failures={"HTTP 429": 2}, seconds=1.5),
+    )
+    stormed = LeasesChanged(
+        done="revoked", version="1.9.2", wanted=200, count=200, failures={}, seconds=4.0, at_once=True, met=met
+    )
+    ((_, line),) = lease_report.told([Leases(changes=(stormed,), seen=())])
+    assert line == (
+        "200 revoked at once by Vault 1.9.2 in 4.0 s (50 a second); health meanwhile: 0.12 s at the longest without a "
+        "grant (31 asked); login meanwhile: 1.50 s at the longest without a grant (9 asked, HTTP 429 2)"
+    )
 
 
 @pytest.mark.processes

@@ -28,14 +28,14 @@ VERSIONS: Final = (
     "1.4.0", "1.5.0", "1.5.4", "1.7.0", "1.8.0", "1.9.0", "1.9.2", "1.9.3", "1.10.4", "1.11.0", "1.13.0", "1.16.0",
     "1.21.0", "2.0.0",
 )  # fmt: skip
-SOURCES: Final = {
+SOURCES: Final[dict[str, type | tuple[type, ...]]] = {
     "api audit": events.ApiAuditLine,
     "api log": events.ApiLogLine,
     "vault audit": events.VaultAuditLine,
     "vault log": events.VaultLogLine,
     "token": events.TokenIssued,
     "config": events.ConfigWritten,
-    "answer": Observation,
+    "answer": (Observation, events.Renewals),
 }
 """What a line of evidence calls its source, and the event that it must point at."""
 

@@ -110,9 +110,9 @@ def test_a_key_that_is_put_off_is_not_declined(
     """A limit that answers a key says nothing about the data; a Vault that could not open them says so with 500."""
     opens = PaperRig.unseal
 
-    def unseal(rig: PaperRig, key: Secret) -> Reply:
+    def unseal(rig: PaperRig, key: Secret, *, migrate: bool = False) -> Reply:
         newest = rig.seal_status().data["version"] == "1.11.0"
-        return Reply(status, words) if newest else opens(rig, key)
+        return Reply(status, words) if newest else opens(rig, key, migrate=migrate)
 
     monkeypatch.setattr(PaperRig, "unseal", unseal)
     record, judgement = on_paper(loading.load(OUTAGE).scenario, tmp_path)

@@ -392,6 +392,9 @@ FROM_ELSEWHERE: Final = frozenset(
         "node-removed",
         "raft-operation-unknown",
         "mount-type-unknown",
+        "audit-device-blocked",
+        "audit-device-refused",
+        "audit-entry-changed",
     }
 )
 """Causes that no rule about an answer finds: of a start, of a date, of a step, and of the nodes of a Vault."""

@@ -98,6 +98,17 @@ PROMISED: dict[str, Row] = {
         "fail",
         (("regression", "upgrade refused", "lease-list-too-large", "1.9.2"),),
     ),
+    "one-audit-device-on-a-full-disk-stops-every-login": (
+        "fail",
+        (
+            ("regression", "requests refused", "audit-device-blocked", "1.11.0"),
+            ("latent", "audit entries lost", "audit-device-blocked", "1.11.0"),
+        ),
+    ),
+    "a-log-receiver-that-takes-nothing-makes-every-request-wait": (
+        "pass",
+        (("latent", "audit entries lost", "audit-device-blocked", "1.11.0"),),
+    ),
     "the-outage-apps-in-another-cluster-are-refused-after-the-upgrade": (
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),

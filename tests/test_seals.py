@@ -76,6 +76,61 @@ def test_each_goes_its_own_path_in_either_order(tmp_path: Path, goes: str, order
     assert judgement.versions.vaults == {"seal-vault": ("1.8.0", "1.11.0"), "vault": ("1.7.0", "1.9.2")}
 
 
+def with_shamir(path: Path, steps: str) -> Path:
+    """Write the shipped scenario with another course, of a Vault whose keys are Shamir's, and return its path."""
+    scenario(path, steps).write_text(path.read_text().replace("  seal: transit\n", "", 1))
+    return path
+
+
+THERE_AND_BACK = """\
+  - restart: {}
+    seal: transit
+  - restart: {}                         # it unseals itself
+  - upgrade: 1.9.2
+    seal: shamir
+  - seal-vault: stop                    # nobody needs it any more
+  - restart: {}
+"""
+
+
+def test_a_seal_is_migrated_there_and_back_and_the_question_of_the_seal_is_asked_while_it_is_in_use(
+    tmp_path: Path,
+) -> None:
+    judgement = _judged(with_shamir(tmp_path / "s.yaml", THERE_AND_BACK), tmp_path)
+    assert (judgement.verdict, judgement.findings, judgement.doubts) == ("pass", (), ())
+    asked = [one.moment for one in judgement.observations if one.probe == course.AUTO_UNSEAL]
+    assert asked == ["after restart", "after restart (step 2)"]
+
+
+FORGOTTEN = {
+    "  - {restart: {}, seal: transit, left-out: migrate}\n": ("shamir", "1.7.0", "seal-migration-not-told"),
+    "  - {upgrade: 1.9.2, seal: shamir, left-out: migrate}\n": ("transit", "1.9.2", "seal-migration-not-told"),
+    "  - {upgrade: 1.9.2, seal: shamir, left-out: disabled}\n": ("transit", "1.9.2", "seal-not-disabled"),
+    "  - {seal-vault: stop, then-look: false}\n  - {upgrade: 1.9.2, seal: shamir}\n": (
+        "transit",
+        "1.9.2",
+        "seal-vault-away",
+    ),
+    "  - {seal-vault: seal, then-look: false}\n  - {restart: {}, seal: transit}\n": (
+        "shamir",
+        "1.7.0",
+        "seal-vault-sealed",
+    ),
+}
+"""What is forgotten of a migration, or missing for it: the seal before, the version, and the cause."""
+
+
+@pytest.mark.parametrize("steps", FORGOTTEN)
+def test_a_migration_that_lacks_something_has_its_cause(tmp_path: Path, steps: str) -> None:
+    seal, at, cause = FORGOTTEN[steps]
+    file = (with_shamir if seal == "shamir" else scenario)(tmp_path / "s.yaml", steps)
+    judgement = _judged(file, tmp_path)
+    (found,) = judgement.findings
+    assert (found.effect, found.hop, found.rule, found.confidence) == ("upgrade refused", at, cause, "certain")
+    assert found.remedies
+    assert judgement.exit_code == 1
+
+
 WRONG = {
     "a transit seal is of another Vault": ("seal-vault: {source: 1.8.0}\n", "", ""),
     "has no use for another one": ("  seal: transit\n", "", ""),
@@ -87,6 +142,20 @@ WRONG = {
     "snapshot is of no use to a Vault that only unseals": ("", "", "  - snapshot: {}\n    vault: seal-vault\n"),
     "snapshot is not rehearsed with a transit seal": ("", "", "  - snapshot: {}\n"),
     "several nodes with a transit seal": ("  cluster: platform\n", "  cluster: platform\n  nodes: 3\n", ""),
+    "its seal is transit already": ("", "", "  - {restart: {}, seal: transit}\n"),
+    "`seal` is of no use to wait": ("", "", "  - {wait: 1s, seal: shamir}\n"),
+    "nothing is left out where": ("", "", "  - {restart: {}, left-out: migrate}\n"),
+    "no seal is left on the way to transit": (
+        "  seal: transit\n",
+        "",
+        "  - {restart: {}, seal: transit, left-out: disabled}\n",
+    ),
+    "has Shamir keys, and keeps them": ("", "", "  - {restart: {}, vault: seal-vault, seal: shamir}\n"),
+    "there is no Vault that unseals this one, or has": (
+        "  seal: transit\n  source: 1.7.0\nseal-vault: {source: 1.8.0}\n",
+        "  source: 1.7.0\n",
+        "  - {restart: {}, seal: transit}\n",
+    ),
     "`target` and `course` exclude": ("{source: 1.8.0}", "{source: 1.8.0, target: 1.11.0}", ""),
     "is older than 1.8.0": ("{source: 1.8.0}", "{source: 1.8.0, target: 1.7.0}", ""),
     "nobody logs in to it": ("reviewer: secret", "reviewer: secret\n    vault: seal-vault", ""),
@@ -115,6 +184,15 @@ SAID = {
     "error parsing Seal configuration: Error making API request.\n\nCode: 403. Errors:\n\n* permission denied": (
         "seal-token-refused"
     ),
+    "declined it: HTTP 500 migrate option not provided and seal migration is pending": "seal-migration-not-told",
+    "declined it: HTTP 400 'migrate' parameter must be set true in JSON body when in seal migration mode": (
+        "seal-migration-not-told"
+    ),
+    'Error initializing core: cannot seal migrate from "transit" to Shamir, no disabled seal in configuration': (
+        "seal-not-disabled"
+    ),
+    "panic: runtime error: invalid memory address or nil pointer dereference\n"
+    "github.com/hashicorp/vault/command.adjustCoreForSealMigration({0x31c88d0})": "seal-not-disabled",
 }
 
 

@@ -18,7 +18,8 @@ from typing import Any, Self
 import pytest
 
 from harness.clients import vault
-from harness.clients.vault import CORRELATION_HEADER, Vault
+from harness.clients.vault import Vault
+from harness.clients.vault_audit import CORRELATION_HEADER
 from harness.errors import RigError, Unreachable
 from harness.host import pki
 from harness.rig.rig import Reply

@@ -40,6 +40,7 @@ Source = Literal[
     "server",
     "cluster",
     "nodes",
+    "audit device",
 ]
 
 

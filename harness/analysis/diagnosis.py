@@ -38,7 +38,7 @@ SeenFrom = Literal["both sides", "one side", "predicted"]
 """both sides: Vault and an API server both told of it, and it goes together. one side: only one of them did, or had to
 be asked. predicted: neither; the knowledge says so of configs, tokens and policies, and so is everything on paper."""
 
-_OF_VAULT: Final = frozenset({"answer", "vault audit", "vault log", "server", "nodes"})
+_OF_VAULT: Final = frozenset({"answer", "vault audit", "vault log", "server", "nodes", "audit device"})
 _OF_API_SERVERS: Final = frozenset({"api audit", "api log"})
 
 
@@ -259,8 +259,10 @@ def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
 
 def explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
-    of_seal = seals.RULES if case.after.probe == AUTO_UNSEAL else RULES
-    for rule in (steps.CHANGED,) if _on_purpose(case) else of_seal:
+    of_seal = case.after.probe == AUTO_UNSEAL
+    for rule in (steps.CHANGED,) if _on_purpose(case) else RULES:
+        if of_seal and rule not in seals.RULES:
+            continue
         if rule.concerns(case) and (found := rule.examine(case)) is not None:
             return rule, found
     return None, _unexplained(case)

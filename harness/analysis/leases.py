@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
+from harness.analysis import diagnosis
+from harness.analysis.correlation import EvidenceLine
+from harness.analysis.diagnosis import Finding
+from harness.analysis.record_view import Facts
 from harness.analysis.rules import Occasion, Remedy
 from harness.knowledge import lease_lists
 from harness.record.events import Trouble
@@ -71,6 +75,38 @@ def too_large(trouble: Trouble) -> TooLarge | None:
     return TooLarge(int(found[1]), int(found[2]), lines)
 
 
+def findings(facts: Facts, refused: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield, of each version that ran and declined to list its leases, that it would not start again.
+
+    Not where one did not: that is told among those that were *refused*, and more.
+    """
+    told = {one.vault for one in refused if one.rule == TOO_LARGE}
+    for line, seen in facts.record.numbered(LeasesSeen):
+        found = _SAYS.search(seen.list_error)
+        if found is None or seen.vault in told:
+            continue
+        told.add(seen.vault)
+        large = TooLarge(int(found[1]), int(found[2]), (seen.list_error,))
+        yield Finding(
+            rule=TOO_LARGE,
+            kind="latent",
+            effect="restart refused",
+            app="",
+            # those that the rehearsal made were there from the start
+            hop="" if seen.when == "made" else seen.version,
+            sentence=f"Vault {seen.version} runs, and would seal itself at its next start: asked for a list of its "
+            f"{seen.held:,} leases (vault list sys/leases/lookup/...) it declines, because etcd answers with "
+            f"{large.size:,} bytes and it takes {large.limit:,} in one answer; every start asks for that list",
+            confidence="certain",
+            evidence=(EvidenceLine("answer", seen.list_error, line, at=seen.at),),
+            remedy=diagnosis.in_words(ways := _ways(seen.version, seen.held, large)),
+            remedies=ways,
+            explanation=EXPLANATION,
+            source=SOURCE,
+            vault=seen.vault,
+        )
+
+
 def sentence(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> str:
     """Return what happened, with its numbers."""
     held = _held(steps, trouble.position)
@@ -84,23 +120,31 @@ def sentence(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> str
 
 def remedies(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> tuple[Remedy, ...]:
     """Return what mends it: fewer leases before Vault is stopped, or a version that lists their keys alone."""
-    held = _held(steps, trouble.position)
-    each = found.size / held if held else lease_lists.whole_bytes(trouble.after_swap)
-    fits = int(found.limit * _SPARE / each)
-    before = steps[: trouble.position]
+    held, before = _held(steps, trouble.position), steps[: trouble.position]
     looks = [step for step in before if isinstance(step, Look)]
     serving = [step.version for step in before if isinstance(step, Serve)]
-    fewer = Remedy(
-        f"Have no more than {fits:,} leases when Vault is stopped: while it runs, revoke what nobody needs, token by "
-        "token (a list of the leases, and so revoke-prefix, is refused as well; the list of accessors is smaller), and "
-        "see why there are so many: short TTLs, batch tokens for logins.",
+    fewer, over = _ways(trouble.after_swap, held, found)
+    fits = _fits(trouble.after_swap, held, found)
+    fewer = msgspec.structs.replace(
+        fewer,
         when=f"before the upgrade, on Vault {serving[-1]}" if serving else "before the upgrade",
         stop=serving[-1] if serving else "",
+    )
+    if looks and serving and held > fits:
+        step = RevokeLeases(count=held - fits, vault=trouble.vault)
+        occasion = Occasion("before", looks[-1].moment.label, serving[-1], (step,))
+        fewer = msgspec.structs.replace(fewer, occasions=(occasion,), unproven="")
+    return fewer, over
+
+
+def _ways(version: str, held: int, found: TooLarge) -> tuple[Remedy, Remedy]:
+    fewer = Remedy(
+        f"Have no more than {_fits(version, held, found):,} leases when Vault is stopped: while it runs, revoke what "
+        "nobody needs, token by token (a list of the leases, and so revoke-prefix, is refused as well; the list of "
+        "accessors is smaller), and see why there are so many: short TTLs, batch tokens for logins.",
+        when=f"before Vault {version} is stopped",
         commands=(_ONE_BY_ONE,),
-        occasions=(Occasion("before", looks[-1].moment.label, serving[-1], (_revoke(held - fits, trouble.vault),)),)
-        if looks and serving and held > fits
-        else (),
-        unproven="" if looks and held > fits else "how many leases there are is not known",
+        unproven="how many leases there are is not known" if not held else "nothing was refused yet",
     )
     over = Remedy(
         "Go to a version that lists the keys alone, without a stop at one that does not: 1.13.10, 1.14.6, 1.15.2, "
@@ -110,8 +154,9 @@ def remedies(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> tup
     return fewer, over
 
 
-def _revoke(count: int, vault: str) -> RevokeLeases:
-    return RevokeLeases(count=count, vault=vault)
+def _fits(version: str, held: int, found: TooLarge) -> int:
+    """Return how many leases such a list may have."""
+    return int(found.limit * _SPARE / (found.size / held if held else lease_lists.whole_bytes(version)))
 
 
 def _held(steps: Sequence[AnyStep], position: int) -> int:

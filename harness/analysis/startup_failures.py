@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
-from harness.analysis import diagnosis, leases
+from harness.analysis import audit_devices, diagnosis, leases
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.rules import Confidence, Remedy, seals, server_config
@@ -87,15 +87,16 @@ def reason(trouble: Trouble, trimmed: Container[str] = ()) -> str:
 
 def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
     """Return the words of the server that say it would not serve this data, and how much they prove."""
-    if not trouble.after_swap or trouble.kind not in ("died", "refused"):
+    if not trouble.after_swap or trouble.kind not in ("died", "refused", "silent"):
         return [], "none"
     if found := leases.too_large(trouble):
         return list(found.evidence), "certain"
     if trouble.kind == "refused" and _SEALED_AGAIN not in trouble.message:
         return ([trouble.message], "certain") if _DECLINED.search(trouble.message) else ([], "none")
-    if _stopped(trouble):
+    of_audit = trouble.kind == "silent" and audit_devices.at_start(trouble.log) is not None
+    if _stopped(trouble) or (trouble.kind == "silent" and not of_audit):
         return [], "none"
-    if _at_start(trouble) is not None:
+    if of_audit or _at_start(trouble) is not None:
         return list(trouble.log), "certain"
     return _in_log(trouble.log)
 
@@ -143,7 +144,8 @@ def _of_leases(trouble: Trouble, found: leases.TooLarge, steps: Sequence[AnyStep
 
 
 def _at_start(trouble: Trouble) -> tuple[Cause, str, Remedy, str] | None:
-    return seals.at_start("\n".join(trouble.log)) or server_config.at_start(trouble.log, trouble.after_swap)
+    words = "\n".join((*trouble.log, trouble.message))
+    return seals.at_start(words) or server_config.at_start(trouble.log, trouble.after_swap)
 
 
 def _stopped(trouble: Trouble) -> str:
@@ -201,8 +203,11 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
     said, source = f"did not serve over the data {over}: {trouble.message}", ""
     if (known := _at_start(trouble)) is not None:
         rule, why, mend, source = known
-        how = "ended at its start" if trouble.kind == "died" else "was unsealed, and does not serve"
-        said, remedies = f"{how}. {why}", (mend,)
+        still = "was unsealed, and does not serve" if rule == "mount-type-removed" else "stays sealed"
+        said, remedies = f"{'ended at its start' if trouble.kind == 'died' else still}. {why}", (mend,)
+    elif (of_audit := audit_devices.at_start(trouble.log)) is not None:
+        rule, said, mend, source = of_audit
+        said, remedies = f"does not serve. {said}", (mend,)
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return Finding(
         rule=rule,

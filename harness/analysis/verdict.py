@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from harness.analysis import (
+    audit_devices,
     comparison,
     completeness,
     diagnosis,
@@ -22,6 +23,7 @@ from harness.analysis import (
     soundness,
     startup_failures,
 )
+from harness.analysis.audit_devices import DeviceChange
 from harness.analysis.comparison import Change
 from harness.analysis.diagnosis import Finding
 from harness.analysis.doubts import Doubt
@@ -119,6 +121,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     met"""
     leases: tuple[Leases, ...] = ()
     """of each Vault that was given leases: what became of them, and what they weighed each time"""
+    audits: tuple[DeviceChange, ...] = ()
+    """what each audit device writes at a look beside what it wrote at the one before"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     proofs: tuple[Proof, ...] = ()
@@ -161,8 +165,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     missed, met = _against(facts.asked.expect, findings)
     unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))]))
     told, strict = news.news(facts), strict or record.started.strict or facts.asked.strict
-    verdict, weights = _weighed(findings, unsure, strict=strict)
-    weights = [msgspec.structs.replace(weight, expectation=met.get(n)) for n, weight in enumerate(weights)]
+    verdict, weights = _weighed(findings, unsure, met, strict=strict)
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
@@ -190,6 +193,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         renewals=tuple(record.of(Renewals)),
         rollings=tuple(rolling.rollings(facts)),
         leases=tuple(leases.leases(record)),
+        audits=tuple(audit_devices.changes(facts)),
         rollbacks=tuple(rollbacks(facts)),
         proofs=tried,
         unproven=unproven,
@@ -216,8 +220,9 @@ def _found(facts: Facts) -> Iterator[Finding]:
     broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
     yield from diagnosis.told_by(facts, broken)
     yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
+    yield from diagnosis.told_by(facts, leases.findings(facts, broken))
     yield from diagnosis.diagnose(facts)
-    for others in (renewals.cut_off, expiry.findings, rewritten.findings):
+    for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings):
         yield from diagnosis.told_by(facts, others(facts))
 
 
@@ -245,16 +250,17 @@ def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) ->
 
 
 def _weighed(
-    findings: Sequence[Finding], unsure: Sequence[Doubt], *, strict: bool
+    findings: Sequence[Finding], unsure: Sequence[Doubt], met: Mapping[int, int], *, strict: bool
 ) -> tuple[Verdict, list[Contribution]]:
-    """Return the verdict, and what each of the *findings* has to do with it."""
+    """Return the verdict, and what each of the *findings* has to do with it; *met* is which expectation each met."""
     fails = [finding.kind == "regression" or (strict and finding.kind == "latent") for finding in findings]
-    if any(fails):
-        paired = zip(findings, fails, strict=True)
-        return "fail", [Contribution(words(finding) if failing else "", fails=failing) for finding, failing in paired]
-    if unsure:
-        return "inconclusive", [Contribution() for _ in findings]
-    return "pass", [Contribution(f"{finding.kind}, no regression: {_named(finding)}") for finding in findings]
+    verdict: Verdict = "fail" if any(fails) else "inconclusive" if unsure else "pass"
+    weights = []
+    for number, (finding, failing) in enumerate(zip(findings, fails, strict=True)):
+        calm = f"{finding.kind}, no regression: {_named(finding)}" if verdict == "pass" else ""
+        reason = words(finding) if failing else calm
+        weights.append(Contribution(reason, fails=failing, expectation=met.get(number)))
+    return verdict, weights
 
 
 def _reasons(
@@ -283,13 +289,13 @@ def _unasked(facts: Facts) -> list[str]:
     Of one that got several `doubts` tells.
     """
     refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
-    stopped = course.stopped(facts.steps)
+    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
         if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
-        if o.node not in stopped.get(o.moment, ())
+        if o.node not in stopped.get(o.moment, ()) and o.moment not in silenced
     ]
 
 
@@ -309,7 +315,7 @@ def _unfinished(facts: Facts) -> list[str]:
     plan = record.started.plan
     looks = {step.moment.label: step for step in facts.steps if isinstance(step, Look)}
     unasked = {
-        moment: {comparison.key_of(one) for one in plan.questions if looks[moment].asks(one.vault)}
+        moment: {comparison.key_of(one) for one in plan.questions if looks[moment].asks(one.vault, one.probe)}
         for moment in facts.moments
     }
     for o in facts.observations:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.clients.transit import TransitSeal
+from harness.clients.vault_audit import CORRELATION_HEADER, AuditDevice
 from harness.clients.vault_engines import VaultEngines, revealed
 from harness.clients.vault_leases import VaultLeases
 from harness.errors import RigError, SwapRefused, Unreachable
@@ -25,9 +26,6 @@ from harness.scenario.mount_kinds import CERT, TOKEN
 from harness.scenario.topology import KV_V2
 from harness.secret import Secret
 from harness.wait import now, until
-
-CORRELATION_HEADER: Final = "X-Rehearsal-Id"
-"""Vault's audit log repeats this header, so that an audit entry is joined to its request and not guessed at."""
 
 _TIMEOUT_SECONDS: Final = 30.0
 _TOKEN_FIELDS: Final = ("client_token", "id", "token", "keys", "keys_base64", "root_token", "accessor")
@@ -55,7 +53,8 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         self.root = root
         self.shown: Secret | None = None
         """the client certificate that its connections show, with its key"""
-        self._audit_file = audit_file
+        own = {"file_path": audit_file, "mode": "0600", "hmac_accessor": "true"}
+        self.audit = {"rehearsal": AuditDevice("file", own)}
         self._called = f"rehearsal-{name}-" if name else "rehearsal-"
         self._numbers = itertools.count(1)
 
@@ -205,9 +204,9 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
             Secret(key)  # the same keys in another dress: known, so that redaction finds them
         return [Secret(key) for key in body.get(keys, ())]
 
-    def unseal(self, key: Secret) -> Reply:
-        """Hand in one unseal key."""
-        return self._ask("put", "sys/unseal", json={"key": key.reveal()})
+    def unseal(self, key: Secret, *, migrate: bool = False) -> Reply:
+        """Hand in one unseal key, or one recovery key; *migrate*: so that Vault migrates to another seal."""
+        return self._ask("put", "sys/unseal", json={"key": key.reveal()} | ({"migrate": True} if migrate else {}))
 
     def seal(self) -> None:
         """Seal Vault, after which it writes nothing to its storage."""
@@ -269,20 +268,6 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         if refusals.says(response.status_code, said) == "not now":
             raise RigError(f"Vault was handed the snapshot to restore, and answered {answer}, which is no refusal")
         raise SwapRefused(f"Vault was handed the snapshot to restore, and declined it: {answer}")
-
-    def enable_audit(self) -> None:
-        """Switch the audit log on, with the correlation header in clear and everything else hashed by Vault."""
-        self._tell("put", f"sys/config/auditing/request-headers/{CORRELATION_HEADER}", {"hmac": False})
-        options = {"file_path": self._audit_file, "mode": "0600", "hmac_accessor": "true"}
-        self._tell("put", "sys/audit/rehearsal", {"type": "file", "options": options})
-
-    def mark_audit_log(self) -> str:
-        """Have the audit log write an entry of ours, and return by what to know it; "" where it was not answered.
-
-        It is written before the answer is given: all before it are then written too.
-        """
-        reply = self._ask("get", "auth/token/lookup-self", self.root)
-        return reply.correlation if reply.ok else ""
 
     def enable_kv(self, path: str, version: int) -> None:
         """Mount kv-v1 or kv-v2. For a moment kv-v2 declines writes: it upgrades itself from v1 in the background."""

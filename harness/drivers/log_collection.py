@@ -30,6 +30,12 @@ _API_ENTRY: Final = (
 )  # fmt: skip
 
 
+class Lines(Protocol):
+    """Something that is read from where it was last read to."""
+
+    def lines(self) -> list[str]: ...
+
+
 class VaultLogs(Protocol):
     """A Vault whose words can be read; the two may be readers of one file, in which each passes over the other's."""
 
@@ -38,7 +44,7 @@ class VaultLogs(Protocol):
     @property
     def log(self) -> Tail: ...
     @property
-    def audit(self) -> Tail: ...
+    def audit(self) -> Lines: ...
 
 
 class ClusterLogs(Protocol):

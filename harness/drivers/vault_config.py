@@ -71,6 +71,8 @@ class Unsealing(NamedTuple):
     certificate: str
     key: str
     token: Secret
+    disabled: bool = False
+    """is it the seal that this one is to leave?"""
 
     @property
     def seal(self) -> Stored:
@@ -84,6 +86,7 @@ class Unsealing(NamedTuple):
                 "tls_client_cert": self.certificate,
                 "tls_client_key": self.key,
             }
+            | ({"disabled": "true"} if self.disabled else {})
         }
 
 

@@ -198,6 +198,7 @@ class Supervisor:
         cwd: Path,
         log: Path,
         pod: Path | None = None,
+        syslog: Path | None = None,
         unprivileged: bool = False,
         apart: bool = False,
     ) -> Process:
@@ -206,6 +207,7 @@ class Supervisor:
         *argv* begins with the path of the program: nothing is looked up. Its environment is *env* and the mark of the
         run, nothing else; its output is appended to *log* (0600); it reads from /dev/null. With *pod* it sees that
         directory where a pod sees its service account, files that arrive later included, and nothing else below /run.
+        With *syslog* it finds that socket where programs look for this machine's syslog, and nothing else below /run.
         It never gains rights: the setuid bit and file capabilities of a program do not count. *unprivileged*: it does
         not run as root, not even where we do. *apart*: it sees the files of the system, its program's and those in
         *cwd*, and whatever it writes elsewhere is gone with it.
@@ -220,6 +222,7 @@ class Supervisor:
             "cwd": str(cwd.absolute()),
             "log": str(log.absolute()),
             "pod": str(pod.absolute()) if pod else None,
+            "syslog": str(syslog.absolute()) if syslog else None,
             "unprivileged": unprivileged,
             "apart": apart,
         }
@@ -228,6 +231,13 @@ class Supervisor:
         except RigError as error:
             raise RigError(f"{name} could not be started: {error}") from error
         return Process(name, answer["pid"], key, log, offset, self._line)
+
+    def small_disk(self, place: Path, size: int) -> None:
+        """Make the new directory *place*, below `room`, a disk of *size* bytes by itself, which can be full.
+
+        Raises RigError where this run has nothing in memory, and so no disks of its own.
+        """
+        self._line.ask("disk", path=str(place.absolute()), size=size)
 
     def own_engine(self, socket: Path) -> None:
         """Have whatever carries the run's label on the container engine at the Unix *socket* removed at the end.

@@ -5,7 +5,7 @@ thread.
 """
 
 # pathlib would double the time the supervisor takes to start.
-# ruff: noqa: PTH102, PTH103, PTH112, PTH114, PTH115, PTH116, PTH120, PTH123, PTH211
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH116, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -120,6 +120,29 @@ def _mount_account(source: str, place: str) -> None:
     os.close(held)
 
 
+_SYSLOG: Final = "/dev/log"
+"""Where a program looks for syslog first; at /var/run/log, where that is not there."""
+
+
+def _mount_syslog(source: str, place: str, *, covered: bool) -> None:
+    """Have the socket *source* be syslog below *place*, and wherever else this machine has one.
+
+    *covered*: nothing else is seen below *place* already.
+    """
+    held = os.open(source, os.O_PATH)
+    if not covered:
+        mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
+    targets = {f"{place}/log"}
+    # a link into what is hidden now leads nowhere, and no program finds its way out by it
+    if os.path.exists(_SYSLOG):
+        targets.add(_SYSLOG)
+    for target in targets:
+        if not os.path.exists(target):
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))
+        mount(f"/proc/self/fd/{held}", target, "", MS_BIND)
+    os.close(held)
+
+
 _SEEN_APART: Final = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc")
 """What a program may read that is kept apart from all other files of this machine."""
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
@@ -164,19 +187,24 @@ def _find_again(cwd: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def pod_steps(source: str) -> list[Step]:
+def pod_steps(source: str, syslog: str = "") -> list[Step]:
     # Vault reads below /var/run, which is a link to /run on most machines, and a directory of its own on some.
-    places = sorted({os.path.realpath("/run"), os.path.realpath("/var/run")})
-    return [
+    places, covered = sorted({os.path.realpath("/run"), os.path.realpath("/var/run")}), bool(source)
+    steps: list[Step] = [
         ("take a mount namespace of its own", own_mounts),
         ("keep its mounts to itself", partial(mount, "none", "/", "", MS_REC | MS_PRIVATE)),
-        *((f"show {source} at {place}/{ACCOUNT}", partial(_mount_account, source, place)) for place in places),
     ]
+    if source:
+        steps += [(f"show {source} at {place}/{ACCOUNT}", partial(_mount_account, source, place)) for place in places]
+    if syslog:
+        words = f"show {syslog} as syslog"
+        steps += [(words, partial(_mount_syslog, syslog, place, covered=covered)) for place in places]
+    return steps
 
 
 def _steps(order: Message, env: dict[str, str], supervisor: int) -> list[Step]:
     """Return what turns a fresh fork into the server, in order; the words complete "tried to ..."."""
-    argv, cwd, pod = order["argv"], order["cwd"], order["pod"]
+    argv, cwd, pod, syslog = order["argv"], order["cwd"], order["pod"] or "", order["syslog"] or ""
     again = f"find {cwd} again, which must not lie below /run or /var/run: a pod has its own"
     return [
         ("start a session of its own", os.setsid),
@@ -185,7 +213,7 @@ def _steps(order: Message, env: dict[str, str], supervisor: int) -> list[Step]:
         ("give up new privileges", partial(prctl, _PR_SET_NO_NEW_PRIVS, 1)),
         (f"write to the log {order['log']}", partial(_redirect, order["log"])),
         (f"enter the directory {cwd}", partial(os.chdir, cwd)),
-        *([*pod_steps(pod), (again, partial(_find_again, cwd))] if pod else ()),
+        *([*pod_steps(pod, syslog), (again, partial(_find_again, cwd))] if pod or syslog else ()),
         *([("keep it apart from other files", partial(_apart, cwd, argv[0]))] if order["apart"] else ()),
         *([("be another user than root, in a user namespace", _unprivileged)] if order["unprivileged"] else ()),
         # After whatever changes its credentials, because that would cut the tie.

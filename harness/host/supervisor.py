@@ -168,7 +168,7 @@ class _Supervisor:
     def _answer(self, request: Message) -> None:
         do: dict[str, Callable[[Message], Message | None]]
         do = {"open": self._open, "uncover": self._uncover, "own": self._own, "start": self._start}
-        do |= {"signal": self._signal, "halt": self._halt, "keep": self._keep}
+        do |= {"signal": self._signal, "halt": self._halt, "keep": self._keep, "disk": self._disk}
         try:
             answer = do[request["do"]](request) or {}
         except (StepError, OSError) as error:
@@ -199,6 +199,14 @@ class _Supervisor:
         self._watcher = self._leave_watcher(held, request["registry"])
         self._registry.add(watcher=identity(self._watcher))
         return {"in_memory": self._is_covered}
+
+    def _disk(self, request: Message) -> None:
+        if not self._is_covered:
+            raise StepError(
+                "a small disk is memory in a mount namespace of the run, and this run is on a disk: it takes root or "
+                "user namespaces, memory enough, and no REHEARSE_MEMORY=off"
+            )
+        memory_directory.small_disk(request["path"], int(request["size"]))
 
     def _uncover(self, _request: Message) -> None:
         memory_directory.uncover(self._work)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from harness.knowledge.refusals import says
+from harness.record.audit_events import AuditSeen
 from harness.record.event import Event, OfVault
 from harness.record.foretold import Foretold
 from harness.record.lease_events import LeasesChanged, LeasesSeen
@@ -461,6 +462,7 @@ AnyEvent = (
     | SteadyLoad
     | LeasesChanged
     | LeasesSeen
+    | AuditSeen
     | MomentBegan
     | Observation
     | VaultAuditLine

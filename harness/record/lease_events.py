@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from harness.record.event import OfVault
+from harness.record.node_events import RequestKind
+
+
+class Met(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client met that asked for one thing, ten times a second, while all leases were revoked."""
+
+    kind: RequestKind
+    app: str = ""
+    """on whose behalf; empty for health"""
+    asked: int
+    failures: dict[str, int]
+    """how many were not granted, by status, or "no answer\""""
+    seconds: float
+    """the longest time between two answers that granted what was asked"""
 
 
 class LeasesChanged(OfVault, frozen=True, tag="leases-changed", kw_only=True):
@@ -23,6 +39,8 @@ class LeasesChanged(OfVault, frozen=True, tag="leases-changed", kw_only=True):
     """were all that were left revoked by one request (revoke-prefix)? Else each has one"""
     error: str = ""
     """Vault's words where that one was declined"""
+    met: tuple[Met, ...] = ()
+    """what clients met until Vault listed none any more, where all were revoked at once; none on paper"""
 
 
 class LeasesSeen(OfVault, frozen=True, tag="leases-seen", kw_only=True):

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from harness import wait
 from harness.errors import RigError
 from harness.record.journal import Journal
-from harness.record.lease_events import LeasesChanged, LeasesSeen
+from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 from harness.rehearsal.vault_steps import sealed_again
+from harness.rehearsal.workloads import steady
 from harness.rig.leases import Many, Weighs, Weight, leases_of
 from harness.rig.rig import Rig, node_of
 from harness.scenario.course import MakeLeases, RevokeLeases, Serve
+from harness.scenario.topology import Topology
+from harness.secret import Secret
 
 _LINES: Final = 2000
 _RESTORE_SECONDS: Final = 300.0
 _STORM_SECONDS: Final = 600.0
 _EVERY_SECONDS: Final = 0.2
+_PER_LEASE: Final = 2e-5
+"""seconds between two lists for each lease: a list of 100,000 is work for Vault as well"""
+_NONE: Final = 404
+"""how Vault answers a list of nothing"""
 
 _UNSEALED: Final = "vault is unsealed"
 _ACTIVE: Final = "post-unseal setup complete"
@@ -34,13 +41,17 @@ Entry = dict[str, Any]
 class Leases:
     """What each Vault has of them while the course goes on."""
 
-    def __init__(self, rig: Rig, journal: Journal) -> None:
-        self._rig, self._journal = rig, journal
+    def __init__(self, rig: Rig, there: Topology, journal: Journal, *, real: bool) -> None:
+        """Where nothing is *real* nobody asks beside a storm: it takes no time there."""
+        self._rig, self._topology, self._journal, self._real = rig, there, journal, real
         self._held: dict[str, list[str]] = {}
         """the accessors of the tokens that are there, by the Vault"""
 
-    def change(self, step: MakeLeases | RevokeLeases, served: Serve) -> None:
-        """Make or revoke leases. Raises RigError where Vault declines, or not all of them are made."""
+    def change(self, step: MakeLeases | RevokeLeases, served: Serve, tokens: Mapping[str, Secret]) -> None:
+        """Make or revoke leases; *tokens* are what running apps hold, by the app.
+
+        Raises RigError where Vault declines, or not all of them are made.
+        """
         held = self._held.setdefault(step.vault, [])
         if isinstance(step, MakeLeases):
             made = leases_of(self._rig, step.vault).make_leases(step.count)
@@ -56,25 +67,34 @@ class Leases:
             lost = set(gone.accessors)
             held[:] = [one for one in held if one not in lost]
         else:
-            self._storm(step, served, held)
+            self._storm(step, served, held, tokens)
         self._seen(step.vault, served, "revoked", ())
 
-    def _storm(self, step: RevokeLeases, served: Serve, held: list[str]) -> None:
+    def _storm(self, step: RevokeLeases, served: Serve, held: list[str], tokens: Mapping[str, Secret]) -> None:
         """Have all that are left be revoked by one request, and wait until Vault lists none any more."""
-        vault, watch = leases_of(self._rig, step.vault), wait.Stopwatch()
-        reply = vault.revoke_all_leases()
-        if not reply.ok:
-            self._changed(step, served, len(held), Many((), {reply.came: 1}, watch.seconds), error=reply.error)
-            return
-        wait.until(
-            lambda: vault.list_leases().reply.status == 404,
-            what=f"Vault {served.version} to have revoked {len(held)} leases",
-            seconds=_STORM_SECONDS,
-            every=_EVERY_SECONDS,
-            died=node_of(self._rig, served.vault, served.node).vault_died,
-        )
-        self._changed(step, served, len(held), Many(tuple(held), seconds=watch.seconds))
-        held.clear()
+        system, vault = self._rig.system(step.vault), leases_of(self._rig, step.vault)
+        asks = steady.asks_of(self._rig, self._topology, step.vault, tokens) if self._real else {}
+        clients = steady.Clients(asks, system.vault.health if self._real else None)
+        with clients:
+            watch = wait.Stopwatch()
+            reply = vault.revoke_all_leases()
+            if reply.ok:
+                wait.until(
+                    lambda: vault.list_leases().reply.status == _NONE,
+                    what=f"Vault {served.version} to have revoked {len(held)} leases",
+                    seconds=_STORM_SECONDS,
+                    every=max(_EVERY_SECONDS, len(held) * _PER_LEASE),
+                    died=node_of(self._rig, served.vault, served.node).vault_died,
+                )
+            took = watch.seconds
+        came = Many(tuple(held), seconds=took) if reply.ok else Many((), {reply.came: 1}, took)
+        met = [
+            Met(kind=one.kind, app=one.app, asked=one.asked, failures=one.failures, seconds=one.seconds)
+            for one in clients.told(step.vault, served.version)
+        ]
+        self._changed(step, served, len(held), came, "" if reply.ok else reply.error, met)
+        if reply.ok:
+            held.clear()
 
     def restored(self, served: Serve) -> None:
         """Wait until a Vault that was started over leases has all of them in mind, and weigh it.
@@ -106,7 +126,13 @@ class Leases:
         self._seen(served.vault, served, "started", log)
 
     def _changed(
-        self, step: MakeLeases | RevokeLeases, served: Serve, wanted: int, came: Many, *, error: str = ""
+        self,
+        step: MakeLeases | RevokeLeases,
+        served: Serve,
+        wanted: int,
+        came: Many,
+        error: str = "",
+        met: Sequence[Met] = (),
     ) -> None:
         self._journal.write(
             LeasesChanged(
@@ -118,6 +144,7 @@ class Leases:
                 seconds=round(came.seconds, 3),
                 at_once=not step.count,
                 error=error,
+                met=tuple(met),
                 vault=step.vault,
             )
         )
@@ -139,7 +166,7 @@ class Leases:
                 stored=weight.stored,
                 listed=listed.size if reply.ok else None,
                 list_seconds=round(reply.ended - reply.started, 3) if reply.ok else None,
-                list_error="" if reply.ok or reply.status == 404 else f"{reply.came} {reply.error}",
+                list_error="" if reply.ok or reply.status == _NONE else f"{reply.came} {reply.error}",
                 etcd_keys=weight.etcd_keys,
                 etcd_whole=weight.etcd_whole,
                 irrevocable=irrevocable.data.get("lease_count") if irrevocable.ok else None,

@@ -31,6 +31,7 @@ from harness.rehearsal.seals import Seals
 from harness.rehearsal.several import Several
 from harness.rehearsal.workloads import steady
 from harness.rehearsal.workloads.renewals import renewing
+from harness.rig.audit import audit_devices
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig
 from harness.rig.source import TOLD, SharesSource, Source
@@ -199,8 +200,8 @@ class Running:
     def __post_init__(self) -> None:
         self.seals = Seals(self.rig, self.plan.resolved)
         self.several = Several(self.rig, self.plan, self.journal)
-        self.leases = Leases(self.rig, self.journal)
         real = driver_traits.of(self.plan.driver).real
+        self.leases = Leases(self.rig, self.plan.resolved, self.journal, real=real)
         self.asking = Asking(self.plan.resolved, self.rig, self.journal, real)
 
     def run(self) -> None:
@@ -288,8 +289,10 @@ class Running:
                 self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
             case course.SealVault():
                 self.seals.do(step, lambda: self._reopen(step))
+            case course.AuditDevice():
+                audit_devices(self.rig).turn_device(step.device, step.to)
             case course.MakeLeases() | course.RevokeLeases():
-                self.leases.change(step, self._served(step))
+                self.leases.change(step, self._served(step), self._tokens_of(step.vault))
             case course.RotateKeys() if step.cluster == PROVIDER:
                 self.provider.rotate_key()
             case _:
@@ -317,8 +320,9 @@ class Running:
                 if isinstance(step, course.Placed) and step.vault in self.several.runs:
                     self._replace_nodes(step)
                 else:
-                    keys = self.keys[step.vault]
+                    keys = self.seals.before(step, self.keys[step.vault])
                     self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
+                    self.keys[step.vault] = self.seals.after(step, keys)
                 self.leases.restored(step)
             vault_steps.settle(self.rig, step, self.reached, self.journal)
 
@@ -418,7 +422,7 @@ class Running:
             view.seal_token = self.seals.token
             view.minted = lambda app: self.provider.token(app, self.plan.resolved.apps[app], self.journal)
             late = vault_steps.late_questions(self.plan.resolved, self.reached, self.late) if step.late else ()
-            for question in (one for one in (*self.plan.questions, *late) if step.asks(one.vault)):
+            for question in (one for one in (*self.plan.questions, *late) if step.asks(one.vault, one.probe)):
                 if question.node in self.several.stopped:
                     self.journal.write(view.not_asked(question, "a step of the course has stopped this node", 0))
                 else:

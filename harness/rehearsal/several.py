@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from harness.record.journal import Journal
-from harness.record.node_events import RequestKind
 from harness.rehearsal import nodes
 from harness.rehearsal.workloads import steady
 from harness.rig.rig import Rig, several_nodes
 from harness.scenario import course, driver_traits
-from harness.scenario.course import Look, Moment, Step
+from harness.scenario.course import Look, Moment
 from harness.scenario.plan import Plan
 from harness.secret import Secret
 
@@ -57,7 +56,7 @@ class Several:
         if step.node or step.part in course.HALFWAY:
             self._left[step.vault] = [step.node] if step.node else list(runs)
         whole = step if step.part else msgspec.structs.replace(step, part="others")
-        asks = self._asks(step, held) if self._real else {}
+        asks = steady.asks_of(self._rig, self._topology, step.vault, held) if self._real else {}
         with steady.asking(self._rig, step, step.version, asks, moment, self._journal, real=self._real) as load:
             load.knows(runs)
 
@@ -76,7 +75,8 @@ class Several:
 
         Raises as `nodes.change`.
         """
-        runs, asks = self.runs[step.vault], self._asks(step, held) if self._real else {}
+        runs = self.runs[step.vault]
+        asks = steady.asks_of(self._rig, self._topology, step.vault, held) if self._real else {}
         version = runs.get(several_nodes(self._rig, step).follow(), "")
         with steady.asking(self._rig, step, version, asks, moment, self._journal, real=self._real) as load:
             load.knows(runs)
@@ -84,17 +84,6 @@ class Several:
                 self.stopped.add(step.node)
             nodes.change(self._rig, step, runs, self._journal, moment=moment)
             load.replacing("")
-
-    def _asks(self, step: Step, held: Mapping[str, Secret]) -> dict[tuple[RequestKind, str], steady.Ask]:
-        """Return what clients ask of the Vault of *step* on behalf of one of the apps that hold a token."""
-        system, asks = self._rig.system(step.vault), dict[tuple[RequestKind, str], steady.Ask]()
-        for app, token in list(held.items())[:1]:
-            spec = self._topology.apps[app]
-            asks["token-lookup", app] = lambda token=token: system.vault.lookup_self(token)  # type: ignore[misc]
-            if self._topology.mounts[spec.mount].of_kind.of_account and spec.token != "minted":
-                jwt = self._rig.app_token(app).jwt
-                asks["login", app] = lambda spec=spec, jwt=jwt: system.vault.login(spec.mount, spec.role, jwt)  # type: ignore[misc]
-        return asks
 
     def runs_at(self, moment: Moment) -> Callable[[str, str], str]:
         """Return what tells which version a node, or else whoever answers of a Vault, runs at a *moment*."""

@@ -109,7 +109,7 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     answered = insist_on_version(rig, served)
     opened = False
     for key in keys:
-        reply = node.setup.unseal(key)
+        reply = node.setup.unseal(key, migrate=bool(served.seal) and served.left_out != "migrate")
         if reply.status is None and _gives_up(node):
             raise sealed_again(node, served)
         if not reply.ok:

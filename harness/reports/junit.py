@@ -216,9 +216,9 @@ def _proofs(judgement: Judgement) -> Iterator[_TestCase]:
 
 def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_TestCase]:
     """Yield what broke the run, but for what is *told* as a finding: a server that refused the data it was given."""
-    news = [(finding.hop, finding.sentence) for finding in told]
+    news = {(one.hop, one.vault, one.node) for one in told if one.effect in ("upgrade refused", "roll-back refused")}
     for number, trouble in enumerate(judgement.troubles, 1):
-        if any(hop and hop == trouble.after_swap and trouble.message in sentence for hop, sentence in news):
+        if trouble.after_swap and (trouble.after_swap, trouble.vault, trouble.node) in news:
             continue
         yield _TestCase(
             name=f"trouble {number} during {trouble.during}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.analysis.leases import Leases
-from harness.record.lease_events import LeasesChanged, LeasesSeen
+from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 
 
 def told(ones: Iterable[Leases]) -> list[tuple[str, str]]:
@@ -23,7 +23,13 @@ def _changed(one: LeasesChanged) -> str:
     speed = f" in {one.seconds:.1f} s ({one.count / one.seconds:,.0f} a second)" if one.seconds else ""
     how = " at once" if one.at_once and one.done == "revoked" else ""
     failed = f"; {', '.join(f'{kind} {times:,}' for kind, times in one.failures.items())}" if one.failures else ""
-    return f"{one.count:,} {one.done}{how} by Vault {one.version}{speed}{failed}{f': {one.error}' if one.error else ''}"
+    said = "".join([f": {one.error}" if one.error else "", *(f"; {_met(each)}" for each in one.met)])
+    return f"{one.count:,} {one.done}{how} by Vault {one.version}{speed}{failed}{said}"
+
+
+def _met(one: Met) -> str:
+    failed = f", {', '.join(f'{kind} {times:,}' for kind, times in one.failures.items())}" if one.failures else ""
+    return f"{one.kind} meanwhile: {one.seconds:.2f} s at the longest without a grant ({one.asked:,} asked{failed})"
 
 
 def _seen(one: LeasesSeen) -> str:

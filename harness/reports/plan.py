@@ -74,12 +74,26 @@ def _told(step: AnyStep) -> str:
         case course.Form():
             told = f"have the other nodes of Vault {called(step)}join: all of them vote then"
         case _:
-            told = _beside(step) or told
+            told = _to_device(step) or _beside(step) or told
     if isinstance(step, course.Move):
         told += f", in cluster {step.place.cluster}" if step.place.cluster else ", outside any cluster"
     if isinstance(step, course.RollBack):
         told += ", over the snapshot" if step.over == "snapshot" else ", over the data as they are"
     return told
+
+
+_TO_DEVICES: Final = {
+    "full": "the disk of its file is full from here on",
+    "away": "nobody listens any more where it sends its entries",
+    "silent": "whoever listens takes no connection any more, and reads nothing",
+    "well": "it can write again",
+    "disable": "it is disabled",
+    "enable": "it is enabled",
+}
+
+
+def _to_device(step: AnyStep) -> str:
+    return f"audit device {step.device}: {_TO_DEVICES[step.to]}" if isinstance(step, course.AuditDevice) else ""
 
 
 def _beside(step: AnyStep) -> str:

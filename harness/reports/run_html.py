@@ -66,7 +66,7 @@ _KIND_COLOUR: Final = {
 }
 _BOTH_SIDES: Final = {
     "What the app was answered": ("answer",),
-    "What Vault wrote": ("vault audit", "vault log"),
+    "What Vault wrote": ("vault audit", "vault log", "audit device"),
     "What the API server wrote": ("api audit", "api log"),
     "What was written, issued and started before": ("config", "token", "policy", "pod", "server", "nodes"),
 }

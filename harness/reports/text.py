@@ -22,7 +22,7 @@ from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.events import Renewals
-from harness.reports import defused, leases, nodes, printable
+from harness.reports import audit, defused, leases, nodes, printable
 from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, shortly, tried
 from harness.reports.wording import (
     ASSUMED,
@@ -260,6 +260,7 @@ class _Summary:
         if self._room.logins:
             _logins(console, self._crowd)
         _rows(console, [*nodes.told(judgement.rollings, self._room.rollings), *leases.told(judgement.leases)])
+        _rows(console, audit.told(judgement.audits, self._room.rollings))
         _outages(console, judgement.renewals, self._room.outages)
         self._lines(NEWS, surprises(judgement), max(self._room.lines, 2))
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))

@@ -18,8 +18,11 @@ class HasSealVault(Protocol):
         """Start a Vault over no data as what is to be *served*. Returns when it answers. Raises as `VaultNode.swap`."""
         ...
 
-    def hand_seal_token(self, token: Secret) -> None:
-        """Have every later start of the other Vault be unsealed by this one, which knows it by *token*."""
+    def hand_seal_token(self, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have every later start of the other Vault be unsealed by this one, which knows it by *token*.
+
+        None: by its keys. *disabled*: by its keys, while this seal is the one that it is to leave.
+        """
         ...
 
     def take_away(self) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import (
+    audit_checks,
     auth_config,
     cluster_checks,
     course_checks,
@@ -433,6 +434,7 @@ _CHECKS: Final = (
     course_checks.complaints,
     vault_checks.complaints,
     seal_checks.complaints,
+    audit_checks.complaints,
     cluster_checks.complaints,
     product_checks.complaints,
     provider_checks.complaints,

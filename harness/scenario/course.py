@@ -16,8 +16,12 @@ from harness.scenario.auth_config import ConfigField
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.places import Place
 from harness.scenario.role_spec import RoleSpec
+from harness.scenario.schema_audit import DeviceState
 from harness.scenario.schema_seals import ToSealVault
 from harness.scenario.topology import Topology, VaultSpec
+
+AUTO_UNSEAL: Final = "auto-unseal"
+"""The probe that asks whether a Vault could be unsealed by another one now. Until its next start nothing else tells."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -66,6 +70,10 @@ class Serve(Step, frozen=True, kw_only=True):
     token_file: bool
     part: Part = ""
     """which nodes of several, where they are taken one after the other"""
+    seal: Literal["", "shamir", "transit"] = ""
+    """the seal to which it migrates then; nothing: its seal stays"""
+    left_out: Literal["", "migrate", "disabled"] = ""
+    """what is forgotten of that: that the keys are handed with -migrate, or the seal that is left is disabled"""
 
 
 class Start(Serve, frozen=True, tag="start", kw_only=True):
@@ -269,6 +277,13 @@ class RevokeLeases(Step, frozen=True, tag="revoke-leases", kw_only=True):
     """0: all that are left, at once"""
 
 
+class AuditDevice(Step, frozen=True, tag="audit-device", kw_only=True):
+    """An audit device is kept from writing, or no more; or it is disabled or enabled."""
+
+    device: str
+    to: DeviceState
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -283,10 +298,12 @@ class Look(Step, frozen=True, tag="look", kw_only=True):
     """is it also asked what has become of what was written late? So it is after a step that goes back"""
     without: tuple[str, ...] = ()
     """the Vaults that are stopped or sealed then on purpose: they are asked nothing"""
+    by_keys: bool = False
+    """is Vault unsealed by keys then, where another one unseals it at other moments?"""
 
-    def asks(self, vault: str) -> bool:
-        """Is a Vault asked anything then?"""
-        return not vault or vault not in self.without
+    def asks(self, vault: str, probe: str) -> bool:
+        """Is a Vault asked anything then by a *probe*?"""
+        return not (vault and vault in self.without) and not (self.by_keys and probe == AUTO_UNSEAL)
 
 
 AnyStep = (
@@ -319,6 +336,7 @@ AnyStep = (
     | SealVault
     | MakeLeases
     | RevokeLeases
+    | AuditDevice
     | Wait
     | Look
 )
@@ -330,9 +348,6 @@ GOING_BACK = (RollBack, Restore)
 """The steps after which something may be lost."""
 
 LATE_ROLE = "rehearsal-late"
-
-AUTO_UNSEAL: Final = "auto-unseal"
-"""The probe that asks whether a Vault could be unsealed by another one now. Until its next start nothing else tells."""
 
 OF_CLUSTERS = (UpgradeKubernetes, SetIssuers, PublishKeys, RotateKeys, Reachable)
 """The steps that change a cluster itself, under a Vault that stays."""
@@ -354,6 +369,7 @@ CHANGES = (
     Restore,
     SealVault,
     RevokeLeases,
+    AuditDevice,
     *OF_CLUSTERS,
     *OF_NODES,
 )
@@ -439,6 +455,12 @@ def out_of_service(steps: Iterable[AnyStep]) -> bool:
     out = {"seal": True, "stop": True, "unseal": False, "start": False}
     done = [out[step.what] for step in steps if isinstance(step, SealVault) and step.what in out]
     return done[-1] if done else False
+
+
+def by_keys(steps: Iterable[AnyStep], there: Topology) -> bool:
+    """Is the Vault that another one unseals at other moments unsealed by keys after *steps*?"""
+    seals = [there.vault.seal, *(step.seal for step in steps if isinstance(step, Serve) and step.seal)]
+    return bool(there.seal_vault) and seals[-1] == "shamir"
 
 
 def word_of(step: Step) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -52,7 +52,8 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
             file = course.placed(done, wanted)[first].token_file
             moment = labels.moment(changed, runs[first], file, number, runs)
             out = (wanted.seal_vault,) if course.out_of_service(done) else ()
-            yield Look(number=number, moment=moment, late=any(back.values()), without=out)
+            by_keys = course.by_keys(done, wanted)
+            yield Look(number=number, moment=moment, late=any(back.values()), without=out, by_keys=by_keys)
 
 
 def _looked_after(
@@ -129,6 +130,8 @@ def _steps_of(  # noqa: PLR0911 -- a verb a line
         return [course.Reachable(number=number, cluster=name, is_so=so) for name, so in one.reachable.items()]
     if one.seal_vault is not None:
         return [course.SealVault(number=number, what=one.seal_vault, vault=wanted.seal_vault)]
+    if one.audit_device is not None:
+        return [course.AuditDevice(number=number, device=name, to=to) for name, to in one.audit_device.items()]
     return [_step(one, number, wanted, of, version, snapshot)]
 
 
@@ -137,11 +140,14 @@ def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version
     file = of.token_file
     vault = wanted.told_apart(one.vault or "")
     node = wanted.node_told_apart(one.vault or "", one.node or one.start_node or "")
+    migration: Any = {"seal": one.seal or "", "left_out": one.left_out or ""}
     if one.upgrade is not None:
-        step: Placed = course.Upgrade(number=number, version=one.upgrade, token_file=file, vault=vault, node=node)
+        step: Placed = course.Upgrade(
+            number=number, version=one.upgrade, token_file=file, vault=vault, node=node, **migration
+        )
         return in_parts(step, wanted, one.order)
     if one.restart is not None or one.replace_pod is not None or one.start_node is not None:
-        step = course.Restart(number=number, version=version, token_file=file, vault=vault, node=node)
+        step = course.Restart(number=number, version=version, token_file=file, vault=vault, node=node, **migration)
         return in_parts(step, wanted, one.order)
     if one.roll_back is not None:
         to, over = snapshot if one.roll_back == "snapshot" else of.source, one.roll_back

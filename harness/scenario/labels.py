@@ -9,6 +9,7 @@ from harness.scenario.course import (
     CHANGES,
     HALFWAY,
     AnyStep,
+    AuditDevice,
     Moment,
     Move,
     Restart,
@@ -69,6 +70,8 @@ def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a 
             return f"after {'rewrite of' if isinstance(done, Rewrite) else 'write to'} {done.mount}"
         case SealVault():
             return after(f"{word_of(done)} {done.what}")
+        case AuditDevice():
+            return after(f"audit device {done.device} {done.to}")
         case _ if isinstance(done, (*CHANGES, Wait, Snapshot)):
             return after(words_of(done))
         case _:

@@ -44,6 +44,7 @@ Effect = Literal[
     "access granted",
     "upgrade refused",
     "roll-back refused",
+    "restart refused",
     "reviewer changed",
     "reviewer expires",
     "check lost",
@@ -60,6 +61,9 @@ Effect = Literal[
     "node lost",
     "auto-unseal lost",
     "auto-unseal works",
+    "requests refused",
+    "audit entries lost",
+    "audit changed",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -115,6 +119,8 @@ Cause = Literal[
     "seal-vault-sealed",
     "seal-vault-away",
     "seal-token-refused",
+    "seal-migration-not-told",
+    "seal-not-disabled",
     "lease-list-too-large",
     "leader-replaced-first",
     "leader-of-older-version",
@@ -123,5 +129,8 @@ Cause = Literal[
     "node-removed",
     "raft-operation-unknown",
     "mount-type-unknown",
+    "audit-device-blocked",
+    "audit-device-refused",
+    "audit-entry-changed",
     "unexplained",
 ]

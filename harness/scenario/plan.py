@@ -189,7 +189,8 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         for name, one in wanted.vaults.items()
         if one.leases
     ]
-    steps.append(Look(moment=labels.moment(None, vault.source, vault.token_file, runs=runs)))
+    first = labels.moment(None, vault.source, vault.token_file, runs=runs)
+    steps.append(Look(moment=first, by_keys=course.by_keys(steps, wanted)))
     if rollback and vault.nodes == 1:
         steps.append(Snapshot())
     if scenario.course is not None:
@@ -393,7 +394,7 @@ def _of_nodes(wanted: Topology, vault: str) -> Iterator[Question]:
     nodes = wanted.nodes_of(vault) if wanted.vaults[vault].nodes > 1 else ("",)
     for node in nodes:
         yield from (Question(probe, vault=wanted.told_apart(vault), node=node) for probe in ("health", "seal-status"))
-    if wanted.vaults[vault].seal == topology.TRANSIT:
+    if wanted.seal_vault and not wanted.vaults[vault].of_seals:
         yield Question(course.AUTO_UNSEAL)
 
 

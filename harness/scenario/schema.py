@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.scenario.outcomes import ProbeName
+from harness.scenario.schema_audit import AuditDevice, DeviceState
 from harness.scenario.schema_engines import Engine
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
 from harness.scenario.schema_matrix import Expectation, Matrix
@@ -24,7 +25,7 @@ from harness.scenario.schema_roles import (
     RoleTokens,
 )
 from harness.scenario.schema_roles import Part as _Part
-from harness.scenario.schema_seals import SealKind, SealVault, ToSealVault
+from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
 from harness.scenario.values import (
     Audiences,
     Bindings,
@@ -135,6 +136,11 @@ class Vault(HasLeases):
         default="shamir",
         description="transit: it is unsealed by the transit engine of `seal-vault`, and shares and threshold are those "
         "of its recovery keys. On processes and on paper.",
+    )
+    audit: dict[Name, AuditDevice] = Field(
+        default_factory=dict,
+        description="Audit devices by name: all that this Vault has. Left out: one file of the rehearsal's own. On "
+        "processes and on paper.",
     )
 
 
@@ -363,7 +369,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases):
+class CourseStep(TouchesLeases, ChangesSeal):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")
@@ -425,6 +431,12 @@ class CourseStep(TouchesLeases):
         default=None,
         description="To the Vault that unseals the other one: it is sealed or unsealed, its server is stopped or "
         "started, or the token that it knows the other one by ends; new-token: the other's next start has a new one.",
+    )
+    audit_device: dict[Name, DeviceState] | None = Field(
+        default=None,
+        min_length=1,
+        description="To audit devices, by their names: full (the disk of a file), away (nobody listens), silent "
+        "(somebody listens, and takes and reads nothing), well (none of it any more), disable, enable.",
     )
     vault: Name | None = Field(default=None, description="The Vault it concerns. Left out: the only one, `vault`.")
     node: Name | None = Field(

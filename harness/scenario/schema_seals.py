@@ -13,6 +13,25 @@ SealKind = Literal["shamir", "transit"]
 ToSealVault = Literal["seal", "unseal", "stop", "start", "end-token", "new-token"]
 
 
+LeftOut = Literal["migrate", "disabled"]
+
+
+class ChangesSeal(Part):
+    """A step that may change how Vault is unsealed, as it starts it anew."""
+
+    seal: SealKind | None = Field(
+        default=None,
+        description="For upgrade and restart: the seal to which Vault migrates then. Its configuration says so from "
+        "its start on, and it is handed its keys with -migrate: the unseal keys, which become recovery keys, or the "
+        "recovery keys, which become unseal keys. Left out: its seal stays.",
+    )
+    left_out: LeftOut | None = Field(
+        default=None,
+        description="With `seal`: what is forgotten. migrate: the keys are handed without -migrate. disabled: on the "
+        "way to shamir the seal stanza is taken out at once, and not disabled first.",
+    )
+
+
 class SealVault(Part):
     """The Vault that has the transit key of the other one's seal. No app logs in to it, and it is in no cluster."""
 

@@ -23,16 +23,48 @@ _BACK: Final = {"unseal": "sealed", "start": "stopped"}
 def complaints(document: Document) -> Iterator[Complaint]:
     """Yield what is wrong with `seal`, `seal-vault` and the steps that concern it."""
     there, sealed = document.given(*_VAULT), document.get("vault", "seal", default="shamir")
+    steps = range(len(document.get("course", default=()) or ()))
+    migrations: list[Trail] = [("course", index) for index in steps if document.given("course", index, "seal")]
+    yield from _migrations(document, sealed, there=there)
     if sealed == topology.TRANSIT and not there:
         message = "nothing unseals this Vault: a transit seal is of another Vault"
         yield ("vault", "seal"), message, "seal-vault: with its source version, or seal: shamir"
-    elif there and sealed == "shamir":
+    elif there and sealed == "shamir" and not migrations:
         yield _VAULT, "a Vault with Shamir keys has no use for another one", "seal: transit in vault, or leave it out"
-    if sealed == topology.TRANSIT:
+    if sealed == topology.TRANSIT or migrations:
         yield from _not_here(document)
     if there:
         yield from _path(document)
     yield from _course(document, there=there)
+
+
+_MIGRATES: Final = ("upgrade", "restart")
+
+
+def _migrations(document: Document, seal: str | None, *, there: bool) -> Iterator[Complaint]:
+    """Walk the seals of the other Vault: to which it migrates, and what is forgotten of it."""
+    for index in range(len(document.get("course", default=()) or ())):
+        trail: Trail = ("course", index)
+        left_out, to = document.get(*trail, "left-out"), document.get(*trail, "seal")
+        if not document.given(*trail, "seal"):
+            if document.given(*trail, "left-out"):
+                message = "nothing is left out where no seal is migrated"
+                yield (*trail, "left-out"), message, "seal beside it, or no left-out"
+            continue
+        verb = verb_of(document, index)
+        if verb and verb not in _MIGRATES:
+            message = f"`seal` is of no use to {verb}, which starts no Vault anew with another configuration"
+            yield (*trail, "seal"), message, f"it belongs to {', '.join(_MIGRATES)}"
+        elif document.get(*trail, "vault") == topology.SEAL:
+            yield (*trail, "seal"), "the Vault that unseals has Shamir keys, and keeps them", "leave `vault` out"
+        elif not there:
+            yield (*trail, "seal"), "there is no Vault that unseals this one, or has", "seal-vault: with its version"
+        elif to is not None and to == seal:
+            yield (*trail, "seal"), f"its seal is {to} already", "the other one, or leave it out"
+        elif left_out == "disabled" and to == topology.TRANSIT:
+            message = "no seal is left on the way to transit that could be disabled"
+            yield (*trail, "left-out"), message, "left-out: migrate, or leave it out"
+        seal = to
 
 
 def _not_here(document: Document) -> Iterator[Complaint]:

@@ -81,6 +81,8 @@ def _hindrances(planned: Plan) -> Iterator[str]:
         yield "it has several Vaults or nodes"
     if wanted.vault.storage not in _COPIED:
         yield f"a copy of Vault's data in {wanted.vault.storage} is not made here"
+    if wanted.vault.audit:
+        yield "Vault's audit devices write to what each rehearsal has for itself"
     if wanted.needs_database:
         yield "a database engine makes credentials of a PostgreSQL, and each rehearsal has one of its own"
     if wanted.vault.leases:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.scenario import auth_config, engine_kinds, mount_kinds, places, values
+from harness.scenario.audit_spec import DeviceSpec, devices
 from harness.scenario.auth_config import ConfigField
 from harness.scenario.engine_kinds import Engine, EngineSpec
 from harness.scenario.mount_kinds import KUBERNETES, MountKind
@@ -78,6 +79,8 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     """the version in use today"""
     leases: int = 0
     """so many leases are there before the upgrade"""
+    audit: dict[str, DeviceSpec] = {}
+    """its audit devices by name; none: the rehearsal has one of its own, a file"""
     max_receive_size: int | None = None
     """bytes: the largest answer that it takes from etcd; None: what the version has by itself"""
     later: tuple[Place, ...] = ()
@@ -401,6 +404,7 @@ def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> Va
         source=written["source"],
         leases=written.get("leases", 0),
         max_receive_size=written.get("max-receive-size"),
+        audit=devices(written.get("audit") or {}),
     )
     return found.at(places.read(written, written.get("cluster")))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from harness.analysis.correlation import EvidenceLine
@@ -18,6 +18,10 @@ _TRIES: Final = (
     "a Vault with a transit seal encrypts something with it while it reads its configuration, and ends with status 1 "
     "where that fails: it does not wait. One that runs needs its seal no more until its next start"
 )
+_NAMES_BOTH: Final = (
+    "a Vault whose configuration has another seal than its data waits, sealed, for its keys with the word that it is "
+    "to migrate; on the way to Shamir the seal that it leaves has to stand there, disabled, and to work"
+)
 _SOURCE: Final = "Vault v1.4.0 to v1.15.5: transit.go#SetConfig, command/server.go#setSeal; run: 1.4.0 to 1.16.3"
 _RESTARTED: Final = "Then start the other one again: it has ended and does not try again by itself, unless something"
 
@@ -30,6 +34,9 @@ class _Trouble(NamedTuple):
     """the words of the Vault that unseals, or of the way to it"""
     sentence: str
     mend: Remedy
+    migrates: bool = False
+    """is it of a migration to another seal? Then a seal that can be used is not in question"""
+    source: str = _SOURCE
 
 
 _TROUBLES: Final = (
@@ -72,24 +79,58 @@ _TROUBLES: Final = (
 )
 
 
+_MIGRATIONS: Final = "run: 1.4.0, 1.7.0, 1.11.0 and 1.16.3; Vault documentation, concepts/seal: seal migration"
+_OTHERS: Final = (
+    _Trouble(
+        "seal-migration-not-told",
+        ("migrate option not provided", "'migrate' parameter must be set true"),
+        "Its configuration has another seal than its data, and it takes no key that is not handed in with -migrate",
+        Remedy(
+            "Hand the same keys in again with -migrate: on the way to transit the unseal keys, on the way to Shamir "
+            "the recovery keys. The server stays up meanwhile, sealed, and nothing is lost.",
+            commands=("vault operator unseal -migrate",),
+            unproven="the keys are the operator's; the step without `left-out` rehearses it",
+        ),
+        migrates=True,
+        source=_MIGRATIONS,
+    ),
+    _Trouble(
+        "seal-not-disabled",
+        ("no disabled seal in configuration", "command.adjustCoreForSealMigration"),
+        "Its data are sealed by the transit key of another Vault, and its configuration has no seal stanza any more",
+        Remedy(
+            'Put the seal stanza back with disabled = "true", start Vault, and hand the recovery keys in with '
+            "-migrate, while the Vault with the transit key is there. Take the stanza out once that is done: as long "
+            "as it is there, disabled or not, Vault does not start without the other one.",
+            commands=("vault operator unseal -migrate",),
+            unproven="the keys are the operator's; the step without `left-out` rehearses it",
+        ),
+        migrates=True,
+        source=_MIGRATIONS,
+    ),
+)
+
+
 def at_start(words: str) -> tuple[Cause, str, Remedy, str] | None:
-    """Return why a Vault would not start, by its last *words*: the cause, a sentence, what mends it, and a source.
+    """Return why a Vault would not serve, by its last *words*: the cause, a sentence, what mends it, and a source.
 
     None where it is not its seal.
     """
     _, found, rest = words.partition(_PARSING)
-    one = _meant(rest) if found else None
-    return None if one is None else (one.cause, f"{one.sentence}, and so it did not start", one.mend, _SOURCE)
+    one = _meant(rest, _TROUBLES) if found else _meant(words, _OTHERS)
+    if one is None:
+        return None
+    return one.cause, f"{one.sentence}{'' if one.migrates else ', and so it did not start'}", one.mend, one.source
 
 
-def _meant(words: str) -> _Trouble | None:
+def _meant(words: str, among: Iterable[_Trouble]) -> _Trouble | None:
     words = words.lower()
-    return next((one for one in _TROUBLES if any(said.lower() in words for said in one.said)), None)
+    return next((one for one in among if any(said.lower() in words for said in one.said)), None)
 
 
 def _examine(cause: Cause) -> Callable[[Case], Diagnosis | None]:
     def examine(case: Case) -> Diagnosis | None:
-        one = _meant(case.after.error)
+        one = _meant(case.after.error, _TROUBLES)
         if case.after.probe != AUTO_UNSEAL or case.after.answer != "refused" or one is None or one.cause != cause:
             return None
         return diagnosed(
@@ -106,12 +147,16 @@ RULES: Final = tuple(
     Rule(
         name=one.cause,
         versions="every version with a transit seal",
-        precondition="Vault is unsealed by the transit engine of another Vault",
-        demands="what that one answers to the seal's own token, or the last words of a server that ended at its start",
-        explanation=_TRIES,
-        source=_SOURCE,
+        precondition="Vault migrates from one seal to another one"
+        if one.migrates
+        else "Vault is unsealed by the transit engine of another Vault",
+        demands="what it answers to a key, or the last words of a server that ended at its start"
+        if one.migrates
+        else "what that one answers to the seal's own token, or the last words of a server that ended at its start",
+        explanation=_NAMES_BOTH if one.migrates else _TRIES,
+        source=one.source,
         examine=_examine(one.cause),
         kinds=NAMES,
     )
-    for one in _TROUBLES
+    for one in (*_TROUBLES, *_OTHERS)
 )

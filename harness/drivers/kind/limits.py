@@ -103,6 +103,8 @@ def _insist_on_storage(plan: Plan) -> None:
             raise MissingPrerequisite(
                 f"with kind Vault's storage is {' or '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
             )
+        if vault.audit:
+            raise MissingPrerequisite("with kind Vault has one audit device, its own output: --driver local has others")
         if vault.of_seals:
             raise MissingPrerequisite("with kind no Vault unseals another one: --driver local has both")
         if vault.disable_mlock != "said":

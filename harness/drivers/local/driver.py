@@ -13,6 +13,7 @@ from harness.artifacts.store import Store
 from harness.drivers import service_accounts
 from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
+from harness.drivers.local.audit_devices import AuditDevices, WithAuditDevices
 from harness.drivers.local.changing_rig import ChangingRig
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.postgres import Postgres
@@ -137,7 +138,7 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, LocalSharing):
+class LocalRig(WithAuditDevices, RunsLocalAgents, ChangingRig, WithSealVault, LocalSharing):
     """The processes of one rehearsal."""
 
     def __init__(
@@ -170,6 +171,9 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, LocalSharing):
         self._vaults = vaults or VaultNodes(self._work, topology, ports, supervisor, binaries, licence)
         self._vaults.binaries = binaries
         self._sidecars = {}
+        if topology.vault.audit:
+            self._devices = AuditDevices(topology.vault.audit, work, supervisor, ports.take)
+            self._devices.introduce(self._vaults)
         self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
@@ -229,6 +233,7 @@ class LocalRig(RunsLocalAgents, ChangingRig, WithSealVault, LocalSharing):
         self.end_sidecars()
         self._end_all_vaults()
         self._keep(self._logs)
+        self._close_devices()
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""

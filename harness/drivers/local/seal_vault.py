@@ -132,9 +132,9 @@ class WithSealVault(RealRig):
             raise RigError("no Vault of this scenario unseals another one")
         return self._unsealer
 
-    def hand_seal_token(self, token: Secret) -> None:
-        """Have every later start of this rig's own Vault be unsealed by the other one."""
-        self._server.unseal_by(self._other.server, token)
+    def hand_seal_token(self, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have every later start of this rig's own Vault be unsealed by the other one, or by its keys."""
+        self._server.unseal_by(self._other.server, token, disabled=disabled)
 
     def take_away(self) -> None:
         """Stop the Vault that unseals."""

@@ -16,6 +16,7 @@ from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.local.data_server import VaultStore, size_of
+from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.errors import ProcessDied, RigError
@@ -66,13 +67,16 @@ class VaultServer:
         self.name = name
         self.others: Sequence[VaultServer] = ()
         """the nodes that it tries to join while it has no data"""
-        self.audit: Tail = first.audit if first else Tail(directory / "audit.log")
+        file = Tail((first.directory if first else directory) / "audit.log")
+        self.audit: Lines = first.audit if first else file
         self.log = Tail(directory / "vault.log")
         address = f"https://127.0.0.1:{port}"
         # relative to where it runs: in its data the path would lead a copy of it into somebody else's file. Of several
         # nodes, whose data nobody copies, all write one
-        audit = str(self.audit.path) if name else self.audit.path.name
+        audit = str(file.path) if name else file.path.name
         self.client = Vault(address, authority.ca, audit_file=audit, certificate=authority.client, name=name)
+        self.syslog: Path | None = None
+        """the socket that it finds where syslog is"""
         self.process: Process | None = None
         self.version = ""
         """the one that was started last"""
@@ -96,11 +100,15 @@ class VaultServer:
             self._listening = self._listening._replace(clients="")
         self._configure()
 
-    def unseal_by(self, other: VaultServer, token: Secret) -> None:
-        """Have the next start be unsealed by the transit engine of *other*, which knows it by a *token*."""
+    def unseal_by(self, other: VaultServer, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have the next start be unsealed by the transit engine of *other*, which knows it by a *token*.
+
+        None: by its keys. *disabled*: by its keys, while that is the seal that it is to leave.
+        """
         certificate, key = map(str, other.authority.client)
         ca = str(other.authority.ca)
-        self._unsealing = Unsealing(other.client.address, ca, certificate, key, token)
+        found = None if token is None else Unsealing(other.client.address, ca, certificate, key, token, disabled)
+        self._unsealing = found
         self._configure()
 
     def start(
@@ -139,6 +147,7 @@ class VaultServer:
             cwd=self.directory,
             log=self.log.path,
             pod=pod,
+            syslog=self.syslog,
             apart=apart,
         )
         self.process, self.version = started, version

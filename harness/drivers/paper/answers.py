@@ -35,6 +35,11 @@ class PaperAnswers(abc.ABC):
     @abc.abstractmethod
     def _configs(self) -> dict[str, Config]: ...
 
+    @property
+    @abc.abstractmethod
+    def _silenced(self) -> bool:
+        """Can none of its audit devices write?"""
+
     def _told(self, what: str, name: str) -> Told | None:
         return self._script.get((what, name, self._served.version))
 
@@ -53,6 +58,9 @@ class PaperAnswers(abc.ABC):
     ) -> Reply:
         correlation = f"rehearsal-{next(self._numbers):06d}"
         ended = now()
+        if self._silenced and status is not None and "sealed" not in (data or {}):
+            # how it is, and whether it is sealed, nobody audits
+            return Reply(500, "internal error", {}, None, started or ended, ended, correlation)
         if path and status is not None:
             self._pending.append(evidence.of_request(correlation, path, error, ended, self._called))
         return Reply(status, error, data or {}, token, started or ended, ended, correlation)

@@ -17,6 +17,7 @@ from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.agents import PaperAgents
 from harness.drivers.paper.answers import Script
+from harness.drivers.paper.audit import PaperAudit
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
 from harness.drivers.paper.engines import PaperEngines
 from harness.drivers.paper.jwts import PaperJwts
@@ -43,7 +44,7 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
-from harness.scenario.course import Moment, Move, Serve
+from harness.scenario.course import Move, Serve
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.plan import Plan
 from harness.scenario.values import addressed
@@ -70,7 +71,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents):
+class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -80,12 +81,13 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
         self, plan: Plan, journal: Journal, script: Script, dies_at: str, name: str = "", common: Common | None = None
     ) -> None:
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
+        PaperAudit.__init__(self)
         PaperNodes.__init__(self)
-        PaperSeals.__init__(self)
         PaperAgents.__init__(self)
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at
         self._name = self._topology.name_of(name)
         self._spec = self._topology.vaults[self._name]
+        PaperSeals.__init__(self)
         self._home = self._spec.cluster
         self._pod, *_ = self._topology.pod_purposes(self._name)
         self._called = self._topology.told_apart(self._name)
@@ -192,6 +194,7 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
 
     def swap(self, served: Serve) -> None:
         """Put the next version in place; Vault's Pod is replaced and its old token dies."""
+        self.make_devices(served)
         self._served, self._sealed = served, True
         forget_keys(self._configs)
         self._put_in_place(served, self._pod)
@@ -249,16 +252,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
     def settle(self, *, stored: bool) -> None:
         """Return at once: paper has no caches."""
 
-    def skip(self) -> None:
-        """Forget what was not gathered."""
-        self._pending.clear()
-
-    def gather(self, moment: Moment) -> None:
-        """Write down the evidence of the moment, in the shape in which servers write it."""
-        for event in self._pending:
-            self._journal.write(msgspec.structs.replace(event, moment=moment.label))
-        self._pending.clear()
-
     def broken(self) -> str | None:
         """Return nothing: paper does not break."""
 
@@ -295,8 +288,11 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
         reviews = self._topology.mounts[mount].of_kind.reviews and self._read_first(mount)
         if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._seen_ca)):
             return self._reply(*unshown)
-        hidden = ("token_reviewer_jwt", "kubernetes_ca_cert")
-        return self._reply(200, data={k: v for k, v in self._configs[mount].fields.items() if k not in hidden})
+        config, hidden = self._configs[mount], ("token_reviewer_jwt", "kubernetes_ca_cert")
+        shown = {k: v for k, v in config.fields.items() if k not in hidden}
+        if reviews and at_least(self._served.version, kubernetes_auth.KNOWS_ISSUER_OPTION):
+            shown["disable_iss_validation"] = config.validation_disabled
+        return self._reply(200, data=shown)
 
     def read_role(self, mount: str, role: str, folder: str = "role") -> Reply:
         """Return the role as written."""
@@ -331,15 +327,6 @@ class PaperRig(PaperAccounts, PaperEngines, PaperJwts, PaperSeals, PaperNodes, P
         del threshold
         self._sealed = not recovery
         return [Secret(f"paper-key-{number:020d}") for number in range(shares)]
-
-    def unseal(self, key: Secret) -> Reply:
-        """Open at the first key."""
-        del key
-        self._sealed = False
-        return self._reply(200, data={"sealed": False})
-
-    def enable_audit(self) -> None:
-        """Do nothing: paper always audits."""
 
     def enable_kv(self, path: str, version: int) -> None:
         """Do nothing: every secret is there."""

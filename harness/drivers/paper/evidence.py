@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.clients.vault import CORRELATION_HEADER
+from harness.clients.vault_audit import CORRELATION_HEADER
 from harness.drivers.log_tail import as_time
 from harness.drivers.paper.state import ADDRESS, Token, extra
 from harness.record import events

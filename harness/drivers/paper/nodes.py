@@ -174,9 +174,9 @@ class PaperNode:
         """Answer as this node."""
         return self._cluster.seal_of(self._name)
 
-    def unseal(self, key: Secret) -> Reply:
+    def unseal(self, key: Secret, *, migrate: bool = False) -> Reply:
         """Open at the first key."""
-        del key
+        del key, migrate
         return self._cluster.open_node(self._name)
 
     def swap(self, served: Serve) -> None:

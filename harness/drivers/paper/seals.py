@@ -17,6 +17,12 @@ from harness.secret import Secret
 _ADDRESS: Final = "https://seal-vault.paper:8200/v1/transit/encrypt/autounseal"
 
 
+NOT_DISABLED: Final = (
+    'Error initializing core: cannot seal migrate from "transit" to Shamir, no disabled seal in configuration'
+)
+"""The last words of a Vault whose seal stanza was taken out. Run: 1.7.0 to 1.16.3."""
+
+
 class PaperSeals(PaperAnswers):
     """What both of them need: the one that unseals has tokens, and the other one holds one of them."""
 
@@ -31,6 +37,9 @@ class PaperSeals(PaperAnswers):
         """is its server stopped?"""
         self._known: set[Secret] = set()
         self._held: Secret | None = None
+        self._barrier = self._spec.seal
+        """the seal of its data"""
+        self._disabled = self._migrating = False
 
     def seal_status(self) -> Reply:
         """Answer with the version and the seal: of one that unseals itself that is the type of its recovery keys."""
@@ -74,9 +83,9 @@ class PaperSeals(PaperAnswers):
     def begin(self, served: Serve) -> None:
         """Do nothing: on paper every Vault is there from the beginning."""
 
-    def hand_seal_token(self, token: Secret) -> None:
-        """Hold a token."""
-        self._held = token
+    def hand_seal_token(self, token: Secret | None, *, disabled: bool = False) -> None:
+        """Hold a token; None: there is no seal stanza."""
+        self._held, self._disabled = token, disabled
 
     def take_away(self) -> None:
         """Stop the Vault that unseals."""
@@ -107,14 +116,29 @@ class PaperSeals(PaperAnswers):
             raise ProcessDied(self._dead, status, [said])
 
     def _unseal_itself(self) -> None:
-        """Be unsealed by the other Vault, if it is one that unseals. Raises ProcessDied where that does not."""
-        if self._spec.seal != topology.TRANSIT:
+        """Be unsealed by the other Vault, if that is its seal. Raises ProcessDied where its seal cannot be used."""
+        of_data, self._migrating = self._barrier == topology.TRANSIT, False
+        if self._held is None:
+            if of_data:
+                self._dead = f"Vault {self._served.version} ended by itself with status 1"
+                raise ProcessDied(self._dead, 1, [NOT_DISABLED])
             return
-        said = self.system(topology.SEAL).try_seal(self._held or Secret("paper-no-seal-token"))
+        said = self.system(topology.SEAL).try_seal(self._held)
         if not said.ok:
             self._dead = f"Vault {self._served.version} ended by itself with status 1"
             error = f"Error making API request. URL: PUT {_ADDRESS} Code: {said.status}. Errors: * {said.error}"
             if said.status is None:
                 error = f'Put "{_ADDRESS}": {said.error}'
             raise ProcessDied(self._dead, 1, [f"Error parsing Seal configuration: {error}"])
-        self._sealed = False
+        self._migrating = of_data == self._disabled
+        self._sealed = self._migrating or self._disabled
+
+    def unseal(self, key: Secret, *, migrate: bool = False) -> Reply:
+        """Open at the first key."""
+        del key
+        if self._migrating and not migrate:
+            return self._reply(500, "migrate option not provided and seal migration is pending")
+        if self._migrating:
+            self._barrier = topology.TRANSIT if self._barrier != topology.TRANSIT else "shamir"
+        self._sealed = self._migrating = False
+        return self._reply(200, data={"sealed": False})

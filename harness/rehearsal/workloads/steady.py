@@ -1,17 +1,18 @@
-"""Clients that ask for one thing each, again and again, while the nodes of a Vault are replaced."""
+"""Clients that ask for one thing each, again and again, while nodes of a Vault are replaced, or leases revoked."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Self
 
 from harness.record.journal import Journal
 from harness.record.node_events import LeaderChanged, RequestKind, SteadyLoad
 from harness.rig.rig import Reply, Rig, VaultSystem, several_nodes
 from harness.scenario.course import Step
+from harness.scenario.topology import Topology
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
 
@@ -37,7 +38,41 @@ class Leading:
         return Leading(self._system, certificate)
 
 
-class Load:
+class Clients:
+    """Clients that ask within a `with`, each for one thing, and the node that is being replaced meanwhile, if any."""
+
+    def __init__(self, asks: Mapping[tuple[RequestKind, str], Ask], health: Ask | None) -> None:
+        """*asks* has, by the kind of request and the app on whose behalf it is, what is asked beside *health*."""
+        of_all = [_Client("health", "", health)] if health else []
+        self._clients = [*of_all, *(_Client(*who, ask) for who, ask in asks.items())]
+        self._over, self._threads, self._node = threading.Event(), list[threading.Thread](), ""
+
+    def __enter__(self) -> Self:
+        self._threads = [
+            threading.Thread(target=carried(self._ask), args=(client,), name=f"steady {client.kind}", daemon=True)
+            for client in self._clients
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, client: _Client) -> None:
+        while True:
+            client.ask(self._node)
+            if self._over.wait(EVERY_SECONDS):
+                return
+
+    def told(self, vault: str, version: str, moment: str = "") -> list[SteadyLoad]:
+        """Return what each met: *moment* is the label of the moment that comes next."""
+        return [client.told(vault, version, moment) for client in self._clients]
+
+
+class Load(Clients):
     """Who asks while nodes are replaced, and what they are told of it: which node, and who leads."""
 
     def __init__(
@@ -48,16 +83,14 @@ class Load:
 
         Where nothing is *real* nobody asks: it takes no time there.
         """
+        super().__init__(asks, self._led if real else None)
         self._step, self._version, self._several = step, version, several_nodes(rig, step)
         self._versions: Mapping[str, str] = {}
-        self._over, self._lock = threading.Event(), threading.Lock()
-        self._node = ""
+        self._lock = threading.Lock()
         self._leader, self._left = self._several.follow(), Stopwatch()
         self._ran = ""
         """what the one that leads runs; until it has been stopped, it cannot be another version"""
         self._changes: list[LeaderChanged] = []
-        health = [_Client("health", "", self._led)] if real else []
-        self._clients = [*health, *(_Client(*who, ask) for who, ask in asks.items())]
 
     def replacing(self, name: str) -> None:
         """Take note that a node is being replaced from now on; "" once it is back."""
@@ -97,32 +130,12 @@ class Load:
         )
         self._ran = version
 
-    def run(self) -> Sequence[threading.Thread]:
-        """Begin to ask, each client in a thread of its own."""
-        threads = [
-            threading.Thread(target=carried(self._ask), args=(client,), name=f"steady {client.kind}", daemon=True)
-            for client in self._clients
-        ]
-        for thread in threads:
-            thread.start()
-        return threads
-
-    def _ask(self, client: _Client) -> None:
-        while True:
-            client.ask(self._node)
-            if self._over.wait(EVERY_SECONDS):
-                return
-
-    def end(self) -> None:
-        """Have everybody stop asking."""
-        self._over.set()
-
     def tell(self, moment: str, journal: Journal) -> None:
         """Put on record what they met: *moment* is the label of the moment that comes next."""
         for change in self._changes:
             journal.write(change)
-        for client in self._clients:
-            journal.write(client.told(self._step.vault, self._version, moment))
+        for told in self.told(self._step.vault, self._version, moment):
+            journal.write(told)
 
 
 class _Client:
@@ -178,11 +191,20 @@ def asking(
 ) -> Iterator[Load]:
     """Have clients ask while the body changes nodes; afterwards what they met is in the book, however it ends."""
     load = Load(rig, step, version, asks, real=real)
-    threads = load.run()
     try:
-        yield load
+        with load:
+            yield load
     finally:
-        load.end()
-        for thread in threads:
-            thread.join()
         load.tell(moment, journal)
+
+
+def asks_of(rig: Rig, there: Topology, vault: str, held: Mapping[str, Secret]) -> dict[tuple[RequestKind, str], Ask]:
+    """Return what clients ask of a *vault* on behalf of one of the apps that hold a token."""
+    system, asks = rig.system(vault), dict[tuple[RequestKind, str], Ask]()
+    for app, token in list(held.items())[:1]:
+        spec = there.apps[app]
+        asks["token-lookup", app] = lambda token=token: system.vault.lookup_self(token)  # type: ignore[misc]
+        if there.mounts[spec.mount].of_kind.of_account and spec.token != "minted":
+            jwt = rig.app_token(app).jwt
+            asks["login", app] = lambda spec=spec, jwt=jwt: system.vault.login(spec.mount, spec.role, jwt)  # type: ignore[misc]
+    return asks
