@@ -212,6 +212,7 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
         "another-version-of-the-agent-would-not-help",
         "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back",
         "a-log-receiver-that-takes-nothing-makes-every-request-wait",
+        "a-seal-stanza-taken-out-before-it-is-disabled-ends-vault",
         "one-audit-device-on-a-full-disk-stops-every-login",
         "three-nodes-are-upgraded-standbys-first-and-the-leader-last",
         "three-nodes-with-the-leader-first-move-leadership-in-vain",

@@ -19,6 +19,7 @@ PROVE_IT: dict[str, set[Source]] = {
     "leader-replaced-first": {"nodes"},
     "leader-of-older-version": {"nodes"},
     "lease-list-too-large": {"server"},
+    "seal-not-disabled": {"server"},
     "audit-device-blocked": {"audit device"},
     "reviewer-fallback-local": {"api audit", "vault audit", "config"},
     "reviewer-frozen": {"api audit", "api log", "vault audit", "config"},

@@ -94,6 +94,10 @@ PROMISED: dict[str, Row] = {
         "pass",
         (("latent", "leadership went back", "leader-of-older-version", "1.7.0"),),
     ),
+    "a-seal-stanza-taken-out-before-it-is-disabled-ends-vault": (
+        "fail",
+        (("regression", "upgrade refused", "seal-not-disabled", "1.9.2"),),
+    ),
     "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade": (
         "fail",
         (("regression", "upgrade refused", "lease-list-too-large", "1.9.2"),),

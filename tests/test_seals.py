@@ -43,6 +43,7 @@ def test_what_is_lost_before_the_upgrade_is_latent_and_the_upgrade_is_refused(tm
     ]
     assert (judgement.verdict, judgement.exit_code) == ("fail", 1)
     assert all(one.remedies and one.evidence for one in judgement.findings)
+    assert "seals other than transit, " in " ".join(judgement.not_checked)
 
 
 @pytest.mark.parametrize(("fault", "mend"), [("seal", "unseal"), ("stop", "start"), ("end-token", "new-token")])
@@ -100,6 +101,7 @@ def test_a_seal_is_migrated_there_and_back_and_the_question_of_the_seal_is_asked
     assert (judgement.verdict, judgement.findings, judgement.doubts) == ("pass", (), ())
     asked = [one.moment for one in judgement.observations if one.probe == course.AUTO_UNSEAL]
     assert asked == ["after restart", "after restart (step 2)"]
+    assert "seals other than Shamir and transit, " in " ".join(judgement.not_checked)
 
 
 FORGOTTEN = {

@@ -42,7 +42,7 @@ from harness.record.node_events import NodeLost
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation, called
 from harness.scenario import course, driver_traits
-from harness.scenario.course import Look, Move, RollBack, Upgrade
+from harness.scenario.course import Look, Move, RollBack, Serve, Upgrade
 from harness.scenario.topology import Expected
 
 FORMAT = 1
@@ -409,7 +409,9 @@ def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
     if facts.record.of(Renewals):
         yield "for how long production could not renew: it was on loopback, with a scripted unseal"
     alone = all(vault.nodes == 1 for vault in facts.topology.vaults.values())
-    yield f"{'several Vault nodes, ' if alone else ''}seals other than Shamir, storages other than the scenario's" + (
+    changed = {step.seal for step in facts.steps if isinstance(step, Serve) and step.seal}
+    seals = " and ".join(one.replace("shamir", "Shamir") for one in sorted(changed | {facts.topology.vault.seal}))
+    yield f"{'several Vault nodes, ' if alone else ''}seals other than {seals}, storages other than the scenario's" + (
         "" if any(isinstance(step, RollBack) for step in facts.steps) else ", rollback"
     )
 

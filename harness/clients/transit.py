@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from harness.errors import RigError
 from harness.rig.rig import Reply
 from harness.secret import Secret
 
@@ -28,6 +27,9 @@ class TransitSeal(abc.ABC):
     def _ask(self, method: str, path: str, token: Secret | None = None, **body: Any) -> Reply: ...
 
     @abc.abstractmethod
+    def make_token(self, policy: str, *, period: str = "") -> Secret: ...
+
+    @abc.abstractmethod
     def _tell(self, method: str, path: str, body: Mapping[str, Any]) -> None: ...
 
     def make_transit_key(self) -> None:
@@ -39,11 +41,7 @@ class TransitSeal(abc.ABC):
 
     def make_seal_token(self) -> Secret:
         """Return a new token for another Vault's seal, as Vault's guide has it: an orphan that is renewed for ever."""
-        wanted = {"policies": [_POLICY], "period": "24h"}
-        made = self._ask("post", "auth/token/create-orphan", self.root, json=wanted)
-        if made.token is None:
-            raise RigError(f"Vault made no token for a transit seal: HTTP {made.status} {made.error}".rstrip())
-        return made.token
+        return self.make_token(_POLICY, period="24h")
 
     def end_token(self, token: Secret) -> None:
         """Have *token* be good for nothing any more, as at its end."""

@@ -304,9 +304,13 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         made = _done(self._ask("post", f"{path}/secret-id", self.root, json={}), f"write {path}/secret-id")
         return Credentials(Secret(str(known.data["role_id"])), Secret(str(made.data["secret_id"])))
 
-    def make_token(self, policy: str) -> Secret:
-        """Return a new token that has one policy and no other, and lives for a month."""
-        body = {"policies": [policy], "no_default_policy": True, "ttl": "768h"}
+    def make_token(self, policy: str, *, period: str = "") -> Secret:
+        """Return a new token that has one policy and no other, and lives for a month.
+
+        With a *period* it may be renewed for ever, which is what the default policy lets its holder do.
+        """
+        lives = {"period": period} if period else {"no_default_policy": True, "ttl": "768h"}
+        body = {"policies": [policy], **lives}
         made = _done(self._ask("post", "auth/token/create-orphan", self.root, json=body), "make a token")
         if made.token is None:
             raise RigError("Vault was to make a token, and its answer has none")
