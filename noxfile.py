@@ -156,7 +156,7 @@ def drill(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Rehearse all that ships, on processes and kind, the corpus, and new random scenarios; see .rehearse/nightly."""
     _have_engine(session)
-    _have_postgres(session)
+    _have_packages(session)
     place = HERE / ".rehearse" / "nightly"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -201,7 +201,7 @@ def fast(session: nox.Session) -> None:
 @nox.session
 def real(session: nox.Session) -> None:
     """Rehearse every shipped scenario on real servers and check what is judged; builds the servers on the first run."""
-    _have_postgres(session)
+    _have_packages(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     # they wait for servers more than they compute
@@ -325,13 +325,15 @@ def _install_engine(session: nox.Session) -> None:
     _apt_install(session, "Docker engine", "docker.io")
 
 
-def _have_postgres(session: nox.Session) -> None:
-    """Return when PostgreSQL is here, which databases of scenarios are; as root on a Debian machine it is installed."""
-    if shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
-        return
-    if os.geteuid() != 0:
-        session.error("PostgreSQL is not here: install your system's package (Debian: postgresql), or do this as root.")
-    _apt_install(session, "PostgreSQL", "postgresql")
+def _have_packages(session: nox.Session) -> None:
+    """Return when the packages are here that some scenarios take; as root on a Debian machine they are installed."""
+    postgres = shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    for there, what, package in ((postgres, "PostgreSQL", "postgresql"), (shutil.which("wrk"), "wrk", "wrk")):
+        if there:
+            continue
+        if os.geteuid() != 0:
+            session.error(f"{what} is not here: install your system's package (Debian: {package}), or do this as root.")
+        _apt_install(session, what, package)
 
 
 def _apt_install(session: nox.Session, what: str, package: str) -> None:

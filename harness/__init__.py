@@ -47,6 +47,7 @@ session/                 rehearsals as values: a scenario and options in, a judg
     one_rehearsal        from a scenario and options to its judgement: what the command line calls
 maintenance/             what this machine has for rehearsals, and what was left on it
     doctor               what this machine has and lacks for a rehearsal, and what mends it
+    packages             what this machine has of the packages that only some scenarios take
     cleanup              finds and ends what a crash left, by the labels of the runs
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
@@ -71,6 +72,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
     readback             what do an auth mount's config and roles say when they are read back?
     login                may the app log in?
     agent                may the Vault Agent of an app log in, and how is the one that runs beside it?
+    storm                may many Pods of an app log in at once?
     token                what is a Vault token good for?
     impostor             is everybody refused who must be?
     lockout              is somebody locked out whose secret was wrong too often?
@@ -104,6 +106,7 @@ drivers/local/           plain processes on this machine, and no Docker
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     agents               a Vault Agent as a process: started, read by its log, and ended
     audit_devices        what the audit devices of a Vault as a process write to
+    storms               many Pods of an app that log in at once: made, let loose, and counted
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
@@ -129,6 +132,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     nodes                a Vault of several nodes, on paper
     seals                a Vault that is unsealed by another one, on paper
     leases               the leases of a Vault on paper
+    storms               many Pods that log in at once, on paper: each is answered as one
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -152,6 +156,7 @@ clients/                 one door for each foreign system
     vault_engines        what is said to secrets engines that make secrets, and to what they have
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
+    wrk                  everything asked of the load generator: what it sends, and what came back
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
     vault_leases         many requests to Vault over a few connections: leases by the thousand
@@ -203,6 +208,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     nodes                what is said of a Vault that was taken on node by node
     leases               what is said of the leases of a Vault
     audit                what is said of audit devices: in what their entries differ from before
+    storms               what is said of many Pods that logged in at once
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     track_record         what a corpus of known breakages comes to
@@ -222,6 +228,7 @@ analysis/                what a record means, with no server in sight
     renewals             running apps that could not renew their token any more: refused for good, or not known
     expiry               stored reviewers that work until the end of the run, and not for ever
     audit_devices        what audit devices write before and after a hop, and which cannot write
+    storms               what became of many Pods that logged in at once, look by look
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
@@ -259,6 +266,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     certificates         logins by a client certificate: expired, not matched, or by no more than a number
     secrets              logins with a password or a secret ID: lockout, and secrets that are not accepted
     agents               the Vault Agent of an app, where it is refused and the app itself is not
+    storms               logins that are refused because many came at once
     engines              secrets that are made as they are asked for: leases that ended
     tokens               what a token is good for: no renewal of batch tokens, a number of requests
     policy               what a token may do: a policy that denies, or does not grant
@@ -284,6 +292,7 @@ importing/               what was read of an installation becomes a scenario
 rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     agents               what a rig that starts Vault Agents beside apps can do
+    storms               what a rig can do that has many Pods of an app log in at once
     seals                what one looks like in which one Vault unseals another one
     leases               leases that are made in a Vault, and what it weighs, as protocols
     clock                a rig whose time passes without anybody waiting for it
@@ -308,6 +317,7 @@ scenario/                what is asked for
     schema_audit         what a scenario can say of Vault's audit devices
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
+    schema_storms        what a scenario can say of many Pods that log in at once
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     schema_engines       what a scenario can say of secrets engines
     outcomes             the words for what is asked, what may happen, and why
@@ -332,6 +342,7 @@ scenario/                what is asked for
     places               where a Vault runs, and where a course moves it
     auth_config          the fields of auth/<mount>/config, and the kinds of reviewers that they store
     topology             clusters, Vault, mounts and apps with every default filled in
+    app_spec             an app as it is written: who it is, how it logs in, and what logs in for it
     course               the steps of a rehearsal, and the moments at which everything is asked
     labels               the moments of a course get their numbers and labels
     course_checks        what a course says that cannot be, step by step

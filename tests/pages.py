@@ -200,6 +200,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "keys of an engine's role": _keys("EngineRole"),
     "keys of a transit key": _keys("TransitKey"),
     "keys of an app": _keys("App"),
+    "keys of a storm": _keys("Storm"),
     "keys of a step": _keys("CourseStep"),
     "keys of write": _keys("Write"),
     "keys of move": _keys("Move"),

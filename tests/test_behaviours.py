@@ -128,7 +128,7 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
         "issuer-no-longer-accepted",
         "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch", "jwt-bound-claim-mismatch",
         "jwt-claim-unusable", "certificate-expired", "certificate-not-matched",
-        "token-limits", "seal-vault-sealed", "seal-vault-away", "seal-token-refused",
+        "token-limits", "refused-at-once", "seal-vault-sealed", "seal-vault-away", "seal-token-refused",
         "seal-migration-not-told", "seal-not-disabled",
     }  # fmt: skip
     told = {cause for row in ROWS for cause in row.causes}

@@ -209,6 +209,7 @@ def test_kind_says_beforehand_that_it_has_no_such_listener() -> None:
 def test_kind_can_have_nearly_every_shipped_scenario() -> None:
     assert {name for name in PROMISED if not fits_kind(name)} == {
         "a-client-certificate-is-trusted-by-its-number-alone",
+        "a-morning-of-1500-pods-is-refused-after-the-upgrade",
         "another-version-of-the-agent-would-not-help",
         "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back",
         "a-log-receiver-that-takes-nothing-makes-every-request-wait",

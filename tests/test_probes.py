@@ -46,6 +46,7 @@ OF_ENGINES = ("kept-secret", "old-lease-renew", "revoked-secret", "engine-role",
 ASKED = [probe for probe in get_args(ProbeName) if probe != "auto-unseal"]
 """All but what is asked where one Vault unseals another: tests/test_seals.py has that."""
 ENGINES = SCENARIOS / "what-engines-gave-is-good-after-the-upgrade.yaml"
+STORM = SCENARIOS / "a-morning-of-1500-pods-is-refused-after-the-upgrade.yaml"
 AGENT = SCENARIOS / "another-version-of-the-agent-would-not-help.yaml"
 SECRETS = """
 schema: 1
@@ -127,6 +128,8 @@ def with_a_probe(probe: str, directory: Path) -> Paper:
         return Paper(loading.load(ENGINES).scenario, Journal(directory), _NO_SCRIPT)
     if probe in ("agent-login", "sidecar"):
         return Paper(loading.load(AGENT).scenario, Journal(directory), _NO_SCRIPT)
+    if probe == "login-storm":
+        return Paper(loading.load(STORM).scenario, Journal(directory), _NO_SCRIPT)
     return paper(directory)
 
 

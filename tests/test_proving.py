@@ -283,8 +283,8 @@ def refuses(file: Path) -> bool:
     return any(one.change in REFUSALS for one in loading.load(file).scenario.expect or ())
 
 
-RED: Final = [file for file in sorted(SCENARIOS.glob("*.yaml")) if refuses(file)]
-"""The shipped scenarios whose remedies are proven on real servers."""
+RED: Final = [file for file in sorted(SCENARIOS.glob("*.yaml")) if refuses(file) and "storm:" not in file.read_text()]
+"""The shipped scenarios whose remedies are proven on real servers. In a trial no storm is made."""
 
 UNPROVABLE: Final = {
     "user-lockout": "nobody is refused who knows the secret, or a mount is to be tuned: no step does that",
@@ -299,6 +299,7 @@ UNPROVABLE: Final = {
     "disable-mlock-unsaid": "no app is refused: Vault is not there at all",
     "agent-not-back": "no remedy is tried with an agent",
     "mount-type-removed": "no app is refused: Vault is not there at all, or a mount that no app uses",
+    "refused-at-once": "nobody knows how many logins at once are wanted",
     "seal-vault-sealed": "no app is refused: Vault is not there at all",
     "seal-vault-away": "no app is refused: Vault is not there at all",
     "seal-token-refused": "no app is refused: Vault is not there at all",

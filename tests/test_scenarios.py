@@ -35,6 +35,10 @@ PROMISED: dict[str, Row] = {
     ),
     "a-frozen-reviewer-dies-with-its-pod": ("fail", (("regression", "login refused", "reviewer-frozen", "1.9.3"),)),
     "a-long-lived-reviewer-survives-the-upgrade": ("pass", ()),
+    "a-morning-of-1500-pods-is-refused-after-the-upgrade": (
+        "fail",
+        (("regression", "login refused", "reviewer-fallback-local", "1.11.0"),),
+    ),
     "a-new-issuer-of-the-cluster-refuses-every-login-of-a-vault-that-stays": (
         "fail",
         (("regression", "login refused", "issuer-mismatch", "1.8.0"),),

@@ -23,12 +23,13 @@ from harness.reports import json as json_report
 from harness.reports import plan as plan_report
 from harness.rig.rig import node_of
 from harness.scenario import auth_config, course, course_resolution, loading, plan, topology
+from harness.scenario.app_spec import AppSpec
 from harness.scenario.course import AnyStep, Look, RollBack, Snapshot, Upgrade, WriteLate
 from harness.scenario.labels import Labels
 from harness.scenario.plan import Plan
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import CourseStep, Nothing, Write
-from harness.scenario.topology import AppSpec, MountSpec, Topology, VaultSpec
+from harness.scenario.topology import MountSpec, Topology, VaultSpec
 from tests.runs import OUTAGE, started
 
 SCENARIO: Final = loading.load(OUTAGE).scenario

@@ -11,6 +11,7 @@ import msgspec
 from harness.knowledge import jwt_auth, kubernetes_auth, secret_logins, versions
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import BESIDE, Observation, called
+from harness.scenario.app_spec import STORM
 
 Key = tuple[str, str, str, str, str, str]
 """(probe, app, mount, item, vault, node): what makes two observations answers to the same question."""
@@ -227,8 +228,9 @@ def noise_of(floor: NoiseFloor | None) -> frozenset[Field]:
 
 def fields_that_differ(before: Observation, after: Observation) -> list[str]:
     """Return the parts of two answers of one kind that are not the same, but for what is left out by hand."""
-    if after.probe in OF_AGENTS:
-        # how far an agent came is a part of its answer, and one that stays logs in and renews as it goes on
+    if after.probe in (*OF_AGENTS, STORM):
+        # how far an agent came is a part of its answer, and one that stays logs in and renews as it goes on; how fast a
+        # storm is over depends on the machine
         return []
     old, new = before.detail, after.detail
     names = [name for name, value in old.items() if new.get(name, _ABSENT) != value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -25,9 +25,11 @@ from harness.analysis.rules import (
     occasions,
     seals,
     steps,
+    storms,
 )
 from harness.record.observation import BESIDE, Observation
 from harness.scenario import driver_traits
+from harness.scenario.app_spec import STORM
 from harness.scenario.course import AUTO_UNSEAL, Rewrite, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.outcomes import Effect
@@ -118,8 +120,8 @@ def _cases(facts: Facts) -> Iterator[Case]:
             continue
         key = comparison.key_of(now)
         before = seen.get(key)
-        if now.probe in comparison.OF_AGENTS:
-            yield from _of_agent(facts, before, now)
+        if (same := _ALIKE.get(now.probe)) is not None:
+            yield from _beside_login(facts, before, now, same)
         elif before is None:
             yield from _from_start(facts, now)
         elif before.answer != now.answer:
@@ -190,16 +192,25 @@ def _for_another_reason(facts: Facts, before: Observation, now: Observation) -> 
         yield Case("latent", "identity changed", now, before, facts)
 
 
-def _of_agent(facts: Facts, before: Observation | None, now: Observation) -> Iterator[Case]:
-    """Yield what an agent is answered that its app is not: the rest is told of the app."""
-    alone = agents.same_without(facts, now) is None
+_Same = Callable[[Facts, Observation], Observation | None]
+
+_ALIKE: Final[Mapping[str, _Same]] = {
+    **dict.fromkeys(comparison.OF_AGENTS, agents.same_without),
+    STORM: storms.same_alone,
+}
+"""By the probe of those that log in beside an app: gives the question of the app itself with the answer they had."""
+
+
+def _beside_login(facts: Facts, before: Observation | None, now: Observation, same: _Same) -> Iterator[Case]:
+    """Yield what an agent, or a storm of Pods, is answered that the app is not: the rest is told of the app."""
+    alone = same(facts, now) is None
     if now.probe == "sidecar" and (before is None or now.answer != "refused" or not alone):
         # at the first look one that is started for once tells the same, and one that is back does what it did before
         return
     if before is None:
         yield from _from_start(facts, now) if alone else ()
         return
-    was_alone = agents.same_without(facts, before) is None
+    was_alone = same(facts, before) is None
     if before.answer != now.answer:
         yield from _answered_otherwise(facts, before, now) if alone or was_alone else ()
     elif alone and not was_alone and now.answer == "refused":
@@ -207,7 +218,7 @@ def _of_agent(facts: Facts, before: Observation | None, now: Observation) -> Ite
 
 
 def _effect(now: Observation) -> Effect:
-    login = now.probe in ("login", "agent-login") or now.must_be == "refused"
+    login = now.probe in ("login", *_ALIKE) or now.must_be == "refused"
     if now.answer == "refused":
         return "login refused" if login else "access refused"
     return "login granted" if login else "access granted"
@@ -280,6 +291,7 @@ def _on_purpose(case: Case) -> bool:
 def _finding(case: Case) -> Finding:
     rule, found = explained(case)
     now, evidence = case.after, case.evidence
+    at_once, more = storms.beside(case.facts, now)
     asked = [seen for seen in (now, case.before) if seen is not None]
     against = next(filter(None, (contradictions.of(case.facts, seen) for seen in asked)), "")
     # an impostor who is refused at last hurts nobody
@@ -290,11 +302,11 @@ def _finding(case: Case) -> Finding:
         effect=case.effect,
         app=now.app,
         hop="" if case.kind == "pre-existing" else now.version,
-        sentence=found.sentence
+        sentence=f"{found.sentence}{at_once}"
         + (". Two questions could claim a line of this evidence" if evidence.ambiguous else "")
         + (f". Its evidence does not go together, so this is not certain: {against}" if against else ""),
         confidence=_sure(found, doubted=bool(against)),
-        evidence=found.evidence,
+        evidence=(*found.evidence, *more),
         remedy=in_words(found.remedies),
         mount=now.mount,
         probe=now.probe,

@@ -26,9 +26,10 @@ from harness.record.events import (
 from harness.record.journal import NotARecord, Record
 from harness.record.observation import Observation
 from harness.scenario import course, plan, role_spec, topology, values
+from harness.scenario.app_spec import AppSpec
 from harness.scenario.course import AnyStep, Look, Move, RollBack, Serve
 from harness.scenario.moments import BEFORE
-from harness.scenario.topology import AppSpec, Asked, MountSpec, Topology, VaultSpec
+from harness.scenario.topology import Asked, MountSpec, Topology, VaultSpec
 
 _NO_EVIDENCE = Evidence()
 T = TypeVar("T")

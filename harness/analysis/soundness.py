@@ -33,10 +33,11 @@ _END_OF_TIME: Final = 253_402_300_800.0
 """The year 10000, in seconds since the epoch."""
 
 
-def insist(facts: Facts) -> None:
-    """Raise NotARecord, with a sentence that says which part of the record is impossible, if one is."""
+def sound(facts: Facts) -> Facts:
+    """Return *facts*. Raises NotARecord, whose sentence says which part of the record is impossible, if one is."""
     for wrong in _impossible(facts):
         raise NotARecord(f"{facts.record.directory or 'this'} is no record of a run: {wrong}")
+    return facts
 
 
 def _impossible(facts: Facts) -> Iterator[str]:

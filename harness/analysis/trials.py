@@ -13,6 +13,7 @@ from harness.analysis.rules import Occasion, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.record.events import Proves
 from harness.scenario import course
+from harness.scenario.app_spec import STORM
 from harness.scenario.course import AnyStep, Grant, Look, Moment, WriteConfig, WriteRole
 from harness.scenario.plan import Plan, Question
 from harness.scenario.topology import Topology
@@ -91,7 +92,7 @@ def trials(findings: Iterable[Finding], plan: Plan) -> Iterator[Trial]:
                 applied=APPLIED,
                 version=occasion.version,
             )
-            asked = (*plan.questions, *_abuses(plan, occasion, group))
+            asked = (*(one for one in plan.questions if one.probe != STORM), *_abuses(plan, occasion, group))
             steps = _steps(plan.steps, occasion, group.finding.moment)
             name = f"{number:02}-{occasion.timing}-{group.finding.rule}"
             yield Trial(name, proves, replace(plan, steps=steps, questions=asked))

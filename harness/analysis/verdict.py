@@ -22,6 +22,7 @@ from harness.analysis import (
     rolling,
     soundness,
     startup_failures,
+    storms,
 )
 from harness.analysis.audit_devices import DeviceChange
 from harness.analysis.comparison import Change
@@ -33,6 +34,7 @@ from harness.analysis.proofs import Proof
 from harness.analysis.record_view import Facts
 from harness.analysis.rollback import Rollback, rollbacks
 from harness.analysis.rolling import Rolling
+from harness.analysis.storms import Storm
 from harness.analysis.token_reviews import Config, LoginReview, configs, reviewing
 from harness.knowledge import kubernetes_auth
 from harness.record import journal
@@ -123,6 +125,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """of each Vault that was given leases: what became of them, and what they weighed each time"""
     audits: tuple[DeviceChange, ...] = ()
     """what each audit device writes at a look beside what it wrote at the one before"""
+    storms: tuple[Storm, ...] = ()
+    """every storm of logins: how many Pods were let in, how fast, and what they were answered else"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     proofs: tuple[Proof, ...] = ()
@@ -159,8 +163,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
     Raises NotARecord where it says what no run can say: an app that its scenario lacks, or a version that is none.
     """
-    facts, start = Facts(record), record.started
-    soundness.insist(facts)
+    facts, start = soundness.sound(Facts(record)), record.started
     findings = diagnosis.worst_first(_found(facts))
     missed, met = _against(facts.asked.expect, findings)
     unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))]))
@@ -194,6 +197,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         rollings=tuple(rolling.rollings(facts)),
         leases=tuple(leases.leases(record)),
         audits=tuple(audit_devices.changes(facts)),
+        storms=tuple(storms.storms(facts.observations)),
         rollbacks=tuple(rollbacks(facts)),
         proofs=tried,
         unproven=unproven,

@@ -311,11 +311,13 @@ def doctor(*, brought: Brought) -> None:
     What you bring yourself is examined too.
     """
     from harness.maintenance import doctor as surgery
+    from harness.maintenance import packages
 
     lacking = False
     places = surgery.Places(Path.home(), settings.cache(), settings.state(), settings.temporary())
     lines = [
         *surgery.examine(places, settings.environment()),
+        *packages.examine(),
         *surgery.examine_brought(brought, settings.environment()),
     ]
     for line in lines:

@@ -102,6 +102,14 @@ class Collector:
             for name, plane in tuple(self._planes.items())[::-1]:
                 stack.callback(self._plane, name, plane, moment)
 
+    def reviews(self, cluster: str) -> list[dict[str, Any]]:
+        """Return the TokenReviews that *cluster* was asked for since the last call, or a `gather`: what is returned
+        here is brought into no journal. Raises as `gather`.
+        """
+        found: list[dict[str, Any]] = []
+        self._catch_up(self._planes[cluster], found)
+        return [entry for entry in found if not str(entry.get("userAgent", "")).startswith(_MARK)]
+
     def _plane(self, name: str, plane: ClusterLogs, moment: str) -> None:
         found: list[dict[str, Any]] = []
         try:

@@ -12,9 +12,10 @@ from harness.host import pki
 from harness.knowledge import kubernetes_auth
 from harness.record import events
 from harness.rig.rig import IssuedToken
+from harness.scenario.app_spec import AppSpec, subject_of
 from harness.scenario.places import Place
 from harness.scenario.plan import STRANGERS
-from harness.scenario.topology import MAIN, AppSpec, Topology, subject_of
+from harness.scenario.topology import MAIN, Topology
 from harness.secret import Secret, fingerprint
 
 STRANGER: Final = STRANGERS["wrong-service-account"]

@@ -15,6 +15,7 @@ from harness.record.observation import BESIDE, Answer, Observation, counted_as
 from harness.rehearsal import probes
 from harness.rehearsal.probes import View
 from harness.rig.rig import Rig
+from harness.scenario.app_spec import STORM
 from harness.scenario.plan import Question
 from harness.scenario.topology import Topology
 from harness.wait import Stopwatch
@@ -25,8 +26,8 @@ AGAIN: Final = 3
 _SECONDS: Final = 5.0
 """No further time is begun after so long: of what answers slowly, once more says enough."""
 
-_CHANGES_SOMETHING: Final = ("lockout", "wrong-secret", "agent-login", "sidecar")
-"""Probes that count wrong secrets up by being asked, or that start a server for it."""
+_CHANGES_SOMETHING: Final = ("lockout", "wrong-secret", "agent-login", "sidecar", STORM)
+"""Probes that count wrong secrets up by being asked, or that start a program for it."""
 
 
 class LostError(RigError):

@@ -9,7 +9,7 @@ from harness.host.pki import Signer
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import IssuedToken
-from harness.scenario.topology import AppSpec
+from harness.scenario.app_spec import AppSpec
 from harness.secret import fingerprint
 from harness.wait import now
 

@@ -18,7 +18,7 @@ from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules import Remedy
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.journal import Record
-from harness.reports import page, sequence, timeline
+from harness.reports import page, sequence, storms, timeline
 from harness.reports.table import NO_RECORD, Row
 from harness.reports.tried import Tried, in_full, tried
 from harness.reports.wording import (
@@ -150,6 +150,9 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
         "findings": list(_findings(judgement, lines)),
         "pairs": list(_pairs(facts, judgement, lines)),
         "login_titles": LOGINS,
+        "storm_titles": storms.TITLES,
+        "storm_figures": storms.FIGURES.capitalize(),
+        "storms": storms.rows(judgement.storms)[:_ROWS],
         "logins": reviewed[:_ROWS],
         "timeline": [_step(row, spent, lines) for row in told[:_ROWS]],
         "no_forecast": NO_FORECAST.removeprefix("; ") if judgement.renewals else "",

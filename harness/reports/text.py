@@ -21,8 +21,7 @@ from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
-from harness.record.events import Renewals
-from harness.reports import audit, defused, leases, nodes, printable
+from harness.reports import audit, defused, leases, nodes, printable, storms
 from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, shortly, tried
 from harness.reports.wording import (
     ASSUMED,
@@ -259,9 +258,12 @@ class _Summary:
             console.print(Padding(Text("\n".join(lines), "yellow"), (0, 2)))
         if self._room.logins:
             _logins(console, self._crowd)
-        _rows(console, [*nodes.told(judgement.rollings, self._room.rollings), *leases.told(judgement.leases)])
-        _rows(console, audit.told(judgement.audits, self._room.rollings))
-        _outages(console, judgement.renewals, self._room.outages)
+        rows = [*storms.told(judgement.storms, figures=self._room.ways > 1)]
+        rows += [*nodes.told(judgement.rollings, self._room.rollings), *leases.told(judgement.leases)]
+        rows += audit.told(judgement.audits, self._room.rollings)
+        # for how long running apps could not renew: a line a hop, the longest first
+        rows += [("outage", line) for line in first_of(outages(judgement.renewals), self._room.outages)]
+        _rows(console, rows)
         self._lines(NEWS, surprises(judgement), max(self._room.lines, 2))
         self._lines(GOING_BACK, list(map(printable, ways_back(judgement))), max(self._room.lines, 2))
         self._lines(WHAT_ELSE, self._crowd.what_else, self._room.lines)
@@ -376,11 +378,6 @@ def _logins(console: Console, totals: _Totals) -> None:
             f"... and {totals.logins_left_out} more; what is as it was at the moment before is left out: "
             "-o json shows all"
         )
-
-
-def _outages(console: Console, renewals: Sequence[Renewals], most: int) -> None:
-    """Say for how long running apps could not renew: a line a hop, the longest first."""
-    _rows(console, [("outage", line) for line in first_of(outages(renewals), most)])
 
 
 def _rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:

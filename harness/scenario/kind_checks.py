@@ -17,7 +17,7 @@ _OF_REVIEWS: Final = ("reviewer", "reviewer-service-account", "reviewer-may-revi
 _AGENTS_SINCE: Final = "1.3.0"
 """Agents write secrets to files from here on (hashicorp/vault, command/agent/template)."""
 _OF_ACCOUNT: Final = ("cluster", "service-account", "may-review-tokens", "may-read", "annotations", "audience", "token",
-                      "token-expires", "claims", "agent")  # fmt: skip
+                      "token-expires", "claims", "agent", "storm")  # fmt: skip
 """The keys of an app that logs in with a token of its service account."""
 _OF_EVERY_TOKEN: Final = ("iss", "sub", "aud", "iat", "exp")
 
@@ -140,6 +140,12 @@ def _of_app(document: Document, app: Trail) -> Iterator[Complaint]:
             message = f"a mount of type {kind.name} takes tokens of service accounts, and this one is minted elsewhere"
             yield (*app, "token"), message, "token: projected, or a mount of type jwt"
         yield from _of_agent(document, (*app, "agent"), kind)
+        if document.given(*app, "storm") and document.get(*app, "token", default="projected") != "projected":
+            message = "in a storm each Pod logs in with the token that its kubelet requests, and this app has another"
+            yield (*app, "storm"), message, "token: projected, or leave the storm out"
+        if document.given(*app, "storm") and document.get("vault", "nodes", default=1) != 1:
+            message = "a storm asks a Vault of one node, and this one has several"
+            yield (*app, "storm"), message, "nodes: 1 in vault, or leave the storm out"
 
 
 def _of_agent(document: Document, agent: Trail, kind: MountKind) -> Iterator[Complaint]:

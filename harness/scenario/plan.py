@@ -12,6 +12,7 @@ import msgspec
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
 from harness.scenario import assumed, course, course_resolution, driver_traits, engine_kinds, topology
+from harness.scenario.app_spec import AppSpec
 from harness.scenario.course import (
     AnyStep,
     Form,
@@ -32,7 +33,7 @@ from harness.scenario.labels import Labels
 from harness.scenario.mount_kinds import JWT
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema import Scenario
-from harness.scenario.topology import AppSpec, Asked, Topology
+from harness.scenario.topology import Asked, Topology
 
 STRANGERS = {"wrong-service-account": "rehearsal-stranger", "wrong-namespace": "rehearsal-elsewhere"}
 """The service account and the namespace of those who must be refused, by the probe that presents their token."""
@@ -281,7 +282,7 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         vault = wanted.told_apart(wanted.mounts[path].vault)
         node = wanted.node_told_apart(wanted.mounts[path].vault, app.node)
         reads = app.reads[: wanted.role_of(name).num_uses or None]
-        first = ("login", "token-lookup", "token-renew", *(("agent-login", "sidecar") if app.agent else ()))
+        first = ("login", "token-lookup", "token-renew", *app.beside)
         own = [Question(probe, name, path, vault=vault, node=node) for probe in first]
         own += [Question("read", name, path, secret, vault, node) for secret in reads]
         uses = wanted.role_of(name).num_uses

@@ -26,6 +26,7 @@ from harness.scenario.schema_roles import (
 )
 from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
+from harness.scenario.schema_storms import Storm
 from harness.scenario.values import (
     Audiences,
     Bindings,
@@ -303,6 +304,11 @@ class App(_Part):
         description="The version of the Vault Agent that logs in for it, as the injector's init container does: at "
         "every look one is started with its token and role, and has to write the Vault token and what it reads. What "
         "the app itself is answered is asked beside it. At Kubernetes mounts, on processes and on paper.",
+    )
+    storm: Storm | None = Field(
+        default=None,
+        description="So many Pods of it log in at once, at the end of every look, and what they are answered is "
+        "counted. It takes the load generator wrk; on processes and on paper.",
     )
 
 

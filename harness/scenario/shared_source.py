@@ -81,12 +81,14 @@ def _hindrances(planned: Plan) -> Iterator[str]:
         yield "it has several Vaults or nodes"
     if wanted.vault.storage not in _COPIED:
         yield f"a copy of Vault's data in {wanted.vault.storage} is not made here"
-    if wanted.vault.audit:
-        yield "Vault's audit devices write to what each rehearsal has for itself"
-    if wanted.needs_database:
-        yield "a database engine makes credentials of a PostgreSQL, and each rehearsal has one of its own"
-    if wanted.vault.leases:
-        yield "it has leases, and each rehearsal makes its own"
+    database = "a database engine makes credentials of a PostgreSQL, and each rehearsal has one of its own"
+    own = {
+        "Vault's audit devices write to what each rehearsal has for itself": wanted.vault.audit,
+        database: wanted.needs_database,
+        "it has leases, and each rehearsal makes its own": wanted.vault.leases,
+        "the many Pods of a storm of logins stay in its clusters": wanted.has_storms,
+    }
+    yield from (why for why, there in own.items() if there)
     if any(_goes_through_proxy(step) for step in before):
         yield "a config names a proxy, and each rehearsal has proxies of its own"
     for step in planned.steps:

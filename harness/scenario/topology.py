@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import auth_config, engine_kinds, mount_kinds, places, values
+from harness.scenario import auth_config, engine_kinds, mount_kinds, places
+from harness.scenario.app_spec import AppSpec, app_spec, subject_of
 from harness.scenario.audit_spec import DeviceSpec, devices
 from harness.scenario.auth_config import ConfigField
 from harness.scenario.engine_kinds import Engine, EngineSpec
@@ -135,44 +136,6 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
         return subject_of(self.reviewer_account) if self.reviewer_account else ""
 
 
-class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An application: it logs in with its service account token, or what else its mount wants, and reads secrets."""
-
-    cluster: str = ""
-    service_account: str = ""
-    """namespace/name; empty: it has none"""
-    mount: str
-    node: str = ""
-    """the node of its mount's Vault that it asks; empty: the only one there is, or whichever answers"""
-    role: str
-    may_review_tokens: bool = False
-    may_read: tuple[str, ...] = ()
-    annotations: dict[str, str] = {}
-    """of its service account"""
-    reads: tuple[str, ...] = ()
-    writes: dict[str, dict[str, Any]] = {}
-    """what it writes into key-value stores: by the secret's path its fields"""
-    audience: str | tuple[str, ...] | None = None
-    """the audiences of its token, `cluster` being the API server's own; None: that alone. Older releases had a text"""
-    token: str = "projected"
-    """projected: of its Pod. secret: of a Secret. requested: of no Pod. pod-gone: of a deleted one. minted: of none"""
-    token_seconds: int = 3600
-    claims: dict[str, Any] = {}
-    """of a minted token, beside those that every token has"""
-    agent: str = ""
-    """the version of the Vault Agent that logs in for it as well; empty: none does"""
-
-    @property
-    def subject(self) -> str:
-        """Return the Kubernetes user that its token stands for; nothing where it has none."""
-        return subject_of(self.service_account) if self.service_account else ""
-
-    @property
-    def audiences(self) -> tuple[str, ...]:
-        """Return the audiences that its token is requested for; none where that is the API server's own alone."""
-        return (self.audience,) if isinstance(self.audience, str) else self.audience or ()
-
-
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is there before the first step."""
 
@@ -206,6 +169,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     def vault_at(self, mount: str) -> VaultSpec:
         """Return the Vault at which there is this auth mount."""
         return self.vaults[self.mounts[mount].vault]
+
+    @property
+    def has_storms(self) -> bool:
+        """Do many Pods of an app log in at once? Then Vault's listener talks to whoever comes over TLS."""
+        return any(app.storm is not None for app in self.apps.values())
 
     def shows_certificates(self, vault: str) -> bool:
         """Does anybody log in to a Vault by a client certificate? Then its listener talks to whoever has one."""
@@ -333,11 +301,6 @@ def pod_purpose(node: str) -> str:
     return "vault" if node == node_name(MAIN, 0) else f"vault:{node}"
 
 
-def subject_of(account: str) -> str:
-    """Return the Kubernetes user of a service account that is written namespace/name."""
-    return "system:serviceaccount:" + account.replace("/", ":")
-
-
 def of(asked: Scenario) -> Topology:
     """Return the topology of a scenario."""
     return recorded(asked.model_dump(mode="json", by_alias=True))
@@ -378,7 +341,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
         },
         vaults={MAIN: vault} | ({SEAL: _seal_vault(unsealer)} if (unsealer := document.get(SEAL)) else {}),
         mounts=mounts,
-        apps={name: _app(app, mounts) for name, app in document["apps"].items()},
+        apps={name: app_spec(app, mounts) for name, app in document["apps"].items()},
         policies=dict(document.get("policies") or {}),
         engines=_engines(document.get("secrets") or {}),
         also_mounted=dict(document.get("also-mounted") or {}),
@@ -443,25 +406,4 @@ def _mount(written: Mapping[str, Any], vault: VaultSpec, in_course: Sequence[str
         roles={name: role_spec(role, kind.name) for name, role in (written.get("roles") or {}).items()},
         rewritten_at_each_hop=written.get("rewritten-at-each-hop", False),
         mounted=written.get("mounted", True),
-    )
-
-
-def _app(written: Mapping[str, Any], mounts: Mapping[str, MountSpec]) -> AppSpec:
-    audience = written.get("audience")
-    return AppSpec(
-        cluster=written.get("cluster") or "",
-        service_account=written.get("service-account") or "",
-        mount=written.get("mount") or next(iter(mounts)),
-        node=written.get("node") or "",
-        role=written["role"],
-        may_review_tokens=written.get("may-review-tokens", False),
-        may_read=tuple(written.get("may-read") or ()),
-        annotations=dict(written.get("annotations") or {}),
-        reads=tuple(written.get("reads") or ()),
-        writes={path: dict(fields) for path, fields in (written.get("writes") or {}).items()},
-        audience=tuple(audience) if isinstance(audience, list) else audience,
-        token=written.get("token") or "projected",
-        token_seconds=values.seconds(written.get("token-expires") or "1h"),
-        claims=dict(written.get("claims") or {}),
-        agent=written.get("agent") or "",
     )

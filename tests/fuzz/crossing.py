@@ -58,7 +58,9 @@ def _parents() -> tuple[Document, ...]:
             continue
         if {"nodes", "leases", "seal"} & {*document["vault"]} or "database" in str(document.get("secrets", "")):
             continue
-        if document["vault"].get("leases"):  # it keeps a Vault sealed on purpose
+        if document["vault"].get("leases") or document.get("also-mounted"):  # they keep a Vault sealed on purpose
+            continue
+        if any("storm" in app for app in document["apps"].values()):  # of thousands of Pods
             continue
         document["course"] = [step for step in document.get("course") or _path(document) if not _long(step)]
         for key in ("via", "target"):

@@ -23,6 +23,7 @@ from harness.analysis.rules import (
     secrets,
     server_config,
     steps,
+    storms,
     tokens,
     transport,
 )
@@ -31,6 +32,7 @@ from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occas
 RULES: Final[tuple[Rule, ...]] = (
     agents.ALONE,
     agents.NOT_BACK,
+    storms.AT_ONCE,
     *seals.RULES,
     server_config.MOUNT_REMOVED,
     issuers.ISSUER_CHECK_LOST,

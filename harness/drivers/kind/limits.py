@@ -28,6 +28,10 @@ def insist(plan: Plan) -> None:
         raise MissingPrerequisite(
             f"with kind no Vault Agent is started, and {with_agent[0]} has one: --driver local runs it as a process"
         )
+    if plan.resolved.has_storms:
+        raise MissingPrerequisite(
+            "with kind no storm of logins is made, and an app of this scenario has one: --driver local makes it"
+        )
     if plan.resolved.needs_database:
         raise MissingPrerequisite(
             "with kind there is no PostgreSQL, and a secrets engine of type database wants one: --driver local has it"

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
+from harness.clients import wrk
 from harness.drivers import service_accounts
 from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
@@ -20,6 +21,7 @@ from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import LocalSharing
+from harness.drivers.local.storms import StormsLocalLogins
 from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
@@ -86,6 +88,8 @@ class LocalDriver:
         Yields when Vault answers; the clusters may still be starting (`Rig.await_clusters` waits for them). Raises
         MissingPrerequisite, ProcessDied or NotReady; LeftBehind if the way down could not remove everything.
         """
+        if plan.resolved.has_storms:
+            wrk.program()
         if not self._force:
             capacity.insist(capacity.measure(self._work), len(plan.resolved.clusters))
         served = [step for step in plan.steps if isinstance(step, Serve)]
@@ -138,7 +142,7 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(WithAuditDevices, RunsLocalAgents, ChangingRig, WithSealVault, LocalSharing):
+class LocalRig(WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig, WithSealVault, LocalSharing):
     """The processes of one rehearsal."""
 
     def __init__(
@@ -176,6 +180,7 @@ class LocalRig(WithAuditDevices, RunsLocalAgents, ChangingRig, WithSealVault, Lo
             self._devices.introduce(self._vaults)
         self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
+        self._storm_pods = {}
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
             journal,

@@ -143,8 +143,8 @@ class VaultNodes:
 
     def open_to_all(self) -> bool:
         """Have the next start listen as the scenario says. Is that otherwise than to us alone?"""
-        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
-        if tls and not shown:
+        tls, topology = self._topology.vault.tls, self._topology
+        if tls and not topology.shows_certificates("") and not topology.has_storms:
             return False
         (self.first.listen_to_certificates if tls else self.first.listen_plainly)()
         return True

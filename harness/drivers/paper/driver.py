@@ -35,6 +35,7 @@ from harness.drivers.paper.state import (
     issued_to,
     without_config,
 )
+from harness.drivers.paper.storms import PaperStorms
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import RigError
 from harness.knowledge import kubernetes_auth, login_order, vault_policies
@@ -71,7 +72,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents):
+class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents, PaperStorms):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.

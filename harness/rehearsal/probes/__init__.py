@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from harness.record.observation import Observation
-from harness.rehearsal.probes import abuse, agent, engines, impostor, lockout, login, readback, server, token
+from harness.rehearsal.probes import abuse, agent, engines, impostor, lockout, login, readback, server, storm, token
 from harness.rehearsal.probes.look import AppTokens, Kept, View
+from harness.scenario.app_spec import STORM
 from harness.scenario.plan import Question
 
 Probe = Callable[[View, Question], Observation]
@@ -28,6 +29,7 @@ ASKED: Final[Mapping[str, Probe]] = {
     "login": login.login,
     "agent-login": agent.login,
     "sidecar": agent.sidecar,
+    STORM: storm.storm,
     "token-lookup": token.lookup,
     "token-renew": token.renew,
     "read": engines.read,
