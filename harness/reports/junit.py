@@ -126,11 +126,14 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
         told.setdefault(_place(finding), []).append(finding)
+    # what Vault answers where it can audit nothing is told by that finding, once
+    silenced = any(finding.effect == "requests refused" for finding in judgement.findings)
+    broke = {seen.id for seen in judgement.observations if silenced and seen.answer == "unknown" and seen.status}
     # 0 stands for the course itself, which has stopped the node
-    refused = {0} | {seen.id for seen in judgement.observations if seen.answer == "refused"}
+    refused = {0} | broke | {seen.id for seen in judgement.observations if seen.answer == "refused"}
     for seen in judgement.observations:
         findings = told.pop((comparison.key_of(seen), seen.moment), [])
-        yield _question(seen, findings, weighed, blocked=seen.blocked_by in refused)
+        yield _question(seen, findings, weighed, blocked=seen.blocked_by in refused or seen.id in broke)
     without_question = [finding for findings in told.values() for finding in findings]
     for finding in without_question:
         yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], weighed)
