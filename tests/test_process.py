@@ -602,3 +602,8 @@ print(json.dumps({"left": [path.name for path in base.iterdir()]}))
 def test_a_pod_of_an_ordinary_user_dies_with_its_supervisor(commons: Path) -> None:
     """Its namespaces do not keep it from dying with its parent."""
     assert sorted(outcome(ordinary(), KILLED, commons)["left"]) == ["harness", "registry", "tenacity"]
+
+
+def test_a_machine_that_is_too_busy_for_a_trial_of_a_pod_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.host.process._PATIENCE_SECONDS", 0.0)
+    assert namespaces_allowed().startswith("the trial did not end in 0 s: this machine is too busy for it")

@@ -328,15 +328,18 @@ class Supervisor:
 
 def namespaces_allowed() -> str:
     """Return nothing if a server may be put into a pod on this machine, else the reason, in words. It is tried out."""
-    trial = subprocess.run(
-        [*_COMMAND, supervisor.TRY_POD],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=settings.for_python(),
-        text=True,
-        timeout=_PATIENCE_SECONDS,
-        check=False,
-    )
+    try:
+        trial = subprocess.run(
+            [*_COMMAND, supervisor.TRY_POD],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=settings.for_python(),
+            text=True,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the trial did not end in {_PATIENCE_SECONDS:.0f} s: this machine is too busy for it; try again later"
     if trial.returncode == 0:
         return ""
     reason = trial.stderr.strip() or f"the trial {_ending(trial.returncode)}"
