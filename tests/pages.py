@@ -22,6 +22,7 @@ from harness.record import events
 from harness.record.event import Event
 from harness.scenario import course, plan
 from harness.scenario.schema import Scenario
+from tests.bench import leases
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _PART: Final = re.compile(r"(<!-- from the code: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -189,6 +190,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "matrix": _matrix,
     "prediction": _of(foretold.Prediction),
     "explanation": _of(explaining.Explanation),
+    "leases by number": lambda: "\n".join([*leases.table(found := leases.read()), "", *leases.reached(found)]),
     "keys of a scenario": _keys(""),
     "keys of a cluster": _keys("Cluster"),
     "keys of vault": _keys("Vault"),
@@ -217,5 +219,5 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
 
 
 if __name__ == "__main__":
-    for page in sorted(DOCS.glob("*.md")):
+    for page in sorted(DOCS.rglob("*.md")):
         page.write_text(brought_up_to_date(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -62,7 +62,7 @@ def test_every_page_is_named_in_readme() -> None:
     assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text] == []
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=named)
+@pytest.mark.parametrize("page", [*PAGES[1:], *RESULTS], ids=named)
 def test_what_the_code_says_is_on_the_page(page: Path) -> None:
     """Of scenarios, events and judgements no page tells another story than the code."""
     text = page.read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_what_the_code_says_is_on_the_page(page: Path) -> None:
 
 
 def test_every_part_that_could_be_on_a_page_is_on_one() -> None:
-    everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    everything = "".join(page.read_text(encoding="utf-8") for page in [*PAGES, *RESULTS])
     assert [part for part in pages.PARTS if f"<!-- from the code: {part} -->" not in everything] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import itertools
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from harness.scenario import loading, plan
 from harness.scenario.course import Look, MakeLeases, RevokeLeases
 from harness.secret import Secret
 from harness.session import prediction
+from tests.bench import leases as bench
 from tests.runs import SCENARIOS, on_paper, started, variant
 
 FILE = SCENARIOS / "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade.yaml"
@@ -222,8 +224,15 @@ def test_times_between_messages_of_vaults_log() -> None:
         "panic: no JSON",
     ]
     entries = [entry for line in lines if (entry := leases._entry(line))]
-    assert leases._between(entries, "vault is unsealed", "post-unseal setup complete") == 0.25
-    assert leases._between(entries, "vault is unsealed", "lease restore complete") is None
+    opened, active = leases._OPENED, "post-unseal setup complete"
+    assert leases._between(entries, opened, active) == 0.25
+    assert leases._between(entries, opened, "lease restore complete") is None
+    # a Vault without standbys says that it is unsealed at the end
+    began = {"@message": "post-unseal setup starting", "@timestamp": "2026-11-26T16:08:03.000000Z"}
+    assert leases._between([began, *entries], opened, active) == 0.35
+    # so few leases are in mind before it is active
+    restored = {"@message": "lease restore complete", "@timestamp": "2026-11-26T16:08:03.200000Z"}
+    assert leases._between([*entries, restored], (active,), "lease restore complete") == 0.0
 
 
 def test_a_vault_without_leases_is_not_waited_for() -> None:
@@ -239,3 +248,19 @@ class _NoLeases:
 
     def system(self, _vault: str) -> _NoLeases:
         return self
+
+
+def test_the_plot_of_leases_by_number_shows_the_points_that_were_measured() -> None:
+    points = bench.read()
+    assert bench.PLOT.read_text(encoding="utf-8") == bench.plot(points)
+    assert bench.plot(points).count("<circle") == sum(
+        value is not None for one in points for value in (one.made, one.upgrade, one.revoked)
+    )
+
+
+def test_where_the_limit_is_met_is_on_the_line_through_the_points() -> None:
+    assert bench.slope([1000, 2000, 4000], [5100, 10100, 20100]) == pytest.approx(5.0)
+    whole, keys = bench.reached(bench.read())
+    each = [int(re.findall(r"([\d,]+) bytes", line)[0].replace(",", "")) for line in (whole, keys)]
+    assert each[0] == pytest.approx(lease_lists.whole_bytes("1.11.0"), rel=0.02)
+    assert each[1] == pytest.approx(lease_lists.KEY_BYTES, rel=0.03)

@@ -39,7 +39,7 @@ def test_leases_outlive_an_upgrade_and_are_revoked_one_by_one_and_at_once(tmp_pa
     # a storm is no outage: whoever asks meanwhile is answered
     met = {one["kind"]: one for one in told["changes"][-1]["met"]}
     assert set(met) == {"health", "token-lookup", "login"}
-    assert all(one["asked"] >= 2 and one["failures"] == {} for one in met.values())
+    assert all(one["asked"] >= 1 and one["failures"] == {} for one in met.values())
     upgraded, restarted = seen["started", "1.9.2", 300], seen["started", "1.9.2", 200]
     # the apps' own tokens are leases as well
     assert 300 < upgraded["found"] < 330

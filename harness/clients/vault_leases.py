@@ -22,6 +22,8 @@ from harness.wait import Stopwatch, now
 
 _CONNECTIONS: Final = 8
 _TIMEOUT_SECONDS: Final = 60.0
+_LONGEST_SECONDS: Final = 120.0
+"""for all leases at once: Vault itself ends a request after 90 s (default_max_request_duration)"""
 _LIFE: Final = "720h"
 _CHUNK: Final = 1 << 16
 _MOST_FAILURES: Final = 50
@@ -79,15 +81,25 @@ class VaultLeases(VaultAudit):
         return self._many(bodies, "auth/token/revoke-accessor", lambda _answer, body: str(json.loads(body)["accessor"]))
 
     def revoke_all_leases(self) -> Reply:
-        """Have all tokens that were made so be revoked: they are gone some time after the answer."""
-        return self._ask("put", f"sys/leases/revoke-prefix/{PREFIX}", self.root, json={})
+        """Have all tokens that were made so be revoked, as `vault lease revoke -prefix` does.
+
+        The answer comes when each has been marked for it, and they are gone some time after that. With `sync`, as the
+        API does unless told, it comes when all are gone.
+        """
+        return self._at_length(
+            "PUT", f"sys/leases/revoke-prefix/{PREFIX.rstrip('/')}", json.dumps({"sync": False})
+        ).reply
 
     def list_leases(self) -> Listed:
         """Have Vault list them, and keep nothing of the list."""
+        return self._at_length("LIST", f"sys/leases/lookup/{PREFIX}")
+
+    def _at_length(self, method: str, path: str, body: str | None = None) -> Listed:
+        """Ask for something that takes Vault long with many leases, and keep nothing of a good answer but its size."""
         started, size = now(), 0
-        with closing(self._connection()) as connection:
+        with closing(self._connection(_LONGEST_SECONDS)) as connection:
             try:
-                connection.request("LIST", f"/v1/sys/leases/lookup/{PREFIX}", headers=self._headers())
+                connection.request(method, f"/v1/{path}", body, headers=self._headers())
                 answer = connection.getresponse()
                 first = chunk = answer.read(_CHUNK)
                 while chunk:
@@ -95,7 +107,7 @@ class VaultLeases(VaultAudit):
                     chunk = answer.read(_CHUNK)
             except (OSError, http.client.HTTPException) as error:
                 return Listed(Reply(None, str(error), started=started, ended=now()), size)
-        said = "" if answer.status == http.HTTPStatus.OK else first.decode(errors="replace").strip()
+        said = "" if answer.status < http.HTTPStatus.BAD_REQUEST else first.decode(errors="replace").strip()
         return Listed(Reply(answer.status, said, started=started, ended=now()), size)
 
     def irrevocable_leases(self) -> Reply:
@@ -140,15 +152,15 @@ class VaultLeases(VaultAudit):
     def _headers(self) -> dict[str, str]:
         return {"X-Vault-Token": self.root.reveal()} if self.root else {}
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, seconds: float = _TIMEOUT_SECONDS) -> http.client.HTTPConnection:
         where = urlsplit(self.address)
         host, port = str(where.hostname), where.port
         if where.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+            return http.client.HTTPConnection(host, port, timeout=seconds)
         context = ssl.create_default_context(cafile=self.ca)
         if self.certificate is not None:
             context.load_cert_chain(*self.certificate)
-        return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
+        return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
 
 
 def _accessor(answer: bytes, _body: str) -> str:

@@ -28,7 +28,8 @@ _PER_LEASE: Final = 2e-5
 _NONE: Final = 404
 """how Vault answers a list of nothing"""
 
-_UNSEALED: Final = "vault is unsealed"
+_OPENED: Final = ("vault is unsealed", "post-unseal setup starting")
+"""whichever comes first: a Vault that has no standby says the first one once it is active"""
 _ACTIVE: Final = "post-unseal setup complete"
 _FOUND: Final = "leases collected"
 _RESTORED: Final = "lease restore complete"
@@ -160,8 +161,8 @@ class Leases:
                 version=served.version,
                 held=len(self._held[vault]),
                 found=next((int(one["num_existing"]) for one in log if _said(one).startswith(_FOUND)), None),
-                active=_between(log, _UNSEALED, _ACTIVE),
-                restored=_between(log, _ACTIVE, _RESTORED),
+                active=_between(log, _OPENED, _ACTIVE),
+                restored=_between(log, (_ACTIVE,), _RESTORED),
                 memory=weight.memory,
                 stored=weight.stored,
                 listed=listed.size if reply.ok else None,
@@ -190,9 +191,12 @@ def _said(entry: Entry) -> str:
     return str(entry.get("@message", ""))
 
 
-def _between(log: Sequence[Entry], first: str, then: str) -> float | None:
-    """Return how many seconds lie between two of Vault's messages; None where it did not say both."""
-    found = {_said(one): str(one.get("@timestamp", "")) for one in log}
-    if first not in found or then not in found:
+def _between(log: Sequence[Entry], first: Sequence[str], then: str) -> float | None:
+    """Return how many seconds lie between the first of some of Vault's messages and another one, 0 where that one came
+    before; None where it did not say them.
+    """
+    said = {_said(one): datetime.fromisoformat(str(one["@timestamp"])) for one in log if "@timestamp" in one}
+    begun = [said[one] for one in first if one in said]
+    if not begun or then not in said:
         return None
-    return round((datetime.fromisoformat(found[then]) - datetime.fromisoformat(found[first])).total_seconds(), 3)
+    return round(max(0.0, (said[then] - min(begun)).total_seconds()), 3)
