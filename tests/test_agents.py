@@ -225,12 +225,16 @@ def test_on_paper_an_agent_that_stays_does_the_same_and_nobody_waits_for_it(tmp_
 
 @pytest.mark.real
 @pytest.mark.parametrize("version", ["1.4.0", "1.11.0"])
-def test_a_real_agent_that_cannot_write_its_sink_says_so(version: str, tmp_path: Path) -> None:
+def test_a_real_agent_that_cannot_write_its_sink_says_so(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sink is in a folder that is not there, as where a volume is not mounted."""
+    monkeypatch.setattr(vault_agent, "TOKEN", "nowhere/token")
     binary = Store(Sources(cache=settings.cache()), print).get("vault", version)
     agent = Agent(version, "kubernetes", "web")
     with Supervisor(f"agent-{os.getpid()}", tmp_path / "work", tmp_path / "live") as supervisor:
         server = VaultServer(supervisor.room / "vault", storage="file", port=1, cluster_port=2)
-        (supervisor.room / "agent" / "token").mkdir(parents=True)
+        (supervisor.room / "agent").mkdir()
         one = LocalAgent(agent, supervisor.room / "agent", stays=True)
         one.present(Secret("no token of anybody"))
         one.start(server, binary, supervisor)
@@ -238,4 +242,4 @@ def test_a_real_agent_that_cannot_write_its_sink_says_so(version: str, tmp_path:
         reply = one.state(0.0)
     assert reply.status is None
     assert f"Vault Agent {version} could not write the token that it got" in reply.error
-    assert "is a directory" in reply.error
+    assert "no such file or directory" in reply.error

@@ -132,6 +132,15 @@ def test_every_key_that_a_word_leads_to_is_there() -> None:
         assert key in known[part], word
 
 
+@pytest.mark.parametrize(("part", "word"), vault_words._IN_ONE_PART)
+def test_a_word_that_means_another_key_elsewhere_is_pointed_at_that_of_its_part(part: Any, word: str) -> None:
+    """`version` of a cluster is not that of a Vault."""
+    keys = {field.alias or name: "" for name, field in part.model_fields.items()}
+    key, note = vault_words._IN_ONE_PART[part, word]
+    assert key in keys
+    assert vault_words.pointer(word, part, keys) == f"it is called `{key}` here" + (f": {note}" if note else "")
+
+
 def test_what_stands_there_under_vaults_name_is_not_missing_as_well() -> None:
     text = OUTAGE.read_text()
     assert "service-accounts: [web]" in text

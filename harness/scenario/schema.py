@@ -303,7 +303,8 @@ class App(_Part):
         default=None,
         description="The version of the Vault Agent that logs in for it, as the injector's init container does: at "
         "every look one is started with its token and role, and has to write the Vault token and what it reads. What "
-        "the app itself is answered is asked beside it. At Kubernetes mounts, on processes and on paper.",
+        "the app itself is answered is asked beside it; another agent stays beside the app from the first look on. At "
+        "Kubernetes mounts, on processes and on paper.",
     )
     storm: Storm | None = Field(
         default=None,
@@ -484,8 +485,7 @@ class Scenario(_Part):
     )
     also_mounted: dict[MountPath, Name] = Field(
         default_factory=dict,
-        description="What else is mounted, by its path, with its type: {auth/old: app-id, old-db: mysql}. Nobody uses "
-        "it, and it has no config: it is seen whether Vault still opens, and whether the mount still answers.",
+        description="What else is mounted, with its type, such as {auth/old: app-id, old-db: mysql}: does it answer?",
     )
     probes: tuple[ProbeName, ...] | None = Field(default=None, min_length=1, description="Left out: all of them.")
     strict: bool = Field(

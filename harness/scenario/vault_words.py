@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from harness.scenario import schema
 from harness.scenario.schema import Scenario
+from harness.scenario.schema_engines import Engine, EngineRole
 from harness.scenario.yaml_document import choices
 
 _TOKEN: Final = "whose token it is; the token itself stands in no scenario"
@@ -61,6 +62,32 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
 }
 """By the word that is typed: the part and the key that were meant, and what else is to be said."""
 
+_IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
+    (schema.Vault, "version"): ("source", "and target"),
+    (schema.Vault, "image"): ("source", "the version that its tag has, and target"),
+    (schema.Vault, "replicas"): ("nodes", ""),
+    (schema.Vault, "authDelegator"): ("may-review-tokens", ""),
+    (schema.Vault, "auth_delegator"): ("may-review-tokens", ""),
+    (schema.Cluster, "version"): ("kubernetes", ""),
+    (schema.Cluster, "service_account_issuer"): ("issuers", "a list, the first of which signs"),
+    (schema.Role, "allowed_policies"): ("policies", "of a token role, those that its tokens have"),
+    (schema.Role, "allowed_names"): ("allowed-common-names", ""),
+    (schema.App, "authPath"): ("mount", "and in auth the path is the key itself"),
+    (schema.App, "auth-path"): ("mount", "and in auth the path is the key itself"),
+    (schema.App, "vaultAuthRef"): ("mount", "and in auth the path is the key itself"),
+    (schema.App, "secret"): ("reads", "a list of paths, such as secret/web"),
+    (schema.App, "secrets"): ("reads", "a list of paths, such as secret/web"),
+    (schema.App, "path"): ("reads", "a list of paths, such as secret/web"),
+    (schema.App, "paths"): ("reads", "a list of paths, such as secret/web"),
+    (Engine, "version"): ("kv", ""),
+    (Engine, "options"): ("kv", "its version"),
+    (EngineRole, "default_ttl"): ("ttl", ""),
+    (Scenario, "mounts"): ("auth", "by path"),
+    (Scenario, "engines"): ("secrets", "by path"),
+    (Scenario, "steps"): ("course", ""),
+}
+"""By the part and the word that is typed in it, where the same word stands for something else elsewhere."""
+
 _NAMES: Final[Mapping[type[BaseModel], str]] = {
     schema.Cluster: "CLUSTER",
     schema.Mount: "MOUNT",
@@ -81,6 +108,8 @@ _SHOWN: Final = 3
 def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
     """Return, for a key that the part *here* with its *keys* does not have, what was probably meant."""
     plain, (part, key, note) = plainly(typed), _CALLED.get(typed, (None, "", ""))
+    if own := _IN_ONE_PART.get((here, typed)):
+        part, (key, note) = here, own
     near = difflib.get_close_matches(plain, keys, n=1, cutoff=_LIKE_ONE_HERE)
     note = f": {note}" if note else ""
     if key in keys and (part is here or part in _ALIKE.get(here, ()) or near == [key]):

@@ -67,6 +67,7 @@ class VaultToken:
     made: float = 0.0
     """when it was given, and renewed last, by the time that has passed on paper"""
     renewed: float = 0.0
+    created: float = field(default_factory=now)
     kept: bool = False
     """is it renewed whenever it has to be, by an agent that stays?"""
 

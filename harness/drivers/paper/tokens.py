@@ -35,7 +35,7 @@ class PaperTokens(PaperAnswers):
         return self._with_token(
             "lookup",
             token,
-            data | {"creation_time": int(now())},
+            data | {"creation_time": int(now() if held is None else held.created)},
             allowed=self._may(*plan.OF_ITSELF["token-lookup"], token),
         )
 
