@@ -120,7 +120,8 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
 
     def active() -> bool:
         health = node.vault.health()
-        if (opened and health.status == _SEALED) or (health.status is None and _gives_up(node)):
+        # one that has left no word of the reason may be about to open still: that is waited for, and told as silence
+        if (opened and health.status == _SEALED and _errors(node)) or (health.status is None and _gives_up(node)):
             raise sealed_again(node, served)
         return _active(health)
 
@@ -175,11 +176,15 @@ def _active(health: Reply) -> bool:
 
 def sealed_again(node: VaultNode, served: Serve) -> SwapRefused:
     """Return why a Vault is sealed that had opened to its keys: its own words for it, if it has any."""
-    log = node.vault_log(40)
-    failed = [line for line in reversed(log) if '"error":' in line]
+    failed = _errors(node)
     said = next((line for line in failed if _GIVES_UP in line), next(iter(failed), ""))
     why = f": {_error_in(said)}" if said else ", and left no word of the reason"
-    return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", log)
+    return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", node.vault_log(40))
+
+
+def _errors(node: VaultNode) -> list[str]:
+    """Return the lines of Vault's log that have an error, the last one first."""
+    return [line for line in reversed(node.vault_log(40)) if '"error":' in line]
 
 
 def _error_in(line: str) -> str:
