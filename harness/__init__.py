@@ -110,6 +110,7 @@ drivers/local/           plain processes on this machine, and no Docker
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster
+    agents               a Vault Agent as a Pod with the image of its version
     app_pods             the Pods of apps, and how service accounts come to their tokens
     api_server           an API server started anew, by its manifest on the node
     vault_pod            a Vault as a StatefulSet in a kind cluster

@@ -13,11 +13,10 @@ from harness import settings
 from harness.analysis import verdict
 from harness.artifacts.store import Sources, Store
 from harness.drivers import vault_agent
-from harness.drivers.kind import limits
 from harness.drivers.local.agents import LocalAgent
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.vault_agent import Left
-from harness.errors import MissingPrerequisite, ScenarioError
+from harness.errors import ScenarioError
 from harness.host.process import Supervisor
 from harness.record import journal
 from harness.record.journal import Record
@@ -88,12 +87,6 @@ def test_an_agent_logs_in_at_kubernetes_mounts_alone() -> None:
     text = (SCENARIOS / "jwt-keys-that-were-written-once-refuse-everybody-after-a-rotation.yaml").read_text("utf-8")
     with pytest.raises(ScenarioError, match="logs in at a mount of type kubernetes, and this one is of type jwt"):
         loading.loads(text.replace("\n  web: {cluster", "\n  web: {agent: 1.7.0, cluster"), "jwt.yaml")
-
-
-def test_kind_has_no_agents_and_says_which_driver_does() -> None:
-    loaded = said("agent: 1.4.0")
-    with pytest.raises(MissingPrerequisite, match="no Vault Agent is started, and web has one: --driver local"):
-        limits.insist(plan.make(loaded.scenario, loaded.name, "kind"))
 
 
 ANSWER = "URL: PUT https://127.0.0.1:1/v1/auth/kubernetes/login\nCode: 403. Errors:\n\n* permission denied"

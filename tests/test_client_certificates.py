@@ -10,10 +10,8 @@ import yaml
 from cryptography import x509
 
 from harness.drivers import vault_config
-from harness.drivers.kind import limits
 from harness.drivers.paper import certificates
 from harness.drivers.vault_config import Listening
-from harness.errors import MissingPrerequisite
 from harness.host import pki
 from harness.knowledge import cert_logins, refusals
 from harness.record.events import CredentialsMade, RoleWritten
@@ -201,16 +199,9 @@ def test_a_listener_for_certificates_of_anybody_asks_for_them_and_demands_none()
     assert '"tls_disable": false' in said
 
 
-def test_kind_says_beforehand_that_it_has_no_such_listener() -> None:
-    with pytest.raises(MissingPrerequisite, match="--driver local has one"):
-        limits.insist(plan.make(scenario(), "test", "kind"))
-
-
 def test_kind_can_have_nearly_every_shipped_scenario() -> None:
     assert {name for name in PROMISED if not fits_kind(name)} == {
-        "a-client-certificate-is-trusted-by-its-number-alone",
         "a-morning-of-1500-pods-is-refused-after-the-upgrade",
-        "another-version-of-the-agent-would-not-help",
         "a-half-done-upgrade-of-three-nodes-lets-leadership-go-back",
         "a-log-receiver-that-takes-nothing-makes-every-request-wait",
         "a-seal-stanza-taken-out-before-it-is-disabled-ends-vault",

@@ -67,6 +67,67 @@ def test_a_course_with_every_step_is_judged_as_on_processes(
         assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
 
 
+HINDERED: Final = """
+schema: 1
+description: What a container could hinder, an agent of an app, engines and listeners among it.
+clusters:
+  sandbox: {kubernetes: 1.32.0, namespace-labels: {apps: {team: shop}}}
+vault: {cluster: sandbox, service-account: vault/vault, source: 1.7.0, target: 1.11.0}
+auth:
+  kubernetes:
+    cluster: sandbox
+    reviewer: secret
+    config: {disable_iss_validation: true, pem_keys: [cluster]}
+    roles:
+      web: {service-accounts: ["web*"], namespaces: [apps], policies: [web], ttl: 1h, token-type: batch}
+  cert: {type: cert, roles: {job: {certificate: own, policies: [web], ttl: 1h}}}
+  approle: {type: approle, roles: {batch: {policies: [web], ttl: 1h}}}
+  jwt:
+    type: jwt
+    cluster: sandbox
+    config: {jwt_validation_pubkeys: [cluster]}
+    roles:
+      ci: {bound-subject: "system:serviceaccount:apps:web", bound-audiences: [vault], policies: [web], ttl: 1h}
+secrets:
+  secret: {kv: 2}
+  transit: {type: transit, keys: {orders: {}}}
+  pki: {type: pki, roles: {shop: {allowed-domains: [apps.example.com], ttl: 24h}}}
+apps:
+  web: {cluster: sandbox, mount: kubernetes, service-account: apps/web, role: web, reads: [secret/web], agent: 1.7.0}
+  ci:
+    cluster: sandbox
+    mount: jwt
+    service-account: apps/web
+    role: ci
+    audience: vault
+    reads: [transit/orders, pki/issue/shop]
+  job: {mount: cert, role: job, reads: [secret/web]}
+  batch: {mount: approle, role: batch, reads: [secret/web]}
+expect:
+  - {change: granted against the rule, app: job, cause: certificate-key-not-compared}
+"""
+
+
+def test_mounts_engines_and_agents_in_pods_are_answered_as_on_processes(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "hindered.yaml"
+    file.write_text(HINDERED)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("pass", 0), ending.said
+    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+    assert answers(ending.judgement) == answers(json.loads(local.stdout))
+    assert {"agent-login", "sidecar", "expired-certificate"} <= {probe for probe, *_ in answers(ending.judgement)}
+    assert kept.harbour.left(directory) == []
+
+
+def answers(judgement: dict[str, Any]) -> dict[tuple[str, ...], tuple[str, int | None]]:
+    """Return how each question was answered, by what was asked when."""
+    names = ("probe", "app", "mount", "item", "moment")
+    return {tuple(seen[name] for name in names): (seen["answer"], seen["status"]) for seen in judgement["observations"]}
+
+
 @pytest.mark.parametrize(("storage", "source", "target"), [("raft", "1.9.2", "1.11.0"), ("file", "1.7.0", "1.9.3")])
 def test_both_ways_back_are_rehearsed_as_on_processes(
     storage: str,

@@ -166,7 +166,7 @@ def test_pieces_are_put_together_also_where_the_reader_came_in_between(tmp_path:
 @pytest.mark.parametrize(("storage", "tls"), [("raft", True), ("file", False)])
 def test_vault_is_told_where_its_data_is_and_how_it_listens(storage: str, tls: bool) -> None:
     """With TLS only those are heard who have a certificate of its own authority."""
-    told = json.loads(vault_pod.settings(storage, tls=tls))
+    told = json.loads(vault_pod.settings(storage)[vault_pod.GUARDED if tls else vault_pod.PLAIN])
     assert told["storage"][storage]["path"] == "/vault/data"
     assert told["listener"]["tcp"]["tls_disable"] is not tls
     assert ("tls_key_file" in told["listener"]["tcp"]) is tls
@@ -189,6 +189,14 @@ def test_a_vault_takes_the_place_of_one_that_is_being_stopped_once_that_is_gone(
         f"{kept}/secrets/vault",
     ]
     assert [one.method for one in server.asked[:4]] == ["GET"] * 4
+
+
+def test_for_client_certificates_vault_listens_to_everybody_over_tls() -> None:
+    """Whoever shows one is to be answered, and so are those who show none."""
+    told = json.loads(vault_pod.settings("raft")[vault_pod.OPEN])["listener"]["tcp"]
+    assert told["tls_disable"] is False
+    assert "tls_client_ca_file" not in told
+    assert not told.get("tls_require_and_verify_client_cert")
 
 
 @pytest.mark.parametrize("token_file", [True, False])

@@ -101,6 +101,12 @@ def answered(log: str) -> re.Match[str] | None:
     return _ANSWERED.search(log)
 
 
+def is_done(agent: Agent, left: Left, *, stays: bool) -> bool:
+    """Has an agent ended, said what it was answered, or, where it *stays*, written all that it wants?"""
+    whole = stays and left.token is not None and left.files == len(agent.reads)
+    return left.exit_code is not None or whole or answered(left.log) is not None
+
+
 def reply(agent: Agent, left: Left, started: float, ended: float, *, stays: bool) -> Reply:
     """Return what came of an agent, as `RunsAgents` has it."""
     data: dict[str, Any] = {"agent": agent.version, "exit": left.exit_code, "token": left.token is not None}

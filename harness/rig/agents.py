@@ -29,8 +29,8 @@ class Agent(msgspec.Struct, frozen=True):
 class RunsAgents(Protocol):
     """A rig that can start a Vault Agent beside an app."""
 
-    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
-        """Have an *agent* with the token *jwt* of its Pod's service account log in.
+    def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
+        """Have an *agent* of an *app* with the token *jwt* of its Pod's service account log in.
 
         200 is an agent that got all it wanted, and ended by itself. Else the status and the error are what Vault first
         answered it, by its own log, and it was ended; none of them: it said nothing of Vault. The data: its version

@@ -303,8 +303,7 @@ class App(_Part):
         default=None,
         description="The version of the Vault Agent that logs in for it, as the injector's init container does: at "
         "every look one is started with its token and role, and has to write the Vault token and what it reads. What "
-        "the app itself is answered is asked beside it; another agent stays beside the app from the first look on. At "
-        "Kubernetes mounts, on processes and on paper.",
+        "the app itself is answered is asked beside it; another stays beside the app. At Kubernetes mounts.",
     )
     storm: Storm | None = Field(
         default=None,

@@ -19,6 +19,7 @@ from harness.clients.engine_requirements import About
 from harness.drivers import service_accounts
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
+from harness.drivers.kind.agents import RunsKindAgents
 from harness.drivers.kind.cluster import API_PORT, SECOND_VAULT_PORT, VAULT_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
@@ -159,7 +160,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig(KindSharing):
+class KindRig(RunsKindAgents, KindSharing):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -203,6 +204,7 @@ class KindRig(KindSharing):
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[str, Future[None]] = {}
         self._old_token: IssuedToken | None = None
+        self._begin_agents()
         self._proxies = Proxies(work, bench.supervisor, ports, lambda name: self._clusters[name].gateway)
         self._issuers: dict[str, tuple[str, ...]] = {}
         """of clusters, since the course changed them"""
@@ -232,9 +234,10 @@ class KindRig(KindSharing):
         """Return at once: a Pod is only started with its token in place."""
 
     def open_to_all(self) -> None:
-        """Start Vault anew if its listener is to be one without TLS."""
-        if not self._topology.vault.tls:
-            self._server.listen_plainly()
+        """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
+        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
+        if shown or not tls:
+            (self._server.listen_to_certificates if tls else self._server.listen_plainly)()
             self._start_vault(self._first)
 
     def swap(self, served: Serve) -> None:

@@ -24,10 +24,6 @@ def insist(plan: Plan) -> None:
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
     _insist_on_vaults(plan)
-    if with_agent := [name for name, app in plan.resolved.apps.items() if app.agent]:
-        raise MissingPrerequisite(
-            f"with kind no Vault Agent is started, and {with_agent[0]} has one: --driver local runs it as a process"
-        )
     if plan.resolved.has_storms:
         raise MissingPrerequisite(
             "with kind no storm of logins is made, and an app of this scenario has one: --driver local makes it"
@@ -35,11 +31,6 @@ def insist(plan: Plan) -> None:
     if plan.resolved.needs_database:
         raise MissingPrerequisite(
             "with kind there is no PostgreSQL, and a secrets engine of type database wants one: --driver local has it"
-        )
-    if any(plan.resolved.shows_certificates(vault) for vault in plan.resolved.vaults):
-        raise MissingPrerequisite(
-            "with kind Vault's listener asks for no client certificates, and a cert mount takes them: --driver local "
-            "has one that does"
         )
 
 

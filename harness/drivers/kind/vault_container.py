@@ -12,7 +12,7 @@ from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.container_engine import Thing
 from harness.clients.vault import Vault
 from harness.drivers.kind.cluster import VAULT_PORT, Workbench
-from harness.drivers.kind.vault_pod import COPY, GUARDED, LINES_BETWEEN, PLAIN, is_audit, settings
+from harness.drivers.kind.vault_pod import COPY, GUARDED, LINES_BETWEEN, OPEN, PLAIN, is_audit, settings
 from harness.drivers.log_tail import Tail
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
@@ -56,8 +56,8 @@ class VaultContainer:
         self._authority = authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
         self._mounted = directory / "mounted"
         self._mounted.mkdir(mode=0o700)
-        for config, tls in ((GUARDED, True), (PLAIN, False)):
-            pki.write_private(self._mounted / config, settings(storage, tls=tls).encode())
+        for config, text in settings(storage).items():
+            pki.write_private(self._mounted / config, text.encode())
         self._environment = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108 -- in the container
         if licence:
             pki.write_private(self._mounted / LICENCE_FILE, licence.reveal().encode())
@@ -75,10 +75,26 @@ class VaultContainer:
         self._shell, self._kept = shell, False
         self._volume = self._make_volume(name)
 
+    @property
+    def authority(self) -> pki.Authority:
+        """Return whose certificates let others in."""
+        return self._authority
+
+    @property
+    def within(self) -> tuple[str, str]:
+        """Return its address for whoever is in the network of the run, and the name that its certificate has."""
+        scheme = self.client.address.partition(":")[0]
+        address = self._bench.engine.address(self._container, self._bench.network)
+        return f"{scheme}://{address}:{VAULT_PORT}", "vault"
+
     def listen_plainly(self) -> None:
         """Have the next container listen with plain HTTP, to whoever asks."""
         self.client.listens_plainly()
         self._config = PLAIN
+
+    def listen_to_certificates(self) -> None:
+        """Have the next one listen to whoever asks over TLS, and take note of whatever certificate is shown."""
+        self._config = OPEN
 
     def continue_over(self, other: VaultContainer) -> None:
         """Have the next container be over the volume of *other*, which is stopped and starts no more."""

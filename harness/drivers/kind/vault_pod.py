@@ -35,10 +35,13 @@ COPY: Final = 'set -eu; mkdir -p "$2"; find "$2" -mindepth 1 -delete; cp -a "$1/
 BESIDE: Final = "snapshot-{}"
 """The name of a Vault beside the one that runs, by its number."""
 
-_NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to another run
+NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to another run
 GUARDED: Final = "guarded.json"
 PLAIN: Final = "plain.json"
-"""Vault's configurations: one with which it talks to us alone, and one with which it talks to everybody."""
+OPEN: Final = "open.json"
+"""Vault's configurations: with one it talks to us alone, with one to everybody, and with one to everybody over TLS, and
+takes note of whatever certificate is shown.
+"""
 
 _ROLLOUT_SECONDS: Final = 120
 _WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
@@ -51,15 +54,18 @@ LINES_BETWEEN: Final = 4
 """So many lines a container prints for one of Vault's own words: those of the audit log stand between them."""
 
 
-def settings(storage: str, *, tls: bool) -> str:
-    """Return the configuration of a Vault in a container, whose data is at /vault/data, as JSON.
+def settings(storage: str) -> dict[str, str]:
+    """Return the configurations of a Vault in a container, whose data is at /vault/data, as JSON, by their names."""
+    clients = {GUARDED: "/vault/tls/ca.crt", OPEN: ""}
+    listening = {name: Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", one) for name, one in clients.items()}
+    return {name: _settings(storage, listening.get(name)) for name in (GUARDED, OPEN, PLAIN)}
 
-    With *tls* it talks to those alone who have a certificate of its authority.
-    """
+
+def _settings(storage: str, tls: Listening | None) -> str:
     return vault_config.text(
         vault_config.in_directory(storage, "/vault/data"),
         listen=f"0.0.0.0:{VAULT_PORT}",
-        tls=Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", "/vault/tls/ca.crt") if tls else None,
+        tls=tls,
         address=f"{'https' if tls else 'http'}://127.0.0.1:{VAULT_PORT}",
         cluster_address=f"https://127.0.0.1:{VAULT_PORT + 1}",
     )
@@ -93,11 +99,11 @@ class VaultPod:
         directory.mkdir(mode=0o700)
         self._directory, self._cluster, self._licence = directory, cluster, licence
         self._name, self._pod, self._node_port = name, f"{name}-0", node_port
-        self._data = f"{_NODE_FOLDER}/{run}" if name == "vault" else f"{_NODE_FOLDER}/{run}-{name}"
+        self._data = f"{NODE_FOLDER}/{run}" if name == "vault" else f"{NODE_FOLDER}/{run}-{name}"
         self._kept = f"{self._data}-kept"
         self.namespace, self.account = account.split("/")
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
-        self._configs = {GUARDED: settings(storage, tls=True), PLAIN: settings(storage, tls=False)}
+        self._configs = settings(storage)
         self._config = GUARDED
         # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
         self.log, self.audit = PodTail(directory / "vault.log"), PodTail(directory / "vault.log")
@@ -110,10 +116,25 @@ class VaultPod:
         self._uid = ""
         self._version, self._rollouts = "", 0
 
+    @property
+    def authority(self) -> pki.Authority:
+        """Return whose certificates let others in."""
+        return self._authority
+
+    @property
+    def within(self) -> tuple[str, str]:
+        """Return its address for whoever is in the network of the run, and the name that its certificate has."""
+        scheme = self.client.address.partition(":")[0]
+        return f"{scheme}://{self._cluster.address}:{self._node_port}", f"vault.{self.namespace}.svc"
+
     def listen_plainly(self) -> None:
         """Have the next rollout listen with plain HTTP, to whoever asks."""
         self.client.listens_plainly()
         self._config = PLAIN
+
+    def listen_to_certificates(self) -> None:
+        """Have the next rollout listen to whoever asks over TLS, and take note of whatever certificate is shown."""
+        self._config = OPEN
 
     def continue_over(self, other: VaultPod) -> None:
         """Have the next rollout be over the data of *other*, which is stopped and starts no more."""

@@ -60,7 +60,11 @@ class LocalAgent:
     def wait(self) -> None:
         """Wait until it has what it wants, has ended, or has said what it was answered; or for so long as is usual."""
         with suppress(NotReady):
-            wait.until(self._is_done, what=f"Vault Agent {self._agent.version} to log in", seconds=vault_agent.SECONDS)
+            wait.until(
+                lambda: vault_agent.is_done(self._agent, self._left(), stays=self._stays),
+                what=f"Vault Agent {self._agent.version} to log in",
+                seconds=vault_agent.SECONDS,
+            )
 
     def await_next_try(self) -> None:
         """Wait until it has tried again to log in, where it does so within a moment."""
@@ -81,11 +85,6 @@ class LocalAgent:
         """End it at once."""
         if self._process is not None:
             self._process.kill()
-
-    def _is_done(self) -> bool:
-        left = self._left()
-        whole = self._stays and left.token is not None and left.files == len(self._agent.reads)
-        return left.exit_code is not None or whole or vault_agent.answered(left.log) is not None
 
     def _left(self) -> Left:
         exit_code = self._process.poll() if self._process is not None else None
@@ -109,8 +108,9 @@ class RunsLocalAgents:
     _sidecars: dict[str, LocalAgent]
     """those that stay, by their apps"""
 
-    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
+    def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
+        del app  # a process is in no cluster
         with tempfile.TemporaryDirectory(prefix="agent-", dir=self._work, ignore_cleanup_errors=True) as directory:
             one, started = LocalAgent(agent, Path(directory), stays=False), now()
             one.present(jwt)

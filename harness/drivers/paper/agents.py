@@ -63,8 +63,9 @@ class PaperAgents(abc.ABC):
         """Have so many seconds pass."""
         self._common.passed += seconds
 
-    def run_agent(self, agent: Agent, jwt: Secret) -> Reply:
+    def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Have an agent log in."""
+        del app
         return run(agent, self.system(agent.vault), jwt)
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:

@@ -11,7 +11,7 @@ from harness.scenario.plan import Question
 def login(view: View, question: Question) -> Observation:
     """Start an agent of the app's version, as at the start of its Pod, and see whether it gets what the app wants."""
     presented = view.token_of(question.app)
-    reply = agents(view.rig).run_agent(_agent(view, question), presented.jwt)
+    reply = agents(view.rig).run_agent(question.app, _agent(view, question), presented.jwt)
     return view.seen(question, reply, presented=presented)
 
 
