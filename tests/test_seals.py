@@ -52,9 +52,9 @@ def test_what_is_mended_in_time_is_no_regression(tmp_path: Path, fault: str, men
         tmp_path / "s.yaml", f"  - seal-vault: {fault}\n  - seal-vault: {mend}\n  - upgrade: 1.9.2\n  - restart: {{}}\n"
     )
     judgement = _judged(file, tmp_path)
-    assert [(one.kind, one.effect) for one in judgement.findings] == [
-        ("latent", "auto-unseal lost"),
-        ("improvement", "auto-unseal works"),
+    assert [(one.kind, one.effect, one.rule) for one in judgement.findings] == [
+        ("latent", "auto-unseal lost", FAULTS[fault]),
+        ("improvement", "auto-unseal works", "changed-by-step"),
     ]
     assert (judgement.verdict, judgement.exit_code) == ("pass", 0)
 

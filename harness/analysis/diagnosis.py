@@ -271,9 +271,8 @@ def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:
 def explained(case: Case) -> tuple[Rule | None, Diagnosis]:
     """Return the first rule that explains a case, and what it says; or what there is to see, where none does."""
     of_seal = case.after.probe == AUTO_UNSEAL
-    for rule in (steps.CHANGED,) if _on_purpose(case) else RULES:
-        if of_seal and rule not in seals.RULES:
-            continue
+    known = [rule for rule in RULES if rule in seals.RULES or not of_seal]
+    for rule in (steps.CHANGED,) if _on_purpose(case) else known:
         if rule.concerns(case) and (found := rule.examine(case)) is not None:
             return rule, found
     return None, _unexplained(case)
