@@ -263,6 +263,7 @@ def test_a_check_that_no_longer_happens_is_told_though_the_login_is_still_refuse
     findings = verdict.judge(seen(unset, tmp_path)).findings
     assert [(f.kind, f.effect, f.rule, f.hop) for f in findings] == [
         ("latent", "check lost", "issuer-check-lost", "1.11.0"),
+        ("latent", "refused for another reason", "reviewer-fallback-local", "1.11.0"),
         ("pre-existing", "refused from the start", "issuer-mismatch", ""),
     ]
 

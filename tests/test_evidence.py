@@ -28,7 +28,7 @@ KINDS: Final[dict[str, tuple[type[AnyEvent], ...]]] = {
     "Vault's side": (VaultAuditLine, VaultLogLine),
     "all": (ApiAuditLine, ApiLogLine, VaultAuditLine, VaultLogLine),
 }
-SEEN: Final = {"answer", "vault audit", "vault log", "api audit", "api log"}
+SEEN: Final = {"answer", "vault audit", "vault log", "api audit", "api log", "audit device"}
 """What servers said of a login: the rest is what the record knows without it."""
 
 OF_THE_RECORD: Final = (
@@ -48,7 +48,7 @@ FEW: Final = 4
 SURE: Final = ("predicted", "one side", "both sides")
 """By whom a finding can be told, the least first."""
 
-OF_VAULT: Final = {"answer", "vault audit", "vault log", "server", "nodes"}
+OF_VAULT: Final = {"answer", "vault audit", "vault log", "server", "nodes", "audit device"}
 OF_API_SERVERS: Final = {"api audit", "api log"}
 
 Key = tuple[str, str, str, str, str]

@@ -553,7 +553,7 @@ def test_a_full_disk_below_the_servers_says_nothing_about_vault(
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("words", "size", "code"), [(1000, "12k", 3), (0, "16k", 4)], ids=["at bring-up", "in mid-run"]
+    ("words", "size", "code"), [(1000, "12k", 3), (0, "20k", 4)], ids=["at bring-up", "in mid-run"]
 )
 def test_a_full_disk_below_the_record_ends_the_run(words: int, size: str, code: int, town: Town) -> None:
     """What was written until then is judged; a record that could not be written on is never a pass."""

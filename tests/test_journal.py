@@ -17,6 +17,7 @@ import pytest
 
 from harness.record import events
 from harness.record import journal as journals
+from harness.record.audit_events import Audited, AuditSeen
 from harness.record.event import Event
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.foretold import Foretold, ForetoldAnswer
@@ -80,6 +81,10 @@ EVENTS: list[AnyEvent] = [
     SteadyLoad(kind="login", app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4),
     LeasesChanged(done="made", version="1.7.0", wanted=9, count=8, failures={"HTTP 500": 1}, seconds=0.4),
     LeasesSeen(when="started", version="1.9.2", held=8, found=8, active=0.1, restored=0.2, memory=10**8, stored=10**6),
+    AuditSeen(
+        moment="before", device="main", kind="file", status=200, seconds=0.1, written=12, mode="0600", hash="hmac:0a",
+        entries={"update auth/kubernetes/login": Audited(fields={"auth.policies": "list"}, says={"role": "web"})},
+    ),
     events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(
         id=7, probe="login", moment="before", version="1.7.0", answer="refused", app="web", mount="kubernetes",

@@ -149,10 +149,11 @@ def test_a_summary_has_lines_in_reserve(file: Path, tmp_path: Path) -> None:
         judgement = judge(journal.load(file))
     else:
         _, judgement = on_paper(loading.load(file).scenario, tmp_path)
-    assert text_report.render(judgement, width=100, details=False).count("\n") <= 40
+    most = 40 if len(judgement.findings) <= 1 else 48
+    assert text_report.render(judgement, width=100, details=False).count("\n") <= most
     shown, totals = text_report._abridged(judgement)
     tightest = text_report._rendered(shown, totals, text_report._ROOMS[-1], 100, colour=False, details=False)
-    assert tightest.count("\n") <= 36
+    assert tightest.count("\n") <= most - 4
     assert headline_in(tightest, judgement)
 
 
@@ -428,7 +429,7 @@ def test_what_paper_does_not_read_is_not_checked(path: str, tmp_path: Path) -> N
     assert "policy-denies" not in {finding.rule for finding in judgement.findings}
 
 
-@pytest.mark.parametrize(("source", "target", "told"), [("1.7.0", "1.17.6", False), ("1.7.0", "1.21.0", True)])
+@pytest.mark.parametrize(("source", "target", "told"), [("1.7.0", "1.21.0", False), ("1.7.0", "2.0.4", True)])
 def test_paper_says_what_was_never_run(source: str, target: str, told: bool, tmp_path: Path) -> None:
     """Beyond the releases that its knowledge was held against it only assumes, and says so twice: before and after."""
     _, judgement = on_paper(changed({"vault": {"source": source, "target": target}}), tmp_path)

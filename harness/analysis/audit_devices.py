@@ -194,11 +194,16 @@ def _nobody_answered(facts: Facts, moment: str, seen: Sequence[tuple[int, AuditS
     )
 
 
+def _without_places(said: str) -> str:
+    """Return what Vault's log said, with files by their names alone: where a rehearsal had them helps nobody."""
+    return re.sub(r"/\S*/(?=[^/\s]+)", "", said)
+
+
 def _entries_lost(facts: Facts, line: int, one: AuditSeen) -> Finding:
     made = not _NOT_MADE.search(one.why)
     slow = one.seconds >= _SLOW_SECONDS
     wait = f", and each request waits for it: a look-up took {one.seconds:.1f} s" if slow else ""
-    why = f" ({one.why})" if one.why else ""
+    why = f" ({_without_places(one.why)})" if one.why else ""
     what = f"cannot write ({one.state})" if made else "is not there any more, though it is listed"
     faster = " Of a socket choose a short write_timeout: Vault waits for it up to four times a request." if slow else ""
     return _finding(
@@ -246,7 +251,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _evidence(line: int, one: AuditSeen) -> EvidenceLine:
-    why = f"; {one.why}" if one.why else ""
+    why = f"; {_without_places(one.why)}" if one.why else ""
     text = (
         f"audit/{one.device}: {one.state}, {one.written} answers written, {one.missing} missing; a look-up then: "
         f"{one.status or 'no answer'} after {one.seconds} s{why}"
