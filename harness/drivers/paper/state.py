@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from harness.drivers.service_accounts import Account
 from harness.host import pki
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, secret_logins
 from harness.knowledge.token_store import DEFAULT_TTL
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
@@ -209,9 +209,10 @@ def host_of(cluster: str) -> str:
 
 
 def forget_keys(configs: Mapping[str, Config]) -> None:
-    """Have a Vault that was started anew not know the keys of anybody yet."""
+    """Have a Vault that was started anew not know the keys of anybody yet, nor how often a secret was wrong."""
     for config in configs.values():
         config.fetched, config.discovered = None, False
+        config.failures = {role: often for role, often in config.failures.items() if often >= secret_logins.TOO_OFTEN}
 
 
 def copied(configs: Mapping[str, Config]) -> dict[str, Config]:
