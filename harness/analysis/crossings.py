@@ -301,10 +301,10 @@ def _enterprise(plan: Plan) -> Answer:
 def _postgresql(plan: Plan) -> Answer:
     """Tell by the storage of Vault and the engines that the scenario has; it need not name all that there are."""
     stored = _stored_on("postgresql")(plan)
+    if stored[0] == "yes":
+        return stored
     names = [path for path, one in plan.resolved.makers.items() if one.kind == engine_kinds.DATABASE]
-    if stored[0] == "yes" or not names:
-        return stored if stored[0] == "yes" else ("unknown", "")
-    return "yes", f"{', '.join(names)} makes credentials of a PostgreSQL"
+    return ("yes", f"{', '.join(names)} makes credentials of a PostgreSQL") if names else ("unknown", "")
 
 
 def _other_storage(plan: Plan) -> Answer:
@@ -348,8 +348,8 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "policy-denies": _policies("deny", "do your policies deny paths?"),
     "raft": _stored_on("raft"),
     "ask-mlock": _mlock,
-    "ask-old-mounts": _also_mounted(server_settings.REMOVED[0].kinds),
-    "ask-centrify": _also_mounted(("centrify",)),
+    "ask-old-mounts": _also_mounted(server_settings.OLD_KINDS),
+    "ask-centrify": _also_mounted(server_settings.CENTRIFY),
     "ask-raft": _stored_on("raft", then=("unknown", "")),
     "ask-file": _stored_on("file", then=("unknown", "")),
     "ask-pod": _in_a_pod,

@@ -395,6 +395,10 @@ class Facts:
         until = day_and_time(token.expires) if token.expires else "for ever"
         return EvidenceLine("token", f"the stored token of {token.subject}{pod}: until {until}", line, token.cluster)
 
+    def answer_line(self, seen: Observation) -> EvidenceLine:
+        """Return what was answered, in the answerer's words."""
+        return EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), self.line_of[seen.id])
+
     def config_line(self, seen: Observation) -> EvidenceLine | None:
         """Return the line on which the mount's config was written that held when *seen* was, with its provenance."""
         found = self.written_at(seen)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import abc
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
+from harness import wait
+from harness.errors import NotReady
 from harness.knowledge.versions import at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply
 from harness.secret import Secret
+from harness.wait import now
 
 CONFIG: Final = "agent.json"
 JWT: Final = "jwt"
@@ -59,6 +64,33 @@ class Left(msgspec.Struct, frozen=True):
     files: int = 0
     age: float | None = None
     """seconds since the oldest of the files was written"""
+
+
+class StartedAgent(abc.ABC):
+    """One agent that was started, wherever it is."""
+
+    _agent: Agent
+    _stays: bool
+    _every: float = 0.01
+    """so many seconds apart it is looked at, while it is waited for"""
+
+    @abc.abstractmethod
+    def _left(self) -> Left:
+        """Return what there is of it by now."""
+
+    def wait(self) -> None:
+        """Wait until it has what it wants, has ended, or has said what it was answered; or for so long as is usual."""
+        with suppress(NotReady):
+            wait.until(
+                lambda: is_done(self._agent, self._left(), stays=self._stays),
+                what=f"Vault Agent {self._agent.version} to log in",
+                seconds=SECONDS,
+                every=self._every,
+            )
+
+    def state(self, started: float) -> Reply:
+        """Return what has come of it by now."""
+        return reply(self._agent, self._left(), started, now(), stays=self._stays)
 
 
 def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "") -> dict[str, Any]:

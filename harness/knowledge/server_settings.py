@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -25,30 +25,31 @@ def demands_mlock(version: str, storage: str) -> bool:
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """Kinds of mounts that a release took away, and what becomes of a Vault that has one."""
+    """Kinds of mounts that a release took away."""
 
     kinds: tuple[str, ...]
     since: str
-    how: Literal["hangs", "sealed", "dead"]
-    """hangs: unsealed, it shuts its core down, and answers nobody. sealed: no key opens it. dead: it serves, and that
-    mount answers 404
+    opens: bool
+    """does a Vault that has such a mount serve all the same, and answer 404 there? If not, it shuts its core down as it
+    is unsealed: 1.12 hangs in that and answers nobody, 1.13 is sealed again
     """
 
 
-STANDALONE: Final = ("cassandra", "mongodb", "mssql", "mysql", "postgresql")
-"""The engines of one database each, which the engine `database` replaced."""
+OLD_KINDS: Final = ("app-id", "cassandra", "mongodb", "mssql", "mysql", "postgresql")
+"""app-id, and the engines of one database each, which the engine `database` replaced."""
 
-REMOVED: Final = (
-    Removed(("app-id", *STANDALONE), "1.12.0", "hangs"),
-    Removed(("app-id", *STANDALONE), "1.13.0", "sealed"),
-    Removed(("centrify",), "1.17.0", "dead"),
-)
+CENTRIFY: Final = ("centrify",)
+
+_REMOVED: Final = (Removed(OLD_KINDS, "1.12.0", opens=False), Removed(CENTRIFY, "1.17.0", opens=True))
 """What was taken away (V CHANGELOG 1.12.0, 1.13.0, 1.17.0). Run: app-id from 1.11.0 to 1.12.0 and 1.13.0, mysql from
 1.11.0 to 1.12.0 and 1.13.0, centrify from 1.16.3 to 1.17.0. From 1.12 on nobody can mount app-id and the like anew.
 """
 
 ALLOW_PENDING: Final = "VAULT_ALLOW_PENDING_REMOVAL_MOUNTS"
-"""Set to true in the environment of 1.12, it has that version serve such mounts all the same, and of no later one."""
+"""Set to true in the environment of 1.12, it has that version serve the old kinds all the same, and no later one."""
+
+PENDING_UNTIL: Final = "1.13.0"
+"""From here on it has no effect."""
 
 _COULD_NOT: Final = re.compile(r'could not mount \\*"([^"\\]+)')
 NO_BACKEND: Final = "route entry found, but backend is nil"
@@ -61,8 +62,8 @@ HELP: Final = "?help=1"
 
 def removed(kind: str, version: str) -> Removed | None:
     """Return what became of a *kind* of mount in Vault *version*; None where it has it."""
-    found = [one for one in REMOVED if kind in one.kinds and at_least(version, one.since)]
-    return found[-1] if found and product(version) == "vault" else None
+    found = next((one for one in _REMOVED if kind in one.kinds), None)
+    return found if found is not None and product(version) == "vault" and at_least(version, found.since) else None
 
 
 def removed_of(words: Iterable[str]) -> str:

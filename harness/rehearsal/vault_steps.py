@@ -55,7 +55,10 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
         _enable(rig, system.setup, path, made)
     for path, kind in topology.also_mounted.items() if not vault.of_seals else ():
         auth, _, below = path.partition("/")
-        system.setup.write(f"sys/auth/{below}" if auth == "auth" else f"sys/mounts/{path}", {"type": kind})
+        if auth == "auth":
+            system.setup.enable_auth(below, kind)
+        else:
+            system.setup.enable_engine(path, kind)
     for name, text in plan.policies(topology, planned.steps, served.vault).items():
         system.setup.write_policy(name, text)
     of_apps = [app for app in topology.apps.values() if app.mount in mine]
@@ -121,7 +124,8 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     def active() -> bool:
         health = node.vault.health()
         # one that has left no word of the reason may be about to open still: that is waited for, and told as silence
-        if (opened and health.status == _SEALED and _errors(node)) or (health.status is None and _gives_up(node)):
+        sealed = opened and health.status == _SEALED and _errors(node.vault_log(40))
+        if sealed or (health.status is None and _gives_up(node)):
             raise sealed_again(node, served)
         return _active(health)
 
@@ -176,15 +180,16 @@ def _active(health: Reply) -> bool:
 
 def sealed_again(node: VaultNode, served: Serve) -> SwapRefused:
     """Return why a Vault is sealed that had opened to its keys: its own words for it, if it has any."""
-    failed = _errors(node)
+    log = node.vault_log(40)
+    failed = _errors(log)
     said = next((line for line in failed if _GIVES_UP in line), next(iter(failed), ""))
     why = f": {_error_in(said)}" if said else ", and left no word of the reason"
-    return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", node.vault_log(40))
+    return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", log)
 
 
-def _errors(node: VaultNode) -> list[str]:
-    """Return the lines of Vault's log that have an error, the last one first."""
-    return [line for line in reversed(node.vault_log(40)) if '"error":' in line]
+def _errors(log: Sequence[str]) -> list[str]:
+    """Return the lines of Vault's *log* that have an error, the last one first."""
+    return [line for line in reversed(log) if '"error":' in line]
 
 
 def _error_in(line: str) -> str:

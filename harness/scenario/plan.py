@@ -281,11 +281,11 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         path, unable = app.mount, cannot(wanted, name)
         vault = wanted.told_apart(wanted.mounts[path].vault)
         node = wanted.node_told_apart(wanted.mounts[path].vault, app.node)
-        reads = app.reads[: wanted.role_of(name).num_uses or None]
+        uses = wanted.role_of(name).num_uses
+        reads = app.reads[: uses or None]
         first = ("login", "token-lookup", "token-renew", *app.beside)
         own = [Question(probe, name, path, vault=vault, node=node) for probe in first]
         own += [Question("read", name, path, secret, vault, node) for secret in reads]
-        uses = wanted.role_of(name).num_uses
         writes = [*app.writes][: max(uses - len(reads), 0) if uses else None]
         own += [Question("write", name, path, secret, vault, node) for secret in writes]
         own.append(Question("old-token-lookup", name, path, vault=vault, node=node))

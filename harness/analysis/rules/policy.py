@@ -87,7 +87,7 @@ def _renewed_at_last(case: Case) -> Diagnosis | None:
         f"From {since} on {case.mount_kind} compares the policies of a token and of its user or role without regard to "
         f"capitals, and renews what {before.version} did not",
         "certain",
-        [EvidenceLine("answer", f"HTTP {before.status} {before.error}".strip(), case.facts.line_of[before.id])],
+        [case.facts.answer_line(before)],
         Remedy("Nothing: tokens live longer than they did, as their users and roles say."),
     )
 
@@ -124,7 +124,7 @@ def _policy_denies(case: Case) -> Diagnosis | None:
         _sentence(case, asked, _written(case, named), deciding, denied=says.denied),
         "certain",
         [
-            EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]),
+            facts.answer_line(seen),
             *case.evidence.audit,
             _token(case),
             *(
@@ -145,22 +145,21 @@ def _parameter_refused(case: Case, says: vault_policies.Ruling, texts: Mapping[s
     was = case.before.version if case.before is not None and case.before.answer == "granted" else ""
     if was and _why_refused(case, says, was) is not None:
         return None  # the texts account for this answer, and not for the one before
-    rule = next((one for one in says.rules if why.parameter in one.parameters(why.by)), says.rules[0])
+    rule = _deciding(says, why)
     sentence = (
         f'Policy {rule.policy} lets {seen.app} write {seen.item}, and not that: on path "{rule.path}" {why}'
         f"{_SINCE.format(was) if was and was != seen.version else ''}"
     )
     text = vault_policies.without_parameter(rule.policy, texts.get(rule.policy, ""), rule.path, why)
-    file, lists = f"{rule.policy}.hcl", versions.at_least(seen.version, vault_policies.LISTS_ITEM_BY_ITEM)
+    lists = versions.at_least(seen.version, vault_policies.LISTS_ITEM_BY_ITEM)
     words = (
         f'If {seen.app} is to write it, have {why.by} of path "{rule.path}" in policy {rule.policy} say so: the first '
         "command writes the policy to a file, the second takes the file back once it is mended."
         + (f" {_WHOLE_LISTS}=true in Vault's environment has lists looked up as before for the time being." * lists)
         + " If not, take it out of the app's writes."
     )
-    commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
     policy = WritePolicy(vault=seen.vault, name=rule.policy, text=text)
-    remedy = remedies.way(case, words, commands, lambda _label: (policy,))[1]
+    remedy = remedies.way(case, words, _by_file(rule.policy), lambda _label: (policy,))[1]
     return diagnosed(sentence, "certain", _of_parameters(case, rule, texts), remedy)
 
 
@@ -176,7 +175,7 @@ def _parameter_allowed(case: Case) -> Diagnosis | None:
     why = _why_refused(case, says, before.version)
     if why is None:
         return None
-    rule = next((one for one in says.rules if why.parameter in one.parameters(why.by)), says.rules[0])
+    rule = _deciding(says, why)
     return diagnosed(
         f'Policy {rule.policy} lets {seen.app} write {seen.item} as it does: on path "{rule.path}" {why.by} has every '
         f"item of {why.parameter}{_SINCE.format(before.version)}",
@@ -197,10 +196,14 @@ def _why_refused(case: Case, says: vault_policies.Ruling, version: str) -> vault
     return vault_policies.refused_parameter(says.rules, fields, version)
 
 
+def _deciding(says: vault_policies.Ruling, why: vault_policies.Refused) -> vault_policies.Rule:
+    """Return the rule of those that decide that has the parameter."""
+    return next((one for one in says.rules if why.parameter in one.parameters(why.by)), says.rules[0])
+
+
 def _of_parameters(case: Case, rule: vault_policies.Rule, texts: Mapping[str, str]) -> list[EvidenceLine | None]:
-    seen = case.after
     return [
-        EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), case.facts.line_of[seen.id]),
+        case.facts.answer_line(case.after),
         *case.evidence.audit,
         _token(case),
         EvidenceLine("policy", f"{rule.policy}: {' '.join(texts.get(rule.policy, '').split())}"),
@@ -288,20 +291,22 @@ def _remedy(
             f'{wanted}, take the deny of path "{rule.path}" out of policy {rule.policy}: the first command writes it '
             f"to a file, the second takes the file back once it is mended.{leave}"
         )
-        file = f"{rule.policy}.hcl"
-        commands = (f"vault policy read {rule.policy} > {file}", f"vault policy write {rule.policy} {file}")
         text = vault_policies.without_deny(rule.policy, texts.get(rule.policy, ""), rule.path)
         allowed = vault_policies.ruling(vault_policies.read(rule.policy, text), asked.path, asked.right).granted
         text = text if allowed else f"{text}\n{rule_text}".strip()
-        return remedies.way(
-            case, words, commands, lambda _label: (WritePolicy(vault=case.after.vault, name=rule.policy, text=text),)
-        )[1]
+        mended = WritePolicy(vault=case.after.vault, name=rule.policy, text=text)
+        return remedies.way(case, words, _by_file(rule.policy), lambda _label: (mended,))[1]
     if not named:
         return _named(case, rule_text)
     words = f"{wanted}, add the path to policy {named[0]}.{leave}"
     command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
     policy = WritePolicy(vault=case.after.vault, name=named[0], text=f"{texts.get(named[0], '')}\n{rule_text}".strip())
     return remedies.way(case, words, (command,), lambda _label: (policy,))[1]
+
+
+def _by_file(policy: str) -> tuple[str, str]:
+    """Return the commands that write a policy to a file, and take that back."""
+    return f"vault policy read {policy} > {policy}.hcl", f"vault policy write {policy} {policy}.hcl"
 
 
 def _named(case: Case, rule_text: str) -> Remedy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import server_settings, versions
 from harness.scenario.mount_kinds import NAMES
@@ -50,7 +49,7 @@ def _without(kind: str, version: str) -> Remedy:
     pending = (
         f" {server_settings.ALLOW_PENDING}=true in the environment of 1.12 has that version serve with it, and no "
         "later one."
-        if kind in server_settings.REMOVED[0].kinds and not versions.at_least(version, server_settings.REMOVED[1].since)
+        if kind in server_settings.OLD_KINDS and not versions.at_least(version, server_settings.PENDING_UNTIL)
         else ""
     )
     return Remedy(
@@ -76,7 +75,7 @@ def _gone(case: Case) -> Diagnosis | None:
         f"Vault {seen.version} has no mounts of type {kind} any more: it serves, and all that is asked at {seen.item} "
         "is answered 404",
         "certain",
-        [EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), case.facts.line_of[seen.id])],
+        [case.facts.answer_line(seen)],
         _without(kind, seen.version),
     )
 

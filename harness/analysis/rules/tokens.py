@@ -58,7 +58,7 @@ def _used_up(case: Case) -> Diagnosis | None:
         f"{'1 request' if uses == 1 else f'{uses} requests'} (token_num_uses), and "
         + ("a token is not renewed by its last one" if last else f"{before} were made with this one before"),
         "certain" if shown else "strong",
-        [EvidenceLine("answer", f"HTTP {seen.status} {seen.error}".strip(), facts.line_of[seen.id]), shown],
+        [facts.answer_line(seen), shown],
         _instead(case, f"Have the role give tokens for any number of requests, if {seen.app} needs more.", num_uses=0),
     )
 

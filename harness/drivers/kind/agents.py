@@ -6,7 +6,6 @@ import itertools
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from string import Template
 from typing import Final
 
@@ -18,8 +17,8 @@ from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import NODE_FOLDER, VaultPod
 from harness.drivers.log_tail import Pieces
-from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left
-from harness.errors import NotReady, RigError
+from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left, StartedAgent
+from harness.errors import RigError
 from harness.host import pki
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply
@@ -36,8 +35,10 @@ _LOOK: Final = (
 )
 
 
-class KindAgent:
+class KindAgent(StartedAgent):
     """One agent in a Pod of its own, with the service account of its app."""
+
+    _every = 0.5
 
     def __init__(self, agent: Agent, cluster: KindCluster, account: str, run: str, name: str, *, stays: bool) -> None:
         """What it writes is in a folder of the node that is called after the *run*: a kubelet removes what is in the
@@ -79,20 +80,6 @@ class KindAgent:
             seconds=_RUNNING_SECONDS,
             log=lambda: self._cluster.kube.complaints(self._namespace, self.name),
         )
-
-    def wait(self) -> None:
-        """Wait until it has what it wants, has ended, or has said what it was answered; or for so long as is usual."""
-        with suppress(NotReady):
-            wait.until(
-                lambda: vault_agent.is_done(self._agent, self._left(), stays=self._stays),
-                what=f"Vault Agent {self._agent.version} to log in",
-                seconds=vault_agent.SECONDS,
-                every=0.5,
-            )
-
-    def state(self, started: float) -> Reply:
-        """Return what has come of it by now."""
-        return vault_agent.reply(self._agent, self._left(), started, now(), stays=self._stays)
 
     def kill(self) -> None:
         """Delete its Pod at once, and what it wrote."""

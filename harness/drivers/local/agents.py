@@ -16,7 +16,7 @@ from harness.drivers import vault_agent
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left
+from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left, StartedAgent
 from harness.errors import NotReady
 from harness.host import pki
 from harness.host.process import Process, Supervisor
@@ -31,7 +31,7 @@ _BYTES: Final = 4 * 10**6
 """So much is read of an agent's log: one of 1.6 that is refused for a day writes less."""
 
 
-class LocalAgent:
+class LocalAgent(StartedAgent):
     """One agent in a directory of its own."""
 
     def __init__(self, agent: Agent, directory: Path, *, stays: bool) -> None:
@@ -57,15 +57,6 @@ class LocalAgent:
                 log=self.log.path,
             )
 
-    def wait(self) -> None:
-        """Wait until it has what it wants, has ended, or has said what it was answered; or for so long as is usual."""
-        with suppress(NotReady):
-            wait.until(
-                lambda: vault_agent.is_done(self._agent, self._left(), stays=self._stays),
-                what=f"Vault Agent {self._agent.version} to log in",
-                seconds=vault_agent.SECONDS,
-            )
-
     def await_next_try(self) -> None:
         """Wait until it has tried again to log in, where it does so within a moment."""
         failures, soon = (vault_agent.lived(self._left())[one] for one in ("failures", "backoff"))
@@ -76,10 +67,6 @@ class LocalAgent:
                     what=f"Vault Agent {self._agent.version} to try again",
                     seconds=vault_agent.SOON + 1,
                 )
-
-    def state(self, started: float) -> Reply:
-        """Return what has come of it by now."""
-        return vault_agent.reply(self._agent, self._left(), started, now(), stays=self._stays)
 
     def kill(self) -> None:
         """End it at once."""

@@ -109,7 +109,7 @@ class PaperSeals(PaperAnswers):
         kinds = () if self._spec.of_seals else self._topology.also_mounted.values()
         for kind in kinds:
             gone = server_settings.removed(kind, served.version)
-            if gone is not None and gone.how != "dead":
+            if gone is not None and not gone.opens:
                 status, said = 1, f'could not mount "{kind}": mount entry associated with removed builtin'
         if said:
             self._dead = f"Vault {served.version} ended by itself with status {status}"
