@@ -368,6 +368,7 @@ knowledge/               what Vault and Kubernetes do, by version
     cert_logins          which Vault does what where one logs in by a client certificate
     token_store          what Vault does with the tokens that it gave
     lease_lists          what Vault reads when it lists its leases in etcd, by version, and how large that is
+    pki_roles            which kinds of keys, and of how many bits, a Vault takes in a pki role
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass
     server_settings      what versions demand of Vault's configuration, and which kinds of mounts they have no more
     releases             which releases there are, and what a range of versions stands for

@@ -24,7 +24,10 @@ from tests.test_auth_methods import problems
 ENGINES: dict[str, Any] = {
     "database": {"type": "database", "roles": {"app": {"ttl": "10m", "max-ttl": "1h"}}},
     "keys/transit": {"type": "transit", "keys": {"orders": {}}},
-    "pki": {"type": "pki", "roles": {"web": {"allowed-domains": ["apps.example.com"], "ttl": "24h"}}},
+    "pki": {
+        "type": "pki",
+        "roles": {"web": {"allowed-domains": ["apps.example.com"], "ttl": "24h", "key-type": "ec", "key-bits": 256}},
+    },
 }
 READS = ["secret/batch", "database/creds/app", "keys/transit/orders", "pki/issue/web"]
 
@@ -77,6 +80,16 @@ def kept_in(tmp_path: Path, **parts: Any) -> Path:
             "{}",
         ),
         (
+            {"pki": {"type": "pki", "roles": {"web": {"allowed-domains": ["a"], "key-type": "ec"}}}},
+            "Vault 1.9.2, which writes this role, takes 2048 bits where none are said, and refuses that for ec",
+            "ec",
+        ),
+        (
+            {"pki": {"type": "pki", "roles": {"web": {"allowed-domains": ["a"], "key-bits": 256}}}},
+            "Vault makes no rsa key of 256 bits",
+            "256",
+        ),
+        (
             {"secret": {"type": "transit", "keys": {"a": {}}}},
             "where no key-value store is said, there is one at secret, and this is no such engine",
             "type: transit",
@@ -88,6 +101,14 @@ def test_what_an_engine_lacks_or_cannot_have_is_refused_where_it_stands(
 ) -> None:
     found = problems(written(secrets=engines, apps={"batch": {"role": "batch"}}))
     assert [(said, place.split("\n")[0]) for said, place in found if said == message] == [(message, at)], found
+
+
+def test_a_key_that_the_first_version_does_not_know_is_refused_with_the_one_that_does() -> None:
+    pki = {"pki": {"type": "pki", "roles": {"web": {"allowed-domains": ["a"], "key-type": "ed25519"}}}}
+    apps = {"batch": {"role": "batch"}}
+    (found,) = problems(written(secrets=pki, vault={"source": "1.8.0", "target": "1.11.0"}, apps=apps))
+    assert found[0] == "key_type ed25519 is unknown to Vault 1.8.0, which writes this role"
+    loading.loads(written(secrets=pki, apps=apps))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.knowledge import pki_roles, versions
 from harness.scenario import engine_kinds, schema_engines, topology, values
 from harness.scenario.engine_kinds import EngineKind
 from harness.scenario.field_checks import Complaint
@@ -59,6 +60,26 @@ def _of_role(document: Document, role: Trail, kind: EngineKind) -> Iterator[Comp
     ttl, longest = document.get(*role, "ttl"), document.get(*role, "max-ttl")
     if ttl and longest and values.seconds(ttl) > values.seconds(longest):
         yield (*role, "max-ttl"), f"a max-ttl that is less than the ttl, which is {ttl}", f"{ttl} or more"
+    if kind.name == engine_kinds.PKI:
+        yield from _of_keys(document, role)
+
+
+def _of_keys(document: Document, role: Trail) -> Iterator[Complaint]:
+    """Complain of a kind of key, or of bits, that the Vault of the beginning would refuse in a pki role."""
+    writes: str | None = document.get("vault", "source")
+    key, bits = document.get(*role, "key-type", default="rsa"), document.get(*role, "key-bits")
+    can_be = pki_roles.BITS.get(key)
+    if writes is None or can_be is None:
+        return
+    if key == "ed25519" and not versions.at_least(writes, pki_roles.ED25519):
+        message = f"key_type ed25519 is unknown to {versions.called(writes)}, which writes this role"
+        yield (*role, "key-type"), message, f"another kind, or begin at {pki_roles.ED25519} or newer"
+    elif bits is not None and bits not in can_be:
+        right = ", ".join(map(str, can_be)) or "leave it out"
+        yield (*role, "key-bits"), f"Vault makes no {key} key of {bits} bits", right
+    elif bits is None and pki_roles.needs_bits(writes, key):
+        message = f"{versions.called(writes)}, which writes this role, takes 2048 bits where none are said, and refuses"
+        yield (*role, "key-type"), f"{message} that for {key}", "key-bits: 256"
 
 
 def _of_write(document: Document, trail: Trail, secret: str, kinds: dict[str, str | None]) -> Iterator[Complaint]:

@@ -83,6 +83,7 @@ _KINDS: Final = {
                 "max_ttl": "max_ttl",
                 "allowed_domains": "allowed_domains",
                 "key_type": "key_type",
+                "key_bits": "key_bits",
                 "no_store": "no_store",
             },
             required=("allowed-domains",),

@@ -25,6 +25,9 @@ class EngineRole(Part):
     key_type: Literal["rsa", "ec", "ed25519"] | None = Field(
         default=None, description="Of pki: the kind of key. Left out: Vault's default, rsa."
     )
+    key_bits: Literal[224, 256, 384, 521, 2048, 3072, 4096] | None = Field(
+        default=None, description="Of pki: how many bits a key has; up to 1.9 it has to be said of ec."
+    )
     no_store: bool | None = Field(default=None, description="Of pki: are certificates not kept by Vault?")
 
 

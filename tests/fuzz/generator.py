@@ -126,7 +126,7 @@ class _Draw:
         if self._often(0.15):
             self._engines |= {"transit": {"type": "transit", "keys": {"shop": {}}}}
         if self._often(0.15):
-            key = self._one([{}, {"key-type": "ec"}, {"key-type": "ed25519"}])
+            key = self._one([{}, {"key-type": "ec"}, {"key-type": "ec", "key-bits": 256}, {"key-type": "ed25519"}])
             self._engines |= {"pki": {"type": "pki", "roles": {"shop": {"allowed-domains": ["shop.example"]} | key}}}
         for number in range(self._weighted({1: 5, 2: 4, 3: 1})):
             self._draw_mount(number, vault, path)
