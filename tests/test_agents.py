@@ -140,10 +140,11 @@ AGENT = Agent("1.11.0", "kubernetes", "web", ("secret/data/web",))
         (Left(log_of(REFUSED + "2.888375229"), None), 403, {"failures": 1, "backoff": 2.888375229}),
         (Left(log_of(REFUSED + "4m30.5s"), None), 403, {"backoff": 270.5}),
         (Left(log_of(REFUSED + "1s", LOGGED_IN), None, Secret("s.token"), 1), 200, {"failures": 0, "backoff": None}),
+        (Left(log_of(REFUSED.replace("403", "500") + "1s", REFUSED + "2s"), None), 403, {"failures": 2}),
         (Left(log_of(LOGGED_IN, f"[WARN] (view): {ANSWER}"), None, Secret("s.token"), 0), 403, {"files": 0}),
         (Left(log_of(LOGGED_IN), 1, Secret("s.token"), 1), None, {"exit": 1}),
     ],
-    ids=["well", "waits", "1.4.0 waits", "minutes", "back", "cannot read", "ended"],
+    ids=["well", "waits", "1.4.0 waits", "minutes", "back", "refused otherwise", "cannot read", "ended"],
 )
 def test_how_an_agent_that_stays_is_doing_is_read_out_of_what_it_left(
     left: Left, status: int | None, data: dict[str, Any]

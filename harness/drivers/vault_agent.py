@@ -128,8 +128,10 @@ def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "
     return written
 
 
-def answered(log: str) -> re.Match[str] | None:
-    """Return the first answer of Vault's that an agent's *log* complains of, or None."""
+def answered(log: str, *, last: bool = False) -> re.Match[str] | None:
+    """Return the first answer of Vault's that an agent's *log* complains of, or the *last* one; or None."""
+    if last:
+        return next(reversed(list(_ANSWERED.finditer(log))), None)
     return _ANSWERED.search(log)
 
 
@@ -148,7 +150,8 @@ def reply(agent: Agent, left: Left, started: float, ended: float, *, stays: bool
         log = _since_login(left.log)
         data |= lived(left)
         whole = left.exit_code is None and left.token is not None and left.files == len(agent.reads)
-    said = answered(log)
+    # one that stays was answered by other versions before
+    said = answered(log, last=stays)
     if whole:
         return Reply(200, "", data, left.token, started=started, ended=ended)
     if said is not None:

@@ -96,7 +96,7 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     whole = held is not None and sidecar.files == len(agent.reads)
     if held is None or not whole or not asked.lookup_self(held).ok:
         reply = run(agent, asked, jwt)
-        if reply.ok and sidecar.refused is not None and sidecar.waits(agent.version, passed):
+        if sidecar.refused is not None and sidecar.waits(agent.version, passed):
             return sidecar.refused[1]
         if reply.token is not None:
             asked.keep_renewed(reply.token)

@@ -286,8 +286,8 @@ class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, P
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
-        reviews = self._topology.mounts[mount].of_kind.reviews and self._read_first(mount)
-        if reviews and (unshown := checks.unshown(self._served.version, self._configs[mount], self._seen_ca)):
+        reviews, first = self._topology.mounts[mount].of_kind.reviews, self._read_first(mount)
+        if reviews and first and (unshown := checks.unshown(self._served.version, self._configs[mount], self._seen_ca)):
             return self._reply(*unshown)
         config, hidden = self._configs[mount], ("token_reviewer_jwt", "kubernetes_ca_cert")
         shown = {k: v for k, v in config.fields.items() if k not in hidden}
