@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 import yaml
 
@@ -49,6 +51,10 @@ MEANT: Final[Mapping[str, str]] = {
 }
 """What the Vault API, the Terraform provider, Kubernetes manifests and `vault operator init` call it."""
 
+OTHERS: Final[Mapping[str, Any]] = msgspec.toml.decode(
+    Path(__file__).with_name("data").joinpath("words_of_others.toml").read_bytes()
+)
+
 PLACES: Final = {
     "": (),
     "vault": ("vault",),
@@ -68,6 +74,7 @@ def typed(word: str, *place: str | int) -> list[Problem]:
     del document["vault"]["target"], document["expect"]
     document["course"] = [{"write": {"config": {}}}]
     document["auth"]["kubernetes"]["config"] = {}
+    document["secrets"] = {"database": {"type": "database", "roles": {"app": {}}}}
     part = document
     for step in place:
         part = part[step]
@@ -139,6 +146,51 @@ def test_a_word_that_means_another_key_elsewhere_is_pointed_at_that_of_its_part(
     key, note = vault_words._IN_ONE_PART[part, word]
     assert key in keys
     assert vault_words.pointer(word, part, keys) == f"it is called `{key}` here" + (f": {note}" if note else "")
+
+
+@pytest.mark.parametrize("whose", OTHERS)
+def test_every_word_of_others_has_an_answer_of_its_own(whose: str) -> None:
+    """Nobody is shown the list of all keys, or one that merely looks like it, for a word that means something."""
+    poor = {}
+    for name in OTHERS[whose]["parts"]:
+        part = models(Scenario)[name]
+        keys = {field.alias or own: "" for own, field in part.model_fields.items()}
+        for word in OTHERS[whose]["words"].split():
+            said = vault_words.pointer(word, part, keys)
+            if word not in keys and said.startswith(("one of:", "did you mean", "there is none")):
+                poor[f"{name}.{word}"] = said
+    assert poor == {}
+
+
+def test_what_a_rehearsal_does_instead_is_said_of_parts_that_there_are_and_of_no_key() -> None:
+    parts = models(Scenario)
+    for row in vault_words._unsaid():
+        assert set(row.parts) <= set(parts), row.parts
+        for part in row.parts:
+            keys = {field.alias or name for name, field in parts[part].model_fields.items()}
+            assert not keys & set(map(vault_words.plainly, row.words.split())), (part, row.instead)
+
+
+@pytest.mark.parametrize(
+    ("word", "place", "said"),
+    [
+        ("clock_skew_leeway", ("auth", "kubernetes", "roles", "web"), "Vault's own default holds"),
+        ("connection_url", ("secrets", "database"), "a PostgreSQL of its own"),
+        ("password", ("auth", "kubernetes", "roles", "web"), "the rehearsal makes the secret"),
+        ("namespace", ("auth", "kubernetes"), "Vault Enterprise"),
+        ("backend", ("auth", "kubernetes", "roles", "web"), "what stands above"),
+        ("description", ("auth", "kubernetes"), "comments"),
+        ("api_addr", ("vault",), "how Vault is run"),
+        ("server", (), "it is called `vault` here: `rehearse import --helm-values FILE`"),
+        ("clock_skew_leeway", ("course", 0, "write"), "Vault's own default holds"),
+    ],
+)
+def test_what_no_scenario_says_is_told_with_what_a_rehearsal_does_instead(
+    word: str, place: tuple[str | int, ...], said: str
+) -> None:
+    (problem,) = typed(word, *place)
+    assert said in problem.remedy
+    assert "did you mean" not in problem.remedy
 
 
 def test_what_stands_there_under_vaults_name_is_not_missing_as_well() -> None:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel
 
 from harness.scenario import schema
 from harness.scenario.schema import Scenario
-from harness.scenario.schema_engines import Engine, EngineRole
+from harness.scenario.schema_engines import Engine, EngineRole, TransitKey
 from harness.scenario.yaml_document import choices
 
 _TOKEN: Final = "whose token it is; the token itself stands in no scenario"
+
+_CHART: Final = "`rehearse import --helm-values FILE` reads the values of Vault's chart"
 
 _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
     "kubernetes_host": (schema.PluginConfig, "kubernetes_host", "left out, it is that of the mount's cluster"),
@@ -54,6 +58,14 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
     "secret_threshold": (schema.Vault, "threshold", ""),
     "key_threshold": (schema.Vault, "threshold", ""),
     "tls_disable": (schema.Vault, "tls", "the other way round"),
+    "listener": (schema.Vault, "tls", "whether it speaks TLS; all else of it is the rehearsal's own"),
+    "tls_cert_file": (schema.Vault, "tls", "true or false; the certificate is the rehearsal's own"),
+    "tls_key_file": (schema.Vault, "tls", "true or false; the certificate is the rehearsal's own"),
+    "retry_join": (schema.Vault, "nodes", "how many there are; they join by themselves"),
+    "auditStorage": (schema.Vault, "audit", "devices by name"),
+    "agentImage": (schema.App, "agent", "its version"),
+    "injector": (schema.App, "agent", "the version of the Vault Agent that it injects"),
+    "authPath": (schema.App, "mount", "and in auth the path is the key itself"),
     "product": (schema.Vault, "target", "with the product before its version, such as openbao-2.6.2"),
     "vault_version": (schema.Vault, "source", "and target"),
     "kubernetes_version": (schema.Cluster, "kubernetes", ""),
@@ -65,14 +77,19 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
 _IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
     (schema.Vault, "version"): ("source", "and target"),
     (schema.Vault, "image"): ("source", "the version that its tag has, and target"),
+    (schema.Vault, "tag"): ("source", "without a v, and target"),
     (schema.Vault, "replicas"): ("nodes", ""),
+    (schema.Vault, "ha"): ("nodes", "how many there are"),
+    (schema.Vault, "standalone"): ("nodes", "left out, there is one"),
+    (schema.Vault, "recovery_shares"): ("shares", ""),
+    (schema.Vault, "recovery_threshold"): ("threshold", ""),
     (schema.Vault, "authDelegator"): ("may-review-tokens", ""),
     (schema.Vault, "auth_delegator"): ("may-review-tokens", ""),
+    (schema.Vault, "tlsDisable"): ("tls", "the other way round"),
     (schema.Cluster, "version"): ("kubernetes", ""),
     (schema.Cluster, "service_account_issuer"): ("issuers", "a list, the first of which signs"),
     (schema.Role, "allowed_policies"): ("policies", "of a token role, those that its tokens have"),
     (schema.Role, "allowed_names"): ("allowed-common-names", ""),
-    (schema.App, "authPath"): ("mount", "and in auth the path is the key itself"),
     (schema.App, "auth-path"): ("mount", "and in auth the path is the key itself"),
     (schema.App, "vaultAuthRef"): ("mount", "and in auth the path is the key itself"),
     (schema.App, "secret"): ("reads", "a list of paths, such as secret/web"),
@@ -81,12 +98,19 @@ _IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
     (schema.App, "paths"): ("reads", "a list of paths, such as secret/web"),
     (Engine, "version"): ("kv", ""),
     (Engine, "options"): ("kv", "its version"),
+    (Engine, "postgresql"): ("type", "database; the PostgreSQL is one that the rehearsal starts"),
     (EngineRole, "default_ttl"): ("ttl", ""),
+    (TransitKey, "key_type"): ("type", ""),
+    (Scenario, "server"): ("vault", _CHART),
+    (Scenario, "policy"): ("policies", "by name"),
+    (Scenario, "audit"): ("vault", "audit, devices by name"),
     (Scenario, "mounts"): ("auth", "by path"),
     (Scenario, "engines"): ("secrets", "by path"),
     (Scenario, "steps"): ("course", ""),
 }
 """By the part and the word that is typed in it, where the same word stands for something else elsewhere."""
+
+_UNSAID: Final = Path(__file__).with_name("unsaid.toml")
 
 _NAMES: Final[Mapping[type[BaseModel], str]] = {
     schema.Cluster: "CLUSTER",
@@ -105,6 +129,14 @@ _LIKE_ONE_HERE: Final = 0.85
 _SHOWN: Final = 3
 
 
+class _Unsaid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Words that no scenario has, where they are typed, and what a rehearsal does instead: unsaid.toml."""
+
+    parts: tuple[str, ...]
+    instead: str
+    words: str
+
+
 def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
     """Return, for a key that the part *here* with its *keys* does not have, what was probably meant."""
     plain, (part, key, note) = plainly(typed), _CALLED.get(typed, (None, "", ""))
@@ -116,6 +148,8 @@ def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
         return f"it is called `{key}` here{note}"
     if plain in keys:
         return f"it is called `{plain}` here"
+    if instead := _instead(plain, {here, *_ALIKE.get(here, ())}):
+        return instead
     if near:
         return choices(near[0], keys)
     if part is not None:
@@ -123,6 +157,18 @@ def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
     holders = [part for part in _paths() if plain in _keys(part) or typed in _keys(part)]
     found = [f"{path}.{typed if typed in _keys(part) else plain}" for part in holders for path in _paths()[part]]
     return f"it is a key of another part: {_listed(found)}" if found else choices(typed, keys)
+
+
+def _instead(plain: str, here: Iterable[type[BaseModel]]) -> str:
+    """Return what a rehearsal does instead of what the word *plain*, written as keys are here, says in these parts."""
+    names = {part.__name__ for part in here}
+    rows = (row for row in _unsaid() if not row.parts or names & {*row.parts})
+    return next((row.instead for row in rows if plain in map(plainly, row.words.split())), "")
+
+
+@cache
+def _unsaid() -> tuple[_Unsaid, ...]:
+    return msgspec.toml.decode(_UNSAID.read_bytes(), type=dict[str, tuple[_Unsaid, ...]])["row"]
 
 
 def meant(typed: str) -> tuple[type[BaseModel], str] | None:
