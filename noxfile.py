@@ -215,7 +215,8 @@ def kind(session: nox.Session) -> None:
     _have_engine(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
-    session.run("pytest", "-m", "kind", *session.posargs)
+    # they wait for kubelets more than they compute; the tests of a file share clusters
+    session.run("pytest", "-m", "kind", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -201,7 +201,7 @@ def test_a_run_that_is_kept_says_how_to_talk_to_it_and_how_to_end_it(kept: Kept)
     assert f"rehearse clean {kept.run}" in kept.ending.stderr
     assert {path.stat().st_mode & 0o077 for path in kept.work.iterdir()} == {0}
     done = kept.harbour.aside("clean")
-    assert done.returncode == 0
+    assert done.returncode in {0, 5}  # another test may have a run on this engine, which is left alone
     assert f"stays, because it was kept; `rehearse clean {kept.run}` ends it" in done.stdout
     assert kept.harbour.machine.ended(kept.node) is None
 
@@ -493,8 +493,9 @@ def test_an_engine_that_dies_in_the_middle_blames_nobody_and_clean_does_the_rest
 
     there = {line.split(" ", 1)[0] for line in harbour.left(directory)}
     assert {"container", "volume"} <= there
+    (entry,) = (harbour.state / "live").glob(f"{directory.name}-*.json")
     with Relay(path, harbour.machine.socket, b"nobody says this"):
-        done = harbour.aside("clean")
+        done = harbour.aside("clean", entry.stem)
     assert done.returncode == 0, done.stderr
     assert harbour.left(directory) == []
 
