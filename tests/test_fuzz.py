@@ -290,6 +290,8 @@ FOUND_CAUSES = {
     "a-connection-that-ends-with-a-401": {"web": {"reviewer-fallback-local", "api-server-untrusted"}},
     "policies-whose-case-is-folded": {"user": {"policy-denies"}},
     "a-rewrite-that-keeps-the-issuer-check": {"app": {"issuer-mismatch"}, "": {"rewrite-changes"}},
+    "an-agent-from-an-address-that-is-not-bound": {"app-0": {"address-not-bound"}},
+    "audit-entries-of-somebody-else": {"web": {"reviewer-frozen", "changed-by-step"}},
     "failures-that-a-start-forgets": {"app-0": {"secret-not-accepted"}, "app-01": {"secret-not-accepted"}},
     "claims-where-the-issuer-is-asked": {
         "unbound": {"jwt-claim-mismatch"},

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from harness.analysis.comparison import identity_of
+from harness.analysis.comparison import OF_AGENTS
 from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
@@ -170,18 +171,23 @@ def _address(case: Case) -> Diagnosis | None:
     role = remedies.role_of(case, case.facts.first_moment if seen.probe.startswith("old-") else seen.moment)
     if not role.bound_cidrs:
         return None
-    entry = next((line for line in case.evidence.audit if FROM_ADDRESS in line.text), None)
+    asked = seen
+    if seen.probe in OF_AGENTS:
+        # what an agent asks carries no correlation id: the app's own login came the same way
+        asked = case.facts.first("login", seen.app, seen.moment) or seen
+    audit = case.facts.evidence_of(asked).audit
+    entry = next((line for line in audit if FROM_ADDRESS in line.text), None)
     found = re.search(rf"{FROM_ADDRESS}([0-9a-fA-F.:]+)", entry.text) if entry is not None else None
     if entry is None or found is None or _within(found[1].rstrip(":"), role.bound_cidrs):
         return None
     app, address = case.facts.app(seen.app), found[1].rstrip(":")
-    what = "logins" if seen.probe == "login" else "use of its tokens"
+    what = "logins" if asked.probe == "login" else "use of its tokens"
     return diagnosed(
         f"Role {app.role} of auth/{seen.mount} admits {what} from "
         f"{', '.join(role.bound_cidrs)} alone (token_bound_cidrs), and this one came from {address}: Vault answers "
         f"{seen.status}"
         + (" before it asks the API server anything" if case.facts.mount(seen.mount).of_kind.reviews else ""),
-        "certain",
+        "certain" if asked is seen else "strong",
         [entry, *case.quoted("permission denied")[:1]],
         _admitting_address(case, address),
     )
