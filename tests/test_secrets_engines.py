@@ -26,7 +26,7 @@ ENGINES: dict[str, Any] = {
     "keys/transit": {"type": "transit", "keys": {"orders": {}}},
     "pki": {
         "type": "pki",
-        "roles": {"web": {"allowed-domains": ["apps.example.com"], "ttl": "24h", "key-type": "ec", "key-bits": 256}},
+        "roles": {"web": {"allowed-domains": ["apps.example.com"], "key-type": "ec", "key-bits": 256}},
     },
 }
 READS = ["secret/batch", "database/creds/app", "keys/transit/orders", "pki/issue/web"]

@@ -68,6 +68,9 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
     return keys
 
 
+_AUTHORITY_LASTS: Final = "87600h"
+
+
 def _enable(rig: Rig, setup: VaultSetup, path: str, made: EngineSpec) -> None:
     """Mount a secrets engine that makes secrets, with whatever it makes them of and all that it has by name."""
     setup.enable_engine(path, made.kind)
@@ -78,7 +81,9 @@ def _enable(rig: Rig, setup: VaultSetup, path: str, made: EngineSpec) -> None:
         connection |= {"connection_url": found.template}
         setup.write(f"{path}/config/{engine_kinds.CONNECTION}", connection | {"password": password})
     elif made.kind == engine_kinds.PKI:
-        setup.write(f"{path}/root/generate/internal", {"common_name": "rehearsal.invalid"})
+        # an authority outlives the certificates of roles that say no ttl: those last as long as Vault lets anything
+        setup.write(f"sys/mounts/{path}/tune", {"max_lease_ttl": _AUTHORITY_LASTS})
+        setup.write(f"{path}/root/generate/internal", {"common_name": "rehearsal.invalid", "ttl": _AUTHORITY_LASTS})
     for place, fields in engine_kinds.places(path, made).items():
         setup.write(place, fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,6 +15,8 @@ from harness.record.journal import Record
 from harness.record.observation import BESIDE, Observation
 
 UNEXPLAINED: Final = "unexplained"
+_TIMES: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+"""Times in what a server says: other ones at each run."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +37,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sort(self) -> tuple[str, ...]:
         """Return what makes two differences one and the same, in a smaller scenario too."""
-        return (self.what, self.probe, self.foretold, self.seen)
+        return (self.what, self.probe, _TIMES.sub("...", self.foretold), _TIMES.sub("...", self.seen))
 
     @property
     def sentence(self) -> str:

@@ -9,8 +9,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis.comparison import identity_of
-from harness.analysis.comparison import OF_AGENTS
+from harness.analysis.comparison import OF_AGENTS, identity_of
 from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
