@@ -102,7 +102,7 @@ drivers/local/           plain processes on this machine, and no Docker
     vault_nodes          all servers of a Vault: one, or several nodes over raft
     data_server          what servers with data beside Vault have in common: started, stopped, at rest
     seal_vault           a Vault as a process that unseals another one
-    etcd_store           the etcd that has a Vault's data, as a process
+    etcd_store           the etcd that has a Vault's data: its members, as processes
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     agents               a Vault Agent as a process: started, read by its log, and ended
     audit_devices        what the audit devices of a Vault as a process write to
@@ -318,6 +318,7 @@ scenario/                what is asked for
     schema_audit         what a scenario can say of Vault's audit devices
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
+    schema_storage       what a scenario can say of where Vault has its data
     schema_storms        what a scenario can say of many Pods that log in at once
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     schema_engines       what a scenario can say of secrets engines

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.drivers.local.postgres import PostgresStore
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.record.observation import Observation
 from harness.rehearsal import probes
@@ -17,25 +19,30 @@ from harness.rehearsal.probes import View
 from harness.scenario.course import Serve
 from harness.scenario.plan import Question
 from tests.lent import Lender
-from tests.test_real import rehearse
+from tests.test_real import REHEARSE, ours, rehearse, until_gone
 from tests.test_real_rollbacks import gone_back, scenario, told
 
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.parametrize(("storage", "log"), [("etcd", "store-etcd.log"), ("postgresql", "store-postgres.log")])
+@pytest.mark.parametrize(
+    ("storage", "members", "logs"),
+    [("etcd", 3, [f"etcd-{number}-etcd.log" for number in range(3)]), ("postgresql", 1, ["store-postgres.log"])],
+)
 def test_an_upgrade_and_both_ways_back_answer_as_foretold(
-    storage: str, log: str, tmp_path: Path, lender: Lender
+    storage: str, members: int, logs: list[str], tmp_path: Path, lender: Lender
 ) -> None:
-    """The snapshot of a storage that has none of its own is a copy of what the server holds, taken while it rests."""
-    file = scenario(tmp_path / f"{storage}.yaml", "1.9.2", "1.11.0", storage)
+    """The snapshot of a storage that has none of its own is a copy of what its servers hold, taken while they rest."""
+    vault: dict[str, Any] = {"cluster": "one", "source": "1.9.2", "target": "1.11.0", "storage": storage}
+    vault |= {"etcd-members": members} if members > 1 else {}
+    file = scenario(tmp_path / f"{storage}.yaml", "1.9.2", "1.11.0", storage, vault=vault)
     directory = tmp_path / f"{storage}-{os.getpid()}"
     judgement = gone_back(lender, file, directory, rollback=True)
     assert (judgement["verdict"], judgement["exit_code"], judgement["news"]) == ("pass", 0, []), judgement["reasons"]
     seals = [one for one in judgement["observations"] if one["probe"] == "seal-status"]
     assert {one["detail"]["storage_type"] for one in seals} == {storage}
     assert [way["opened"] for way in judgement["rollbacks"]] == [True, True]
-    assert (directory / "logs" / log).is_file()
+    assert all((directory / "logs" / log).is_file() for log in logs)
     kept = "".join(file.read_text() for file in (directory / "record.jsonl", *(directory / "logs").iterdir()))
     assert "postgresql://" not in kept, "with it came the password"
 
@@ -60,6 +67,30 @@ def test_the_same_scenario_is_answered_alike_over_each_storage(tmp_path: Path, l
     assert answers[1:] == answers[:1] * 3
 
 
+THREE = """\
+schema: 1
+description: A Vault over an etcd of three members, and an app with a secret ID. No cluster is there.
+vault: {source: 1.9.3, target: 1.11.0, storage: etcd, etcd-members: 3}
+auth:
+  approle: {type: approle, roles: {web: {policies: [web]}}}
+apps:
+  web: {role: web, reads: [secret/web]}
+"""
+
+
+def test_of_an_etcd_of_three_nothing_is_left_by_a_run_that_is_killed(tmp_path: Path) -> None:
+    """Each member is a server of the run's, and has ports and data of its own."""
+    (file := tmp_path / "three.yaml").write_text(THREE)
+    directory = tmp_path / f"three-{os.getpid()}"
+    words = [*REHEARSE, "run", str(file), "--run-dir", str(directory)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert any("asking before" in said for said in running.stderr)
+        assert sum(one.name() == "etcd" for one in ours(directory)) == 3
+        running.kill()
+    until_gone(directory)
+
+
 @pytest.mark.parametrize("where", ["in a question", "in a swap"])
 def test_a_storage_that_is_killed_in_mid_run_says_nothing_of_vault(
     where: str, tmp_path: Path, lender: Lender, monkeypatch: pytest.MonkeyPatch
@@ -68,7 +99,7 @@ def test_a_storage_that_is_killed_in_mid_run_says_nothing_of_vault(
     asked, begun, killed = probes.ASKED["login"], VaultNodes.start, list[int]()
 
     def kill(vaults: VaultNodes) -> None:
-        assert vaults.store is not None
+        assert isinstance(vaults.store, PostgresStore)
         assert vaults.store._process is not None
         if not killed:
             killed.append(vaults.store._process.pid)

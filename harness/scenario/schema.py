@@ -26,6 +26,7 @@ from harness.scenario.schema_roles import (
 )
 from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
+from harness.scenario.schema_storage import HasStorage
 from harness.scenario.schema_storms import Storm
 from harness.scenario.values import (
     Audiences,
@@ -89,7 +90,7 @@ class Cluster(_Part):
     )
 
 
-class Vault(HasLeases):
+class Vault(HasStorage, HasLeases):
     """The Vault server: where it runs and the path of versions it is taken along."""
 
     source: VersionText = Field(description="The version in use today.")
@@ -118,11 +119,6 @@ class Vault(HasLeases):
         le=7,
         description="Nodes over raft, on processes and on paper: vault-0, vault-1 ... A step that puts another version "
         "in place takes them one after the other.",
-    )
-    storage: Literal["raft", "file", "etcd", "postgresql"] = Field(
-        default="raft",
-        description="Vault's storage. etcd: one member; postgresql: a new cluster of Debian's package; both on "
-        "processes and on paper.",
     )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")

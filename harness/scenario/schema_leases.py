@@ -1,4 +1,4 @@
-"""What a scenario can say of leases, and of what limits them: parts of `schema`."""
+"""What a scenario can say of leases: parts of `schema`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,6 @@ class HasLeases(Part):
         le=_MOST,
         description="So many leases are there before the upgrade, made by the source version: service tokens that live "
         "for a month (auth/token/create-orphan). 100,000 take one to three minutes.",
-    )
-    max_receive_size: int | None = Field(
-        default=None,
-        ge=65536,
-        le=2**31 - 1,
-        description="Bytes. With storage etcd: the largest answer that Vault takes from it, as in Vault's own "
-        "configuration. Left out: 2 GiB.",
     )
 
 

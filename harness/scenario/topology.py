@@ -67,6 +67,8 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
     token_file: bool = False
     """has its Pod a service account token mounted, from the source version on?"""
     storage: str = "raft"
+    etcd_members: int = 1
+    """so many has the etcd that is its storage"""
     shares: int = 5
     threshold: int = 3
     tls: bool = True
@@ -359,6 +361,7 @@ def _vault(written: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> Va
         nodes=written.get("nodes", 1),
         later=tuple(places.moved_to(one) for one in moves),
         storage=written.get("storage", "raft"),
+        etcd_members=written.get("etcd-members", 1),
         shares=written.get("shares", 5),
         threshold=written.get("threshold", 3),
         tls=written.get("tls", True),

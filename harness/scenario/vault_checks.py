@@ -21,7 +21,7 @@ _OF_A_VAULT: Final = (
 def complaints(document: Document) -> Iterator[Complaint]:
     """Yield what is wrong with the keys `vault` and `node` of auth mounts, apps and steps."""
     yield from _several(document)
-    yield from _received(document)
+    yield from _of_etcd(document)
     for mount in document.entries("auth"):
         yield from _named(document, mount)
     for app in document.entries("apps"):
@@ -86,11 +86,14 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> 
         down.discard(name)
 
 
-def _received(document: Document) -> Iterator[Complaint]:
-    """Yield that a limit is of no use to the storage."""
+def _of_etcd(document: Document) -> Iterator[Complaint]:
+    """Yield what only a Vault over etcd has."""
     storage = document.get("vault", "storage", default="raft")
-    if document.get("vault", "max-receive-size") is not None and storage not in (None, "etcd"):
-        yield ("vault", "max-receive-size"), f"storage {storage} has no such limit", "storage: etcd, or leave it out"
+    if storage in (None, "etcd"):
+        return
+    for key, what in (("max-receive-size", "has no such limit"), ("etcd-members", "is no etcd, and has no members")):
+        if document.given("vault", key):
+            yield ("vault", key), f"storage {storage} {what}", "storage: etcd, or leave it out"
 
 
 def _named(document: Document, trail: Trail) -> Iterator[Complaint]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import abc
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from harness import wait
 from harness.drivers.log_tail import Tail
@@ -37,6 +37,7 @@ class DataServer(abc.ABC):
         self.data = directory / "data"
         """everything is in here"""
         self.log = Tail(directory / self.logs_to)
+        self.logs = [self.log]
         self._process: Process | None = None
 
     @abc.abstractmethod
@@ -49,8 +50,17 @@ class DataServer(abc.ABC):
 
     def start(self) -> None:
         """Start it over what it has, and wait until it serves. Raises ProcessDied, NotReady, or RigError as a Vault."""
+        self.begin()
+        self.await_serving()
+
+    def begin(self) -> None:
+        """Start it, and wait for nothing. Raises RigError."""
         ports.insist(self.port, self.called)
         self._process = self._run(self.called, self._argv())
+
+    def await_serving(self) -> None:
+        """Wait until it serves, once it was begun. Raises as `start`."""
+        assert self._process is not None
         wait.until(
             self._serves,
             what=f"{self.called} to serve",
@@ -70,12 +80,21 @@ class DataServer(abc.ABC):
             unprivileged=self.unprivileged,
         )
 
-    @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """Stop it while its directory is read or replaced; afterwards it serves again."""
+    @property
+    def runs(self) -> bool:
+        """Was it started, and neither stopped nor killed since?"""
+        return self._process is not None
+
+    def stop(self) -> None:
+        """Stop it in order. Its data stay."""
         if self._process is not None:
             self._process.stop(_STOP_SECONDS, self.stops_by)
             self._process = None
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Stop it while its directory is read or replaced; afterwards it serves again."""
+        self.stop()
         yield
         self.start()
 
@@ -94,17 +113,30 @@ class DataServer(abc.ABC):
             self._process = None
 
 
-class VaultStore(DataServer):
-    """One that has all the data of a Vault, whose storage it is."""
+class VaultStore(Protocol):
+    """What has all the data of a Vault, whose storage it is: one server, or several."""
+
+    data: Path
+    """everything is in here"""
 
     @property
-    @abc.abstractmethod
     def stored(self) -> Stored:
         """Return the storage of its Vault, as that Vault's configuration has it."""
+        ...
+
+    @property
+    def logs(self) -> Sequence[Tail]:
+        """Return the log of each server."""
+        ...
+
+    def start(self) -> None: ...
+    def at_rest(self) -> AbstractContextManager[None]: ...
+    def died(self) -> str | None: ...
+    def kill(self) -> None: ...
 
     def weigh(self) -> Weight:
         """Return how many bytes its data take. Raises Unreachable where it has to be asked and gives no answer."""
-        return Weight(stored=size_of(self.data))
+        ...
 
 
 def size_of(directory: Path) -> int:

@@ -1,14 +1,17 @@
-"""The life of the etcd that a Vault keeps its data in, where that is its storage: one member, as a process."""
+"""The life of the etcd that is the storage of a Vault: one member or several, as processes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
 from harness.clients import etcd
-from harness.drivers.local.data_server import VaultStore
+from harness.drivers.local.data_server import DataServer
+from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
+from harness.errors import Unreachable
 from harness.host import pki
 from harness.host.process import Supervisor
 from harness.rig.leases import Weight
@@ -17,21 +20,107 @@ _LEASES: Final = "/vault/sys/expire/id/"
 """where Vault has its leases, with the path that it takes where none is said"""
 
 
-class EtcdStore(VaultStore):
-    """An etcd on loopback that talks to nobody but the Vault whose data it has, over TLS. The supervisor ends it.
-
-    Every user of this machine reaches its port, and what is in it is all of that Vault.
-    """
+class EtcdMember(DataServer):
+    """A member of an etcd, which talks over TLS to the others and to whoever has a certificate of its authority."""
 
     logs_to: ClassVar[str] = "etcd.log"
 
     def __init__(
-        self, directory: Path, port: int, binary: Path, supervisor: Supervisor, most: int | None = None
+        self,
+        name: str,
+        directory: Path,
+        listening: tuple[int, int],
+        binary: Path,
+        supervisor: Supervisor,
+        authority: pki.Authority,
     ) -> None:
-        """*most* bytes are what its Vault takes in one answer; None: what it takes by itself."""
-        super().__init__("the etcd of Vault", directory, port, supervisor)
-        self._binary, self._most = binary, most
-        self._authority = pki.Authority(directory, "127.0.0.1", client=True)
+        """*listening* are its ports for clients and for other members; it has no *name* where it is alone."""
+        self.name, (port, self._peer_port) = name, listening
+        super().__init__(f"the etcd of Vault{f' ({name})' if name else ''}", directory, port, supervisor)
+        self._binary, self._authority = binary, authority
+        self.members: Sequence[EtcdMember] = (self,)
+        """all members of the cluster"""
+
+    @property
+    def url(self) -> str:
+        """Return its address for clients."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def peer_url(self) -> str:
+        """Return its address for the other members."""
+        return f"https://127.0.0.1:{self._peer_port}"
+
+    def _serves(self) -> bool:
+        return etcd.serves(self.port, self._authority.ca, self._authority.client)
+
+    def list_bytes(self) -> tuple[int, int]:
+        """Return how large the list of Vault's leases is, as `etcd.list_bytes` has it. Raises Unreachable."""
+        return etcd.list_bytes(self.port, self._authority.ca, self._authority.client, _LEASES)
+
+    def _argv(self) -> Sequence[str]:
+        own = self._authority
+        return [
+            str(self._binary),
+            f"--data-dir={self.data}",
+            "--unsafe-no-fsync",
+            f"--listen-client-urls={self.url}",
+            f"--advertise-client-urls={self.url}",
+            f"--cert-file={own.certificate}",
+            f"--key-file={own.key}",
+            "--client-cert-auth",
+            f"--trusted-ca-file={own.ca}",
+            *(self._among_others() if self.name else _ALONE),
+        ]
+
+    def _among_others(self) -> list[str]:
+        own = self._authority
+        return [
+            f"--name={self.name}",
+            f"--listen-peer-urls={self.peer_url}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={','.join(f'{one.name}={one.peer_url}' for one in self.members)}",
+            f"--peer-cert-file={own.certificate}",
+            f"--peer-key-file={own.key}",
+            "--peer-client-cert-auth",
+            f"--peer-trusted-ca-file={own.ca}",
+        ]
+
+
+_ALONE: Final = (
+    # it has no peers, and needs no port for them
+    "--listen-peer-urls=unix://peer.sock:0",
+    "--initial-advertise-peer-urls=http://127.0.0.1:2",
+    "--initial-cluster=default=http://127.0.0.1:2",
+    "--heartbeat-interval=10",
+    "--election-timeout=50",
+)
+
+
+class EtcdStore:
+    """An etcd on loopback that talks to nobody but the Vault whose data it has, over TLS. The supervisor ends it.
+
+    Every user of this machine reaches its ports, and what is in it is all of that Vault.
+    """
+
+    def __init__(
+        self, directory: Path, ports: Sequence[int], binary: Path, supervisor: Supervisor, most: int | None = None
+    ) -> None:
+        """Of the *ports* one alone is that of the only member; else each member takes two. *most* bytes are what its
+        Vault takes in one answer; None: what it takes by itself.
+        """
+        directory.mkdir(mode=0o700)
+        self.data = directory / "data"
+        self._most, self._authority = most, pki.Authority(directory, "127.0.0.1", client=True)
+        pairs = [(ports[0], 0)] if len(ports) == 1 else list(zip(ports[::2], ports[1::2], strict=True))
+        self.members = []
+        for number, pair in enumerate(pairs):
+            name = f"etcd-{number}" if len(pairs) > 1 else ""
+            one = EtcdMember(name, directory / (name or "etcd"), pair, binary, supervisor, self._authority)
+            one.data = self.data / name
+            self.members.append(one)
+        for one in self.members:
+            one.members = self.members
 
     @property
     def stored(self) -> Stored:
@@ -40,7 +129,7 @@ class EtcdStore(VaultStore):
         limit = {} if self._most is None else {"max_receive_size": str(self._most)}
         return {
             "etcd": {
-                "address": f"https://127.0.0.1:{self.port}",
+                "address": ",".join(one.url for one in self.members),
                 "etcd_api": "v3",
                 "tls_ca_file": str(self._authority.ca),
                 "tls_cert_file": str(certificate),
@@ -49,30 +138,42 @@ class EtcdStore(VaultStore):
             }
         }
 
-    def _serves(self) -> bool:
-        return etcd.serves(self.port, self._authority.ca, self._authority.client)
+    @property
+    def logs(self) -> list[Tail]:
+        """Return the log of each member."""
+        return [one.log for one in self.members]
+
+    def start(self) -> None:
+        """Start all members that do not run over what they have, and wait until they serve. Raises as `DataServer`."""
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        away = [one for one in self.members if not one.runs]
+        for one in away:
+            one.begin()
+        for one in away:
+            one.await_serving()
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Stop it while its data are read or replaced; afterwards it serves again."""
+        for one in self.members:
+            one.stop()
+        yield
+        self.start()
+
+    def died(self) -> str | None:
+        """Return a sentence if a member has ended."""
+        return next((sentence for one in self.members if (sentence := one.died())), None)
+
+    def kill(self) -> None:
+        """End it at once: nobody wants its data any more."""
+        for one in self.members:
+            one.kill()
 
     def weigh(self) -> Weight:
-        """Return how many bytes its data take, and the list of its Vault's leases. Raises Unreachable."""
-        keys, whole = etcd.list_bytes(self.port, self._authority.ca, self._authority.client, _LEASES)
-        return Weight(stored=(self.data / "member" / "snap" / "db").stat().st_size, etcd_keys=keys, etcd_whole=whole)
-
-    def _argv(self) -> Sequence[str]:
-        own = self._authority
-        return [
-            str(self._binary),
-            f"--data-dir={self.data.name}",
-            "--unsafe-no-fsync",
-            f"--listen-client-urls=https://127.0.0.1:{self.port}",
-            f"--advertise-client-urls=https://127.0.0.1:{self.port}",
-            f"--cert-file={own.certificate}",
-            f"--key-file={own.key}",
-            "--client-cert-auth",
-            f"--trusted-ca-file={own.ca}",
-            # alone it has no peers, and needs no port for them
-            "--listen-peer-urls=unix://peer.sock:0",
-            "--initial-advertise-peer-urls=http://127.0.0.1:2",
-            "--initial-cluster=default=http://127.0.0.1:2",
-            "--heartbeat-interval=10",
-            "--election-timeout=50",
-        ]
+        """Return how many bytes a member's data take, and the list of its Vault's leases. Raises Unreachable."""
+        one = next((one for one in self.members if one.runs), None)
+        if one is None:
+            raise Unreachable("the etcd of Vault does not run")
+        keys, whole = one.list_bytes()
+        stored = (one.data / "member" / "snap" / "db").stat().st_size
+        return Weight(stored=stored, etcd_keys=keys, etcd_whole=whole)

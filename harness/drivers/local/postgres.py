@@ -13,13 +13,14 @@ from urllib.parse import quote
 from harness import wait
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
-from harness.drivers.local.data_server import DataServer, VaultStore
+from harness.drivers.local.data_server import DataServer, size_of
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import RigError
 from harness.host import pki
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
+from harness.rig.leases import Weight
 from harness.secret import Secret
 
 ROOM: Final = 120 * 10**6
@@ -152,7 +153,7 @@ class Postgres(DataServer):
         ]
 
 
-class PostgresStore(Postgres, VaultStore):
+class PostgresStore(Postgres):
     """One that is the storage of a Vault, which gets its password by a file of mode 0600: its configuration."""
 
     def __init__(self, directory: Path, port: int, programs: Path, supervisor: Supervisor) -> None:
@@ -162,6 +163,10 @@ class PostgresStore(Postgres, VaultStore):
     def stored(self) -> Stored:
         """Return the storage of its Vault, as that Vault's configuration has it."""
         return {"postgresql": {"connection_url": self.connection.reveal()}}
+
+    def weigh(self) -> Weight:
+        """Return how many bytes its data take."""
+        return Weight(stored=size_of(self.data))
 
     def start(self) -> None:
         """Start it; the first time with the table that no Vault makes by itself."""

@@ -47,15 +47,16 @@ _STORES: Final = {"etcd": CLUSTER_BYTES, "postgresql": ROOM}
 
 def bytes_of(topology: Topology, clusters: int) -> int:
     """Return what a rehearsal with so many *clusters* of its own writes."""
-    stores = sum(_STORES.get(vault.storage, 0) for vault in topology.vaults.values())
+    stores = sum(_STORES.get(vault.storage, 0) * vault.etcd_members for vault in topology.vaults.values())
     nodes = max(vault.nodes for vault in topology.vaults.values())
     leases = sum(one.nodes * one.leases for one in topology.vaults.values()) * LEASE_BYTES
     return leases + nodes * VAULT_BYTES + clusters * CLUSTER_BYTES + stores + ROOM * topology.needs_database
 
 
 def ports_of(vault: VaultSpec) -> int:
-    """Return how many ports a Vault takes: each node for its clients and for the others, and its store."""
-    return 2 * vault.nodes + (vault.storage in _STORES)
+    """Return how many ports a Vault takes: each node for its clients and for the others, and so its store."""
+    members = vault.etcd_members
+    return 2 * vault.nodes + (0 if vault.storage not in _STORES else 2 * members if members > 1 else 1)
 
 
 def insist_on_parts(plan: Plan, binaries: Binaries) -> None:
@@ -97,7 +98,7 @@ class VaultNodes:
         self._supervisor, self.binaries = supervisor, binaries
         vault, names, taken = topology.vault, topology.nodes_of(""), ports.take(ports_of(topology.vault))
         self.names, several = tuple(names), len(names) > 1
-        self.store = self._store_at(taken[-1]) if vault.storage in _STORES else None
+        self.store = self._store_at(taken[2 * len(names) :]) if vault.storage in _STORES else None
         self.database = OwnDatabase(work, supervisor, ports)
         """of its database engines, where it has any"""
         self.servers: dict[str, VaultServer] = {}
@@ -119,12 +120,12 @@ class VaultNodes:
             )
         self.first = self.servers[names[0]]
 
-    def _store_at(self, port: int) -> VaultStore:
+    def _store_at(self, ports: Sequence[int]) -> VaultStore:
         directory = self._work / "store"
         if self._topology.vault.storage == "etcd":
             most = self._topology.vault.max_receive_size
-            return EtcdStore(directory, port, self.etcd.path, self._supervisor, most)
-        return PostgresStore(directory, port, postgres.programs(), self._supervisor)
+            return EtcdStore(directory, ports, self.etcd.path, self._supervisor, most)
+        return PostgresStore(directory, ports[0], postgres.programs(), self._supervisor)
 
     def trust(self, authority: Path, pods: Sequence[str]) -> None:
         """Have these *pods*, by the purposes of their tokens, the CA in the file *authority*, as a kubelet renews it.
@@ -214,7 +215,7 @@ class VaultNodes:
     def logs(self) -> list[Tail]:
         """Return the logs of all that was ever started."""
         tails = [server.log for server in (*self.servers.values(), *self._beside) if server.log.path.exists()]
-        return [*tails, *([self.store.log] if self.store is not None else ()), *self.database.logs]
+        return [*tails, *(self.store.logs if self.store is not None else ()), *self.database.logs]
 
     def words(self) -> dict[str, Tail]:
         """Return the log of each node by its name, which is empty for the only one."""
