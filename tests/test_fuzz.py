@@ -292,6 +292,7 @@ FOUND_CAUSES = {
     "a-rewrite-that-keeps-the-issuer-check": {"app": {"issuer-mismatch"}, "": {"rewrite-changes"}},
     "an-agent-from-an-address-that-is-not-bound": {"app-0": {"address-not-bound"}},
     "audit-entries-of-somebody-else": {"web": {"reviewer-frozen", "changed-by-step"}},
+    "a-rolled-back-vault-checks-the-issuer-again": {"app-0": {"reviewer-fallback-local", "issuer-mismatch"}},
     "failures-that-a-start-forgets": {"app-0": {"secret-not-accepted"}, "app-01": {"secret-not-accepted"}},
     "claims-where-the-issuer-is-asked": {
         "unbound": {"jwt-claim-mismatch"},

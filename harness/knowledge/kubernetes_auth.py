@@ -174,7 +174,8 @@ def bearer(version: str, *, stored: Stored, token_file: bool, disable_local: boo
 
 def expected_issuer(version: str, *, issuer: str, validation_disabled: bool) -> str:
     """Return the issuer a login token must have on Vault *version*, or nothing where none is demanded."""
-    if validation_disabled:
+    # an older Vault over the same data does not know that it is disabled (run: 1.9.3 back to 1.4.0)
+    if validation_disabled and at_least(version, KNOWS_ISSUER_OPTION):
         return ""
     if issuer:
         return issuer
