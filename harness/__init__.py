@@ -115,6 +115,8 @@ drivers/kind/            kind clusters and containers on a Docker engine
     api_server           an API server started anew, by its manifest on the node
     vault_pod            a Vault as a StatefulSet in a kind cluster
     vault_container      a Vault as a container beside the clusters
+    vault_rig            a rig's Vault, from version to version and from one place to another
+    vault_data           Vault's data in volumes of the engine, and copies of them from one to another
     limits               what cannot be rehearsed with kind clusters: refused before anything starts
     sharing_rig          what a rig of kind clusters takes from those before it, and leaves to those after it
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
@@ -164,6 +166,7 @@ clients/                 one door for each foreign system
     vault_reader         a Vault of the user's, which is only read
     kube_reader          a cluster of the user's, which is only read
     container_engine     everything said to the container engine (docker)
+    engine_things        what a run has made on it, and the labels by which that is found again
     engine_requirements  whether a container engine will do for kind nodes
 host/                    the machine itself: processes, ports, keys
     receiver             takes what is sent to a socket, or is away, or is there and takes nothing

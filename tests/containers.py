@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.clients.container_engine import Engine, Thing, reach
+from harness.clients.container_engine import Engine, reach
+from harness.clients.engine_things import Thing
 
 PROGRAMS = {path: {"bind": path, "mode": "ro"} for path in ("/bin", "/lib", "/lib64", "/usr") if Path(path).exists()}
 

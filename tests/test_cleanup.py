@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 import harness
-from harness.clients.container_engine import Engine, labels
+from harness.clients.container_engine import Engine
+from harness.clients.engine_things import labels
 from harness.host import kept_runs, run_registry, run_traces
 from harness.host.process import Supervisor
 from harness.host.run_removal import sweep

@@ -44,7 +44,7 @@ class Town:
         for name, (version, nodes) in changes.pop("has", WANTED).items():
             (work / f"cluster-{name}").mkdir(parents=True)
             clusters[name] = ReusableCluster(version, nodes, f"rehearse-1-{name}", str(work / f"cluster-{name}"), 21000)
-        one = ReusableClusters(run, "rehearse-1", (21001, 21002), HOME, clusters, now() + 3600)
+        one = ReusableClusters(run, "rehearse-1", {HOME: (21001, 21002)}, clusters, now() + 3600)
         one = msgspec.structs.replace(one, **changes)
         cluster_reuse.offer(work, one)
         self.enter(run, work, created)
@@ -58,7 +58,7 @@ class Town:
 
     def borrow(self, home: str = HOME) -> str:
         """Return the run that lends."""
-        with borrowed(self.registry, WANTED, home) as lent:
+        with borrowed(self.registry, WANTED, [home] if home else []) as lent:
             return lent.run
 
     def refusal(self, home: str = HOME) -> str:
@@ -76,7 +76,7 @@ def town(tmp_path: Path) -> Town:
 def test_what_is_offered_is_lent_as_it_was_offered(town: Town) -> None:
     """And it is in a file that nobody else may read."""
     offered = town.keep("kept")
-    with borrowed(town.registry, WANTED, HOME) as lent:
+    with borrowed(town.registry, WANTED, [HOME]) as lent:
         assert lent == offered
     assert (town.base / "rehearse-kept/lent.json").stat().st_mode & 0o777 == 0o600
 
@@ -92,11 +92,11 @@ def test_a_run_lends_to_one_at_a_time_and_the_next_one_steps_in(town: Town) -> N
     """Who comes third is told that both are in use; afterwards both lend again, also where the borrower failed."""
     town.keep("old", created=1.0)
     town.keep("new", created=2.0)
-    with borrowed(town.registry, WANTED, HOME) as first, borrowed(town.registry, WANTED, HOME) as second:
+    with borrowed(town.registry, WANTED, [HOME]) as first, borrowed(town.registry, WANTED, [HOME]) as second:
         assert (first.run, second.run) == ("new", "old")
         said = town.refusal()
     assert "new: another rehearsal is using it; old: another rehearsal is using it" in said
-    with pytest.raises(RuntimeError, match="of the borrower"), borrowed(town.registry, WANTED, HOME):
+    with pytest.raises(RuntimeError, match="of the borrower"), borrowed(town.registry, WANTED, [HOME]):
         raise RuntimeError("a fault of the borrower")
     assert town.borrow() == "new"
 
@@ -114,8 +114,8 @@ def test_where_nothing_was_kept_it_is_said_how_to_keep_something(town: Town) -> 
         ({"has": WANTED | {"apps": ("1.31.0", 2)}}, HOME, "apps (1.31.0, nodes: 2), platform"),
         ({"has": WANTED | {"apps": ("1.32.0", 1)}}, HOME, "apps (1.32.0, nodes: 1), platform"),
         ({"has": WANTED | {"more": ("1.32.0", 1)}}, HOME, "more (1.32.0, nodes: 1), platform"),
-        ({"home": "apps"}, HOME, "kept: its Vault is in apps, and the scenario's in platform"),
-        ({"home": ""}, HOME, "kept: its Vault is in no cluster, and the scenario's in platform"),
+        ({"vault_ports": {"apps": (21001, 21002)}}, HOME, "kept: its Vault is in apps, and the scenario's in platform"),
+        ({"vault_ports": {}}, HOME, "kept: its Vault is in no cluster, and the scenario's in platform"),
         ({"until": 0.0}, HOME, "kept: it ends in 0 minutes"),
     ],
     ids=["fewer", "another version", "other nodes", "more", "another home", "no home", "about to end"],

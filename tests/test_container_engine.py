@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 
 from harness.artifacts import images
 from harness.cli import commands
-from harness.clients.container_engine import Engine, Thing, reach
+from harness.clients.container_engine import Engine, reach
 from harness.clients.engine_requirements import kubelet_settings
+from harness.clients.engine_things import Thing
 from harness.errors import MissingPrerequisite, RigError
 from harness.wait import now, until
 from tests.containers import PROGRAMS, empty_image

@@ -14,7 +14,8 @@ from typing import Any, Final
 import pytest
 
 from harness.clients import container_engine
-from harness.clients.container_engine import Engine, Thing
+from harness.clients.container_engine import Engine
+from harness.clients.engine_things import Thing
 from harness.record import journal
 from harness.record.events import VaultAuditLine
 from harness.scenario import loading, plan

@@ -122,6 +122,29 @@ def test_mounts_engines_and_agents_in_pods_are_answered_as_on_processes(
     assert kept.harbour.left(directory) == []
 
 
+MOVES: Final[Sequence[dict[str, Any]]] = (
+    {"move": {"to": courses.CLUSTER, "upgrade": "1.11.0"}},
+    {"move": {"to": "outside"}},
+)
+
+
+def test_a_vault_that_moves_into_a_pod_and_out_is_judged_as_on_processes(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Its data go along, and its Pod's token dies with the Pod; nothing is left."""
+    file = courses.scenario(tmp_path / "course.yaml", "outside", "raft", steps=MOVES)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+    assert essence(ending.judgement) == essence(json.loads(local.stdout)), ending.said
+    assert courses.logins(ending.judgement) == [
+        ("before", 200, "client"),
+        (f"after move to {courses.CLUSTER}", 200, "vault"),
+        ("after move to outside", 200, "client"),
+    ]
+    assert kept.harbour.left(directory) == []
+
+
 def answers(judgement: dict[str, Any]) -> dict[tuple[str, ...], tuple[str, int | None]]:
     """Return how each question was answered, by what was asked when."""
     names = ("probe", "app", "mount", "item", "moment")

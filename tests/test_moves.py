@@ -124,10 +124,18 @@ def test_a_plan_says_where_vault_goes() -> None:
     assert ("vault", "1.13.0") in made.artifacts
 
 
-def test_kind_says_beforehand_that_a_vault_stays_there() -> None:
-    with pytest.raises(MissingPrerequisite, match="--driver local moves it"):
-        limits.insist(plan.make(moving(INSIDE, {"move": {"to": "outside"}}), "moves", "kind"))
-    limits.insist(plan.make(moving(INSIDE, {"restart": {}}), "stays", "kind"))
+def test_kind_says_beforehand_that_an_agent_would_not_find_a_vault_that_moved() -> None:
+    told = json.loads(document(INSIDE, {"move": {"to": "outside"}}))
+    limits.insist(plan.make(loading.loads(json.dumps(told)).scenario, "moves", "kind"))
+    told["apps"]["web"]["agent"] = "1.11.0"
+    with pytest.raises(MissingPrerequisite, match="--driver local has both, with an address that stays"):
+        limits.insist(plan.make(loading.loads(json.dumps(told)).scenario, "moves", "kind"))
+
+
+def test_every_cluster_that_vault_is_ever_in_is_made_for_its_pod() -> None:
+    steps = ({"move": {"to": "apps"}}, {"move": {"to": "outside"}}, {"move": {"to": "apps"}})
+    assert plan.make(moving(INSIDE, *steps), "moves", "kind").resolved.vault.homes == ("platform", "apps")
+    assert plan.make(moving(OUTSIDE, {"restart": {}}), "stays", "kind").resolved.vault.homes == ()
 
 
 def test_the_token_of_the_old_pod_dies_and_the_new_place_has_its_own(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness.clients.container_engine import Engine, labels
+from harness.clients.container_engine import Engine
+from harness.clients.engine_things import labels
 from harness.errors import LeftBehind, RigError
 from harness.host import kept_runs, reaper, supervisor
 from harness.host.process import Supervisor
@@ -182,7 +183,8 @@ def stranger(real_engine: tuple[Engine, str], tmp_path: Path) -> Iterator[Belong
 HARNESS = """
 import os, sys
 from pathlib import Path
-from harness.clients.container_engine import labels, reach
+from harness.clients.container_engine import reach
+    from harness.clients.engine_things import labels
 from harness.host.process import Supervisor
 from harness.wait import now
 from tests.containers import Belongings
@@ -267,7 +269,8 @@ def test_a_dead_supervisors_work_is_done_by_whoever_closes(real_engine: tuple[En
 ASKING = """
 import os, sys
 from pathlib import Path
-from harness.clients.container_engine import labels, reach
+from harness.clients.container_engine import reach
+    from harness.clients.engine_things import labels
 from harness.host.process import Supervisor
 from harness.wait import now, pause
 

@@ -20,9 +20,10 @@ from harness import wait
 from harness.artifacts import binaries, go_recipes
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.downloads import Untrustworthy
-from harness.clients import container_engine
-from harness.clients.container_engine import Engine, Thing
+from harness.clients import engine_things
+from harness.clients.container_engine import Engine
 from harness.clients.container_engine import Image as Stored
+from harness.clients.engine_things import Thing
 from harness.errors import HarnessError, MissingPrerequisite, RigError
 from harness.knowledge import versions
 from harness.secret import Secret
@@ -204,7 +205,7 @@ def _said(engine: Engine, name: str, product: str) -> str:
         name,
         question,
         entrypoint=[command],
-        labels=container_engine.labels("trial", now() + _IMAGE_SECONDS),
+        labels=engine_things.labels("trial", now() + _IMAGE_SECONDS),
         network_mode="none",
     )
     try:

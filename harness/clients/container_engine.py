@@ -6,18 +6,17 @@ configuration are read to find the engine, and never written.
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket as sockets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 import msgspec
 
-from harness.clients import engine_requirements
+from harness.clients import engine_requirements, engine_things
+from harness.clients.engine_things import Thing, thing_of
 from harness.errors import MissingPrerequisite, RigError, Unreachable
 from harness.host import run_traces
 from harness.wait import now
@@ -28,12 +27,6 @@ INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on
 """What helps where there is none."""
 
 _NO_PROGRAM: Final = "/no-such-program"
-_OWNER_LABEL: Final = "rehearse.owner"
-_EXPIRES_LABEL: Final = "rehearse.expires"
-_WHERE_LABEL: Final = "rehearse.where"
-_MANAGED_BY: Final = {"rehearse.managed-by": "rehearse"}
-
-ThingKind = Literal["container", "network", "volume"]
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -46,44 +39,6 @@ class Image(msgspec.Struct, frozen=True):
     """sha256:..., under which a registry has it; "" for one that was made here"""
     size: int
     labels: Mapping[str, str]
-
-
-class Thing(msgspec.Struct, frozen=True):
-    """A container, network or volume of a run."""
-
-    kind: ThingKind
-    id: str
-    name: str
-    labels: Mapping[str, str]
-    created: float = 0.0
-    """a date"""
-
-    @property
-    def run(self) -> str:
-        """Return the id of the run that it belongs to."""
-        return self.labels.get(run_traces.LABEL, "")
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it says that a rehearsal has made it, and not only that it belongs to one."""
-        return _MANAGED_BY.items() <= self.labels.items()
-
-    @property
-    def owner(self) -> tuple[int, int] | None:
-        """Return the id and the start time of the process that has made it; None if its labels do not say."""
-        pid, _, started = self.labels.get(_OWNER_LABEL, "").partition(".")
-        return (int(pid), int(started)) if pid.isdecimal() and started.isdecimal() else None
-
-    @property
-    def where(self) -> str:
-        """Return where its owner's process id means something, as `whereabouts` says it; "" if its labels do not."""
-        return self.labels.get(_WHERE_LABEL, "")
-
-    @property
-    def expires(self) -> float:
-        """Return the date from which on it belongs to nobody that lives; 0 if its labels do not say."""
-        date = self.labels.get(_EXPIRES_LABEL, "")
-        return float(date) if date.isdecimal() else 0.0
 
 
 class Engine:
@@ -288,7 +243,7 @@ class Engine:
         import docker
 
         api = self._client.api
-        mine = labels("trial", now() + _TIMEOUT_SECONDS)
+        mine = engine_things.labels("trial", now() + _TIMEOUT_SECONDS)
         with _translated("a privileged container"):
             host = api.create_host_config(privileged=True, network_mode="none", **options)
             trial = api.create_container(
@@ -330,6 +285,15 @@ class Engine:
             attached = self._client.containers.get(container).attrs["NetworkSettings"]["Networks"]
         return str(attached[network][whose])
 
+    def volume(self, container: str, path: str) -> str:
+        """Return the volume that is mounted at *path* of *container*. Raises RigError where none is."""
+        with _translated(f"the volumes of {container}"):
+            mounts = self._client.containers.get(container).attrs["Mounts"]
+        found = [str(one["Name"]) for one in mounts if one["Type"] == "volume" and one["Destination"] == path]
+        if not found:
+            raise RigError(f"the container {container} has no volume at {path}")
+        return found[0]
+
     def execute(self, container: str, command: Sequence[str], *, stdin: Iterable[bytes] = ()) -> str:
         """Run *command* in *container* and return what it printed. Raises RigError with that if it fails.
 
@@ -354,11 +318,11 @@ class Engine:
         with _translated("what there is of ours"):
             return [
                 *(
-                    _thing("container", one, (one["Names"] or [one["Id"]])[0])
+                    thing_of("container", one, (one["Names"] or [one["Id"]])[0])
                     for one in api.containers(all=True, filters=filters)
                 ),
-                *(_thing("network", one, one["Name"]) for one in api.networks(filters=filters)),
-                *(_thing("volume", one, one["Name"]) for one in api.volumes(filters=filters).get("Volumes") or ()),
+                *(thing_of("network", one, one["Name"]) for one in api.networks(filters=filters)),
+                *(thing_of("volume", one, one["Name"]) for one in api.volumes(filters=filters).get("Volumes") or ()),
             ]
 
     def remove(self, thing: Thing) -> None:
@@ -392,29 +356,6 @@ class Engine:
             else:
                 output = _fed(api.exec_start(started, socket=True), stdin)
             return int(api.exec_inspect(started)["ExitCode"] or 0), output.decode(errors="replace")
-
-
-def labels(run_id: str, expires: float) -> dict[str, str]:
-    """Return the labels of whatever the run *run_id* of this process makes on an engine.
-
-    *expires* is the date from which on nobody may take it for alive any more, not even a run that was kept: it has to
-    lie after the end of the longest run. The supervisor goes by the first label alone; `rehearse clean` by the others
-    too, where the run is on no record.
-    """
-    owner = run_traces.identity(os.getpid())
-    return {
-        run_traces.LABEL: run_id,
-        **_MANAGED_BY,
-        _OWNER_LABEL: f"{owner['pid']}.{owner['started']}",
-        _EXPIRES_LABEL: str(int(expires)),
-        _WHERE_LABEL: whereabouts(),
-    }
-
-
-def whereabouts() -> str:
-    """Return where the process ids of this process mean something: the boot of the machine and the PID namespace."""
-    here = run_traces.whereabouts()
-    return f"{here['boot']}.{here['space'].strip('pid:[]')}"
 
 
 def reach(environment: Mapping[str, str]) -> Engine:
@@ -460,13 +401,6 @@ def _context_host(name: str) -> str:
 
 def _label_lines(labels: Mapping[str, str]) -> list[str]:
     return [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
-
-
-def _thing(kind: ThingKind, one: Mapping[str, Any], name: str) -> Thing:
-    # In seconds since 1970 for a container, as text for all else.
-    date = one.get("Created") or one.get("CreatedAt") or 0
-    created = datetime.fromisoformat(date).timestamp() if isinstance(date, str) else float(date)
-    return Thing(kind, str(one.get("Id", name)), name.lstrip("/"), one.get("Labels") or {}, created)
 
 
 def _fed(socket: Any, stdin: Iterable[bytes]) -> bytes:

@@ -63,6 +63,10 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         self.address = self.address.replace("https://", "http://", 1)
         self.ca = self.certificate = None
 
+    def answers_as(self, other: Vault) -> None:
+        """Take note that the server answers where *other* is asked from here on, and by the certificates of that."""
+        self.address, self.ca, self.certificate = other.address, other.ca, other.certificate
+
     def health(self, *, standby: bool = False) -> Reply:
         """Ask sys/health. Its status says sealed (503), standby (429), not initialised (501) or active (200).
 

@@ -19,6 +19,7 @@ from harness.secret import Secret, carried
 from harness.wait import now
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 OLD_TOKEN_SECONDS: Final = 45
 
@@ -48,7 +49,7 @@ class BringUp:
         with self._news:
             self._news.notify_all()
 
-    def once_there(self, found: Mapping[str, T], name: str, cluster: str) -> T:
+    def once_there(self, found: Mapping[K, T], name: K, cluster: str) -> T:
         """Return what a cluster brings, as soon as it is there. Raises what went wrong with that cluster."""
         with self._news:
             self._news.wait_for(lambda: name in found or self._clusters[cluster].done())

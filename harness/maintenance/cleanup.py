@@ -20,7 +20,8 @@ from typing import Any, Final, Literal
 import msgspec
 import psutil
 
-from harness.clients.container_engine import Engine, Thing, whereabouts
+from harness.clients.container_engine import Engine
+from harness.clients.engine_things import Thing, whereabouts
 from harness.errors import RigError, Unreachable
 from harness.host import run_traces, supervisor
 from harness.host.run_registry import Entry, Identity, read

@@ -94,6 +94,11 @@ class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **msgspec.structs.asdict(place))
 
     @property
+    def homes(self) -> tuple[str, ...]:
+        """Return every cluster whose Pod it is at some time, in order."""
+        return tuple(dict.fromkeys(one for one in (self.cluster, *(place.cluster for place in self.later)) if one))
+
+    @property
     def subject(self) -> str:
         """Return the Kubernetes user of its Pod, or nothing where it has none."""
         return subject_of(self.service_account) if self.service_account else ""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from string import Template
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from harness import wait
 from harness.artifacts import templates
@@ -40,11 +40,20 @@ _SHARES_ASIDE: Final = "256"
 _CREATE_SECONDS: Final = 300
 _PRINT_SECONDS: Final = 10
 _LOOK_SECONDS: Final = 0.05
+_VAR: Final = "/var"
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
 _BEGIN: Final = "--- begin ---"
 _END_WATCHERS: Final = "pkill -x tail || true"
 """What a command on a node does goes on when whoever watched it is killed."""
+
+
+class Where(NamedTuple):
+    """A folder in a volume of the engine."""
+
+    volume: str
+    folder: str = ""
+    """its path from the root of the volume; empty: all of that"""
 
 
 class Workbench:
@@ -197,6 +206,10 @@ class KindCluster:
     def address(self) -> str:
         """Return the address of the API server for whoever is in the network of the run."""
         return self._bench.engine.address(self.node, self._bench.network)
+
+    def in_volume(self, folder: str) -> Where:
+        """Return where the engine has a *folder* of the node below /var: kind gives each node a volume for that."""
+        return Where(self._bench.engine.volume(self.node, _VAR), folder.removeprefix(f"{_VAR}/"))
 
     @property
     def gateway(self) -> str:

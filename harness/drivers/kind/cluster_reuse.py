@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -37,10 +37,8 @@ class ReusableClusters(msgspec.Struct, frozen=True):
 
     run: str
     network: str
-    vault_ports: tuple[int, int]
-    """at which a Vault in *home* answers on this machine, and one beside it"""
-    home: str
-    """the cluster that is made for Vault's Pod; empty if none is"""
+    vault_ports: Mapping[str, tuple[int, int]]
+    """of each cluster that is made for a Pod of Vault's: at which that answers on this machine, and one beside it"""
     clusters: Mapping[str, ReusableCluster]
     until: float
     """the date at which it ends"""
@@ -54,21 +52,23 @@ def offer(work: Path, reusable: ReusableClusters) -> None:
 def fitting(registry: Path, wanted: Topology) -> AbstractContextManager[ReusableClusters]:
     """Return what lends clusters as a topology wants them, as `borrowed` does."""
     clusters = {name: (cluster.kubernetes, cluster.nodes) for name, cluster in wanted.clusters.items()}
-    return borrowed(registry, clusters, wanted.vault.cluster)
+    return borrowed(registry, clusters, wanted.vault.homes)
 
 
 @contextmanager
-def borrowed(registry: Path, clusters: Mapping[str, tuple[str, int]], home: str) -> Iterator[ReusableClusters]:
+def borrowed(
+    registry: Path, clusters: Mapping[str, tuple[str, int]], homes: Collection[str]
+) -> Iterator[ReusableClusters]:
     """Yield what the newest fitting run lends, until the end of the block: nobody else gets it meanwhile.
 
-    *clusters* are the wanted ones, version and nodes by name; *home* is Vault's, if it is to be in one. Raises
+    *clusters* are the wanted ones, version and nodes by name; *homes* are those that Vault is to be in. Raises
     MissingPrerequisite, saying of every kept run why it will not do.
     """
     from filelock import FileLock, Timeout
 
     reasons = []
     for reusable in _offers(registry):
-        if reason := _unfit(reusable, clusters, home):
+        if reason := _unfit(reusable, clusters, homes):
             reasons.append(f"{reusable.run}: {reason}")
             continue
         lock = FileLock(Path(next(iter(reusable.clusters.values())).directory).parent / _LOCK, blocking=False)
@@ -108,12 +108,14 @@ def _offered(entry: Path) -> tuple[float, ReusableClusters] | None:
     return None
 
 
-def _unfit(reusable: ReusableClusters, clusters: Mapping[str, tuple[str, int]], home: str) -> str:
+def _unfit(reusable: ReusableClusters, clusters: Mapping[str, tuple[str, int]], homes: Collection[str]) -> str:
     has = {name: (one.kubernetes, one.nodes) for name, one in reusable.clusters.items()}
     if has != dict(clusters):
         return f"it has the clusters {_named(has)}, and the scenario wants {_named(clusters)}"
-    if home and reusable.home != home:
-        return f"its Vault is in {reusable.home or 'no cluster'}, and the scenario's in {home}"
+    if missing := [home for home in homes if home not in reusable.vault_ports]:
+        return (
+            f"its Vault is in {' and '.join(reusable.vault_ports) or 'no cluster'}, and the scenario's in {missing[0]}"
+        )
     if reusable.until - now() < _LONGEST_RUN_SECONDS:
         return f"it ends in {max(0, reusable.until - now()) / 60:.0f} minutes"
     return ""

@@ -20,12 +20,10 @@ from harness.drivers import service_accounts
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.agents import RunsKindAgents
-from harness.drivers.kind.cluster import API_PORT, SECOND_VAULT_PORT, VAULT_PORT, KindCluster, Workbench
+from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
-from harness.drivers.kind.sharing_rig import KindSharing
-from harness.drivers.kind.vault_container import VaultContainer
-from harness.drivers.kind.vault_pod import BESIDE, TOKEN_VOLUME, VaultPod
+from harness.drivers.kind.vault_rig import RunsKindVault
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
@@ -35,14 +33,14 @@ from harness.host import own_run, process
 from harness.host.ports import Ports
 from harness.record import events
 from harness.record.journal import Journal
-from harness.rig.rig import ClusterFacts, IssuedToken, Rig
+from harness.rig.rig import ClusterFacts, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.driver_traits import Sharing
 from harness.scenario.plan import Plan
 from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret, carried
-from harness.wait import Stopwatch, now
+from harness.wait import now
 
 _CLUSTER_LETTERS: Final = 24
 
@@ -139,11 +137,12 @@ class KindDriver:
         (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
         images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
         found = {(image.product, image.version): image for image in images}
-        if topology.vault.cluster and not there:
-            node = found[NODE, topology.clusters[topology.vault.cluster].kubernetes]
+        homes = {topology.clusters[home].kubernetes for home in topology.vault.homes}
+        for version in () if there else sorted(homes):
+            vaults = [image for image in images if image.product == VAULT]
             try:
-                images.append(self._images.preloaded(node, [image for image in images if image.product == VAULT]))
-                found[PRELOADED, node.version] = images[-1]
+                images.append(self._images.preloaded(found[NODE, version], vaults))
+                found[PRELOADED, version] = images[-1]
             except MissingPrerequisite as error:
                 self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
         used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note, kind.trimmed)]
@@ -160,7 +159,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig(RunsKindAgents, KindSharing):
+class KindRig(RunsKindAgents, RunsKindVault):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -183,27 +182,27 @@ class KindRig(RunsKindAgents, KindSharing):
         self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, reusable
         self._ports, self._times, self._logs_kept = ports, 0, False
-        self._home_name = topology.vault.cluster
-        self._preloaded = next((image for (product, _), image in images.items() if product == PRELOADED), None)
-        """what the node of Vault's cluster is made of, with Vault's images in it, if it could be had"""
         self._site = site or Site(bench, ports, work)
-        first, second, *taken = self._site.ports.take(2 + len(topology.clusters))
-        self._vault_ports = (first, second)
-        if reusable is not None and self._home_name:
-            self._vault_ports = reusable.vault_ports
+        homes = ("", *topology.vault.homes)
+        taken = self._site.ports.take(2 * len(homes) + len(topology.clusters))
+        self._vault_ports = {home: (taken.pop(), taken.pop()) for home in homes}
+        if reusable is not None:
+            self._vault_ports |= reusable.vault_ports
         self._clusters = {
             name: self._cluster(number, name, port)
             for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
         }
         wanted = service_accounts.wanted(topology)
-        self._home = next((one for one in wanted if one.purpose == "vault"), None)
-        self._server = self._make_vault()
-        self._beside: list[VaultPod | VaultContainer] = []
-        """every Vault that was started beside this one"""
-        super().__init__(journal, wanted, self._server, self._clusters, threads=2 * len(self._clusters) + len(images))
+        self._begin_vault(wanted)
+        super().__init__(
+            journal,
+            wanted,
+            self._server,
+            self._clusters,
+            threads=2 * len(self._clusters) + len(images) * max(1, len(topology.vault.homes)),
+        )
         self._facts: dict[str, ClusterFacts] = {}
-        self._loaded: dict[str, Future[None]] = {}
-        self._old_token: IssuedToken | None = None
+        self._loaded: dict[tuple[str, str], Future[None]] = {}
         self._begin_agents()
         self._proxies = Proxies(work, bench.supervisor, ports, lambda name: self._clusters[name].gateway)
         self._issuers: dict[str, tuple[str, ...]] = {}
@@ -232,17 +231,6 @@ class KindRig(RunsKindAgents, KindSharing):
 
     def await_token_file(self) -> None:
         """Return at once: a Pod is only started with its token in place."""
-
-    def open_to_all(self) -> None:
-        """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
-        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
-        if shown or not tls:
-            (self._server.listen_to_certificates if tls else self._server.listen_plainly)()
-            self._start_vault(self._first)
-
-    def swap(self, served: Serve) -> None:
-        """Take Vault to the version of *served* over the same data: a rollout of its Pod, or another container."""
-        self._start_vault(served)
 
     def keep(self, seconds: float) -> Sequence[str]:
         """Leave everything up, and write the files that one needs to talk to it into the work directory (0600)."""
@@ -285,17 +273,6 @@ class KindRig(RunsKindAgents, KindSharing):
             rig.keep_vaults(journal)
             rig.end_vault()
 
-    def end_vault(self) -> None:
-        """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
-        for server in (self._server, *self._beside):
-            server.kill()
-
-    def keep_vaults(self, journal: Journal) -> None:
-        """Keep what every version of Vault printed, and what those printed that were beside it."""
-        journal.keep("vault-vault.log", self._server.whole_log())
-        for number, new in enumerate(self._beside, 1):
-            journal.keep(f"snapshot-{number}-vault.log", new.whole_log())
-
     def broken(self) -> str | None:
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
@@ -318,58 +295,12 @@ class KindRig(RunsKindAgents, KindSharing):
         except HarnessError:
             return {}
 
-    # --- Vault ------------------------------------------------------------------------------------------------------
-
-    def _make_vault(self, name: str = "vault") -> VaultPod | VaultContainer:
-        """Return a Vault that is not started: the one, or another *name*, which is beside it for a while."""
-        port = self._vault_ports[name != "vault"]
-        where, how = self._work / name, {"storage": self._topology.vault.storage, "name": name}
-        if self._home is None:
-            shell = next(image.name for (product, _), image in self._images.items() if product == NODE)
-            return VaultContainer(where, self._bench, port=port, shell=shell, licence=self._licence, **how)
-        account = f"{self._home.namespace}/{self._home.name}"
-        cluster, on_node = self._clusters[self._home.cluster], VAULT_PORT if name == "vault" else SECOND_VAULT_PORT
-        return VaultPod(
-            where, cluster, account, self._run_id, port=port, node_port=on_node, licence=self._licence, **how
-        )
-
-    def _start_new(self, served: Serve) -> VaultPod | VaultContainer:
-        new = self._make_vault(BESIDE.format(len(self._beside) + 1))
-        self._beside.append(new)
-        image = self._images[VAULT, served.version].name
-        if isinstance(new, VaultContainer):
-            new.replace(served.version, image)
-        else:
-            self._bring_up.once_there(self._loaded, served.version, self._home_name).result()
-            new.roll_out(served.version, image, token_file=False)
-        return new
-
-    def _start_vault(self, served: Serve) -> None:
-        image = self._images[VAULT, served.version].name
-        if isinstance(self._server, VaultContainer):
-            self._server.replace(served.version, image)
-        elif self._home is not None:
-            self._roll_out(self._server, self._home, served, image)
-        self._answering = Stopwatch()
-
-    def _roll_out(self, server: VaultPod, home: Account, served: Serve, image: str) -> None:
-        self._bring_up.once_there(self._loaded, served.version, home.cluster).result()
-        old, begun = self._old_token, now()
-        with self._journal.phase(f"rollout of {served.version}"):
-            pod = server.roll_out(served.version, image, token_file=served.token_file)
-        self._old_token = None
-        if served.token_file:
-            jwt = self._clusters[home.cluster].token_of(pod, TOKEN_VOLUME)
-            self._old_token = self._tokens.remember(home, jwt, pod.name, pod.uid)
-        if old is not None:
-            self._tokens.replaced(old, begun, pod.name, pod.uid)
-
     # --- clusters -----------------------------------------------------------------------------------------------------
 
     def _raise_cluster(self, name: str) -> None:
         cluster, wanted = self._clusters[name], self._topology.clusters[name]
         with self._journal.phase(f"cluster {name} serves"):
-            self._make_serve(cluster, wanted, is_home=name == self._home_name)
+            self._make_serve(cluster, wanted)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         mine = [account for account in self._accounts if account.cluster == name]
         self._introduce(cluster, mine)
@@ -380,7 +311,7 @@ class KindRig(RunsKindAgents, KindSharing):
 
     def _make_known(self, cluster: KindCluster) -> None:
         name, wanted = cluster.name, self._topology.clusters[cluster.name]
-        if name == self._home_name:
+        if name in self._topology.vault.homes:
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
         # its own file of it: where the issuer is no URL, an API server publishes no keys
@@ -388,21 +319,22 @@ class KindRig(RunsKindAgents, KindSharing):
         self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), wanted.issuers[0], keys)
         self._bring_up.tell()
 
-    def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec, *, is_home: bool) -> None:
+    def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec) -> None:
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             if not api_server.has_issuers(cluster, wanted.issuers):
                 api_server.start_anew(cluster, wanted.issuers)
             return
+        first, is_home = self._topology.vault.cluster, cluster.name in self._topology.vault.homes
         usual = self._images[NODE, wanted.kubernetes]
         cluster.start(
-            (self._preloaded or usual) if is_home else usual,
+            self._images.get((PRELOADED, wanted.kubernetes), usual) if is_home else usual,
             workers=wanted.nodes - 1,
             kubelet=engine_requirements.kubelet_settings(self._about, wanted.kubernetes),
-            vault_ports=self._vault_ports if is_home else (),
+            vault_ports=self._vault_ports[cluster.name] if is_home else (),
             issuer=wanted.issuers[0],
             over=self._bring_up.over,
-            aside=bool(self._home_name) and not is_home,
+            aside=bool(first) and cluster.name != first,
         )
         if wanted.issuers[1:]:
             # kubeadm takes a flag once
@@ -416,7 +348,7 @@ class KindRig(RunsKindAgents, KindSharing):
         """
 
         def load(version: str, before: Future[None] | None) -> None:
-            if self._preloaded is not None:
+            if (PRELOADED, self._topology.clusters[cluster.name].kubernetes) in self._images:
                 return
             if before is not None:
                 before.result()
@@ -425,7 +357,7 @@ class KindRig(RunsKindAgents, KindSharing):
 
         before = None
         for version in self._versions:
-            before = self._loaded[version] = self._bring_up.aside(load, version, before)
+            before = self._loaded[cluster.name, version] = self._bring_up.aside(load, version, before)
 
     def _introduce(self, cluster: KindCluster, wanted: Sequence[Account]) -> None:
         """Create namespaces, service accounts, and the right to review tokens."""

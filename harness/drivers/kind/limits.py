@@ -76,9 +76,13 @@ def _insist_on_their_keys(plan: Plan) -> None:
 
 
 def _insist_on_places(plan: Plan) -> None:
-    """Refuse to move a Vault: its volume is in one cluster, or in none."""
-    if any(isinstance(step, course.Move) for step in plan.steps):
-        raise MissingPrerequisite("with kind a Vault stays where it is: --driver local moves it, with its data")
+    """Refuse to move a Vault that agents know: they are told its address once."""
+    moves = any(isinstance(step, course.Move) for step in plan.steps)
+    if moves and any(app.agent for app in plan.resolved.apps.values()):
+        raise MissingPrerequisite(
+            "with kind a Vault that moves has another address, and the agents of apps are told one: --driver local "
+            "has both, with an address that stays"
+        )
 
 
 def _insist_on_vaults(plan: Plan) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from harness.clients import container_engine
+from harness.clients import engine_things
 from harness.clients.container_engine import Engine
 from harness.drivers.kept_vault import KeepsSource
 from harness.drivers.kind.cluster import KindCluster, Workbench
@@ -27,8 +27,8 @@ from harness.wait import now
 
 _EXPIRES_SECONDS: Final = 8 * 24 * 3600  # a run can be kept for a week
 
-_Wanted = tuple[tuple[tuple[str, str, int], ...], str]
-"""Name, version and nodes of each cluster, and which of them is Vault's."""
+_Wanted = tuple[tuple[tuple[str, str, int], ...], tuple[str, ...]]
+"""Name, version and nodes of each cluster, and which of them are Vault's."""
 
 
 class Site(NamedTuple):
@@ -111,7 +111,7 @@ def workbench(
 
     Raises RigError where the engine makes none.
     """
-    labels = container_engine.labels(run_id, now() + _EXPIRES_SECONDS)
+    labels = engine_things.labels(run_id, now() + _EXPIRES_SECONDS)
     name = f"rehearse-{run_id.rpartition('-')[2]}"
     if not network:
         engine.create_network(name, labels)
@@ -120,4 +120,4 @@ def workbench(
 
 def _of(topology: Topology) -> _Wanted:
     clusters = ((name, one.kubernetes, one.nodes) for name, one in topology.clusters.items())
-    return tuple(clusters), topology.vault.cluster
+    return tuple(clusters), topology.vault.homes

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from harness.clients.container_engine import Thing
+from harness.clients.engine_things import Thing
 from harness.drivers.kept_vault import KeptVault, Objects
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
@@ -36,8 +36,7 @@ class KindSharing(SharingRig[KindCluster]):
     _home: Account | None
     _old_token: IssuedToken | None
     _bench: Workbench
-    _vault_ports: tuple[int, int]
-    _home_name: str
+    _vault_ports: dict[str, tuple[int, int]]
     _lending: ReusableClusters | None
     _lender: SharedKindClusters | None = None
     served = 0
@@ -72,7 +71,8 @@ class KindSharing(SharingRig[KindCluster]):
             )
             for (name, cluster), wanted in zip(self._clusters.items(), self._topology.clusters.values(), strict=True)
         }
-        return ReusableClusters(self._run_id, self._bench.network, self._vault_ports, self._home_name, clusters, until)
+        homes = {home: self._vault_ports[home] for home in self._topology.vault.homes}
+        return ReusableClusters(self._run_id, self._bench.network, homes, clusters, until)
 
     def _make_place(self) -> None:
         """Have Vault's Pod end for one over the source state that is kept, and every Vault beside it be gone."""

@@ -9,10 +9,10 @@ from typing import Final, Literal
 
 from harness import wait
 from harness.artifacts.brought import LICENCE_FILE
-from harness.clients.container_engine import Thing
 from harness.clients.vault import Vault
-from harness.drivers.kind.cluster import VAULT_PORT, Workbench
-from harness.drivers.kind.vault_pod import COPY, GUARDED, LINES_BETWEEN, OPEN, PLAIN, is_audit, settings
+from harness.drivers.kind import vault_data
+from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
+from harness.drivers.kind.vault_pod import GUARDED, LINES_BETWEEN, OPEN, PLAIN, is_audit, settings
 from harness.drivers.log_tail import Tail
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
@@ -21,7 +21,6 @@ from harness.secret import Secret, redact
 
 _ANSWER_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
-_COPY_SECONDS: Final = 60
 _KEPT: Final = "kept"
 _WHOLE: Final = 10_000  # lines: a Go program that is told to quit prints all its stacks after the reason
 _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
@@ -72,7 +71,7 @@ class VaultContainer:
         self._containers: list[str] = []
         self._container, self._version = "", ""
         """the container that runs, and nothing in between"""
-        self._shell, self._kept = shell, False
+        self._shell, self.keeps = shell, False
         self._volume = self._make_volume(name)
 
     @property
@@ -102,14 +101,12 @@ class VaultContainer:
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
-        if not self._kept:
-            self._make_volume(_KEPT)
-            self._kept = True
-        return self._copy(self._volume, f"{self._bench.name}-{_KEPT}")
+        self.keeps = True
+        return self._copy(self._volume, self._make_volume(_KEPT))
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
-        self._copy(f"{self._bench.name}-{_KEPT}", self._volume)
+        self._copy(self._make_volume(_KEPT), self._volume)
 
     def copy_data(self, volume: str, labels: Mapping[str, str]) -> str:
         """Copy the data of this Vault, which is sealed, to a new *volume* with *labels* of its own; return its name."""
@@ -125,34 +122,18 @@ class VaultContainer:
         self._copy(data, self._volume)
         self.client.root = root
 
+    def held(self) -> list[Where]:
+        """Return where its data are, and then where the copy of them is that it keeps, if it keeps one."""
+        return [Where(self._volume), *([Where(self._make_volume(_KEPT))] if self.keeps else [])]
+
     def _make_volume(self, name: str) -> str:
+        """Return a volume of the run, which is made unless it is there."""
         volume = f"{self._bench.name}-{name}"
         self._bench.engine.create_volume(volume, self._bench.labels)
         return volume
 
     def _copy(self, source: str, target: str) -> int:
-        """Have the volume *target* hold what *source* holds, and nothing else; return how many bytes that is.
-
-        Raises RigError with what the programs said where they fail.
-        """
-        engine = self._bench.engine
-        copier = engine.start(
-            self._shell,
-            [f"{COPY}; du -sb $2", "sh", "/from", "/to"],
-            entrypoint=["sh", "-c"],
-            name=f"{self._bench.name}-copy",
-            labels=dict(self._bench.labels),
-            volumes={source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/to", "mode": "rw"}},
-            network_mode="none",
-        )
-        ended = wait.until(
-            lambda: engine.ended(copier), what="a copy of Vault's data to be made", seconds=_COPY_SECONDS, every=0.05
-        )
-        said = engine.logs(copier, "all")
-        engine.remove(Thing("container", copier, copier, {}))
-        if not ended.endswith("status 0"):
-            raise RigError(f"Vault's data could not be copied: {ended}; make room on the engine and run again", said)
-        return int(said[-1].split()[0])
+        return vault_data.copy(self._bench, self._shell, Where(source), Where(target))
 
     def replace(self, version: str, image: str) -> None:
         """Start *version*, in the place of the one that runs, and wait until it answers, sealed or not initialised.

@@ -16,7 +16,8 @@ from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.kept_vault import Objects
-from harness.drivers.kind.cluster import VAULT_PORT, KindCluster
+from harness.drivers.kind.cluster import VAULT_PORT, KindCluster, Where
+from harness.drivers.kind.vault_data import COPY
 from harness.drivers.log_tail import Pieces, PodTail, as_json
 from harness.drivers.vault_config import Listening
 from harness.errors import RigError, Unreachable
@@ -28,9 +29,6 @@ T = TypeVar("T")
 
 TOKEN_VOLUME: Final = "kube-api-access-*"
 """The volume in which a Pod has its service account's token, if nobody says otherwise; its name ends at random."""
-
-COPY: Final = 'set -eu; mkdir -p "$2"; find "$2" -mindepth 1 -delete; cp -a "$1/." "$2"'
-"""A shell script that makes the folder $2 hold what $1 holds, and nothing else."""
 
 BESIDE: Final = "snapshot-{}"
 """The name of a Vault beside the one that runs, by its number."""
@@ -115,6 +113,7 @@ class VaultPod:
         )
         self._uid = ""
         self._version, self._rollouts = "", 0
+        self.keeps = False
 
     @property
     def authority(self) -> pki.Authority:
@@ -142,12 +141,18 @@ class VaultPod:
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        self.keeps = True
         self._copy(self._data, self._kept)
         return int(self._cluster.read("du", "-sb", self._kept).split()[0])
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
         self._copy(self._kept, self._data)
+
+    def held(self) -> list[Where]:
+        """Return where its data are, and then where the copy of them is that it keeps, if it keeps one."""
+        folders = [self._data, *([self._kept] if self.keeps else [])]
+        return [self._cluster.in_volume(folder) for folder in folders]
 
     def copy_data(self) -> str:
         """Copy the data of this Vault, which is sealed, to a folder of the node that outlives it; return its path."""

@@ -1,0 +1,160 @@
+"""Vault in a rig of kind clusters: a Pod or a container, from version to version, and from one place to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from harness.artifacts.images import NODE, VAULT, Image
+from harness.drivers import service_accounts
+from harness.drivers.kind import vault_data
+from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
+from harness.drivers.kind.sharing_rig import KindSharing
+from harness.drivers.kind.vault_container import VaultContainer
+from harness.drivers.kind.vault_pod import BESIDE, TOKEN_VOLUME, VaultPod
+from harness.drivers.service_accounts import Account
+from harness.record.journal import Journal
+from harness.scenario.course import Move, Serve
+from harness.scenario.topology import MAIN
+from harness.secret import Secret
+from harness.wait import Stopwatch, now
+
+
+class RunsKindVault(KindSharing):
+    """A rig of kind clusters with one Vault, which may move."""
+
+    _work: Path
+    _images: Mapping[tuple[str, str], Image]
+    _licence: Secret | None
+    _loaded: dict[tuple[str, str], Future[None]]
+    """by cluster and version, for each cluster in which Vault is at some time: its image is there"""
+    _left: list[VaultPod | VaultContainer]
+    """the Vault of each place that was left, in order"""
+
+    def _begin_vault(self, wanted: Sequence[Account]) -> None:
+        self._home = next((one for one in wanted if one.purpose == MAIN), None)
+        self._old_token, self._beside, self._left = None, [], []
+        self._server = self._make_vault()
+
+    def open_to_all(self) -> None:
+        """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
+        if self._listen_as_said(self._server):
+            self._start_vault(self._first)
+
+    def swap(self, served: Serve) -> None:
+        """Take Vault to the version of *served* over the same data: a rollout of its Pod, or another container.
+
+        Or to another place, over a copy of the data.
+        """
+        if isinstance(served, Move):
+            self._move(served)
+        else:
+            self._start_vault(served)
+
+    def expect_way_back(self, served: Serve) -> None:
+        """Begin a way back as others do, unless Vault moves: then it is not known where the way back leads."""
+        if not self._topology.vault.later:
+            super().expect_way_back(served)
+
+    def end_vault(self) -> None:
+        """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
+        for server in (self._server, *self._beside):
+            server.kill()
+
+    def keep_vaults(self, journal: Journal) -> None:
+        """Keep what every version of Vault printed, and what those printed that were beside it."""
+        journal.keep("vault-vault.log", [line for one in (*self._left, self._server) for line in one.whole_log()])
+        for number, new in enumerate(self._beside, 1):
+            journal.keep(f"snapshot-{number}-vault.log", new.whole_log())
+
+    def _make_vault(self, name: str = MAIN) -> VaultPod | VaultContainer:
+        """Return a Vault that is not started: the one, or another *name*, which is beside it for a while."""
+        # a container that it was before it moved is still there, and has its name
+        called = f"{name}-{len(self._left) + 1}" if self._left and name == MAIN else name
+        where, port = self._work / called, self._vault_ports[self._home.cluster if self._home else ""][name != MAIN]
+        storage, licence = self._topology.vault.storage, self._licence
+        if self._home is None:
+            return VaultContainer(
+                where, self._bench, storage=storage, port=port, shell=self._shell, licence=licence, name=called
+            )
+        return VaultPod(
+            where,
+            self._clusters[self._home.cluster],
+            f"{self._home.namespace}/{self._home.name}",
+            self._run_id,
+            storage=storage,
+            port=port,
+            licence=licence,
+            name=name,
+            node_port=VAULT_PORT if name == MAIN else SECOND_VAULT_PORT,
+        )
+
+    @property
+    def _shell(self) -> str:
+        """Return an image with the programs of a system."""
+        return next(image.name for (product, _), image in self._images.items() if product == NODE)
+
+    def _listen_as_said(self, server: VaultPod | VaultContainer) -> bool:
+        """Have the next start of *server* listen as the scenario says. Return whether that is another way."""
+        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
+        if shown or not tls:
+            (server.listen_to_certificates if tls else server.listen_plainly)()
+        return shown or not tls
+
+    def _start_new(self, served: Serve) -> VaultPod | VaultContainer:
+        new = self._make_vault(BESIDE.format(len(self._beside) + 1))
+        self._beside.append(new)
+        image = self._images[VAULT, served.version].name
+        if isinstance(new, VaultContainer):
+            new.replace(served.version, image)
+        elif self._home is not None:
+            self._await_image(served, self._home)
+            new.roll_out(served.version, image, token_file=False)
+        return new
+
+    def _start_vault(self, served: Serve) -> None:
+        image = self._images[VAULT, served.version].name
+        if isinstance(self._server, VaultContainer):
+            self._server.replace(served.version, image)
+        elif self._home is not None:
+            self._roll_out(self._server, self._home, served, image)
+        self._answering = Stopwatch()
+
+    def _roll_out(self, server: VaultPod, home: Account, served: Serve, image: str) -> None:
+        self._await_image(served, home)
+        old, begun = self._old_token, now()
+        with self._journal.phase(f"rollout of {served.version}"):
+            pod = server.roll_out(served.version, image, token_file=served.token_file)
+        self._old_token = None
+        if served.token_file:
+            jwt = self._clusters[home.cluster].token_of(pod, TOKEN_VOLUME)
+            self._old_token = self._tokens.remember(home, jwt, pod.name, pod.uid)
+        if old is not None:
+            self._tokens.replaced(old, begun, pod.name, pod.uid)
+
+    def _await_image(self, served: Serve, home: Account) -> None:
+        self._bring_up.once_there(self._loaded, (home.cluster, served.version), home.cluster).result()
+
+    def _move(self, served: Move) -> None:
+        """Stop Vault, copy its data to where it moves, and start it there; what it leaves goes."""
+        old, token = self._server, self._old_token
+        old.stop()
+        self._home = service_accounts.moved(self._accounts, MAIN, served.place)
+        self._left.append(old)
+        new = self._make_vault()
+        self._listen_as_said(new)
+        new.keeps = old.keeps
+        with self._journal.phase("Vault's data are copied"):
+            for source, target in zip(old.held(), new.held(), strict=True):
+                vault_data.copy(self._bench, self._shell, source, target)
+        if isinstance(old, VaultPod):
+            old.remove()
+        # whoever asks Vault goes on, with the root token of its data
+        old.client.answers_as(new.client)
+        new.client = old.client
+        self._server = self._vault = new
+        self._start_vault(served)
+        if isinstance(new, VaultContainer) and token is not None:
+            self._old_token = None
+            self._tokens.replaced(token, now(), "", "")
