@@ -29,6 +29,7 @@ ENGINES: dict[str, Any] = {
         "roles": {"web": {"allowed-domains": ["apps.example.com"], "key-type": "ec", "key-bits": 256}},
     },
 }
+AUTH: dict[str, Any] = {"approle": {"type": "approle", "roles": {"batch": {"policies": ["batch"], "ttl": "1h"}}}}
 READS = ["secret/batch", "database/creds/app", "keys/transit/orders", "pki/issue/web"]
 
 
@@ -39,7 +40,7 @@ def written(**parts: Any) -> str:
         "description": "Engines.",
         "clusters": {"main": {"kubernetes": "1.32.0"}},
         "vault": {"source": "1.9.2", "target": "1.11.0"},
-        "auth": {"approle": {"type": "approle", "roles": {"batch": {"policies": ["batch"], "ttl": "1h"}}}},
+        "auth": AUTH,
         "secrets": ENGINES,
         "apps": {"batch": {"role": "batch", "reads": READS}},
     }
@@ -109,6 +110,8 @@ def test_a_key_that_the_first_version_does_not_know_is_refused_with_the_one_that
     (found,) = problems(written(secrets=pki, vault={"source": "1.8.0", "target": "1.11.0"}, apps=apps))
     assert found[0] == "key_type ed25519 is unknown to Vault 1.8.0, which writes this role"
     loading.loads(written(secrets=pki, apps=apps))
+    older = {"kubernetes": {"cluster": "main", "configured": {"by": "1.8.0"}, "roles": {}}}
+    assert found in problems(written(secrets=pki, auth={**AUTH, **older}, apps=apps))
 
 
 @pytest.mark.parametrize(

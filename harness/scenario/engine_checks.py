@@ -64,9 +64,19 @@ def _of_role(document: Document, role: Trail, kind: EngineKind) -> Iterator[Comp
         yield from _of_keys(document, role)
 
 
+def _first_version(document: Document) -> str | None:
+    """Return the version that is started first, which makes the engines: that of the oldest config, or the source.
+
+    None where none is said soundly.
+    """
+    configured = [document.get(*mount, "configured", "by") for mount in document.entries("auth")]
+    said = [one for one in (document.get("vault", "source"), *configured) if one is not None]
+    return min(said, key=versions.parse, default=None)
+
+
 def _of_keys(document: Document, role: Trail) -> Iterator[Complaint]:
-    """Complain of a kind of key, or of bits, that the Vault of the beginning would refuse in a pki role."""
-    writes: str | None = document.get("vault", "source")
+    """Complain of a kind of key, or of bits, that the Vault which makes the engine would refuse in a pki role."""
+    writes = _first_version(document)
     key, bits = document.get(*role, "key-type", default="rsa"), document.get(*role, "key-bits")
     can_be = pki_roles.BITS.get(key)
     if writes is None or can_be is None:
