@@ -161,17 +161,18 @@ def nightly(session: nox.Session) -> None:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
 
-    def run(driver: str, jobs: str) -> list[str]:
+    def run(driver: str, jobs: str, scenarios: Sequence[str]) -> list[str]:
         kept = ["--run-dir", str(place / driver), "--junit", str(place / f"{driver}.xml")]
-        return ["run", "--driver", driver, "--jobs", jobs, *kept, *session.posargs, *SCENARIOS]
+        return ["run", "--driver", driver, "--jobs", jobs, *kept, *session.posargs, *scenarios]
 
     _install(session, "tests")
+    on_kind = str(session.run("python", "-m", "tests.runs", *SCENARIOS, silent=True)).split()
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     days = str(int(time.time()) // 86_400)
     fuzz = ["--seed", days, "--count", "1000", "--seconds", "1800", "--versions", "here", "--out", str(place / "fuzz")]
     drawn = [_code(session, "python", "-m", "tests.fuzz", *fuzz, "--by", by) for by in ("chance", "crossing")]
     corpus = ["corpus", "--jobs", "2", "--markdown", str(place / "corpus.md")]
-    _rehearse(session, run("local", "2"), run("kind", "1"), corpus)
+    _rehearse(session, run("local", "2", SCENARIOS), run("kind", "1", on_kind), corpus)
     if codes := [code for code in drawn if code]:
         raise _Rehearsed(min(codes, key=WORST_FIRST.index))
 

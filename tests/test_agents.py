@@ -154,6 +154,24 @@ def test_how_an_agent_that_stays_is_doing_is_read_out_of_what_it_left(
     assert data.items() <= reply.data.items()
 
 
+class LeftSo(vault_agent.StartedAgent):
+    """An agent that stays, of which this is left."""
+
+    def __init__(self) -> None:
+        self._agent, self._stays, self.log = AGENT, True, ""
+
+    def _left(self) -> Left:
+        return Left(self.log, None)
+
+
+def test_an_answer_of_an_agent_that_has_not_tried_again_is_told_as_one_of_before() -> None:
+    one, told = LeftSo(), []
+    for log in (log_of(REFUSED + "1s"), log_of(REFUSED + "1s", REFUSED + "9s"), log_of(REFUSED + "1s", REFUSED + "9s")):
+        one.log = log
+        told.append(one.state(0.0).data.get("waits_on", False))
+    assert told == [False, False, True]
+
+
 def test_an_agent_whose_sink_cannot_be_written_says_so_and_nobody_knows_more() -> None:
     log = log_of("Error creating file sink: error during write check: open /tmp/x/token: is a directory")
     reply = vault_agent.reply(AGENT, Left(log, 1), 0.0, 1.0, stays=True)

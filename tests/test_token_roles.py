@@ -50,11 +50,24 @@ def written(roles: dict[str, Any] = ROLES, path: str = "token", kind: str = "tok
             "Vault refuses this role: batch tokens are orphans, without renewals, period and explicit max TTL",
             "batch",
         ),
+        (
+            {"job": {"token-type": "default"}},
+            "Vault refuses this role: a role of auth/token has no token_type default",
+            "default",
+        ),
     ],
 )
 def test_what_a_token_role_cannot_have_is_refused_where_it_stands(roles: dict[str, Any], message: str, at: str) -> None:
     found = [(said, place) for said, place in problems(written(roles)) if said == message]
     assert found == [(message, at)]
+
+
+def test_a_token_role_that_is_written_later_is_held_to_the_same() -> None:
+    document = yaml.safe_load(written({"job": {}}))
+    del document["vault"]["target"]
+    document["course"] = [{"write": {"mount": "token", "role": "job", "token-type": "default"}}]
+    (found,) = problems(yaml.safe_dump(document, sort_keys=False))
+    assert found == ("Vault refuses this role: a role of auth/token has no token_type default", "default")
 
 
 @pytest.mark.parametrize(("path", "kind"), [("tokens", "token"), ("token", "userpass")])

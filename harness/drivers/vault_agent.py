@@ -73,6 +73,8 @@ class StartedAgent(abc.ABC):
     _stays: bool
     _every: float = 0.01
     """so many seconds apart it is looked at, while it is waited for"""
+    _failures: int = 0
+    """how often it had been refused at the look before"""
 
     @abc.abstractmethod
     def _left(self) -> Left:
@@ -90,7 +92,12 @@ class StartedAgent(abc.ABC):
 
     def state(self, started: float) -> Reply:
         """Return what has come of it by now."""
-        return reply(self._agent, self._left(), started, now(), stays=self._stays)
+        answer = reply(self._agent, self._left(), started, now(), stays=self._stays)
+        failures = answer.data.get("failures", 0)
+        if failures and failures == self._failures:
+            answer.data["waits_on"] = True
+        self._failures = failures
+        return answer
 
 
 def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "") -> dict[str, Any]:

@@ -45,7 +45,8 @@ class RunsAgents(Protocol):
         *jwt* is what its Pod has by now for a token. 200, with the token of Vault that it has, is an agent that runs
         and has written all it wanted. Else as `run_agent`, by what it wrote since its last login. The data have more:
         the `age` of its oldest file in seconds, its `logins` and `renewals`, and of the time since the last of them its
-        `failures` to log in and the `backoff` in seconds before the next try. Raises RigError as `run_agent`.
+        `failures` to log in and the `backoff` in seconds before the next try, and `waits_on` where it has not tried
+        again since the look before: then the answer is of that time. Raises RigError as `run_agent`.
         """
         ...
 

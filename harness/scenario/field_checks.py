@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.knowledge import jwt_auth, kubernetes_auth, versions
-from harness.scenario import values
+from harness.scenario import mount_kinds, values
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 Complaint = tuple[Trail, str, str]
@@ -159,6 +159,9 @@ def _kind_of_token(document: Document, written: Sequence[Trail], writer: Writer)
     trail, kind = written[0], "token-type"
     token_type, period = _held(document, written, kind, "period")
     batch = token_type == "batch"
+    if token_type == "default" and mount_kinds.TOKEN in (trail[1], document.get(*trail, "mount")):
+        message = "Vault refuses this role: a role of auth/token has no token_type default"
+        yield (*trail, kind), message, "service or batch, or leave it out"
     # an older Vault looks at the number that was there before the write
     counted = written if versions.at_least(writer.version, kubernetes_auth.BATCH_HAS_NO_USES) else written[1:]
     (uses,) = _held(document, counted, "num-uses")
