@@ -63,7 +63,7 @@ def test_what_a_token_role_cannot_have_is_refused_where_it_stands(roles: dict[st
 
 
 def test_a_token_role_that_is_written_later_is_held_to_the_same() -> None:
-    document = yaml.safe_load(written({"job": {}}))
+    document = yaml.safe_load(written({"job": {"policies": ["job"]}}))
     del document["vault"]["target"]
     document["course"] = [{"write": {"mount": "token", "role": "job", "token-type": "default"}}]
     (found,) = problems(yaml.safe_dump(document, sort_keys=False))
