@@ -25,6 +25,11 @@ while [ -n "$(theirs "$@")" ]; do
     sleep 0.1
     look
 done
+# Whom a course kept from the API server.
+if iptables -w -D INPUT -p tcp --dport 6443 -j REHEARSAL 2>/dev/null; then
+    iptables -w -F REHEARSAL
+    iptables -w -X REHEARSAL
+fi
 # What a command on a node does goes on when whoever watched it is killed; and every run has data of its own.
 pkill -x tail || true
 rm -rf "$running" /var/lib/rehearsal/*

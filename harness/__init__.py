@@ -112,7 +112,8 @@ drivers/kind/            kind clusters and containers on a Docker engine
     cluster              the life of a kind cluster
     agents               a Vault Agent as a Pod with the image of its version
     app_pods             the Pods of apps, and how service accounts come to their tokens
-    api_server           an API server started anew, by its manifest on the node
+    api_server           an API server started anew, by its manifest on the node; its keys, and who reaches it
+    changing_rig         what a course changes in the clusters of a rig
     vault_pod            a Vault as a StatefulSet in a kind cluster
     vault_container      a Vault as a container beside the clusters
     vault_rig            a rig's Vault, from version to version and from one place to another

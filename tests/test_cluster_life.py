@@ -267,6 +267,40 @@ def test_kind_says_beforehand_that_it_has_one_node_of_vault() -> None:
         limits.insist(msgspec.structs.replace(there, topology=topology))
 
 
+def test_kind_takes_an_api_server_away_unless_a_proxy_is_before_it() -> None:
+    gone = {"reachable": {"apps": False}}
+    limits.insist(plan.make(scenario(gone), "test", "kind"))
+    behind = {"write": {"mount": "kubernetes", "config": {"kubernetes_host": "proxy"}}}
+    with pytest.raises(MissingPrerequisite, match="--driver local can take away an API server behind a proxy"):
+        limits.insist(plan.make(scenario(behind, gone), "test", "kind"))
+
+
+class Node:
+    """The files of a kind cluster's node."""
+
+    def __init__(self, keys: str, manifest: str) -> None:
+        self.keys, self._manifest = keys, manifest
+
+    def read(self, *command: str) -> str:
+        return self.keys if command[-1].endswith("sa.pub") else self._manifest
+
+    def run(self, *command: str, stdin: Sequence[bytes] = ()) -> str:
+        assert command[-1].endswith("sa.pub")
+        self.keys = b"".join(stdin).decode()
+        return ""
+
+
+def test_whoever_gets_a_kind_cluster_next_has_one_key_and_its_own_issuers() -> None:
+    """What an earlier rehearsal rotated: the newest key stays, which the API server has once it is started anew."""
+    new, old = (f"-----BEGIN PUBLIC KEY-----\n{word}\n-----END PUBLIC KEY-----\n" for word in ("new", "old"))
+    node: Any = Node(new + old, MANIFEST)
+    assert api_server.keys(node) == (new, old)
+    assert not api_server.is_as_made(node, [LEGACY])
+    assert api_server.keys(node) == (new,)
+    assert not api_server.is_as_made(node, [NEW])
+    assert api_server.is_as_made(node, ["https://kubernetes.default.svc.cluster.local"])
+
+
 MANIFEST: Final = """\
 apiVersion: v1
 kind: Pod

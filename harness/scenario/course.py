@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from harness.scenario import endpoints
 from harness.scenario.auth_config import ConfigField
 from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.places import Place
@@ -115,6 +116,11 @@ class WriteConfig(Step, frozen=True, tag="write-config", kw_only=True):
     """token_reviewer_jwt has the kind of the token: long-lived, pod-token or requested"""
     reviewer_seconds: int = 0
     """the life asked for a requested token"""
+
+    @property
+    def names_proxy(self) -> bool:
+        """Is a proxy what Vault is to ask?"""
+        return endpoints.proxy(str(self.fields.get("kubernetes_host"))) is not None
 
 
 class WriteRole(Step, frozen=True, tag="write-role", kw_only=True):

@@ -16,7 +16,7 @@ import msgspec
 
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
-from harness.scenario import course, driver_traits, endpoints, plan
+from harness.scenario import course, driver_traits, plan
 from harness.scenario.course import AnyStep, Look, Serve, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import ASKED_AT
 from harness.scenario.plan import Plan
@@ -89,15 +89,11 @@ def _hindrances(planned: Plan) -> Iterator[str]:
         "the many Pods of a storm of logins stay in its clusters": wanted.has_storms,
     }
     yield from (why for why, there in own.items() if there)
-    if any(_goes_through_proxy(step) for step in before):
+    if any(isinstance(step, WriteConfig) and step.names_proxy for step in before):
         yield "a config names a proxy, and each rehearsal has proxies of its own"
     for step in planned.steps:
         if isinstance(step, _OF_CLUSTERS):
             yield f"its course changes a cluster ({course.word_of(step)}), and the next rehearsal wants it as it was"
-
-
-def _goes_through_proxy(step: AnyStep) -> bool:
-    return isinstance(step, WriteConfig) and endpoints.proxy(str(step.fields.get("kubernetes_host"))) is not None
 
 
 def good_seconds(planned: Plan) -> float:

@@ -8,8 +8,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from msgspec import structs
-
 from harness.artifacts import brought
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
@@ -20,6 +18,7 @@ from harness.drivers import service_accounts
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.agents import RunsKindAgents
+from harness.drivers.kind.changing_rig import ChangesKindClusters
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
@@ -159,7 +158,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig(RunsKindAgents, RunsKindVault):
+class KindRig(RunsKindAgents, RunsKindVault, ChangesKindClusters):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -314,15 +313,14 @@ class KindRig(RunsKindAgents, RunsKindVault):
         if name in self._topology.vault.homes:
             self._load(cluster)
         host = f"https://{cluster.address}:{API_PORT}"
-        # its own file of it: where the issuer is no URL, an API server publishes no keys
-        keys = (cluster.read("cat", "/etc/kubernetes/pki/sa.pub"),)
-        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), wanted.issuers[0], keys)
+        keys, issuer = api_server.keys(cluster), wanted.issuers[0]
+        self._facts[name] = ClusterFacts(name, wanted.kubernetes, host, cluster.ca.read_text(), issuer, keys)
         self._bring_up.tell()
 
     def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec) -> None:
         if self._lending is not None:
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
-            if not api_server.has_issuers(cluster, wanted.issuers):
+            if not api_server.is_as_made(cluster, wanted.issuers):
                 api_server.start_anew(cluster, wanted.issuers)
             return
         first, is_home = self._topology.vault.cluster, cluster.name in self._topology.vault.homes
@@ -396,22 +394,6 @@ class KindRig(RunsKindAgents, RunsKindVault):
     def _remember_app(self, cluster: KindCluster, account: Account) -> None:
         state = app_pods.running(cluster, account, self._bring_up.over)
         self._tokens.remember(account, app_pods.token_of(cluster, account, state), account.pod, state.uid)
-
-    def upgrade_kubernetes(self, cluster: str, version: str) -> None:
-        """Start the API server of the version that is there anew: a driver refuses others beforehand."""
-        self._change(cluster, version, self._issuers.get(cluster) or self._topology.clusters[cluster].issuers)
-
-    def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
-        """Start the API server anew with other issuers, and request the tokens of new Pods."""
-        self._issuers[cluster] = tuple(issuers)
-        self._change(cluster, self._topology.clusters[cluster].kubernetes, issuers)
-        self._facts[cluster] = structs.replace(self._facts[cluster], issuer=issuers[0])
-        self._request_anew(cluster)
-
-    def _change(self, cluster: str, version: str, issuers: Sequence[str]) -> None:
-        there = self._clusters[cluster]
-        api_server.start_anew(there, issuers)
-        self._cluster_changed(cluster, there.kube, version, issuers)
 
     def _fill_secret(self, account: Account, uid: str) -> Secret:
         del uid  # the token controller finds it by itself

@@ -57,21 +57,23 @@ def _insist_on_their_versions(plan: Plan) -> None:
 
 
 def _insist_on_their_keys(plan: Plan) -> None:
-    """Refuse to give a cluster other keys for its tokens, or its own address as their issuer."""
+    """Refuse to give a cluster another CA or its own address as an issuer, or to take it away from a proxy."""
     changed = [step.issuers for step in plan.steps if isinstance(step, course.SetIssuers)]
     if any(ADDRESS in issuers for issuers in (*changed, *(one.issuers for one in plan.resolved.clusters.values()))):
         raise MissingPrerequisite(
             "a node of kind has its address only once it runs, and its tokens an issuer before: --driver local can "
             "have the one be the other"
         )
-    if any(isinstance(step, course.RotateKeys) and step.cluster in plan.resolved.clusters for step in plan.steps):
+    if any(isinstance(step, course.RotateKeys) and step.of == "ca" for step in plan.steps):
         raise MissingPrerequisite(
-            "the keys of a kind cluster's tokens and its CA are kubeadm's, and stay what they are: --driver local can "
-            "rotate them"
+            "whatever runs in a kind cluster trusts the CA that kubeadm made, and would be lost with another one: "
+            "--driver local can rotate it"
         )
-    if any(isinstance(step, course.Reachable) for step in plan.steps):
+    proxies = any(isinstance(step, course.WriteConfig) and step.names_proxy for step in plan.steps)
+    if proxies and any(isinstance(step, course.Reachable) for step in plan.steps):
         raise MissingPrerequisite(
-            "the API server of a kind cluster serves its node as well, and stays: --driver local can take it away"
+            "with kind a proxy asks from where the rehearsal itself does, and that is not kept from an API server: "
+            "--driver local can take away an API server behind a proxy"
         )
 
 
