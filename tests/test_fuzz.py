@@ -293,6 +293,11 @@ FOUND_CAUSES = {
     "an-agent-from-an-address-that-is-not-bound": {"app-0": {"address-not-bound"}},
     "audit-entries-of-somebody-else": {"web": {"reviewer-frozen", "changed-by-step"}},
     "a-rolled-back-vault-checks-the-issuer-again": {"app-0": {"reviewer-fallback-local", "issuer-mismatch"}},
+    "a-rewrite-that-stores-the-token-of-a-pod": {
+        "app": {"changed-by-step", "reviewer-frozen"},
+        "": {"rewrite-changes"},
+    },
+    "an-api-server-that-1.3-does-not-trust": {"other": {"api-server-untrusted"}},
     "failures-that-a-start-forgets": {"app-0": {"secret-not-accepted"}, "app-01": {"secret-not-accepted"}},
     "claims-where-the-issuer-is-asked": {
         "unbound": {"jwt-claim-mismatch"},

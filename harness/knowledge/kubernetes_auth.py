@@ -254,7 +254,8 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
     # V http/handler.go, vault/request_handling.go (PR #13162): a request without a token that no login path takes.
     "no such mount": (("1.10.0", 403, "permission denied"), ("0.0.0", 400, "missing client token")),
     "annotations": (("0.0.0", 500, "failed to get service account (code 403 status Failure)"),),
-    "untrusted": (("0.0.0", 403, "permission denied"),),
+    # run: 1.3.0 / 1.4.0, as "review"
+    "untrusted": (("1.4.0", 403, "permission denied"), ("0.0.0", 500, "x509: certificate signed by unknown authority")),
     "missing ca": (
         (
             "1.9.3",

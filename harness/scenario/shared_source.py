@@ -17,7 +17,7 @@ import msgspec
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.scenario import course, driver_traits, plan
-from harness.scenario.course import AnyStep, Look, Serve, WriteConfig, WriteRole
+from harness.scenario.course import AnyStep, Look, Rewrite, Serve, WriteConfig, WriteRole
 from harness.scenario.mount_kinds import ASKED_AT
 from harness.scenario.plan import Plan
 from harness.scenario.values import seconds
@@ -117,18 +117,20 @@ def holds_pod_token(done: Iterable[AnyStep]) -> bool:
     for step in done:
         if isinstance(step, Serve):
             serving[step.vault, step.node] = step
-        elif isinstance(step, WriteConfig) and any(_stores_pod_token(step, each) for each in serving.values()):
+        elif isinstance(step, WriteConfig | Rewrite) and any(_stores_pod_token(step, one) for one in serving.values()):
             return True
     return False
 
 
-def _stores_pod_token(step: WriteConfig, served: Serve) -> bool:
+def _stores_pod_token(step: WriteConfig | Rewrite, served: Serve) -> bool:
     """Does Vault hold its Pod's token after this write, given or copied by itself?"""
-    given = step.fields.get("token_reviewer_jwt")
+    # no read shows a reviewer's token, so whoever writes back what was read gives none
+    fields = step.fields if isinstance(step, WriteConfig) else {}
+    given = fields.get("token_reviewer_jwt")
     stored = kubernetes_auth.stored_reviewer(
         served.version,
         token_file=served.token_file,
         explicit=given is not None,
-        disable_local=step.fields.get("disable_local_ca_jwt") is True,
+        disable_local=fields.get("disable_local_ca_jwt") is True,
     )
     return given == "pod-token" or stored == "frozen"
