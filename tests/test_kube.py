@@ -67,6 +67,13 @@ CALLS: dict[str, tuple[Callable[[Kube], Any], str, str]] = {
     ),
     "pod": (lambda k: k.create_pod("apps", "app-web", "web"), "POST", "/api/v1/namespaces/apps/pods"),
     "no pod": (lambda k: k.delete_pod("apps", "app-web"), "DELETE", "/api/v1/namespaces/apps/pods/app-web"),
+    "no pod, gently": (
+        lambda k: k.delete_pod("apps", "app-web", at_once=False), "DELETE", "/api/v1/namespaces/apps/pods/app-web",
+    ),
+    "scale": (
+        lambda k: k.scale_deployment("kube-system", "coredns", 1),
+        "PATCH", "/apis/apps/v1/namespaces/kube-system/deployments/coredns",
+    ),
     "token": (
         lambda k: k.request_token("apps", "web", pod="app-web", uid="uid-1", audiences=(), seconds=3600),
         "POST", "/api/v1/namespaces/apps/serviceaccounts/web/token",

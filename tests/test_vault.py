@@ -74,7 +74,7 @@ class Scripted:
                 script.asked.append(Asked(self.command, self.path, headers, json.loads(content) if content else None))
                 script._answer(self, next(script._answers))
 
-            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - http.server names them
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server names them
 
             def log_message(self, *_args: Any) -> None:
                 pass

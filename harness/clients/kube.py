@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from harness.clients import kube_states
+from harness.clients.kube_errors import raise_unless_done, translated
 from harness.clients.kube_states import NodeState, PodState
-from harness.errors import RigError, Unreachable
 from harness.secret import Secret
 from harness.wait import until
 
@@ -27,6 +26,8 @@ _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-s
 _DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"  # which an API server gives every namespace itself
 _DISCOVERY: Final = "system:service-account-issuer-discovery"
+_OF_EVERYBODY: Final = {"serviceaccounts": _DEFAULT, "configmaps": "kube-root-ca.crt", "services": "kubernetes"}
+"""What stays in a namespace that is emptied."""
 _OF_REHEARSALS: Final = ("namespaces", "serviceaccounts", "secrets", "pods", "configmaps")
 _DELEGATOR: Final = "system:auth-delegator"
 _LATE_HOOKS: Final = urlencode(
@@ -52,7 +53,7 @@ class Kube:
 
     def serves(self) -> bool:
         """Is the API server ready? Any answer but 200 is a no. Raises Unreachable while it does not listen."""
-        with _translated(f"{self.host}/readyz"):
+        with translated(f"{self.host}/readyz"):
             return bool(self._ask("GET", "/readyz").status == 200)
 
     def takes_objects(self) -> bool:
@@ -61,36 +62,36 @@ class Kube:
         Those it makes a second after it began to listen. An administrator needs neither; whoever is to be judged by
         them waits for `serves`. Raises Unreachable while it does not listen.
         """
-        with _translated(f"{self.host}/readyz"):
+        with translated(f"{self.host}/readyz"):
             return bool(self._ask("GET", f"/readyz?{_LATE_HOOKS}").status == 200)
 
     def version(self) -> str:
         """Return the version the API server gives itself, without its v."""
-        with _translated("the version"):
+        with translated("the version"):
             return str(self._done("GET", "/version/")["gitVersion"]).removeprefix("v")
 
     def signing_keys(self) -> list[dict[str, str]]:
         """Return the public keys with which the API server checks service account tokens, as a JWK each."""
-        with _translated("the keys of service account tokens"):
+        with translated("the keys of service account tokens"):
             answer = self._ask("GET", "/openid/v1/jwks", accept=_KEYS)
-            _raise_unless_done(answer)
+            raise_unless_done(answer)
             return list(json.loads(answer.data)["keys"])
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace, or take the one that every cluster has."""
-        with _translated(f"namespace {name}"):
+        with translated(f"namespace {name}"):
             answer = self._ask("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
             if answer.status != _CONFLICT or name not in (*_SYSTEM, _DEFAULT):
-                _raise_unless_done(answer)
+                raise_unless_done(answer)
 
     def label_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Give a namespace that is there these labels as well."""
-        with _translated(f"the labels of namespace {name}"):
+        with translated(f"the labels of namespace {name}"):
             self._done("PATCH", f"/api/v1/namespaces/{name}", {"metadata": {"labels": dict(labels)}})
 
     def annotate_service_account(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
         """Give a service account that is there these annotations as well."""
-        with _translated(f"the annotations of service account {namespace}/{name}"):
+        with translated(f"the annotations of service account {namespace}/{name}"):
             path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
             self._done("PATCH", path, {"metadata": {"annotations": dict(annotations)}})
 
@@ -103,29 +104,29 @@ class Kube:
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
-        with _translated(f"the right of {namespace}/{name} to read {', '.join(kinds)}"):
+        with translated(f"the right of {namespace}/{name} to read {', '.join(kinds)}"):
             for path, body in ((_ROLES, {"metadata": {"name": role}, "rules": rules}), (_BINDINGS, binding)):
                 answer = self._ask("POST", path, body=body)
                 if answer.status != _CONFLICT:
-                    _raise_unless_done(answer)
+                    raise_unless_done(answer)
 
     def create_service_account(self, namespace: str, name: str) -> str:
         """Create a service account, or take the default one that a controller has made already, and return its UID."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        with _translated(f"service account {namespace}/{name}"):
+        with translated(f"service account {namespace}/{name}"):
             answer = self._ask("POST", path, body={"metadata": {"name": name}})
             if answer.status == _CONFLICT and name == _DEFAULT:
                 answer = self._ask("GET", f"{path}/{name}")
-            _raise_unless_done(answer)
+            raise_unless_done(answer)
             return str(json.loads(answer.data)["metadata"]["uid"])
 
     def insist_on_account(self, namespace: str, name: str) -> str:
         """Create a service account and its namespace where they are not there, and return its UID."""
-        with _translated(f"service account {namespace}/{name}"):
+        with translated(f"service account {namespace}/{name}"):
             for path, wanted in (("/api/v1/namespaces", namespace), (self._accounts(namespace), name)):
                 answer = self._ask("POST", path, body={"metadata": {"name": wanted}})
                 if answer.status != _CONFLICT:
-                    _raise_unless_done(answer)
+                    raise_unless_done(answer)
             return str(self._done("GET", f"{self._accounts(namespace)}/{name}")["metadata"]["uid"])
 
     @staticmethod
@@ -135,7 +136,7 @@ class Kube:
     def review(self, bearer: Secret, token: Secret) -> tuple[int, Any]:
         """Have *bearer* ask for a review of *token*; return the status, and what the API server answered."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token.reveal()}}
-        with _translated("a TokenReview"):
+        with translated("a TokenReview"):
             answer = self._ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", token=bearer, body=body)
             return int(answer.status), json.loads(answer.data)
 
@@ -146,17 +147,17 @@ class Kube:
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DELEGATOR},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
-        with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
+        with translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
             answer = self._ask("POST", _BINDINGS, body=body)
             if answer.status != _CONFLICT:
-                _raise_unless_done(answer)
+                raise_unless_done(answer)
 
     def forbid_token_reviews(self, namespace: str, name: str) -> None:
         """Delete a service account's binding to system:auth-delegator, if there is one of ours."""
-        with _translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
+        with translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
             answer = self._ask("DELETE", f"{_BINDINGS}/{_BINDING}{namespace}:{name}")
             if answer.status != _NOT_FOUND:
-                _raise_unless_done(answer)
+                raise_unless_done(answer)
 
     def publish_keys(self, *, to_anybody: bool) -> None:
         """Let anybody read the keys of tokens and the discovery document, or service accounts alone, as it is usual."""
@@ -166,15 +167,15 @@ class Kube:
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DISCOVERY},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}],
         }
-        with _translated(f"the right of anybody to read the keys of {self.host}"):
+        with translated(f"the right of anybody to read the keys of {self.host}"):
             path = _BINDINGS if to_anybody else f"{_BINDINGS}/{name}"
             answer = self._ask("POST" if to_anybody else "DELETE", path, body=body if to_anybody else None)
             if answer.status not in (_CONFLICT, _NOT_FOUND):
-                _raise_unless_done(answer)
+                raise_unless_done(answer)
 
     def shows_keys(self) -> bool:
         """Does the API server give its keys, and its discovery document, to somebody who does not say who it is?"""
-        with _translated("the keys of service account tokens, asked by nobody"):
+        with translated("the keys of service account tokens, asked by nobody"):
             paths = ("/openid/v1/jwks", "/.well-known/openid-configuration")
             answers = [self._ask("GET", path, accept="*/*", anonymous=True) for path in paths]
             return all(answer.status == 200 for answer in answers)
@@ -185,28 +186,41 @@ class Kube:
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
         wanted = {"group": "authentication.k8s.io", "resource": "tokenreviews", "verb": "create"}
         body = {"spec": {"user": user, "groups": groups, "resourceAttributes": wanted}}
-        with _translated(f"the rights of {namespace}/{name}"):
+        with translated(f"the rights of {namespace}/{name}"):
             path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
             return bool(self._done("POST", path, body)["status"]["allowed"])
 
     def delete_secret(self, namespace: str, name: str) -> None:
         """Delete a Secret."""
-        with _translated(f"secret {namespace}/{name}"):
+        with translated(f"secret {namespace}/{name}"):
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
     def create_pod(self, namespace: str, name: str, service_account: str) -> str:
         """Create a Pod object of a service account and return its UID. Without a kubelet it stays Pending."""
         spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
-        with _translated(f"pod {namespace}/{name}"):
+        with translated(f"pod {namespace}/{name}"):
             made = self._done(
                 "POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}
             )
             return str(made["metadata"]["uid"])
 
-    def delete_pod(self, namespace: str, name: str) -> None:
-        """Delete a Pod at once: tokens bound to it are dead, but for the API server's cache."""
-        with _translated(f"pod {namespace}/{name}"):
-            self._done("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0")
+    def delete_pod(self, namespace: str, name: str, *, at_once: bool = True) -> None:
+        """Delete a Pod: tokens bound to it are dead, but for the API server's cache. What it runs is killed *at once*,
+        or is asked to end first, as it is by kubectl.
+        """
+        with translated(f"pod {namespace}/{name}"):
+            grace = "?gracePeriodSeconds=0" if at_once else ""
+            self._done("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}{grace}")
+
+    def would_evict(self, namespace: str, name: str) -> tuple[int, str]:
+        """Ask for the eviction of a Pod, as a drain of its node does, so that nothing comes of it. Return the status,
+        which is 429 where a PodDisruptionBudget forbids it, and what was said.
+        """
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction?dryRun=All"
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+        with translated(f"the eviction of {namespace}/{name}"):
+            answer = self._ask("POST", path, body=body)
+            return int(answer.status), str(json.loads(answer.data).get("message", ""))
 
     def request_token(
         self,
@@ -233,7 +247,7 @@ class Kube:
         """Return a token as the *spec* of a TokenRequest has it, of which nobody else knows that it is secret: for many
         that go to one place only, and would have to be looked for in every line that is written.
         """
-        with _translated(f"token of {namespace}/{service_account}"):
+        with translated(f"token of {namespace}/{service_account}"):
             path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
             return str(self._done("POST", path, {"spec": spec})["status"]["token"])
 
@@ -245,14 +259,14 @@ class Kube:
         }
         if token is not None:
             body["data"] = {"token": base64.b64encode(token.reveal().encode()).decode()}
-        with _translated(f"secret {namespace}/{name}"):
+        with translated(f"secret {namespace}/{name}"):
             self._done("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
 
     def create_all(self, manifest: Path) -> None:
         """Create everything that the YAML file *manifest* describes."""
         from kubernetes import utils
 
-        with _translated(f"what {manifest.name} describes"):
+        with translated(f"what {manifest.name} describes"):
             try:
                 create: Any = utils.create_from_yaml
                 create(self._api(), str(manifest))
@@ -261,28 +275,38 @@ class Kube:
 
     def nodes(self) -> list[NodeState]:
         """Return every node of the cluster."""
-        with _translated("the nodes"):
+        with translated("the nodes"):
             return [kube_states.node_state(one) for one in self._done("GET", "/api/v1/nodes")["items"]]
 
     def pod(self, namespace: str, name: str) -> PodState | None:
         """Return how a Pod of one container is, or None if there is none of this name."""
-        with _translated(f"pod {namespace}/{name}"):
+        with translated(f"pod {namespace}/{name}"):
             answer = self._ask("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
             if answer.status == _NOT_FOUND:
                 return None
-            _raise_unless_done(answer)
+            raise_unless_done(answer)
             return kube_states.pod_state(json.loads(answer.data))
 
     def change_stateful_set(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
         """Give a StatefulSet that is there a *spec* with these parts: another template is a rollout, which begins at
         once, and no replicas take its Pods down.
         """
-        with _translated(f"stateful set {namespace}/{name}"):
+        with translated(f"stateful set {namespace}/{name}"):
             self._done("PATCH", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", {"spec": spec})
+
+    def scale_deployment(self, namespace: str, name: str, replicas: int) -> bool:
+        """Have a Deployment consist of so many Pods. Is it there?"""
+        with translated(f"deployment {namespace}/{name}"):
+            path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+            answer = self._ask("PATCH", path, body={"spec": {"replicas": replicas}})
+            if answer.status == _NOT_FOUND:
+                return False
+            raise_unless_done(answer)
+            return True
 
     def delete_stateful_set(self, namespace: str, name: str) -> None:
         """Delete a StatefulSet without Pods, and its ConfigMap and Secret."""
-        with _translated(f"stateful set {namespace}/{name}"):
+        with translated(f"stateful set {namespace}/{name}"):
             self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}")
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
@@ -293,7 +317,7 @@ class Kube:
         Removing those takes long. No object of a Pod is left then; what it ran is on its node until the kubelet has
         taken it down. Raises NotReady where a Pod stays.
         """
-        with _translated("what earlier rehearsals have left"):
+        with translated("what earlier rehearsals have left"):
             spaces = self.namespaces()
             for space in spaces:
                 self._empty(space)
@@ -315,7 +339,7 @@ class Kube:
         Without the version of a Secret, whose token an API server has seen, and of a Pod, which a kubelet looks after.
         """
         found: set[tuple[str, ...]] = set()
-        with _translated("what is there"):
+        with translated("what is there"):
             for path in (*(f"/api/v1/{kind}" for kind in _OF_REHEARSALS), _ROLES, _BINDINGS):
                 rbac = path in (_ROLES, _BINDINGS)
                 for one in self._done("GET", path)["items"]:
@@ -329,13 +353,13 @@ class Kube:
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that rehearsals use: those that a new cluster does not have, and the default one."""
-        with _translated("the namespaces"):
+        with translated("the namespaces"):
             names = self._names("/api/v1/namespaces")
         return [name for name in names if name not in _SYSTEM]
 
     def token_of_secret(self, namespace: str, name: str) -> Secret | None:
         """Return the token that the token controller has put into a Secret, or None as long as it has not."""
-        with _translated(f"secret {namespace}/{name}"):
+        with translated(f"secret {namespace}/{name}"):
             found = self._done("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
         token = found.get("data", {}).get("token")
         return Secret(base64.b64decode(token).decode()) if token else None
@@ -347,24 +371,24 @@ class Kube:
         """
         chosen = f"fieldSelector=involvedObject.name%3D{name}%2Ctype%3DWarning"
         chosen += f"%2CinvolvedObject.uid%3D{uid}" if uid else ""
-        with _translated(f"the events of {namespace}/{name}"):
+        with translated(f"the events of {namespace}/{name}"):
             found = self._done("GET", f"/api/v1/namespaces/{namespace}/events?{chosen}")["items"]
         return [f"{event['reason']}: {event['message']}" for event in found]
 
     def accepts(self, token: Secret) -> bool:
         """Does the API server accept *token* as a bearer? 401 is the only no; any other refusal is a RigError."""
-        with _translated("/api with a bearer token"):
+        with translated("/api with a bearer token"):
             answer = self._ask("GET", "/api", token=token)
             if answer.status != 401:
-                _raise_unless_done(answer)
+                raise_unless_done(answer)
         return bool(answer.status != 401)
 
     def mark_audit_log(self, mark: str) -> None:
         """Have the audit log write a line with *mark* as user agent: all before it is then written too."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": mark}}
-        with _translated("the audit log's mark"):
+        with translated("the audit log's mark"):
             path = "/apis/authentication.k8s.io/v1/tokenreviews"
-            _raise_unless_done(self._ask("POST", path, agent=mark, body=review))
+            raise_unless_done(self._ask("POST", path, agent=mark, body=review))
 
     def kubeconfig(self) -> str:
         """Return a kubeconfig with this cluster as its only context. It holds the administrator's token."""
@@ -390,8 +414,11 @@ class Kube:
         here = f"/api/v1/namespaces/{namespace}"
         self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
         self._delete_pods(namespace)
+        budgets = self._ask("DELETE", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets")
+        if budgets.status != _NOT_FOUND:  # before Kubernetes 1.21 there are none of this version
+            raise_unless_done(budgets)
         self._done("DELETE", f"{here}/secrets")
-        for kind, everybodys in (("serviceaccounts", _DEFAULT), ("configmaps", "kube-root-ca.crt")):
+        for kind, everybodys in _OF_EVERYBODY.items():
             for name in self._names(f"{here}/{kind}"):
                 if name != everybodys:
                     self._done("DELETE", f"{here}/{kind}/{name}")
@@ -404,7 +431,7 @@ class Kube:
         answer = self._ask("GET", path)
         if answer.status == _NOT_FOUND:
             return
-        _raise_unless_done(answer)
+        raise_unless_done(answer)
         there = json.loads(answer.data)["metadata"].get(part) or {}
         if gone := {name: None for name in there if name != kept}:
             self._done("PATCH", path, {"metadata": {part: gone}})
@@ -424,7 +451,7 @@ class Kube:
         server needs for its start.
         """
         answer = self._ask(method, path, body=body)
-        _raise_unless_done(answer)
+        raise_unless_done(answer)
         return json.loads(answer.data)
 
     def _ask(
@@ -461,37 +488,3 @@ class Kube:
             configuration.retries = False
             self._client = client.ApiClient(configuration)
         return self._client
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn the client's errors into ours: an answer that is a no is a RigError, no answer is Unreachable."""
-    import urllib3
-    from kubernetes import client
-
-    try:
-        yield
-    except client.ApiException as error:
-        if not error.status:
-            raise Unreachable(f"the API server was asked for {what}: {error.reason}") from None
-        raise RigError(f"the API server declined {what}: HTTP {error.status} {error.reason}{_said(error)}") from None
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unreachable(f"the API server gave no answer for {what}: {error}") from None
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # what comes of an answer that is not what the API says it is
-        raise RigError(
-            f"the API server was asked for {what}, and its answer makes no sense ({type(error).__name__}: {error}): is "
-            "something else listening on its port?"
-        ) from error
-
-
-def _raise_unless_done(answer: Any) -> None:
-    from kubernetes import client
-
-    if not 200 <= answer.status < 300:
-        words = answer.data.decode(errors="replace")
-        raise client.ApiException(status=answer.status, reason=answer.reason, body=words)
-
-
-def _said(error: Any) -> str:
-    return f": {str(error.body)[:500]}" if error.body else ""
