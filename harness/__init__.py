@@ -79,6 +79,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
     abuse                what could somebody do with what a remedy gives away?
 drivers/                 ways of making a plan real; first what they share
     real_rig             what every rig with real servers has in common
+    several_nodes        what a rig does with a Vault of several nodes, whatever those run in
     bring_up             clusters and their tokens come up side by side; who needs one waits for it
     service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
     log_collection       brings audit entries and log lines of the servers into the record
@@ -114,7 +115,10 @@ drivers/kind/            kind clusters and containers on a Docker engine
     app_pods             the Pods of apps, and how service accounts come to their tokens
     api_server           an API server started anew, by its manifest on the node; its keys, and who reaches it
     changing_rig         what a course changes in the clusters of a rig
-    vault_pod            a Vault as a StatefulSet in a kind cluster
+    node_rig             a rig of kind clusters whose Vault may have several nodes
+    vault_pod            a Vault as a StatefulSet of one Pod in a kind cluster
+    vault_nodes          a Vault of several nodes as a StatefulSet of several Pods over raft
+    one_pod              a Pod in which Vault runs: whether it lives, and what it said
     vault_container      a Vault as a container beside the clusters
     vault_rig            a rig's Vault, from version to version and from one place to another
     vault_data           Vault's data in volumes of the engine, and copies of them from one to another
@@ -162,6 +166,7 @@ clients/                 one door for each foreign system
     etcd                 whether an etcd serves
     wrk                  everything asked of the load generator: what it sends, and what came back
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
+    kube_errors          what it declines, or gives no answer to, in our words (kubernetes)
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
     vault_leases         many requests to Vault over a few connections: leases by the thousand
     vault_reader         a Vault of the user's, which is only read

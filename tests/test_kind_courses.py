@@ -16,10 +16,12 @@ import pytest
 from harness import wait
 from harness.clients.vault import Vault
 from harness.record import journal
-from harness.record.events import LateWritten, MomentBegan, StepEnded
+from harness.record.events import LateWritten, MomentBegan, PodReplaced, StepEnded
+from harness.record.node_events import NodesSeen, NodeSwapped
 from harness.rehearsal import vault_steps
 from tests import courses
 from tests.lent import Lender
+from tests.runs import SCENARIOS
 from tests.test_faults import seen
 from tests.test_kind import essence
 from tests.test_kind_faults import Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
@@ -34,6 +36,8 @@ from tests.test_real_course_faults import (
 from tests.test_real_rollbacks import gone_back, scenario, told
 
 pytestmark = pytest.mark.kind
+
+THREE: Final = SCENARIOS / "corpus" / "c13-pods-that-are-deleted-and-a-rolling-update-that-meets-the-leader.yaml"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,26 @@ def answers(judgement: dict[str, Any]) -> dict[tuple[str, ...], tuple[str, int |
     """Return how each question was answered, by what was asked when."""
     names = ("probe", "app", "mount", "item", "moment")
     return {tuple(seen[name] for name in names): (seen["answer"], seen["status"]) for seen in judgement["observations"]}
+
+
+def test_three_nodes_are_taken_by_deletions_of_pods_and_by_a_rolling_update(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """They join each other and all vote; the StatefulSet itself goes by numbers, and meets the leader too early."""
+    file = tmp_path / "three.yaml"
+    file.write_text(THREE.read_text().replace("platform", courses.CLUSTER))
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("pass", 0), ending.said
+    record = journal.load(directory)
+    formed = record.of(NodesSeen)[0]
+    assert [one.voter for one in formed.nodes.values()] == [True, True, True]
+    swaps = record.of(NodeSwapped)
+    assert [one.node for one in swaps] == ["vault-1", "vault-2", "vault-0", "vault-2", "vault-1", "vault-0"]
+    assert [one.was for one in swaps[:3]] == ["standby", "standby", "leader"]
+    assert "leader" in [one.was for one in swaps[3:5]]
+    assert len(record.of(PodReplaced)) == len(swaps)
+    assert kept.harbour.left(directory) == []
 
 
 @pytest.mark.parametrize(("storage", "source", "target"), [("raft", "1.9.2", "1.11.0"), ("file", "1.7.0", "1.9.3")])

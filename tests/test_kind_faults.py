@@ -29,7 +29,7 @@ from harness.cli import commands
 from harness.clients import container_engine
 from harness.clients.container_engine import Engine
 from harness.clients.kube import Kube
-from harness.drivers.kind import vault_pod
+from harness.drivers.kind import one_pod
 from harness.errors import MissingPrerequisite
 from harness.host import run_traces
 from harness.record import journal
@@ -376,7 +376,7 @@ def test_a_rollout_that_is_stuck_is_told_with_what_the_cluster_warns_of(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody has removed what the Pod mounts: it stays in the making, and the kubelet's own words say why."""
-    monkeypatch.setattr(vault_pod, "_ROLLOUT_SECONDS", 12)
+    monkeypatch.setattr(one_pod, "_ROLLOUT_SECONDS", 12)
 
     def remove() -> None:
         kept.kube._done("DELETE", "/api/v1/namespaces/vault/configmaps/vault")

@@ -10,19 +10,21 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness.analysis.verdict import Judgement
+from harness.drivers.kind import limits
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
-from harness.errors import RigError, ScenarioError
+from harness.errors import MissingPrerequisite, RigError, ScenarioError
 from harness.record.journal import Record
 from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
 from harness.rehearsal import nodes
 from harness.reports.nodes import told
 from harness.rig.rig import Reply
-from harness.scenario import loading
+from harness.scenario import loading, plan
 from harness.scenario.schema import Scenario
 from harness.secret import Secret
-from tests.runs import SCENARIOS, on_paper
+from tests.runs import SCENARIOS, on_paper, variant
 
+ROLLING = SCENARIOS / "corpus" / "c13-pods-that-are-deleted-and-a-rolling-update-that-meets-the-leader.yaml"
 THREE = loading.load(SCENARIOS / "three-nodes-are-upgraded-standbys-first-and-the-leader-last.yaml").scenario
 
 
@@ -44,6 +46,30 @@ def test_the_leader_is_taken_last_and_halfway_the_old_one_answers(tmp_path: Path
     assert logins == {"before": "1.7.0", "halfway to 1.11.0": "1.7.0", "after 1.11.0": "1.11.0"}
     (rolling,) = judgement.rollings
     assert (rolling.leader, rolling.voters, [one.node for one in rolling.leads]) == ("vault-0", 3, ["vault-1"])
+
+
+def test_a_rolling_update_goes_by_numbers_whoever_leads(tmp_path: Path) -> None:
+    """After a restart by the book vault-0 leads no more, and the one that does is met before the last."""
+    record, judgement = on_paper(loading.load(ROLLING).scenario, tmp_path)
+    assert [(one.node, one.was) for one in record.of(NodeSwapped)][3:] == [
+        ("vault-2", "standby"),
+        ("vault-1", "leader"),
+        ("vault-0", "leader"),
+    ]
+    assert found(judgement) == [("latent", "leadership moved in vain", "leader-replaced-first", "vault-1")]
+    assert (judgement.exit_code, judgement.as_expected) == (0, True)
+    assert "halfway to 1.11.0" in {seen.moment for seen in judgement.observations}
+
+
+def test_more_nodes_than_kind_has_ways_to_are_refused_there() -> None:
+    """And so are several outside of any cluster: both before anything starts."""
+    for vault, said in (
+        ({"nodes": 5}, "3 nodes at most, and not 5"),
+        ({"cluster": None, "service-account": None}, "in a cluster"),
+    ):
+        with pytest.raises(MissingPrerequisite, match=said):
+            limits.insist(plan.make(variant(THREE, vault=vault), "three", "kind"))
+    limits.insist(plan.make(THREE, "three", "kind"))
 
 
 def test_a_node_that_declines_its_keys_is_a_finding_of_that_node(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness.clients.kube import Kube
-from harness.drivers.kind import vault_pod
+from harness.drivers.kind import one_pod, vault_pod
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.vault_pod import VaultPod
 from harness.drivers.log_tail import PodTail
@@ -150,7 +150,7 @@ def test_what_vault_said_is_whole_and_without_its_audit_log() -> None:
         line("and another", tag="F"),
         "tail: file truncated",
     ]
-    assert vault_pod._words(log) == ["==> Vault server configuration:", "panic: one and another"]
+    assert one_pod._words(log) == ["==> Vault server configuration:", "panic: one and another"]
 
 
 def test_pieces_are_put_together_also_where_the_reader_came_in_between(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         audit_file: str = "",
         certificate: tuple[Path, Path] | None = None,
         name: str = "",
+        timeout: float = _TIMEOUT_SECONDS,
     ) -> None:
+        """*timeout* is how many seconds an answer is waited for."""
         self.address = address
         self.ca, self.certificate = ca, certificate
         self.root = root
@@ -55,6 +57,7 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         """the client certificate that its connections show, with its key"""
         own = {"file_path": audit_file, "mode": "0600", "hmac_accessor": "true"}
         self.audit = {"rehearsal": AuditDevice("file", own)}
+        self._timeout = timeout
         self._called = f"rehearsal-{name}-" if name else "rehearsal-"
         self._numbers = itertools.count(1)
 
@@ -364,7 +367,7 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
                 base_uri=self.address,
                 token=token.reveal() if token else "",
                 session=session,
-                timeout=_TIMEOUT_SECONDS,
+                timeout=self._timeout,
                 allow_redirects=False,
                 ignore_exceptions=True,
             )

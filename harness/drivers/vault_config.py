@@ -38,13 +38,14 @@ class Joining(NamedTuple):
 def in_directory(storage: str, data: str, *, node: str = "node-1", others: Sequence[Joining] = ()) -> Stored:
     """Return a storage of a kind that keeps everything in the directory *data*: raft or file.
 
-    *node* is what raft calls this node, and *others* are those that it tries to join while it has no data.
+    *node* is what raft calls this node, nothing where its environment says so; *others* are those that it tries to join
+    while it has no data.
     """
     store: dict[str, object] = {"path": data}
     if storage == "raft":
         # quoted: Vault 1.4 refuses the number. 1 is the fastest election there is, and alone a node loses none; others
         # would take a leader that is late for one that is gone
-        store |= {"node_id": node, "performance_multiplier": "3" if others else "1"}
+        store |= {"performance_multiplier": "3" if others else "1"} | ({"node_id": node} if node else {})
     if others:
         store["retry_join"] = [
             {

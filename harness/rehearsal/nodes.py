@@ -18,7 +18,7 @@ from harness.record.node_events import NodeLost, NodeSeen, NodesSeen, NodeSwappe
 from harness.rehearsal import vault_steps
 from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem, several_nodes
 from harness.scenario import course
-from harness.scenario.course import Form, RemoveNode, Serve, Step, StepDown, StopNode
+from harness.scenario.course import BY_NUMBER, HALFWAY, Form, RemoveNode, Serve, Step, StepDown, StopNode
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch
 
@@ -218,8 +218,10 @@ def _next(step: Serve, left: Sequence[str], leader: str, *, whole: bool) -> str:
         return standing_by[0] if standing_by and len(left) > 1 else ""
     if step.part == "leader":
         return (standing_by or left or [""])[0]
-    if step.part == "leader-first" and not whole:
+    if step.part in HALFWAY and not whole:
         return ""
+    if step.part in BY_NUMBER:
+        return max(left, default="")
     return leader if leader in left else (left or [""])[0]
 
 

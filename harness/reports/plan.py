@@ -49,6 +49,8 @@ _PARTS: Final[dict[course.Part, str]] = {
     "leader": ": the node that leads, last",
     "leader-first": ": the node that leads, first",
     "others": ": the other nodes, one after the other",
+    "highest": ": the node with the highest number, whether it leads or not",
+    "lower": ": the nodes with lower numbers, from the highest down",
 }
 
 

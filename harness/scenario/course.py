@@ -56,12 +56,16 @@ class Step(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
     """the name of the node that it concerns; empty: the only one there is, or all of them"""
 
 
-Part = Literal["", "standbys", "leader", "leader-first", "others"]
+Part = Literal["", "standbys", "leader", "leader-first", "others", "highest", "lower"]
 """Which nodes of a Vault a step takes, one by one: all that stand by, and then the one that leads; or the one that
-leads first, and then the others. Nothing: the only one there is, or the one that the step names."""
+leads first, and then the others; or the one with the highest number, and then the lower ones, whoever leads. Nothing:
+the only one there is, or the one that the step names."""
 
-HALFWAY: Final = ("standbys", "leader-first")
+HALFWAY: Final = ("standbys", "leader-first", "highest")
 """The parts after which some nodes run another version than the others."""
+
+BY_NUMBER: Final = ("highest", "lower")
+"""The parts whose nodes are taken as the RollingUpdate of a StatefulSet takes its Pods."""
 
 
 class Serve(Step, frozen=True, kw_only=True):

@@ -87,7 +87,15 @@ def rewrites(wanted: Topology, vault: str) -> Iterator[course.Rewrite]:
             yield course.Rewrite(mount=path, vault=wanted.told_apart(vault))
 
 
-SECOND: Final[dict[Part, Part]] = {"standbys": "leader", "leader-first": "others"}
+_FIRST: Final[dict[str, Part]] = {
+    "": "standbys",
+    "standbys-first": "standbys",
+    "leader-first": "leader-first",
+    "rolling-update": "highest",
+}
+"""By the `order` of a step, which nodes are taken first."""
+
+SECOND: Final[dict[Part, Part]] = {"standbys": "leader", "leader-first": "others", "highest": "lower"}
 """By the nodes that are taken first, which come then."""
 
 
@@ -95,7 +103,7 @@ def in_parts(step: Placed, wanted: Topology, order: str | None = None) -> Placed
     """Return *step* as it takes the first of the nodes of a Vault, where that has several and it names none."""
     if step.node or wanted.named(step.vault).nodes == 1:
         return step
-    return msgspec.structs.replace(step, part="leader-first" if order == "leader-first" else "standbys")
+    return msgspec.structs.replace(step, part=_FIRST[order or ""])
 
 
 def halfway(step: Placed, wanted: Topology, labels: Labels, version: str, *, look: bool = True) -> Iterator[AnyStep]:

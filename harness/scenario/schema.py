@@ -117,7 +117,7 @@ class Vault(HasStorage, HasLeases):
         default=1,
         ge=1,
         le=7,
-        description="Nodes over raft, on processes and on paper: vault-0, vault-1 ... A step that puts another version "
+        description="Nodes over raft: vault-0, vault-1 ... A step that puts another version "
         "in place takes them one after the other.",
     )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
@@ -446,10 +446,11 @@ class CourseStep(TouchesLeases, ChangesSeal):
         description="For upgrade, restart, replace-pod and roll-back: the only node it concerns, such as `vault-0`. "
         "Left out: all.",
     )
-    order: Literal["standbys-first", "leader-first"] | None = Field(
+    order: Literal["standbys-first", "leader-first", "rolling-update"] | None = Field(
         default=None,
         description="For upgrade, restart, replace-pod and roll-back of a Vault of several nodes: which are taken "
-        "first. Left out: the standbys, and the leader last.",
+        "first. rolling-update: the one with the highest number, and so on down, whoever leads, as a StatefulSet does "
+        "whose updateStrategy is RollingUpdate; on kind it does. Left out: the standbys, and the leader last.",
     )
     then_look: bool = Field(default=True, description="Are all questions asked after this step, if it is a change?")
 

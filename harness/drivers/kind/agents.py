@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 import json
 import shlex
@@ -15,6 +16,7 @@ from harness.artifacts.images import VAULT, Image
 from harness.drivers import vault_agent
 from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.kind.vault_container import VaultContainer
+from harness.drivers.kind.vault_nodes import NodePod
 from harness.drivers.kind.vault_pod import NODE_FOLDER, VaultPod
 from harness.drivers.log_tail import Pieces
 from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left, StartedAgent
@@ -49,7 +51,7 @@ class KindAgent(StartedAgent):
         self._namespace, self._account = account.split("/")
         self.name, self._uid = name, ""
 
-    def start(self, image: str, server: VaultPod | VaultContainer, jwt: Secret) -> None:
+    def start(self, image: str, server: VaultPod | VaultContainer | NodePod, jwt: Secret) -> None:
         """Make its Pod, which asks the Vault of *server*, and wait until it runs. Raises NotReady where it does not."""
         address, called = server.within
         files = {"ca.crt": server.authority.ca, "tls.crt": server.authority.client[0]}
@@ -104,14 +106,13 @@ class KindAgent(StartedAgent):
         return Left("\n".join(Pieces().whole(lines)), exit_code, Secret(token) if token else None, len(whole), age)
 
 
-class RunsKindAgents:
+class RunsKindAgents(abc.ABC):
     """A rig of kind clusters that starts agents: for once, or beside an app, in the cluster of that."""
 
     _run_id: str
     _topology: Topology
     _clusters: Mapping[str, KindCluster]
     _images: Mapping[tuple[str, str], Image]
-    _server: VaultPod | VaultContainer
     _sidecars: dict[str, KindAgent]
     """those that stay, by their apps"""
     _agent_numbers: Iterator[int]
@@ -121,11 +122,16 @@ class RunsKindAgents:
     def _begin_agents(self) -> None:
         self._sidecars, self._agent_numbers, self._agents_loaded = {}, itertools.count(1), set()
 
+    @property
+    @abc.abstractmethod
+    def answering(self) -> VaultPod | VaultContainer | NodePod:
+        """Return the Vault that answers."""
+
     def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
         one, started = self._agent(app, agent, stays=False), now()
         try:
-            one.start(self._image(app, agent), self._server, jwt)
+            one.start(self._image(app, agent), self.answering, jwt)
             one.wait()
             return one.state(started)
         finally:
@@ -136,7 +142,7 @@ class RunsKindAgents:
         started, one = now(), self._sidecars.get(app)
         if one is None:
             one = self._sidecars[app] = self._agent(app, agent, stays=True)
-            one.start(self._image(app, agent), self._server, jwt)
+            one.start(self._image(app, agent), self.answering, jwt)
             one.wait()
         return one.state(started)
 

@@ -32,6 +32,8 @@ T = TypeVar("T")
 VAULT_PORT: Final = 8200
 SECOND_VAULT_PORT: Final = 8202
 """At which a Vault answers that runs beside the first for a while."""
+NODE_PORTS: Final = (30200, 30201, 30202)
+"""At which the Pods of a Vault of several nodes answer: of those that an API server gives to Services."""
 API_PORT: Final = 6443
 
 _SHARES_ASIDE: Final = "256"
@@ -152,10 +154,10 @@ class KindCluster:
     ) -> None:
         """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
 
-        *vault_ports* are those of this machine at which Vault in it answers, and one beside it, none if it has none;
-        *issuer* signs its service account tokens. *aside* it rises after others where processors are short, because
-        those are waited for first. Raises ProcessDied with what kind said,
-        NotReady if it takes too long, and RigError where the port is taken.
+        *vault_ports* are those of this machine at which Vault in it answers, one beside it, and each of several nodes,
+        none if it has none; *issuer* signs its service account tokens. *aside* it rises after others where processors
+        are short, because those are waited for first. Raises ProcessDied with what kind said, NotReady if it takes too
+        long, and RigError where the port is taken.
         """
         self._over = over
         ports.insist(self.port, f"the API server of {self.name}")
@@ -173,6 +175,15 @@ class KindCluster:
         self._follow_api_server(since="+1")
         if workers and image.brings_network:
             self._connect_nodes(1 + workers)
+
+    def have_one_name_server(self) -> None:
+        """Have one Pod answer for the names of Services and Pods, as soon as kubeadm has made any.
+
+        Among several kube-proxy chooses by lot, which not every kernel can: then it leads nobody to any Service.
+        """
+        self._await(
+            "the name server of {} to be there", lambda: self.kube.scale_deployment("kube-system", "coredns", 1)
+        )
 
     def await_made(self) -> None:
         """Wait until kind has done its part. Raises ProcessDied with what it said, NotReady if it takes too long."""
@@ -381,7 +392,7 @@ class KindCluster:
     ) -> str:
         mappings = [
             {"containerPort": on_node, "hostPort": here, "listenAddress": "127.0.0.1"}
-            for on_node, here in zip((VAULT_PORT, SECOND_VAULT_PORT), vault_ports, strict=False)
+            for on_node, here in zip((VAULT_PORT, SECOND_VAULT_PORT, *NODE_PORTS), vault_ports, strict=False)
         ]
         return Template(templates.text("kind.yaml")).substitute(
             api_port=self.port,

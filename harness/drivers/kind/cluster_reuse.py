@@ -37,8 +37,9 @@ class ReusableClusters(msgspec.Struct, frozen=True):
 
     run: str
     network: str
-    vault_ports: Mapping[str, tuple[int, int]]
-    """of each cluster that is made for a Pod of Vault's: at which that answers on this machine, and one beside it"""
+    vault_ports: Mapping[str, tuple[int, ...]]
+    """of each cluster that is made for a Pod of Vault's: at which that answers on this machine, and one beside it, and
+    each of several nodes"""
     clusters: Mapping[str, ReusableCluster]
     until: float
     """the date at which it ends"""

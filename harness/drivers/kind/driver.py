@@ -21,8 +21,8 @@ from harness.drivers.kind.agents import RunsKindAgents
 from harness.drivers.kind.changing_rig import ChangesKindClusters
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
+from harness.drivers.kind.node_rig import VAULT_PORTS, RunsKindNodes
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
-from harness.drivers.kind.vault_rig import RunsKindVault
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
@@ -158,7 +158,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig(RunsKindAgents, RunsKindVault, ChangesKindClusters):
+class KindRig(RunsKindNodes, RunsKindAgents, ChangesKindClusters):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -183,8 +183,8 @@ class KindRig(RunsKindAgents, RunsKindVault, ChangesKindClusters):
         self._ports, self._times, self._logs_kept = ports, 0, False
         self._site = site or Site(bench, ports, work)
         homes = ("", *topology.vault.homes)
-        taken = self._site.ports.take(2 * len(homes) + len(topology.clusters))
-        self._vault_ports = {home: (taken.pop(), taken.pop()) for home in homes}
+        taken = self._site.ports.take(VAULT_PORTS * len(homes) + len(topology.clusters))
+        self._vault_ports = {home: tuple(taken.pop() for _ in range(VAULT_PORTS)) for home in homes}
         if reusable is not None:
             self._vault_ports |= reusable.vault_ports
         self._clusters = {
@@ -196,9 +196,10 @@ class KindRig(RunsKindAgents, RunsKindVault, ChangesKindClusters):
         super().__init__(
             journal,
             wanted,
-            self._server,
+            self.answering,
             self._clusters,
             threads=2 * len(self._clusters) + len(images) * max(1, len(topology.vault.homes)),
+            words=self.words if topology.vault.nodes > 1 else None,
         )
         self._facts: dict[str, ClusterFacts] = {}
         self._loaded: dict[tuple[str, str], Future[None]] = {}
@@ -301,6 +302,8 @@ class KindRig(RunsKindAgents, RunsKindVault, ChangesKindClusters):
         with self._journal.phase(f"cluster {name} serves"):
             self._make_serve(cluster, wanted)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
+        if name == self._topology.vault.cluster and self._topology.vault.nodes > 1:
+            cluster.have_one_name_server()
         mine = [account for account in self._accounts if account.cluster == name]
         self._introduce(cluster, mine)
         self._make_known(cluster)
@@ -386,7 +389,7 @@ class KindRig(RunsKindAgents, RunsKindVault, ChangesKindClusters):
                 self._tokens.remember(account, app_pods.long_lived(cluster, account))
             elif account.pod_gone:
                 self._tokens.remember(account, *of_gone_pod(cluster.kube, account))
-            elif account not in apps and account is not self._home and not account.on_demand:
+            elif account not in apps and not self.is_of_vault(account) and not account.on_demand:
                 self._tokens.remember(account, requested(cluster.kube, account))
         for account in apps:
             self._remember_app(cluster, account)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.clients.engine_requirements import About
+from harness.drivers.kind.cluster import NODE_PORTS
 from harness.errors import MissingPrerequisite
 from harness.host import capacity
 from harness.knowledge import versions
@@ -98,7 +99,7 @@ def _insist_on_vaults(plan: Plan) -> None:
 
 
 def _insist_on_storage(plan: Plan) -> None:
-    """Refuse a Vault that is to have its data in a server beside it, or to be several nodes."""
+    """Refuse a Vault that is to have its data in a server beside it, or to be more nodes than can be reached."""
     for vault in plan.resolved.vaults.values():
         if vault.storage not in _STORAGES:
             raise MissingPrerequisite(
@@ -113,5 +114,9 @@ def _insist_on_storage(plan: Plan) -> None:
                 "with kind Vault's configuration always says disable_mlock: disable-mlock: omitted is rehearsed with "
                 "--driver local"
             )
-        if vault.nodes > 1:
-            raise MissingPrerequisite(f"with kind Vault is one node, and not {vault.nodes}: --driver local has them")
+        if vault.nodes > len(NODE_PORTS):
+            raise MissingPrerequisite(
+                f"with kind Vault has {len(NODE_PORTS)} nodes at most, and not {vault.nodes}: --driver local has them"
+            )
+        if vault.nodes > 1 and not vault.cluster:
+            raise MissingPrerequisite("with kind a Vault of several nodes is in a cluster: --driver local has others")

@@ -34,9 +34,10 @@ class KindSharing(SharingRig[KindCluster]):
     _clusters: Mapping[str, KindCluster]
     _facts: Mapping[str, ClusterFacts]
     _home: Account | None
-    _old_token: IssuedToken | None
+    _old_tokens: dict[str, IssuedToken]
+    """of Vault's Pods that run, by their purposes"""
     _bench: Workbench
-    _vault_ports: dict[str, tuple[int, int]]
+    _vault_ports: dict[str, tuple[int, ...]]
     _lending: ReusableClusters | None
     _lender: SharedKindClusters | None = None
     served = 0
@@ -126,7 +127,8 @@ class KindSharing(SharingRig[KindCluster]):
         """
         self._begin_from(kept, ready=False)
         kept.served += 1
-        self._old_token = kept.tokens.get("vault") if kept.serving.token_file else None
+        if kept.serving.token_file and MAIN in kept.tokens:
+            self._old_tokens[MAIN] = kept.tokens[MAIN]
         self._bring_up.begin(self._clusters, self._take_cluster)
         if not self._topology.vault.tls:
             self._server.listen_plainly()

@@ -12,7 +12,8 @@ from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.vault import Vault
 from harness.drivers.kind import vault_data
 from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
-from harness.drivers.kind.vault_pod import GUARDED, LINES_BETWEEN, OPEN, PLAIN, is_audit, settings
+from harness.drivers.kind.one_pod import LINES_BETWEEN, is_audit
+from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, settings
 from harness.drivers.log_tail import Tail
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from harness.artifacts.images import NODE, VAULT, Image
+from harness.clients.kube_states import PodState
 from harness.drivers import service_accounts
 from harness.drivers.kind import vault_data
 from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
@@ -34,7 +35,7 @@ class RunsKindVault(KindSharing):
 
     def _begin_vault(self, wanted: Sequence[Account]) -> None:
         self._home = next((one for one in wanted if one.purpose == MAIN), None)
-        self._old_token, self._beside, self._left = None, [], []
+        self._old_tokens, self._beside, self._left = {}, [], []
         self._server = self._make_vault()
 
     def open_to_all(self) -> None:
@@ -123,13 +124,17 @@ class RunsKindVault(KindSharing):
 
     def _roll_out(self, server: VaultPod, home: Account, served: Serve, image: str) -> None:
         self._await_image(served, home)
-        old, begun = self._old_token, now()
+        begun = now()
         with self._journal.phase(f"rollout of {served.version}"):
             pod = server.roll_out(served.version, image, token_file=served.token_file)
-        self._old_token = None
-        if served.token_file:
+        self._take_token(home, pod, begun, token_file=served.token_file)
+
+    def _take_token(self, home: Account, pod: PodState, begun: float, *, token_file: bool) -> None:
+        """Have the token of a new Pod be that of its account, and that of the one before it, deleted then, be dead."""
+        old = self._old_tokens.pop(home.purpose, None)
+        if token_file:
             jwt = self._clusters[home.cluster].token_of(pod, TOKEN_VOLUME)
-            self._old_token = self._tokens.remember(home, jwt, pod.name, pod.uid)
+            self._old_tokens[home.purpose] = self._tokens.remember(home, jwt, pod.name, pod.uid)
         if old is not None:
             self._tokens.replaced(old, begun, pod.name, pod.uid)
 
@@ -138,7 +143,7 @@ class RunsKindVault(KindSharing):
 
     def _move(self, served: Move) -> None:
         """Stop Vault, copy its data to where it moves, and start it there; what it leaves goes."""
-        old, token = self._server, self._old_token
+        old, token = self._server, self._old_tokens.get(MAIN)
         old.stop()
         self._home = service_accounts.moved(self._accounts, MAIN, served.place)
         self._left.append(old)
@@ -156,5 +161,5 @@ class RunsKindVault(KindSharing):
         self._server = self._vault = new
         self._start_vault(served)
         if isinstance(new, VaultContainer) and token is not None:
-            self._old_token = None
+            del self._old_tokens[MAIN]
             self._tokens.replaced(token, now(), "", "")

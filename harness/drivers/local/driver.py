@@ -22,7 +22,7 @@ from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import LocalSharing
 from harness.drivers.local.storms import StormsLocalLogins
-from harness.drivers.local.vault_nodes import LocalNode, VaultNodes
+from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.proxies import Proxies
@@ -34,6 +34,7 @@ from harness.drivers.real_rig import (
     requested,
 )
 from harness.drivers.service_accounts import Account
+from harness.drivers.several_nodes import NodesRig
 from harness.drivers.sharing_rig import kept_for
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, own_run, pki, process
@@ -42,7 +43,7 @@ from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.leases import Weight
-from harness.rig.rig import ClusterFacts, IssuedToken, Rig, VaultNode
+from harness.rig.rig import ClusterFacts, IssuedToken, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Move, Serve
 from harness.scenario.driver_traits import Sharing
@@ -142,7 +143,9 @@ class LocalDriver:
         return {(one.product, one.version): one for one in found}
 
 
-class LocalRig(WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig, WithSealVault, LocalSharing):
+class LocalRig(
+    WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig, WithSealVault, NodesRig, LocalSharing
+):
     """The processes of one rehearsal."""
 
     def __init__(
@@ -188,7 +191,7 @@ class LocalRig(WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig
             self._vaults.first,
             self._planes,
             threads=len(topology.clusters) + 1 + topology.needs_database,
-            words=self._vaults.words,
+            words=self.words,
         )
         self._server = self._leading = self._vaults.first
         self._times = 0
@@ -271,9 +274,10 @@ class LocalRig(WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig
 
     def swap(self, served: Serve) -> None:
         """Stop Vault, replace its Pod, start the version of *served* over the same data."""
-        self._swap_node(self._vaults.names[0], served)
+        self.swap_node(self._vaults.names[0], served)
 
-    def _swap_node(self, name: str, served: Serve) -> None:
+    def swap_node(self, name: str, served: Serve) -> None:
+        """Stop a node, replace its Pod or move it, start the version of *served* over its data."""
         server, purpose = self._vaults.servers[name], pod_purpose(name)
         server.stop()
         if isinstance(served, Move):
@@ -285,11 +289,9 @@ class LocalRig(WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig
         self._start_vault(served, name)
 
     @property
-    def nodes(self) -> Mapping[str, VaultNode]:  # type: ignore[override]
-        """Return every node by its name."""
-        if len(self._vaults.servers) == 1:
-            return super().nodes
-        return {name: LocalNode(name, server, self._swap_node) for name, server in self._vaults.servers.items()}
+    def servers(self) -> Mapping[str, VaultServer]:
+        """Return every server of Vault by the name of its node."""
+        return self._vaults.servers
 
     def add_node(self, name: str, served: Serve) -> None:
         """Start a node that joins the others."""
@@ -300,21 +302,13 @@ class LocalRig(WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig
 
     def follow(self) -> str:
         """Find out who leads, and have everything go there."""
-        if name := self._vaults.leader(self._leading):
-            self._vault = self._leading = self._vaults.servers[name]
+        if name := super().follow():
+            self._leading = self.servers[name]
         return name
 
     def weigh(self) -> Weight:
         """Return what Vault weighs, or the node of it that leads."""
         return self._leading.weigh()
-
-    def stop_node(self, name: str) -> None:
-        """Stop a node, which keeps its data."""
-        self._vaults.servers[name].stop()
-
-    def vault_died(self) -> str | None:
-        """Return a sentence if Vault, or a node of it, has ended by itself."""
-        return self._vaults.died()
 
     @property
     def _owner(self) -> Supervisor:

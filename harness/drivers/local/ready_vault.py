@@ -90,5 +90,5 @@ class ReadyVault:
             lambda: self.vaults.first.client.health().status == 200,
             what=f"a Vault {served.version} over the source state to be active",
             seconds=_ACTIVE_SECONDS,
-            died=lambda: "nobody waits for it any more" if self._over.is_set() else self.vaults.died(),
+            died=lambda: "nobody waits for it any more" if self._over.is_set() else self.vaults.first.died(),
         )

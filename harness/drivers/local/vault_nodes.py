@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.clients import postgres
-from harness.clients.vault import Vault
 from harness.drivers.bring_up import BringUp
 from harness.drivers.local.data_server import VaultStore
 from harness.drivers.local.etcd_store import EtcdStore
@@ -200,26 +199,11 @@ class VaultNodes:
                 one.join([other for other in self.servers.values() if other is not one])
         return server
 
-    def leader(self, believed: VaultServer) -> str:
-        """Return the name of the node that says it is active, asking the one first that is *believed* to be."""
-        for name, server in sorted(self.servers.items(), key=lambda item: item[1] is not believed):
-            if server.process is not None and server.client.health().status == 200:
-                return name
-        return ""
-
-    def died(self) -> str | None:
-        """Return a sentence if one of them has ended by itself."""
-        return next((sentence for server in self.servers.values() if (sentence := server.died())), None)
-
     @property
     def logs(self) -> list[Tail]:
         """Return the logs of all that was ever started."""
         tails = [server.log for server in (*self.servers.values(), *self._beside) if server.log.path.exists()]
         return [*tails, *(self.store.logs if self.store is not None else ()), *self.database.logs]
-
-    def words(self) -> dict[str, Tail]:
-        """Return the log of each node by its name, which is empty for the only one."""
-        return {server.name: server.log for server in self.servers.values()}
 
     def kill(self) -> None:
         """End all of them at once: nobody wants their data any more."""
@@ -232,32 +216,3 @@ class VaultNodes:
     def beside_died(self) -> str | None:
         """Return a sentence if the server that has its data, or its PostgreSQL, has ended."""
         return (self.store.died() if self.store is not None else None) or self.database.died()
-
-
-class LocalNode:
-    """One node of several, by itself."""
-
-    def __init__(self, name: str, server: VaultServer, swap: Callable[[str, Serve], None]) -> None:
-        self._name, self._server, self._swap = name, server, swap
-
-    @property
-    def vault(self) -> Vault:
-        """Return the way to ask it."""
-        return self._server.client
-
-    @property
-    def setup(self) -> Vault:
-        """Return the way to tell it something."""
-        return self._server.client
-
-    def swap(self, served: Serve) -> None:
-        """Stop it, replace its Pod, start the version of *served* over its data."""
-        self._swap(self._name, served)
-
-    def vault_died(self) -> str | None:
-        """Return a sentence if it has ended by itself."""
-        return self._server.died()
-
-    def vault_log(self, lines: int) -> Sequence[str]:
-        """Return its last log lines."""
-        return self._server.tail(lines)

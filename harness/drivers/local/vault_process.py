@@ -252,6 +252,11 @@ class VaultServer:
     def _kept(self) -> Path:
         return self.directory / "kept"
 
+    @property
+    def started(self) -> bool:
+        """Is there a process that was started, and not stopped since?"""
+        return self.process is not None
+
     def stop(self) -> None:
         """Stop the server as a rollout would (SIGTERM, then a deadline). Its data stays."""
         if self.process is not None:

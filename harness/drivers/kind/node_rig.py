@@ -1,0 +1,105 @@
+"""A rig of kind clusters whose Vault may have several nodes: which Pod is meant, and what each takes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from harness.artifacts.brought import LICENCE_FILE
+from harness.artifacts.images import VAULT
+from harness.drivers.kind.cluster import NODE_PORTS
+from harness.drivers.kind.vault_container import VaultContainer
+from harness.drivers.kind.vault_nodes import NodePod, VaultNodes
+from harness.drivers.kind.vault_pod import VaultPod
+from harness.drivers.kind.vault_rig import RunsKindVault
+from harness.drivers.service_accounts import Account
+from harness.drivers.several_nodes import NodesRig
+from harness.record.journal import Journal
+from harness.scenario.course import BY_NUMBER, Serve
+from harness.scenario.topology import pod_purpose
+from harness.wait import Stopwatch, now
+
+VAULT_PORTS: Final = 2 + len(NODE_PORTS)
+"""So many ports of this machine lead to Vaults: to the one, to one beside it, and to each of several nodes."""
+
+
+class RunsKindNodes(NodesRig, RunsKindVault):
+    """What one rig does with the nodes of its Vault."""
+
+    _pods: dict[str, NodePod]
+    """of several nodes, by their names; of the only one none"""
+    _homes: dict[str, Account]
+    """the account of each Pod of Vault's, by the purpose of its token"""
+
+    def _begin_vault(self, wanted: Sequence[Account]) -> None:
+        vault, purposes = self._topology.vault, self._topology.pod_purposes("")
+        self._homes = {one.purpose: one for one in wanted if one.purpose in purposes}
+        self._pods = {}
+        if vault.nodes == 1:
+            super()._begin_vault(wanted)
+            return
+        self._old_tokens, self._beside, self._left = {}, [], []
+        licence = {LICENCE_FILE: self._licence} if self._licence else {}
+        ports = self._vault_ports[vault.cluster][2 : 2 + vault.nodes]
+        where, home = self._work / "vault", self._clusters[vault.cluster]
+        account = vault.service_account
+        self._pods = VaultNodes(where, home, account, self._run_id, ports=ports, licence=licence).pods
+        self._leading = next(iter(self._pods.values()))
+
+    @property
+    def answering(self) -> VaultPod | VaultContainer | NodePod:
+        """Return the Vault that answers: of several nodes the one that leads."""
+        return self._leading if self._pods else self._server
+
+    @property
+    def servers(self) -> Mapping[str, Any]:
+        """Return every server of Vault by the name of its node."""
+        return self._pods or {self._topology.nodes_of("")[0]: self._server}
+
+    def is_of_vault(self, account: Account) -> bool:
+        """Is it that of a Pod of Vault's?"""
+        return account.purpose in self._homes
+
+    def follow(self) -> str:
+        """Find out who leads, and have everything go there."""
+        if name := super().follow():
+            self._leading = self._pods[name]
+        return name
+
+    def open_to_all(self) -> None:
+        """Start Vault anew if it is to listen otherwise: one of several nodes is not."""
+        if not self._pods:
+            super().open_to_all()
+
+    def add_node(self, name: str, served: Serve) -> None:
+        """Start a node that joins the others."""
+        self._pods[name].client.root = self._leading.client.root
+        self.swap_node(name, served)
+
+    def swap_node(self, name: str, served: Serve) -> None:
+        """Have a new Pod of what is *served* come in the place of a node's."""
+        home, image = self._homes[pod_purpose(name)], self._images[VAULT, served.version].name
+        self._await_image(served, home)
+        rolling, begun = served.part in BY_NUMBER, now()
+        with self._journal.phase(f"rollout of {served.version}"):
+            pod = self._pods[name].roll_out(served.version, image, token_file=served.token_file, rolling=rolling)
+        self._take_token(home, pod, begun, token_file=served.token_file)
+        self._answering = Stopwatch()
+
+    def _start_vault(self, served: Serve) -> None:
+        if self._pods:
+            self.swap_node(next(iter(self._pods)), served)
+        else:
+            super()._start_vault(served)
+
+    def end_vault(self) -> None:
+        """End Vault, if it is a container."""
+        if not self._pods:
+            super().end_vault()
+
+    def keep_vaults(self, journal: Journal) -> None:
+        """Keep what every version of Vault printed, by its nodes where it has several."""
+        for name, pod in self._pods.items():
+            journal.keep(f"{name}-vault.log", pod.whole_log())
+        if not self._pods:
+            super().keep_vaults(journal)

@@ -1,0 +1,93 @@
+"""What a rig does with a Vault of several nodes, whatever those run in: who leads, and which is meant."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from harness.clients.vault import Vault
+from harness.drivers.log_tail import Tail
+from harness.drivers.real_rig import RealRig, RunningVault
+from harness.rig.rig import VaultNode
+from harness.scenario.course import Serve
+
+
+class RunningNode(RunningVault, Protocol):
+    """One of the servers of a Vault, which may be stopped by itself."""
+
+    name: str
+
+    @property
+    def started(self) -> bool:
+        """Is there one that was started, and not stopped since?"""
+        ...
+
+
+class OneNode:
+    """One node of several, by itself."""
+
+    def __init__(self, rig: NodesRig, name: str) -> None:
+        self._rig, self._name, self._server = rig, name, rig.servers[name]
+
+    @property
+    def vault(self) -> Vault:
+        """Return the way to ask it."""
+        return self._server.client
+
+    @property
+    def setup(self) -> Vault:
+        """Return the way to tell it something."""
+        return self._server.client
+
+    def swap(self, served: Serve) -> None:
+        """Stop it, replace its Pod, start the version of *served* over its data."""
+        self._rig.swap_node(self._name, served)
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if it has ended by itself."""
+        return self._server.died()
+
+    def vault_log(self, lines: int) -> Sequence[str]:
+        """Return its last log lines."""
+        return self._server.tail(lines)
+
+
+class NodesRig(RealRig):
+    """A rig whose Vault may have several nodes. What is asked of it without naming one goes to the one that leads."""
+
+    @property
+    @abc.abstractmethod
+    def servers(self) -> Mapping[str, RunningNode]:
+        """Return every server of Vault by the name of its node; of one that has one node, that alone."""
+
+    @abc.abstractmethod
+    def swap_node(self, name: str, served: Serve) -> None:
+        """Stop a node, replace its Pod, start the version of *served* over its data."""
+
+    @property
+    def nodes(self) -> Mapping[str, VaultNode]:  # type: ignore[override]
+        """Return every node by its name."""
+        if len(self.servers) == 1:
+            return super().nodes
+        return {name: OneNode(self, name) for name in self.servers}
+
+    def follow(self) -> str:
+        """Find out who leads, and have everything go there."""
+        for name, server in sorted(self.servers.items(), key=lambda item: item[1] is not self._vault):
+            if server.started and server.client.health().status == 200:
+                self._vault = server
+                return name
+        return ""
+
+    def stop_node(self, name: str) -> None:
+        """Stop a node, which keeps its data."""
+        self.servers[name].stop()
+
+    def vault_died(self) -> str | None:
+        """Return a sentence if Vault, or a node of it, has ended by itself."""
+        return next((sentence for server in self.servers.values() if (sentence := server.died())), None)
+
+    def words(self) -> dict[str, Tail]:
+        """Return the log of each node by its name, which is empty for the only one."""
+        return {server.name: server.log for server in self.servers.values()}
