@@ -2,9 +2,11 @@
 
 Each rule is removed in turn, and each condition by which a rule says nothing is dropped in turn; each version that the
 code knows is moved to the release before and after it; each row of the tables is left out, and its boundaries moved.
-What has to notice it is what real servers answered: the stored records are judged again (panel `records`), what is
-foretold is held against what it was (`paper`), and the tables against the corpus, each file of which says with which
-versions it shows a row (`rows`). Prints the score and every survivor.
+What has to notice it is what real servers answered. A rule is asked of every case in the stored records (panel `cases`)
+and of its own ones with a part of the evidence gone (`less`), as tests/rules_alone.py has them; the records that have
+what was changed are judged again (`records`), what is foretold of them is held against what it was (`paper`), and the
+tables against the corpus, each file of which says with which versions it shows a row (`rows`). Prints the score and
+every survivor; data/not-noticed.txt names those that are known, with the reason.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ from harness.analysis import diagnosis, verdict
 from harness.analysis.rules import RULES, Rule
 from harness.knowledge import behaviours, jwt_auth, kubernetes_auth, login_order, secret_logins, versions
 from harness.knowledge.behaviours import Row
+from harness.record.events import ConfigWritten, RoleWritten
+from harness.record.observation import Observation
 from harness.session import prediction
-from tests import corpus_records, stored_records, test_behaviours
+from tests import corpus_records, rules_alone, stored_records, test_behaviours
+from tests.rules_alone import Asked
 
 KNOWN: Final = ("1.3.0", "1.4.0", "1.6.0", "1.7.0", "1.8.0", "1.9.2", "1.9.3", "1.10.0", "1.11.0", "1.12.0", "1.13.0",
                 "1.16.3")  # fmt: skip
@@ -45,8 +50,10 @@ class Mutant:
     kind: str
     """rule, condition, version, row"""
     applied: Callable[[], AbstractContextManager[None]]
-    near: str = ""
-    """the cause that it is about: records with a finding of it are judged first"""
+    rule: Rule | None = None
+    """the one that it is about"""
+    between: tuple[str, str] = ("", "")
+    """only to Vaults from the first of these on, and before the second, is it any change"""
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,17 @@ class Score:
     survivors: tuple[str, ...]
     tried: tuple[str, ...]
 
+    @property
+    def lines(self) -> list[str]:
+        """Return the score in words, a line each kind."""
+        named = len(set(self.survivors) & set(known_survivors()))
+        kinds = [f"{kind}: {found} of {of} noticed" for kind, (found, of) in self.kinds.items()]
+        noticed = len(self.tried) - len(self.survivors)
+        return [*kinds, f"{noticed} of {len(self.tried)} changes to the judge are noticed, and {named} are named"]
+
 
 SURVIVORS: Final = Path(__file__).parent / "data" / "not-noticed.txt"
-"""The changes that nobody notices yet, by their names: the list may only become shorter."""
+"""The changes that nobody can notice, or nobody notices yet, each with why: the list may only become shorter."""
 
 
 # --- what can be changed ----------------------------------------------------------------------------------------------
@@ -75,14 +90,13 @@ def rules_removed() -> Iterator[Mutant]:
             with _set(diagnosis, "RULES", tuple(one for one in RULES if one is not rule)):
                 yield
 
-        yield Mutant(f"{rule.name} is gone", "rule", without, rule.name)
+        yield Mutant(f"{rule.name} is gone", "rule", without, rule)
 
 
 def conditions_dropped() -> Iterator[Mutant]:
     """Yield each rule without each of the conditions on which it says nothing: `if ...: return None`, part by part."""
-    for rule in RULES:
-        function = rule.examine
-        assert isinstance(function, FunctionType)
+    for rule, function in _examining():
+        by = "" if function is rule.examine else f" ({function.__name__})"
         for words, code in _weaker(function):
 
             @contextmanager
@@ -93,7 +107,27 @@ def conditions_dropped() -> Iterator[Mutant]:
                 finally:
                     function.__code__ = kept
 
-            yield Mutant(f"{rule.name} whatever {words}", "condition", weaker, rule.name)
+            yield Mutant(f"{rule.name}{by} whatever {words}", "condition", weaker, rule)
+
+
+def _examining() -> Iterator[tuple[Rule, FunctionType]]:
+    """Yield each rule with each function that decides whether it says anything: its own, and those that it asks."""
+    done: set[FunctionType] = set()
+    for rule in RULES:
+        asked = [rule.examine]
+        for function in asked:
+            assert isinstance(function, FunctionType)
+            if function in done:
+                continue
+            done.add(function)
+            yield rule, function
+            called = (function.__globals__.get(name) for name in function.__code__.co_names)
+            asked += [
+                one
+                for one in called
+                if isinstance(one, FunctionType) and one.__annotations__.get("return") == "Diagnosis | None"
+                if one.__module__ == function.__module__
+            ]
 
 
 def _weaker(function: FunctionType) -> Iterator[tuple[str, CodeType]]:
@@ -162,7 +196,9 @@ def versions_moved() -> Iterator[Mutant]:
                         with _set(module, name, other):
                             yield
 
-                    yield Mutant(f"{module.__name__.rpartition('.')[2]}.{name} is {other}", "version", moved)
+                    said = f"{module.__name__.rpartition('.')[2]}.{name} is {other}"
+                    ends = (other, value) if versions.at_least(value, other) else (value, other)
+                    yield Mutant(said, "version", moved, between=ends)
 
 
 def _beside(version: str) -> Iterator[str]:
@@ -252,8 +288,48 @@ def _right(panel: str, name: str) -> tuple[object, ...]:
 
 
 @cache
-def _rules_of(name: str) -> frozenset[str]:
-    return frozenset(str(one[2]) for one in _right("records", name)[1])  # type: ignore[attr-defined]
+def _told(rule: Rule) -> list[tuple[Asked, str, str]]:
+    """Return what *rule* makes of each of its own cases with less, or with something otherwise."""
+    changes = (*rules_alone.LESS, *rules_alone.OTHERWISE)
+    own = rules_alone.own(rule)
+    return [(asked, what, rules_alone.told(rule, asked, what)) for asked in own for what in changes]
+
+
+def _asked_alone(mutant: Mutant, rule: Rule) -> str:
+    """Return which case a rule claims that is another one's, or its own with less than it needs; nothing if none."""
+    right, at = _told(rule), ""
+    with mutant.applied():
+        try:
+            for asked in rules_alone.every_case():
+                at = f"cases: {asked.record}, {asked.case.after.id}"
+                if rules_alone.wrong(rule, asked):
+                    return at
+            for asked, what, was in right:
+                at = f"less: {asked.record}, {asked.case.after.id}, {what}"
+                if rules_alone.told(rule, asked, what) != was:
+                    return at
+        except Exception as error:  # noqa: BLE001  # a judge that breaks is noticed as well
+            return f"{at} ({type(error).__name__})"
+    return ""
+
+
+@cache
+def _vaults_of(name: str) -> frozenset[str]:
+    """Return every version of Vault that answered or wrote something in a record."""
+    record = stored_records.record(name)
+    return frozenset(one.version for one in record.of(Observation, ConfigWritten, RoleWritten) if one.version)
+
+
+def _touched(mutant: Mutant, names: Sequence[str]) -> list[str]:
+    """Return the records in which a change can be seen at all."""
+    if mutant.rule is not None:
+        having = {asked.record for asked in rules_alone.every_case() if asked.cause == mutant.rule.name}
+        return [name for name in names if name in having]
+    since, until = mutant.between
+    at_least = versions.at_least
+    return [
+        name for name in names if any(at_least(one, since) and not at_least(one, until) for one in _vaults_of(name))
+    ]
 
 
 def _rows_stand() -> bool:
@@ -283,10 +359,11 @@ def noticed(mutant: Mutant, names: Sequence[str]) -> str:
     if mutant.kind == "row":
         with mutant.applied():
             return "" if _rows_stand() and _homes_agree() else "rows"
-    near = sorted(names, key=lambda name: mutant.near not in _rules_of(name))
+    if mutant.kind == "condition" and mutant.rule is not None:
+        return _asked_alone(mutant, mutant.rule)
     panels = ("records", "paper") if mutant.kind == "version" else ("records",)
     for panel in panels:
-        for name in near:
+        for name in _touched(mutant, names):
             right = _right(panel, name)
             with mutant.applied():
                 try:
@@ -314,26 +391,30 @@ def tried(wanted: Sequence[str], most: int = 0, tell: Callable[[str], None] = la
         kinds[one.kind] = (found + bool(told), of + 1)
         if not told:
             survivors.append(one.name)
-            tell(f"NOT NOTICED  {one.name}")
+            tell(f"{'named' if one.name in known_survivors() else 'NOT NOTICED'}  {one.name}")
     return Score(kinds, tuple(survivors), tuple(one.name for one in meant))
 
 
-def known_survivors() -> set[str]:
-    """Return the changes that nobody is known to notice, by their names."""
-    lines = SURVIVORS.read_text(encoding="utf-8").splitlines()
-    return {line for line in lines if line and not line.startswith("#")}
+@cache
+def known_survivors() -> dict[str, str]:
+    """Return the changes that nobody notices, by their names, each with why: the file has a reason over their names."""
+    found, why = dict[str, str](), ""
+    for line in SURVIVORS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            why = line.removeprefix("## ")
+        elif line and not line.startswith("#"):
+            found[line] = why
+    return found
 
 
 def main(wanted: Sequence[str]) -> int:
     """Print the score and every survivor; return 1 where one is not on the list, or is on it and noticed."""
-    score = tried(wanted, tell=lambda line: print(line, flush=True))
-    for kind, (found, of) in score.kinds.items():
-        print(f"{kind}: {found} of {of}")
-    print(f"{len(score.tried) - len(score.survivors)} of {len(score.tried)} changes to the judge are noticed")
     known = known_survivors()
-    new, gone = set(score.survivors) - known, known & set(score.tried) - set(score.survivors)
+    score = tried(wanted, tell=lambda line: print(line, flush=True))
+    print("\n".join(score.lines))
+    new, gone = set(score.survivors) - set(known), set(known) & set(score.tried) - set(score.survivors)
     for name in sorted(new):
-        print(f"NEW: {name}: add the record or the test that notices it, or put it on {SURVIVORS.name}")
+        print(f"NEW: {name}: add the record or the test that notices it, or delete what it weakens")
     for name in sorted(gone):
         print(f"NOTICED BY NOW: {name}: take it from {SURVIVORS.name}")
     return 1 if new or gone else 0

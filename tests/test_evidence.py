@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache
 from itertools import combinations
 from typing import Final
 
@@ -12,22 +13,15 @@ from msgspec.structs import replace
 from harness.analysis import contradictions, verdict
 from harness.analysis.diagnosis import UNEXPLAINED, Finding
 from harness.analysis.record_view import Facts
-from harness.record.events import AnyEvent, ApiAuditLine, ApiLogLine, RunStarted, VaultAuditLine, VaultLogLine
+from harness.analysis.rules import RULES
+from harness.record.events import AnyEvent, RunStarted
 from harness.record.journal import Record
 from harness.record.observation import Observation
-from tests import stored_records
+from tests import rules_alone, stored_records
+from tests.rules_alone import KINDS
 from tests.test_rules import mapped
 
 NAMES: Final = sorted(stored_records.FILES)
-KINDS: Final[dict[str, tuple[type[AnyEvent], ...]]] = {
-    "api audit": (ApiAuditLine,),
-    "api log": (ApiLogLine,),
-    "vault audit": (VaultAuditLine,),
-    "vault log": (VaultLogLine,),
-    "the API servers' side": (ApiAuditLine, ApiLogLine),
-    "Vault's side": (VaultAuditLine, VaultLogLine),
-    "all": (ApiAuditLine, ApiLogLine, VaultAuditLine, VaultLogLine),
-}
 SEEN: Final = {"answer", "vault audit", "vault log", "api audit", "api log", "audit device"}
 """What servers said of a login: the rest is what the record knows without it."""
 
@@ -58,6 +52,12 @@ def findings(record: Record) -> dict[Key, Finding]:
     return {(one.effect, one.app, one.probe, one.moment, one.item): one for one in verdict.judge(record).findings}
 
 
+@cache
+def findings_without(name: str, kind: str) -> dict[Key, Finding]:
+    """Return what is found of a stored record without a kind of evidence."""
+    return findings(mapped(stored_records.record(name), rules_alone.LESS[kind]))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_real_run_contradicts_itself(name: str) -> None:
     facts = Facts(stored_records.record(name))
@@ -67,10 +67,9 @@ def test_no_real_run_contradicts_itself(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deleted_kind_of_evidence_makes_no_other_cause_certain(name: str) -> None:
     """What is certain then is what was certain before, and something that a server said is there to show it."""
-    record = stored_records.record(name)
-    whole = findings(record)
-    for kind, types in KINDS.items():
-        rest = findings(mapped(record, _without(types)))
+    whole = findings(stored_records.record(name))
+    for kind in KINDS:
+        rest = findings_without(name, kind)
         for key, one in rest.items():
             if one.confidence == "certain" and one.source:
                 assert key in whole, (kind, key)
@@ -82,13 +81,12 @@ def test_a_deleted_kind_of_evidence_makes_no_other_cause_certain(name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deleted_kind_of_evidence_takes_its_side_of_a_finding(name: str) -> None:
     """Nothing is told by more than before; and what both sides told is certain no more where one is gone."""
-    record = stored_records.record(name)
-    whole = findings(record)
+    whole = findings(stored_records.record(name))
     for one in whole.values():
         shown = {line.source for line in one.evidence}
         assert one.seen_from == SURE[bool(shown & OF_VAULT) + bool(shown & OF_API_SERVERS)], one.rule
-    for kind, types in KINDS.items():
-        rest = findings(mapped(record, _without(types)))
+    for kind in KINDS:
+        rest = findings_without(name, kind)
         for key in rest.keys() & whole.keys():
             left, had = rest[key], whole[key]
             if left.rule == had.rule:
@@ -108,10 +106,6 @@ def test_on_paper_everything_is_predicted(name: str) -> None:
 
     told = findings(mapped(stored_records.record(name), on_paper))
     assert {one.seen_from for one in told.values()} <= {"predicted"}
-
-
-def _without(types: tuple[type[AnyEvent], ...]) -> Callable[[AnyEvent], AnyEvent | None]:
-    return lambda event: None if isinstance(event, types) else event
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -157,3 +151,38 @@ def test_a_contradiction_is_said_and_leaves_nothing_certain() -> None:
         assert found.confidence == "strong"
         assert found.seen_from == "one side"
         assert found.sentence.endswith("so this is not certain: Vault answered one reason, and audited another one")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rule_claims_what_is_another_ones(name: str) -> None:
+    """Whatever the order in which they are asked, and where no API server tells anything; `ALSO` has who may."""
+    wrong = [
+        (rule.name, asked.case.after.id, asked.cause)
+        for asked in rules_alone.cases(name)
+        for rule in RULES
+        if rules_alone.wrong(rule, asked)
+    ]
+    assert wrong == []
+
+
+def test_the_order_of_the_rules_decides_no_more_than_is_said() -> None:
+    said = {(one, other) for one, others in rules_alone.ALSO.items() for other in others}
+    rules = {rule.name: rule for rule in RULES}
+    seen = {
+        (asked.cause, other)
+        for asked in rules_alone.every_case()
+        for other in rules_alone.ALSO.get(asked.cause, {})
+        if rules[other].concerns(asked.case) and rules[other].examine(asked.case) is not None
+    }
+    assert said == seen
+
+
+def test_each_rule_demands_what_it_demanded() -> None:
+    """What becomes of it with evidence gone, or something otherwise; `python -m tests.rules_alone` writes it down."""
+    assert "\n".join(rules_alone.demands()) == rules_alone.DEMANDS.read_text(encoding="utf-8").rstrip("\n")
+
+
+def test_every_rule_has_a_case_that_a_real_run_showed() -> None:
+    """Of the others only the last words of a server tell, at its start."""
+    without = {rule.name for rule in RULES if not rules_alone.own(rule)}
+    assert without == {"seal-migration-not-told", "seal-not-disabled"}

@@ -288,6 +288,7 @@ FOUND_CAUSES = {
         "user": {"policy-denies"},
     },
     "a-connection-that-ends-with-a-401": {"web": {"reviewer-fallback-local", "api-server-untrusted"}},
+    "a-ca-that-rotates-and-a-reviewer-that-is-chosen": {"web": {"api-server-untrusted", "changed-by-step"}},
     "policies-whose-case-is-folded": {"user": {"policy-denies"}},
     "a-rewrite-that-keeps-the-issuer-check": {"app": {"issuer-mismatch"}, "": {"rewrite-changes"}},
     "an-agent-from-an-address-that-is-not-bound": {"app-0": {"address-not-bound"}},

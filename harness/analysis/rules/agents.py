@@ -33,7 +33,7 @@ def at_login(agents: Observation) -> bool:
 
 def _alone(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe != "agent-login" or seen.answer != "refused":
+    if seen.probe != "agent-login":
         return None
     login = facts.first("login", seen.app, seen.moment)
     if login is None or login.answer != "granted":
@@ -74,7 +74,7 @@ def _alone(case: Case) -> Diagnosis | None:
 
 def _not_back(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe != "sidecar" or seen.answer != "refused":
+    if seen.probe != "sidecar":
         return None
     login = facts.first("login", seen.app, seen.moment)
     if login is None or login.answer != "granted":

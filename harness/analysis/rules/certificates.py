@@ -22,7 +22,7 @@ _FORGED: Final = "forged-certificate"
 
 def _expired(case: Case) -> Diagnosis | None:
     seen = case.after
-    if seen.answer != "refused" or cert_logins.refusal_of(seen.error) != "expired":
+    if cert_logins.refusal_of(seen.error) != "expired":
         return None
     return diagnosed(
         f"The client certificate by which {seen.app} logs in to {role_called(case)} has ended. Vault {seen.version} "
@@ -167,6 +167,7 @@ NOT_MATCHED: Final = Rule(
     source=_SOURCE,
     examine=_not_matched,
     kinds=(CERT,),
+    grants=True,
 )
 
 KEY: Final = Rule(
@@ -178,4 +179,5 @@ KEY: Final = Rule(
     source=f"CVE-2024-2048, HCSEC-2024-05; {_SOURCE}",
     examine=_key_not_compared,
     kinds=(CERT,),
+    grants=True,
 )

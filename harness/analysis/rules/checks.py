@@ -71,7 +71,7 @@ def _bound(case: Case) -> Remedy:
 
 def _no_such_mount(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if facts.written_at(seen) is not None or case.evidence.review is not None or seen.answer != "refused":
+    if facts.written_at(seen) is not None or case.evidence.review is not None:
         return None
     if (seen.status, seen.error.strip()) != kubernetes_auth.answer("no such mount", seen.version):
         return None
@@ -135,11 +135,11 @@ def _signing_key(case: Case) -> Diagnosis | None:
     said, seen = case.quoted(*SIGNATURE_WORDS), case.after
     held = held_config(case.facts, seen.mount, seen.moment).fields
     keys = held.get("pem_keys")
-    if not said or not isinstance(keys, tuple) or not keys:
+    if not said:
         return None
     whose = ", ".join(
         "its own cluster" if one == "cluster" else f"cluster {one}" if one in case.facts.topology.clusters else "a text"
-        for one in keys
+        for one in (keys if isinstance(keys, tuple) else ())
     )
     return diagnosed(
         f"auth/{seen.mount} has pem_keys (of {whose}), and none of them has signed the token of {seen.app}, which "
@@ -164,7 +164,7 @@ def _signing_key(case: Case) -> Diagnosis | None:
 def _address(case: Case) -> Diagnosis | None:
     """Explain a refusal before any TokenReview to somebody whose address the role does not admit."""
     seen = case.after
-    if not seen.app or case.evidence.review is not None or seen.answer != "refused" or seen.status != 403:
+    if not seen.app or case.evidence.review is not None or seen.status != 403:
         return None
     # a token is bound as its role was when it was given
     role = remedies.role_of(case, case.facts.first_moment if seen.probe.startswith("old-") else seen.moment)
@@ -175,11 +175,11 @@ def _address(case: Case) -> Diagnosis | None:
         # what an agent asks carries no correlation id: the app's own login came the same way
         asked = case.facts.first("login", seen.app, seen.moment) or seen
     audit = case.facts.evidence_of(asked).audit
-    entry = next((line for line in audit if FROM_ADDRESS in line.text), None)
-    found = re.search(rf"{FROM_ADDRESS}([0-9a-fA-F.:]+)", entry.text) if entry is not None else None
-    if entry is None or found is None or _within(found[1].rstrip(":"), role.bound_cidrs):
+    entries = ((line, re.search(rf"{FROM_ADDRESS}([0-9a-fA-F.:]+)", line.text)) for line in audit)
+    entry, address = next(((line, found[1].rstrip(":")) for line, found in entries if found), (None, ""))
+    if _within(address, role.bound_cidrs):
         return None
-    app, address = case.facts.app(seen.app), found[1].rstrip(":")
+    app = case.facts.app(seen.app)
     what = "logins" if asked.probe == "login" else "use of its tokens"
     return diagnosed(
         f"Role {app.role} of auth/{seen.mount} admits {what} from "
@@ -343,7 +343,7 @@ def _shown_again(case: Case) -> Diagnosis | None:
     if before is None or seen.probe != "auth-config" or not any(words in before.error for words in _CA_WORDS):
         return None
     held = case.facts.written_at(seen)
-    if held is None or held != case.facts.written_at(before) or "kubernetes_ca_cert" in held[1].fields:
+    if held is None or "kubernetes_ca_cert" in held[1].fields:
         return None
     since, until = kubernetes_auth.FIRST_ASKED_WITHOUT_CA
     why = (
@@ -431,6 +431,7 @@ IDENTITY_CHANGED: Final = Rule(
     source="vault-plugin-auth-kubernetes v0.11.6 path_login.go getAliasName, PR #137",
     examine=_identity_changed,
     kinds=mount_kinds.NAMES,
+    grants=True,
 )
 LOCAL_CA_MISSING: Final = Rule(
     name="local-ca-missing",
@@ -440,4 +441,5 @@ LOCAL_CA_MISSING: Final = Rule(
     explanation="an unset CA is read from the pod at login, and outside a pod there is none",
     source="vault-plugin-auth-kubernetes v0.11.4 backend.go",
     examine=_local_ca_missing,
+    grants=True,
 )

@@ -12,6 +12,7 @@ from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import jwt_auth
 from harness.knowledge.jwt_auth import Refusal
 from harness.knowledge.versions import at_least
+from harness.record.observation import Observation
 from harness.scenario.course import WriteRole
 from harness.scenario.mount_kinds import JWT
 
@@ -50,7 +51,7 @@ def _named(case: Case) -> str:
 def _bound(case: Case) -> Diagnosis | None:
     seen, before = case.after, case.before
     if before is not None and seen.answer == "granted":
-        return _numbers_taken(case)
+        return _numbers_taken(case, before)
     if not said(case, *_BOUND):
         return None
     name, has = _named(case), jwt_auth.claim_at(_claims(case), _named(case))
@@ -71,9 +72,8 @@ def _bound(case: Case) -> Diagnosis | None:
     )
 
 
-def _numbers_taken(case: Case) -> Diagnosis | None:
-    before = case.before
-    if before is None or jwt_auth.refusal_of(before.error) != "claim of numbers":
+def _numbers_taken(case: Case, before: Observation) -> Diagnosis | None:
+    if jwt_auth.refusal_of(before.error) != "claim of numbers":
         return None
     if not at_least(case.after.version, jwt_auth.CLAIM_NUMBERS):
         return None
@@ -153,6 +153,7 @@ BOUND: Final = Rule(
     source=_SOURCE,
     examine=_bound,
     kinds=(JWT,),
+    grants=True,
 )
 
 TAKEN: Final = Rule(

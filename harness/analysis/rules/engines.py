@@ -11,12 +11,15 @@ from harness.scenario import engine_kinds, mount_kinds
 
 
 def _lease_ended(case: Case) -> Diagnosis | None:
-    seen, made = case.after, case.facts.topology.maker_of(case.after.item) if case.after.item else None
-    if made is None or not made.of_kind.leased or seen.probe not in ("kept-secret", "old-lease-renew"):
-        return None
+    seen = case.after
     last = _last_granted(case)
-    life = last.detail.get("lease_duration") if last is not None else None
-    if seen.answer != "refused" or last is None or not isinstance(life, int) or seen.ended < last.ended + life:
+    if last is None or seen.probe not in ("kept-secret", "old-lease-renew"):
+        return None
+    made = case.facts.topology.maker_of(seen.item)
+    assert made is not None, "only what an engine makes is kept, and has a lease"
+    # what is no lease has no life, or none that ends
+    life = last.detail.get("lease_duration")
+    if not life or seen.ended < last.ended + life:
         return None
     role = seen.item.rpartition("/")[2]
     place = next(iter(engine_kinds.places(case.facts.topology.engine_of(seen.item), made))).rpartition("/")[0]

@@ -115,7 +115,7 @@ def _not_accepted(case: Case) -> Diagnosis | None:
     """Explain that an API server takes no token any more of the issuer with which it signed before."""
     review, seen, facts = case.evidence.review, case.after, case.facts
     now = facts.issuers(case.cluster, seen)
-    if review is None or now is None or seen.answer != "refused":
+    if review is None or now is None:
         return None
     if review.status == 401:
         told, said = facts.bearer_token(seen), list(case.evidence.api_log)
@@ -249,6 +249,7 @@ ISSUER_CHECK_LOST: Final = Rule(
     explanation="the default issuer is no longer enforced where none is configured",
     source="vault-plugin-auth-kubernetes v0.13.0 path_login.go, PR #151; run: 1.10.0 / 1.11.0",
     examine=_issuer_check_lost,
+    grants=True,
 )
 NOT_ACCEPTED: Final = Rule(
     name="issuer-no-longer-accepted",

@@ -239,6 +239,7 @@ NOT_BOUND: Final = Rule(
     source=_SOURCE,
     examine=_not_bound,
     kinds=(JWT,),
+    grants=True,
 )
 
 AUDIENCE: Final = Rule(

@@ -55,8 +55,6 @@ def _asked(case: Case) -> _Asked | None:
 def _not_renewed(case: Case) -> Diagnosis | None:
     """Explain that a mount renews no token of a user or role whose policies are others, letter by letter."""
     said, app = case.quoted(token_store.POLICIES_CHANGED), case.facts.app(case.after.app)
-    if not said:
-        return None
     mount, written = case.after.mount, remedies.role_of(case, case.after.moment).policies
     folded = tuple(dict.fromkeys(name.lower() for name in written))
 
@@ -106,7 +104,7 @@ def _examined(case: Case) -> Diagnosis | None:
 def _policy_denies(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
     asked = _asked(case)
-    if asked is None or seen.answer != "refused" or seen.status != 403:
+    if asked is None or seen.status != 403:
         return None
     texts = _texts(facts)
     named = _held(case, seen)
@@ -167,10 +165,11 @@ def _parameter_allowed(case: Case) -> Diagnosis | None:
     """Explain that a policy lets an app write at last what it refused."""
     seen, before, texts = case.after, case.before, _texts(case.facts)
     asked = _asked(case)
-    if before is None or before.answer != "refused" or before.status != 403 or asked is None:
+    assert asked is not None, "a write asks for the right to write"
+    if before is None or before.status != 403:
         return None
     says = _ruling(case, texts, _held(case, seen), asked)
-    if says is None or not says.granted or _why_refused(case, says, seen.version) is not None:
+    if says is None or _why_refused(case, says, seen.version) is not None:
         return None
     why = _why_refused(case, says, before.version)
     if why is None:
@@ -340,4 +339,5 @@ DENIES: Final = Rule(
     source="hashicorp/vault vault/acl.go; run: 1.7.0, 1.21.2",
     examine=_examined,
     kinds=mount_kinds.NAMES,
+    grants=True,
 )

@@ -211,4 +211,5 @@ HELD: Final = Rule(
     source=_SOURCE,
     examine=_held,
     kinds=(JWT,),
+    grants=True,
 )

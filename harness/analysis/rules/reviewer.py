@@ -27,10 +27,10 @@ _OTHER_AUDIENCE: Final = "is invalid for the target audiences"
 
 def _fallback_local(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
-    if review is None or facts.bearer(seen) != "local" or facts.written_at(seen) is None:
+    if facts.bearer(seen) != "local" or facts.written_at(seen) is None:
         return None
     who = facts.reviewer(seen)
-    if who not in ("nobody", "vault") or not _falling_back_explains(case, review.status):
+    if who not in ("nobody", "vault") or not _falling_back_explains(case, review.status if review else 0):
         return None
     return diagnosed(
         _fallback_sentence(case),
@@ -41,7 +41,9 @@ def _fallback_local(case: Case) -> Diagnosis | None:
 
 
 def _falling_back_explains(case: Case, status: int) -> bool:
-    """Is it the fallback that made the difference, and not something that befell its token or the login's?"""
+    """Is it the fallback that made the difference, and not something that befell its token or the login's? *status*: of
+    the TokenReview, 0 where there was none.
+    """
     stays = case.facts.moved(case.after) is None
     if case.before is not None and case.facts.bearer(case.before) == "local" and stays:
         return False
@@ -341,7 +343,7 @@ def _audiences_reviewed(case: Case) -> tuple[Remedy, Remedy]:
 
 def _login_rejected(case: Case) -> Diagnosis | None:
     review = case.evidence.review
-    if review is None or review.status != 201 or case.after.answer != "refused":
+    if review is None or review.status != 201:
         return None
     said = [line for line in case.quoted("lookup failed", "did not match", "not valid") if line.source != "api log"]
     if not said:
@@ -387,6 +389,7 @@ FALLBACK_LOCAL: Final = Rule(
     explanation="an unset reviewer meant the login's own token; since then it means the token of Vault's pod",
     source="vault-plugin-auth-kubernetes v0.11.4 backend.go loadConfig, PR #122 and #131; run: 1.9.2 / 1.9.3",
     examine=_fallback_local,
+    grants=True,
 )
 FALLBACK_CLIENT: Final = Rule(
     name="reviewer-fallback-client",
@@ -396,6 +399,7 @@ FALLBACK_CLIENT: Final = Rule(
     explanation="an unset reviewer means the token of Vault's pod to newer versions and the login's own to older ones",
     source="vault-plugin-auth-kubernetes v0.11.4 backend.go loadConfig, PR #122; run: 1.11.0 back to 1.7.0",
     examine=_fallback_client,
+    grants=True,
 )
 FROZEN: Final = Rule(
     name="reviewer-frozen",
@@ -442,6 +446,7 @@ NO_AUDIENCES: Final = Rule(
     explanation="a TokenReview without audiences asks whether a token is good for the API server itself",
     source="vault-plugin-auth-kubernetes issue 73, PR #74; run: 1.3.0 / 1.4.0",
     examine=_no_audiences,
+    grants=True,
 )
 LOGIN_REJECTED: Final = Rule(
     name="login-token-rejected",

@@ -11,7 +11,7 @@ from harness.analysis.correlation import Evidence, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.record.observation import Observation
 from harness.scenario.course import AnyStep
-from harness.scenario.mount_kinds import KUBERNETES
+from harness.scenario.mount_kinds import KUBERNETES, NAMES
 from harness.scenario.outcomes import Effect
 
 Kind = Literal["regression", "latent", "pre-existing", "improvement"]
@@ -134,10 +134,13 @@ class Rule(msgspec.Struct, frozen=True):
     examine: Callable[[Case], Diagnosis | None]
     kinds: tuple[str, ...] = (KUBERNETES,)
     """of which kinds the auth mounts are whose refusals it may explain: no other is asked of it"""
+    grants: bool = False
+    """may it explain that somebody is let in as well? Else it is asked of refusals alone"""
 
     def concerns(self, case: Case) -> bool:
-        """May it explain what is answered at this kind of mount? Where no mount was asked, any may."""
-        return case.mount_kind in ("", *self.kinds)
+        """May it explain such an answer at such a mount? Where no mount was asked, those may that are for each kind."""
+        asked = case.mount_kind in self.kinds if case.mount_kind else self.kinds == NAMES
+        return asked and (self.grants or case.after.answer == "refused")
 
 
 def diagnosed(

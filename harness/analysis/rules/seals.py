@@ -128,10 +128,9 @@ def _meant(words: str, among: Iterable[_Trouble]) -> _Trouble | None:
     return next((one for one in among if any(said.lower() in words for said in one.said)), None)
 
 
-def _examine(cause: Cause) -> Callable[[Case], Diagnosis | None]:
+def _examine(one: _Trouble) -> Callable[[Case], Diagnosis | None]:
     def examine(case: Case) -> Diagnosis | None:
-        one = _meant(case.after.error, _TROUBLES)
-        if case.after.probe != AUTO_UNSEAL or case.after.answer != "refused" or one is None or one.cause != cause:
+        if case.after.probe != AUTO_UNSEAL or _meant(case.after.error, _TROUBLES) is not one:
             return None
         return diagnosed(
             f"{one.sentence}. It runs on as if nothing were; its next start ends with status 1, upgrade or not",
@@ -141,6 +140,10 @@ def _examine(cause: Cause) -> Callable[[Case], Diagnosis | None]:
         )
 
     return examine
+
+
+def _of_a_start(_case: Case) -> None:
+    """Return that no question shows it: what is answered to a key, or a server's last words, tell it (`at_start`)."""
 
 
 RULES: Final = tuple(
@@ -155,7 +158,7 @@ RULES: Final = tuple(
         else "what that one answers to the seal's own token, or the last words of a server that ended at its start",
         explanation=_NAMES_BOTH if one.migrates else _TRIES,
         source=one.source,
-        examine=_examine(one.cause),
+        examine=_of_a_start if one.migrates else _examine(one),
         kinds=NAMES,
     )
     for one in (*_TROUBLES, *_OTHERS)

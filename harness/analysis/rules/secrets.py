@@ -73,7 +73,7 @@ def _lockout_remedies(case: Case) -> tuple[Remedy, ...]:
 
 def _not_accepted(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe != "login" or seen.answer != "refused":
+    if seen.probe != "login":
         return None
     said = case.quoted(*secret_logins.WRONG)
     if not said:
@@ -108,6 +108,7 @@ LOCKOUT: Final = Rule(
     source="hashicorp/vault PR #17951, vault/request_handling.go; run: 1.12.0 / 1.13.0",
     examine=_lockout,
     kinds=_KINDS,
+    grants=True,
 )
 
 NOT_ACCEPTED: Final = Rule(

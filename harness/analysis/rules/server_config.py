@@ -68,7 +68,7 @@ def _without(kind: str, version: str) -> Remedy:
 
 def _gone(case: Case) -> Diagnosis | None:
     seen = case.after
-    if seen.probe != "mounted" or seen.answer != "refused" or server_settings.NO_BACKEND not in seen.error:
+    if seen.probe != "mounted" or server_settings.NO_BACKEND not in seen.error:
         return None
     kind = case.facts.topology.also_mounted.get(seen.item, "")
     return diagnosed(

@@ -83,4 +83,5 @@ CHANGED: Final = Rule(
     source="the scenario's own course",
     examine=_changed_by_step,
     kinds=mount_kinds.NAMES,
+    grants=True,
 )

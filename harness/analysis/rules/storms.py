@@ -38,7 +38,7 @@ def beside(facts: Facts, login: Observation) -> tuple[str, tuple[EvidenceLine, .
 
 def _at_once(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe != STORM or seen.answer != "refused":
+    if seen.probe != STORM:
         return None
     login = facts.first("login", seen.app, seen.moment)
     if login is None or login.answer != "granted":

@@ -19,7 +19,7 @@ _WITH_A_FRESH_TOKEN: Final = ("token-lookup", "token-renew", "read", "write")
 
 def _limited(case: Case) -> Diagnosis | None:
     seen = case.after
-    if seen.answer != "refused" or seen.probe not in _WITH_A_FRESH_TOKEN:
+    if seen.probe not in _WITH_A_FRESH_TOKEN:
         return None
     batch = token_store.BATCH_NOT_RENEWED in seen.error
     return _not_renewed(case) if batch else _used_up(case)

@@ -229,6 +229,7 @@ UNTRUSTED: Final = Rule(
     explanation="the stored or mounted CA is not the one that vouches for the API server",
     source="vault-plugin-auth-kubernetes token_review.go; hashicorp/vault issue 31139",
     examine=_untrusted,
+    grants=True,
 )
 ANOTHER_ANSWERS: Final = Rule(
     name="api-server-not-at-host",
