@@ -317,7 +317,9 @@ def _asked_alone(mutant: Mutant, rule: Rule) -> str:
 def _vaults_of(name: str) -> frozenset[str]:
     """Return every version of Vault that answered or wrote something in a record."""
     record = stored_records.record(name)
-    return frozenset(one.version for one in record.of(Observation, ConfigWritten, RoleWritten) if one.version)
+    return frozenset(
+        one.version for kind in (Observation, ConfigWritten, RoleWritten) for one in record.of(kind) if one.version
+    )
 
 
 def _touched(mutant: Mutant, names: Sequence[str]) -> list[str]:

@@ -133,7 +133,7 @@ def _not_asked(event: AnyEvent) -> AnyEvent | None:
 
 def _not_answered(event: AnyEvent) -> AnyEvent:
     mine = isinstance(event, Observation) and event.probe == "login"
-    return replace(event, answer="unknown") if mine else event  # type: ignore[call-arg]
+    return replace(event, answer="unknown") if mine else event
 
 
 _BY_TOKEN: Final = ("token-lookup", "token-renew", "read", "write", "old-lease-renew")
@@ -231,7 +231,7 @@ def _review(case: Case, status: int, user: str = "") -> Review:
 
 
 def _not_accepted_before(case: Case) -> Case | None:
-    return case.before and _with_evidence(case, case.before, reviews=(_review(case, 401),))
+    return None if case.before is None else _with_evidence(case, case.before, reviews=(_review(case, 401),))
 
 
 def _silent_before(case: Case) -> Case | None:

@@ -13,7 +13,7 @@ def unknown(score: mutation.Score) -> set[str]:
     """Return what nobody notices and nobody has named. Of a row that waits for its scenario test_corpus tells."""
     every, absent = list(corpus_records.entries().values()), corpus.absent(corpus_records.DIRECTORY)
     waiting = {row.partition(":")[2] for row in track_record.unaccounted(every, absent, [])}
-    told = {name for name in score.survivors if not (name.startswith("row ") and name.split()[1] in waiting)}
+    told: set[str] = {name for name in score.survivors if not (name.startswith("row ") and name.split()[1] in waiting)}
     return told - set(mutation.known_survivors())
 
 
