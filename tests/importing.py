@@ -93,6 +93,39 @@ def role(names: Sequence[str], spaces: Sequence[str], policies: Sequence[str] = 
     }
 
 
+ENGINES = """
+path "secret/data/web" { capabilities = ["read"] }
+path "database/creds/app" { capabilities = ["read"] }
+path "pki/issue/+" { capabilities = ["update"] }
+path "transit/+/orders" { capabilities = ["update"] }
+"""
+"""A policy that grants secrets of every kind of engine."""
+
+
+def engines() -> dict[str, Answer]:
+    """Return the answers of a Vault with secrets engines and token roles, where one can be beside a secret."""
+    connection = "postgresql://vault:hunter2-of-an-engine@db.example.com/app"
+    kinds = {"secret": "kv", "database": "database", "pki": "pki", "transit": "transit", "old/db": "database"}
+    return vault("1.11.0") | {
+        "sys/mounts": data(**{f"{path}/": {"type": kind, "options": {"version": "2"}} for path, kind in kinds.items()}),
+        "sys/policies/acl/web": data(policy=ENGINES),
+        "database/config/app": data(connection_details={"connection_url": connection}),
+        "database/roles": data(keys=["app", "admin"]),
+        "database/roles/app": data(default_ttl=3600, max_ttl=86400, creation_statements=[connection], db_name="app"),
+        "pki/roles": data(keys=["web", "any", "odd"]),
+        "pki/roles/web": data(ttl=0, max_ttl=259200, allowed_domains=["example.com"], key_type="ec", key_bits=256,
+                              allow_subdomains=False, no_store=False),
+        "pki/roles/any": data(allow_any_name=True, key_type="rsa", key_bits=2048),
+        "pki/roles/odd": data(allowed_domains=["example.com"], key_type="any"),
+        "transit/keys": data(keys=["orders", "invoices"]),
+        "transit/keys/orders": data(type="rsa-4096", keys={"1": {"public_key": connection}}),
+        "auth/token/roles": data(keys=["ci", "all"]),
+        "auth/token/roles/ci": data(allowed_policies=["web"], disallowed_policies=["admin"], orphan=True,
+                                    renewable=False, token_period=0, token_type="default-service"),
+        "auth/token/roles/all": data(allowed_policies=[], renewable=True, orphan=False),
+    }  # fmt: skip
+
+
 def scenario(known: Known | Sequence[Seen], wishes: Wishes | None = None, *, redact: str | None = None) -> Loaded:
     """Return the scenario of what was seen, which is a sound one, and each of its variants is."""
     found = known if isinstance(known, Known) else merge(known)

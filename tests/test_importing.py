@@ -21,7 +21,7 @@ from harness.knowledge import vault_policies
 from harness.scenario import loading, yaml_document
 from harness.scenario.schema import Scenario
 from harness.session.import_sources import run
-from tests.importing import OnPaper, data, mount, refused, role, scenario, server, variants, vault
+from tests.importing import OnPaper, data, engines, mount, refused, role, scenario, server, variants, vault
 
 
 def read(server: OnPaper, **how: object) -> Seen:
@@ -149,6 +149,43 @@ def test_every_kind_of_mount_that_a_rehearsal_has() -> None:
     assert "Role loose is left out" in found.text
 
 
+def test_engines_and_token_roles_are_there_as_far_as_an_app_is_granted_anything_of_them() -> None:
+    """What nobody is granted is not even asked for, nor is a connection; what no scenario has is told."""
+    paper = OnPaper(engines())
+    seen = read(paper)
+    assert seen.gaps == ()
+    found = scenario([seen])
+    said = found.scenario
+    assert (said.secrets["database"].roles["app"].ttl, said.secrets["database"].roles["app"].max_ttl) == ("1h", "24h")
+    pki = said.secrets["pki"].roles
+    assert {*pki} == {"web"}
+    assert (pki["web"].max_ttl, pki["web"].allowed_domains, pki["web"].key_bits) == ("72h", ("example.com",), 256)
+    assert said.secrets["transit"].keys["orders"].type_ == "rsa-4096"
+    reads = ("secret/web", "database/creds/app", "pki/issue/web", "transit/orders")
+    assert (said.apps["web"].reads, said.apps["ci"].reads, said.apps["ci"].mount) == (reads, reads, "token")
+    role = said.auth["token"].roles["ci"]
+    assert (role.policies, role.orphan, role.renewable, role.token_type) == (("web",), True, False, None)
+    for told in (
+        "any is left out: it has no allowed-domains",
+        "odd is left out: its key_type is 'any'",
+        "web: it allows no subdomains",
+        "its database is a PostgreSQL",
+        "Its disallowed_policies are left out",
+        "Role all is left out: it names no allowed_policies",
+    ):
+        assert told in found.text
+    assert "hunter2" not in found.text + str(seen)
+    asked = {one.path for one in paper.asked}
+    unused = {"database/roles/admin", "transit/keys/invoices", "old/db/roles"}
+    assert {one for one in asked if "config" in one and not one.startswith(("auth/", "sys/"))} | (
+        asked & unused
+    ) == set()
+
+
+def test_a_vault_without_a_token_role_has_no_mount_for_them() -> None:
+    assert "token" not in scenario([read(OnPaper(vault()))]).scenario.auth
+
+
 # --- what is missing ---
 
 
@@ -196,7 +233,7 @@ def test_nothing_is_missing_where_a_version_has_no_such_path() -> None:
 
 def test_the_policy_grants_every_question_and_nothing_more() -> None:
     """Each question that needs a token is granted, and no rule can write."""
-    answers = vault("1.16.0") | mount("k8s/prod", {"web": role(["web"], ["apps"], ["team/web"])})
+    answers = engines() | mount("k8s/prod", {"web": role(["web"], ["apps"], ["team/web"])})
     answers["sys/auth"] = data(**{"kubernetes/": {"type": "kubernetes"}, "k8s/prod/": {"type": "kubernetes"}})
     paper = OnPaper(answers)
     read(paper)
@@ -205,7 +242,8 @@ def test_the_policy_grants_every_question_and_nothing_more() -> None:
     assert "secret/" not in vault_policy
 
     def granted(question: Question) -> bool:
-        path = f"{question.path}/" if question.path.startswith("auth/") and question.listing else question.path
+        bare = question.path.startswith("sys/") or not question.listing
+        path = question.path if bare else f"{question.path}/"
         return vault_policies.ruling(rules, path, "list" if question.listing else "read").granted
 
     assert len(paper.asked) > 8

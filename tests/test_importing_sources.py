@@ -17,7 +17,7 @@ from harness.importing.installation import Seen
 from harness.importing.merging import merge
 from harness.scenario import loading
 from harness.session.import_sources import run
-from tests.importing import OnPaper, mount, role, scenario, vault
+from tests.importing import ENGINES, OnPaper, mount, role, scenario, vault
 from tests.test_importing import read as read_vault
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -210,6 +210,30 @@ def test_a_state_becomes_a_scenario_and_its_secrets_stay_in_it() -> None:
     assert said.apps["web"].reads == ("kv/web",)
     assert set(said.auth) == {"k8s/prod", "gitlab", "approle"}
     assert "1 vault_kv_secret_v2" in found.text
+
+
+def test_engines_and_token_roles_of_a_state_are_there_without_their_secrets() -> None:
+    policy = resource("vault_policy", name="Web", policy=ENGINES)
+    found = [
+        resource("vault_mount", path="database", type="database"),
+        resource("vault_database_secret_backend_connection", backend="database", name="app",
+                 postgresql=[{"connection_url": CANARY, "password": CANARY}]),
+        resource("vault_database_secret_backend_role", backend="database", name="app", default_ttl=3600,
+                 creation_statements=[CANARY]),
+        resource("vault_pki_secret_backend_role", backend="pki", name="web", allowed_domains=["a.b"], ttl="3600"),
+        resource("vault_transit_secret_backend_key", backend="transit", name="orders", type="aes256-gcm96"),
+        resource("vault_transit_secret_backend_key", backend="transit", name="invoices", type="aes256-gcm96"),
+        resource("vault_token_auth_backend_role", role_name="maker", allowed_policies=["Web"], orphan=True),
+    ]  # fmt: skip
+    seen = terraform.read("state.json", state(*(one for one in FILES if one["type"] != "vault_policy"), policy, *found))
+    assert seen.gaps == ()
+    made = scenario([seen])
+    said = made.scenario
+    assert said.apps["maker"].reads == ("database/creds/app", "pki/issue/web", "transit/orders")
+    assert (said.secrets["database"].roles["app"].ttl, said.secrets["pki"].roles["web"].ttl) == ("1h", "1h")
+    assert set(said.secrets["transit"].keys) == {"orders"}
+    assert "1 keys of which no policy" in made.text
+    assert CANARY not in made.text + str(seen)
 
 
 def test_a_plan_and_a_state_file_say_the_same() -> None:

@@ -16,6 +16,7 @@ from harness.importing import vault_questions
 from harness.scenario import loading
 from tests import bare_vault
 from tests.bare_vault import BareVault
+from tests.importing import ENGINES
 
 pytestmark = pytest.mark.real
 
@@ -49,15 +50,30 @@ def filled(vault: BareVault) -> None:
         assert vault.ask("POST", f"auth/{path}/config", body)[0] < 300, path
         role = {"bound_service_account_names": "web", "bound_service_account_namespaces": "apps", "policies": "web"}
         assert vault.ask("POST", f"auth/{path}/role/web", role)[0] < 300
+    engines(vault)
     for path, kind in {"people": "userpass", "batch": "approle"}.items():
         assert vault.ask("POST", f"sys/auth/{path}", {"type": kind})[0] < 300
     assert vault.ask("POST", "auth/people/users/alice", {"password": CANARY, "token_policies": "web"})[0] < 300
     assert vault.ask("POST", "auth/batch/role/nightly", {"token_policies": "web", "secret_id_ttl": "24h"})[0] < 300
-    assert (
-        vault.ask("PUT", "sys/policies/acl/web", {"policy": 'path "secret/data/web" { capabilities = ["read"] }'})[0]
-        < 300
-    )
+    assert vault.ask("PUT", "sys/policies/acl/web", {"policy": ENGINES})[0] < 300
     assert vault.ask("POST", "secret/data/web", {"data": {"password": CANARY}})[0] < 300
+
+
+def engines(vault: BareVault) -> None:
+    """Have it hold secrets engines and a token role, with a secret in what nobody asks for."""
+    for path in ("database", "pki", "transit"):
+        assert vault.ask("POST", f"sys/mounts/{path}", {"type": path})[0] < 300
+    url = f"postgresql://vault:{CANARY}@127.0.0.1:1/app"
+    said = {"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "verify_connection": False}
+    written: dict[str, dict[str, Any]] = {
+        "database/config/app": {**said, "connection_url": url, "password": CANARY},
+        "database/roles/app": {"db_name": "app", "default_ttl": "1h", "creation_statements": [f"-- {CANARY}"]},
+        "pki/roles/web": {"allowed_domains": "example.com", "allow_subdomains": True, "max_ttl": "72h"},
+        "transit/keys/orders": {"type": "rsa-2048"},
+        "auth/token/roles/ci": {"allowed_policies": "web", "orphan": True, "renewable": False},
+    }
+    for place, body in written.items():
+        assert vault.ask("POST", place, body)[0] < 300, place
 
 
 def token_with(word: str) -> str:
@@ -94,7 +110,12 @@ def test_a_token_with_the_printed_policy_is_enough(vault: BareVault, monkeypatch
     result = imported(vault, monkeypatch, token(vault, policy_for_all()))
     assert (result.exit_code, result.stderr) == (0, "")
     said = loading.loads(result.stdout).scenario
-    assert len(said.auth) == 1 + len(ODD) + 2
+    assert len(said.auth) == 1 + len(ODD) + 3
+    reads = ("secret/web", "database/creds/app", "pki/issue/web", "transit/orders")
+    assert (said.apps["ci"].mount, said.apps["ci"].reads, said.apps["alice"].reads) == ("token", reads, reads)
+    assert (said.secrets["database"].roles["app"].ttl, said.secrets["pki"].roles["web"].max_ttl) == ("1h", "72h")
+    assert said.secrets["transit"].keys["orders"].type_ == "rsa-2048"
+    assert (said.auth["token"].roles["ci"].orphan, said.auth["token"].roles["ci"].renewable) == (True, False)
     assert (said.vault.source, said.apps["alice"].role, said.auth["batch"].roles["nightly"].secret_id_ttl) == (
         "1.11.0", "alice", "24h",
     )  # fmt: skip

@@ -377,11 +377,11 @@ class _Composer:
         }  # fmt: skip
 
     def _reads(self, policies: policy_texts.Policies) -> None:
-        """Have each app read a secret that its role's policies let it read."""
+        """Have each app read secrets that its role's policies let it read."""
         for entry in self._apps.values():
             role = self._auth[entry["mount"]]["roles"][entry["role"]]
-            if secret := policies.readable(role.get("policies") or ()):
-                entry["reads"] = [secret]
+            if secrets := policies.readable(role.get("policies") or ()):
+                entry["reads"] = secrets
 
     # --- what nobody can see ---
 

@@ -113,6 +113,9 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     policies: dict[str, str] = {}
     engines: dict[str, str] = {}
     """the secrets engines by path: their type, of kv with its version, such as kv-2"""
+    made: dict[str, dict[str, dict[str, Any]]] = {}
+    """by path of an engine that makes secrets, what it has by name (roles, or keys), with its fields as Vault shows
+    them; never a connection, a key or a statement"""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

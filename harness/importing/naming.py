@@ -33,7 +33,7 @@ _RULES: Final[dict[str, Any]] = {
     "label": values.LabelValue,
 }
 
-_GENERIC: Final = frozenset({"kubernetes", "approle", "userpass", "jwt", "default", "root", "*"})
+_GENERIC: Final = frozenset({"kubernetes", "approle", "userpass", "jwt", "token", "default", "root", "*"})
 """Names that tell nobody whose installation it is."""
 
 _FOLDED: Final = ("role", "policy")

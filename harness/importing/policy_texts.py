@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from harness.importing.installation import Installation
 from harness.importing.naming import Names, fits
-from harness.importing.vault_questions import policies_of
+from harness.importing.role_fields import of_engine
+from harness.importing.vault_questions import grants, policies_of
 from harness.knowledge import vault_policies
+from harness.scenario import engine_kinds
 from harness.scenario.yaml_document import LONGEST_TEXT, Trail
 
 _NOBODYS: Final = ("root", "default")
@@ -26,21 +29,32 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     engines: dict[str, Any] = {}
     comments: dict[Trail, list[str]] = {}
 
-    def readable(self, policies: Iterable[str]) -> str | None:
-        """Return a secret that these policies together let somebody read, as people name it."""
+    def readable(self, policies: Iterable[str]) -> list[str]:
+        """Return secrets that these policies together let somebody read, as people name them: one of each kind."""
         rules = [
             rule for name in policies if name in self.texts for rule in vault_policies.read(name, self.texts[name])
         ]
-        for rule in rules:
-            secret = self._secret(rule.path)
-            if secret and vault_policies.ruling(rules, rule.path, "read").granted:
-                return secret
-        return None
+        kept = (
+            secret
+            for rule in rules
+            if (secret := self._secret(rule.path)) and vault_policies.ruling(rules, rule.path, "read").granted
+        )
+        return [*itertools.islice(kept, 1), *self._made(rules)]
+
+    def _made(self, rules: list[vault_policies.Rule]) -> Iterator[str]:
+        """Yield one secret of each engine that makes them, if rules let somebody have one and use it."""
+        for path, about in self.engines.items():
+            if "type" in about:
+                kind = engine_kinds.of(about["type"])
+                granted = (one for one in about[kind.has] if grants(rules, path, kind, one))
+                yield from itertools.islice((f"{path}/{kind.reads.format(one)}" for one in granted), 1)
 
     def _secret(self, path: str) -> str | None:
         if not fits("mount", path):
             return None
         for engine, about in self.engines.items():
+            if "kv" not in about:
+                continue
             part = path.removeprefix(f"{engine}/") if path.startswith(f"{engine}/") else ""
             if about["kv"] == 2:
                 part = part.removeprefix("data/") if part.startswith("data/") else ""
@@ -71,9 +85,38 @@ def of(said: Installation, names: Names) -> Policies:
         path: {"kv": _KV[kind]} for path, kind in sorted(said.engines.items()) if kind in _KV and fits("mount", path)
     }
     left = sorted(path for path, kind in said.engines.items() if kind in _KV and path not in engines)
+    rules = [vault_policies.read(name, text) for name, text in texts.items()]
+    for path in sorted(said.made):
+        made, notes = _engine(path, said, rules)
+        if made:
+            engines[path] = made
+        comments["secrets", path] = notes
     if left and engines:
         comments["secrets",] = [f"Left out, because a scenario has no such paths: {', '.join(left)}."]
     return Policies(texts=texts, engines=engines, comments=comments)
+
+
+def _engine(
+    path: str, said: Installation, policies: list[list[vault_policies.Rule]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return an engine that makes secrets, with what any of *policies* grants, and what is worth knowing of it."""
+    if not fits("mount", path) or said.engines.get(path) not in engine_kinds.NAMES:
+        return {}, [f"{path} is left out: no scenario has such a path, or nobody said what is mounted there."]
+    kind, found, notes = engine_kinds.of(said.engines[path]), dict[str, Any](), list[str]()
+    if kind.name == engine_kinds.DATABASE:
+        notes.append("Assumed: its database is a PostgreSQL. Its connection is not read, since that may hold a secret.")
+    granted = {one for one in said.made[path] if any(grants(rules, path, kind, one) for rules in policies)}
+    if unused := len(said.made[path]) - len(granted):
+        notes.append(f"Left out: {unused} {kind.has} of which no policy of a role lets anybody have a secret.")
+    for name, fields in sorted(said.made[path].items()):
+        if name not in granted:
+            continue
+        one = of_engine(kind, fields)
+        why = one.impossible or ("" if fits("role", name) else "no scenario has such a name")
+        notes += [f"{name} is left out: {why}."] if why else [f"{name}: {note}." for note in one.notes]
+        if not why:
+            found[name] = one.role
+    return ({"type": kind.name, kind.has: found} if found else {}), notes
 
 
 def _text(name: str, text: str | None) -> tuple[str, str]:

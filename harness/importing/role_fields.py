@@ -9,12 +9,15 @@ from itertools import product
 from typing import Any, Final
 
 import msgspec
+from pydantic import ValidationError
 
 from harness.importing.installation import ClusterPart
 from harness.importing.naming import Names, fits
 from harness.knowledge import kubernetes_auth
 from harness.scenario import mount_kinds, role_spec
-from harness.scenario.mount_kinds import JWT, KUBERNETES
+from harness.scenario.engine_kinds import EngineKind
+from harness.scenario.mount_kinds import JWT, KUBERNETES, TOKEN
+from harness.scenario.schema_engines import EngineRole, TransitKey
 
 _SUBJECT: Final = "system:serviceaccount:"
 _OLD_NAMES: Final = {f"token_{one}": one for one in ("policies", "ttl", "max_ttl", "period", "num_uses", "bound_cidrs")}
@@ -24,6 +27,9 @@ _LISTS: Final = ("service_accounts", "namespaces", "policies", "bound_audiences"
 _SPANS: Final = (*role_spec.SPANS, "secret_id_ttl")
 _NUMBERS: Final = ("num_uses", "secret_id_num_uses")
 _ANY: Final = "any"
+_DEFAULTS: Final = {"renewable": True}
+"""What a field is where nothing is said of it, if that is not nothing."""
+_OF_POLICIES: Final = ("allowed_policies_glob", "disallowed_policies", "disallowed_policies_glob")
 
 
 class Translated(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +46,14 @@ def translate(kind: str, said: Mapping[str, Any], names: Names) -> Translated:
     found, notes = dict[str, Any](), list[str]()
     for ours, theirs in mount_kinds.of(kind).role.items():
         value = said.get(theirs)
-        value = said.get(_OLD_NAMES.get(theirs, "")) if value in (None, [], "", 0) else value
-        if value in (None, [], "", 0, False, {}):
+        value = said.get(_OLD_NAMES.get(theirs, "")) if value in (None, [], "", 0) and value is not False else value
+        if value == _DEFAULTS.get(ours) if ours in _DEFAULTS else value in (None, [], "", 0, False, {}):
             continue
         word = _field(ours, value, names, notes)
         if word is not None:
             found[ours.replace("_", "-")] = word
+    if limits := [one for one in _OF_POLICIES if kind == TOKEN and said.get(one)]:
+        notes.append(f"its {' and '.join(limits)} are left out: a token has all of its allowed_policies")
     if said.get("bound_claims"):
         notes.append("its bound_claims are left out: a rehearsal has no such claims")
     return Translated(role=found, notes=tuple(notes), impossible=_impossible(kind, found))
@@ -54,6 +62,8 @@ def translate(kind: str, said: Mapping[str, Any], names: Names) -> Translated:
 def _impossible(kind: str, role: Mapping[str, Any]) -> str:
     if kind == JWT and not {"bound-audiences", "bound-subject"} & set(role):
         return "it is bound by neither bound_audiences nor bound_subject"
+    if kind == TOKEN and not role.get("policies"):
+        return "it names no allowed_policies, so its tokens have those of whoever makes them"
     if kind == KUBERNETES and not role.get("service-accounts"):
         return "it admits no service account"
     if kind == KUBERNETES and not (role.get("namespaces") or role.get("namespace-selector")):
@@ -89,7 +99,29 @@ def _word(ours: str, value: Any, names: Names) -> Any:
         return value if value == "serviceaccount_name" else None
     if ours == "user_claim":
         return value if value != "sub" else None
-    return True if value is True else None
+    return value if isinstance(value, bool) else None
+
+
+def of_engine(kind: EngineKind, said: Mapping[str, Any]) -> Translated:
+    """Return what an engine of a *kind* has under one name, from its fields in Vault's spelling."""
+    found, notes = dict[str, Any](), list[str]()
+    shape = TransitKey if kind.has == "keys" else EngineRole
+    for ours, theirs in kind.fields.items():
+        value = said.get(theirs)
+        if value in (None, [], "", 0, False):
+            continue
+        if ours in _SPANS:
+            value = _span(ours, value, notes)
+        try:
+            made = shape.model_validate({ours.replace("_", "-"): value}, strict=False)
+        except ValidationError:
+            return Translated(role={}, impossible=f"its {theirs} is {value!r}, which no rehearsal has")
+        found |= made.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if lacking := [one for one in kind.required if one not in found]:
+        return Translated(role={}, impossible=f"it has no {', no '.join(lacking)}")
+    if said.get("allow_subdomains") is False:
+        notes.append("it allows no subdomains, and an app asks for one here")
+    return Translated(role=found, notes=tuple(notes))
 
 
 def _listed(ours: str, texts: list[str], names: Names, notes: list[str]) -> list[str] | None:

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from harness.importing.installation import Gap, Installation, MountPart, Seen, only
-from harness.importing.vault_questions import KNOWN_CONFIG, KNOWN_ROLE
+from harness.importing.vault_questions import KNOWN_CONFIG, KNOWN_MADE, KNOWN_ROLE
 from harness.scenario import mount_kinds
-from harness.scenario.mount_kinds import JWT, KUBERNETES
+from harness.scenario.mount_kinds import JWT, KUBERNETES, TOKEN
 
 LARGEST: Final = 64 * 1024 * 1024
 
@@ -23,11 +23,19 @@ _ROLES: Final = {
     "vault_kubernetes_auth_backend_role": (KUBERNETES, "role_name"),
     "vault_jwt_auth_backend_role": (JWT, "role_name"),
     "vault_approle_auth_backend_role": ("approle", "role_name"),
+    "vault_token_auth_backend_role": (TOKEN, "role_name"),
 }
 """Types of resources that are roles: of which kind of mount, and the attribute with the name."""
 
+_MADE: Final = {
+    "vault_database_secret_backend_role": "database",
+    "vault_pki_secret_backend_role": "pki",
+    "vault_transit_secret_backend_key": "transit",
+}
+"""Types of resources that a secrets engine has by name, each with the kind of engine."""
+
 _CONFIGS: Final = {"vault_kubernetes_auth_backend_config": KUBERNETES, "vault_jwt_auth_backend": JWT}
-_BACKEND: Final = {KUBERNETES: "kubernetes", JWT: "jwt", "approle": "approle"}
+_BACKEND: Final = {KUBERNETES: "kubernetes", JWT: "jwt", "approle": "approle", TOKEN: TOKEN}
 """The path of a mount where a resource names none: the provider's default."""
 
 Attributes = Mapping[str, Any]
@@ -104,6 +112,7 @@ class _Reading:
         self._mounts: dict[str, dict[str, Any]] = {}
         self._policies: dict[str, str] = {}
         self._engines: dict[str, str] = {}
+        self._made: dict[str, dict[str, dict[str, Any]]] = {}
         self._notes: list[str] = []
         self._gaps: list[Gap] = []
         self._passed: dict[str, int] = {}
@@ -114,6 +123,8 @@ class _Reading:
             self._config(one, _CONFIGS[one.type])
         elif one.type in _ROLES:
             self._role(one, *_ROLES[one.type])
+        elif one.type in _MADE:
+            self._of_engine(one, _MADE[one.type])
         elif one.type == "vault_auth_backend":
             self._backend(one)
         elif one.type == "vault_policy":
@@ -138,7 +149,7 @@ class _Reading:
         }
         if not (mounts or self._policies or self._engines):
             self._gaps.append(Gap(f"everything of {self._source}", "it has no resource of Vault's auth methods in it"))
-        said = Installation(mounts=mounts, policies=self._policies, engines=self._engines)
+        said = Installation(mounts=mounts, policies=self._policies, engines=self._engines, made=self._made)
         reached = bool(mounts or self._policies or self._engines)
         return Seen(source=self._source, said=said, gaps=tuple(self._gaps), notes=tuple(self._notes), reached=reached)
 
@@ -192,6 +203,14 @@ class _Reading:
             version = "2" if kind == "kv-v2" else options.get("version") or "1"
             kind = f"kv-{version}"
         self._engines[path.strip("/")] = kind
+
+    def _of_engine(self, one: Resource, kind: str) -> None:
+        path, name = one.values.get("backend"), one.values.get("name")
+        if not isinstance(path, str) or not isinstance(name, str):
+            self._unknown(one, "backend" if isinstance(name, str) else "name")
+            return
+        self._engines.setdefault(path.strip("/"), kind)
+        self._made.setdefault(path.strip("/"), {})[name] = only(one.values, KNOWN_MADE[kind])
 
     def _unknown(self, one: Resource, what: str) -> None:
         self._gaps.append(Gap(f"{one.address} of {self._source}", f"its {what} is only known once it is applied"))

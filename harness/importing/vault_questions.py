@@ -7,6 +7,7 @@ secret in: `token_reviewer_jwt`, `oidc_client_secret`, passwords and secret IDs 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ import msgspec
 
 from harness.importing.asking import Answer, Answers, Asking, Question, Round
 from harness.importing.installation import MOUNTS, Gap, Installation, MountPart, Seen, VaultPart, only, release_of
-from harness.knowledge import versions
-from harness.scenario import mount_kinds
+from harness.knowledge import vault_policies, versions
+from harness.scenario import engine_kinds, mount_kinds
+from harness.scenario.engine_kinds import EngineKind
 
 SOURCE: Final = "Vault"
 
@@ -34,9 +36,13 @@ KNOWN_CONFIG: Final = (*mount_kinds.of(mount_kinds.KUBERNETES).config, *mount_ki
 KNOWN_ROLE: Final = (
     *dict.fromkeys(name for kind in mount_kinds.NAMES for name in mount_kinds.of(kind).role.values()),
     "policies", "ttl", "max_ttl", "period", "num_uses", "bound_cidrs", "bound_claims", "role_type",
+    "allowed_policies_glob", "disallowed_policies", "disallowed_policies_glob",
 )  # fmt: skip
-_OWN: Final = ("token",)
-"""What every Vault has, and nobody's app logs in at."""
+KNOWN_MADE: Final = {
+    name: (*engine_kinds.of(name).fields.values(), *more)
+    for name, more in {"database": (), "transit": (), "pki": ("allow_subdomains",)}.items()
+}
+"""Of what an engine has by name, the fields that are kept, by the kind of engine. A connection is not asked for."""
 
 _RULES: Final = (
     ("sys/auth", "read", "which auth mounts there are"),
@@ -54,8 +60,16 @@ def policy(mounts: Iterable[str] = ()) -> str:
     slash at the end: up to 1.15 `auth/+/role/+` is asked about them before `auth/+/role` is. Run: 1.4.0 to 1.16.3.
     """
     rules = list(_RULES)
-    for mount in mounts or ("+",):
-        path = mount.strip("/")
+    paths = [mount.strip("/") for mount in mounts]
+    if {mount_kinds.TOKEN, "+"} & {*(paths or "+")}:
+        rules += [("auth/token/roles/", "list", "names of token roles"), ("auth/token/roles/+", "read", "token roles")]
+    for name in KNOWN_MADE:
+        has = engine_kinds.of(name).has
+        rules += [
+            (f"{name}/{has}/", "list", f"names of {has} of {name}, mounted elsewhere: the same with its path"),
+            (f"{name}/{has}/+", "read", f"{has} of {name}; never a connection, a secret or a private key"),
+        ]
+    for path in (one for one in paths or ("+",) if one != mount_kinds.TOKEN):
         rules += [
             (f"auth/{path}/config", "read", f"the config of {_called(path)}; its token is never shown"),
             (f"auth/{path}/role/", "list", "names of roles"),
@@ -91,6 +105,7 @@ def read(*, tls: bool, only_mounts: Sequence[str] = ()) -> Asking:
     yield from reading.mounts()
     yield from reading.roles()
     yield from reading.policies()
+    yield from reading.engines()
     return reading.seen()
 
 
@@ -119,6 +134,7 @@ class _Reading:
         self._mounts: dict[str, MountPart] = {}
         self._policies: dict[str, str] = {}
         self._engines: dict[str, str] = {}
+        self._made: dict[str, dict[str, dict[str, Any]]] = {}
         self._asked: list[Answer] = []
 
     def general(self) -> Round:
@@ -156,6 +172,8 @@ class _Reading:
             if question.listing:
                 names = self._data(answers, question, f"the roles of auth/{path}", absent=True).get("keys") or ()
                 self._put(path, roles={str(name): {} for name in names})
+                if self._mounts[path].type == mount_kinds.TOKEN and not names:
+                    del self._mounts[path]  # every Vault has this mount, and most have no role there
             elif data := self._data(answers, question, f"the config of auth/{path}", absent=True):
                 self._put(path, config=only(data, KNOWN_CONFIG), reviewer_stored=data.get(_TELLS_REVIEWER))
             elif answers[question].status == 404:
@@ -192,9 +210,33 @@ class _Reading:
             if isinstance(text, str):
                 self._policies[name] = text
 
+    def engines(self) -> Round:
+        """Ask for those roles and keys of secrets engines that a policy lets somebody use."""
+        rules = {name: list(_rules(name, text)) for name, text in self._policies.items()}
+        kinds = {path: engine_kinds.of(kind) for path, kind in self._engines.items() if kind in KNOWN_MADE}
+        kinds = {path: kind for path, kind in kinds.items() if any(_touches(one, path) for one in rules.values())}
+        listings = {Question(f"{path}/{kind.has}", listing=True): path for path, kind in kinds.items()}
+        answers = yield list(listings)
+        questions: dict[Question, tuple[str, str]] = {}
+        for question, path in listings.items():
+            kind = kinds[path]
+            for one in self._data(answers, question, f"the {kind.has} of {path}", absent=True).get("keys") or ():
+                if any(grants(granting, path, kind, str(one)) for granting in rules.values()):
+                    questions[Question(f"{path}/{kind.has}/{one}")] = (path, str(one))
+        answers = yield list(questions)
+        for question, (path, one) in questions.items():
+            if data := self._data(answers, question, f"{one} of {path}"):
+                self._made.setdefault(path, {})[one] = only(data, KNOWN_MADE[self._engines[path]])
+
     def seen(self) -> Seen:
         """Return what was learned, with one sentence for many gaps of one reason."""
-        said = Installation(vault=self.server, mounts=self._mounts, policies=self._policies, engines=self._engines)
+        said = Installation(
+            vault=self.server,
+            mounts=self._mounts,
+            policies=self._policies,
+            engines=self._engines,
+            made=self._made,
+        )
         gaps = self.gaps
         if self._asked and all(answer.status == 403 for answer in self._asked):
             why = (
@@ -211,7 +253,7 @@ class _Reading:
         passed: list[str] = []
         for raw, about in sorted(listed.items()):
             path, kind = raw.strip("/"), str(about.get("type")) if isinstance(about, Mapping) else ""
-            if not raw.endswith("/") or (self._wanted and path not in self._wanted) or kind in _OWN:
+            if not raw.endswith("/") or (self._wanted and path not in self._wanted):
                 continue
             if kind in mount_kinds.NAMES:
                 self._mounts[path] = MountPart(type=kind)
@@ -252,5 +294,26 @@ def _advice(answer: Answer, question: Question) -> str:
 
 def policies_of(role: Mapping[str, Any]) -> list[str]:
     """Return the policies that a role as Vault shows it gives."""
-    said = role.get("token_policies") or role.get("policies") or ()
+    said = role.get("token_policies") or role.get("policies") or role.get("allowed_policies") or ()
     return [str(one) for one in (said if isinstance(said, list | tuple) else str(said).split(","))]
+
+
+def grants(rules: Sequence[vault_policies.Rule], path: str, kind: EngineKind, name: str) -> bool:
+    """Do *rules*, those of all the policies of a token, let it have a secret made of *name*, and use it?"""
+    return all(vault_policies.ruling(rules, f"{path}/{below.format(name)}", may).granted for below, may in kind.asks)
+
+
+def _touches(rules: Iterable[vault_policies.Rule], path: str) -> bool:
+    """May any of *rules* be about something below *path*?"""
+    for rule in rules:
+        plain = re.split(r"[+*]", rule.path)[0]
+        if plain.startswith(f"{path}/") or (plain != rule.path and f"{path}/".startswith(plain)):
+            return True
+    return False
+
+
+def _rules(name: str, text: str) -> Sequence[vault_policies.Rule]:
+    try:
+        return vault_policies.read(name, text)
+    except vault_policies.PolicyError:
+        return ()
