@@ -299,6 +299,7 @@ FOUND_CAUSES = {
         "": {"rewrite-changes"},
     },
     "an-api-server-that-1.3-does-not-trust": {"other": {"api-server-untrusted"}},
+    "fields-that-no-write-says-stay": {"app-1": {"policy-denies"}},
     "failures-that-a-start-forgets": {"app-0": {"secret-not-accepted"}, "app-01": {"secret-not-accepted"}},
     "claims-where-the-issuer-is-asked": {
         "unbound": {"jwt-claim-mismatch"},

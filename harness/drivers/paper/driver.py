@@ -371,13 +371,14 @@ class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, P
         )
 
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None:
-        """Keep the role, and of a user the password."""
+        """Keep the role, and of a user the password. What is not written stays as it was."""
         del folder
         kept, config = dict(fields), self._configs.setdefault(mount, without_config())
         password = kept.pop("password", None)
         if isinstance(password, Secret):
             config.secrets[name.lower()] = Credentials(name.lower(), password)
-        config.roles[name.lower()] = {**self._aliases(mount, "serviceaccount_uid"), **kept}
+        before = config.roles.get(name.lower(), {})
+        config.roles[name.lower()] = {**self._aliases(mount, "serviceaccount_uid"), **before, **kept}
 
     # --- how it answers
 
