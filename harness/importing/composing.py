@@ -143,13 +143,16 @@ class _Composer:
         found |= self._place()
         found["storage"] = self._storage()
         if said.seal not in (None, "shamir"):
-            self._note(here, f"Sealed by {said.seal}: a rehearsal unseals with keys.")
+            self._note(
+                here, f"Sealed by {said.seal}: this rehearses it with keys. Of seals it can have `seal: transit`."
+            )
         if said.shares and said.threshold and (1 < said.threshold <= said.shares or said.shares == 1):
             found |= {"shares": said.shares, "threshold": said.threshold}
         if said.tls is False:
             found["tls"] = False
         if (said.nodes or 1) > 1 or (said.ha and said.nodes is None):
-            self._note(here, f"It is highly available ({said.nodes or 'several'} nodes); this rehearses one node.")
+            many = f"It is highly available ({said.nodes or 'several'} nodes); this rehearses one node"
+            self._note(here, f"{many}. `nodes: 3` rehearses three, over raft.")
         if said.served:
             self._note(here, f"Versions that ran here, as sys/version-history has it: {', '.join(said.served)}.")
         return found

@@ -55,7 +55,7 @@ def translate(kind: str, said: Mapping[str, Any], names: Names) -> Translated:
     if limits := [one for one in _OF_POLICIES if kind == TOKEN and said.get(one)]:
         notes.append(f"its {' and '.join(limits)} are left out: a token has all of its allowed_policies")
     if said.get("bound_claims"):
-        notes.append("its bound_claims are left out: a rehearsal has no such claims")
+        notes.append("its bound_claims are left out: write bound-claims, and `claims` of an app with token: minted")
     return Translated(role=found, notes=tuple(notes), impossible=_impossible(kind, found))
 
 
