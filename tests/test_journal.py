@@ -24,6 +24,7 @@ from harness.record.foretold import Foretold, ForetoldAnswer
 from harness.record.journal import Journal, NotARecord
 from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import (
+    EvictionTried,
     LeaderChanged,
     NodeLost,
     NodeSeen,
@@ -77,6 +78,7 @@ EVENTS: list[AnyEvent] = [
         node="vault-1", version="1.11.0", from_version="1.7.0", was="standby", answered=0.5, unsealed=0.7, rejoined=0.9
     ),
     NodeLost(node="vault-1", version="1.11.0", message="it is not initialised", log=("last words",)),
+    EvictionTried(node="vault-0", during="vault-1", status=429, message="it would violate the budget"),
     QuorumLost(version="1.11.0", alive=("vault-0",), needed=2),
     SteadyLoad(kind="login", app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4),
     LeasesChanged(done="made", version="1.7.0", wanted=9, count=8, failures={"HTTP 500": 1}, seconds=0.4),

@@ -17,7 +17,7 @@ from harness import wait
 from harness.clients.vault import Vault
 from harness.record import journal
 from harness.record.events import LateWritten, MomentBegan, PodReplaced, StepEnded
-from harness.record.node_events import NodesSeen, NodeSwapped
+from harness.record.node_events import EvictionTried, NodesSeen, NodeSwapped
 from harness.rehearsal import vault_steps
 from tests import courses
 from tests.lent import Lender
@@ -179,6 +179,7 @@ def test_three_nodes_are_taken_by_deletions_of_pods_and_by_a_rolling_update(
     assert [one.was for one in swaps[:3]] == ["standby", "standby", "leader"]
     assert "leader" in [one.was for one in swaps[3:5]]
     assert len(record.of(PodReplaced)) == len(swaps)
+    assert [(one.during, one.status) for one in record.of(EvictionTried)] == [(one.node, 429) for one in swaps]
     assert kept.harbour.left(directory) == []
 
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from harness.analysis.rolling import Rolling
 from harness.analysis.verdict import Judgement
 from harness.drivers.kind import limits
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
 from harness.errors import MissingPrerequisite, RigError, ScenarioError
 from harness.record.journal import Record
-from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
+from harness.record.node_events import EvictionTried, LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
 from harness.rehearsal import nodes
 from harness.reports.nodes import told
 from harness.rig.rig import Reply
@@ -59,6 +60,18 @@ def test_a_rolling_update_goes_by_numbers_whoever_leads(tmp_path: Path) -> None:
     assert found(judgement) == [("latent", "leadership moved in vain", "leader-replaced-first", "vault-1")]
     assert (judgement.exit_code, judgement.as_expected) == (0, True)
     assert "halfway to 1.11.0" in {seen.moment for seen in judgement.observations}
+
+
+def test_an_eviction_that_a_budget_refused_is_told() -> None:
+    tried = [
+        EvictionTried(node="vault-0", during=name, status=429, message="it would") for name in ("vault-2", "vault-1")
+    ]
+    rolling = Rolling(
+        do="upgrade", step=1, from_version="1.7.0", version="1.11.0", order=(), leader="vault-0", leads=(), gaps=(),
+        voters=3, tolerance=None, evictions=tuple(tried),
+    )  # fmt: skip
+    lines = dict(told([rolling]))
+    assert lines["budget"] == "while one was replaced, the eviction of another was refused 2 of 2 times: it would"
 
 
 def test_more_nodes_than_kind_has_ways_to_are_refused_there() -> None:

@@ -19,7 +19,15 @@ from harness.analysis.record_view import Facts
 from harness.analysis.rules import Confidence, Kind, Remedy
 from harness.knowledge import versions
 from harness.record.events import StepEnded
-from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
+from harness.record.node_events import (
+    EvictionTried,
+    LeaderChanged,
+    NodeLost,
+    NodesSeen,
+    NodeSwapped,
+    QuorumLost,
+    SteadyLoad,
+)
 from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
 from harness.scenario.outcomes import Cause, Effect
 
@@ -73,6 +81,8 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True):
     """how many more nodes could have been lost at the worst moment, by autopilot; None where nobody says"""
     lost: tuple[str, ...] = ()
     """the nodes that did not come back"""
+    evictions: tuple[EvictionTried, ...] = ()
+    """of other Pods, as they were tried while one was being replaced"""
     vault: str = ""
     node: str = ""
     """the only node that it concerned; empty: all of them"""
@@ -83,8 +93,8 @@ def rollings(facts: Facts) -> list[Rolling]:
     return [_rolling(facts, step, mine) for step, mine in _by_step(facts)]
 
 
-_KINDS: Final = (NodesSeen, LeaderChanged, NodeSwapped, NodeLost, SteadyLoad, StepEnded)
-_Told = NodesSeen | LeaderChanged | NodeSwapped | NodeLost | SteadyLoad | StepEnded
+_KINDS: Final = (NodesSeen, LeaderChanged, NodeSwapped, NodeLost, EvictionTried, SteadyLoad, StepEnded)
+_Told = NodesSeen | LeaderChanged | NodeSwapped | NodeLost | EvictionTried | SteadyLoad | StepEnded
 
 
 _Of = Placed | StepDown | StopNode | RemoveNode
@@ -131,6 +141,7 @@ def _rolling(facts: Facts, step: _Of, told: Sequence[_Told]) -> Rolling:
         voters=sum(bool(one.voter) for one in first.nodes.values()) if first else 0,
         tolerance=min(tolerances) if tolerances else None,
         lost=tuple(one.node for one in told if isinstance(one, NodeLost)),
+        evictions=tuple(one for one in told if isinstance(one, EvictionTried)),
         vault=facts.topology.told_apart(step.vault),
         node=step.node,
     )

@@ -14,7 +14,15 @@ from harness.record.audit_events import AuditSeen
 from harness.record.event import Event, OfVault
 from harness.record.foretold import Foretold
 from harness.record.lease_events import LeasesChanged, LeasesSeen
-from harness.record.node_events import LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost, SteadyLoad
+from harness.record.node_events import (
+    EvictionTried,
+    LeaderChanged,
+    NodeLost,
+    NodesSeen,
+    NodeSwapped,
+    QuorumLost,
+    SteadyLoad,
+)
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation
 from harness.scenario.plan import Plan, Question
@@ -458,6 +466,7 @@ AnyEvent = (
     | LeaderChanged
     | NodeSwapped
     | NodeLost
+    | EvictionTried
     | QuorumLost
     | SteadyLoad
     | LeasesChanged

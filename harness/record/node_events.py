@@ -94,6 +94,18 @@ class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
     """the other node that was being replaced when it ended; empty: it was the one, or none was"""
 
 
+class EvictionTried(OfVault, frozen=True, tag="eviction", kw_only=True):
+    """The eviction of a Pod was asked for, so that nothing comes of it, while another one was not ready. `node` is what
+    would have gone.
+    """
+
+    during: str
+    """the node that was being replaced then"""
+    status: int
+    """of the API server's answer: 429 where a PodDisruptionBudget forbids it"""
+    message: str = ""
+
+
 class QuorumLost(OfVault, frozen=True, tag="quorum-lost", kw_only=True):
     """Nobody leads, and too few nodes are left to elect anybody."""
 

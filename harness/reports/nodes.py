@@ -8,6 +8,7 @@ from typing import Final
 from harness.analysis.rolling import Gap, Rolling
 from harness.record.node_events import LeaderChanged, NodeSwapped
 
+_TOO_MANY: Final = 429
 _INSTANT: Final = 0.05
 """Seconds: on paper nothing takes longer, and then it is not told."""
 
@@ -38,6 +39,11 @@ def _told(one: Rolling) -> Iterator[tuple[str, str]]:
     yield "nodes", did.get(one.do, taken) + voted
     led = f"{one.leader} ({one.leader_version or one.from_version or '?'})" if one.leader else "nobody"
     yield "leaders", "; then ".join([led, *map(_lead, one.leads)])
+    if one.evictions:
+        refused = sum(each.status == _TOO_MANY for each in one.evictions)
+        words = f": {one.evictions[0].message}" if one.evictions[0].message else ""
+        times = f"{refused} of {len(one.evictions)} times{words}"
+        yield "budget", f"while one was replaced, the eviction of another was refused {times}"
     if one.gaps:
         yield "gaps", f"longest without an answer: {', '.join(map(_gap, one.gaps))}; each asked every 0.1 s"
 

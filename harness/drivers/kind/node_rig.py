@@ -14,7 +14,9 @@ from harness.drivers.kind.vault_pod import VaultPod
 from harness.drivers.kind.vault_rig import RunsKindVault
 from harness.drivers.service_accounts import Account
 from harness.drivers.several_nodes import NodesRig
+from harness.errors import Unreachable
 from harness.record.journal import Journal
+from harness.record.node_events import EvictionTried
 from harness.scenario.course import BY_NUMBER, Serve
 from harness.scenario.topology import pod_purpose
 from harness.wait import Stopwatch, now
@@ -74,10 +76,21 @@ class RunsKindNodes(NodesRig, RunsKindVault):
     def add_node(self, name: str, served: Serve) -> None:
         """Start a node that joins the others."""
         self._pods[name].client.root = self._leading.client.root
-        self.swap_node(name, served)
+        self._bring(name, served)
 
     def swap_node(self, name: str, served: Serve) -> None:
-        """Have a new Pod of what is *served* come in the place of a node's."""
+        """Have a new Pod of what is *served* come in the place of a node's; and see, while it is sealed and so not
+        ready, whether another one may be evicted.
+        """
+        self._bring(name, served)
+        kube, other = self._clusters[self._topology.vault.cluster].kube, next(one for one in self._pods if one != name)
+        try:
+            status, message = kube.would_evict(self._pods[other].namespace, other)
+        except Unreachable:
+            return  # what that means for the run is found out elsewhere
+        self._journal.write(EvictionTried(node=other, during=name, status=status, message=message, vault=served.vault))
+
+    def _bring(self, name: str, served: Serve) -> None:
         home, image = self._homes[pod_purpose(name)], self._images[VAULT, served.version].name
         self._await_image(served, home)
         rolling, begun = served.part in BY_NUMBER, now()
@@ -88,7 +101,7 @@ class RunsKindNodes(NodesRig, RunsKindVault):
 
     def _start_vault(self, served: Serve) -> None:
         if self._pods:
-            self.swap_node(next(iter(self._pods)), served)
+            self._bring(next(iter(self._pods)), served)
         else:
             super()._start_vault(served)
 
