@@ -63,6 +63,17 @@ def mounts_of(text: str) -> list[str]:
     return list(dict.fromkeys(_ALIAS_OF.findall(text)))
 
 
+_ANY_ALIAS: Final = re.compile(r"identity\.entity\.aliases\.([^{}]+?)\.(?=id\b|name\b|metadata\.|custom_metadata\.)")
+
+
+def aliases_elsewhere(text: str, mount: str) -> list[str]:
+    """Return the mounts, or accessors, of which a text has templates and that are not *mount*.
+
+    Who logged in at *mount* alone has no alias there, and Vault leaves a rule out whose template it cannot fill.
+    """
+    return [one for one in dict.fromkeys(_ANY_ALIAS.findall(text)) if one != mount]
+
+
 def with_accessors(text: str, accessors: Mapping[str, str]) -> str:
     """Return a policy as Vault wants it: its templates name mounts by their *accessors*, which only Vault gives out.
 
@@ -248,7 +259,7 @@ def _same(value: Any, listed: Any) -> bool:
 
 def filled(rules: Iterable[Rule], mount: str, metadata: Mapping[str, str]) -> list[Rule]:
     """Return *rules* as they are for somebody whose alias at *mount*, which is an accessor or auth/<path>, has this
-    *metadata*. A template for anything else stays one.
+    *metadata*. A rule with a template for another mount is left out, and a template for anything else stays one.
     """
     known = {f"{{{{identity.entity.aliases.{mount}.metadata.{key}}}}}": value for key, value in metadata.items()}
     found = []
@@ -256,7 +267,8 @@ def filled(rules: Iterable[Rule], mount: str, metadata: Mapping[str, str]) -> li
         path = re.sub(r"\{\{\s*(\S+?)\s*\}\}", r"{{\1}}", rule.path)
         for template, value in known.items():
             path = path.replace(template, value)
-        found.append(msgspec.structs.replace(rule, path=path))
+        if not aliases_elsewhere(path, mount):
+            found.append(msgspec.structs.replace(rule, path=path))
     return found
 
 

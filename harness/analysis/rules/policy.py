@@ -119,7 +119,8 @@ def _policy_denies(case: Case) -> Diagnosis | None:
             return None  # nor for the one before
     deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
     return diagnosed(
-        _sentence(case, asked, _written(case, named), deciding, denied=says.denied),
+        _sentence(case, asked, _written(case, named), deciding, denied=says.denied)
+        + ("" if says.denied else _not_filled(case, texts, named)),
         "certain",
         [
             facts.answer_line(seen),
@@ -265,6 +266,19 @@ def _sentence(case: Case, asked: _Asked, named: list[str], deciding: list[vault_
     if len(named) == 1:
         return f"Policy {named[0]} does not grant {what}: {said or 'no path of it covers that'}"
     return f"Policies {', '.join(named)} do not grant {what}: {said or 'no path of theirs covers that'}"
+
+
+def _not_filled(case: Case, texts: Mapping[str, str], named: Sequence[str]) -> str:
+    """Return that templates of these policies are for another mount than that of the login: a sentence."""
+    own = f"auth/{case.after.mount}"
+    found = [one for name in named for one in vault_policies.aliases_elsewhere(texts.get(name, ""), own)]
+    if case.mount_kind != KUBERNETES or not found:
+        return ""
+    return (
+        f". A rule with a template for {', '.join(dict.fromkeys(found))} grants nothing to who logs in at {own}. Where "
+        "that is an accessor, it is that of another Vault, or of a mount that was disabled since and enabled anew: in "
+        f"a scenario it is called {own}"
+    )
 
 
 def _token(case: Case) -> EvidenceLine | None:
