@@ -260,6 +260,13 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("pre-existing", "refused from the start", "policy-denies", "", "stock"),
         ),
     ),
+    "vault-moves-away-and-its-pods-ca-with-it": (
+        "fail",
+        (
+            ("regression", "login refused", "api-server-untrusted", "1.11.0", "shop"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "shop"),
+        ),
+    ),
     "a-restart-kills-the-copied-reviewer": (
         "fail",
         (("regression", "login refused", "reviewer-frozen", "1.9.2", "orders"),),
@@ -371,6 +378,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "mail": (403, 403),
         "stock": (200, 200),
     },
+    "vault-moves-away-and-its-pods-ca-with-it": {"shop": (200, 403, 200)},
     "a-restart-kills-the-copied-reviewer": {"orders": (200, 403)},
     "an-issuer-nobody-set-since-1.4": {"secrets-operator": (500, 500, 500, 500, 200)},
     "an-operator-without-delegator-at-a-hosted-vault": {"secrets-operator": (403, 403, 403)},
@@ -380,7 +388,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
         (
-            "Vault did not change: apps did, which signed with kubernetes/serviceaccount before and signs with "
+            "Vault did not change: cluster apps did, which signed with kubernetes/serviceaccount before and signs with "
             "https://kubernetes.default.svc.cluster.local now, and the API server still accepts kubernetes/service"
         ),
         "Before the change of issuers in apps, on Vault 1.8.0: Write the whole config again with disable_iss",
@@ -405,6 +413,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "vault auth tune -user-lockout-disable=true people/",
         "refusals answer 500 instead of 400 (wrong-secret) of 3 apps, at Vault 1.13.0",
         "vault write -f auth/approle/role/twice/secret-id",
+        "it was used up. The role gives secret IDs for 2 logins (secret_id_num_uses), and this rehearsal, which logs",
     ),
     "tokens-of-a-ci-and-keys-that-rotate": (
         "anybody of auth/ci has no bound_audiences: Vault 1.16.3 refuses that with 400, which Vault 1.13.0 did not",
@@ -499,6 +508,12 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "Write alias_name_source=serviceaccount_uid with it: a role from before 1.9.0 has none",
         "the stored reviewer is gone: no read shows token_reviewer_jwt",
     ),
+    "vault-moves-away-and-its-pods-ca-with-it": (
+        "login refused: shop, after move to platform, at Vault 1.11.0",
+        "The config names no CA, so Vault goes by that of its own Pod, in platform",
+        "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",
+        "Each is cut off 32 days after its login",
+    ),
     "only-a-host-for-another-cluster": (
         "from the file ca.crt, and with a reviewer of its own. The CA alone would not do",
         "Store a long-lived token_reviewer_jwt of one account of apps",
@@ -531,6 +546,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
 """Case -> words that its report must have."""
 
 NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "vault-moves-away-and-its-pods-ca-with-it": (r"nobody saw it", r"never renews"),
     "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
     "passwords-and-secret-ids-once-vault-locks-out": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
     "tokens-of-a-ci-and-keys-that-rotate": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),

@@ -157,3 +157,25 @@ def test_the_token_of_the_old_pod_dies_and_the_new_place_has_its_own(tmp_path: P
 def test_a_path_without_an_upgrade_is_that_of_one_version(tmp_path: Path) -> None:
     _, judgement = on_paper(moving(OUTSIDE, {"move": {"to": "apps"}}), tmp_path)
     assert "Vault 1.11.0 -> 1.11.0" in text.render(judgement)
+
+
+def test_whose_ca_vault_goes_by_after_a_move_is_told_and_that_it_was_right_before(tmp_path: Path) -> None:
+    """A config without a CA is right in one Pod and wrong in another: it was not wrong all the time and unseen."""
+    said = {"reviewer": "local", "config": {"kubernetes_ca_cert": "omit"}}
+    scenario = moving({"cluster": "apps", "source": "1.11.0"}, {"move": {"to": "platform"}}, **said)
+    _, judgement = on_paper(scenario, tmp_path)
+    (finding,) = [one for one in judgement.findings if one.effect == "login refused"]
+    assert finding.rule == "api-server-untrusted"
+    assert "names no CA, so Vault goes by that of its own Pod, in platform" in finding.sentence
+    assert "nobody saw it" not in finding.sentence
+    assert "login refused: web, after move to platform, at Vault 1.11.0" in text.render(judgement)
+    assert "Each is cut off 32 days after its login" in (finding.outlook.sentence if finding.outlook else "")
+
+
+def test_a_config_with_keys_and_no_ca_goes_by_those_of_the_system(tmp_path: Path) -> None:
+    """With pem_keys nothing is copied out of a Pod, and outside there is none."""
+    said = {"reviewer": "secret", "config": {"kubernetes_ca_cert": "omit", "pem_keys": ["cluster"]}}
+    _, judgement = on_paper(moving({"source": "1.9.2"}, {"restart": {}}, **said), tmp_path)
+    (finding,) = [one for one in judgement.findings if one.effect == "refused from the start"]
+    assert finding.rule == "api-server-untrusted"
+    assert "The config has no CA, so Vault goes by those of the system that it runs on" in finding.sentence

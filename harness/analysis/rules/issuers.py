@@ -44,9 +44,8 @@ def _since_when(case: Case) -> str:
     assert now is not None, "what changed is there"
     kept = f", and the API server still accepts {then[1][0]}" if then[1][0] in now[1] else ""
     return (
-        f". Vault did not change: {cluster} did, which signed with {then[1][0]} before and signs with {now[1][0]} "
-        f"now{kept}. Tokens of before pass until they end, within the hour; those of every new Pod "
-        "do not"
+        f". Vault did not change: cluster {cluster} did, which signed with {then[1][0]} before and signs with "
+        f"{now[1][0]} now{kept}. Tokens of before pass until they end, within the hour; those of every new Pod do not"
     )
 
 

@@ -18,7 +18,7 @@ from harness.scenario.mount_kinds import ASKED_AT, JWT
 _SOURCE: Final = "hashicorp/vault-plugin-auth-jwt path_login.go; run: 1.6.0, 1.7.0, 1.13.0, 1.16.3"
 
 
-_LISTED: Final = "whose audiences are a list, as of Kubernetes,"
+_LISTED: Final = "whose audiences are a list, as of Kubernetes"
 _TEXT: Final = "whose audience is one text, as of GitLab and most identity providers,"
 _NEEDS: Final = "needs bound_audiences up to 1.6, from 1.16.3 on, and from 1.17.0 on for good"
 
@@ -74,7 +74,7 @@ def _not_bound(case: Case) -> Diagnosis | None:
     if not _listed(case):
         why = f"and not every version does: a token {_TEXT} {_NEEDS}"
     if before is not None and before.answer == "granted":
-        why = f"which Vault {before.version} did not: a token {_TEXT} {_NEEDS}; one {_LISTED} in every version"
+        why = f"which Vault {before.version} did not: a token {_TEXT} {_NEEDS}; one {_LISTED}, in every version"
     return diagnosed(
         f"The token of {seen.app} has the audience {', '.join(_audiences(case)) or '?'}, and {role_called(case)} has "
         f"no bound_audiences: Vault {seen.version} refuses that with {seen.status}, {why}",

@@ -8,6 +8,8 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import secret_logins
 from harness.knowledge.versions import at_least
+from harness.record.events import CredentialsMade
+from harness.scenario.values import seconds
 
 _KINDS: Final = ("approle", "userpass")
 
@@ -81,11 +83,34 @@ def _not_accepted(case: Case) -> Diagnosis | None:
     app = facts.app(seen.app)
     return diagnosed(
         f"Vault {seen.version} does not accept the secret with which {seen.app} logs in to role {app.role} of "
-        f"auth/{seen.mount}, as if it were a wrong one: it ended, was used up, or is not in the data that Vault serves",
+        f"auth/{seen.mount}, as if it were a wrong one: {_what_became_of_it(case)}",
         "strong",
         list(dict.fromkeys((*said, *case.evidence.audit))),
         _new_secret(case),
     )
+
+
+def _what_became_of_it(case: Case) -> str:
+    """Return why a secret that was right is not any more, as far as the role and the logins before tell it."""
+    facts, seen = case.facts, case.after
+    app, role = facts.app(seen.app), facts.role(seen.app)
+    alike = {name for name, one in facts.topology.apps.items() if (one.mount, one.role) == (app.mount, app.role)}
+    used = sum(
+        one.probe == "login" and one.app in alike and one.answer == "granted" and one.id < seen.id
+        for one in facts.observations
+    )
+    if role.secret_id_num_uses and used >= role.secret_id_num_uses:
+        return (
+            f"it was used up. The role gives secret IDs for {role.secret_id_num_uses} logins (secret_id_num_uses), and "
+            f"this rehearsal, which logs in at every look, had logged in {used} times: no version has to do with that"
+        )
+    made = [one.at for one in facts.record.of(CredentialsMade) if (one.mount, one.role) == (app.mount, app.role)]
+    if role.secret_id_ttl and made and seen.started - made[0] >= seconds(role.secret_id_ttl):
+        return (
+            f"it ended. The role gives secret IDs that live for {role.secret_id_ttl} (secret_id_ttl), and this one was "
+            "older: no version has to do with that"
+        )
+    return "it ended, was used up, or is not in the data that Vault serves"
 
 
 def _new_secret(case: Case) -> Remedy:

@@ -91,6 +91,8 @@ def _given(case: Case) -> str:
     given = rewrites.held_config(case.facts, case.after.mount, case.after.moment).fields.get("kubernetes_ca_cert")
     if rotated_since(case, case.after):
         return f". {_outdated(case, given=given is not None)}"
+    if given is None:
+        return _of_pod(case)
     if not isinstance(given, str) or given == "cluster":
         return ""
     if given in case.facts.topology.clusters:
@@ -102,6 +104,23 @@ def _given(case: Case) -> str:
             f"it, and refuses it from {since} on when the config is written"
         )
     return ". The config has a CA that was given as text, and it is not that of this API server"
+
+
+def _of_pod(case: Case) -> str:
+    """Return whose CA Vault goes by where the config was written without one: a sentence."""
+    held, home = case.facts.written_at(case.after), case.facts.vault_at(case.after.mount, case.after.moment).cluster
+    if held is None or "kubernetes_ca_cert" in held[1].fields:
+        return ""
+    config, version = held[1], held[1].version
+    if copies_ca(version) and "pem_keys" not in config.fields:
+        return (
+            f". The config was written without a CA, and Vault {version} put that of its own Pod into it, which is not "
+            f"that of {case.cluster}"
+        )
+    local = at_least(case.after.version, kubernetes_auth.READS_POD_TOKEN) and not case.facts.local_disabled(case.after)
+    if not local or not home:
+        return ". The config has no CA, so Vault goes by those of the system that it runs on"
+    return f". The config names no CA, so Vault goes by that of its own Pod, in {home}"
 
 
 def _outdated(case: Case, *, given: bool) -> str:
@@ -159,6 +178,8 @@ def _late(case: Case) -> str:
         return ""
     if case.facts.written_at(before) != case.facts.written_at(case.after) or rotated_since(case, case.after):
         return ""
+    if case.facts.moved(case.after) is not None:
+        return ""  # and then the CA of its Pod is another one as well
     return (
         f". It was so before, and nobody saw it: from {since} on Vault keeps its connection to the API server, and "
         "looks at the CA when it makes the next one, after a restart or some time without a login"
