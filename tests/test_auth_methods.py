@@ -241,3 +241,51 @@ def test_a_role_that_binds_no_subject_admits_every_account() -> None:
     planned = plan.make(loading.loads(text).scenario, "test", "local")
     assert not {one.probe for one in planned.questions} & {"wrong-service-account", "wrong-namespace"}
     assert any("binds no subject" in why for why in planned.not_asked)
+
+
+def test_a_token_that_is_good_for_nothing_from_the_start_is_no_pass(tmp_path: Path) -> None:
+    """What the first sentence says to write is what has to be written, once."""
+    roles = {"batch": {"policies": ["batch"], "bound-cidrs": ["10.0.0.0/8"]}}
+    said = {"auth": {"approle": {"type": "approle", "roles": roles}}}
+    said |= {"apps": {"batch": {"mount": "approle", "role": "batch"}}}
+    _, judgement = on_paper(loading.loads(written(**said)).scenario, tmp_path)
+    assert (judgement.outcome, judgement.exit_code) == ("inconclusive", 4)
+    assert "mend what decides it here: auth.approle.roles.batch.bound-cidrs (10.0.0.0/8). If" in judgement.reasons[0]
+    assert "expect: [{change: refused from the start, app: batch}]" in judgement.reasons[0]
+    expected = [{"change": "refused from the start", "app": "batch"}]
+    _, known = on_paper(loading.loads(written(**said, expect=expected)).scenario, tmp_path / "known")
+    assert known.exit_code == 0, (known.missed, known.unexpected)
+
+
+def test_a_secret_id_that_the_looks_used_up_is_no_doing_of_a_version(tmp_path: Path) -> None:
+    roles = {"batch": {"policies": ["batch"], "secret-id-num-uses": 2}}
+    said = {
+        "auth": {"approle": {"type": "approle", "roles": roles}},
+        "apps": {"batch": {"mount": "approle", "role": "batch"}},
+        "vault": {"source": "1.7.0", "via": ["1.8.0"], "target": "1.9.2"},
+    }
+    _, judgement = on_paper(loading.loads(written(**said)).scenario, tmp_path)
+    (finding,) = [one for one in judgement.findings if one.effect == "login refused"]
+    assert (finding.rule, finding.hop) == ("secret-not-accepted", "1.9.2")
+    assert "The role gives secret IDs for 2 logins (secret_id_num_uses)" in finding.sentence
+    assert "no version has to do with that" in finding.sentence
+
+
+def test_a_template_for_another_mount_is_why_a_policy_grants_nothing(tmp_path: Path) -> None:
+    """A policy that was copied out of a Vault has the accessor of that Vault's mount."""
+    path = "secret/data/{{identity.entity.aliases.auth_kubernetes_d8fd9599.metadata.service_account_namespace}}/*"
+    role = {"service-accounts": ["shop"], "namespaces": ["shop"], "policies": ["own"]}
+    said = {
+        "clusters": {"main": {"kubernetes": "1.32.0"}},
+        "vault": {"cluster": "main", "source": "1.10.0", "target": "1.13.0"},
+        "auth": {"kubernetes": {"cluster": "main", "reviewer": "local", "roles": {"shop": role}}},
+        "policies": {"own": f'path "{path}" {{ capabilities = ["read"] }}'},
+        "apps": {
+            "shop": {"cluster": "main", "service-account": "shop/shop", "role": "shop", "reads": ["secret/shop/db"]}
+        },
+    }
+    _, judgement = on_paper(loading.loads(written(**said)).scenario, tmp_path)
+    (finding,) = judgement.findings
+    assert (finding.effect, finding.rule) == ("refused from the start", "policy-denies")
+    assert "A rule with a template for auth_kubernetes_d8fd9599 grants nothing" in finding.sentence
+    assert "in a scenario it is called auth/kubernetes" in finding.sentence

@@ -147,3 +147,17 @@ def test_annotations_are_read_with_the_reviewers_right(may_read: list[str], verd
         assert finding.rule == "reviewer-may-not-read"
         assert "vault-reviewer may not get serviceaccounts" in finding.sentence
         assert "kubectl create clusterrole vault-reads-serviceaccounts" in finding.remedies[0].commands[0]
+
+
+def test_who_may_not_read_is_told_the_key_of_whoever_reads_there(tmp_path: Path) -> None:
+    """Where Vault's own account reviews, the right is that of its Pod."""
+    made = document()
+    del made["auth"]["kubernetes"]["reviewer"], made["auth"]["kubernetes"]["reviewer-may-read"]
+    made["auth"]["kubernetes"] |= {"reviewer": "local", "configured": {"by": "1.16.3"}}
+    made["vault"]["cluster"] = "apps"
+    _, judgement = on_paper(scenario(made), tmp_path)
+    assert "vault.may-read (not set)" in judgement.reasons[0]
+    assert "reviewer-may-read" not in judgement.reasons[0]
+    assert "may-review-tokens" not in judgement.reasons[0]
+    _, of_account = on_paper(scenario(document(may_read=[])), tmp_path / "account")
+    assert "auth.kubernetes.reviewer-may-read (not set)" in of_account.reasons[0]

@@ -133,13 +133,21 @@ def _cases(facts: Facts) -> Iterator[Case]:
             seen[key] = now
 
 
+_SAME_TOKEN: Final = {
+    "old-token-read": "read",
+    "old-token-lookup": "token-lookup",
+    "token-renew": "token-lookup",
+}
+"""Questions that at the first look are another one once more, if that has the same answer."""
+
+
 def _from_start(facts: Facts, now: Observation) -> Iterator[Case]:
     """Yield what is wrong at the first look."""
     if now.moment != facts.first_moment or not now.app:
         return
-    read = facts.first("read", now.app, now.moment, now.item) if now.probe == "old-token-read" else None
-    if read is not None and read.answer == now.answer:
-        return  # the old token is the fresh one then, and the question the same
+    like = facts.first(_SAME_TOKEN[now.probe], now.app, now.moment, now.item) if now.probe in _SAME_TOKEN else None
+    if like is not None and like.answer == now.answer:
+        return  # the old token is the fresh one then, and what keeps that from being looked up keeps it from renewal
     if now.must_be == "refused":
         if now.answer == "granted":
             yield Case("pre-existing", "granted against the rule", now, None, facts)

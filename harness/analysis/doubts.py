@@ -24,7 +24,7 @@ will end, and the run does not go that far. noise: the A -> A rehearsal, without
 incomplete: the record lacks what its run must have written. unfinished: something kept the run from going on, or cut it
 off."""
 
-_MUST_BE_GRANTED: Final = ("login", "read", "write")
+_MUST_BE_GRANTED: Final = ("login", "token-lookup", "read", "write")
 """The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
 
 _NAMED: Final = 3
@@ -156,6 +156,8 @@ def _question(
     """
     if probe == "login":
         what, done = f"the login of {_some(apps)}", "lets it log in"
+    elif probe == "token-lookup":
+        what, done = f"the look-up of its own token by {_some(apps)}", "lets it use its token"
     else:
         secrets = _some(list(dict.fromkeys(seen.item for seen in group)))
         what, done = f"the reading of {secrets} by {_some(apps)}", "lets it read"
@@ -188,7 +190,7 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
         yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in some)
     elif rule in _OF_CONFIG:
         yield from _of_config(facts, mount, rule)
-    elif not entry.of_kind.reviews:
+    elif not entry.of_kind.reviews and rule not in _OF_ROLE:
         for name in roles:
             yield from (f"auth.{mount}.roles.{name}.{key.replace('_', '-')}" for key in entry.of_kind.decisive)
     elif rule not in _OF_ROLE:
@@ -198,14 +200,28 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
 def _of_reviews(facts: Facts, mount: str, rule: str, apps: Sequence[str]) -> Iterator[str]:
     """Yield the keys that decide whether an API server accepts the reviewer, and the token that logs in."""
     entry = facts.mount(mount)
-    yield from _provenance(facts, mount, entry)
-    yield from _reviewer(facts, mount, entry, apps)
+    if rule == "login-token-rejected":  # somebody could review it: who that was decides nothing
+        yield from (f"apps.{app}.token ({facts.app(app).token})" for app in apps)
+    else:
+        yield from _provenance(facts, mount, entry)
+    if rule == "reviewer-may-not-read":
+        yield from _may_read(facts, mount, entry, apps)
+    elif rule != "login-token-rejected":
+        yield from _reviewer(facts, mount, entry, apps)
     if rule in ("login-token-rejected", "client-jwt-not-accepted"):
         yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in apps)
-    if rule == "login-token-rejected":
-        yield from (f"apps.{app}.token ({facts.app(app).token})" for app in apps)
-    if rule == "reviewer-may-not-read":
-        yield from (f"auth.{mount}.{key}" for key in ("reviewer", "reviewer-may-read"))
+
+
+def _may_read(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) -> Iterator[str]:
+    """Yield the keys that say who reads for Vault in the cluster, and what that account may read there."""
+    yield f"auth.{path}.reviewer ({mount.reviewer or 'not set'})"
+    if mount.reviewer in auth_config.OF_ACCOUNT:
+        rights = {f"auth.{path}.reviewer-may-read": mount.reviewer_may_read}
+    elif mount.reviewer == "client-jwt":
+        rights = {f"apps.{app}.may-read": facts.app(app).may_read for app in apps}
+    else:
+        rights = {"vault.may-read": facts.vault_at(path, facts.first_moment).may_read}
+    yield from (f"{key} ({', '.join(read) or 'not set'})" for key, read in rights.items())
 
 
 _OF_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
