@@ -47,9 +47,9 @@ def of_the_old_token(record: Record, **fields: Any) -> Record:
 @pytest.mark.parametrize(
     ("lives", "unrenewed", "renewed", "said"),
     [
-        pytest.param({}, 32 * DAY, 32 * DAY, ("cut off 32 days after", "at the latest 32 days after"), id="defaults"),
+        pytest.param({}, 32 * DAY, 32 * DAY, ("Each is cut off 32 days after its", "renews or not"), id="defaults"),
         pytest.param({"ttl": "1h"}, HOUR, 32 * DAY, ("cut off 1 hour after", "at the latest 32 days after"), id="ttl"),
-        pytest.param({"max_ttl": "2h"}, 2 * HOUR, 2 * HOUR, ("cut off 2 hours after", "the latest 2 hours"), id="max"),
+        pytest.param({"max_ttl": "2h"}, 2 * HOUR, 2 * HOUR, ("Each is cut off 2 hours after", "renews or not"), id="max"),
         pytest.param(
             {"ttl": "90m", "max_ttl": "24h"}, 5400, DAY, ("cut off 90 minutes after", "at the latest 1 day after"),
             id="minutes and a day",
@@ -59,7 +59,7 @@ def of_the_old_token(record: Record, **fields: Any) -> Record:
             id="seconds and hours",
         ),
         pytest.param(
-            {"ttl": "48h", "max_ttl": "48h"}, 2 * DAY, 2 * DAY, ("cut off 2 days after", "at the latest 2 days after"),
+            {"ttl": "48h", "max_ttl": "48h"}, 2 * DAY, 2 * DAY, ("Each is cut off 2 days after", "renews or not"),
             id="nothing to renew",
         ),
     ],

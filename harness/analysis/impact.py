@@ -116,10 +116,13 @@ def _while_it_lasts(case: Case, old: Observation, restart: str) -> Impact:
         renewing = "one that renews is never cut off, for its role gives tokens with a period"
     else:
         renewing = f"one that renews at the latest {span(ends)} after it (here {day_and_time(issued + ends)})"
+    first = f"{span(ttl)} after its login (here {day_and_time(issued + ttl)}{why})"
+    cut = f"One that never renews is cut off {first}, {renewing}"
+    if renews and ends == ttl:
+        cut = f"Each is cut off {first}, whether it renews or not"
     sentence = (
         f"Running copies of {now.app} are fine for now: their token from before {_done(case)} still works "
-        f"(lookup {old.status} {now.moment}). One that never renews is cut off {span(ttl)} after its login "
-        f"(here {day_and_time(issued + ttl)}{why}), {renewing}. {restart[0].upper()}{restart[1:]}."
+        f"(lookup {old.status} {now.moment}). {cut}. {restart[0].upper()}{restart[1:]}."
     )
     until = issued + ends if ends else 0.0
     looked = f"lookup-self of the old token {now.moment}: HTTP {old.status}"

@@ -254,7 +254,13 @@ def headline(finding: Finding, apps: Sequence[str]) -> str:
     mount = f": auth/{finding.mount}" if finding.mount and not finding.app else ""
     who = f": {', '.join(apps)}" if apps else mount
     at = f"at Vault {called(finding)}{finding.hop}" if finding.hop else f"before any hop {called(finding)}".rstrip()
-    return f"{finding.effect}{who}, {at}"
+    return f"{finding.effect}{who}, {_which(finding)}{at}"
+
+
+def _which(finding: Finding) -> str:
+    """Return after which step, where the version alone does not say it: a write, a right that went, a way back."""
+    told = finding.moment.startswith("after ") and finding.hop and finding.hop not in finding.moment
+    return f"{finding.moment}, " if told else ""
 
 
 def path_of(versions: Versions, arrow: str = "->") -> str:
