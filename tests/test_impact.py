@@ -49,7 +49,7 @@ def of_the_old_token(record: Record, **fields: Any) -> Record:
     [
         pytest.param({}, 32 * DAY, 32 * DAY, ("Each is cut off 32 days after its", "renews or not"), id="defaults"),
         pytest.param({"ttl": "1h"}, HOUR, 32 * DAY, ("cut off 1 hour after", "at the latest 32 days after"), id="ttl"),
-        pytest.param({"max_ttl": "2h"}, 2 * HOUR, 2 * HOUR, ("Each is cut off 2 hours after", "renews or not"), id="max"),
+        pytest.param({"max_ttl": "2h"}, 2 * HOUR, 2 * HOUR, ("Each is cut off 2 hours", "renews or not"), id="max"),
         pytest.param(
             {"ttl": "90m", "max_ttl": "24h"}, 5400, DAY, ("cut off 90 minutes after", "at the latest 1 day after"),
             id="minutes and a day",
