@@ -216,8 +216,7 @@ def kind(session: nox.Session) -> None:
     _have_engine(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
-    # they wait for kubelets more than they compute; the tests of a file share clusters
-    session.run("pytest", "-m", "kind", "-n", "2", "--dist", "loadfile", *session.posargs)
+    session.run("pytest", "-m", "kind", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -184,7 +184,7 @@ HARNESS = """
 import os, sys
 from pathlib import Path
 from harness.clients.container_engine import reach
-    from harness.clients.engine_things import labels
+from harness.clients.engine_things import labels
 from harness.host.process import Supervisor
 from harness.wait import now
 from tests.containers import Belongings
@@ -270,7 +270,7 @@ ASKING = """
 import os, sys
 from pathlib import Path
 from harness.clients.container_engine import reach
-    from harness.clients.engine_things import labels
+from harness.clients.engine_things import labels
 from harness.host.process import Supervisor
 from harness.wait import now, pause
 
