@@ -301,18 +301,17 @@ def told(rule: Rule, asked: Asked, what: str) -> str:
 
 @cache
 def own(rule: Rule) -> tuple[Asked, ...]:
-    """Return cases that are told as a rule's: of those that are alike in a record the first one, and of many some."""
+    """Return cases that are told as a rule's: of those that are alike in a record the first one. Of those who must be
+    refused, and are, so many that none more would show anything else: every record has them at each look.
+    """
     found: dict[tuple[object, ...], Asked] = {}
     for asked in every_case():
+        case, rightly = asked.case, asked.case.after.must_be == "refused" and asked.case.after.answer == "refused"
         if asked.cause == rule.name:
-            case = asked.case
-            alike = (case.kind, case.effect, case.after.probe, case.after.moment, case.before is None)
-            found.setdefault((asked.record, *alike), asked)
-    return tuple(found.values())[:: len(found) // SOME + 1]
-
-
-SOME: Final = 40
-"""Of so many own cases of a rule each is asked, and of more a part."""
+            alike = (case.kind, case.effect, case.after.probe, case.before is None)
+            where = (case.after.version,) if rightly else (asked.record, case.after.moment)
+            found.setdefault((rightly, *alike, *where), asked)
+    return tuple(found.values())
 
 
 @cache
