@@ -259,11 +259,18 @@ def test_kind_says_beforehand_that_it_has_no_etcd_for_vault() -> None:
     limits.insist(there)
 
 
-def test_kind_says_beforehand_that_it_has_one_node_of_vault() -> None:
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (3, "a Vault of several nodes is in a cluster: --driver local has others"),
+        (5, "3 nodes at most, and not 5: --driver local has them"),
+    ],
+)
+def test_kind_says_beforehand_which_vault_of_several_nodes_it_cannot_have(nodes: int, said: str) -> None:
     there = plan.make(scenario(upgrade("1.32.0")), "test", "kind")
-    three = {name: msgspec.structs.replace(vault, nodes=3) for name, vault in there.resolved.vaults.items()}
-    topology = msgspec.structs.replace(there.resolved, vaults=three)
-    with pytest.raises(MissingPrerequisite, match="one node, and not 3: --driver local has them"):
+    several = {name: msgspec.structs.replace(vault, nodes=nodes) for name, vault in there.resolved.vaults.items()}
+    topology = msgspec.structs.replace(there.resolved, vaults=several)
+    with pytest.raises(MissingPrerequisite, match=said):
         limits.insist(msgspec.structs.replace(there, topology=topology))
 
 
