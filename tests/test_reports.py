@@ -353,7 +353,7 @@ def test_a_course_without_an_upgrade_has_no_path(judgement: Judgement) -> None:
 def test_findings_of_another_hop_are_another_paragraph(judgement: Judgement) -> None:
     """Only what is the same in kind, cause, effect and hop is put together."""
     (finding,) = judgement.findings
-    later = msgspec.structs.replace(finding, app="api", hop="1.13.0")
+    later = msgspec.structs.replace(finding, app="api", hop="1.13.0", moment="after 1.13.0")
     text = text_report.render(msgspec.structs.replace(judgement, findings=(finding, later)), width=120, details=False)
     assert "login refused: web, at Vault 1.11.0" in text
     assert "login refused: api, at Vault 1.13.0" in text
@@ -364,7 +364,9 @@ def test_findings_that_have_no_room_are_named_all_the_same(judgement: Judgement)
     (finding,) = judgement.findings
     said = [f"What happened to app-{n} is long to tell, and another story each time " * 5 for n in range(12)]
     many = tuple(
-        msgspec.structs.replace(finding, app=f"app-{n}", hop=f"1.{n}.0", sentence=said[n], remedies=())
+        msgspec.structs.replace(
+            finding, app=f"app-{n}", hop=f"1.{n}.0", moment=f"after 1.{n}.0", sentence=said[n], remedies=()
+        )
         for n in range(12)
     )
     text = text_report.render(msgspec.structs.replace(judgement, findings=many), width=100, details=False)

@@ -47,9 +47,9 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         audit_file: str = "",
         certificate: tuple[Path, Path] | None = None,
         name: str = "",
-        timeout: float = _TIMEOUT_SECONDS,
+        timeout: float | None = None,
     ) -> None:
-        """*timeout* is how many seconds an answer is waited for."""
+        """*timeout* is how many seconds an answer is waited for; None: as long as is usual."""
         self.address = address
         self.ca, self.certificate = ca, certificate
         self.root = root
@@ -57,7 +57,7 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         """the client certificate that its connections show, with its key"""
         own = {"file_path": audit_file, "mode": "0600", "hmac_accessor": "true"}
         self.audit = {"rehearsal": AuditDevice("file", own)}
-        self._timeout = timeout
+        self._timeout = _TIMEOUT_SECONDS if timeout is None else timeout
         self._called = f"rehearsal-{name}-" if name else "rehearsal-"
         self._numbers = itertools.count(1)
 
