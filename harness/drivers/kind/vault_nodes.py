@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any, Final
 
-from harness.artifacts import templates
 from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
 from harness.drivers.kind.cluster import NODE_PORTS, VAULT_PORT, KindCluster
 from harness.drivers.kind.one_pod import OnePod
-from harness.drivers.kind.vault_pod import GUARDED, NODE_FOLDER, settings
+from harness.drivers.kind.vault_pod import GUARDED, NODE_FOLDER, command, create, settings
 from harness.drivers.log_tail import PodTail
 from harness.drivers.vault_config import Joining
 from harness.errors import RigError
@@ -185,26 +182,25 @@ class VaultNodes:
         files = [self.authority.certificate, self.authority.key, self.authority.ca, *self.authority.client]
         licence = {name: text.reveal() for name, text in self._licence.items()}
         others = [Joining(f"https://{host}:{VAULT_PORT}", *_JOINED_BY) for host in self._hosts]
-        filled = Template(templates.text("vault-nodes.yaml")).substitute(
-            name=json.dumps(_NAME),
-            among=json.dumps(_AMONG),
-            doors=json.dumps([self._door(pod) for pod in self.pods.values()]),
+        create(
+            self.cluster,
+            self._directory,
+            "vault-nodes.yaml",
+            name=_NAME,
+            among=_AMONG,
+            doors=[self._door(pod) for pod in self.pods.values()],
             spare=(len(self.pods) - 1) // 2,
-            namespace=json.dumps(self.namespace),
-            service_account=json.dumps(self._account),
-            node=json.dumps(self.cluster.node),
-            data=json.dumps(self._data),
-            image=json.dumps(image),
-            token_file=json.dumps(token_file),
-            configs=json.dumps(settings("raft", others)),
-            command=json.dumps(["/bin/vault", "server", f"-config=/vault/config/{GUARDED}"]),
-            probe=json.dumps(_PROBE),
-            tls=json.dumps({path.name: path.read_text() for path in files} | licence),
-            environment=json.dumps(self._environment()),
+            namespace=self.namespace,
+            service_account=self._account,
+            data=self._data,
+            image=image,
+            token_file=token_file,
+            configs=settings("raft", others),
+            command=command(GUARDED),
+            probe=_PROBE,
+            tls={path.name: path.read_text() for path in files} | licence,
+            environment=self._environment(),
         )
-        manifest = self._directory / "vault.yaml"
-        pki.write_private(manifest, filled.encode())
-        self.cluster.kube.create_all(manifest)
 
     def _environment(self) -> list[dict[str, Any]]:
         said = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108

@@ -58,6 +58,24 @@ def _settings(stored: Stored, tls: Listening | None) -> str:
     )
 
 
+def command(config: str) -> list[str]:
+    """Return what runs a Vault in a container with one of its configurations."""
+    return ["/bin/vault", "server", f"-config=/vault/config/{config}"]
+
+
+def create(cluster: KindCluster, directory: Path, template: str, **values: object) -> None:
+    """Create what a *template* describes in a cluster, filled with *values* as JSON and with the name of its node.
+
+    Some of them are secret: the manifest is a file in *directory* that nobody else reads.
+    """
+    filled = Template(templates.text(template)).substitute(
+        node=json.dumps(cluster.node), **{name: json.dumps(value) for name, value in values.items()}
+    )
+    manifest = directory / "vault.yaml"
+    pki.write_private(manifest, filled.encode())
+    cluster.kube.create_all(manifest)
+
+
 class VaultPod(OnePod):
     """Vault over one volume of its cluster. `roll_out` starts it, and takes it from version to version.
 
@@ -205,35 +223,31 @@ class VaultPod(OnePod):
         if self._licence:
             secrets[LICENCE_FILE] = self._licence.reveal()
             environment.append({"name": "VAULT_LICENSE_PATH", "value": f"/vault/tls/{LICENCE_FILE}"})
-        manifest = self._directory / "vault.yaml"
-        filled = Template(templates.text("vault.yaml")).substitute(
-            name=json.dumps(self._name),
+        create(
+            self._cluster,
+            self._directory,
+            "vault.yaml",
+            name=self._name,
             port=self._node_port,
-            namespace=json.dumps(self.namespace),
-            service_account=json.dumps(self._account),
-            node=json.dumps(self._cluster.node),
-            data=json.dumps(self._data),
-            image=json.dumps(image),
-            token_file=json.dumps(token_file),
-            configs=json.dumps(self._configs),
-            command=json.dumps(self._command()),
-            tls=json.dumps(secrets),
-            environment=json.dumps(environment),
+            namespace=self.namespace,
+            service_account=self._account,
+            data=self._data,
+            image=image,
+            token_file=token_file,
+            configs=self._configs,
+            command=command(self._config),
+            tls=secrets,
+            environment=environment,
         )
-        pki.write_private(manifest, filled.encode())
-        self._cluster.kube.create_all(manifest)
 
     def _roll(self, image: str, *, token_file: bool) -> None:
         """Begin the rollout of another image. Its number has that happen also where all else is as before."""
-        container = {"name": "vault", "image": image, "command": self._command()}
+        container = {"name": "vault", "image": image, "command": command(self._config)}
         data = {"name": "data", "hostPath": {"path": self._data, "type": "DirectoryOrCreate"}}
         spec = {"automountServiceAccountToken": token_file, "containers": [container], "volumes": [data]}
         template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}
         change = {"replicas": 1, "template": template}
         self._cluster.kube.change_stateful_set(self.namespace, self._name, change)
-
-    def _command(self) -> list[str]:
-        return ["/bin/vault", "server", f"-config=/vault/config/{self._config}"]
 
 
 def objects(namespace: str, name: str) -> Objects:
