@@ -79,21 +79,15 @@ def _order_of_versions(document: Document) -> Iterator[_Complaint]:
         elif versions.parse(new) == versions.parse(old) and earlier != ("vault", "source"):
             yield trail, f"Vault {new} is reached twice", remedy
     source = document.get("vault", "source")
-    for trail, by in _writers(document):
+    for trail, by in field_checks.writers(document):
         if source is not None and versions.parse(by) > versions.parse(source):
             message = f"the config was written by Vault {by}, and the source is {source}, which is older"
             yield trail, message, f"{source} or older: what is in use today has written it, or a release before"
 
 
-def _writers(document: Document) -> list[tuple[Trail, str]]:
-    """Return the versions that are said to have written a config."""
-    trails = [(*mount, "configured", "by") for mount in document.entries("auth")]
-    return [(trail, by) for trail in trails if (by := document.get(*trail)) is not None]
-
-
 def _vault_releases(document: Document) -> Iterator[_Complaint]:
     storage = document.get("vault", "storage", default="raft")
-    for trail, version in (*_steps(document), *_writers(document)):
+    for trail, version in (*_steps(document), *field_checks.writers(document)):
         if why := versions.never_released(version):
             yield trail, f"{versions.called(version)} was never released", why
         if storage == "raft" and not versions.at_least(version, versions.RAFT_SINCE):

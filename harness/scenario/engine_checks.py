@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.knowledge import pki_roles, versions
-from harness.scenario import engine_kinds, schema_engines, topology, values
+from harness.scenario import engine_kinds, field_checks, schema_engines, topology, values
 from harness.scenario.engine_kinds import EngineKind
 from harness.scenario.field_checks import Complaint
 from harness.scenario.kind_checks import lacking, strange, texts
@@ -69,9 +69,9 @@ def _first_version(document: Document) -> str | None:
 
     None where none is said soundly.
     """
-    configured = [document.get(*mount, "configured", "by") for mount in document.entries("auth")]
-    said = [one for one in (document.get("vault", "source"), *configured) if one is not None]
-    return min(said, key=versions.parse, default=None)
+    configured = [by for _, by in field_checks.writers(document)]
+    source: str | None = document.get("vault", "source")
+    return min([*configured, *([source] if source else [])], key=versions.parse, default=None)
 
 
 def _of_keys(document: Document, role: Trail) -> Iterator[Complaint]:

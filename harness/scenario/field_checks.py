@@ -56,6 +56,12 @@ class Writer:
         return f"configured by {since} or newer" if self.at_start else f"write it once {since} or newer serves"
 
 
+def writers(document: Document) -> list[tuple[Trail, str]]:
+    """Return the versions that are said to have written a config, each with where that stands."""
+    trails = [(*mount, "configured", "by") for mount in document.entries("auth")]
+    return [(trail, by) for trail in trails if (by := document.get(*trail)) is not None]
+
+
 def of_config(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
     """Yield what is wrong with the config below *trail*, which has a reviewer and literal fields."""
     chosen = document.get(*trail, "reviewer") == "client-jwt"
