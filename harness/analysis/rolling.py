@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import msgspec
 
@@ -93,8 +93,8 @@ def rollings(facts: Facts) -> list[Rolling]:
     return [_rolling(facts, step, mine) for step, mine in _by_step(facts)]
 
 
-_KINDS: Final = (NodesSeen, LeaderChanged, NodeSwapped, NodeLost, EvictionTried, SteadyLoad, StepEnded)
 _Told = NodesSeen | LeaderChanged | NodeSwapped | NodeLost | EvictionTried | SteadyLoad | StepEnded
+_KINDS: Final[tuple[type[_Told], ...]] = get_args(_Told)
 
 
 _Of = Placed | StepDown | StopNode | RemoveNode
