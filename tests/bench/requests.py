@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -122,13 +123,13 @@ class Bench:
         words = [sys.executable, "-c", f"from tests.bench import requests; requests.main_server({port})"]
         root = str(Path(__file__).parent.parent.parent)
         self.supervisor.start("at once", words, env={"PYTHONPATH": root}, cwd=room, log=room / "log")
-        url = f"http://127.0.0.1:{port}"
-        wait.until(lambda: _status(url) == 0, what="the server to answer", seconds=30)
-        return url
+        wait.until(lambda: _listens(port), what="the server to answer", seconds=30)
+        return f"http://127.0.0.1:{port}"
 
 
-def _status(url: str) -> int:
-    return subprocess.run(["curl", "-s", "-o", "/dev/null", url], check=False).returncode
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 def asked(url: str, bodies: Path, logins: int, closing: int) -> float:
