@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -134,6 +134,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     unproven: tuple[str, ...] = ()
     """the refusals of which no remedy could be tried, where that was asked for, and why"""
     observations: tuple[Observation, ...]
+    excused: tuple[int, ...] = ()
+    """the ids of those that got no answer, of which something else tells why: a refused login, a node that the course
+    stopped, audit devices that cannot write. All others without an answer are doubts"""
     not_checked: tuple[str, ...]
     assumed: tuple[str, ...] = ()
     """what decides the answers and the scenario leaves open"""
@@ -166,7 +169,8 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     facts, start = soundness.sound(Facts(record)), record.started
     findings = diagnosis.worst_first(_found(facts))
     missed, met = _against(facts.asked.expect, findings)
-    unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))]))
+    excused = doubts.excused(facts)
+    unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))], excused))
     told, strict = news.news(facts), strict or record.started.strict or facts.asked.strict
     verdict, weights = _weighed(findings, unsure, met, strict=strict)
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
@@ -202,6 +206,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         proofs=tried,
         unproven=unproven,
         observations=tuple(facts.observations),
+        excused=tuple(sorted(excused)),
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
@@ -242,13 +247,15 @@ def _outcome(verdict: Verdict, *, as_expected: bool, hoped: bool) -> Outcome:
     return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
 
 
-def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) -> Iterator[Doubt]:
+def _doubts(
+    facts: Facts, findings: Sequence[Finding], known: Sequence[bool], excused: Container[int]
+) -> Iterator[Doubt]:
     """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
     yield from doubts.unlearned(facts, findings, known)
     yield from doubts.unrehearsed(findings, known)
     yield from doubts.mixed(facts)
     yield from doubts.noisy(facts)
-    yield from (Doubt("unasked", text) for text in (*_unasked(facts), *renewals.unrenewed(facts)))
+    yield from (Doubt("unasked", text) for text in (*_unasked(facts, excused), *renewals.unrenewed(facts)))
     yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
     yield from (Doubt("unfinished", text) for text in _unfinished(facts))
 
@@ -287,19 +294,16 @@ def _named(finding: Finding) -> str:
     return f"{finding.effect}{who}{what}{where}, {finding.rule}"
 
 
-def _unasked(facts: Facts) -> list[str]:
-    """Return every question that got no answer, but for those that a refused login made impossible to ask.
+def _unasked(facts: Facts, excused: Container[int]) -> list[str]:
+    """Return every question that got no answer, but for those of which something else tells why.
 
     Of one that got several `doubts` tells.
     """
-    refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
-    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
-        if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
-        if o.node not in stopped.get(o.moment, ()) and o.moment not in silenced
+        if o.answer == "unknown" and not o.mixed and o.id not in excused
     ]
 
 
