@@ -100,9 +100,54 @@ def seen_from(facts: Facts, evidence: Iterable[EvidenceLine], *, doubted: bool =
     return "one side" if told & (_OF_VAULT | _OF_API_SERVERS) else "predicted"
 
 
-def told_by(facts: Facts, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield *findings* that no rule made, each with who told of it."""
-    yield from (msgspec.structs.replace(one, seen_from=seen_from(facts, one.evidence)) for one in findings)
+def stated(
+    facts: Facts,
+    what: tuple[str, Kind, Effect],
+    sentence: str,
+    evidence: Sequence[EvidenceLine],
+    remedies: Remedy | Sequence[Remedy],
+    *,
+    confidence: Confidence = "certain",
+    app: str = "",
+    mount: str = "",
+    probe: str = "",
+    item: str = "",
+    hop: str = "",
+    moment: str = "",
+    step: int = 0,
+    vault: str = "",
+    node: str = "",
+    explanation: str = "",
+    source: str = "",
+) -> Finding:
+    """Return a finding that no changed answer shows, and so no rule: its cause, kind and effect are *what*.
+
+    Where no *step* is given, it is the one before its *moment*.
+    """
+    rule, kind, effect = what
+    ways = (remedies,) if isinstance(remedies, Remedy) else tuple(remedies)
+    return Finding(
+        rule=rule,
+        kind=kind,
+        effect=effect,
+        app=app,
+        hop=hop,
+        sentence=sentence,
+        confidence=confidence,
+        evidence=tuple(evidence),
+        remedy=in_words(ways),
+        remedies=ways,
+        mount=mount,
+        probe=probe,
+        item=item,
+        explanation=explanation,
+        source=source,
+        moment=moment,
+        step=step or (facts.moments[moment].step if moment in facts.moments else 0),
+        vault=vault,
+        node=node,
+        seen_from=seen_from(facts, evidence),
+    )
 
 
 def _sure(found: Diagnosis, *, doubted: bool) -> Confidence:

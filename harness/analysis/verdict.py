@@ -226,13 +226,13 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
-    broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
-    yield from diagnosis.told_by(facts, broken)
-    yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
-    yield from diagnosis.told_by(facts, leases.findings(facts, broken))
+    broken = startup_failures.findings(facts, _trimmed(facts.record))
+    yield from broken
+    yield from rolling.findings(facts, [one.node for one in broken if one.node])
+    yield from leases.findings(facts, broken)
     yield from diagnosis.diagnose(facts)
     for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings):
-        yield from diagnosis.told_by(facts, others(facts))
+        yield from others(facts)
 
 
 def _left_behind(record: Record) -> str:
