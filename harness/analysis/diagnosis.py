@@ -373,9 +373,18 @@ def _finding(case: Case) -> Finding:
         step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
         vault=now.vault,
         node=now.node,
-        next=next_causes.after(case, rule.name) if rule is not None else (),
+        next=_with_sight(case.facts, now, next_causes.after(case, rule.name)) if rule is not None else (),
         seen_from=seen_from(case.facts, found.evidence, doubted=bool(against) or evidence.ambiguous),
     )
+
+
+def _with_sight(facts: Facts, now: Observation, foretold: Sequence[Next]) -> tuple[Next, ...]:
+    """Return *foretold* with where real servers refused the same login for it, earlier or later in the course."""
+    if not foretold or not driver_traits.of(facts.record.started.plan.driver).real:
+        return tuple(foretold)
+    logins = [one for one in facts.observations if comparison.key_of(one) == comparison.key_of(now)]
+    met = {cause: one.moment for one in reversed(logins) if (cause := cause_of(facts, one))}
+    return tuple(msgspec.structs.replace(one, met=met.get(one.cause, "")) for one in foretold)
 
 
 def _ruled_out(case: Case) -> Iterator[Suspect]:

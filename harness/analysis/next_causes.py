@@ -47,6 +47,8 @@ class Next(msgspec.Struct, frozen=True):
     cause: Cause
     sentence: str
     """why, in words without a full stop"""
+    met: str = ""
+    """the label of the moment at which this very run saw it refuse the same login; empty: it is foretold alone"""
 
 
 def after(case: Case, cause: str) -> tuple[Next, ...]:
