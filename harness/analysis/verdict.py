@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -169,15 +169,13 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     facts, start = soundness.sound(Facts(record)), record.started
     findings = diagnosis.worst_first(_found(facts))
     missed, met = _against(facts.asked.expect, findings)
-    excused = doubts.excused(facts)
-    unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))], excused))
+    unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))]))
     told, strict = news.news(facts), strict or record.started.strict or facts.asked.strict
     verdict, weights = _weighed(findings, unsure, met, strict=strict)
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
-    # an expectation is met by a whole run only: nobody knows what the missing part would have shown
-    as_expected = hoped and not unsure
+    as_expected = hoped and not unsure  # by a whole run only: nobody knows what the missing part would have shown
     outcome, left_behind = _outcome(verdict, as_expected=as_expected, hoped=hoped), _left_behind(record)
     unlearned, tried = tuple(seen.app for seen in doubts.never_granted(facts)), tuple(proofs.proofs(facts))
     unproven = tuple(proofs.unproven(findings, tried)) if start.prove_remedies else ()
@@ -206,7 +204,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         proofs=tried,
         unproven=unproven,
         observations=tuple(facts.observations),
-        excused=tuple(sorted(excused)),
+        excused=tuple(sorted(doubts.excused(facts))),
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
@@ -247,15 +245,13 @@ def _outcome(verdict: Verdict, *, as_expected: bool, hoped: bool) -> Outcome:
     return "unexpected-pass" if verdict == "pass" and not as_expected else verdict
 
 
-def _doubts(
-    facts: Facts, findings: Sequence[Finding], known: Sequence[bool], excused: Container[int]
-) -> Iterator[Doubt]:
+def _doubts(facts: Facts, findings: Sequence[Finding], known: Sequence[bool]) -> Iterator[Doubt]:
     """Yield all that keeps the run from being a pass beside its findings; *known* says which of those are expected."""
     yield from doubts.unlearned(facts, findings, known)
     yield from doubts.unrehearsed(findings, known)
     yield from doubts.mixed(facts)
     yield from doubts.noisy(facts)
-    yield from (Doubt("unasked", text) for text in (*_unasked(facts, excused), *renewals.unrenewed(facts)))
+    yield from (Doubt("unasked", text) for text in (*_unasked(facts), *renewals.unrenewed(facts)))
     yield from (Doubt("incomplete", text) for text in (*facts.record.holes, *completeness.missing(facts)))
     yield from (Doubt("unfinished", text) for text in _unfinished(facts))
 
@@ -294,11 +290,12 @@ def _named(finding: Finding) -> str:
     return f"{finding.effect}{who}{what}{where}, {finding.rule}"
 
 
-def _unasked(facts: Facts, excused: Container[int]) -> list[str]:
+def _unasked(facts: Facts) -> list[str]:
     """Return every question that got no answer, but for those of which something else tells why.
 
     Of one that got several `doubts` tells.
     """
+    excused = doubts.excused(facts)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
