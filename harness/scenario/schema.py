@@ -159,7 +159,9 @@ class PluginConfig(JwtConfig):
         description="Where Vault looks for the API server. cluster: at its own address. cluster-http: there, with http "
         "instead of https. proxy: at a reverse proxy before it; proxy-401: at one that knows no service account tokens "
         "and answers 401; proxy-html: at one that shows a page to log in on; proxy-reset: at one that resets "
-        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid.",
+        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid. Or "
+        "https://kubernetes.default.svc, by which Pods know the API server of their own cluster: for a Vault in that "
+        "cluster it is its address, and for one outside of any no name at all.",
     )
     kubernetes_ca_cert: CaText = Field(
         default="cluster",
