@@ -101,15 +101,19 @@ def text(
     openbao: bool = False,
     mlock_said: bool = True,
     unsealing: Unsealing | None = None,
+    listen_to_nodes: str = "",
 ) -> str:
     """Return it as JSON: one node over its *storage* that listens at *listen*, and logs all it can.
 
     *tls* is None for plain HTTP. *address* is what Vault calls itself, and *cluster_address* what it calls itself for
     other nodes. *mlock_said*: does it say disable_mlock? *openbao*: it is for OpenBao, which lets nobody make an audit
     device by the API unless told to.
-    *unsealing* is who unseals it; None: whoever has its Shamir keys.
+    *unsealing* is who unseals it; None: whoever has its Shamir keys. *listen_to_nodes* is where it listens to other
+    nodes; empty: at the port after that of *listen*, as Vault does by itself.
     """
     listener: dict[str, object] = {"address": listen, "tls_disable": tls is None}
+    if listen_to_nodes:
+        listener["cluster_address"] = listen_to_nodes
     if tls is not None:
         listener |= {
             "tls_cert_file": tls.certificate,

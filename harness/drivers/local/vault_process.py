@@ -174,6 +174,7 @@ class VaultServer:
             openbao=openbao,
             mlock_said=self._mlock_said,
             unsealing=self._unsealing,
+            listen_to_nodes=f"127.0.0.1:{self._cluster_port}",
         )
         pki.write_private(self._config, settings.encode())
 
