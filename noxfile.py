@@ -329,7 +329,13 @@ def _install_engine(session: nox.Session) -> None:
 def _have_packages(session: nox.Session) -> None:
     """Return when the packages are here that some scenarios take; as root on a Debian machine they are installed."""
     postgres = shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    for there, what, package in ((postgres, "PostgreSQL", "postgresql"), (shutil.which("wrk"), "wrk", "wrk")):
+    # Debian has it where only root looks for programs
+    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+    for there, what, package in (
+        (postgres, "PostgreSQL", "postgresql"),
+        (shutil.which("wrk"), "wrk", "wrk"),
+        (haproxy, "HAProxy", "haproxy"),
+    ):
         if there:
             continue
         if os.geteuid() != 0:

@@ -54,6 +54,7 @@ rehearsal/               the order in which things happen
     asking               a question is asked, and again where its answer is another one than before
     troubles             what broke a rehearsal, as its record keeps it
     several              the Vaults of several nodes, as the course goes on
+    ways                 which of several nodes an app asks: the leader, a standby, or what a load balancer chooses
     nodes                how a Vault of several nodes comes to be, and is taken on node by node
     vault_steps          how a Vault is set up, written to, swapped and unsealed
     provider             who mints the tokens of apps that no cluster knows
@@ -106,6 +107,7 @@ drivers/local/           plain processes on this machine, and no Docker
     etcd_store           the etcd that has a Vault's data: its members, as processes
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     agents               a Vault Agent as a process: started, read by its log, and ended
+    balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     audit_devices        what the audit devices of a Vault as a process write to
     storms               many Pods of an app that log in at once: made, let loose, and counted
 drivers/kind/            kind clusters and containers on a Docker engine
@@ -164,6 +166,7 @@ clients/                 one door for each foreign system
     vault_engines        what is said to secrets engines that make secrets, and to what they have
     kube                 everything said to a Kubernetes API server (kubernetes)
     etcd                 whether an etcd serves
+    haproxy              everything said to HAProxy: how it balances nodes by their health
     wrk                  everything asked of the load generator: what it sends, and what came back
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_errors          what it declines, or gives no answer to, in our words (kubernetes)
@@ -303,6 +306,7 @@ rig/                     what a running system looks like, whoever runs it
     rig                  Vault, clusters and tokens of a running system, as protocols
     agents               what a rig that starts Vault Agents beside apps can do
     storms               what a rig can do that has many Pods of an app log in at once
+    several              what a rig can do whose Vault has several nodes: who leads, and a load balancer before them
     seals                what one looks like in which one Vault unseals another one
     leases               leases that are made in a Vault, and what it weighs, as protocols
     clock                a rig whose time passes without anybody waiting for it
@@ -328,6 +332,7 @@ scenario/                what is asked for
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
     schema_storage       what a scenario can say of where Vault has its data
+    schema_ways          what a scenario can say of the way from an app to a Vault of several nodes
     schema_storms        what a scenario can say of many Pods that log in at once
     schema_roles         what a scenario can say of roles of every kind, and of the config of a JWT mount
     schema_engines       what a scenario can say of secrets engines
@@ -347,7 +352,6 @@ scenario/                what is asked for
     drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
     endpoints            what may stand at kubernetes_host in the place of the API server's own address
-    host_checks          a name that Pods alone know, where it is another API server than that of the mount
     provider_checks      what a JWT mount's config asks whoever signs the tokens for, and would not get
     role_spec            a role of an auth mount as it is written: our names, and Vault's
     product_checks       what a scenario says of OpenBao that cannot be

@@ -7,14 +7,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.analysis import audit_devices
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import rewrites
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
-from harness.scenario import auth_config, course
+from harness.scenario import auth_config
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import MountSpec
 
@@ -39,22 +38,6 @@ class Doubt(msgspec.Struct, frozen=True):
     """the sentence among the reasons, without its full stop"""
     apps: tuple[str, ...] = ()
     """whom it is about, where it is about apps"""
-
-
-def excused(facts: Facts) -> frozenset[int]:
-    """Return the ids of the questions without an answer of which something else tells why.
-
-    What a refused login made impossible to ask, or one that got several answers, is told by that; a node that the
-    course has stopped was not to answer; and where no audit device can write, that is told once. No other is excused.
-    """
-    told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed}
-    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
-    return frozenset(
-        one.id
-        for one in facts.observations
-        if one.answer == "unknown" and not one.mixed
-        if one.blocked_by in told or one.node in stopped.get(one.moment, ()) or one.moment in silenced
-    )
 
 
 def never_granted(facts: Facts, probe: str = "login") -> list[Observation]:

@@ -16,7 +16,7 @@ from harness.analysis import diagnosis
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import Remedy
+from harness.analysis.rules import Confidence, Kind, Remedy
 from harness.knowledge import versions
 from harness.record.events import StepEnded
 from harness.record.node_events import (
@@ -29,7 +29,7 @@ from harness.record.node_events import (
     SteadyLoad,
 )
 from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
-from harness.scenario.outcomes import Cause
+from harness.scenario.outcomes import Cause, Effect
 
 LEADER_FIRST: Final = "leader-replaced-first"
 WENT_BACK: Final = "leader-of-older-version"
@@ -54,6 +54,10 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """the longest time between two that were granted"""
     during: str
     """the node that was being replaced then; empty: none"""
+    through: str = ""
+    """the way on which it was asked; empty: whoever led was"""
+    gaps: tuple[float, ...] = ()
+    """every time, in seconds, between two that were granted, with others between them"""
 
 
 class Rolling(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,10 +158,10 @@ def _led_with(seen: NodesSeen | None) -> str:
 
 def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
     """Yield, by what was asked for, all that was asked in the parts of a step, and the longest gap of them."""
-    by_kind: dict[tuple[str, str], list[SteadyLoad]] = {}
+    by_kind: dict[tuple[str, str, str], list[SteadyLoad]] = {}
     for one in loads:
-        by_kind.setdefault((one.kind, one.app), []).append(one)
-    for (kind, app), ones in by_kind.items():
+        by_kind.setdefault((one.kind, one.app, one.through), []).append(one)
+    for (kind, app, through), ones in by_kind.items():
         worst = max(ones, key=lambda one: one.seconds)
         failures: dict[str, int] = {}
         for name, times in (failed for one in ones for failed in one.failures.items()):
@@ -169,6 +173,8 @@ def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
             failures=failures,
             seconds=worst.seconds,
             during=worst.during,
+            through=through,
+            gaps=tuple(gap for one in ones for gap in one.gaps),
         )
 
 
@@ -192,7 +198,7 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
     longest = max((one.seconds for one in rolling.gaps), default=0.0)
     cost = f"; the longest time without an answer was {longest:.1f} s" if rolling.gaps else ""
     times = "once" if len(changes) == 1 else f"{len(changes)} times"
-    yield diagnosis.stated(
+    yield _finding(
         facts,
         (LEADER_FIRST, "latent", "leadership moved in vain"),
         f"{first.node} led, and was stopped while other nodes ran {rolling.from_version} still: leadership moved "
@@ -221,7 +227,7 @@ def _went_back(facts: Facts) -> Iterator[Finding]:
             continue
         if versions.parse(one.version) >= versions.parse(one.before_version) or _goes_back(facts, one):
             continue
-        yield diagnosis.stated(
+        yield _finding(
             facts,
             (WENT_BACK, "latent", "leadership went back"),
             f"{one.before} led with {one.before_version}, and then {one.node} with {one.version}: the older one took "
@@ -251,7 +257,7 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes = facts.topology.nodes_of(one.vault)
         alive = ", ".join(one.alive) or "none"
-        yield diagnosis.stated(
+        yield _finding(
             facts,
             (QUORUM, "regression", "quorum lost"),
             f"Nobody leads any more: of {len(nodes)} nodes {one.needed} have to be there to elect one, and unsealed "
@@ -346,7 +352,7 @@ def _not_back(facts: Facts) -> Iterator[Finding]:
             else f"{one.node} did not come back to the others as Vault {one.version}"
         )
         gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
-        yield diagnosis.stated(
+        yield _finding(
             facts,
             (sign.cause, "regression", "node lost"),
             f"{what}: {one.message}{gone}",
@@ -366,6 +372,41 @@ def _not_back(facts: Facts) -> Iterator[Finding]:
             source=sign.source,
             explanation=sign.explanation,
         )
+
+
+def _finding(
+    facts: Facts,
+    what: tuple[Cause, Kind, Effect],
+    sentence: str,
+    evidence: tuple[EvidenceLine, ...],
+    remedy: Remedy,
+    *,
+    hop: str,
+    source: str,
+    explanation: str,
+    moment: str = "",
+    step: int = 0,
+    node: str = "",
+) -> Finding:
+    rule, kind, effect = what
+    certain: Confidence = "certain"
+    return Finding(
+        rule=rule,
+        kind=kind,
+        effect=effect,
+        app="",
+        hop=hop,
+        sentence=sentence,
+        confidence=certain,
+        evidence=evidence,
+        remedy=diagnosis.in_words((remedy,)),
+        remedies=(remedy,),
+        explanation=explanation,
+        source=source,
+        moment=moment,
+        step=step or (facts.moments[moment].step if moment in facts.moments else 0),
+        node=node,
+    )
 
 
 def _swaps(facts: Facts, swaps: Sequence[NodeSwapped]) -> Iterator[EvidenceLine]:

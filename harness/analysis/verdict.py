@@ -134,9 +134,6 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     unproven: tuple[str, ...] = ()
     """the refusals of which no remedy could be tried, where that was asked for, and why"""
     observations: tuple[Observation, ...]
-    excused: tuple[int, ...] = ()
-    """the ids of those that got no answer, of which something else tells why: a refused login, a node that the course
-    stopped, audit devices that cannot write. All others without an answer are doubts"""
     not_checked: tuple[str, ...]
     assumed: tuple[str, ...] = ()
     """what decides the answers and the scenario leaves open"""
@@ -175,7 +172,8 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
-    as_expected = hoped and not unsure  # by a whole run only: nobody knows what the missing part would have shown
+    # an expectation is met by a whole run only: nobody knows what the missing part would have shown
+    as_expected = hoped and not unsure
     outcome, left_behind = _outcome(verdict, as_expected=as_expected, hoped=hoped), _left_behind(record)
     unlearned, tried = tuple(seen.app for seen in doubts.never_granted(facts)), tuple(proofs.proofs(facts))
     unproven = tuple(proofs.unproven(findings, tried)) if start.prove_remedies else ()
@@ -204,7 +202,6 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         proofs=tried,
         unproven=unproven,
         observations=tuple(facts.observations),
-        excused=tuple(sorted(doubts.excused(facts))),
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
@@ -224,13 +221,13 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
-    broken = startup_failures.findings(facts, _trimmed(facts.record))
-    yield from broken
-    yield from rolling.findings(facts, [one.node for one in broken if one.node])
-    yield from leases.findings(facts, broken)
+    broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
+    yield from diagnosis.told_by(facts, broken)
+    yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
+    yield from diagnosis.told_by(facts, leases.findings(facts, broken))
     yield from diagnosis.diagnose(facts)
     for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings):
-        yield from others(facts)
+        yield from diagnosis.told_by(facts, others(facts))
 
 
 def _left_behind(record: Record) -> str:
@@ -291,16 +288,18 @@ def _named(finding: Finding) -> str:
 
 
 def _unasked(facts: Facts) -> list[str]:
-    """Return every question that got no answer, but for those of which something else tells why.
+    """Return every question that got no answer, but for those that a refused login made impossible to ask.
 
     Of one that got several `doubts` tells.
     """
-    excused = doubts.excused(facts)
+    refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
+    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
-        if o.answer == "unknown" and not o.mixed and o.id not in excused
+        if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
+        if o.node not in stopped.get(o.moment, ()) and o.moment not in silenced
     ]
 
 

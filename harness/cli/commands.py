@@ -397,6 +397,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
     """
     from harness.errors import ScenarioError
     from harness.knowledge.versions import needs_licence
+    from harness.maintenance import packages
     from harness.scenario import course, loading, plan
 
     wrong, files = 0, several.search(scenarios)
@@ -413,9 +414,10 @@ def validate(scenarios: tuple[Path, ...]) -> None:
             say(error)
         else:
             tell(f"{name}: fine")
-            serving = course.serving(plan.make(loaded.scenario, loaded.name, driver_traits.PAPER.name).steps)
-            for licence in filter(None, map(needs_licence, serving)):
-                tell(f"    but {licence}")
+            made = plan.make(loaded.scenario, loaded.name, driver_traits.PAPER.name)
+            licences = filter(None, map(needs_licence, course.serving(made.steps)))
+            for lacks in (*licences, *packages.lacking(made.resolved)):
+                tell(f"    but {lacks}")
     if wrong:
         fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand")
 
@@ -428,6 +430,7 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
     """Show what a run of SCENARIO would do: every stage, every question, every binary. Nothing is started."""
     import msgspec
 
+    from harness.maintenance import packages
     from harness.reports import plan as paper
     from harness.scenario import plan as planning
 
@@ -437,6 +440,8 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
         write(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
     else:
         tell(paper.render(made))
+        for lacks in packages.lacking(made.resolved):
+            tell(f"  but {lacks}")
 
 
 @main.command()

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from harness.clients.haproxy import NODE_HEADER
 from harness.clients.transit import TransitSeal
 from harness.clients.vault_audit import CORRELATION_HEADER, AuditDevice
 from harness.clients.vault_engines import VaultEngines, revealed
@@ -353,6 +354,7 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
             started=started,
             ended=ended,
             correlation=correlation,
+            by=response.headers.get(NODE_HEADER, ""),
         )
         return reply, parsed
 

@@ -6,15 +6,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from harness.clients import postgres, wrk
+from harness.clients import haproxy, postgres, wrk
 from harness.errors import MissingPrerequisite
 from harness.maintenance.doctor import CheckResult
+from harness.scenario.topology import Topology
 
 _LOOKS: Final[tuple[tuple[str, str, Callable[[], Path]], ...]] = (
     ("PostgreSQL", "scenarios with a secrets engine of type database", postgres.programs),
     ("wrk", "scenarios with a storm of logins", wrk.program),
+    ("HAProxy", "scenarios whose apps ask through a load balancer", haproxy.program),
 )
 """What it is, who takes it, and what finds it or says what to install."""
+
+
+def lacking(wanted: Topology) -> Iterator[str]:
+    """Yield what this machine lacks of the packages that a scenario takes, each with what to install."""
+    databases = wanted.needs_database or any(one.storage == "postgresql" for one in wanted.vaults.values())
+    takes = (databases, wanted.has_storms, wanted.has_balancer)
+    for (_, _, look), taken in zip(_LOOKS, takes, strict=True):
+        if not taken:
+            continue
+        try:
+            look()
+        except MissingPrerequisite as error:
+            yield str(error)
 
 
 def examine() -> Iterator[CheckResult]:

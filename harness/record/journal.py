@@ -177,15 +177,18 @@ class Journal:
 
 
 _OF_THE_ONLY_ONE: Final = re.compile(r'^(\{"event":"[a-z-]+","at":[^,"]+),"vault":"","node":""')
+_ON_NO_WAY: Final = ',"through":"","asked_of":"","at_leader":""}'
 _ASKED_ONCE: Final = ',"answers":{}}'
 _ASKED_THE_ONLY_ONE: Final = ',"vault":"","node":""}'
 
 
 def _spared(line: str) -> str:
-    """Return an event's line without what is empty in most: how often each answer came, and which Vault and node it is.
+    """Return an event's line without what is empty in most: the way, how often each answer came, and which Vault it is.
 
     So it is of a question that was asked once, of the only Vault and of its only node.
     """
+    if line.endswith(_ON_NO_WAY):
+        line = line.removesuffix(_ON_NO_WAY) + "}"
     if line.endswith(_ASKED_ONCE):
         line = line.removesuffix(_ASKED_ONCE) + "}"
     if line.endswith(_ASKED_THE_ONLY_ONE):

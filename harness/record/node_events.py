@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from harness.record.event import OfVault
+from harness.record.observation import Through
 
 State = Literal["active", "standby", "sealed", "not initialised", "no answer"]
 """What a node says of itself, by its sys/health."""
@@ -138,5 +139,9 @@ class SteadyLoad(OfVault, frozen=True, tag="steady-load", kw_only=True):
     """the longest time between two answers that granted what was asked"""
     began: float = 0.0
     """when that time began, in seconds since the epoch"""
+    through: Through = ""
+    """the way on which it was asked; empty: whoever led was"""
+    gaps: tuple[float, ...] = ()
+    """every time, in seconds, between two answers that granted what was asked, with others between them"""
     during: str = ""
     """the node that was being replaced then; empty: none"""

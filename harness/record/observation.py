@@ -10,6 +10,9 @@ import msgspec
 Answer = Literal["granted", "refused", "unknown"]
 """granted and refused are answers. unknown means nobody could be asked, and is never a pass."""
 
+Through = Literal["", "leader", "standby", "load-balancer"]
+"""Which of several nodes an app asks: the one that leads, one that stands by, or what a load balancer chooses."""
+
 
 LATE: Final = "late-"
 """How the probes are called that ask what became of something which was written only to see whether it is lost."""
@@ -86,6 +89,13 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="eve
     answers: dict[str, int] = {}
     """where it was asked again at once, in the same state: how often each answer came, such as "granted 200", the first
     one counted; empty where it was asked once"""
+
+    through: Through = ""
+    """the way on which it was asked, where the app has one; empty: whichever leads was asked, or `node`"""
+    asked_of: str = ""
+    """the node that was asked on that way; empty: none was, or nobody says which"""
+    at_leader: str = ""
+    """what the node that leads said to the same login at once, such as "granted 200", where another one was asked"""
 
     @property
     def mixed(self) -> bool:

@@ -74,7 +74,7 @@ class Leases:
     def _storm(self, step: RevokeLeases, served: Serve, held: list[str], tokens: Mapping[str, Secret]) -> None:
         """Have all that are left be revoked by one request, and wait until Vault lists none any more."""
         system, vault = self._rig.system(step.vault), leases_of(self._rig, step.vault)
-        asks = steady.asks_of(self._rig, self._topology, step.vault, tokens) if self._real else {}
+        asks = steady.asks_of(self._rig, self._topology, step.vault, tokens, {}) if self._real else {}
         clients = steady.Clients(asks, system.vault.health if self._real else None)
         with clients:
             watch = wait.Stopwatch()

@@ -16,7 +16,8 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.record.node_events import NodeLost, NodeSeen, NodesSeen, NodeSwapped, QuorumLost, State
 from harness.rehearsal import vault_steps
-from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem, several_nodes
+from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem
+from harness.rig.several import several_nodes
 from harness.scenario import course
 from harness.scenario.course import BY_NUMBER, HALFWAY, Form, RemoveNode, Serve, Step, StepDown, StopNode
 from harness.secret import Secret, carried

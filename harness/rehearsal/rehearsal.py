@@ -386,7 +386,8 @@ class Running:
         system = self.rig.system(step.vault)
         vault = steady.Leading(system) if step.vault in self.several.runs else system.vault
         shown = credentials.certificates_of(self.plan.resolved, self.credentials, tokens)
-        swap = (step, self._next_moment(), self.journal, lambda: self.beforehand, shown)
+        goes = self.several.ways_of(step.vault, tokens)
+        swap = (step, self._next_moment(), self.journal, lambda: self.beforehand, shown, goes)
         return renewing(vault, tokens, *swap, once=not driver_traits.of(self.plan.driver).real)
 
     def _next_moment(self) -> str:
@@ -416,7 +417,7 @@ class Running:
             if first:
                 credentials.renew_all(self.plan.resolved, self.credentials, self._served_of, self.journal)
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
-            view.runs = self.several.runs_at(moment)
+            view.runs, view.standbys = self.several.runs_at(moment), self.several.standbys
             if first:
                 view.logins = view.old  # the tokens of this login are the ones that running apps hold from here on
             view.late, view.kept, view.credentials = self.late, self.kept, self.credentials

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from harness.record.journal import Journal
-from harness.rehearsal import nodes
+from harness.rehearsal import nodes, ways
 from harness.rehearsal.workloads import steady
-from harness.rig.rig import Rig, several_nodes
+from harness.rig.rig import Rig
+from harness.rig.several import balancer, several_nodes
 from harness.scenario import course, driver_traits
-from harness.scenario.course import Look, Moment
+from harness.scenario.app_spec import BALANCER
+from harness.scenario.course import Look, Moment, Step
 from harness.scenario.plan import Plan
 from harness.secret import Secret
 
@@ -26,6 +28,7 @@ class Several:
         """of each Vault whose nodes have joined each other: what each node runs"""
         self._left: dict[str, list[str]] = {}
         """of such a Vault: the nodes that are still to be taken in a step that takes them in parts"""
+        self.standbys: ways.Kept = {}
         self.stopped = set[str]()
         """the nodes that the course has stopped"""
 
@@ -37,6 +40,10 @@ class Several:
     def form(self, step: course.Form, keys: Sequence[Secret]) -> None:
         """Have the other nodes of a Vault join the first. Raises as `nodes.form`."""
         nodes.form(self._rig, step, keys, self._journal)
+        if BALANCER in ways.used(self._topology, step.vault):
+            with self._journal.phase("a load balancer before all nodes"):
+                balancer(self._rig, step.vault).balance()
+                self._settle(step)
         self.runs[step.vault] = dict.fromkeys(self._rig.system(step.vault).nodes, step.version)
 
     def replace(
@@ -56,7 +63,7 @@ class Several:
         if step.node or step.part in course.HALFWAY:
             self._left[step.vault] = [step.node] if step.node else list(runs)
         whole = step if step.part else msgspec.structs.replace(step, part="others")
-        asks = steady.asks_of(self._rig, self._topology, step.vault, held) if self._real else {}
+        asks = steady.asks_of(self._rig, self._topology, step.vault, held, self.standbys) if self._real else {}
         with steady.asking(self._rig, step, step.version, asks, moment, self._journal, real=self._real) as load:
             load.knows(runs)
 
@@ -67,6 +74,7 @@ class Several:
 
             left = self._left[step.vault]
             nodes.roll(self._rig, whole, left, runs, keys, self._journal, moment=moment, replacing=replacing)
+            self._settle(step)
 
     def change(
         self, step: course.StepDown | course.StopNode | course.RemoveNode, moment: str, held: Mapping[str, Secret]
@@ -76,7 +84,7 @@ class Several:
         Raises as `nodes.change`.
         """
         runs = self.runs[step.vault]
-        asks = steady.asks_of(self._rig, self._topology, step.vault, held) if self._real else {}
+        asks = steady.asks_of(self._rig, self._topology, step.vault, held, self.standbys) if self._real else {}
         version = runs.get(several_nodes(self._rig, step).follow(), "")
         with steady.asking(self._rig, step, version, asks, moment, self._journal, real=self._real) as load:
             load.knows(runs)
@@ -84,6 +92,18 @@ class Several:
                 self.stopped.add(step.node)
             nodes.change(self._rig, step, runs, self._journal, moment=moment)
             load.replacing("")
+            self._settle(step)
+
+    def ways_of(self, vault: str, apps: Iterable[str]) -> dict[str, steady.OnItsWay]:
+        """Return where those of *apps* renew their tokens that ask a *vault* of several nodes on a way of their own."""
+        through = {app: self._topology.apps[app].through for app in apps} if vault in self.runs else {}
+        return {app: steady.OnItsWay(self._rig, vault, way, self.standbys) for app, way in through.items() if way}
+
+    def _settle(self, step: Step) -> None:
+        """Wait until a load balancer, where an app asks through one, has found out who leads now, if anybody does."""
+        leader = several_nodes(self._rig, step).follow()
+        if leader and BALANCER in ways.used(self._topology, step.vault):
+            balancer(self._rig, step.vault).await_balance(leader)
 
     def runs_at(self, moment: Moment) -> Callable[[str, str], str]:
         """Return what tells which version a node, or else whoever answers of a Vault, runs at a *moment*."""

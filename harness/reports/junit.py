@@ -1,8 +1,8 @@
 """A judgement as JUnit XML: a case for every question at every moment, red where the run is red and nowhere else.
 
 A regression is a failure, a question that could not be asked an error, and so is an app of which nothing was learned; a
-question without an answer of which something else tells why, such as a refused login, is skipped. Cases keep their
-names from run to run, so that a CI server can show the history of each.
+question that a refused login made impossible is skipped. Cases keep their names from run to run, so that a CI server
+can show the history of each.
 """
 
 from __future__ import annotations
@@ -126,10 +126,14 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
         told.setdefault(_place(finding), []).append(finding)
-    excused = set(judgement.excused)
+    # what Vault answers where it can audit nothing is told by that finding, once
+    silenced = any(finding.effect == "requests refused" for finding in judgement.findings)
+    broke = {seen.id for seen in judgement.observations if silenced and seen.answer == "unknown" and seen.status}
+    # 0 stands for the course itself, which has stopped the node
+    refused = {0} | broke | {seen.id for seen in judgement.observations if seen.answer == "refused"}
     for seen in judgement.observations:
         findings = told.pop((comparison.key_of(seen), seen.moment), [])
-        yield _question(seen, findings, weighed, excused=seen.id in excused)
+        yield _question(seen, findings, weighed, blocked=seen.blocked_by in refused or seen.id in broke)
     without_question = [finding for findings in told.values() for finding in findings]
     for finding in without_question:
         yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], weighed)
@@ -143,7 +147,7 @@ def _place(finding: Finding) -> _Place:
     return comparison.key_of(finding), finding.moment
 
 
-def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, excused: bool) -> _TestCase:
+def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, blocked: bool) -> _TestCase:
     parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {called(seen)}{seen.version}")
     name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
     status = "" if seen.status is None else f" HTTP {seen.status}"
@@ -151,7 +155,7 @@ def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed,
     if seen.answer != "unknown":
         return _of_findings(name, findings, weighed, (f"answer: {answer}",), seconds)
     why = seen.error or answer
-    if excused:
+    if blocked:
         return _TestCase(name=name, seconds=seconds, outcome="skipped", message=why)
     return _TestCase(name=name, seconds=seconds, outcome="error", type="environment", message=why, body=(answer,))
 

@@ -9,6 +9,11 @@ from harness.analysis.rolling import Gap, Rolling
 from harness.record.node_events import LeaderChanged, NodeSwapped
 
 _TOO_MANY: Final = 429
+_WAYS: Final = {
+    "leader": "at the leader",
+    "standby": "at a standby",
+    "load-balancer": "through the load balancer",
+}
 _INSTANT: Final = 0.05
 """Seconds: on paper nothing takes longer, and then it is not told."""
 
@@ -44,8 +49,11 @@ def _told(one: Rolling) -> Iterator[tuple[str, str]]:
         words = f": {one.evictions[0].message}" if one.evictions[0].message else ""
         times = f"{refused} of {len(one.evictions)} times{words}"
         yield "budget", f"while one was replaced, the eviction of another was refused {times}"
-    if one.gaps:
-        yield "gaps", f"longest without an answer: {', '.join(map(_gap, one.gaps))}; each asked every 0.1 s"
+    of_all, on_ways = [gap for gap in one.gaps if not gap.through], [gap for gap in one.gaps if gap.through]
+    if of_all:
+        yield "gaps", f"longest without an answer: {', '.join(map(_gap, of_all))}; each asked every 0.1 s"
+    if on_ways:
+        yield "ways", f"{', '.join(map(_gap, on_ways))}"
 
 
 def _swap(swap: NodeSwapped) -> str:
@@ -60,7 +68,9 @@ def _lead(change: LeaderChanged) -> str:
 
 
 def _gap(gap: Gap) -> str:
+    what = f"{gap.kind} {_WAYS.get(gap.through, f'through {gap.through}')}" if gap.through else gap.kind
     if not gap.failures:
-        return f"{gap.kind} {gap.seconds:.1f} s (all {gap.asked} granted)"
+        return f"{what} {gap.seconds:.1f} s (all {gap.asked} granted)"
     kinds = ", ".join(f"{kind} {times}" for kind, times in gap.failures.items())
-    return f"{gap.kind} {gap.seconds:.1f} s ({sum(gap.failures.values())} of {gap.asked} failed: {kinds})"
+    times = f", {len(gap.gaps)} times" if len(gap.gaps) > 1 else ""
+    return f"{what} {gap.seconds:.1f} s{times} ({sum(gap.failures.values())} of {gap.asked} failed: {kinds})"

@@ -22,6 +22,7 @@ def render(plan: Plan) -> str:
         which = f"Vault {topology.told_apart(name)}".rstrip()
         nodes = f", {vault.nodes} nodes" if vault.nodes > 1 else ""
         lines.append(f"{which}: in {vault.cluster or 'no cluster'}, storage {vault.storage}{nodes}")
+    lines += [f"{name}: asks through {_WAYS[app.through]}" for name, app in topology.apps.items() if app.through]
     lines += ["", "steps", *(f"  {number}. {_told(step)}{_whose(step)}" for number, step in enumerate(plan.steps, 1))]
     lines += ["", f"questions at every moment: {len(plan.questions)}"]
     lines += [
@@ -36,6 +37,13 @@ def render(plan: Plan) -> str:
     )
     lines += ["", "binaries", *(f"  {product} {version}" for product, version in plan.artifacts)]
     return "\n".join(lines)
+
+
+_WAYS: Final = {
+    "leader": "the node that leads",
+    "standby": "a node that stands by",
+    "load-balancer": "a load balancer, which is HAProxy (Debian: haproxy), on processes",
+}
 
 
 def _whose(step: AnyStep) -> str:

@@ -44,6 +44,8 @@ class Reply(msgspec.Struct, frozen=True):
     correlation: str = ""
     given: Given | None = None
     """what a secrets engine made, where it was asked to"""
+    by: str = ""
+    """the node to which a load balancer handed the request; empty: none stood between, or it handed it to nobody"""
 
     @property
     def ok(self) -> bool:
@@ -297,23 +299,6 @@ class Snapshots(Protocol):
 
 
 @runtime_checkable
-class SeveralNodes(Protocol):
-    """A Vault of several nodes over raft. What is asked of it without naming a node goes to the one that leads."""
-
-    def add_node(self, name: str, served: Serve) -> None:
-        """Start a node without data that joins the others, as the version of *served*. Returns when it answers."""
-        ...
-
-    def follow(self) -> str:
-        """Find out who leads, have everything go there from now on, and return its name; "" where nobody does."""
-        ...
-
-    def stop_node(self, name: str) -> None:
-        """Stop a node, which keeps its data."""
-        ...
-
-
-@runtime_checkable
 class Reusable(Protocol):
     """A rig whose clusters serve further rehearsals once its own is over, one at a time."""
 
@@ -339,35 +324,35 @@ def changes_accounts(rig: Rig, step: Step) -> ChangesAccounts:
     """Return *rig* as one that changes accounts, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, ChangesAccounts):
         return rig
-    raise _unable(step)
+    raise unable(step)
 
 
 def changes_clusters(rig: Rig, step: Step) -> ChangesClusters:
     """Return *rig* as one that changes clusters, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, ChangesClusters):
         return rig
-    raise _unable(step)
+    raise unable(step)
 
 
 def publishes_keys(rig: Rig, step: Step) -> PublishesKeys:
     """Return *rig* as one that publishes keys, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, PublishesKeys):
         return rig
-    raise _unable(step)
+    raise unable(step)
 
 
 def rotates_keys(rig: Rig, step: Step) -> RotatesKeys:
     """Return *rig* as one that rotates keys, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, RotatesKeys):
         return rig
-    raise _unable(step)
+    raise unable(step)
 
 
 def makes_tokens(rig: Rig, step: Step) -> MakesTokens:
     """Return *rig* as one that makes tokens, which *step* needs. Raises RigError where it cannot."""
     if isinstance(rig, MakesTokens):
         return rig
-    raise _unable(step)
+    raise unable(step)
 
 
 def proxies(rig: Rig) -> HasProxies:
@@ -382,18 +367,11 @@ def snapshots(rig: Rig, step: Step) -> Snapshots:
     system = rig.system(step.vault)
     if isinstance(system, Snapshots):
         return system
-    raise _unable(step)
+    raise unable(step)
 
 
-def several_nodes(rig: Rig, step: Step) -> SeveralNodes:
-    """Return the Vault of *step* as one of several nodes, which it needs. Raises RigError where it cannot be."""
-    system = rig.system(step.vault)
-    if isinstance(system, SeveralNodes):
-        return system
-    raise _unable(step)
-
-
-def _unable(step: Step) -> RigError:
+def unable(step: Step) -> RigError:
+    """Return that this driver cannot do *step*."""
     return RigError(f"this driver cannot do the step {word_of(step)}: choose another driver, or leave the step out")
 
 

@@ -13,6 +13,11 @@ STORM: Final = "login-storm"
 """The probe that has many Pods of an app log in at once."""
 
 
+BALANCER: Final = "load-balancer"
+STANDBY: Final = "standby"
+LEADER: Final = "leader"
+
+
 def subject_of(account: str) -> str:
     """Return the Kubernetes user of a service account that is written namespace/name."""
     return "system:serviceaccount:" + account.replace("/", ":")
@@ -35,6 +40,8 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     mount: str
     node: str = ""
     """the node of its mount's Vault that it asks; empty: the only one there is, or whichever answers"""
+    through: str = ""
+    """which of several nodes it asks: leader, standby, or what a load-balancer chooses; empty: whichever leads"""
     role: str
     may_review_tokens: bool = False
     may_read: tuple[str, ...] = ()
@@ -80,6 +87,7 @@ def app_spec(written: Mapping[str, Any], mounts: Iterable[str]) -> AppSpec:
         service_account=written.get("service-account") or "",
         mount=written.get("mount") or next(iter(mounts)),
         node=written.get("node") or "",
+        through=written.get("through") or "",
         role=written["role"],
         may_review_tokens=written.get("may-review-tokens", False),
         may_read=tuple(written.get("may-read") or ()),

@@ -28,6 +28,7 @@ from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
 from harness.scenario.schema_storage import HasStorage
 from harness.scenario.schema_storms import Storm
+from harness.scenario.schema_ways import THROUGH, Through
 from harness.scenario.values import (
     Audiences,
     Bindings,
@@ -159,9 +160,7 @@ class PluginConfig(JwtConfig):
         description="Where Vault looks for the API server. cluster: at its own address. cluster-http: there, with http "
         "instead of https. proxy: at a reverse proxy before it; proxy-401: at one that knows no service account tokens "
         "and answers 401; proxy-html: at one that shows a page to log in on; proxy-reset: at one that resets "
-        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid. Or "
-        "https://kubernetes.default.svc, by which Pods know the API server of their own cluster: for a Vault in that "
-        "cluster it is its address, and for one outside of any no name at all.",
+        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid.",
     )
     kubernetes_ca_cert: CaText = Field(
         default="cluster",
@@ -264,6 +263,7 @@ class App(_Part):
     node: Name | None = Field(
         default=None, description="The node of it that it asks, such as `vault-0`. Left out: whichever answers."
     )
+    through: Through | None = Field(default=None, description=THROUGH)
     may_review_tokens: bool = Field(
         default=False, description="Is its service account bound to system:auth-delegator? client-jwt needs it."
     )

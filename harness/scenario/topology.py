@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.scenario import auth_config, engine_kinds, mount_kinds, places
-from harness.scenario.app_spec import AppSpec, app_spec, subject_of
+from harness.scenario.app_spec import BALANCER, AppSpec, app_spec, subject_of
 from harness.scenario.audit_spec import DeviceSpec, devices
 from harness.scenario.auth_config import ConfigField
 from harness.scenario.engine_kinds import Engine, EngineSpec
@@ -181,6 +181,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     def has_storms(self) -> bool:
         """Do many Pods of an app log in at once? Then Vault's listener talks to whoever comes over TLS."""
         return any(app.storm is not None for app in self.apps.values())
+
+    @property
+    def has_balancer(self) -> bool:
+        """Does any app ask its Vault through a load balancer?"""
+        return any(app.through == BALANCER for app in self.apps.values())
 
     def shows_certificates(self, vault: str) -> bool:
         """Does anybody log in to a Vault by a client certificate? Then its listener talks to whoever has one."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.scenario import references, topology
+from harness.scenario.app_spec import STANDBY
 from harness.scenario.course_checks import verb_of
 from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown
@@ -27,6 +28,7 @@ def complaints(document: Document) -> Iterator[Complaint]:
     for app in document.entries("apps"):
         yield from _named(document, app)
         yield from _elsewhere(document, app, document.get(*app, "mount"))
+        yield from _way(document, app)
     down = set[str]()
     for index in range(len(document.get("course", default=()) or ())):
         yield from _of_step(document, ("course", index), verb_of(document, index))
@@ -62,6 +64,24 @@ def _several(document: Document) -> Iterator[Complaint]:
             yield (*trail, verb), message, "roll-back: binary, or nodes: 1"
         if document.given(*trail, "move"):
             yield (*trail, "move"), "several nodes are not moved to another place here", "leave it out, or nodes: 1"
+
+
+def _way(document: Document, app: Trail) -> Iterator[Complaint]:
+    """Yield what is wrong with the way on which the *app* asks a Vault of several nodes."""
+    through = document.get(*app, "through")
+    if through is None:
+        return
+    trail: Trail = (*app, "through")
+    if document.get("vault", "nodes", default=1) in (None, 1):
+        message = f"there is one node, and no choice to ask it through a {through}"
+        if through == STANDBY:
+            message = "there is one node, and none that stands by and forwards"
+        yield trail, message, "nodes: 3 in vault, or leave it out"
+    if document.given(*app, "node"):
+        yield trail, "an app that names its node asks that one alone", "leave `through` or `node` out"
+    if document.given(*app, "agent"):
+        message = "a Vault Agent asks the node that leads, and would not go the way of its app"
+        yield trail, message, "leave `through` or `agent` out"
 
 
 def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> Iterator[Complaint]:

@@ -27,7 +27,18 @@ PARENTS: Final = Path(__file__).parent.parent.parent / "scenarios"
 _TRIES: Final = 2000
 _NO_PART: Final = ("expect", "matrix", "probes", "strict", "seal-vault", "schema", "description")
 """What says nothing of an installation, or needs servers beside it that most scenarios have not."""
-_TOO_LONG: Final = ("wait", "seal-vault", "seal", "nodes", "node", "order", "step-down", "leases", "revoke-leases")
+_TOO_LONG: Final = (
+    "wait",
+    "seal-vault",
+    "seal",
+    "nodes",
+    "node",
+    "through",
+    "order",
+    "step-down",
+    "leases",
+    "revoke-leases",
+)
 _TOO_LONG_STEPS: Final = ("stop-node", "start-node", "remove-node", "reachable")
 _REFERENCES: Final = {"cluster": "clusters", "mount": "auth", "reviewer": "auth", "app": "apps", "role": ""}
 _SECONDS: Final = 600

@@ -29,6 +29,11 @@ def insist(plan: Plan) -> None:
         raise MissingPrerequisite(
             "with kind no storm of logins is made, and an app of this scenario has one: --driver local makes it"
         )
+    if plan.resolved.has_balancer:
+        raise MissingPrerequisite(
+            "with kind there is no load balancer before the nodes of Vault, and an app of this scenario asks through "
+            "one: --driver local has it"
+        )
     if plan.resolved.needs_database:
         raise MissingPrerequisite(
             "with kind there is no PostgreSQL, and a secrets engine of type database wants one: --driver local has it"

@@ -10,11 +10,12 @@ from pathlib import Path
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
-from harness.clients import wrk
+from harness.clients import haproxy, wrk
 from harness.drivers import service_accounts
 from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.audit_devices import AuditDevices, WithAuditDevices
+from harness.drivers.local.balancer import WithBalancer
 from harness.drivers.local.changing_rig import ChangingRig
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.postgres import Postgres
@@ -34,7 +35,6 @@ from harness.drivers.real_rig import (
     requested,
 )
 from harness.drivers.service_accounts import Account
-from harness.drivers.several_nodes import NodesRig
 from harness.drivers.sharing_rig import kept_for
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, own_run, pki, process
@@ -91,6 +91,8 @@ class LocalDriver:
         """
         if plan.resolved.has_storms:
             wrk.program()
+        if plan.resolved.has_balancer:
+            haproxy.program()
         if not self._force:
             capacity.insist(capacity.measure(self._work), len(plan.resolved.clusters))
         served = [step for step in plan.steps if isinstance(step, Serve)]
@@ -144,7 +146,7 @@ class LocalDriver:
 
 
 class LocalRig(
-    WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig, WithSealVault, NodesRig, LocalSharing
+    WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig, WithSealVault, WithBalancer, LocalSharing
 ):
     """The processes of one rehearsal."""
 
@@ -184,6 +186,7 @@ class LocalRig(
         self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
         self._storm_pods = {}
+        self._balancer = None
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
             journal,
@@ -209,6 +212,7 @@ class LocalRig(
     def again(self, plan: Plan, journal: Journal) -> Iterator[Rig]:
         """End Vault, and yield a system for *plan* with a Vault of its own in the clusters that serve already."""
         self.end_sidecars()
+        self._end_balancer()
         self._end_all_vaults()
         self._times += 1
         work = self._work / f"again-{self._times}"
@@ -239,6 +243,7 @@ class LocalRig(
         """End Vault and whatever is still on its way, keep its log, and leave the clusters as they are."""
         super().wait_for_threads()
         self.end_sidecars()
+        self._end_balancer()
         self._end_all_vaults()
         self._keep(self._logs)
         self._close_devices()
@@ -323,9 +328,10 @@ class LocalRig(
         return self._leave_up(self._supervisor, seconds, self._work, self._run_id, files)
 
     def broken(self) -> str | None:
-        """Return a sentence if an API server, an etcd, a proxy, a PostgreSQL or the Vault that unseals has ended."""
+        """Return a sentence if a server that Vault depends on has ended, or one that stands before it."""
         lost = next((sentence for one in self._planes.values() if (sentence := one.died())), None)
-        return lost or self._proxies.died() or self._vaults.beside_died() or self._unsealer_died()
+        lost = lost or self._proxies.died() or self._balancer_died()
+        return lost or self._vaults.beside_died() or self._unsealer_died()
 
     def keep_logs(self) -> None:
         """Keep every server's log beside the record. A log that cannot be kept must not hide why the run ended."""
@@ -335,7 +341,12 @@ class LocalRig(
     @property
     def _logs(self) -> list[Tail]:
         agents = [one.log for one in self._sidecars.values()]
-        return [*self._vaults.logs, *agents, *([self._unsealer.log] if self._unsealer is not None else ())]
+        return [
+            *self._vaults.logs,
+            *agents,
+            *self._balancer_logs,
+            *([self._unsealer.log] if self._unsealer is not None else ()),
+        ]
 
     def _keep(self, tails: Sequence[Tail]) -> None:
         for tail in tails:

@@ -75,6 +75,16 @@ class PaperNodes(PaperLeases):
         self._leader, self._pod = name, pod_purpose(name)
         self._served = self._members[name].served
 
+    def balance(self) -> None:
+        """Return at once: on paper a load balancer hands every request to whoever leads."""
+
+    def await_balance(self, name: str) -> None:
+        """Return at once."""
+
+    def balanced(self) -> VaultClient:
+        """Return the way to ask through it."""
+        return cast("VaultClient", self)
+
     def stop_node(self, name: str) -> None:
         """Stop a node."""
         self._members[name].sealed = True

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.knowledge import refusals
-from harness.record.observation import Answer, Observation
+from harness.record.observation import Answer, Observation, Through
+from harness.rehearsal import ways
 from harness.rig.rig import Credentials, Given, IssuedToken, Reply, Rig, VaultClient, node_of
+from harness.scenario.app_spec import BALANCER, LEADER, STANDBY
 from harness.scenario.plan import Question
 from harness.scenario.topology import Topology
 from harness.secret import Secret
@@ -46,13 +48,32 @@ class View:
     """gives the token of an app that no cluster issues"""
     runs: Callable[[str, str], str] = lambda _vault, _node: ""
     """gives the version of a Vault's node, where there are several: each may run another one than *version*"""
+    standbys: ways.Kept = field(default_factory=dict)
+    asked: str = ""
+    """the node to which the last way of an app led that goes through one"""
 
     def vault(self, question: Question) -> VaultClient:
         """Return the way to ask the Vault, or the node of it, that a question is for, as the app would ask it."""
-        vault = node_of(self.rig, question.vault, question.node).vault
+        if through := self.through(question):
+            way = ways.of(self.rig, question.vault, through, self.standbys)
+            vault, self.asked = way
+        else:
+            vault = node_of(self.rig, question.vault, question.node).vault
         if not question.app or not self.topology.mounts[question.mount].of_kind.by_certificate:
             return vault
         return vault.showing(self.credentials[question.mount, self.topology.apps[question.app].role].secret)
+
+    def through(self, question: Question) -> Through:
+        """Return through which of several nodes the app of a question asks; "" where it does not matter."""
+        return self.topology.apps[question.app].through if question.app else ""  # type: ignore[return-value]
+
+    def forwards(self, question: Question) -> bool:
+        """May the node that the app of a question asks be another one than the one that leads?"""
+        return self.through(question) in (STANDBY, BALANCER)
+
+    def leader(self, question: Question) -> VaultClient:
+        """Return the way to ask the node that leads."""
+        return ways.of(self.rig, question.vault, LEADER, self.standbys).vault
 
     def token_of(self, app: str) -> IssuedToken:
         """Return the token with which *app* logs in."""
@@ -71,6 +92,7 @@ class View:
         answer: Answer | None = None,
     ) -> Observation:
         """Return *reply* as the observation that answers *question*; *answer* where that is not what Vault said."""
+        through = self.through(question)
         return Observation(
             id=self.number(),
             probe=question.probe,
@@ -91,6 +113,8 @@ class View:
             detail=reply.data if detail is None else detail,
             vault=question.vault,
             node=question.node,
+            through=through,
+            asked_of=reply.by or (self.asked if through else ""),
         )
 
     def not_asked(self, question: Question, why: str, blocked_by: int) -> Observation:
@@ -108,6 +132,7 @@ class View:
             blocked_by=blocked_by,
             vault=question.vault,
             node=question.node,
+            through=self.through(question),
         )
 
 

@@ -40,18 +40,19 @@ def renewing(
     journal: Journal,
     beforehand: Callable[[], float] = lambda: 0.0,
     shown: Mapping[str, Secret] = MappingProxyType({}),
+    goes: Mapping[str, Renews] = MappingProxyType({}),
     *,
     once: bool = False,
 ) -> Iterator[None]:
     """Have every app renew its token again and again while the body takes Vault to what is to be *served*.
 
     *moment* is the label of the moment at which everything is asked next. *tokens* are what the apps hold, by name;
-    without one an app takes no part, and *shown* are the client certificates of some. *beforehand* returns how many
-    seconds of what the body does had been done before it. Afterwards there is an event an app in the book. If the body
-    fails nothing is written: what the apps met then is a part of that failure. *once*: the body takes no time, so each
-    renews once after it, and only what is not granted is written.
+    without one an app takes no part. *shown* are the client certificates of some, and *goes* is where some renew
+    instead. *beforehand* returns how many seconds of what the body does had been done before it. Afterwards there is an
+    event an app in the book. If the body fails nothing is written: what the apps met then is a part of that failure.
+    *once*: the body takes no time, so each renews once after it, and only what is not granted is written.
     """
-    copies = [_Copy(app, token, shown.get(app)) for app, token in tokens.items()]
+    copies = [_Copy(app, token, shown.get(app), goes.get(app)) for app, token in tokens.items()]
     if once:
         yield
         for copy in copies:
@@ -77,8 +78,8 @@ def renewing(
 class _Copy:
     """A running copy of an app, and what came of its renewals."""
 
-    def __init__(self, app: str, token: Secret, shown: Secret | None) -> None:
-        self._app, self._token, self._shown = app, token, shown
+    def __init__(self, app: str, token: Secret, shown: Secret | None, goes: Renews | None) -> None:
+        self._app, self._token, self._shown, self._goes = app, token, shown, goes
         self._asked, self._failures = 0, Counter[str]()
         self._granted = Stopwatch()
         self._longest = 0.0
@@ -88,6 +89,7 @@ class _Copy:
         """was the last renewal granted?"""
 
     def renew(self, vault: Renews) -> None:
+        vault = self._goes or vault
         asked = vault if self._shown is None else vault.showing(self._shown)
         reply = asked.renew_self(self._token)
         self._asked += 1

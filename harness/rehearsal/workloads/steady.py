@@ -6,11 +6,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Self
+from functools import partial
+from typing import Final, NamedTuple, Self
 
 from harness.record.journal import Journal
 from harness.record.node_events import LeaderChanged, RequestKind, SteadyLoad
-from harness.rig.rig import Reply, Rig, VaultSystem, several_nodes
+from harness.record.observation import Through
+from harness.rehearsal import ways
+from harness.rig.rig import Reply, Rig, VaultClient, VaultSystem
+from harness.rig.several import several_nodes
 from harness.scenario.course import Step
 from harness.scenario.topology import Topology
 from harness.secret import Secret, carried
@@ -20,6 +24,18 @@ EVERY_SECONDS: Final = 0.1
 """How often each asks: as exact as the length of a gap can be."""
 
 Ask = Callable[[], Reply]
+
+
+class Asked(NamedTuple):
+    """What a client asks for, and on whose behalf."""
+
+    kind: RequestKind
+    app: str
+    through: Through = ""
+    """the way on which it asks; empty: whoever leads is asked"""
+
+
+Asks = Mapping[Asked, Ask]
 
 
 class Leading:
@@ -38,18 +54,34 @@ class Leading:
         return Leading(self._system, certificate)
 
 
+class OnItsWay:
+    """Where a token is renewed by an app that asks a Vault of several nodes on a way of its own."""
+
+    def __init__(self, rig: Rig, vault: str, through: str, standbys: ways.Kept) -> None:
+        self._of = partial(ways.of, rig, vault, through, standbys)
+
+    def renew_self(self, token: Secret) -> Reply:
+        """Renew a token where the app asks now."""
+        return self._of().vault.renew_self(token)
+
+    def showing(self, certificate: Secret) -> OnItsWay:
+        """Return the same: of several nodes none is asked by a client certificate."""
+        del certificate
+        return self
+
+
 class Clients:
     """Clients that ask within a `with`, each for one thing, and the node that is being replaced meanwhile, if any."""
 
-    def __init__(self, asks: Mapping[tuple[RequestKind, str], Ask], health: Ask | None) -> None:
-        """*asks* has, by the kind of request and the app on whose behalf it is, what is asked beside *health*."""
-        of_all = [_Client("health", "", health)] if health else []
-        self._clients = [*of_all, *(_Client(*who, ask) for who, ask in asks.items())]
+    def __init__(self, asks: Asks, health: Ask | None) -> None:
+        """*asks* has what is asked beside *health*."""
+        of_all = [_Client(Asked("health", ""), health)] if health else []
+        self._clients = [*of_all, *(_Client(what, ask) for what, ask in asks.items())]
         self._over, self._threads, self._node = threading.Event(), list[threading.Thread](), ""
 
     def __enter__(self) -> Self:
         self._threads = [
-            threading.Thread(target=carried(self._ask), args=(client,), name=f"steady {client.kind}", daemon=True)
+            threading.Thread(target=carried(self._ask), args=(client,), name=f"steady {client.what.kind}", daemon=True)
             for client in self._clients
         ]
         for thread in self._threads:
@@ -75,11 +107,8 @@ class Clients:
 class Load(Clients):
     """Who asks while nodes are replaced, and what they are told of it: which node, and who leads."""
 
-    def __init__(
-        self, rig: Rig, step: Step, version: str, asks: Mapping[tuple[RequestKind, str], Ask], *, real: bool
-    ) -> None:
-        """*version* is what nodes are taken to, or what leads. *asks* has, by the kind of request and the app on whose
-        behalf it is, what is asked of whoever leads.
+    def __init__(self, rig: Rig, step: Step, version: str, asks: Asks, *, real: bool) -> None:
+        """*version* is what nodes are taken to, or what leads.
 
         Where nothing is *real* nobody asks: it takes no time there.
         """
@@ -141,8 +170,9 @@ class Load(Clients):
 class _Client:
     """One that asks for one thing."""
 
-    def __init__(self, kind: RequestKind, app: str, ask: Ask) -> None:
-        self.kind, self._app, self._question = kind, app, ask
+    def __init__(self, what: Asked, ask: Ask) -> None:
+        self.what, self._question = what, ask
+        self._gaps: list[float] = []
         self._asked, self._failures = 0, Counter[str]()
         self._granted, self._granted_at = Stopwatch(), now()
         self._longest, self._began, self._during = 0.0, 0.0, ""
@@ -161,18 +191,22 @@ class _Client:
             self._longest, self._began = self._granted.seconds, self._granted_at
             self._during = self._met if self._failing else node
         if reply.ok:
+            if self._failing:
+                self._gaps.append(round(self._granted.seconds, 3))
             self._granted, self._granted_at, self._failing = Stopwatch(), now(), False
 
     def told(self, vault: str, version: str, moment: str) -> SteadyLoad:
         return SteadyLoad(
-            kind=self.kind,
-            app=self._app,
+            kind=self.what.kind,
+            app=self.what.app,
+            through=self.what.through,
             version=version,
             moment=moment,
             asked=self._asked,
             failures=dict(self._failures),
             seconds=round(self._longest, 3),
             began=self._began,
+            gaps=(*self._gaps, *((round(self._granted.seconds, 3),) if self._failing else ())),
             during=self._during,
             vault=vault,
         )
@@ -183,7 +217,7 @@ def asking(
     rig: Rig,
     step: Step,
     version: str,
-    asks: Mapping[tuple[RequestKind, str], Ask],
+    asks: Asks,
     moment: str,
     journal: Journal,
     *,
@@ -198,13 +232,29 @@ def asking(
         load.tell(moment, journal)
 
 
-def asks_of(rig: Rig, there: Topology, vault: str, held: Mapping[str, Secret]) -> dict[tuple[RequestKind, str], Ask]:
-    """Return what clients ask of a *vault* on behalf of one of the apps that hold a token."""
-    system, asks = rig.system(vault), dict[tuple[RequestKind, str], Ask]()
+def asks_of(rig: Rig, there: Topology, vault: str, held: Mapping[str, Secret], standbys: ways.Kept) -> dict[Asked, Ask]:
+    """Return what clients ask of a *vault* on behalf of one of the apps that hold a token, and on each way."""
+    system, asks = rig.system(vault), dict[Asked, Ask]()
     for app, token in list(held.items())[:1]:
-        spec = there.apps[app]
-        asks["token-lookup", app] = lambda token=token: system.vault.lookup_self(token)  # type: ignore[misc]
-        if there.mounts[spec.mount].of_kind.of_account and spec.token != "minted":
-            jwt = rig.app_token(app).jwt
-            asks["login", app] = lambda spec=spec, jwt=jwt: system.vault.login(spec.mount, spec.role, jwt)  # type: ignore[misc]
+        asks[Asked("token-lookup", app)] = lambda token=token: system.vault.lookup_self(token)  # type: ignore[misc]
+        if login := _login_of(rig, there, app):
+            asks[Asked("login", app)] = lambda login=login: login(system.vault)  # type: ignore[misc]
+    for through, app in ways.used(there, vault).items():
+        if app in held and (login := _login_of(rig, there, app)):
+            asks[Asked("login", app, through)] = partial(_on_its_way, rig, vault, through, standbys, login)  # type: ignore[arg-type]
     return asks
+
+
+def _login_of(rig: Rig, there: Topology, app: str) -> Callable[[VaultClient], Reply] | None:
+    """Return what logs an app in at a Vault; None where it has no token of a service account."""
+    spec = there.apps[app]
+    if not there.mounts[spec.mount].of_kind.of_account or spec.token == "minted":
+        return None
+    jwt = rig.app_token(app).jwt
+    return lambda vault: vault.login(spec.mount, spec.role, jwt)
+
+
+def _on_its_way(
+    rig: Rig, vault: str, through: str, standbys: ways.Kept, login: Callable[[VaultClient], Reply]
+) -> Reply:
+    return login(ways.of(rig, vault, through, standbys).vault)
