@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ from harness.importing.naming import Names
 from harness.knowledge import vault_policies
 from harness.scenario import loading, yaml_document
 from harness.scenario.schema import Scenario
+from harness.scenario.schema_engines import EngineRole
 from harness.session.import_sources import run
 from tests.importing import OnPaper, data, engines, mount, refused, role, scenario, server, variants, vault
 
@@ -355,6 +357,10 @@ def test_of_a_contradiction_the_first_is_used_and_both_are_told() -> None:
 # --- what has drifted ---
 
 
+PKI_ROLE: Final = EngineRole(allowed_domains=("example.com",))
+"""Of a role that is there, and that no policy grants."""
+
+
 def test_what_has_drifted_is_said_part_by_part() -> None:
     """The same installation has not; another version, config, role or policy has; and no doubt is called a drift."""
     answers = vault("1.7.0", issuer="https://issuer.example.com", disable_iss_validation=False)
@@ -379,6 +385,45 @@ def test_what_has_drifted_is_said_part_by_part() -> None:
         "auth.kubernetes.roles.new: the scenario has no such role, the installation it",
         "auth.kubernetes.roles.web.service-accounts: the scenario has web, the installation web, api",
     ]
+
+
+def test_what_has_drifted_of_engines_is_said_and_no_more_than_a_policy_grants() -> None:
+    """Another kind, what an engine has no more, and another life of what it makes; as it was said otherwise is not."""
+    answers = engines()
+
+    def drifts(written: Scenario, answers: dict[str, Answer]) -> list[str]:
+        seen = merge([read(OnPaper(answers))])
+        return [str(one) for one in drifting.drifts(written, scenario(seen, Wishes()).scenario, seen, Names())]
+
+    written = scenario([read(OnPaper(answers))]).scenario
+    assert drifts(written, answers) == []
+    (role,) = written.secrets["database"].roles.values()
+    assert role.ttl == "1h"
+    database = written.secrets["database"].model_copy(
+        update={"roles": {"app": role.model_copy(update={"ttl": "60m"}), "gone": role}}
+    )
+    pki = written.secrets["pki"].model_copy(update={"roles": dict(written.secrets["pki"].roles) | {"any": PKI_ROLE}})
+    said = dict(written.secrets) | {"database": database, "pki": pki, "lost": written.secrets["secret"]}
+    del said["transit"]
+    otherwise = written.model_copy(update={"secrets": said})
+    assert drifts(otherwise, answers) == [
+        "secrets.database.roles.gone: the scenario has it, the installation no such role",
+        "secrets.lost: the scenario has it, the installation no such secrets engine",
+        "secrets.transit: the scenario has no such secrets engine, the installation it",
+    ]
+    later = answers | {
+        "sys/mounts": data(**{f"{path}/": {"type": kind, "options": {"version": "1"}}
+                              for path, kind in {"secret": "kv", "database": "database", "pki": "pki",
+                                                 "transit": "transit", "old/db": "database"}.items()}),
+        "database/roles/app": data(default_ttl=1800, max_ttl=86400, creation_statements=["x"], db_name="app"),
+        "transit/keys/orders": data(type="aes256-gcm96", keys={}),
+    }  # fmt: skip
+    assert drifts(written, later) == [
+        "secrets.database.roles.app.ttl: the scenario has 1h, the installation 30m",
+        "secrets.secret.type: the scenario has kv-2, the installation kv-1",
+        "secrets.transit.keys.orders.type: the scenario has rsa-4096, the installation aes256-gcm96",
+    ]
+    assert drifts(written.model_copy(update={"secrets": {}}), later) == []
 
 
 # --- great sizes ---

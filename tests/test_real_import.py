@@ -178,8 +178,11 @@ def test_a_check_says_what_has_drifted(vault: BareVault, monkeypatch: pytest.Mon
     assert (result.exit_code, "nothing has drifted" in result.stdout) == (0, True), result.output
     changed = {"bound_service_account_names": "web,more", "bound_service_account_namespaces": "apps", "policies": "web"}
     assert vault.ask("POST", "auth/kubernetes/role/web", changed)[0] < 300
+    lives = {"db_name": "app", "default_ttl": "2h", "creation_statements": [f"-- {CANARY}"]}
+    assert vault.ask("POST", "database/roles/app", lives)[0] < 300
     result = imported(vault, monkeypatch, bare_vault._ROOT, "--check", str(file))
     assert result.exit_code == 1
+    assert "secrets.database.roles.app.ttl: the scenario has 1h, the installation 2h" in result.stdout
     assert "auth.kubernetes.roles.web.service-accounts: the scenario has web" in result.stdout
 
 

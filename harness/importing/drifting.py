@@ -6,14 +6,16 @@ is no part of an installation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from harness.importing.installation import Known
 from harness.importing.naming import Names
-from harness.scenario import topology
+from harness.scenario import topology, values
+from harness.scenario.engine_kinds import EngineSpec
 from harness.scenario.schema import Scenario
 from harness.scenario.topology import MountSpec, Topology
 
@@ -28,6 +30,12 @@ _OF_VAULT: Final = {
     "token_file": "token_file",
 }
 """Fields of a Vault in a topology, and what of an installation has to be known for them to be compared."""
+
+_SPAN: Final = re.compile(r"[1-9][0-9]{0,8}[smh]")
+_LEFT_OUT: Final[Mapping[str, str]] = {"type": "aes256-gcm96", "key_type": "rsa"}
+"""What Vault takes for a field of what an engine has, where nobody says it."""
+_BY_ANOTHER: Final = "key_bits"
+"""The field whose default goes by another one, and by the version: it is compared where a scenario says it."""
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -50,6 +58,7 @@ def drifts(written: Scenario, imported: Scenario, known: Known, names: Names) ->
         *_mounts(old, new, known, names),
         *_apps(old, known, names),
         *_policies(old, new),
+        *_engines(written, imported, known),
     ]
 
 
@@ -133,12 +142,61 @@ def _policies(old: Topology, new: Topology) -> Iterator[Drift]:
             yield Drift(f"policies.{name}", "another text", "its own")
 
 
+def _engines(written: Scenario, imported: Scenario, known: Known) -> Iterator[Drift]:
+    """Compare the secrets engines of a scenario that names any: where none is named, one is only assumed.
+
+    Of one that makes secrets the import has what a policy of a role grants: what else is there is no drift.
+    """
+    old, new, there = topology.of(written).engines, topology.of(imported).engines, known.said.engines
+    if not written.secrets or not there:
+        return
+    whole = not known.gaps
+    for path in sorted({*written.secrets, *imported.secrets}):
+        where = f"secrets.{path}"
+        if path not in there:
+            if whole:
+                yield Drift(where, "it", "no such secrets engine")
+        elif path not in old:
+            yield Drift(where, "no such secrets engine", "it")
+        else:
+            before = old[path]
+            kind = f"kv-{before}" if isinstance(before, int) else before.kind
+            yield from _differ(f"{where}.type", kind, there[path])
+            if isinstance(before, EngineSpec) and kind == there[path]:
+                now = new.get(path)
+                found = now.has if isinstance(now, EngineSpec) else {}
+                yield from _made(f"{where}.{before.of_kind.has}", before, found, known.said.made.get(path), whole=whole)
+
+
+def _made(
+    where: str,
+    before: EngineSpec,
+    now: Mapping[str, Mapping[str, Any]],
+    there: Mapping[str, Any] | None,
+    *,
+    whole: bool,
+) -> Iterator[Drift]:
+    """Compare what an engine has by name; *there* are all the names that were read."""
+    for name in sorted({*before.has, *now}):
+        if name not in before.has:
+            yield Drift(f"{where}.{name}", f"no such {before.of_kind.has[:-1]}", "it")
+        elif name in now:
+            for ours, vaults in before.of_kind.fields.items():
+                fields = [one[name].get(vaults, _LEFT_OUT.get(ours)) for one in (before.has, now)]
+                if ours != _BY_ANOTHER or vaults in before.has[name]:
+                    yield from _differ(f"{where}.{name}.{_key(ours)}", *fields)
+        elif whole and name not in (there or {}):
+            yield Drift(f"{where}.{name}", "it", f"no such {before.of_kind.has[:-1]}")
+
+
 def _differ(where: str, old: Any, new: Any) -> Iterator[Drift]:
     if _plain(old) != _plain(new):
         yield Drift(where, _shown(old), _shown(new))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str) and _SPAN.fullmatch(value):
+        return values.seconds(value)
     if isinstance(value, list | tuple):
         return sorted(map(str, value))
     return {} if value is None else value
