@@ -114,6 +114,19 @@ def test_a_write_takes_the_fields_of_a_role_and_the_reviewer_of_a_mount() -> Non
         assert problem.remedy.startswith(f"it is called `{key}` here")
 
 
+def test_a_policy_as_terraform_has_it_is_a_key_and_its_text() -> None:
+    for word in ("name", "allow_overwrite"):
+        (problem,) = typed(word)
+        assert "a policy's name is its key below `policies`" in problem.remedy
+    document: Any = yaml.safe_load(OUTAGE.read_text())
+    text = 'path "secret/data/web" { capabilities = ["read"] }'
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(yaml.safe_dump(document | {"policies": {"name": "web", "policy": text}}))
+    assert [one.remedy for one in caught.value.problems if "no such policy" in one.message] == [
+        "the name as the key, and the text as its value: web: ..."
+    ]
+
+
 def test_a_slip_of_the_pen_is_still_one() -> None:
     (problem,) = typed("sorce", "vault")
     assert problem.remedy.startswith("did you mean source?")

@@ -231,10 +231,14 @@ def _folded_names(document: Document) -> Iterator[_Complaint]:
 
 def _policy_texts(document: Document) -> Iterator[_Complaint]:
     """Complain of policies that Vault would refuse, before anything is started for them."""
-    remedy = 'such as: path "secret/data/web" { capabilities = ["read"] }'
-    for name, text in (document.get("policies", default={}) or {}).items():
+    written = document.get("policies", default={}) or {}
+    usual = 'such as: path "secret/data/web" { capabilities = ["read"] }'
+    for name, text in written.items():
         if not isinstance(text, str):
             continue
+        # as Terraform has one
+        called = {"name", "policy"} <= set(written) and name == "name"
+        remedy = f"the name as the key, and the text as its value: {shown(text)}: ..." if called else usual
         try:
             vault_policies.read(name, text)
         except vault_policies.PolicyError as error:
