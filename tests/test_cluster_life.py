@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +17,15 @@ from harness.drivers.kind import api_server, limits
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.errors import MissingPrerequisite, ProcessDied
 from harness.knowledge import kubernetes_auth
+from harness.record import journal
 from harness.record.events import ClusterChanged, ClusterUp, TokenIssued
 from harness.record.journal import NotARecord, Record
+from harness.record.observation import Observation
 from harness.reports import plan as plans
 from harness.scenario import course, loading, plan
 from harness.scenario.schema import Scenario
 from harness.scenario.topology import ISSUER
+from tests.lent import Lender
 from tests.runs import on_paper
 from tests.test_contradictions import problem
 
@@ -341,3 +345,59 @@ def test_a_manifest_has_the_issuers_in_their_order_and_is_another_one_each_time(
             *flags
         }
         assert len(read["metadata"]["annotations"]) == 2
+
+
+# --- real servers ---
+
+
+@pytest.mark.real
+def test_no_change_of_issuers_and_keys_locks_the_rehearsal_itself_out(tmp_path: Path, lender: Lender) -> None:
+    """It asks by an account of the API server's own; who is refused is whoever holds a token of before, and is named.
+
+    What is requested, bound and written afterwards is as good as ever: tokens of new Pods, rights, a reviewer.
+    """
+    role = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"], "ttl": "1h"}
+    mounts = {"copied": {"reviewer": "pod-token"}, "stored": {"reviewer": "requested", "reviewer-token-life": "24h"}}
+    gone = {"change": "login refused", "cause": "issuer-no-longer-accepted", "at-step": 1}
+    document = {
+        "schema": 1,
+        "description": "The issuer goes, then the key, and much is requested afterwards.",
+        "clusters": {"apps": {"kubernetes": "1.32.0"}},
+        "vault": {"cluster": "apps", "source": "1.9.2"},
+        "auth": {
+            name: {"cluster": "apps", "configured": {"by": "1.9.2", "with-token-file": True}, "roles": {"web": role}}
+            | reviewer
+            for name, reviewer in mounts.items()
+        },
+        "apps": {
+            name: {"cluster": "apps", "service-account": "apps/web", "mount": name, "role": "web"} for name in mounts
+        },
+        "course": [
+            issuers(NEW),
+            {"rotate-keys": {"apps": "signing"}, "then-look": False},
+            {"publish-keys": {"apps": True}, "then-look": False},
+            {"write": {"mount": "stored", "reviewer": "requested"}},
+            {"publish-keys": {"apps": False}, "then-look": False},
+            {"upgrade": "1.11.0"},
+            {"write": {"mount": "copied", "reviewer": "secret"}},
+        ],
+        "expect": [
+            gone | {"app": "copied"},
+            gone | {"app": "stored"},
+            {"change": "login granted", "app": "stored", "at-step": 4, "cause": "changed-by-step"},
+            {"change": "login granted", "app": "copied", "at-step": 7, "cause": "changed-by-step"},
+            {"change": "reviewer expires", "app": "stored", "cause": "stored-reviewer-expires"},
+        ],
+    }
+    file, directory = tmp_path / "issuers.yaml", tmp_path / "record"
+    file.write_text(json.dumps(document))
+    code, judgement = lender.rehearse(file, directory)
+    assert (code, judgement["as_expected"]) == (0, True), judgement["reasons"]
+    record = journal.load(directory)
+    assert [
+        one.error for one in record.of(Observation) if one.answer == "unknown" and "no token" not in one.error
+    ] == []
+    assert [one.issuers for one in record.of(ClusterChanged)] == [(NEW,), (NEW,)]
+    newest = {one.purpose: one.issuer for one in record.of(TokenIssued)}
+    assert newest["vault"] == newest["reviewer:stored"] == newest["app:copied"] == NEW
+    assert newest["reviewer:copied"] == LEGACY
