@@ -254,6 +254,42 @@ def test_the_policy_grants_every_question_and_nothing_more() -> None:
     assert vault_policies.ruling(everywhere, "auth/any-mount/role/web", "read").granted
 
 
+# --- policies with templates ---
+
+
+def test_a_template_names_a_mount_by_its_path_once_it_is_imported() -> None:
+    """Accessors are another Vault's: none of the rehearsal's has them. What is no mount here is told."""
+    templates = {
+        "auth_kubernetes_1a2b3c4d": "metadata.service_account_namespace",
+        "auth_kubernetes_5e6f7a8b": "name",
+        "auth_oidc_9c0d1e2f": "name",
+    }
+    answers = vault() | mount("k8s/mit Leerzeichen", {"web": role(["web"], ["apps"], ["web"])})
+    answers["sys/auth"] = data(
+        **{
+            "kubernetes/": {"type": "kubernetes", "accessor": "auth_kubernetes_1a2b3c4d"},
+            "k8s/mit Leerzeichen/": {"type": "kubernetes", "accessor": "auth_kubernetes_5e6f7a8b"},
+            "oidc/": {"type": "oidc", "accessor": "auth_oidc_9c0d1e2f"},
+        }
+    )
+    paths = [f"secret/data/{{{{identity.entity.aliases.{one}.{field}}}}}" for one, field in templates.items()]
+    answers["sys/policies/acl/web"] = data(
+        policy="".join(f'path "{path}" {{ capabilities = ["read"] }}\n' for path in paths)
+    )
+    found = scenario([read(OnPaper(answers))])
+    said = found.scenario.policies["web"]
+    assert "aliases.auth/kubernetes.metadata.service_account_namespace}}" in said
+    (renamed,) = set(found.scenario.auth) - {"kubernetes"}
+    assert f"aliases.auth/{renamed}.name}}}}" in said
+    assert "aliases.auth_oidc_9c0d1e2f.name}}" in said
+    assert "auth_kubernetes" not in found.text
+    assert "Its templates name auth_oidc_9c0d1e2f, which is no accessor of a mount" in " ".join(
+        found.text.replace("#", " ").split()
+    )
+    accessors = {"kubernetes": "auth_kubernetes_new", renamed: "auth_kubernetes_other"}
+    assert "aliases.auth_kubernetes_new.metadata." in vault_policies.with_accessors(said, accessors)
+
+
 # --- names ---
 
 

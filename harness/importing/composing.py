@@ -72,7 +72,7 @@ class _Composer:
         if not self._apps:
             self._nobody()
         vault = self._vault()
-        policies = policy_texts.of(self._said, self._names)
+        policies = policy_texts.of(self._said, self._names, self._auth)
         self._reads(policies)
         course: dict[str, Any] = {} if self._wishes.target else {"course": [{"look": {}}]}
         if course:

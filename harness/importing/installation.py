@@ -87,6 +87,8 @@ class MountPart(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an auth mount."""
 
     type: str | None = None
+    accessor: str | None = None
+    """what Vault calls it by in the templates of policies"""
     cluster: str | None = None
     """the cluster that reviews its logins, or whose keys sign them; None: to be found out"""
     config: dict[str, Any] | None = None

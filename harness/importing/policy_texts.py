@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -63,8 +63,8 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-def of(said: Installation, names: Names) -> Policies:
-    """Return the policies of all roles, and the key-value stores, of an installation."""
+def of(said: Installation, names: Names, mounts: Container[str]) -> Policies:
+    """Return the policies of all roles, and the key-value stores, of an installation of which *mounts* are imported."""
     wanted = {one for mount in said.mounts.values() for role in mount.roles.values() for one in policies_of(role)}
     wanted -= set(_NOBODYS)
     if names.redacts or not wanted:
@@ -74,11 +74,19 @@ def of(said: Installation, names: Names) -> Policies:
         return Policies(comments={("apps",): [unread]})
     texts: dict[str, str] = {}
     comments: dict[Trail, list[str]] = {}
+    paths = {one.accessor: names.of("mount", path) for path, one in said.mounts.items() if one.accessor}
+    paths = {accessor: path for accessor, path in paths.items() if path in mounts}
     for policy in sorted(wanted):
         name = names.of("policy", policy)
-        texts[name], why = _text(policy, said.policies.get(policy, said.policies.get(policy.lower())))
+        text, why = _text(policy, said.policies.get(policy, said.policies.get(policy.lower())))
+        texts[name], strange = vault_policies.with_mounts(text, paths)
         told = names.told("policy", policy)
         notes = [*([f"In Vault it is {told}."] if told else []), *([why] if why else [])]
+        if strange:
+            notes.append(
+                f"Its templates name {', '.join(strange)}, which is no accessor of a mount that is imported: what they "
+                "fill is not granted here. Where it is one of these mounts, write its path instead: auth/<path>."
+            )
         if notes:
             comments["policies", name] = notes
     engines: dict[str, Any] = {

@@ -256,7 +256,7 @@ class _Reading:
             if not raw.endswith("/") or (self._wanted and path not in self._wanted):
                 continue
             if kind in mount_kinds.NAMES:
-                self._mounts[path] = MountPart(type=kind)
+                self._mounts[path] = MountPart(type=kind, accessor=str(about.get("accessor") or "") or None)
             else:
                 passed.append(f"auth/{path} ({kind})")
         if passed:

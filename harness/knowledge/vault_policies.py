@@ -88,6 +88,20 @@ def with_accessors(text: str, accessors: Mapping[str, str]) -> str:
     return _ALIAS_OF.sub(filled, text)
 
 
+def with_mounts(text: str, paths: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return a policy of a Vault as a scenario has it, and the accessors that stay: the other way of `with_accessors`.
+
+    *paths* has the path of each mount by its accessor.
+    """
+
+    def named(found: re.Match[str]) -> str:
+        path = paths.get(found[1])
+        return f"identity.entity.aliases.auth/{path}." if path else found[0]
+
+    written = _ANY_ALIAS.sub(named, text)
+    return written, [one for one in dict.fromkeys(_ANY_ALIAS.findall(written)) if not one.startswith("auth/")]
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One path of one policy."""
 
