@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import harness
 from harness.drivers.paper.driver import PaperRig
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, refusals
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.refusals import says
-from harness.record import journal
+from harness.record import journal, node_events
 from harness.record.events import Renewals, Trouble
 from harness.record.observation import Observation
 from harness.rehearsal.probes.look import answer_of
@@ -49,6 +49,13 @@ def test_every_status_is_said_to_mean_one_thing(status: int | None, words: str) 
         assert said == "not now"
     else:
         assert said == ("failed" if status == 500 else "refused")
+
+
+def test_every_status_of_a_health_question_names_a_state() -> None:
+    """A node that was removed from the others says so (530, from 1.19), and is not one that gives no answer."""
+    assert {refusals.STATES[one] for one in (429, 472, 473, 474)} == {"standby"}
+    assert [refusals.STATES[one] for one in (200, 501, 503, 530)] == ["active", "not initialised", "sealed", "removed"]
+    assert set(get_args(node_events.State)) == {*refusals.STATES.values(), "no answer"}
 
 
 @given(status=st.none() | st.integers(min_value=100, max_value=599), words=st.text(max_size=40))

@@ -13,7 +13,7 @@ from typing import Final, Literal
 Says = Literal["granted", "refused", "not now", "failed"]
 """failed: Vault, or what stands before it, reports a fault of its own, and not that it declines what was asked."""
 
-NodeState = Literal["active", "standby", "sealed", "not initialised"]
+NodeState = Literal["active", "standby", "sealed", "not initialised", "removed"]
 
 _NOT_NOW: Final = frozenset(
     {
@@ -35,6 +35,7 @@ STATES: Final[Mapping[int | None, NodeState]] = {
     474: "standby",
     503: "sealed",
     501: "not initialised",
+    530: "removed",  # from the raft configuration, whatever its seal (from 1.19)
 }
 """What a node's health says of it, by its status."""
 

@@ -9,7 +9,7 @@ import msgspec
 from harness.record.event import OfVault
 from harness.record.observation import Through
 
-State = Literal["active", "standby", "sealed", "not initialised", "no answer"]
+State = Literal["active", "standby", "sealed", "not initialised", "removed", "no answer"]
 """What a node says of itself, by its sys/health."""
 
 RequestKind = Literal["health", "token-lookup", "login"]
