@@ -20,7 +20,11 @@ from harness.scenario.schema_roles import JwtConfig
 from tests.runs import on_paper
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIU\n-----END CERTIFICATE-----\n"
-KEY = PEM.replace("CERTIFICATE", "PUBLIC KEY")
+NO_KEY = PEM.replace("CERTIFICATE", "PUBLIC KEY")
+KEY = (
+    "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEznAmXDJz6Po9HkHC6Oh1JWtGu30k\n"
+    "VHMBKa5kqcwZFQh1jdM5kS40euUVhvKe1lyO2EPoxdZpjpnct6dDy/PodA==\n-----END PUBLIC KEY-----\n"
+)
 
 
 def document(*, by: str = "1.7.0", target: str = "1.11.0", **config: Any) -> dict[str, Any]:
@@ -91,6 +95,12 @@ def test_every_field_has_been_said_somewhere_here() -> None:
         ({"kubernetes_ca_cert": PEM[:-30]}, "auth.kubernetes.config.kubernetes_ca_cert is not a CA"),
         ({"pem_keys": ["prod"]}, "there is no cluster prod"),
         ({"pem_keys": ["-----BEGIN"]}, "auth.kubernetes.config.pem_keys[0] is not a public key"),
+        ({"pem_keys": [NO_KEY]}, "auth.kubernetes.config.pem_keys[0] is not a public key"),
+        ({"pem_keys": [KEY[:60] + KEY[70:]]}, "auth.kubernetes.config.pem_keys[0] is not a public key"),
+        (
+            {"kubernetes_ca_cert": PEM, "by": "1.17.0", "target": "1.18.0"},
+            "Vault 1.17.0 refuses a CA that is no certificate: The provided CA PEM data contains no valid certificates",
+        ),
         ({"pem_keys": []}, "auth.kubernetes.config.pem_keys is empty"),
         (
             {"use_annotations_as_alias_metadata": True},

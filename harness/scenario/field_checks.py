@@ -94,12 +94,16 @@ def _of_clusters(document: Document, trail: Trail) -> Iterator[Complaint]:
 
 
 def _no_pem(document: Document, place: Trail, writer: Writer) -> Iterator[Complaint]:
-    """Complain of a CA that nobody decoded, where a Vault would not take it."""
+    """Complain of a CA that nobody decoded, or that is none, where a Vault would not take it."""
     said = document.get(*place)
     must = versions.at_least(writer.version, kubernetes_auth.CA_MUST_BE_PEM)
-    if must and isinstance(said, str) and values.kind_of_pem(said) == "undecoded":
-        words = "The provided CA PEM data contains no valid certificates"
+    if not must or not isinstance(said, str):
+        return
+    words, kind = "The provided CA PEM data contains no valid certificates", values.kind_of_pem(said)
+    if kind == "undecoded":
         yield place, f"Vault {writer.version} refuses a CA that nobody decoded: {words}", "cluster, or the decoded text"
+    elif kind == "PEM" and not values.is_whole_pem(said):
+        yield place, f"Vault {writer.version} refuses a CA that is no certificate: {words}", "cluster, or a whole text"
 
 
 def _without_ca(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -92,6 +93,11 @@ def _binding(text: str) -> str:
 _PEM = re.compile(r"\s*(-----BEGIN ([A-Z ]+)-----\s[A-Za-z0-9+/=\s]+-----END \2-----\s*)+")
 
 
+_BLOCK = re.compile(r"-----BEGIN [A-Z ]+-----([^-]+)-----END")
+_SEQUENCE: Final = 0x30
+"""With which a sequence begins in DER (ITU-T X.690, 8.9)."""
+
+
 def _ca(text: str) -> str:
     """A word for a CA that only the running system knows, or the text that is sent as it stands."""
     if text in ("cluster", "omit", "base64") or text.startswith("LS0tLS1CRUdJTi"):
@@ -100,7 +106,32 @@ def _ca(text: str) -> str:
 
 
 def _key(text: str) -> str:
-    return _pem_of_cluster(text, ("PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"), "cluster")
+    found = _pem_of_cluster(text, ("PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"), "cluster")
+    if kind_of_pem(found) == "PEM" and not is_whole_pem(found):
+        raise ValueError(
+            "cluster, the name of another cluster, or a PEM text with a whole key in it: Vault refuses a config with "
+            "this one (x509: malformed certificate)"
+        )
+    return found
+
+
+def is_whole_pem(text: str) -> bool:
+    """Is what each block of a PEM text holds one whole ASN.1 sequence, as every key and every certificate is?"""
+    blocks = _BLOCK.findall(text)
+    return bool(blocks) and all(_is_sequence("".join(block.split())) for block in blocks)
+
+
+def _is_sequence(coded: str) -> bool:
+    try:
+        held = base64.b64decode(coded, validate=True)
+    except ValueError:
+        return False
+    if len(held) < 2 or held[0] != _SEQUENCE:
+        return False
+    # up to 127 bytes their number is one byte; else that one says how many bytes have the number
+    more = held[1] - 128 if held[1] > 128 else 0
+    length = int.from_bytes(held[2 : 2 + more]) if more else held[1]
+    return len(held) == 2 + more + length
 
 
 def _keys_at(text: str) -> str:
