@@ -242,6 +242,7 @@ analysis/                what a record means, with no server in sight
     expiry               stored reviewers that work until the end of the run, and not for ever
     audit_devices        what audit devices write before and after a hop, and which cannot write
     storms               what became of many Pods that logged in at once, look by look
+    ways                 logins that were answered otherwise than by the node that leads
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise

@@ -306,6 +306,7 @@ UNPROVABLE: Final = {
     "quorum-lost": "no setting keeps a quorum that is not there",
     "node-did-not-rejoin": "what keeps a node away is no setting of Vault's",
     "node-removed": "what keeps a node away is no setting of Vault's",
+    "standby-does-not-forward": "who is sent to which node is no setting of Vault's",
     "raft-operation-unknown": "what keeps a node away is no setting of Vault's",
     "mount-type-unknown": "what keeps a node away is no setting of Vault's",
     "vault-refuses-data": "no setting is known that mends it",

@@ -18,6 +18,7 @@ RECORDS = Path(__file__).parent / "records"
 PROVE_IT: dict[str, set[Source]] = {
     "leader-replaced-first": {"nodes"},
     "leader-of-older-version": {"nodes"},
+    "standby-does-not-forward": {"nodes", "answer"},
     "lease-list-too-large": {"server"},
     "seal-not-disabled": {"server"},
     "audit-device-blocked": {"audit device"},

@@ -392,6 +392,7 @@ FROM_ELSEWHERE: Final = frozenset(
         "quorum-lost",
         "node-did-not-rejoin",
         "node-removed",
+        "standby-does-not-forward",
         "raft-operation-unknown",
         "mount-type-unknown",
         "audit-device-blocked",

@@ -114,6 +114,7 @@ ELSEWHERE: Final = {
     "mount-type-removed": "scenarios/corpus/b10a, b10b, b11, tests/records/corpus",
     "leader-replaced-first": "the shipped scenarios, tests/records",
     "leader-of-older-version": "the shipped scenarios, tests/records",
+    "standby-does-not-forward": "the shipped scenario, tests/records",
     "quorum-lost": "tests/test_nodes.py: on paper; on real servers by hand",
     "node-did-not-rejoin": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "node-removed": "tests/test_nodes.py: on paper; on real servers by hand",

@@ -89,6 +89,10 @@ PROMISED: dict[str, Row] = {
         "fail",
         (("regression", "login refused", "reviewer-fallback-local", "1.9.3"),),
     ),
+    "a-standby-that-was-removed-forwards-nothing-once-another-node-leads": (
+        "fail",
+        (("regression", "not forwarded", "standby-does-not-forward", "1.9.2"),),
+    ),
     "logins-go-through-the-leader-a-standby-and-a-load-balancer": ("pass", ()),
     "three-nodes-are-upgraded-standbys-first-and-the-leader-last": ("pass", ()),
     "three-nodes-with-the-leader-first-move-leadership-in-vain": (

@@ -13,9 +13,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from harness.analysis import verdict
 from harness.analysis.rolling import Gap, Rolling
 from harness.artifacts.store import Sources, Store
 from harness.cli.commands import main
@@ -27,7 +29,8 @@ from harness.drivers.local.driver import LocalDriver
 from harness.errors import MissingPrerequisite, ScenarioError
 from harness.host import pki
 from harness.maintenance import packages
-from harness.record.journal import Journal
+from harness.record.journal import Journal, Record
+from harness.record.observation import Observation
 from harness.rehearsal import ways
 from harness.reports import plan as plans
 from harness.reports.nodes import told
@@ -35,7 +38,7 @@ from harness.rig.rig import Reply
 from harness.scenario import loading, plan
 from harness.scenario.loading import Loaded
 from harness.wait import until
-from tests.runs import SCENARIOS, on_paper
+from tests.runs import SCENARIOS, on_paper, variant
 
 FILE = SCENARIOS / "logins-go-through-the-leader-a-standby-and-a-load-balancer.yaml"
 
@@ -123,6 +126,32 @@ def test_each_answer_says_which_node_was_asked(tmp_path: Path) -> None:
     assert {one.through for one in of_apps} == {"standby"}
     assert "vault-0" not in {one.asked_of for one in of_apps if one.moment == "before"}
     assert all(not one.through for one in judgement.observations if not one.app)
+
+
+def test_a_login_that_the_leader_answers_otherwise_is_a_finding_of_the_node(tmp_path: Path) -> None:
+    """Whatever the reason: without one it is unexplained; the shipped scenario has the one that is known."""
+    record, _ = on_paper(changed().scenario, tmp_path)
+    events = [
+        msgspec.structs.replace(one, at_leader="refused 403")
+        if isinstance(one, Observation) and one.app == "shop" and one.at_leader and one.moment.startswith("halfway")
+        else one
+        for one in record.events
+    ]
+    judgement = verdict.judge(Record(events, str(tmp_path)))
+    (found,) = judgement.findings
+    assert (found.kind, found.effect, found.rule, found.app, found.node) == (
+        "regression", "answered otherwise", "unexplained", "shop", "vault-1",
+    )  # fmt: skip
+    assert "the node that leads refused the same login at once (HTTP 403)" in found.sentence
+    assert found.moment == "halfway to 1.11.0"
+
+
+def test_from_1_19_on_a_removed_node_seals_itself_and_another_one_is_asked(tmp_path: Path) -> None:
+    loaded = loading.load(SCENARIOS / "a-standby-that-was-removed-forwards-nothing-once-another-node-leads.yaml")
+    newer = variant(loaded.scenario, vault={"source": "1.19.0"}, expect=None)
+    _, judgement = on_paper(newer, tmp_path)
+    asked = [one.asked_of for one in judgement.observations if one.probe == "login" and one.app == "shop"]
+    assert (asked, judgement.findings) == (["vault-1", "vault-2", "vault-0"], ())
 
 
 class States:

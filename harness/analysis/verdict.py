@@ -23,6 +23,7 @@ from harness.analysis import (
     soundness,
     startup_failures,
     storms,
+    ways,
 )
 from harness.analysis.audit_devices import DeviceChange
 from harness.analysis.comparison import Change
@@ -224,6 +225,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
     yield from diagnosis.told_by(facts, broken)
     yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
+    yield from diagnosis.told_by(facts, ways.findings(facts))
     yield from diagnosis.told_by(facts, leases.findings(facts, broken))
     yield from diagnosis.diagnose(facts)
     for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings):
@@ -294,12 +296,14 @@ def _unasked(facts: Facts) -> list[str]:
     """
     refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
     stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
+    told = ways.told(facts)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
         if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
         if o.node not in stopped.get(o.moment, ()) and o.moment not in silenced
+        if (o.moment, o.app) not in told
     ]
 
 

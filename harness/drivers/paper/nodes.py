@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from harness.drivers.paper.leases import PaperLeases
 from harness.drivers.paper.state import forget_keys
 from harness.errors import NotReady
+from harness.knowledge import versions
 from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
 from harness.scenario.course import Serve
 from harness.scenario.topology import Topology, VaultSpec, pod_purpose
@@ -22,8 +23,8 @@ class Member:
 
     served: Serve
     sealed: bool = True
-    removed: bool = False
-    """from the raft configuration"""
+    removed: str = ""
+    """from the raft configuration, while this node led; empty: it is there"""
 
 
 class PaperNodes(PaperLeases):
@@ -84,6 +85,15 @@ class PaperNodes(PaperLeases):
     def balanced(self) -> VaultClient:
         """Return the way to ask through it."""
         return cast("VaultClient", self)
+
+    def takes_another_for_the_leader(self, name: str) -> bool:
+        """Was a node removed, and leads another one since? Nobody tells it."""
+        knows = self._members[name].removed if name in self._members else ""
+        return knows not in ("", self.follow())
+
+    def redirects(self, *_words: object) -> Reply:
+        """Answer as a standby that cannot forward, whatever it is asked: with a redirect to who led before."""
+        return self._reply(307)
 
     def stop_node(self, name: str) -> None:
         """Stop a node."""
@@ -153,8 +163,19 @@ class PaperNodes(PaperLeases):
 
     def remove_peer(self, name: str) -> Reply:
         """Have a node be a stranger to the others."""
-        self._members[name].removed = True
+        one = self._members[name]
+        one.removed = self.follow()
+        one.sealed = one.sealed or versions.at_least(one.served.version, _SEALS_ITSELF)
         return self._reply(204)
+
+
+_SEALS_ITSELF: Final = "1.19.0"
+"""From here on a node that is removed seals itself (changelog 1.19.0, GH-28875)."""
+
+_FORWARDED: Final = (
+    "login", "login_with", "create_token", "lookup_self", "renew_self", "read_secret", "draw", "renew_lease",
+    "revoke_lease", "read_whole",
+)  # fmt: skip
 
 
 class PaperNode:
@@ -164,6 +185,8 @@ class PaperNode:
         self._name, self._cluster = name, cluster
 
     def __getattr__(self, word: str) -> Any:
+        if word in _FORWARDED and self._cluster.takes_another_for_the_leader(self._name):
+            return self._cluster.redirects
         return getattr(self._cluster, word)
 
     @property
