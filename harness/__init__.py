@@ -101,7 +101,7 @@ drivers/local/           plain processes on this machine, and no Docker
     changing_rig         what a course changes in the clusters of a rig of processes
     sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
     vault_process        a Vault server as a process
-    vault_nodes          all servers of a Vault: one, or several nodes over raft
+    vault_nodes          all servers of a Vault: one, or several nodes
     data_server          what servers with data beside Vault have in common: started, stopped, at rest
     seal_vault           a Vault as a process that unseals another one
     etcd_store           the etcd that has a Vault's data: its members, as processes

@@ -123,7 +123,7 @@ def test_the_summary_fits_a_screen(file: Path, tmp_path: Path) -> None:
     """Whatever was found, the summary has at most 40 lines; a calm run of one node about a terminal of 24."""
     _, judgement = on_paper(loading.load(file).scenario, tmp_path)
     lines = text_report.render(judgement, width=100, details=False).splitlines()
-    assert len(lines) <= (40 if judgement.findings or "three-nodes" in file.stem else 25)
+    assert len(lines) <= (40 if judgement.findings or judgement.rollings else 25)
     assert lines[0].startswith(wording.OUTCOME[judgement.outcome])
 
 

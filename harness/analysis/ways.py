@@ -58,7 +58,9 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
     if nodes is not None:
         number, found = nodes
         member = found.nodes[who].voter if who in found.nodes else None
-        if redirects and found.leader and member is None:
+        # over a storage that all nodes have, nobody votes
+        voted = any(one.voter for one in found.nodes.values())
+        if redirects and voted and found.leader and member is None:
             why = (
                 ": it is in the raft configuration of the others no more, so nobody tells it who leads, and it says of "
                 "itself that it stands by all the same"
@@ -83,7 +85,8 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
         evidence=tuple(evidence),
         remedy=diagnosis.in_words((remedy,)),
         remedies=(remedy,),
-        mount=seen.mount,
+        # what was not forwarded has reached no auth mount
+        mount="" if redirects else seen.mount,
         probe=seen.probe,
         explanation="a standby forwards what it is asked to the active node; one that knows none cannot" * redirects,
         source=_SOURCE * redirects,

@@ -51,16 +51,19 @@ Replacing = Callable[[str], None]
 def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None:
     """Have the other nodes of a Vault join the first, one after the other, and wait until all of them vote.
 
-    Nothing is stopped before: with a quorum of one the loss of that one would be the end. Raises as `open_node`.
+    Over a storage that all of them have, nobody joins or votes: each is unsealed, and knows who leads. Nothing is
+    stopped before: with a quorum of one the loss of that one would be the end. Raises as `open_node`.
     """
     system, several = rig.system(step.vault), several_nodes(rig, step)
     first, *others = system.nodes
-    system.setup.vote_soon()
+    raft = _over_raft(system)
+    if raft:
+        system.setup.vote_soon()
     placed = [
         course.Restart(version=step.version, token_file=step.token_file, vault=step.vault, node=name) for name in others
     ]
     # each tries to join at once, and again after two seconds; who hears of no challenge until then waits as long
-    together = versions.at_least(step.version, _JOINS_TOGETHER)
+    together = raft and versions.at_least(step.version, _JOINS_TOGETHER)
     for served in placed:
         several.add_node(served.node, served)
         if not together:
@@ -72,7 +75,10 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
         for served in placed:
             open_node(rig, served, ())
     wait.until(
-        lambda: all(one.voter for one in _voters(system).values()) and len(_voters(system)) == len(system.nodes),
+        lambda: (
+            not raft
+            or (all(one.voter for one in _voters(system).values()) and len(_voters(system)) == len(system.nodes))
+        ),
         what=f"all {len(system.nodes)} nodes to vote",
         seconds=VOTE_SECONDS,
         every=0.05,
@@ -237,7 +243,7 @@ def swap(
     node = system.nodes[name]
     leader = several.follow()
     was = "leader" if leader == name else "standby"
-    stranger = bool(leader) and name not in _voters(system)
+    stranger = bool(leader) and _over_raft(system) and name not in _voters(system)
     tell(rig, served, f"before {name} is stopped", journal)
     watch, marks = Stopwatch(), dict[str, float]()
     before = runs.get(name, "")
@@ -285,7 +291,7 @@ def _lost(rig: Rig, served: Serve, error: RigError, journal: Journal, moment: st
             message=str(error),
             log=error.log or tuple(system.nodes[served.node].vault_log(40)),
             leader=leader,
-            member=served.node in _voters(system) if leader else None,
+            member=served.node in _voters(system) if leader and _over_raft(system) else None,
             replaced=error.replaced if isinstance(error, OtherNodeDied) else "",
             vault=served.vault,
             node=served.node,
@@ -363,7 +369,13 @@ def await_leader(rig: Rig, step: Step, version: str, journal: Journal, *, moment
 
 
 def _needed(system: VaultSystem) -> int:
-    return len(system.nodes) // 2 + 1
+    return len(system.nodes) // 2 + 1 if _over_raft(system) else 1
+
+
+def _over_raft(system: VaultSystem) -> bool:
+    """Do the nodes elect who leads? Over a storage that all of them have, whoever holds the lock in it leads."""
+    said = {node.vault.seal_status().data.get("storage_type") for node in system.nodes.values()} - {None}
+    return not said or "raft" in said
 
 
 def _unsealed(system: VaultSystem) -> list[str]:

@@ -11,7 +11,7 @@ from harness.scenario.course import Serve, Step
 
 @runtime_checkable
 class SeveralNodes(Protocol):
-    """A Vault of several nodes over raft. What is asked of it without naming a node goes to the one that leads."""
+    """A Vault of several nodes. What is asked of it without naming a node goes to the one that leads."""
 
     def add_node(self, name: str, served: Serve) -> None:
         """Start a node without data that joins the others, as the version of *served*. Returns when it answers."""

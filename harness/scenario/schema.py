@@ -118,8 +118,8 @@ class Vault(HasStorage, HasLeases):
         default=1,
         ge=1,
         le=7,
-        description="Nodes over raft: vault-0, vault-1 ... A step that puts another version "
-        "in place takes them one after the other.",
+        description="Nodes over raft, or over one etcd or PostgreSQL: vault-0, vault-1 ... A step that puts another "
+        "version in place takes them one after the other.",
     )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")

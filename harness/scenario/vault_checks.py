@@ -13,6 +13,8 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
 _NAMES_A_NODE: Final = ("stop-node", "start-node", "remove-node")
+_SHARED: Final = ("etcd", "postgresql")
+"""The storages that all nodes of a Vault can have, with a lock in them."""
 _OF_SEVERAL: Final = ("step-down", *_NAMES_A_NODE)
 _OF_A_VAULT: Final = (
     *_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore", "revoke-leases", *_OF_SEVERAL,
@@ -49,8 +51,9 @@ def _several(document: Document) -> Iterator[Complaint]:
     if document.get("vault", "nodes", default=1) in (None, 1):
         return
     storage = document.get("vault", "storage", default="raft")
-    if storage not in (None, "raft"):
-        yield ("vault", "storage"), f"several nodes over {storage} are not rehearsed", "storage: raft, or nodes: 1"
+    if storage not in (None, "raft", *_SHARED):
+        message = f"several nodes cannot have one {storage}: there is no lock in it by which one of them leads"
+        yield ("vault", "storage"), message, f"storage: raft, or {', '.join(_SHARED)}; or nodes: 1"
     if document.get("vault", "tls", default=True) is False:
         yield ("vault", "tls"), "several nodes that talk without TLS are not rehearsed", "leave it out, or nodes: 1"
     for mount in document.entries("auth"):
@@ -96,6 +99,9 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> 
         yield (*trail, verb), f"{verb} is of a Vault of several nodes, and there is one", "nodes: 3 in vault"
     elif verb in _NAMES_A_NODE and name is not None and name not in nodes:
         yield (*trail, verb), f"there is no node {shown(name)} of Vault {topology.MAIN}", choices(name, nodes)
+    elif verb == "remove-node" and document.get("vault", "storage") in _SHARED:
+        message = f"over {document.get('vault', 'storage')} no node is a member of anything, and none can be removed"
+        yield (*trail, verb), message, f"stop-node: {name}, or storage: raft"
     elif verb == "stop-node":
         if name in down:
             yield (*trail, verb), f"an earlier step has stopped {name} already", f"start-node: {name} before it"

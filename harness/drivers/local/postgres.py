@@ -40,6 +40,13 @@ CREATE TABLE vault_kv_store (
   CONSTRAINT pkey PRIMARY KEY (path, key)
 );
 CREATE INDEX parent_path_idx ON vault_kv_store (parent_path);
+CREATE TABLE vault_ha_locks (
+  ha_key      TEXT COLLATE "C" NOT NULL,
+  ha_identity TEXT COLLATE "C" NOT NULL,
+  ha_value    TEXT COLLATE "C",
+  valid_until TIMESTAMP WITH TIME ZONE NOT NULL,
+  CONSTRAINT ha_key PRIMARY KEY (ha_key)
+);
 """
 """Vault documentation, configuration/storage/postgresql: what an operator makes before the first start."""
 
@@ -169,7 +176,7 @@ class PostgresStore(Postgres):
         return Weight(stored=size_of(self.data))
 
     def start(self) -> None:
-        """Start it; the first time with the table that no Vault makes by itself."""
+        """Start it; the first time with the tables that no Vault makes by itself."""
         new = not self.data.exists()
         super().start()
         if new:

@@ -1,4 +1,4 @@
-"""The processes of a Vault: one server, or several over raft, and the server beside them that may have its data."""
+"""The processes of a Vault: one server, or several nodes, and the server beside them that may have its data."""
 
 from __future__ import annotations
 

@@ -207,7 +207,9 @@ class VaultServer:
 
     def _stored(self) -> Stored:
         if self._store is not None:
-            return self._store.stored
+            # whoever holds the lock in it leads, and only where it is said are there such locks
+            high = {"ha_enabled": "true"} if self.name else {}
+            return {kind: {**fields, **high} for kind, fields in self._store.stored.items()}
         if not self.name:
             return vault_config.in_directory(self._storage, str(self._data))
         certificate, key = map(str, self.authority.client)

@@ -65,7 +65,7 @@ class PaperNodes(PaperLeases):
         """Return who leads; "" where too few are left to elect anybody."""
         voting = {name: one for name, one in self._members.items() if not one.removed}
         up = [name for name, one in voting.items() if not one.sealed]
-        if len(up) <= len(voting) // 2:
+        if len(up) <= (len(voting) // 2 if self._spec.storage == "raft" else 0):
             return ""
         if self._leader not in up:
             self._lead(up[0])
@@ -127,16 +127,22 @@ class PaperNodes(PaperLeases):
 
     def seal_of(self, name: str) -> Reply:
         """Answer with the version and the seal of a node."""
-        one, vault = self._members[name], self._spec
+        alone = not self._members and name == self._topology.nodes_of(self._name)[0]
+        one, vault = Member(self._served, sealed=False) if alone else self._members.get(name), self._spec
+        if one is None:
+            return self._reply(None)
         said = {"type": "shamir", "sealed": one.sealed, "t": vault.threshold, "n": vault.shares}
-        return self._reply(200, data=said | {"version": one.served.version, "initialized": True})
+        of_it = {"version": one.served.version, "initialized": True, "storage_type": vault.storage}
+        return self._reply(200, data=said | of_it)
 
     def leader(self) -> Reply:
         """Answer as a node that knows who leads."""
         return self._reply(200, data={"leader_address": self.follow(), "ha_enabled": bool(self._members)})
 
     def raft_peers(self) -> Reply:
-        """Answer that all who joined vote."""
+        """Answer that all who joined vote; over a storage that all have, nobody does."""
+        if self._spec.storage != "raft":
+            return self._reply(404)
         servers = [
             {"node_id": name, "voter": True, "leader": name == self._leader}
             for name, one in self._members.items()
