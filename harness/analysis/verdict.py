@@ -296,7 +296,7 @@ def _unasked(facts: Facts) -> list[str]:
     """
     refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
     stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
-    told = ways.told(facts)
+    told = ways.told(facts.observations)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from harness.analysis import diagnosis
@@ -33,11 +33,11 @@ def findings(facts: Facts) -> Iterator[Finding]:
         before[seen.app] = otherwise
 
 
-def told(facts: Facts) -> set[tuple[str, str]]:
+def told(observations: Iterable[Observation]) -> set[tuple[str, str]]:
     """Return the moments and the apps of which `findings` says why the node that an app asks answered nothing."""
     return {
         (seen.moment, seen.app)
-        for seen in facts.observations
+        for seen in observations
         if seen.probe == "login" and seen.at_leader and seen.answer == "unknown" and _otherwise(seen)
     }
 

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness import secret
-from harness.analysis import comparison
+from harness.analysis import comparison, ways
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
 from harness.record.observation import Observation, called
@@ -129,6 +129,11 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     # what Vault answers where it can audit nothing is told by that finding, once
     silenced = any(finding.effect == "requests refused" for finding in judgement.findings)
     broke = {seen.id for seen in judgement.observations if silenced and seen.answer == "unknown" and seen.status}
+    # and so is what a standby did not forward, while the one that leads would have answered
+    cut_off = ways.told(judgement.observations)
+    broke |= {
+        seen.id for seen in judgement.observations if seen.answer == "unknown" and (seen.moment, seen.app) in cut_off
+    }
     # 0 stands for the course itself, which has stopped the node
     refused = {0} | broke | {seen.id for seen in judgement.observations if seen.answer == "refused"}
     for seen in judgement.observations:
