@@ -63,6 +63,7 @@ rehearsal/               the order in which things happen
     seals                a Vault that is unsealed by another one, and what is done to that one
     leases               leases are made, revoked, waited for at each start, and weighed
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
+    storages             what a course does to the servers that have Vault's data, and what is left of them
 rehearsal/workloads/     apps that run on while Vault is upgraded
     steady               clients ask for one thing again and again while nodes are replaced
     renewals             running apps renew their tokens while Vault is replaced
@@ -106,6 +107,7 @@ drivers/local/           plain processes on this machine, and no Docker
     seal_vault           a Vault as a process that unseals another one
     etcd_store           the etcd that has a Vault's data: its members, as processes
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
+    storage_faults       what a course does to the etcd or the PostgreSQL that has a Vault's data
     agents               a Vault Agent as a process: started, read by its log, and ended
     balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     audit_devices        what the audit devices of a Vault as a process write to
@@ -143,6 +145,7 @@ drivers/paper/           no server at all: every answer is worked out from what 
     seals                a Vault that is unsealed by another one, on paper
     leases               the leases of a Vault on paper
     storms               many Pods that log in at once, on paper: each is answered as one
+    storage              the servers of a storage on paper: without enough of them nobody logs in
     state                what a Vault on paper holds
     checks               what a Vault on paper checks by itself
     evidence             what servers would write about what is asked
@@ -222,6 +225,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     leases               what is said of the leases of a Vault
     audit                what is said of audit devices: in what their entries differ from before
     storms               what is said of many Pods that logged in at once
+    storages             what is said of the servers that have Vault's data
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     track_record         what a corpus of known breakages comes to
@@ -245,6 +249,7 @@ analysis/                what a record means, with no server in sight
     ways                 logins that were answered otherwise than by the node that leads
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
+    storages             the servers that have Vault's data: what became of them, and of Vault without them
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after
     noise                what an A -> A rehearsal, the same version restarted, says of the changes of others
@@ -314,6 +319,7 @@ rig/                     what a running system looks like, whoever runs it
     audit                what a rig can do that has Vault's audit devices in its hands
     driver               what every way of making a plan real must be able to do
     database             a PostgreSQL of which Vault makes credentials, as a protocol
+    storage              what a rig can do that has the servers with Vault's data in its hands
     source               the source state of a rehearsal, of which further ones get a copy
 record/                  what happened: the public record format
     events               every kind of line in a record
@@ -322,6 +328,7 @@ record/                  what happened: the public record format
     node_events          what happens to a Vault of several nodes
     lease_events         what happens to the leases that a Vault has, and what they weigh
     audit_events         what is seen of Vault's audit devices
+    storage_events       what happens to the servers that have Vault's data
     observation          what one question saw: granted, refused or unknown
     noise_floor          what differs where no version is another one
     journal              the append-only file of them, and its reader
@@ -368,6 +375,7 @@ scenario/                what is asked for
     audit_checks         what a scenario says of Vault's audit devices that cannot be
     audit_spec           an audit device with every default filled in
     seal_checks          what a scenario says of the Vault that unseals another one that cannot be
+    storage_checks       what a scenario does to the servers of a storage that cannot be
     vault_checks         which Vault and which node the parts of a scenario name, and whether they are there
     course_resolution    the steps that a scenario writes, with nothing left to look up
     driver_traits        what each way of making a plan real needs and proves
@@ -375,6 +383,7 @@ scenario/                what is asked for
     assumed              what a plan takes for granted where the scenario is silent
     plan                 a scenario becomes every stage and every question
     shared_source        what rehearsals have in common up to their first look, and why one may not share it
+    storage_state        which servers of a storage are away, step by step, and whether the others are enough
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     behaviours           what each range of versions does, and what breaks for whom: a row each, with its source

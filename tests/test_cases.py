@@ -29,6 +29,17 @@ FILES: Final = {file.stem: file for file in sorted(CASES.glob("*.yaml"))}
 Row = tuple[str, tuple[tuple[str, str, str, str, str], ...]]
 
 JUDGED: Final[Mapping[str, Row]] = {
+    "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": (
+        "fail",
+        (("regression", "requests refused", "storage-away", "1.11.0", ""),),
+    ),
+    "a-postgresql-restarts-and-is-away-when-vault-starts": (
+        "fail",
+        (
+            ("regression", "requests refused", "storage-away", "1.9.2", ""),
+            ("regression", "upgrade refused", "storage-away", "1.11.0", ""),
+        ),
+    ),
     "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
         "fail",
         (
@@ -332,6 +343,8 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "elsewhere": (400,) * 3,
     },
     "the-vault-that-unseals-is-sealed-away-and-forgets": {"batch": (200,) * 6},
+    "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": {"batch": (200, 200, 200, 200, 200, 200, 500, 200)},
+    "a-postgresql-restarts-and-is-away-when-vault-starts": {"batch": (200, 200, 200, 200, 500, 200)},
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -386,6 +399,17 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
 """Case -> app -> the status of its login at each moment."""
 
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": (
+        "the leader of the etcd of Vault, was killed, in the middle of the upgrade to Vault 1.9.2",
+        "all members of the etcd of Vault were defragmented at once",
+        "1 of 3 members of its etcd run, and 2 have to. Of what was asked then it failed in 1 (login) with HTTP 500",
+        "etcdctl endpoint status --cluster",
+    ),
+    "a-postgresql-restarts-and-is-away-when-vault-starts": (
+        "the PostgreSQL of Vault was restarted, in the middle of the upgrade to Vault 1.9.2",
+        "Vault 1.11.0 could not be unsealed, which says nothing of what it makes of its data: its PostgreSQL is away",
+        "terminating connection due to administrator command",
+    ),
     "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
         (
             "Vault did not change: cluster apps did, which signed with kubernetes/serviceaccount before and signs with "

@@ -383,6 +383,7 @@ FROM_ELSEWHERE: Final = frozenset(
         UNEXPLAINED,
         "vault-refuses-data",
         "lease-list-too-large",
+        "storage-away",
         "disable-mlock-unsaid",
         "stored-reviewer-expires",
         "rewrite-refused",

@@ -120,6 +120,7 @@ ELSEWHERE: Final = {
     "node-removed": "tests/test_nodes.py: on paper; on real servers by hand",
     "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
+    "storage-away": "tests/test_cases.py, tests/records/real",
     "lease-list-too-large": "the shipped scenario, tests/records",
     "audit-device-blocked": "the shipped scenarios, tests/records",
     "audit-device-refused": "scenarios/corpus/b13a and b13b, tests/records/corpus",

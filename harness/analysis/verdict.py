@@ -22,6 +22,7 @@ from harness.analysis import (
     rolling,
     soundness,
     startup_failures,
+    storages,
     storms,
     ways,
 )
@@ -44,6 +45,7 @@ from harness.record.journal import Record
 from harness.record.node_events import NodeLost
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation, called
+from harness.record.storage_events import StorageChanged
 from harness.scenario import course, driver_traits
 from harness.scenario.course import Look, Move, RollBack, Serve, Upgrade
 from harness.scenario.topology import Expected
@@ -128,6 +130,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """what each audit device writes at a look beside what it wrote at the one before"""
     storms: tuple[Storm, ...] = ()
     """every storm of logins: how many Pods were let in, how fast, and what they were answered else"""
+    storages: tuple[StorageChanged, ...] = ()
+    """what the course did to the servers that have Vault's data, in order"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     proofs: tuple[Proof, ...] = ()
@@ -173,8 +177,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
-    # an expectation is met by a whole run only: nobody knows what the missing part would have shown
-    as_expected = hoped and not unsure
+    as_expected = hoped and not unsure  # by a whole run only: nobody knows what the missing part would have shown
     outcome, left_behind = _outcome(verdict, as_expected=as_expected, hoped=hoped), _left_behind(record)
     unlearned, tried = tuple(seen.app for seen in doubts.never_granted(facts)), tuple(proofs.proofs(facts))
     unproven = tuple(proofs.unproven(findings, tried)) if start.prove_remedies else ()
@@ -199,6 +202,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         leases=tuple(leases.leases(record)),
         audits=tuple(audit_devices.changes(facts)),
         storms=tuple(storms.storms(facts.observations)),
+        storages=storages.changes(facts),
         rollbacks=tuple(rollbacks(facts)),
         proofs=tried,
         unproven=unproven,
@@ -222,13 +226,14 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
-    broken = startup_failures.findings(facts.record.of(Trouble), facts.steps, _trimmed(facts.record))
+    of_data = [one for one in facts.record.of(Trouble) if not storages.explains(facts, one)]
+    broken = startup_failures.findings(of_data, facts.steps, _trimmed(facts.record))
     yield from diagnosis.told_by(facts, broken)
     yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
     yield from diagnosis.told_by(facts, ways.findings(facts))
     yield from diagnosis.told_by(facts, leases.findings(facts, broken))
     yield from diagnosis.diagnose(facts)
-    for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings):
+    for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings, storages.findings):
         yield from diagnosis.told_by(facts, others(facts))
 
 
@@ -295,7 +300,7 @@ def _unasked(facts: Facts) -> list[str]:
     Of one that got several `doubts` tells.
     """
     refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
-    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts)
+    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts) | _told_at(facts)
     told = ways.told(facts.observations)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
@@ -307,6 +312,11 @@ def _unasked(facts: Facts) -> list[str]:
     ]
 
 
+def _told_at(facts: Facts) -> set[str]:
+    """Return the labels of the moments at which a storage that is away is why questions got no answer."""
+    return {*storages.out(facts)} if any(one.rule == storages.AWAY for one in storages.findings(facts)) else set()
+
+
 def _trimmed(record: Record) -> set[str]:
     """Return the versions of Vault whose builds leave parts of the release out."""
     return {one.version for one in record.of(ArtifactUsed) if one.product == "vault" and one.trimmed}
@@ -316,7 +326,8 @@ def _unfinished(facts: Facts) -> list[str]:
     """Return why the record does not tell the whole story."""
     record = facts.record
     lost, trimmed = {one.message for one in record.of(NodeLost)}, _trimmed(record)
-    troubles = (trouble for trouble in record.of(Trouble) if trouble.message not in lost)
+    told = {trouble.message for trouble in record.of(Trouble) if storages.explains(facts, trouble)} | lost
+    troubles = (trouble for trouble in record.of(Trouble) if trouble.message not in told)
     reasons = [why for trouble in troubles if (why := startup_failures.reason(trouble, trimmed))]
     if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")

@@ -1,4 +1,4 @@
-"""Everything we say to an etcd: whether it serves, and how large a list in it is."""
+"""Everything we say to an etcd: whether it serves or leads, how large a list in it is, and that it is to defragment."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 from harness.errors import Unreachable
 
 _TIMEOUT_SECONDS: Final = 5.0
+_DEFRAGMENT_SECONDS: Final = 60.0
 _SAMPLE: Final = 500
 """so many entries of a list are fetched"""
 
@@ -25,6 +26,20 @@ def serves(port: int, ca: Path, certificate: tuple[Path, Path]) -> bool:
     """
     status, said = _ask(port, ca, certificate, "GET", "/health")
     return status == 200 and said.get("health") == "true"
+
+
+def leads(port: int, ca: Path, certificate: tuple[Path, Path]) -> bool:
+    """Is the etcd at *port* the member that leads, by its own word? Arguments and what is raised as in `serves`."""
+    _, said = _ask(port, ca, certificate, "POST", "/v3/maintenance/status", "{}")
+    own = said.get("header", {}).get("member_id")
+    return own is not None and said.get("leader") == own
+
+
+def defragment(port: int, ca: Path, certificate: tuple[Path, Path]) -> None:
+    """Have the etcd at *port* defragment its data. Arguments as in `serves`; raises Unreachable where it does not."""
+    status, said = _ask(port, ca, certificate, "POST", "/v3/maintenance/defragment", "{}", seconds=_DEFRAGMENT_SECONDS)
+    if status != 200:
+        raise Unreachable(f"etcd at 127.0.0.1:{port} did not defragment: HTTP {status} {said.get('message', '')}")
 
 
 def list_bytes(port: int, ca: Path, certificate: tuple[Path, Path], prefix: str) -> tuple[int, int]:
@@ -61,11 +76,18 @@ def _base64(text: bytes) -> str:
 
 
 def _ask(
-    port: int, ca: Path, certificate: tuple[Path, Path], method: str, path: str, body: str | None = None
+    port: int,
+    ca: Path,
+    certificate: tuple[Path, Path],
+    method: str,
+    path: str,
+    body: str | None = None,
+    *,
+    seconds: float = _TIMEOUT_SECONDS,
 ) -> tuple[int, dict[str, Any]]:
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(*map(str, certificate))
-    asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS, context=context)
+    asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=context)
     with closing(asking):
         try:
             asking.request(method, path, body)

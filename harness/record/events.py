@@ -25,6 +25,7 @@ from harness.record.node_events import (
 )
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import Observation
+from harness.record.storage_events import StorageChanged
 from harness.scenario.plan import Plan, Question
 
 RECORD_VERSION: Final = 2
@@ -472,6 +473,7 @@ AnyEvent = (
     | LeasesChanged
     | LeasesSeen
     | AuditSeen
+    | StorageChanged
     | MomentBegan
     | Observation
     | VaultAuditLine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,7 +22,7 @@ from harness.record import journal as journals
 from harness.record.events import RunStarted
 from harness.record.foretold import Foretold
 from harness.record.journal import Journal, Record
-from harness.rehearsal import credentials, rewriting, side_steps, troubles, vault_steps
+from harness.rehearsal import credentials, rewriting, side_steps, storages, troubles, vault_steps
 from harness.rehearsal.asking import Asking
 from harness.rehearsal.credentials import Held
 from harness.rehearsal.leases import Leases
@@ -290,6 +291,8 @@ class Running:
                 self.several.change(step, self._next_moment(), self._tokens_of(step.vault))
             case course.SealVault():
                 self.seals.do(step, lambda: self._reopen(step))
+            case course.TouchStorage():
+                self._touch_storage(step)
             case course.AuditDevice():
                 audit_devices(self.rig).turn_device(step.device, step.to)
             case course.MakeLeases() | course.RevokeLeases():
@@ -322,10 +325,15 @@ class Running:
                     self._replace_nodes(step)
                 else:
                     keys = self.seals.before(step, self.keys[step.vault])
-                    self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal)
+                    meanwhile = functools.partial(self._touch_storage, step)
+                    self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal, meanwhile)
                     self.keys[step.vault] = self.seals.after(step, keys)
                 self.leases.restored(step)
             vault_steps.settle(self.rig, step, self.reached, self.journal)
+
+    def _touch_storage(self, step: course.TouchStorage | course.Placed | course.Move) -> None:
+        version, moment = self._served(step).version, self._next_moment()
+        storages.touch(step, version, moment, self.rig, self.plan.resolved, self.journal)
 
     def _replace_nodes(self, step: course.Placed) -> None:
         position = len(self.reached) - 1

@@ -35,8 +35,9 @@ def of(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble
     root = _root(error, rig, node)
     # whose data it is opened over: what is restored is, like what a new version finds, none that it has written itself
     opened = reached[-1] if isinstance(reached[-1], course.Restore) else there
-    # an API server that does not come back, or a node that leads, says nothing of what a Vault made of its data
-    beside = isinstance(reached[-1], (*course.OF_CLUSTERS, *course.OF_NODES))
+    # an API server or a storage that does not come back, or a node that leads, says nothing of what a Vault made of its
+    # data
+    beside = isinstance(reached[-1], (*course.OF_CLUSTERS, *course.OF_NODES, course.TouchStorage))
     looked = not beside and any(isinstance(step, Look) for step in reached[: reached.index(opened)])
     return events.Trouble(
         kind=_kind(root),

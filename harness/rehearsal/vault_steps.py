@@ -6,7 +6,7 @@ import base64
 import itertools
 import json
 import secrets as random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from harness import wait
@@ -338,10 +338,11 @@ def late_questions(topology: Topology, done: Iterable[AnyStep], late: Iterable[s
         yield Question("late-token-lookup", app, mount, vault=topology.told_apart(topology.mounts[mount].vault))
 
 
-def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -> float:
+def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal, meanwhile: Callable[[], None]) -> float:
     """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed and active.
 
-    Returns how many seconds of what that takes had been spent beforehand, beside the steps before it.
+    *meanwhile* is called in between: the version has started, and is not unsealed. Returns how many seconds of what
+    all that takes had been spent beforehand, beside the steps before it.
     """
     beforehand = 0.0
     with journal.phase(f"swap to {served.version}"):
@@ -349,6 +350,7 @@ def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal) -
             beforehand = snapshots(rig, served).swap_over_snapshot(served)
         else:
             node_of(rig, served.vault, served.node).swap(served)
+    meanwhile()
     with journal.phase(f"unseal {served.version}"):
         open_vault(rig, served, keys, journal, which=keys_for(served))
     return beforehand

@@ -15,7 +15,7 @@ from harness import secret
 from harness.analysis.diagnosis import Finding
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement
-from harness.reports import audit, leases, nodes, printable, storms
+from harness.reports import audit, leases, nodes, printable, storages, storms
 from harness.reports.tried import IN_FULL, TRIED, Tried, Writing, advised, in_full, tried
 from harness.reports.wording import (
     ASSUMED,
@@ -82,7 +82,7 @@ def render(judgement: Judgement) -> str:
     page.add([_written(one) for one in advised(judgement)], f"\n**{IN_FULL}**\n")
     _logins(page, judgement.reviewing)
     told = [*storms.told(judgement.storms), *nodes.told(judgement.rollings)]
-    told += [*leases.told(judgement.leases), *audit.told(judgement.audits)]
+    told += [*leases.told(judgement.leases), *audit.told(judgement.audits), *storages.told(judgement.storages)]
     page.add([f"- **{word.capitalize()}:** {inline(line)}\n" for word, line in told], "\n")
     _outages(page, judgement)
     sections = (

@@ -80,11 +80,11 @@ def _told(step: AnyStep) -> str:
             told = f"wait {step.seconds} s"
         case Serve():
             file = "with a pod token file" if step.token_file else "with no pod token file"
-            told = f"{told}: Vault {called(step)}{step.version}, {file}{_PARTS[step.part]}"
+            told = f"{told}: Vault {called(step)}{step.version}, {file}{_PARTS[step.part]}{_meanwhile(step)}"
         case course.Form():
             told = f"have the other nodes of Vault {called(step)}join: all of them vote then"
         case _:
-            told = _to_device(step) or _beside(step) or told
+            told = _to_device(step) or _to_storage(step) or _beside(step) or told
     if isinstance(step, course.Move):
         told += f", in cluster {step.place.cluster}" if step.place.cluster else ", outside any cluster"
     if isinstance(step, course.RollBack):
@@ -102,8 +102,25 @@ _TO_DEVICES: Final = {
 }
 
 
+_TO_STORAGES: Final = {
+    "lose-leader": "the etcd member that leads is killed, and stays away",
+    "defrag": "all etcd members are defragmented at once",
+    "restart": "its servers are restarted",
+    "stop": "its servers are stopped",
+    "start": "whichever server is away is started",
+}
+
+
 def _to_device(step: AnyStep) -> str:
     return f"audit device {step.device}: {_TO_DEVICES[step.to]}" if isinstance(step, course.AuditDevice) else ""
+
+
+def _meanwhile(step: Serve) -> str:
+    return f"; before it is unsealed, storage: {_TO_STORAGES[step.meanwhile]}" if step.meanwhile else ""
+
+
+def _to_storage(step: AnyStep) -> str:
+    return f"storage: {_TO_STORAGES[step.what]}" if isinstance(step, course.TouchStorage) else ""
 
 
 def _beside(step: AnyStep) -> str:

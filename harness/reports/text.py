@@ -21,7 +21,7 @@ from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
-from harness.reports import audit, defused, leases, nodes, printable, storms
+from harness.reports import audit, defused, leases, nodes, printable, storages, storms
 from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, shortly, tried
 from harness.reports.wording import (
     ASSUMED,
@@ -260,7 +260,7 @@ class _Summary:
             _logins(console, self._crowd)
         rows = [*storms.told(judgement.storms, figures=self._room.ways > 1)]
         rows += [*nodes.told(judgement.rollings, self._room.rollings), *leases.told(judgement.leases)]
-        rows += audit.told(judgement.audits, self._room.rollings)
+        rows += [*audit.told(judgement.audits, self._room.rollings), *storages.told(judgement.storages)]
         # for how long running apps could not renew: a line a hop, the longest first
         rows += [("outage", line) for line in first_of(outages(judgement.renewals), self._room.outages)]
         _rows(console, rows)

@@ -19,6 +19,7 @@ from harness.scenario.places import Place
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema_audit import DeviceState
 from harness.scenario.schema_seals import ToSealVault
+from harness.scenario.schema_storage import Meanwhile, ToStorage
 from harness.scenario.topology import Topology, VaultSpec
 
 AUTO_UNSEAL: Final = "auto-unseal"
@@ -79,6 +80,8 @@ class Serve(Step, frozen=True, kw_only=True):
     """the seal to which it migrates then; nothing: its seal stays"""
     left_out: Literal["", "migrate", "disabled"] = ""
     """what is forgotten of that: that the keys are handed with -migrate, or the seal that is left is disabled"""
+    meanwhile: Meanwhile | Literal[""] = ""
+    """what happens to its storage once it has started, and before it is unsealed"""
 
 
 class Start(Serve, frozen=True, tag="start", kw_only=True):
@@ -274,6 +277,12 @@ class SealVault(Step, frozen=True, tag="seal-vault", kw_only=True):
     what: ToSealVault
 
 
+class TouchStorage(Step, frozen=True, tag="storage", kw_only=True):
+    """Something is done to the servers that have Vault's data."""
+
+    what: ToStorage
+
+
 class MakeLeases(Step, frozen=True, tag="make-leases", kw_only=True):
     """Service tokens are made, each of which is a lease. The rehearsal does this by itself before the first look."""
 
@@ -344,6 +353,7 @@ AnyStep = (
     | StopNode
     | RemoveNode
     | SealVault
+    | TouchStorage
     | MakeLeases
     | RevokeLeases
     | AuditDevice
@@ -378,6 +388,7 @@ CHANGES = (
     DeleteSecret,
     Restore,
     SealVault,
+    TouchStorage,
     RevokeLeases,
     AuditDevice,
     *OF_CLUSTERS,
@@ -479,5 +490,5 @@ def word_of(step: Step) -> str:
 
 
 def words_of(step: Step) -> str:
-    """Return that word, and the node that it is about, if it is about one."""
-    return f"{word_of(step)} {step.node}".rstrip()
+    """Return that word, and the node that it is about, or what is done to the storage, if it is about such."""
+    return f"{word_of(step)} {step.what if isinstance(step, TouchStorage) else step.node}".rstrip()

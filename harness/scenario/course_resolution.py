@@ -138,6 +138,8 @@ def _steps_of(  # noqa: PLR0911 -- a verb a line
         return [course.Reachable(number=number, cluster=name, is_so=so) for name, so in one.reachable.items()]
     if one.seal_vault is not None:
         return [course.SealVault(number=number, what=one.seal_vault, vault=wanted.seal_vault)]
+    if one.storage is not None:
+        return [course.TouchStorage(number=number, what=one.storage, vault=wanted.told_apart(""))]
     if one.audit_device is not None:
         return [course.AuditDevice(number=number, device=name, to=to) for name, to in one.audit_device.items()]
     return [_step(one, number, wanted, of, version, snapshot)]
@@ -148,7 +150,8 @@ def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version
     file = of.token_file
     vault = wanted.told_apart(one.vault or "")
     node = wanted.node_told_apart(one.vault or "", one.node or one.start_node or "")
-    migration: Any = {"seal": one.seal or "", "left_out": one.left_out or ""}
+    meanwhile: Any = {"meanwhile": one.meanwhile or ""}
+    migration: Any = {"seal": one.seal or "", "left_out": one.left_out or "", **meanwhile}
     if one.upgrade is not None:
         step: Placed = course.Upgrade(
             number=number, version=one.upgrade, token_file=file, vault=vault, node=node, **migration
@@ -159,7 +162,8 @@ def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version
         return in_parts(step, wanted, one.order)
     if one.roll_back is not None:
         to, over = snapshot if one.roll_back == "snapshot" else of.source, one.roll_back
-        step = course.RollBack(number=number, version=to, token_file=file, over=over, vault=vault, node=node)
+        back: Any = {"over": over, "vault": vault, "node": node, **meanwhile}
+        step = course.RollBack(number=number, version=to, token_file=file, **back)
         return in_parts(step, wanted, one.order)
     return _other(one, number, wanted, version)
 

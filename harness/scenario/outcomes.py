@@ -126,6 +126,7 @@ Cause = Literal[
     "seal-migration-not-told",
     "seal-not-disabled",
     "lease-list-too-large",
+    "storage-away",
     "leader-replaced-first",
     "leader-of-older-version",
     "quorum-lost",

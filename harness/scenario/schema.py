@@ -26,7 +26,7 @@ from harness.scenario.schema_roles import (
 )
 from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
-from harness.scenario.schema_storage import HasStorage
+from harness.scenario.schema_storage import HasStorage, TouchesStorage
 from harness.scenario.schema_storms import Storm
 from harness.scenario.schema_ways import THROUGH, Through
 from harness.scenario.values import (
@@ -373,7 +373,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases, ChangesSeal):
+class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")

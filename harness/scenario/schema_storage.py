@@ -9,6 +9,8 @@ from pydantic import Field
 from harness.scenario.schema_roles import Part
 
 StorageKind = Literal["raft", "file", "etcd", "postgresql"]
+ToStorage = Literal["lose-leader", "defrag", "restart", "stop", "start"]
+Meanwhile = Literal["lose-leader", "defrag", "restart", "stop"]
 
 
 class HasStorage(Part):
@@ -26,4 +28,20 @@ class HasStorage(Part):
         le=2**31 - 1,
         description="Bytes. With storage etcd: the largest answer that Vault takes from it, as in Vault's own "
         "configuration. Left out: 2 GiB.",
+    )
+
+
+class TouchesStorage(Part):
+    """A step that does something to the servers that have Vault's data, or in the middle of which that happens."""
+
+    storage: ToStorage | None = Field(
+        default=None,
+        description="To the servers of storage etcd or postgresql: lose-leader (the etcd member that leads is killed, "
+        "and stays away), defrag (all etcd members are defragmented at once), restart (one after the other), stop (all "
+        "are), start (whichever is away is there again, over its data).",
+    )
+    meanwhile: Meanwhile | None = Field(
+        default=None,
+        description="For upgrade, restart and roll-back: binary, what happens to the storage in mid-hop: the old Vault "
+        "is stopped, the new one has started, and is not unsealed yet. The words are those of `storage`.",
     )

@@ -22,6 +22,7 @@ from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import LocalSharing
+from harness.drivers.local.storage_faults import TouchesStorage
 from harness.drivers.local.storms import StormsLocalLogins
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
@@ -146,7 +147,14 @@ class LocalDriver:
 
 
 class LocalRig(
-    WithAuditDevices, RunsLocalAgents, StormsLocalLogins, ChangingRig, WithSealVault, WithBalancer, LocalSharing
+    WithAuditDevices,
+    RunsLocalAgents,
+    StormsLocalLogins,
+    ChangingRig,
+    TouchesStorage,
+    WithSealVault,
+    WithBalancer,
+    LocalSharing,
 ):
     """The processes of one rehearsal."""
 

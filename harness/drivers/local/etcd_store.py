@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
+from harness import wait
 from harness.clients import etcd
 from harness.drivers.local.data_server import DataServer
 from harness.drivers.log_tail import Tail
@@ -18,6 +20,9 @@ from harness.rig.leases import Weight
 
 _LEASES: Final = "/vault/sys/expire/id/"
 """where Vault has its leases, with the path that it takes where none is said"""
+
+
+_ELECTION_SECONDS: Final = 30
 
 
 class EtcdMember(DataServer):
@@ -57,6 +62,14 @@ class EtcdMember(DataServer):
     def list_bytes(self) -> tuple[int, int]:
         """Return how large the list of Vault's leases is, as `etcd.list_bytes` has it. Raises Unreachable."""
         return etcd.list_bytes(self.port, self._authority.ca, self._authority.client, _LEASES)
+
+    def leads(self) -> bool:
+        """Does it lead the others, by its own word? Raises Unreachable."""
+        return etcd.leads(self.port, self._authority.ca, self._authority.client)
+
+    def defragment(self) -> None:
+        """Give back the room that deleted data took in its file; it answers nobody meanwhile. Raises Unreachable."""
+        etcd.defragment(self.port, self._authority.ca, self._authority.client)
 
     def _argv(self) -> Sequence[str]:
         own = self._authority
@@ -155,10 +168,51 @@ class EtcdStore:
     @contextmanager
     def at_rest(self) -> Iterator[None]:
         """Stop it while its data are read or replaced; afterwards it serves again."""
-        for one in self.members:
-            one.stop()
+        self.stop()
         yield
         self.start()
+
+    def leader(self) -> str:
+        """Return the name of the member that leads; nothing where none does, or the only one has no name."""
+        for one in self.members:
+            with suppress(Unreachable):
+                if one.runs and one.leads():
+                    return one.name
+        return ""
+
+    def lose_leader(self) -> str:
+        """Kill the member that leads, and return its name once another one leads, if enough are left to elect one.
+
+        Raises NotReady where none leads, before or afterwards.
+        """
+        self._await_leader()
+        name = self.leader()
+        next(one for one in self.members if one.name == name).kill()
+        if sum(one.runs for one in self.members) > len(self.members) // 2:
+            self._await_leader()
+        return name
+
+    def _await_leader(self) -> None:
+        wait.until(lambda: self.leader() != "", what="a member of the etcd of Vault to lead", seconds=_ELECTION_SECONDS)
+
+    def defragment(self) -> None:
+        """Defragment all members that run at the same time, as no operator should. Raises Unreachable."""
+        there = [one for one in self.members if one.runs]
+        with ThreadPoolExecutor(len(there), thread_name_prefix="defragmenting") as pool:
+            for done in [pool.submit(one.defragment) for one in there]:
+                done.result()
+
+    def restart(self) -> None:
+        """Stop each member that runs, and start it again, one after the other. Raises as `DataServer`."""
+        for one in self.members:
+            if one.runs:
+                one.stop()
+                one.start()
+
+    def stop(self) -> None:
+        """Stop all members in order. Their data stay."""
+        for one in self.members:
+            one.stop()
 
     def died(self) -> str | None:
         """Return a sentence if a member has ended."""

@@ -40,6 +40,11 @@ class PaperAnswers(abc.ABC):
     def _silenced(self) -> bool:
         """Can none of its audit devices write?"""
 
+    @property
+    @abc.abstractmethod
+    def _storage_away(self) -> bool:
+        """Are too few servers of its storage there to serve?"""
+
     def _told(self, what: str, name: str) -> Told | None:
         return self._script.get((what, name, self._served.version))
 
@@ -61,6 +66,9 @@ class PaperAnswers(abc.ABC):
         if self._silenced and status is not None and "sealed" not in (data or {}):
             # how it is, and whether it is sealed, nobody audits
             return Reply(500, "internal error", {}, None, started or ended, ended, correlation)
+        if self._storage_away and status == 200 and "/login" in path:
+            # what was read before is in Vault's memory, and a login writes a token
+            status, error, data, token = 500, "internal error", {}, None
         if path and status is not None:
             self._pending.append(evidence.of_request(correlation, path, error, ended, self._called))
         return Reply(status, error, data or {}, token, started or ended, ended, correlation)

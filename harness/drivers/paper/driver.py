@@ -17,7 +17,6 @@ from harness.drivers.paper import checks, evidence
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.drivers.paper.agents import PaperAgents
 from harness.drivers.paper.answers import Script
-from harness.drivers.paper.audit import PaperAudit
 from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
 from harness.drivers.paper.engines import PaperEngines
 from harness.drivers.paper.jwts import PaperJwts
@@ -35,6 +34,7 @@ from harness.drivers.paper.state import (
     issued_to,
     without_config,
 )
+from harness.drivers.paper.storage import PaperStorage
 from harness.drivers.paper.storms import PaperStorms
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import RigError
@@ -72,7 +72,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents, PaperStorms):
+class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents, PaperStorms):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -82,7 +82,7 @@ class PaperRig(PaperAccounts, PaperAudit, PaperEngines, PaperJwts, PaperSeals, P
         self, plan: Plan, journal: Journal, script: Script, dies_at: str, name: str = "", common: Common | None = None
     ) -> None:
         """*name* is that of its Vault. *common* is what the Vaults of one system share; the first of them makes it."""
-        PaperAudit.__init__(self)
+        PaperStorage.__init__(self)
         PaperNodes.__init__(self)
         PaperAgents.__init__(self)
         self._topology, self._journal, self._script, self._dies_at = plan.resolved, journal, script, dies_at

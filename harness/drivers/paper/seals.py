@@ -106,6 +106,8 @@ class PaperSeals(PaperAnswers):
             served.version, self._spec.storage
         ):
             status, said = 1, f"ERROR: {server_settings.MLOCK_UNSAID}"
+        elif self._storage_away:
+            status, said = 1, f"Error initializing storage of type {self._spec.storage}: context deadline exceeded"
         kinds = () if self._spec.of_seals else self._topology.also_mounted.values()
         for kind in kinds:
             gone = server_settings.removed(kind, served.version)
@@ -136,6 +138,9 @@ class PaperSeals(PaperAnswers):
     def unseal(self, key: Secret, *, migrate: bool = False) -> Reply:
         """Open at the first key."""
         del key
+        if self._storage_away:
+            said = "unable to retrieve stored keys: failed to fetch stored keys: context deadline exceeded"
+            return self._reply(500, said, data={"sealed": True})
         if self._migrating and not migrate:
             return self._reply(500, "migrate option not provided and seal migration is pending")
         if self._migrating:

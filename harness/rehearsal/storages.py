@@ -1,0 +1,41 @@
+"""What a course does to the servers that have Vault's data, by a step of its own or in the middle of a hop."""
+
+from __future__ import annotations
+
+from harness.record.journal import Journal
+from harness.record.storage_events import StorageChanged
+from harness.rig.rig import Rig
+from harness.rig.storage import storage
+from harness.scenario import course, storage_state
+from harness.scenario.course import Serve, TouchStorage
+from harness.scenario.schema_storage import ToStorage
+from harness.scenario.topology import Topology
+
+
+def touch(step: TouchStorage | Serve, version: str, moment: str, rig: Rig, wanted: Topology, journal: Journal) -> None:
+    """Do to the storage what a *step* says, and put on record what is left of it.
+
+    *version* is the Vault that serves, or is about to; *moment* is the label of the next one. Raises as
+    `HasStorage.touch_storage`.
+    """
+    what: ToStorage | None = step.what if isinstance(step, TouchStorage) else step.meanwhile or None
+    if what is None:
+        return
+    vault = wanted.named(step.vault)
+    now = storage(rig).touch_storage(what)
+    journal.write(
+        StorageChanged(
+            what=what,
+            storage=vault.storage,
+            version=version,
+            during="" if isinstance(step, TouchStorage) else course.word_of(step),
+            moment=moment,
+            members=vault.etcd_members,
+            running=now.running,
+            serves=storage_state.serves(vault.etcd_members - now.running, vault.etcd_members),
+            member=now.member,
+            leader=now.leader,
+            seconds=round(now.seconds, 3),
+            vault=step.vault,
+        )
+    )

@@ -1,0 +1,36 @@
+"""Which of the servers that have Vault's data are away, step by step, and whether the others are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from harness.scenario.course import AnyStep, Look, Serve, TouchStorage
+
+SERVERS: Final = ("etcd", "postgresql")
+"""The storages that are servers beside Vault."""
+
+
+def away_after(what: str, away: int, members: int) -> int:
+    """Return how many of the *members* are away once *what* was done to them, of which *away* were before."""
+    return {"lose-leader": min(away + 1, members), "stop": members, "start": 0}.get(what, away)
+
+
+def serves(away: int, members: int) -> bool:
+    """Is there a majority of the *members*, without which no etcd reads or writes anything?"""
+    return members - away > members // 2
+
+
+def touched(step: AnyStep) -> str:
+    """Return what a step does to the storage, be it in the middle of a hop; nothing where it does nothing to it."""
+    return step.what if isinstance(step, TouchStorage) else step.meanwhile if isinstance(step, Serve) else ""
+
+
+def out_at(steps: Iterable[AnyStep], members: int) -> frozenset[str]:
+    """Return the labels of the moments at which too few of the *members* are there to serve."""
+    away, found = 0, set[str]()
+    for step in steps:
+        away = away_after(touched(step), away, members)
+        if isinstance(step, Look) and not serves(away, members):
+            found.add(step.moment.label)
+    return frozenset(found)

@@ -1,0 +1,99 @@
+"""What happens to the servers that have Vault's data: what can be said of it, and what is found, on paper."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.drivers.kind import limits
+from harness.errors import MissingPrerequisite, ScenarioError
+from harness.reports import plan as reports
+from harness.scenario import loading, plan
+from tests.runs import on_paper
+
+ETCD = "storage: etcd, etcd-members: 3"
+POSTGRESQL = "storage: postgresql"
+
+
+def scenario(file: Path, vault: str, steps: str) -> Path:
+    """Write a scenario of a Vault over a storage into *file*, with the *steps* of its course, and return that."""
+    file.write_text(
+        "schema: 1\n"
+        "description: A storage that has faults, and an app with a secret ID.\n"
+        f"vault: {{source: 1.9.2, {vault}}}\n"
+        "auth:\n"
+        "  approle: {type: approle, roles: {web: {policies: [web]}}}\n"
+        "apps:\n"
+        "  web: {role: web, reads: [secret/web]}\n"
+        f"course:\n{steps}"
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("vault", "steps", "says"),
+    [
+        ("storage: raft", "  - storage: restart\n", "storage raft is in Vault itself, and has no servers beside it"),
+        ("storage: file", "  - {upgrade: 1.11.0, meanwhile: stop}\n", "storage file is in Vault itself"),
+        ("storage: etcd", "  - storage: lose-leader\n", "an etcd of one member has no other one that could lead"),
+        (POSTGRESQL, "  - storage: lose-leader\n", "lose-leader is of an etcd, and the storage is postgresql"),
+        (POSTGRESQL, "  - {restart: {}, meanwhile: defrag}\n", "defrag is of an etcd, and the storage is postgresql"),
+        (ETCD, "  - storage: start\n", "every server of the storage is there"),
+        (POSTGRESQL, "  - storage: stop\n  - storage: restart\n", "no server of the storage is there any more"),
+        (ETCD, "  - storage: lose-leader\n" * 3, "2 of 3 servers are away by then, and nobody leads"),
+        (ETCD, "  - storage: lose-leader\n  - snapshot: {}\n", "1 of 3 servers is away by then"),
+        (POSTGRESQL, "  - {storage: restart, meanwhile: stop}\n", "of no use to storage, which is no hop"),
+        (
+            POSTGRESQL,
+            "  - snapshot: {}\n  - upgrade: 1.11.0\n  - {roll-back: snapshot, meanwhile: restart}\n",
+            "of no use to roll-back: snapshot, which is no hop over the data as they are",
+        ),
+    ],
+)
+def test_what_cannot_be_done_to_a_storage_is_told_with_its_line(
+    vault: str, steps: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(says)):
+        loading.load(scenario(tmp_path / "wrong.yaml", vault, steps))
+
+
+def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> None:
+    wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")).scenario
+    with pytest.raises(MissingPrerequisite, match="--driver local has it"):
+        limits.insist(plan.make(wanted, "one", "kind"))
+
+
+@pytest.mark.parametrize(
+    ("vault", "steps", "expected"),
+    [
+        (ETCD, "  - {upgrade: 1.11.0, meanwhile: lose-leader}\n  - storage: start\n", []),
+        (ETCD, "  - storage: defrag\n  - storage: restart\n  - upgrade: 1.11.0\n", []),
+        ("storage: etcd, etcd-members: 5", "  - storage: lose-leader\n" * 2, []),
+        ("storage: etcd, etcd-members: 5", "  - storage: lose-leader\n" * 3, [("requests refused", 3)]),
+        # what is so still is no news, and what is so again is
+        (ETCD, "  - storage: stop\n  - look: {}\n  - storage: start\n  - storage: stop\n",
+         [("requests refused", 1), ("requests refused", 4)]),
+        ("storage: etcd", "  - storage: stop\n    then-look: false\n  - upgrade: 1.11.0\n", [("upgrade refused", 2)]),
+        (POSTGRESQL, "  - {upgrade: 1.11.0, meanwhile: stop}\n", [("upgrade refused", 1)]),
+        (POSTGRESQL, "  - upgrade: 1.11.0\n  - {roll-back: binary, meanwhile: stop}\n", [("roll-back refused", 2)]),
+        (POSTGRESQL, "  - {restart: {}, meanwhile: restart}\n  - storage: restart\n", []),
+    ],
+)  # fmt: skip
+def test_a_storage_that_does_not_serve_is_a_finding_and_no_doubt(
+    vault: str, steps: str, expected: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    """Neither is it blamed on the version that was to start then."""
+    wanted = loading.load(scenario(tmp_path / "one.yaml", vault, steps)).scenario
+    _, judgement = on_paper(wanted, tmp_path)
+    assert [(one.effect, one.step) for one in judgement.findings] == expected
+    assert {one.rule for one in judgement.findings} <= {"storage-away"}
+    assert judgement.doubts == ()
+    assert judgement.verdict == ("fail" if expected else "pass")
+
+
+def test_a_plan_says_what_happens_in_the_middle_of_a_hop(tmp_path: Path) -> None:
+    wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - {upgrade: 1.11.0, meanwhile: lose-leader}\n"))
+    said = reports.render(plan.make(wanted.scenario, "one", "local"))
+    assert "before it is unsealed, storage: the etcd member that leads is killed, and stays away" in said
