@@ -16,7 +16,6 @@ from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.audit_devices import AuditDevices, WithAuditDevices
 from harness.drivers.local.balancer import WithBalancer
-from harness.drivers.local.changing_rig import ChangingRig
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.seal_vault import WithSealVault
@@ -147,14 +146,7 @@ class LocalDriver:
 
 
 class LocalRig(
-    WithAuditDevices,
-    RunsLocalAgents,
-    StormsLocalLogins,
-    ChangingRig,
-    TouchesStorage,
-    WithSealVault,
-    WithBalancer,
-    LocalSharing,
+    WithAuditDevices, RunsLocalAgents, StormsLocalLogins, TouchesStorage, WithSealVault, WithBalancer, LocalSharing
 ):
     """The processes of one rehearsal."""
 

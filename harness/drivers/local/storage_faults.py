@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from harness.artifacts import brought
+from harness.drivers.local.changing_rig import ChangingRig
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.postgres import PostgresStore
-from harness.drivers.local.vault_nodes import VaultNodes
-from harness.drivers.real_rig import RealRig
 from harness.errors import RigError
 from harness.rig.storage import StorageNow
 from harness.scenario.schema_storage import ToStorage
 from harness.wait import Stopwatch
 
 
-class TouchesStorage(RealRig):
-    """The part of a rig that owns the servers of its Vault's storage, where its scenario has such a storage."""
-
-    _vaults: VaultNodes
+class TouchesStorage(ChangingRig):
+    """A rig that owns the servers of its Vault's storage as well, where its scenario has such a storage."""
 
     def touch_storage(self, what: ToStorage) -> StorageNow:
         """Lose, defragment, stop or start servers of the storage."""
