@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
 import pytest
 import yaml
+from msgspec import structs
 
 from harness.analysis import verdict
 from harness.analysis.record_view import Facts
+from harness.clients.kube_states import OwnPod
 from harness.drivers.kind import api_server, limits
 from harness.drivers.paper.accounts import PaperAccounts
 from harness.errors import MissingPrerequisite, ProcessDied
@@ -310,6 +313,33 @@ def test_whoever_gets_a_kind_cluster_next_has_one_key_and_its_own_issuers() -> N
     assert api_server.keys(node) == (new,)
     assert not api_server.is_as_made(node, [NEW])
     assert api_server.is_as_made(node, ["https://kubernetes.default.svc.cluster.local"])
+
+
+class OwnPods:
+    """An API server whose controllers replace, a look later, what is deleted; one Pod of it never serves."""
+
+    def __init__(self) -> None:
+        self.there = [OwnPod("kube-system", name, f"{name}-1", name != "stuck") for name in ("proxy", "dns", "stuck")]
+        self.deleted: list[str] = []
+
+    def own_pods(self) -> list[OwnPod]:
+        seen, self.there = self.there, [structs.replace(one, ready=one.name != "stuck") for one in self.there]
+        return seen
+
+    def delete_pod(self, namespace: str, name: str, *, at_once: bool) -> None:
+        assert not at_once
+        self.deleted.append(name)
+        new = OwnPod(namespace, f"{name}-new", f"{name}-2", ready=False)
+        self.there = [new if one.name == name else one for one in self.there]
+
+
+def test_a_clusters_own_pods_come_back_with_new_tokens() -> None:
+    """Those that served, and no more than those are waited for."""
+    kube = OwnPods()
+    cluster: Any = SimpleNamespace(kube=kube, name="apps", died=lambda: None)
+    api_server.renew_own_tokens(cluster)
+    assert kube.deleted == ["proxy", "dns"]
+    assert [(one.uid, one.ready) for one in kube.there] == [("proxy-2", True), ("dns-2", True), ("stuck-1", False)]
 
 
 MANIFEST: Final = """\

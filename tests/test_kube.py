@@ -261,6 +261,31 @@ def test_a_version_is_told_without_its_v(authority: pki.Authority) -> None:
         assert at(server, authority).version() == "1.32.0"
 
 
+def test_a_clusters_own_pods_are_those_that_hold_a_token(authority: pki.Authority) -> None:
+    """And ready are those that are not about to go; what a kubelet runs from a file of the node has no token."""
+
+    def pod(name: str, ready: str, sources: list[Any], **about: str) -> dict[str, Any]:
+        return {
+            "metadata": {"namespace": "kube-system", "name": name, "uid": f"uid of {name}"} | about,
+            "spec": {"volumes": [{"hostPath": {}}, {"projected": {"sources": sources}}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }
+
+    token = [{"configMap": {}}, {"serviceAccountToken": {"path": "token"}}]
+    there = [
+        pod("proxy", "True", token),
+        pod("going", "True", token, deletionTimestamp="2026-01-01T00:00:00Z"),
+        pod("waiting", "False", token),
+        pod("etcd", "True", [{"configMap": {}}]),
+    ]
+    empty = Answer(body={"items": []})
+    with Scripted(Answer(body={"items": there}), empty, tls=authority) as server:
+        found = at(server, authority).own_pods()
+    assert [(one.name, one.ready) for one in found] == [("proxy", True), ("going", False), ("waiting", False)]
+    assert (found[0].namespace, found[0].uid) == ("kube-system", "uid of proxy")
+    assert server.asked[0].path == "/api/v1/namespaces/kube-system/pods"
+
+
 def test_what_is_created_is_known_by_its_uid(authority: pki.Authority) -> None:
     uid, body = granted(MADE, authority, lambda k: k.create_service_account("apps", "web"))
     assert uid == "uid-1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 
 from harness.clients import kube_states
 from harness.clients.kube_errors import raise_unless_done, translated
-from harness.clients.kube_states import NodeState, PodState
+from harness.clients.kube_states import NodeState, OwnPod, PodState
 from harness.secret import Secret
 from harness.wait import until
 
@@ -286,6 +287,12 @@ class Kube:
                 return None
             raise_unless_done(answer)
             return kube_states.pod_state(json.loads(answer.data))
+
+    def own_pods(self) -> list[OwnPod]:
+        """Return the Pods that every cluster has of its own, of those that hold a token of a service account."""
+        with translated("the cluster's own Pods"):
+            pods = [self._done("GET", f"/api/v1/namespaces/{space}/pods")["items"] for space in _SYSTEM]
+            return [own for one in itertools.chain.from_iterable(pods) if (own := kube_states.own_pod(one))]
 
     def change_stateful_set(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
         """Give a StatefulSet that is there a *spec* with these parts: another template is a rollout, which begins at

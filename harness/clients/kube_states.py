@@ -34,6 +34,26 @@ class PodState(msgspec.Struct, frozen=True):
     killed_for_memory: bool = False
 
 
+class OwnPod(msgspec.Struct, frozen=True):
+    """A Pod that every cluster has of its own, such as kube-proxy's."""
+
+    namespace: str
+    name: str
+    uid: str
+    ready: bool
+    """it does what it is for, and is not about to go"""
+
+
+def own_pod(pod: Any) -> OwnPod | None:
+    """Return a cluster's own Pod from the object, or None where it holds no token of a service account."""
+    sources = [one for each in pod["spec"].get("volumes", ()) for one in each.get("projected", {}).get("sources", ())]
+    if not any("serviceAccountToken" in one for one in sources):
+        return None
+    about, conditions = pod["metadata"], pod["status"].get("conditions", ())
+    serves = any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
+    return OwnPod(about["namespace"], about["name"], about["uid"], serves and "deletionTimestamp" not in about)
+
+
 def node_state(node: Any) -> NodeState:
     """Return how a node is, from the object."""
     addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", ())}

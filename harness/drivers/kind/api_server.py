@@ -92,8 +92,8 @@ def _write(cluster: KindCluster, path: str, text: str) -> None:
 def start_anew(cluster: KindCluster, issuers: Sequence[str]) -> None:
     """Have the kubelet start the API server anew, with these *issuers* of service account tokens.
 
-    Returns when that serves. What of other issuers the Pods of the cluster's own hold is refused until their kubelet
-    renews it. Raises NotReady if it takes too long, and RigError where the node cannot be told.
+    Returns when that serves. Whoever holds a token of another issuer is refused: `renew_own_tokens` is for the
+    cluster's own. Raises NotReady if it takes too long, and RigError where the node cannot be told.
     """
     before, logs = _running(cluster, _API_SERVER), cluster.api_server_logs()
     text = changed(cluster.read("cat", _MANIFEST), issuers, before)
@@ -104,6 +104,25 @@ def start_anew(cluster: KindCluster, issuers: Sequence[str]) -> None:
     cluster.run("sh", "-c", f"kill -KILL {' '.join(before)} || true")
     _await(cluster, lambda: not {*_running(cluster, _API_SERVER)} & {*before} and _serves(cluster), "serve anew")
     cluster.follow_new_logs(logs)
+
+
+def renew_own_tokens(cluster: KindCluster) -> None:
+    """Replace the Pods that the cluster has of its own, so that they get tokens of the issuer and the key of now.
+
+    Those of an issuer or a key that is gone are refused for most of an hour, until their kubelet renews them, and
+    kube-proxy would lead nobody to what is new meanwhile: whoever runs a cluster has to do the same. Returns once as
+    many serve as did before. Raises as `start_anew`.
+    """
+    kube = cluster.kube
+    old = [pod for pod in kube.own_pods() if pod.ready]
+    for pod in old:
+        kube.delete_pod(pod.namespace, pod.name, at_once=False)
+    gone = {pod.uid for pod in old}
+
+    def serve() -> bool:
+        return sum(pod.ready and pod.uid not in gone for pod in kube.own_pods()) >= len(old)
+
+    _await(cluster, serve, "have its own Pods replaced")
 
 
 def _await(cluster: KindCluster, condition: Callable[[], bool], what: str) -> None:

@@ -28,9 +28,14 @@ class ChangesKindClusters(RealRig):
         self._change(cluster, version)
 
     def set_issuers(self, cluster: str, issuers: Sequence[str]) -> None:
-        """Start the API server anew with other issuers, and request the tokens of new Pods."""
-        self._issuers[cluster] = tuple(issuers)
+        """Start the API server anew with other issuers, and request the tokens of new Pods.
+
+        Where an issuer goes, the cluster's own Pods are replaced as well: their tokens are of it.
+        """
+        before, self._issuers[cluster] = self._issuers_of(cluster), tuple(issuers)
         self._change(cluster)
+        if not {*before} <= {*issuers}:
+            api_server.renew_own_tokens(self._clusters[cluster])
         self._facts[cluster] = structs.replace(self._facts[cluster], issuer=issuers[0])
         self._request_anew(cluster)
 

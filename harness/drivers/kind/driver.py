@@ -325,6 +325,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, ChangesKindClusters):
             cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
             if not api_server.is_as_made(cluster, wanted.issuers):
                 api_server.start_anew(cluster, wanted.issuers)
+                api_server.renew_own_tokens(cluster)
             return
         first, is_home = self._topology.vault.cluster, cluster.name in self._topology.vault.homes
         usual = self._images[NODE, wanted.kubernetes]
