@@ -21,6 +21,7 @@ from harness.record.observation import Observation
 from harness.reports import markdown, text
 from harness.scenario import loading, plan, topology
 from harness.scenario.schema import Scenario
+from tests import stored_records
 from tests.runs import SCENARIOS, on_paper
 
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
@@ -246,6 +247,23 @@ def test_a_course_that_cannot_be_is_refused_at_its_line(step: dict[str, Any], sa
         loading.loads(json.dumps(whole)[:-1] + ',\n"course":\n' + json.dumps(course) + "}")
     (problem,) = [one for one in caught.value.problems if said in one.message]
     assert problem.line == 3
+
+
+# --- out of a Secret that is gone ---
+
+
+def test_a_dead_token_that_is_written_again_is_named() -> None:
+    """Who deletes the Secret and who stores its token once more is told, where the course has done so."""
+    for name, said in (
+        ("corpus/k01", "its Secret was deleted in step 1"),
+        (
+            "real/a-ca-is-mended-and-the-reviewer-is-gone",
+            "its Secret was deleted in step 1, and step 2 has stored the same token again, which is dead",
+        ),
+    ):
+        found = verdict.judge(stored_records.record(name)).findings
+        refused = [one.sentence for one in found if one.rule == "stored-reviewer-refused"]
+        assert [one.endswith(f"(TokenReview answered 401): {said}") for one in refused] == [True], name
 
 
 # --- on real servers ---

@@ -225,11 +225,29 @@ def _stored_refused(case: Case) -> Diagnosis | None:
         return _ended(case, told)
     return diagnosed(
         f"The reviewer token that is stored in auth/{seen.mount}/config is not accepted by the API server of "
-        f"{case.cluster} any more (TokenReview answered 401): its Secret or account was deleted, or it ended",
+        f"{case.cluster} any more (TokenReview answered 401): {_deleted(case, told) or _UNKNOWN_WHY}",
         "strong",
         [shown(review), *case.evidence.api_log, facts.config_line(seen)],
         _renewed(case),
     )
+
+
+_UNKNOWN_WHY: Final = "its Secret or account was deleted, or it ended"
+
+
+def _deleted(case: Case, told: tuple[int, TokenIssued] | None) -> str:
+    """Return that the course deleted the Secret of the stored token, and wrote that token once more after it."""
+    facts, mount, gone, said = case.facts, case.after.mount, "", ""
+    if told is None or told[1].expires:
+        return ""
+    for step in facts.steps:
+        if isinstance(step, course.Look) and step.moment.label == case.after.moment:
+            break
+        if isinstance(step, course.DeleteSecret) and step.purpose == f"reviewer:{mount}":
+            gone = said = f"its Secret was deleted in step {step.number}"
+        elif gone and isinstance(step, course.WriteConfig) and step.mount == mount:
+            said = f"{gone}, and step {step.number} has stored the same token again, which is dead"
+    return said
 
 
 def _pods_copy(case: Case, told: tuple[int, TokenIssued]) -> Diagnosis | None:
