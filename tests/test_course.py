@@ -495,6 +495,21 @@ def test_a_remedy_that_only_a_later_version_knows_is_for_the_hop_to_it(tmp_path:
     assert "A Pod that starts after the restart must log in" in finding.outlook.sentence
 
 
+def test_what_a_write_leaves_out_of_a_role_stays_until_it_is_written_as_empty(tmp_path: Path) -> None:
+    """Of the audience and the addresses, as real servers have it: 1.9.3 and 1.11.0."""
+    steps = (
+        {"write": {"role": "web", "audience": "vault"}},
+        {"write": {"role": "web"}},
+        {"write": {"role": "web", "audience": "", "bound-cidrs": ["192.0.2.1/32"]}},
+        {"write": {"role": "web", "bound-cidrs": []}},
+    )
+    judgement = run(tmp_path, *steps)
+    logins = [seen.answer for seen in judgement.observations if seen.probe == "login"]
+    assert logins == ["granted", "refused", "refused", "refused", "granted"]
+    causes = [(one.step, one.rule) for one in judgement.findings if one.probe == "login"]
+    assert sorted(causes) == [(1, "audience-mismatch"), (3, "address-not-bound"), (4, "changed-by-step")]
+
+
 def test_a_role_that_a_step_has_written_is_told_as_it_is_then(tmp_path: Path) -> None:
     """What `auth` has of it decides no more."""
     role = {"write": {"role": "web", "audience": "consul", "namespaces": ["apps", "more"]}}

@@ -23,6 +23,7 @@ from harness.scenario.schema_roles import (
     RoleOfTokens,
     RoleSecrets,
     RoleTokens,
+    RoleTokensAgain,
 )
 from harness.scenario.schema_roles import Part as _Part
 from harness.scenario.schema_seals import ChangesSeal, SealKind, SealVault, ToSealVault
@@ -50,6 +51,7 @@ from harness.scenario.values import (
     SecretPath,
     ServiceAccount,
     Text,
+    TextOrNone,
     TokenLife,
     VersionText,
     WrittenValue,
@@ -343,12 +345,12 @@ class ConfigOrRole(_Part):
     service_accounts: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
     namespaces: Bindings | None = Field(default=None, description="The role's, instead of those in `auth`.")
     policies: tuple[PolicyName, ...] | None = Field(default=None, description="The role's, instead of those in `auth`.")
-    audience: Text | None = Field(default=None, description="The role's, instead of that in `auth`.")
+    audience: TextOrNone | None = Field(default=None, description="Instead of that in `auth`. Empty: it is taken away.")
     ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
     max_ttl: Duration | None = Field(default=None, description="The role's, instead of that in `auth`.")
 
 
-class Write(RoleCertificates, RoleClaims, RoleSecrets, RoleOfTokens, RoleTokens, ConfigOrRole):
+class Write(RoleCertificates, RoleClaims, RoleSecrets, RoleOfTokens, RoleTokensAgain, ConfigOrRole):
     """What is written into an auth mount by the version that serves then: its whole config, or one role."""
 
 

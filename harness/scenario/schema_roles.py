@@ -128,6 +128,14 @@ class RoleTokens(Part):
     )
 
 
+class RoleTokensAgain(RoleTokens):
+    """The same where a role is written again: what it had can be taken away."""
+
+    bound_cidrs: tuple[Cidr, ...] | None = Field(
+        default=None, description="token_bound_cidrs, instead of those in `auth`. An empty list: from anywhere."
+    )
+
+
 class RoleOfTokens(Part):
     """What a role of the token auth method says besides. What is left out is not written."""
 

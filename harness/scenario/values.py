@@ -261,6 +261,8 @@ Readable = Literal["namespaces", "service-accounts"]
 """What Vault may want to read of a cluster, beside reviewing tokens."""
 Cidr = Annotated[str, AfterValidator(_cidr)]
 Text = Annotated[str, StringConstraints(max_length=10_000, min_length=1)]
+TextOrNone = Annotated[str, StringConstraints(max_length=10_000)]
+"""As Text, and an empty one takes away what is there."""
 Issuer = Annotated[str, StringConstraints(max_length=1_000, min_length=1), AfterValidator(_issuer)]
 Issuers = Annotated[tuple[Issuer, ...], Len(1, 10), AfterValidator(_issuers)]
 """Of a cluster's service account tokens: the first signs, the others are accepted."""

@@ -155,13 +155,14 @@ def held_config(facts: Facts, mount: str, label: str) -> WriteConfig:
 
 
 def held_role(facts: Facts, mount: str, role: str, label: str) -> RoleSpec:
-    """Return a role as it was written last before the look of a *label*."""
+    """Return a role as it is by what was written of it before the look of a *label*: Vault keeps what is not said."""
     found = facts.mount(mount).roles.get(role, role_spec.NO_ROLE)
     for step in facts.steps:
         if isinstance(step, Look) and step.moment.label == label:
             break
         if isinstance(step, WriteRole) and (step.mount, step.role) == (mount, role):
-            found = step.spec
+            said = {name: getattr(step.spec, name) for name in RoleSpec.__struct_fields__}
+            found = msgspec.structs.replace(found, **{name: one for name, one in said.items() if one is not None})
     return found
 
 
