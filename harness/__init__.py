@@ -92,6 +92,7 @@ drivers/                 ways of making a plan real; first what they share
     vault_agent          what a Vault Agent is told, and what its log says came of it
     kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
     sharing_rig          a rig that begins from a source state of a rehearsal before it, or keeps its own
+    storms               many Pods of an app that log in at once: made, let loose, and counted
 drivers/local/           plain processes on this machine, and no Docker
     driver               fulfils rig/driver with processes
     control_plane        an etcd and a kube-apiserver as processes
@@ -111,7 +112,6 @@ drivers/local/           plain processes on this machine, and no Docker
     agents               a Vault Agent as a process: started, read by its log, and ended
     balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     audit_devices        what the audit devices of a Vault as a process write to
-    storms               many Pods of an app that log in at once: made, let loose, and counted
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters
     cluster              the life of a kind cluster

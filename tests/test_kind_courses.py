@@ -296,3 +296,43 @@ def test_a_run_that_is_killed_in_a_step_leaves_nothing(
         assert ([one["state"] for one in judged["proofs"]], judged["exit_code"]) == (["not tried", "not tried"], 1)
     else:
         assert (judged["proofs"], judged["verdict"], judged["exit_code"]) == ([], "inconclusive", 4)
+
+
+STORM: Final = """
+schema: 1
+description: More Pods at once than a node runs; nobody chose a reviewer.
+clusters:
+  sandbox: {kubernetes: 1.32.0}
+vault: {cluster: sandbox, service-account: vault/vault, source: 1.7.0, target: 1.11.0}
+auth:
+  kubernetes:
+    cluster: sandbox
+    configured: {by: 1.7.0, with-token-file: false}
+    roles:
+      web: {service-accounts: [web], namespaces: [apps], policies: [web], ttl: 1h}
+apps:
+  web:
+    cluster: sandbox
+    service-account: apps/web
+    role: web
+    may-review-tokens: true
+    storm: {pods: 150, at-once: 30}
+"""
+
+
+def test_a_storm_of_more_pods_than_a_node_runs_is_let_in_and_reviewed(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "storm.yaml"
+    file.write_text(STORM)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("pass", 0), ending.said
+    before, after = ending.judgement["storms"]
+    for one, reviewer in ((before, "apps:web"), (after, "vault:vault")):
+        assert (one["accepted"], one["answers"], one["reviews"]) == (150, {"HTTP 200": 150}, {"HTTP 201": 150})
+        assert one["reviewers"] == {f"system:serviceaccount:{reviewer}": 150}
+        assert 0 < one["latency_ms"]["p50"] <= one["latency_ms"]["max"]
+    for path in directory.rglob("*"):
+        assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+    assert kept.harbour.left(directory) == []

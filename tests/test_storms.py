@@ -11,8 +11,8 @@ from harness.analysis import verdict
 from harness.analysis.verdict import Judgement
 from harness.artifacts.store import Sources, Store
 from harness.clients import wrk
+from harness.drivers import storms as made
 from harness.drivers.kind import limits
-from harness.drivers.local import storms as local
 from harness.drivers.local.driver import LocalDriver
 from harness.drivers.paper.driver import PaperRig
 from harness.errors import MissingPrerequisite, RigError, ScenarioError
@@ -51,7 +51,7 @@ def judged(directory: Path, monkeypatch: pytest.MonkeyPatch, *replies: Reply) ->
 def answered(answers: dict[str, int], **more: Any) -> Reply:
     """Return what a driver says of a storm with these *answers*."""
     data = ALL_IN | {"answers": answers} | more
-    return Reply(*local._worst(data), data)
+    return Reply(*made._worst(data), data)
 
 
 # --- what it comes to ---
@@ -151,10 +151,10 @@ PRINTED = (
 def test_what_wrk_counted_is_read_out_of_all_that_it_prints() -> None:
     counted = wrk.counted(["Running 60s test @ https://127.0.0.1:1/x", "  3 requests in 0.7s", PRINTED])
     assert (counted.answered, counted.said) == (3, {"403": "permission denied"})
-    data = local._data(StormSpec(pods=4, at_once=2), counted)
+    data = made._data(StormSpec(pods=4, at_once=2), counted)
     assert data["answers"] == {"HTTP 200": 1, "HTTP 403": 2, "no answer": 1}
     assert data["latency_ms"]["max"] == 1.5
-    assert local._worst(data) == (403, "permission denied")
+    assert made._worst(data) == (403, "permission denied")
 
 
 def test_what_a_server_said_is_told_without_what_looks_like_a_secret() -> None:
@@ -217,12 +217,6 @@ def test_more_at_once_than_there_are_is_all_of_them() -> None:
     assert "many Pods" in shared_source.why_not(planned)
 
 
-def test_kind_makes_no_storm_and_says_which_driver_does() -> None:
-    loaded = said("storm: {pods: 9}")
-    with pytest.raises(MissingPrerequisite, match="--driver local makes it"):
-        limits.insist(plan.make(loaded.scenario, loaded.name, "kind"))
-
-
 def test_without_wrk_a_storm_ends_before_it_begins_and_the_doctor_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +230,8 @@ def test_without_wrk_a_storm_ends_before_it_begins_and_the_doctor_says_so(
         driver.up(planned, "run", journal),
     ):
         pass
+    with pytest.raises(MissingPrerequisite, match="Debian's package wrk"):
+        limits.insist(plan.make(loaded.scenario, loaded.name, "kind"))
     (line,) = (line for line in packages.examine() if line.name == "wrk")
     assert (line.state, line.mend) == ("note", "install Debian's package wrk (apt-get install wrk)")
     assert "scenarios with a storm of logins cannot run here" in line.says

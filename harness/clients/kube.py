@@ -196,9 +196,13 @@ class Kube:
         with translated(f"secret {namespace}/{name}"):
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
-    def create_pod(self, namespace: str, name: str, service_account: str) -> str:
-        """Create a Pod object of a service account and return its UID. Without a kubelet it stays Pending."""
+    def create_pod(self, namespace: str, name: str, service_account: str, *, scheduler: str = "") -> str:
+        """Create a Pod object of a service account and return its UID. It stays Pending without a kubelet, and where
+        nobody is the *scheduler* that it names.
+        """
         spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
+        if scheduler:
+            spec["schedulerName"] = scheduler
         with translated(f"pod {namespace}/{name}"):
             made = self._done(
                 "POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}

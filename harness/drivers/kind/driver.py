@@ -14,6 +14,7 @@ from harness.artifacts.store import Store
 from harness.clients import engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
+from harness.clients.kube import Kube
 from harness.drivers import service_accounts
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
@@ -27,9 +28,11 @@ from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import kept_for
+from harness.drivers.storms import StormsRealLogins
 from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import own_run, process
 from harness.host.ports import Ports
+from harness.host.process import Supervisor
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Rig
@@ -158,7 +161,7 @@ class KindDriver:
         return kind.path, found
 
 
-class KindRig(RunsKindNodes, RunsKindAgents, ChangesKindClusters):
+class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindClusters):
     """The clusters and containers of one rehearsal."""
 
     def __init__(
@@ -202,6 +205,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, ChangesKindClusters):
             words=self.words if topology.vault.nodes > 1 else None,
         )
         self._facts: dict[str, ClusterFacts] = {}
+        self._storm_pods = {}
         self._loaded: dict[tuple[str, str], Future[None]] = {}
         self._begin_agents()
         self._proxies = Proxies(work, bench.supervisor, ports, lambda name: self._clusters[name].gateway)
@@ -228,6 +232,10 @@ class KindRig(RunsKindNodes, RunsKindAgents, ChangesKindClusters):
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as it is up."""
         return self._bring_up.once_there(self._facts, name, name)
+
+    def storm_place(self, cluster: str) -> tuple[Kube, Supervisor]:
+        """Return a client of *cluster*, and who ends what makes a storm."""
+        return self._clusters[cluster].kube, self._bench.supervisor
 
     def await_token_file(self) -> None:
         """Return at once: a Pod is only started with its token in place."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from harness.clients import wrk
 from harness.clients.engine_requirements import About
 from harness.drivers.kind.cluster import NODE_PORTS
 from harness.errors import MissingPrerequisite
@@ -26,9 +27,7 @@ def insist(plan: Plan) -> None:
     _insist_on_places(plan)
     _insist_on_vaults(plan)
     if plan.resolved.has_storms:
-        raise MissingPrerequisite(
-            "with kind no storm of logins is made, and an app of this scenario has one: --driver local makes it"
-        )
+        wrk.program()
     if plan.resolved.has_balancer:
         raise MissingPrerequisite(
             "with kind there is no load balancer before the nodes of Vault, and an app of this scenario asks through "

@@ -98,7 +98,9 @@ class RunsKindVault(KindSharing):
 
     def _listen_as_said(self, server: VaultPod | VaultContainer) -> bool:
         """Have the next start of *server* listen as the scenario says. Return whether that is another way."""
-        tls, shown = self._topology.vault.tls, self._topology.shows_certificates("")
+        tls = self._topology.vault.tls
+        # what makes a storm shows no certificate
+        shown = self._topology.shows_certificates("") or self._topology.has_storms
         if shown or not tls:
             (server.listen_to_certificates if tls else server.listen_plainly)()
         return shown or not tls

@@ -11,6 +11,7 @@ from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.clients import haproxy, wrk
+from harness.clients.kube import Kube
 from harness.drivers import service_accounts
 from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
@@ -22,7 +23,6 @@ from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import LocalSharing
 from harness.drivers.local.storage_faults import TouchesStorage
-from harness.drivers.local.storms import StormsLocalLogins
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
@@ -36,6 +36,7 @@ from harness.drivers.real_rig import (
 )
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import kept_for
+from harness.drivers.storms import StormsRealLogins
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, own_run, pki, process
 from harness.host.ports import Ports
@@ -146,7 +147,7 @@ class LocalDriver:
 
 
 class LocalRig(
-    WithAuditDevices, RunsLocalAgents, StormsLocalLogins, TouchesStorage, WithSealVault, WithBalancer, LocalSharing
+    WithAuditDevices, RunsLocalAgents, StormsRealLogins, TouchesStorage, WithSealVault, WithBalancer, LocalSharing
 ):
     """The processes of one rehearsal."""
 
@@ -254,6 +255,10 @@ class LocalRig(
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
         self._vaults.start_beside(self._bring_up)
         self.begin(served)
+
+    def storm_place(self, cluster: str) -> tuple[Kube, Supervisor]:
+        """Return a client of *cluster*, and who ends what makes a storm."""
+        return self._planes[cluster].kube, self._supervisor
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as its keys are made: before it serves."""

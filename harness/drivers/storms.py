@@ -1,11 +1,12 @@
-"""Many Pods of an app that log in at once, on a rig of processes: made, given tokens, asked for by wrk, and counted."""
+"""Many Pods of an app that log in at once, on real servers: made, given tokens, asked for by wrk, and counted."""
 
 from __future__ import annotations
 
+import abc
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -14,53 +15,50 @@ from harness import wait
 from harness.clients import wrk
 from harness.clients.kube import Kube
 from harness.clients.wrk import Counted
-from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.vault_process import VaultServer
-from harness.drivers.log_collection import Collector
 from harness.drivers.log_tail import seconds_of
+from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import Account
 from harness.host import pki
 from harness.host.process import Supervisor
 from harness.rig.rig import Reply
 from harness.rig.storms import NO_ANSWER
 from harness.scenario.app_spec import StormSpec
-from harness.scenario.topology import Topology
 from harness.scenario.values import addressed
 from harness.secret import carried
 from harness.wait import now
 
 _THREADS: Final = 8
 
+NO_SCHEDULER: Final = "rehearse.invalid"
+"""By which nobody places the Pods of a storm on a node: the API server knows them, and no kubelet has to run them."""
 
-class StormsLocalLogins:
-    """A rig of processes that has many Pods log in at once: the record has counts of them alone.
+
+class StormsRealLogins(RealRig):
+    """A rig of real servers that has many Pods log in at once: the record has counts of them alone.
 
     Their tokens are no `Secret`: thousands of those would have to be looked for in every line of the record. They go
     from the API server into a file of mode 0600, from there to Vault, and nowhere else.
     """
 
-    _work: Path
-    _topology: Topology
-    _supervisor: Supervisor
-    _planes: Mapping[str, ControlPlane]
-    _leading: VaultServer
-    _collector: Collector
-    _account_of: Callable[[str], Account]
     _storm_pods: dict[str, list[tuple[str, str]]]
     """by app: the names and UIDs of the Pods of its storm, which stay"""
+
+    @abc.abstractmethod
+    def storm_place(self, cluster: str) -> tuple[Kube, Supervisor]:
+        """Return a client of *cluster*, in which the Pods of a storm are, and who ends what makes the storm."""
 
     def login_storm(self, app: str) -> Reply:
         """Make the Pods and their tokens, have all of them log in, and count what they and the API server say."""
         wanted, account = self._topology.apps[app], self._account_of(f"app:{app}")
         assert wanted.storm is not None
-        mount, kube = self._topology.mounts[wanted.mount], self._planes[account.cluster].kube
+        mount, (kube, supervisor) = self._topology.mounts[wanted.mount], self.storm_place(account.cluster)
         with tempfile.TemporaryDirectory(prefix="storm-", dir=self._work, ignore_cleanup_errors=True) as directory:
             file = Path(directory) / "logins"
             tokens = self._storm_tokens(kube, account, wanted.storm.pods)
             pki.write_private(file, b"".join(_body(wanted.role, token) for token in tokens))
             asked = mount.cluster if mount.of_kind.reviews else ""
             started = now()
-            counted = self._let_loose(wanted.storm, wanted.mount, file)
+            counted = self._let_loose(supervisor, wanted.storm, wanted.mount, file)
             ended = now()
         data = _data(wanted.storm, counted)
         if asked:
@@ -74,7 +72,7 @@ class StormsLocalLogins:
 
         def make(number: int) -> tuple[str, str]:
             name = f"{account.pod}-{number}"
-            return name, kube.create_pod(space, name, account.name)
+            return name, kube.create_pod(space, name, account.name, scheduler=NO_SCHEDULER)
 
         def token(pod: tuple[str, str]) -> str:
             name, uid = pod
@@ -89,9 +87,9 @@ class StormsLocalLogins:
                 self._storm_pods[account.purpose] = list(pool.map(carried(make), range(pods)))
             return list(pool.map(carried(token), self._storm_pods[account.purpose]))
 
-    def _let_loose(self, storm: StormSpec, mount: str, bodies: Path) -> Counted:
-        url = f"{self._leading.client.address}/v1/auth/{mount}/login"
-        running = self._supervisor.start(
+    def _let_loose(self, supervisor: Supervisor, storm: StormSpec, mount: str, bodies: Path) -> Counted:
+        url = f"{self.vault.address}/v1/auth/{mount}/login"
+        running = supervisor.start(
             "wrk",
             wrk.command(url, bodies, storm.pods, storm.at_once),
             env={},
