@@ -34,6 +34,7 @@ from harness.record.node_events import (
     SteadyLoad,
 )
 from harness.record.observation import Observation
+from harness.record.storage_events import StorageChanged
 from harness.scenario import loading
 from harness.scenario.plan import Question
 from harness.secret import Secret, fingerprint
@@ -86,6 +87,10 @@ EVENTS: list[AnyEvent] = [
     AuditSeen(
         moment="before", device="main", kind="file", status=200, seconds=0.1, written=12, mode="0600", hash="hmac:0a",
         entries={"update auth/kubernetes/login": Audited(fields={"auth.policies": "list"}, says={"role": "web"})},
+    ),
+    StorageChanged(
+        what="lose-leader", storage="etcd", version="1.11.0", during="upgrade", moment="after 1.11.0", members=3,
+        running=2, serves=True, member="etcd-1", leader="etcd-2", seconds=1.5,
     ),
     events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(

@@ -196,17 +196,14 @@ class Kube:
         with translated(f"secret {namespace}/{name}"):
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
-    def create_pod(self, namespace: str, name: str, service_account: str, *, scheduler: str = "") -> str:
-        """Create a Pod object of a service account and return its UID. It stays Pending without a kubelet, and where
-        nobody is the *scheduler* that it names.
-        """
+    def create_pod(
+        self, namespace: str, name: str, service_account: str, *, scheduler: str = "default-scheduler"
+    ) -> str:
+        """Create a Pod object of a service account and return its UID. With no kubelet or *scheduler* it stays Pending."""
         spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
-        if scheduler:
-            spec["schedulerName"] = scheduler
+        body = {"metadata": {"name": name}, "spec": spec | {"schedulerName": scheduler}}
         with translated(f"pod {namespace}/{name}"):
-            made = self._done(
-                "POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}
-            )
+            made = self._done("POST", f"/api/v1/namespaces/{namespace}/pods", body)
             return str(made["metadata"]["uid"])
 
     def delete_pod(self, namespace: str, name: str, *, at_once: bool = True) -> None:

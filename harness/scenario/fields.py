@@ -32,6 +32,7 @@ WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     values.SecretPath: ("a secret", "such as secret/web"),
     values.Issuer: ("an issuer", "such as https://kubernetes.default.svc.cluster.local"),
     values.Text: ("text", f"one to {LONGEST_TEXT} characters"),
+    values.TextOrNone: ("text", f"up to {LONGEST_TEXT} characters; empty: it is taken away"),
     values.Duration: ("a span of time", "a whole number with s, m or h, such as 90s, 10m or 1h"),
     values.Host: ("an address at which no server of anybody is", "cluster, or such as https://127.0.0.1:1"),
     values.TokenLife: ("a life that a token can have", "a whole number with s, m or h, such as 10m or 1h"),

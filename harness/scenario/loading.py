@@ -23,7 +23,7 @@ from harness.scenario.fields import WORDS, fields, is_model, shape_at
 from harness.scenario.schema import SCHEMA, Scenario
 from harness.scenario.yaml_document import Document, Trail, choices, read, shown, text_in, text_of, where
 
-_ANY_WORD: Final = (values.Name, values.RoleName, values.PolicyName, values.Binding, values.Text)
+_ANY_WORD: Final = (values.Name, values.RoleName, values.PolicyName, values.Binding, values.Text, values.TextOrNone)
 
 _KINDS: Final[Mapping[type, str]] = {
     type(None): "empty",
