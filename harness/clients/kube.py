@@ -196,11 +196,9 @@ class Kube:
         with translated(f"secret {namespace}/{name}"):
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
-    def create_pod(
-        self, namespace: str, name: str, service_account: str, *, scheduler: str = "default-scheduler"
-    ) -> str:
-        """Create a Pod object of a service account and return its UID. With no kubelet or *scheduler* it stays Pending."""
-        spec = {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
+    def create_pod(self, namespace: str, name: str, account: str, *, scheduler: str = "default-scheduler") -> str:
+        """Create a Pod of a service account and return its UID. Without kubelet or *scheduler* it stays Pending."""
+        spec = {"serviceAccountName": account, "containers": [{"name": "main", "image": "none.invalid/none"}]}
         body = {"metadata": {"name": name}, "spec": spec | {"schedulerName": scheduler}}
         with translated(f"pod {namespace}/{name}"):
             made = self._done("POST", f"/api/v1/namespaces/{namespace}/pods", body)
