@@ -360,6 +360,7 @@ scenario/                what is asked for
     drafting             five answers become a scenario
     vault_words          which key was meant by what Vault, Terraform or Kubernetes call it
     endpoints            what may stand at kubernetes_host in the place of the API server's own address
+    host_checks          a name that Pods alone know, where it is another API server than that of the mount
     provider_checks      what a JWT mount's config asks whoever signs the tokens for, and would not get
     role_spec            a role of an auth mount as it is written: our names, and Vault's
     product_checks       what a scenario says of OpenBao that cannot be

@@ -136,12 +136,22 @@ def test_a_contradiction_is_refused_where_it_stands(name: str) -> None:
 
 def test_a_host_of_somebody_is_refused_with_the_reason() -> None:
     """A rehearsal sends its tokens to no server but its own."""
-    for host in ("https://10.0.0.1:6443", "https://kubernetes.default.svc", "127.0.0.1:1", "https://127.0.0.1.example"):
+    somebodys = (
+        "https://10.0.0.1:6443",
+        "https://kubernetes.default.svc.example",
+        "https://kubernetes.default.svc:6443",
+    )
+    for host in (*somebodys, "http://kubernetes.default.svc", "127.0.0.1:1", "https://127.0.0.1.example"):
         _, remedy = problem(text(UPGRADE, mount={"config": {"kubernetes_host": host}}), "kubernetes_host")
         assert "a rehearsal sends its tokens to no server but its own" in remedy
 
 
-@pytest.mark.parametrize("host", ["cluster", "https://127.0.0.1:1", "http://localhost:1", "https://gone.invalid:6443"])
+BY_NAME: Final = "https://kubernetes.default.svc"
+
+
+@pytest.mark.parametrize(
+    "host", ["cluster", "https://127.0.0.1:1", "http://localhost:1", "https://gone.invalid:6443", BY_NAME]
+)
 def test_a_host_at_which_nobody_is_can_be_said(host: str) -> None:
     scenario = loading.loads(text(UPGRADE, mount={"config": {"kubernetes_host": host}})).scenario
     config = scenario.auth["kubernetes"].config

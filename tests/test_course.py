@@ -434,7 +434,7 @@ def test_a_version_that_does_not_open_newer_data_is_no_way_back(tmp_path: Path) 
     record, _ = on_paper(scenario_of({"upgrade": "1.11.0"}, {"roll-back": "binary"}), tmp_path, dies_at="1.11.0")
     (trouble,) = record.of(Trouble)
     back = msgspec.structs.replace(trouble, step="roll-back", after_swap="1.7.0", log=("Error initializing storage",))
-    (found,) = startup_failures.findings([back])
+    (found,) = startup_failures.findings(Facts(Record((record.started, back), record.directory)))
     assert (found.effect, found.rule) == ("roll-back refused", "vault-refuses-data")
     assert "take a snapshot before the upgrade" in found.remedy
 

@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from harness.cli.commands import main
 from harness.importing import helm, kube_questions, terraform
 from harness.importing.asking import Answer
-from harness.importing.installation import Seen
+from harness.importing.installation import OUTSIDE, Installation, MountPart, Seen, VaultPart
 from harness.importing.merging import merge
 from harness.scenario import loading
+from harness.scenario.loading import Loaded
 from harness.session.import_sources import run
 from tests.importing import ENGINES, OnPaper, mount, role, scenario, vault
 from tests.test_importing import read as read_vault
@@ -123,6 +124,29 @@ def test_a_cluster_and_a_vault_make_one_scenario() -> None:
     assert said.matrix.axes["reviewer"]["secret"]["auth.kubernetes.reviewer-service-account"] == "ops/reviewer"
     assert said.matrix.axes["reviewer"]["secret"]["auth.kubernetes.reviewer-may-review-tokens"] is False
     assert "vault-runs" not in said.matrix.axes
+
+
+def test_a_name_that_pods_alone_know_stays_one_where_vault_is_in_no_cluster() -> None:
+    """Else it is the API server of the cluster that Vault is in, by whatever name; a comment says so for another's."""
+    host = "https://kubernetes.default.svc:443"
+    answers = vault("1.13.1") | mount("kubernetes", {"web": role(["web"], ["apps"])}, kubernetes_host=host)
+
+    def imported(place: str, of_mount: str | None = None) -> Loaded:
+        mounts = {"kubernetes": MountPart(cluster=of_mount, reviewer="secret")}
+        told = Seen(source="me", said=Installation(vault=VaultPart(cluster=place), mounts=mounts))
+        return scenario([told, read_vault(OnPaper(answers)), read(cluster(), holds_vault=False)])
+
+    for place, of_mount, wanted, comment in (
+        (OUTSIDE, None, host, "Only Pods know that name"),
+        ("apps", None, "cluster", ""),
+        ("platform", "apps", "cluster", "For Vault, in platform, that is the API server of its own cluster"),
+    ):
+        found = imported(place, of_mount)
+        config = found.scenario.auth["kubernetes"].config
+        assert config is not None
+        assert config.kubernetes_host == wanted
+        assert found.scenario.auth["kubernetes"].cluster == "apps"
+        assert comment in " ".join(found.text.replace("#", "").split())
 
 
 def test_long_lists_are_read_page_by_page() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from harness.analysis import verdict
 from harness.knowledge import login_order
-from harness.reports import junit, markdown, text
+from harness.reports import junit, markdown, text, wording
 from harness.scenario import loading
 from harness.scenario.topology import ISSUER
+from tests import stored_records
 from tests.runs import on_paper
 from tests.test_real import rehearse
 from tests.test_rules import CASES, seen
@@ -117,6 +118,19 @@ def test_every_report_says_what_comes_next(tmp_path: Path) -> None:
         said = " ".join(render(judgement).split())
         assert "you would meet issuer-mismatch" in said, render.__module__
         assert "then reviewer-lacks-tokenreview-rbac" in said
+
+
+def test_what_the_same_run_met_is_not_called_unseen() -> None:
+    """A config is written that hides what refused the login before: that is told as seen, and where."""
+    record = stored_records.record("finds/a-connection-that-ends-with-a-401")
+    (hidden,) = [one for one in verdict.judge(record).findings if one.next]
+    assert [(one.cause, one.met) for one in hidden.next] == [("reviewer-fallback-local", "before")]
+    said = wording.afterwards(hidden)
+    assert 'this run met it at the moment "before"' in said
+    assert "not seen" not in said
+    record = stored_records.record("real/only-a-host-for-another-cluster")
+    (unseen,) = [one for one in verdict.judge(record).findings if one.next]
+    assert wording.afterwards(unseen).endswith("That is foretold, and not seen: mend it as well before you try.")
 
 
 @pytest.mark.parametrize("name", CASES)

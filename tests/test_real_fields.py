@@ -100,6 +100,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-ca": ({"kubernetes_ca_cert": "other"}, "api-server-untrusted"),
     "undecoded": ({"kubernetes_ca_cert": "base64"}, "api-server-untrusted"),
     "given": ({"kubernetes_ca_cert": OTHER_CA}, "api-server-untrusted"),
+    "by-a-name": ({"kubernetes_host": "https://kubernetes.default.svc"}, "api-server-unreachable"),
     "wrong-issuer": ({"issuer": "https://nobody.invalid", "disable_iss_validation": False}, "issuer-mismatch"),
 }
 """Configs of mounts, each with the cause for which it refuses its app, or none."""

@@ -69,6 +69,7 @@ def test_cells_that_share_clusters_are_judged_as_if_each_were_alone(tmp_path: Pa
     for cell in result.cells:
         record = journal.load(place / cell.record)
         served.append(max(up.served for up in record.of(events.ClusterUp)))
+        assert bool(cell.shared) is (served[-1] > 0)
         begun += [one.made_by for one in record.of(events.SourceState)]
         assert all(one.ready for one in record.of(events.SourceState))
         made.add(record.started.run_id)

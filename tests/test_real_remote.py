@@ -123,3 +123,16 @@ def test_an_interruption_ends_the_servers_of_every_worker(engine: Engine, tmp_pa
     with matrix(engine, *words) as client:
         _, told = client.communicate(timeout=900)
     assert client.returncode == 0, told
+
+
+def test_cells_of_one_worker_share_the_source_state(engine: Engine, tmp_path: Path) -> None:
+    """As the cells of one process do on one machine."""
+    work(engine, "one")
+    words = [str(scenario(tmp_path)), "--run-dir", str(tmp_path / "far"), "--filter", "reviewer=nobody-chose"]
+    with matrix(engine, *words) as client:
+        _, told = client.communicate(timeout=900)
+    assert client.returncode == 1, told
+    shared = sorted(cell.shared for cell in result(tmp_path / "far").cells)
+    assert shared == ["", "source state and clusters"]
+    engine.end()
+    assert not left(engine, "one")

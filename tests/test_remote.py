@@ -205,6 +205,7 @@ def test_an_order_can_be_read_by_whoever_reads_it_and_has_nothing_but_the_scenar
     assert pickle.loads(pickle.dumps(made)) == made
     assert set(made.__struct_fields__) == {
         "name", "file", "scenario", "driver", "words", "limit_seconds", "program", "digests",
+        "group", "sharing", "alone",
     }  # fmt: skip
 
 

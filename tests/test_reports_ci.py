@@ -18,8 +18,9 @@ from markdown_it.token import Token
 from harness.analysis import verdict
 from harness.analysis.comparison import Change
 from harness.analysis.verdict import Contribution, Judgement
-from harness.record.events import ArtifactUsed, RunEnded, Trouble
+from harness.record.events import AnyEvent, ArtifactUsed, RunEnded, Trouble
 from harness.record.journal import Record
+from harness.record.observation import Observation
 from harness.reports import github, junit, markdown, printable, wording
 from harness.reports import json as json_report
 from harness.reports import text as text_report
@@ -27,7 +28,9 @@ from harness.scenario import loading
 from harness.scenario.loading import Loaded
 from harness.scenario.schema import Scenario
 from harness.secret import Secret
+from tests import stored_records
 from tests.runs import OUTAGE, SCENARIOS, on_paper, variant
+from tests.test_rules import mapped
 
 FILES = sorted(SCENARIOS.glob("*.yaml"))
 LATENT = SCENARIOS / "one-cluster-staging-stays-green-while-the-reviewer-changes.yaml"
@@ -293,6 +296,30 @@ def test_junit_skips_what_a_refused_login_made_impossible_and_what_is_not_checke
             "a rehearsal of this kind cannot ask it"
         ),
     }
+
+
+@pytest.mark.parametrize("name", sorted(stored_records.FILES))
+def test_junit_and_the_verdict_agree_on_what_could_not_be_asked(name: str) -> None:
+    """A question without an answer is an error where it is a doubt of the verdict, and skipped where it is not: so of
+    every stored record, and so where nothing that the record tells made its questions impossible.
+    """
+    record = stored_records.record(name)
+    for one in (record, mapped(record, _for_no_reason)):
+        judged = verdict.judge(one)
+        unanswered = {seen.id for seen in judged.observations if seen.answer == "unknown"}
+        mixed = {seen.id for seen in judged.observations if seen.mixed}
+        asked_in_vain = sum(doubt.text.count("could not be asked: ") for doubt in judged.doubts)
+        assert asked_in_vain == len(unanswered - mixed - set(judged.excused))
+        errors = cases_of(judged, "error").values()
+        questions = [case for case in errors if str(case.text).startswith("unknown")]
+        assert len(questions) == len(unanswered - set(judged.excused))
+        assert judged.verdict != "pass" or not questions
+
+
+def _for_no_reason(event: AnyEvent) -> AnyEvent:
+    """Let a question that a refused login made impossible be one that this driver cannot ask: 0 is no question."""
+    blocked = isinstance(event, Observation) and event.blocked_by is not None
+    return msgspec.structs.replace(event, blocked_by=0) if blocked else event
 
 
 def test_an_expected_regression_is_noted_and_no_failure(outage: Judgement) -> None:

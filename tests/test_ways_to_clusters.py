@@ -21,6 +21,8 @@ CA: Final = {"rotate-keys": {"apps": "ca"}}
 GONE: Final = {"reachable": {"apps": False}}
 BACK: Final = {"reachable": {"apps": True}}
 KUBERNETES: Final = ("pods-ca", "copied-ca", "given-ca")
+BY_NAME: Final = "https://kubernetes.default.svc"
+"""By which a Pod finds the API server of its own cluster."""
 BEHIND: Final = "behind"
 """The mount that asks by a proxy, with a CA of its own."""
 
@@ -29,7 +31,11 @@ def document(*steps: dict[str, Any], **parts: Any) -> dict[str, Any]:
     """Return a Vault with a mount for each way in which it comes to the CA of its own cluster, and a JWT mount."""
     bound = {"bound-subject": "system:serviceaccount:apps:web", "bound-audiences": ["vault"], "policies": ["web"]}
     auth: dict[str, Any] = {
-        "pods-ca": {"cluster": "apps", "config": {"kubernetes_ca_cert": "omit"}, "roles": {"web": BINDS}},
+        "pods-ca": {
+            "cluster": "apps",
+            "config": {"kubernetes_host": BY_NAME, "kubernetes_ca_cert": "omit"},
+            "roles": {"web": BINDS},
+        },
         "copied-ca": {
             "cluster": "apps",
             "configured": {"by": "1.7.0"},
@@ -122,6 +128,51 @@ def test_nobody_answers_any_more(tmp_path: Path) -> None:
     said = {one.app: one.sentence for one in judgement.findings if one.kind == "regression"}
     assert "a proxy that passes on what it is asked, and does not get to it itself" in said[BEHIND]
     assert all("the course has taken it away" in one.sentence for one in judgement.findings if one.kind == "regression")
+
+
+def named(host: str, **vault: Any) -> Any:
+    """Return a scenario whose config has the API server by a name, and a stored reviewer, as a value."""
+    mount = {"cluster": "apps", "reviewer": "secret", "config": {"kubernetes_host": host}, "roles": {"web": BINDS}}
+    written = document(
+        *vault.pop("steps", [{"restart": {}}]),
+        clusters={name: {"kubernetes": "1.32.0"} for name in ("apps", "platform")},
+        vault={"source": "1.11.0"} | vault,
+        auth={"kubernetes": mount | {"configured": {"by": "1.11.0", "with-token-file": False}}},
+        apps={"web": WEB},
+    )
+    return loading.loads(json.dumps(written)).scenario
+
+
+def test_a_name_that_pods_alone_know_is_nobodys_for_a_vault_in_no_cluster(tmp_path: Path) -> None:
+    """It was so from the beginning; the cause names the place of Vault, and what to write is the address."""
+    _, judgement = on_paper(named(BY_NAME), tmp_path)
+    assert judgement.exit_code == 4
+    (finding,) = judgement.findings
+    assert (finding.kind, finding.rule) == ("pre-existing", "api-server-unreachable")
+    assert f"calls {BY_NAME}: a name that only the Pods of a cluster know, and Vault runs outside" in finding.sentence
+    assert "with the address of the API server of apps" in finding.remedies[0].words
+    told = plan.make(named(BY_NAME), "test", "paper").assumed
+    assert any(f"{BY_NAME}.invalid is written" in one and "vault.cluster" in one for one in told)
+
+
+@pytest.mark.parametrize("host", [BY_NAME, f"{BY_NAME}:443", f"{BY_NAME}.cluster.local:443", BY_NAME[:-4]])
+def test_it_is_the_api_server_of_the_cluster_that_vault_is_in(host: str, tmp_path: Path) -> None:
+    asked = named(host, cluster="apps")
+    _, judgement = on_paper(asked, tmp_path)
+    assert (judgement.exit_code, judgement.findings) == (0, ())
+    assert any("is the API server of apps" in one for one in plan.make(asked, "test", "paper").assumed)
+
+
+@pytest.mark.parametrize(
+    ("vault", "said"),
+    [
+        ({"cluster": "platform"}, "is the API server of platform for a Vault whose Pod is there"),
+        ({"cluster": "apps", "steps": [{"move": {"to": "outside"}}]}, "another API server once Vault has moved"),
+    ],
+)
+def test_where_it_would_be_another_api_server_it_is_refused(vault: dict[str, Any], said: str) -> None:
+    with pytest.raises(ScenarioError, match=said):
+        named(BY_NAME, **vault)
 
 
 @pytest.mark.parametrize(

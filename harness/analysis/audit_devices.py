@@ -17,9 +17,9 @@ from harness.analysis import diagnosis
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import Kind, Remedy
+from harness.analysis.rules import Remedy
 from harness.record.audit_events import AuditSeen
-from harness.scenario.outcomes import Cause, Effect
+from harness.scenario.outcomes import Cause
 
 BLOCKED: Final = "audit-device-blocked"
 REFUSED: Final = "audit-device-refused"
@@ -100,12 +100,16 @@ def _change(facts: Facts, before: AuditSeen, now: AuditSeen) -> DeviceChange:
     return DeviceChange(
         device=now.device,
         moment=now.moment,
-        version=facts.moments[now.moment].version if now.moment in facts.moments else "",
+        version=_version(facts, now.moment),
         more=tuple(sorted(more)),
         gone=tuple(sorted(gone)),
         otherwise=tuple(dict.fromkeys(otherwise)),
         compared=len(shared),
     )
+
+
+def _version(facts: Facts, moment: str) -> str:
+    return facts.moments[moment].version if moment in facts.moments else ""
 
 
 def _short(value: object) -> str:
@@ -173,7 +177,7 @@ def _nobody_answered(facts: Facts, moment: str, seen: Sequence[tuple[int, AuditS
     _, first = seen[0]
     came = "no answer" if first.status is None else f"HTTP {first.status}"
     only = "the only audit device cannot write" if len(seen) == 1 else "none of its audit devices can write"
-    return _finding(
+    return diagnosis.stated(
         facts,
         (BLOCKED, "regression", "requests refused"),
         f"Vault answers nothing any more that it has to audit, and {only}: {names}. A look-up of the administrator's "
@@ -188,6 +192,7 @@ def _nobody_answered(facts: Facts, moment: str, seen: Sequence[tuple[int, AuditS
             unproven="where else it could write is the operator's to know; `audit-device: {NAME: enable}` in a course "
             "rehearses it",
         ),
+        hop=_version(facts, moment),
         moment=moment,
         source=_DOCS,
         explanation="what no audit device has written down Vault does not do, and does not answer",
@@ -206,7 +211,7 @@ def _entries_lost(facts: Facts, line: int, one: AuditSeen) -> Finding:
     why = f" ({_without_places(one.why)})" if one.why else ""
     what = f"cannot write ({one.state})" if made else "is not there any more, though it is listed"
     faster = " Of a socket choose a short write_timeout: Vault waits for it up to four times a request." if slow else ""
-    return _finding(
+    return diagnosis.stated(
         facts,
         (BLOCKED if made else REFUSED, "latent", "audit entries lost"),
         f"audit/{one.device} {what}{why}: {one.missing} answers of this look are in another device and not in it"
@@ -221,6 +226,7 @@ def _entries_lost(facts: Facts, line: int, one: AuditSeen) -> Finding:
         )
         if made
         else MEND_MODE,
+        hop=_version(facts, one.moment),
         moment=one.moment,
         source=_DOCS if made else _OF_MODES,
         explanation="one device that writes is enough for an answer: what the others lose is lost in silence",
@@ -230,7 +236,7 @@ def _entries_lost(facts: Facts, line: int, one: AuditSeen) -> Finding:
 def _entries_changed(facts: Facts, line: int, one: AuditSeen, change: DeviceChange) -> Finding:
     gone = [f"it has no {_some(change.gone)} any more"] if change.gone else []
     said = "; ".join([*gone, *change.otherwise[:_SHOWN]])
-    return _finding(
+    return diagnosis.stated(
         facts,
         (CHANGED, "latent", "audit changed"),
         f"What audit/{one.device} ({one.kind}) writes is otherwise with Vault {change.version}: {said}",
@@ -240,6 +246,7 @@ def _entries_changed(facts: Facts, line: int, one: AuditSeen, change: DeviceChan
             "one token did.",
             unproven="who reads the entries is the operator's to know",
         ),
+        hop=_version(facts, one.moment),
         moment=one.moment,
         source="the entries of both versions, in this run",
         explanation=_READERS,
@@ -257,34 +264,3 @@ def _evidence(line: int, one: AuditSeen) -> EvidenceLine:
         f"{one.status or 'no answer'} after {one.seconds} s{why}"
     )
     return EvidenceLine("audit device", text, line, at=one.at)
-
-
-def _finding(
-    facts: Facts,
-    what: tuple[Cause, Kind, Effect],
-    sentence: str,
-    evidence: Sequence[EvidenceLine],
-    remedy: Remedy,
-    *,
-    moment: str,
-    source: str,
-    explanation: str,
-) -> Finding:
-    rule, kind, effect = what
-    at = facts.moments.get(moment)
-    return Finding(
-        rule=rule,
-        kind=kind,
-        effect=effect,
-        app="",
-        hop=at.version if at else "",
-        sentence=sentence,
-        confidence="certain",
-        evidence=tuple(evidence),
-        remedy=diagnosis.in_words((remedy,)),
-        remedies=(remedy,),
-        explanation=explanation,
-        source=source,
-        moment=moment,
-        step=at.step if at else 0,
-    )

@@ -18,7 +18,7 @@ from harness.scenario import course, engine_kinds
 from harness.scenario.course import Serve, WriteConfig
 from harness.scenario.mount_kinds import ASKED_AT, JWT, KUBERNETES
 from harness.scenario.plan import Plan
-from harness.scenario.topology import Topology
+from harness.scenario.topology import TRANSIT, Topology
 
 Touches = Literal["yes", "no", "unknown"]
 
@@ -293,6 +293,14 @@ def _pki(plan: Plan) -> Answer:
     return ("yes", f"{', '.join(names)} is a pki engine") if names else ("unknown", "")
 
 
+def _unsealed_by_itself(plan: Plan) -> Answer:
+    """Tell by the seals of the scenario, which names one other than that of keys: transit."""
+    steps = [step.seal for step in plan.steps if isinstance(step, Serve)]
+    if TRANSIT in (plan.resolved.vault.seal, *steps):
+        return "yes", "Vault is unsealed by the transit engine of another one"
+    return "unknown", ""
+
+
 def _enterprise(plan: Plan) -> Answer:
     found = any("+ent" in version for versions in _serving(plan).values() for version in versions)
     return ("yes", "this is Vault Enterprise") if found else ("no", "this is not Vault Enterprise")
@@ -355,6 +363,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "ask-pod": _in_a_pod,
     "ask-passwords": _passwords,
     "ask-pki": _pki,
+    "ask-seal": _unsealed_by_itself,
     "nodes": _nodes,
     "raft-nodes": _raft_nodes,
     "enterprise": _enterprise,

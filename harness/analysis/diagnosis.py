@@ -100,9 +100,54 @@ def seen_from(facts: Facts, evidence: Iterable[EvidenceLine], *, doubted: bool =
     return "one side" if told & (_OF_VAULT | _OF_API_SERVERS) else "predicted"
 
 
-def told_by(facts: Facts, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield *findings* that no rule made, each with who told of it."""
-    yield from (msgspec.structs.replace(one, seen_from=seen_from(facts, one.evidence)) for one in findings)
+def stated(
+    facts: Facts,
+    what: tuple[str, Kind, Effect],
+    sentence: str,
+    evidence: Sequence[EvidenceLine],
+    remedies: Remedy | Sequence[Remedy],
+    *,
+    confidence: Confidence = "certain",
+    app: str = "",
+    mount: str = "",
+    probe: str = "",
+    item: str = "",
+    hop: str = "",
+    moment: str = "",
+    step: int = 0,
+    vault: str = "",
+    node: str = "",
+    explanation: str = "",
+    source: str = "",
+) -> Finding:
+    """Return a finding that no changed answer shows, and so no rule: its cause, kind and effect are *what*.
+
+    Where no *step* is given, it is the one before its *moment*.
+    """
+    rule, kind, effect = what
+    ways = (remedies,) if isinstance(remedies, Remedy) else tuple(remedies)
+    return Finding(
+        rule=rule,
+        kind=kind,
+        effect=effect,
+        app=app,
+        hop=hop,
+        sentence=sentence,
+        confidence=confidence,
+        evidence=tuple(evidence),
+        remedy=in_words(ways),
+        remedies=ways,
+        mount=mount,
+        probe=probe,
+        item=item,
+        explanation=explanation,
+        source=source,
+        moment=moment,
+        step=step or (facts.moments[moment].step if moment in facts.moments else 0),
+        vault=vault,
+        node=node,
+        seen_from=seen_from(facts, evidence),
+    )
 
 
 def _sure(found: Diagnosis, *, doubted: bool) -> Confidence:
@@ -328,9 +373,18 @@ def _finding(case: Case) -> Finding:
         step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
         vault=now.vault,
         node=now.node,
-        next=next_causes.after(case, rule.name) if rule is not None else (),
+        next=_with_sight(case.facts, now, next_causes.after(case, rule.name)) if rule is not None else (),
         seen_from=seen_from(case.facts, found.evidence, doubted=bool(against) or evidence.ambiguous),
     )
+
+
+def _with_sight(facts: Facts, now: Observation, foretold: Sequence[Next]) -> tuple[Next, ...]:
+    """Return *foretold* with where real servers refused the same login for it, earlier or later in the course."""
+    if not foretold or not driver_traits.of(facts.record.started.plan.driver).real:
+        return tuple(foretold)
+    logins = [one for one in facts.observations if comparison.key_of(one) == comparison.key_of(now)]
+    met = {cause: one.moment for one in reversed(logins) if (cause := cause_of(facts, one))}
+    return tuple(msgspec.structs.replace(one, met=met.get(one.cause, "")) for one in foretold)
 
 
 def _ruled_out(case: Case) -> Iterator[Suspect]:

@@ -7,13 +7,14 @@ from typing import Final, Literal
 
 import msgspec
 
+from harness.analysis import audit_devices, storages, ways
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import rewrites
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
-from harness.scenario import auth_config
+from harness.scenario import auth_config, course
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import MountSpec
 
@@ -38,6 +39,27 @@ class Doubt(msgspec.Struct, frozen=True):
     """the sentence among the reasons, without its full stop"""
     apps: tuple[str, ...] = ()
     """whom it is about, where it is about apps"""
+
+
+def excused(facts: Facts) -> frozenset[int]:
+    """Return the ids of the questions without an answer of which something else tells why.
+
+    What a refused login made impossible to ask, or one that got several answers, is told by that; a node that the
+    course has stopped was not to answer; where no audit device can write, or a storage is away, that is told once; and
+    so is a login that a standby did not forward. No other is excused.
+    """
+    told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed}
+    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts) | storages.silenced(facts)
+    cut_off = ways.told(facts.observations)
+    return frozenset(
+        one.id
+        for one in facts.observations
+        if one.answer == "unknown" and not one.mixed
+        if one.blocked_by in told
+        or one.node in stopped.get(one.moment, ())
+        or one.moment in silenced
+        or (one.moment, one.app) in cut_off
+    )
 
 
 def never_granted(facts: Facts, probe: str = "login") -> list[Observation]:

@@ -58,27 +58,21 @@ def _forecast(
     facts: Facts, asked: Sequence[Observation], config: ConfigWritten, told: tuple[int, TokenIssued]
 ) -> Finding:
     first, last = asked[0], asked[-1]
-    case = Case("latent", "reviewer expires", last, None, facts)
     from_start = first.moment == facts.first_moment
     evidence_lines = [facts.stored_exhibit(told), facts.config_line(last)]
-    ways = _remedies(case, told[1])
-    return Finding(
-        rule=RULE,
-        kind="latent",
-        effect="reviewer expires",
+    return diagnosis.stated(
+        facts,
+        (RULE, "latent", "reviewer expires"),
+        _sentence(facts, last, config, told[1]),
+        [evidence_line for evidence_line in evidence_lines if evidence_line is not None],
+        _remedies(Case("latent", "reviewer expires", last, None, facts), told[1]),
         app=last.app,
         hop="" if from_start else first.version,
-        sentence=_sentence(facts, last, config, told[1]),
-        confidence="certain",
-        evidence=tuple(evidence_line for evidence_line in evidence_lines if evidence_line is not None),
-        remedy=diagnosis.in_words(ways),
         mount=last.mount,
         probe="login",
         explanation=_EXPLANATION,
         source=_SOURCE,
-        remedies=ways,
         moment=first.moment,
-        step=facts.moments[first.moment].step if first.moment in facts.moments else 0,
         vault=last.vault,
         node=last.node,
     )

@@ -87,20 +87,16 @@ def findings(facts: Facts, refused: Iterable[Finding]) -> Iterator[Finding]:
             continue
         told.add(seen.vault)
         large = TooLarge(int(found[1]), int(found[2]), (seen.list_error,))
-        yield Finding(
-            rule=TOO_LARGE,
-            kind="latent",
-            effect="restart refused",
-            app="",
-            # those that the rehearsal made were there from the start
-            hop="" if seen.when == "made" else seen.version,
-            sentence=f"Vault {seen.version} runs, and would seal itself at its next start: asked for a list of its "
+        yield diagnosis.stated(
+            facts,
+            (TOO_LARGE, "latent", "restart refused"),
+            f"Vault {seen.version} runs, and would seal itself at its next start: asked for a list of its "
             f"{seen.held:,} leases (vault list sys/leases/lookup/...) it declines, because etcd answers with "
             f"{large.size:,} bytes and it takes {large.limit:,} in one answer; every start asks for that list",
-            confidence="certain",
-            evidence=(EvidenceLine("answer", seen.list_error, line, at=seen.at),),
-            remedy=diagnosis.in_words(ways := _ways(seen.version, seen.held, large)),
-            remedies=ways,
+            (EvidenceLine("answer", seen.list_error, line, at=seen.at),),
+            _ways(seen.version, seen.held, large),
+            # those that the rehearsal made were there from the start
+            hop="" if seen.when == "made" else seen.version,
             explanation=EXPLANATION,
             source=SOURCE,
             vault=seen.vault,

@@ -47,6 +47,8 @@ class Next(msgspec.Struct, frozen=True):
     cause: Cause
     sentence: str
     """why, in words without a full stop"""
+    met: str = ""
+    """the label of the moment at which this very run saw it refuse the same login; empty: it is foretold alone"""
 
 
 def after(case: Case, cause: str) -> tuple[Next, ...]:
@@ -114,7 +116,7 @@ def _way(case: Case) -> Iterator[Next]:
         yield Next(
             "api-server-not-at-host", f"at kubernetes_host of auth/{case.after.mount} is {endpoints.told(str(host))}"
         )
-    elif not endpoints.reaches(host):
+    elif not endpoints.reaches(host, case.facts.vault_at(case.after.mount, case.after.moment).cluster):
         yield Next("api-server-unreachable", f"auth/{case.after.mount} has {host} as the address of the API server")
     if isinstance(authority, str) and authority in case.facts.topology.clusters and authority != case.cluster:
         yield Next("api-server-untrusted", f"the CA of auth/{case.after.mount} is that of cluster {authority}")

@@ -55,26 +55,23 @@ def unrenewed(facts: Facts) -> Iterator[str]:
 def _finding(facts: Facts, line: int, row: Renewals, alive: Observation) -> Finding:
     rule, found = diagnosis.explained(Case("regression", "access refused", _last(row, alive), None, facts))
     lookup = f"lookup-self of the old token {alive.moment}: HTTP {alive.status}"
-    ways = found.remedies if rule is not None else (_BY_HAND,)
-    return Finding(
-        rule=rule.name if rule is not None else diagnosis.UNEXPLAINED,
-        kind="regression",
-        effect="access refused",
-        app=row.app,
-        hop=row.version,
-        sentence=f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to renew "
+    return diagnosis.stated(
+        facts,
+        (rule.name if rule is not None else diagnosis.UNEXPLAINED, "regression", "access refused"),
+        f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to renew "
         f"it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at the latest. "
         + (found.sentence if rule is not None else "No known cause fits what the record shows"),
-        confidence=found.confidence,
-        evidence=(
+        (
             EvidenceLine("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
             EvidenceLine("answer", lookup, facts.line_of[alive.id], at=alive.ended),
             *(one for one in found.evidence if rule is not None and one.source not in _OF_THE_LOOK_UP),
         ),
-        remedy=diagnosis.in_words(ways),
+        found.remedies if rule is not None else _BY_HAND,
+        confidence=found.confidence,
+        app=row.app,
+        hop=row.version,
         explanation=rule.explanation if rule is not None else "",
         source=rule.source if rule is not None else "",
-        remedies=ways,
         mount=alive.mount,
         probe=RENEWAL,
         moment=alive.moment if rule is not None else "",

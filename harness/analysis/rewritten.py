@@ -13,7 +13,7 @@ from harness.analysis import diagnosis
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import Confidence, Kind, Remedy
+from harness.analysis.rules import Kind, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.kubernetes_auth import Stored
 from harness.record.events import ConfigWritten, Rewritten
@@ -126,24 +126,18 @@ def _changed(facts: Facts, line: int, one: Rewritten, said: list[str]) -> Findin
 def _finding(facts: Facts, one: Rewritten, rule: str, sentence: str, evidence: EvidenceLine, way: Remedy) -> Finding:
     effect: Effect = "rewrite refused" if rule == REFUSED else "rewrite changes a value"
     kind: Kind = "latent" if rule == CHANGES else "regression" if _upgraded(facts, one) else "pre-existing"
-    certain: Confidence = "certain"
-    return Finding(
-        rule=rule,
-        kind=kind,
-        effect=effect,
-        app="",
+    return diagnosis.stated(
+        facts,
+        (rule, kind, effect),
+        sentence,
+        (evidence,),
+        way,
         hop="" if kind == "pre-existing" else one.version,
-        sentence=sentence,
-        confidence=certain,
-        evidence=(evidence,),
-        remedy=diagnosis.in_words((way,)),
         mount=one.mount,
         item=one.role,
         explanation=_EXPLANATION[rule],
         source=_SOURCE,
-        remedies=(way,),
         moment=one.moment,
-        step=facts.moments[one.moment].step if one.moment in facts.moments else 0,
         vault=one.vault,
     )
 

@@ -16,7 +16,7 @@ from harness.analysis import diagnosis
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import Confidence, Kind, Remedy
+from harness.analysis.rules import Remedy
 from harness.knowledge import versions
 from harness.record.events import StepEnded
 from harness.record.node_events import (
@@ -29,7 +29,7 @@ from harness.record.node_events import (
     SteadyLoad,
 )
 from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
-from harness.scenario.outcomes import Cause, Effect
+from harness.scenario.outcomes import Cause
 
 LEADER_FIRST: Final = "leader-replaced-first"
 WENT_BACK: Final = "leader-of-older-version"
@@ -198,7 +198,7 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
     longest = max((one.seconds for one in rolling.gaps), default=0.0)
     cost = f"; the longest time without an answer was {longest:.1f} s" if rolling.gaps else ""
     times = "once" if len(changes) == 1 else f"{len(changes)} times"
-    yield _finding(
+    yield diagnosis.stated(
         facts,
         (LEADER_FIRST, "latent", "leadership moved in vain"),
         f"{first.node} led, and was stopped while other nodes ran {rolling.from_version} still: leadership moved "
@@ -227,7 +227,7 @@ def _went_back(facts: Facts) -> Iterator[Finding]:
             continue
         if versions.parse(one.version) >= versions.parse(one.before_version) or _goes_back(facts, one):
             continue
-        yield _finding(
+        yield diagnosis.stated(
             facts,
             (WENT_BACK, "latent", "leadership went back"),
             f"{one.before} led with {one.before_version}, and then {one.node} with {one.version}: the older one took "
@@ -257,7 +257,7 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes = facts.topology.nodes_of(one.vault)
         alive = ", ".join(one.alive) or "none"
-        yield _finding(
+        yield diagnosis.stated(
             facts,
             (QUORUM, "regression", "quorum lost"),
             f"Nobody leads any more: of {len(nodes)} nodes {one.needed} have to be there to elect one, and unsealed "
@@ -352,7 +352,7 @@ def _not_back(facts: Facts) -> Iterator[Finding]:
             else f"{one.node} did not come back to the others as Vault {one.version}"
         )
         gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
-        yield _finding(
+        yield diagnosis.stated(
             facts,
             (sign.cause, "regression", "node lost"),
             f"{what}: {one.message}{gone}",
@@ -372,41 +372,6 @@ def _not_back(facts: Facts) -> Iterator[Finding]:
             source=sign.source,
             explanation=sign.explanation,
         )
-
-
-def _finding(
-    facts: Facts,
-    what: tuple[Cause, Kind, Effect],
-    sentence: str,
-    evidence: tuple[EvidenceLine, ...],
-    remedy: Remedy,
-    *,
-    hop: str,
-    source: str,
-    explanation: str,
-    moment: str = "",
-    step: int = 0,
-    node: str = "",
-) -> Finding:
-    rule, kind, effect = what
-    certain: Confidence = "certain"
-    return Finding(
-        rule=rule,
-        kind=kind,
-        effect=effect,
-        app="",
-        hop=hop,
-        sentence=sentence,
-        confidence=certain,
-        evidence=evidence,
-        remedy=diagnosis.in_words((remedy,)),
-        remedies=(remedy,),
-        explanation=explanation,
-        source=source,
-        moment=moment,
-        step=step or (facts.moments[moment].step if moment in facts.moments else 0),
-        node=node,
-    )
 
 
 def _swaps(facts: Facts, swaps: Sequence[NodeSwapped]) -> Iterator[EvidenceLine]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
-from harness.analysis import audit_devices, diagnosis, leases
+import msgspec
+
+from harness.analysis import audit_devices, diagnosis, leases, storages
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
+from harness.analysis.record_view import Facts
 from harness.analysis.rules import Confidence, Remedy, seals, server_config
 from harness.knowledge import shutdown_signs
 from harness.record.events import Trouble
@@ -40,36 +43,52 @@ _MACHINE: Final = re.compile(
 _SEALED_AGAIN: Final = "sealed itself again"
 """What is said of a Vault that had opened to its keys: why, its log says as that of one that ended."""
 
+_CERTAIN: Final[Confidence] = "certain"
 _DECLINED: Final = re.compile(r"declined it: HTTP [0-9]+ \S")
 
 
-def findings(troubles: Iterable[Trouble], steps: Sequence[AnyStep] = (), trimmed: Container[str] = ()) -> list[Finding]:
-    """Return the refusals among *troubles*: a server that gave up or declined right after its swap, and said why.
+_Known = tuple[Cause, str, Remedy, str]
 
-    *steps* is the course in which they came, and *trimmed* has the versions whose builds leave parts out.
+
+class _LastWords(msgspec.Struct, frozen=True):
+    """What a server said that would not serve, and what that means."""
+
+    left_out: str = ""
+    """in which words its build says that it was made without the storage, which says nothing of the release"""
+    evidence: tuple[str, ...] = ()
+    """the words that say it would not serve these data; empty where it said none that prove it"""
+    confidence: Confidence = "none"
+    too_large: leases.TooLarge | None = None
+    known: _Known | None = None
+    """the cause, a sentence, what mends it, and a source"""
+
+
+def findings(facts: Facts, trimmed: Container[str] = ()) -> list[Finding]:
+    """Return the refusals among the troubles of a run: servers that gave up or declined right after their swap, and
+    said why. *trimmed* has the versions whose builds leave parts out. What a storage that is away explains is none.
     """
     found = []
-    for trouble in troubles:
-        if _left_out(trouble, trimmed):
+    for trouble in facts.record.of(Trouble):
+        if storages.explains(facts, trouble):
             continue
-        evidence, confidence = _evidence(trouble)
-        if too_large := _too_large(trouble):
-            found.append(_of_leases(trouble, too_large, steps))
-        elif evidence:
-            step = steps[trouble.position] if 0 <= trouble.position < len(steps) else None
-            found.append(_refusal(trouble, step, evidence, confidence))
+        words = _last_words(trouble, trimmed)
+        if words.too_large is not None:
+            found.append(_of_leases(facts, trouble, words.too_large))
+        elif words.evidence:
+            found.append(_refusal(facts, trouble, words))
     return found
 
 
 def reason(trouble: Trouble, trimmed: Container[str] = ()) -> str:
     """Return why *trouble* leaves the run inconclusive, or nothing where it is a finding; *trimmed* as above."""
-    if words := _left_out(trouble, trimmed):
+    words = _last_words(trouble, trimmed)
+    if words.left_out:
         return (
-            f"{trouble.during}: Vault {trouble.after_swap} did not start ({words}): the build that is at hand leaves "
-            "that storage out, which says nothing about the release. Rehearse it over raft, or bring the release's own "
-            f"binary (--binary vault:{trouble.after_swap}=PATH)"
+            f"{trouble.during}: Vault {trouble.after_swap} did not start ({words.left_out}): the build that is at hand "
+            "leaves that storage out, which says nothing about the release. Rehearse it over raft, or bring the "
+            f"release's own binary (--binary vault:{trouble.after_swap}=PATH)"
         )
-    if _evidence(trouble)[0]:
+    if words.evidence:
         return ""
     message = trouble.message
     if trouble.kind == "died" and trouble.step not in _OF_CLUSTERS and (who := _stopped(trouble)):
@@ -85,20 +104,22 @@ def reason(trouble: Trouble, trimmed: Container[str] = ()) -> str:
     return f"{trouble.during}: {message}"
 
 
-def _evidence(trouble: Trouble) -> tuple[list[str], Confidence]:
-    """Return the words of the server that say it would not serve this data, and how much they prove."""
-    if not trouble.after_swap or trouble.kind not in ("died", "refused", "silent"):
-        return [], "none"
-    if found := leases.too_large(trouble):
-        return list(found.evidence), "certain"
+def _last_words(trouble: Trouble, trimmed: Container[str]) -> _LastWords:
+    """Return what the words of a server mean: the one place that reads them."""
+    left_out = _left_out(trouble, trimmed)
+    if left_out or not trouble.after_swap or trouble.kind not in ("died", "refused", "silent"):
+        return _LastWords(left_out=left_out)
+    if too_large := leases.too_large(trouble):
+        return _LastWords(evidence=too_large.evidence, confidence=_CERTAIN, too_large=too_large)
+    known, of_audit = _known(trouble), _of_audit(trouble)
     if trouble.kind == "refused" and _SEALED_AGAIN not in trouble.message:
-        return ([trouble.message], "certain") if _DECLINED.search(trouble.message) else ([], "none")
-    of_audit = trouble.kind == "silent" and audit_devices.at_start(trouble.log) is not None
-    if _stopped(trouble) or (trouble.kind == "silent" and not of_audit):
-        return [], "none"
-    if of_audit or _at_start(trouble) is not None:
-        return list(trouble.log), "certain"
-    return _in_log(trouble.log)
+        declined = (trouble.message,) if _DECLINED.search(trouble.message) else ()
+        return _LastWords(evidence=declined, confidence=_CERTAIN if declined else "none", known=known or of_audit)
+    if _stopped(trouble) or (trouble.kind == "silent" and of_audit is None):
+        return _LastWords()
+    certain = known is not None or trouble.kind == "silent"
+    evidence, confidence = (trouble.log, _CERTAIN) if certain else _in_log(trouble.log)
+    return _LastWords(evidence=tuple(evidence), confidence=confidence, known=known or of_audit)
 
 
 def _in_log(log: Sequence[str]) -> tuple[list[str], Confidence]:
@@ -117,24 +138,19 @@ def _left_out(trouble: Trouble, trimmed: Container[str]) -> str:
     return next((line.strip() for line in trouble.log if line.startswith("Unknown storage type")), "")
 
 
-def _too_large(trouble: Trouble) -> leases.TooLarge | None:
-    return leases.too_large(trouble) if trouble.after_swap else None
-
-
-def _of_leases(trouble: Trouble, found: leases.TooLarge, steps: Sequence[AnyStep]) -> Finding:
-    remedies = leases.remedies(trouble, found, steps)
-    step = steps[trouble.position] if 0 <= trouble.position < len(steps) else None
-    return Finding(
-        rule=leases.TOO_LARGE,
-        kind="regression",
-        effect="roll-back refused" if trouble.step in ("roll-back", "restore") else "upgrade refused",
-        app="",
+def _of_leases(facts: Facts, trouble: Trouble, found: leases.TooLarge) -> Finding:
+    step = _step(facts, trouble)
+    return diagnosis.stated(
+        facts,
+        (
+            leases.TOO_LARGE,
+            "regression",
+            "roll-back refused" if trouble.step in ("roll-back", "restore") else "upgrade refused",
+        ),
+        leases.sentence(trouble, found, facts.steps),
+        [EvidenceLine("server", line) for line in found.evidence],
+        leases.remedies(trouble, found, facts.steps),
         hop=trouble.after_swap,
-        sentence=leases.sentence(trouble, found, steps),
-        confidence="certain",
-        evidence=tuple(EvidenceLine("server", line) for line in found.evidence),
-        remedy=diagnosis.in_words(remedies),
-        remedies=remedies,
         explanation=leases.EXPLANATION,
         source=leases.SOURCE,
         step=step.number if step else 0,
@@ -143,9 +159,25 @@ def _of_leases(trouble: Trouble, found: leases.TooLarge, steps: Sequence[AnyStep
     )
 
 
-def _at_start(trouble: Trouble) -> tuple[Cause, str, Remedy, str] | None:
+def _step(facts: Facts, trouble: Trouble) -> AnyStep | None:
+    return facts.steps[trouble.position] if 0 <= trouble.position < len(facts.steps) else None
+
+
+def _known(trouble: Trouble) -> _Known | None:
+    """Return the known cause that a Vault names at its start; None where it names none."""
     words = "\n".join((*trouble.log, trouble.message))
-    return seals.at_start(words) or server_config.at_start(trouble.log, trouble.after_swap)
+    if (found := seals.at_start(words) or server_config.at_start(trouble.log, trouble.after_swap)) is not None:
+        cause, why, mend, source = found
+        still = "was unsealed, and does not serve" if cause == "mount-type-removed" else "stays sealed"
+        return cause, f"{'ended at its start' if trouble.kind == 'died' else still}. {why}", mend, source
+    return None
+
+
+def _of_audit(trouble: Trouble) -> _Known | None:
+    if (found := audit_devices.at_start(trouble.log)) is None:
+        return None
+    cause, why, mend, source = found
+    return cause, f"does not serve. {why}", mend, source
 
 
 def _stopped(trouble: Trouble) -> str:
@@ -176,10 +208,10 @@ def _is_error(line: str) -> bool:
     return level in ("error", "critical") and bool(_ABOUT_DATA.search(text))
 
 
-def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confidence: Confidence) -> Finding:
-    shown = list(trouble.log[-_LINES_SHOWN:])
+def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
+    step, shown = _step(facts, trouble), list(trouble.log[-_LINES_SHOWN:])
     if trouble.log:
-        shown = [*(line for line in evidence if line not in shown and line in trouble.log), *shown]
+        shown = [*(line for line in last.evidence if line not in shown and line in trouble.log), *shown]
     back, to = trouble.step in ("roll-back", "restore"), trouble.after_swap
     words = (
         f"Do not upgrade to {to} before this is understood: read the server's last lines, and the upgrade guide of "
@@ -201,26 +233,19 @@ def _refusal(trouble: Trouble, step: AnyStep | None, evidence: list[str], confid
     remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
     rule: Cause = "vault-refuses-data"
     said, source = f"did not serve over the data {over}: {trouble.message}", ""
-    if (known := _at_start(trouble)) is not None:
-        rule, why, mend, source = known
-        still = "was unsealed, and does not serve" if rule == "mount-type-removed" else "stays sealed"
-        said, remedies = f"{'ended at its start' if trouble.kind == 'died' else still}. {why}", (mend,)
-    elif (of_audit := audit_devices.at_start(trouble.log)) is not None:
-        rule, said, mend, source = of_audit
-        said, remedies = f"does not serve. {said}", (mend,)
+    if last.known is not None:
+        rule, said, mend, source = last.known
+        remedies = (mend,)
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
-    return Finding(
-        rule=rule,
-        kind="regression",
-        effect="roll-back refused" if back else "upgrade refused",
-        app="",
+    return diagnosis.stated(
+        facts,
+        (rule, "regression", "roll-back refused" if back else "upgrade refused"),
+        f"Vault {to}{whose} {said}",
+        [EvidenceLine("server", line) for line in shown or [trouble.message]],
+        remedies,
+        confidence=last.confidence,
         hop=trouble.after_swap,
-        sentence=f"Vault {to}{whose} {said}",
         source=source,
-        confidence=confidence,
-        evidence=tuple(EvidenceLine("server", line) for line in shown or [trouble.message]),
-        remedy=diagnosis.in_words(remedies),
-        remedies=remedies,
         step=step.number if step else 0,
         vault=trouble.vault,
         node=trouble.node,

@@ -34,11 +34,6 @@ _SHOWN: Final = 3
 _CALLED: Final = {"postgresql": "PostgreSQL"}
 
 
-def changes(facts: Facts) -> tuple[StorageChanged, ...]:
-    """Return, in order, all that was done to the servers of a storage."""
-    return tuple(facts.record.of(StorageChanged))
-
-
 def out(facts: Facts) -> frozenset[str]:
     """Return the labels of the moments at which the storage of Vault does not serve, because the course took it away.
 
@@ -47,22 +42,24 @@ def out(facts: Facts) -> frozenset[str]:
     return storage_state.out_at(facts.steps, facts.topology.vault.etcd_members)
 
 
+def silenced(facts: Facts) -> frozenset[str]:
+    """Return those labels, where one finding tells of them what could not be asked then, or what did not start."""
+    return out(facts) if any(findings(facts)) else frozenset()
+
+
 def explains(facts: Facts, trouble: Trouble) -> bool:
     """Was the storage away when Vault would not serve? Then that says nothing of what a version makes of its data."""
     if not trouble.after_swap or trouble.kind not in ("died", "refused", "silent") or trouble.position < 0:
         return False
-    done = [touched for step in facts.steps[: trouble.position + 1] if (touched := storage_state.touched(step))]
-    members, away = facts.topology.vault.etcd_members, 0
-    for what in done:
-        away = storage_state.away_after(what, away, members)
-    return not storage_state.serves(away, members)
+    members = facts.topology.vault.etcd_members
+    return not storage_state.serves(storage_state.away(facts.steps[: trouble.position + 1], members), members)
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
     """Yield what there is to find, in order: a look at which Vault did nothing that takes its storage, and a start."""
-    told, before = list(facts.record.numbered(StorageChanged)), False
+    told, without, before = list(facts.record.numbered(StorageChanged)), out(facts), False
     for label in facts.moments:
-        away = label in out(facts)
+        away = label in without
         lost = [seen for seen in facts.observations if seen.moment == label and _lost(seen)] if away else []
         if lost and not before:
             yield _unanswered(facts, label, lost, told)
@@ -91,23 +88,19 @@ def _unanswered(
     answers = [facts.answer_line(seen) for seen in lost[:_SHOWN]]
     sure = bool(logged) or any(_SAYS.search(seen.error) for seen in lost)
     since = _evidence(held[-1]) if held else []
-    return Finding(
-        rule=AWAY,
-        kind="regression",
-        effect="requests refused",
-        app="",
-        hop=at.version,
-        sentence=f"Vault {at.version} does nothing that takes its storage: {_left(held)}. Of what was asked then it "
+    return diagnosis.stated(
+        facts,
+        (AWAY, "regression", "requests refused"),
+        f"Vault {at.version} does nothing that takes its storage: {_left(held)}. Of what was asked then it "
         f"failed in {len(lost)} ({kinds}) with HTTP {lost[0].status}, and answered {granted} out of its memory; "
         "sys/health says that it is well",
+        [*since, *answers, *logged[:_SHOWN]],
+        _mend(held),
         confidence="certain" if sure else "strong",
-        evidence=(*since, *answers, *logged[:_SHOWN]),
-        remedy=diagnosis.in_words(ways := (_mend(held),)),
-        remedies=ways,
+        hop=at.version,
         explanation=EXPLANATION,
         source=SOURCE,
         moment=label,
-        step=at.step,
     )
 
 
@@ -117,21 +110,18 @@ def _unopened(facts: Facts, trouble: Trouble, line: int, told: Sequence[tuple[in
     back = trouble.step == "roll-back"
     step = facts.steps[trouble.position]
     did = "ended at its start" if trouble.kind == "died" else "could not be unsealed"
-    return Finding(
-        rule=AWAY,
-        kind="regression",
-        effect="roll-back refused" if back else "upgrade refused",
-        app="",
-        hop=trouble.after_swap,
-        sentence=f"Vault {trouble.after_swap} {did}, which says nothing of what it makes of its data: {_left(held)}. "
+    return diagnosis.stated(
+        facts,
+        (AWAY, "regression", "roll-back refused" if back else "upgrade refused"),
+        f"Vault {trouble.after_swap} {did}, which says nothing of what it makes of its data: {_left(held)}. "
         f"What came back: {trouble.message}",
-        confidence="certain" if words else "strong",
-        evidence=(
+        [
             *(_evidence(held[-1]) if held else ()),
             *(EvidenceLine("server", text, line, at=trouble.at) for text in words[:_SHOWN] or [trouble.message]),
-        ),
-        remedy=diagnosis.in_words(ways := (_mend(held),)),
-        remedies=ways,
+        ],
+        _mend(held),
+        confidence="certain" if words else "strong",
+        hop=trouble.after_swap,
         explanation=EXPLANATION,
         source=SOURCE,
         step=step.number,

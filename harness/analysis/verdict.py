@@ -139,6 +139,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     unproven: tuple[str, ...] = ()
     """the refusals of which no remedy could be tried, where that was asked for, and why"""
     observations: tuple[Observation, ...]
+    excused: tuple[int, ...] = ()
+    """the ids of those that got no answer, of which something else tells why: a refused login, a node that the course
+    stopped, audit devices that cannot write. All others without an answer are doubts"""
     not_checked: tuple[str, ...]
     assumed: tuple[str, ...] = ()
     """what decides the answers and the scenario leaves open"""
@@ -197,44 +200,46 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         noise_floor=start.noise_floor,
         configs=tuple(configs(facts)),
         reviewing=tuple(reviewing(facts)),
-        renewals=tuple(record.of(Renewals)),
         rollings=tuple(rolling.rollings(facts)),
         leases=tuple(leases.leases(record)),
         audits=tuple(audit_devices.changes(facts)),
         storms=tuple(storms.storms(facts.observations)),
-        storages=storages.changes(facts),
         rollbacks=tuple(rollbacks(facts)),
         proofs=tried,
         unproven=unproven,
         observations=tuple(facts.observations),
+        excused=tuple(sorted(doubts.excused(facts))),
         not_checked=tuple(_not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
         doubts=tuple(unsure),
         news=told,
         expects=facts.asked.expect is not None,
-        troubles=tuple(record.of(Trouble)),
         versions=_versions(facts),
-        artifacts=tuple(record.of(ArtifactUsed)),
-        phases=tuple(record.of(PhaseEnded)),
         machine=start.machine,
         repeat=" ".join(start.command),
         run_directory=record.directory,
+        **_taken_over(record),
         left_behind=left_behind,
         exit_code=proofs.exit_code(_exit_code(outcome, left_behind, facts), tried, unproven),
     )
 
 
+def _taken_over(record: Record) -> dict[str, Any]:
+    """Return the fields of a judgement whose events stand in it as they were recorded."""
+    kinds = {"renewals": Renewals, "troubles": Trouble, "artifacts": ArtifactUsed, "phases": PhaseEnded}
+    return {field: tuple(record.of(kind)) for field, kind in (kinds | {"storages": StorageChanged}).items()}
+
+
 def _found(facts: Facts) -> Iterator[Finding]:
-    of_data = [one for one in facts.record.of(Trouble) if not storages.explains(facts, one)]
-    broken = startup_failures.findings(of_data, facts.steps, _trimmed(facts.record))
-    yield from diagnosis.told_by(facts, broken)
-    yield from diagnosis.told_by(facts, rolling.findings(facts, [one.node for one in broken if one.node]))
-    yield from diagnosis.told_by(facts, ways.findings(facts))
-    yield from diagnosis.told_by(facts, leases.findings(facts, broken))
+    broken = startup_failures.findings(facts, _trimmed(facts.record))
+    yield from broken
+    yield from rolling.findings(facts, [one.node for one in broken if one.node])
+    yield from ways.findings(facts)
+    yield from leases.findings(facts, broken)
     yield from diagnosis.diagnose(facts)
     for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings, storages.findings):
-        yield from diagnosis.told_by(facts, others(facts))
+        yield from others(facts)
 
 
 def _left_behind(record: Record) -> str:
@@ -295,26 +300,17 @@ def _named(finding: Finding) -> str:
 
 
 def _unasked(facts: Facts) -> list[str]:
-    """Return every question that got no answer, but for those that a refused login made impossible to ask.
+    """Return every question that got no answer, but for those of which something else tells why.
 
     Of one that got several `doubts` tells.
     """
-    refused = {o.id for o in facts.observations if o.answer == "refused" or o.mixed}
-    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts) | _told_at(facts)
-    told = ways.told(facts.observations)
+    excused = doubts.excused(facts)
     return [
         f"{o.probe} {o.app or o.mount or o.node or o.vault} {o.moment} could not be asked: "
         f"{o.error or f'HTTP {o.status}'}"
         for o in facts.observations
-        if o.answer == "unknown" and o.blocked_by not in refused and not o.mixed
-        if o.node not in stopped.get(o.moment, ()) and o.moment not in silenced
-        if (o.moment, o.app) not in told
+        if o.answer == "unknown" and not o.mixed and o.id not in excused
     ]
-
-
-def _told_at(facts: Facts) -> set[str]:
-    """Return the labels of the moments at which a storage that is away is why questions got no answer."""
-    return {*storages.out(facts)} if any(one.rule == storages.AWAY for one in storages.findings(facts)) else set()
 
 
 def _trimmed(record: Record) -> set[str]:

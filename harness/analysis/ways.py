@@ -74,24 +74,21 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
         f"{who} was asked for the login of {seen.app} and answered {said}, while the node that leads {answer} the same "
         f"login at once (HTTP {status}){why}"
     )
-    return Finding(
-        rule=NOT_FORWARDED if redirects else diagnosis.UNEXPLAINED,
-        kind=kind,
-        effect="not forwarded" if redirects else "answered otherwise",
+    rule = NOT_FORWARDED if redirects else diagnosis.UNEXPLAINED
+    return diagnosis.stated(
+        facts,
+        (rule, kind, "not forwarded" if redirects else "answered otherwise"),
+        sentence,
+        evidence,
+        remedy,
         app=seen.app,
         hop="" if kind == "pre-existing" else seen.version,
-        sentence=sentence,
-        confidence="certain",
-        evidence=tuple(evidence),
-        remedy=diagnosis.in_words((remedy,)),
-        remedies=(remedy,),
         # what was not forwarded has reached no auth mount
         mount="" if redirects else seen.mount,
         probe=seen.probe,
         explanation="a standby forwards what it is asked to the active node; one that knows none cannot" * redirects,
         source=_SOURCE * redirects,
         moment=seen.moment,
-        step=facts.moments[seen.moment].step if seen.moment in facts.moments else 0,
         vault=seen.vault,
         node=seen.asked_of,
     )

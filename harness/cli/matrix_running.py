@@ -321,7 +321,17 @@ def _result(
         artifacts={f"{one.product} {one.version}": one.sha256 for one in used},
         sources={f"{one.product} {one.version}": one.source for one in used},
         because=cell.because,
+        shared=_shared(record),
     )
+
+
+def _shared(record: Record) -> str:
+    """Return what a rehearsal had of others before it, in words; nothing for one that was made from nothing."""
+    from harness.record.events import ClusterUp, SourceState
+
+    if any(one.made_by for one in record.of(SourceState)):
+        return "source state and clusters"
+    return "clusters" if any(one.served for one in record.of(ClusterUp)) else ""
 
 
 def judged_again(place: Path, cell: CellResult) -> Judgement | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.cli import remote_cell
+from harness.cli.matrix_workers import Grouped
 from harness.cli.remote_cell import DOCKER, MEMORY, RemoteAnswer, RemoteOrder, Security
 from harness.errors import MissingPrerequisite
 from harness.host import capacity
@@ -62,7 +63,7 @@ class RemoteWorkers:
         Raises MissingPrerequisite where the scheduler is gone, or nobody is there who can do it: what is finished by
         then has been yielded.
         """
-        waiting, over = iter(tasks), False
+        waiting, over, group = iter(tasks), False, ""
         alone = Stopwatch()
         while self._tasks or not over:
             room = self._room()
@@ -71,10 +72,12 @@ class RemoteWorkers:
             elif alone.seconds > _ALONE_SECONDS:
                 raise MissingPrerequisite(self._nobody())
             while not over and len(self._tasks) < room:
-                task = next(waiting, None)
+                # one group after the other: which worker gets a cell is the scheduler's, and each has had that group
+                task = tasks.take(group) if isinstance(tasks, Grouped) else next(waiting, None)
                 if task is None:
                     over = True
                     break
+                group = task.group
                 self._submit(task)
             yield from self._received()
         self.end()
@@ -155,7 +158,17 @@ class RemoteWorkers:
         future = self._client.submit(
             remote_cell.rehearse_cell,
             RemoteOrder(
-                task.name, scenario.name, text, driver, self._words, task.limit_seconds, self._program, self._digests
+                task.name,
+                scenario.name,
+                text,
+                driver,
+                self._words,
+                task.limit_seconds,
+                self._program,
+                self._digests,
+                task.group,
+                task.order.sharing,
+                task.order.alone,
             ),
             # a cell that is rehearsed again is another task
             key=f"{self._name}-{self._number}-{task.name}",

@@ -22,6 +22,7 @@ import msgspec
 
 from harness import settings
 from harness.errors import MissingPrerequisite, refused_by_machine
+from harness.scenario.driver_traits import Sharing
 from harness.wait import Stopwatch
 
 if TYPE_CHECKING:
@@ -107,6 +108,12 @@ class RemoteOrder(msgspec.Struct, frozen=True):
     """the release of this program"""
     digests: Mapping[str, str] = {}
     """of binaries that are known already, by product and version"""
+    group: str = ""
+    """what it agrees on with others, which are cheapest in one process; empty: with nobody"""
+    sharing: Sharing = ""
+    """with which others that agree with it on the source state"""
+    alone: bool = False
+    """is nothing to be shared with others, no cluster either?"""
 
 
 class RemoteAnswer(msgspec.Struct, frozen=True):
@@ -153,8 +160,9 @@ def rehearse_cell(order: RemoteOrder) -> RemoteAnswer:
         with tempfile.TemporaryDirectory(prefix="cell-", dir=home()) as folder:
             file, record = Path(folder) / order.file, Path(folder) / "cells" / Path(order.file).stem
             file.write_text(order.scenario, encoding="utf-8")
-            task = Task(order.name, Order(str(file), str(record), order.driver), order.limit_seconds)
-            with _slots.one(order.words) as slot:
+            wanted = Order(str(file), str(record), order.driver, sharing=order.sharing, alone=order.alone)
+            task = Task(order.name, wanted, order.limit_seconds, order.group)
+            with _slots.one(order.words, order.group) as slot:
                 code = slot.rehearse(task, stopped)
             return RemoteAnswer(name, code, task.seconds, tuple(task.said), task.late, pack(record))
     except OSError as error:
@@ -180,6 +188,8 @@ class _Slot:
         from harness.cli.progress import Progress
 
         self.words = words
+        self.group = ""
+        """that of the last cell, whose source state it may have kept"""
         self.idle = Stopwatch()
         self.over = False
         self._task: Task | None = None
@@ -197,7 +207,7 @@ class _Slot:
 
     def rehearse(self, task: Task, stop: Callable[[], bool]) -> int:
         """Rehearse *task*, and return its exit code: 130 where *stop* has ended it."""
-        self._task, self._stop = task, stop
+        self._task, self._stop, self.group = task, stop, task.group
         done = next(self._ended, None)
         self.over = done is None
         return 130 if done is None else done[1]
@@ -216,10 +226,11 @@ class _Slots:
         self._watched = False
 
     @contextmanager
-    def one(self, words: tuple[str, ...]) -> Iterator[_Slot]:
-        """Have a process for cells with these options, one that is there already if it can be."""
+    def one(self, words: tuple[str, ...], group: str) -> Iterator[_Slot]:
+        """Have a process for cells with these options, one that is there already if it can be: best one of *group*."""
         with self._lock:
-            found = next((slot for slot in self._idle if slot.words == words), None)
+            fitting = [slot for slot in self._idle if slot.words == words]
+            found = max(fitting, key=lambda slot: slot.group == group, default=None)
             if found is not None:
                 self._idle.remove(found)
             if not self._watched:

@@ -166,12 +166,13 @@ class Clusters:
         for name, part in there.items():
             if any(same_pem(mine, one) for one in part.keys or () for mine in keys):
                 return name
-        return next(iter(there)) if len(there) == 1 and not host else None
+        # a name that only Pods know says nothing of which cluster it is
+        return next(iter(there)) if len(there) == 1 and (not host or _IN_CLUSTER.fullmatch(host)) else None
 
     def _name_unknown(self, unknown: dict[str, list[str]]) -> None:
         """Name clusters of which only the address is known."""
         for number, (host, paths) in enumerate(sorted(unknown.items()), 1):
-            inside = bool(_IN_CLUSTER.fullmatch(host))
+            inside = bool(_IN_CLUSTER.fullmatch(host)) and self._said.vault.cluster != OUTSIDE
             name = _OF_VAULT if inside else _OF_APPS if len(unknown) == 1 else f"{_OF_APPS}-{number}"
             while self._names.redacts is False and name in self._by_name and not inside:
                 name += "-2"

@@ -16,7 +16,7 @@ from harness.importing.installation import OUTSIDE, Installation, Known, MountPa
 from harness.importing.naming import Names
 from harness.importing.provenance import Way, Ways
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import auth_config, mount_kinds, places
+from harness.scenario import auth_config, endpoints, mount_kinds, places
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.schema import SCHEMA
 from harness.scenario.yaml_document import Trail
@@ -255,6 +255,7 @@ class _Composer:
     def _config(self, mount: MountPart, cluster: str, writer: str, notes: list[str]) -> dict[str, Any]:
         said, found = mount.config or {}, dict[str, Any]()
         notes.append(f"Its API server is {self._names.text(str(said.get('kubernetes_host')))}.")
+        found |= self._host(str(said.get("kubernetes_host") or ""), cluster, notes)
         found |= self._authority(str(said.get("kubernetes_ca_cert") or ""), cluster, notes)
         if said.get("pem_keys"):
             found["pem_keys"] = ["cluster"]
@@ -267,6 +268,20 @@ class _Composer:
             if wanted and versions.at_least(writer, kubernetes_auth.field_since(field)):
                 found[field] = value
         return found or {"kubernetes_host": "cluster"}
+
+    def _host(self, host: str, cluster: str, notes: list[str]) -> dict[str, Any]:
+        """Return the address as it stands there, if it is a name that only Pods know and Vault is in none."""
+        if not endpoints.inside(host):
+            return {}
+        if self._said.vault.cluster == OUTSIDE:
+            notes.append("Only Pods know that name, and Vault is in no cluster: nobody logs in here.")
+            return {"kubernetes_host": host}
+        if self._clusters.of_vault != cluster:
+            notes.append(
+                f"For Vault, in {self._clusters.of_vault}, that is the API server of its own cluster, which knows no "
+                f"token of {cluster}; the address of that of {cluster} is taken here."
+            )
+        return {}
 
     def _authority(self, pem: str, cluster: str, notes: list[str]) -> dict[str, Any]:
         if not pem:

@@ -386,7 +386,7 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
         if name == "token_reviewer_jwt":
             fields[name] = rig.reviewer_token(step.mount, str(value), step.reviewer_seconds).jwt
         elif name == "kubernetes_host":
-            fields[name] = _host(rig, home, str(value))
+            fields[name] = _host(rig, topology, step.mount, str(value))
         elif name == "kubernetes_ca_cert":
             ahead = str(step.fields.get("kubernetes_host"))
             fields[name] = _authority(rig, topology, home, str(value), ahead)
@@ -415,8 +415,12 @@ def _of_keys(rig: Rig, topology: Topology, home: str, name: str, said: str) -> s
     return f"{host}/openid/v1/jwks" if name == "jwks_url" else host
 
 
-def _host(rig: Rig, home: str, said: str) -> str:
+def _host(rig: Rig, topology: Topology, mount: str, said: str) -> str:
     """Return the address to send: the text itself, or what a word stands for. A proxy is started for it."""
+    home = topology.mounts[mount].cluster
+    if endpoints.inside(said):
+        place = topology.named(topology.mounts[mount].vault).cluster
+        return rig.cluster(place).host if place else endpoints.nowhere(said)
     if endpoints.proxy(said) is not None:
         return proxies(rig).proxy(home, said).host
     if said not in endpoints.WORDS:

@@ -1,8 +1,8 @@
 """A judgement as JUnit XML: a case for every question at every moment, red where the run is red and nowhere else.
 
 A regression is a failure, a question that could not be asked an error, and so is an app of which nothing was learned; a
-question that a refused login made impossible is skipped. Cases keep their names from run to run, so that a CI server
-can show the history of each.
+question without an answer of which something else tells why, such as a refused login, is skipped. Cases keep their
+names from run to run, so that a CI server can show the history of each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness import secret
-from harness.analysis import comparison, ways
+from harness.analysis import comparison
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
 from harness.record.observation import Observation, called
@@ -126,19 +126,10 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
         told.setdefault(_place(finding), []).append(finding)
-    # what Vault answers where it can audit nothing is told by that finding, once
-    silenced = any(finding.effect == "requests refused" for finding in judgement.findings)
-    broke = {seen.id for seen in judgement.observations if silenced and seen.answer == "unknown" and seen.status}
-    # and so is what a standby did not forward, while the one that leads would have answered
-    cut_off = ways.told(judgement.observations)
-    broke |= {
-        seen.id for seen in judgement.observations if seen.answer == "unknown" and (seen.moment, seen.app) in cut_off
-    }
-    # 0 stands for the course itself, which has stopped the node
-    refused = {0} | broke | {seen.id for seen in judgement.observations if seen.answer == "refused"}
+    excused = set(judgement.excused)
     for seen in judgement.observations:
         findings = told.pop((comparison.key_of(seen), seen.moment), [])
-        yield _question(seen, findings, weighed, blocked=seen.blocked_by in refused or seen.id in broke)
+        yield _question(seen, findings, weighed, excused=seen.id in excused)
     without_question = [finding for findings in told.values() for finding in findings]
     for finding in without_question:
         yield _of_findings(headline(finding, [finding.app] if finding.app else []), [finding], weighed)
@@ -152,7 +143,7 @@ def _place(finding: Finding) -> _Place:
     return comparison.key_of(finding), finding.moment
 
 
-def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, blocked: bool) -> _TestCase:
+def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, excused: bool) -> _TestCase:
     parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {called(seen)}{seen.version}")
     name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
     status = "" if seen.status is None else f" HTTP {seen.status}"
@@ -160,7 +151,7 @@ def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed,
     if seen.answer != "unknown":
         return _of_findings(name, findings, weighed, (f"answer: {answer}",), seconds)
     why = seen.error or answer
-    if blocked:
+    if excused:
         return _TestCase(name=name, seconds=seconds, outcome="skipped", message=why)
     return _TestCase(name=name, seconds=seconds, outcome="error", type="environment", message=why, body=(answer,))
 

@@ -336,8 +336,16 @@ def afterwards(finding: Finding) -> str:
     """Return what a refused login would meet next, as a sentence, or "" where nothing is known to come."""
     if not finding.next:
         return ""
-    said = ", then ".join(f"{one.cause} ({one.sentence})" for one in finding.next)
-    return f"With this mended you would meet {said}. That is foretold, and not seen: mend all of it before you try."
+    said = ", then ".join(
+        f"{one.cause} ({one.sentence}" + (f'; this run met it at the moment "{one.met}")' if one.met else ")")
+        for one in finding.next
+    )
+    unseen = [one for one in finding.next if not one.met]
+    mend = f"mend {'all of it' if len(finding.next) > 1 else 'it as well'} before you try."
+    if not unseen:
+        return f"With this mended you would meet {said}. {mend.capitalize()}"
+    which = "That" if len(unseen) == len(finding.next) else "The rest"
+    return f"With this mended you would meet {said}. {which} is foretold, and not seen: {mend}"
 
 
 def seen_from(finding: Finding) -> str:

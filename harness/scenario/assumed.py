@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from harness.knowledge import kubernetes_auth, token_store, vault_policies, versions
-from harness.scenario import course, driver_traits
+from harness.scenario import course, driver_traits, endpoints
 from harness.scenario.course import AnyStep
-from harness.scenario.schema import Scenario
+from harness.scenario.schema import PluginConfig, Scenario
 from harness.scenario.topology import Topology
 
 
@@ -28,6 +28,7 @@ def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
             yield (
                 f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
             )
+        yield from _of_a_name(path, mount.config, wanted.named(resolved.vault).cluster)
     for name, app in scenario.apps.items():
         place = wanted.mounts[wanted.apps[name].mount]
         if not place.mounted or not place.of_kind.reviews:
@@ -38,6 +39,22 @@ def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
                 f"apps.{name}.may-review-tokens"
             )
     yield from _of_tokens(wanted)
+
+
+def _of_a_name(path: str, config: PluginConfig | None, home: str) -> Iterator[str]:
+    said = config.kubernetes_host if config is not None else ""
+    if not endpoints.inside(said):
+        return
+    if home:
+        yield (
+            f"{said} in auth/{path}/config is the API server of {home}, as for every Pod there: its address is written"
+        )
+    else:
+        yield (
+            f"{said} in auth/{path}/config is no name where Vault runs, outside of any cluster: "
+            f"{endpoints.nowhere(said)} is written, which no resolver knows, and each login is refused; if Vault is in "
+            "one, say so: vault.cluster, or else the API server's address: kubernetes_host: cluster"
+        )
 
 
 def _of_tokens(wanted: Topology) -> Iterator[str]:

@@ -1,10 +1,13 @@
-"""What may stand at kubernetes_host in the place of the API server's own address: plain HTTP, or a proxy.
+"""What may stand at kubernetes_host in the place of the API server's own address: a proxy, or a name for Pods alone.
 
-A proxy is a server of the rehearsal's own, with a CA of its own, between Vault and the API server of one cluster.
+A proxy is a server of the rehearsal's own, with a CA of its own, between Vault and the API server of one cluster. By a
+name such as https://kubernetes.default.svc a Pod finds the API server of its own cluster, and nobody else finds any:
+here it is that server's own address where Vault is in a cluster, and a name of nobody's where it is in none.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 Answering = Literal["passes", "unauthorized", "html", "reset"]
@@ -26,6 +29,8 @@ _PROXIES: Final[dict[str, Answering]] = {
 WORDS: Final = (CLUSTER, PLAIN, *_PROXIES)
 """What can be said in the place of an address."""
 
+_INSIDE: Final = re.compile(r"https://kubernetes\.default(\.svc(\.cluster\.local)?)?(:443)?")
+
 NO_ANSWER: Final = (PLAIN, "proxy-401", "proxy-html")
 """What answers, and is not the API server that Vault wants to ask."""
 
@@ -35,9 +40,23 @@ def proxy(word: str) -> Answering | None:
     return _PROXIES.get(word)
 
 
-def reaches(word: object) -> bool:
-    """Does a TokenReview arrive at the API server that is sent to what stands at kubernetes_host?"""
-    return word in (CLUSTER, "proxy")
+def inside(word: object) -> bool:
+    """Is it a name by which a Pod finds the API server of its own cluster?"""
+    return isinstance(word, str) and _INSIDE.fullmatch(word) is not None
+
+
+def nowhere(word: str) -> str:
+    """Return such a name as it is for whoever is in no cluster: nobody's, whatever the resolver of a machine knows."""
+    name, colon, port = word.removeprefix("https://").partition(":")
+    return f"https://{name}.invalid{colon}{port}"
+
+
+def reaches(word: object, home: str) -> bool:
+    """Does a TokenReview arrive at the API server that is sent to what stands at kubernetes_host?
+
+    *home* is the cluster that Vault is in, empty where it is in none.
+    """
+    return word in (CLUSTER, "proxy") or (inside(word) and bool(home))
 
 
 def told(word: str) -> str:

@@ -120,8 +120,7 @@ class Vault(HasStorage, HasLeases):
         default=1,
         ge=1,
         le=7,
-        description="Nodes over raft, or over one etcd or PostgreSQL: vault-0, vault-1 ... A step that puts another "
-        "version in place takes them one after the other.",
+        description="Nodes over raft, or over one etcd or PostgreSQL: vault-0, vault-1 ... A hop takes one by one.",
     )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")
@@ -162,7 +161,8 @@ class PluginConfig(JwtConfig):
         description="Where Vault looks for the API server. cluster: at its own address. cluster-http: there, with http "
         "instead of https. proxy: at a reverse proxy before it; proxy-401: at one that knows no service account tokens "
         "and answers 401; proxy-html: at one that shows a page to log in on; proxy-reset: at one that resets "
-        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid.",
+        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid. Or "
+        "https://kubernetes.default.svc: the API server of Vault's own cluster; outside of any, no name at all.",
     )
     kubernetes_ca_cert: CaText = Field(
         default="cluster",

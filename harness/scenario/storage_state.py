@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Final
 
@@ -26,11 +27,16 @@ def touched(step: AnyStep) -> str:
     return step.what if isinstance(step, TouchStorage) else step.meanwhile if isinstance(step, Serve) else ""
 
 
+def away(steps: Iterable[AnyStep], members: int) -> int:
+    """Return how many of the *members* are away once all *steps* were taken."""
+    return functools.reduce(lambda gone, step: away_after(touched(step), gone, members), steps, 0)
+
+
 def out_at(steps: Iterable[AnyStep], members: int) -> frozenset[str]:
     """Return the labels of the moments at which too few of the *members* are there to serve."""
-    away, found = 0, set[str]()
+    gone, found = 0, set[str]()
     for step in steps:
-        away = away_after(touched(step), away, members)
-        if isinstance(step, Look) and not serves(away, members):
+        gone = away_after(touched(step), gone, members)
+        if isinstance(step, Look) and not serves(gone, members):
             found.add(step.moment.label)
     return frozenset(found)

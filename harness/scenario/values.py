@@ -62,14 +62,14 @@ def _policy_name(text: str) -> str:
 
 def _host(text: str) -> str:
     """Where Vault is to look for the API server: a word for a server of the rehearsal's, or an address of nobody's."""
-    if text in endpoints.WORDS:
+    if text in endpoints.WORDS or endpoints.inside(text):
         return text
     found = re.fullmatch(r"https?://(127(?:\.[0-9]{1,3}){3}|localhost|(?:[a-z0-9-]+\.)+invalid)(?::[0-9]{1,5})?", text)
     if not found:
         raise ValueError(
             f"{', '.join(endpoints.WORDS)}, or an address at which no server of anybody is, such as "
-            "https://127.0.0.1:1 (nobody listens) or https://gone.invalid (no such name): a rehearsal sends its tokens "
-            "to no server but its own"
+            "https://127.0.0.1:1 (nobody listens) or https://gone.invalid (no such name), or one that Pods alone know, "
+            "https://kubernetes.default.svc: a rehearsal sends its tokens to no server but its own"
         )
     return text
 

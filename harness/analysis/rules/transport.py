@@ -16,7 +16,10 @@ from harness.scenario.course import Look, Reachable, Rewrite, RotateKeys, Serve,
 NOT_TRUSTED: Final = ("x509:", "certificate signed by unknown authority", "tls: failed to verify")
 """How Vault says that it does not trust the API server's certificate."""
 
-_REACH: Final = ("connection refused", "no such host", "i/o timeout", "no route to host", "context deadline exceeded")
+_REACH: Final = (
+    "connection refused", "no such host", "server misbehaving", "i/o timeout", "no route to host",
+    "context deadline exceeded",
+)  # fmt: skip
 _CUT: Final = ("connection reset by peer", "EOF")
 
 ANSWERED: Final = (kubernetes_auth.UNAUTHORIZED, kubernetes_auth.NO_JSON)
@@ -171,6 +174,11 @@ def _host_of(case: Case) -> str:
     return str(held.fields.get("kubernetes_host", endpoints.CLUSTER))
 
 
+def _home(case: Case) -> str:
+    """Return the cluster that Vault is in, empty where it is in none."""
+    return case.facts.vault_at(case.after.mount, case.after.moment).cluster
+
+
 def _late(case: Case) -> str:
     """Return why the same config let somebody in until now, where it did: a sentence."""
     before, since = case.before, kubernetes_auth.KEEPS_CONNECTIONS
@@ -193,6 +201,11 @@ def _unreachable(case: Case) -> Diagnosis | None:
         return None
     found = case.facts.written_at(case.after)
     host = f", which its config calls {found[1].fields.get('kubernetes_host')}" if found is not None else ""
+    if endpoints.inside(_host_of(case)) and not _home(case):
+        host = (
+            f", which its config calls {_host_of(case)}: a name that only the Pods of a cluster know, and Vault runs "
+            "outside of any"
+        )
     if endpoints.proxy(_host_of(case)) is not None:
         host += f": {endpoints.told(_host_of(case))}"
     if behind and case.quoted(*behind):
@@ -231,7 +244,7 @@ def back_again(case: Case, cluster: str) -> Remedy:
 
 def _reached(case: Case) -> tuple[Remedy, ...]:
     """Return how Vault comes to reach the API server: at its own address, or by what lies in between."""
-    if endpoints.reaches(_host_of(case)) and hidden(case, case.cluster):
+    if endpoints.reaches(_host_of(case), _home(case)) and hidden(case, case.cluster):
         return (back_again(case, case.cluster),)
     between = Remedy(
         f"Make kubernetes_host of auth/{case.after.mount} reachable from where Vault runs.",
