@@ -187,6 +187,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         """Does any app ask its Vault through a load balancer?"""
         return any(app.through == BALANCER for app in self.apps.values())
 
+    @property
+    def talks_to_us_alone(self) -> bool:
+        """May Vault's listener turn away whoever does not show a certificate of the rehearsal's own?"""
+        return self.vault.tls and not self.shows_certificates("") and not self.has_storms
+
     def shows_certificates(self, vault: str) -> bool:
         """Does anybody log in to a Vault by a client certificate? Then its listener talks to whoever has one."""
         name = self.name_of(vault)

@@ -98,12 +98,10 @@ class RunsKindVault(KindSharing):
 
     def _listen_as_said(self, server: VaultPod | VaultContainer) -> bool:
         """Have the next start of *server* listen as the scenario says. Return whether that is another way."""
-        tls = self._topology.vault.tls
-        # what makes a storm shows no certificate
-        shown = self._topology.shows_certificates("") or self._topology.has_storms
-        if shown or not tls:
-            (server.listen_to_certificates if tls else server.listen_plainly)()
-        return shown or not tls
+        if self._topology.talks_to_us_alone:
+            return False
+        (server.listen_to_certificates if self._topology.vault.tls else server.listen_plainly)()
+        return True
 
     def _start_new(self, served: Serve) -> VaultPod | VaultContainer:
         new = self._make_vault(BESIDE.format(len(self._beside) + 1))

@@ -143,10 +143,9 @@ class VaultNodes:
 
     def open_to_all(self) -> bool:
         """Have the next start listen as the scenario says. Is that otherwise than to us alone?"""
-        tls, topology = self._topology.vault.tls, self._topology
-        if tls and not topology.shows_certificates("") and not topology.has_storms:
+        if self._topology.talks_to_us_alone:
             return False
-        (self.first.listen_to_certificates if tls else self.first.listen_plainly)()
+        (self.first.listen_to_certificates if self._topology.vault.tls else self.first.listen_plainly)()
         return True
 
     def begin_with(self, data: Path, root: Secret | None) -> None:
