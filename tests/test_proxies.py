@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -56,8 +58,13 @@ def test_each_proxy_answers_as_it_is_called(proxies: Proxies, tmp_path: Path) ->
     assert asked(page)[0] == 200
     assert "<html>" in asked(page)[1]
     assert asked(passing) == asked(page)
-    with pytest.raises((urllib.error.URLError, ConnectionError), match="reset"):
-        asked(cutting)
+    where = urlsplit(cutting.host)
+    # Without TLS: Python's own leaves a socket open if a connection is reset before its handshake begins.
+    with (
+        pytest.raises(ConnectionError, match="reset"),
+        socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as plain,
+    ):
+        plain.recv(1)
     assert before("proxy") is passing  # it is not started twice
     with pytest.raises(RigError, match="stands for no proxy"):
         before("cluster")
