@@ -274,6 +274,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     checks               what Vault checks by itself: role, audience, CA
     issuers              the issuer of tokens: what Vault demands, and what the API server accepts
     reviewer             whose token Vault presents to the API server
+    audiences            whom a token is made out for: no bearer, or not what a review asks for
     transport            no way to the API server, or no trust on the way
     remedies             what mends each cause
     occasions            when on the path of an upgrade something can be done

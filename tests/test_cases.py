@@ -60,6 +60,15 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "changed-by-step", "1.11.0", "of-requested"),
         ),
     ),
+    "an-audience-that-named-the-cluster-outlives-its-issuer": (
+        "fail",
+        (
+            ("regression", "login refused", "audience-mismatch", "1.11.0", "unnamed"),
+            ("regression", "login refused", "client-jwt-not-accepted", "1.11.0", "reviews-itself"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "unnamed"),
+            ("improvement", "login granted", "changed-by-step", "1.11.0", "reviews-itself"),
+        ),
+    ),
     "a-ca-is-mended-and-the-reviewer-is-gone": (
         "pass",
         (
@@ -306,6 +315,13 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "of-stored": (200, 200, 200),
         "of-itself": (200, 200, 200),
     },
+    "an-audience-that-named-the-cluster-outlives-its-issuer": {
+        "named": (200, 200, 200, 200),
+        "strict": (200, 200, 200, 200),
+        "unnamed": (200, 200, 500, 200),
+        "reviews-itself": (200, 200, 403, 200),
+        "unnamed-reviews-itself": (200, 200, 200, 200),
+    },
     "a-ca-is-mended-and-the-reviewer-is-gone": {"web": (403, 403, 403, 403)},
     "a-signing-key-of-another-cluster": {"web": (500, 403)},
     "two-kinds-of-token-at-one-mount": {"batch": (200, 200, 403), "web": (500, 200, 200)},
@@ -425,6 +441,14 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         ),
         "accept the old issuer beside the new one for as long as tokens of it are about",
         "Replace Vault's Pod right after the change",
+    ),
+    "an-audience-that-named-the-cluster-outlives-its-issuer": (
+        (
+            "it is made out for https://kubernetes.default.svc.cluster.local, which was the API server's own audience as "
+            "long as it had that issuer"
+        ),
+        "With a reviewer beside it such a token logs in still: from 1.4.0 on Vault names its audiences in the review",
+        "accept the old issuer beside the new one for as long as tokens of it are about",
     ),
     "a-ca-is-mended-and-the-reviewer-is-gone": (
         "The config has the CA of platform",

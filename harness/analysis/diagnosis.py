@@ -227,6 +227,7 @@ def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> 
         and now.answer == "granted"
         and comparison.refusal_of(before.error) is not None
         and not _written(facts, before, now)
+        and not _claims_otherwise(facts, before, now)
     ):
         yield Case("latent", "check lost", now, before, facts)
 
@@ -305,7 +306,18 @@ def _check_is_gone(facts: Facts, before: Observation, now: Observation) -> bool:
     """Was the login refused by a check of Vault's own, and does it now get past it, to be refused by the review?"""
     own = comparison.refusal_of(before.error)
     past_it = own is not None and comparison.refusal_of(now.error) is None and facts.reviewer(now) != ""
-    return past_it and not _written(facts, before, now)
+    return past_it and not _written(facts, before, now) and not _claims_otherwise(facts, before, now)
+
+
+def _claims_otherwise(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Does the token claim something else of what the check compares that refused the login before? Then the check may
+    be there as it was.
+    """
+    old, new, refusal = facts.token_of(before), facts.token_of(now), comparison.refusal_of(before.error)
+    if old is None or new is None:
+        return False
+    otherwise = {"issuer": old.issuer != new.issuer, "audience": set(old.audiences) != set(new.audiences)}
+    return otherwise.get(refusal or "", False)
 
 
 def cause_of(facts: Facts, seen: Observation) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from harness.analysis.rules import (
     agents,
+    audiences,
     certificates,
     checks,
     claims,
@@ -54,8 +55,8 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.FALLBACK_CLIENT,
     reviewer.LACKS_RBAC,
     reviewer.STORED_REFUSED,
-    reviewer.CLIENT_NOT_ACCEPTED,
-    reviewer.NO_AUDIENCES,
+    audiences.CLIENT_NOT_ACCEPTED,
+    audiences.NO_AUDIENCES,
     reviewer.LOGIN_REJECTED,
     jwts.NOT_BOUND,
     jwts.AUDIENCE,

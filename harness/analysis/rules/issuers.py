@@ -12,7 +12,7 @@ from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.events import TokenIssued
-from harness.scenario.course import Restart, SetIssuers
+from harness.scenario.course import Restart
 
 _ISSUER_WORDS: Final = ('claim "iss" is invalid', "invalid issuer (iss) claim")
 _NOT_GENUINE: Final = "lookup failed"
@@ -174,24 +174,12 @@ def _until_when(case: Case, status: int) -> str:
 def _accepted_again(case: Case, token: TokenIssued, now: tuple[str, ...], status: int) -> tuple[Remedy, ...]:
     """Return the ways out: what comes before the change first."""
     seen, facts = case.after, case.facts
-    ways = [_kept_beside(case, token, now)]
+    ways = [remedies.issuer_beside(case, token.issuer, now)]
     if status == 401 and facts.bearer(seen) == "local":
         ways += [_new_pod(case)]
     if status == 401 and facts.bearer(seen) in ("explicit", "frozen"):
         ways = [*reviewer.lasting(case), *ways]
     return tuple(ways)
-
-
-def _kept_beside(case: Case, token: TokenIssued, now: tuple[str, ...]) -> Remedy:
-    """Return that the old issuer is accepted beside the new one."""
-    issuers = (now[0], token.issuer, *now[1:])
-    flags = " ".join(f"--service-account-issuer={issuer}" for issuer in issuers)
-    words = (
-        f"Have the API server of {case.cluster} accept the old issuer beside the new one for as long as tokens of it "
-        f"are about: it takes the flag several times, and the first one signs ({flags}). Best in the change itself."
-    )
-    step = SetIssuers(cluster=case.cluster, issuers=issuers)
-    return remedies.way(case, words, (), lambda _label: (step,), late=True)[1]
 
 
 def _new_pod(case: Case) -> Remedy:

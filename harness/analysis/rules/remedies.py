@@ -17,7 +17,17 @@ from harness.analysis.rules.rewrites import DROP, Rewrite, held_config, held_rol
 from harness.analysis.rules.rule import Case, Remedy
 from harness.knowledge import kubernetes_auth
 from harness.scenario import auth_config, endpoints, role_spec, topology
-from harness.scenario.course import AnyStep, Grant, MakeReviewer, ProjectToken, Restart, Revoke, RotateKeys, WriteRole
+from harness.scenario.course import (
+    AnyStep,
+    Grant,
+    MakeReviewer,
+    ProjectToken,
+    Restart,
+    Revoke,
+    RotateKeys,
+    SetIssuers,
+    WriteRole,
+)
 
 _KEPT: Final = "The command keeps every field of the config that a read shows"
 _EVERY_APP: Final = (
@@ -293,6 +303,18 @@ def both_audiences(case: Case) -> Remedy:
     project = ProjectToken(app=case.after.app, audience=wanted)
     space, name = app.service_account.split("/")
     return way(case, words, (as_code.requested_token(space, name, wanted),), lambda _label: (project,))[1]
+
+
+def issuer_beside(case: Case, old: str, now: Sequence[str]) -> Remedy:
+    """Have the API server that has the issuers *now* accept the *old* one beside them."""
+    issuers = (now[0], old, *now[1:])
+    flags = " ".join(f"--service-account-issuer={issuer}" for issuer in issuers)
+    words = (
+        f"Have the API server of {case.cluster} accept the old issuer beside the new one for as long as tokens of it "
+        f"are about: it takes the flag several times, and the first one signs ({flags}). Best in the change itself."
+    )
+    step = SetIssuers(cluster=case.cluster, issuers=issuers)
+    return way(case, words, (), lambda _label: (step,), late=True)[1]
 
 
 def projected(audience: str | None) -> str:

@@ -15,14 +15,11 @@ from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.events import PodReplaced, TokenIssued
 from harness.scenario import course
-from harness.scenario.course import MakeReviewer, ProjectToken, WriteRole
+from harness.scenario.course import MakeReviewer
 
 # How an API server says that a bound token outlived what it was bound to. The first is what a rollout gives, where
 # the new Pod has the old one's name. Run: Kubernetes 1.32.0.
 _DEAD_WORDS: Final = ("does not match service account pod ref claim", "has been invalidated", "has expired")
-
-# How an API server says that a bearer is made out for somebody else. Run: Kubernetes 1.32.0.
-_OTHER_AUDIENCE: Final = "is invalid for the target audiences"
 
 
 def _fallback_local(case: Case) -> Diagnosis | None:
@@ -171,48 +168,6 @@ def _lacks_rbac(case: Case) -> Diagnosis | None:
     )
 
 
-def _client_not_accepted(case: Case) -> Diagnosis | None:
-    facts, seen, review = case.facts, case.after, case.evidence.review
-    if review is None or review.status != 401 or facts.written_at(seen) is None or facts.bearer(seen) != "client":
-        return None
-    token, config = facts.token_line(seen), facts.config_line(seen)
-    told = any(_OTHER_AUDIENCE in line.text for line in case.evidence.api_log)
-    own = facts.app(seen.app).audiences
-    why = (
-        f"it is made out for {', '.join(own) or 'another audience'}, and a bearer must be "
-        "made out for the API server itself. Such a token can log in with a reviewer beside it"
-        if told
-        else "a token with an audience of its own, or one that ended, can log in with a reviewer beside it and cannot "
-        "be one"
-    )
-    return diagnosed(
-        f"Vault presents the token of {seen.app} itself as the reviewer, and the API server of {case.cluster} does not "
-        f"accept it as a bearer (TokenReview answered 401): {why}",
-        "certain" if told else "strong",
-        [shown(review), *case.evidence.api_log, token, config, *case.evidence.audit],
-        remedies.long_lived(case)[1],
-        *([remedies.both_audiences(case)] if told and own and "cluster" not in own else []),
-        _own_audience(case),
-    )
-
-
-def _own_audience(case: Case) -> Remedy:
-    """Return how the token that logs in becomes a bearer; a role that demands another audience has to give that up."""
-    app, mount = case.facts.app(case.after.app), case.after.mount
-    words = f"Let the token of {case.after.app} have the API server's audience."
-    project, commands = ProjectToken(app=case.after.app, audience=None), [remedies.projected(None)]
-    if not remedies.role_of(case, remedies.first_label(case)).audience:
-        return remedies.way(case, words, commands, lambda _label: (project,))[1]
-    words += f" Role {app.role} demands another one, and must not any more."
-
-    def role(label: str) -> WriteRole:
-        spec = msgspec.structs.replace(remedies.role_of(case, label), audience="")
-        return WriteRole(mount=mount, role=app.role, spec=spec)
-
-    commands.append(remedies.role_command(case, "audience=''"))
-    return remedies.way(case, words, commands, lambda label: (project, role(label)))[1]
-
-
 def _stored_refused(case: Case) -> Diagnosis | None:
     facts, seen, review = case.facts, case.after, case.evidence.review
     if review is None or review.status != 401 or facts.bearer(seen) != "explicit":
@@ -309,56 +264,6 @@ def _renewed(case: Case) -> Remedy:
     return remedies.way(case, words, commands, lambda label: (made, rewrite.step(label)))[1]
 
 
-def _no_audiences(case: Case) -> Diagnosis | None:
-    if case.effect == "login granted":
-        return _audiences_at_last(case)
-    review, seen, since = case.evidence.review, case.after, kubernetes_auth.SENDS_AUDIENCES
-    said = case.quoted(_OTHER_AUDIENCE)
-    if review is None or review.status != 201 or not said or at_least(seen.version, since):
-        return None
-    token = case.facts.token_of(seen)
-    whom = ", ".join(token.audiences) if token is not None else "another audience"
-    return diagnosed(
-        f"Vault {seen.version}, like every one before {since}, names no audiences when it has a token reviewed, and "
-        f"the API server of {case.cluster} then takes each that is not made out for itself for a false one: that of "
-        f"{seen.app} is made out for {whom}, so its login answers {seen.status}, whoever reviews",
-        "certain",
-        [*said, shown(review), case.facts.token_line(seen)],
-        *_audiences_reviewed(case),
-    )
-
-
-def _audiences_at_last(case: Case) -> Diagnosis | None:
-    """Explain that the login is granted by the first Vault that names the audiences."""
-    before, seen, since = case.before, case.after, kubernetes_auth.SENDS_AUDIENCES
-    if before is None or at_least(before.version, since) or not at_least(seen.version, since):
-        return None
-    earlier = msgspec.structs.replace(case, after=before, before=None)
-    said = earlier.quoted(_OTHER_AUDIENCE)
-    if not said or earlier.evidence.review is None or earlier.evidence.review.status != 201:
-        return None
-    return diagnosed(
-        f"From {since} on Vault names the audiences of a token when it has it reviewed, so the API server of "
-        f"{case.cluster} no longer takes that of {seen.app} for a false one: logins answer {seen.status}",
-        "certain",
-        [*said, *case.evidence.evidence_lines()],
-    )
-
-
-def _audiences_reviewed(case: Case) -> tuple[Remedy, Remedy]:
-    """Return what lets a token for somebody else be reviewed: another Vault, or another audience beside its own."""
-    since = kubernetes_auth.SENDS_AUDIENCES
-    newer = next((one.version for one in case.facts.moments.values() if at_least(one.version, since)), "")
-    here = f", as this run shows at {newer}" if newer else ""
-    return (
-        Remedy(
-            f"Go to Vault {since} or newer, which names the token's audiences{here}.",
-            unproven="it is an upgrade, and no change of what a Vault holds",
-        ),
-        remedies.both_audiences(case),
-    )
-
-
 def _login_rejected(case: Case) -> Diagnosis | None:
     review = case.evidence.review
     if review is None or review.status != 201:
@@ -438,15 +343,6 @@ LACKS_RBAC: Final = Rule(
     source="Kubernetes authentication reference; bank-vaults issue 657",
     examine=_lacks_rbac,
 )
-CLIENT_NOT_ACCEPTED: Final = Rule(
-    name="client-jwt-not-accepted",
-    versions="every version",
-    precondition="no reviewer is stored and none is read from a pod: the login's token reviews itself",
-    demands="a TokenReview answered 401",
-    explanation="a reviewer is a bearer like any other: its audience must be the API server's, and it must be alive",
-    source="Kubernetes KEP 1205; vault-secrets-operator issue 379",
-    examine=_client_not_accepted,
-)
 STORED_REFUSED: Final = Rule(
     name="stored-reviewer-refused",
     versions="every version",
@@ -455,16 +351,6 @@ STORED_REFUSED: Final = Rule(
     explanation="a stored token is used until it is replaced, dead or alive",
     source="vault-plugin-auth-kubernetes token_review.go, every version",
     examine=_stored_refused,
-)
-NO_AUDIENCES: Final = Rule(
-    name="review-without-audiences",
-    versions=f"every version before {kubernetes_auth.SENDS_AUDIENCES}",
-    precondition="the token that logs in is not made out for the API server",
-    demands="a TokenReview answered 201 and the API server's words about the token's audiences",
-    explanation="a TokenReview without audiences asks whether a token is good for the API server itself",
-    source="vault-plugin-auth-kubernetes issue 73, PR #74; run: 1.3.0 / 1.4.0",
-    examine=_no_audiences,
-    grants=True,
 )
 LOGIN_REJECTED: Final = Rule(
     name="login-token-rejected",
