@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +35,10 @@ def main(words: Sequence[str] | None = None) -> int:
     _say(f"seed {asked.seed}, from {asked.first}: {asked.count} scenarios over Vault {', '.join(versions)}")
     watch, done, broken, found, passing = Stopwatch(), 0, 0, 0, 0
     with Rehearsals(maintenance.places(), asked.driver, out / "records" if asked.keep else None) as rehearsals:
-        for number in range(asked.first, asked.first + asked.count):
+        for number, loaded in _drawn(asked, versions):
             if asked.seconds and watch.seconds > asked.seconds:
                 _say(f"stopped after {asked.seconds} s, before number {number}")
                 break
-            loaded = _DRAWN_BY[asked.by](asked.seed, number, versions)
             try:
                 if asked.same_version:
                     surprises = same_version.surprises(loaded, rehearsals)
@@ -72,9 +73,16 @@ def main(words: Sequence[str] | None = None) -> int:
         f"{done} scenarios rehearsed, {found} with a difference, {passing} with one that did not come again, "
         f"{broken} not rehearsed; {rate:.1f} a minute; again: "
         f"--seed {asked.seed} --first {asked.first} --count {asked.count} --versions {','.join(versions)} "
-        f"--by {asked.by}"
+        f"--by {asked.by}" + (f" --having {shlex.quote(asked.having)}" if asked.having else "")
     )
     return FOUND if found else ENVIRONMENT if broken else 0
+
+
+def _drawn(asked: argparse.Namespace, versions: Sequence[str]) -> Iterator[tuple[int, Loaded]]:
+    """Yield as many scenarios as are asked for, with their numbers: those that have the text that is asked for."""
+    numbers = itertools.count(asked.first)
+    drawn = ((number, _DRAWN_BY[asked.by](asked.seed, number, versions)) for number in numbers)
+    return itertools.islice((one for one in drawn if asked.having in one[1].text), asked.count)
 
 
 def _options() -> argparse.ArgumentParser:
@@ -82,6 +90,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, default=1, help="decides every scenario, with its number and the versions")
     options.add_argument("--count", type=int, default=20, help="how many scenarios")
     options.add_argument("--first", type=int, default=0, help="the number of the first one")
+    options.add_argument("--having", default="", help="only scenarios in whose text this stands")
     options.add_argument("--by", choices=[*_DRAWN_BY], default="chance", help="drawn, or shipped scenarios changed")
     options.add_argument("--versions", default="core", help="core, here (what is cached), or versions with commas")
     options.add_argument("--driver", choices=["local", "kind"], default="local", help="who makes the real rehearsals")

@@ -58,6 +58,14 @@ _POLICIES: Final = {
     "values": 'path "kv/{0}" {{ capabilities = ["update"] allowed_parameters = {{"hosts" = ["a", ["a", "b"]]}} }}',
 }
 
+_INSIDE: Final = (
+    "https://kubernetes.default.svc",
+    "https://kubernetes.default.svc:443",
+    "https://kubernetes.default.svc.cluster.local",
+    "https://kubernetes.default",
+)
+"""Names by which a Pod finds the API server of its own cluster."""
+
 _WRITTEN: Final = ("a", "root", ["a"], ["a", "b"], ["root", "c"], 5, True)
 
 
@@ -108,6 +116,8 @@ class _Draw:
         self._chance = chance
         self._versions = sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
         self._clusters: dict[str, Any] = {}
+        self._home = ""
+        """the cluster that Vault is in; empty: it is in none"""
         self._rights: dict[tuple[str, str], bool] = {}
         """who may review tokens, by cluster and account: the same account has one right"""
         self._policies: dict[str, str] = {}
@@ -188,6 +198,7 @@ class _Draw:
         vault: Document = {"source": path[0]}
         if self._often(0.75):
             vault["cluster"] = next(iter(self._clusters)) if self._often(0.8) else self._one(list(self._clusters))
+            self._home = vault["cluster"]
             if self._often(0.3):
                 vault["service-account"] = "vault-system/vault-server"
             if self._often(0.15):
@@ -272,6 +283,9 @@ class _Draw:
             config["kubernetes_host"] = self._one(
                 ["https://127.0.0.1:1", "https://gone.invalid", "proxy", "proxy-401", "proxy-html", "cluster-http"]
             )
+        elif self._home in ("", cluster) and self._often(0.15):
+            # where Vault is in another cluster than that of the mount, `validate` refuses it
+            config["kubernetes_host"] = self._one(_INSIDE)
         if self._often(0.3):
             config["kubernetes_ca_cert"] = self._one(["omit", "omit", "base64", *others])
         if self._often(0.2):
@@ -512,6 +526,7 @@ class _Course:
         """Return who draws parts of mounts, with what this document has."""
         draw = _Draw(self._chance, [self._source, self._version])
         draw._clusters = self._document["clusters"]
+        draw._home = self._document["vault"].get("cluster", "")
         draw._policies = self._document.get("policies", {})
         draw._writes_policies = bool(draw._policies)
         return draw
