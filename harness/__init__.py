@@ -89,6 +89,8 @@ drivers/                 ways of making a plan real; first what they share
     proxies              proxies between Vault and API servers, each started when a config first names it
     restoration          a snapshot is restored in the background, into a new Vault beside the one that runs
     vault_config         the configuration file of a Vault server
+    data_server          what servers with data beside Vault have in common: started, stopped, at rest
+    postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     vault_agent          what a Vault Agent is told, and what its log says came of it
     kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
     sharing_rig          a rig that begins from a source state of a rehearsal before it, or keeps its own
@@ -104,10 +106,8 @@ drivers/local/           plain processes on this machine, and no Docker
     sharing_rig          what a rig of processes takes from those before it, and leaves to those after it
     vault_process        a Vault server as a process
     vault_nodes          all servers of a Vault: one, or several nodes
-    data_server          what servers with data beside Vault have in common: started, stopped, at rest
     seal_vault           a Vault as a process that unseals another one
     etcd_store           the etcd that has a Vault's data: its members, as processes
-    postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     storage_faults       what a course does to the etcd or the PostgreSQL that has a Vault's data
     agents               a Vault Agent as a process: started, read by its log, and ended
     balancer             a load balancer before the nodes of a Vault, as a process: HAProxy

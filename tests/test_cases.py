@@ -444,8 +444,8 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "an-audience-that-named-the-cluster-outlives-its-issuer": (
         (
-            "it is made out for https://kubernetes.default.svc.cluster.local, which was the API server's own audience as "
-            "long as it had that issuer"
+            "it is made out for https://kubernetes.default.svc.cluster.local, which was the API server's own audience "
+            "as long as it had that issuer"
         ),
         "With a reviewer beside it such a token logs in still: from 1.4.0 on Vault names its audiences in the review",
         "accept the old issuer beside the new one for as long as tokens of it are about",

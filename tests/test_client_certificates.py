@@ -207,5 +207,4 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
         "a-seal-stanza-taken-out-before-it-is-disabled-ends-vault",
         "one-audit-device-on-a-full-disk-stops-every-login",
         "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade",
-        "what-engines-gave-is-good-after-the-upgrade",
     }

@@ -15,7 +15,7 @@ import pytest
 
 from harness import settings
 from harness.clients import postgres
-from harness.drivers.local.postgres import ROOM, USER, Postgres
+from harness.drivers.postgres import ROOM, USER, Postgres
 from harness.errors import MissingPrerequisite, Unreachable
 from harness.host.ports import Ports
 from harness.host.process import Supervisor

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.drivers.local.postgres import PostgresStore
 from harness.drivers.local.vault_nodes import VaultNodes
+from harness.drivers.postgres import PostgresStore
 from harness.record.observation import Observation
 from harness.rehearsal import probes
 from harness.rehearsal.probes import View

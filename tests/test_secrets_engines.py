@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.artifacts.images import VAULT, Image
+from harness.clients import postgres
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite
 from harness.record.observation import Observation
@@ -152,14 +154,21 @@ def test_what_a_token_cannot_do_is_not_asked_of_it() -> None:
     assert "kept-secret" not in {one.probe for one in without.questions}, "nothing was read that could be kept"
 
 
-def test_kind_has_no_postgresql_and_no_source_state_with_one_is_shared() -> None:
+def test_kind_takes_the_postgresql_of_this_machine_and_no_source_state_with_one_is_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "_PACKAGES", Path("/nonexistent"))
+    monkeypatch.setattr(postgres, "_OTHERS", ())
     for engines, database in ((ENGINES, True), ({k: v for k, v in ENGINES.items() if k != "database"}, False)):
         reads = [one for one in READS if database or not one.startswith("database")]
         text = written(secrets=engines, apps={"batch": {"role": "batch", "reads": reads}})
         wanted = plan.make(loading.loads(text).scenario, "engines", "kind")
         if database:
-            with pytest.raises(MissingPrerequisite, match=r"there is no PostgreSQL.*--driver local has it"):
+            with pytest.raises(MissingPrerequisite, match=r"there is no PostgreSQL here.*apt-get install postgresql"):
                 limits.insist(wanted)
+            trimmed = Image(VAULT, "1.19.0", "vault:1.19.0", "sha256:0", "made here", trimmed="no database plugins")
+            with pytest.raises(MissingPrerequisite, match=r"Vault 1.19.0 as it was built here has no database engine"):
+                limits.insist_on_parts(wanted, [trimmed])
         else:
             limits.insist(wanted)
         why = shared_source.why_not(plan.make(loading.loads(text).scenario, "engines", "local"))

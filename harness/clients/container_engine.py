@@ -193,6 +193,18 @@ class Engine:
         with _translated(f"the network {name}"):
             return str(self._client.networks.create(name, labels=dict(labels), check_duplicate=True).id)
 
+    def bridge(self, network: str) -> tuple[str, str]:
+        """Return the address at which those in a *network* find this machine, and all addresses of it (a.b.c.d/n).
+
+        Raises RigError where it has none of IPv4.
+        """
+        with _translated(f"the network {network}"):
+            ranges = self._client.networks.get(network).attrs["IPAM"]["Config"] or []
+        for one in ranges:
+            if "." in one.get("Gateway", ""):
+                return str(one["Gateway"]), str(one["Subnet"])
+        raise RigError(f"the network {network} has no IPv4 address of this machine, where its containers would find it")
+
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Create a volume."""
         with _translated(f"the volume {name}"):

@@ -40,14 +40,17 @@ def _release(folder: Path) -> list[int]:
     return [int(part) for part in folder.parent.name.split(".") if part.isdecimal()]
 
 
-def refusal(folder: Path, port: int, user: Secret | str, password: Secret, *, statements: str = "select 1") -> str:
-    """Return why the PostgreSQL at *port* of this machine does not let *user* in, in its own words; "" where it does.
+def refusal(
+    folder: Path, place: tuple[str, int], user: Secret | str, password: Secret, *, statements: str = "select 1"
+) -> str:
+    """Return why the PostgreSQL at a *place*, an address of this machine and a port, does not let *user* in.
 
-    *folder* is that of its `programs`. Secrets go by the environment of psql, and by none of the *statements*, SQL that
-    it is to do. Raises Unreachable where it gives no answer, or none of its own.
+    In its own words; "" where it does. *folder* is that of its `programs`. Secrets go by the environment of psql, and
+    by none of the *statements*, SQL that it is to do. Raises Unreachable where it gives no answer, or none of its own.
     """
+    host, port = place
     env = {
-        "PGHOST": "127.0.0.1",
+        "PGHOST": host,
         "PGPORT": str(port),
         "PGUSER": user.reveal() if isinstance(user, Secret) else user,
         "PGPASSWORD": password.reveal(),
@@ -70,11 +73,11 @@ def refusal(folder: Path, port: int, user: Secret | str, password: Secret, *, st
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unreachable(f"PostgreSQL at 127.0.0.1:{port} gave no answer: {type(error).__name__}") from None
+        raise Unreachable(f"PostgreSQL at {host}:{port} gave no answer: {type(error).__name__}") from None
     if done.returncode == 0:
         return ""
     said = redact(" ".join(done.stderr.split()))
     if any(words in said for words in _REFUSALS):
         # whose name it is stands beside it, and another one would be another answer
         return _USER.sub("this user", said.partition("FATAL:")[2].strip())
-    raise Unreachable(f"PostgreSQL at 127.0.0.1:{port} gave no answer: {said}")
+    raise Unreachable(f"PostgreSQL at {host}:{port} gave no answer: {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import threading
@@ -91,16 +92,24 @@ class Ports:
         return lock
 
 
-def insist(port: int, who: str) -> None:
-    """Raise RigError if somebody listens on *port*, which *who* is to have: the locks hold off our own runs only."""
+def insist(port: int, who: str, address: str = "127.0.0.1") -> None:
+    """Raise RigError if somebody listens on *port*, which *who* is to have: the locks hold off our own runs only.
+
+    Or if the *address* is none of this machine.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         # As the servers bind: a connection still winding down does not hinder them.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind(("127.0.0.1", port))
+            trial.bind((address, port))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise RigError(
+                    f"{who} was to listen on {address}, which is no address of this machine: the container engine says "
+                    "that its containers find this machine there, and runs elsewhere"
+                ) from None
             raise RigError(
-                f"{who} was to listen on 127.0.0.1:{port}, and that port was taken since it was reserved "
+                f"{who} was to listen on {address}:{port}, and that port was taken since it was reserved "
                 f"({error.strerror}): run again, which takes other ports, or end what listens there (ss -ltnp shows it)"
             ) from None
 

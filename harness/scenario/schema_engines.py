@@ -44,10 +44,9 @@ class Engine(Part):
 
     type_: Literal["kv", "database", "transit", "pki"] = Field(
         default="kv",
-        description="kv: a key-value store. database: credentials of a PostgreSQL, which the rehearsal starts (on "
-        "processes and on paper); an app reads `database/creds/ROLE`. transit: an app has `transit/KEY` encrypt before "
-        "an upgrade and decrypt after it. pki: certificates of an authority that Vault makes; an app reads "
-        "`pki/issue/ROLE`.",
+        description="kv: a key-value store. database: credentials of a PostgreSQL, which the rehearsal starts; an "
+        "app reads `database/creds/ROLE`. transit: an app has `transit/KEY` encrypt before an upgrade and decrypt "
+        "after it. pki: certificates of an authority that Vault makes; an app reads `pki/issue/ROLE`.",
     )
     kv: Literal[1, 2] | None = Field(
         default=None, description="Of a key-value store, which has to say it: its version, kv-v1 or kv-v2."

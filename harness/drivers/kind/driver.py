@@ -24,6 +24,7 @@ from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.node_rig import VAULT_PORTS, RunsKindNodes
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
+from harness.drivers.postgres import Bridge, OwnDatabase, Postgres
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
@@ -99,6 +100,7 @@ class KindDriver:
                 limits.insist_on_room(plan, self._work, about)
             with journal.phase("artifacts"):
                 kind, images = self._obtained(plan, journal, there=there)
+                limits.insist_on_parts(plan, images.values())
             # Not in memory: the engine has to find there what it is to bring into containers.
             ports, supervisor, work = own_run.begin(stack, run_id, self._work, self._state)
             supervisor.own_engine(self._engine.socket)
@@ -201,7 +203,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             wanted,
             self.answering,
             self._clusters,
-            threads=2 * len(self._clusters) + len(images) * max(1, len(topology.vault.homes)),
+            threads=2 * len(self._clusters) + len(images) * max(1, len(topology.vault.homes)) + topology.needs_database,
             words=self.words if topology.vault.nodes > 1 else None,
         )
         self._facts: dict[str, ClusterFacts] = {}
@@ -209,6 +211,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._loaded: dict[tuple[str, str], Future[None]] = {}
         self._begin_agents()
         self._proxies = Proxies(work, bench.supervisor, ports, lambda name: self._clusters[name].gateway)
+        self._database = OwnDatabase(work, bench.supervisor, ports, lambda: Bridge(*bench.engine.bridge(bench.network)))
         self._issuers: dict[str, tuple[str, ...]] = {}
         """of clusters, since the course changed them"""
 
@@ -223,6 +226,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         """Start everything at once and return when Vault answers as the first of *served*, or as what was *kept*."""
         self._first = served[0]
         self._versions = list(dict.fromkeys(step.version for step in served))
+        if self._topology.needs_database:
+            self._database.begin(self._bring_up)
         if kept is not None:
             self.begin_from(kept)
             return
@@ -232,6 +237,15 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as it is up."""
         return self._bring_up.once_there(self._facts, name, name)
+
+    def database(self) -> Postgres:
+        """Return the PostgreSQL of this machine, at its address in the network of the run, once it serves."""
+        return self._database.get()
+
+    def end_vault(self) -> None:
+        """End Vault, if it is a container, and the database of its engines."""
+        super().end_vault()
+        self._database.kill()
 
     def storm_place(self, cluster: str) -> tuple[Kube, Supervisor]:
         """Return a client of *cluster*, and who ends what makes a storm."""
@@ -284,7 +298,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
     def broken(self) -> str | None:
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
-        return lost or self._proxies.died() or process.out_of_room(self._work, ()) or None
+        return lost or self._proxies.died() or self._database.died() or process.out_of_room(self._work, ()) or None
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
@@ -295,6 +309,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
                 for name, lines in logs.items():
                     self._journal.keep(name, lines)
             self.keep_vaults(self._journal)
+            for log in self._database.logs:
+                self._journal.keep(f"database-{log.path.name}", log.everything())
 
     @staticmethod
     def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:

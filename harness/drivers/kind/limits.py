@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from harness.clients import wrk
+from harness.artifacts.images import VAULT, Image
+from harness.clients import postgres, wrk
 from harness.clients.engine_requirements import About
 from harness.drivers.kind.cluster import NODE_PORTS
 from harness.errors import MissingPrerequisite
@@ -34,9 +36,17 @@ def insist(plan: Plan) -> None:
             "one: --driver local has it"
         )
     if plan.resolved.needs_database:
-        raise MissingPrerequisite(
-            "with kind there is no PostgreSQL, and a secrets engine of type database wants one: --driver local has it"
-        )
+        postgres.programs()
+
+
+def insist_on_parts(plan: Plan, images: Iterable[Image]) -> None:
+    """Raise MissingPrerequisite where a Vault was built without what the scenario's engines are of."""
+    for one in images if plan.resolved.needs_database else ():
+        if one.product == VAULT and one.trimmed:
+            raise MissingPrerequisite(
+                f"Vault {one.version} as it was built here has no database engine ({one.trimmed}): bring the release's "
+                f"own binary (--binary vault:{one.version}=PATH), or take the engine of type database out of `secrets`"
+            )
 
 
 def insist_on_room(plan: Plan, work: Path, about: About) -> None:

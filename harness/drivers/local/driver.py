@@ -18,7 +18,6 @@ from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.audit_devices import AuditDevices, WithAuditDevices
 from harness.drivers.local.balancer import WithBalancer
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.postgres import Postgres
 from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import LocalSharing
@@ -26,6 +25,7 @@ from harness.drivers.local.storage_faults import TouchesStorage
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
+from harness.drivers.postgres import Postgres
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import (
     beside_reviews,

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from harness import wait
 from harness.clients import etcd
-from harness.drivers.local.data_server import DataServer
+from harness.drivers.data_server import DataServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import Unreachable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.artifacts import brought
 from harness.drivers.local.changing_rig import ChangingRig
 from harness.drivers.local.etcd_store import EtcdStore
-from harness.drivers.local.postgres import PostgresStore
+from harness.drivers.postgres import PostgresStore
 from harness.errors import RigError
 from harness.rig.storage import StorageNow
 from harness.scenario.schema_storage import ToStorage

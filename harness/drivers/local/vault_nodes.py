@@ -10,12 +10,12 @@ from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
-from harness.drivers.local.data_server import VaultStore
+from harness.drivers.data_server import VaultStore
 from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.local.pod_folder import PodFolder
-from harness.drivers.local.postgres import ROOM, OwnDatabase, PostgresStore
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
+from harness.drivers.postgres import ROOM, OwnDatabase, PostgresStore
 from harness.errors import MissingPrerequisite
 from harness.host.ports import Ports
 from harness.host.process import Supervisor

@@ -15,7 +15,7 @@ from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
-from harness.drivers.local.data_server import VaultStore, size_of
+from harness.drivers.data_server import VaultStore, size_of
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing

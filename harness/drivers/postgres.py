@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets as random
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 from urllib.parse import quote
 
 from harness import wait
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
-from harness.drivers.local.data_server import DataServer, size_of
+from harness.drivers.data_server import LOOPBACK, DataServer, size_of
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import RigError
@@ -51,8 +51,17 @@ CREATE TABLE vault_ha_locks (
 """Vault documentation, configuration/storage/postgresql: what an operator makes before the first start."""
 
 
+class Bridge(NamedTuple):
+    """A network of containers of this machine."""
+
+    address: str
+    """that of this machine in it"""
+    network: str
+    """all addresses of it, such as 172.18.0.0/16"""
+
+
 class Postgres(DataServer):
-    """A PostgreSQL on a port of loopback, for one run: made at its first start, ended by the supervisor.
+    """A PostgreSQL on a port of one address, for one run: made at its first start, ended by the supervisor.
 
     Whoever wants one takes a port (`Ports.take`), makes it with a directory that is not there yet in the run's room and
     with `clients.postgres.programs()` (which raises MissingPrerequisite and names the package), and calls `start`: that
@@ -69,11 +78,18 @@ class Postgres(DataServer):
     unprivileged: ClassVar[bool] = True
 
     def __init__(
-        self, directory: Path, port: int, programs: Path, supervisor: Supervisor, called: str = "PostgreSQL"
+        self,
+        directory: Path,
+        port: int,
+        programs: Path,
+        supervisor: Supervisor,
+        called: str = "PostgreSQL",
+        at: Bridge | None = None,
     ) -> None:
-        """*programs* is the directory of its programs."""
-        super().__init__(called, directory, port, supervisor)
+        """*programs* is the directory of its programs. It is on loopback, or *at* a bridge."""
+        super().__init__(called, directory, port, supervisor, at.address if at else LOOPBACK)
         self._programs, self._password = programs, Secret(random.token_urlsafe(24))
+        self._asked_from = at.network if at else ""
 
     @property
     def connection(self) -> Secret:
@@ -91,7 +107,7 @@ class Postgres(DataServer):
         return USER, self._password
 
     def _url(self, user: str, password: str) -> str:
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{postgres.DATABASE}?sslmode=disable"
+        return f"postgresql://{user}:{password}@{self.address}:{self.port}/{postgres.DATABASE}?sslmode=disable"
 
     def start(self) -> None:
         """Start it, and wait until it lets us in; the first time it is made. Raises as every server with data."""
@@ -101,11 +117,12 @@ class Postgres(DataServer):
 
     def refusal(self, user: Secret | str, password: Secret) -> str:
         """Return why it does not let *user* in, in its own words; "" where it does. Raises Unreachable."""
-        return postgres.refusal(self._programs, self.port, user, password)
+        return postgres.refusal(self._programs, (self.address, self.port), user, password)
 
     def tell(self, statements: str) -> None:
         """Have it do what *statements* of SQL say, all or nothing. Raises RigError if it does not, or Unreachable."""
-        if why := postgres.refusal(self._programs, self.port, *self.superuser, statements=statements):
+        place = (self.address, self.port)
+        if why := postgres.refusal(self._programs, place, *self.superuser, statements=statements):
             raise RigError(f"{self.called} did not do as it was told: {why}")
 
     def _serves(self) -> bool:
@@ -138,10 +155,19 @@ class Postgres(DataServer):
             secret.unlink()
         if made.poll() != 0:
             raise RigError(f"{self.called} could not be made: initdb {made.died()}", made.tail())
+        if self._asked_from:
+            # we ask it with whichever address of this machine its routes choose
+            rules = [f"host all all {whom} scram-sha-256\n" for whom in (self._asked_from, "samehost")]
+            pki.write_private(self._rules, "".join(rules).encode())
+
+    @property
+    def _rules(self) -> Path:
+        """Return the file that says from where one is let in, where it is not from loopback."""
+        return self.directory / "hba.conf"
 
     def _argv(self) -> Sequence[str]:
-        settings = {
-            "listen_addresses": "127.0.0.1",
+        settings: dict[str, str | int] = {
+            "listen_addresses": self.address,
             "port": self.port,
             "unix_socket_directories": "",
             "fsync": "off",
@@ -152,6 +178,8 @@ class Postgres(DataServer):
             "dynamic_shared_memory_type": "mmap",
             "log_connections": "on",
         }
+        if self._asked_from:
+            settings["hba_file"] = str(self._rules)
         return [
             str(self._programs / "postgres"),
             "-D",
@@ -186,14 +214,18 @@ class PostgresStore(Postgres):
 class OwnDatabase:
     """The PostgreSQL of a rehearsal, if it has one, made beside the clusters that come up."""
 
-    def __init__(self, work: Path, supervisor: Supervisor, ports: Ports) -> None:
-        self._work, self._supervisor, self._ports = work, supervisor, ports
+    def __init__(
+        self, work: Path, supervisor: Supervisor, ports: Ports, at: Callable[[], Bridge] | None = None
+    ) -> None:
+        """It is on loopback, or *at* a bridge, of which is asked as it begins."""
+        self._work, self._supervisor, self._ports, self._at = work, supervisor, ports, at
         self._coming: Future[Postgres] | None = None
 
     def begin(self, bring_up: BringUp) -> None:
         """Have it made and started, in a thread."""
         (port,) = self._ports.take(1)
-        found = Postgres(self._work / "database", port, postgres.programs(), self._supervisor)
+        at = self._at() if self._at is not None else None
+        found = Postgres(self._work / "database", port, postgres.programs(), self._supervisor, at=at)
         self._coming = bring_up.aside(self._start, found)
 
     @staticmethod

@@ -16,12 +16,14 @@ from harness.host import ports, process
 from harness.host.process import Process, Supervisor
 from harness.rig.leases import Weight
 
+LOOPBACK: Final = "127.0.0.1"
+
 _SERVES_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
 
 
 class DataServer(abc.ABC):
-    """A server on loopback whose data are in `data`, below its *directory* (which is made). The supervisor ends it."""
+    """A server whose data are in `data`, below its *directory* (which is made). The supervisor ends it."""
 
     stops_by: ClassVar[signal.Signals] = signal.SIGTERM
     """the signal at which it ends soon and in order, whoever is connected"""
@@ -30,9 +32,12 @@ class DataServer(abc.ABC):
     unprivileged: ClassVar[bool] = False
     """does it refuse to run as root?"""
 
-    def __init__(self, called: str, directory: Path, port: int, supervisor: Supervisor) -> None:
-        """*called* is its name in sentences."""
+    def __init__(
+        self, called: str, directory: Path, port: int, supervisor: Supervisor, address: str = LOOPBACK
+    ) -> None:
+        """*called* is its name in sentences. It listens at the *address* alone."""
         directory.mkdir(mode=0o700)
+        self.address = address
         self.called, self.directory, self.port, self._supervisor = called, directory, port, supervisor
         self.data = directory / "data"
         """everything is in here"""
@@ -55,7 +60,7 @@ class DataServer(abc.ABC):
 
     def begin(self) -> None:
         """Start it, and wait for nothing. Raises RigError."""
-        ports.insist(self.port, self.called)
+        ports.insist(self.port, self.called, self.address)
         self._process = self._run(self.called, self._argv())
 
     def await_serving(self) -> None:

@@ -1,0 +1,95 @@
+"""A PostgreSQL of which a Vault on kind makes credentials: found by it, by nobody else without a password, and gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+
+from harness import wait
+from harness.record.observation import Observation
+from harness.rehearsal import probes
+from harness.rehearsal.probes.look import View
+from harness.scenario.plan import Question
+from tests.runs import signalled
+from tests.test_kind_courses import answers
+from tests.test_kind_faults import (  # noqa: F401  # fixtures
+    Harbour,
+    Kept,
+    foreign,
+    harbour,
+    image,
+    kept,
+    machine,
+    own_ways,
+)
+from tests.test_real import rehearse
+
+pytestmark = pytest.mark.kind
+
+DATABASE: Final = """
+schema: 1
+description: A Vault on kind makes credentials of a PostgreSQL that is a process of this machine.
+clusters:
+  sandbox: {kubernetes: 1.32.0}
+vault: {cluster: sandbox, service-account: vault/vault, source: 1.7.0, target: 1.11.0}
+auth:
+  kubernetes:
+    cluster: sandbox
+    reviewer: secret
+    config: {disable_iss_validation: true}
+    roles:
+      web: {service-accounts: [web], namespaces: [apps], policies: [web], ttl: 1h}
+secrets:
+  database: {type: database, roles: {app: {ttl: 10m, max-ttl: 1h}}}
+apps:
+  web: {cluster: sandbox, service-account: apps/web, role: web, reads: [database/creds/app]}
+"""
+
+
+def test_credentials_of_a_database_are_answered_as_on_processes(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It listens at one address, which is not loopback, and a revoked credential lets nobody in any more."""
+    asked, heard = probes.ASKED["read"], set[str]()
+
+    def listening(view: View, question: Question) -> Observation:
+        server = psutil.Process(view.rig.database()._process.pid)  # type: ignore[attr-defined]
+        for process in (server, *server.children()):
+            heard.update(one.laddr.ip for one in process.net_connections() if one.status == psutil.CONN_LISTEN)
+        return asked(view, question)
+
+    monkeypatch.setitem(probes.ASKED, "read", listening)
+    file = tmp_path / "database.yaml"
+    file.write_text(DATABASE)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("pass", 0), ending.said
+    monkeypatch.undo()
+    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+    assert answers(ending.judgement) == answers(json.loads(local.stdout))
+    assert {"kept-secret", "old-lease-renew", "revoked-secret"} <= {probe for probe, *_ in answers(ending.judgement)}
+    (address,) = heard
+    assert not address.startswith(("127.", "0."))
+    log = (directory / "logs" / "database-postgres.log").read_text()
+    assert "method=scram-sha-256" in log
+    assert "v-kubernet-app-" not in (directory / "record.jsonl").read_text(), "a user's name is a part of its secret"
+    assert kept.harbour.left(directory) == []
+
+
+def test_a_run_with_a_database_that_is_killed_leaves_nothing(harbour: Harbour, tmp_path: Path) -> None:  # noqa: F811
+    """A Vault outside any cluster finds it, too; half a minute after a SIGKILL nothing of either is there."""
+    file = tmp_path / "database.yaml"
+    file.write_text(DATABASE.replace("cluster: sandbox, service-account: vault/vault, source", "source"))
+    directory, words = harbour.words(file)
+    signalled(words, {**os.environ, **harbour.environment}, "asking after 1.11.0", signal.SIGKILL)
+    wait.until(lambda: not harbour.left(directory), what="the last trace of the run", seconds=30)
+    record = (directory / "record.jsonl").read_text()
+    assert '"database/creds/app"' in record
+    assert '"granted"' in record
