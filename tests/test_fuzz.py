@@ -57,7 +57,17 @@ def drawn() -> list[dict[str, Any]]:
 
 
 NEVER_DRAWN = {"vault", "node", "nodes", "order", "wait", "look-up"}
-NEVER_DRAWN |= {"step-down", "stop-node", "start-node", "remove-node", "seal-vault", "seal", "left-out", "reachable"}
+NEVER_DRAWN |= {
+    "step-down",
+    "stop-node",
+    "start-node",
+    "remove-node",
+    "join-node",
+    "seal-vault",
+    "seal",
+    "left-out",
+    "reachable",
+}
 NEVER_DRAWN |= {"leases", "revoke-leases", "max-receive-size", "etcd-members", "disable-mlock"}
 NEVER_DRAWN |= {"audit", "audit-device", "storm", "through", "meanwhile"}
 """Keys that say nothing more where there is one Vault of one node, or that only take time."""

@@ -70,6 +70,7 @@ def test_one_node_that_is_left_leads(tmp_path: Path) -> None:
             said("etcd", "course:\n  - remove-node: vault-1\n"),
             "no node is a member of anything, and none can be removed",
         ),
+        (said("etcd", "course:\n  - join-node: vault-1\n"), "no node is a member of anything, and none can join anew"),
     ],
 )
 def test_what_one_storage_does_not_have_is_refused_where_it_stands(text: str, complaint: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from harness.analysis.comparison import what_else
 from harness.analysis.rolling import Rolling
 from harness.analysis.verdict import Judgement
 from harness.drivers.kind import limits
@@ -320,9 +321,44 @@ def test_a_node_that_the_course_removes_does_not_come_back_and_that_can_be_expec
     assert (judgement.verdict, judgement.as_expected, judgement.exit_code) == ("fail", True, 0)
 
 
+@pytest.mark.parametrize(("version", "seals"), [("1.16.3", False), ("1.19.0", True)])
+def test_a_node_that_is_removed_joins_anew_over_no_data(version: str, seals: bool, tmp_path: Path) -> None:
+    """From 1.19.0 on it seals itself, which is found, and what it cannot be asked then is no doubt beside that."""
+    course = ({"upgrade": version}, {"remove-node": "vault-2"}, {"join-node": "vault-2"})
+    record, judgement = on_paper(going(*course), tmp_path)
+    assert [(one.sealed_itself, one.member, one.step) for one in record.of(NodeLost)] == [(True, False, 2)] * seals
+    assert found(judgement) == [("regression", "node lost", "node-removed", "vault-2")] * seals
+    assert (judgement.doubts, judgement.troubles) == ((), ())
+    assert [one.do for one in judgement.rollings] == ["upgrade", "remove-node", "join-node"]
+    health = {
+        one.moment: one.status for one in judgement.observations if (one.probe, one.node) == ("health", "vault-2")
+    }
+    assert health["after remove-node vault-2"] == (530 if seals else 200)
+    assert health["after join-node vault-2"] == 200
+    words = [one.what for one in what_else(judgement.changes)]
+    assert ("sys/health of a node answers 530 instead of 200, also with standbyok" in words) is seals
+
+
+def test_a_look_without_a_leader_is_one_finding_and_no_doubt(tmp_path: Path) -> None:
+    """Whoever is left answers every login alike, and a standby says from 1.19.0 on that it hears nobody."""
+    away: list[dict[str, Any]] = [
+        {"stop-node": "vault-1", "then-look": False},
+        {"stop-node": "vault-2", "then-look": False},
+        {"look": {}},
+    ]
+    for version, status in (("1.16.3", 200), ("1.19.0", 474)):
+        _, judgement = on_paper(going({"upgrade": version}, *away), tmp_path / version)
+        assert found(judgement) == [("regression", "quorum lost", "quorum-lost", "")]
+        last = {(one.probe, one.node): one for one in judgement.observations if one.moment == "look"}
+        assert (last["login", ""].answer, last["login", ""].status) == ("unknown", 500)
+        assert (last["health", "vault-0"].status, judgement.doubts) == (status, ())
+
+
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
+        ([{"join-node": "vault-1"}], "no earlier step has removed vault-1"),
+        ([{"remove-node": "vault-1"}, {"remove-node": "vault-1"}], "an earlier step has removed vault-1 already"),
         ([{"stop-node": "vault-3"}], "there is no node vault-3 of Vault vault"),
         ([{"start-node": "vault-1"}], "no earlier step has stopped vault-1"),
         ([{"stop-node": "vault-1"}, {"stop-node": "vault-1"}], "an earlier step has stopped vault-1 already"),

@@ -143,14 +143,14 @@ def what_else(changes: Iterable[Change]) -> list[Else]:
     """
     groups: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
-        if change.what != "answer" and not _another_check(change):
+        if (change.what != "answer" and not _another_check(change)) or _of_node(change):
             groups.setdefault(_kind(change), []).append(change)
     return [
         Else(
             _said(kind, group),
             tuple(dict.fromkeys(f"{called(change)}{change.hop}" for change in group)),
             tuple(dict.fromkeys(change.app for change in group if change.app)),
-            _ADVICE.get(kind[0], "") or _turn(kind),
+            _ADVICE.get(kind[0], "") or _mind(kind) or _turn(kind),
         )
         for kind, group in groups.items()
     ]
@@ -162,11 +162,27 @@ def _another_check(change: Change) -> bool:
     return change.what == "error" and None not in told and told[0] != told[1]
 
 
+_TELLING: Final = {"474": "haunhealthycode", "530": "removedcode"}
+"""By what sys/health answers of a node that stands apart from the others, what of a query has it answer otherwise."""
+
+
+def _of_node(change: Change) -> bool:
+    """Does a node come to answer what a load balancer or a probe of a Pod may not know?"""
+    return (change.probe, change.what) == ("health", "answer") and _status_in(change.after) in _TELLING
+
+
+def _status_in(words: str) -> str:
+    """Return the status out of an answer in words, "" where it has none."""
+    return [*words.split(), "", ""][1]
+
+
 _ADVICE: Final = {"tokens": "mind column widths and patterns"}
 
 
 def _kind(change: Change) -> tuple[str, ...]:
     """Return what a change has in common with others of its kind."""
+    if change.what == "answer":
+        return ("node", _status_in(change.before), _status_in(change.after))
     if change.what == "status":
         return ("status", *change.before.split()[:2], *change.after.split()[:2])
     if change.what == "error":
@@ -184,6 +200,9 @@ def _said(kind: tuple[str, ...], group: Sequence[Change]) -> str:
         asked = ", ".join(dict.fromkeys(change.probe for change in group))
         answers = {"refused": "refusals", "granted": "grants"}.get(answer, answer)
         return f"{answers} answer {new} instead of {old} ({asked})"
+    if kind[0] == "node":
+        _, before, now = kind
+        return f"sys/health of a node answers {now}{f' instead of {before}' if before else ''}, also with standbyok"
     if kind[0] == "words":
         return f"a refusal in other words: {_short(kind[2])} instead of {_short(kind[1])}"
     if kind[0] == "tokens":
@@ -204,6 +223,13 @@ def _said(kind: tuple[str, ...], group: Sequence[Change]) -> str:
 def _short(text: str, most: int = 60) -> str:
     text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _mind(kind: tuple[str, ...]) -> str:
+    """Return what to do about a node that answers what a probe may not know."""
+    if kind[0] != "node":
+        return ""
+    return f"a probe that restarts a Pod for whatever is no 2xx restarts this one: {_TELLING[kind[-1]]} in its query"
 
 
 def _turn(kind: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.analysis import audit_devices, storages, ways
+from harness.analysis import audit_devices, rolling, storages, ways
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import rewrites
@@ -45,11 +45,12 @@ def excused(facts: Facts) -> frozenset[int]:
     """Return the ids of the questions without an answer of which something else tells why.
 
     What a refused login made impossible to ask, or one that got several answers, is told by that; a node that the
-    course has stopped was not to answer; where no audit device can write, or a storage is away, that is told once; and
-    so is a login that a standby did not forward. No other is excused.
+    course has stopped or removed was not to answer; where no audit device can write, nobody leads or a storage is away,
+    that is told once; and so is a login that a standby did not forward. No other is excused.
     """
     told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed}
-    stopped, silenced = course.stopped(facts.steps), audit_devices.silenced(facts) | storages.silenced(facts)
+    stopped, removed = course.stopped(facts.steps), rolling.removed(facts)
+    silenced = audit_devices.silenced(facts) | storages.silenced(facts) | rolling.leaderless(facts)
     cut_off = ways.told(facts.observations)
     return frozenset(
         one.id
@@ -57,6 +58,7 @@ def excused(facts: Facts) -> frozenset[int]:
         if one.answer == "unknown" and not one.mixed
         if one.blocked_by in told
         or one.node in stopped.get(one.moment, ())
+        or one.node in removed.get(one.moment, ())
         or one.moment in silenced
         or (one.moment, one.app) in cut_off
     )

@@ -28,6 +28,7 @@ from harness.record.node_events import (
     QuorumLost,
     SteadyLoad,
 )
+from harness.scenario import course
 from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
 from harness.scenario.outcomes import Cause
 
@@ -64,7 +65,7 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True):
     """A step that took nodes of a Vault, one after the other, or changed who leads."""
 
     do: str
-    """upgrade, restart or roll-back; or step-down, stop-node or remove-node"""
+    """upgrade, restart, roll-back or join-node; or step-down, stop-node or remove-node"""
     step: int
     """its number in the scenario's `course`; 0: none that was written"""
     from_version: str
@@ -133,7 +134,7 @@ def _rolling(facts: Facts, step: _Of, told: Sequence[_Told]) -> Rolling:
     first = seen[0] if seen else None
     tolerances = [one.failure_tolerance for one in seen if one.failure_tolerance is not None]
     return Rolling(
-        do=str(step.__struct_config__.tag),
+        do=course.word_of(step),
         step=step.number,
         from_version=order[0].from_version if order else _led_with(first),
         version=step.version if isinstance(step, Placed) else _led_with(first),
@@ -253,6 +254,30 @@ def _goes_back(facts: Facts, change: LeaderChanged) -> bool:
     return any(str(step.__struct_config__.tag) == "roll-back" for step in steps)
 
 
+def removed(facts: Facts) -> dict[str, frozenset[str]]:
+    """Return, by the label of each moment, the nodes that are no members of the others then: a step removed them."""
+    found, out = dict[str, frozenset[str]](), frozenset[str]()
+    for step in facts.steps:
+        match step:
+            case RemoveNode():
+                out |= {step.node}
+            case course.Restart(wiped=True):
+                out -= {step.node}
+            case course.Look():
+                found[step.moment.label] = out
+    return found
+
+
+def leaderless(facts: Facts) -> frozenset[str]:
+    """Return the labels of the moments at which nobody leads, because the course stopped too many: one finding tells
+    of that, and no doubt.
+    """
+    if facts.topology.vault.storage != "raft" or not facts.record.of(QuorumLost):
+        return frozenset()
+    total = facts.topology.vault.nodes
+    return frozenset(label for label, down in course.stopped(facts.steps).items() if total - len(down) <= total // 2)
+
+
 def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes = facts.topology.nodes_of(one.vault)
@@ -298,12 +323,12 @@ _SIGNS: Final = (
         REMOVED,
         r"removed from (?:a|the) (?:HA )?cluster|not part of (?:a )?stable configuration",
         "who is removed from the raft configuration is sent no log any more. Up to 1.18 such a node stays up as a "
-        "standby that is behind for ever; from 1.19.0 on it seals itself, and declines to join before its data are "
-        "wiped",
+        "standby that is behind for ever, and so does any that was away when it was removed; from 1.19.0 on one that "
+        "runs then seals itself, and declines to join before its data are wiped",
         "Wipe its data, and have it join anew as a node without any; and before you delete the next Pod, do not remove "
         "its node: one that comes back over its data is no stranger.",
         ("vault operator raft list-peers",),
-        "Vault changelog 1.19.0, GH-28875 and GH-29090; raft library, ShutdownOnRemove",
+        "Vault changelog 1.19.0, GH-28875 and GH-29090; run: 1.16.3 and 1.19.0; raft library, ShutdownOnRemove",
     ),
     _Sign(
         "raft-operation-unknown",
@@ -346,11 +371,9 @@ def _not_back(facts: Facts) -> Iterator[Finding]:
         sign = _sign(one)
         shown = [text for text in one.log if sign.words and re.search(sign.words, text)]
         shown += [text for text in one.log[-_LINES_SHOWN:] if text not in shown]
-        what = (
-            f"{one.node} ended as Vault {one.version}"
-            if one.replaced
-            else f"{one.node} did not come back to the others as Vault {one.version}"
-        )
+        became = "did not come back to the others"
+        became = "ended" if one.replaced else "sealed itself when it was removed" if one.sealed_itself else became
+        what = f"{one.node} {became} as Vault {one.version}"
         gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
         yield diagnosis.stated(
             facts,

@@ -23,6 +23,10 @@ class RunningNode(RunningVault, Protocol):
         """Is there one that was started, and not stopped since?"""
         ...
 
+    def remove_data(self) -> None:
+        """Remove its data, once it is stopped: the next start is over none."""
+        ...
+
 
 class OneNode:
     """One node of several, by itself."""
@@ -78,11 +82,20 @@ class NodesRig(RealRig):
             if server.started and server.client.health().status == 200:
                 self._vault = server
                 return name
+        # that nobody leads, one that runs still says itself; one that the course has stopped says nothing
+        up: list[RunningVault] = [server for server in self.servers.values() if server.started]
+        if up and self._vault not in up:
+            self._vault = up[0]
         return ""
 
     def stop_node(self, name: str) -> None:
         """Stop a node, which keeps its data."""
         self.servers[name].stop()
+
+    def empty_node(self, name: str) -> None:
+        """Stop a node, and remove its data."""
+        self.servers[name].stop()
+        self.servers[name].remove_data()
 
     def vault_died(self) -> str | None:
         """Return a sentence if Vault, or a node of it, has ended by itself."""

@@ -39,6 +39,15 @@ STATES: Final[Mapping[int | None, NodeState]] = {
 }
 """What a node's health says of it, by its status."""
 
+TELLS_OF_OTHERS: Final = "1.19.0"
+"""From here on sys/health tells how a node stands to the others: 474 and 530. V CHANGELOG 1.19.0, GH-28991."""
+
+SEALS_ITSELF: Final = "1.19.0"
+"""From here on a node that is removed from the raft configuration seals itself. V CHANGELOG 1.19.0, GH-28875."""
+
+NOBODY_LEADS: Final = "local node not active but active cluster node not found"
+"""What a node that stands by answers with 500 where it knows nobody to hand a request to. V http/handler.go."""
+
 _NOT_NOW_WORDS: Final = re.compile(
     r"vault is sealed|\bstandby\b|not active|no active|active (?:cluster )?node not found|(?:not|no) (?:the )?leader|"
     r"leadership|error during forwarding|upgrade from non-versioned|upgrading from non-versioned",

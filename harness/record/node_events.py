@@ -75,7 +75,9 @@ class NodeSwapped(OfVault, frozen=True, tag="node-swapped", kw_only=True):
 
 
 class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
-    """A node that was replaced did not come back to the others, or one ended while another was replaced."""
+    """A node that was replaced did not come back to the others; or one ended while another was replaced, or sealed
+    itself because it was removed.
+    """
 
     version: str
     """what was put in place, or what it ran"""
@@ -93,6 +95,8 @@ class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
     """is it in the raft configuration of that one? None where nobody says"""
     replaced: str = ""
     """the other node that was being replaced when it ended; empty: it was the one, or none was"""
+    sealed_itself: bool = False
+    """it was there, and sealed itself as a step removed it from the others"""
 
 
 class EvictionTried(OfVault, frozen=True, tag="eviction", kw_only=True):

@@ -19,7 +19,7 @@ from harness.rehearsal import vault_steps
 from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem
 from harness.rig.several import several_nodes
 from harness.scenario import course
-from harness.scenario.course import BY_NUMBER, HALFWAY, Form, RemoveNode, Serve, Step, StepDown, StopNode
+from harness.scenario.course import BY_NUMBER, HALFWAY, Form, RemoveNode, Restart, Serve, Step, StepDown, StopNode
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch
 
@@ -27,6 +27,9 @@ LEADER_SECONDS: Final = 60
 """How long an election may take: after a full restart and under load it is slower than after a clean stop."""
 
 REJOIN_SECONDS: Final = 60
+SEALED_SECONDS: Final = 15
+"""How long a node is waited for that is to seal itself: it looks every second whether it was removed."""
+
 STRANGER_SECONDS: Final = 5
 """How long a node is waited for that the others do not have in their configuration: it is sent nothing."""
 
@@ -74,17 +77,8 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
             list(pool.map(carried(partial(hand_keys, rig, keys=keys)), placed))
         for served in placed:
             open_node(rig, served, ())
-    wait.until(
-        lambda: (
-            not raft
-            or (all(one.voter for one in _voters(system).values()) and len(_voters(system)) == len(system.nodes))
-        ),
-        what=f"all {len(system.nodes)} nodes to vote",
-        seconds=VOTE_SECONDS,
-        every=0.05,
-        died=lambda: _died(system),
-        log=lambda: system.vault_log(40),
-    )
+    if raft:
+        _await_votes(system)
     several.follow()
     for name in (first, *others):
         journal.write(
@@ -98,6 +92,18 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
             )
         )
     tell(rig, step, "formed", journal)
+
+
+def _await_votes(system: VaultSystem) -> None:
+    """Wait until all nodes vote: until then the loss of another one may be that of the quorum."""
+    wait.until(
+        lambda: all(one.voter for one in _voters(system).values()) and len(_voters(system)) == len(system.nodes),
+        what=f"all {len(system.nodes)} nodes to vote",
+        seconds=VOTE_SECONDS,
+        every=0.05,
+        died=lambda: _died(system),
+        log=lambda: system.vault_log(40),
+    )
 
 
 def open_node(
@@ -243,18 +249,25 @@ def swap(
     node = system.nodes[name]
     leader = several.follow()
     was = "leader" if leader == name else "standby"
-    stranger = bool(leader) and _over_raft(system) and name not in _voters(system)
+    wiped = isinstance(served, Restart) and served.wiped
+    stranger = bool(leader) and _over_raft(system) and name not in _voters(system) and not wiped
     tell(rig, served, f"before {name} is stopped", journal)
     watch, marks = Stopwatch(), dict[str, float]()
     before = runs.get(name, "")
     try:
         _died(system)
         with journal.phase(f"swap of {name} to {served.version}"):
-            node.swap(served)
+            if wiped:
+                several.empty_node(name)
+                several.add_node(name, served)
+            else:
+                node.swap(served)
         marks["answered"] = watch.seconds
         with journal.phase(f"unseal of {name}, and its return"):
             several.follow()
             answered = open_node(rig, served, keys, lambda word: marks.update({word: watch.seconds}), stranger=stranger)
+            if wiped:
+                _await_votes(system)
         _died(system)
     except (ProcessDied, NotReady, SwapRefused) as error:
         _lost(rig, served, error, journal, moment)
@@ -280,7 +293,9 @@ def swap(
     tell(rig, served, f"{name} is back", journal)
 
 
-def _lost(rig: Rig, served: Serve, error: RigError, journal: Journal, moment: str) -> None:
+def _lost(
+    rig: Rig, served: Serve, error: RigError, journal: Journal, moment: str, *, sealed_itself: bool = False
+) -> None:
     system = rig.system(served.vault)
     leader = several_nodes(rig, served).follow()
     journal.write(
@@ -292,6 +307,7 @@ def _lost(rig: Rig, served: Serve, error: RigError, journal: Journal, moment: st
             log=error.log or tuple(system.nodes[served.node].vault_log(40)),
             leader=leader,
             member=served.node in _voters(system) if leader and _over_raft(system) else None,
+            sealed_itself=sealed_itself,
             replaced=error.replaced if isinstance(error, OtherNodeDied) else "",
             vault=served.vault,
             node=served.node,
@@ -325,6 +341,8 @@ def change(
         reply = system.setup.step_down() if down else system.setup.remove_peer(step.node)
         if not reply.ok:
             raise RigError(f"Vault was told to do the step {course.words_of(step)}, and answered {reply.came}")
+    if isinstance(step, RemoveNode):
+        _await_seal(rig, step, runs.get(step.node, ""), journal, moment)
     if isinstance(step, StepDown):
         wait.until(
             lambda: several.follow() not in ("", led),
@@ -337,6 +355,26 @@ def change(
     leader = await_leader(rig, step, runs.get(led, ""), journal, moment=moment)
     if leader:
         tell(rig, step, f"after {course.words_of(step)}", journal)
+
+
+def _await_seal(rig: Rig, step: RemoveNode, version: str, journal: Journal, moment: str) -> None:
+    """Wait until the node that was removed has sealed itself, where its *version* does, and put that on record."""
+    node = rig.system(step.vault).nodes[step.node]
+    if not versions.at_least(version, refusals.SEALS_ITSELF) or _state(node.vault.health()) == "no answer":
+        return
+    try:
+        wait.until(
+            lambda: node.vault.seal_status().answered().data.get("sealed") is True,
+            what=f"{step.node} to seal itself with Vault {version}",
+            seconds=SEALED_SECONDS,
+            every=0.05,
+        )
+    except NotReady:
+        return  # it serves on, as it would in older versions, and every question says so
+    said = node.vault.health()
+    sealed = Restart(number=step.number, version=version, token_file=False, vault=step.vault, node=step.node)
+    error = RigError(f"sys/health says HTTP {said.status} of it", node.vault_log(40))
+    _lost(rig, sealed, error, journal, moment, sealed_itself=True)
 
 
 def await_leader(rig: Rig, step: Step, version: str, journal: Journal, *, moment: str) -> str:

@@ -40,6 +40,7 @@ def _told(one: Rolling) -> Iterator[tuple[str, str]]:
     taken = f"taken to {one.version}{whose}, each until it was back: {order}{lost}"
     did = {"step-down": f"{one.leader} stepped down", "stop-node": f"{one.node} was stopped"}
     did["remove-node"] = f"{one.node} was removed from the others"
+    did["join-node"] = f"{one.node} joined the others anew, as {one.version} and over no data{lost}"
     voted = f" ({one.voters} voted{worst})" if one.voters else ""
     yield "nodes", did.get(one.do, taken) + voted
     led = f"{one.leader} ({one.leader_version or one.from_version or '?'})" if one.leader else "nobody"

@@ -81,6 +81,7 @@ def _told(step: AnyStep) -> str:
         case Serve():
             file = "with a pod token file" if step.token_file else "with no pod token file"
             told = f"{told}: Vault {called(step)}{step.version}, {file}{_PARTS[step.part]}{_meanwhile(step)}"
+            told += ", over no data: it joins the others" if course.word_of(step) == "join-node" else ""
         case course.Form():
             told = f"have the other nodes of Vault {called(step)}join: all of them vote then"
         case _:

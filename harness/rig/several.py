@@ -25,6 +25,10 @@ class SeveralNodes(Protocol):
         """Stop a node, which keeps its data."""
         ...
 
+    def empty_node(self, name: str) -> None:
+        """Stop a node, and remove its data. Raises RigError where the driver cannot."""
+        ...
+
 
 @runtime_checkable
 class Balanced(Protocol):

@@ -102,6 +102,9 @@ class Upgrade(Serve, frozen=True, tag="upgrade", kw_only=True):
 class Restart(Serve, frozen=True, tag="restart", kw_only=True):
     """The same version again; its Pod is replaced."""
 
+    wiped: bool = False
+    """a node that was removed from the others: its data are wiped before, and it joins them anew"""
+
 
 class Move(Serve, frozen=True, tag="move", kw_only=True):
     """Vault moves: its data go along, and it starts in another place, by the same version or another one."""
@@ -268,7 +271,7 @@ class StopNode(Step, frozen=True, tag="stop-node", kw_only=True):
 
 
 class RemoveNode(Step, frozen=True, tag="remove-node", kw_only=True):
-    """A node is removed from the raft configuration of the others, and runs on."""
+    """A node is removed from the raft configuration of the others, and is not stopped."""
 
 
 class SealVault(Step, frozen=True, tag="seal-vault", kw_only=True):
@@ -486,7 +489,7 @@ def by_keys(steps: Iterable[AnyStep], there: Topology) -> bool:
 
 def word_of(step: Step) -> str:
     """Return the word for what a step does, as records have it: start, upgrade, write-config ..."""
-    return str(step.__struct_config__.tag)
+    return "join-node" if isinstance(step, Restart) and step.wiped else str(step.__struct_config__.tag)
 
 
 def words_of(step: Step) -> str:

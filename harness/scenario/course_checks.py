@@ -15,7 +15,7 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown, wher
 _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
     "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "reachable",
-    "step-down", "stop-node", "start-node", "remove-node", "look", "wait", "seal-vault", "revoke-leases",
+    "step-down", "stop-node", "start-node", "remove-node", "join-node", "look", "wait", "seal-vault", "revoke-leases",
     "audit-device", "storage",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}

@@ -27,7 +27,7 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
     for number, one in enumerate(written, 1):
         name = wanted.name_of(one.vault or "")
         of, before = course.placed(done, wanted)[name], runs[name]
-        now = nodes.get(one.node or one.start_node or "", runs[name])
+        now = nodes.get(one.node or one.start_node or one.join_node or "", runs[name])
         *first_ones, step = _steps_of(one, number, wanted, of, now, snapshots[name])
         yield from (each for each in first_ones if each is not None)
         if isinstance(step, Serve):
@@ -149,7 +149,7 @@ def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version
     """Return what a written step does, or None where it only looks."""
     file = of.token_file
     vault = wanted.told_apart(one.vault or "")
-    node = wanted.node_told_apart(one.vault or "", one.node or one.start_node or "")
+    node = wanted.node_told_apart(one.vault or "", one.node or one.start_node or one.join_node or "")
     meanwhile: Any = {"meanwhile": one.meanwhile or ""}
     migration: Any = {"seal": one.seal or "", "left_out": one.left_out or "", **meanwhile}
     if one.upgrade is not None:
@@ -157,6 +157,8 @@ def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version
             number=number, version=one.upgrade, token_file=file, vault=vault, node=node, **migration
         )
         return in_parts(step, wanted, one.order)
+    if one.join_node is not None:
+        return course.Restart(number=number, version=version, token_file=file, vault=vault, node=node, wiped=True)
     if one.restart is not None or one.replace_pod is not None or one.start_node is not None:
         step = course.Restart(number=number, version=version, token_file=file, vault=vault, node=node, **migration)
         return in_parts(step, wanted, one.order)

@@ -62,7 +62,7 @@ def label_of(done: AnyStep | None) -> str:  # noqa: PLR0911 -- a kind of step a 
             return f"halfway {'back ' if isinstance(done, RollBack) else ''}to {done.version}"
         case Upgrade():
             return f"{after(done.version)} at {done.node}" if done.node else after(done.version)
-        case Restart() | Move():
+        case Restart(wiped=False) | Move():
             return "after restart" if isinstance(done, Restart) else f"after move to {done.place.cluster or OUTSIDE}"
         case RollBack():
             return f"after roll-back ({done.over})"

@@ -407,8 +407,7 @@ class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage):
         default=None,
         min_length=1,
         description="Other issuers of clusters, by their names: the first signs from then on, the others are accepted, "
-        "and tokens of any other are not. Apps come with new tokens then, and whatever was copied or runs keeps its "
-        "own.",
+        "and tokens of any other are not. Apps come with new tokens then; what was copied or runs keeps its own.",
     )
     publish_keys: dict[Name, bool] | None = Field(
         default=None,
@@ -430,7 +429,8 @@ class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage):
     step_down: Nothing | None = Field(default=None, description="The node that leads gives that up, to another one.")
     stop_node: Name | None = Field(default=None, description="A node, such as `vault-2`, is stopped; its data stay.")
     start_node: Name | None = Field(default=None, description="A stopped node starts, as the version that it ran.")
-    remove_node: Name | None = Field(default=None, description="The others remove a node (remove-peer). It runs on.")
+    remove_node: Name | None = Field(default=None, description="A node is removed from the others (remove-peer).")
+    join_node: Name | None = Field(default=None, description="A removed node joins the others anew, its data wiped.")
     look: Nothing | None = Field(default=None, description="All questions are asked once more.")
     wait: Duration | None = Field(default=None, description="Nothing is done for this long.")
     seal_vault: ToSealVault | None = Field(

@@ -12,10 +12,12 @@ from harness.scenario.field_checks import Complaint
 from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
-_NAMES_A_NODE: Final = ("stop-node", "start-node", "remove-node")
+_NAMES_A_NODE: Final = ("stop-node", "start-node", "remove-node", "join-node")
 _SHARED: Final = ("etcd", "postgresql")
 """The storages that all nodes of a Vault can have, with a lock in them."""
 _OF_SEVERAL: Final = ("step-down", *_NAMES_A_NODE)
+_OF_MEMBERS: Final = {"remove-node": ("be removed", "stop-node"), "join-node": ("join anew", "start-node")}
+"""By the verbs that concern members of a raft cluster, what they have a node do, and what comes nearest elsewhere."""
 _OF_A_VAULT: Final = (
     *_OF_A_NODE, "move", "write", "rewrite", "snapshot", "restore", "revoke-leases", *_OF_SEVERAL,
 )  # fmt: skip
@@ -31,10 +33,10 @@ def complaints(document: Document) -> Iterator[Complaint]:
         yield from _named(document, app)
         yield from _elsewhere(document, app, document.get(*app, "mount"))
         yield from _way(document, app)
-    down = set[str]()
+    down, out = set[str](), set[str]()
     for index in range(len(document.get("course", default=()) or ())):
         yield from _of_step(document, ("course", index), verb_of(document, index))
-        yield from _of_several(document, ("course", index), verb_of(document, index), down)
+        yield from _of_several(document, ("course", index), verb_of(document, index), down, out)
 
 
 def _vaults(document: Document) -> dict[str, tuple[str, ...]]:
@@ -87,8 +89,11 @@ def _way(document: Document, app: Trail) -> Iterator[Complaint]:
         yield trail, message, "leave `through` or `agent` out"
 
 
-def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> Iterator[Complaint]:
-    """Yield what a step cannot do with the nodes of a Vault; *down* are those that are stopped, and is kept up."""
+def _of_several(document: Document, trail: Trail, verb: str, down: set[str], out: set[str]) -> Iterator[Complaint]:
+    """Yield what a step cannot do with the nodes of a Vault.
+
+    *down* are those that are stopped, and *out* those that were removed; both are kept up.
+    """
     if verb in _OF_A_NODE:
         node = document.get(*trail, "node")
         down -= {node} if node else set(down)
@@ -99,9 +104,8 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> 
         yield (*trail, verb), f"{verb} is of a Vault of several nodes, and there is one", "nodes: 3 in vault"
     elif verb in _NAMES_A_NODE and name is not None and name not in nodes:
         yield (*trail, verb), f"there is no node {shown(name)} of Vault {topology.MAIN}", choices(name, nodes)
-    elif verb == "remove-node" and document.get("vault", "storage") in _SHARED:
-        message = f"over {document.get('vault', 'storage')} no node is a member of anything, and none can be removed"
-        yield (*trail, verb), message, f"stop-node: {name}, or storage: raft"
+    elif verb in _OF_MEMBERS:
+        yield from _of_members(document, (*trail, verb), verb, name, down, out)
     elif verb == "stop-node":
         if name in down:
             yield (*trail, verb), f"an earlier step has stopped {name} already", f"start-node: {name} before it"
@@ -110,6 +114,28 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str]) -> 
         if name not in down:
             yield (*trail, verb), f"no earlier step has stopped {name}", "restart: {}, with `node`"
         down.discard(name)
+
+
+def _of_members(
+    document: Document, trail: Trail, verb: str, name: str | None, down: set[str], out: set[str]
+) -> Iterator[Complaint]:
+    """Yield what cannot be done with a member of a raft cluster; *name* is None where that is not known."""
+    storage = document.get("vault", "storage")
+    if storage in _SHARED:
+        cannot, instead = _OF_MEMBERS[verb]
+        message = f"over {storage} no node is a member of anything, and none can {cannot}"
+        yield trail, message, f"{instead}: {name}, or storage: raft"
+    if storage in _SHARED or name is None:
+        return
+    if verb == "remove-node":
+        if name in out:
+            yield trail, f"an earlier step has removed {name} already", f"join-node: {name} before it"
+        out.add(name)
+        return
+    if name not in out:
+        yield trail, f"no earlier step has removed {name}", f"remove-node: {name} before it"
+    out.discard(name)
+    down.discard(name)
 
 
 def _of_etcd(document: Document) -> Iterator[Complaint]:

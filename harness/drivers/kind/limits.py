@@ -28,6 +28,7 @@ def insist(plan: Plan) -> None:
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
     _insist_on_vaults(plan)
+    _insist_on_members(plan)
     if plan.resolved.has_storms:
         wrk.program()
     if plan.resolved.has_balancer:
@@ -109,6 +110,14 @@ def _insist_on_vaults(plan: Plan) -> None:
         raise MissingPrerequisite(
             f"with kind there is no image of {versions.called(others[0])}: --driver local takes a binary of it, with "
             f"--binary openbao:{versions.number(others[0])}=/path/to/bao"
+        )
+
+
+def _insist_on_members(plan: Plan) -> None:
+    """Refuse to have a node join anew: its data are in the volume of its cluster's node."""
+    if any(isinstance(step, course.Restart) and step.wiped for step in plan.steps):
+        raise MissingPrerequisite(
+            "with kind the data of a node of Vault are not removed, and it cannot join anew: --driver local does that"
         )
 
 

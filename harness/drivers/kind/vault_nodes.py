@@ -119,6 +119,10 @@ class NodePod(OnePod):
         """Raise."""
         raise self._alone
 
+    def remove_data(self) -> None:
+        """Raise: a plan that asks for it is refused before."""
+        raise RigError(f"the data of {self.name} are in a volume of its cluster's node, and are not removed from there")
+
     @property
     def _alone(self) -> RigError:
         return RigError(f"{self.name} is one of several nodes, and that is done with the only one")

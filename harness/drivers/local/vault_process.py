@@ -217,6 +217,11 @@ class VaultServer:
         others = [Joining(one.client.address, ca, certificate, key) for one in self.others]
         return vault_config.in_directory(self._storage, str(self._data), node=self.name, others=others)
 
+    def remove_data(self) -> None:
+        """Remove the data of this Vault, which is stopped: the next start is over none. Raises OSError."""
+        shutil.rmtree(self._data)
+        self._data.mkdir(mode=0o700)
+
     def join(self, others: Sequence[VaultServer]) -> None:
         """Have it join *others* whenever it starts without data."""
         self.others = others

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from harness.drivers.paper import evidence
 from harness.drivers.paper.state import Config
+from harness.knowledge import refusals
 from harness.record.events import AnyEvent
 from harness.rig.rig import Reply
 from harness.scenario.course import Serve
@@ -18,6 +19,10 @@ Told = Literal["grant", "refuse", "silent"]
 Script = Mapping[tuple[str, str, str], Told]
 """(what, name, version) -> what to answer, whatever the knowledge says. what is login (name: the role), lookup, renew
 (no name), read (the path), or review (the mount): refuse it, and the API server does not accept Vault's bearer."""
+
+
+_OF_A_NODE: Final = frozenset({"sealed", "leader_address"})
+"""What every node tells of itself, whoever leads: its health, its seal, and whom it takes for the leader."""
 
 
 class PaperAnswers(abc.ABC):
@@ -45,6 +50,11 @@ class PaperAnswers(abc.ABC):
     def _storage_away(self) -> bool:
         """Are too few servers of its storage there to serve?"""
 
+    @property
+    @abc.abstractmethod
+    def _leaderless(self) -> bool:
+        """Are too few of its nodes there for one to lead?"""
+
     def _told(self, what: str, name: str) -> Told | None:
         return self._script.get((what, name, self._served.version))
 
@@ -66,6 +76,8 @@ class PaperAnswers(abc.ABC):
         if self._silenced and status is not None and "sealed" not in (data or {}):
             # how it is, and whether it is sealed, nobody audits
             return Reply(500, "internal error", {}, None, started or ended, ended, correlation)
+        if self._leaderless and status is not None and not _OF_A_NODE.intersection(data or {}):
+            status, error, data, token, path = 500, refusals.NOBODY_LEADS, {}, None, ""
         if self._storage_away and status == 200 and "/login" in path:
             # what was read before is in Vault's memory, and a login writes a token
             status, error, data, token = 500, "internal error", {}, None

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from harness.drivers.paper.leases import PaperLeases
 from harness.drivers.paper.state import forget_keys
 from harness.errors import NotReady
-from harness.knowledge import versions
+from harness.knowledge import refusals, versions
 from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
 from harness.scenario.course import Serve
 from harness.scenario.topology import Topology, VaultSpec, pod_purpose
@@ -25,6 +25,8 @@ class Member:
     sealed: bool = True
     removed: str = ""
     """from the raft configuration, while this node led; empty: it is there"""
+    stopped: bool = False
+    """by a step of the course: nobody answers"""
 
 
 class PaperNodes(PaperLeases):
@@ -63,13 +65,20 @@ class PaperNodes(PaperLeases):
 
     def follow(self) -> str:
         """Return who leads; "" where too few are left to elect anybody."""
+        up = self._electing()
+        if up and self._leader not in up:
+            self._lead(up[0])
+        return self._leader if up else ""
+
+    def _electing(self) -> list[str]:
+        """Return the nodes of which one can lead: nobody where too few are left."""
         voting = {name: one for name, one in self._members.items() if not one.removed}
         up = [name for name, one in voting.items() if not one.sealed]
-        if len(up) <= (len(voting) // 2 if self._spec.storage == "raft" else 0):
-            return ""
-        if self._leader not in up:
-            self._lead(up[0])
-        return self._leader
+        return up if len(up) > (len(voting) // 2 if self._spec.storage == "raft" else 0) else []
+
+    @property
+    def _leaderless(self) -> bool:
+        return bool(self._members) and not self._electing()
 
     def _lead(self, name: str) -> None:
         forget_keys(self._configs)
@@ -97,7 +106,7 @@ class PaperNodes(PaperLeases):
 
     def stop_node(self, name: str) -> None:
         """Stop a node."""
-        self._members[name].sealed = True
+        self._members[name].sealed = self._members[name].stopped = True
 
     def swap_node(self, name: str, served: Serve) -> None:
         """Put another version in place at a node, and have another lead if it was that one."""
@@ -108,6 +117,10 @@ class PaperNodes(PaperLeases):
             raise NotReady(f"{name} is not in the raft configuration of the others, and is sent no log any more")
         self._put_in_place(served, pod_purpose(name))
         self._members[name] = Member(served)
+
+    def empty_node(self, name: str) -> None:
+        """Have a node be without data, and so a stranger to nobody."""
+        self._members[name].sealed, self._members[name].removed = True, ""
 
     def died_of(self, name: str) -> str | None:
         """Return a sentence if the script ended a node: it ends whichever is taken to a version."""
@@ -120,8 +133,13 @@ class PaperNodes(PaperLeases):
 
     def health_of(self, name: str, *, standby: bool) -> Reply:
         """Answer as one of several nodes."""
-        one, leads = self._members[name], name == self.follow()
+        one, leader = self._members[name], self.follow()
+        if one.stopped:
+            return self._reply(None)
+        leads = name == leader
         status = 503 if one.sealed else 200 if leads or standby else 429
+        if versions.at_least(one.served.version, refusals.TELLS_OF_OTHERS):
+            status = 530 if one.removed else 474 if not one.sealed and not leader else status
         said = {"sealed": one.sealed, "initialized": True, "standby": not leads, "version": one.served.version}
         return self._reply(status, data=said)
 
@@ -129,7 +147,7 @@ class PaperNodes(PaperLeases):
         """Answer with the version and the seal of a node."""
         alone = not self._members and name == self._topology.nodes_of(self._name)[0]
         one, vault = Member(self._served, sealed=False) if alone else self._members.get(name), self._spec
-        if one is None:
+        if one is None or one.stopped:
             return self._reply(None)
         said = {"type": "shamir", "sealed": one.sealed, "t": vault.threshold, "n": vault.shares}
         of_it = {"version": one.served.version, "initialized": True, "storage_type": vault.storage}
@@ -171,12 +189,9 @@ class PaperNodes(PaperLeases):
         """Have a node be a stranger to the others."""
         one = self._members[name]
         one.removed = self.follow()
-        one.sealed = one.sealed or versions.at_least(one.served.version, _SEALS_ITSELF)
+        one.sealed = one.sealed or versions.at_least(one.served.version, refusals.SEALS_ITSELF)
         return self._reply(204)
 
-
-_SEALS_ITSELF: Final = "1.19.0"
-"""From here on a node that is removed seals itself (changelog 1.19.0, GH-28875)."""
 
 _FORWARDED: Final = (
     "login", "login_with", "create_token", "lookup_self", "renew_self", "read_secret", "draw", "renew_lease",
