@@ -216,7 +216,8 @@ def kind(session: nox.Session) -> None:
     _have_engine(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
-    session.run("pytest", "-m", "kind", *session.posargs)
+    # what lends a cluster on is in one file: whoever takes another makes it anew
+    session.run("pytest", "-m", "kind", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(venv_backend="none")

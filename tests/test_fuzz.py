@@ -274,6 +274,10 @@ def test_the_command_says_by_its_end_what_there_was(
 
 FINDS = Path(__file__).parent / "fuzz" / "finds"
 FOUND_CAUSES = {
+    "agents-that-end-and-agents-that-hold-on": {
+        "reads-nothing": {"policy-denies", "api-server-unreachable"},
+        "late": {"role-binding-mismatch", "changed-by-step", "agent-not-back", "api-server-unreachable"},
+    },
     "logins-beside-kubernetes": {
         "timeless": {"jwt-claim-mismatch"},
         "far-pod": {"address-not-bound"},

@@ -60,8 +60,7 @@ def _news(facts: Facts, told: dict[tuple[comparison.Key, str], ForetoldAnswer]) 
         one = told.get((comparison.key_of(seen), seen.moment))
         if one is None or seen.probe.startswith(BESIDE) or "unknown" in (seen.answer, one.answer):
             continue
-        if token_ends.ended_by_itself(facts, seen) or seen.detail.get("waits_on"):
-            # how long real servers take, and so which tokens end meanwhile and which agents wait, nobody foretells
+        if token_ends.ended_by_itself(facts, seen) or token_ends.waited(facts, seen):
             continue
         found = _difference(facts, one, seen)
         if found is not None:

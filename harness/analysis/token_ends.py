@@ -1,4 +1,4 @@
-"""Tokens that came to the end of their life in the course of a rehearsal, which no upgrade has done."""
+"""What time does to tokens and to agents in the course of a rehearsal, which no upgrade does and nobody foretells."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def ended_by_itself(facts: Facts, seen: Observation) -> bool:
     waited = sum(step.seconds for step in steps if isinstance(step, Wait))
     # on paper nobody waits
     return isinstance(left, int) and left <= max(seen.started - known.started, waited)
+
+
+def waited(facts: Facts, seen: Observation) -> bool:
+    """Has the agent that stays beside an app, by now or at a look before, waited on instead of trying to log in again?
+
+    How long servers take decides at which look it is back, and which Vault gave the token that it has from then on.
+    """
+    if seen.probe != "sidecar":
+        return False
+    looks = (one for one in facts.of_app[seen.app] if one.probe == seen.probe and one.id <= seen.id)
+    return any(one.detail.get("waits_on") for one in looks)

@@ -11,7 +11,7 @@ import msgspec
 
 from harness import wait
 from harness.errors import NotReady
-from harness.knowledge.versions import at_least
+from harness.knowledge.versions import EXITS_ON_RETRY, at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply
 from harness.secret import Secret
@@ -31,11 +31,9 @@ SECONDS: Final = 30
 SOON: Final = 5
 """Seconds: an agent that tries again within them is as good as one that has, and is given them."""
 
-_KEEPS_ON: Final = "1.8.0"
-"""From here on an agent retries what its templates read for ever, unless it is told not to, as the injector does."""
-
 _ANSWERED: Final = re.compile(
-    r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* ([^\n]*?)(?: \(retry|\" backoff=|\"?(?:\n|$))"
+    r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* (?:\d+ errors? occurred:[\s|]+\* )?"
+    r"([^\n]*?)(?: \(retry|\" backoff=|\"?(?:\n|$))"
 )
 """What an agent's log has of an answer that it did not like: the path, the status, and Vault's first error. From 1.8.0
 on every line of it begins with a bar."""
@@ -90,6 +88,10 @@ class StartedAgent(abc.ABC):
                 every=self._every,
             )
 
+    def has_ended(self) -> bool:
+        """Has it ended by itself, as none does that stays unless what it reads is refused?"""
+        return self._left().exit_code is not None
+
     def state(self, started: float) -> Reply:
         """Return what has come of it by now."""
         answer = reply(self._agent, self._left(), started, now(), stays=self._stays)
@@ -130,7 +132,7 @@ def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "
             }
             for number, path in enumerate(agent.reads)
         ]
-        if at_least(agent.version, _KEEPS_ON):
+        if at_least(agent.version, EXITS_ON_RETRY):
             written["template_config"] = {"exit_on_retry_failure": True}
     return written
 
@@ -145,7 +147,8 @@ def answered(log: str, *, last: bool = False) -> re.Match[str] | None:
 def is_done(agent: Agent, left: Left, *, stays: bool) -> bool:
     """Has an agent ended, said what it was answered, or, where it *stays*, written all that it wants?"""
     whole = stays and left.token is not None and left.files == len(agent.reads)
-    return left.exit_code is not None or whole or answered(left.log) is not None
+    # what one that stays was answered before it was let in is no news
+    return left.exit_code is not None or whole or answered(_since_login(left.log) if stays else left.log) is not None
 
 
 def reply(agent: Agent, left: Left, started: float, ended: float, *, stays: bool) -> Reply:

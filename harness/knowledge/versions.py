@@ -33,6 +33,14 @@ BACKS_OFF: Final = "1.7.0"
 """From here on a Vault Agent that is refused waits longer and longer before it tries again, up to five minutes; older
 ones always wait two seconds or so (CHANGELOG 1.7.0, GH-10964; run: agents 1.4.0 and 1.11.0)."""
 
+ASKS_ANEW: Final = "1.17.0"
+"""From here on a Vault Agent whose token is refused while it renders logs in anew; older ones keep it until it has to
+be renewed (CHANGELOG 1.17.0; run: agent 1.11.0)."""
+
+EXITS_ON_RETRY: Final = "1.8.0"
+"""From here on a Vault Agent retries what its templates read for ever, unless it is told to end, as the injector tells
+it (CHANGELOG 1.8.0)."""
+
 OLDEST_KUBERNETES: Final = "1.22.0"
 """From here bound service account tokens are final; older API servers are not rehearsed with."""
 

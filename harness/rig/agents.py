@@ -40,7 +40,8 @@ class RunsAgents(Protocol):
         ...
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
-        """Return how the *agent* is that runs beside an *app*; the first time it is started, and given time to log in.
+        """Return how the *agent* is that runs beside an *app*; one is started, and given time to log in, the first time
+        and where the last has ended.
 
         *jwt* is what its Pod has by now for a token. 200, with the token of Vault that it has, is an agent that runs
         and has written all it wanted. Else as `run_agent`, by what it wrote since its last login. The data have more:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis import comparison, diagnosis
+from harness.analysis import comparison, diagnosis, token_ends
 from harness.analysis.record_view import Facts
 from harness.analysis.verdict import Judgement
 from harness.record.journal import Record
@@ -51,7 +51,7 @@ Seen = tuple[Record, Judgement]
 def differences(foretold: Seen, seen: Seen) -> list[Difference]:
     """Return where two records of one scenario, the first of them on paper, differ: the first of each question."""
     found = [*_questions(Facts(foretold[0]), Facts(seen[0]))]
-    found += _findings(foretold[1], seen[1])
+    found += _findings(foretold[1], seen[1], Facts(seen[0]))
     found += _troubles(foretold[1], seen[1])
     if not found:
         found += _verdicts(foretold[1], seen[1])
@@ -63,7 +63,7 @@ def _questions(paper: Facts, real: Facts) -> Iterator[Difference]:
     seen = {(one.moment, comparison.key_of(one)): one for one in real.observations}
     for place, one in told.items():
         other = seen.get(place)
-        if other is None or one.answer == "unknown" == other.answer or other.detail.get("waits_on"):
+        if other is None or one.answer == "unknown" == other.answer or token_ends.waited(real, other):
             continue
         found = _difference(paper, one, real, other)
         if found is not None:
@@ -120,12 +120,15 @@ def _short(text: str) -> str:
     return " ".join(text.split())[:150]
 
 
-def _findings(paper: Judgement, real: Judgement) -> Iterator[Difference]:
+def _findings(paper: Judgement, real: Judgement, facts: Facts) -> Iterator[Difference]:
     told, seen = ({_finding(one): one for one in judged.findings} for judged in (paper, real))
     for key in [*told, *(key for key in seen if key not in told)]:
         if key in told and key in seen:
             continue
         one = told.get(key) or seen[key]
+        looks = [asked for asked in facts.of_app.get(one.app, ()) if asked.moment == one.moment]
+        if one.probe == "sidecar" and any(token_ends.waited(facts, asked) for asked in looks):
+            continue
         kind = f"{one.kind} {one.effect} {one.rule}"
         yield Difference(
             what="finding",

@@ -138,12 +138,16 @@ class RunsKindAgents(abc.ABC):
             one.kill()
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
-        """Return how the agent beside an app is, which is started if none runs there yet."""
+        """Return how the agent beside an app is, which is started if none runs there."""
         started, one = now(), self._sidecars.get(app)
+        if one is not None and one.has_ended():
+            # as a kubelet starts a container of a Deployment's anew, without its waits
+            one.kill()
+            one = None
         if one is None:
             one = self._sidecars[app] = self._agent(app, agent, stays=True)
             one.start(self._image(app, agent), self.answering, jwt)
-            one.wait()
+        one.wait()
         return one.state(started)
 
     def _agent(self, app: str, agent: Agent, *, stays: bool) -> KindAgent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping
@@ -92,8 +93,8 @@ class RunsLocalAgents:
     _binaries: Mapping[tuple[str, str], Artifact]
     _vaults: VaultNodes
     _leading: VaultServer
-    _sidecars: dict[str, LocalAgent]
-    """those that stay, by their apps"""
+    _sidecars: dict[str, list[LocalAgent]]
+    """those that stay, by their apps: all that were started one after the other, of which the last may run yet"""
 
     def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
@@ -109,22 +110,26 @@ class RunsLocalAgents:
                 one.kill()
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
-        """Return how the agent beside an app is, which is started if none runs there yet."""
-        started, one = now(), self._sidecars.get(app)
-        if one is None:
-            directory = self._work / f"sidecar-{app}"
+        """Return how the agent beside an app is, which is started if none runs there."""
+        started, one = now(), self._sidecars[app][-1] if app in self._sidecars else None
+        if one is None or one.has_ended():
+            # a kubelet starts a container of a Deployment's anew
+            before = self._sidecars.setdefault(app, [])
+            directory = self._work / "-".join(["sidecar", app, *([str(len(before) + 1)] if before else [])])
             directory.mkdir(mode=0o700)
-            one = self._sidecars[app] = LocalAgent(agent, directory, stays=True)
+            one = LocalAgent(agent, directory, stays=True)
+            before.append(one)
             one.present(jwt)
             self._start_agent(one, agent)
             one.wait()
         one.present(jwt)
         one.await_next_try()
+        one.wait()
         return one.state(started)
 
     def end_sidecars(self) -> None:
         """End every agent that stays. What it wrote and its log stay."""
-        for one in self._sidecars.values():
+        for one in itertools.chain(*self._sidecars.values()):
             one.kill()
 
     def _start_agent(self, one: LocalAgent, agent: Agent) -> None:

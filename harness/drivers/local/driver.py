@@ -345,7 +345,7 @@ class LocalRig(
 
     @property
     def _logs(self) -> list[Tail]:
-        agents = [one.log for one in self._sidecars.values()]
+        agents = [one.log for started in self._sidecars.values() for one in started]
         return [
             *self._vaults.logs,
             *agents,

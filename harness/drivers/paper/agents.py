@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from harness.drivers.paper.state import Common
-from harness.knowledge.versions import BACKS_OFF, at_least
+from harness.knowledge.versions import ASKS_ANEW, BACKS_OFF, EXITS_ON_RETRY, at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply, VaultClient
 from harness.secret import Secret
@@ -25,6 +25,7 @@ class Asked(VaultClient, Protocol):
     def passed(self) -> float: ...
     def engine_kind(self, path: str, token: Secret) -> Reply: ...
     def keep_renewed(self, token: Secret) -> None: ...
+    def is_lost(self, token: Secret) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Sidecar:
     logins: int = 0
     granted: float = 0.0
     """when it was last seen with a token that works, by the time that has passed"""
+    ended: bool = False
+    """has it ended, and is started anew at the next look?"""
     refused: tuple[float, Reply] | None = None
     """when it was last seen to be refused, and the answer; None since it was granted"""
 
@@ -70,7 +73,9 @@ class PaperAgents(abc.ABC):
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Return how the agent beside an app is."""
-        return beside(self._sidecars.setdefault(app, Sidecar()), agent, self.system(agent.vault), jwt)
+        if app not in self._sidecars or self._sidecars[app].ended:
+            self._sidecars[app] = Sidecar()
+        return beside(self._sidecars[app], agent, self.system(agent.vault), jwt)
 
 
 def run(agent: Agent, asked: Asked, jwt: Secret) -> Reply:
@@ -94,7 +99,9 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     """Return how an agent that stays is: one whose token Vault does not know any more has logged in anew, or tried."""
     held, passed = sidecar.token, asked.passed
     whole = held is not None and sidecar.files == len(agent.reads)
-    if held is None or not whole or not asked.lookup_self(held).ok:
+    # it looks up nothing by itself: until its token has to be renewed, it takes it for a good one
+    keeps = held is not None and whole and asked.is_lost(held) and not at_least(agent.version, ASKS_ANEW)
+    if held is None or not whole or not (keeps or asked.lookup_self(held).ok):
         reply = run(agent, asked, jwt)
         if sidecar.refused is not None and sidecar.waits(agent.version, passed):
             return sidecar.refused[1]
@@ -103,6 +110,7 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
             sidecar.token, sidecar.files, sidecar.logins = reply.token, reply.data["files"], sidecar.logins + 1
         if not reply.ok:
             data = {**reply.data, "logins": sidecar.logins, "failures": 1}
+            sidecar.ended = reply.token is not None and at_least(agent.version, EXITS_ON_RETRY)
             sidecar.refused = passed, msgspec.structs.replace(reply, data=data, token=None)
             return sidecar.refused[1]
     sidecar.granted, sidecar.refused = passed, None

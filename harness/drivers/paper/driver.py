@@ -99,7 +99,7 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         """the mounts that have a connection to an API server, each with its address"""
         self._shown: set[str] = set()
         self._vault_tokens: dict[str, VaultToken] = {}
-        self._given_by: dict[str, str] = {}
+        self._ever_given: dict[str, VaultToken] = {}
         self._policies: dict[str, list[vault_policies.Rule]] = {}
         self._secrets: set[str] = set()
         self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())

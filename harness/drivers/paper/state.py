@@ -68,6 +68,8 @@ class VaultToken:
     """when it was given, and renewed last, by the time that has passed on paper"""
     renewed: float = 0.0
     created: float = field(default_factory=now)
+    given_by: str = ""
+    """the version of Vault that gave it"""
     kept: bool = False
     """is it renewed whenever it has to be, by an agent that stays?"""
 

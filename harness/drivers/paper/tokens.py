@@ -24,8 +24,8 @@ class PaperTokens(PaperAnswers):
 
     _common: Common
     _vault_tokens: dict[str, VaultToken]
-    _given_by: dict[str, str]
-    """the version that gave each of them, also of those that are lost"""
+    _ever_given: dict[str, VaultToken]
+    """those too that are lost"""
     _policies: dict[str, list[vault_policies.Rule]]
 
     def lookup_self(self, token: Secret) -> Reply:
@@ -52,6 +52,17 @@ class PaperTokens(PaperAnswers):
     def keep_renewed(self, token: Secret) -> None:
         """Have a token live as long as whoever renews it again and again has it live."""
         self._vault_tokens[token.reveal()].kept = True
+
+    def is_lost(self, token: Secret) -> bool:
+        """Is a token refused that its holder has reason to believe in: given here, its life not over, unknown now?"""
+        given_here = self._ever_given.get(token.reveal())
+        unknown = token.reveal() not in self._vault_tokens or self._foreign(token) is not None
+        return given_here is not None and unknown and not given_here.ended(self._common.passed)
+
+    def _foreign(self, token: Secret) -> tuple[int, str] | None:
+        given_here = self._ever_given.get(token.reveal())
+        by = self._served.version if given_here is None else given_here.given_by
+        return kubernetes_auth.foreign_token(by, self._served.version)
 
     @property
     def passed(self) -> float:
@@ -94,7 +105,8 @@ class PaperTokens(PaperAnswers):
             account = f"{presented.account.namespace}/{presented.account.name}"
             held.accessor, held.account = f"auth_{KUBERNETES}_{mount}", account
         self._vault_tokens[token.reveal()] = held
-        self._given_by[token.reveal()] = self._served.version
+        held.given_by = self._served.version
+        self._ever_given[token.reveal()] = held
         return self._reply(200, data={**held.said, **more}, token=token, path=path, started=started)
 
     def _may(self, path: str, right: str, token: Secret, fields: Mapping[str, Any] | None = None) -> bool:
@@ -117,8 +129,7 @@ class PaperTokens(PaperAnswers):
         told = self._told(what, path)
         if told == "silent":
             return self._reply(None, "the paper Vault was told to stay silent")
-        given_by = self._given_by.get(token.reveal(), self._served.version)
-        if foreign := kubernetes_auth.foreign_token(given_by, self._served.version):
+        if foreign := self._foreign(token):
             return self._reply(*foreign)
         held = self._vault_tokens.get(token.reveal())
         if held is not None and not from_bound(held.role):
