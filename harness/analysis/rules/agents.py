@@ -77,18 +77,19 @@ def _not_back(case: Case) -> Diagnosis | None:
     if seen.probe != "sidecar":
         return None
     login = facts.first("login", seen.app, seen.moment)
-    if login is None or login.answer != "granted":
-        return None
     version, failures = seen.detail["agent"], seen.detail.get("failures")
+    if login is None or (login.answer != "granted" and not _holds_on(seen)):
+        # one that logs in anew is refused for the same reason as its app
+        return None
     waits = (
         f"was refused its login {failures} time{'' if failures == 1 else 's'}, and waits before it tries again: up to "
         f"five minutes{'' if at_least(version, BACKS_OFF) else ' in newer ones, two seconds or so in this one'}"
         if failures
         else "holds a token that Vault does not know any more, and has not logged in again"
     )
-    line = facts.line_of
+    line, own = facts.line_of, "logs in" if login.answer == "granted" else "is refused"
     return diagnosed(
-        f"{seen.app} itself logs in, and Vault Agent {version}, which runs on beside it, {waits}",
+        f"{seen.app} itself {own}, and Vault Agent {version}, which runs on beside it, {waits}",
         "certain" if failures else "strong",
         [
             EvidenceLine("answer", f"Vault Agent {version}: HTTP {seen.status} {seen.error}".strip(), line[seen.id]),
@@ -104,11 +105,16 @@ def _not_back(case: Case) -> Diagnosis | None:
     )
 
 
+def _holds_on(seen: Observation) -> bool:
+    """Is it the token it got that is refused, and has the agent not noticed?"""
+    return not seen.detail.get("failures") and bool(seen.detail.get("token")) and seen.detail.get("refused") is None
+
+
 NOT_BACK: Final = Rule(
     name="agent-not-back",
     versions="agents of every version; from 1.7.0 on they wait up to five minutes, up to 1.16 they keep a dead token",
     precondition="a Vault Agent runs on beside an app",
-    demands="its token is refused, and a login of the app is granted at the same moment",
+    demands="its token is refused; where it was refused a login, the app is granted one at the same moment",
     explanation="an agent that is refused tries again later and later; one whose token was revoked may not notice",
     source="hashicorp/vault command/agent/auth/auth.go, CHANGELOG 1.7.0 (GH-10964), 1.17.0",
     examine=_not_back,
