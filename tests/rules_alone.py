@@ -64,6 +64,7 @@ ALSO: Final[dict[str, dict[str, str]]] = {
     ),
     "jwt-keys-held": {"jwt-key-unknown": "no key fits, and it is known why"},
     "login-identity-changed": {"changed-by-step": "the course wrote the role, and the sentence says so"},
+    "review-audiences-left-out": {"login-token-rejected": "Vault takes it for a review that says no, and why is known"},
     "review-without-audiences": {"login-token-rejected": "the review says no, and it is known why"},
     "reviewer-fallback-client": dict.fromkeys(
         ("changed-by-step", "reviewer-lacks-tokenreview-rbac"), "who reviews now has not the right, and did not before"

@@ -31,6 +31,8 @@ OF_THE_RECORD: Final = (
     "rewrite refused",
     "leadership moved in vain",
     "leadership went back",
+    "node lost",
+    "quorum lost",
     "restart refused",
     "upgrade refused",
 )

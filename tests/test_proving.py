@@ -240,6 +240,10 @@ SCENARIOS_OF: Final = {
     "api-server-not-at-host, over http": outside(
         mount(config={"kubernetes_host": "cluster-http", "disable_iss_validation": True})
     ),
+    "review-audiences-left-out": outside(
+        {"vault": {"source": "1.12.0", "target": "1.13.0"}},
+        mount(configured={"by": "1.12.0"}, reviewer="long-lived", config={"kubernetes_host": "proxy-no-audiences"}),
+    ),
     "address-not-bound": outside(role(bound_cidrs=["192.0.2.0/24"])),
     "token-limits": outside(course_of({"write": {"role": "web", "token-type": "batch"}})),
     "policy-denies, by a deny": outside(policy(web='path "secret/data/web" { capabilities = ["deny"] }')),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from harness.drivers.proxies import Proxies
 from harness.errors import RigError
-from harness.host import pki
+from harness.host import pki, proxy
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.rig.rig import ClusterFacts, Endpoint
@@ -68,6 +69,13 @@ def test_each_proxy_answers_as_it_is_called(proxies: Proxies, tmp_path: Path) ->
     assert before("proxy") is passing  # it is not started twice
     with pytest.raises(RigError, match="stands for no proxy"):
         before("cluster")
+
+
+def test_a_proxy_that_knows_no_audiences_leaves_out_those_alone() -> None:
+    said = json.dumps({"kind": "TokenReview", "status": {"authenticated": True, "audiences": ["a"]}}).encode()
+    assert json.loads(proxy._without_audiences(said)) == {"kind": "TokenReview", "status": {"authenticated": True}}
+    assert proxy._without_audiences(b"not found") == b"not found"
+    assert json.loads(proxy._without_audiences(b'{"status": "Failure"}')) == {"status": "Failure"}
 
 
 def test_a_proxy_that_ended_is_told(proxies: Proxies, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def written(scenario: Scenario, tmp_path: Path) -> Path:
 BEYOND_THE_CORE: Final = {
     "review-without-audiences": further("vault:1.3.0"),
     "jwt-discovered-issuer": further("vault:1.13.0"),
+    "review-audiences-left-out": further("vault:1.12.0", "vault:1.13.0"),
 }
 
 

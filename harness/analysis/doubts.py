@@ -254,6 +254,7 @@ _OF_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
     "local-ca-missing": ("kubernetes_ca_cert",),
     "api-server-unreachable": ("kubernetes_host",),
     "api-server-not-at-host": ("kubernetes_host",),
+    "review-audiences-left-out": ("kubernetes_host",),
     "signing-key-unknown": ("pem_keys",),
     "jwt-key-unknown": ("jwt_validation_pubkeys",),
     "no-such-mount": (),

@@ -2,9 +2,11 @@
 
 python proxy.py ANSWERING ADDRESS PORT CERTIFICATE KEY UPSTREAM UPSTREAM_CA
 
-*ANSWERING*: `passes` hands each request on to UPSTREAM (https://host:port) and its answer back. `unauthorized` answers
-401, whatever token comes, as a proxy does that has accounts of its own. `html` answers 200 and a page to log in on.
-`reset` resets each connection before anybody said anything. It logs method, path and status, never a header or a body.
+*ANSWERING*: `passes` hands each request on to UPSTREAM (https://host:port) and its answer back. `no-audiences` does so,
+and leaves status.audiences out of the answer to a TokenReview, as a server does that knows no audiences. `unauthorized`
+answers 401, whatever token comes, as a proxy does that has accounts of its own. `html` answers 200 and a page to log in
+on. `reset` resets each connection before anybody said anything. It logs method, path and status, never a header or a
+body.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             there.request(self.command, self.path, body, headers)
             answer = there.getresponse()
-            self._say(answer.status, answer.headers.get("Content-Type", "application/json"), answer.read())
+            said = answer.read()
+            if self.answering == "no-audiences" and self.path.endswith("/tokenreviews"):
+                said = _without_audiences(said)
+            self._say(answer.status, answer.headers.get("Content-Type", "application/json"), said)
         except OSError as error:
             self._say(502, "text/plain", f"{type(error).__name__}\n".encode())
         finally:
@@ -67,6 +72,18 @@ class _Handler(BaseHTTPRequestHandler):
         sys.stderr.flush()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 -- the base class looks for these names
+
+
+def _without_audiences(said: bytes) -> bytes:
+    """Return the answer to a TokenReview without the audiences that its token is good for, and all else as it is."""
+    try:
+        review = json.loads(said)
+    except ValueError:
+        return said
+    status = review.get("status") if isinstance(review, dict) else None
+    if isinstance(status, dict):
+        status.pop("audiences", None)
+    return json.dumps(review).encode()
 
 
 class _Server(ThreadingHTTPServer):

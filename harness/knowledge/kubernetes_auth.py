@@ -73,6 +73,13 @@ SENDS_AUDIENCES: Final = "1.4.0"
 """From here a TokenReview names the audiences of the token that logs in; before, an API server took each that was made
 out for somebody else for a false one (P v0.6.0, PR #74, issue #73). Run: 1.3.0 / 1.4.0."""
 
+CHECKS_AUDIENCES: Final = "1.13.0"
+"""From here the answer to a TokenReview has to name an audience that it was asked for: what answers and knows none is
+no endpoint for a token that has any (P v0.15.0, PR #179)."""
+
+WRONG_AUDIENCES: Final = "lookup failed: service account jwt valid for audience(s)"
+"""How Vault's log begins to say so: which the answer names, and which were asked for (P token_review.go)."""
+
 FIRST_ASKED_WITHOUT_CA: Final = ("1.11.0", "1.11.12")
 """From the first to the last of these a config without a CA is not shown where no pod's CA is either, at the first read
 after Vault's start: 500; the next ones are answered (P v0.13.0). Run: 1.9.3 / 1.11.0; not so at 1.12.0, 1.13.0, 1.16.3

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-Answering = Literal["passes", "unauthorized", "html", "reset"]
-"""What a proxy does with each request: it passes it on; it answers 401, or 200 and a page; or it resets."""
+Answering = Literal["passes", "no-audiences", "unauthorized", "html", "reset"]
+"""What a proxy does with each request: it passes it on; it does so, and leaves the audiences out of the answer to a
+TokenReview; it answers 401, or 200 and a page; or it resets."""
 
 CLUSTER: Final = "cluster"
 """The API server's own address."""
@@ -21,6 +22,7 @@ PLAIN: Final = "cluster-http"
 
 _PROXIES: Final[dict[str, Answering]] = {
     "proxy": "passes",
+    "proxy-no-audiences": "no-audiences",
     "proxy-401": "unauthorized",
     "proxy-html": "html",
     "proxy-reset": "reset",
@@ -28,6 +30,8 @@ _PROXIES: Final[dict[str, Answering]] = {
 
 WORDS: Final = (CLUSTER, PLAIN, *_PROXIES)
 """What can be said in the place of an address."""
+
+_PASSING: Final = (CLUSTER, "proxy", "proxy-no-audiences")
 
 _INSIDE: Final = re.compile(r"https://kubernetes\.default(\.svc(\.cluster\.local)?)?(:443)?")
 
@@ -56,7 +60,7 @@ def reaches(word: object, home: str) -> bool:
 
     *home* is the cluster that Vault is in, empty where it is in none.
     """
-    return word in (CLUSTER, "proxy") or (inside(word) and bool(home))
+    return word in _PASSING or (inside(word) and bool(home))
 
 
 def told(word: str) -> str:
@@ -64,6 +68,7 @@ def told(word: str) -> str:
     return {
         PLAIN: "the API server's own port, to which the config has Vault speak http where it expects TLS",
         "proxy": "a proxy that passes on what it is asked",
+        "proxy-no-audiences": "a proxy that passes on what it is asked, and knows no audiences",
         "proxy-401": "a proxy that knows no service account tokens",
         "proxy-html": "a proxy that shows a page to whoever comes",
         "proxy-reset": "a proxy that resets connections",

@@ -97,6 +97,7 @@ Cause = Literal[
     "stored-reviewer-expires",
     "login-token-rejected",
     "review-without-audiences",
+    "review-audiences-left-out",
     "api-server-untrusted",
     "api-server-unreachable",
     "api-server-not-at-host",

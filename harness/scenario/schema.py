@@ -159,10 +159,10 @@ class PluginConfig(JwtConfig):
     kubernetes_host: Host = Field(
         default="cluster",
         description="Where Vault looks for the API server. cluster: at its own address. cluster-http: there, with http "
-        "instead of https. proxy: at a reverse proxy before it; proxy-401: at one that knows no service account tokens "
-        "and answers 401; proxy-html: at one that shows a page to log in on; proxy-reset: at one that resets "
-        "connections. Or an address at which nobody is, such as https://127.0.0.1:1 or https://gone.invalid. Or "
-        "https://kubernetes.default.svc: the API server of Vault's own cluster; outside of any, no name at all.",
+        "instead of https. proxy: at a reverse proxy before it; proxy-no-audiences: at one that leaves the audiences "
+        "out of its answers; proxy-401: at one that answers 401 to service accounts; proxy-html: at one that shows a "
+        "page; proxy-reset: at one that resets connections. Or an address at which nobody is, such as "
+        "https://gone.invalid. Or https://kubernetes.default.svc: the API server of Vault's own cluster, if any.",
     )
     kubernetes_ca_cert: CaText = Field(
         default="cluster",

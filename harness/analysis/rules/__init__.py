@@ -57,6 +57,7 @@ RULES: Final[tuple[Rule, ...]] = (
     reviewer.STORED_REFUSED,
     audiences.CLIENT_NOT_ACCEPTED,
     audiences.NO_AUDIENCES,
+    audiences.LEFT_OUT,
     reviewer.LOGIN_REJECTED,
     jwts.NOT_BOUND,
     jwts.AUDIENCE,

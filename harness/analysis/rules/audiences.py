@@ -8,9 +8,11 @@ import msgspec
 
 from harness.analysis.correlation import shown
 from harness.analysis.rules import remedies
+from harness.analysis.rules.rewrites import held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
+from harness.scenario import endpoints
 from harness.scenario.course import ProjectToken, WriteRole
 
 # How an API server says that a bearer is made out for somebody else. Run: Kubernetes 1.32.0.
@@ -143,6 +145,28 @@ def _audiences_reviewed(case: Case) -> tuple[Remedy, Remedy]:
     )
 
 
+def _left_out(case: Case) -> Diagnosis | None:
+    review, seen, since = case.evidence.review, case.after, kubernetes_auth.CHECKS_AUDIENCES
+    said = case.quoted(kubernetes_auth.WRONG_AUDIENCES)
+    if review is None or review.status != 201 or not said or not at_least(seen.version, since):
+        return None
+    mount, host = seen.mount, str(held_config(case.facts, seen.mount, seen.moment).fields.get("kubernetes_host", ""))
+    there = endpoints.told(host) if endpoints.proxy(host) is not None else "what answers there"
+    between = Remedy(
+        f"Let {there} hand back the whole answer to a TokenReview, status.audiences with it.",
+        unproven="how a proxy is set up is its own, and kubernetes_host: proxy rehearses one that hands on everything",
+    )
+    return diagnosed(
+        f"The API server of {case.cluster} reviewed the token of {seen.app} and answered {review.status}, and what "
+        f"came back to Vault names no audience that the token was to be good for: at kubernetes_host of auth/{mount} "
+        f"is {there}. From {since} on Vault takes that for no review, so the login answers {seen.status}",
+        "certain",
+        [*said, shown(review), case.facts.config_line(seen)],
+        remedies.found_again(case)[1],
+        between,
+    )
+
+
 CLIENT_NOT_ACCEPTED: Final = Rule(
     name="client-jwt-not-accepted",
     versions="every version",
@@ -162,4 +186,14 @@ NO_AUDIENCES: Final = Rule(
     source="vault-plugin-auth-kubernetes issue 73, PR #74; run: 1.3.0 / 1.4.0",
     examine=_no_audiences,
     grants=True,
+)
+LEFT_OUT: Final = Rule(
+    name="review-audiences-left-out",
+    versions=f"{kubernetes_auth.CHECKS_AUDIENCES} and newer",
+    precondition="a proxy or a webhook answers TokenReviews, and knows no audiences; the token has some, or its role",
+    demands="a TokenReview answered 201 and Vault's log line about the audiences",
+    explanation="who asks whether a token is good for an audience has to be told for which it is: a server that knows "
+    "no audiences says yes to any",
+    source="vault-plugin-auth-kubernetes v0.15.0 token_review.go, PR #179; Kubernetes API reference, TokenReviewStatus",
+    examine=_left_out,
 )

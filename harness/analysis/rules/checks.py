@@ -22,7 +22,7 @@ from harness.scenario import mount_kinds
 from harness.scenario.course import ProjectToken, WriteRole
 from harness.scenario.role_spec import RoleSpec
 
-_AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim", "but wanted")
+_AUDIENCE_WORDS: Final = ('claim "aud" is invalid', "invalid audience (aud) claim")
 _BINDING_WORDS: Final = ("service account name not authorized", "namespace not authorized")
 _NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
 _OF_NAMESPACES: Final = ("failed to get namespace (code", "namespace lookup failed")

@@ -132,11 +132,13 @@ def unreached(config: Config, cluster: str, *, hidden: bool) -> str:
 def answered_by_another(config: Config, cluster: str, *, hidden: bool) -> str:
     """Return Vault's words for an answer that is not the API server's, or nothing where that one answers."""
     host = str(config.fields["kubernetes_host"])
+    passed_on = f"an error on the server {kubernetes_auth.PASSED_ON}" if hidden else ""
     return {
         _plain(cluster): "read tcp: read: connection reset by peer",
         proxy_of(cluster, "proxy-401"): kubernetes_auth.UNAUTHORIZED,
         proxy_of(cluster, "proxy-html"): f"{kubernetes_auth.NO_JSON} '<' looking for beginning of value",
-        proxy_of(cluster, "proxy"): f"an error on the server {kubernetes_auth.PASSED_ON}" if hidden else "",
+        proxy_of(cluster, "proxy"): passed_on,
+        proxy_of(cluster, "proxy-no-audiences"): passed_on,
     }.get(host, "")
 
 
@@ -153,6 +155,16 @@ def _proxy_at(config: Config, cluster: str) -> str:
 
 def _plain(cluster: str) -> str:
     return host_of(cluster).replace("https://", "http://")
+
+
+def unnamed_audience(version: str, config: Config, cluster: str, role: Mapping[str, Any], token: Token) -> str:
+    """Return why Vault takes a review for none in whose answer no audiences stand; empty where it does not."""
+    asked = [str(role["audience"])] if role.get("audience") else list(token.issued.audiences)
+    if str(config.fields["kubernetes_host"]) != proxy_of(cluster, "proxy-no-audiences") or not asked:
+        return ""
+    if not at_least(version, kubernetes_auth.CHECKS_AUDIENCES):
+        return ""
+    return f"{kubernetes_auth.WRONG_AUDIENCES} [], but wanted [{' '.join(asked)}]"
 
 
 def unasked_audience(version: str, token: Token) -> str:

@@ -410,7 +410,7 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         ):
             self._log_login(mount, said)
             return "review"
-        return own or way or self._review(mount, config, presented) or self._notes(config, presented)
+        return own or way or self._review(mount, role, presented) or self._notes(config, presented)
 
     def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
         """Return the labels of a token's namespace, as far as the reviewer may read them."""
@@ -432,9 +432,9 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         """Have Vault's log say why a login was refused."""
         self._pending.append(evidence.of_log(self.enable_auth(mount), why, self._called))
 
-    def _review(self, mount: str, config: Config, presented: Token | None) -> Refusal | None:
+    def _review(self, mount: str, role: str, presented: Token | None) -> Refusal | None:
         """Have the mount's cluster review the token, and leave its audit entry."""
-        cluster = self._topology.mounts[mount].cluster
+        config, cluster, version = self._configs[mount], self._topology.mounts[mount].cluster, self._served.version
         bearer = self._bearer(config, presented)
         known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
         status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
@@ -445,7 +445,14 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         genuine = presented is not None and presented.genuine and presented.account.cluster == cluster
         if status == 201 and not genuine:
             self._log_login(mount, "lookup failed: [invalid bearer token, Token has been invalidated]")
-        elif status == 201 and presented and (why := checks.unasked_audience(self._served.version, presented)):
+        elif (
+            status == 201
+            and presented
+            and (
+                why := checks.unasked_audience(version, presented)
+                or checks.unnamed_audience(version, config, cluster, config.roles[role], presented)
+            )
+        ):
             self._log_login(mount, why)
             return "review"
         return None if status == 201 and genuine else "review"
