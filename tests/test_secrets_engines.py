@@ -194,6 +194,16 @@ def test_a_policy_that_lets_an_app_encrypt_and_not_decrypt_is_named(tmp_path: Pa
     assert 'capability "update" on path "keys/transit/decrypt/orders"' in found.sentence
 
 
+def test_of_an_app_that_is_never_let_in_its_refusal_alone_is_told(tmp_path: Path) -> None:
+    """What it never read it cannot use later: that is no second doubt."""
+    roles = {"batch": {"service-accounts": ["somebody-else"], "namespaces": ["apps"], "policies": ["batch"]}}
+    app = {"cluster": "main", "service-account": "apps/batch", "role": "batch", "reads": READS}
+    text = written(auth={"kubernetes": {"cluster": "main", "roles": roles}}, apps={"batch": app})
+    record, judgement = on_paper(loading.loads(text).scenario, tmp_path)
+    assert {one.answer for one in record.of(Observation) if one.probe == "kept-secret"} == {"unknown"}
+    assert [one.kind for one in judgement.doubts] == ["unlearned"]
+
+
 @pytest.mark.real
 def test_what_engines_gave_is_good_after_an_upgrade_as_foretold(tmp_path: Path, lender: Lender) -> None:
     """A credential really logs in to PostgreSQL, before and after, and does no more once its lease is revoked."""

@@ -49,6 +49,10 @@ def excused(facts: Facts) -> frozenset[int]:
     that is told once; and so is a login that a standby did not forward. No other is excused.
     """
     told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed}
+    for one in facts.observations:
+        # what a login would have let be read can have kept another question from being asked in its turn
+        if one.answer == "unknown" and not one.mixed and one.blocked_by in told:
+            told.add(one.id)
     stopped, removed = course.stopped(facts.steps), rolling.removed(facts)
     silenced = audit_devices.silenced(facts) | storages.silenced(facts) | rolling.leaderless(facts)
     cut_off = ways.told(facts.observations)
@@ -56,7 +60,7 @@ def excused(facts: Facts) -> frozenset[int]:
         one.id
         for one in facts.observations
         if one.answer == "unknown" and not one.mixed
-        if one.blocked_by in told
+        if one.id in told
         or one.node in stopped.get(one.moment, ())
         or one.node in removed.get(one.moment, ())
         or one.moment in silenced
