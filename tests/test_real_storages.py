@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import pytest
 
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.postgres import PostgresStore
+from harness.record import journal
 from harness.record.observation import Observation
+from harness.record.storage_events import StorageChanged
 from harness.rehearsal import probes
 from harness.rehearsal.probes import View
 from harness.scenario.course import Serve
 from harness.scenario.plan import Question
 from tests.lent import Lender
-from tests.test_real import REHEARSE, ours, rehearse, until_gone
+from tests.test_real import REHEARSE, ROOT, ours, rehearse, until_gone
+from tests.test_real_course_faults import IN_THE_RUN, KILLED
 from tests.test_real_rollbacks import gone_back, scenario, told
 
 pytestmark = pytest.mark.real
@@ -89,6 +93,48 @@ def test_of_an_etcd_of_three_nothing_is_left_by_a_run_that_is_killed(tmp_path: P
         assert sum(one.name() == "etcd" for one in ours(directory)) == 3
         running.kill()
     until_gone(directory)
+
+
+TOUCHED = """\
+schema: 1
+description: A Vault whose storage is stopped, and an app with a secret ID. No cluster is there.
+vault: {{source: 1.9.2, {storage}}}
+auth:
+  approle: {{type: approle, roles: {{web: {{policies: [web]}}}}}}
+apps:
+  web: {{role: web, reads: [secret/web]}}
+course:
+  - storage: {what}
+"""
+
+
+@pytest.mark.parametrize(
+    ("storage", "what", "word"),
+    [
+        ("storage: etcd, etcd-members: 3", "stop", "storage"),
+        ("storage: etcd, etcd-members: 3", "restart", "storage"),
+        ("storage: etcd, etcd-members: 3", "stop", "look"),
+        ("storage: postgresql", "stop", "storage"),
+        ("storage: postgresql", "stop", "look"),
+    ],
+    ids=["a member of etcd is stopped", "a member restarts", "all of etcd is away", "it stops", "PostgreSQL is away"],
+)
+def test_of_a_storage_with_a_fault_nothing_is_left_by_a_run_that_is_killed(
+    storage: str, what: str, word: str, tmp_path: Path
+) -> None:
+    """SIGKILL once a server of it was stopped, and once all are away and Vault was asked for something without them."""
+    (file := tmp_path / "touched.yaml").write_text(TOUCHED.format(storage=storage, what=what))
+    directory = tmp_path / f"touched-{os.getpid()}"
+    words = [word, IN_THE_RUN, "run", str(file), "--driver", "local", "--run-dir", str(directory)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    changed = journal.load(directory).of(StorageChanged)
+    assert [one.running for one in changed] == ([0] if word == "look" else [])
+    until_gone(directory)
+    judged = rehearse("judge", directory, "-o", "json")
+    assert (judged.returncode, json.loads(judged.stdout)["verdict"]) == (4, "inconclusive")
 
 
 @pytest.mark.parametrize("where", ["in a question", "in a swap"])
