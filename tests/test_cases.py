@@ -40,6 +40,21 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("regression", "upgrade refused", "storage-away", "1.11.0", ""),
         ),
     ),
+    "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": (
+        "fail",
+        (("regression", "node lost", "node-did-not-rejoin", "1.11.0", ""),),
+    ),
+    "a-node-without-data-has-nobody-to-join-while-another-one-is-away": (
+        "fail",
+        (
+            ("regression", "quorum lost", "quorum-lost", "1.9.2", ""),
+            ("regression", "node lost", "node-did-not-rejoin", "1.11.0", ""),
+        ),
+    ),
+    "two-of-three-nodes-are-away-in-the-middle-of-a-rolling-upgrade": (
+        "fail",
+        (("regression", "quorum lost", "quorum-lost", "1.9.2", ""),),
+    ),
     "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
         "fail",
         (
@@ -306,7 +321,7 @@ JUDGED: Final[Mapping[str, Row]] = {
 }
 """Case -> the verdict, and every finding as (kind, effect, rule, hop, app)."""
 
-ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
     "a-cluster-gets-another-issuer-under-a-vault-that-stays": {"batch": (200, 200, 200), "web": (200, 500, 200)},
     "an-old-issuer-is-dropped-while-tokens-of-it-are-about": {
         "of-local": (200, 403, 200),
@@ -361,6 +376,9 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "the-vault-that-unseals-is-sealed-away-and-forgets": {"batch": (200,) * 6},
     "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": {"batch": (200, 200, 200, 200, 200, 200, 500, 200)},
     "a-postgresql-restarts-and-is-away-when-vault-starts": {"batch": (200, 200, 200, 200, 500, 200)},
+    "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": {"batch": (200, 200)},
+    "a-node-without-data-has-nobody-to-join-while-another-one-is-away": {"batch": (200, 200)},
+    "two-of-three-nodes-are-away-in-the-middle-of-a-rolling-upgrade": {"batch": (200, 200, None, 200, 200)},
     "a-hosted-vault-done-right": {"data-server": (200,) * 5, "agent": (200,) * 5},
     "a-role-audience-that-no-token-has": {"example": (500, 500, 500, 500, 403)},
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
@@ -425,6 +443,21 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "the PostgreSQL of Vault was restarted, in the middle of the upgrade to Vault 1.9.2",
         "Vault 1.11.0 could not be unsealed, which says nothing of what it makes of its data: its PostgreSQL is away",
         "terminating connection due to administrator command",
+    ),
+    "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": (
+        "taken to 1.11.0, each until it was back: vault-1 ",
+        "failed to decrypt keys from storage: cipher: message authentication failed",
+        "Do not initialise vault-2, and hand it no other key: one that opens makes it a second Vault",
+    ),
+    "a-node-without-data-has-nobody-to-join-while-another-one-is-away": (
+        "Nobody leads any more while vault-1 is replaced: of 3 nodes 2 have to be there to elect one, and unsealed are",
+        "it is not initialised: it has no data, and has joined nobody",
+        "vault operator raft join https://<LEADER>:8200",
+        "longest without an answer: health ",
+    ),
+    "two-of-three-nodes-are-away-in-the-middle-of-a-rolling-upgrade": (
+        "of 3 nodes 2 have to be there to elect one, and unsealed are vault-1. Nothing is answered",
+        "leaders nobody; then vault-",
     ),
     "a-cluster-gets-another-issuer-under-a-vault-that-stays": (
         (
@@ -595,6 +628,10 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
 
 NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "vault-moves-away-and-its-pods-ca-with-it": (r"nobody saw it", r"never renews"),
+    "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": (
+        r"vault-refuses-data",
+        r"Do not upgrade to 1.11.0",
+    ),
     "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
     "passwords-and-secret-ids-once-vault-locks-out": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
     "tokens-of-a-ci-and-keys-that-rotate": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),

@@ -355,6 +355,40 @@ def test_a_look_without_a_leader_is_one_finding_and_no_doubt(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("what", "findings", "said"),
+    [
+        ("lose-data", [], ""),
+        ("lose-data-and-join", ["vault-1"], "vault operator raft join"),
+        ("foreign-data", ["vault-1"], "Do not initialise vault-1, and hand it no other key"),
+    ],
+)
+def test_data_that_a_node_loses_in_mid_hop_are_no_refusal_of_its_version(
+    what: str, findings: list[str], said: str, tmp_path: Path
+) -> None:
+    """Over an empty disk it joins anew; with nobody to join, or the disk of another Vault, it does not come back."""
+    _, judgement = on_paper(going({"upgrade": "1.11.0", "node": "vault-1", "meanwhile": what}), tmp_path)
+    assert found(judgement) == [("regression", "node lost", "node-did-not-rejoin", name) for name in findings]
+    assert (judgement.exit_code, judgement.doubts) == (len(findings), ())
+    assert all(said in str(one.remedies[0]) for one in judgement.findings[:1])
+
+
+def test_a_node_that_is_taken_while_another_is_away_costs_the_quorum(tmp_path: Path) -> None:
+    """It is back a moment later, and is no finding where the quorum was gone before, or where two nodes have none."""
+    course = ({"stop-node": "vault-2", "then-look": False}, {"upgrade": "1.11.0", "node": "vault-1"})
+    record, judgement = on_paper(going(*course), tmp_path / "three")
+    (lost,) = record.of(QuorumLost)
+    assert (lost.alive, lost.needed, lost.replaced, lost.version) == (("vault-0",), 2, "vault-1", "1.7.0")
+    assert found(judgement) == [("regression", "quorum lost", "quorum-lost", "")]
+    assert "while vault-1 is replaced" in judgement.findings[0].sentence
+    again = going(*course, {"stop-node": "vault-0", "then-look": False}, {"start-node": "vault-0", "then-look": False})
+    record, _ = on_paper(again, tmp_path / "again")
+    assert [one.replaced for one in record.of(QuorumLost)] == ["vault-1", ""]
+    two = going({"upgrade": "1.11.0"}, vault={"cluster": "platform", "nodes": 2, "source": "1.7.0"})
+    record, judgement = on_paper(two, tmp_path / "two")
+    assert (record.of(QuorumLost), judgement.verdict) == ([], "pass")
+
+
+@pytest.mark.parametrize(
     ("steps", "said"),
     [
         ([{"join-node": "vault-1"}], "no earlier step has removed vault-1"),

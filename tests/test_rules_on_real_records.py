@@ -117,7 +117,7 @@ ELSEWHERE: Final = {
     "leader-of-older-version": "the shipped scenarios, tests/records",
     "standby-does-not-forward": "the shipped scenario, tests/records",
     "quorum-lost": "scenarios/corpus/b27, tests/records/corpus",
-    "node-did-not-rejoin": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
+    "node-did-not-rejoin": "tests/test_cases.py, tests/records/real",
     "node-removed": "scenarios/corpus/b28a and b28b, tests/records/corpus",
     "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",

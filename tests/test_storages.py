@@ -50,6 +50,32 @@ def scenario(file: Path, vault: str, steps: str) -> Path:
             "  - snapshot: {}\n  - upgrade: 1.11.0\n  - {roll-back: snapshot, meanwhile: restart}\n",
             "of no use to roll-back: snapshot, which is no hop over the data as they are",
         ),
+        (
+            f"{ETCD}, nodes: 2",
+            "  - {upgrade: 1.11.0, meanwhile: stop}\n",
+            "with several nodes that is no matter of one",
+        ),
+        (
+            f"{ETCD}, nodes: 2",
+            "  - {restart: {}, node: vault-1, meanwhile: lose-data}\n",
+            "over etcd all nodes have the",
+        ),
+        (
+            "storage: raft",
+            "  - {upgrade: 1.11.0, meanwhile: lose-data}\n",
+            "there is one node, and nobody has its data",
+        ),
+        (
+            "nodes: 3",
+            "  - {upgrade: 1.11.0, meanwhile: foreign-data}\n",
+            "foreign-data is of one node, and none is named",
+        ),
+        (
+            "nodes: 3",
+            "  - {upgrade: 1.11.0, node: vault-1, meanwhile: stop}\n",
+            "a step before or after it: storage: stop",
+        ),
+        ("nodes: 3", "  - {step-down: {}, meanwhile: lose-data}\n", "of no use to step-down, in which no node starts"),
     ],
 )
 def test_what_cannot_be_done_to_a_storage_is_told_with_its_line(
@@ -63,6 +89,12 @@ def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> Non
     wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")).scenario
     with pytest.raises(MissingPrerequisite, match="--driver local has it"):
         limits.insist(plan.make(wanted, "one", "kind"))
+    one = scenario(
+        tmp_path / "three.yaml", "cluster: one, nodes: 3", "  - {restart: {}, node: vault-1, meanwhile: lose-data}\n"
+    )
+    one.write_text(one.read_text().replace("vault: {", "clusters: {one: {kubernetes: 1.32.0}}\nvault: {", 1))
+    with pytest.raises(MissingPrerequisite, match="with kind nothing happens to the data of a node"):
+        limits.insist(plan.make(loading.load(one).scenario, "three", "kind"))
 
 
 @pytest.mark.parametrize(

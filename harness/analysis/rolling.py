@@ -18,7 +18,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
 from harness.knowledge import versions
-from harness.record.events import StepEnded
+from harness.record.events import StepEnded, Trouble
 from harness.record.node_events import (
     EvictionTried,
     LeaderChanged,
@@ -278,6 +278,12 @@ def leaderless(facts: Facts) -> frozenset[str]:
     return frozenset(label for label, down in course.stopped(facts.steps).items() if total - len(down) <= total // 2)
 
 
+_BEFORE_NEXT: Final = (
+    " And stop no node of an upgrade before all the others are there: failure_tolerance in sys/storage/raft/autopilot/"
+    "state (1.7.0 and later) says how many may be away."
+)
+
+
 def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes = facts.topology.nodes_of(one.vault)
@@ -285,12 +291,13 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
         yield diagnosis.stated(
             facts,
             (QUORUM, "regression", "quorum lost"),
-            f"Nobody leads any more: of {len(nodes)} nodes {one.needed} have to be there to elect one, and unsealed "
-            f"are {alive}. Nothing is answered until another one is back",
+            f"Nobody leads any more{f' while {one.replaced} is replaced' if one.replaced else ''}: of {len(nodes)} "
+            f"nodes {one.needed} have to be there to elect one, and unsealed are {alive}. Nothing is answered until "
+            "another one is back",
             (EvidenceLine("nodes", f"unsealed: {alive}; needed: {one.needed}", line, at=one.at),),
             Remedy(
                 "Bring a stopped node back over its data and unseal it, before anything else is touched. Where its "
-                "data are gone for good: peers.json on a node that is left.",
+                "data are gone for good: peers.json on a node that is left." + (_BEFORE_NEXT if one.replaced else ""),
                 commands=("vault operator unseal", "vault operator raft list-peers"),
                 unproven="no setting keeps a quorum that is not there",
             ),
@@ -300,6 +307,16 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
             source=_OF_RAFT,
             explanation="raft commits nothing without a majority of the nodes that vote",
         )
+
+
+_FOREIGN: Final = r"message authentication failed|crypto/aes: invalid key size"
+"""How Vault says of a key that it does not open its data."""
+
+
+def explains(facts: Facts, trouble: Trouble) -> bool:
+    """Did a node decline the keys that all the others take? Then its data are not theirs, whatever version it is."""
+    told = {one.message for one in facts.record.of(NodeLost)}
+    return trouble.kind == "refused" and trouble.message in told and bool(re.search(_FOREIGN, trouble.message))
 
 
 class _Sign(NamedTuple):
@@ -346,6 +363,28 @@ _SIGNS: Final = (
         _ONLY_FORWARD,
         ("vault secrets list", "vault auth list"),
         "Vault source, vault/mount.go#setupMounts and vault/auth.go#setupCredentials, read at 1.7.0 and 1.11.0",
+    ),
+    _Sign(
+        NOT_BACK,
+        _FOREIGN,
+        "its data do not open to the keys of the others: they are those of another Vault, which somebody initialised "
+        "on it by itself, or that of a disk that was mixed up. Nothing is said of what this version makes of its own "
+        "data",
+        "Do not initialise {node}, and hand it no other key: one that opens makes it a second Vault, which lets nobody "
+        "in that the others know. Stop it, put its own disk back, or wipe its data and have it join the others anew.",
+        ("vault operator raft list-peers", "vault operator raft join https://<LEADER>:8200"),
+        "Vault source, vault/core.go#unsealInternal and vault/raft.go#JoinRaftCluster; " + _OF_RAFT,
+    ),
+    _Sign(
+        NOT_BACK,
+        r"it has no data, and has joined nobody",
+        "it came up without data, and nothing in its configuration has it join anybody: it waits to be initialised or "
+        "to join. The others count it as a voter until it is removed",
+        "Have {node} join the others, and then unseal it with their keys; do not initialise it, which makes a second "
+        "Vault of it. retry_join in its configuration does that by itself after the next lost disk. Take no other node "
+        "before it is back.",
+        ("vault operator raft join https://<LEADER>:8200", "vault operator unseal", "vault operator raft list-peers"),
+        _OF_RAFT,
     ),
 )
 _AWAY: Final = _Sign(

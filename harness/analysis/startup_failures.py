@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis import audit_devices, diagnosis, leases, storages
+from harness.analysis import audit_devices, diagnosis, leases, rolling, storages
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -65,11 +65,12 @@ class _LastWords(msgspec.Struct, frozen=True):
 
 def findings(facts: Facts, trimmed: Container[str] = ()) -> list[Finding]:
     """Return the refusals among the troubles of a run: servers that gave up or declined right after their swap, and
-    said why. *trimmed* has the versions whose builds leave parts out. What a storage that is away explains is none.
+    said why. *trimmed* has the versions whose builds leave parts out. What a storage that is away explains is none, nor
+    is a node whose data are not those of the others.
     """
     found = []
     for trouble in facts.record.of(Trouble):
-        if storages.explains(facts, trouble):
+        if storages.explains(facts, trouble) or rolling.explains(facts, trouble):
             continue
         words = _last_words(trouble, trimmed)
         if words.too_large is not None:

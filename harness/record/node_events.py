@@ -124,6 +124,8 @@ class QuorumLost(OfVault, frozen=True, tag="quorum-lost", kw_only=True):
     """the nodes that are unsealed"""
     needed: int
     """so many have to be, of all that vote"""
+    replaced: str = ""
+    """the node that was being replaced then; empty: none"""
 
 
 class SteadyLoad(OfVault, frozen=True, tag="steady-load", kw_only=True):

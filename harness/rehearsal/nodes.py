@@ -34,6 +34,8 @@ STRANGER_SECONDS: Final = 5
 """How long a node is waited for that the others do not have in their configuration: it is sent nothing."""
 
 VOTE_SECONDS: Final = 60
+_NONE_TO_SPARE: Final = 2
+"""Nodes: of so many over raft none can be away, so that each stop is a lost quorum, which the gaps tell."""
 
 _JOINS_TOGETHER: Final = "1.4.2"
 """From here several nodes may join at the same time (changelog 1.4.2, GH-9008: a panic before)."""
@@ -167,7 +169,7 @@ def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
             if not reply.ok and "not initialized" in reply.error:
                 raise Unreachable(f"it is not initialised: {reply.error}")
             if not reply.ok:
-                raise vault_steps.declined(rig, served, reply, "that opens this data")
+                raise vault_steps.declined(rig, served, reply, "that opens the data of the others")
             handed.append(key)
         return 0 < needed <= len(handed)
 
@@ -253,7 +255,7 @@ def swap(
     stranger = bool(leader) and _over_raft(system) and name not in _voters(system) and not wiped
     tell(rig, served, f"before {name} is stopped", journal)
     watch, marks = Stopwatch(), dict[str, float]()
-    before = runs.get(name, "")
+    before, enough = runs.get(name, ""), len(_unsealed(system)) >= _needed(system)
     try:
         _died(system)
         with journal.phase(f"swap of {name} to {served.version}"):
@@ -263,6 +265,8 @@ def swap(
             else:
                 node.swap(served)
         marks["answered"] = watch.seconds
+        if enough and len(system.nodes) > _NONE_TO_SPARE and len(alive := _unsealed(system)) < _needed(system):
+            _tell_quorum(rig, served, alive, before, journal, moment, replaced=name)
         with journal.phase(f"unseal of {name}, and its return"):
             several.follow()
             answered = open_node(rig, served, keys, lambda word: marks.update({word: watch.seconds}), stranger=stranger)
@@ -393,17 +397,25 @@ def await_leader(rig: Rig, step: Step, version: str, journal: Journal, *, moment
     )
     if isinstance(found, str):
         return found
+    _tell_quorum(rig, step, _unsealed(system), version, journal, moment)
+    return ""
+
+
+def _tell_quorum(
+    rig: Rig, step: Step, alive: Sequence[str], version: str, journal: Journal, moment: str, *, replaced: str = ""
+) -> None:
+    """Put on record that the nodes *alive* are too few to elect anybody, and which one was being *replaced* then."""
     journal.write(
         QuorumLost(
             version=version,
             moment=moment,
             step=step.number,
-            alive=tuple(_unsealed(system)),
-            needed=needed,
+            alive=tuple(alive),
+            needed=_needed(rig.system(step.vault)),
+            replaced=replaced,
             vault=step.vault,
         )
     )
-    return ""
 
 
 def _needed(system: VaultSystem) -> int:

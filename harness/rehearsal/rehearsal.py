@@ -444,4 +444,5 @@ class Running:
             for question in (one for one in asked if one.probe == STORM):
                 self.asking.ask(question, view)
             for vault in set(self.plan.resolved.vaults) - {*step.without}:
-                vault_steps.insist_alive(self.rig, self._served_of(vault), "to answer still, once all was asked")
+                if served := self.several.still_there(self._served_of(vault)):
+                    vault_steps.insist_alive(self.rig, served, "to answer still, once all was asked")

@@ -94,6 +94,14 @@ class Several:
             load.replacing("")
             self._settle(step)
 
+    def still_there(self, served: course.Serve) -> course.Serve | None:
+        """Return what was *served* last, of another node where the course has stopped that one since; None: of all."""
+        if served.node not in self.stopped:
+            return served
+        left = {name: version for name, version in self.runs[served.vault].items() if name not in self.stopped}
+        name = next(iter(left), "")
+        return msgspec.structs.replace(served, node=name, version=left[name]) if name else None
+
     def ways_of(self, vault: str, apps: Iterable[str]) -> dict[str, steady.OnItsWay]:
         """Return where those of *apps* renew their tokens that ask a *vault* of several nodes on a way of their own."""
         through = {app: self._topology.apps[app].through for app in apps} if vault in self.runs else {}

@@ -8,7 +8,6 @@ from harness.rig.rig import Rig
 from harness.rig.storage import storage
 from harness.scenario import course, storage_state
 from harness.scenario.course import Serve, TouchStorage
-from harness.scenario.schema_storage import ToStorage
 from harness.scenario.topology import Topology
 
 
@@ -18,8 +17,8 @@ def touch(step: TouchStorage | Serve, version: str, moment: str, rig: Rig, wante
     *version* is the Vault that serves, or is about to; *moment* is the label of the next one. Raises as
     `HasStorage.touch_storage`.
     """
-    what: ToStorage | None = step.what if isinstance(step, TouchStorage) else step.meanwhile or None
-    if what is None:
+    what = storage_state.touched(step)
+    if not what:
         return
     vault = wanted.named(step.vault)
     now = storage(rig).touch_storage(what)

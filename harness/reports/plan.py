@@ -103,6 +103,12 @@ _TO_DEVICES: Final = {
 }
 
 
+_TO_NODES: Final = {
+    "lose-data": "its data are lost, and it is to join the others anew",
+    "lose-data-and-join": "its data are lost, and so is whom it is to join",
+    "foreign-data": "its data are replaced by those of a Vault that was initialised by itself",
+}
+
 _TO_STORAGES: Final = {
     "lose-leader": "the etcd member that leads is killed, and stays away",
     "defrag": "all etcd members are defragmented at once",
@@ -117,6 +123,8 @@ def _to_device(step: AnyStep) -> str:
 
 
 def _meanwhile(step: Serve) -> str:
+    if step.meanwhile in _TO_NODES:
+        return f"; before it starts, {_TO_NODES[step.meanwhile]}"
     return f"; before it is unsealed, storage: {_TO_STORAGES[step.meanwhile]}" if step.meanwhile else ""
 
 

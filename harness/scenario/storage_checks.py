@@ -14,6 +14,7 @@ _STEP: Final = "storage"
 _MEANWHILE: Final = "meanwhile"
 _HOPS: Final = ("upgrade", "restart", "replace-pod", "roll-back")
 _OF_ETCD: Final = ("lose-leader", "defrag")
+_OF_A_NODE: Final = ("upgrade", "restart", "start-node")
 _COPIES: Final = ("snapshot", "restore", "roll-back")
 """The verbs for which the data of all servers are copied, or replaced."""
 
@@ -22,13 +23,17 @@ def complaints(document: Document) -> Iterator[Complaint]:
     """Walk the course: what is done to the storage, and whether that is there to do it to."""
     kind = document.get("vault", "storage", default="raft")
     members = document.get("vault", "etcd-members", default=1) if kind == "etcd" else 1
-    if kind is None or members is None:
+    nodes = document.get("vault", "nodes", default=1)
+    if kind is None or members is None or nodes is None:
         return
     away = 0
     for index in range(len(document.get("course", default=()) or ())):
         trail, verb = ("course", index), verb_of(document, index)
         key = next((one for one in (_MEANWHILE, _STEP) if document.given(*trail, one)), "")
         what = document.get(*trail, key) if key else None
+        if key == _MEANWHILE and what is not None and (nodes > 1 or what in storage_state.OF_A_NODE):
+            yield from _of_a_node(document, trail, verb, what, kind if nodes > 1 else "")
+            continue
         if key and (wrong := _no_hop(document, trail, key, verb) or _wrong(kind, members, away, what)):
             message, remedy = wrong
             yield (*trail, key), message, remedy
@@ -38,6 +43,22 @@ def complaints(document: Document) -> Iterator[Complaint]:
             message = f"{verb} copies the data of every server of the storage, and {_some(away, members)} away by then"
             yield (*trail, verb), message, "storage: start before it"
         away = storage_state.away_after(what or "", away, members)
+
+
+def _of_a_node(document: Document, trail: Trail, verb: str, what: str, kind: str) -> Iterator[Complaint]:
+    """Yield why *what* cannot happen to the data of one node of several over storage *kind*, which is empty for one."""
+    place = (*trail, _MEANWHILE)
+    if what not in storage_state.OF_A_NODE:
+        message = f"{what} is of a storage, and with several nodes that is no matter of one hop"
+        yield place, message, f"a step before or after it: storage: {what}"
+    elif kind != "raft":
+        said = f"over {kind} all nodes have the same data" if kind else "there is one node, and nobody has its data too"
+        yield place, f"{what} is of one node of several over raft, and {said}", "nodes: 3 and storage: raft in vault"
+    elif verb not in _OF_A_NODE:
+        message = f"`{_MEANWHILE}` is of no use to {verb or 'this step'}, in which no node starts over its data"
+        yield place, message, "upgrade or restart with `node`, or start-node"
+    elif verb != "start-node" and not document.given(*trail, "node"):
+        yield place, f"{what} is of one node, and none is named", "node: vault-1"
 
 
 def _no_hop(document: Document, trail: Trail, key: str, verb: str) -> tuple[str, str] | None:

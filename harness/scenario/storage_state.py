@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, cast, get_args
 
 from harness.scenario.course import AnyStep, Look, Serve, TouchStorage
+from harness.scenario.schema_storage import ToNode, ToStorage
 
 SERVERS: Final = ("etcd", "postgresql")
 """The storages that are servers beside Vault."""
+
+OF_A_NODE: Final = get_args(ToNode)
+"""What may happen in mid-hop to the data of one node of several, which has them itself."""
 
 
 def away_after(what: str, away: int, members: int) -> int:
@@ -22,9 +26,13 @@ def serves(away: int, members: int) -> bool:
     return members - away > members // 2
 
 
-def touched(step: AnyStep) -> str:
+def touched(step: AnyStep | Serve) -> ToStorage | Literal[""]:
     """Return what a step does to the storage, be it in the middle of a hop; nothing where it does nothing to it."""
-    return step.what if isinstance(step, TouchStorage) else step.meanwhile if isinstance(step, Serve) else ""
+    if isinstance(step, TouchStorage):
+        return step.what
+    if not isinstance(step, Serve) or step.meanwhile in OF_A_NODE:
+        return ""
+    return cast("ToStorage", step.meanwhile)
 
 
 def away(steps: Iterable[AnyStep], members: int) -> int:

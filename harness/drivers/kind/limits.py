@@ -122,7 +122,13 @@ def _insist_on_members(plan: Plan) -> None:
 
 
 def _insist_on_storage(plan: Plan) -> None:
-    """Refuse a Vault that is to have its data in a server beside it, or to be more nodes than can be reached."""
+    """Refuse a Vault that is to have its data in a server beside it, or to lose them, or to be more nodes than can be
+    reached.
+    """
+    if any(isinstance(step, course.Serve) and step.meanwhile for step in plan.steps):
+        raise MissingPrerequisite(
+            "with kind nothing happens to the data of a node in the middle of a hop: --driver local has it"
+        )
     for vault in plan.resolved.vaults.values():
         if vault.storage not in _STORAGES:
             raise MissingPrerequisite(

@@ -127,7 +127,12 @@ class PaperNodes(PaperLeases):
         return cast("str | None", self.vault_died()) if name == self._swapped else None  # type: ignore[attr-defined]
 
     def open_node(self, name: str) -> Reply:
-        """Unseal a node."""
+        """Unseal a node, unless it has no data, or those of a Vault with other keys."""
+        harmed = self._members[name].served.meanwhile
+        if harmed == "lose-data-and-join":
+            raise NotReady(f"{name} is not initialised: it has no data, and has joined nobody")
+        if harmed == "foreign-data":
+            return self._reply(400, error=_OTHER_KEYS)
         self._members[name].sealed = False
         return self._reply(200, data={"sealed": False})
 
@@ -192,6 +197,9 @@ class PaperNodes(PaperLeases):
         one.sealed = one.sealed or versions.at_least(one.served.version, refusals.SEALS_ITSELF)
         return self._reply(204)
 
+
+_OTHER_KEYS: Final = "cipher: message authentication failed"
+"""What a Vault says of keys that are not those of its data."""
 
 _FORWARDED: Final = (
     "login", "login_with", "create_token", "lookup_self", "renew_self", "read_secret", "draw", "renew_lease",
