@@ -40,6 +40,10 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("regression", "upgrade refused", "storage-away", "1.11.0", ""),
         ),
     ),
+    "leadership-goes-back-over-an-etcd-that-two-nodes-have": (
+        "pass",
+        (("latent", "leadership went back", "leader-of-older-version", "1.9.2", ""),),
+    ),
     "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": (
         "fail",
         (("regression", "node lost", "node-did-not-rejoin", "1.11.0", ""),),
@@ -376,6 +380,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
     "the-vault-that-unseals-is-sealed-away-and-forgets": {"batch": (200,) * 6},
     "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": {"batch": (200, 200, 200, 200, 200, 200, 500, 200)},
     "a-postgresql-restarts-and-is-away-when-vault-starts": {"batch": (200, 200, 200, 200, 500, 200)},
+    "leadership-goes-back-over-an-etcd-that-two-nodes-have": {"batch": (200, 200, 200, 200)},
     "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": {"batch": (200, 200)},
     "a-node-without-data-has-nobody-to-join-while-another-one-is-away": {"batch": (200, 200)},
     "two-of-three-nodes-are-away-in-the-middle-of-a-rolling-upgrade": {"batch": (200, 200, None, 200, 200)},
@@ -443,6 +448,10 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "the PostgreSQL of Vault was restarted, in the middle of the upgrade to Vault 1.9.2",
         "Vault 1.11.0 could not be unsealed, which says nothing of what it makes of its data: its PostgreSQL is away",
         "terminating connection due to administrator command",
+    ),
+    "leadership-goes-back-over-an-etcd-that-two-nodes-have": (
+        "the older one took the lock in the storage, over data to which the newer one may have brought mounts and",
+        "nodes vault-1 stepped down leaders vault-1 (1.11.0); then vault-0 (1.9.2)",
     ),
     "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": (
         "taken to 1.11.0, each until it was back: vault-1 ",
@@ -632,6 +641,7 @@ NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
         r"vault-refuses-data",
         r"Do not upgrade to 1.11.0",
     ),
+    "leadership-goes-back-over-an-etcd-that-two-nodes-have": (r"\braft\b", r"\bvote[ds]?\b", r"quorum"),
     "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
     "passwords-and-secret-ids-once-vault-locks-out": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
     "tokens-of-a-ci-and-keys-that-rotate": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.drivers.paper.nodes import PaperNode, PaperNodes
 from harness.errors import ScenarioError
 from harness.record.node_events import NodesSeen, QuorumLost
+from harness.reports import text as reports
+from harness.rig.rig import Reply
 from harness.scenario import loading
+from harness.secret import Secret
 from tests.runs import on_paper
 from tests.test_real import ours, rehearse, work_directories
 
@@ -60,6 +65,35 @@ def test_one_node_that_is_left_leads(tmp_path: Path) -> None:
     raft, _ = on_paper(loading.loads(said("raft", course), "two.yaml").scenario, tmp_path / "raft")
     assert len(raft.of(QuorumLost)) == 1
     assert judgement.findings == ()
+
+
+def test_what_is_found_over_one_storage_is_told_without_raft(tmp_path: Path) -> None:
+    """Who leads holds a lock in it: no election, no peers, and no log of theirs."""
+    course = "course:\n  - {upgrade: 1.9.2, order: leader-first}\n"
+    _, judgement = on_paper(loading.loads(said("etcd", course), "two.yaml").scenario, tmp_path / "etcd")
+    (found,) = judgement.findings
+    assert found.rule == "leader-replaced-first"
+    assert "raft" not in reports.render(judgement)
+    assert "gives up the lock in the storage" in found.explanation
+    _, judgement = on_paper(loading.loads(said("raft", course), "two.yaml").scenario, tmp_path / "raft")
+    assert "vault operator raft list-peers" in reports.render(judgement)
+
+
+def test_a_node_that_declines_its_keys_over_one_storage_has_no_data_of_another_vault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All nodes have the same: it is the version that makes something else of them."""
+
+    def declines(self: Any, _key: Secret) -> Reply:
+        running = self._cluster._members[self._name].served.version
+        error = "failed to decrypt keys from storage: cipher: message authentication failed"
+        return Reply(500, error) if running == "1.9.2" else PaperNodes.open_node(self._cluster, self._name)
+
+    monkeypatch.setattr(PaperNode, "unseal", declines)
+    _, judgement = on_paper(loading.loads(said("etcd"), "two.yaml").scenario, tmp_path / "etcd")
+    assert [one.rule for one in judgement.findings] == ["vault-refuses-data"]
+    _, judgement = on_paper(loading.loads(said("raft"), "two.yaml").scenario, tmp_path / "raft")
+    assert [one.rule for one in judgement.findings] == ["node-did-not-rejoin"]
 
 
 @pytest.mark.parametrize(

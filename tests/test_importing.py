@@ -54,6 +54,18 @@ def test_a_vault_becomes_a_scenario_with_what_it_shows() -> None:
     assert said.apps["web"].reads == ("secret/web",)
     assert said.policies["web"].startswith('path "secret/data/web" {\n')
     assert "3 nodes" in found.text
+    assert "`nodes: 3` rehearses three, over raft" in found.text
+
+
+@pytest.mark.parametrize("storage", ["etcd", "postgresql"])
+def test_several_nodes_over_one_storage_are_rehearsed_over_that_one(storage: str) -> None:
+    """Nobody votes there, and two are enough."""
+    answers = vault("1.9.2", issuer="https://issuer.example.com")
+    status = answers["sys/seal-status"]
+    answers["sys/seal-status"] = Answer(200, {**status.body, "storage_type": storage})
+    found = scenario([read(OnPaper(answers))])
+    assert found.scenario.vault.storage == storage
+    assert f"(several nodes); this rehearses one node. `nodes: 2` rehearses two, over one {storage}" in found.text
 
 
 def test_what_no_api_tells_is_a_variant() -> None:

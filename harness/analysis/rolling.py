@@ -39,7 +39,9 @@ NOT_BACK: Final = "node-did-not-rejoin"
 REMOVED: Final = "node-removed"
 
 _LINES_SHOWN: Final = 12
+_SHARED_LEADERS: Final = "vault operator members   # from 1.10.0 on"
 _DOCS: Final = "Vault documentation, upgrade/vault-ha-upgrade: standbys first, the active node last"
+_OF_LOCK: Final = "Vault source, vault/ha.go, physical/etcd/etcd3.go and physical/postgresql/postgresql.go"
 _OF_RAFT: Final = "Vault documentation, concepts/integrated-storage: (n/2)+1 of the voting nodes have to be there"
 
 
@@ -179,6 +181,13 @@ def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
         )
 
 
+def over_raft(facts: Facts, vault: str) -> bool:
+    """Have the nodes of a Vault data of their own each, and elect who leads? Else whoever holds a lock in the storage
+    that all of them have does.
+    """
+    return facts.topology.named(vault).storage == "raft"
+
+
 def findings(facts: Facts, refused: Iterable[str]) -> Iterator[Finding]:
     """Yield what there is to find; *refused* are nodes of which it is told already that they refuse their data."""
     for one in rollings(facts):
@@ -194,7 +203,7 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
     early = [one for one in rolling.order[:-1] if one.was == "leader"] if not rolling.node else []
     if not early or rolling.from_version == rolling.version:
         return
-    first, changes = early[0], rolling.leads
+    first, changes, raft = early[0], rolling.leads, over_raft(facts, rolling.vault)
     who = ", then ".join(f"{one.node} ({one.version})" for one in changes) or "nobody"
     longest = max((one.seconds for one in rolling.gaps), default=0.0)
     cost = f"; the longest time without an answer was {longest:.1f} s" if rolling.gaps else ""
@@ -209,7 +218,7 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
         Remedy(
             "Take the nodes that stand by first, one after the other, and the one that leads last: ask each who leads "
             "(vault status, HA Mode) right before it is stopped.",
-            commands=("vault status", "vault operator raft list-peers"),
+            commands=("vault status", "vault operator raft list-peers" if raft else _SHARED_LEADERS),
             unproven="an order is no setting; the same course without `order` rehearses it",
         ),
         hop=rolling.version,
@@ -217,7 +226,10 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
         step=rolling.step,
         node=first.node,
         source=_DOCS,
-        explanation="each stop of the node that leads costs an election, and until it is over nobody answers",
+        explanation="each stop of the node that leads costs an election, and until it is over nobody answers"
+        if raft
+        else "each stop of the node that leads gives up the lock in the storage, and until another one has taken that "
+        "nobody answers; one that is killed keeps it for some 15 s more",
     )
 
 
@@ -228,12 +240,14 @@ def _went_back(facts: Facts) -> Iterator[Finding]:
             continue
         if versions.parse(one.version) >= versions.parse(one.before_version) or _goes_back(facts, one):
             continue
+        raft = over_raft(facts, one.vault)
+        log = "mounts, tokens and entries of the raft log" if raft else "mounts and tokens"
         yield diagnosis.stated(
             facts,
             (WENT_BACK, "latent", "leadership went back"),
             f"{one.before} led with {one.before_version}, and then {one.node} with {one.version}: the older one took "
-            "over data to which the newer one may have brought mounts, tokens and entries of the raft log that it does "
-            "not know",
+            f"{'' if raft else 'the lock in the storage, '}over data to which the newer one may have brought {log} "
+            "that it does not know",
             tuple(_changes(facts, (one,))),
             Remedy(
                 "Never let leadership go from a newer version to an older one: once a node of the new version leads, "
@@ -287,25 +301,33 @@ _BEFORE_NEXT: Final = (
 def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes = facts.topology.nodes_of(one.vault)
-        alive = ", ".join(one.alive) or "none"
+        alive, raft = ", ".join(one.alive) or "none", over_raft(facts, one.vault)
         yield diagnosis.stated(
             facts,
             (QUORUM, "regression", "quorum lost"),
             f"Nobody leads any more{f' while {one.replaced} is replaced' if one.replaced else ''}: of {len(nodes)} "
-            f"nodes {one.needed} have to be there to elect one, and unsealed are {alive}. Nothing is answered until "
-            "another one is back",
+            f"nodes {one.needed} {'have to be there to elect one' if raft else 'has to be there to lead'}, and "
+            f"unsealed are {alive}. Nothing is answered until another one is back",
             (EvidenceLine("nodes", f"unsealed: {alive}; needed: {one.needed}", line, at=one.at),),
             Remedy(
                 "Bring a stopped node back over its data and unseal it, before anything else is touched. Where its "
                 "data are gone for good: peers.json on a node that is left." + (_BEFORE_NEXT if one.replaced else ""),
                 commands=("vault operator unseal", "vault operator raft list-peers"),
                 unproven="no setting keeps a quorum that is not there",
+            )
+            if raft
+            else Remedy(
+                "Start a stopped node, and unseal it.",
+                commands=("vault operator unseal",),
+                unproven="no setting has a node lead that does not run",
             ),
             hop=one.version,
             moment=one.moment,
             step=one.step,
-            source=_OF_RAFT,
-            explanation="raft commits nothing without a majority of the nodes that vote",
+            source=_OF_RAFT if raft else _OF_LOCK,
+            explanation="raft commits nothing without a majority of the nodes that vote"
+            if raft
+            else "whoever holds the lock in the storage leads, and answers or forwards what is asked",
         )
 
 
@@ -316,7 +338,8 @@ _FOREIGN: Final = r"message authentication failed|crypto/aes: invalid key size"
 def explains(facts: Facts, trouble: Trouble) -> bool:
     """Did a node decline the keys that all the others take? Then its data are not theirs, whatever version it is."""
     told = {one.message for one in facts.record.of(NodeLost)}
-    return trouble.kind == "refused" and trouble.message in told and bool(re.search(_FOREIGN, trouble.message))
+    declined = trouble.kind == "refused" and trouble.message in told and over_raft(facts, trouble.vault)
+    return declined and bool(re.search(_FOREIGN, trouble.message))
 
 
 class _Sign(NamedTuple):
@@ -329,6 +352,8 @@ class _Sign(NamedTuple):
     mend: str
     commands: tuple[str, ...]
     source: str
+    shared: bool = False
+    """may it be so over a storage that all nodes have, too?"""
 
 
 _ONLY_FORWARD: Final = (
@@ -363,6 +388,7 @@ _SIGNS: Final = (
         _ONLY_FORWARD,
         ("vault secrets list", "vault auth list"),
         "Vault source, vault/mount.go#setupMounts and vault/auth.go#setupCredentials, read at 1.7.0 and 1.11.0",
+        shared=True,
     ),
     _Sign(
         NOT_BACK,
@@ -399,15 +425,29 @@ _AWAY: Final = _Sign(
 )
 
 
-def _sign(lost: NodeLost) -> _Sign:
+_AWAY_FROM_LOCK: Final = _Sign(
+    NOT_BACK,
+    "",
+    "over a storage that all nodes have a node needs nothing of the others but the address of the one that leads, by "
+    "which it forwards what it is asked",
+    "Stop here, and take no other node before {node} is back: those that are left are all that can lead. See what it "
+    "says in its log, and whether it reaches the storage and the cluster address of the one that leads.",
+    ("vault status", _SHARED_LEADERS),
+    _OF_LOCK,
+)
+
+
+def _sign(lost: NodeLost, *, raft: bool) -> _Sign:
     said = "\n".join((lost.message, *lost.log))
+    if not raft:
+        return next((sign for sign in _SIGNS if sign.shared and re.search(sign.words, said)), _AWAY_FROM_LOCK)
     known = next((sign for sign in _SIGNS if re.search(sign.words, said)), _AWAY)
     return _SIGNS[0] if known is _AWAY and lost.member is False else known
 
 
 def _not_back(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(NodeLost):
-        sign = _sign(one)
+        sign = _sign(one, raft=over_raft(facts, one.vault))
         shown = [text for text in one.log if sign.words and re.search(sign.words, text)]
         shown += [text for text in one.log[-_LINES_SHOWN:] if text not in shown]
         became = "did not come back to the others"

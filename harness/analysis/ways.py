@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from harness.analysis import diagnosis
+import msgspec
+
+from harness.analysis import diagnosis, rolling
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -54,7 +56,7 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
     said = f"{came} {seen.error}".rstrip()
     evidence = [EvidenceLine("answer", f"{who}: {said}; the node that leads: {seen.at_leader}", line, at=seen.started)]
     redirects = seen.answer == "unknown" and bool(seen.asked_of)
-    why, remedy = "", _LOOK
+    why, remedy = "", _LOOK if rolling.over_raft(facts, seen.vault) else _LOOK_FOR_LOCK
     if nodes is not None:
         number, found = nodes
         member = found.nodes[who].voter if who in found.nodes else None
@@ -67,7 +69,7 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
             )
             remedy = _OUT
         voter = {True: "votes", False: "does not vote", None: "not in the raft configuration"}[member]
-        text = f"{found.when}: {found.leader or 'nobody'} leads; {who}: {voter}"
+        text = f"{found.when}: {found.leader or 'nobody'} leads{f'; {who}: {voter}' if voted else ''}"
         evidence.append(EvidenceLine("nodes", text, number, at=found.at))
     answer, _, status = seen.at_leader.partition(" ")
     sentence = (
@@ -106,6 +108,7 @@ _LOOK: Final = Remedy(
     commands=("vault status", "vault operator raft list-peers"),
     unproven="who is sent to which node is no setting of Vault's",
 )
+_LOOK_FOR_LOCK: Final = msgspec.structs.replace(_LOOK, commands=("vault status",))
 
 
 def _nodes_before(facts: Facts, seen: Observation) -> tuple[int, NodesSeen] | None:

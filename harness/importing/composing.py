@@ -152,7 +152,9 @@ class _Composer:
             found["tls"] = False
         if (said.nodes or 1) > 1 or (said.ha and said.nodes is None):
             many = f"It is highly available ({said.nodes or 'several'} nodes); this rehearses one node"
-            self._note(here, f"{many}. `nodes: 3` rehearses three, over raft.")
+            shared = found["storage"] in ("etcd", "postgresql")
+            nodes = "`nodes: 2` rehearses two, over one " if shared else "`nodes: 3` rehearses three, over "
+            self._note(here, f"{many}. {nodes}{found['storage'] if shared else 'raft'}.")
         if said.served:
             self._note(here, f"Versions that ran here, as sys/version-history has it: {', '.join(said.served)}.")
         return found
