@@ -248,7 +248,10 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
 
     def _bring_back(self) -> None:
         configs, tokens, secrets = self._snapshot
-        self._configs, self._vault_tokens, self._secrets = copied(configs), dict(tokens), set(secrets)
+        self._configs, self._secrets = copied(configs), set(secrets)
+        # a batch token is in no storage: whoever has the keys by which it was made knows it
+        batch = {text: held for text, held in self._ever_given.items() if held.kind == "batch"}
+        self._vault_tokens = {**tokens, **batch}
 
     def settle(self, *, stored: bool) -> None:
         """Return at once: paper has no caches."""
