@@ -139,9 +139,13 @@ def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "
 
 def answered(log: str, *, last: bool = False) -> re.Match[str] | None:
     """Return the first answer of Vault's that an agent's *log* complains of, or the *last* one; or None."""
-    if last:
-        return next(reversed(list(_ANSWERED.finditer(log))), None)
-    return _ANSWERED.search(log)
+    found = answers(log)
+    return (found[-1] if last else found[0]) if found else None
+
+
+def answers(log: str) -> list[re.Match[str]]:
+    """Return every answer of Vault's that an agent's *log* complains of: the path, the status, and the first error."""
+    return list(_ANSWERED.finditer(log))
 
 
 def is_done(agent: Agent, left: Left, *, stays: bool) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from harness.analysis.correlation import EvidenceLine
+from harness.analysis.record_view import Facts
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import secret_logins
 from harness.knowledge.versions import at_least
 from harness.record.events import CredentialsMade
+from harness.record.observation import Observation
 from harness.scenario.values import seconds
 
 _KINDS: Final = ("approle", "userpass")
@@ -90,16 +92,27 @@ def _not_accepted(case: Case) -> Diagnosis | None:
     )
 
 
+def is_used_up(facts: Facts, seen: Observation) -> bool:
+    """Have the looks of this rehearsal used up the secret ID of an app by the time of *seen*?"""
+    most = facts.role(seen.app).secret_id_num_uses
+    return bool(most) and _logins_before(facts, seen) >= (most or 0)
+
+
+def _logins_before(facts: Facts, seen: Observation) -> int:
+    app = facts.app(seen.app)
+    alike = {name for name, one in facts.topology.apps.items() if (one.mount, one.role) == (app.mount, app.role)}
+    return sum(
+        one.probe == "login" and one.app in alike and one.answer == "granted" and one.id < seen.id
+        for one in facts.observations
+    )
+
+
 def _what_became_of_it(case: Case) -> str:
     """Return why a secret that was right is not any more, as far as the role and the logins before tell it."""
     facts, seen = case.facts, case.after
     app, role = facts.app(seen.app), facts.role(seen.app)
-    alike = {name for name, one in facts.topology.apps.items() if (one.mount, one.role) == (app.mount, app.role)}
-    used = sum(
-        one.probe == "login" and one.app in alike and one.answer == "granted" and one.id < seen.id
-        for one in facts.observations
-    )
-    if role.secret_id_num_uses and used >= role.secret_id_num_uses:
+    used = _logins_before(facts, seen)
+    if is_used_up(facts, seen):
         return (
             f"it was used up. The role gives secret IDs for {role.secret_id_num_uses} logins (secret_id_num_uses), and "
             f"this rehearsal, which logs in at every look, had logged in {used} times: no version has to do with that"

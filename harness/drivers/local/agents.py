@@ -60,11 +60,14 @@ class LocalAgent(StartedAgent):
 
     def await_next_try(self) -> None:
         """Wait until it has tried again to log in, where it does so within a moment."""
-        failures, soon = (vault_agent.lived(self._left())[one] for one in ("failures", "backoff"))
+        left = self._left()
+        failures, soon = (vault_agent.lived(left)[one] for one in ("failures", "backoff"))
+        answers = len(vault_agent.answers(left.log))
         if failures and soon is not None and soon <= vault_agent.SOON:
             with suppress(NotReady):
+                # it writes that it was refused first, and by what answer in the lines below
                 wait.until(
-                    lambda: vault_agent.lived(self._left())["failures"] != failures,
+                    lambda: len(vault_agent.answers(self._left().log)) > answers,
                     what=f"Vault Agent {self._agent.version} to try again",
                     seconds=vault_agent.SOON + 1,
                 )
