@@ -441,8 +441,9 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": (
         "the leader of the etcd of Vault, was killed, in the middle of the upgrade to Vault 1.9.2",
         "all members of the etcd of Vault were defragmented at once",
-        "1 of 3 members of its etcd run, and 2 have to. Of what was asked then it failed in 1 (login) with HTTP 500",
-        "etcdctl endpoint status --cluster",
+        "The storage of Vault 1.11.0 does not serve: 1 of 3 members of its etcd run, and 2 have to",
+        "Of what was asked then Vault failed in 1 (login) with HTTP 500",
+        "etcdctl --endpoints=<EVERY-MEMBER> endpoint status",
     ),
     "a-postgresql-restarts-and-is-away-when-vault-starts": (
         "the PostgreSQL of Vault was restarted, in the middle of the upgrade to Vault 1.9.2",

@@ -125,6 +125,25 @@ def test_a_storage_that_does_not_serve_is_a_finding_and_no_doubt(
     assert judgement.verdict == ("fail" if expected else "pass")
 
 
+def test_an_outage_is_told_with_what_was_left_then_and_not_later(tmp_path: Path) -> None:
+    """Another one comes after it, which leaves fewer servers."""
+    steps = "".join(f"  - storage: {word}\n" for word in ("lose-leader", "lose-leader", "start", "stop"))
+    _, judgement = on_paper(loading.load(scenario(tmp_path / "one.yaml", ETCD, steps)).scenario, tmp_path)
+    first, second = judgement.findings
+    assert "1 of 3 members of its etcd run, and 2 have to" in first.sentence
+    assert "0 of 3 members of its etcd run, and 2 have to" in second.sentence
+    assert first.evidence[0].text.startswith("the leader of the etcd of Vault was killed: 1 of 3 members run")
+
+
+def test_that_vault_says_it_is_well_is_told_where_it_was_asked(tmp_path: Path) -> None:
+    file = scenario(tmp_path / "one.yaml", ETCD, "  - storage: stop\n")
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path / "asked")
+    assert "sys/health says all the same that it is well" in judgement.findings[0].sentence
+    file.write_text(f"{file.read_text('utf-8')}probes: [login]\n")
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path / "unasked")
+    assert "sys/health" not in judgement.findings[0].sentence
+
+
 def test_a_plan_says_what_happens_in_the_middle_of_a_hop(tmp_path: Path) -> None:
     wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - {upgrade: 1.11.0, meanwhile: lose-leader}\n"))
     said = reports.render(plan.make(wanted.scenario, "one", "local"))

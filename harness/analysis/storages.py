@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -31,6 +32,9 @@ _SAYS: Final = re.compile(
 """How Vault says that its storage gave no answer (run, as SOURCE has it)."""
 
 _SHOWN: Final = 3
+_OF_ITSELF: Final = frozenset({"health", "seal-status"})
+"""What Vault says of itself, whatever its storage does."""
+_ETCDCTL: Final = "etcdctl --endpoints=<EVERY-MEMBER>"
 _CALLED: Final = {"postgresql": "PostgreSQL"}
 
 
@@ -43,43 +47,55 @@ def out(facts: Facts) -> frozenset[str]:
 
 
 def silenced(facts: Facts) -> frozenset[str]:
-    """Return those labels, where one finding tells of them what could not be asked then, or what did not start."""
-    return out(facts) if any(findings(facts)) else frozenset()
+    """Return those labels, where a finding tells of them what could not be asked then, or what did not start."""
+    told = [labels for labels in _outages(facts) if any(_lost(facts, label) for label in labels)]
+    if any(explains(facts, trouble) for trouble in facts.record.of(Trouble)):
+        told += _outages(facts)[-1:]
+    return frozenset(label for labels in told for label in labels)
 
 
 def explains(facts: Facts, trouble: Trouble) -> bool:
     """Was the storage away when Vault would not serve? Then that says nothing of what a version makes of its data."""
     if not trouble.after_swap or trouble.kind not in ("died", "refused", "silent") or trouble.position < 0:
         return False
+    whose = facts.topology.vaults.get(trouble.vault)
+    if whose is not None and whose.of_seals:
+        return False  # its data are its own
     members = facts.topology.vault.etcd_members
     return not storage_state.serves(storage_state.away(facts.steps[: trouble.position + 1], members), members)
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
     """Yield what there is to find, in order: a look at which Vault did nothing that takes its storage, and a start."""
-    told, without, before = list(facts.record.numbered(StorageChanged)), out(facts), False
-    for label in facts.moments:
-        away = label in without
-        lost = [seen for seen in facts.observations if seen.moment == label and _lost(seen)] if away else []
-        if lost and not before:
-            yield _unanswered(facts, label, lost, told)
-        before = away
+    told = list(facts.record.numbered(StorageChanged))
+    for labels in _outages(facts):
+        # what is so still is no news
+        if label := next((label for label in labels if _lost(facts, label)), ""):
+            yield _unanswered(facts, label, told)
     for line, trouble in facts.record.numbered(Trouble):
         if explains(facts, trouble):
             yield _unopened(facts, trouble, line, told)
 
 
-def _lost(seen: Observation) -> bool:
-    """Did Vault fail in what it was asked? What the refused login made impossible to ask is told by that login."""
-    return seen.answer == "unknown" and seen.status is not None and seen.status >= 500
+def _outages(facts: Facts) -> list[list[str]]:
+    """Return the labels of the moments at which the storage does not serve: those that follow each other together."""
+    without = out(facts)
+    grouped = itertools.groupby(facts.moments, lambda label: label in without)
+    return [list(labels) for away, labels in grouped if away]
 
 
-def _unanswered(
-    facts: Facts, label: str, lost: Sequence[Observation], told: Sequence[tuple[int, StorageChanged]]
-) -> Finding:
-    at, held = facts.moments[label], [one for one in told if one[1].moment == label or not one[1].serves]
-    granted = sum(seen.moment == label and seen.answer == "granted" for seen in facts.observations)
-    kinds = ", ".join(sorted({seen.probe for seen in lost}))
+def _lost(facts: Facts, label: str) -> list[Observation]:
+    """Return in what Vault failed. What the refused login made impossible to ask is told by that login."""
+    seen = (one for one in facts.observations if one.moment == label and one.answer == "unknown")
+    return [one for one in seen if one.status is not None and one.status >= 500]
+
+
+def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChanged]]) -> Finding:
+    at, lost = facts.moments[label], _lost(facts, label)
+    held = [one for one in told if one[0] < facts.line_of[lost[0].id]]
+    granted = [one.probe for one in facts.observations if one.moment == label and one.answer == "granted"]
+    health = [one.answer for one in facts.observations if (one.moment, one.probe) == (label, "health")]
+    kinds, statuses = sorted({seen.probe for seen in lost}), sorted({f"HTTP {seen.status}" for seen in lost})
     logged = [
         EvidenceLine("vault log", _said(one), line, at=one.at, vault=one.vault)
         for line, one in facts.record.numbered(VaultLogLine)
@@ -88,12 +104,13 @@ def _unanswered(
     answers = [facts.answer_line(seen) for seen in lost[:_SHOWN]]
     sure = bool(logged) or any(_SAYS.search(seen.error) for seen in lost)
     since = _evidence(held[-1]) if held else []
+    well = "; sys/health says all the same that it is well" if health and {*health} == {"granted"} else ""
     return diagnosis.stated(
         facts,
         (AWAY, "regression", "requests refused"),
-        f"Vault {at.version} does nothing that takes its storage: {_left(held)}. Of what was asked then it "
-        f"failed in {len(lost)} ({kinds}) with HTTP {lost[0].status}, and answered {granted} out of its memory; "
-        "sys/health says that it is well",
+        f"The storage of Vault {at.version} does not serve: {_left(held)}. Of what was asked then Vault failed in "
+        f"{len(lost)} ({', '.join(kinds)}) with {', '.join(statuses)}, and answered "
+        f"{sum(probe not in _OF_ITSELF for probe in granted)} out of its memory{well}",
         [*since, *answers, *logged[:_SHOWN]],
         _mend(held),
         confidence="certain" if sure else "strong",
@@ -107,7 +124,7 @@ def _unanswered(
 def _unopened(facts: Facts, trouble: Trouble, line: int, told: Sequence[tuple[int, StorageChanged]]) -> Finding:
     held = [one for one in told if one[0] < line]
     words = [text for text in (trouble.message, *trouble.log) if _SAYS.search(text)]
-    back = trouble.step == "roll-back"
+    back = trouble.step in ("roll-back", "restore")
     step = facts.steps[trouble.position]
     did = "ended at its start" if trouble.kind == "died" else "could not be unsealed"
     return diagnosis.stated(
@@ -147,7 +164,8 @@ def _mend(held: Sequence[tuple[int, StorageChanged]]) -> Remedy:
         f"{what}, and see that it serves, before Vault is stopped or handed a key. A Vault that was unsealed goes on "
         "at once and needs no restart; one that declined a key is handed it again. Watch the storage by itself, "
         "because sys/health does not ask it.",
-        commands=("etcdctl endpoint status --cluster -w table", "etcdctl endpoint health --cluster")
+        # --cluster would ask for the members first, which none tells without a leader
+        commands=(f"{_ETCDCTL} endpoint status -w table", f"{_ETCDCTL} endpoint health")
         if etcd
         else ("pg_isready -h <HOST> -p <PORT>",),
         unproven="where its servers are is the operator's to know; `storage: start` in the course rehearses it",
