@@ -12,9 +12,10 @@ import pytest
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
 from harness.errors import ScenarioError
 from harness.record.node_events import NodesSeen, QuorumLost
+from harness.reports import plan as plans
 from harness.reports import text as reports
 from harness.rig.rig import Reply
-from harness.scenario import loading
+from harness.scenario import loading, plan
 from harness.secret import Secret
 from tests.runs import on_paper
 from tests.test_real import ours, rehearse, work_directories
@@ -55,6 +56,23 @@ def test_nobody_votes_where_all_have_one_storage(storage: str, tmp_path: Path) -
     assert (judgement.verdict, judgement.findings) == ("pass", ())
     assert not [one for seen in record.of(NodesSeen) for one in seen.nodes.values() if one.voter]
     assert [one.node for one in judgement.rollings[0].order] == ["vault-1", "vault-0"]
+
+
+def test_where_no_node_is_left_one_is_enough_and_nothing_is_said_of_raft(tmp_path: Path) -> None:
+    course = "course:\n  - stop-node: vault-0\n    then-look: false\n  - stop-node: vault-1\n"
+    _, judgement = on_paper(loading.loads(said("etcd", course), "two.yaml").scenario, tmp_path)
+    (found,) = judgement.findings
+    assert found.sentence.startswith("Nobody leads any more: of 2 nodes 1 has to be there to lead")
+    assert "raft" not in f"{found.explanation}{found.source}{found.remedy}"
+    assert judgement.doubts == ()
+
+
+def test_a_plan_says_that_nobody_votes_over_one_storage() -> None:
+    def lines(storage: str) -> str:
+        return plans.render(plan.make(loading.loads(said(storage), "two.yaml").scenario, "two", "paper"))
+
+    assert "start over the same storage: whoever has its lock leads" in lines("etcd")
+    assert "join: all of them vote then" in lines("raft")
 
 
 def test_one_node_that_is_left_leads(tmp_path: Path) -> None:

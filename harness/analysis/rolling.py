@@ -286,10 +286,15 @@ def leaderless(facts: Facts) -> frozenset[str]:
     """Return the labels of the moments at which nobody leads, because the course stopped too many: one finding tells
     of that, and no doubt.
     """
-    if facts.topology.vault.storage != "raft" or not facts.record.of(QuorumLost):
+    if not facts.record.of(QuorumLost):
         return frozenset()
-    total = facts.topology.vault.nodes
-    return frozenset(label for label, down in course.stopped(facts.steps).items() if total - len(down) <= total // 2)
+    total, needed = facts.topology.vault.nodes, _needed(facts, "")
+    return frozenset(label for label, down in course.stopped(facts.steps).items() if total - len(down) < needed)
+
+
+def _needed(facts: Facts, vault: str) -> int:
+    """Return how many nodes have to be there for one to lead: nobody who is stopped can say over which storage."""
+    return facts.topology.named(vault).nodes // 2 + 1 if over_raft(facts, vault) else 1
 
 
 _BEFORE_NEXT: Final = (
@@ -302,13 +307,14 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes = facts.topology.nodes_of(one.vault)
         alive, raft = ", ".join(one.alive) or "none", over_raft(facts, one.vault)
+        needed = _needed(facts, one.vault)
         yield diagnosis.stated(
             facts,
             (QUORUM, "regression", "quorum lost"),
             f"Nobody leads any more{f' while {one.replaced} is replaced' if one.replaced else ''}: of {len(nodes)} "
-            f"nodes {one.needed} {'have to be there to elect one' if raft else 'has to be there to lead'}, and "
+            f"nodes {needed} {'have to be there to elect one' if raft else 'has to be there to lead'}, and "
             f"unsealed are {alive}. Nothing is answered until another one is back",
-            (EvidenceLine("nodes", f"unsealed: {alive}; needed: {one.needed}", line, at=one.at),),
+            (EvidenceLine("nodes", f"unsealed: {alive}; needed: {needed}", line, at=one.at),),
             Remedy(
                 "Bring a stopped node back over its data and unseal it, before anything else is touched. Where its "
                 "data are gone for good: peers.json on a node that is left." + (_BEFORE_NEXT if one.replaced else ""),

@@ -8,7 +8,7 @@ from harness.record.observation import called
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Serve
 from harness.scenario.plan import Plan
-from harness.scenario.topology import ISSUER
+from harness.scenario.topology import ISSUER, Topology
 
 
 def render(plan: Plan) -> str:
@@ -23,7 +23,11 @@ def render(plan: Plan) -> str:
         nodes = f", {vault.nodes} nodes" if vault.nodes > 1 else ""
         lines.append(f"{which}: in {vault.cluster or 'no cluster'}, storage {vault.storage}{nodes}")
     lines += [f"{name}: asks through {_WAYS[app.through]}" for name, app in topology.apps.items() if app.through]
-    lines += ["", "steps", *(f"  {number}. {_told(step)}{_whose(step)}" for number, step in enumerate(plan.steps, 1))]
+    lines += [
+        "",
+        "steps",
+        *(f"  {number}. {_told(step, topology)}{_whose(step)}" for number, step in enumerate(plan.steps, 1)),
+    ]
     lines += ["", f"questions at every moment: {len(plan.questions)}"]
     lines += [
         "  " + " ".join(part for part in (q.probe, q.node or q.vault, q.app or q.mount, q.item) if part)
@@ -62,7 +66,7 @@ _PARTS: Final[dict[course.Part, str]] = {
 }
 
 
-def _told(step: AnyStep) -> str:
+def _told(step: AnyStep, topology: Topology) -> str:
     """Return what a step does, in a line."""
     told = course.word_of(step)
     match step:
@@ -83,7 +87,9 @@ def _told(step: AnyStep) -> str:
             told = f"{told}: Vault {called(step)}{step.version}, {file}{_PARTS[step.part]}{_meanwhile(step)}"
             told += ", over no data: it joins the others" if course.word_of(step) == "join-node" else ""
         case course.Form():
-            told = f"have the other nodes of Vault {called(step)}join: all of them vote then"
+            raft = topology.named(step.vault).storage == "raft"
+            then = "join: all of them vote then" if raft else "start over the same storage: whoever has its lock leads"
+            told = f"have the other nodes of Vault {called(step)}{then}"
         case _:
             told = _to_device(step) or _to_storage(step) or _beside(step) or told
     if isinstance(step, course.Move):
