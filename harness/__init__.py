@@ -222,6 +222,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     track_record         the corpus of known breakages as a table
     tried                remedies: what came of those that were tried, and what they write in full
     nodes                what is said of a Vault that was taken on node by node
+    gaps                 what clients met while nodes were replaced, drawn: answers, and times without any
     leases               what is said of the leases of a Vault
     audit                what is said of audit devices: in what their entries differ from before
     storms               what is said of many Pods that logged in at once
@@ -394,6 +395,7 @@ knowledge/               what Vault and Kubernetes do, by version
     jwt_auth             which Vault does what in the JWT auth method, with sources
     cert_logins          which Vault does what where one logs in by a client certificate
     token_store          what Vault does with the tokens that it gave
+    given_up_leases      when Vault gives up to revoke a lease, and what becomes of that
     lease_lists          what Vault reads when it lists its leases in etcd, by version, and how large that is
     pki_roles            which kinds of keys, and of how many bits, a Vault takes in a pki role
     secret_logins        which Vault does what where one logs in with a secret: approle and userpass

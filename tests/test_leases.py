@@ -16,6 +16,7 @@ import pytest
 
 from harness.analysis.leases import Leases
 from harness.clients.vault import Vault
+from harness.drivers.paper.leases import PaperLeases
 from harness.errors import RigError, ScenarioError
 from harness.knowledge import lease_lists
 from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
@@ -23,6 +24,7 @@ from harness.rehearsal import leases
 from harness.reports import leases as lease_report
 from harness.reports import plan as report
 from harness.rig.leases import leases_of
+from harness.rig.rig import Reply
 from harness.scenario import loading, plan
 from harness.scenario.course import Look, MakeLeases, RevokeLeases
 from harness.secret import Secret
@@ -264,3 +266,24 @@ def test_where_the_limit_is_met_is_on_the_line_through_the_points() -> None:
     each = [int(re.findall(r"([\d,]+) bytes", line)[0].replace(",", "")) for line in (whole, keys)]
     assert each[0] == pytest.approx(lease_lists.whole_bytes("1.11.0"), rel=0.02)
     assert each[1] == pytest.approx(lease_lists.KEY_BYTES, rel=0.03)
+
+
+@pytest.mark.parametrize(("leased", "counts"), [(True, [2, 3]), (False, [])])
+def test_what_vault_gave_up_is_counted_at_each_look_where_its_engines_have_leases(
+    leased: bool, counts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that is the same as before is no line of its own."""
+    answers = iter([2, 2, 3])
+    monkeypatch.setattr(
+        PaperLeases, "irrevocable_leases", lambda _self: Reply(200, data={"lease_count": next(answers)})
+    )
+    secrets = {"database": {"type": "database", "roles": {"web": {}}}} if leased else {}
+    vault = {"leases": 0, "storage": "raft", "max-receive-size": None, "source": "1.9.2", "target": None}
+    course: list[dict[str, Any]] = [{"restart": {}}, {"look": {}}]
+    wanted = variant(STORY, vault=vault, course=course, secrets=secrets, expect=None)
+    record, judgement = on_paper(wanted, tmp_path)
+    assert [(one.when, one.irrevocable) for one in record.of(LeasesSeen)] == [("looked", count) for count in counts]
+    lines = [line for _, line in lease_report.told(judgement.leases)]
+    assert [line.partition(":")[0] for line in lines] == (
+        ["3 irrevocable on Vault 1.9.2 (2 on Vault 1.9.2 when looked)"] if leased else []
+    )

@@ -46,8 +46,9 @@ class LeasesChanged(OfVault, frozen=True, tag="leases-changed", kw_only=True):
 class LeasesSeen(OfVault, frozen=True, tag="leases-seen", kw_only=True):
     """What a Vault's leases weigh at a moment. What could not be measured is null."""
 
-    when: Literal["made", "started", "revoked"]
-    """started: Vault was started anew over them, and has all of them in mind again"""
+    when: Literal["made", "started", "revoked", "looked"]
+    """started: Vault was started anew over them, and has all of them in mind again; looked: once all was asked, where
+    it has given up to revoke some"""
     version: str
     held: int
     """so many are there, by what was made and revoked"""
@@ -71,4 +72,4 @@ class LeasesSeen(OfVault, frozen=True, tag="leases-seen", kw_only=True):
     etcd_whole: int | None = None
     """the same with all that is in them"""
     irrevocable: int | None = None
-    """so many could not be revoked, and are not tried again for a day; null before 1.8"""
+    """so many could not be revoked, and are not tried again for a day; null before 1.8, and where nobody asked"""

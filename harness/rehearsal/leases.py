@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from harness import wait
 from harness.errors import RigError
+from harness.knowledge import given_up_leases, versions
 from harness.record.journal import Journal
 from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 from harness.rehearsal.vault_steps import sealed_again
 from harness.rehearsal.workloads import steady
-from harness.rig.leases import Many, Weighs, Weight, leases_of
+from harness.rig.leases import HasLeases, Many, Weighs, Weight, leases_of
 from harness.rig.rig import Rig, node_of
 from harness.scenario.course import MakeLeases, RevokeLeases, Serve
 from harness.scenario.topology import Topology
@@ -47,6 +48,8 @@ class Leases:
         self._rig, self._topology, self._journal, self._real = rig, there, journal, real
         self._held: dict[str, list[str]] = {}
         """the accessors of the tokens that are there, by the Vault"""
+        self._given_up: dict[str, tuple[str, int]] = {}
+        """by the Vault, how many could not be revoked when that was last asked, and which version said so"""
 
     def change(self, step: MakeLeases | RevokeLeases, served: Serve, tokens: Mapping[str, Secret]) -> None:
         """Make or revoke leases; *tokens* are what running apps hold, by the app.
@@ -125,6 +128,24 @@ class Leases:
             advice="its whole log is kept beside the record",
         )
         self._seen(served.vault, served, "started", log)
+
+    def count_given_up(self, served: Serve) -> None:
+        """Put on record how many leases Vault has given up to revoke, where it has engines whose leases are revoked
+        elsewhere. What the same version said before, and 0 from the start on, is not worth a line.
+        """
+        if not self._topology.needs_database or not versions.at_least(served.version, given_up_leases.SINCE):
+            return
+        vault, setup = served.vault, self._rig.system(served.vault).setup
+        if not isinstance(setup, HasLeases):
+            return
+        counted = setup.irrevocable_leases()
+        now = counted.data.get("lease_count") if counted.ok else None
+        before = self._given_up.get(vault, (served.version, 0))
+        if now is None or (served.version, now) == before or not (now or before[1]):
+            return
+        held = len(self._held.get(vault, ()))
+        self._journal.write(LeasesSeen(when="looked", version=served.version, held=held, irrevocable=now, vault=vault))
+        self._given_up[vault] = served.version, now
 
     def _changed(
         self,

@@ -440,6 +440,8 @@ class Running:
                     self.asking.ask(question, view)
             self.fresh = view.logins
             self.rig.gather(moment)
+            for vault in {one.vault for one in asked}:
+                self.leases.count_given_up(self._served_of(vault))
             # what servers write about thousands of logins is counted, and would hide what they write about one
             for question in (one for one in asked if one.probe == STORM):
                 self.asking.ask(question, view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.analysis.leases import Leases
+from harness.knowledge import given_up_leases
 from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 
 
@@ -15,8 +16,32 @@ def told(ones: Iterable[Leases]) -> list[tuple[str, str]]:
 
 def _told(one: Leases) -> Iterator[str]:
     whose = f" in {one.vault}" if one.vault else ""
-    lines = [*((each.at, _changed(each)) for each in one.changes), *((each.at, _seen(each)) for each in one.seen)]
-    yield from (f"{line}{whose}" for _, line in sorted(lines))
+    yield from (f"{line}{whose}" for line in _lines(one))
+    yield from (f"{line}{whose}" for line in _given_up(one))
+
+
+def _lines(one: Leases) -> Iterator[str]:
+    lines = [
+        *((each.at, _changed(each)) for each in one.changes),
+        *((each.at, _seen(each)) for each in one.seen if each.when != "looked"),
+    ]
+    yield from (line for _, line in sorted(lines))
+
+
+def _given_up(one: Leases) -> Iterator[str]:
+    """Yield what is to be known of leases that could not be revoked: how many there were first, and at last."""
+    counted = [each for each in one.seen if each.irrevocable is not None]
+    if not any(each.irrevocable for each in counted):
+        return
+    first, last = counted[0], counted[-1]
+    before = f" ({first.irrevocable:,} on Vault {first.version} when {first.when})" if first is not last else ""
+    (least, most), times = given_up_leases.MINUTES, given_up_leases.ATTEMPTS
+    yield (
+        f"{last.irrevocable:,} irrevocable on Vault {last.version}{before}: it tried {times} times in {least} to "
+        f"{most} minutes to revoke each, gave up, and tries once a day; what they stand for may be valid "
+        f"still. See why ({given_up_leases.TO_LIST}), and revoke it where it is before {given_up_leases.TO_DROP} "
+        "forgets them"
+    )
 
 
 def _changed(one: LeasesChanged) -> str:

@@ -68,8 +68,13 @@ def _lead(change: LeaderChanged) -> str:
     return f"{change.node} ({change.version}){without}{during}"
 
 
+def way(through: str) -> str:
+    """Return in words on which way something was asked."""
+    return _WAYS.get(through, f"through {through}")
+
+
 def _gap(gap: Gap) -> str:
-    what = f"{gap.kind} {_WAYS.get(gap.through, f'through {gap.through}')}" if gap.through else gap.kind
+    what = f"{gap.kind} {way(gap.through)}" if gap.through else gap.kind
     if not gap.failures:
         return f"{what} {gap.seconds:.1f} s (all {gap.asked} granted)"
     kinds = ", ".join(f"{kind} {times}" for kind, times in gap.failures.items())

@@ -18,7 +18,7 @@ from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules import Remedy
 from harness.analysis.verdict import Judgement, Outcome
 from harness.record.journal import Record
-from harness.reports import page, sequence, storms, timeline
+from harness.reports import gaps, page, sequence, storms, timeline
 from harness.reports.table import NO_RECORD, Row
 from harness.reports.tried import Tried, in_full, tried
 from harness.reports.wording import (
@@ -140,6 +140,7 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
     lines = _Lines(record, prefix)
     told = timeline.rows(facts)
     spent = timeline.total(told) if timeline.bars(record, told) else 0.0
+    met = gaps.rows(judgement.rollings) if timeline.bars(record, told) else []
     reviewed, written = logins(judgement.reviewing), list(in_full(judgement.findings))
     unchecked = list(dict.fromkeys(judgement.not_checked))
     values: dict[str, Any] = {
@@ -153,6 +154,8 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
         "storm_titles": storms.TITLES,
         "storm_figures": storms.FIGURES.capitalize(),
         "storms": storms.rows(judgement.storms)[:_ROWS],
+        "gap_titles": gaps.TITLES,
+        "gaps": met[:_ROWS],
         "logins": reviewed[:_ROWS],
         "timeline": [_step(row, spent, lines) for row in told[:_ROWS]],
         "no_forecast": NO_FORECAST.removeprefix("; ") if judgement.renewals else "",
@@ -173,6 +176,7 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
         "rest_of": {
             "findings": len(grouped(judgement.findings)) - _FINDINGS,
             "logins": len(reviewed) - _ROWS,
+            "gaps": len(met) - _ROWS,
             "timeline": len(told) - _ROWS,
             "changes": len(judgement.changes) - _CHANGES,
             "configs": len(judgement.configs) - _ROWS,
