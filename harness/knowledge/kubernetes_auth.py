@@ -111,6 +111,9 @@ CA_FROM_THE_HOST: Final = "1.17.0"
 READS_CA_AT_WRITE: Final = "1.11.0"
 """From here a config without a CA is refused where its pod has none (P v0.13.0, PR #142)."""
 
+NO_CA: Final = "The provided CA PEM data contains no valid certificates"
+"""How a Vault that wants a CA in PEM refuses the write of another one, with 400. Run: 1.17.0, 1.19.0."""
+
 CA_MUST_BE_PEM: Final = "1.17.0"
 """From here a kubernetes_ca_cert without any PEM in it is answered 400 (P v0.19.0, PR #238); before, no API server is
 trusted with it."""

@@ -33,9 +33,10 @@ BACKS_OFF: Final = "1.7.0"
 """From here on a Vault Agent that is refused waits longer and longer before it tries again, up to five minutes; older
 ones always wait two seconds or so (CHANGELOG 1.7.0, GH-10964; run: agents 1.4.0 and 1.11.0)."""
 
-ASKS_ANEW: Final = "1.17.0"
-"""From here on a Vault Agent whose token is refused while it renders logs in anew; older ones keep it until it has to
-be renewed (CHANGELOG 1.17.0; run: agent 1.11.0)."""
+RENDERS_SECONDS: Final = 300
+"""So often a Vault Agent renders what has no lease (static_secret_render_interval). Only then, or when its token has to
+be renewed, does it find out that this is refused, whatever its version: one that is told to end does so then, and logs
+in once it is started anew (run: agents 1.16.3 and 1.17.0 at Vault 1.16.3)."""
 
 EXITS_ON_RETRY: Final = "1.8.0"
 """From here on a Vault Agent retries what its templates read for ever, unless it is told to end, as the injector tells

@@ -99,7 +99,7 @@ def _no_pem(document: Document, place: Trail, writer: Writer) -> Iterator[Compla
     must = versions.at_least(writer.version, kubernetes_auth.CA_MUST_BE_PEM)
     if not must or not isinstance(said, str):
         return
-    words, kind = "The provided CA PEM data contains no valid certificates", values.kind_of_pem(said)
+    words, kind = kubernetes_auth.NO_CA, values.kind_of_pem(said)
     if kind == "undecoded":
         yield place, f"Vault {writer.version} refuses a CA that nobody decoded: {words}", "cluster, or the decoded text"
     elif kind == "PEM" and not values.is_whole_pem(said):

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from harness.drivers.paper.state import Common
-from harness.knowledge.versions import ASKS_ANEW, BACKS_OFF, EXITS_ON_RETRY, at_least
+from harness.knowledge.versions import BACKS_OFF, EXITS_ON_RETRY, RENDERS_SECONDS, at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply, VaultClient
 from harness.secret import Secret
@@ -99,8 +99,9 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     """Return how an agent that stays is: one whose token Vault does not know any more has logged in anew, or tried."""
     held, passed = sidecar.token, asked.passed
     whole = held is not None and sidecar.files == len(agent.reads)
-    # it looks up nothing by itself: until its token has to be renewed, it takes it for a good one
-    keeps = held is not None and whole and asked.is_lost(held) and not at_least(agent.version, ASKS_ANEW)
+    # it looks up nothing by itself: until it renders again, it takes its token for a good one
+    renders = at_least(agent.version, EXITS_ON_RETRY) and passed - sidecar.granted >= RENDERS_SECONDS
+    keeps = held is not None and whole and asked.is_lost(held) and not renders
     if held is None or not whole or not (keeps or asked.lookup_self(held).ok):
         reply = run(agent, asked, jwt)
         if sidecar.refused is not None and sidecar.waits(agent.version, passed):

@@ -56,6 +56,12 @@ def ca_of(cluster: str, times: int = 0) -> str:
     return f"CA {times + 1} of {cluster}" if times else f"CA of {cluster}"
 
 
+def undecoded(version: str, authority: str) -> bool:
+    """Does Vault *version* refuse the write of an *authority* that nobody decoded?"""
+    must = at_least(version, kubernetes_auth.CA_MUST_BE_PEM)
+    return must and authority != "" and not authority.startswith(("CA ", "-----BEGIN "))
+
+
 def key_of(cluster: str, number: int = 1) -> str:
     """Return what stands on paper for the key with which a cluster signs tokens: its first, or a later one."""
     return f"key of {cluster}" if number == 1 else f"key {number} of {cluster}"

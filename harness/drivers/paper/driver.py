@@ -321,6 +321,8 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
             return self._reply(204)
         mount = mount.removesuffix("/config")
         kept = self._configs[mount].fields
+        if checks.undecoded(self._served.version, str(kept.get("kubernetes_ca_cert", ""))):
+            return self._reply(400, kubernetes_auth.NO_CA)
         self.write_auth_config(mount, {**fields, **{k: v for k, v in kept.items() if k == "kubernetes_ca_cert"}})
         return self._reply(204)
 

@@ -135,5 +135,9 @@ class PaperTokens(PaperAnswers):
         if held is not None and not from_bound(held.role):
             return self._turn_away(403, "permission denied", path or "auth/token", now())
         lives = held is not None and not held.ended(self._common.passed)
-        known = held is not None and lives and held.use() and told != "refuse" and allowed
-        return self._reply(200, data=data) if known or told == "grant" else self._reply(403, "permission denied")
+        known = held is not None and lives and held.use()
+        if told == "grant" or (known and told != "refuse" and allowed):
+            return self._reply(200, data=data)
+        if known or told == "refuse":
+            return self._reply(403, "permission denied")
+        return self._reply(*token_store.unknown_token(self._served.version))
