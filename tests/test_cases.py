@@ -217,6 +217,15 @@ JUDGED: Final[Mapping[str, Row]] = {
         "fail",
         (("regression", "login refused", "login-token-rejected", "1.9.3", "batch"),),
     ),
+    "policies-by-the-aliases-of-users-pipelines-and-machines": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "policy-denies", "", "alice"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "deploy"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "gw"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "job"),
+        ),
+    ),
     "an-alias-by-name-makes-other-entities-of-the-apps": (
         "pass",
         (
@@ -397,6 +406,12 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
     },
     "a-requested-reviewer-ends-some-day": {"web": (200, 200)},
     "a-token-out-of-a-secret-dies-with-the-secret": {"batch": (200, 403, 403), "web": (200, 200, 200)},
+    "policies-by-the-aliases-of-users-pipelines-and-machines": {
+        "alice": (200, 200),
+        "deploy": (200, 200),
+        "gw": (200, 200),
+        "job": (200, 200),
+    },
     "an-alias-by-name-makes-other-entities-of-the-apps": {"orders": (200, 200), "stock": (200, 200)},
     "an-api-server-that-is-not-where-the-config-says": {"old": (403, 403, 403), "web": (200, 200, 403)},
     "a-vault-moves-and-leaves-its-token-and-its-ca-behind": {
@@ -559,6 +574,11 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "a-requested-reviewer-ends-some-day": ("in production 365 days after it was requested",),
     "a-token-out-of-a-secret-dies-with-the-secret": ("Token has been invalidated",),
+    "policies-by-the-aliases-of-users-pipelines-and-machines": (
+        'capability "read" on path "secret/data/bob/b": no path of it covers that',
+        'capability "read" on path "secret/data/other": no path of it covers that',
+        "A rule with a template for auth/people grants nothing to who logs in at auth/approle",
+    ),
     "an-alias-by-name-makes-other-entities-of-the-apps": ("its token stands for somebody else: another entity_id",),
     "an-api-server-that-is-not-where-the-config-says": (
         "which its config calls https://gone.invalid",

@@ -439,7 +439,10 @@ def _not_on_paper(facts: Facts) -> Iterable[str]:
             f"of {kubernetes_auth.held_lines()}, and not beyond"
         )
     if any("{{" in text for text in facts.topology.policies.values()):
-        yield "policies with templates in their paths: on paper they permit what the apps read"
+        yield (
+            "policies with templates that nobody can fill here, as with an AppRole's role ID: on paper they permit what "
+            "the apps read"
+        )
 
 
 def _versions(facts: Facts) -> Versions:

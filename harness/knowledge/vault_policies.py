@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from harness.knowledge import jwt_auth
 from harness.knowledge.versions import at_least
 
 VAULTS_OWN: Final = "default"
@@ -271,11 +272,12 @@ def _same(value: Any, listed: Any) -> bool:
     return type(value) is type(listed) and isinstance(value, str | bool) and value == listed
 
 
-def filled(rules: Iterable[Rule], mount: str, metadata: Mapping[str, str]) -> list[Rule]:
-    """Return *rules* as they are for somebody whose alias at *mount*, which is an accessor or auth/<path>, has this
-    *metadata*. A rule with a template for another mount is left out, and a template for anything else stays one.
+def filled(rules: Iterable[Rule], mount: str, alias: Mapping[str, str]) -> list[Rule]:
+    """Return *rules* as they are for somebody of whom an *alias* at *mount*, which is an accessor or auth/<path>, says
+    what stands in it: `name`, or `metadata.<key>`. A rule with a template for another mount is left out, and a template
+    for anything else stays one.
     """
-    known = {f"{{{{identity.entity.aliases.{mount}.metadata.{key}}}}}": value for key, value in metadata.items()}
+    known = {f"{{{{identity.entity.aliases.{mount}.{key}}}}}": value for key, value in alias.items()}
     found = []
     for rule in rules:
         path = re.sub(r"\{\{\s*(\S+?)\s*\}\}", r"{{\1}}", rule.path)
@@ -287,9 +289,37 @@ def filled(rules: Iterable[Rule], mount: str, metadata: Mapping[str, str]) -> li
 
 
 def of_account(account: str) -> dict[str, str]:
-    """Return the metadata that a Kubernetes mount gives the alias of a service account, written namespace/name."""
+    """Return what is known of the alias that a Kubernetes mount gives a service account, written namespace/name."""
     space, _, name = account.partition("/")
-    return {"service_account_name": name, "service_account_namespace": space} if name else {}
+    known = {"service_account_name": name, "service_account_namespace": space} if name else {}
+    return {f"metadata.{key}": value for key, value in known.items()}
+
+
+def of_name(name: str) -> dict[str, str]:
+    """Return what is known of an alias that goes by a certificate's common *name*.
+
+    Source: hashicorp/vault builtin/credential/cert/path_login.go. Run: 1.9.3, 1.16.3.
+    """
+    return {"name": name}
+
+
+def of_user(name: str) -> dict[str, str]:
+    """Return what is known of the alias of a user at a userpass mount: it goes by the *name* in lower case.
+
+    Source: hashicorp/vault builtin/credential/userpass/path_login.go. Run: 1.9.3, 1.13.0, 1.16.3.
+    """
+    return {"name": name.lower()}
+
+
+def of_claims(claims: Mapping[str, Any], user_claim: str, mappings: Mapping[str, str]) -> dict[str, str]:
+    """Return what is known of the alias that a JWT mount gives who comes with these *claims*, of which its role takes
+    the *user_claim* for the name, and those of its *mappings* for metadata.
+
+    Source: hashicorp/vault-plugin-auth-jwt path_login.go createIdentity. Run: 1.13.0, 1.16.3.
+    """
+    taken = {f"metadata.{key}": jwt_auth.claim_at(claims, claim) for claim, key in mappings.items()}
+    taken["name"] = jwt_auth.claim_at(claims, user_claim)
+    return {key: value for key, value in taken.items() if isinstance(value, str)}
 
 
 def _best(matching: list[Rule]) -> list[Rule]:

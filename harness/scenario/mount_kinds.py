@@ -18,6 +18,8 @@ JWT: Final = "jwt"
 
 CERT: Final = "cert"
 
+USERPASS: Final = "userpass"
+
 TOKEN: Final = "token"
 """The kind of the mount that every Vault has, at the path of the same name: its roles are those of tokens."""
 
@@ -139,7 +141,7 @@ _KINDS: Final = {
             locks_out=True,
         ),
         MountKind(
-            name="userpass",
+            name=USERPASS,
             folder="users",
             role={"policies": "token_policies", **_TOKENS},
             decisive=("bound_cidrs",),

@@ -29,7 +29,7 @@ _TAKEN: Final[tuple[Refusal, ...]] = (
 )
 
 
-def _claims(case: Case) -> dict[str, Any]:
+def of_token(case: Case) -> dict[str, Any]:
     """Return what the app's token claims, as far as anybody knows who has not seen it."""
     app, token = case.facts.app(case.after.app), case.facts.token_of(case.after)
     known: dict[str, Any] = {"sub": token.subject, "iss": token.issuer} if token is not None else {}
@@ -44,7 +44,7 @@ def _named(case: Case) -> str:
     if jwt_auth.refusal_of(case.after.error) != "claim of numbers":
         return jwt_auth.claim_in(case.after.error)
     bound = remedies.role_of(case, case.after.moment).bound_claims or {}
-    numbers = (name for name in bound if isinstance(jwt_auth.claim_at(_claims(case), name), int))
+    numbers = (name for name in bound if isinstance(jwt_auth.claim_at(of_token(case), name), int))
     return next(numbers, "")
 
 
@@ -54,7 +54,7 @@ def _bound(case: Case) -> Diagnosis | None:
         return _numbers_taken(case, before)
     if not said(case, *_BOUND):
         return None
-    name, has = _named(case), jwt_auth.claim_at(_claims(case), _named(case))
+    name, has = _named(case), jwt_auth.claim_at(of_token(case), _named(case))
     wanted = (remedies.role_of(case, seen.moment).bound_claims or {}).get(name)
     shown = ", ".join(map(str, wanted)) if isinstance(wanted, list | tuple) else str(wanted)
     what = f"has the claim {name} with {has!r}" if has is not None else f"has not the claim {name}"
@@ -106,7 +106,7 @@ def _taken(case: Case) -> Diagnosis | None:
     if not said(case, *_TAKEN):
         return None
     seen, name = case.after, jwt_auth.claim_in(case.after.error)
-    refusal, has = jwt_auth.refusal_of(seen.error), jwt_auth.claim_at(_claims(case), name)
+    refusal, has = jwt_auth.refusal_of(seen.error), jwt_auth.claim_at(of_token(case), name)
     held = remedies.role_of(case, remedies.first_label(case))
     field = "user_claim" if refusal in ("no user claim", "user claim of no text") else "groups_claim"
     change: dict[str, Any] = {"user_claim": "sub"}

@@ -9,13 +9,13 @@ import msgspec
 
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import remedies
+from harness.analysis.rules import claims, remedies
 from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import token_store, vault_policies, versions
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
-from harness.scenario.mount_kinds import KUBERNETES
+from harness.scenario.mount_kinds import CERT, JWT, KUBERNETES, USERPASS
 
 _READS: Final = ("read", "old-token-read")
 _WRITE: Final = "write"
@@ -226,10 +226,21 @@ def _ruling(case: Case, texts: Mapping[str, str], named: Sequence[str], asked: _
         rules = [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
     except vault_policies.PolicyError:
         return None
-    if case.mount_kind == KUBERNETES:
-        who = vault_policies.of_account(case.facts.app(case.after.app).service_account)
-        rules = vault_policies.filled(rules, f"auth/{case.after.mount}", who)
+    rules = vault_policies.filled(rules, f"auth/{case.after.mount}", _alias(case))
     return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, asked.path, asked.right)
+
+
+def _alias(case: Case) -> Mapping[str, str]:
+    """Return what is known of the alias of who logged in, as templates of policies name it."""
+    app = case.facts.app(case.after.app)
+    if case.mount_kind == USERPASS:
+        return vault_policies.of_user(app.role)
+    if case.mount_kind == CERT:
+        return vault_policies.of_name(app.role)
+    if case.mount_kind == JWT:
+        role = remedies.role_of(case, case.after.moment)
+        return vault_policies.of_claims(claims.of_token(case), role.user_claim or "sub", role.claim_mappings or {})
+    return vault_policies.of_account(app.service_account) if case.mount_kind == KUBERNETES else {}
 
 
 def _login(case: Case, seen: Observation) -> Observation | None:
@@ -272,12 +283,14 @@ def _not_filled(case: Case, texts: Mapping[str, str], named: Sequence[str]) -> s
     """Return that templates of these policies are for another mount than that of the login: a sentence."""
     own = f"auth/{case.after.mount}"
     found = [one for name in named for one in vault_policies.aliases_elsewhere(texts.get(name, ""), own)]
-    if case.mount_kind != KUBERNETES or not found:
+    if not found:
         return ""
-    return (
-        f". A rule with a template for {', '.join(dict.fromkeys(found))} grants nothing to who logs in at {own}. Where "
-        "that is an accessor, it is that of another Vault, or of a mount that was disabled since and enabled anew: in "
-        f"a scenario it is called {own}"
+    strange = (
+        ". Where that is an accessor, it is that of another Vault, or of a mount that was disabled since and enabled "
+        f"anew: in a scenario it is called {own}"
+    )
+    return f". A rule with a template for {', '.join(dict.fromkeys(found))} grants nothing to who logs in at {own}" + (
+        strange if any(not one.startswith("auth/") for one in found) else ""
     )
 
 

@@ -285,7 +285,9 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
                 text += checks.unread(config.roles[role.lower()], bearer, self._topology.mounts[mount].cluster)
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
-        return self._let_in(mount, role, f"auth/{mount}/login", started, more, self._find(jwt))
+        who = self._find(jwt)
+        account = f"{who.account.namespace}/{who.account.name}" if who is not None else ""
+        return self._let_in(mount, role, f"auth/{mount}/login", started, more, vault_policies.of_account(account))
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.state import VaultToken
 from harness.drivers.paper.tokens import PaperTokens
-from harness.knowledge import cert_logins, secret_logins, token_store
+from harness.knowledge import cert_logins, secret_logins, token_store, vault_policies
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
 from harness.scenario.mount_kinds import CERT, TOKEN
@@ -48,7 +48,10 @@ class PaperSecrets(PaperTokens):
         if refusal is not None:
             return self._turn_away(*secret_logins.answer(kind, refusal, self._served.version), path, started)
         name = {"username": role} if kind == "userpass" else {"role_name": role}
-        return self._let_in(mount, role, path, started, {"metadata": name, "entity_id": f"entity of {mount}/{role}"})
+        more, alias = {"metadata": name, "entity_id": f"entity of {mount}/{role}"}, {}
+        if kind == "userpass":
+            alias = vault_policies.of_user(role)
+        return self._let_in(mount, role, path, started, more, alias)
 
     def make_token(self, policy: str) -> Secret:
         """Return the token by which a role's tokens are made."""
@@ -85,7 +88,7 @@ class PaperSecrets(PaperTokens):
         if not from_bound(roles[role.lower()]):
             return self._turn_away(403, "permission denied", path, started)
         more = {"metadata": {"cert_name": role, "common_name": role}, "entity_id": f"entity of {mount}/{role}"}
-        return self._let_in(mount, role, path, started, more, shown=held.secret)
+        return self._let_in(mount, role, path, started, more, vault_policies.of_name(role), shown=held.secret)
 
     def _distrusts(self, roles: Mapping[str, Any], name: str, held: Credentials) -> cert_logins.Refusal | None:
         # a prediction that has no such mount does without cryptography

@@ -55,8 +55,8 @@ class VaultToken:
     """how many requests it is good for yet; None: any number"""
     accessor: str = ""
     """of the mount that gave it"""
-    account: str = ""
-    """namespace/name of the service account that logged in there; empty: none did"""
+    alias: Mapping[str, str] = field(default_factory=dict)
+    """what is known of the alias there of who logged in, as templates of policies name it"""
     mount: str = ""
     """the auth mount that gave it"""
     role: Mapping[str, Any] = field(default_factory=dict)

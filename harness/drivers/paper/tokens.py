@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.drivers.paper.answers import PaperAnswers
 from harness.drivers.paper.checks import from_bound
-from harness.drivers.paper.state import Common, Token, VaultToken, given
+from harness.drivers.paper.state import Common, VaultToken, given
 from harness.knowledge import kubernetes_auth, token_store, vault_policies
 from harness.rig.rig import Reply
 from harness.scenario import plan
 from harness.scenario.mount_kinds import KUBERNETES
+from harness.scenario.topology import Topology
 from harness.secret import Secret
 from harness.wait import now
 
@@ -27,6 +29,10 @@ class PaperTokens(PaperAnswers):
     _ever_given: dict[str, VaultToken]
     """those too that are lost"""
     _policies: dict[str, list[vault_policies.Rule]]
+    _topology: Topology
+
+    @abc.abstractmethod
+    def enable_auth(self, mount: str, kind: str = KUBERNETES) -> str: ...
 
     def lookup_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
@@ -92,18 +98,16 @@ class PaperTokens(PaperAnswers):
         path: str,
         started: float,
         more: Mapping[str, Any],
-        presented: Token | None = None,
+        alias: Mapping[str, str] | None = None,
         shown: Secret | None = None,
     ) -> Reply:
-        """Answer a login with a token of the *role*, and what *more* there is to say; *presented* is what logged in, or
-        the certificate *shown*.
+        """Answer a login with a token of the *role*, and what *more* there is to say; *alias* is what is known of that
+        of who logged in, with the certificate *shown* if any.
         """
         token = Secret(f"paper-{next(self._numbers):024d}")
         held = given(token, mount, role.lower(), self._configs[mount].roles[role.lower()])
         held.shown, held.made, held.renewed = shown, self._common.passed, self._common.passed
-        if presented is not None:
-            account = f"{presented.account.namespace}/{presented.account.name}"
-            held.accessor, held.account = f"auth_{KUBERNETES}_{mount}", account
+        held.accessor, held.alias = self.enable_auth(mount, self._topology.mounts[mount].of_kind.name), alias or {}
         self._vault_tokens[token.reveal()] = held
         held.given_by = self._served.version
         self._ever_given[token.reveal()] = held
@@ -118,7 +122,7 @@ class PaperTokens(PaperAnswers):
         named = () if held is None else dict.fromkeys((*held.policies, *(["default"] if held.has_default else ())))
         rules = [rule for name in named for rule in self._policies.get(name, _OF_VAULT.get(name, ()))]
         if held is not None:
-            rules = vault_policies.filled(rules, held.accessor, vault_policies.of_account(held.account))
+            rules = vault_policies.filled(rules, held.accessor, held.alias)
         ruling = vault_policies.ruling(rules, path, right)
         refused = vault_policies.refused_parameter(ruling.rules, fields or {}, self._served.version)
         return (ruling.granted and refused is None) or any(rule.templated for rule in rules)
