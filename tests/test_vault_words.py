@@ -244,3 +244,80 @@ def test_a_token_that_somebody_pasted_is_complained_of_and_not_shown() -> None:
             loading.loads(wrong)
         assert "c2lnbmF0dXJl" not in str(caught.value)
         assert "eyJpc3Mi" not in str(caught.value)
+
+
+AS_USERS_TYPE: Final = """
+schema: 1
+description: Twenty users wrote theirs; what they meant stands beside each.
+clusters: {a: {kubernetes: 1.32.0}}
+vault: {cluster: a, source: 1.4.0}
+secrets:
+  secret: {type: kv-v2}
+  db: {type: mysql}
+  pki: {type: pki, roles: {w: {allowed_domains: [example.com], ttl: 1h}}}
+auth:
+  kubernetes:
+    cluster: a
+    configured: {by: 1.4.0}
+    roles:
+      web: {service-accounts: [web], namespace-selector: {team: web}, policies: [web]}
+  people: {type: userpass, users: {bob: {policies: [web]}}}
+  ci: {type: jwt, roles: {deploy: {bound_audiences: [vault], policies: [web]}}}
+  directory: {type: ldap, roles: {x: {policies: [web]}}}
+  web: {type: oidc, roles: {x: {policies: [web]}}}
+apps:
+  bob: {mount: people, username: bob, password: hunter22}
+  ci: {mount: ci, role: deploy, token: minted, secret_id: 3f2b0a4e, role_id: ci}
+course:
+  - {sleep: 10s}
+  - {downgrade: 1.4.0}
+  - write: {backend: kubernetes, role_name: web, token_ttl: 5m}
+"""
+
+RIGHT: Final[Mapping[str, str]] = {
+    "secrets.secret.type is not one of the choices": "kv: 2, and no type",
+    "secrets.db.type is not one of the choices": "also-mounted: {db: mysql}",
+    "unknown key `allowed_domains` in secrets.pki.roles.w": "it is called `allowed-domains` here",
+    "bound_service_account_namespace_selector is unknown to Vault 1.4.0, which writes this config": (
+        "leave it out, or a source of 1.16.0 or newer, or a write in a course once such a one serves"
+    ),
+    "unknown key `users` in auth.people": "it is called `roles` here",
+    "unknown key `bound_audiences` in auth.ci.roles.deploy": "it is called `bound-audiences` here",
+    "auth.directory.type is not one of the choices": "also-mounted: {auth/directory: ldap}",
+    "auth.web.type is not one of the choices": "jwt: a rehearsal logs in with tokens",
+    "unknown key `username` in apps.bob": "it is called `role` here: of userpass, the user",
+    "unknown key `password` in apps.bob": "the rehearsal makes the secret with which an app logs in",
+    "unknown key `secret_id` in apps.ci": "the rehearsal makes the secret with which an app logs in",
+    "unknown key `role_id` in apps.ci": "the rehearsal makes the secret with which an app logs in",
+    "unknown key `sleep` in course[0]": "it is called `wait` here",
+    "unknown key `downgrade` in course[1]": "it is called `roll-back` here",
+    "unknown key `backend` in course[2].write": "it is called `mount` here",
+    "unknown key `role_name` in course[2].write": "it is called `role` here",
+    "unknown key `token_ttl` in course[2].write": "it is called `ttl` here",
+}
+"""Every problem of it, and no other: what is typed under another name is not missing as well."""
+
+
+def test_what_users_type_is_told_once_and_with_what_is_right() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(AS_USERS_TYPE)
+    said = {problem.message: problem for problem in caught.value.problems}
+    assert {*said} == {*RIGHT}
+    assert len(said) == len(caught.value.problems)
+    for message, right in RIGHT.items():
+        assert right in said[message].remedy, said[message]
+    # of a collection in brackets no more is shown than it is
+    assert said[next(one for one in RIGHT if "selector" in one)].offending == "{team: web}"
+
+
+def test_a_mount_that_can_have_no_cluster_takes_no_clusters_to_be_there() -> None:
+    text = """
+schema: 1
+description: An AppRole that names a cluster.
+vault: {source: 1.9.3, target: 1.11.0}
+auth: {approle: {type: approle, cluster: apps, roles: {ci: {policies: [ci]}}}}
+apps: {ci: {mount: approle, role: ci}}
+"""
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(text)
+    assert [problem.message for problem in caught.value.problems] == ["a mount of type approle has no cluster"]

@@ -440,7 +440,7 @@ def _not_on_paper(facts: Facts) -> Iterable[str]:
         )
     if any("{{" in text for text in facts.topology.policies.values()):
         yield (
-            "policies with templates that nobody can fill here, as with an AppRole's role ID: on paper they permit what "
+            "policies with templates that nobody can fill here, as an AppRole's role ID: on paper they permit what "
             "the apps read"
         )
 

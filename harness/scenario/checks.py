@@ -32,7 +32,6 @@ from harness.scenario import (
     topology,
     values,
     vault_checks,
-    vault_words,
 )
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
 
@@ -50,11 +49,17 @@ def check(document: Document) -> None:
             document.complain(trail, message, remedy)
 
 
+def _has_cluster(document: Document, part: Trail) -> bool:
+    """Does a part name a cluster, and is it none that can have none?"""
+    kind = kind_checks.kind_of(document, part) if part[0] == "auth" else None
+    return document.given(*part, "cluster") and (kind is None or kind.of_account)
+
+
 def _names_of_clusters(document: Document) -> Iterator[_Complaint]:
     clusters = document.get("clusters")
     parts: list[Trail] = [("vault",), *document.entries("auth"), *document.entries("apps")]
     if document.left_out("clusters"):
-        named = next((part for part in parts if document.given(*part, "cluster")), None)
+        named = next((part for part in parts if _has_cluster(document, part)), None)
         if named is not None:
             message = f"missing key `clusters` in the document: {where((*named, 'cluster'))} names one"
             yield ("clusters",), message, "clusters: Kubernetes clusters by name."
@@ -156,8 +161,9 @@ def _choice_of_reviewer(document: Document, mount: Trail) -> Iterator[_Complaint
         yield trail, why, "reviewer: secret or requested, or a Vault whose Pod has a token file"
     if reviewer == "local" and not versions.at_least(by, kubernetes_auth.COPIES_POD_TOKEN):
         since = kubernetes_auth.COPIES_POD_TOKEN
-        remedy = f"leave reviewer out: before {since} no choice means the token that logs in; or configured by {since}"
-        yield trail, f"nobody could choose local with Vault {by}", f"{remedy} or newer"
+        remedy = f"leave reviewer out: before {since} no choice means the token that logs in"
+        later = field_checks.later(since, document.get("vault", "source"))
+        yield trail, f"nobody could choose local with Vault {by}", f"{remedy}; or {later}"
 
 
 def _instead_of_client_jwt(by: str) -> str:
@@ -181,7 +187,8 @@ def _written_fields(document: Document) -> Iterator[_Complaint]:
         by = _writer(document, mount)
         if by is None:
             continue
-        writer = field_checks.Writer(by, _token_file(document, mount), at_start=True)
+        in_use = document.get("vault", "source")
+        writer = field_checks.Writer(by, _token_file(document, mount), at_start=True, in_use=in_use or "")
         if mount in kind_checks.mounts_that_review(document):
             yield from field_checks.of_config(document, mount, writer)
         for role in document.get(*mount, "roles", default={}) or {}:
@@ -263,7 +270,7 @@ def _whom(document: Document) -> Iterator[_Complaint]:
             continue
         if document.given(*listed):
             yield listed, f"{where(listed)} is empty", "at least one: a name such as web, or *"
-        elif not any(vault_words.meant(str(key)) == (schema.Role, "namespaces") for key in document.get(*role) or ()):
+        else:
             remedy = "namespaces: names, patterns, or *; or namespace-selector"
             yield listed, f"missing key `namespaces` in {where(role)}", remedy
 

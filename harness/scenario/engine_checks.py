@@ -21,7 +21,7 @@ def complaints(document: Document) -> Iterator[Complaint]:
         yield from _of_engine(document, ("secrets", path))
     kinds = {path: document.get("secrets", path, "type", default=engine_kinds.KV) for path in said}
     if engine_kinds.KV not in kinds.values():
-        if topology.SECRETS in kinds:
+        if kinds.get(topology.SECRETS) is not None:
             message = (
                 f"where no key-value store is said, there is one at {topology.SECRETS}, and this is no such engine"
             )

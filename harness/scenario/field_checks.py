@@ -38,6 +38,8 @@ class Writer:
     token_file: bool | None
     at_start: bool
     """is it written before the first look, by the version that `configured` names, or in the course?"""
+    in_use: str = ""
+    """the version that the first look finds, if that is known: nothing newer has written what is there then"""
 
     @property
     def called(self) -> str:
@@ -53,7 +55,14 @@ class Writer:
 
     def later(self, since: str) -> str:
         """Return what has to be otherwise for *since* to be the version that writes."""
-        return f"configured by {since} or newer" if self.at_start else f"write it once {since} or newer serves"
+        return later(since, self.in_use) if self.at_start else f"write it once {since} or newer serves"
+
+
+def later(since: str, in_use: str | None) -> str:
+    """Return how *since* comes to be the version that writes what is there at the first look, which finds *in_use*."""
+    if in_use and not versions.at_least(in_use, since):
+        return f"a source of {since} or newer, or a write in a course once such a one serves"
+    return f"configured by {since} or newer"
 
 
 def writers(document: Document) -> list[tuple[Trail, str]]:

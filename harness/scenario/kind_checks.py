@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from harness.knowledge import versions
-from harness.scenario import mount_kinds, schema, values, vault_words
+from harness.scenario import mount_kinds, schema, values
 from harness.scenario.field_checks import Complaint
 from harness.scenario.mount_kinds import JWT, KUBERNETES, MountKind
 from harness.scenario.yaml_document import Document, Trail, choices, shown, where
@@ -95,7 +95,7 @@ def _of_config(document: Document, config: Trail, kind: MountKind) -> Iterator[C
 def _unbound(document: Document, role: Trail) -> Iterator[Complaint]:
     """Complain of a role that Vault refuses because it would admit everybody."""
     bounds = ("bound-audiences", "bound-subject", "bound-claims", "bound-cidrs")
-    if document.sound(*role) and not any(document.given(*role, one) for one in bounds):
+    if all(document.left_out(*role, one) for one in bounds):
         message = "Vault refuses this role: must have at least one bound constraint"
         yield role, message, f"{', or '.join(bounds)}"
 
@@ -191,13 +191,11 @@ def strange(document: Document, trail: Trail, allowed: Iterable[str], whose: str
 
 
 def lacking(document: Document, trail: Trail, part: type, keys: Iterable[str]) -> Iterator[Complaint]:
-    """Complain of keys that are not there and have to be, unless their name in Vault is."""
+    """Complain of keys that are not there and have to be."""
     for key in keys:
         if document.given(*trail, key) or not document.sound(*trail, key):
             continue
-        typed = document.get(*trail, default={}) or {}
-        if not any(vault_words.meant(str(word)) == (part, key) for word in typed):
-            yield (*trail, key), f"missing key `{key}` in {where(trail)}", f"{key}: {_keys(part)[key]}"
+        yield (*trail, key), f"missing key `{key}` in {where(trail)}", f"{key}: {_keys(part)[key]}"
 
 
 def _keys(part: type) -> dict[str, str]:

@@ -105,6 +105,9 @@ def _understood(document: Document) -> Scenario | None:
         return Scenario.model_validate(document.data, by_alias=True, by_name=False)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            _spoil_what_it_stands_for(document, detail["loc"])
     # What was refused as text has its problem already; that it is missing as data is no second one.
     details = [detail for detail in details if document.sound(*detail["loc"]) and not _said_already(document, detail)]
     for detail in details:
@@ -114,16 +117,17 @@ def _understood(document: Document) -> Scenario | None:
     return None
 
 
+def _spoil_what_it_stands_for(document: Document, trail: Trail) -> None:
+    """Have nothing be concluded from it that a key is not there which somebody has typed under another name."""
+    part = shape_at(trail[:-1])
+    key = vault_words.stands_for(str(trail[-1]), part, _keys(part))
+    if key and not document.given(*trail[:-1], key):
+        document.spoiled.add((*trail[:-1], key))
+
+
 def _said_already(document: Document, detail: ErrorDetails) -> bool:
-    """Is this only what another problem comes to: a list whose items are wrong, or a key under Vault's name for it?"""
-    trail, kind = detail["loc"], detail["type"]
-    if kind == "too_short":
-        return bool(document.get(*trail))
-    if kind != "missing":
-        return False
-    part, typed = shape_at(trail[:-1]), document.get(*trail[:-1], default={})
-    wanted = (part, str(trail[-1]))
-    return any(vault_words.meant(str(word)) == wanted for word in typed if str(word) not in _keys(part))
+    """Is this only what another problem comes to: a list whose items are wrong?"""
+    return detail["type"] == "too_short" and bool(document.get(*detail["loc"]))
 
 
 def _check_schema(document: Document) -> None:
@@ -166,7 +170,8 @@ def _explain_value(document: Document, detail: ErrorDetails, reason: str) -> Non
     elif kind in ("too_short", "string_too_short"):
         document.complain(trail, f"{place} is empty", f"at least one: {example}" if kind == "too_short" else example)
     elif kind == "literal_error" and isinstance(value, str):
-        document.complain(trail, f"{place} is not one of the choices", choices(value, get_args(shape)))
+        right = vault_words.of_type(trail, value, get_args(shape))
+        document.complain(trail, f"{place} is not one of the choices", right)
     elif kind.endswith("_type") or kind == "literal_error":
         message = f"{place} is {_KINDS.get(type(value), 'something else')}, and must be {noun}"
         document.complain(trail, message, _remedy_for_type(document, trail, shape, example))

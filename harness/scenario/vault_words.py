@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from harness.scenario import schema
 from harness.scenario.schema import Scenario
 from harness.scenario.schema_engines import Engine, EngineRole, TransitKey
-from harness.scenario.yaml_document import choices
+from harness.scenario.yaml_document import choices, shown
 
 _TOKEN: Final = "whose token it is; the token itself stands in no scenario"
 
@@ -96,6 +96,17 @@ _IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
     (schema.App, "secrets"): ("reads", "a list of paths, such as secret/web"),
     (schema.App, "path"): ("reads", "a list of paths, such as secret/web"),
     (schema.App, "paths"): ("reads", "a list of paths, such as secret/web"),
+    (schema.App, "username"): ("role", "of userpass, the user"),
+    (schema.App, "user"): ("role", "of userpass, the user"),
+    (schema.Write, "backend"): ("mount", ""),
+    (schema.Write, "path"): ("mount", "without auth/, and what is written there below `config` or beside `role`"),
+    (schema.Write, "auth_path"): ("mount", ""),
+    (schema.Write, "mount_path"): ("mount", ""),
+    (schema.Write, "role_name"): ("role", ""),
+    (schema.Write, "name"): ("role", ""),
+    (schema.CourseStep, "sleep"): ("wait", "such as 10s"),
+    (schema.CourseStep, "pause"): ("wait", "such as 10s"),
+    (schema.CourseStep, "downgrade"): ("roll-back", "binary, over the data as they are, or snapshot"),
     (Engine, "version"): ("kv", ""),
     (Engine, "options"): ("kv", "its version"),
     (Engine, "postgresql"): ("type", "database; the PostgreSQL is one that the rehearsal starts"),
@@ -157,6 +168,41 @@ def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
     holders = [part for part in _paths() if plain in _keys(part) or typed in _keys(part)]
     found = [f"{path}.{typed if typed in _keys(part) else plain}" for part in holders for path in _paths()[part]]
     return f"it is a key of another part: {_listed(found)}" if found else choices(typed, keys)
+
+
+def stands_for(typed: str, here: type[BaseModel], keys: Iterable[str]) -> str:
+    """Return which of its *keys* the part *here* has for a word that is none of them; empty where it has none.
+
+    Who typed the word has said what the key says: that the key is missing is no second mistake.
+    """
+    known, (part, key, _) = {*keys}, _CALLED.get(typed, (None, "", ""))
+    if own := _IN_ONE_PART.get((here, typed)):
+        return own[0]
+    if key in known and (part is here or part in _ALIKE.get(here, ())):
+        return key
+    near = difflib.get_close_matches(plainly(typed), known, n=1, cutoff=_LIKE_ONE_HERE)
+    return near[0] if near else ""
+
+
+_KEY_VALUE: Final = {"kv-v2": 2, "kv_v2": 2, "kv2": 2, "kv-v1": 1, "kv_v1": 1, "kv1": 1, "generic": 1}
+"""What people have for the type of a key-value store, and the version that it is."""
+
+
+def of_type(trail: Sequence[str | int], said: str, allowed: Iterable[str]) -> str:
+    """Return what is right where the type of a mount or an engine, at *trail*, is *said* to be none of those *allowed*.
+
+    What no app uses may be of any type, and is named elsewhere.
+    """
+    match trail:
+        case ("secrets", _, "type") if said in _KEY_VALUE:
+            return f"kv: {_KEY_VALUE[said]}, and no type"
+        case ("auth", _, "type") if said == "oidc":
+            return "jwt: a rehearsal logs in with tokens, and through no browser"
+        case ("secrets" | "auth" as section, path, "type"):
+            named = shown(f"auth/{path}" if section == "auth" else str(path))
+            beside = f"also-mounted: {{{named}: {shown(said)}}}"
+            return f"{choices(said, allowed)}; or, of what no app uses, at the top: {beside}"
+    return choices(said, allowed)
 
 
 def _instead(plain: str, here: Iterable[type[BaseModel]]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
@@ -202,14 +202,21 @@ class Document:
         # An empty value begins behind its colon, or on the next line: its key is easier to find.
         self._spots[trail] = _Spot(named, value if text else named, text)
 
-    def excerpt(self, event: Any) -> str:
-        """Return how *event* is written, as far as it fits on its first line."""
-        start, end = event.start_mark, event.end_mark
+    def close(self, trail: Trail, begun: Any, ended: Any) -> None:
+        """Remember where what *begun* with a bracket at *trail* ended: what stands behind it is something else."""
+        if begun.flow_style:
+            self._spots[trail] = replace(self._spots[trail], text=self.excerpt(begun, ended))
+
+    def excerpt(self, event: Any, ended: Any = None) -> str:
+        """Return how *event* is written, as far as it fits on its first line: a collection up to where it *ended*, if
+        that is given.
+        """
+        start, end = event.start_mark, (ended or event).end_mark
         line = self._rows[start.line] if start.line < len(self._rows) else ""
         if (clean := redact(line[start.column :])) != line[start.column :]:
             # somebody pasted a token or a key: that is complained of, and not shown
             return shown(clean)
-        scalar = isinstance(event, (seen.ScalarEvent, seen.AliasEvent))
+        scalar = ended is not None or isinstance(event, (seen.ScalarEvent, seen.AliasEvent))
         stop = end.column if scalar and end.line == start.line else start.column + _SHOWN + 1
         more = " …" if scalar and end.line > start.line and end.column else ""
         return shown(line[start.column : min(stop, start.column + _SHOWN + 1)]) + more
@@ -302,6 +309,8 @@ class _Reader:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._events: Iterator[Any] = iter(())
+        self._ended: Any = None
+        """with what the collection ended that was read last"""
 
     def read(self) -> None:
         """Fill the document from its text. Raises ScenarioError where the rest cannot be read."""
@@ -344,7 +353,9 @@ class _Reader:
             return None
         if len(trail) >= _DEEPEST:
             self._refuse_depth(event)
-        return self._list(trail) if isinstance(event, seen.SequenceStartEvent) else self._mapping(trail)
+        found = self._list(trail) if isinstance(event, seen.SequenceStartEvent) else self._mapping(trail)
+        self._document.close(trail, event, self._ended)
+        return found
 
     def _refuse_yaml_features(self, event: Any, trail: Trail) -> None:
         spoil = self._document.spoiled.add
@@ -374,6 +385,7 @@ class _Reader:
         items: list[Any] = []
         while not isinstance(event := next(self._events), seen.SequenceEndEvent):
             items.append(self._value(event, (*trail, len(items)), None))
+        self._ended = event
         return tuple(items)
 
     def _mapping(self, trail: Trail) -> dict[str, Any]:
@@ -387,6 +399,7 @@ class _Reader:
                 continue
             first[name] = key.start_mark.line + 1
             found[name] = self._value(event, (*trail, name), key)
+        self._ended = key
         return found
 
     def _key(self, event: Any, trail: Trail, first: Mapping[str, int]) -> str | None:
