@@ -406,6 +406,7 @@ knowledge/               what Vault and Kubernetes do, by version
     plugin_versions      which release of the Kubernetes auth plugin each Vault has built in
     shutdown_signs       how a Vault that is gone says that somebody stopped it
     vault_policies       policies read as Vault reads them, and what they grant
+    policy_templates     templates in policies: which mounts they name, and what fills them for whom
 secret                   strings that never print themselves, and their removal from any text
 settings                 where things are kept, and what the user's environment says; nobody else reads it
 wait                     the only clock: deadlines, pauses, dates

@@ -18,7 +18,7 @@ from harness.importing.composing import Wishes, compose
 from harness.importing.installation import Installation, MountPart, Seen, VaultPart
 from harness.importing.merging import merge
 from harness.importing.naming import Names
-from harness.knowledge import vault_policies
+from harness.knowledge import policy_templates, vault_policies
 from harness.scenario import loading, yaml_document
 from harness.scenario.schema import Scenario
 from harness.scenario.schema_engines import EngineRole
@@ -299,7 +299,7 @@ def test_a_template_names_a_mount_by_its_path_once_it_is_imported() -> None:
         found.text.replace("#", " ").split()
     )
     accessors = {"kubernetes": "auth_kubernetes_new", renamed: "auth_kubernetes_other"}
-    assert "aliases.auth_kubernetes_new.metadata." in vault_policies.with_accessors(said, accessors)
+    assert "aliases.auth_kubernetes_new.metadata." in policy_templates.with_accessors(said, accessors)
 
 
 # --- names ---

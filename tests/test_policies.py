@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from harness import settings
-from harness.knowledge import vault_policies
+from harness.knowledge import policy_templates, vault_policies
 from tests.runs import OUTAGE
 from tests.versions_at_hand import further
 
@@ -315,17 +315,17 @@ TEMPLATED: Final = """path "secret/data/{{ identity.entity.aliases.auth/k8s/eu.m
 
 def test_a_template_names_a_mount_by_its_accessor_once_that_is_known() -> None:
     """A scenario writes the path of the mount; a mount that is not there yet stays as it is written."""
-    assert vault_policies.mounts_of(TEMPLATED) == ["k8s/eu"]
-    assert vault_policies.with_accessors(TEMPLATED, {"kubernetes": "auth_1"}) == TEMPLATED
-    assert "aliases.auth_2.metadata.service_account_name" in vault_policies.with_accessors(
+    assert policy_templates.mounts_of(TEMPLATED) == ["k8s/eu"]
+    assert policy_templates.with_accessors(TEMPLATED, {"kubernetes": "auth_1"}) == TEMPLATED
+    assert "aliases.auth_2.metadata.service_account_name" in policy_templates.with_accessors(
         TEMPLATED, {"k8s/eu": "auth_2"}
     )
 
 
 def test_a_template_is_filled_for_whoever_logged_in_at_that_mount() -> None:
-    rules, who = vault_policies.read("own", TEMPLATED), vault_policies.of_account("apps/web")
-    (mine,) = vault_policies.filled(rules, "auth/k8s/eu", who)
+    rules, who = vault_policies.read("own", TEMPLATED), policy_templates.of_account("apps/web")
+    (mine,) = policy_templates.filled(rules, "auth/k8s/eu", who)
     assert (mine.path, mine.templated) == ("secret/data/web", False)
-    assert vault_policies.filled(rules, "auth/kubernetes", who) == [], "Vault leaves out what it cannot fill"
+    assert policy_templates.filled(rules, "auth/kubernetes", who) == [], "Vault leaves out what it cannot fill"
     assert vault_policies.ruling([mine], "secret/data/web", "read").granted
     assert not vault_policies.ruling([mine], "secret/data/shop", "read").granted

@@ -13,7 +13,7 @@ from harness.importing.installation import Installation
 from harness.importing.naming import Names, fits
 from harness.importing.role_fields import of_engine
 from harness.importing.vault_questions import grants, policies_of
-from harness.knowledge import vault_policies
+from harness.knowledge import policy_templates, vault_policies
 from harness.scenario import engine_kinds
 from harness.scenario.yaml_document import LONGEST_TEXT, Trail
 
@@ -79,7 +79,7 @@ def of(said: Installation, names: Names, mounts: Container[str]) -> Policies:
     for policy in sorted(wanted):
         name = names.of("policy", policy)
         text, why = _text(policy, said.policies.get(policy, said.policies.get(policy.lower())))
-        texts[name], strange = vault_policies.with_mounts(text, paths)
+        texts[name], strange = policy_templates.with_mounts(text, paths)
         told = names.told("policy", policy)
         notes = [*([f"In Vault it is {told}."] if told else []), *([why] if why else [])]
         if strange:

@@ -16,7 +16,7 @@ from harness.errors import (
     LeftBehind,
     MissingPrerequisite,
 )
-from harness.knowledge import vault_policies
+from harness.knowledge import policy_templates
 from harness.record import events
 from harness.record import journal as journals
 from harness.record.events import RunStarted
@@ -306,7 +306,7 @@ class Running:
         """Return a step whose policy names auth mounts as only Vault does: by their accessors."""
         if not isinstance(step, course.WritePolicy):
             return step
-        return msgspec.structs.replace(step, text=vault_policies.with_accessors(step.text, self.mounted))
+        return msgspec.structs.replace(step, text=policy_templates.with_accessors(step.text, self.mounted))
 
     def _set_up(self, step: Start | course.Form) -> None:
         if isinstance(step, Start):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harness import wait
 from harness.errors import NotReady, RigError, SwapRefused, Unreachable
-from harness.knowledge import refusals, vault_policies, versions
+from harness.knowledge import policy_templates, refusals, versions
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.observation import shortened
@@ -305,9 +305,9 @@ def _mount(rig: Rig, topology: Topology, mount: str, served: Serve, mounted: dic
     setup = rig.system(served.vault).setup
     accessor = mounted[mount] = setup.enable_auth(mount, kind.name)
     for name, text in topology.policies.items():
-        if mount in vault_policies.mounts_of(text):
+        if mount in policy_templates.mounts_of(text):
             # only now has the mount an accessor, by which its templates name it
-            setup.write_policy(name.lower(), vault_policies.with_accessors(text, mounted))
+            setup.write_policy(name.lower(), policy_templates.with_accessors(text, mounted))
     if not kind.reviews:
         journal.write(
             events.AuthEnabled(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from harness.knowledge import kubernetes_auth, vault_policies, versions
+from harness.knowledge import kubernetes_auth, policy_templates, vault_policies, versions
 from harness.scenario import (
     audit_checks,
     auth_config,
@@ -253,7 +253,7 @@ def _policy_texts(document: Document) -> Iterator[_Complaint]:
         except vault_policies.PolicyError as error:
             yield ("policies", name), f"Vault takes no such policy: {error}", remedy
             continue
-        for path in vault_policies.mounts_of(text):
+        for path in policy_templates.mounts_of(text):
             if (mounts := document.get("auth")) is not None and path not in mounts:
                 message = f"a template of this policy names auth/{shown(path)}, which is no auth mount"
                 yield ("policies", name), message, choices(path, mounts)

@@ -11,7 +11,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import claims, remedies
 from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import token_store, vault_policies, versions
+from harness.knowledge import policy_templates, token_store, vault_policies, versions
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
@@ -226,7 +226,7 @@ def _ruling(case: Case, texts: Mapping[str, str], named: Sequence[str], asked: _
         rules = [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
     except vault_policies.PolicyError:
         return None
-    rules = vault_policies.filled(rules, f"auth/{case.after.mount}", _alias(case))
+    rules = policy_templates.filled(rules, f"auth/{case.after.mount}", _alias(case))
     return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, asked.path, asked.right)
 
 
@@ -234,13 +234,13 @@ def _alias(case: Case) -> Mapping[str, str]:
     """Return what is known of the alias of who logged in, as templates of policies name it."""
     app = case.facts.app(case.after.app)
     if case.mount_kind == USERPASS:
-        return vault_policies.of_user(app.role)
+        return policy_templates.of_user(app.role)
     if case.mount_kind == CERT:
-        return vault_policies.of_name(app.role)
+        return policy_templates.of_name(app.role)
     if case.mount_kind == JWT:
         role = remedies.role_of(case, case.after.moment)
-        return vault_policies.of_claims(claims.of_token(case), role.user_claim or "sub", role.claim_mappings or {})
-    return vault_policies.of_account(app.service_account) if case.mount_kind == KUBERNETES else {}
+        return policy_templates.of_claims(claims.of_token(case), role.user_claim or "sub", role.claim_mappings or {})
+    return policy_templates.of_account(app.service_account) if case.mount_kind == KUBERNETES else {}
 
 
 def _login(case: Case, seen: Observation) -> Observation | None:
@@ -282,7 +282,7 @@ def _sentence(case: Case, asked: _Asked, named: list[str], deciding: list[vault_
 def _not_filled(case: Case, texts: Mapping[str, str], named: Sequence[str]) -> str:
     """Return that templates of these policies are for another mount than that of the login: a sentence."""
     own = f"auth/{case.after.mount}"
-    found = [one for name in named for one in vault_policies.aliases_elsewhere(texts.get(name, ""), own)]
+    found = [one for name in named for one in policy_templates.aliases_elsewhere(texts.get(name, ""), own)]
     if not found:
         return ""
     strange = (

@@ -38,7 +38,7 @@ from harness.drivers.paper.storage import PaperStorage
 from harness.drivers.paper.storms import PaperStorms
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import RigError
-from harness.knowledge import kubernetes_auth, login_order, vault_policies
+from harness.knowledge import kubernetes_auth, login_order, policy_templates, vault_policies
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.record import events
@@ -287,7 +287,7 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
         who = self._find(jwt)
         account = f"{who.account.namespace}/{who.account.name}" if who is not None else ""
-        return self._let_in(mount, role, f"auth/{mount}/login", started, more, vault_policies.of_account(account))
+        return self._let_in(mount, role, f"auth/{mount}/login", started, more, policy_templates.of_account(account))
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""

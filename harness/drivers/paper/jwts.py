@@ -10,7 +10,7 @@ from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.state import Common, Config, Token, host_of
 from harness.drivers.paper.tokens import PaperTokens
 from harness.host import pki
-from harness.knowledge import jwt_auth, vault_policies
+from harness.knowledge import jwt_auth, policy_templates
 from harness.knowledge.jwt_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.rig.rig import IssuedToken, Reply
@@ -55,7 +55,7 @@ class PaperJwts(PaperTokens):
                   if (has := jwt_auth.claim_at(claims, claim)) is not None}  # fmt: skip
         whom = jwt_auth.claim_at(claims, str(wanted.get("user_claim")))
         more = {"metadata": {"role": role, **mapped}, "entity_id": f"entity of {mount}/{whom}"}
-        alias = vault_policies.of_claims(claims, str(wanted.get("user_claim")), wanted.get("claim_mappings") or {})
+        alias = policy_templates.of_claims(claims, str(wanted.get("user_claim")), wanted.get("claim_mappings") or {})
         return self._let_in(mount, role, path, started, more, alias)
 
     def _claims(self, config: Config, jwt: Secret) -> tuple[dict[str, Any], str]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.state import VaultToken
 from harness.drivers.paper.tokens import PaperTokens
-from harness.knowledge import cert_logins, secret_logins, token_store, vault_policies
+from harness.knowledge import cert_logins, policy_templates, secret_logins, token_store
 from harness.knowledge.versions import at_least
 from harness.rig.rig import Credentials, Reply
 from harness.scenario.mount_kinds import CERT, TOKEN
@@ -50,7 +50,7 @@ class PaperSecrets(PaperTokens):
         name = {"username": role} if kind == "userpass" else {"role_name": role}
         more, alias = {"metadata": name, "entity_id": f"entity of {mount}/{role}"}, {}
         if kind == "userpass":
-            alias = vault_policies.of_user(role)
+            alias = policy_templates.of_user(role)
         return self._let_in(mount, role, path, started, more, alias)
 
     def make_token(self, policy: str) -> Secret:
@@ -88,7 +88,7 @@ class PaperSecrets(PaperTokens):
         if not from_bound(roles[role.lower()]):
             return self._turn_away(403, "permission denied", path, started)
         more = {"metadata": {"cert_name": role, "common_name": role}, "entity_id": f"entity of {mount}/{role}"}
-        return self._let_in(mount, role, path, started, more, vault_policies.of_name(role), shown=held.secret)
+        return self._let_in(mount, role, path, started, more, policy_templates.of_name(role), shown=held.secret)
 
     def _distrusts(self, roles: Mapping[str, Any], name: str, held: Credentials) -> cert_logins.Refusal | None:
         # a prediction that has no such mount does without cryptography

@@ -9,7 +9,7 @@ from typing import Any, Final
 from harness.drivers.paper.answers import PaperAnswers
 from harness.drivers.paper.checks import from_bound
 from harness.drivers.paper.state import Common, VaultToken, given
-from harness.knowledge import kubernetes_auth, token_store, vault_policies
+from harness.knowledge import kubernetes_auth, policy_templates, token_store, vault_policies
 from harness.rig.rig import Reply
 from harness.scenario import plan
 from harness.scenario.mount_kinds import KUBERNETES
@@ -122,7 +122,7 @@ class PaperTokens(PaperAnswers):
         named = () if held is None else dict.fromkeys((*held.policies, *(["default"] if held.has_default else ())))
         rules = [rule for name in named for rule in self._policies.get(name, _OF_VAULT.get(name, ()))]
         if held is not None:
-            rules = vault_policies.filled(rules, held.accessor, held.alias)
+            rules = policy_templates.filled(rules, held.accessor, held.alias)
         ruling = vault_policies.ruling(rules, path, right)
         refused = vault_policies.refused_parameter(ruling.rules, fields or {}, self._served.version)
         return (ruling.granted and refused is None) or any(rule.templated for rule in rules)
