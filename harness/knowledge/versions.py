@@ -36,7 +36,7 @@ ones always wait two seconds or so (CHANGELOG 1.7.0, GH-10964; run: agents 1.4.0
 RENDERS_SECONDS: Final = 300
 """So often a Vault Agent renders what has no lease (static_secret_render_interval). Only then, or when its token has to
 be renewed, does it find out that this is refused, whatever its version: one that is told to end does so then, and logs
-in once it is started anew (run: agents 1.16.3 and 1.17.0 at Vault 1.16.3)."""
+in once it is started anew (run: agents 1.16.3 and 1.17.0 at Vault 1.16.3 and 1.17.0)."""
 
 EXITS_ON_RETRY: Final = "1.8.0"
 """From here on a Vault Agent retries what its templates read for ever, unless it is told to end, as the injector tells
