@@ -171,6 +171,7 @@ clients/                 one door for each foreign system
     etcd                 whether an etcd serves
     haproxy              everything said to HAProxy: how it balances nodes by their health
     wrk                  everything asked of the load generator: what it sends, and what came back
+    packaged             where the programs of packages are that stand by themselves: wrk, HAProxy
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_errors          what it declines, or gives no answer to, in our words (kubernetes)
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it

@@ -10,7 +10,7 @@ import pytest
 from harness.analysis import verdict
 from harness.analysis.verdict import Judgement
 from harness.artifacts.store import Sources, Store
-from harness.clients import wrk
+from harness.clients import packaged, wrk
 from harness.drivers import storms as made
 from harness.drivers.kind import limits
 from harness.drivers.local.driver import LocalDriver
@@ -220,7 +220,7 @@ def test_more_at_once_than_there_are_is_all_of_them() -> None:
 def test_without_wrk_a_storm_ends_before_it_begins_and_the_doctor_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wrk, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(packaged, "PLACES", (str(tmp_path),))
     loaded = said("storm: {pods: 9}")
     planned = plan.make(loaded.scenario, loaded.name, "local")
     driver = LocalDriver(Store(Sources(tmp_path), print), tmp_path, tmp_path, force=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from harness.errors import MissingPrerequisite
+from harness.clients import packaged
 
 NODE_HEADER: Final = "X-Rehearsal-Node"
 """The header of an answer that names the node which gave it."""
@@ -18,8 +17,6 @@ FALL: Final = 3
 """HAProxy's own default: after so many wrong answers in a row a node gets no request any more."""
 RISE: Final = 2
 """HAProxy's own default: after so many right ones it gets requests again."""
-
-_PLACES: Final = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 
 _CONFIG: Final = """\
 global
@@ -52,14 +49,7 @@ backend nodes
 
 def program() -> Path:
     """Return the path of HAProxy. Raises MissingPrerequisite, which names the package, where there is none."""
-    found = shutil.which("haproxy", path=":".join(_PLACES))
-    if found is None:
-        raise MissingPrerequisite(
-            f"there is no HAProxy here, which balances the nodes of a Vault: it was looked for in "
-            f"{', '.join(_PLACES)}; "
-            "install Debian's package haproxy (apt-get install haproxy)"
-        )
-    return Path(found)
+    return packaged.program("haproxy", "HAProxy", "which balances the nodes of a Vault")
 
 
 def command(config: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.errors import MissingPrerequisite, RigError
+from harness.clients import packaged
+from harness.errors import RigError
 from harness.secret import redact
 
 PATIENCE_SECONDS: Final = 60
@@ -19,8 +19,6 @@ PATIENCE_SECONDS: Final = 60
 
 EACH_ON_ITS_OWN: Final = 100
 """In a hundred requests: each closes its connection, as whoever logs in once and goes on with its own work."""
-
-_PLACES: Final = ("/usr/bin", "/usr/local/bin")
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -43,13 +41,7 @@ class Counted(msgspec.Struct, frozen=True):
 
 def program() -> Path:
     """Return the path of wrk. Raises MissingPrerequisite, which names the package, where there is none."""
-    found = shutil.which("wrk", path=":".join(_PLACES))
-    if found is None:
-        raise MissingPrerequisite(
-            f"there is no wrk here, which makes storms of logins: it was looked for in {' and '.join(_PLACES)}; "
-            "install Debian's package wrk (apt-get install wrk)"
-        )
-    return Path(found)
+    return packaged.program("wrk", "wrk", "which makes storms of logins")
 
 
 def patience(requests: int) -> int:
