@@ -21,7 +21,7 @@ from harness.analysis import verdict
 from harness.analysis.rolling import Gap, Rolling
 from harness.artifacts.store import Sources, Store
 from harness.cli.commands import main
-from harness.clients import haproxy
+from harness.clients import haproxy, packaged
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.kind import limits
@@ -37,6 +37,7 @@ from harness.reports.nodes import told
 from harness.rig.rig import Reply
 from harness.scenario import loading, plan
 from harness.scenario.loading import Loaded
+from harness.scenario.schema_ways import MaybeThrough
 from harness.wait import until
 from tests.runs import SCENARIOS, on_paper, variant
 
@@ -80,7 +81,7 @@ def test_kind_has_no_load_balancer_and_the_other_ways(tmp_path: Path) -> None:
 def test_without_haproxy_it_is_told_beforehand_and_nothing_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(haproxy, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(packaged, "PLACES", (str(tmp_path),))
     said = CliRunner().invoke(main, ["validate", str(FILE)])
     assert (said.exit_code, "but there is no HAProxy here" in said.output) == (0, True)
     assert "install Debian's package haproxy (apt-get install haproxy)" in said.output
@@ -146,6 +147,19 @@ def test_a_login_that_the_leader_answers_otherwise_is_a_finding_of_the_node(tmp_
     assert found.moment == "halfway to 1.11.0"
 
 
+def test_a_standby_that_gives_no_answer_at_all_is_not_said_to_forward_nothing(tmp_path: Path) -> None:
+    """It may be slow, or away: that it hands on no request it would have to say itself."""
+    record, _ = on_paper(changed().scenario, tmp_path)
+    events = [
+        msgspec.structs.replace(one, answer="unknown", status=None, error="no answer within 30 s")
+        if isinstance(one, Observation) and one.app == "shop" and one.at_leader and one.moment.startswith("halfway")
+        else one
+        for one in record.events
+    ]
+    (found,) = verdict.judge(Record(events, str(tmp_path))).findings
+    assert (found.rule, found.effect, found.confidence) == ("unexplained", "answered otherwise", "none")
+
+
 def test_from_1_19_on_a_removed_node_seals_itself_and_another_one_is_asked(tmp_path: Path) -> None:
     loaded = loading.load(SCENARIOS / "a-standby-that-was-removed-forwards-nothing-once-another-node-leads.yaml")
     newer = variant(loaded.scenario, vault={"source": "1.19.0"}, expect=None)
@@ -193,7 +207,7 @@ def test_whoever_asks_a_standby_stays_with_it_for_as_long_as_it_stands_by() -> N
 
 
 def test_the_gaps_of_each_way_are_told_by_themselves() -> None:
-    def gap(app: str, seconds: float, failures: dict[str, int], through: str = "", *gaps: float) -> Gap:
+    def gap(app: str, seconds: float, failures: dict[str, int], through: MaybeThrough = "", *gaps: float) -> Gap:
         return Gap(
             kind="login", app=app, asked=9, failures=failures, seconds=seconds, during="", through=through, gaps=gaps
         )

@@ -31,6 +31,7 @@ from harness.record.node_events import (
 from harness.scenario import course
 from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
 from harness.scenario.outcomes import Cause
+from harness.scenario.schema_ways import MaybeThrough
 
 LEADER_FIRST: Final = "leader-replaced-first"
 WENT_BACK: Final = "leader-of-older-version"
@@ -57,7 +58,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """the longest time between two that were granted"""
     during: str
     """the node that was being replaced then; empty: none"""
-    through: str = ""
+    through: MaybeThrough = ""
     """the way on which it was asked; empty: whoever led was"""
     gaps: tuple[float, ...] = ()
     """every time, in seconds, between two that were granted, with others between them"""
@@ -161,7 +162,7 @@ def _led_with(seen: NodesSeen | None) -> str:
 
 def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
     """Yield, by what was asked for, all that was asked in the parts of a step, and the longest gap of them."""
-    by_kind: dict[tuple[str, str, str], list[SteadyLoad]] = {}
+    by_kind: dict[tuple[str, str, MaybeThrough], list[SteadyLoad]] = {}
     for one in loads:
         by_kind.setdefault((one.kind, one.app, one.through), []).append(one)
     for (kind, app, through), ones in by_kind.items():
@@ -305,13 +306,12 @@ _BEFORE_NEXT: Final = (
 
 def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
-        nodes = facts.topology.nodes_of(one.vault)
+        nodes, needed = facts.topology.named(one.vault).nodes, _needed(facts, one.vault)
         alive, raft = ", ".join(one.alive) or "none", over_raft(facts, one.vault)
-        needed = _needed(facts, one.vault)
         yield diagnosis.stated(
             facts,
             (QUORUM, "regression", "quorum lost"),
-            f"Nobody leads any more{f' while {one.replaced} is replaced' if one.replaced else ''}: of {len(nodes)} "
+            f"Nobody leads any more{f' while {one.replaced} is replaced' if one.replaced else ''}: of {nodes} "
             f"nodes {needed} {'have to be there to elect one' if raft else 'has to be there to lead'}, and "
             f"unsealed are {alive}. Nothing is answered until another one is back",
             (EvidenceLine("nodes", f"unsealed: {alive}; needed: {needed}", line, at=one.at),),

@@ -12,6 +12,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Kind, Remedy
+from harness.knowledge import refusals
 from harness.record.node_events import NodesSeen
 from harness.record.observation import Observation
 
@@ -50,12 +51,17 @@ def _otherwise(seen: Observation) -> bool:
     return leaders not in ("unknown", seen.answer)
 
 
+def _was_not_forwarded(seen: Observation) -> bool:
+    """Does the node say itself that it hands the login to nobody? Where it says nothing, that has any reason."""
+    return seen.status == refusals.REDIRECTED or refusals.NOBODY_LEADS in seen.error
+
+
 def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Finding:
     who, nodes = seen.asked_of or "the load balancer", _nodes_before(facts, seen)
     came = f"HTTP {seen.status}" if seen.status is not None else "nothing"
     said = f"{came} {seen.error}".rstrip()
     evidence = [EvidenceLine("answer", f"{who}: {said}; the node that leads: {seen.at_leader}", line, at=seen.started)]
-    redirects = seen.answer == "unknown" and bool(seen.asked_of)
+    redirects = bool(seen.asked_of) and _was_not_forwarded(seen)
     why, remedy = "", _LOOK if rolling.over_raft(facts, seen.vault) else _LOOK_FOR_LOCK
     if nodes is not None:
         number, found = nodes
@@ -83,6 +89,7 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
         sentence,
         evidence,
         remedy,
+        confidence="certain" if redirects else "none",
         app=seen.app,
         hop="" if kind == "pre-existing" else seen.version,
         # what was not forwarded has reached no auth mount

@@ -48,6 +48,9 @@ SEALS_ITSELF: Final = "1.19.0"
 NOBODY_LEADS: Final = "local node not active but active cluster node not found"
 """What a node that stands by answers with 500 where it knows nobody to hand a request to. V http/handler.go."""
 
+REDIRECTED: Final = 307
+"""How a node that stands by answers what it does not forward. V documentation, concepts/ha."""
+
 _NOT_NOW_WORDS: Final = re.compile(
     r"vault is sealed|\bstandby\b|not active|no active|active (?:cluster )?node not found|(?:not|no) (?:the )?leader|"
     r"leadership|error during forwarding|upgrade from non-versioned|upgrading from non-versioned",

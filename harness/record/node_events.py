@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from harness.record.event import OfVault
-from harness.record.observation import Through
+from harness.scenario.schema_ways import MaybeThrough
 
 State = Literal["active", "standby", "sealed", "not initialised", "removed", "no answer"]
 """What a node says of itself, by its sys/health."""
@@ -145,7 +145,7 @@ class SteadyLoad(OfVault, frozen=True, tag="steady-load", kw_only=True):
     """the longest time between two answers that granted what was asked"""
     began: float = 0.0
     """when that time began, in seconds since the epoch"""
-    through: Through = ""
+    through: MaybeThrough = ""
     """the way on which it was asked; empty: whoever led was"""
     gaps: tuple[float, ...] = ()
     """every time, in seconds, between two answers that granted what was asked, with others between them"""

@@ -7,11 +7,10 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from harness.scenario.schema_ways import MaybeThrough
+
 Answer = Literal["granted", "refused", "unknown"]
 """granted and refused are answers. unknown means nobody could be asked, and is never a pass."""
-
-Through = Literal["", "leader", "standby", "load-balancer"]
-"""Which of several nodes an app asks: the one that leads, one that stands by, or what a load balancer chooses."""
 
 
 LATE: Final = "late-"
@@ -90,7 +89,7 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="eve
     """where it was asked again at once, in the same state: how often each answer came, such as "granted 200", the first
     one counted; empty where it was asked once"""
 
-    through: Through = ""
+    through: MaybeThrough = ""
     """the way on which it was asked, where the app has one; empty: whichever leads was asked, or `node`"""
     asked_of: str = ""
     """the node that was asked on that way; empty: none was, or nobody says which"""

@@ -9,6 +9,7 @@ from harness.knowledge import refusals
 from harness.rig.rig import Rig, VaultClient, VaultSystem
 from harness.rig.several import balancer
 from harness.scenario.app_spec import BALANCER, LEADER
+from harness.scenario.schema_ways import Through
 from harness.scenario.topology import Topology
 
 
@@ -24,7 +25,7 @@ Kept = dict[str, str]
 """By Vault, the node that stands by and is asked, for as long as it does: whoever asks it stays with it."""
 
 
-def of(rig: Rig, vault: str, through: str, kept: Kept) -> Way:
+def of(rig: Rig, vault: str, through: Through, kept: Kept) -> Way:
     """Return where a request to a *vault* of several nodes goes now; where none is as *through* has it, to any other.
 
     *kept* is kept up. Raises RigError where the driver has no load balancer.
@@ -53,9 +54,9 @@ def _first(system: VaultSystem, names: Sequence[str], state: str) -> str:
     return min(said, key=lambda name: said[name] in ("active", "standby"))
 
 
-def used(topology: Topology, vault: str) -> dict[str, str]:
+def used(topology: Topology, vault: str) -> dict[Through, str]:
     """Return the ways on which apps ask a *vault*, each with the first app that does."""
-    mounts, found = topology.mounts_of(vault), dict[str, str]()
+    mounts, found = topology.mounts_of(vault), dict[Through, str]()
     for name, app in topology.apps.items():
         if app.through and app.mount in mounts:
             found.setdefault(app.through, name)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.scenario import values
+from harness.scenario.schema_ways import MaybeThrough
 
 STORM: Final = "login-storm"
 """The probe that has many Pods of an app log in at once."""
@@ -40,7 +41,7 @@ class AppSpec(msgspec.Struct, frozen=True, kw_only=True):
     mount: str
     node: str = ""
     """the node of its mount's Vault that it asks; empty: the only one there is, or whichever answers"""
-    through: str = ""
+    through: MaybeThrough = ""
     """which of several nodes it asks: leader, standby, or what a load-balancer chooses; empty: whichever leads"""
     role: str
     may_review_tokens: bool = False

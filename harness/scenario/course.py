@@ -80,8 +80,8 @@ class Serve(Step, frozen=True, kw_only=True):
     """the seal to which it migrates then; nothing: its seal stays"""
     left_out: Literal["", "migrate", "disabled"] = ""
     """what is forgotten of that: that the keys are handed with -migrate, or the seal that is left is disabled"""
-    meanwhile: Meanwhile | Literal[""] = ""
-    """what happens to its storage once it has started, and before it is unsealed"""
+    meanwhile: Literal["", Meanwhile] = ""
+    """what happens in mid-hop: to its storage before it is unsealed, or to the data of its node before it starts"""
 
 
 class Start(Serve, frozen=True, tag="start", kw_only=True):

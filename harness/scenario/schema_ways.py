@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final, Literal
 
 Through = Literal["leader", "standby", "load-balancer"]
+MaybeThrough = Literal["", Through]
+"""Which of several nodes an app asks: the one that leads, one that stands by, or what a load balancer chooses; empty:
+whichever leads."""
 
 THROUGH: Final = (
     "Which of several nodes all that it asks goes to. leader: the active one. standby: the first one that stands by, "

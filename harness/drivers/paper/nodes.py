@@ -102,7 +102,7 @@ class PaperNodes(PaperLeases):
 
     def redirects(self, *_words: object) -> Reply:
         """Answer as a standby that cannot forward, whatever it is asked: with a redirect to who led before."""
-        return self._reply(307)
+        return self._reply(refusals.REDIRECTED)
 
     def stop_node(self, name: str) -> None:
         """Stop a node."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.knowledge import refusals
-from harness.record.observation import Answer, Observation, Through
+from harness.record.observation import Answer, Observation
 from harness.rehearsal import ways
 from harness.rig.rig import Credentials, Given, IssuedToken, Reply, Rig, VaultClient, node_of
 from harness.scenario.app_spec import BALANCER, LEADER, STANDBY
 from harness.scenario.plan import Question
+from harness.scenario.schema_ways import MaybeThrough
 from harness.scenario.topology import Topology
 from harness.secret import Secret
 
@@ -63,9 +64,9 @@ class View:
             return vault
         return vault.showing(self.credentials[question.mount, self.topology.apps[question.app].role].secret)
 
-    def through(self, question: Question) -> Through:
+    def through(self, question: Question) -> MaybeThrough:
         """Return through which of several nodes the app of a question asks; "" where it does not matter."""
-        return self.topology.apps[question.app].through if question.app else ""  # type: ignore[return-value]
+        return self.topology.apps[question.app].through if question.app else ""
 
     def forwards(self, question: Question) -> bool:
         """May the node that the app of a question asks be another one than the one that leads?"""

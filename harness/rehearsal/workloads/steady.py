@@ -11,11 +11,11 @@ from typing import Final, NamedTuple, Self
 
 from harness.record.journal import Journal
 from harness.record.node_events import LeaderChanged, RequestKind, SteadyLoad
-from harness.record.observation import Through
 from harness.rehearsal import ways
 from harness.rig.rig import Reply, Rig, VaultClient, VaultSystem
 from harness.rig.several import several_nodes
 from harness.scenario.course import Step
+from harness.scenario.schema_ways import MaybeThrough, Through
 from harness.scenario.topology import Topology
 from harness.secret import Secret, carried
 from harness.wait import Stopwatch, now
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
 
     kind: RequestKind
     app: str
-    through: Through = ""
+    through: MaybeThrough = ""
     """the way on which it asks; empty: whoever leads is asked"""
 
 
@@ -57,7 +57,7 @@ class Leading:
 class OnItsWay:
     """Where a token is renewed by an app that asks a Vault of several nodes on a way of its own."""
 
-    def __init__(self, rig: Rig, vault: str, through: str, standbys: ways.Kept) -> None:
+    def __init__(self, rig: Rig, vault: str, through: Through, standbys: ways.Kept) -> None:
         self._of = partial(ways.of, rig, vault, through, standbys)
 
     def renew_self(self, token: Secret) -> Reply:
@@ -236,13 +236,21 @@ def asks_of(rig: Rig, there: Topology, vault: str, held: Mapping[str, Secret], s
     """Return what clients ask of a *vault* on behalf of one of the apps that hold a token, and on each way."""
     system, asks = rig.system(vault), dict[Asked, Ask]()
     for app, token in list(held.items())[:1]:
-        asks[Asked("token-lookup", app)] = lambda token=token: system.vault.lookup_self(token)  # type: ignore[misc]
+        asks[Asked("token-lookup", app)] = partial(_of_leader, system, partial(_look_up, token))
         if login := _login_of(rig, there, app):
-            asks[Asked("login", app)] = lambda login=login: login(system.vault)  # type: ignore[misc]
+            asks[Asked("login", app)] = partial(_of_leader, system, login)
     for through, app in ways.used(there, vault).items():
         if app in held and (login := _login_of(rig, there, app)):
-            asks[Asked("login", app, through)] = partial(_on_its_way, rig, vault, through, standbys, login)  # type: ignore[arg-type]
+            asks[Asked("login", app, through)] = partial(_on_its_way, rig, vault, through, standbys, login)
     return asks
+
+
+def _of_leader(system: VaultSystem, ask: Callable[[VaultClient], Reply]) -> Reply:
+    return ask(system.vault)
+
+
+def _look_up(token: Secret, vault: VaultClient) -> Reply:
+    return vault.lookup_self(token)
 
 
 def _login_of(rig: Rig, there: Topology, app: str) -> Callable[[VaultClient], Reply] | None:
@@ -255,6 +263,6 @@ def _login_of(rig: Rig, there: Topology, app: str) -> Callable[[VaultClient], Re
 
 
 def _on_its_way(
-    rig: Rig, vault: str, through: str, standbys: ways.Kept, login: Callable[[VaultClient], Reply]
+    rig: Rig, vault: str, through: Through, standbys: ways.Kept, login: Callable[[VaultClient], Reply]
 ) -> Reply:
     return login(ways.of(rig, vault, through, standbys).vault)
