@@ -275,6 +275,10 @@ def test_the_command_says_by_its_end_what_there_was(
 FINDS = Path(__file__).parent / "fuzz" / "finds"
 FOUND_CAUSES: dict[str, dict[str, set[str]]] = {
     "batch-tokens-that-outlive-a-snapshot": {},
+    "two-agents-of-one-account-that-try-again": {
+        "app-0": {"reviewer-lacks-tokenreview-rbac"},
+        "app-1": {"api-server-untrusted"},
+    },
     "agents-that-end-and-agents-that-hold-on": {
         "reads-nothing": {"policy-denies", "api-server-unreachable"},
         "late": {"role-binding-mismatch", "changed-by-step", "agent-not-back", "api-server-unreachable"},

@@ -323,7 +323,7 @@ def _claims_otherwise(facts: Facts, before: Observation, now: Observation) -> bo
 def cause_of(facts: Facts, seen: Observation) -> str:
     """Return the cause of an app's refusal; nothing where nobody is refused who should be let in."""
     hurt = seen.answer == "refused" and seen.must_be != "refused" and seen.app
-    return why_refused(facts, seen)[0] if hurt else ""
+    return why_refused(facts, agents.login_alike(facts, seen) or seen)[0] if hurt else ""
 
 
 def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:

@@ -25,6 +25,17 @@ def same_without(facts: Facts, agents: Observation) -> Observation | None:
     return next((seen for seen in asked if seen is not None and seen.answer == agents.answer), None)
 
 
+def login_alike(facts: Facts, seen: Observation) -> Observation | None:
+    """Return the login of an app that was refused in the same words as that of the agent that stays beside it; or None.
+
+    Such an agent tries again whenever it likes: what servers logged while it was looked at may be of another one.
+    """
+    login = facts.first("login", seen.app, seen.moment) if seen.probe == "sidecar" else None
+    if login is None or not str(seen.detail.get("refused", "")).endswith("/login"):
+        return None
+    return login if (login.answer, login.status, login.error) == (seen.answer, seen.status, seen.error) else None
+
+
 def at_login(agents: Observation) -> bool:
     """Did an agent come no further than its login, or as far as it wanted?"""
     path = agents.detail.get("refused")
