@@ -226,3 +226,31 @@ def test_every_cause_can_be_looked_for_by_hand() -> None:
             assert not re.search(
                 r"\b(write auth/[^ ]+/(config|role/[^/ ]+)( |$)|delete|apply|create -f|patch|edit)", command
             )
+
+
+UNBOUND = """
+schema: 1
+description: Roles of a pipeline and of a machine, as Terraform has them.
+vault: {source: 1.13.0, target: 1.16.3}
+auth:
+  ci:
+    type: jwt
+    roles: {old: {bound-claims: {project: shop}, policies: [ci]}, new: {bound-audiences: [v], policies: [ci]}}
+  machines: {type: cert, roles: {gw: {certificate: own, policies: [ci]}, job: {certificate: ca, policies: [ci]}}}
+apps:
+  old: {mount: ci, role: old, token: minted, audience: v, claims: {project: shop}}
+  new: {mount: ci, role: new, token: minted, audience: v}
+  gw: {mount: machines, role: gw}
+  job: {mount: machines, role: job}
+"""
+
+
+def test_what_a_scenario_tells_of_its_roles_is_not_asked_of_its_reader() -> None:
+    """A change is said to touch a role that the scenario has; where it has none such, it is a question still."""
+    told = {one.id: one for one in prediction.predict(loading.loads(UNBOUND)).crossings}
+    assert "old of auth/ci" in told["jwt-bound-audiences"].because
+    assert "new of auth/ci" not in told["jwt-bound-audiences"].because
+    assert told["cert-leaf-keys-compared"].because == "role gw of auth/machines trusts a certificate by itself"
+    bound = UNBOUND.replace("bound-claims: {project: shop}", "bound-audiences: [v]").replace("own", "ca")
+    told = {one.id: one for one in prediction.predict(loading.loads(bound)).crossings}
+    assert {told[name].touches for name in ("jwt-bound-audiences", "cert-leaf-keys-compared")} == {"unknown"}

@@ -16,7 +16,7 @@ from harness.knowledge.behaviours import Row
 from harness.knowledge.kubernetes_auth import Stored
 from harness.scenario import course, engine_kinds
 from harness.scenario.course import Serve, WriteConfig
-from harness.scenario.mount_kinds import ASKED_AT, JWT, KUBERNETES
+from harness.scenario.mount_kinds import ASKED_AT, CERT, JWT, KUBERNETES
 from harness.scenario.plan import Plan
 from harness.scenario.topology import TRANSIT, Topology
 
@@ -287,6 +287,33 @@ def _passwords(plan: Plan) -> Answer:
     return ("yes", f"{', '.join(names)} is such a mount") if names else ("unknown", "")
 
 
+def _unbound_audiences(plan: Plan) -> Answer:
+    """Tell by the JWT roles at which an app of the scenario logs in with one audience, as a text; there may be more."""
+    names = [
+        f"{app.role} of auth/{app.mount}"
+        for app in plan.resolved.apps.values()
+        if app.token == "minted" and len(app.audiences) == 1 and _binds_none(plan, app.mount, app.role)
+    ]
+    return ("yes", f"role {', '.join(dict.fromkeys(names))} binds no audiences") if names else ("unknown", "")
+
+
+def _binds_none(plan: Plan, mount: str, role: str) -> bool:
+    held = plan.resolved.mounts[mount].roles.get(role)
+    return held is not None and not held.bound_audiences
+
+
+def _certificates_themselves(plan: Plan) -> Answer:
+    """Tell by the roles of cert mounts that the scenario has; it need not name all that there are."""
+    mounts = {path: one for path, one in plan.resolved.mounts.items() if one.kind == CERT}
+    names = [
+        f"{name} of auth/{path}"
+        for path, one in mounts.items()
+        for name, role in one.roles.items()
+        if role.certificate == "own"
+    ]
+    return ("yes", f"role {', '.join(names)} trusts a certificate by itself") if names else ("unknown", "")
+
+
 def _pki(plan: Plan) -> Answer:
     """Tell by the engines that the scenario has; it need not name all that there are."""
     names = [path for path, one in plan.resolved.makers.items() if one.kind == engine_kinds.PKI]
@@ -363,6 +390,8 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "ask-pod": _in_a_pod,
     "ask-passwords": _passwords,
     "ask-pki": _pki,
+    "ask-jwt-audiences": _unbound_audiences,
+    "ask-certificates": _certificates_themselves,
     "ask-seal": _unsealed_by_itself,
     "nodes": _nodes,
     "raft-nodes": _raft_nodes,
