@@ -310,6 +310,59 @@ def test_what_users_type_is_told_once_and_with_what_is_right() -> None:
     assert said[next(one for one in RIGHT if "selector" in one)].offending == "{team: web}"
 
 
+def problems(text: str) -> list[tuple[str, str]]:
+    """Return every problem of a scenario, each with what would be right."""
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(text)
+    return [(problem.message, problem.remedy) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        ("active", "leader; one of: leader, standby, load-balancer"),
+        ("haproxy", "load-balancer; one of: leader, standby, load-balancer"),
+        ("vault-1", "`node: vault-1`, where it asks that one alone; one of: leader, standby, load-balancer"),
+        ("standbye", "did you mean standby? one of: leader, standby, load-balancer"),
+    ],
+)
+def test_a_way_is_found_by_what_else_it_is_called(said: str, right: str) -> None:
+    text = f"""
+schema: 1
+description: Three nodes, and an app that asks one of them.
+vault: {{source: 1.9.3, nodes: 3, target: 1.11.0}}
+auth: {{approle: {{type: approle, roles: {{ci: {{policies: [ci]}}}}}}}}
+apps: {{ci: {{role: ci, through: {said}}}}}
+"""
+    assert problems(text) == [("apps.ci.through is not one of the choices", right)]
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (
+            "{upgrade: 1.11.0, meanwhile: start}",
+            ("course[0].meanwhile is not one of the choices", "`storage: start` as"),
+        ),
+        ("{meanwhile: stop}", ("step 1 has no verb", "one of: upgrade, ")),
+        ("{restart: }", ("step 1 says restart, and nothing after it", "restart: {}")),
+        ("{storage: }", ("step 1 says storage, and nothing after it", "storage: To the servers of storage etcd or")),
+        ("{storage: [stop]}", ("course[0].storage is a list, and must be one of the choices", "one of: lose-leader, ")),
+    ],
+)
+def test_a_step_that_is_half_said_is_told_once(step: str, told: tuple[str, str]) -> None:
+    text = f"""
+schema: 1
+description: A storage of one etcd.
+vault: {{source: 1.9.3, storage: etcd}}
+auth: {{approle: {{type: approle, roles: {{ci: {{policies: [ci]}}}}}}}}
+apps: {{ci: {{role: ci}}}}
+course: [{step}]
+"""
+    ((message, remedy),) = problems(text)
+    assert (message, remedy[: len(told[1])]) == told
+
+
 def test_a_mount_that_can_have_no_cluster_takes_no_clusters_to_be_there() -> None:
     text = """
 schema: 1

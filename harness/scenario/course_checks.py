@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as made
-from typing import Final
+from typing import Final, get_args
 
 from harness.knowledge import versions
 from harness.scenario import auth_config, field_checks, places, references, schema, topology
@@ -22,6 +22,12 @@ OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""
 
 _OF_ROLES: Final = tuple(field.alias or name for name, field in schema.Role.model_fields.items())
+
+
+def _value_of(verb: str) -> str:
+    """Return what stands after a verb, as a remedy."""
+    field = next(one for name, one in schema.CourseStep.model_fields.items() if (one.alias or name) == verb)
+    return f"{verb}: {{}}" if schema.Nothing in get_args(field.annotation) else f"{verb}: {field.description}"
 
 
 def verb_of(document: Document, index: int) -> str:
@@ -150,8 +156,12 @@ class _Walk:
         trail, verb = ("course", index), verb_of(self.document, index)
         if not verb:
             known = all(self.document.sound(*trail, one) for one in _VERBS)  # else it is typed under another name
-            if known:
-                said = [one for one in _VERBS if self.document.given(*trail, one)]
+            written = self.document.get(*trail, default={}) or {}
+            said = [one for one in _VERBS if self.document.given(*trail, one)]
+            empty = next((one for one in _VERBS if one in written), "") if known and not said else ""
+            if empty:
+                yield (*trail, empty), f"step {index + 1} says {empty}, and nothing after it", _value_of(empty)
+            elif known:
                 message = f"step {index + 1} has {'no verb' if not said else 'several verbs: ' + ', '.join(said)}"
                 yield trail, message, f"one of: {', '.join(_VERBS)}"
             return

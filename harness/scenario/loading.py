@@ -170,7 +170,7 @@ def _explain_value(document: Document, detail: ErrorDetails, reason: str) -> Non
     elif kind in ("too_short", "string_too_short"):
         document.complain(trail, f"{place} is empty", f"at least one: {example}" if kind == "too_short" else example)
     elif kind == "literal_error" and isinstance(value, str):
-        right = vault_words.of_type(trail, value, get_args(shape))
+        right = vault_words.of_value(trail, value, get_args(shape))
         document.complain(trail, f"{place} is not one of the choices", right)
     elif kind.endswith("_type") or kind == "literal_error":
         message = f"{place} is {_KINDS.get(type(value), 'something else')}, and must be {noun}"

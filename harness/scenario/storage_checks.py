@@ -63,8 +63,8 @@ def _of_a_node(document: Document, trail: Trail, verb: str, what: str, kind: str
 
 def _no_hop(document: Document, trail: Trail, key: str, verb: str) -> tuple[str, str] | None:
     """Return why nothing happens in the middle of the step at *trail*, and what would be right."""
-    if key != _MEANWHILE:
-        return None
+    if key != _MEANWHILE or not verb:
+        return None  # of a step without a verb that is told
     if document.get(*trail, "vault") == "seal-vault":
         return "the storage is that of the other Vault, which this step leaves as it is", "leave it out"
     if verb in _HOPS and not (verb == "roll-back" and document.get(*trail, verb) == "snapshot"):

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from harness.scenario import schema
 from harness.scenario.schema import Scenario
 from harness.scenario.schema_engines import Engine, EngineRole, TransitKey
+from harness.scenario.schema_ways import Through
 from harness.scenario.yaml_document import choices, shown
 
 _TOKEN: Final = "whose token it is; the token itself stands in no scenario"
@@ -188,11 +189,22 @@ _KEY_VALUE: Final = {"kv-v2": 2, "kv_v2": 2, "kv2": 2, "kv-v1": 1, "kv_v1": 1, "
 """What people have for the type of a key-value store, and the version that it is."""
 
 
-def of_type(trail: Sequence[str | int], said: str, allowed: Iterable[str]) -> str:
-    """Return what is right where the type of a mount or an engine, at *trail*, is *said* to be none of those *allowed*.
+_THROUGH: Final[Mapping[str, Through]] = {
+    "active": "leader", "primary": "leader", "follower": "standby", "secondary": "standby", "haproxy": "load-balancer",
+    "lb": "load-balancer", "balancer": "load-balancer", "proxy": "load-balancer", "service": "load-balancer",
+}  # fmt: skip
+"""What people call the ways to a Vault of several nodes."""
 
-    What no app uses may be of any type, and is named elsewhere.
+_OF_A_NODE: Final = re.compile(r".*-[0-9]+")
+
+
+def of_value(trail: Sequence[str | int], said: str, allowed: Iterable[str]) -> str:
+    """Return what is right where the value at *trail* is *said* to be none of those *allowed*.
+
+    A mount or an engine that no app uses may be of any type, and is named elsewhere.
     """
+    if meant := _otherwise_called(trail, said):
+        return f"{meant}; {choices('', allowed)}"
     match trail:
         case ("secrets", _, "type") if said in _KEY_VALUE:
             return f"kv: {_KEY_VALUE[said]}, and no type"
@@ -203,6 +215,17 @@ def of_type(trail: Sequence[str | int], said: str, allowed: Iterable[str]) -> st
             beside = f"also-mounted: {{{named}: {shown(said)}}}"
             return f"{choices(said, allowed)}; or, of what no app uses, at the top: {beside}"
     return choices(said, allowed)
+
+
+def _otherwise_called(trail: Sequence[str | int], said: str) -> str:
+    match trail:
+        case ("apps", _, "through") if said in _THROUGH:
+            return _THROUGH[said]
+        case ("apps", _, "through") if _OF_A_NODE.fullmatch(said):
+            return f"`node: {shown(said)}`, where it asks that one alone"
+        case ("course", _, "meanwhile") if said == "start":
+            return "`storage: start` as a step before it"
+    return ""
 
 
 def _instead(plain: str, here: Iterable[type[BaseModel]]) -> str:
