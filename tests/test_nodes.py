@@ -16,9 +16,10 @@ from harness.drivers.kind import limits
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
 from harness.errors import MissingPrerequisite, RigError, ScenarioError
+from harness.record.events import Trouble
 from harness.record.journal import Record
 from harness.record.node_events import EvictionTried, LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
-from harness.rehearsal import nodes
+from harness.rehearsal import nodes, vault_steps
 from harness.reports.nodes import told
 from harness.rig.rig import Reply
 from harness.scenario import loading, plan
@@ -414,3 +415,23 @@ def test_one_node_after_the_other_can_be_taken_by_name(tmp_path: Path) -> None:
     assert judgement.verdict == "pass"
     moments = list(dict.fromkeys(one.moment for one in judgement.observations))
     assert moments == ["before", "after 1.11.0 at vault-2", "after 1.11.0 at vault-1", "after restart"]
+
+
+def test_whether_a_node_lives_is_not_asked_of_one_that_the_course_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node that was placed last is stopped: once all was asked, one that is left answers that it is there."""
+    usual, stopped = PaperNode.seal_status, set[str]()
+
+    def status(self: Any) -> Reply:
+        return Reply(None, "connection refused") if self._name in stopped else usual(self)
+
+    def stop(self: Any, name: str) -> None:
+        stopped.add(name)
+        self._members[name].sealed = True
+
+    monkeypatch.setattr(PaperNode, "seal_status", status)
+    monkeypatch.setattr(PaperNodes, "stop_node", stop)
+    monkeypatch.setattr(vault_steps, "ANSWER_SECONDS", 0.1)
+    record, judgement = on_paper(going(MIXED[0], {"stop-node": "vault-1"}), tmp_path)
+    assert (record.of(Trouble), judgement.verdict) == ([], "pass")
