@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import itertools
 import json
@@ -14,15 +15,18 @@ from typing import Any
 
 import pytest
 
+from harness.analysis import verdict
 from harness.analysis.leases import Leases
 from harness.clients.vault import Vault
 from harness.drivers.paper.leases import PaperLeases
 from harness.errors import RigError, ScenarioError
 from harness.knowledge import lease_lists
+from harness.record import journal
 from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 from harness.rehearsal import leases
 from harness.reports import leases as lease_report
 from harness.reports import plan as report
+from harness.reports import text
 from harness.rig.leases import leases_of
 from harness.rig.rig import Reply
 from harness.scenario import loading, plan
@@ -31,6 +35,7 @@ from harness.secret import Secret
 from harness.session import prediction
 from tests.bench import leases as bench
 from tests.runs import SCENARIOS, on_paper, started, variant
+from tests.stored_records import FOLDER
 
 FILE = SCENARIOS / "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade.yaml"
 STORY = loading.load(FILE).scenario
@@ -266,6 +271,22 @@ def test_where_the_limit_is_met_is_on_the_line_through_the_points() -> None:
     each = [int(re.findall(r"([\d,]+) bytes", line)[0].replace(",", "")) for line in (whole, keys)]
     assert each[0] == pytest.approx(lease_lists.whole_bytes("1.11.0"), rel=0.02)
     assert each[1] == pytest.approx(lease_lists.KEY_BYTES, rel=0.03)
+
+
+GIVEN_UP = FOLDER / "leases" / "a-database-that-was-away.jsonl.gz"
+
+
+def test_leases_that_vault_gave_up_to_revoke_are_told_out_of_a_real_record(tmp_path: Path) -> None:
+    """The PostgreSQL of its database engine was away for 17 minutes; it is back, and one is irrevocable still."""
+    (tmp_path / journal.RECORD_FILE).write_bytes(gzip.decompress(GIVEN_UP.read_bytes()))
+    judgement = verdict.judge(journal.load(tmp_path))
+    assert (judgement.driver, judgement.verdict) == ("local", "pass")
+    assert [(one.version, one.irrevocable) for one in judgement.leases[0].seen] == [("1.9.2", 1), ("1.11.0", 1)]
+    said = " ".join(text.render(judgement).split())
+    assert (
+        "leases 1 irrevocable on Vault 1.11.0 (1 on Vault 1.9.2 when looked): it tried 6 times in 5 to 15 min" in said
+    )
+    assert "See why (vault read sys/leases type=irrevocable)" in said
 
 
 @pytest.mark.parametrize(("leased", "counts"), [(True, [2, 3]), (False, [])])

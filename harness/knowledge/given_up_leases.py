@@ -6,8 +6,8 @@ tried once a day. So it takes 5 to 15 minutes; an error that cannot pass (a moun
 at once. What it stands for (credentials of a database) may be valid all the while. Up to 1.7 the sixth failure took
 it out of Vault's memory until the next start. vault/expiration.go of 1.7.0, 1.15.5 and 1.17.0 (maxRevokeAttempts,
 revokeRetryBase, errIsUnrecoverable); Vault documentation, api-docs/system/leases. Run: 1.9.2, whose PostgreSQL was
-away: the sixth attempt came 9 min 50 s after the first, and the lease was irrevocable still on 1.11.0, over a
-PostgreSQL that was back.
+away: the sixth attempt came 9 min 50 s after the first, and another time 12 min 7 s, and the lease was irrevocable
+still on 1.11.0, over a PostgreSQL that was back.
 """
 
 from __future__ import annotations
