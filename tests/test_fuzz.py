@@ -207,8 +207,8 @@ def test_a_find_is_made_as_small_as_it_can_be() -> None:
 
     drawn = (generator.scenario(1, number) for number in range(1_000))
     large = next(one for one in drawn if len(one.scenario.apps) > 2 and differ(one)[0].sort == FOUND.sort)
-    loaded, found, asked = shrinking.shrunk(large, FOUND, differ, 200)
-    assert found.where == "elsewhere"
+    loaded, found, asked = shrinking.shrunk(large, [FOUND], differ, 200)
+    assert [one.where for one in found] == ["elsewhere"]
     assert asked <= 200
     assert len(loaded.scenario.apps) == len(loaded.scenario.auth) == 1
     (mount,) = loaded.scenario.auth.values()
@@ -226,8 +226,19 @@ def test_no_more_is_asked_than_is_allowed() -> None:
             raise NotRehearsed("the machine is busy")
         return [FOUND]
 
-    _, found, times = shrinking.shrunk(generator.scenario(1, 0), FOUND, differ, 5)
-    assert (len(asked), times, found) == (5, 5, FOUND)
+    _, found, times = shrinking.shrunk(generator.scenario(1, 0), [FOUND], differ, 5)
+    assert (len(asked), times, found) == (5, 5, [FOUND])
+
+
+def test_above_a_small_scenario_stands_what_differs_in_it_and_how_to_have_the_large_one() -> None:
+    """Of the apps that are gone only one difference of each sort is told, and as one of the larger scenario."""
+    others = [msgspec.structs.replace(FOUND, where=f"login app-{number}", seen="granted 200") for number in range(3)]
+    assert command.head([FOUND], [FOUND, *others], "--seed 1 --first 4") == [
+        FOUND.sentence,
+        "made smaller; the whole one: --seed 1 --first 4",
+        f"and there, among others: {others[0].sentence}",
+    ]
+    assert command.head([FOUND, *others[:1]], (), "--seed 1") == [FOUND.sentence, others[0].sentence]
 
 
 def test_every_known_difference_says_why() -> None:

@@ -67,13 +67,12 @@ def main(words: Sequence[str] | None = None) -> int:
                 _say(f"{number}: alike")
             elif new := known.unknown(differences):
                 found += 1
-                _keep(out, loaded, new, rehearsals, asked.shrink)
+                _keep(out, loaded, new, rehearsals, asked.shrink, _again(asked, versions, number, 1))
     rate = done / watch.seconds * 60 if watch.seconds else 0
     _say(
         f"{done} scenarios rehearsed, {found} with a difference, {passing} with one that did not come again, "
-        f"{broken} not rehearsed; {rate:.1f} a minute; again: "
-        f"--seed {asked.seed} --first {asked.first} --count {asked.count} --versions {','.join(versions)} "
-        f"--by {asked.by}" + (f" --having {shlex.quote(asked.having)}" if asked.having else "")
+        f"{broken} not rehearsed; {rate:.1f} a minute; again: {_again(asked, versions, asked.first, asked.count)}"
+        + (f" --having {shlex.quote(asked.having)}" if asked.having else "")
     )
     return FOUND if found else ENVIRONMENT if broken else 0
 
@@ -108,15 +107,36 @@ def _versions(wanted: str) -> list[str]:
     return [*generator.CORE] if wanted == "core" else wanted.split(",")
 
 
-def _keep(out: Path, loaded: Loaded, new: Sequence[Difference], rehearsals: Rehearsals, most: int) -> None:
-    """Write a find, made as small as it can be, with what was foretold and what was seen."""
-    first = new[0]
+def _again(asked: argparse.Namespace, versions: Sequence[str], first: int, count: int) -> str:
+    """Return the options that draw *count* scenarios from *first* on again, as they were drawn."""
+    return f"--seed {asked.seed} --first {first} --count {count} --versions {','.join(versions)} --by {asked.by}"
+
+
+def _keep(out: Path, loaded: Loaded, new: Sequence[Difference], rehearsals: Rehearsals, most: int, again: str) -> None:
+    """Write a find, made as small as it can be, with what was foretold and what was seen.
+
+    *again* draws it as it was before.
+    """
+    small, there, asked = shrinking.shrunk(loaded, new, rehearsals.differences, most)
     if most:
-        loaded, first, asked = shrinking.shrunk(loaded, first, rehearsals.differences, most)
         _say(f"  made smaller by {asked} rehearsals")
-    told = [first, *(one for one in new if one.sort != first.sort)]
-    file = _write(out, loaded, [one.sentence for one in told])
-    _say(f"  {first.sentence}\n  written to {file}")
+    lines = head(there, new if small is not loaded else (), again)
+    file = _write(out, small, lines)
+    _say(f"  {there[0].sentence}\n  written to {file}")
+
+
+def head(there: Sequence[Difference], before: Sequence[Difference], again: str) -> list[str]:
+    """Return what stands above a scenario: what differs there, and one of each sort that did *before* it was smaller.
+
+    *again* draws that larger one.
+    """
+    gone = {one.sort: one for one in reversed(before)}
+    for one in there:
+        gone.pop(one.sort, None)
+    lines = [one.sentence for one in there]
+    if before:
+        lines.append(f"made smaller; the whole one: {again}")
+    return [*lines, *(f"and there, among others: {one.sentence}" for one in reversed(gone.values()))]
 
 
 def _keep_surprises(out: Path, loaded: Loaded, surprises: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import yaml
@@ -19,16 +19,19 @@ _PLAIN: Final = ({"shares": 1, "threshold": 1}, {"storage": "file"})
 """What a Vault is given in a small scenario: it starts sooner."""
 
 
-def shrunk(loaded: Loaded, found: Difference, differ: Differ, most: int) -> tuple[Loaded, Difference, int]:
-    """Return a smaller scenario with a difference of the same sort, that difference, and how often *differ* was asked.
+def shrunk(
+    loaded: Loaded, there: Sequence[Difference], differ: Differ, most: int
+) -> tuple[Loaded, list[Difference], int]:
+    """Return a smaller scenario with a difference of the same sort as the first that is *there*, all that are there
+    then, this one first, and how often *differ* was asked.
 
     *differ* rehearses a scenario, and is asked at most *most* times.
     """
-    document, asked = yaml.safe_load(loaded.text), 0
+    document, asked, found = yaml.safe_load(loaded.text), 0, list(there)
     progress = True
     while progress and asked < most:
         progress = False
-        for smaller in _smaller(document, found):
+        for smaller in _smaller(document, found[0]):
             if asked >= most:
                 break
             try:
@@ -37,11 +40,11 @@ def shrunk(loaded: Loaded, found: Difference, differ: Differ, most: int) -> tupl
                 continue
             asked += 1
             try:
-                same = [one for one in differ(candidate) if one.sort == found.sort]
+                seen = sorted(differ(candidate), key=lambda one: one.sort != found[0].sort)
             except NotRehearsed:
                 continue
-            if same:
-                loaded, found, document, progress = candidate, same[0], smaller, True
+            if seen and seen[0].sort == found[0].sort:
+                loaded, found, document, progress = candidate, seen, smaller, True
                 break
     return loaded, found, asked
 
