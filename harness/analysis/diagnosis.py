@@ -267,7 +267,7 @@ def _beside_login(facts: Facts, before: Observation | None, now: Observation, sa
     was_alone = same(facts, before) is None
     if before.answer != now.answer:
         yield from _answered_otherwise(facts, before, now) if alone or was_alone else ()
-    elif alone and not was_alone and now.answer == "refused":
+    elif alone and not was_alone and now.answer == "refused" and not agents.reads_on(facts, before, now):
         yield Case("latent", "refused for another reason", now, None, facts)
 
 
@@ -323,7 +323,7 @@ def _claims_otherwise(facts: Facts, before: Observation, now: Observation) -> bo
 def cause_of(facts: Facts, seen: Observation) -> str:
     """Return the cause of an app's refusal; nothing where nobody is refused who should be let in."""
     hurt = seen.answer == "refused" and seen.must_be != "refused" and seen.app
-    return why_refused(facts, agents.login_alike(facts, seen) or seen)[0] if hurt else ""
+    return why_refused(facts, agents.refused_alike(facts, seen) or seen)[0] if hurt else ""
 
 
 def why_refused(facts: Facts, seen: Observation) -> tuple[str, str]:

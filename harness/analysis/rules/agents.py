@@ -25,15 +25,32 @@ def same_without(facts: Facts, agents: Observation) -> Observation | None:
     return next((seen for seen in asked if seen is not None and seen.answer == agents.answer), None)
 
 
-def login_alike(facts: Facts, seen: Observation) -> Observation | None:
-    """Return the login of an app that was refused in the same words as that of the agent that stays beside it; or None.
+def refused_alike(facts: Facts, seen: Observation) -> Observation | None:
+    """Return the question of an app that was refused as its agent that stays was, now or at the look before; or None.
 
-    Such an agent tries again whenever it likes: what servers logged while it was looked at may be of another one.
+    That agent tries to log in whenever it likes: what servers logged while it was looked at may be of another one. And
+    one with a token goes on to read what its app was refused, when the app itself can ask no more.
     """
-    login = facts.first("login", seen.app, seen.moment) if seen.probe == "sidecar" else None
-    if login is None or not str(seen.detail.get("refused", "")).endswith("/login"):
-        return None
-    return login if (login.answer, login.status, login.error) == (seen.answer, seen.status, seen.error) else None
+    path = str(seen.detail.get("refused", "")) if seen.probe == "sidecar" else ""
+    if path.endswith("/login"):
+        login = facts.first("login", seen.app, seen.moment)
+        alike = login is not None and (login.answer, login.status, login.error) == (
+            seen.answer,
+            seen.status,
+            seen.error,
+        )
+        return login if alike else None
+    reads = [one for one in facts.of_app[seen.app] if one.probe == "read" and one.id < seen.id] if path else []
+    asked = [one for one in reads if one.answer in ("granted", "refused")]
+    return asked[-1] if asked and (asked[-1].answer, asked[-1].status) == (seen.answer, seen.status) else None
+
+
+def reads_on(facts: Facts, before: Observation, now: Observation) -> bool:
+    """Does an agent that stays go on to be refused what its app, who is let in no more, was refused before as well?"""
+    if now.probe != "sidecar" or at_login(now) or now.detail.get("refused") != before.detail.get("refused"):
+        return False
+    login = facts.first("login", now.app, now.moment)
+    return login is None or login.answer != "granted"
 
 
 def at_login(agents: Observation) -> bool:

@@ -81,23 +81,39 @@ class PaperAgents(abc.ABC):
 def run(agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     """Return what comes of an agent that logs in to the Vault *asked* and reads what it would write to files."""
     login = asked.login(agent.mount, agent.role, jwt)
-    path, reply, files = f"auth/{agent.mount}/login", login, 0
     if login.token is not None:
-        for path in agent.reads:
-            asked.engine_kind(path, login.token)
-            reply = asked.read_secret(path, login.token)
-            if not reply.ok:
-                break
-            files += 1
-    data: dict[str, Any] = {"agent": agent.version, "exit": 0 if reply.ok else None, "token": login.ok, "files": files}
+        return _rendered(agent, asked, login, login.token)
+    data: dict[str, Any] = {"agent": agent.version, "exit": 0 if login.ok else None, "token": login.ok, "files": 0}
+    if login.status is not None and not login.ok:
+        data["refused"] = f"auth/{agent.mount}/login"
+    return msgspec.structs.replace(login, data=data)
+
+
+def _rendered(agent: Agent, asked: Asked, login: Reply, token: Secret) -> Reply:
+    """Return what comes of an agent that reads with the *token* of a granted *login* what it would write to files."""
+    path, reply, files = "", login, 0
+    for path in agent.reads:
+        asked.engine_kind(path, token)
+        reply = asked.read_secret(path, token)
+        if not reply.ok:
+            break
+        files += 1
+    data: dict[str, Any] = {"agent": agent.version, "exit": 0 if reply.ok else None, "token": True, "files": files}
     if reply.status is not None and not reply.ok:
         data["refused"] = path
-    return msgspec.structs.replace(login, status=reply.status, error=reply.error, data=data, token=login.token)
+    return msgspec.structs.replace(login, status=reply.status, error=reply.error, data=data, token=token)
 
 
 def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     """Return how an agent that stays is: one whose token Vault does not know any more has logged in anew, or tried."""
     held, passed = sidecar.token, asked.passed
+    if held is not None and sidecar.files != len(agent.reads) and not at_least(agent.version, EXITS_ON_RETRY):
+        # it reads again and again with the token that it has
+        reply = _rendered(agent, asked, Reply(200), held)
+        sidecar.files = reply.data["files"]
+        if not reply.ok and (asked.is_lost(held) or asked.lookup_self(held).ok):
+            data = {**reply.data, "logins": sidecar.logins, "failures": 0}
+            return msgspec.structs.replace(reply, data=data, token=None)
     whole = held is not None and sidecar.files == len(agent.reads)
     # it looks up nothing by itself: until it renders again, it takes its token for a good one
     renders = at_least(agent.version, EXITS_ON_RETRY) and passed - sidecar.granted >= RENDERS_SECONDS
@@ -110,7 +126,7 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
             asked.keep_renewed(reply.token)
             sidecar.token, sidecar.files, sidecar.logins = reply.token, reply.data["files"], sidecar.logins + 1
         if not reply.ok:
-            data = {**reply.data, "logins": sidecar.logins, "failures": 1}
+            data = {**reply.data, "logins": sidecar.logins, "failures": 1 if reply.token is None else 0}
             sidecar.ended = reply.token is not None and at_least(agent.version, EXITS_ON_RETRY)
             sidecar.refused = passed, msgspec.structs.replace(reply, data=data, token=None)
             return sidecar.refused[1]
