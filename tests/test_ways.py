@@ -224,8 +224,8 @@ def test_the_gaps_of_each_way_are_told_by_themselves() -> None:
     lines = dict(told([rolling]))
     assert lines["gaps"] == "longest without an answer: login 0.2 s (all 9 granted); each asked every 0.1 s"
     assert lines["ways"] == (
-        "login at a standby 1.7 s, 2 times (2 of 9 failed: HTTP 307 2), login through the load balancer 2.6 s (6 of 9 "
-        "failed: HTTP 503 6)"
+        "longest without an answer: login at a standby 1.7 s, 2 times (2 of 9 failed: HTTP 307 2), login through "
+        "the load balancer 2.6 s (6 of 9 failed: HTTP 503 6)"
     )
 
 

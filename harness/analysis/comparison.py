@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
-from harness.knowledge import jwt_auth, kubernetes_auth, secret_logins, versions
+from harness.knowledge import jwt_auth, kubernetes_auth, refusals, secret_logins, versions
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import BESIDE, Observation, called
 from harness.scenario.app_spec import STORM
@@ -162,13 +162,9 @@ def _another_check(change: Change) -> bool:
     return change.what == "error" and None not in told and told[0] != told[1]
 
 
-_TELLING: Final = {"474": "haunhealthycode", "530": "removedcode"}
-"""By what sys/health answers of a node that stands apart from the others, what of a query has it answer otherwise."""
-
-
 def _of_node(change: Change) -> bool:
     """Does a node come to answer what a load balancer or a probe of a Pod may not know?"""
-    return (change.probe, change.what) == ("health", "answer") and _status_in(change.after) in _TELLING
+    return (change.probe, change.what) == ("health", "answer") and _status_in(change.after) in refusals.TELLING
 
 
 def _status_in(words: str) -> str:
@@ -229,7 +225,10 @@ def _mind(kind: tuple[str, ...]) -> str:
     """Return what to do about a node that answers what a probe may not know."""
     if kind[0] != "node":
         return ""
-    return f"a probe that restarts a Pod for whatever is no 2xx restarts this one: {_TELLING[kind[-1]]} in its query"
+    return (
+        f"a liveness probe that takes no 2xx for ill restarts its Pod: {refusals.TELLING[kind[-1]]}=200 in its query, "
+        "and in that of no load balancer"
+    )
 
 
 def _turn(kind: tuple[str, ...]) -> str:

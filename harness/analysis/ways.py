@@ -104,7 +104,7 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
 
 
 _OUT: Final = Remedy(
-    "Take a node out of all that sends requests to it, and stop it, before it is removed from the others. To have it "
+    "Stop that node, or take it out of all that sends requests to it; the next one before it is removed. To have it "
     "back, wipe its data and have it join anew.",
     commands=("vault operator raft list-peers",),
     unproven="who is sent to which node is no setting of Vault's",

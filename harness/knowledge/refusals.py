@@ -42,6 +42,9 @@ STATES: Final[Mapping[int | None, NodeState]] = {
 TELLS_OF_OTHERS: Final = "1.19.0"
 """From here on sys/health tells how a node stands to the others: 474 and 530. V CHANGELOG 1.19.0, GH-28991."""
 
+TELLING: Final = {"474": "haunhealthycode", "530": "removedcode"}
+"""By what it answers so, what in its query has it answer otherwise: V api-docs/system/health."""
+
 SEALS_ITSELF: Final = "1.19.0"
 """From here on a node that is removed from the raft configuration seals itself. V CHANGELOG 1.19.0, GH-28875."""
 

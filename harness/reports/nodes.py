@@ -54,7 +54,7 @@ def _told(one: Rolling) -> Iterator[tuple[str, str]]:
     if of_all:
         yield "gaps", f"longest without an answer: {', '.join(map(_gap, of_all))}; each asked every 0.1 s"
     if on_ways:
-        yield "ways", f"{', '.join(map(_gap, on_ways))}"
+        yield "ways", f"longest without an answer: {', '.join(map(_gap, on_ways))}"
 
 
 def _swap(swap: NodeSwapped) -> str:

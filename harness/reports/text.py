@@ -411,7 +411,8 @@ def _details(console: Console, judgement: Judgement, totals: _Totals) -> None:
 
 
 def _finding_in_full(console: Console, finding: Finding, shown: set[str]) -> None:
-    _title(console, f"Evidence: {finding.effect} {finding.app}, {finding.rule}; {seen_from(finding)}")
+    what = f"{finding.effect} {finding.app}".rstrip()
+    _title(console, f"Evidence: {what}, {finding.rule}; {seen_from(finding)}")
     _evidence_lines(console, finding.evidence, shown)
     if finding.explanation:
         console.print(Padding(Text(f"known  {finding.explanation}. Source: {finding.source}"), (0, 2)))
