@@ -226,7 +226,7 @@ def _mind(kind: tuple[str, ...]) -> str:
     if kind[0] != "node":
         return ""
     return (
-        f"a liveness probe that takes no 2xx for ill restarts its Pod: {refusals.TELLING[kind[-1]]}=200 in its query, "
+        f"a liveness probe that wants a 2xx restarts its Pod: {refusals.TELLING[kind[-1]]}=200 in its query, "
         "and in that of no load balancer"
     )
 
