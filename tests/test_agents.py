@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness import settings
-from harness.analysis import verdict
+from harness.analysis import diagnosis, news, verdict
+from harness.analysis.record_view import Facts
 from harness.artifacts.store import Sources, Store
 from harness.drivers import vault_agent
 from harness.drivers.local.agents import LocalAgent
@@ -224,6 +225,18 @@ def test_a_token_that_came_to_its_end_is_no_change_of_the_upgrade(tmp_path: Path
     ended = [one for one in record.of(Observation) if one.probe == "old-token-lookup" and one.answer == "refused"]
     assert ended
     assert not [one for one in verdict.judge(record).findings if one.probe.startswith("old-token")]
+
+
+def test_an_agent_that_tries_again_is_not_told_the_cause_of_another_one(tmp_path: Path) -> None:
+    """Of two agents with one account, each at a mount of its own, a TokenReview tells not whose it is."""
+    kept = Path(__file__).parent / "data" / "two-agents-of-one-account-that-try-again.jsonl.gz"
+    (tmp_path / "record.jsonl").write_bytes(gzip.decompress(kept.read_bytes()))
+    facts = Facts(journal.load(tmp_path / "record.jsonl"))
+    causes = {
+        app: {diagnosis.cause_of(facts, one) for one in sidecars(facts.record, app)} for app in ("app-0", "app-1")
+    }
+    assert causes == {"app-0": {"reviewer-lacks-tokenreview-rbac"}, "app-1": {"api-server-untrusted"}}
+    assert news.news(facts) == ()
 
 
 def test_on_paper_an_agent_that_stays_does_the_same_and_nobody_waits_for_it(tmp_path: Path) -> None:

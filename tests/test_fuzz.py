@@ -287,10 +287,6 @@ FINDS = Path(__file__).parent / "fuzz" / "finds"
 FOUND_CAUSES: dict[str, dict[str, set[str]]] = {
     "batch-tokens-that-outlive-a-snapshot": {},
     "an-old-agent-that-may-not-read-keeps-its-token": {"app-0": {"policy-denies", "issuer-mismatch"}},
-    "two-agents-of-one-account-that-try-again": {
-        "app-0": {"reviewer-lacks-tokenreview-rbac"},
-        "app-1": {"api-server-untrusted"},
-    },
     "agents-that-end-and-agents-that-hold-on": {
         "reads-nothing": {"policy-denies", "api-server-unreachable"},
         "late": {"role-binding-mismatch", "changed-by-step", "agent-not-back", "api-server-unreachable"},

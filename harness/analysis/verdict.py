@@ -318,13 +318,23 @@ def _trimmed(record: Record) -> set[str]:
     return {one.version for one in record.of(ArtifactUsed) if one.product == "vault" and one.trimmed}
 
 
-def _unfinished(facts: Facts) -> list[str]:
-    """Return why the record does not tell the whole story."""
+def untold(facts: Facts) -> dict[str, str]:
+    """Return what ended a run early and is no finding, by what it was: why each of it leaves the run inconclusive."""
     record = facts.record
     lost, trimmed = {one.message for one in record.of(NodeLost)}, _trimmed(record)
     told = {trouble.message for trouble in record.of(Trouble) if storages.explains(facts, trouble)} | lost
     troubles = (trouble for trouble in record.of(Trouble) if trouble.message not in told)
-    reasons = [why for trouble in troubles if (why := startup_failures.reason(trouble, trimmed))]
+    return {
+        f"{trouble.during}: {trouble.message}": why
+        for trouble in troubles
+        if (why := startup_failures.reason(trouble, trimmed))
+    }
+
+
+def _unfinished(facts: Facts) -> list[str]:
+    """Return why the record does not tell the whole story."""
+    record = facts.record
+    reasons = list(untold(facts).values())
     if not record.ended and not record.holes:
         reasons.append("the run was cut off: its record does not end")
     plan = record.started.plan

@@ -5,13 +5,12 @@ The scenario is rehearsed on the paper driver, and what that says is judged like
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from harness import __version__
-from harness.analysis import crossings, diagnosis, startup_failures, verdict
+from harness.analysis import crossings, diagnosis, verdict
 from harness.analysis.foretold import Expectation, Prediction
 from harness.analysis.record_view import Facts
 from harness.drivers.paper.driver import PaperDriver
@@ -63,8 +62,8 @@ def predict(loaded: Loaded, *, rollback: bool = False) -> Prediction:
         crossings=crossings.crossings(planned),
         beyond=tuple(kubernetes_auth.beyond(serving)),
         assumed=planned.assumed,
-        # that a version would not serve is foretold itself
-        why_not=_why_not(one for one in record.of(Trouble) if startup_failures.reason(one)),
+        # that a version would not serve, or a node not be back, is foretold itself
+        why_not="; ".join(verdict.untold(Facts(record))),
     )
 
 
@@ -72,7 +71,10 @@ def foretold(start: RunStarted) -> Foretold:
     """Return what is foretold of the run that *start* begins, for its record: the same questions, asked of nobody."""
     on_paper = msgspec.structs.replace(start, plan=_of_paper(start.plan), prove_remedies=False)
     record = _on_paper(on_paper)
-    return Foretold(answers=answers(record), why_not=_why_not(record.of(Trouble)))
+    return Foretold(
+        answers=answers(record),
+        why_not="; ".join(f"{trouble.during}: {trouble.message}" for trouble in record.of(Trouble)),
+    )
 
 
 def topology_of(loaded: Loaded) -> Topology:
@@ -122,7 +124,3 @@ def _answer(facts: Facts, seen: Observation) -> ForetoldAnswer:
         reviewer=facts.reviewer(seen) if login else "",
         cause=diagnosis.cause_of(facts, seen),
     )
-
-
-def _why_not(troubles: Iterable[Trouble]) -> str:
-    return "; ".join(f"{trouble.during}: {trouble.message}" for trouble in troubles)
