@@ -42,6 +42,10 @@ STATES: Final[Mapping[int | None, NodeState]] = {
 TELLS_OF_OTHERS: Final = "1.19.0"
 """From here on sys/health tells how a node stands to the others: 474 and 530. V CHANGELOG 1.19.0, GH-28991."""
 
+HEARS_NOBODY: Final = 474
+REMOVED: Final = 530
+"""The health of a node that stands by and knows of no active one, and of one that the others have removed."""
+
 TELLING: Final = {"474": "haunhealthycode", "530": "removedcode"}
 """By what it answers so, what in its query has it answer otherwise: V api-docs/system/health."""
 

@@ -144,7 +144,8 @@ class PaperNodes(PaperLeases):
         leads = name == leader
         status = 503 if one.sealed else 200 if leads or standby else 429
         if versions.at_least(one.served.version, refusals.TELLS_OF_OTHERS):
-            status = 530 if one.removed else 474 if not one.sealed and not leader else status
+            alone = not one.sealed and not leader
+            status = refusals.REMOVED if one.removed else refusals.HEARS_NOBODY if alone else status
         said = {"sealed": one.sealed, "initialized": True, "standby": not leads, "version": one.served.version}
         return self._reply(status, data=said)
 
