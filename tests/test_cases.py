@@ -387,8 +387,8 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
         "elsewhere": (400,) * 3,
     },
     "the-vault-that-unseals-is-sealed-away-and-forgets": {"batch": (200,) * 6},
-    "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": {"batch": (200, 200, 200, 200, 200, 200, 500, 200)},
-    "a-postgresql-restarts-and-is-away-when-vault-starts": {"batch": (200, 200, 200, 200, 500, 200)},
+    "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": {"batch": (200, 200, 200, 200, 200, 200, None, 200)},
+    "a-postgresql-restarts-and-is-away-when-vault-starts": {"batch": (200, 200, 200, 200, None, 200)},
     "leadership-goes-back-over-an-etcd-that-two-nodes-have": {"batch": (200, 200, 200, 200)},
     "a-node-comes-back-over-a-lost-disk-and-another-over-the-disk-of-another-vault": {"batch": (200, 200)},
     "a-node-without-data-has-nobody-to-join-while-another-one-is-away": {"batch": (200, 200)},
@@ -450,7 +450,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
     "an-issuer-nobody-set-since-1.4": {"secrets-operator": (500, 500, 500, 500, 200)},
     "an-operator-without-delegator-at-a-hosted-vault": {"secrets-operator": (403, 403, 403)},
 }
-"""Case -> app -> the status of its login at each moment."""
+"""Case -> app -> the status of its login at each moment; None where the answer is unknown."""
 
 SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "an-etcd-loses-its-leader-in-mid-hop-and-then-its-quorum": (
@@ -701,7 +701,8 @@ def hold(name: str, judgement: dict[str, Any], report: str) -> None:
     statuses: dict[str, list[int | None]] = {}
     for row in judgement["observations"]:
         if row["probe"] == "login":
-            statuses.setdefault(row["app"], []).append(row["status"])
+            # where nobody leads, the moment decides whether a node is silent, redirects or says so
+            statuses.setdefault(row["app"], []).append(None if row["answer"] == "unknown" else row["status"])
     assert {app: tuple(seen) for app, seen in statuses.items()} == ANSWERS[name]
     plain = " ".join(report.split())
     assert [words for words in SAID.get(name, ()) if words not in plain] == []
