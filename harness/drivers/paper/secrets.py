@@ -30,6 +30,8 @@ class PaperSecrets(PaperTokens):
         config, name = self._configs[mount], role.lower()
         made = Credentials(Secret(f"paper-role-id-of-{mount}-{name}"), Secret(f"paper-secret-id-of-{mount}-{name}"))
         config.secrets[name] = made
+        if most := config.roles[name].get("secret_id_num_uses"):
+            config.uses[name] = most
         return made
 
     def login_with(self, kind: str, mount: str, held: Credentials) -> Reply:
@@ -122,11 +124,12 @@ class PaperSecrets(PaperTokens):
             and config.failures.get(role, 0) >= secret_logins.TOO_OFTEN
         ):
             return "locked out"
-        most, used = config.roles[role].get("secret_id_num_uses"), config.uses.get(role, 0)
-        if config.secrets[role].secret != held.secret or (most and used >= most):
+        left = config.uses.get(role)
+        if config.secrets[role].secret != held.secret or left == 0:
             config.failures[role] = config.failures.get(role, 0) + 1
             return "wrong secret"
-        config.uses[role] = used + 1
+        if left is not None:
+            config.uses[role] = left - 1
         config.failures.pop(role, None)
         bound = self._topology.mounts[mount].kind in secret_logins.CHECKS_ADDRESS_AT_LOGIN
         return "address" if bound and not from_bound(config.roles[role]) else None

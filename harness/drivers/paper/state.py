@@ -129,7 +129,7 @@ class Config:
     failures: dict[str, int] = field(default_factory=dict)
     """by role: how often in a row the secret was wrong"""
     uses: dict[str, int] = field(default_factory=dict)
-    """by role: how often its secret was used"""
+    """by role: for how many logins its secret is good yet, as the role had it when that was made; none: any number"""
     fetched: tuple[str, ...] | None = None
     """of a JWT mount: the keys that Vault has got from somebody since its start; None: it has not asked yet"""
     discovered: bool = False
