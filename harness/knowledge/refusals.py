@@ -46,7 +46,7 @@ HEARS_NOBODY: Final = 474
 REMOVED: Final = 530
 """The health of a node that stands by and knows of no active one, and of one that the others have removed."""
 
-TELLING: Final = {"474": "haunhealthycode", "530": "removedcode"}
+TELLING: Final = {str(HEARS_NOBODY): "haunhealthycode", str(REMOVED): "removedcode"}
 """By what it answers so, what in its query has it answer otherwise: V api-docs/system/health."""
 
 SEALS_ITSELF: Final = "1.19.0"

@@ -94,8 +94,8 @@ def _not_accepted(case: Case) -> Diagnosis | None:
 
 def is_used_up(facts: Facts, seen: Observation) -> bool:
     """Have the looks of this rehearsal used up the secret ID of an app by the time of *seen*?"""
-    most = facts.role(seen.app).secret_id_num_uses
-    return bool(most) and _logins_before(facts, seen) >= (most or 0)
+    most = facts.role(seen.app).secret_id_num_uses or 0
+    return 0 < most <= _logins_before(facts, seen)
 
 
 def _logins_before(facts: Facts, seen: Observation) -> int:

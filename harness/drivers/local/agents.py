@@ -114,10 +114,10 @@ class RunsLocalAgents:
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Return how the agent beside an app is, which is started if none runs there."""
-        started, one = now(), self._sidecars[app][-1] if app in self._sidecars else None
+        started, before = now(), self._sidecars.setdefault(app, [])
+        one = before[-1] if before else None
         if one is None or one.has_ended():
             # a kubelet starts a container of a Deployment's anew
-            before = self._sidecars.setdefault(app, [])
             directory = self._work / "-".join(["sidecar", app, *([str(len(before) + 1)] if before else [])])
             directory.mkdir(mode=0o700)
             one = LocalAgent(agent, directory, stays=True)

@@ -67,8 +67,9 @@ class PaperTokens(PaperAnswers):
 
     def _foreign(self, token: Secret) -> tuple[int, str] | None:
         given_here = self._ever_given.get(token.reveal())
-        by = self._served.version if given_here is None else given_here.given_by
-        return kubernetes_auth.foreign_token(by, self._served.version)
+        if given_here is None:
+            return None
+        return kubernetes_auth.foreign_token(given_here.given_by, self._served.version)
 
     @property
     def passed(self) -> float:
