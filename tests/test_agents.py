@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from harness.scenario import loading, plan
 from harness.secret import Secret
 from tests import corpus_records
 from tests.runs import OUTAGE, SCENARIOS, on_paper
+from tests.test_cases import unpacked
 
 SHIPPED = "another-version-of-the-agent-would-not-help"
 APP = "reads: [secret/web]}"
@@ -183,8 +183,7 @@ def test_an_agent_whose_sink_cannot_be_written_says_so_and_nobody_knows_more() -
 def waiting(directory: Path) -> Record:
     """Return the record of a real run: agents 1.4.0 and 1.11.0 beside one app, from 1.7.0 to 1.11.0, and a mend."""
     kept = Path(__file__).parent / "records" / "real" / "a-sidecar-waits-while-its-app-logs-in-again.jsonl.gz"
-    (directory / journal.RECORD_FILE).write_bytes(gzip.decompress(kept.read_bytes()))
-    return journal.load(directory)
+    return journal.load(unpacked(kept, directory))
 
 
 def sidecars(record: Record, app: str) -> list[Observation]:
@@ -230,8 +229,7 @@ def test_a_token_that_came_to_its_end_is_no_change_of_the_upgrade(tmp_path: Path
 def test_an_agent_that_tries_again_is_not_told_the_cause_of_another_one(tmp_path: Path) -> None:
     """Of two agents with one account, each at a mount of its own, a TokenReview tells not whose it is."""
     kept = Path(__file__).parent / "data" / "two-agents-of-one-account-that-try-again.jsonl.gz"
-    (tmp_path / "record.jsonl").write_bytes(gzip.decompress(kept.read_bytes()))
-    facts = Facts(journal.load(tmp_path / "record.jsonl"))
+    facts = Facts(journal.load(unpacked(kept, tmp_path)))
     causes = {
         app: {diagnosis.cause_of(facts, one) for one in sidecars(facts.record, app)} for app in ("app-0", "app-1")
     }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import pytest
 
 from harness.analysis import verdict
 from harness.analysis.rolling import Gap, Rolling
-from harness.record import journal
 from harness.reports import gaps, run_html
 from harness.scenario import loading
+from tests import stored_records
 from tests.runs import SCENARIOS, on_paper
-from tests.stored_records import FILES
 
 
 def met(*lengths: float, asked: int = 100, **failures: int) -> Rolling:
@@ -50,10 +48,9 @@ def test_answers_are_parts_of_one_bar(asked: int, failed: int, widths: list[floa
     assert (row.lengths, row.histogram) == ("", ())
 
 
-def test_the_page_of_a_real_run_draws_them(tmp_path: Path) -> None:
+def test_the_page_of_a_real_run_draws_them() -> None:
     name = "real/two-of-three-nodes-are-away-in-the-middle-of-a-rolling-upgrade"
-    (tmp_path / journal.RECORD_FILE).write_bytes(gzip.decompress(FILES[name].read_bytes()))
-    record = journal.load(tmp_path)
+    record = stored_records.record(name)
     page = run_html.render(record, verdict.judge(record))
     assert 'href="#gaps"' in page
     assert page.count('<svg class="share"') == 14

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import http.server
 import itertools
 import json
@@ -36,6 +35,7 @@ from harness.session import prediction
 from tests.bench import leases as bench
 from tests.runs import SCENARIOS, on_paper, started, variant
 from tests.stored_records import FOLDER
+from tests.test_cases import unpacked
 
 FILE = SCENARIOS / "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade.yaml"
 STORY = loading.load(FILE).scenario
@@ -278,8 +278,7 @@ GIVEN_UP = FOLDER / "leases" / "a-database-that-was-away.jsonl.gz"
 
 def test_leases_that_vault_gave_up_to_revoke_are_told_out_of_a_real_record(tmp_path: Path) -> None:
     """The PostgreSQL of its database engine was away for 17 minutes; it is back, and one is irrevocable still."""
-    (tmp_path / journal.RECORD_FILE).write_bytes(gzip.decompress(GIVEN_UP.read_bytes()))
-    judgement = verdict.judge(journal.load(tmp_path))
+    judgement = verdict.judge(journal.load(unpacked(GIVEN_UP, tmp_path)))
     assert (judgement.driver, judgement.verdict) == ("local", "pass")
     assert [(one.version, one.irrevocable) for one in judgement.leases[0].seen] == [("1.9.2", 1), ("1.11.0", 1)]
     said = " ".join(text.render(judgement).split())
