@@ -63,7 +63,7 @@ rehearsal/               the order in which things happen
     seals                a Vault that is unsealed by another one, and what is done to that one
     leases               leases are made, revoked, waited for at each start, and weighed
     side_steps           steps that put no other Vault in place: rights, Secrets, snapshots, time
-    storages             what a course does to the servers that have Vault's data, and what is left of them
+    storages             what a course does to the servers that have Vault's data, or to that of its engines
 rehearsal/workloads/     apps that run on while Vault is upgraded
     steady               clients ask for one thing again and again while nodes are replaced
     renewals             running apps renew their tokens while Vault is replaced
@@ -227,7 +227,7 @@ reports/                 a judgement or a plan in the shapes that people and pro
     leases               what is said of the leases of a Vault
     audit                what is said of audit devices: in what their entries differ from before
     storms               what is said of many Pods that logged in at once
-    storages             what is said of the servers that have Vault's data
+    storages             what is said of the servers that have Vault's data, and of that of its engines
     wording              what all of them say in the same words
 analysis/                what a record means, with no server in sight
     track_record         what a corpus of known breakages comes to
@@ -252,6 +252,8 @@ analysis/                what a record means, with no server in sight
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
     storages             the servers that have Vault's data: what became of them, and of Vault without them
+    databases            the database of secrets engines: what Vault could not do without it, and what it could
+    irrevocable          leases that Vault has given up to revoke: when, why, and whose fault it is
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise
     comparison           how before differs from after
     noise                what an A -> A rehearsal, the same version restarted, says of the changes of others
@@ -332,6 +334,7 @@ record/                  what happened: the public record format
     lease_events         what happens to the leases that a Vault has, and what they weigh
     audit_events         what is seen of Vault's audit devices
     storage_events       what happens to the servers that have Vault's data
+    database_events      what happens to the PostgreSQL of the database engines
     observation          what one question saw: granted, refused or unknown
     noise_floor          what differs where no version is another one
     journal              the append-only file of them, and its reader
@@ -387,6 +390,8 @@ scenario/                what is asked for
     assumed              what a plan takes for granted where the scenario is silent
     plan                 a scenario becomes every stage and every question
     shared_source        what rehearsals have in common up to their first look, and why one may not share it
+    database_state       when the PostgreSQL of the database engines is away, step by step
+    seal_state           whether the Vault that unseals another one is there, step by step
     storage_state        which servers of a storage are away, step by step, and whether the others are enough
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources

@@ -18,6 +18,7 @@ import pytest
 from harness.record import events
 from harness.record import journal as journals
 from harness.record.audit_events import Audited, AuditSeen
+from harness.record.database_events import DatabaseChanged
 from harness.record.event import Event
 from harness.record.events import AnyEvent, MomentBegan, RunEnded, RunStarted
 from harness.record.foretold import Foretold, ForetoldAnswer
@@ -92,6 +93,7 @@ EVENTS: list[AnyEvent] = [
         what="lose-leader", storage="etcd", version="1.11.0", during="upgrade", moment="after 1.11.0", members=3,
         running=2, serves=True, member="etcd-1", leader="etcd-2", seconds=1.5,
     ),
+    DatabaseChanged(what="stop", engines=("database",), version="1.9.2", moment="after database stop", seconds=0.1),
     events.MomentBegan(moment="after 1.11.0", version="1.11.0", token_file=True),
     Observation(
         id=7, probe="login", moment="before", version="1.7.0", answer="refused", app="web", mount="kubernetes",

@@ -282,10 +282,19 @@ def test_leases_that_vault_gave_up_to_revoke_are_told_out_of_a_real_record(tmp_p
     assert (judgement.driver, judgement.verdict) == ("local", "pass")
     assert [(one.version, one.irrevocable) for one in judgement.leases[0].seen] == [("1.9.2", 1), ("1.11.0", 1)]
     said = " ".join(text.render(judgement).split())
-    assert (
-        "leases 1 irrevocable on Vault 1.11.0 (1 on Vault 1.9.2 when looked): it tried 6 times in 5 to 15 min" in said
+    assert "leases 1 irrevocable on Vault 1.11.0 (1 on Vault 1.9.2 when looked)" in said
+    (found,) = judgement.findings
+    assert (found.kind, found.effect, found.rule, found.hop) == (
+        "latent",
+        "leases irrevocable",
+        "lease-irrevocable",
+        "1.9.2",
     )
-    assert "See why (vault read sys/leases type=irrevocable)" in said
+    assert "Why, nobody asked in this run" in found.sentence
+    assert [one.commands for one in found.remedies] == [
+        ("vault read sys/leases type=irrevocable", "vault lease revoke <LEASE-ID>"),
+        ("vault lease revoke -force -prefix database/creds/<ROLE>",),
+    ]
 
 
 @pytest.mark.parametrize(("leased", "counts"), [(True, [2, 3]), (False, [])])
@@ -304,6 +313,8 @@ def test_what_vault_gave_up_is_counted_at_each_look_where_its_engines_have_lease
     record, judgement = on_paper(wanted, tmp_path)
     assert [(one.when, one.irrevocable) for one in record.of(LeasesSeen)] == [("looked", count) for count in counts]
     lines = [line for _, line in lease_report.told(judgement.leases)]
-    assert [line.partition(":")[0] for line in lines] == (
-        ["3 irrevocable on Vault 1.9.2 (2 on Vault 1.9.2 when looked)"] if leased else []
-    )
+    assert lines == (["3 irrevocable on Vault 1.9.2 (2 on Vault 1.9.2 when looked)"] if leased else [])
+    first = ("pre-existing", "", "2 leases are irrevocable on Vault 1.9.2")
+    then = ("latent", "1.9.2", "1 more lease is irrevocable on Vault 1.9.2, after the restart")
+    found = [(one.kind, one.hop, one.sentence.partition(":")[0]) for one in judgement.findings]
+    assert found == ([then, first] if leased else [])

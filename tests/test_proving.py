@@ -315,6 +315,8 @@ UNPROVABLE: Final = {
     "mount-type-unknown": "what keeps a node away is no setting of Vault's",
     "vault-refuses-data": "no setting is known that mends it",
     "storage-away": "where its servers are is the operator's to know",
+    "database-away": "where the database is, is the operator's to know",
+    "lease-irrevocable": "nobody is refused by it",
     "audit-device-blocked": "where else it could write is the operator's to know",
     "audit-device-refused": "who may read its file is the operator's to know",
     "audit-entry-changed": "nobody is refused by it",

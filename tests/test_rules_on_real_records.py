@@ -122,6 +122,8 @@ ELSEWHERE: Final = {
     "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "storage-away": "tests/test_cases.py, tests/records/real",
+    "database-away": "scenarios/corpus/e01, tests/records/corpus",
+    "lease-irrevocable": "tests/test_leases.py, tests/records/leases",
     "lease-list-too-large": "the shipped scenario, tests/records",
     "audit-device-blocked": "the shipped scenarios, tests/records",
     "audit-device-refused": "scenarios/corpus/b13a and b13b, tests/records/corpus",

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.analysis import audit_devices, rolling, storages, ways
+from harness.analysis import audit_devices, databases, rolling, storages, ways
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import rewrites
@@ -45,8 +45,8 @@ def excused(facts: Facts) -> frozenset[int]:
     """Return the ids of the questions without an answer of which something else tells why.
 
     What a refused login made impossible to ask, or one that got several answers, is told by that; a node that the
-    course has stopped or removed was not to answer; where no audit device can write, nobody leads or a storage is away,
-    that is told once; and so is a login that a standby did not forward. No other is excused.
+    course has stopped or removed was not to answer; where no audit device can write, nobody leads, or a storage or the
+    database of an engine is away, that is told once; and so is a login that a standby did not forward. No other is.
     """
     told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed}
     for one in facts.observations:
@@ -55,12 +55,13 @@ def excused(facts: Facts) -> frozenset[int]:
             told.add(one.id)
     stopped, removed = course.stopped(facts.steps), rolling.removed(facts)
     silenced = audit_devices.silenced(facts) | storages.silenced(facts) | rolling.leaderless(facts)
-    cut_off = ways.told(facts.observations)
+    cut_off, without = ways.told(facts.observations), databases.excused(facts)
     return frozenset(
         one.id
         for one in facts.observations
         if one.answer == "unknown" and not one.mixed
         if one.id in told
+        or one.id in without
         or one.node in stopped.get(one.moment, ())
         or one.node in removed.get(one.moment, ())
         or one.moment in silenced

@@ -11,9 +11,11 @@ from harness.analysis import (
     audit_devices,
     comparison,
     completeness,
+    databases,
     diagnosis,
     doubts,
     expiry,
+    irrevocable,
     leases,
     news,
     proofs,
@@ -40,6 +42,7 @@ from harness.analysis.storms import Storm
 from harness.analysis.token_reviews import Config, LoginReview, configs, reviewing
 from harness.knowledge import kubernetes_auth
 from harness.record import journal
+from harness.record.database_events import DatabaseChanged
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
 from harness.record.node_events import NodeLost
@@ -132,6 +135,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """every storm of logins: how many Pods were let in, how fast, and what they were answered else"""
     storages: tuple[StorageChanged, ...] = ()
     """what the course did to the servers that have Vault's data, in order"""
+    databases: tuple[DatabaseChanged, ...] = ()
+    """what it did to the PostgreSQL of the database engines"""
     rollbacks: tuple[Rollback, ...] = ()
     """every way back that the run went: does it open, who logs in, what is lost, what is otherwise"""
     proofs: tuple[Proof, ...] = ()
@@ -228,7 +233,8 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
 def _taken_over(record: Record) -> dict[str, Any]:
     """Return the fields of a judgement whose events stand in it as they were recorded."""
     kinds = {"renewals": Renewals, "troubles": Trouble, "artifacts": ArtifactUsed, "phases": PhaseEnded}
-    return {field: tuple(record.of(kind)) for field, kind in (kinds | {"storages": StorageChanged}).items()}
+    kinds |= {"storages": StorageChanged, "databases": DatabaseChanged}
+    return {field: tuple(record.of(kind)) for field, kind in kinds.items()}
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
@@ -238,7 +244,8 @@ def _found(facts: Facts) -> Iterator[Finding]:
     yield from ways.findings(facts)
     yield from leases.findings(facts, broken)
     yield from diagnosis.diagnose(facts)
-    for others in (renewals.cut_off, expiry.findings, rewritten.findings, audit_devices.findings, storages.findings):
+    besides = (audit_devices.findings, storages.findings, databases.findings, irrevocable.findings)
+    for others in (renewals.cut_off, expiry.findings, rewritten.findings, *besides):
         yield from others(facts)
 
 

@@ -25,6 +25,8 @@ _TIMEOUT_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 120.0
 """for all leases at once: Vault itself ends a request after 90 s (default_max_request_duration)"""
 _LIFE: Final = "720h"
+_TOLD: Final = 1000
+"""of the leases that could not be revoked: why is the same for all of an engine"""
 _CHUNK: Final = 1 << 16
 _MOST_FAILURES: Final = 50
 """in a row, after which a connection asks for nothing more: nobody waits for a Vault that refuses 100,000 times"""
@@ -113,6 +115,10 @@ class VaultLeases(VaultAudit):
     def irrevocable_leases(self) -> Reply:
         """Ask how many leases could not be revoked."""
         return self._ask("get", "sys/leases/count?type=irrevocable", self.root)
+
+    def given_up_leases(self) -> Reply:
+        """Ask which those are, each with the error of the last attempt."""
+        return self._ask("get", f"sys/leases?type=irrevocable&limit={_TOLD}", self.root)
 
     def _many(self, bodies: Sequence[str], path: str, read: Callable[[bytes, str], str]) -> Many:
         """POST each of *bodies* to a *path*. *read* takes an answer and its body, and returns whose accessor it is."""

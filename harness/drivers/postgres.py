@@ -21,6 +21,7 @@ from harness.host import pki
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.rig.leases import Weight
+from harness.scenario.schema_engines import ToDatabase
 from harness.secret import Secret
 
 ROOM: Final = 120 * 10**6
@@ -238,6 +239,15 @@ class OwnDatabase:
         if self._coming is None:
             raise RigError("this rehearsal has no PostgreSQL: no secrets engine of its scenario is of type database")
         return self._coming.result()
+
+    def touch(self, what: ToDatabase) -> float:
+        """Stop it, or start it again over its data; return how many seconds it took. Raises as `get`."""
+        found, watch = self.get(), wait.Stopwatch()
+        if what == "stop":
+            found.stop()
+        else:
+            found.start()
+        return watch.seconds
 
     @property
     def _there(self) -> Postgres | None:

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.knowledge.refusals import says
 from harness.record.audit_events import AuditSeen
+from harness.record.database_events import DatabaseChanged
 from harness.record.event import Event, OfVault
 from harness.record.foretold import Foretold
 from harness.record.lease_events import LeasesChanged, LeasesSeen
@@ -474,6 +475,7 @@ AnyEvent = (
     | LeasesSeen
     | AuditSeen
     | StorageChanged
+    | DatabaseChanged
     | MomentBegan
     | Observation
     | VaultAuditLine

@@ -43,6 +43,16 @@ class LeasesChanged(OfVault, frozen=True, tag="leases-changed", kw_only=True):
     """what clients met until Vault listed none any more, where all were revoked at once; none on paper"""
 
 
+class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
+    """Leases of one engine that Vault has given up to revoke for one reason."""
+
+    engine: str
+    """its path"""
+    error: str
+    """of the last attempt, in Vault's words"""
+    count: int
+
+
 class LeasesSeen(OfVault, frozen=True, tag="leases-seen", kw_only=True):
     """What a Vault's leases weigh at a moment. What could not be measured is null."""
 
@@ -73,3 +83,5 @@ class LeasesSeen(OfVault, frozen=True, tag="leases-seen", kw_only=True):
     """the same with all that is in them"""
     irrevocable: int | None = None
     """so many could not be revoked, and are not tried again for a day; null before 1.8, and where nobody asked"""
+    given_up: tuple[GivenUp, ...] = ()
+    """why, by engine and error; empty where nobody asked"""

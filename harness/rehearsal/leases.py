@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,14 +12,14 @@ from harness import wait
 from harness.errors import RigError
 from harness.knowledge import given_up_leases, versions
 from harness.record.journal import Journal
-from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
+from harness.record.lease_events import GivenUp, LeasesChanged, LeasesSeen, Met
 from harness.rehearsal.vault_steps import sealed_again
 from harness.rehearsal.workloads import steady
 from harness.rig.leases import HasLeases, Many, Weighs, Weight, leases_of
-from harness.rig.rig import Rig, node_of
+from harness.rig.rig import Reply, Rig, node_of
 from harness.scenario.course import MakeLeases, RevokeLeases, Serve
-from harness.scenario.topology import Topology
-from harness.secret import Secret
+from harness.scenario.topology import Topology, engine_of
+from harness.secret import Secret, redact
 
 _LINES: Final = 2000
 _RESTORE_SECONDS: Final = 300.0
@@ -26,6 +27,7 @@ _STORM_SECONDS: Final = 600.0
 _EVERY_SECONDS: Final = 0.2
 _PER_LEASE: Final = 2e-5
 """seconds between two lists for each lease: a list of 100,000 is work for Vault as well"""
+_LONGEST_ERROR: Final = 240
 _NONE: Final = 404
 """how Vault answers a list of nothing"""
 
@@ -144,7 +146,16 @@ class Leases:
         if now is None or (served.version, now) == before or not (now or before[1]):
             return
         held = len(self._held.get(vault, ()))
-        self._journal.write(LeasesSeen(when="looked", version=served.version, held=held, irrevocable=now, vault=vault))
+        self._journal.write(
+            LeasesSeen(
+                when="looked",
+                version=served.version,
+                held=held,
+                irrevocable=now,
+                given_up=_given_up(setup.given_up_leases(), list(self._topology.makers)),
+                vault=vault,
+            )
+        )
         self._given_up[vault] = served.version, now
 
     def _changed(
@@ -195,6 +206,15 @@ class Leases:
                 vault=vault,
             )
         )
+
+
+def _given_up(reply: Reply, engines: Iterable[str]) -> tuple[GivenUp, ...]:
+    """Return why leases are irrevocable. The ids of leases are kept in no record."""
+    found = Counter(
+        (engine_of(str(one.get("lease_id", "")), engines), redact(str(one.get("error", "")))[:_LONGEST_ERROR])
+        for one in reply.data.get("leases") or ()
+    )
+    return tuple(GivenUp(engine=engine, error=error, count=count) for (engine, error), count in sorted(found.items()))
 
 
 def _entry(line: str) -> Entry | None:

@@ -293,6 +293,10 @@ class Running:
                 self.seals.do(step, lambda: self._reopen(step))
             case course.TouchStorage():
                 self._touch_storage(step)
+            case course.TouchDatabase():
+                storages.touch_database(
+                    step, self._served(step).version, self._next_moment(), self.rig, self.plan.resolved, self.journal
+                )
             case course.AuditDevice():
                 audit_devices(self.rig).turn_device(step.device, step.to)
             case course.MakeLeases() | course.RevokeLeases():

@@ -1,13 +1,15 @@
-"""What a course does to the servers that have Vault's data, by a step of its own or in the middle of a hop."""
+"""What a course does to the servers that have Vault's data, by a step or in mid-hop, and to that of its engines."""
 
 from __future__ import annotations
 
+from harness.record.database_events import DatabaseChanged
 from harness.record.journal import Journal
 from harness.record.storage_events import StorageChanged
+from harness.rig import database
 from harness.rig.rig import Rig
 from harness.rig.storage import storage
-from harness.scenario import course, storage_state
-from harness.scenario.course import Serve, TouchStorage
+from harness.scenario import course, engine_kinds, storage_state
+from harness.scenario.course import Serve, TouchDatabase, TouchStorage
 from harness.scenario.topology import Topology
 
 
@@ -37,4 +39,18 @@ def touch(step: TouchStorage | Serve, version: str, moment: str, rig: Rig, wante
             seconds=round(now.seconds, 3),
             vault=step.vault,
         )
+    )
+
+
+def touch_database(
+    step: TouchDatabase, version: str, moment: str, rig: Rig, wanted: Topology, journal: Journal
+) -> None:
+    """Stop or start the PostgreSQL of the database engines, and put that on record; *version* and *moment* as above.
+
+    Raises as `HasDatabase.touch_database`.
+    """
+    took = database.having_one(rig).touch_database(step.what)
+    engines = tuple(path for path, one in wanted.makers.items() if one.kind == engine_kinds.DATABASE)
+    journal.write(
+        DatabaseChanged(what=step.what, engines=engines, version=version, moment=moment, seconds=round(took, 3))
     )

@@ -37,7 +37,7 @@ def of(error: Exception, reached: Sequence[AnyStep], rig: Rig) -> events.Trouble
     opened = reached[-1] if isinstance(reached[-1], course.Restore) else there
     # an API server or a storage that does not come back, or a node that leads, says nothing of what a Vault made of its
     # data
-    beside = isinstance(reached[-1], (*course.OF_CLUSTERS, *course.OF_NODES, course.TouchStorage))
+    beside = isinstance(reached[-1], (*course.OF_CLUSTERS, *course.OF_NODES, course.TouchStorage, course.TouchDatabase))
     looked = not beside and any(isinstance(step, Look) for step in reached[: reached.index(opened)])
     return events.Trouble(
         kind=_kind(root),

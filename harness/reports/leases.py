@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.analysis.leases import Leases
-from harness.knowledge import given_up_leases
 from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 
 
@@ -29,19 +28,13 @@ def _lines(one: Leases) -> Iterator[str]:
 
 
 def _given_up(one: Leases) -> Iterator[str]:
-    """Yield what is to be known of leases that could not be revoked: how many there were first, and at last."""
+    """Yield how many leases could not be revoked, first and at last; why, and what to do, a finding says."""
     counted = [each for each in one.seen if each.irrevocable is not None]
     if not any(each.irrevocable for each in counted):
         return
     first, last = counted[0], counted[-1]
     before = f" ({first.irrevocable:,} on Vault {first.version} when {first.when})" if first is not last else ""
-    (least, most), times = given_up_leases.MINUTES, given_up_leases.ATTEMPTS
-    yield (
-        f"{last.irrevocable:,} irrevocable on Vault {last.version}{before}: it tried {times} times in {least} to "
-        f"{most} minutes to revoke each, gave up, and tries once a day; what they stand for may be valid "
-        f"still. See why ({given_up_leases.TO_LIST}), and revoke it where it is before {given_up_leases.TO_DROP} "
-        "forgets them"
-    )
+    yield f"{last.irrevocable:,} irrevocable on Vault {last.version}{before}"
 
 
 def _changed(one: LeasesChanged) -> str:

@@ -82,7 +82,7 @@ def render(judgement: Judgement) -> str:
     page.add([_written(one) for one in advised(judgement)], f"\n**{IN_FULL}**\n")
     _logins(page, judgement.reviewing)
     told = [*storms.told(judgement.storms), *nodes.told(judgement.rollings)]
-    told += [*leases.told(judgement.leases), *audit.told(judgement.audits), *storages.told(judgement.storages)]
+    told += [*leases.told(judgement.leases), *audit.told(judgement.audits), *storages.told(judgement)]
     page.add([f"- **{word.capitalize()}:** {inline(line)}\n" for word, line in told], "\n")
     _outages(page, judgement)
     sections = (

@@ -135,6 +135,9 @@ def _meanwhile(step: Serve) -> str:
 
 
 def _to_storage(step: AnyStep) -> str:
+    if isinstance(step, course.TouchDatabase):
+        done = "stopped" if step.what == "stop" else "started again over its data"
+        return f"database: the PostgreSQL of the database engines is {done}"
     return f"storage: {_TO_STORAGES[step.what]}" if isinstance(step, course.TouchStorage) else ""
 
 

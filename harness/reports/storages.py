@@ -1,13 +1,14 @@
-"""What is said of the servers that have Vault's data: what was done to them, and what was left."""
+"""What is said of the servers that have Vault's data, and of that of its database engines: what was done to them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from harness.analysis.storages import sentence
-from harness.record.storage_events import StorageChanged
+from harness.analysis import databases, storages
+from harness.analysis.verdict import Judgement
 
 
-def told(ones: Iterable[StorageChanged]) -> list[tuple[str, str]]:
+def told(judgement: Judgement) -> list[tuple[str, str]]:
     """Return lines, each with the word that says what it is about."""
-    return [("storage", sentence(one)) for one in ones]
+    return [
+        *(("storage", storages.sentence(one)) for one in judgement.storages),
+        *(("database", databases.sentence(one)) for one in judgement.databases),
+    ]

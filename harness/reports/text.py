@@ -260,7 +260,7 @@ class _Summary:
             _logins(console, self._crowd)
         rows = [*storms.told(judgement.storms, figures=self._room.ways > 1)]
         rows += [*nodes.told(judgement.rollings, self._room.rollings), *leases.told(judgement.leases)]
-        rows += [*audit.told(judgement.audits, self._room.rollings), *storages.told(judgement.storages)]
+        rows += [*audit.told(judgement.audits, self._room.rollings), *storages.told(judgement)]
         # for how long running apps could not renew: a line a hop, the longest first
         rows += [("outage", line) for line in first_of(outages(judgement.renewals), self._room.outages)]
         _rows(console, rows)

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from harness.errors import RigError
 from harness.rig.rig import Rig
+from harness.scenario.schema_engines import ToDatabase
 from harness.secret import Secret
 
 LetIn = Literal["granted", "refused"]
@@ -38,9 +39,18 @@ class HasDatabase(Protocol):
         """Return it; it is started the first time. Raises ProcessDied, NotReady or RigError where it does not serve."""
         ...
 
+    def touch_database(self, what: ToDatabase) -> float:
+        """Stop it, or start it again over its data; return how many seconds it took. Raises as `database`."""
+        ...
+
 
 def database(rig: Rig) -> Database:
     """Return the PostgreSQL of a *rig*. Raises RigError where it can have none."""
+    return having_one(rig).database()
+
+
+def having_one(rig: Rig) -> HasDatabase:
+    """Return *rig* as one that can have a PostgreSQL. Raises RigError where it can have none."""
     if isinstance(rig, HasDatabase):
-        return rig.database()
+        return rig
     raise RigError("this driver has no PostgreSQL: choose another driver, or no secrets engine of type database")

@@ -68,6 +68,10 @@ class HasLeases(Protocol):
         """Ask how many leases could not be revoked: from 1.8.0 on."""
         ...
 
+    def given_up_leases(self) -> Reply:
+        """Ask which those are, each with the error of the last attempt: from 1.8.0 on."""
+        ...
+
 
 @runtime_checkable
 class Weighs(Protocol):

@@ -432,6 +432,7 @@ _CHECKS: Final = (
     _whom,
     _not_mounted,
     engine_checks.complaints,
+    engine_checks.of_steps,
     _lives_of_tokens,
     _tokens_of_apps,
     _logins,

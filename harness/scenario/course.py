@@ -18,6 +18,7 @@ from harness.scenario.mount_kinds import PROVIDER
 from harness.scenario.places import Place
 from harness.scenario.role_spec import RoleSpec
 from harness.scenario.schema_audit import DeviceState
+from harness.scenario.schema_engines import ToDatabase
 from harness.scenario.schema_seals import ToSealVault
 from harness.scenario.schema_storage import Meanwhile, ToStorage
 from harness.scenario.topology import Topology, VaultSpec
@@ -286,6 +287,12 @@ class TouchStorage(Step, frozen=True, tag="storage", kw_only=True):
     what: ToStorage
 
 
+class TouchDatabase(Step, frozen=True, tag="database", kw_only=True):
+    """The PostgreSQL of the database engines is stopped, or is there again over its data."""
+
+    what: ToDatabase
+
+
 class MakeLeases(Step, frozen=True, tag="make-leases", kw_only=True):
     """Service tokens are made, each of which is a lease. The rehearsal does this by itself before the first look."""
 
@@ -357,6 +364,7 @@ AnyStep = (
     | RemoveNode
     | SealVault
     | TouchStorage
+    | TouchDatabase
     | MakeLeases
     | RevokeLeases
     | AuditDevice
@@ -392,6 +400,7 @@ CHANGES = (
     Restore,
     SealVault,
     TouchStorage,
+    TouchDatabase,
     RevokeLeases,
     AuditDevice,
     *OF_CLUSTERS,
@@ -471,27 +480,11 @@ def in_order(there: Topology) -> list[str]:
     return sorted(there.vaults, key=lambda name: not there.vaults[name].of_seals)
 
 
-def out_of_service(steps: Iterable[AnyStep]) -> bool:
-    """Is the Vault that unseals the other one sealed or stopped after *steps*?
-
-    One that is started anew over its data is sealed, and is unsealed by the rehearsal at once.
-    """
-    out = {"seal": True, "stop": True, "unseal": False, "start": False}
-    done = [out[step.what] for step in steps if isinstance(step, SealVault) and step.what in out]
-    return done[-1] if done else False
-
-
-def by_keys(steps: Iterable[AnyStep], there: Topology) -> bool:
-    """Is the Vault that another one unseals at other moments unsealed by keys after *steps*?"""
-    seals = [there.vault.seal, *(step.seal for step in steps if isinstance(step, Serve) and step.seal)]
-    return bool(there.seal_vault) and seals[-1] == "shamir"
-
-
 def word_of(step: Step) -> str:
     """Return the word for what a step does, as records have it: start, upgrade, write-config ..."""
     return "join-node" if isinstance(step, Restart) and step.wiped else str(step.__struct_config__.tag)
 
 
 def words_of(step: Step) -> str:
-    """Return that word, and the node that it is about, or what is done to the storage, if it is about such."""
-    return f"{word_of(step)} {step.what if isinstance(step, TouchStorage) else step.node}".rstrip()
+    """Return that word, and the node that it is about, or what is done to a storage or a database, if it is such."""
+    return f"{word_of(step)} {step.what if isinstance(step, TouchStorage | TouchDatabase) else step.node}".rstrip()

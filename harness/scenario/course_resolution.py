@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.scenario import auth_config, course, mount_kinds, places, role_spec, schema, topology, values
+from harness.scenario import auth_config, course, mount_kinds, places, role_spec, schema, seal_state, topology, values
 from harness.scenario.course import AnyStep, Look, Move, Part, Placed, Serve, Upgrade
 from harness.scenario.labels import Labels
 from harness.scenario.schema import CourseStep
@@ -51,8 +51,8 @@ def steps(written: Sequence[CourseStep], wanted: Topology, labels: Labels) -> It
             yield from again
             file = course.placed(done, wanted)[first].token_file
             moment = labels.moment(changed, runs[first], file, number, runs)
-            out = (wanted.seal_vault,) if course.out_of_service(done) else ()
-            by_keys = course.by_keys(done, wanted)
+            out = (wanted.seal_vault,) if seal_state.out_of_service(done) else ()
+            by_keys = seal_state.by_keys(done, wanted)
             yield Look(number=number, moment=moment, late=any(back.values()), without=out, by_keys=by_keys)
 
 
@@ -140,6 +140,8 @@ def _steps_of(  # noqa: PLR0911 -- a verb a line
         return [course.SealVault(number=number, what=one.seal_vault, vault=wanted.seal_vault)]
     if one.storage is not None:
         return [course.TouchStorage(number=number, what=one.storage, vault=wanted.told_apart(""))]
+    if one.database is not None:
+        return [course.TouchDatabase(number=number, what=one.database)]
     if one.audit_device is not None:
         return [course.AuditDevice(number=number, device=name, to=to) for name, to in one.audit_device.items()]
     return [_step(one, number, wanted, of, version, snapshot)]

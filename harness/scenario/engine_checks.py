@@ -34,6 +34,28 @@ def complaints(document: Document) -> Iterator[Complaint]:
             yield from _of_write(document, (*app, "writes", secret), secret, kinds)
 
 
+def of_steps(document: Document) -> Iterator[Complaint]:
+    """Walk the course: is there a PostgreSQL of database engines to do something to, and is it there?"""
+    said = document.get("secrets", default={})
+    if said is None:
+        return
+    kinds = [document.get("secrets", path, "type", default=engine_kinds.KV) for path in said]
+    away = False
+    for index in range(len(document.get("course", default=()) or ())):
+        trail = ("course", index, "database")
+        what = document.get(*trail) if document.given(*trail) else None
+        if what is None:
+            continue
+        if engine_kinds.DATABASE not in kinds and None not in kinds:
+            message = "no secrets engine of this scenario is of type database, and so there is no PostgreSQL of theirs"
+            yield trail, message, "such an engine under secrets, or storage: for that of Vault's own data"
+            return
+        if (what == "stop") is away:
+            message = f"the PostgreSQL of the database engines is {'away' if away else 'there'} already"
+            yield trail, message, f"database: {'start' if away else 'stop'}, or no such step"
+        away = what == "stop"
+
+
 def _of_engine(document: Document, engine: Trail) -> Iterator[Complaint]:
     name = document.get(*engine, "type", default=engine_kinds.KV)
     if name not in engine_kinds.NAMES:

@@ -67,6 +67,7 @@ Effect = Literal[
     "requests refused",
     "audit entries lost",
     "audit changed",
+    "leases irrevocable",
 ]
 """What a finding says happened. An `expect` entry names one of these."""
 
@@ -128,6 +129,8 @@ Cause = Literal[
     "seal-not-disabled",
     "lease-list-too-large",
     "storage-away",
+    "database-away",
+    "lease-irrevocable",
     "leader-replaced-first",
     "leader-of-older-version",
     "quorum-lost",

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness.knowledge import kubernetes_auth, vault_policies, versions
-from harness.scenario import assumed, course, course_resolution, driver_traits, engine_kinds, topology
+from harness.scenario import assumed, course, course_resolution, driver_traits, engine_kinds, seal_state, topology
 from harness.scenario.app_spec import AppSpec
 from harness.scenario.course import (
     AnyStep,
@@ -191,7 +191,7 @@ def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[An
         if one.leases
     ]
     first = labels.moment(None, vault.source, vault.token_file, runs=runs)
-    steps.append(Look(moment=first, by_keys=course.by_keys(steps, wanted)))
+    steps.append(Look(moment=first, by_keys=seal_state.by_keys(steps, wanted)))
     if rollback and vault.nodes == 1:
         steps.append(Snapshot())
     if scenario.course is not None:

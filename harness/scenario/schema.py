@@ -12,7 +12,7 @@ from pydantic import Field
 
 from harness.scenario.outcomes import ProbeName
 from harness.scenario.schema_audit import AuditDevice, DeviceState
-from harness.scenario.schema_engines import Engine
+from harness.scenario.schema_engines import Engine, TouchesDatabase
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
 from harness.scenario.schema_matrix import Expectation, Matrix
 from harness.scenario.schema_roles import (
@@ -375,7 +375,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage):
+class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage, TouchesDatabase):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")

@@ -9,6 +9,8 @@ from pydantic import Field
 from harness.scenario.schema_roles import Part
 from harness.scenario.values import Duration, RoleName, Text
 
+ToDatabase = Literal["stop", "start"]
+
 
 class EngineRole(Part):
     """A role of a database or a pki engine. What is left out is not written."""
@@ -56,4 +58,14 @@ class Engine(Part):
     )
     keys: dict[RoleName, TransitKey] = Field(
         default_factory=dict, description="Of transit: keys by name, at least one; {} for one as Vault makes it."
+    )
+
+
+class TouchesDatabase(Part):
+    """A step that does something to the PostgreSQL of the database engines."""
+
+    database: ToDatabase | None = Field(
+        default=None,
+        description="To the PostgreSQL for which every engine of type database makes credentials: stop, or start (it "
+        "is there again, over its data). Vault's own data are elsewhere.",
     )

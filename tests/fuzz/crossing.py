@@ -39,7 +39,16 @@ _TOO_LONG: Final = (
     "leases",
     "revoke-leases",
 )
-_TOO_LONG_STEPS: Final = ("stop-node", "start-node", "remove-node", "join-node", "reachable", "storage", "meanwhile")
+_TOO_LONG_STEPS: Final = (
+    "stop-node",
+    "start-node",
+    "remove-node",
+    "join-node",
+    "reachable",
+    "storage",
+    "database",
+    "meanwhile",
+)
 _REFERENCES: Final = {"cluster": "clusters", "mount": "auth", "reviewer": "auth", "app": "apps", "role": ""}
 _SECONDS: Final = 600
 """A span that is shorter may end within the run, which paper does not wait for."""

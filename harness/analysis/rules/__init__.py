@@ -73,6 +73,7 @@ RULES: Final[tuple[Rule, ...]] = (
     certificates.KEY,
     secrets.LOCKOUT,
     secrets.NOT_ACCEPTED,
+    engines.DATABASE_AWAY,
     engines.LEASE_ENDED,
     tokens.LIMITED,
     policy.DENIES,

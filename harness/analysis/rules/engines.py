@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import given_up_leases
 from harness.record.observation import Observation
 from harness.scenario import engine_kinds, mount_kinds
+
+AWAY: Final = "database-away"
+SAYS_AWAY: Final = re.compile(
+    r"connection refused|failed to connect|no such host|i/o timeout|no route to host|terminating connection|"
+    r"unexpected EOF|broken pipe|driver: bad connection|the database system is (?:starting up|shutting down)",
+    re.IGNORECASE,
+)
+"""How Vault says that the database of an engine gave no answer. Run: 1.9.2 and 1.11.0, PostgreSQL 15."""
+
+AWAY_EXPLAINED: Final = (
+    "a database engine asks its database for each credential, each renewal and each revocation, and keeps none in "
+    "stock; Vault itself needs that database for nothing, neither at its start nor to be unsealed"
+)
+AWAY_SOURCE: Final = "builtin/logical/database/path_creds_create.go, secret_creds.go; run: 1.9.2 and 1.11.0"
+
+
+def bring_back(engine: str) -> Remedy:
+    """Return what to do about the database of an *engine* that is away."""
+    return Remedy(
+        "Bring the database back where Vault looks for it: the same address, port and TLS, and the user that Vault "
+        "connects with. Vault connects again by itself, and needs no restart. Until then whoever starts gets no "
+        "credentials, and whoever runs keeps its own for as long as its lease lives. Be back before leases that end "
+        f"meanwhile were tried {given_up_leases.ATTEMPTS} times, in {given_up_leases.MINUTES[0]} to "
+        f"{given_up_leases.MINUTES[1]} minutes, and look afterwards for those that were given up.",
+        commands=(
+            "pg_isready -h <HOST> -p <PORT>",
+            f"vault read {engine}/config/<CONNECTION>",
+            given_up_leases.TO_LIST,
+        ),
+        unproven="where the database is, is the operator's to know; `database: start` in the course rehearses it",
+    )
+
+
+def _database_away(case: Case) -> Diagnosis | None:
+    seen = case.after
+    made = case.facts.topology.maker_of(seen.item)
+    if made is None or made.kind != engine_kinds.DATABASE or not SAYS_AWAY.search(seen.error):
+        return None
+    engine = case.facts.topology.engine_of(seen.item)
+    return diagnosed(
+        f"The database of the engine at {engine}/ gives Vault no answer, and that engine asks it for each credential, "
+        "renewal and revocation. Whatever version serves would be without it",
+        "certain",
+        case.quoted(seen.error),
+        bring_back(engine),
+    )
 
 
 def _lease_ended(case: Case) -> Diagnosis | None:
@@ -62,5 +110,16 @@ LEASE_ENDED: Final = Rule(
     explanation="a credential lives as long as its lease, which whoever uses it has to renew",
     source="hashicorp/vault vault/expiration.go; run: 1.11.0",
     examine=_lease_ended,
+    kinds=mount_kinds.NAMES,
+)
+
+DATABASE_AWAY: Final = Rule(
+    name=AWAY,
+    versions="every version",
+    precondition="what is asked for takes the database of an engine",
+    demands="Vault's words that the database gave no answer",
+    explanation=AWAY_EXPLAINED,
+    source=AWAY_SOURCE,
+    examine=_database_away,
     kinds=mount_kinds.NAMES,
 )

@@ -41,6 +41,7 @@ from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.driver_traits import Sharing
 from harness.scenario.plan import Plan
+from harness.scenario.schema_engines import ToDatabase
 from harness.scenario.topology import ClusterSpec, Topology
 from harness.secret import Secret, carried
 from harness.wait import now
@@ -241,6 +242,10 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
     def database(self) -> Postgres:
         """Return the PostgreSQL of this machine, at its address in the network of the run, once it serves."""
         return self._database.get()
+
+    def touch_database(self, what: ToDatabase) -> float:
+        """Stop that PostgreSQL, or start it again over its data; return how many seconds it took."""
+        return self._database.touch(what)
 
     def end_vault(self) -> None:
         """End Vault, if it is a container, and the database of its engines."""

@@ -1,4 +1,4 @@
-"""What is done to the servers that have Vault's data, where those are processes."""
+"""What is done to the servers that have Vault's data, and to that of its engines, where those are processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from harness.drivers.local.etcd_store import EtcdStore
 from harness.drivers.postgres import PostgresStore
 from harness.errors import RigError
 from harness.rig.storage import StorageNow
+from harness.scenario.schema_engines import ToDatabase
 from harness.scenario.schema_storage import ToStorage
 from harness.wait import Stopwatch
 
 
 class TouchesStorage(ChangingRig):
     """A rig that owns the servers of its Vault's storage as well, where its scenario has such a storage."""
+
+    def touch_database(self, what: ToDatabase) -> float:
+        """Stop the PostgreSQL of the database engines, or start it again; return how many seconds it took."""
+        return self._vaults.database.touch(what)
 
     def touch_storage(self, what: ToStorage) -> StorageNow:
         """Lose, defragment, stop or start servers of the storage."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from harness.drivers.paper.secrets import PaperSecrets
 from harness.drivers.paper.state import Common
+from harness.errors import Unreachable
 from harness.host import pki
 from harness.knowledge import server_settings
 from harness.knowledge.token_store import DEFAULT_TTL
@@ -16,9 +17,12 @@ from harness.rig.rig import Given, Reply
 from harness.scenario import engine_kinds
 from harness.scenario.engine_kinds import EngineSpec
 from harness.scenario.plan import OF_ITSELF
+from harness.scenario.schema_engines import ToDatabase
 from harness.scenario.topology import KV_V2
 from harness.scenario.values import seconds
 from harness.secret import Secret
+
+_REFUSED: Final = "dial tcp postgres.paper: connect: connection refused"
 
 
 class PaperDatabase:
@@ -27,12 +31,14 @@ class PaperDatabase:
     template = "postgresql://{{username}}:{{password}}@postgres.paper/postgres"
     superuser = ("rehearsal", Secret("paper-superuser-of-postgresql"))
 
-    def __init__(self, users: Mapping[str, Secret]) -> None:
-        """*users* are those who may log in, by name, with their passwords."""
-        self._users = users
+    def __init__(self, users: Mapping[str, Secret], *, away: bool) -> None:
+        """*users* are those who may log in, by name, with their passwords; nobody may while it is *away*."""
+        self._users, self._away = users, away
 
     def refusal(self, user: Secret | str, password: Secret) -> str:
-        """Return why it does not let *user* in."""
+        """Return why it does not let *user* in. Raises Unreachable."""
+        if self._away:
+            raise Unreachable(f"PostgreSQL gave no answer: {_REFUSED}")
         name = user.reveal() if isinstance(user, Secret) else user
         return "" if self._users.get(name) == password else "password authentication failed"
 
@@ -44,7 +50,12 @@ class PaperEngines(PaperSecrets):
 
     def database(self) -> PaperDatabase:
         """Return the PostgreSQL."""
-        return PaperDatabase(self._common.users)
+        return PaperDatabase(self._common.users, away=self._common.database_away)
+
+    def touch_database(self, what: ToDatabase) -> float:
+        """Take note of whether it is away."""
+        self._common.database_away = what == "stop"
+        return 0.0
 
     def enable_engine(self, path: str, kind: str) -> None:
         """Do nothing: every engine is there."""
@@ -72,6 +83,8 @@ class PaperEngines(PaperSecrets):
         made = self._topology.engines.get(self._topology.engine_of(path))
         if not reply.ok:
             return reply
+        if isinstance(made, EngineSpec) and made.kind == engine_kinds.DATABASE and self._common.database_away:
+            return self._reply(500, _REFUSED)
         if not isinstance(made, EngineSpec):
             return msgspec.structs.replace(reply, status=200 if made == KV_V2 else 204)
         return self._made(reply, made, path.rpartition("/")[2], body or {})
@@ -79,9 +92,12 @@ class PaperEngines(PaperSecrets):
     def renew_lease(self, lease: Secret, token: Secret) -> Reply:
         """Answer as Vault does that knows the lease: nobody asks on paper for one that is revoked."""
         del lease
-        return self._with_token(
+        reply = self._with_token(
             "renew", token, {"renewable": True}, allowed=self._may(*OF_ITSELF["old-lease-renew"], token)
         )
+        if reply.ok and self._common.database_away:
+            return self._reply(400, f"failed to renew entry: {_REFUSED}")
+        return reply
 
     def revoke_lease(self, lease: Secret) -> Reply:
         """Have the user of the database be no more whose lease it was."""

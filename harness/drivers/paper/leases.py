@@ -46,6 +46,10 @@ class PaperLeases(PaperAnswers):
         """Answer that paper knows nothing of it."""
         return self._reply(404)
 
+    def given_up_leases(self) -> Reply:
+        """Answer that paper knows nothing of them."""
+        return self._reply(404)
+
     def weigh(self) -> Weight:
         """Return how large the list would be in etcd: paper weighs nothing else."""
         if self._spec.storage != "etcd":

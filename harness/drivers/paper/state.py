@@ -160,6 +160,8 @@ class Common:
     """may anybody read the keys of each cluster?"""
     users: dict[str, Secret] = field(default_factory=dict)
     """of the PostgreSQL, with their passwords"""
+    database_away: bool = False
+    """is that PostgreSQL stopped?"""
     authority: pki.ClientAuthority | None = None
     """of every pki engine; None: nobody has asked for it yet"""
     authorities: dict[str, int] = field(default_factory=dict)
