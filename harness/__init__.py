@@ -82,6 +82,7 @@ rehearsal/probes/        the questions that are asked at every moment: a file a 
 drivers/                 ways of making a plan real; first what they share
     real_rig             what every rig with real servers has in common
     several_nodes        what a rig does with a Vault of several nodes, whatever those run in
+    balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     bring_up             clusters and their tokens come up side by side; who needs one waits for it
     service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
     log_collection       brings audit entries and log lines of the servers into the record
@@ -110,7 +111,6 @@ drivers/local/           plain processes on this machine, and no Docker
     etcd_store           the etcd that has a Vault's data: its members, as processes
     storage_faults       what a course does to the etcd or the PostgreSQL that has a Vault's data
     agents               a Vault Agent as a process: started, read by its log, and ended
-    balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     audit_devices        what the audit devices of a Vault as a process write to
 drivers/kind/            kind clusters and containers on a Docker engine
     driver               fulfils rig/driver with kind clusters

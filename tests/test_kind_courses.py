@@ -17,7 +17,7 @@ from harness import wait
 from harness.clients.vault import Vault
 from harness.record import journal
 from harness.record.events import LateWritten, MomentBegan, PodReplaced, StepEnded
-from harness.record.node_events import EvictionTried, NodesSeen, NodeSwapped
+from harness.record.node_events import EvictionTried, NodeLost, NodesSeen, NodeSwapped
 from harness.rehearsal import vault_steps
 from tests import courses
 from tests.lent import Lender
@@ -184,6 +184,82 @@ def test_three_nodes_are_taken_by_deletions_of_pods_and_by_a_rolling_update(
     assert len(record.of(PodReplaced)) == len(swaps)
     assert [(one.during, one.status) for one in record.of(EvictionTried)] == [(one.node, 429) for one in swaps]
     assert kept.harbour.left(directory) == []
+
+
+LOST: Final = """
+schema: 1
+description: Nodes lose their disks, and one of them comes back over the disk of another Vault.
+clusters:
+  sandbox: {kubernetes: 1.32.0}
+vault: {cluster: sandbox, service-account: vault/vault, nodes: 3, source: 1.9.2}
+auth:
+  kubernetes:
+    cluster: sandbox
+    reviewer: secret
+    roles:
+      web: {service-accounts: [web, shop, desk], namespaces: [apps], policies: [web]}
+apps:
+  web: {cluster: sandbox, service-account: apps/web, role: web, through: leader, reads: [secret/web]}
+  shop: {cluster: sandbox, service-account: apps/shop, role: web, through: standby, reads: [secret/web]}
+  desk: {cluster: sandbox, service-account: apps/desk, role: web, through: load-balancer, reads: [secret/web]}
+course:
+"""
+REJOINED: Final = """
+  - {upgrade: 1.11.0, node: vault-1, meanwhile: lose-data}
+  - {remove-node: vault-1, then-look: false}
+  - join-node: vault-1
+  - {upgrade: 1.11.0, node: vault-2, meanwhile: foreign-data}
+expect:
+  - {change: node lost, at: 1.11.0, at-step: 4, cause: node-did-not-rejoin}
+"""
+NOBODY: Final = """
+  - {stop-node: vault-2, then-look: false}
+  - {start-node: vault-2, meanwhile: lose-data-and-join}
+expect:
+  - {change: node lost, at: 1.9.2, at-step: 2, cause: node-did-not-rejoin}
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "back", "said"),
+    [
+        (REJOINED, ["vault-1", "vault-1"], "message authentication failed"),
+        (NOBODY, [], "it has no data, and has joined nobody"),
+    ],
+    ids=["lost and of another", "nobody to join"],
+)
+def test_a_node_whose_disk_is_gone_comes_back_where_it_is_to_join_as_on_processes(
+    steps: str,
+    back: list[str],
+    said: str,
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Over an empty folder it gets all of the leader; a foreign disk and nobody to join are no version's fault."""
+    file = tmp_path / "lost.yaml"
+    file.write_text(LOST.rstrip() + steps)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("pass", 0), ending.said
+    record = journal.load(directory)
+    assert [one.node for one in record.of(NodeSwapped)] == back
+    (lost,) = record.of(NodeLost)
+    assert (lost.node, said in lost.message) == ("vault-2", True), lost.message
+    asked = {(one["app"], one["asked_of"]) for one in ending.judgement["observations"] if one["probe"] == "login"}
+    assert ("desk", "vault-0") in asked
+    # a Pod that is not unsealed yet is not ready, and no other one may go
+    assert [(one.during, one.status) for one in record.of(EvictionTried)] == [(one, 429) for one in (*back, "vault-2")]
+    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+    assert logins_of(ending.judgement) == logins_of(json.loads(local.stdout))
+    assert kept.harbour.left(directory) == []
+
+
+def logins_of(judgement: dict[str, Any]) -> dict[tuple[str, str], tuple[str, int | None, str]]:
+    """Return how each app was answered at each moment, and on which node."""
+    return {
+        (one["moment"], one["app"]): (one["answer"], one["status"], one["asked_of"])
+        for one in judgement["observations"]
+        if one["probe"] == "login"
+    }
 
 
 @pytest.mark.parametrize(("storage", "source", "target"), [("raft", "1.9.2", "1.11.0"), ("file", "1.7.0", "1.9.3")])

@@ -89,12 +89,6 @@ def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> Non
     wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")).scenario
     with pytest.raises(MissingPrerequisite, match="--driver local has it"):
         limits.insist(plan.make(wanted, "one", "kind"))
-    one = scenario(
-        tmp_path / "three.yaml", "cluster: one, nodes: 3", "  - {restart: {}, node: vault-1, meanwhile: lose-data}\n"
-    )
-    one.write_text(one.read_text().replace("vault: {", "clusters: {one: {kubernetes: 1.32.0}}\nvault: {", 1))
-    with pytest.raises(MissingPrerequisite, match="with kind nothing happens to the data of a node"):
-        limits.insist(plan.make(loading.load(one).scenario, "three", "kind"))
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def test_each_has_a_way_from_outside_and_knows_whom_to_join(nodes: VaultNodes, a
         f"https://vault-{number}.vault-internal:8200" for number in range(3)
     ]
     assert "node_id" not in told
+    assert "retry_join" not in json.loads(by_kind["ConfigMap"]["data"]["alone.json"])["storage"]["raft"]
     files = {Path(value).name for one in told["retry_join"] for name, value in one.items() if name.endswith("_file")}
     assert files <= by_kind["Secret"]["stringData"].keys()
 
@@ -100,7 +101,23 @@ def test_a_pod_is_replaced_by_its_deletion_and_asked_to_end_first(nodes: VaultNo
     assert asked.deleted == [("vault-1", False)]
     change = asked.changes[-1]
     assert change["updateStrategy"]["type"] == "OnDelete"
-    assert change["template"]["spec"]["containers"] == [{"name": "vault", "image": "vault:1.11.0"}]
+    (container,) = change["template"]["spec"]["containers"]
+    assert (container["name"], container["image"]) == ("vault", "vault:1.11.0")
+    assert container["command"] == ["/bin/vault", "server", "-config=/vault/config/guarded.json"]
+
+
+def test_a_pod_over_no_data_joins_the_others_unless_its_configuration_names_nobody(
+    nodes: VaultNodes, asked: Asked
+) -> None:
+    formed(nodes)
+    pod = nodes.pods["vault-1"]
+    pod.join_nobody()
+    for number in (1, 2):
+        nodes.put_in_place(number, "vault:1.11.0", token_file=True)
+    pod.join_others()
+    nodes.put_in_place(1, "vault:1.11.0", token_file=True)
+    named = [one["template"]["spec"]["containers"][0]["command"][-1] for one in asked.changes[-3:]]
+    assert [Path(one).name for one in named] == ["alone.json", "guarded.json", "guarded.json"]
 
 
 def test_a_rolling_update_comes_down_from_pod_to_pod_and_deletes_none(nodes: VaultNodes, asked: Asked) -> None:

@@ -70,12 +70,13 @@ def test_a_way_that_cannot_be_is_refused_where_it_stands(pairs: tuple[tuple[str,
         changed(*pairs)
 
 
-def test_kind_has_no_load_balancer_and_the_other_ways(tmp_path: Path) -> None:
-    loaded = changed()
-    with pytest.raises(MissingPrerequisite, match="--driver local has it"):
-        limits.insist(plan.make(loaded.scenario, loaded.name, "kind"))
-    loaded = changed(("through: load-balancer", "through: standby"))
+def test_kind_has_every_way_and_takes_haproxy_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, without = changed(), changed(("through: load-balancer", "through: standby"))
     limits.insist(plan.make(loaded.scenario, loaded.name, "kind"))
+    monkeypatch.setattr(packaged, "PLACES", (str(tmp_path),))
+    limits.insist(plan.make(without.scenario, without.name, "kind"))
+    with pytest.raises(MissingPrerequisite, match="Debian's package haproxy"):
+        limits.insist(plan.make(loaded.scenario, loaded.name, "kind"))
 
 
 def test_without_haproxy_it_is_told_beforehand_and_nothing_is_started(
@@ -86,7 +87,7 @@ def test_without_haproxy_it_is_told_beforehand_and_nothing_is_started(
     assert (said.exit_code, "but there is no HAProxy here" in said.output) == (0, True)
     assert "install Debian's package haproxy (apt-get install haproxy)" in said.output
     said = CliRunner().invoke(main, ["plan", str(FILE)])
-    assert "desk: asks through a load balancer, which is HAProxy (Debian: haproxy), on processes" in said.output
+    assert "desk: asks through a load balancer, which is HAProxy (Debian: haproxy)" in said.output
     assert "but there is no HAProxy here" in said.output
     (line,) = (line for line in packages.examine() if line.name == "HAProxy")
     assert (line.state, line.mend) == ("note", "install Debian's package haproxy (apt-get install haproxy)")

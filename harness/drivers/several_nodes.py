@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from harness.clients.vault import Vault
 from harness.drivers.log_tail import Tail
 from harness.drivers.real_rig import RealRig, RunningVault
+from harness.host import pki
 from harness.rig.rig import VaultNode
+from harness.scenario import storage_state
 from harness.scenario.course import Serve
+from harness.scenario.topology import VaultSpec
 
 
 class RunningNode(RunningVault, Protocol):
     """One of the servers of a Vault, which may be stopped by itself."""
 
     name: str
+
+    @property
+    def authority(self) -> pki.Authority:
+        """Return whose certificates it takes, and shows."""
+        ...
 
     @property
     def started(self) -> bool:
@@ -26,6 +34,32 @@ class RunningNode(RunningVault, Protocol):
     def remove_data(self) -> None:
         """Remove its data, once it is stopped: the next start is over none."""
         ...
+
+    def join_nobody(self) -> None:
+        """Have its configuration name no other node, whom it would join at a start over no data."""
+        ...
+
+
+def harm(server: RunningNode, served: Serve, vault: VaultSpec, start: Callable[[], object]) -> None:
+    """Do to the data of a node that is stopped what happens to them in the middle of the hop to *served*.
+
+    *start* starts what it ran last. Raises as that does, and RigError where no other Vault of the *vault*'s kind can be
+    initialised.
+    """
+    if served.meanwhile not in storage_state.OF_A_NODE:
+        return
+    server.remove_data()
+    if served.meanwhile != "lose-data":
+        server.join_nobody()
+    if served.meanwhile == "foreign-data":
+        # the root token of the other Vault is nobody's, and so are its keys
+        root = server.client.root
+        start()
+        try:
+            server.client.initialise(vault.shares, vault.threshold)
+        finally:
+            server.client.root = root
+            server.stop()
 
 
 class OneNode:

@@ -46,7 +46,7 @@ def render(plan: Plan) -> str:
 _WAYS: Final = {
     "leader": "the node that leads",
     "standby": "a node that stands by",
-    "load-balancer": "a load balancer, which is HAProxy (Debian: haproxy), on processes",
+    "load-balancer": "a load balancer, which is HAProxy (Debian: haproxy)",
 }
 
 

@@ -308,7 +308,7 @@ class App(_Part):
     storm: Storm | None = Field(
         default=None,
         description="So many Pods of it log in at once, at the end of every look, and what they are answered is "
-        "counted. It takes the load generator wrk; on processes and on paper.",
+        "counted. It takes the load generator wrk.",
     )
 
 

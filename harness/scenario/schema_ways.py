@@ -12,6 +12,5 @@ whichever leads."""
 THROUGH: Final = (
     "Which of several nodes all that it asks goes to. leader: the active one. standby: the first one that stands by, "
     "which forwards it. load-balancer: Debian's HAProxy, which asks every node for sys/health each 2 s and hands "
-    "requests to the active one alone (200, and not 429 as a standby says); on processes and on paper. Left out: the "
-    "active one."
+    "requests to the active one alone (200, and not 429 as a standby says). Left out: the active one."
 )

@@ -186,7 +186,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._licence = licence
         self._topology, self._run_id, self._work = topology, run_id, work
         self._bench, self._about, self._images, self._lending = bench, about, images, reusable
-        self._ports, self._times, self._logs_kept = ports, 0, False
+        self._all_ports, self._supervisor, self._times, self._logs_kept = ports, bench.supervisor, 0, False
         self._site = site or Site(bench, ports, work)
         homes = ("", *topology.vault.homes)
         taken = self._site.ports.take(VAULT_PORTS * len(homes) + len(topology.clusters))
@@ -248,7 +248,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         return self._database.touch(what)
 
     def end_vault(self) -> None:
-        """End Vault, if it is a container, and the database of its engines."""
+        """End Vault, if it is a container, its load balancer, and the database of its engines."""
+        self._end_balancer()
         super().end_vault()
         self._database.kill()
 
@@ -286,7 +287,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             bench,
             self._about,
             self._images,
-            self._ports,
+            self._all_ports,
             None,
             reusable=lent,
             licence=self._licence,
@@ -303,7 +304,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
     def broken(self) -> str | None:
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
-        return lost or self._proxies.died() or self._database.died() or process.out_of_room(self._work, ()) or None
+        lost = lost or self._proxies.died() or self._balancer_died() or self._database.died()
+        return lost or process.out_of_room(self._work, ()) or None
 
     def keep_logs(self) -> None:
         """Keep what Vault, every Pod and every node wrote. What cannot be kept must not hide why the run ended."""
@@ -316,6 +318,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             self.keep_vaults(self._journal)
             for log in self._database.logs:
                 self._journal.keep(f"database-{log.path.name}", log.everything())
+            for log in self._balancer_logs:
+                self._journal.keep(f"load-balancer-{log.path.name}", log.everything())
 
     @staticmethod
     def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.artifacts.images import VAULT, Image
-from harness.clients import postgres, wrk
+from harness.clients import haproxy, postgres, wrk
 from harness.clients.engine_requirements import About
 from harness.drivers.kind.cluster import NODE_PORTS
 from harness.errors import MissingPrerequisite
@@ -28,14 +28,10 @@ def insist(plan: Plan) -> None:
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
     _insist_on_vaults(plan)
-    _insist_on_members(plan)
     if plan.resolved.has_storms:
         wrk.program()
     if plan.resolved.has_balancer:
-        raise MissingPrerequisite(
-            "with kind there is no load balancer before the nodes of Vault, and an app of this scenario asks through "
-            "one: --driver local has it"
-        )
+        haproxy.program()
     if plan.resolved.needs_database:
         postgres.programs()
 
@@ -113,22 +109,8 @@ def _insist_on_vaults(plan: Plan) -> None:
         )
 
 
-def _insist_on_members(plan: Plan) -> None:
-    """Refuse to have a node join anew: its data are in the volume of its cluster's node."""
-    if any(isinstance(step, course.Restart) and step.wiped for step in plan.steps):
-        raise MissingPrerequisite(
-            "with kind the data of a node of Vault are not removed, and it cannot join anew: --driver local does that"
-        )
-
-
 def _insist_on_storage(plan: Plan) -> None:
-    """Refuse a Vault that is to have its data in a server beside it, or to lose them, or to be more nodes than can be
-    reached.
-    """
-    if any(isinstance(step, course.Serve) and step.meanwhile for step in plan.steps):
-        raise MissingPrerequisite(
-            "with kind nothing happens to the data of a node in the middle of a hop: --driver local has it"
-        )
+    """Refuse a Vault that is to have its data in a server beside it, or to be more nodes than can be reached."""
     for vault in plan.resolved.vaults.values():
         if vault.storage not in _STORAGES:
             raise MissingPrerequisite(

@@ -7,16 +7,18 @@ from typing import Any, Final
 
 from harness.artifacts.brought import LICENCE_FILE
 from harness.artifacts.images import VAULT
+from harness.drivers.balancer import WithBalancer
 from harness.drivers.kind.cluster import NODE_PORTS
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_nodes import NodePod, VaultNodes
 from harness.drivers.kind.vault_pod import VaultPod
 from harness.drivers.kind.vault_rig import RunsKindVault
 from harness.drivers.service_accounts import Account
-from harness.drivers.several_nodes import NodesRig
+from harness.drivers.several_nodes import harm
 from harness.errors import Unreachable
 from harness.record.journal import Journal
 from harness.record.node_events import EvictionTried
+from harness.scenario import storage_state
 from harness.scenario.course import BY_NUMBER, Serve
 from harness.scenario.topology import pod_purpose
 from harness.wait import Stopwatch, now
@@ -25,7 +27,7 @@ VAULT_PORTS: Final = 2 + len(NODE_PORTS)
 """So many ports of this machine lead to Vaults: to the one, to one beside it, and to each of several nodes."""
 
 
-class RunsKindNodes(NodesRig, RunsKindVault):
+class RunsKindNodes(WithBalancer, RunsKindVault):
     """What one rig does with the nodes of its Vault."""
 
     _pods: dict[str, NodePod]
@@ -75,8 +77,10 @@ class RunsKindNodes(NodesRig, RunsKindVault):
 
     def add_node(self, name: str, served: Serve) -> None:
         """Start a node that joins the others."""
-        self._pods[name].client.root = self._leading.client.root
-        self._bring(name, served)
+        pod, was_there = self._pods[name], bool(self._pods[name].version)
+        pod.client.root = self._leading.client.root
+        pod.join_others()
+        (self.swap_node if was_there else self._bring)(name, served)
 
     def swap_node(self, name: str, served: Serve) -> None:
         """Have a new Pod of what is *served* come in the place of a node's; and see, while it is sealed and so not
@@ -93,11 +97,19 @@ class RunsKindNodes(NodesRig, RunsKindVault):
     def _bring(self, name: str, served: Serve) -> None:
         home, image = self._homes[pod_purpose(name)], self._images[VAULT, served.version].name
         self._await_image(served, home)
-        rolling, begun = served.part in BY_NUMBER, now()
+        rolling, begun, node = served.part in BY_NUMBER, now(), self._pods[name]
+        if served.meanwhile in storage_state.OF_A_NODE:
+            with self._journal.phase(f"what becomes of the data of {name}"):
+                if node.started:
+                    node.stop()
+                harm(node, served, self._topology.vault, lambda: self._start_last(node))
         with self._journal.phase(f"rollout of {served.version}"):
-            pod = self._pods[name].roll_out(served.version, image, token_file=served.token_file, rolling=rolling)
+            pod = node.roll_out(served.version, image, token_file=served.token_file, rolling=rolling)
         self._take_token(home, pod, begun, token_file=served.token_file)
         self._answering = Stopwatch()
+
+    def _start_last(self, node: NodePod) -> None:
+        node.roll_out(node.version, self._images[VAULT, node.version].name, token_file=False)
 
     def _start_vault(self, served: Serve) -> None:
         if self._pods:

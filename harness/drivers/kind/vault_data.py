@@ -9,6 +9,9 @@ from harness.clients.engine_things import Thing
 from harness.drivers.kind.cluster import Where, Workbench
 from harness.errors import RigError
 
+EMPTY: Final = 'set -eu; find "$1" -mindepth 1 -delete'
+"""A shell script after which the folder $1 holds nothing: a Pod may have mounted the folder itself."""
+
 COPY: Final = 'set -eu; mkdir -p "$2"; find "$2" -mindepth 1 -delete; cp -a "$1/." "$2"'
 """A shell script that makes the folder $2 hold what $1 holds, and nothing else."""
 

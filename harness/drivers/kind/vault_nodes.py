@@ -10,7 +10,8 @@ from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
 from harness.drivers.kind.cluster import NODE_PORTS, VAULT_PORT, KindCluster
 from harness.drivers.kind.one_pod import OnePod
-from harness.drivers.kind.vault_pod import GUARDED, NODE_FOLDER, command, create, settings
+from harness.drivers.kind.vault_data import EMPTY
+from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, command, create, settings
 from harness.drivers.log_tail import PodTail
 from harness.drivers.vault_config import Joining
 from harness.errors import RigError
@@ -119,9 +120,22 @@ class NodePod(OnePod):
         """Raise."""
         raise self._alone
 
+    @property
+    def version(self) -> str:
+        """Return the one that was started last; empty: none was."""
+        return self._version
+
     def remove_data(self) -> None:
-        """Raise: a plan that asks for it is refused before."""
-        raise RigError(f"the data of {self.name} are in a volume of its cluster's node, and are not removed from there")
+        """Remove its data from its cluster's node, once it is stopped: the next start is over none."""
+        self._nodes.remove_data(self.number)
+
+    def join_nobody(self) -> None:
+        """Have its configuration name no other node from its next Pod on."""
+        self._nodes.alone.add(self.number)
+
+    def join_others(self) -> None:
+        """Have its configuration name the other nodes from its next Pod on, as it does from the beginning."""
+        self._nodes.alone.discard(self.number)
 
     @property
     def _alone(self) -> RigError:
@@ -154,6 +168,8 @@ class VaultNodes:
         hosts = [f"{name}.{_AMONG}" for name in names]
         self.authority = pki.Authority(directory, "127.0.0.1", self.called, *hosts, client=True)
         self._hosts, self._replicas, self._rollouts = hosts, 0, 0
+        self.alone = set[int]()
+        """the numbers of the Pods whose configuration names no others"""
         logs = [directory / f"{name}.log" for name in names]
         self.audit = Together([PodTail(log) for log in logs])
         pods = [NodePod(self, number, log, ports[number]) for number, log in enumerate(logs)]
@@ -172,7 +188,8 @@ class VaultNodes:
         if not self._replicas:
             self._create(image, token_file=token_file)
         else:
-            container = {"name": "vault", "image": image}
+            config = ALONE if number in self.alone else GUARDED
+            container = {"name": "vault", "image": image, "command": command(config)}
             spec = {"automountServiceAccountToken": token_file, "containers": [container]}
             template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}
             update = {"type": "RollingUpdate", "rollingUpdate": {"partition": number}} if rolling else _ON_DELETE
@@ -181,6 +198,10 @@ class VaultNodes:
             if number < self._replicas and not rolling:
                 kube.delete_pod(self.namespace, f"{_NAME}-{number}", at_once=False)
         self._replicas = max(self._replicas, number + 1)
+
+    def remove_data(self, number: int) -> None:
+        """Remove the data of the Pod of this *number*, in which no Vault runs. Raises RigError."""
+        self.cluster.run("sh", "-c", EMPTY, "sh", f"{self._data}/{_NAME}-{number}")
 
     def _create(self, image: str, *, token_file: bool) -> None:
         files = [self.authority.certificate, self.authority.key, self.authority.ca, *self.authority.client]

@@ -32,8 +32,9 @@ NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to 
 GUARDED: Final = "guarded.json"
 PLAIN: Final = "plain.json"
 OPEN: Final = "open.json"
+ALONE: Final = "alone.json"
 """Vault's configurations: with one it talks to us alone, with one to everybody, and with one to everybody over TLS, and
-takes note of whatever certificate is shown.
+takes note of whatever certificate is shown. Where there are others to join, one more is to us alone and names nobody.
 """
 
 
@@ -45,7 +46,11 @@ def settings(storage: str, others: Sequence[Joining] = ()) -> dict[str, str]:
     clients = {GUARDED: "/vault/tls/ca.crt", OPEN: ""}
     listening = {name: Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", one) for name, one in clients.items()}
     stored = vault_config.in_directory(storage, "/vault/data", node="" if others else "node-1", others=others)
-    return {name: _settings(stored, listening.get(name)) for name in (GUARDED, OPEN, PLAIN)}
+    found = {name: _settings(stored, listening.get(name)) for name in (GUARDED, OPEN, PLAIN)}
+    if others:
+        nobody = vault_config.in_directory(storage, "/vault/data", node="")
+        found[ALONE] = _settings(nobody, listening[GUARDED])
+    return found
 
 
 def _settings(stored: Stored, tls: Listening | None) -> str:

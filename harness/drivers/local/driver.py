@@ -13,10 +13,10 @@ from harness.artifacts.store import Store
 from harness.clients import haproxy, wrk
 from harness.clients.kube import Kube
 from harness.drivers import service_accounts
+from harness.drivers.balancer import WithBalancer
 from harness.drivers.local import rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.audit_devices import AuditDevices, WithAuditDevices
-from harness.drivers.local.balancer import WithBalancer
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
@@ -187,7 +187,6 @@ class LocalRig(
         self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
         self._storm_pods = {}
-        self._balancer = None
         self._kubernetes = {name: cluster.kubernetes for name, cluster in topology.clusters.items()}
         super().__init__(
             journal,

@@ -16,11 +16,12 @@ from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.postgres import ROOM, OwnDatabase, PostgresStore
+from harness.drivers.several_nodes import harm
 from harness.errors import MissingPrerequisite
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.knowledge import kubernetes_auth
-from harness.scenario import driver_traits, storage_state
+from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology, VaultSpec, pod_purpose
@@ -166,22 +167,16 @@ class VaultNodes:
     def start(self, served: Serve, api_port: int, name: str = "") -> None:
         """Start a node as what is to be *served*, over its data; no *name*: the first."""
         name, binary = name or self.names[0], self._binary(served.version)
-        self._harm(self.servers[name], served)
+        server = self.servers[name]
+        harm(server, served, self._topology.vault, lambda: self._start_last(server))
         pod = self.pods[pod_purpose(name)].path if served.token_file else None
         with brought.steady(binary):
-            self.servers[name].start(self._supervisor, binary.path, served.version, pod=pod, api_port=api_port)
+            server.start(self._supervisor, binary.path, served.version, pod=pod, api_port=api_port)
 
-    def _harm(self, server: VaultServer, served: Serve) -> None:
-        """Do to the data of a node that is stopped what happens to them in the middle of the hop to *served*."""
-        if served.meanwhile not in storage_state.OF_A_NODE:
-            return
-        server.remove_data()
-        if served.meanwhile != "lose-data":
-            server.join(())
-        if served.meanwhile == "foreign-data":
-            binary, vault = self._binary(server.version), self._topology.vault
-            with brought.steady(binary):
-                server.found_another(self._supervisor, binary.path, vault.shares, vault.threshold)
+    def _start_last(self, server: VaultServer) -> None:
+        binary = self._binary(server.version)
+        with brought.steady(binary):
+            server.start(self._supervisor, binary.path, server.version)
 
     def _binary(self, version: str) -> Artifact:
         return self.binaries[driver_traits.server("vault", version)]

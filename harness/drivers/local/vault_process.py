@@ -227,19 +227,9 @@ class VaultServer:
         self.others = others
         self._configure()
 
-    def found_another(self, supervisor: Supervisor, binary: Path, shares: int, threshold: int) -> None:
-        """Have the next start be over the data of another Vault: the version that ran last is initialised over none.
-
-        Its root token is nobody's, and so are its keys: so many *shares*, of which a *threshold* opens it. Raises as
-        `start`, and RigError where it would not be initialised.
-        """
-        root = self.client.root
-        self.start(supervisor, binary, self.version)
-        try:
-            self.client.initialise(shares, threshold)
-        finally:
-            self.client.root = root
-            self.stop()
+    def join_nobody(self) -> None:
+        """Have it join nobody when it starts without data."""
+        self.join(())
 
     def weigh(self) -> Weight:
         """Return what its process and its data weigh."""

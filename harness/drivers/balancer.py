@@ -9,10 +9,8 @@ from typing import Final
 from harness import wait
 from harness.clients import haproxy
 from harness.clients.vault import Vault
-from harness.drivers.local.vault_nodes import VaultNodes
-from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.several_nodes import NodesRig
+from harness.drivers.several_nodes import NodesRig, RunningNode
 from harness.errors import RigError
 from harness.host import pki, ports
 from harness.host.ports import Ports
@@ -25,7 +23,7 @@ _CALLED: Final = "HAProxy"
 class Balancer:
     """One process on loopback, which talks to nobody but us, as the nodes behind it do."""
 
-    def __init__(self, directory: Path, port: int, servers: Mapping[str, VaultServer]) -> None:
+    def __init__(self, directory: Path, port: int, servers: Mapping[str, RunningNode]) -> None:
         directory.mkdir(mode=0o700)
         self._directory, self._port, self._servers = directory, port, servers
         self.log = Tail(directory / "haproxy.log")
@@ -103,13 +101,12 @@ class WithBalancer(NodesRig):
     _work: Path
     _all_ports: Ports
     _supervisor: Supervisor
-    _balancer: Balancer | None
-    _vaults: VaultNodes
+    _balancer: Balancer | None = None
 
     def balance(self) -> None:
         """Start a load balancer before all nodes. Raises as `Balancer.start`."""
         (port,) = self._all_ports.take(1)
-        self._balancer = Balancer(self._work / "load-balancer", port, self._vaults.servers)
+        self._balancer = Balancer(self._work / "load-balancer", port, self.servers)
         self._balancer.client.root = self._vault.client.root
         self._balancer.start(self._supervisor)
 
