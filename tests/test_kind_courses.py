@@ -17,7 +17,7 @@ from harness import wait
 from harness.clients.vault import Vault
 from harness.record import journal
 from harness.record.events import LateWritten, MomentBegan, PodReplaced, StepEnded
-from harness.record.node_events import EvictionTried, NodeLost, NodesSeen, NodeSwapped
+from harness.record.node_events import EvictionTried, NodeLost, NodesSeen, NodeSwapped, PodSeen
 from harness.rehearsal import vault_steps
 from tests import courses
 from tests.lent import Lender
@@ -239,11 +239,16 @@ def test_a_node_whose_disk_is_gone_comes_back_where_it_is_to_join_as_on_processe
     file = tmp_path / "lost.yaml"
     file.write_text(LOST.rstrip() + steps)
     ending, directory = kept.harbour.rehearse(file, "--reuse")
-    assert ending.verdict == ("pass", 0), ending.said
+    assert ending.verdict == ("fail", 0), ending.said
     record = journal.load(directory)
     assert [one.node for one in record.of(NodeSwapped)] == back
     (lost,) = record.of(NodeLost)
     assert (lost.node, said in lost.message) == ("vault-2", True), lost.message
+    assert lost.pod == PodSeen(ready=False)
+    pods = [one.pod for all_nodes in record.of(NodesSeen) for one in all_nodes.nodes.values() if one.pod]
+    assert {(one.ready, one.restarts) for one in pods} >= {(True, 0)}
+    (found,) = ending.judgement["findings"]
+    assert found["evidence"][0]["text"].endswith("; its Pod is not ready")
     asked = {(one["app"], one["asked_of"]) for one in ending.judgement["observations"] if one["probe"] == "login"}
     assert ("desk", "vault-0") in asked
     # a Pod that is not unsealed yet is not ready, and no other one may go

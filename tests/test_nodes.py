@@ -15,10 +15,18 @@ from harness.analysis.verdict import Judgement
 from harness.drivers.kind import limits
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
-from harness.errors import MissingPrerequisite, RigError, ScenarioError
+from harness.errors import MissingPrerequisite, NotReady, RigError, ScenarioError
 from harness.record.events import Trouble
 from harness.record.journal import Record
-from harness.record.node_events import EvictionTried, LeaderChanged, NodeLost, NodesSeen, NodeSwapped, QuorumLost
+from harness.record.node_events import (
+    EvictionTried,
+    LeaderChanged,
+    NodeLost,
+    NodesSeen,
+    NodeSwapped,
+    PodSeen,
+    QuorumLost,
+)
 from harness.rehearsal import nodes, vault_steps
 from harness.reports.nodes import told
 from harness.rig.rig import Reply
@@ -116,7 +124,27 @@ def test_a_node_that_does_not_come_back_is_a_finding_of_that_node(
     _, judgement = on_paper(THREE, tmp_path)
     assert found(judgement) == [("regression", "node lost", "node-did-not-rejoin", "vault-1")]
     assert "not initialised" in judgement.findings[0].sentence
+    assert "its Pod" not in judgement.findings[0].evidence[0].text
     assert judgement.exit_code == 1
+
+
+def test_how_the_pod_of_a_lost_node_was_is_part_of_the_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kubelet made of it, where one runs it: a Vault that ends again and again is started again and again."""
+    seen = PodSeen(ready=False, restarts=3, waiting="CrashLoopBackOff: back-off 40s")
+
+    def declines(self: Any, _key: Secret) -> Reply:
+        if self._cluster._members[self._name].served.version == "1.11.0":
+            raise NotReady("it is sealed")
+        return PaperNodes.open_node(self._cluster, self._name)
+
+    monkeypatch.setattr(PaperNode, "unseal", declines)
+    monkeypatch.setattr(PaperNodes, "pod_of", lambda *_: seen)
+    record, judgement = on_paper(THREE, tmp_path)
+    assert [one.pod for one in record.of(NodeLost)] == [seen]
+    said = "; its Pod is not ready, and Vault was started anew in it 3 times (CrashLoopBackOff: back-off 40s)"
+    assert judgement.findings[0].evidence[0].text.endswith(f"it is sealed{said}")
 
 
 @pytest.mark.parametrize(

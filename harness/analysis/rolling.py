@@ -456,16 +456,16 @@ def _not_back(facts: Facts) -> Iterator[Finding]:
         sign = _sign(one, raft=over_raft(facts, one.vault))
         shown = [text for text in one.log if sign.words and re.search(sign.words, text)]
         shown += [text for text in one.log[-_LINES_SHOWN:] if text not in shown]
-        became = "did not come back to the others"
-        became = "ended" if one.replaced else "sealed itself when it was removed" if one.sealed_itself else became
-        what = f"{one.node} {became} as Vault {one.version}"
+        became = "sealed itself when it was removed" if one.sealed_itself else "did not come back to the others"
+        what = f"{one.node} {'ended' if one.replaced else became} as Vault {one.version}"
         gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
+        said = f"{one.node}: {one.message}{gone}{one.pod.words if one.pod else ''}"
         yield diagnosis.stated(
             facts,
             (sign.cause, "regression", "node lost"),
             f"{what}: {one.message}{gone}",
             (
-                EvidenceLine("nodes", f"{one.node}: {one.message}{gone}", line, node=one.node, at=one.at),
+                EvidenceLine("nodes", said, line, node=one.node, at=one.at),
                 *(EvidenceLine("server", text, node=one.node) for text in shown),
             ),
             Remedy(

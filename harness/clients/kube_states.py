@@ -32,6 +32,8 @@ class PodState(msgspec.Struct, frozen=True):
     status: int | None = None
     """with which its container ended the last time"""
     killed_for_memory: bool = False
+    ready: bool = False
+    """it passes its readiness probe, if it has one"""
 
 
 class OwnPod(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ def pod_state(pod: Any) -> PodState:
         waiting=_words(waiting),
         status=ended.get("exitCode"),
         killed_for_memory=ended.get("reason") == "OOMKilled",
+        ready=bool(status.get("ready")),
     )
 
 

@@ -10,6 +10,7 @@ from harness.clients.vault import Vault
 from harness.drivers.log_tail import Tail
 from harness.drivers.real_rig import RealRig, RunningVault
 from harness.host import pki
+from harness.record.node_events import PodSeen
 from harness.rig.rig import VaultNode
 from harness.scenario import storage_state
 from harness.scenario.course import Serve
@@ -33,6 +34,10 @@ class RunningNode(RunningVault, Protocol):
 
     def remove_data(self) -> None:
         """Remove its data, once it is stopped: the next start is over none."""
+        ...
+
+    def seen_by_kubelet(self) -> PodSeen | None:
+        """Return how its Pod is; None: it has none that a kubelet runs, or nobody says."""
         ...
 
     def join_nobody(self) -> None:
@@ -130,6 +135,10 @@ class NodesRig(RealRig):
         """Stop a node, and remove its data."""
         self.servers[name].stop()
         self.servers[name].remove_data()
+
+    def pod_of(self, name: str) -> PodSeen | None:
+        """Return how the Pod of a node is; None: it has none that a kubelet runs, or nobody says."""
+        return self.servers[name].seen_by_kubelet()
 
     def vault_died(self) -> str | None:
         """Return a sentence if Vault, or a node of it, has ended by itself."""

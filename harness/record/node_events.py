@@ -16,6 +16,23 @@ RequestKind = Literal["health", "token-lookup", "login"]
 """What is asked again and again while nodes are replaced. health: is there a node that says it is active?"""
 
 
+class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The Pod of a node of a Vault, as the API server of its cluster has it."""
+
+    ready: bool
+    """does it pass its readiness probe, as one that is unsealed does?"""
+    restarts: int = 0
+    """so many times its kubelet has started Vault anew in it"""
+    waiting: str = ""
+    """why nothing runs in it, or not again, in the kubelet's words"""
+
+    @property
+    def words(self) -> str:
+        """Return that as the end of a sentence."""
+        again = f", and Vault was started anew in it {self.restarts} times" if self.restarts else ""
+        return f"; its Pod is {'' if self.ready else 'not '}ready{again}{self.waiting and f' ({self.waiting})'}"
+
+
 class NodeSeen(msgspec.Struct, frozen=True, kw_only=True):
     """A node of a Vault, as it was found."""
 
@@ -28,6 +45,8 @@ class NodeSeen(msgspec.Struct, frozen=True, kw_only=True):
     """what autopilot says of it; None before Vault 1.7, and where nobody leads"""
     applied: int | None = None
     """the index up to which it has applied the log of raft; None where it does not tell"""
+    pod: PodSeen | None = None
+    """how its Pod is: ready, started anew so many times, or why it waits; None: it has none, or nobody says"""
 
 
 class NodesSeen(OfVault, frozen=True, tag="nodes", kw_only=True):
@@ -97,6 +116,8 @@ class NodeLost(OfVault, frozen=True, tag="node-lost", kw_only=True):
     """the other node that was being replaced when it ended; empty: it was the one, or none was"""
     sealed_itself: bool = False
     """it was there, and sealed itself as a step removed it from the others"""
+    pod: PodSeen | None = None
+    """how its Pod was then: ready, started anew so many times, or why it waits; None: it has none, or nobody says"""
 
 
 class EvictionTried(OfVault, frozen=True, tag="eviction", kw_only=True):

@@ -301,7 +301,8 @@ def _lost(
     rig: Rig, served: Serve, error: RigError, journal: Journal, moment: str, *, sealed_itself: bool = False
 ) -> None:
     system = rig.system(served.vault)
-    leader = several_nodes(rig, served).follow()
+    several = several_nodes(rig, served)
+    leader = several.follow()
     journal.write(
         NodeLost(
             version=served.version,
@@ -313,6 +314,7 @@ def _lost(
             member=served.node in _voters(system) if leader and _over_raft(system) else None,
             sealed_itself=sealed_itself,
             replaced=error.replaced if isinstance(error, OtherNodeDied) else "",
+            pod=several.pod_of(served.node),
             vault=served.vault,
             node=served.node,
         )
@@ -439,7 +441,8 @@ def _state(health: Reply) -> State:
 def tell(rig: Rig, step: Step, when: str, journal: Journal) -> None:
     """Put on record how all nodes of the Vault of *step* are found: who leads, who votes, what each runs."""
     system = rig.system(step.vault)
-    leader = several_nodes(rig, step).follow()
+    several = several_nodes(rig, step)
+    leader = several.follow()
     voters = _voters(system) if leader else {}
     state = system.vault.autopilot() if leader else Reply(None)
     healthy = state.data.get("servers") or {} if state.ok else {}
@@ -453,6 +456,7 @@ def tell(rig: Rig, step: Step, when: str, journal: Journal) -> None:
             voter=voters[name].voter if name in voters else None,
             healthy=one.get("healthy"),
             applied=said.data.get("raft_applied_index"),
+            pod=several.pod_of(name),
         )
     tolerance = state.data.get("failure_tolerance") if state.ok else None
     journal.write(NodesSeen(when=when, leader=leader, nodes=found, failure_tolerance=tolerance, vault=step.vault))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from harness.errors import RigError
+from harness.record.node_events import PodSeen
 from harness.rig.rig import Rig, VaultClient, unable
 from harness.scenario.course import Serve, Step
 
@@ -27,6 +28,10 @@ class SeveralNodes(Protocol):
 
     def empty_node(self, name: str) -> None:
         """Stop a node, and remove its data. Raises RigError where the driver cannot."""
+        ...
+
+    def pod_of(self, name: str) -> PodSeen | None:
+        """Return how the Pod of a node is; None: it has none that a kubelet runs, or nobody says."""
         ...
 
 

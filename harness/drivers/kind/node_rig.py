@@ -100,8 +100,7 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
         rolling, begun, node = served.part in BY_NUMBER, now(), self._pods[name]
         if served.meanwhile in storage_state.OF_A_NODE:
             with self._journal.phase(f"what becomes of the data of {name}"):
-                if node.started:
-                    node.stop()
+                node.stop()
                 harm(node, served, self._topology.vault, lambda: self._start_last(node))
         with self._journal.phase(f"rollout of {served.version}"):
             pod = node.roll_out(served.version, image, token_file=served.token_file, rolling=rolling)

@@ -14,8 +14,9 @@ from harness.drivers.kind.vault_data import EMPTY
 from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, command, create, settings
 from harness.drivers.log_tail import PodTail
 from harness.drivers.vault_config import Joining
-from harness.errors import RigError
+from harness.errors import RigError, Unreachable
 from harness.host import pki
+from harness.record.node_events import PodSeen
 from harness.secret import Secret
 
 _NAME: Final = "vault"
@@ -94,7 +95,9 @@ class NodePod(OnePod):
         return self._comes(gone, self.client)
 
     def stop(self) -> None:
-        """Have a Pod in its place that runs nothing. The next rollout makes another one."""
+        """Have a Pod in its place that runs nothing, unless one is there. The next rollout makes another one."""
+        if not self.started:
+            return
         gone, self._uid = self._uid, ""
         self._nodes.put_in_place(self.number, _NOWHERE, token_file=False)
         pod = self._await(f"the Pod of Vault {self._version} to be gone", lambda: self._new(gone))
@@ -128,6 +131,14 @@ class NodePod(OnePod):
     def remove_data(self) -> None:
         """Remove its data from its cluster's node, once it is stopped: the next start is over none."""
         self._nodes.remove_data(self.number)
+
+    def seen_by_kubelet(self) -> PodSeen | None:
+        """Return how its Pod is; None: Vault is stopped, or nobody says."""
+        try:
+            state = self._state() if self.started else None
+        except Unreachable:
+            return None
+        return PodSeen(ready=state.ready, restarts=state.restarts, waiting=state.waiting) if state else None
 
     def join_nobody(self) -> None:
         """Have its configuration name no other node from its next Pod on."""

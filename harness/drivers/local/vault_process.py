@@ -227,6 +227,9 @@ class VaultServer:
         self.others = others
         self._configure()
 
+    def seen_by_kubelet(self) -> None:
+        """Return nothing: a process has no Pod that a kubelet runs."""
+
     def join_nobody(self) -> None:
         """Have it join nobody when it starts without data."""
         self.join(())

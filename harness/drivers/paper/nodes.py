@@ -122,6 +122,10 @@ class PaperNodes(PaperLeases):
         """Have a node be without data, and so a stranger to nobody."""
         self._members[name].sealed, self._members[name].removed = True, ""
 
+    def pod_of(self, name: str) -> None:
+        """Return nothing: on paper nobody runs a Pod."""
+        del name
+
     def died_of(self, name: str) -> str | None:
         """Return a sentence if the script ended a node: it ends whichever is taken to a version."""
         return cast("str | None", self.vault_died()) if name == self._swapped else None  # type: ignore[attr-defined]
