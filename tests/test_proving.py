@@ -279,7 +279,7 @@ SCENARIOS_OF: Final = {
 ON_PAPER: Final = [cause for cause in SCENARIOS_OF if cause != "api-server-untrusted"]
 """What paper knows how to refuse."""
 
-REFUSALS: Final = ("login refused", "access refused", "refused from the start", "upgrade refused")
+REFUSALS: Final = ("login refused", "access refused", "refused from the start", "upgrade refused", "restart refused")
 
 
 UNPROVABLE: Final = {

@@ -103,6 +103,7 @@ def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> Non
          [("requests refused", 1), ("requests refused", 4)]),
         ("storage: etcd", "  - storage: stop\n    then-look: false\n  - upgrade: 1.11.0\n", [("upgrade refused", 2)]),
         (POSTGRESQL, "  - {upgrade: 1.11.0, meanwhile: stop}\n", [("upgrade refused", 1)]),
+        (POSTGRESQL, "  - storage: stop\n    then-look: false\n  - restart: {}\n", [("restart refused", 2)]),
         (POSTGRESQL, "  - upgrade: 1.11.0\n  - {roll-back: binary, meanwhile: stop}\n", [("roll-back refused", 2)]),
         (POSTGRESQL, "  - {restart: {}, meanwhile: restart}\n  - storage: restart\n", []),
     ],

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis import diagnosis
+from harness.analysis import diagnosis, not_served
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -121,9 +121,10 @@ def remedies(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> tup
     serving = [step.version for step in before if isinstance(step, Serve)]
     fewer, over = _ways(trouble.after_swap, held, found)
     fits = _fits(trouble.after_swap, held, found)
+    hop = "the restart" if not_served.stays(trouble, steps) else "the upgrade"
     fewer = msgspec.structs.replace(
         fewer,
-        when=f"before the upgrade, on Vault {serving[-1]}" if serving else "before the upgrade",
+        when=f"before {hop}, on Vault {serving[-1]}" if serving else f"before {hop}",
         stop=serving[-1] if serving else "",
     )
     if looks and serving and held > fits:

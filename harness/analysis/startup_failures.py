@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis import audit_devices, diagnosis, leases, rolling, storages
+from harness.analysis import audit_devices, diagnosis, leases, not_served, rolling, storages
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -143,11 +143,7 @@ def _of_leases(facts: Facts, trouble: Trouble, found: leases.TooLarge) -> Findin
     step = _step(facts, trouble)
     return diagnosis.stated(
         facts,
-        (
-            leases.TOO_LARGE,
-            "regression",
-            "roll-back refused" if trouble.step in ("roll-back", "restore") else "upgrade refused",
-        ),
+        (leases.TOO_LARGE, "regression", not_served.effect(trouble, facts.steps)),
         leases.sentence(trouble, found, facts.steps),
         [EvidenceLine("server", line) for line in found.evidence],
         leases.remedies(trouble, found, facts.steps),
@@ -213,7 +209,7 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
     step, shown = _step(facts, trouble), list(trouble.log[-_LINES_SHOWN:])
     if trouble.log:
         shown = [*(line for line in last.evidence if line not in shown and line in trouble.log), *shown]
-    back, to = trouble.step in ("roll-back", "restore"), trouble.after_swap
+    effect, to = not_served.effect(trouble, facts.steps), trouble.after_swap
     words = (
         f"Do not upgrade to {to} before this is understood: read the server's last lines, and the upgrade guide of "
         "this version."
@@ -225,7 +221,13 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
             "unseal keys of its time: keep those beside it, if they are ever changed (vault operator rekey)."
         )
         over = "of the snapshot"
-    elif back:
+    elif effect == "restart refused":
+        words = (
+            f"Do not stop a Vault {to} that serves before this is understood: read the server's last lines, and what "
+            "was changed since its start (its configuration, its data, its license, what it asks at its start)."
+        )
+        over = "that it had itself"
+    elif effect == "roll-back refused":
         words = (
             f"Going back to {to} over these data is no way out: take a snapshot before the upgrade, and rehearse "
             "restoring it (roll-back: snapshot)."
@@ -240,7 +242,7 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return diagnosis.stated(
         facts,
-        (rule, "regression", "roll-back refused" if back else "upgrade refused"),
+        (rule, "regression", effect),
         f"Vault {to}{whose} {said}",
         [EvidenceLine("server", line) for line in shown or [trouble.message]],
         remedies,

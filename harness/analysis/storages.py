@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.analysis import diagnosis
+from harness.analysis import diagnosis, not_served
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -124,12 +124,11 @@ def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChang
 def _unopened(facts: Facts, trouble: Trouble, line: int, told: Sequence[tuple[int, StorageChanged]]) -> Finding:
     held = [one for one in told if one[0] < line]
     words = [text for text in (trouble.message, *trouble.log) if _SAYS.search(text)]
-    back = trouble.step in ("roll-back", "restore")
     step = facts.steps[trouble.position]
     did = "ended at its start" if trouble.kind == "died" else "could not be unsealed"
     return diagnosis.stated(
         facts,
-        (AWAY, "regression", "roll-back refused" if back else "upgrade refused"),
+        (AWAY, "regression", not_served.effect(trouble, facts.steps)),
         f"Vault {trouble.after_swap} {did}, which says nothing of what it makes of its data: {_left(held)}. "
         f"What came back: {trouble.message}",
         [

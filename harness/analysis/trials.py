@@ -22,7 +22,7 @@ APPLIED: Final = "after the remedy"
 """The label of the look after the steps of a remedy."""
 
 _REFUSED: Final = ("login refused", "access refused", "refused from the start")
-_NOT_OPENED: Final = "upgrade refused"
+_NOT_OPENED: Final = ("upgrade refused", "restart refused")
 _APPS_OWN: Final = ("login", "read", "write", "token-lookup", "token-renew")
 """The questions that an app is to be granted: that an impostor is refused needs no remedy. What a token from before may
 do is not among them: a remedy may take a new login."""
@@ -59,7 +59,7 @@ def refusals(findings: Iterable[Finding]) -> list[Finding]:
         one
         for one in findings
         if (one.effect in _REFUSED and one.probe in _APPS_OWN)
-        or (one.effect == _NOT_OPENED and any(remedy.occasions for remedy in one.remedies))
+        or (one.effect in _NOT_OPENED and any(remedy.occasions for remedy in one.remedies))
     ]
 
 
@@ -100,7 +100,7 @@ def trials(findings: Iterable[Finding], plan: Plan) -> Iterator[Trial]:
 
 def _questions(group: Group, plan: Plan) -> tuple[Question, ...]:
     """Return what is to be granted: what was refused, or where Vault did not open, every login."""
-    if group.finding.effect != _NOT_OPENED:
+    if group.finding.effect not in _NOT_OPENED:
         return group.questions
     return tuple(one for one in plan.questions if one.probe == "login")
 

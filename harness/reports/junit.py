@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness import secret
-from harness.analysis import comparison
+from harness.analysis import comparison, not_served
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
 from harness.record.observation import Observation, called
@@ -215,7 +215,8 @@ def _proofs(judgement: Judgement) -> Iterator[_TestCase]:
 
 def _troubles(judgement: Judgement, told: Iterable[Finding]) -> Iterator[_TestCase]:
     """Yield what broke the run, but for what is *told* as a finding: a server that refused the data it was given."""
-    news = {(one.hop, one.vault, one.node) for one in told if one.effect in ("upgrade refused", "roll-back refused")}
+    refused = (one for one in told if one.effect in not_served.EFFECTS and one.kind == "regression")
+    news = {(one.hop, one.vault, one.node) for one in refused}
     for number, trouble in enumerate(judgement.troubles, 1):
         if trouble.after_swap and (trouble.after_swap, trouble.vault, trouble.node) in news:
             continue

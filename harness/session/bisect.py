@@ -38,7 +38,7 @@ STATE_FILE: Final = "bisection.json"
 TARGET: Final = "vault.target"
 _LOCK: Final = "bisection.lock"
 _TRIES: Final = 2
-_NO_START: Final = "upgrade refused"
+_NO_START: Final = ("upgrade refused", "restart refused")
 _MOST_RECORDS: Final = 10_000
 
 Sought = frozenset[tuple[str, str]]
@@ -264,7 +264,7 @@ class _Run:
         said = ", ".join(dict.fromkeys(f"{one.effect} {one.app}".strip() for one in failing))
         if bad_end or self._sought() & _signs(failing):
             return "bad", said
-        if all(one.effect == _NO_START for one in failing):
+        if all(one.effect in _NO_START for one in failing):
             return "skip", f"it does not start over this data ({said})"
         return "good", f"what is looked for is not there, though something else is: {said}"
 
