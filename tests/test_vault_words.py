@@ -374,3 +374,22 @@ apps: {ci: {mount: approle, role: ci}}
     with pytest.raises(ScenarioError) as caught:
         loading.loads(text)
     assert [problem.message for problem in caught.value.problems] == ["a mount of type approle has no cluster"]
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ({"move": {"cluster": "platform"}}, "it is called `to` here"),
+        ({"move": {"to": "outside", "version": "1.11.0"}}, "it is called `upgrade` here"),
+        ({"restart": {"node": "vault-1"}}, "`node` stands beside the verb"),
+        ({"restart": {"then-look": False}}, "`then-look` stands beside the verb"),
+    ],
+)
+def test_what_is_typed_in_a_verb_has_one_pointer(step: dict[str, Any], says: str) -> None:
+    """That the right key is missing is no second mistake."""
+    document: Any = yaml.safe_load(OUTAGE.read_text())
+    del document["vault"]["target"], document["expect"]
+    with pytest.raises(ScenarioError) as caught:
+        loading.loads(yaml.safe_dump(document | {"course": [step]}, sort_keys=False))
+    (problem,) = caught.value.problems
+    assert problem.remedy.startswith(says)

@@ -108,6 +108,11 @@ _IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
     (schema.CourseStep, "sleep"): ("wait", "such as 10s"),
     (schema.CourseStep, "pause"): ("wait", "such as 10s"),
     (schema.CourseStep, "downgrade"): ("roll-back", "binary, over the data as they are, or snapshot"),
+    (schema.Move, "cluster"): ("to", "the cluster's name, or outside"),
+    (schema.Move, "into"): ("to", "the cluster's name, or outside"),
+    (schema.Move, "target"): ("to", "the cluster's name, or outside; the version there is `upgrade`"),
+    (schema.Move, "destination"): ("to", "the cluster's name, or outside"),
+    (schema.Move, "version"): ("upgrade", ""),
     (Engine, "version"): ("kv", ""),
     (Engine, "options"): ("kv", "its version"),
     (Engine, "postgresql"): ("type", "database; the PostgreSQL is one that the rehearsal starts"),
@@ -135,6 +140,9 @@ _NAMES: Final[Mapping[type[BaseModel], str]] = {
 _ALIKE: Final[Mapping[type[BaseModel], tuple[type[BaseModel], ...]]] = {schema.Write: (schema.Role, schema.Mount)}
 """Parts that have keys of other parts under the same names."""
 
+_WITHIN_A_VERB: Final = (schema.Nothing, schema.Move, schema.Write)
+"""The parts in which somebody may type what is of the whole step."""
+
 _LIKE_ONE_HERE: Final = 0.85
 """How like a key of its own part a word has to be, to be a slip of the pen and not a key of another part."""
 
@@ -160,7 +168,7 @@ def pointer(typed: str, here: type[BaseModel], keys: Mapping[str, str]) -> str:
         return f"it is called `{key}` here{note}"
     if plain in keys:
         return f"it is called `{plain}` here"
-    if instead := _instead(plain, {here, *_ALIKE.get(here, ())}):
+    if instead := _instead(plain, here):
         return instead
     if near:
         return choices(near[0], keys)
@@ -228,9 +236,11 @@ def _otherwise_called(trail: Sequence[str | int], said: str) -> str:
     return ""
 
 
-def _instead(plain: str, here: Iterable[type[BaseModel]]) -> str:
-    """Return what a rehearsal does instead of what the word *plain*, written as keys are here, says in these parts."""
-    names = {part.__name__ for part in here}
+def _instead(plain: str, here: type[BaseModel]) -> str:
+    """Return what a rehearsal has instead of the word *plain*, written as keys are here, in this part."""
+    if here in _WITHIN_A_VERB and plain in _keys(schema.CourseStep):
+        return f"`{plain}` stands beside the verb, in the same step, and not within it"
+    names = {part.__name__ for part in (here, *_ALIKE.get(here, ()))}
     rows = (row for row in _unsaid() if not row.parts or names & {*row.parts})
     return next((row.instead for row in rows if plain in map(plainly, row.words.split())), "")
 
