@@ -375,3 +375,9 @@ def test_an_enterprise_release_comes_with_a_word_on_licences(target: str) -> Non
     """Before anything is fetched, and once for each."""
     lines = [line for line in plan.make(changed(path("1.7.0", target)), "test", "local").assumed if "licence" in line]
     assert len(lines) == ("+ent" in target)
+
+
+def test_a_probe_that_is_listed_and_has_nothing_to_be_asked_of_is_named() -> None:
+    made = plan.make(variant(outage(), probes=["login", "kept-secret"]), "outage", "local")
+    assert "kept-secret: there is nothing in this scenario to ask it of" in made.not_asked
+    assert not any("nothing in this scenario" in said for said in plan.make(outage(), "outage", "local").not_asked)

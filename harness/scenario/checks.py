@@ -23,6 +23,7 @@ from harness.scenario import (
     kind_checks,
     matrix,
     places,
+    probe_checks,
     product_checks,
     provider_checks,
     references,
@@ -447,6 +448,7 @@ _CHECKS: Final = (
     cluster_checks.complaints,
     host_checks.complaints,
     product_checks.complaints,
+    probe_checks.complaints,
     provider_checks.complaints,
     _matrix,
 )

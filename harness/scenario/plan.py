@@ -303,6 +303,8 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         negative, impossible = _negative(wanted, name, app)
         asked += [Question(probe, name, path, vault=vault, node=node) for probe in negative]
         not_asked += impossible
+    told = {line.partition(" ")[0] for line in not_asked}
+    without = sorted({*(scenario.probes or ())} - {question.probe for question in asked} - told)
     if scenario.probes is not None and "login" not in scenario.probes:
         asked = [question for question in asked if question.probe not in _WITH_A_TOKEN]
         not_asked.append("whatever needs a Vault token: the scenario's list of probes leaves the login out")
@@ -311,6 +313,7 @@ def _questions(scenario: Scenario, wanted: Topology) -> tuple[tuple[Question, ..
         asked = [question for question in asked if question.probe not in ("kept-secret", "old-lease-renew")]
     if scenario.probes is not None:
         left_out = sorted({q.probe for q in asked} - set(scenario.probes))
+        not_asked += [f"{probe}: there is nothing in this scenario to ask it of" for probe in without]
         asked = [question for question in asked if question.probe in scenario.probes]
         not_asked += [f"{probe}: the scenario's list of probes leaves it out" for probe in left_out]
     # A secret that is listed twice is one question: two answers to it at one moment could not be told apart.
