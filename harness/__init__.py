@@ -242,6 +242,7 @@ analysis/                what a record means, with no server in sight
     completeness         does a record hold all that its plan requires?
     soundness            does a record say what no run can say?
     diagnosis            what changed, or was wrong all along, gets its cause
+    not_served           what it is called that a Vault would not serve after a step
     startup_failures     what it means that a Vault would not serve after its swap
     rewritten            configs and roles written again as they are read: what is refused, and what is another value
     renewals             running apps that could not renew their token any more: refused for good, or not known
@@ -369,6 +370,7 @@ scenario/                what is asked for
     host_checks          a name that Pods alone know, where it is another API server than that of the mount
     provider_checks      what a JWT mount's config asks whoever signs the tokens for, and would not get
     role_spec            a role of an auth mount as it is written: our names, and Vault's
+    probe_checks         which probes a scenario lists and has nothing to ask them of
     product_checks       what a scenario says of OpenBao that cannot be
     places               where a Vault runs, and where a course moves it
     auth_config          the fields of auth/<mount>/config, and the kinds of reviewers that they store

@@ -266,9 +266,29 @@ def test_a_secret_id_that_the_looks_used_up_is_no_doing_of_a_version(tmp_path: P
     }
     _, judgement = on_paper(loading.loads(written(**said)).scenario, tmp_path)
     (finding,) = [one for one in judgement.findings if one.effect == "login refused"]
-    assert (finding.rule, finding.hop) == ("secret-not-accepted", "1.9.2")
-    assert "The role gives secret IDs for 2 logins (secret_id_num_uses)" in finding.sentence
+    assert (finding.kind, finding.rule, finding.hop) == ("latent", "secret-not-accepted", "1.9.2")
+    assert "It was made for 2 logins (secret_id_num_uses of its role then)" in finding.sentence
     assert "no version has to do with that" in finding.sentence
+    assert finding.outlook is None, "no Pod of production is refused for it"
+    assert (judgement.verdict, judgement.exit_code) == ("inconclusive", 4)
+    (doubt,) = judgement.doubts
+    assert (doubt.kind, doubt.apps) == ("unlearned", ("batch",))
+    assert "Say 0, or 3 or more, in auth.approle.roles.batch.secret-id-num-uses" in doubt.text
+    expected = [{"change": "login refused", "app": "batch", "cause": "secret-not-accepted"}]
+    _, known = on_paper(loading.loads(written(**said, expect=expected)).scenario, tmp_path / "known")
+    assert (known.verdict, known.exit_code, known.doubts) == ("pass", 0, ())
+
+
+def test_a_secret_that_ended_for_another_reason_is_no_doing_of_the_looks(tmp_path: Path) -> None:
+    """It has uses left: what refuses it is then the version's, or the data's."""
+    roles = {"batch": {"policies": ["batch"], "secret-id-num-uses": 9}}
+    said = {
+        "auth": {"approle": {"type": "approle", "roles": roles}},
+        "apps": {"batch": {"mount": "approle", "role": "batch"}},
+        "vault": {"source": "1.7.0", "via": ["1.8.0"], "target": "1.9.2"},
+    }
+    _, judgement = on_paper(loading.loads(written(**said)).scenario, tmp_path)
+    assert judgement.findings == ()
 
 
 def test_a_template_for_another_mount_is_why_a_policy_grants_nothing(tmp_path: Path) -> None:

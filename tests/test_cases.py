@@ -109,12 +109,16 @@ JUDGED: Final[Mapping[str, Row]] = {
         ),
     ),
     "passwords-and-secret-ids-once-vault-locks-out": (
-        "fail",
+        "pass",
         (
-            ("regression", "login refused", "secret-not-accepted", "1.16.3", "job"),
             ("latent", "lockout changed", "user-lockout", "1.13.0", ""),
             ("latent", "lockout changed", "user-lockout", "1.13.0", ""),
+            ("latent", "login refused", "secret-not-accepted", "1.16.3", "job"),
         ),
+    ),
+    "a-secret-id-keeps-the-uses-that-its-role-said-then": (
+        "pass",
+        (("latent", "login refused", "secret-not-accepted", "1.11.0", "batch"),),
     ),
     "tokens-of-a-ci-and-keys-that-rotate": (
         "fail",
@@ -358,6 +362,10 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
         "job": (200, 200, 400),
         "alice": (200, 200, 200),
     },
+    "a-secret-id-keeps-the-uses-that-its-role-said-then": {
+        "batch": (200, 200, 200, 400, 400),
+        "job": (200,) * 5,
+    },
     "tokens-of-a-ci-and-keys-that-rotate": {
         "deploy": (200, 400, 400, 400),
         "careful": (200, 200, 400, 200),
@@ -518,8 +526,13 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "five wrong secrets within 15 minutes lock a role ID of auth/approle out for 15 minutes",
         "vault auth tune -user-lockout-disable=true people/",
         "refusals answer 500 instead of 400 (wrong-secret) of 3 apps, at Vault 1.13.0",
-        "vault write -f auth/approle/role/twice/secret-id",
-        "it was used up. The role gives secret IDs for 2 logins (secret_id_num_uses), and this rehearsal, which logs",
+        "Here, have role twice of auth/approle say secret-id-num-uses: 0, or as many as the looks take",
+        "it was used up. It was made for 2 logins (secret_id_num_uses of its role then), and this rehearsal",
+    ),
+    "a-secret-id-keeps-the-uses-that-its-role-said-then": (
+        "it was used up. It was made for 3 logins (secret_id_num_uses of its role then), and this rehearsal",
+        "Production has nothing to mend for that. Here, have role batch of auth/approle say secret-id-num-uses: 0",
+        "role reads back another secret_id_num_uses: 1 instead of 3",
     ),
     "tokens-of-a-ci-and-keys-that-rotate": (
         "anybody of auth/ci has no bound_audiences: Vault 1.16.3 refuses that with 400, which Vault 1.13.0 did not",
@@ -665,6 +678,7 @@ NEVER_SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "leadership-goes-back-over-an-etcd-that-two-nodes-have": (r"\braft\b", r"\bvote[ds]?\b", r"quorum"),
     "a-restart-kills-the-copied-reviewer": (r"(before|after) the upgrade", r"the hop to", r"what the upgrade does"),
     "passwords-and-secret-ids-once-vault-locks-out": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
+    "a-secret-id-keeps-the-uses-that-its-role-said-then": (r"A Pod that starts", r"made for 1 login", r"regression"),
     "tokens-of-a-ci-and-keys-that-rotate": (r"reviewer", r"TokenReview", r"API server", r"ruled out"),
     "an-issuer-nobody-set-since-1.4": (r"Now, on Vault 1.4.0:[^:]*disable_", r"\b500 the app's own token"),
 }

@@ -24,6 +24,7 @@ from harness.analysis.rules import (
     agents,
     occasions,
     seals,
+    secrets,
     steps,
     storms,
 )
@@ -120,7 +121,7 @@ def stated(
     explanation: str = "",
     source: str = "",
 ) -> Finding:
-    """Return a finding that no changed answer shows, and so no rule: its cause, kind and effect are *what*.
+    """Return a finding whose cause, kind and effect are *what*: the one place that puts findings together.
 
     Where no *step* is given, it is the one before its *moment*.
     """
@@ -219,6 +220,11 @@ def _answered_otherwise(facts: Facts, before: Observation, now: Observation) -> 
             before,
             facts,
         )
+        return
+    case = Case("latent", "login refused", now, before, facts)
+    if secrets.spent(case):
+        # the looks did that, and no version: whoever has such a secret ID knows how often it is good for
+        yield case
         return
     better = (now.answer == "granted") is (now.must_be != "refused")
     yield Case("improvement" if better else "regression", _effect(now), now, before, facts)
@@ -360,31 +366,33 @@ def _finding(case: Case) -> Finding:
     against = next(filter(None, (contradictions.of(case.facts, seen) for seen in asked)), "")
     # an impostor who is refused at last hurts nobody
     hurts = case.effect in ("login refused", "access refused", "reviewer changed") and now.must_be != "refused"
-    return Finding(
-        rule=rule.name if rule is not None else UNEXPLAINED,
-        kind=case.kind,
-        effect=case.effect,
-        app=now.app,
-        hop="" if case.kind == "pre-existing" else now.version,
-        sentence=f"{found.sentence}{at_once}"
+    # no Pod of production is refused for what the looks of a rehearsal did
+    hurts = hurts and not secrets.spent(case)
+    finding = stated(
+        case.facts,
+        (rule.name if rule is not None else UNEXPLAINED, case.kind, case.effect),
+        f"{found.sentence}{at_once}"
         + (". Two questions could claim a line of this evidence" if evidence.ambiguous else "")
         + (f". Its evidence does not go together, so this is not certain: {against}" if against else ""),
+        (*found.evidence, *more),
+        found.remedies,
         confidence=_sure(found, doubted=bool(against)),
-        evidence=(*found.evidence, *more),
-        remedy=in_words(found.remedies),
+        app=now.app,
         mount=now.mount,
         probe=now.probe,
         item=now.item,
+        hop="" if case.kind == "pre-existing" else now.version,
+        moment=now.moment,
+        vault=now.vault,
+        node=now.node,
         explanation=rule.explanation if rule is not None else "",
         source=rule.source if rule is not None else "",
+    )
+    return msgspec.structs.replace(
+        finding,
         ruled_out=tuple(_ruled_out(case)),
         outlook=outlook(case) if hurts and now.app and case.kind != "pre-existing" else None,
         ambiguous=evidence.ambiguous,
-        remedies=found.remedies,
-        moment=now.moment,
-        step=case.facts.moments[now.moment].step if now.moment in case.facts.moments else 0,
-        vault=now.vault,
-        node=now.node,
         next=_with_sight(case.facts, now, next_causes.after(case, rule.name)) if rule is not None else (),
         seen_from=seen_from(case.facts, found.evidence, doubted=bool(against) or evidence.ambiguous),
     )

@@ -10,7 +10,7 @@ import msgspec
 from harness.analysis import audit_devices, databases, rolling, storages, ways
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import rewrites
+from harness.analysis.rules import rewrites, secrets
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
@@ -19,11 +19,11 @@ from harness.scenario.role_spec import RoleSpec
 from harness.scenario.topology import MountSpec
 
 DoubtKind = Literal["unlearned", "unasked", "mixed", "unrehearsed", "noise", "incomplete", "unfinished"]
-"""unlearned: an app was refused from the start and ever after, and nobody said that it would be. unasked: a question
-got no answer. mixed: a question got now this answer and now that, in the same state. unrehearsed: a stored reviewer
-will end, and the run does not go that far. noise: the A -> A rehearsal, without any upgrade, was not silent.
-incomplete: the record lacks what its run must have written. unfinished: something kept the run from going on, or cut it
-off."""
+"""unlearned: an app was refused from the start and ever after, and nobody said that it would be, or the looks have used
+up what it logs in with. unasked: a question got no answer. mixed: a question got now this answer and now that, in the
+same state. unrehearsed: a stored reviewer will end, and the run does not go that far. noise: the A -> A rehearsal,
+without any upgrade, was not silent. incomplete: the record lacks what its run must have written. unfinished: something
+kept the run from going on, or cut it off."""
 
 _MUST_BE_GRANTED: Final = ("login", "token-lookup", "read", "write")
 """The questions that a working app is granted. Where it is refused all along, an upgrade has nothing to break."""
@@ -117,6 +117,26 @@ def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterat
             f"What becomes of {_some(apps)} once the reviewer token in auth/{mount}/config is dead was not rehearsed. "
             f"Mend it, or if that is known, say so: expect: [{meant}{', ...' if len(apps) > _NAMED else ''}]",
             apps,
+        )
+
+
+def used_up(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool]) -> Iterator[Doubt]:
+    """Yield whose secret IDs the looks used up, so that nothing was learned of a login after that; but for what the
+    scenario says that it expects.
+    """
+    for one, known in zip(findings, expected, strict=True):
+        if (one.rule, one.kind) != (secrets.NOT_ACCEPTED.name, "latent") or known:
+            continue
+        looks = sum(isinstance(step, course.Look) for step in facts.steps)
+        needed = looks * len(secrets.sharing(facts, one.app))
+        role = f"auth.{one.mount}.roles.{facts.app(one.app).role}"
+        yield Doubt(
+            "unlearned",
+            f"Does {one.app} log in {one.moment}? Nothing was learned of it: its secret ID is good for "
+            f"{secrets.times(facts.role(one.app).secret_id_num_uses)}, and this rehearsal, which logs in at each look, "
+            f"had used them up. Say 0, or {needed} or more, in {role}.secret-id-num-uses; or if that is meant, say so: "
+            f"expect: [{{change: {one.effect}, app: {one.app}, cause: {one.rule}}}]",
+            (one.app,),
         )
 
 

@@ -94,13 +94,28 @@ def _not_accepted(case: Case) -> Diagnosis | None:
 
 def is_used_up(facts: Facts, seen: Observation) -> bool:
     """Have the looks of this rehearsal used up the secret ID of an app by the time of *seen*?"""
+    # a secret ID keeps what its role said when it was made, which the rehearsal does right after the first write
     most = facts.role(seen.app).secret_id_num_uses or 0
     return 0 < most <= _logins_before(facts, seen)
 
 
+def spent(case: Case) -> bool:
+    """Is a login refused for no more than that the looks of this rehearsal have used up its secret ID?"""
+    seen = case.after
+    refused = seen.probe == "login" and seen.answer == "refused"
+    return refused and is_used_up(case.facts, seen) and bool(case.quoted(*secret_logins.WRONG))
+
+
+def sharing(facts: Facts, name: str) -> frozenset[str]:
+    """Return the apps that log in to the role of the app *name*, that one among them: with one and the same secret."""
+    app = facts.app(name)
+    return frozenset(
+        name for name, one in facts.topology.apps.items() if (one.mount, one.role) == (app.mount, app.role)
+    )
+
+
 def _logins_before(facts: Facts, seen: Observation) -> int:
-    app = facts.app(seen.app)
-    alike = {name for name, one in facts.topology.apps.items() if (one.mount, one.role) == (app.mount, app.role)}
+    alike = sharing(facts, seen.app)
     return sum(
         one.probe == "login" and one.app in alike and one.answer == "granted" and one.id < seen.id
         for one in facts.observations
@@ -114,8 +129,9 @@ def _what_became_of_it(case: Case) -> str:
     used = _logins_before(facts, seen)
     if is_used_up(facts, seen):
         return (
-            f"it was used up. The role gives secret IDs for {role.secret_id_num_uses} logins (secret_id_num_uses), and "
-            f"this rehearsal, which logs in at every look, had logged in {used} times: no version has to do with that"
+            f"it was used up. It was made for {times(role.secret_id_num_uses)} (secret_id_num_uses of its role then), "
+            f"and this rehearsal, which logs in at every look, has made {'it' if used == 1 else f'all {used}'}: no "
+            "version has to do with that"
         )
     made = [one.at for one in facts.record.of(CredentialsMade) if (one.mount, one.role) == (app.mount, app.role)]
     if role.secret_id_ttl and made and seen.started - made[0] >= seconds(role.secret_id_ttl):
@@ -126,11 +142,22 @@ def _what_became_of_it(case: Case) -> str:
     return "it ended, was used up, or is not in the data that Vault serves"
 
 
+def times(uses: int | None) -> str:
+    """Return for how many logins a secret ID is good, in words."""
+    return "1 login" if uses == 1 else f"{uses} logins"
+
+
 def _new_secret(case: Case) -> Remedy:
     app, mount = case.facts.app(case.after.app), case.after.mount
     if case.mount_kind == "userpass":
         words = f"Give the user {app.role} the password again that {case.after.app} has."
         command = f"vault write auth/{mount}/users/{app.role}/password password=@password"
+    elif spent(case):
+        words = (
+            f"Production has nothing to mend for that. Here, have role {app.role} of auth/{mount} say "
+            "secret-id-num-uses: 0, or as many as the looks take."
+        )
+        return Remedy(words, unproven="the looks of the rehearsal did it, and not what is rehearsed")
     else:
         words = f"Give {case.after.app} a new secret ID, and look at the role's secret_id_ttl and secret_id_num_uses."
         command = f"vault write -f auth/{mount}/role/{app.role}/secret-id"
