@@ -292,9 +292,41 @@ def test_leases_that_vault_gave_up_to_revoke_are_told_out_of_a_real_record(tmp_p
     )
     assert "Why, nobody asked in this run" in found.sentence
     assert [one.commands for one in found.remedies] == [
-        ("vault read sys/leases type=irrevocable", "vault lease revoke <LEASE-ID>"),
+        ("vault read sys/leases type=irrevocable", "vault lease revoke -sync <LEASE-ID>"),
         ("vault lease revoke -force -prefix database/creds/<ROLE>",),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hop", "begins"),
+    [
+        ("a-database-that-was-stopped", "1.9.2", "1 lease of database/ is irrevocable on Vault 1.9.2: "),
+        (
+            "a-database-that-was-stopped-before-an-upgrade",
+            "1.11.0",
+            "1 lease of database/ is irrevocable on Vault 1.11.0, after the upgrade to it: ",
+        ),
+    ],
+)
+def test_no_version_is_blamed_for_leases_whose_database_the_course_stopped(
+    name: str, hop: str, begins: str, tmp_path: Path
+) -> None:
+    """Real runs: it was stopped for a quarter of an hour, before the upgrade or over it, and Vault said why."""
+    record = journal.load(unpacked(GIVEN_UP.with_name(f"{name}.jsonl.gz"), tmp_path))
+    judgement = verdict.judge(record)
+    assert (judgement.driver, judgement.doubts) == ("local", ())
+    assert [(one.kind, one.effect, one.rule, one.hop) for one in judgement.findings] == [
+        ("regression", "requests refused", "database-away", "1.9.2"),
+        ("latent", "leases irrevocable", "lease-irrevocable", hop),
+    ]
+    away, found = judgement.findings
+    assert found.sentence.startswith(begins)
+    assert "because the course had stopped it: that is what did it, and no version" in found.sentence
+    assert (found.confidence, {line.source for line in found.evidence}) == ("certain", {"answer", "server"})
+    assert any("out of retries: failed to revoke entry" in line.text for line in found.evidence)
+    assert "Vault 1.11.0 started and was unsealed without it" in away.sentence
+    # no id of a lease is kept
+    assert not any(re.search(r"creds/batch/[A-Za-z0-9]{20}", str(one)) for one in record.of(LeasesSeen))
 
 
 @pytest.mark.parametrize(("leased", "counts"), [(True, [2, 3]), (False, [])])

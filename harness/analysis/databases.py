@@ -93,11 +93,11 @@ def _unanswered(
         if one.moment in labels and one.answer == "granted" and one.probe not in _OF_ITSELF
         if not _of_database(facts, one) or one.probe == "engine-role"
     ]
-    starts = [
+    starts = dict.fromkeys(
         one.answered
         for number, one in facts.record.numbered(VaultServing)
         if number > line and (until is None or number < until)
-    ]
+    )
     served = f", and Vault {' and '.join(starts)} started and was unsealed without it" if starts else ""
     return diagnosis.stated(
         facts,

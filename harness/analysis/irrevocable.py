@@ -42,15 +42,15 @@ def findings(facts: Facts) -> Iterator[Finding]:
 def _finding(facts: Facts, line: int, seen: LeasesSeen, before: int) -> Finding:
     label = _moment(facts, line)
     more = seen.irrevocable - before if seen.irrevocable else 0
-    some = f"{more:,} {'more ' if before else ''}lease{'s are' if more != 1 else ' is'} irrevocable"
+    some = f"{more:,} {'more ' if before else ''}lease{'s' if more != 1 else ''}"
     engines = sorted({one.engine for one in seen.given_up if one.engine})
     whose = f" of {' and '.join(f'{path}/' for path in engines)}" if engines else ""
     why, sure = _why(facts, line, seen)
     return diagnosis.stated(
         facts,
         (IRREVOCABLE, "pre-existing" if label == facts.first_moment else "latent", "leases irrevocable"),
-        f"{some}{whose} on Vault {seen.version}{_since(facts, label)}: it gave up revoking, and what it had given out "
-        f"may be valid still. {why}",
+        f"{some}{whose} {'is' if more == 1 else 'are'} irrevocable on Vault {seen.version}{_since(facts, label)}: it "
+        f"gave up revoking, and what it had given out may be valid still. {why}",
         (
             EvidenceLine("answer", f"sys/leases/count?type=irrevocable: {seen.irrevocable}", line, at=seen.at),
             *(
@@ -111,9 +111,10 @@ def _engine(facts: Facts) -> str:
 def _ways(engine: str) -> tuple[Remedy, Remedy]:
     mend = Remedy(
         "See why each could not be revoked, and mend that: bring the database back where Vault looks for it, or give "
-        "the user by which Vault connects the rights that it lacks. Then revoke each again by its id: what has passed "
-        "is revoked as any other. Do so before an upgrade, after which nobody remembers what they were.",
-        commands=(given_up_leases.TO_LIST, "vault lease revoke <LEASE-ID>"),
+        "the user by which Vault connects the rights that it lacks. Then revoke each again by its id and "
+        "at once: without -sync Vault says that it is queued, and such a lease stays as it is. Do so before an "
+        "upgrade, after which nobody remembers what they were.",
+        commands=(given_up_leases.TO_LIST, given_up_leases.TO_REVOKE),
         unproven="no step of a course revokes such a lease",
     )
     drop = Remedy(

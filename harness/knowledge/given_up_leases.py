@@ -23,5 +23,7 @@ MINUTES: Final = (5, 15)
 """From the first attempt to the last, at least and at most."""
 
 TO_LIST: Final = "vault read sys/leases type=irrevocable"
+TO_REVOKE: Final = "vault lease revoke -sync <LEASE-ID>"
+"""Without -sync it is queued, and stays. Run: 1.11.0, once its PostgreSQL was back: with it the lease was gone."""
 TO_DROP: Final = "vault lease revoke -force -prefix"
 """With the prefix after it. It forgets leases without asking the engine: what they stand for stays as it is."""
