@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.analysis import correlation as evidence
 from harness.analysis.correlation import Evidence, Joined
+from harness.record import journal
 from harness.record.events import (
     AnyEvent,
     ApiAuditLine,
@@ -24,6 +26,8 @@ from harness.record.events import (
 from harness.record.journal import Record
 from harness.record.observation import Observation
 from harness.scenario.plan import Plan
+from tests import corpus_records
+from tests.test_cases import unpacked
 
 START = RunStarted(
     record_version=1,
@@ -318,3 +322,53 @@ def test_what_the_servers_did_not_write_is_no_evidence() -> None:
     assert joined(asked(1, 0, 10), RunEnded(at=5.0), msgspec.structs.replace(START, at=5.0)) == {}
     assert Evidence().review is None
     assert Evidence().evidence_lines() == []
+
+
+def answered(at: float, correlation: str = "", mount: str = "kubernetes") -> VaultAuditLine:
+    """Return Vault's audited answer to a login: without our header it is that of an agent."""
+    headers = {"headers": {"x-rehearsal-id": [correlation]}} if correlation else {}
+    return VaultAuditLine(at=at, moment="before", entry={"request": {**headers, "path": f"auth/{mount}/login"}})
+
+
+def reviews_of(number: int, *events: AnyEvent) -> tuple[list[float], bool]:
+    found = joined(*events)
+    return ([one.at for one in found[number].reviews], found[number].ambiguous) if number in found else ([], False)
+
+
+def test_what_is_written_right_before_an_agent_is_answered_is_none_of_a_questions() -> None:
+    question = asked(1, 1.0, 2.0)
+    events = (question, reviewed(1.2), reviewed(1.5), logged(1.55), answered(1.3), answered(1.6, question.correlation))
+    assert reviews_of(1, *events) == ([1.5], False)
+    refused_before_any_review = (question, reviewed(1.5), answered(1.1, question.correlation), answered(1.6))
+    assert reviews_of(1, *refused_before_any_review) == ([], False)
+
+
+def test_of_two_logins_at_a_time_nobody_knows_which_review_is_whose() -> None:
+    question = asked(1, 1.0, 2.0)
+    both = (question, reviewed(1.2), reviewed(1.3), answered(1.4, question.correlation), answered(1.5))
+    assert reviews_of(1, *both) == ([1.2, 1.3], True)
+    one = (question, reviewed(1.2), answered(1.3), answered(1.4, question.correlation))
+    assert reviews_of(1, *one) == ([1.2], True)
+
+
+def test_what_vault_did_not_audit_keeps_what_was_written_meanwhile() -> None:
+    """An audit device that cannot write leaves no answer of the question, and an agent is answered before."""
+    assert reviews_of(1, asked(1, 1.0, 2.0), answered(1.1), reviewed(1.5)) == ([1.5], False)
+    assert reviews_of(1, asked(1, 1.0, 2.0), reviewed(1.5), answered(1.9)) == ([1.5], False)
+
+
+def test_a_try_of_an_agent_is_no_evidence_of_another_app_or_mount_on_real_servers(tmp_path: Path) -> None:
+    """In the first the agent of app-0 tries again while that of app-1 is looked at, which asks nobody at its mount;
+    in the second one tries in the middle of a login with a token of another cluster.
+    """
+    kept = Path(__file__).parent / "data" / "two-agents-of-one-account-that-try-again.jsonl.gz"
+    record = journal.load(unpacked(kept, tmp_path))
+    found = evidence.join(record)
+    waits = {one.id: one for one in record.of(Observation) if (one.probe, one.app) == ("sidecar", "app-1")}
+    assert waits
+    assert not any(found[number].reviews for number in waits if number in found)
+    record = corpus_records.record("n06")
+    found = evidence.join(record)
+    stolen = [one for one in record.of(Observation) if one.probe == "other-cluster-token" and one.moment == "look"]
+    assert stolen
+    assert all(len(found[one.id].reviews) == 1 for one in stolen)

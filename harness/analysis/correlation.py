@@ -4,11 +4,16 @@ Vault's audit entry is found by the correlation header it repeats. Everything el
 between the moment the question left and the moment its answer came, at the cluster, Vault, node or mount that was
 asked. A node that is asked may have another one answer: what that one wrote belongs to the question if no other
 question was asked of it. A line that two questions could claim is given to both, and marked.
+
+A Vault Agent that runs on beside its app logs in whenever it likes, while others are asked. Vault audits its answer to
+such a login without our header: what servers wrote right before that answer belongs to that login, and to no question
+but that of the agent.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, Literal
@@ -165,15 +170,40 @@ def join(record: Record) -> Joined:
     lines: dict[int, tuple[int, ...]] = {}
     reviews: dict[int, int] = {}
     unsure: set[int] = set()
+    others: list[tuple[int, ServerLine, Observation]] = []
+    kept: dict[tuple[int, type[Any]], int] = {}
+
+    def give(number: int, line: ServerLine, owner: Observation) -> None:
+        lines[owner.id] = (*lines.get(owner.id, ()), number)
+        kept[owner.id, line.kind] = kept.get((owner.id, line.kind), 0) + 1
+        if line.kind is ApiAuditLine:
+            reviews.setdefault(owner.id, number)
+
     for number, server_line in record.server_lines():
-        found = owners.of(server_line)
+        found, doubted = owners.of(server_line)
         if len(found) > 1:
             unsure.update(owner.id for owner in found)
         for owner in found:
-            lines[owner.id] = (*lines.get(owner.id, ()), number)
-            if server_line.kind is ApiAuditLine:
-                reviews.setdefault(owner.id, number)
-    return Joined(record, lines, reviews, unsure)
+            give(number, server_line, owner)
+        others += ((number, server_line, owner) for owner in doubted)
+    # two logins that Vault worked on at a time: the line may be of the one that was answered later
+    for number, server_line, owner in others:
+        if (owner.id, server_line.kind) not in kept:
+            give(number, server_line, owner)
+            unsure.add(owner.id)
+    # a login is reviewed once, and an agent that is looked at may try again meanwhile
+    doubled = {owner for (owner, kind), count in kept.items() if kind is ApiAuditLine and count > 1}
+    unsure |= doubled & owners.beside_others
+    return Joined(record, {owner: tuple(sorted(found)) for owner, found in lines.items()}, reviews, unsure)
+
+
+class _Answered(msgspec.Struct, frozen=True, gc=False):
+    """A login that Vault has answered, by its audit log."""
+
+    at: float
+    mount: str
+    to: Observation | None
+    """the question that it was; None where somebody else logged in"""
 
 
 class _Owners:
@@ -191,16 +221,67 @@ class _Owners:
             self._clusters = {path: mount.cluster for path, mount in reviewed.items()}
         told = (*record.of(ConfigWritten), *record.of(AuthEnabled))
         self._accessors = {one.accessor: one.mount for one in told}
+        self._audited: set[int] = set()
+        self._answers = self._logins(record)
+        apps = resolved.apps.values() if resolved is not None else ()
+        several = {mount for mount, many in Counter(app.mount for app in apps if app.agent).items() if many > 1}
+        self.beside_others = frozenset(
+            seen.id
+            for answers in self._answers.values()
+            for one in answers
+            if one.to is None
+            for seen in self._windows.at(one.at)
+            if seen.correlation or seen.mount in several
+        )
+        """the questions during which somebody else than they was answered a login, or may have been"""
 
-    def of(self, line: ServerLine) -> Sequence[Observation]:
+    def of(self, line: ServerLine) -> tuple[Sequence[Observation], Sequence[Observation]]:
+        """Return whose a line is, and whose it may be if it turns out that they have none like it."""
         if line.kind is VaultAuditLine:
             owner = self._by_correlation.get((line.vault, line.correlation))
-            return () if owner is None else (owner,)
+            return () if owner is None else (owner,), ()
         if line.kind is VaultLogLine:
             mount = self._mount_of(line.module)
             found = [o for o in self._open_at(line) if o.vault == line.vault and (not mount or o.mount == mount)]
-            return [o for o in found if o.node == line.node] or found
-        return [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
+            found = [o for o in found if o.node == line.node] or found
+            return self._answered(line, found, frozenset({mount})) if mount else (found, ())
+        found = [o for o in self._open_at(line) if self._clusters.get(o.mount) == line.cluster]
+        return self._answered(line, found, frozenset(m for m, one in self._clusters.items() if one == line.cluster))
+
+    def _answered(
+        self, line: ServerLine, found: Sequence[Observation], mounts: frozenset[str]
+    ) -> tuple[Sequence[Observation], Sequence[Observation]]:
+        """Return the same of a line before the answer to a login at one of *mounts*, where others log in as well."""
+        answers = self._answers.get(line.moment)
+        if not found or not answers:
+            return found, ()
+        after = answers[bisect_left(answers, line.at, key=lambda one: one.at) :]
+        first = next((one for one in after if one.mount in mounts), None)
+        if first is None:
+            return found, ()
+        if first.to is not None:
+            return [o for o in found if o.id == first.to.id] or found, ()
+        later = {one.to.id for one in after if one.to is not None}
+        # what Vault did not audit may be a login as well
+        own = [o for o in found if o.id not in self._audited and (o.correlation or o.mount == first.mount)]
+        return own, [o for o in found if o.id in later]
+
+    def _logins(self, record: Record) -> dict[str, list[_Answered]]:
+        """Return the logins that Vault answered at the moments at which others than we logged in, in order."""
+        found: dict[str, list[_Answered]] = {}
+        for _, line in record.server_lines():
+            if line.kind is not VaultAuditLine:
+                continue
+            owner = self._by_correlation.get((line.vault, line.correlation)) if line.correlation else None
+            if owner is not None:
+                self._audited.add(owner.id)
+            if line.mount in self._clusters:
+                found.setdefault(line.moment, []).append(_Answered(line.at, line.mount, owner))
+        return {
+            moment: sorted(answers, key=lambda one: one.at)
+            for moment, answers in found.items()
+            if any(one.to is None for one in answers)
+        }
 
     def _mount_of(self, module: str) -> str:
         return next((mount for accessor, mount in self._accessors.items() if accessor in module), "")

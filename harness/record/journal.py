@@ -60,6 +60,7 @@ _DECODER: Final = msgspec.json.Decoder(AnyEvent)
 _WRITTEN_BY_SERVERS: Final = (VaultAuditLine, VaultLogLine, ApiAuditLine, ApiLogLine)
 _FromServer = VaultAuditLine | VaultLogLine | ApiAuditLine | ApiLogLine
 _CORRELATION: Final = "x-rehearsal-id"
+_LOGIN: Final = re.compile(r"auth/(.+)/login")
 
 Follower = Callable[[AnyEvent], None]
 """Told of every event as it is written: progress for people."""
@@ -208,17 +209,27 @@ class ServerLine(msgspec.Struct, frozen=True, gc=False):
     """the header that names the question in Vault's audit log, or nothing where it has none"""
     vault: str = ""
     node: str = ""
+    mount: str = ""
+    """the auth mount whose answer to a login Vault has audited, or nothing where it is another answer"""
 
 
 def _server_line(event: _FromServer) -> ServerLine:
     if isinstance(event, VaultAuditLine):
-        return ServerLine(
-            VaultAuditLine, correlation=correlation(event.entry), vault=intern(event.vault), node=intern(event.node)
-        )
+        moment, vault, node, mount = map(intern, (event.moment, event.vault, event.node, _login_at(event.entry)))
+        header = correlation(event.entry)
+        return ServerLine(VaultAuditLine, event.at, moment, correlation=header, vault=vault, node=node, mount=mount)
     if isinstance(event, VaultLogLine):
         moment, module, vault, node = map(intern, (event.moment, event.module, event.vault, event.node))
         return ServerLine(VaultLogLine, event.at, moment, module=module, vault=vault, node=node)
     return ServerLine(type(event), event.at, intern(event.moment), intern(event.cluster))
+
+
+def _login_at(entry: Mapping[str, Any]) -> str:
+    """Return the auth mount at which Vault's audit *entry* is of a login by a token, or nothing."""
+    request = entry.get("request")
+    path = request.get("path") if isinstance(request, dict) else None
+    found = _LOGIN.fullmatch(path) if isinstance(path, str) else None
+    return found[1] if found else ""
 
 
 def correlation(entry: Mapping[str, Any]) -> str:
