@@ -237,6 +237,25 @@ def test_an_agent_that_tries_again_is_not_told_the_cause_of_another_one(tmp_path
     assert news.news(facts) == ()
 
 
+def test_an_agent_that_is_refused_from_the_start_is_not_back_at_once(tmp_path: Path) -> None:
+    """It is refused before and after an upgrade, and its reviewer gets the right then. The record is of a real run."""
+    kept = Path(__file__).parent / "data" / "an-agent-that-is-refused-from-the-start-is-not-back-at-once.jsonl.gz"
+    real = journal.load(unpacked(kept, tmp_path))
+    file = kept.with_name(kept.name.replace(".jsonl.gz", ".yaml"))
+    paper, foretold = on_paper(loading.load(file).scenario, tmp_path / "paper")
+    for record in (real, paper):
+        assert [one.answer for one in sidecars(record, "new")] == ["refused", "refused", "refused", "granted"]
+        assert [one.answer for one in sidecars(record, "old")] == ["refused", "refused", "granted", "granted"]
+    lived = verdict.judge(real)
+    assert [(one.effect, one.rule, one.app) for one in lived.findings] == [
+        (one.effect, one.rule, one.app) for one in foretold.findings
+    ]
+    assert ("refused for another reason", "agent-not-back", "new") in [
+        (one.effect, one.rule, one.app) for one in foretold.findings
+    ]
+    assert lived.news == ()
+
+
 def test_on_paper_an_agent_that_stays_does_the_same_and_nobody_waits_for_it(tmp_path: Path) -> None:
     text = (SCENARIOS / "corpus" / "n06-a-sidecar-outlives-the-upgrade-until-its-token-ends.yaml").read_text("utf-8")
     mended = text.replace("expect:", "  - write: {config: {disable_local_ca_jwt: true}}\nexpect:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harness.analysis.record_view import Facts
+from harness.knowledge.versions import BACKS_OFF, at_least
 from harness.record.observation import Observation
 from harness.scenario.course import Wait
 
@@ -32,11 +33,15 @@ def ended_by_itself(facts: Facts, seen: Observation) -> bool:
 
 
 def waited(facts: Facts, seen: Observation) -> bool:
-    """Has the agent that stays beside an app, by now or at a look before, waited on instead of trying to log in again?
+    """Has the agent that stays beside an app, by now or at a look before, waited on instead of trying to log in again,
+    or might it have?
 
     How long servers take decides at which look it is back, and which Vault gave the token that it has from then on.
     """
     if seen.probe != "sidecar":
         return False
-    looks = (one for one in facts.of_app[seen.app] if one.probe == seen.probe and one.id <= seen.id)
-    return any(one.detail.get("waits_on") for one in looks)
+    looks = [one for one in facts.of_app[seen.app] if one.probe == seen.probe and one.id <= seen.id]
+    refused = [one for one in looks if one.id < seen.id and one.detail.get("failures")]
+    # after two looks at which it was refused it waits longer than anybody waits for it: is it back, that was luck
+    lucky = len(refused) > 1 and at_least(seen.detail.get("agent", ""), BACKS_OFF)
+    return lucky or any(one.detail.get("waits_on") for one in looks)

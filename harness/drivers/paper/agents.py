@@ -17,6 +17,10 @@ from harness.secret import Secret
 _LONGEST_WAIT: Final = 300
 """Seconds."""
 
+_OF_A_LOOK: Final = 4
+"""Seconds that real servers take from one look to the next, at least. An agent is given time at a look where it tries
+again soon; at the second one that sees it refused, it waits longer than it is given (run: agent 1.11.0)."""
+
 
 class Asked(VaultClient, Protocol):
     """What an agent asks beside an app."""
@@ -42,12 +46,18 @@ class Sidecar:
     """has it ended, and is started anew at the next look?"""
     refused: tuple[float, Reply] | None = None
     """when it was last seen to be refused, and the answer; None since it was granted"""
+    failures: int = 0
+    """at how many looks since then it was refused its login"""
 
-    def waits(self, version: str, passed: float) -> bool:
-        """Does it not know yet that it would be let in? Each of its waits is as long as all of them before."""
+    def waits(self, version: str, passed: float, *, let_in: bool) -> bool:
+        """Does it not know yet that it would be answered otherwise, or *let_in*? Each of its waits is as long as all of
+        them before.
+        """
         if self.refused is None or not at_least(version, BACKS_OFF):
             return False
-        return passed - self.refused[0] < min(self.refused[0] - self.granted, _LONGEST_WAIT)
+        # what came between two looks that refuse it takes seconds as well, in which it tries
+        tried = self.refused[0] - self.granted + (_OF_A_LOOK * max(self.failures - 1, 0) if let_in else 0)
+        return passed - self.refused[0] < min(tried, _LONGEST_WAIT)
 
 
 class PaperAgents(abc.ABC):
@@ -74,7 +84,7 @@ class PaperAgents(abc.ABC):
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Return how the agent beside an app is."""
         if app not in self._sidecars or self._sidecars[app].ended:
-            self._sidecars[app] = Sidecar()
+            self._sidecars[app] = Sidecar(granted=self._common.passed)
         return beside(self._sidecars[app], agent, self.system(agent.vault), jwt)
 
 
@@ -120,16 +130,18 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     keeps = held is not None and whole and asked.is_lost(held) and not renders
     if held is None or not whole or not (keeps or asked.lookup_self(held).ok):
         reply = run(agent, asked, jwt)
-        if sidecar.refused is not None and sidecar.waits(agent.version, passed):
-            return sidecar.refused[1]
+        if sidecar.refused is not None and sidecar.waits(agent.version, passed, let_in=reply.ok):
+            held_back = sidecar.refused[1]
+            return msgspec.structs.replace(held_back, data={**held_back.data, "waits_on": True})
         if reply.token is not None:
             asked.keep_renewed(reply.token)
             sidecar.token, sidecar.files, sidecar.logins = reply.token, reply.data["files"], sidecar.logins + 1
         if not reply.ok:
-            data = {**reply.data, "logins": sidecar.logins, "failures": 1 if reply.token is None else 0}
+            sidecar.failures = sidecar.failures + 1 if reply.token is None else 0
+            data = {**reply.data, "logins": sidecar.logins, "failures": sidecar.failures}
             sidecar.ended = reply.token is not None and at_least(agent.version, EXITS_ON_RETRY)
             sidecar.refused = passed, msgspec.structs.replace(reply, data=data, token=None)
             return sidecar.refused[1]
-    sidecar.granted, sidecar.refused = passed, None
+    sidecar.granted, sidecar.refused, sidecar.failures = passed, None, 0
     data = {"agent": agent.version, "exit": None, "token": True, "files": sidecar.files, "logins": sidecar.logins}
     return Reply(200, data=data, token=sidecar.token)
