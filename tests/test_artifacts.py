@@ -597,6 +597,9 @@ def test_one_version_that_fails_keeps_no_other_from_being_fetched(
 def test_a_version_by_itself_is_fetched_without_a_scenario(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    server = script("Kubernetes v1.32.0")
+    of_it = "/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver"
+    mirror.files = {of_it: server, f"{of_it}.sha256": hashlib.sha256(server).hexdigest().encode()}
     mirror.vault(vault("1.8.0"), "1.8.0")
     monkeypatch.setenv("REHEARSE_CACHE", str(tmp_path / "cache"))
 
@@ -606,6 +609,8 @@ def test_a_version_by_itself_is_fetched_without_a_scenario(
 
     had = fetch("vault:1.8.0")
     assert (had.exit_code, had.stdout.split()[:3]) == (0, ["vault", "1.8.0", "sha256"])
+    alone = fetch("kube-apiserver:1.32.0")
+    assert (alone.exit_code, alone.stdout.split()[:3]) == (0, ["kube-apiserver", "1.32.0", "sha256"])
     wrong = fetch("vault:1.8")
     assert wrong.exit_code == 2
     assert "vault:1.8: a version has three numbers, such as 1.11.0" in wrong.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -121,7 +121,7 @@ def fetch(
 ) -> None:
     """Get every binary and every image that scenarios need, so that their runs need no network.
 
-    A need is a scenario's file, or a version by itself, such as vault:1.17.0 or kubernetes:1.31.0.
+    A need is a scenario's file, or a version by itself, such as vault:1.17.0, kubernetes:1.31.0 or etcd:3.5.16.
 
     What is not available keeps nothing else from being fetched; the table at the end says what is here and what not.
     """
@@ -157,18 +157,29 @@ def fetch(
         fail(3, f"{len(missing)} of {len(wanted)} are missing, for the reasons above: {', '.join(missing)}")
 
 
+_OF_A_SCENARIO: Final = ("vault", "openbao", "kubernetes")
+"""What a scenario gives versions of; how many artifacts each is depends on the driver."""
+
+
 def _of_a_version(need: str, driver: str) -> tuple[tuple[str, str], ...]:
-    """Return what *driver* needs for a version that is named by itself, and nothing for a scenario's file."""
+    """Return what *driver* needs for a version that is named by itself, and nothing for a scenario's file.
+
+    Beside vault, openbao and kubernetes, whatever `artifacts list` has can be named, and is that binary alone.
+    """
+    from harness.artifacts import go_recipes
     from harness.knowledge import versions
 
     product, colon, version = need.partition(":")
-    if not colon or product not in ("vault", "openbao", "kubernetes") or Path(need).exists():
+    alone = product in go_recipes.products() and product not in _OF_A_SCENARIO
+    if not colon or not (alone or product in _OF_A_SCENARIO) or Path(need).exists():
         return ()
     number = version if product != "openbao" else f"openbao-{version}"
     try:
         versions.parse(number)
     except ValueError as error:
         raise click.UsageError(f"{need}: {error}") from None
+    if alone:
+        return ((product, version),)
     of_clusters, of_vaults = ([number], []) if product == "kubernetes" else ([], [number])
     traits = driver_traits.of(driver)
     return tuple(one for one in traits.artifacts(of_clusters, of_vaults) if one not in traits.tools)
