@@ -285,6 +285,10 @@ def test_the_command_says_by_its_end_what_there_was(
 
 FINDS = Path(__file__).parent / "fuzz" / "finds"
 FOUND_CAUSES: dict[str, dict[str, set[str]]] = {
+    "a-role-for-batch-tokens-that-no-vault-takes-back": {
+        "web": {"reviewer-frozen", "changed-by-step"},
+        "": {"rewrite-refused", "rewrite-changes"},
+    },
     "batch-tokens-that-outlive-a-snapshot": {},
     "a-secret-id-keeps-the-uses-it-was-made-with": {"app-0": {"policy-denies"}},
     "an-old-agent-that-may-not-read-keeps-its-token": {"app-0": {"policy-denies", "issuer-mismatch"}},

@@ -6,8 +6,8 @@ P is hashicorp/vault-plugin-auth-kubernetes. "Run" means: seen with real servers
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
 
 from harness.knowledge.versions import at_least, product, release
 
@@ -207,6 +207,16 @@ def admits(bound: Iterable[str], name: str) -> bool:
 BATCH_HAS_NO_USES: Final = "1.8.0"
 """From here a role for batch tokens with token_num_uses is answered 400. Before, the number of before the write counts,
 so that the next write of any kind is (sdk helper/tokenutil at v0.2.0 and v0.2.1). Run: 1.4.0, 1.7.0 / 1.8.0."""
+
+BATCH_USES_REFUSED: Final = (
+    "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count"
+)
+
+
+def takes_batch_role_back(role: Mapping[str, Any]) -> bool:
+    """Does a Vault of any version take a role back as it shows it, where that may be one for batch tokens?"""
+    return not (str(role.get("token_type", "")).endswith("batch") and role.get("token_num_uses"))
+
 
 LONGEST_PERIOD: Final = "768h"
 """A longer token_period than the mount's longest life of a token is answered 400 (P path_role.go). Run: 1.4.0."""

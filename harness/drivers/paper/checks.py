@@ -62,6 +62,14 @@ def undecoded(version: str, authority: str) -> bool:
     return must and authority != "" and not authority.startswith(("CA ", "-----BEGIN "))
 
 
+def declined(version: str, role: Mapping[str, Any]) -> str:
+    """Return why Vault *version* does not take a *role* back as it shows it; "" where it does."""
+    if not kubernetes_auth.takes_batch_role_back(role):
+        return kubernetes_auth.BATCH_USES_REFUSED
+    known = kubernetes_auth.takes_back_role(version, role.get("alias_name_source", ""))
+    return "" if known else kubernetes_auth.ALIAS_REFUSED
+
+
 def key_of(cluster: str, number: int = 1) -> str:
     """Return what stands on paper for the key with which a cluster signs tokens: its first, or a later one."""
     return f"key of {cluster}" if number == 1 else f"key {number} of {cluster}"

@@ -317,8 +317,8 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         """Take what was read, and with it what paper does not show of a config: its CA."""
         mount, _, role = path.removeprefix("auth/").partition("/role/")
         if role:
-            if not kubernetes_auth.takes_back_role(self._served.version, fields.get("alias_name_source", "")):
-                return self._reply(400, kubernetes_auth.ALIAS_REFUSED)
+            if declined := checks.declined(self._served.version, fields):
+                return self._reply(400, declined)
             self.write_role(mount, role, fields)
             return self._reply(204)
         mount = mount.removesuffix("/config")
