@@ -86,7 +86,9 @@ def test_what_cannot_be_done_to_a_storage_is_told_with_its_line(
 
 
 def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> None:
-    wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")).scenario
+    many = scenario(tmp_path / "one.yaml", f"cluster: one, {ETCD}", "  - storage: defrag\n")
+    many.write_text(many.read_text().replace("vault: {", "clusters: {one: {kubernetes: 1.32.0}}\nvault: {", 1))
+    wanted = loading.load(many).scenario
     with pytest.raises(MissingPrerequisite, match="--driver local has it"):
         limits.insist(plan.make(wanted, "one", "kind"))
 
