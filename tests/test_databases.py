@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ScenarioError
+from harness.drivers.kind import limits
+from harness.errors import MissingPrerequisite, ScenarioError
 from harness.record.database_events import DatabaseChanged
 from harness.reports import plan as reports
 from harness.reports import text
@@ -67,6 +68,20 @@ def test_a_database_that_is_away_is_a_finding_each_time_and_no_doubt(tmp_path: P
     assert "was stopped, at Vault 1.9.2" in " ".join(text.render(judgement).split())
 
 
+def test_a_database_that_is_away_is_no_api_server_that_is(tmp_path: Path) -> None:
+    """Whoever logs in at a Kubernetes mount and renews a lease meets the words connection refused as well."""
+    file = scenario(tmp_path / "one.yaml", "  - database: stop\n")
+    said = file.read_text().replace("vault:", "clusters: {apps: {kubernetes: 1.32.0}}\nvault:")
+    role = "{service-accounts: [shop], namespaces: [apps], policies: [shop]}"
+    said = said.replace(
+        "approle: {type: approle, roles: {shop: {policies: [shop]}}}",
+        f"kubernetes: {{cluster: apps, reviewer: secret, roles: {{shop: {role}}}}}",
+    ).replace("shop: {role: shop,", "shop: {role: shop, cluster: apps, service-account: apps/shop,")
+    file.write_text(said)
+    _, judgement = on_paper(loading.load(file).scenario, tmp_path)
+    assert {one.rule for one in judgement.findings} == {"database-away"}
+
+
 def test_what_takes_no_database_is_a_doubt_as_ever(tmp_path: Path) -> None:
     """That it is away excuses what takes it, and nothing else."""
     wanted = loading.load(scenario(tmp_path / "one.yaml", "  - database: stop\n")).scenario
@@ -75,6 +90,12 @@ def test_what_takes_no_database_is_a_doubt_as_ever(tmp_path: Path) -> None:
     assert not any(
         "database" in doubt.text.partition(" could not be asked")[0].split()[0] for doubt in judgement.doubts
     )
+
+
+def test_kind_says_beforehand_that_it_takes_a_cluster(tmp_path: Path) -> None:
+    wanted = loading.load(scenario(tmp_path / "one.yaml", "  - database: stop\n")).scenario
+    with pytest.raises(MissingPrerequisite, match="with kind there is a cluster, and this scenario has none"):
+        limits.insist(plan.make(wanted, "one", "kind"))
 
 
 def test_a_plan_says_what_happens_to_the_database(tmp_path: Path) -> None:

@@ -83,6 +83,33 @@ def test_credentials_of_a_database_are_answered_as_on_processes(
     assert kept.harbour.left(directory) == []
 
 
+AWAY: Final = (
+    DATABASE.replace(", target: 1.11.0", "")
+    + """
+course:
+  - database: stop
+  - upgrade: 1.11.0
+  - database: start
+expect:
+  - {change: requests refused, at: 1.7.0, at-step: 1, cause: database-away}
+  - {change: access refused, app: web, at: 1.7.0, at-step: 1, cause: database-away}
+  - {change: access granted, app: web, at: 1.11.0, at-step: 3, cause: changed-by-step}
+"""
+)
+
+
+def test_a_database_that_is_away_over_an_upgrade_is_answered_as_on_processes(kept: Kept, tmp_path: Path) -> None:  # noqa: F811
+    """A Vault in a Pod starts without it as well, and makes credentials again once it is back."""
+    file = tmp_path / "away.yaml"
+    file.write_text(AWAY)
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == ("fail", 0), ending.said
+    assert ending.judgement["doubts"] == []
+    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+    assert answers(ending.judgement) == answers(json.loads(local.stdout))
+    assert kept.harbour.left(directory) == []
+
+
 def test_a_run_with_a_database_that_is_killed_leaves_nothing(harbour: Harbour, tmp_path: Path) -> None:  # noqa: F811
     """A Vault outside any cluster finds it, too; half a minute after a SIGKILL nothing of either is there."""
     file = tmp_path / "database.yaml"

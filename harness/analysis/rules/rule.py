@@ -138,7 +138,12 @@ class Rule(msgspec.Struct, frozen=True):
     """may it explain that somebody is let in as well? Else it is asked of refusals alone"""
 
     def concerns(self, case: Case) -> bool:
-        """May it explain such an answer at such a mount? Where no mount was asked, those may that are for each kind."""
+        """May it explain such an answer at such a mount? Where no mount was asked, those may that are for each kind.
+
+        So they may of what an engine makes: whoever has that is logged in, and no auth method is asked any more.
+        """
+        if self.kinds != NAMES and case.after.item and case.facts.topology.maker_of(case.after.item) is not None:
+            return False
         asked = case.mount_kind in self.kinds if case.mount_kind else self.kinds == NAMES
         return asked and (self.grants or case.after.answer == "refused")
 
