@@ -1,4 +1,4 @@
-"""A PostgreSQL of which a Vault on kind makes credentials: found by it, by nobody else without a password, and gone."""
+"""A PostgreSQL of which a Vault on kind makes credentials, or in which it has its data: found by it alone, and gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import pytest
@@ -120,3 +120,70 @@ def test_a_run_with_a_database_that_is_killed_leaves_nothing(harbour: Harbour, t
     record = (directory / "record.jsonl").read_text()
     assert '"database/creds/app"' in record
     assert '"granted"' in record
+
+
+STORED: Final = """
+schema: 1
+description: A Vault on kind whose data are in a PostgreSQL that is a process of this machine.
+clusters:
+  sandbox: {kubernetes: 1.32.0}
+vault: {cluster: sandbox, service-account: vault/vault, storage: postgresql, source: 1.9.2}
+auth:
+  kubernetes:
+    cluster: sandbox
+    reviewer: secret
+    roles:
+      web: {service-accounts: [web], namespaces: [apps], policies: [web], ttl: 1h}
+apps:
+  web: {cluster: sandbox, service-account: apps/web, role: web, reads: [secret/web]}
+course:
+"""
+ONE: Final = """
+  - snapshot: {}
+  - upgrade: 1.11.0
+  - storage: restart
+  - restore: {}
+  - roll-back: snapshot
+"""
+TWO: Final = """
+  - upgrade: 1.11.0
+  - stop-node: vault-0
+  - start-node: vault-0
+  - storage: stop
+expect:
+  - {change: requests refused, at: 1.11.0, at-step: 4, cause: storage-away}
+"""
+INSIDE: Final = "cluster: sandbox, service-account: vault/vault, storage"
+
+
+@pytest.mark.parametrize(
+    ("vault", "steps", "verdict"),
+    [(INSIDE, ONE, "pass"), ("storage", ONE, "pass"), (f"nodes: 2, {INSIDE}", TWO, "fail")],
+    ids=["inside", "outside", "two nodes"],
+)
+def test_a_vault_over_a_postgresql_is_answered_as_on_processes(
+    vault: str,
+    steps: str,
+    verdict: str,
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Upgraded, restored and taken back over what that server holds; of two nodes one leads on alone."""
+    file = tmp_path / "stored.yaml"
+    file.write_text((STORED.rstrip() + steps).replace(INSIDE, vault))
+    ending, directory = kept.harbour.rehearse(file, "--reuse")
+    assert ending.verdict == (verdict, 0), ending.said
+    seals = [one for one in ending.judgement["observations"] if one["probe"] == "seal-status" and one["detail"]]
+    assert {one["detail"]["storage_type"] for one in seals} == {"postgresql"}
+    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
+    assert answers_of(ending.judgement) == answers_of(json.loads(local.stdout))
+    assert (directory / "logs" / "store-postgres.log").is_file()
+    texts = "".join(one.read_text(errors="replace") for one in directory.rglob("*") if one.is_file())
+    assert "postgresql://" not in texts, "with it came the password"
+    assert kept.harbour.left(directory) == []
+
+
+def answers_of(judgement: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return how each login and each read was answered."""
+    said = [(one["moment"], one["probe"], one["answer"]) for one in judgement["observations"]]
+    return sorted(one for one in said if one[1] in ("login", "read"))

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.artifacts.images import VAULT, Image
+from harness.clients import postgres
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, ScenarioError
 from harness.reports import plan as reports
 from harness.scenario import loading, plan
+from harness.scenario.schema import Scenario
 from tests.runs import on_paper
 
 ETCD = "storage: etcd, etcd-members: 3"
@@ -85,12 +88,29 @@ def test_what_cannot_be_done_to_a_storage_is_told_with_its_line(
         loading.load(scenario(tmp_path / "wrong.yaml", vault, steps))
 
 
+def in_a_cluster(file: Path, vault: str, steps: str) -> Scenario:
+    scenario(file, f"cluster: one, {vault}", steps)
+    file.write_text(file.read_text().replace("vault: {", "clusters: {one: {kubernetes: 1.32.0}}\nvault: {", 1))
+    return loading.load(file).scenario
+
+
 def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> None:
-    many = scenario(tmp_path / "one.yaml", f"cluster: one, {ETCD}", "  - storage: defrag\n")
-    many.write_text(many.read_text().replace("vault: {", "clusters: {one: {kubernetes: 1.32.0}}\nvault: {", 1))
-    wanted = loading.load(many).scenario
-    with pytest.raises(MissingPrerequisite, match="--driver local has it"):
+    wanted = in_a_cluster(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")
+    with pytest.raises(MissingPrerequisite, match="raft, file, postgresql, and not etcd: --driver local has it"):
         limits.insist(plan.make(wanted, "one", "kind"))
+
+
+def test_kind_takes_the_postgresql_of_this_machine_for_vaults_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = plan.make(in_a_cluster(tmp_path / "one.yaml", POSTGRESQL, "  - storage: restart\n"), "one", "kind")
+    trimmed = Image(VAULT, "1.9.2", "vault:1.9.2", "sha256:0", "made here", trimmed="no storage but raft and file")
+    with pytest.raises(MissingPrerequisite, match=r"has no postgresql storage .* choose storage: raft or file"):
+        limits.insist_on_parts(wanted, [trimmed])
+    monkeypatch.setattr(postgres, "_PACKAGES", Path("/nonexistent"))
+    monkeypatch.setattr(postgres, "_OTHERS", ())
+    with pytest.raises(MissingPrerequisite, match=r"there is no PostgreSQL here.*apt-get install postgresql"):
+        limits.insist(wanted)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import yaml
 
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.vault_nodes import VaultNodes
+from harness.drivers.kind.vault_pod import VaultPod
+from harness.drivers.postgres import Bridge, PostgresStore
 from harness.errors import RigError
 from tests.test_kind_cluster import bench  # noqa: F401  # a fixture
 
@@ -47,6 +49,35 @@ def nodes(bench: Workbench, asked: Asked, tmp_path: Path) -> VaultNodes:  # noqa
     cluster = KindCluster("platform", tmp_path / "work/cluster-platform", bench, "node", 21000)
     cluster.kube = asked  # type: ignore[assignment]
     return VaultNodes(tmp_path / "work/vault", cluster, "safe/server", "it", ports=(21001, 21002, 21003), licence={})
+
+
+def test_over_a_postgresql_what_has_its_password_is_in_a_secret(
+    bench: Workbench,  # noqa: F811
+    asked: Asked,
+    tmp_path: Path,
+) -> None:
+    """Of one node, too, whose configuration says of no lock; and nobody joins anybody."""
+    cluster = KindCluster("platform", tmp_path / "work/cluster-platform", bench, "node", 21000)
+    cluster.kube = asked  # type: ignore[assignment]
+    at = Bridge("172.18.0.1", "172.18.0.0/16")
+    store = PostgresStore(tmp_path / "work/store", 21009, tmp_path, bench.supervisor, at)
+    password = store.superuser[1].reveal()
+    VaultNodes(
+        tmp_path / "work/vault", cluster, "safe/server", "it", ports=(21001, 21002), licence={}, store=store
+    ).put_in_place(0, "vault:1.7.0", token_file=True)
+    one = VaultPod(tmp_path / "work/one", cluster, "safe/one", "it", storage="postgresql", port=21003, store=store)
+    one._create("vault:1.7.0", token_file=True)
+    configs, where = [], [number for number, each in enumerate(asked.made) if each["kind"] == "ConfigMap"]
+    for made in (asked.made[: where[1]], asked.made[where[1] :]):
+        by_kind = {each["kind"]: each for each in made}
+        assert by_kind["ConfigMap"]["data"] == {}
+        (container,) = by_kind["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+        assert container["command"][-1] == "-config=/vault/tls/guarded.json"
+        assert password not in json.dumps([each for each in made if each["kind"] != "Secret"])
+        configs.append(json.loads(by_kind["Secret"]["stringData"]["guarded.json"])["storage"]["postgresql"])
+    assert [each.get("ha_enabled") for each in configs] == ["true", None]
+    assert {each["connection_url"] for each in configs} == {store.connection.reveal()}
+    assert "@172.18.0.1:21009/" in store.connection.reveal()
 
 
 def formed(nodes: VaultNodes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets as random
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.rig.leases import Weight
 from harness.scenario.schema_engines import ToDatabase
+from harness.scenario.schema_storage import ToStorage
 from harness.secret import Secret
 
 ROOM: Final = 120 * 10**6
@@ -192,13 +194,40 @@ class Postgres(DataServer):
 class PostgresStore(Postgres):
     """One that is the storage of a Vault, which gets its password by a file of mode 0600: its configuration."""
 
-    def __init__(self, directory: Path, port: int, programs: Path, supervisor: Supervisor) -> None:
-        super().__init__(directory, port, programs, supervisor, "the PostgreSQL of Vault")
+    def __init__(
+        self, directory: Path, port: int, programs: Path, supervisor: Supervisor, at: Bridge | None = None
+    ) -> None:
+        """It is on loopback, or *at* a bridge."""
+        super().__init__(directory, port, programs, supervisor, "the PostgreSQL of Vault", at)
 
     @property
     def stored(self) -> Stored:
         """Return the storage of its Vault, as that Vault's configuration has it."""
         return {"postgresql": {"connection_url": self.connection.reveal()}}
+
+    def touch(self, what: ToStorage) -> None:
+        """Stop it, start it over its data, or both. Raises as `start`."""
+        if what in ("stop", "restart"):
+            self.stop()
+        if what in ("start", "restart"):
+            self.start()
+
+    def keep_data(self) -> int:
+        """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        with self.at_rest():
+            shutil.copytree(self.data, self._kept)
+        return size_of(self._kept)
+
+    def put_back_data(self) -> None:
+        """Replace its data by the copy that was kept. Raises OSError."""
+        with self.at_rest():
+            shutil.rmtree(self.data)
+            shutil.copytree(self._kept, self.data)
+
+    @property
+    def _kept(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}-kept")
 
     def weigh(self) -> Weight:
         """Return how many bytes its data take."""

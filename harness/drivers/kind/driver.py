@@ -11,7 +11,7 @@ from typing import Final
 from harness.artifacts import brought
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
-from harness.clients import engine_requirements
+from harness.clients import engine_requirements, postgres
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.clients.kube import Kube
@@ -24,7 +24,7 @@ from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.node_rig import VAULT_PORTS, RunsKindNodes
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
-from harness.drivers.postgres import Bridge, OwnDatabase, Postgres
+from harness.drivers.postgres import Bridge, OwnDatabase, Postgres, PostgresStore
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
@@ -198,6 +198,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
         }
         wanted = service_accounts.wanted(topology)
+        self._store = self._vaults_store() if topology.vault.storage == "postgresql" else None
         self._begin_vault(wanted)
         super().__init__(
             journal,
@@ -212,9 +213,16 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._loaded: dict[tuple[str, str], Future[None]] = {}
         self._begin_agents()
         self._proxies = Proxies(work, bench.supervisor, ports, lambda name: self._clusters[name].gateway)
-        self._database = OwnDatabase(work, bench.supervisor, ports, lambda: Bridge(*bench.engine.bridge(bench.network)))
+        self._database = OwnDatabase(work, bench.supervisor, ports, self._at_bridge)
         self._issuers: dict[str, tuple[str, ...]] = {}
         """of clusters, since the course changed them"""
+
+    def _at_bridge(self) -> Bridge:
+        return Bridge(*self._bench.engine.bridge(self._bench.network))
+
+    def _vaults_store(self) -> PostgresStore:
+        (port,) = self._all_ports.take(1)
+        return PostgresStore(self._work / "store", port, postgres.programs(), self._supervisor, self._at_bridge())
 
     def _cluster(self, number: int, name: str, port: int) -> KindCluster:
         directory, bench = self._site.work / f"cluster-{name}", self._site.bench
@@ -233,6 +241,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             self.begin_from(kept)
             return
         self._bring_up.begin(self._clusters, self._raise_cluster)
+        if self._store is not None:
+            self._store.start()
         self._start_vault(served[0])
 
     def cluster(self, name: str) -> ClusterFacts:
@@ -252,6 +262,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._end_balancer()
         super().end_vault()
         self._database.kill()
+        if self._store is not None:
+            self._store.kill()
 
     def storm_place(self, cluster: str) -> tuple[Kube, Supervisor]:
         """Return a client of *cluster*, and who ends what makes a storm."""
@@ -305,6 +317,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
         lost = lost or self._proxies.died() or self._balancer_died() or self._database.died()
+        lost = lost or (self._store.died() if self._store is not None else None)
         return lost or process.out_of_room(self._work, ()) or None
 
     def keep_logs(self) -> None:
@@ -316,10 +329,9 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
                 for name, lines in logs.items():
                     self._journal.keep(name, lines)
             self.keep_vaults(self._journal)
-            for log in self._database.logs:
-                self._journal.keep(f"database-{log.path.name}", log.everything())
-            for log in self._balancer_logs:
-                self._journal.keep(f"load-balancer-{log.path.name}", log.everything())
+            stores = self._store.logs if self._store is not None else ()
+            for log in (*self._database.logs, *self._balancer_logs, *stores):
+                self._journal.keep(f"{log.path.parent.name}-{log.path.name}", log.everything())
 
     @staticmethod
     def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:

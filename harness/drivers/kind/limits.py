@@ -18,7 +18,7 @@ from harness.scenario import course
 from harness.scenario.plan import Plan
 from harness.scenario.values import ADDRESS
 
-_STORAGES: Final = ("raft", "file")
+_STORAGES: Final = ("raft", "file", "postgresql")
 
 
 def insist(plan: Plan) -> None:
@@ -37,18 +37,27 @@ def insist(plan: Plan) -> None:
         wrk.program()
     if plan.resolved.has_balancer:
         haproxy.program()
-    if plan.resolved.needs_database:
+    if plan.resolved.needs_database or _over_postgresql(plan):
         postgres.programs()
 
 
 def insist_on_parts(plan: Plan, images: Iterable[Image]) -> None:
     """Raise MissingPrerequisite where a Vault was built without what the scenario's engines are of."""
-    for one in images if plan.resolved.needs_database else ():
-        if one.product == VAULT and one.trimmed:
+    lacks = {
+        "postgresql storage": (_over_postgresql(plan), "choose storage: raft or file"),
+        "database engine": (plan.resolved.needs_database, "take the engine of type database out of `secrets`"),
+    }
+    trimmed = [one for one in images if one.product == VAULT and one.trimmed]
+    for part, (wanted, instead) in lacks.items():
+        for one in trimmed if wanted else ():
             raise MissingPrerequisite(
-                f"Vault {one.version} as it was built here has no database engine ({one.trimmed}): bring the release's "
-                f"own binary (--binary vault:{one.version}=PATH), or take the engine of type database out of `secrets`"
+                f"Vault {one.version} as it was built here has no {part} ({one.trimmed}): bring the release's own "
+                f"binary (--binary vault:{one.version}=PATH), or {instead}"
             )
+
+
+def _over_postgresql(plan: Plan) -> bool:
+    return any(vault.storage == "postgresql" for vault in plan.resolved.vaults.values())
 
 
 def insist_on_room(plan: Plan, work: Path, about: About) -> None:
@@ -115,11 +124,11 @@ def _insist_on_vaults(plan: Plan) -> None:
 
 
 def _insist_on_storage(plan: Plan) -> None:
-    """Refuse a Vault that is to have its data in a server beside it, or to be more nodes than can be reached."""
+    """Refuse a Vault that is to have its data in an etcd beside it, or to be more nodes than can be reached."""
     for vault in plan.resolved.vaults.values():
         if vault.storage not in _STORAGES:
             raise MissingPrerequisite(
-                f"with kind Vault's storage is {' or '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
+                f"with kind Vault's storage is {', '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
             )
         if vault.audit:
             raise MissingPrerequisite("with kind Vault has one audit device, its own output: --driver local has others")

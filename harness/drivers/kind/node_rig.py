@@ -47,7 +47,9 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
         ports = self._vault_ports[vault.cluster][2 : 2 + vault.nodes]
         where, home = self._work / "vault", self._clusters[vault.cluster]
         account = vault.service_account
-        self._pods = VaultNodes(where, home, account, self._run_id, ports=ports, licence=licence).pods
+        self._pods = VaultNodes(
+            where, home, account, self._run_id, ports=ports, licence=licence, store=self._store
+        ).pods
         self._leading = next(iter(self._pods.values()))
 
     @property

@@ -15,6 +15,7 @@ from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
 from harness.drivers.kind.one_pod import LINES_BETWEEN, is_audit
 from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, settings
 from harness.drivers.log_tail import Tail
+from harness.drivers.postgres import PostgresStore
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
 from harness.knowledge import shutdown_signs
@@ -44,19 +45,22 @@ class VaultContainer:
         shell: str,
         licence: Secret | None = None,
         name: str = "vault",
+        store: PostgresStore | None = None,
     ) -> None:
         """*port* is that of this machine at which Vault answers; *shell* is an image with the programs of a system.
 
         *name* tells it from others of the same run.
 
-        Vault's own may hold nothing but Vault. *licence* is handed to every version.
+        Vault's own may hold nothing but Vault. *licence* is handed to every version. *store* has its data, if that is
+        another server.
         """
         directory.mkdir(mode=0o700)
         self._directory, self._bench, self._port, self._name = directory, bench, port, name
         self._authority = authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
         self._mounted = directory / "mounted"
         self._mounted.mkdir(mode=0o700)
-        for config, text in settings(storage).items():
+        self._store = store
+        for config, text in settings(storage, kept_in=store.stored if store else None).items():
             pki.write_private(self._mounted / config, text.encode())
         self._environment = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108 -- in the container
         if licence:
@@ -102,11 +106,16 @@ class VaultContainer:
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        if self._store is not None:
+            return self._store.keep_data()
         self.keeps = True
         return self._copy(self._volume, self._make_volume(_KEPT))
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        if self._store is not None:
+            self._store.put_back_data()
+            return
         self._copy(self._make_volume(_KEPT), self._volume)
 
     def copy_data(self, volume: str, labels: Mapping[str, str]) -> str:
@@ -124,7 +133,12 @@ class VaultContainer:
         self.client.root = root
 
     def held(self) -> list[Where]:
-        """Return where its data are, and then where the copy of them is that it keeps, if it keeps one."""
+        """Return where its data are, and then where the copy of them is that it keeps, if it keeps one.
+
+        Nowhere, where another server has them: that stays where it is, and is found again.
+        """
+        if self._store is not None:
+            return []
         return [Where(self._volume), *([Where(self._make_volume(_KEPT))] if self.keeps else [])]
 
     def _make_volume(self, name: str) -> str:

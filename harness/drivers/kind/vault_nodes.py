@@ -1,4 +1,4 @@
-"""A Vault of several nodes as a StatefulSet of several Pods over raft: what each is, and what brings a new one."""
+"""A Vault of several nodes as a StatefulSet of several Pods: what each is, and what brings a new one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import EMPTY
 from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, command, create, settings
 from harness.drivers.log_tail import PodTail
+from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Joining
 from harness.errors import RigError, Unreachable
 from harness.host import pki
@@ -165,14 +166,16 @@ class VaultNodes:
         *,
         ports: Sequence[int],
         licence: Mapping[str, Secret],
+        store: PostgresStore | None = None,
     ) -> None:
         """*account* is namespace/name of the service account of all; a Pod answers at one of *ports* of this machine.
 
-        *licence* is handed to every version, if there is one, by the name of its file.
+        *licence* is handed to every version, if there is one, by the name of its file. *store* has the data of all, if
+        that is another server: they are over raft otherwise.
         """
         directory.mkdir(mode=0o700)
         self._directory, self.cluster, self._licence = directory, cluster, licence
-        self._data = f"{NODE_FOLDER}/{run}"
+        self._data, self._store = f"{NODE_FOLDER}/{run}", store
         self.namespace, self._account = account.split("/")
         self.called = f"{_NAME}.{self.namespace}.svc"
         names = [f"{_NAME}-{number}" for number in range(len(ports))]
@@ -200,7 +203,8 @@ class VaultNodes:
             self._create(image, token_file=token_file)
         else:
             config = ALONE if number in self.alone else GUARDED
-            container = {"name": "vault", "image": image, "command": command(config)}
+            words = command(config, secret=self._store is not None)
+            container = {"name": "vault", "image": image, "command": words}
             spec = {"automountServiceAccountToken": token_file, "containers": [container]}
             template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}
             update = {"type": "RollingUpdate", "rollingUpdate": {"partition": number}} if rolling else _ON_DELETE
@@ -217,7 +221,7 @@ class VaultNodes:
     def _create(self, image: str, *, token_file: bool) -> None:
         files = [self.authority.certificate, self.authority.key, self.authority.ca, *self.authority.client]
         licence = {name: text.reveal() for name, text in self._licence.items()}
-        others = [Joining(f"https://{host}:{VAULT_PORT}", *_JOINED_BY) for host in self._hosts]
+        configs = self._configs
         create(
             self.cluster,
             self._directory,
@@ -231,12 +235,20 @@ class VaultNodes:
             data=self._data,
             image=image,
             token_file=token_file,
-            configs=settings("raft", others),
-            command=command(GUARDED),
+            configs={} if self._store else configs,
+            command=command(GUARDED, secret=self._store is not None),
             probe=_PROBE,
-            tls={path.name: path.read_text() for path in files} | licence,
+            tls={path.name: path.read_text() for path in files} | licence | (configs if self._store else {}),
             environment=self._environment(),
         )
+
+    @property
+    def _configs(self) -> dict[str, str]:
+        if self._store is not None:
+            # whoever holds the lock in it leads, and only where it is said are there such locks
+            high = {kind: {**fields, "ha_enabled": "true"} for kind, fields in self._store.stored.items()}
+            return settings("", kept_in=high)
+        return settings("raft", [Joining(f"https://{host}:{VAULT_PORT}", *_JOINED_BY) for host in self._hosts])
 
     def _environment(self) -> list[dict[str, Any]]:
         said = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108

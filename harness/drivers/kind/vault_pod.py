@@ -18,6 +18,7 @@ from harness.drivers.kind.cluster import VAULT_PORT, KindCluster, Where
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import COPY
 from harness.drivers.log_tail import PodTail
+from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Joining, Listening, Stored
 from harness.host import pki
 from harness.secret import Secret
@@ -38,14 +39,17 @@ takes note of whatever certificate is shown. Where there are others to join, one
 """
 
 
-def settings(storage: str, others: Sequence[Joining] = ()) -> dict[str, str]:
+def settings(storage: str, others: Sequence[Joining] = (), kept_in: Stored | None = None) -> dict[str, str]:
     """Return the configurations of a Vault in a container, whose data is at /vault/data, as JSON, by their names.
 
-    Where there are *others* to join, its environment says what it is called, and by which addresses.
+    Where there are *others* to join, its environment says what it is called, and by which addresses. *kept_in* is the
+    server that has its data, as its configuration has that: with its password.
     """
     clients = {GUARDED: "/vault/tls/ca.crt", OPEN: ""}
     listening = {name: Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", one) for name, one in clients.items()}
-    stored = vault_config.in_directory(storage, "/vault/data", node="" if others else "node-1", others=others)
+    stored = kept_in or vault_config.in_directory(
+        storage, "/vault/data", node="" if others else "node-1", others=others
+    )
     found = {name: _settings(stored, listening.get(name)) for name in (GUARDED, OPEN, PLAIN)}
     if others:
         nobody = vault_config.in_directory(storage, "/vault/data", node="")
@@ -63,9 +67,9 @@ def _settings(stored: Stored, tls: Listening | None) -> str:
     )
 
 
-def command(config: str) -> list[str]:
-    """Return what runs a Vault in a container with one of its configurations."""
-    return ["/bin/vault", "server", f"-config=/vault/config/{config}"]
+def command(config: str, *, secret: bool = False) -> list[str]:
+    """Return what runs a Vault in a container with one of its configurations. *secret*: it is in a Secret."""
+    return ["/bin/vault", "server", f"-config=/vault/{'tls' if secret else 'config'}/{config}"]
 
 
 def create(cluster: KindCluster, directory: Path, template: str, **values: object) -> None:
@@ -100,11 +104,13 @@ class VaultPod(OnePod):
         licence: Secret | None = None,
         name: str = "vault",
         node_port: int = VAULT_PORT,
+        store: PostgresStore | None = None,
     ) -> None:
         """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
 
         That leads to *node_port* of its node. Its data is in a folder of the node that is called after the *run*.
-        *licence* is handed to every version. *name* is that of its StatefulSet.
+        *licence* is handed to every version. *name* is that of its StatefulSet. *store* is what has its data,
+        if that is another server.
         """
         directory.mkdir(mode=0o700)
         namespace, self._account = account.split("/")
@@ -113,7 +119,8 @@ class VaultPod(OnePod):
         self._data = f"{NODE_FOLDER}/{run}" if name == "vault" else f"{NODE_FOLDER}/{run}-{name}"
         self._kept = f"{self._data}-kept"
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
-        self._configs = settings(storage)
+        self._store = store
+        self._configs = settings(storage, kept_in=store.stored if store else None)
         self._config = GUARDED
         self.audit = PodTail(self.log.path)
         """a second reader of that file: Vault's audit log goes to stdout"""
@@ -152,17 +159,25 @@ class VaultPod(OnePod):
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
+        if self._store is not None:
+            return self._store.keep_data()
         self.keeps = True
         self._copy(self._data, self._kept)
         return int(self._cluster.read("du", "-sb", self._kept).split()[0])
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
+        if self._store is not None:
+            self._store.put_back_data()
+            return
         self._copy(self._kept, self._data)
 
     def held(self) -> list[Where]:
-        """Return where its data are, and then where the copy of them is that it keeps, if it keeps one."""
-        folders = [self._data, *([self._kept] if self.keeps else [])]
+        """Return where its data are, and then where the copy of them is that it keeps, if it keeps one.
+
+        Nowhere, where another server has them: that stays where it is, and is found again.
+        """
+        folders = [] if self._store else [self._data, *([self._kept] if self.keeps else [])]
         return [self._cluster.in_volume(folder) for folder in folders]
 
     def copy_data(self) -> str:
@@ -239,15 +254,16 @@ class VaultPod(OnePod):
             data=self._data,
             image=image,
             token_file=token_file,
-            configs=self._configs,
-            command=command(self._config),
-            tls=secrets,
+            configs={} if self._store else self._configs,
+            command=command(self._config, secret=self._store is not None),
+            tls=secrets | (self._configs if self._store else {}),
             environment=environment,
         )
 
     def _roll(self, image: str, *, token_file: bool) -> None:
         """Begin the rollout of another image. Its number has that happen also where all else is as before."""
-        container = {"name": "vault", "image": image, "command": command(self._config)}
+        words = command(self._config, secret=self._store is not None)
+        container = {"name": "vault", "image": image, "command": words}
         data = {"name": "data", "hostPath": {"path": self._data, "type": "DirectoryOrCreate"}}
         spec = {"automountServiceAccountToken": token_file, "containers": [container], "volumes": [data]}
         template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}

@@ -14,9 +14,13 @@ from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
 from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import BESIDE, TOKEN_VOLUME, VaultPod
+from harness.drivers.postgres import PostgresStore
 from harness.drivers.service_accounts import Account
+from harness.errors import RigError
 from harness.record.journal import Journal
+from harness.rig.storage import StorageNow
 from harness.scenario.course import Move, Serve
+from harness.scenario.schema_storage import ToStorage
 from harness.scenario.topology import MAIN
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
@@ -32,11 +36,21 @@ class RunsKindVault(KindSharing):
     """by cluster and version, for each cluster in which Vault is at some time: its image is there"""
     _left: list[VaultPod | VaultContainer]
     """the Vault of each place that was left, in order"""
+    _store: PostgresStore | None
+    """what has Vault's data, where that is another server"""
 
     def _begin_vault(self, wanted: Sequence[Account]) -> None:
         self._home = next((one for one in wanted if one.purpose == MAIN), None)
         self._old_tokens, self._beside, self._left = {}, [], []
         self._server = self._make_vault()
+
+    def touch_storage(self, what: ToStorage) -> StorageNow:
+        """Stop or start the server that has Vault's data."""
+        if self._store is None:
+            raise RigError("the storage of this Vault has no servers beside it")
+        watch = Stopwatch()
+        self._store.touch(what)
+        return StorageNow(int(self._store.runs), seconds=watch.seconds)
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""
@@ -77,7 +91,14 @@ class RunsKindVault(KindSharing):
         storage, licence = self._topology.vault.storage, self._licence
         if self._home is None:
             return VaultContainer(
-                where, self._bench, storage=storage, port=port, shell=self._shell, licence=licence, name=called
+                where,
+                self._bench,
+                storage=storage,
+                port=port,
+                shell=self._shell,
+                licence=licence,
+                name=called,
+                store=self._store,
             )
         return VaultPod(
             where,
@@ -89,6 +110,7 @@ class RunsKindVault(KindSharing):
             licence=licence,
             name=name,
             node_port=VAULT_PORT if name == MAIN else SECOND_VAULT_PORT,
+            store=self._store,
         )
 
     @property

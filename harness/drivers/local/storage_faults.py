@@ -30,10 +30,7 @@ class TouchesStorage(ChangingRig):
             return StorageNow(running, lost, store.leader(), watch.seconds)
         if not isinstance(store, PostgresStore):
             raise RigError("the storage of this Vault has no servers beside it")
-        if what in ("stop", "restart"):
-            store.stop()
-        if what in ("start", "restart"):
-            store.start()
+        store.touch(what)
         return StorageNow(int(store.runs), seconds=watch.seconds)
 
 
