@@ -139,9 +139,9 @@ apps:
 course:
 """
 ONE: Final = """
+  - storage: restart
   - snapshot: {}
   - upgrade: 1.11.0
-  - storage: restart
   - restore: {}
   - roll-back: snapshot
 """

@@ -137,6 +137,36 @@ def test_of_a_storage_with_a_fault_nothing_is_left_by_a_run_that_is_killed(
     assert (judged.returncode, json.loads(judged.stdout)["verdict"]) == (4, "inconclusive")
 
 
+ANEW = """\
+schema: 1
+description: A PostgreSQL starts anew beneath a Vault that is sealed, and an app with a secret ID. No cluster is there.
+vault: {source: 1.9.2, storage: postgresql}
+auth:
+  approle: {type: approle, roles: {web: {policies: [web]}}}
+apps:
+  web: {role: web, reads: [secret/web]}
+course:
+  - snapshot: {}
+  - {upgrade: 1.11.0, meanwhile: restart}
+  - restore: {}
+  - roll-back: snapshot
+"""
+
+
+def test_a_postgresql_that_starts_anew_beneath_a_sealed_vault_is_no_refusal_of_its_data(tmp_path: Path) -> None:
+    """Vault 1.11.0 declines the first keys on connections that are gone, in mid-hop and over a restored snapshot."""
+    (file := tmp_path / "anew.yaml").write_text(ANEW)
+    done = rehearse("run", file, "-o", "json", "--run-dir", tmp_path / "run")
+    judgement = json.loads(done.stdout)
+    assert (judgement["verdict"], judgement["exit_code"]) == ("pass", 0), judgement["reasons"]
+    logins = [(one["moment"], one["answer"]) for one in judgement["observations"] if one["probe"] == "login"]
+    assert logins == [
+        (moment, "granted") for moment in ("before", "after 1.11.0", "after restore", "after roll-back (snapshot)")
+    ]
+    log = (tmp_path / "run" / "logs" / "vault-vault.log").read_text()
+    assert log.count("unseal key supplied") > 3 * log.count("vault is unsealed"), "no key had to be handed over again"
+
+
 @pytest.mark.parametrize("where", ["in a question", "in a swap"])
 def test_a_storage_that_is_killed_in_mid_run_says_nothing_of_vault(
     where: str, tmp_path: Path, lender: Lender, monkeypatch: pytest.MonkeyPatch

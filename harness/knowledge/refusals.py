@@ -86,6 +86,14 @@ _CHECKED: Final = re.compile(
 them with 500, like every plain error of a plugin: see `kubernetes_auth.answer`."""
 
 
+LOST_CONNECTION: Final = re.compile(r"terminating connection due to administrator command|driver: bad connection")
+"""How a Vault over PostgreSQL says that the connection is gone on which it asked: from 1.11.0 on, with pgx, it does not
+try another one by itself (run: 1.11.0 over PostgreSQL 15 that was started anew; PR 15343)."""
+
+MOST_LOST_CONNECTIONS: Final = 5
+"""So often that may be: it keeps two idle connections unless told otherwise (database/sql; max_idle_connections)."""
+
+
 def says(status: int | None, words: str = "") -> Says:
     """Return what an answer with this HTTP *status* and these *words* says. None, no answer at all, is "not now".
 

@@ -115,16 +115,18 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
     """
     node = node_of(rig, served.vault, served.node)
     answered = insist_on_version(rig, served)
-    opened = False
-    for key in keys:
-        reply = node.setup.unseal(key, migrate=bool(served.seal) and served.left_out != "migrate")
+    opened, left, connections = False, list(keys), refusals.MOST_LOST_CONNECTIONS
+    while left and not opened:
+        reply = node.setup.unseal(left.pop(0), migrate=bool(served.seal) and served.left_out != "migrate")
         if reply.status is None and _gives_up(node):
             raise sealed_again(node, served)
+        if not reply.ok and connections and refusals.LOST_CONNECTION.search(reply.error):
+            # its storage was started anew beneath it: each such answer costs it one connection of before
+            left, connections = list(keys), connections - 1
+            continue
         if not reply.ok:
             raise declined(rig, served, reply, which)
         opened = reply.data.get("sealed") is False
-        if opened:
-            break
 
     def active() -> bool:
         health = node.vault.health()
