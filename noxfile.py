@@ -330,18 +330,31 @@ def _install_engine(session: nox.Session) -> None:
 def _have_packages(session: nox.Session) -> None:
     """Return when the packages are here that some scenarios take; as root on a Debian machine they are installed."""
     postgres = shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    # Debian has it where only root looks for programs
-    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
     for there, what, package in (
         (postgres, "PostgreSQL", "postgresql"),
-        (shutil.which("wrk"), "wrk", "wrk"),
-        (haproxy, "HAProxy", "haproxy"),
+        (_packaged("wrk"), "wrk", "wrk"),
+        (_packaged("haproxy"), "HAProxy", "haproxy"),
     ):
         if there:
             continue
         if os.geteuid() != 0:
             session.error(f"{what} is not here: install your system's package (Debian: {package}), or do this as root.")
         _apt_install(session, what, package)
+
+
+def _packaged(program: str) -> Path | None:
+    """Return where a program of a package is, as the rehearsals find it; None where it is not there."""
+    # by Python alone: what this project needs beside that is not there before a session has installed it
+    sys.path.insert(0, str(HERE))
+    from harness.clients import packaged
+    from harness.errors import MissingPrerequisite
+
+    try:
+        return packaged.program(program, program, "")
+    except MissingPrerequisite:
+        return None
+    finally:
+        sys.path.remove(str(HERE))
 
 
 def _apt_install(session: nox.Session, what: str, package: str) -> None:

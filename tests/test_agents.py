@@ -161,6 +161,9 @@ class LeftSo(vault_agent.StartedAgent):
     def __init__(self) -> None:
         self._agent, self._stays, self.log = AGENT, True, ""
 
+    def kill(self) -> None:
+        """End nothing: nothing runs."""
+
     def _left(self) -> Left:
         return Left(self.log, None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import re
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -88,6 +88,29 @@ class StartedAgent(abc.ABC):
                 every=self._every,
             )
 
+    def present(self, jwt: Secret) -> None:
+        """Have the token of its Pod's service account be *jwt*, where no kubelet renews that."""
+        del jwt
+
+    def await_next_try(self) -> None:
+        """Wait until it has tried again to log in, where it does so within a moment."""
+        left = self._left()
+        failures, soon = (lived(left)[one] for one in ("failures", "backoff"))
+        before = len(answers(left.log))
+        if failures and soon is not None and soon <= SOON:
+            with suppress(NotReady):
+                # it writes that it was refused first, and by what answer in the lines below
+                wait.until(
+                    lambda: len(answers(self._left().log)) > before,
+                    what=f"Vault Agent {self._agent.version} to try again",
+                    seconds=SOON + 1,
+                    every=self._every,
+                )
+
+    @abc.abstractmethod
+    def kill(self) -> None:
+        """End it at once."""
+
     def has_ended(self) -> bool:
         """Has it ended by itself, as none does that stays unless what it reads is refused?"""
         return self._left().exit_code is not None
@@ -100,6 +123,35 @@ class StartedAgent(abc.ABC):
             answer.data["waits_on"] = True
         self._failures = failures
         return answer
+
+
+One = TypeVar("One", bound=StartedAgent)
+
+
+class KeepsAgents(abc.ABC, Generic[One]):
+    """A rig that has agents which stay beside apps."""
+
+    _sidecars: dict[str, One]
+    """those that stay, by their apps: the last that was started of each"""
+
+    def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
+        """Return how the agent beside an app is, which is started if none runs there."""
+        started, one = now(), self._sidecars.get(app)
+        if one is not None and one.has_ended():
+            # a kubelet starts a container of a Deployment's anew, without its waits
+            one.kill()
+            one = None
+        if one is None:
+            one = self._sidecars[app] = self._begin(app, agent, jwt)
+            one.wait()
+        one.present(jwt)
+        one.await_next_try()
+        one.wait()
+        return one.state(started)
+
+    @abc.abstractmethod
+    def _begin(self, app: str, agent: Agent, jwt: Secret) -> One:
+        """Return an agent that was started beside an app, and stays."""
 
 
 def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "") -> dict[str, Any]:

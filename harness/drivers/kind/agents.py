@@ -19,7 +19,7 @@ from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_nodes import NodePod
 from harness.drivers.kind.vault_pod import NODE_FOLDER, VaultPod
 from harness.drivers.log_tail import Pieces
-from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left, StartedAgent
+from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, KeepsAgents, Left, StartedAgent
 from harness.errors import RigError
 from harness.host import pki
 from harness.rig.agents import Agent
@@ -106,15 +106,13 @@ class KindAgent(StartedAgent):
         return Left("\n".join(Pieces().whole(lines)), exit_code, Secret(token) if token else None, len(whole), age)
 
 
-class RunsKindAgents(abc.ABC):
+class RunsKindAgents(KeepsAgents[KindAgent]):
     """A rig of kind clusters that starts agents: for once, or beside an app, in the cluster of that."""
 
     _run_id: str
     _topology: Topology
     _clusters: Mapping[str, KindCluster]
     _images: Mapping[tuple[str, str], Image]
-    _sidecars: dict[str, KindAgent]
-    """those that stay, by their apps"""
     _agent_numbers: Iterator[int]
     _agents_loaded: set[tuple[str, str]]
     """the clusters, and the versions whose images were brought there"""
@@ -137,18 +135,10 @@ class RunsKindAgents(abc.ABC):
         finally:
             one.kill()
 
-    def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
-        """Return how the agent beside an app is, which is started if none runs there."""
-        started, one = now(), self._sidecars.get(app)
-        if one is not None and one.has_ended():
-            # as a kubelet starts a container of a Deployment's anew, without its waits
-            one.kill()
-            one = None
-        if one is None:
-            one = self._sidecars[app] = self._agent(app, agent, stays=True)
-            one.start(self._image(app, agent), self.answering, jwt)
-        one.wait()
-        return one.state(started)
+    def _begin(self, app: str, agent: Agent, jwt: Secret) -> KindAgent:
+        one = self._agent(app, agent, stays=True)
+        one.start(self._image(app, agent), self.answering, jwt)
+        return one
 
     def _agent(self, app: str, agent: Agent, *, stays: bool) -> KindAgent:
         wanted = self._topology.apps[app]

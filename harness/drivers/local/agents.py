@@ -6,19 +6,16 @@ import itertools
 import json
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from harness import wait
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.drivers import vault_agent
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, Left, StartedAgent
-from harness.errors import NotReady
+from harness.drivers.vault_agent import CONFIG, FILES, JWT, TOKEN, KeepsAgents, Left, StartedAgent
 from harness.host import pki
 from harness.host.process import Process, Supervisor
 from harness.rig.agents import Agent
@@ -58,20 +55,6 @@ class LocalAgent(StartedAgent):
                 log=self.log.path,
             )
 
-    def await_next_try(self) -> None:
-        """Wait until it has tried again to log in, where it does so within a moment."""
-        left = self._left()
-        failures, soon = (vault_agent.lived(left)[one] for one in ("failures", "backoff"))
-        answers = len(vault_agent.answers(left.log))
-        if failures and soon is not None and soon <= vault_agent.SOON:
-            with suppress(NotReady):
-                # it writes that it was refused first, and by what answer in the lines below
-                wait.until(
-                    lambda: len(vault_agent.answers(self._left().log)) > answers,
-                    what=f"Vault Agent {self._agent.version} to try again",
-                    seconds=vault_agent.SOON + 1,
-                )
-
     def kill(self) -> None:
         """End it at once."""
         if self._process is not None:
@@ -88,7 +71,7 @@ class LocalAgent(StartedAgent):
         return Left(log, exit_code, Secret(text) if text else None, len(written), age)
 
 
-class RunsLocalAgents:
+class RunsLocalAgents(KeepsAgents[LocalAgent]):
     """A rig of processes that starts agents: for once, each in a directory that is gone then, or beside an app."""
 
     _work: Path
@@ -96,8 +79,8 @@ class RunsLocalAgents:
     _binaries: Mapping[tuple[str, str], Artifact]
     _vaults: VaultNodes
     _leading: VaultServer
-    _sidecars: dict[str, list[LocalAgent]]
-    """those that stay, by their apps: all that were started one after the other, of which the last may run yet"""
+    _stayed: list[LocalAgent]
+    """all that were started beside apps, those that have ended among them"""
 
     def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
@@ -112,28 +95,24 @@ class RunsLocalAgents:
             finally:
                 one.kill()
 
-    def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
-        """Return how the agent beside an app is, which is started if none runs there."""
-        started, before = now(), self._sidecars.setdefault(app, [])
-        one = before[-1] if before else None
-        if one is None or one.has_ended():
-            # a kubelet starts a container of a Deployment's anew
-            directory = self._work / "-".join(["sidecar", app, *([str(len(before) + 1)] if before else [])])
-            directory.mkdir(mode=0o700)
-            one = LocalAgent(agent, directory, stays=True)
-            before.append(one)
-            one.present(jwt)
-            self._start_agent(one, agent)
-            one.wait()
-        one.present(jwt)
-        one.await_next_try()
-        one.wait()
-        return one.state(started)
-
     def end_sidecars(self) -> None:
         """End every agent that stays. What it wrote and its log stay."""
-        for one in itertools.chain(*self._sidecars.values()):
+        for one in self._sidecars.values():
             one.kill()
+
+    def agent_logs(self) -> list[Tail]:
+        """Return the logs of all agents that were started beside an app, one after the other."""
+        return [one.log for one in self._stayed]
+
+    def _begin(self, app: str, agent: Agent, jwt: Secret) -> LocalAgent:
+        names = (f"sidecar-{app}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+        directory = next(path for name in names if not (path := self._work / name).exists())
+        directory.mkdir(mode=0o700)
+        one = LocalAgent(agent, directory, stays=True)
+        self._stayed.append(one)
+        one.present(jwt)
+        self._start_agent(one, agent)
+        return one
 
     def _start_agent(self, one: LocalAgent, agent: Agent) -> None:
         server = self._vaults.servers[agent.node] if agent.node else self._leading

@@ -180,7 +180,7 @@ class LocalRig(
         )
         self._vaults = vaults or VaultNodes(self._work, topology, ports, supervisor, binaries, licence)
         self._vaults.binaries = binaries
-        self._sidecars = {}
+        self._sidecars, self._stayed = {}, []
         if topology.vault.audit:
             self._devices = AuditDevices(topology.vault.audit, work, supervisor, ports.take)
             self._devices.introduce(self._vaults)
@@ -344,10 +344,9 @@ class LocalRig(
 
     @property
     def _logs(self) -> list[Tail]:
-        agents = [one.log for started in self._sidecars.values() for one in started]
         return [
             *self._vaults.logs,
-            *agents,
+            *self.agent_logs(),
             *self._balancer_logs,
             *([self._unsealer.log] if self._unsealer is not None else ()),
         ]
