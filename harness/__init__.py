@@ -242,6 +242,7 @@ analysis/                what a record means, with no server in sight
     completeness         does a record hold all that its plan requires?
     soundness            does a record say what no run can say?
     diagnosis            what changed, or was wrong all along, gets its cause
+    as_recorded          the events that stand in a judgement as the record has them
     not_served           what it is called that a Vault would not serve after a step
     startup_failures     what it means that a Vault would not serve after its swap
     rewritten            configs and roles written again as they are read: what is refused, and what is another value

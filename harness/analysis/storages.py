@@ -85,9 +85,11 @@ def _outages(facts: Facts) -> list[list[str]]:
 
 
 def _lost(facts: Facts, label: str) -> list[Observation]:
-    """Return in what Vault failed. What the refused login made impossible to ask is told by that login."""
+    """Return in what Vault failed, or gave no answer in time. What nobody asked then, because of a refused login or a
+    stopped node, is told by that.
+    """
     seen = (one for one in facts.observations if one.moment == label and one.answer == "unknown")
-    return [one for one in seen if one.status is not None and one.status >= 500]
+    return [one for one in seen if one.blocked_by is None and not one.mixed]
 
 
 def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChanged]]) -> Finding:
@@ -95,7 +97,7 @@ def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChang
     held = [one for one in told if one[0] < facts.line_of[lost[0].id]]
     granted = [one.probe for one in facts.observations if one.moment == label and one.answer == "granted"]
     health = [one.answer for one in facts.observations if (one.moment, one.probe) == (label, "health")]
-    kinds, statuses = sorted({seen.probe for seen in lost}), sorted({f"HTTP {seen.status}" for seen in lost})
+    kinds, statuses = sorted({seen.probe for seen in lost}), sorted({_status(seen) for seen in lost})
     logged = [
         EvidenceLine("vault log", _said(one), line, at=one.at, vault=one.vault)
         for line, one in facts.record.numbered(VaultLogLine)
@@ -193,6 +195,10 @@ def sentence(one: StorageChanged) -> str:
     left = "; ".join(filter(None, (runs, "" if one.serves else "it does not serve")))
     took = f" ({one.seconds:.1f} s)" if one.seconds else ""
     return f"{done}{when}{took}{f': {left}' if left else ''}"
+
+
+def _status(seen: Observation) -> str:
+    return f"HTTP {seen.status}" if seen.status is not None else "no answer in time"
 
 
 def _said(one: VaultLogLine) -> str:

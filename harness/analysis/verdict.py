@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.analysis import (
+    as_recorded,
     audit_devices,
     comparison,
     completeness,
@@ -224,17 +225,10 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         machine=start.machine,
         repeat=" ".join(start.command),
         run_directory=record.directory,
-        **_taken_over(record),
+        **as_recorded.events(record),
         left_behind=left_behind,
         exit_code=proofs.exit_code(_exit_code(outcome, left_behind, facts), tried, unproven),
     )
-
-
-def _taken_over(record: Record) -> dict[str, Any]:
-    """Return the fields of a judgement whose events stand in it as they were recorded."""
-    kinds = {"renewals": Renewals, "troubles": Trouble, "artifacts": ArtifactUsed, "phases": PhaseEnded}
-    kinds |= {"storages": StorageChanged, "databases": DatabaseChanged}
-    return {field: tuple(record.of(kind)) for field, kind in kinds.items()}
 
 
 def _found(facts: Facts) -> Iterator[Finding]:
