@@ -311,11 +311,18 @@ def test_an_answer_that_changed_is_a_finding_and_nothing_else() -> None:
     assert comparison.what_else(comparison.between(seen(), refused("1.11.0", 403, "permission denied"))) == []
 
 
+def test_a_question_that_could_not_be_asked_has_no_other_status() -> None:
+    """Where an app is refused meanwhile, what failed before with 500 is not asked, and answers nothing."""
+    failed = seen("1.9.2", answer="unknown", status=500, error="connection refused", probe="read")
+    unasked = seen("1.11.0", answer="unknown", status=None, error="there is no token to ask with", probe="read")
+    assert comparison.what_else(comparison.between(failed, unasked)) == []
+
+
 @given(one=observations, other=observations)
 def test_whatever_else_changed_is_said(one: Observation, other: Observation) -> None:
-    """Every change but that of an answer is part of an entry, with its app and its hop."""
+    """Every change but that of an answer is part of an entry, with its app and its hop, if there was an answer."""
     changes = comparison.between(one, other)
-    rest = [change for change in changes if change.what != "answer"]
+    rest = [change for change in changes if change.what != "answer" and not comparison.without_answer(change)]
     found = comparison.what_else(changes)
     assert bool(found) == bool(rest)
     assert all(one.what and one.hops == (other.version,) and one.apps == ("web",) for one in found)

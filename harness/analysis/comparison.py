@@ -139,11 +139,11 @@ class Else(msgspec.Struct, frozen=True):
 def what_else(changes: Iterable[Change]) -> list[Else]:
     """Return what else changed, one entry a kind, in the order in which each first appears.
 
-    That an answer, or its reason, is another one is a finding's matter, and left out here.
+    That an answer, or its reason, is another one is a finding's matter, and left out here; so is what nobody answered.
     """
     groups: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
-        if (change.what != "answer" and not _another_check(change)) or _of_node(change):
+        if not (change.what == "answer" or _another_check(change) or without_answer(change)) or _of_node(change):
             groups.setdefault(_kind(change), []).append(change)
     return [
         Else(
@@ -160,6 +160,12 @@ def _another_check(change: Change) -> bool:
     """Does another check of a JWT mount refuse now? Where that is an app's login, it is a finding's matter, too."""
     told = [jwt_auth.refusal_of(words) for words in (change.before, change.after)]
     return change.what == "error" and None not in told and told[0] != told[1]
+
+
+def without_answer(change: Change) -> bool:
+    """Was one of two unknown answers none at all: a question that could not be asked, or that nobody answered?"""
+    told = [_status_in(words) for words in (change.before, change.after)]
+    return change.what == "status" and change.after.startswith("unknown") and not all(map(str.isdigit, told))
 
 
 def _of_node(change: Change) -> bool:
