@@ -44,11 +44,11 @@ def bring_back(engine: str) -> Remedy:
 
 
 def _database_away(case: Case) -> Diagnosis | None:
-    seen = case.after
-    made = case.facts.topology.maker_of(seen.item)
-    if made is None or made.kind != engine_kinds.DATABASE or not SAYS_AWAY.search(seen.error):
+    seen, topology = case.after, case.facts.topology
+    engine = topology.engine_of(seen.item)
+    databases = [path for path, one in topology.makers.items() if one.kind == engine_kinds.DATABASE]
+    if engine not in databases or not SAYS_AWAY.search(seen.error):
         return None
-    engine = case.facts.topology.engine_of(seen.item)
     return diagnosed(
         f"The database of the engine at {engine}/ gives Vault no answer, and that engine asks it for each credential, "
         "renewal and revocation. Whatever version serves would be without it",

@@ -23,11 +23,6 @@ _STORAGES: Final = ("raft", "file", "postgresql")
 
 def insist(plan: Plan) -> None:
     """Raise MissingPrerequisite, with the driver that can do it, for what a plan has and these clusters cannot have."""
-    if not plan.resolved.clusters:
-        raise MissingPrerequisite(
-            "with kind there is a cluster, and this scenario has none: clusters: {sandbox: {kubernetes: 1.32.0}}, or "
-            "--driver local, which needs none"
-        )
     _insist_on_storage(plan)
     _insist_on_their_versions(plan)
     _insist_on_their_keys(plan)
@@ -37,6 +32,11 @@ def insist(plan: Plan) -> None:
         wrk.program()
     if plan.resolved.has_balancer:
         haproxy.program()
+    if not plan.resolved.clusters:
+        raise MissingPrerequisite(
+            "with kind there is a cluster, and this scenario has none: clusters: {sandbox: {kubernetes: 1.32.0}}, or "
+            "--driver local, which needs none"
+        )
     if plan.resolved.needs_database or _over_postgresql(plan):
         postgres.programs()
 
