@@ -251,6 +251,11 @@ def _of_reviews(facts: Facts, mount: str, rule: str, apps: Sequence[str]) -> Ite
     entry = facts.mount(mount)
     if rule == "login-token-rejected":  # somebody could review it: who that was decides nothing
         yield from (f"apps.{app}.token ({facts.app(app).token})" for app in apps)
+    elif rewrites.held_config(facts, mount, facts.first_moment).fields.get("disable_local_ca_jwt") is True:
+        # whoever wrote such a config, no token of a pod is copied into it or read
+        if entry.reviewer not in auth_config.OF_ACCOUNT:
+            yield f"auth.{mount}.reviewer ({entry.reviewer or 'not set'})"
+        yield f"auth.{mount}.config.disable_local_ca_jwt (true)"
     else:
         yield from _provenance(facts, mount, entry)
     if rule == "reviewer-may-not-read":

@@ -130,7 +130,7 @@ def _what_became_of_it(case: Case) -> str:
     if is_used_up(facts, seen):
         return (
             f"it was used up. It was made for {times(role.secret_id_num_uses)} (secret_id_num_uses of its role then), "
-            f"and this rehearsal, which logs in at every look, has made {'it' if used == 1 else f'all {used}'}: no "
+            f"and this rehearsal, which logs in at every look, has made {_ALL.get(used, f'all {used}')}: no "
             "version has to do with that"
         )
     made = [one.at for one in facts.record.of(CredentialsMade) if (one.mount, one.role) == (app.mount, app.role)]
@@ -140,6 +140,9 @@ def _what_became_of_it(case: Case) -> str:
             "older: no version has to do with that"
         )
     return "it ended, was used up, or is not in the data that Vault serves"
+
+
+_ALL: Final = {1: "it", 2: "both"}
 
 
 def times(uses: int | None) -> str:
