@@ -121,7 +121,7 @@ apps:
 """
 NO_PROVENANCE = ("    configured: {by: 1.4.0, with-token-file: true}\n", "")
 NO_RIGHT = (", may-review-tokens: true", "")
-OPTED_OUT = "    reviewer: client-jwt\n    config: {disable_local_ca_jwt: true}\n"
+OPTED_OUT = "    reviewer: client-jwt\n    config: {disable_local_ca_jwt: true, issuer: cluster}\n"
 BY_CLIENT = "auth.kubernetes.reviewer (client-jwt)"
 WRITTEN_BY = "auth.kubernetes.configured.by (1.4.0)"
 ASSUMED_BY = "auth.kubernetes.configured.by (1.7.0, assumed)"
@@ -142,7 +142,7 @@ MORE_APPS = "".join(
         pytest.param([NO_PROVENANCE], "web", [ASSUMED_BY, ASSUMED_FILE], id="configured left out"),
         pytest.param([NO_RIGHT], "web", [WRITTEN_BY, ASSUMED_RIGHT], id="a right left out"),
         pytest.param(
-            [NO_RIGHT, ("    roles:\n", f"{OPTED_OUT}    roles:\n")],
+            [NO_RIGHT, ("by: 1.4.0", "by: 1.7.0"), ("    roles:\n", f"{OPTED_OUT}    roles:\n")],
             "web",
             [BY_CLIENT, "auth.kubernetes.config.disable_local_ca_jwt (true)", ASSUMED_RIGHT],
             id="nothing of a pod is read, whoever wrote it",
