@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from harness import settings
 from harness.analysis import verdict
 from harness.cli import maintenance
+from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.record import events, journal
 from harness.record.journal import Record
 from harness.scenario import loading
+from harness.scenario.topology import ISSUER
 from harness.session import one_rehearsal
 from harness.session.one_rehearsal import Options
 from tests.test_real import SECRET_SHAPES
@@ -98,3 +101,27 @@ def test_a_source_state_is_copied_and_left_alone_once_its_cluster_was_changed(
             text = path.read_bytes()
             assert not SECRET_SHAPES.search(text), path
             assert [value for value in known if value.encode() in text] == [], path
+
+
+def test_a_cluster_with_other_issuers_is_told_to_nobody_before_it_has_those_of_the_next_rehearsal(
+    clusters: SharedClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Vault is outside of it, a config is written as soon as it is known how it is reached: before it serves."""
+    ending = ControlPlane.end
+
+    def late(plane: ControlPlane) -> None:
+        time.sleep(5)
+        ending(plane)
+
+    monkeypatch.setattr(ControlPlane, "end", late)
+    outside = SCENARIO.replace("vault: {cluster: main, ", "vault: {")
+    loaded = loading.loads(outside)
+    course = "course:\n  - set-issuers: {main: ['https://other.example.com']}\n"
+    changed = loading.loads(outside.replace(", target: 1.9.2", "") + course)
+    issuers = []
+    for number, one in enumerate((changed, loaded)):
+        run = tmp_path / str(number)
+        one_rehearsal.rehearse_one(one, Options(run_dir=run), maintenance.places(), clusters=clusters)
+        record = journal.load(run)
+        issuers += [written.fields.get("issuer") for written in record.of(events.ConfigWritten)][:1]
+    assert issuers == [ISSUER, ISSUER]

@@ -128,24 +128,21 @@ class ControlPlane:
         self._listens = port
         self.kube.ask_at(f"https://127.0.0.1:{port}", self.authority.ca)
 
-    def is_as(self, api_server: Path, issuers: Sequence[str]) -> bool:
-        """Does this very API server serve, with just these issuers? A course may have changed either."""
-        there = self._listens == self.port
-        return there and self.api_server == api_server and self.issuers == addressed(issuers, self.host)
+    def is_as_or_forgets(self, api_server: Path, issuers: Sequence[str]) -> bool:
+        """Does this very API server serve, with just these *issuers*? A course may have changed either.
 
-    def start_over(
-        self, supervisor: Supervisor, etcd: Path, api_server: Path, issuers: Sequence[str], over: threading.Event
-    ) -> None:
-        """End both servers, and start them with these *issuers* over no data: an older one may not read a newer one's.
-
-        Raises as `start`.
+        Otherwise both servers end, and the next ones begin with these issuers over no data, where they first were: an
+        older API server may not read what a newer one has stored.
         """
+        there = self._listens == self.port
+        if there and self.api_server == api_server and self.issuers == addressed(issuers, self.host):
+            return True
         self.end()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
         self.issuers = addressed(issuers, self.host)
         self.hide(self.port)
         self.pass_over()
-        self.start(supervisor, etcd, api_server, over)
+        return False
 
     @property
     def started(self) -> bool:

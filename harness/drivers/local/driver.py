@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from harness.artifacts import brought
@@ -379,14 +380,10 @@ class LocalRig(
             self._empty_cluster(name, self._lent[name], etcd, server)
             return
         plane, served = self._plane(name, etcd, server)
+        kept = served > 0 and self._as_wanted(plane, server)
         self._planes[name], self._ports[name] = plane, plane.port
         self._bring_up.tell()
-        spaces: list[str] = []
-        if served:
-            spaces = self._emptied(plane, etcd, server, lambda: plane.begin_anew(self._bring_up.over))
-        else:
-            with self._journal.phase(f"cluster {name} serves"), brought.steady(etcd, server):
-                plane.start(self._owner, etcd.path, server.path, self._bring_up.over)
+        spaces = self._serving(plane, etcd, server, partial(plane.begin_anew, self._bring_up.over) if kept else None)
         with self._journal.phase(f"accounts of {name}"):
             wanted = [account for account in self._accounts if account.cluster == name]
             self._populate(plane, wanted, spaces)
@@ -404,24 +401,27 @@ class LocalRig(
             return ControlPlane(name, self._work / f"cluster-{name}", self._ports[name], issuers), 0
         return self._lender.lend(name, etcd, server, issuers)
 
-    def _emptied(
-        self, plane: ControlPlane, etcd: Artifact, server: Artifact, empty: Callable[[], list[str]]
-    ) -> list[str]:
-        """Have a cluster that others used hold nothing of theirs, and return the namespaces that are left.
+    def _as_wanted(self, plane: ControlPlane, server: Artifact) -> bool:
+        """Is a cluster that others used as this rehearsal wants it? Otherwise it is to start over no data.
 
-        *empty* does so, unless it was made another cluster than this rehearsal wants: then it is started over.
+        Nobody is told before how it is reached, for of its issuers and its address configs are made.
         """
-        issuers = self._topology.clusters[plane.name].issuers
-        if plane.is_as(server.path, issuers):
+        return plane.is_as_or_forgets(server.path, self._topology.clusters[plane.name].issuers)
+
+    def _serving(
+        self, plane: ControlPlane, etcd: Artifact, server: Artifact, empty: Callable[[], list[str]] | None
+    ) -> list[str]:
+        """Start a cluster, or *empty* one that others used. Returns the namespaces that are left."""
+        if empty is not None:
             with self._journal.phase(f"cluster {plane.name} is emptied"):
                 return empty()
         with self._journal.phase(f"cluster {plane.name} serves"), brought.steady(etcd, server):
-            plane.start_over(self._owner, etcd.path, server.path, issuers, self._bring_up.over)
+            plane.start(self._owner, etcd.path, server.path, self._bring_up.over)
         return []
 
     def _empty_cluster(self, name: str, plane: ControlPlane, etcd: Artifact, server: Artifact) -> None:
         """Have a cluster that serves already hold this rehearsal's accounts and nobody else's."""
-        spaces = self._emptied(plane, etcd, server, plane.kube.reset)
+        spaces = self._serving(plane, etcd, server, plane.kube.reset if self._as_wanted(plane, server) else None)
         self._planes[name] = plane
         self._bring_up.tell()
         with self._journal.phase(f"accounts of {name}"):
