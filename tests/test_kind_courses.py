@@ -18,6 +18,7 @@ from harness.clients.vault import Vault
 from harness.record import journal
 from harness.record.events import LateWritten, MomentBegan, PodReplaced, StepEnded
 from harness.record.node_events import EvictionTried, NodeLost, NodesSeen, NodeSwapped, PodSeen
+from harness.record.observation import Observation
 from harness.rehearsal import vault_steps
 from tests import courses
 from tests.lent import Lender
@@ -355,6 +356,36 @@ def test_a_run_that_is_killed_in_a_step_leaves_nothing(
 ) -> None:
     """SIGKILL in the step: containers and volumes for it go with the rest, and so do the snapshot and the proof."""
     file = courses.scenario(tmp_path / "course.yaml", place, storage, steps=steps)
+    directory = killed_in(word, file, kept, where)
+    record = journal.load(directory)
+    assert record.of(MomentBegan)[0].moment == "before"
+    assert word not in [one.do for one in record.of(StepEnded)]
+    assert bool(record.of(LateWritten)) is (word in ("roll-back", "restore"))
+    judged = json.loads(kept.harbour.aside("judge", str(directory), "-o", "json").stdout)
+    assert "the run was cut off: its record does not end" in judged["reasons"]
+    if where == IN_A_PROOF:
+        # what was seen of the upgrade stands, whatever became of the proof
+        assert ([one["state"] for one in judged["proofs"]], judged["exit_code"]) == (["not tried", "not tried"], 1)
+    else:
+        assert (judged["proofs"], judged["verdict"], judged["exit_code"]) == ([], "inconclusive", 4)
+
+
+def test_of_several_nodes_and_their_load_balancer_nothing_is_left_by_a_run_that_is_killed(
+    kept: Kept,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """SIGKILL while one of three Pods has lost its disk: HAProxy goes with the rest."""
+    file = tmp_path / "lost.yaml"
+    file.write_text(LOST.rstrip() + REJOINED)
+    directory = killed_in("upgrade", file, kept)
+    record = journal.load(directory)
+    assert record.of(MomentBegan)[0].moment == "before"
+    assert "upgrade" not in [one.do for one in record.of(StepEnded)]
+    assert "desk" in {one.app for one in record.of(Observation) if one.asked_of}, "nobody asked through it"
+
+
+def killed_in(word: str, file: Path, kept: Kept, where: str = IN_THE_RUN) -> Path:  # noqa: F811
+    """Have a run end by SIGKILL in a step, wait until nothing of it is left, and return its directory."""
     directory, words = kept.harbour.words(file, "--reuse", *(["--prove-remedy"] if where == IN_A_PROOF else []))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, word, where, *words],
@@ -366,18 +397,8 @@ def test_a_run_that_is_killed_in_a_step_leaves_nothing(
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    record = journal.load(directory)
-    assert record.of(MomentBegan)[0].moment == "before"
-    assert word not in [one.do for one in record.of(StepEnded)]
-    assert bool(record.of(LateWritten)) is (word in ("roll-back", "restore"))
     wait.until(lambda: not kept.harbour.left(directory), what="the last trace of the run", seconds=30)
-    judged = json.loads(kept.harbour.aside("judge", str(directory), "-o", "json").stdout)
-    assert "the run was cut off: its record does not end" in judged["reasons"]
-    if where == IN_A_PROOF:
-        # what was seen of the upgrade stands, whatever became of the proof
-        assert ([one["state"] for one in judged["proofs"]], judged["exit_code"]) == (["not tried", "not tried"], 1)
-    else:
-        assert (judged["proofs"], judged["verdict"], judged["exit_code"]) == ([], "inconclusive", 4)
+    return directory
 
 
 STORM: Final = """

@@ -12,12 +12,14 @@ import psutil
 import pytest
 
 from harness import wait
+from harness.record import journal
+from harness.record.events import StepEnded
 from harness.record.observation import Observation
 from harness.rehearsal import probes
 from harness.rehearsal.probes.look import View
 from harness.scenario.plan import Question
 from tests.runs import signalled
-from tests.test_kind_courses import answers
+from tests.test_kind_courses import answers, killed_in
 from tests.test_kind_faults import (  # noqa: F401  # fixtures
     Harbour,
     Kept,
@@ -181,6 +183,13 @@ def test_a_vault_over_a_postgresql_is_answered_as_on_processes(
     texts = "".join(one.read_text(errors="replace") for one in directory.rglob("*") if one.is_file())
     assert "postgresql://" not in texts, "with it came the password"
     assert kept.harbour.left(directory) == []
+
+
+def test_a_run_over_a_postgresql_that_is_killed_leaves_nothing(kept: Kept, tmp_path: Path) -> None:  # noqa: F811
+    file = tmp_path / "stored.yaml"
+    file.write_text(STORED.rstrip() + ONE)
+    directory = killed_in("upgrade", file, kept)
+    assert "upgrade" not in [one.do for one in journal.load(directory).of(StepEnded)]
 
 
 def answers_of(judgement: dict[str, Any]) -> list[tuple[str, str, str]]:
