@@ -213,7 +213,7 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         tells=("--version",),
         prefix="Kubernetes v",
         stamps=_KUBERNETES_STAMPS,
-        runs=("1.29.15", "1.31.0", "1.32.0"),
+        runs=("1.24.0", "1.29.15", "1.31.0", "1.32.0", "1.34.0"),
         refused=dict.fromkeys(("1.27.0", "1.32.4"), _CHECKSUM),
     ),
     "etcd": _Product(
