@@ -261,7 +261,7 @@ def test_kind_says_beforehand_that_it_has_no_etcd_for_vault() -> None:
     there = plan.make(scenario(upgrade("1.32.0")), "test", "kind")
     over = {name: msgspec.structs.replace(vault, storage="etcd") for name, vault in there.resolved.vaults.items()}
     topology = msgspec.structs.replace(there.resolved, vaults=over)
-    with pytest.raises(MissingPrerequisite, match="raft or file, and not etcd: --driver local has it"):
+    with pytest.raises(MissingPrerequisite, match="raft, file or postgresql, and not etcd: --driver local has it"):
         limits.insist(msgspec.structs.replace(there, topology=topology))
     limits.insist(there)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from harness.artifacts import templates
 from harness.errors import MissingPrerequisite
@@ -50,6 +50,8 @@ class _ReleaseLine:
     """another main.go than the product's"""
     trimmed: str = ""
     """what its builds leave out, in words; empty: nothing"""
+    stamps: tuple[str, ...] = ()
+    """variables that its linker sets beside the product's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ _LIMITER: Final = "replace github.com/sethvargo/go-limiter => github.com/sethvar
 _SIGNED: Final = "replace github.com/ma314smith/signedxml v1.1.1 => github.com/moov-io/signedxml v1.1.1"
 _PROXY: Final = "replace github.com/pires/go-proxyproto v1.0.0 => github.com/peteski22/go-proxyproto v1.0.0"
 _KEYRING: Final = "replace github.com/99designs/keyring => github.com/Jeffail/keyring v1.2.3"
-_TRIMMED: Final = {
+_TRIMMED: Final[Mapping[str, Any]] = {
     "tags": "minimal",
     "main": "vault-trimmed/main.go",
     "trimmed": "made with Vault's own tag `minimal`: of the auth methods it has approle, cert, jwt, kubernetes, oidc "
@@ -109,6 +111,8 @@ _STAGING: Final = _words(
     "sample-apiserver sample-cli-plugin sample-controller"
 )
 _STAMP: Final = "k8s.io/component-base/version"
+_OLD_STAMP: Final = "k8s.io/client-go/pkg/version"
+"""What /version answers by, as long as the aggregator took it from there (kube-aggregator v0.24.0 apiserver.go)."""
 _CHECKSUM: Final = "the module proxy or the checksum database refuses a module that this release needs"
 _KUBERNETES_STAMPS: Final = (
     f"{_STAMP}.gitVersion=v{{version}}",
@@ -116,9 +120,11 @@ _KUBERNETES_STAMPS: Final = (
     f"{_STAMP}.gitMinor={{minor}}",
     f"{_STAMP}.gitTreeState=clean",
 )
+_REPLACED: Final = tuple(f"replace k8s.io/{name} => k8s.io/{name} v0.{{rest}}" for name in _STAGING)
 _KUBERNETES_LINES: Final = (
     _ReleaseLine("0.0.0", missing="the published module of Kubernetes before 1.24 lacks a generated file (openapi)"),
-    _ReleaseLine("1.24.0", extra=tuple(f"replace k8s.io/{name} => k8s.io/{name} v0.{{rest}}" for name in _STAGING)),
+    _ReleaseLine("1.24.0", extra=_REPLACED, stamps=(f"{_OLD_STAMP}.gitVersion=v{{version}}",)),
+    _ReleaseLine("1.29.0", extra=_REPLACED),
 )
 
 _PRODUCTS: Final[Mapping[str, _Product]] = {
@@ -292,7 +298,7 @@ def recipe(product: str, version: str) -> Recipe:
     required = f"require {known.module} v{version}\n" if known.module else ""
     extra = "".join(f"{each.format(**words)}\n" for each in line.extra)
     main, tags = line.main or known.main, [f"-tags={line.tags}"] if line.tags else []
-    stamps = "".join(f" -X {each.format(**words)}" for each in known.stamps)
+    stamps = "".join(f" -X {each.format(**words)}" for each in (*known.stamps, *line.stamps))
     return Recipe(
         product=product,
         version=version,

@@ -127,8 +127,9 @@ def _insist_on_storage(plan: Plan) -> None:
     """Refuse a Vault that is to have its data in an etcd beside it, or to be more nodes than can be reached."""
     for vault in plan.resolved.vaults.values():
         if vault.storage not in _STORAGES:
+            here = f"{', '.join(_STORAGES[:-1])} or {_STORAGES[-1]}"
             raise MissingPrerequisite(
-                f"with kind Vault's storage is {', '.join(_STORAGES)}, and not {vault.storage}: --driver local has it"
+                f"with kind Vault's storage is {here}, and not {vault.storage}: --driver local has it"
             )
         if vault.audit:
             raise MissingPrerequisite("with kind Vault has one audit device, its own output: --driver local has others")
