@@ -213,6 +213,7 @@ def real(session: nox.Session) -> None:
 @nox.session
 def kind(session: nox.Session) -> None:
     """Rehearse on real kind clusters with Vault in containers; gets an engine and images on the first run."""
+    _have_packages(session)
     _have_engine(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
