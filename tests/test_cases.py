@@ -471,7 +471,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "a-postgresql-restarts-and-is-away-when-vault-starts": (
         "the PostgreSQL of Vault was restarted, in the middle of the upgrade to Vault 1.9.2",
         "Vault 1.11.0 could not be unsealed, which says nothing of what it makes of its data: its PostgreSQL is away",
-        "terminating connection due to administrator command",
+        "connect: connection refused",
     ),
     "leadership-goes-back-over-an-etcd-that-two-nodes-have": (
         "the older one took the lock in the storage, over data to which the newer one may have brought mounts and",
