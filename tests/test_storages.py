@@ -96,7 +96,7 @@ def in_a_cluster(file: Path, vault: str, steps: str) -> Scenario:
 
 def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> None:
     wanted = in_a_cluster(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")
-    with pytest.raises(MissingPrerequisite, match="raft, file, postgresql, and not etcd: --driver local has it"):
+    with pytest.raises(MissingPrerequisite, match="raft, file or postgresql, and not etcd: --driver local has it"):
         limits.insist(plan.make(wanted, "one", "kind"))
 
 
