@@ -187,11 +187,14 @@ class AuditDevices:
             )
 
     def _await(self, device: Device, mark: str) -> None:
-        """Give an entry the time that it takes over a socket. Of a device that has lost it nobody waits any longer."""
+        """Give an answer's entry the time that it takes over a socket. Of a device that has lost it nobody waits more.
+
+        That of its request comes first, and what was answered is counted.
+        """
 
         def came() -> bool:
             self.lines()
-            return any(correlation(entry) == mark for entry in device.found)
+            return any(entry.get("type") == "response" and correlation(entry) == mark for entry in device.found)
 
         with suppress(NotReady):
             wait.until(came, what=f"an entry of audit/{device.name}", seconds=_LATE_SECONDS)
