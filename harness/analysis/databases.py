@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.analysis import diagnosis
+from harness.analysis import diagnosis, storages
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -16,10 +16,8 @@ from harness.record.observation import Observation
 from harness.scenario import database_state, engine_kinds
 
 _SHOWN: Final = 3
-_OF_ITSELF: Final = frozenset({"health", "seal-status"})
 _ASKED_BY_US: Final = "kept-secret"
 """The question that the database itself is asked, and not Vault."""
-_MADE: Final = "read"
 
 
 def excused(facts: Facts) -> frozenset[int]:
@@ -90,7 +88,7 @@ def _unanswered(
     others = [
         one
         for one in facts.observations
-        if one.moment in labels and one.answer == "granted" and one.probe not in _OF_ITSELF
+        if one.moment in labels and one.answer == "granted" and one.probe not in storages.OF_ITSELF
         if not _of_database(facts, one) or one.probe == "engine-role"
     ]
     starts = dict.fromkeys(

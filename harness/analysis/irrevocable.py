@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from harness.analysis import databases, diagnosis
@@ -45,7 +45,8 @@ def _finding(facts: Facts, line: int, seen: LeasesSeen, before: int) -> Finding:
     some = f"{more:,} {'more ' if before else ''}lease{'s' if more != 1 else ''}"
     engines = sorted({one.engine for one in seen.given_up if one.engine})
     whose = f" of {' and '.join(f'{path}/' for path in engines)}" if engines else ""
-    why, sure = _why(facts, line, seen)
+    stop = databases.away_during(facts, line)
+    why, sure = _why(seen, stopped=stop is not None)
     return diagnosis.stated(
         facts,
         (IRREVOCABLE, "pre-existing" if label == facts.first_moment else "latent", "leases irrevocable"),
@@ -57,7 +58,7 @@ def _finding(facts: Facts, line: int, seen: LeasesSeen, before: int) -> Finding:
                 EvidenceLine("answer", f"sys/leases?type=irrevocable, {one.count} times: {one.error}", line, at=seen.at)
                 for one in seen.given_up[:_SHOWN]
             ),
-            *_stop(facts, line),
+            *([EvidenceLine("server", databases.sentence(stop), at=stop.at)] if stop is not None else ()),
         ),
         _ways(engines[0] if engines else _engine(facts)),
         confidence="certain" if sure else "strong",
@@ -82,14 +83,17 @@ def _since(facts: Facts, label: str) -> str:
     return f", after the {serving[-1]}{' to it' if serving[-1] == 'upgrade' else ''}" if serving else ""
 
 
-def _why(facts: Facts, line: int, seen: LeasesSeen) -> tuple[str, bool]:
-    """Return what made it so, in a sentence without a full stop, and whether Vault itself has said that."""
-    away, stop = [one for one in seen.given_up if SAYS_AWAY.search(one.error)], databases.away_during(facts, line)
+def _why(seen: LeasesSeen, *, stopped: bool) -> tuple[str, bool]:
+    """Return what made it so, in a sentence without a full stop, and whether Vault itself has said that.
+
+    *stopped*: had the course stopped the database before?
+    """
+    away = [one for one in seen.given_up if SAYS_AWAY.search(one.error)]
     whose = "that is what did it, and no version"
     if away and len(away) == len(seen.given_up):
-        by = ", because the course had stopped it" if stop is not None else ""
+        by = ", because the course had stopped it" if stopped else ""
         return f"Its database gave no answer to the last attempt{by}: {whose}", True
-    if stop is not None:
+    if stopped:
         return f"The course had stopped the database meanwhile: {whose}", False
     if seen.given_up:
         return "What the last attempt said is in the evidence, and no database that was away", True
@@ -97,11 +101,6 @@ def _why(facts: Facts, line: int, seen: LeasesSeen) -> tuple[str, bool]:
         "Why, nobody asked in this run: the last error of each says whether its database, the rights of the user by "
         "which Vault connects, or something else kept it from that, and no version is known that does"
     ), False
-
-
-def _stop(facts: Facts, line: int) -> Sequence[EvidenceLine]:
-    stop = databases.away_during(facts, line)
-    return [EvidenceLine("server", databases.sentence(stop), at=stop.at)] if stop is not None else []
 
 
 def _engine(facts: Facts) -> str:

@@ -32,7 +32,7 @@ _SAYS: Final = re.compile(
 """How Vault says that its storage gave no answer (run, as SOURCE has it)."""
 
 _SHOWN: Final = 3
-_OF_ITSELF: Final = frozenset({"health", "seal-status"})
+OF_ITSELF: Final = frozenset({"health", "seal-status"})
 """What Vault says of itself, whatever its storage does."""
 _ETCDCTL: Final = "etcdctl --endpoints=<EVERY-MEMBER>"
 _CALLED: Final = {"postgresql": "PostgreSQL"}
@@ -112,7 +112,7 @@ def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChang
         (AWAY, "regression", "requests refused"),
         f"The storage of Vault {at.version} does not serve: {_left(held)}. Of what was asked then Vault failed in "
         f"{len(lost)} ({', '.join(kinds)}) with {', '.join(statuses)}, and answered "
-        f"{sum(probe not in _OF_ITSELF for probe in granted)} out of its memory{well}",
+        f"{sum(probe not in OF_ITSELF for probe in granted)} out of its memory{well}",
         [*since, *answers, *logged[:_SHOWN]],
         _mend(held),
         confidence="certain" if sure else "strong",

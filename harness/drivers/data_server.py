@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -151,3 +152,28 @@ def size_of(directory: Path) -> int:
         with suppress(FileNotFoundError):
             found += file.stat().st_size if file.is_file() else 0
     return found
+
+
+def copy_data(source: Path, target: Path) -> None:
+    """Copy a directory. Raises OSError for the first file that could not be copied."""
+    try:
+        shutil.copytree(source, target)
+    except shutil.Error as error:
+        # of every file in it, where one says it all
+        (first, *_) = error.args[0]
+        raise OSError(f"{first[0]} could not be copied: {first[2]}") from error
+
+
+def keep_copy(data: Path, kept: Path, rest: AbstractContextManager[None]) -> int:
+    """Copy *data* in place of an earlier copy, while they *rest*. Return how many bytes that is. Raises OSError."""
+    shutil.rmtree(kept, ignore_errors=True)
+    with rest:
+        copy_data(data, kept)
+    return size_of(kept)
+
+
+def put_back_copy(kept: Path, data: Path, rest: AbstractContextManager[None]) -> None:
+    """Replace *data* by the copy that was kept, while they *rest*. Raises OSError."""
+    with rest:
+        shutil.rmtree(data)
+        copy_data(kept, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets as random
-import shutil
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,7 +13,7 @@ from urllib.parse import quote
 from harness import wait
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
-from harness.drivers.data_server import LOOPBACK, DataServer, size_of
+from harness.drivers.data_server import LOOPBACK, DataServer, keep_copy, put_back_copy, size_of
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import RigError
@@ -214,16 +213,11 @@ class PostgresStore(Postgres):
 
     def keep_data(self) -> int:
         """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""
-        shutil.rmtree(self._kept, ignore_errors=True)
-        with self.at_rest():
-            shutil.copytree(self.data, self._kept)
-        return size_of(self._kept)
+        return keep_copy(self.data, self._kept, self.at_rest())
 
     def put_back_data(self) -> None:
         """Replace its data by the copy that was kept. Raises OSError."""
-        with self.at_rest():
-            shutil.rmtree(self.data)
-            shutil.copytree(self._kept, self.data)
+        put_back_copy(self._kept, self.data, self.at_rest())
 
     @property
     def _kept(self) -> Path:

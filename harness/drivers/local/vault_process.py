@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
-from harness.drivers.data_server import VaultStore, size_of
+from harness.drivers.data_server import VaultStore, copy_data, keep_copy, put_back_copy, size_of
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
@@ -188,13 +188,13 @@ class VaultServer:
         if self._store is not None:
             return  # a store of its own stays where it is, and is found again
         old, self._data = self._data, self._data.with_name(f"{self._data.name}-moved")
-        _copy(old, self._data)
+        copy_data(old, self._data)
         shutil.rmtree(old)
         self._configure()
 
     def copy_data(self, target: Path) -> None:
         """Copy the data of this Vault, which is stopped, to *target*, which is not there yet. Raises OSError."""
-        _copy(self._data, target)
+        copy_data(self._data, target)
 
     def begin_with(self, data: Path, root: Secret | None) -> None:
         """Have the first start be over a copy of *data*, of a Vault that is initialised, whose root token is *root*.
@@ -202,7 +202,7 @@ class VaultServer:
         Raises OSError.
         """
         self._data.rmdir()
-        _copy(data, self._data)
+        copy_data(data, self._data)
         self.client.root = root
 
     def _stored(self) -> Stored:
@@ -243,25 +243,17 @@ class VaultServer:
 
     def keep_data(self) -> int:
         """Copy the data of this Vault, which is sealed, in place of an earlier copy. Return how many bytes that is."""
-        shutil.rmtree(self._kept, ignore_errors=True)
-        with self._at_rest() as data:
-            _copy(data, self._kept)
-        return size_of(self._kept)
+        data, rest = self._resting()
+        return keep_copy(data, self._kept, rest)
 
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
-        with self._at_rest() as data:
-            shutil.rmtree(data)
-            _copy(self._kept, data)
+        data, rest = self._resting()
+        put_back_copy(self._kept, data, rest)
 
-    @contextmanager
-    def _at_rest(self) -> Iterator[Path]:
-        """Yield the directory of the data, in which nobody writes meanwhile: this Vault is sealed."""
-        if self._store is None:
-            yield self._data
-            return
-        with self._store.at_rest():
-            yield self._store.data
+    def _resting(self) -> tuple[Path, AbstractContextManager[None]]:
+        """Return the directory of the data, and in what nobody writes to it: this Vault is sealed."""
+        return (self._data, nullcontext()) if self._store is None else (self._store.data, self._store.at_rest())
 
     @property
     def _kept(self) -> Path:
@@ -313,13 +305,3 @@ class VaultServer:
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* of the server that runs, redacted; none where none does."""
         return self.process.tail(lines) if self.process else []
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a directory. Raises OSError for the first file that could not be copied."""
-    try:
-        shutil.copytree(source, target)
-    except shutil.Error as error:
-        # of every file in it, where one says it all
-        (first, *_) = error.args[0]
-        raise OSError(f"{first[0]} could not be copied: {first[2]}") from error
