@@ -25,8 +25,18 @@ from tests.corpus_records import DIRECTORY, PAGE, RECORDS, entries
 from tests.runs import on_paper
 
 IDS: Final = sorted(entries())
-COLLECTIONS: Final = [f"corpus:{number}" for number in range(1, 20)] + [f"rule:{number}" for number in range(1, 12)]
-"""The rows of the collection of breakages that people reported, and of the rules that they were made into."""
+FAULTS: Final = (
+    "node-does-not-rejoin node-removed quorum-lost nodes-over-etcd nodes-over-postgresql etcd-leader-killed "
+    "etcd-defragmented-at-once postgresql-restarted seal-vault-first seal-vault-last seal-vault-sealed-in-the-hop "
+    "seal-vault-away-in-the-hop seal-token-ended revocation-storm"
+)
+COLLECTIONS: Final = [
+    *(f"corpus:{number}" for number in range(1, 20)),
+    *(f"rule:{number}" for number in range(1, 12)),
+    *(f"fault:{name}" for name in FAULTS.split()),
+]
+"""The rows of the collection of breakages that people reported, of the rules that they were made into, and of what
+happens to what a Vault has around it."""
 
 ONLY_REAL: Final = {"c02c", "r08", "r11a", "n02"}
 """What else changes there is what only a server says: on paper no token has a format, and no config defaults."""

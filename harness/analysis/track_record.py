@@ -28,7 +28,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """of its file, without the ending"""
     file: str
     rows: tuple[str, ...]
-    """what it is made of: corpus:NUMBER and rule:NUMBER of the collections, breaker:ID and behaviour:ID of the table"""
+    """what it is made of: corpus:NUMBER and rule:NUMBER of the collections, fault:NAME of what befalls Vault's
+    surroundings, breaker:ID and behaviour:ID of the table"""
     crosses: dict[str, str] = {}
     """of these rows, the version on the path at which each comes into force: row:ID@VERSION in the head"""
     what: str
