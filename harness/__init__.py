@@ -138,9 +138,11 @@ drivers/paper/           no server at all: every answer is worked out from what 
     tokens               what a Vault on paper gives, and what that is good for
     secrets              logins with a password or a secret ID, on paper
     agents               a Vault Agent on paper: it asks what a real one asks
-    engines              secrets engines that make secrets, and a PostgreSQL, on paper
+    engines              secrets engines that make secrets, on paper
+    database             a PostgreSQL on paper: whom it lets in
     certificates         whether a role that trusts a certificate, or an authority, knows what is shown
     jwts                 logins at JWT mounts, on paper
+    kubernetes           logins by the Kubernetes auth method, and its configs, on paper
     nodes                a Vault of several nodes, on paper
     seals                a Vault that is unsealed by another one, on paper
     leases               the leases of a Vault on paper

@@ -9,7 +9,12 @@ from harness.knowledge.versions import BACKS_OFF, at_least
 from harness.record.observation import Observation
 from harness.scenario.course import Wait
 
-_LOOK_UPS: Final = {"old-token-lookup": "old-token-lookup", "old-token-read": "old-token-lookup", "sidecar": "sidecar"}
+_LOOK_UPS: Final = {
+    "old-token-lookup": "old-token-lookup",
+    "old-token-read": "old-token-lookup",
+    "old-lease-renew": "old-token-lookup",
+    "sidecar": "sidecar",
+}
 """By the probe that asks with an old token, or with that of an agent which stays: the one that looks it up."""
 
 
@@ -18,18 +23,28 @@ def ended_by_itself(facts: Facts, seen: Observation) -> bool:
 
     Whether a new one is given is asked beside.
     """
-    if seen.answer != "refused" or seen.probe not in _LOOK_UPS:
-        return False
-    looked = [one for one in facts.of_app[seen.app] if one.probe == _LOOK_UPS[seen.probe] and one.answer == "granted"]
+    looks_up = _LOOK_UPS.get(seen.probe)
+    return seen.answer == "refused" and looks_up is not None and last_look_up(facts, seen, looks_up) is not None
+
+
+def last_look_up(facts: Facts, seen: Observation, probe: str = "old-token-lookup") -> Observation | None:
+    """Return the last granted look-up by *probe* of an app's token before *seen*, if the life that it told of was over
+    by then; None where it was not, or where nobody looked it up.
+    """
+    looked = [one for one in facts.of_app[seen.app] if one.probe == probe and one.answer == "granted"]
     before = [one for one in looked if one.id < seen.id]
     if not before:
-        return False
-    known = before[-1]
-    left: Any = known.detail.get("ttl") or known.detail.get("creation_ttl")
-    steps = facts.between(known.moment, seen.moment)
-    waited = sum(step.seconds for step in steps if isinstance(step, Wait))
-    # on paper nobody waits
-    return isinstance(left, int) and left <= max(seen.started - known.started, waited)
+        return None
+    life: Any = before[-1].detail.get("creation_ttl")
+    # 0 is less than a second, but for a token that has no end at all
+    left: Any = None if life == 0 else before[-1].detail.get("ttl", life)
+    return before[-1] if isinstance(left, int) and left <= passed(facts, before[-1], seen) else None
+
+
+def passed(facts: Facts, earlier: Observation, later: Observation) -> float:
+    """Return how many seconds were between two answers: on paper, where nobody waits, those that the course says."""
+    steps = facts.between(earlier.moment, later.moment)
+    return max(later.ended - earlier.ended, sum(step.seconds for step in steps if isinstance(step, Wait)))
 
 
 def waited(facts: Facts, seen: Observation) -> bool:

@@ -19,6 +19,9 @@ SINCE: Final = "1.8.0"
 
 ATTEMPTS: Final = 6
 
+TRIED_AFTER: Final = (20, 60, 140, 300, 620)
+"""So many seconds after the first attempt the others come, half of each wait more or less."""
+
 MINUTES: Final = (5, 15)
 """From the first attempt to the last, at least and at most."""
 

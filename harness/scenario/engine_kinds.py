@@ -49,6 +49,11 @@ class EngineKind(msgspec.Struct, frozen=True, kw_only=True):
         return rest if secret.startswith(before) and "/" not in rest else ""
 
 
+LONGER_VALID: Final = 5
+"""So many seconds longer than a lease lives, the PostgreSQL lets in the user that was made for it: Vault adds them to
+the VALID UNTIL of its statements (plugins/database/postgresql, and builtin/logical/database/path_creds_create.go). Run:
+1.9.2, whose PostgreSQL was away when a lease ended."""
+
 _KINDS: Final = {
     one.name: one
     for one in (

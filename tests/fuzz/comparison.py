@@ -95,7 +95,7 @@ def _difference(paper: Facts, told: Observation, real: Facts, seen: Observation)
     causes = diagnosis.cause_of(paper, told), diagnosis.cause_of(real, seen)
     if causes[0] != causes[1]:
         return "cause", causes[0] or "none", causes[1] or "none"
-    if causes[1] == UNEXPLAINED:
+    if causes[1] == UNEXPLAINED and not token_ends.ended_by_itself(real, seen):
         return UNEXPLAINED, f"{told.status} {told.error}".strip(), f"{seen.status} {_short(seen.error)}".strip()
     if told.probe == "login" and told.answer == "granted" and (one := _token(told)) != (other := _token(seen)):
         return "identity", str(one), str(other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from harness.analysis import token_ends
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import given_up_leases
@@ -67,14 +68,14 @@ def _lease_ended(case: Case) -> Diagnosis | None:
     assert made is not None, "only what an engine makes is kept, and has a lease"
     # what is no lease has no life, or none that ends
     life = last.detail.get("lease_duration")
-    if not life or seen.ended < last.ended + life:
-        return None
+    lasted = token_ends.passed(case.facts, last, seen)
+    if not life or lasted < life:
+        return _ended_with_its_token(case)
     role = seen.item.rpartition("/")[2]
     place = next(iter(engine_kinds.places(case.facts.topology.engine_of(seen.item), made))).rpartition("/")[0]
-    lasted = round(seen.ended - last.ended)
     return diagnosed(
         f"The lease of what {seen.app} got of {seen.item} has ended: it lived {life} s from its last renewal on, and "
-        f"that was {lasted} s ago. Vault then has its user taken out of the database, whatever version serves",
+        f"that was {lasted:.0f} s ago. Vault then has its user taken out of the database, whatever version serves",
         "strong",
         [
             EvidenceLine("answer", f"{last.probe} {last.moment}: lease_duration {life}", case.facts.line_of[last.id]),
@@ -86,6 +87,33 @@ def _lease_ended(case: Case) -> Diagnosis | None:
             f"Have {seen.app} renew its lease in time, or give role {role} a longer one (default_ttl).",
             commands=(f"vault write {place}/{role} default_ttl=1h",),
             unproven="a longer lease is no step that a rehearsal can do",
+        ),
+    )
+
+
+def _ended_with_its_token(case: Case) -> Diagnosis | None:
+    """Return what is to be said of a credential whose lease was revoked with the token by which it was got."""
+    seen = case.after
+    known = token_ends.last_look_up(case.facts, seen)
+    gone = case.facts.first("old-token-lookup", seen.app, seen.moment)
+    if known is None or gone is None or gone.answer != "refused":
+        return None
+    return diagnosed(
+        f"The lease of what {seen.app} got of {seen.item} has ended with the token by which {seen.app} got it: Vault "
+        "revokes the leases of a token that ends, whatever version serves, and has their users taken out of the "
+        "database",
+        "strong",
+        [
+            EvidenceLine(
+                "answer", f"{known.probe} {known.moment}: ttl {known.detail.get('ttl')}", case.facts.line_of[known.id]
+            ),
+            EvidenceLine("answer", f"{gone.probe} {gone.moment}: {gone.error}", case.facts.line_of[gone.id]),
+            EvidenceLine("answer", f"{seen.probe} {seen.moment}: {seen.error}", case.facts.line_of[seen.id]),
+        ],
+        Remedy(
+            f"Have {seen.app} renew its token in time (vault token renew), or give the role by which it logs in a "
+            "longer one (token_ttl, token_period); a new login gets new credentials.",
+            unproven="a longer token is no step that a rehearsal can do",
         ),
     )
 

@@ -69,12 +69,18 @@ class PaperAgents(abc.ABC):
         self._sidecars: dict[str, Sidecar] = {}
 
     @abc.abstractmethod
+    def revoke_ended(self, since: float) -> None:
+        """Have Vault try to revoke what ended *since* then."""
+
+    @abc.abstractmethod
     def system(self, vault: str = "") -> Asked:
         """Return a Vault by its name."""
 
     def pass_time(self, seconds: float) -> None:
         """Have so many seconds pass."""
+        since = self._common.passed
         self._common.passed += seconds
+        self.revoke_ended(since)
 
     def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Have an agent log in."""

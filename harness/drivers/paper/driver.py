@@ -13,13 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from harness.drivers import service_accounts
-from harness.drivers.paper import checks, evidence
-from harness.drivers.paper.accounts import PaperAccounts
+from harness.drivers.paper import checks
 from harness.drivers.paper.agents import PaperAgents
 from harness.drivers.paper.answers import Script
-from harness.drivers.paper.checks import ca_of, copied_ca, distrusts, failing, key_of
+from harness.drivers.paper.checks import ca_of, key_of
 from harness.drivers.paper.engines import PaperEngines
-from harness.drivers.paper.jwts import PaperJwts
+from harness.drivers.paper.kubernetes import PaperKubernetes
 from harness.drivers.paper.nodes import PaperNodes
 from harness.drivers.paper.seals import PaperSeals
 from harness.drivers.paper.state import (
@@ -27,7 +26,6 @@ from harness.drivers.paper.state import (
     Config,
     Token,
     VaultToken,
-    accepted,
     copied,
     forget_keys,
     host_of,
@@ -38,19 +36,17 @@ from harness.drivers.paper.storage import PaperStorage
 from harness.drivers.paper.storms import PaperStorms
 from harness.drivers.service_accounts import Account, token_event
 from harness.errors import RigError
-from harness.knowledge import kubernetes_auth, login_order, policy_templates, vault_policies
-from harness.knowledge.kubernetes_auth import Refusal
+from harness.knowledge import kubernetes_auth, vault_policies
 from harness.knowledge.versions import at_least
 from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Credentials, Endpoint, IssuedToken, Reopen, Reply, Rig
 from harness.scenario import driver_traits
 from harness.scenario.course import Move, Serve
-from harness.scenario.mount_kinds import JWT, KUBERNETES
+from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.plan import Plan
 from harness.scenario.values import addressed
 from harness.secret import Secret
-from harness.wait import now
 
 _NO_SCRIPT: Final[Script] = {}
 
@@ -72,7 +68,7 @@ class PaperDriver:
         yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
-class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals, PaperNodes, PaperAgents, PaperStorms):
+class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNodes, PaperAgents, PaperStorms):
     """One system on paper, and a Vault of it. It is its own Vault client: there is nothing in between.
 
     Each further Vault is another one of these, over the same clusters and accounts.
@@ -204,6 +200,7 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
     def _put_in_place(self, served: Serve, pod: str) -> None:
         self.connect_anew(starts=True)
         self._insist_that_it_starts(served)
+        self.revoke_ended()
         old = self._tokens.pop(pod, None)
         account = old.account if old is not None else None
         if isinstance(served, Move):
@@ -270,25 +267,6 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         del standby
         return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True})
 
-    def login(self, mount: str, role: str, jwt: Secret) -> Reply:
-        """Answer as the Kubernetes auth method of this version would."""
-        started, told = now(), self._told("login", role)
-        if told == "silent":
-            return self._reply(None, "the paper Vault was told to stay silent", started=started)
-        if mount in self._configs and self._topology.mounts[mount].kind == JWT:
-            return self._login_by_key(mount, role, jwt, told=None if told is None else told == "grant")
-        refusal = None if told == "grant" else self._refusal(mount, role, jwt) if told is None else "review"
-        if refusal is not None:
-            status, text = kubernetes_auth.answer(refusal, self._served.version)
-            if refusal == "namespace":
-                config, bearer = self._configs[mount], self._bearer(self._configs[mount], None)
-                text += checks.unread(config.roles[role.lower()], bearer, self._topology.mounts[mount].cluster)
-            return self._reply(status, text, path=f"auth/{mount}/login", started=started)
-        more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
-        who = self._find(jwt)
-        account = f"{who.account.namespace}/{who.account.name}" if who is not None else ""
-        return self._let_in(mount, role, f"auth/{mount}/login", started, more, policy_templates.of_account(account))
-
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""
         reviews, first = self._topology.mounts[mount].of_kind.reviews, self._read_first(mount)
@@ -353,30 +331,6 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         """Return an accessor."""
         return f"auth_{kind}_{mount}"
 
-    def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
-        """Keep the config, and a copy of the pod's token where this version would take one."""
-        if not self._topology.mounts[mount].of_kind.reviews:
-            config = self._configs.setdefault(mount, without_config())
-            config.fields, config.fetched, config.discovered = dict(fields), None, False
-            return
-        version, file = self._served.version, self._served.token_file
-        self.look_at_ca(at_least(version, kubernetes_auth.READS_CA_AT_WRITE))
-        explicit, disable = "token_reviewer_jwt" in fields, fields.get("disable_local_ca_jwt") is True
-        validation = fields.get("disable_iss_validation")
-        before = self._configs.get(mount)
-        stored = kubernetes_auth.stored_reviewer(version, token_file=file, explicit=explicit, disable_local=disable)
-        self._configs[mount] = Config(
-            fields=dict(fields),
-            stored=stored,
-            frozen=self._tokens.get(self._pod) if stored == "frozen" else None,
-            explicit=self._stored(fields),
-            ca=str(fields.get("kubernetes_ca_cert") or copied_ca(version, fields, self._ca(self._pod_cluster))),
-            validation_disabled=kubernetes_auth.validation_disabled(
-                version, given=validation if isinstance(validation, bool) else None
-            ),
-            roles=before.roles if before else {},
-        )
-
     def write_role(self, mount: str, name: str, fields: Mapping[str, Any], folder: str = "role") -> None:
         """Keep the role, and of a user the password. What is not written stays as it was."""
         del folder
@@ -387,105 +341,11 @@ class PaperRig(PaperAccounts, PaperStorage, PaperEngines, PaperJwts, PaperSeals,
         before = config.roles.get(name.lower(), {})
         config.roles[name.lower()] = {**self._aliases(mount, "serviceaccount_uid"), **before, **kept}
 
-    # --- how it answers
-
-    def _refusal(self, mount: str, role: str, jwt: Secret) -> Refusal | None:
-        """Return why this version refuses the login, or None where it grants it."""
-        if mount not in self._configs:
-            return "no such mount"
-        config, role = self._configs[mount], role.lower()
-        if role not in config.roles:
-            return "unknown role"
-        presented, version = self._find(jwt), self._served.version
-        claimed, cluster = presented or self._named(jwt), self._topology.mounts[mount].cluster
-        way = distrusts(version, config, self._seen_ca, cluster, self._ca(cluster))
-        there = (mount, str(config.fields["kubernetes_host"]))
-        if way == "untrusted" and there in self._connected and at_least(version, kubernetes_auth.KEEPS_CONNECTIONS):
-            way = None
-        labels = self._labels(config, claimed, cluster)
-        wrong = failing(version, config, config.roles[role], claimed, signed=presented is not None, labels=labels)
-        own = login_order.first(version, wrong if way is None else {*wrong, way})
-        if own == "signing key":
-            self._log_login(mount, "error verifying token signature: no known key successfully validated the token")
-        elif own is None and (lost := checks.unreached(config, cluster, hidden=cluster in self._common.hidden)):
-            self._log_login(mount, lost)
-            return "review"
-        elif own is None and way is not None:
-            self._log_login(mount, f'Post "https://{cluster}.paper": x509: certificate signed by unknown authority')
-        elif own is None and (
-            said := checks.answered_by_another(config, cluster, hidden=cluster in self._common.hidden)
-        ):
-            self._log_login(mount, said)
-            return "review"
-        return own or way or self._review(mount, role, presented) or self._notes(config, presented)
-
-    def _labels(self, config: Config, token: Token, cluster: str) -> Mapping[str, str]:
-        """Return the labels of a token's namespace, as far as the reviewer may read them."""
-        may = checks.reads_namespaces(self._bearer(config, None), cluster)
-        return self._topology.clusters[cluster].namespace_labels.get(token.account.namespace, {}) if may else {}
-
-    def _notes(self, config: Config, presented: Token | None) -> Refusal | None:
-        """Have the annotations of the account be read, if the config says so."""
-        bearer = self._bearer(config, presented)
-        may = bearer is not None and "service-accounts" in bearer.account.may_read
-        return None if may or not config.fields.get("use_annotations_as_alias_metadata") else "annotations"
-
-    @property
-    def _pod_cluster(self) -> str:
-        """Return the cluster whose folder Vault's Pod has now, or nothing where it has none."""
-        return self._home if self._served.token_file else ""
-
-    def _log_login(self, mount: str, why: str) -> None:
-        """Have Vault's log say why a login was refused."""
-        self._pending.append(evidence.of_log(self.enable_auth(mount), why, self._called))
-
-    def _review(self, mount: str, role: str, presented: Token | None) -> Refusal | None:
-        """Have the mount's cluster review the token, and leave its audit entry."""
-        config, cluster, version = self._configs[mount], self._topology.mounts[mount].cluster, self._served.version
-        bearer = self._bearer(config, presented)
-        known = bearer is not None and accepted(bearer, cluster) and self._told("review", mount) != "refuse"
-        status = 401 if not known else 201 if bearer and bearer.account.may_review_tokens else 403
-        self._pending.append(evidence.of_review(cluster, bearer if known else None, status))
-        there = (mount, str(config.fields["kubernetes_host"]))
-        # an API server closes the connection to whom it does not know
-        (self._connected.discard if status == 401 else self._connected.add)(there)
-        genuine = presented is not None and presented.genuine and presented.account.cluster == cluster
-        if status == 201 and not genuine:
-            self._log_login(mount, "lookup failed: [invalid bearer token, Token has been invalidated]")
-        elif (
-            status == 201
-            and presented
-            and (
-                why := checks.unasked_audience(version, presented)
-                or checks.unnamed_audience(version, config, cluster, config.roles[role], presented)
-            )
-        ):
-            self._log_login(mount, why)
-            return "review"
-        return None if status == 201 and genuine else "review"
-
-    def _bearer(self, config: Config, presented: Token | None) -> Token | None:
-        whose = kubernetes_auth.bearer(
-            self._served.version,
-            stored=config.stored,
-            token_file=self._served.token_file,
-            disable_local=config.fields.get("disable_local_ca_jwt") is True,
-        )
-        return {
-            "client": presented,
-            "local": self._tokens.get(self._pod),
-            "frozen": config.frozen,
-            "explicit": config.explicit,
-        }[whose]
+    # --- tokens of service accounts
 
     def _find(self, jwt: Secret) -> Token | None:
         """Return the token that *jwt* is; None where nobody issued it."""
         return next((token for token in self._tokens.values() if token.issued.jwt == jwt), None)
-
-    def _stored(self, fields: Mapping[str, Any]) -> Token | None:
-        """Return the reviewer's token that a config has, or None."""
-        jwt = fields.get("token_reviewer_jwt")
-        return self._find(jwt) if isinstance(jwt, Secret) else None
 
     def _named(self, jwt: Secret) -> Token:
         """Return the token that an altered *jwt* claims to be: all but its signature."""

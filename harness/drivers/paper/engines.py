@@ -1,15 +1,16 @@
-"""Secrets engines on paper that make secrets as they are asked for, and the PostgreSQL that one of them has."""
+"""Secrets engines on paper that make secrets as they are asked for."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from harness.drivers.paper.database import AWAY, PaperDatabase
 from harness.drivers.paper.secrets import PaperSecrets
-from harness.drivers.paper.state import Common
-from harness.errors import Unreachable
+from harness.drivers.paper.state import Common, Leased, VaultToken
 from harness.host import pki
 from harness.knowledge import server_settings
 from harness.knowledge.token_store import DEFAULT_TTL
@@ -22,35 +23,16 @@ from harness.scenario.topology import KV_V2
 from harness.scenario.values import seconds
 from harness.secret import Secret
 
-_REFUSED: Final = "dial tcp postgres.paper: connect: connection refused"
-
-
-class PaperDatabase:
-    """A PostgreSQL on paper."""
-
-    template = "postgresql://{{username}}:{{password}}@postgres.paper/postgres"
-    superuser = ("rehearsal", Secret("paper-superuser-of-postgresql"))
-
-    def __init__(self, users: Mapping[str, Secret], *, away: bool) -> None:
-        """*users* are those who may log in, by name, with their passwords; nobody may while it is *away*."""
-        self._users, self._away = users, away
-
-    def refusal(self, user: Secret | str, password: Secret) -> str:
-        """Return why it does not let *user* in. Raises Unreachable."""
-        if self._away:
-            raise Unreachable(f"PostgreSQL gave no answer: {_REFUSED}")
-        name = user.reveal() if isinstance(user, Secret) else user
-        return "" if self._users.get(name) == password else "password authentication failed"
-
 
 class PaperEngines(PaperSecrets):
     """The part of a Vault on paper that makes secrets, and knows their leases."""
 
     _common: Common
+    _vault_tokens: dict[str, VaultToken]
 
     def database(self) -> PaperDatabase:
         """Return the PostgreSQL."""
-        return PaperDatabase(self._common.users, away=self._common.database_away)
+        return PaperDatabase(self._common.users, self._common.passed, away=self._common.database_away)
 
     def touch_database(self, what: ToDatabase) -> float:
         """Take note of whether it is away."""
@@ -84,32 +66,52 @@ class PaperEngines(PaperSecrets):
         if not reply.ok:
             return reply
         if isinstance(made, EngineSpec) and made.kind == engine_kinds.DATABASE and self._common.database_away:
-            return self._reply(500, _REFUSED)
+            return self._reply(500, AWAY)
         if not isinstance(made, EngineSpec):
             return msgspec.structs.replace(reply, status=200 if made == KV_V2 else 204)
-        return self._made(reply, made, path.rpartition("/")[2], body or {})
+        return self._made(reply, made, path.rpartition("/")[2], body or {}, self._vault_tokens.get(token.reveal()))
 
     def renew_lease(self, lease: Secret, token: Secret) -> Reply:
-        """Answer as Vault does that knows the lease: nobody asks on paper for one that is revoked."""
-        del lease
+        """Answer as Vault does whose lease ended, or was revoked, or whose database is away."""
+        passed = self._common.passed
         reply = self._with_token(
             "renew", token, {"renewable": True}, allowed=self._may(*OF_ITSELF["old-lease-renew"], token)
         )
-        if reply.ok and self._common.database_away:
-            return self._reply(400, f"failed to renew entry: {_REFUSED}")
-        return reply
+        if not reply.ok:
+            return reply
+        leased = self._common.users.get(lease.reveal())
+        if leased is None or leased.revoked:
+            return self._reply(400, "lease not found")
+        if leased.ended(passed):
+            # it is there until it could be revoked
+            return self._reply(400, "lease expired")
+        if self._common.database_away:
+            return self._reply(400, f"failed to renew entry: {AWAY}")
+        leased.renewed = passed
+        return msgspec.structs.replace(reply, data={**reply.data, "lease_duration": int(leased.ends - passed)})
 
     def revoke_lease(self, lease: Secret) -> Reply:
         """Have the user of the database be no more whose lease it was."""
         self._common.users.pop(lease.reveal(), None)
         return self._reply(204)
 
-    def _made(self, reply: Reply, made: EngineSpec, name: str, body: Mapping[str, Any]) -> Reply:
+    def revoke_ended(self, since: float = -math.inf) -> None:
+        """Have Vault try to revoke the leases that ended *since* then, and those that it tries again by now.
+
+        At its start it tries all that ended.
+        """
+        for leased in self._common.users.values():
+            leased.revoke_if_due(since, self._common.passed, self._served.version, away=self._common.database_away)
+
+    def _made(
+        self, reply: Reply, made: EngineSpec, name: str, body: Mapping[str, Any], holder: VaultToken | None
+    ) -> Reply:
         number, fields, lease = next(self._numbers), made.has[name], None
         life = seconds(str(fields.get("default_ttl") or DEFAULT_TTL)) if made.of_kind.leased else 0
         if made.kind == engine_kinds.DATABASE:
             user, password = f"v-paper-{name}-{number:06d}", Secret(f"paper-password-{number:012d}")
-            self._common.users[user] = password
+            most, passed = seconds(str(fields.get("max_ttl") or DEFAULT_TTL)), self._common.passed
+            self._common.users[user] = Leased(password, holder, life, most, passed, passed)
             parts, lease = {"username": Secret(user), "password": password}, Secret(user)
         elif made.kind == engine_kinds.TRANSIT:
             ciphertext = Secret(f"vault:v1:paper-{number:012d}")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from harness.drivers.service_accounts import Account
 from harness.host import pki
-from harness.knowledge import kubernetes_auth, secret_logins
+from harness.knowledge import given_up_leases, kubernetes_auth, secret_logins
 from harness.knowledge.token_store import DEFAULT_TTL
+from harness.knowledge.versions import at_least
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
+from harness.scenario import engine_kinds
 from harness.scenario.values import addressed, seconds
 from harness.secret import Secret
 from harness.wait import now
@@ -73,12 +76,21 @@ class VaultToken:
     kept: bool = False
     """is it renewed whenever it has to be, by an agent that stays?"""
 
-    def ended(self, passed: float) -> bool:
-        """Is its life over, so many seconds after the beginning?"""
+    @property
+    def ends(self) -> float:
+        """Return when its life ends, if nobody renews it any more, in seconds after the beginning."""
         fixed = self.role.get("token_explicit_max_ttl")
         longest = fixed or (None if self.role.get("token_period") else self.role.get("token_max_ttl") or DEFAULT_TTL)
-        over = longest is not None and passed >= self.made + seconds(str(longest))
-        return over or not (self.kept or passed < self.renewed + self.ttl)
+        last = math.inf if longest is None else self.made + seconds(str(longest))
+        return last if self.kept else min(last, self.renewed + self.ttl)
+
+    def left(self, passed: float) -> int:
+        """Return how many seconds it lives yet without renewal."""
+        return int(min(self.ends, passed + self.ttl) - passed)
+
+    def ended(self, passed: float) -> bool:
+        """Is its life over, so many seconds after the beginning?"""
+        return passed >= self.ends
 
     @property
     def renewable(self) -> bool:
@@ -97,6 +109,50 @@ class VaultToken:
             return True
         self.uses -= 1
         return self.uses >= 0
+
+
+@dataclass(slots=True)
+class Leased:
+    """A user of the database that Vault made, and the lease of it. Times are seconds that have passed on paper."""
+
+    password: Secret
+    holder: VaultToken | None
+    """the token with which it was got: the lease ends with it"""
+    life: int
+    """from one renewal to the next"""
+    most: int
+    """of the lease with all renewals"""
+    made: float
+    renewed: float
+    revoked: bool = False
+    given_up: bool = False
+    """is it irrevocable?"""
+
+    @property
+    def ends(self) -> float:
+        """Return when the lease ends by itself, if nobody renews it any more."""
+        return min(self.renewed + self.life, self.made + self.most)
+
+    @property
+    def _revoked_at(self) -> float:
+        return self.ends if self.holder is None else min(self.ends, self.holder.ends)
+
+    def ended(self, passed: float) -> bool:
+        """Is the lease over?"""
+        return passed >= self._revoked_at
+
+    def logs_in(self, password: Secret, passed: float) -> bool:
+        """Does the database let it in? It looks at the end itself, whether Vault revoked it or not."""
+        return not self.revoked and password == self.password and passed < self.ends + engine_kinds.LONGER_VALID
+
+    def revoke_if_due(self, since: float, passed: float, version: str, *, away: bool) -> None:
+        """Have Vault try to revoke it if it ended *since* then, and again some time after; in vain where the database
+        is *away*.
+        """
+        tries = [self._revoked_at + after for after in (0, *given_up_leases.TRIED_AFTER)]
+        self.revoked |= not (away or self.given_up) and any(since < one <= passed for one in tries)
+        counts = at_least(version, given_up_leases.SINCE)
+        self.given_up |= counts and not self.revoked and since < tries[-1] <= passed
 
 
 def given(token: Secret, mount: str, role_name: str, role: Mapping[str, Any]) -> VaultToken:
@@ -158,8 +214,8 @@ class Common:
     """with which each cluster signs its tokens, the newest first: all of them are accepted"""
     published: dict[str, bool] = field(default_factory=dict)
     """may anybody read the keys of each cluster?"""
-    users: dict[str, Secret] = field(default_factory=dict)
-    """of the PostgreSQL, with their passwords"""
+    users: dict[str, Leased] = field(default_factory=dict)
+    """of the PostgreSQL, by name, which is the ID of the lease as well"""
     database_away: bool = False
     """is that PostgreSQL stopped?"""
     authority: pki.ClientAuthority | None = None

@@ -37,11 +37,13 @@ class PaperTokens(PaperAnswers):
     def lookup_self(self, token: Secret) -> Reply:
         """Answer as the token store."""
         held = self._vault_tokens.get(token.reveal())
-        data = {} if held is None else {"renewable": held.renewable, "creation_ttl": held.ttl}
+        data: dict[str, Any] = {"creation_time": int(now() if held is None else held.created)}
+        if held is not None:
+            data |= {"renewable": held.renewable, "creation_ttl": held.ttl, "ttl": held.left(self._common.passed)}
         return self._with_token(
             "lookup",
             token,
-            data | {"creation_time": int(now() if held is None else held.created)},
+            data,
             allowed=self._may(*plan.OF_ITSELF["token-lookup"], token),
         )
 
