@@ -253,6 +253,7 @@ analysis/                what a record means, with no server in sight
     audit_devices        what audit devices write before and after a hop, and which cannot write
     storms               what became of many Pods that logged in at once, look by look
     ways                 logins that were answered otherwise than by the node that leads
+    lost_nodes           nodes that do not come back to the others, and by which words it is known why
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
     storages             the servers that have Vault's data: what became of them, and of Vault without them

@@ -92,6 +92,9 @@ def test_more_nodes_than_kind_has_ways_to_are_refused_there() -> None:
     ):
         with pytest.raises(MissingPrerequisite, match=said):
             limits.insist(plan.make(variant(THREE, vault=vault), "three", "kind"))
+    full = going({"upgrade": "1.11.0", "node": "vault-1", "meanwhile": "full-disk"})
+    with pytest.raises(MissingPrerequisite, match="that of one node be full"):
+        limits.insist(plan.make(full, "three", "kind"))
     limits.insist(plan.make(THREE, "three", "kind"))
 
 
@@ -389,6 +392,7 @@ def test_a_look_without_a_leader_is_one_finding_and_no_doubt(tmp_path: Path) -> 
         ("lose-data", [], ""),
         ("lose-data-and-join", ["vault-1"], "vault operator raft join"),
         ("foreign-data", ["vault-1"], "Do not initialise vault-1, and hand it no other key"),
+        ("full-disk", ["vault-1"], "Make room on the disk of vault-1"),
     ],
 )
 def test_data_that_a_node_loses_in_mid_hop_are_no_refusal_of_its_version(

@@ -1,24 +1,23 @@
 """What a record says of a Vault of several nodes that was taken on node by node: in which order, who led, what it cost.
 
 And what there is to find in that: a leader that was stopped while others ran the old version still, leadership that
-went back to an older version, a quorum that was lost, a node that did not come back.
+went back to an older version, a quorum that was lost. Nodes that do not come back have a module of their own.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, get_args
+from typing import Final, get_args
 
 import msgspec
 
-from harness.analysis import diagnosis
+from harness.analysis import diagnosis, lost_nodes
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
 from harness.knowledge import versions
-from harness.record.events import StepEnded, Trouble
+from harness.record.events import StepEnded
 from harness.record.node_events import (
     EvictionTried,
     LeaderChanged,
@@ -30,20 +29,12 @@ from harness.record.node_events import (
 )
 from harness.scenario import course
 from harness.scenario.course import HALFWAY, OF_NODES, Placed, RemoveNode, StepDown, StopNode
-from harness.scenario.outcomes import Cause
 from harness.scenario.schema_ways import MaybeThrough
 
 LEADER_FIRST: Final = "leader-replaced-first"
 WENT_BACK: Final = "leader-of-older-version"
 QUORUM: Final = "quorum-lost"
-NOT_BACK: Final = "node-did-not-rejoin"
-REMOVED: Final = "node-removed"
-
-_LINES_SHOWN: Final = 12
-_SHARED_LEADERS: Final = "vault operator members   # from 1.10.0 on"
 _DOCS: Final = "Vault documentation, upgrade/vault-ha-upgrade: standbys first, the active node last"
-_OF_LOCK: Final = "Vault source, vault/ha.go, physical/etcd/etcd3.go and physical/postgresql/postgresql.go"
-_OF_RAFT: Final = "Vault documentation, concepts/integrated-storage: (n/2)+1 of the voting nodes have to be there"
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,13 +173,6 @@ def _gaps(loads: Iterable[SteadyLoad]) -> Iterator[Gap]:
         )
 
 
-def over_raft(facts: Facts, vault: str) -> bool:
-    """Have the nodes of a Vault data of their own each, and elect who leads? Else whoever holds a lock in the storage
-    that all of them have does.
-    """
-    return facts.topology.named(vault).storage == "raft"
-
-
 def findings(facts: Facts, refused: Iterable[str]) -> Iterator[Finding]:
     """Yield what there is to find; *refused* are nodes of which it is told already that they refuse their data."""
     for one in rollings(facts):
@@ -196,7 +180,7 @@ def findings(facts: Facts, refused: Iterable[str]) -> Iterator[Finding]:
     yield from _went_back(facts)
     yield from _quorum(facts)
     known = set(refused)
-    yield from (found for found in _not_back(facts) if found.node not in known)
+    yield from (found for found in lost_nodes.findings(facts) if found.node not in known)
 
 
 def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
@@ -204,7 +188,7 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
     early = [one for one in rolling.order[:-1] if one.was == "leader"] if not rolling.node else []
     if not early or rolling.from_version == rolling.version:
         return
-    first, changes, raft = early[0], rolling.leads, over_raft(facts, rolling.vault)
+    first, changes, raft = early[0], rolling.leads, lost_nodes.over_raft(facts, rolling.vault)
     who = ", then ".join(f"{one.node} ({one.version})" for one in changes) or "nobody"
     longest = max((one.seconds for one in rolling.gaps), default=0.0)
     cost = f"; the longest time without an answer was {longest:.1f} s" if rolling.gaps else ""
@@ -219,7 +203,7 @@ def _leader_first(facts: Facts, rolling: Rolling) -> Iterator[Finding]:
         Remedy(
             "Take the nodes that stand by first, one after the other, and the one that leads last: ask each who leads "
             "(vault status, HA Mode) right before it is stopped.",
-            commands=("vault status", "vault operator raft list-peers" if raft else _SHARED_LEADERS),
+            commands=("vault status", "vault operator raft list-peers" if raft else lost_nodes.SHARED_LEADERS),
             unproven="an order is no setting; the same course without `order` rehearses it",
         ),
         hop=rolling.version,
@@ -241,7 +225,7 @@ def _went_back(facts: Facts) -> Iterator[Finding]:
             continue
         if versions.parse(one.version) >= versions.parse(one.before_version) or _goes_back(facts, one):
             continue
-        raft = over_raft(facts, one.vault)
+        raft = lost_nodes.over_raft(facts, one.vault)
         log = "mounts, tokens and entries of the raft log" if raft else "mounts and tokens"
         yield diagnosis.stated(
             facts,
@@ -295,7 +279,7 @@ def leaderless(facts: Facts) -> frozenset[str]:
 
 def _needed(facts: Facts, vault: str) -> int:
     """Return how many nodes have to be there for one to lead: nobody who is stopped can say over which storage."""
-    return facts.topology.named(vault).nodes // 2 + 1 if over_raft(facts, vault) else 1
+    return facts.topology.named(vault).nodes // 2 + 1 if lost_nodes.over_raft(facts, vault) else 1
 
 
 _BEFORE_NEXT: Final = (
@@ -307,7 +291,7 @@ _BEFORE_NEXT: Final = (
 def _quorum(facts: Facts) -> Iterator[Finding]:
     for line, one in facts.record.numbered(QuorumLost):
         nodes, needed = facts.topology.named(one.vault).nodes, _needed(facts, one.vault)
-        alive, raft = ", ".join(one.alive) or "none", over_raft(facts, one.vault)
+        alive, raft = ", ".join(one.alive) or "none", lost_nodes.over_raft(facts, one.vault)
         yield diagnosis.stated(
             facts,
             (QUORUM, "regression", "quorum lost"),
@@ -330,155 +314,10 @@ def _quorum(facts: Facts) -> Iterator[Finding]:
             hop=one.version,
             moment=one.moment,
             step=one.step,
-            source=_OF_RAFT if raft else _OF_LOCK,
+            source=lost_nodes.OF_RAFT if raft else lost_nodes.OF_LOCK,
             explanation="raft commits nothing without a majority of the nodes that vote"
             if raft
             else "whoever holds the lock in the storage leads, and answers or forwards what is asked",
-        )
-
-
-_FOREIGN: Final = r"message authentication failed|crypto/aes: invalid key size"
-"""How Vault says of a key that it does not open its data."""
-
-
-def explains(facts: Facts, trouble: Trouble) -> bool:
-    """Did a node decline the keys that all the others take? Then its data are not theirs, whatever version it is."""
-    told = {one.message for one in facts.record.of(NodeLost)}
-    declined = trouble.kind == "refused" and trouble.message in told and over_raft(facts, trouble.vault)
-    return declined and bool(re.search(_FOREIGN, trouble.message))
-
-
-class _Sign(NamedTuple):
-    """By what it is known why a node is lost, and what that means."""
-
-    cause: Cause
-    words: str
-    """a regular expression that its log matches"""
-    explanation: str
-    mend: str
-    commands: tuple[str, ...]
-    source: str
-    shared: bool = False
-    """may it be so over a storage that all nodes have, too?"""
-
-
-_ONLY_FORWARD: Final = (
-    "Take this node to the version of the others, and never let leadership go from a newer version to an older one: "
-    "once a node of the new version leads, take the others at once."
-)
-_SIGNS: Final = (
-    _Sign(
-        REMOVED,
-        r"removed from (?:a|the) (?:HA )?cluster|not part of (?:a )?stable configuration",
-        "who is removed from the raft configuration is sent no log any more. Up to 1.18 such a node stays up as a "
-        "standby that is behind for ever, and so does any that was away when it was removed; from 1.19.0 on one that "
-        "runs then seals itself, and declines to join before its data are wiped",
-        "Wipe its data, and have it join anew as a node without any; and before you delete the next Pod, do not remove "
-        "its node: one that comes back over its data is no stranger.",
-        ("vault operator raft list-peers",),
-        "Vault changelog 1.19.0, GH-28875 and GH-29090; run: 1.16.3 and 1.19.0; raft library, ShutdownOnRemove",
-    ),
-    _Sign(
-        "raft-operation-unknown",
-        r"unsupported transaction operation",
-        "a newer leader wrote an operation into the log of raft that this version does not know: 1.12 brought one that "
-        "1.11.6 and older, and 1.12.2 and older, panic at",
-        _ONLY_FORWARD,
-        ("vault operator raft list-peers",),
-        "Vault changelog 1.11.7, 1.12.3 and 1.13.0, GH-17732; 1.17.0, GH-25991",
-    ),
-    _Sign(
-        "mount-type-unknown",
-        r"failed to create mount entry|unknown (?:backend|mount) type|plugin not found in the catalog",
-        "a newer version mounted something of a type that this version lacks: whoever leads with it seals itself",
-        _ONLY_FORWARD,
-        ("vault secrets list", "vault auth list"),
-        "Vault source, vault/mount.go#setupMounts and vault/auth.go#setupCredentials, read at 1.7.0 and 1.11.0",
-        shared=True,
-    ),
-    _Sign(
-        NOT_BACK,
-        _FOREIGN,
-        "its data do not open to the keys of the others: they are those of another Vault, which somebody initialised "
-        "on it by itself, or that of a disk that was mixed up. Nothing is said of what this version makes of its own "
-        "data",
-        "Do not initialise {node}, and hand it no other key: one that opens makes it a second Vault, which lets nobody "
-        "in that the others know. Stop it, put its own disk back, or wipe its data and have it join the others anew.",
-        ("vault operator raft list-peers", "vault operator raft join https://<LEADER>:8200"),
-        "Vault source, vault/core.go#unsealInternal and vault/raft.go#JoinRaftCluster; " + _OF_RAFT,
-    ),
-    _Sign(
-        NOT_BACK,
-        r"it has no data, and has joined nobody",
-        "it came up without data, and nothing in its configuration has it join anybody: it waits to be initialised or "
-        "to join. The others count it as a voter until it is removed",
-        "Have {node} join the others, and then unseal it with their keys; do not initialise it, which makes a second "
-        "Vault of it. retry_join in its configuration does that by itself after the next lost disk. Take no other node "
-        "before it is back.",
-        ("vault operator raft join https://<LEADER>:8200", "vault operator unseal", "vault operator raft list-peers"),
-        _OF_RAFT,
-    ),
-)
-_AWAY: Final = _Sign(
-    NOT_BACK,
-    "",
-    "a node that was stopped counts as a voter until it is removed",
-    "Stop here: take no other node before {node} is back, or the quorum is gone. See what it says in its log, whether "
-    "its data are there, and whether it reaches the cluster address of the one that leads. Where its data are gone: "
-    "remove it from the others, wipe it, and have it join anew.",
-    ("vault operator raft list-peers", "vault operator raft remove-peer {node}"),
-    _OF_RAFT,
-)
-
-
-_AWAY_FROM_LOCK: Final = _Sign(
-    NOT_BACK,
-    "",
-    "over a storage that all nodes have a node needs nothing of the others but the address of the one that leads, by "
-    "which it forwards what it is asked",
-    "Stop here, and take no other node before {node} is back: those that are left are all that can lead. See what it "
-    "says in its log, and whether it reaches the storage and the cluster address of the one that leads.",
-    ("vault status", _SHARED_LEADERS),
-    _OF_LOCK,
-)
-
-
-def _sign(lost: NodeLost, *, raft: bool) -> _Sign:
-    said = "\n".join((lost.message, *lost.log))
-    if not raft:
-        return next((sign for sign in _SIGNS if sign.shared and re.search(sign.words, said)), _AWAY_FROM_LOCK)
-    known = next((sign for sign in _SIGNS if re.search(sign.words, said)), _AWAY)
-    return _SIGNS[0] if known is _AWAY and lost.member is False else known
-
-
-def _not_back(facts: Facts) -> Iterator[Finding]:
-    for line, one in facts.record.numbered(NodeLost):
-        sign = _sign(one, raft=over_raft(facts, one.vault))
-        shown = [text for text in one.log if sign.words and re.search(sign.words, text)]
-        shown += [text for text in one.log[-_LINES_SHOWN:] if text not in shown]
-        became = "sealed itself when it was removed" if one.sealed_itself else "did not come back to the others"
-        what = f"{one.node} {'ended' if one.replaced else became} as Vault {one.version}"
-        gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
-        said = f"{one.node}: {one.message}{gone}{one.pod.words if one.pod else ''}"
-        yield diagnosis.stated(
-            facts,
-            (sign.cause, "regression", "node lost"),
-            f"{what}: {one.message}{gone}",
-            (
-                EvidenceLine("nodes", said, line, node=one.node, at=one.at),
-                *(EvidenceLine("server", text, node=one.node) for text in shown),
-            ),
-            Remedy(
-                sign.mend.format(node=one.node),
-                commands=tuple(command.format(node=one.node) for command in sign.commands),
-                unproven="what keeps it away is its own, and no setting of Vault's",
-            ),
-            hop=one.version,
-            moment=one.moment,
-            step=one.step,
-            node=one.node,
-            source=sign.source,
-            explanation=sign.explanation,
         )
 
 

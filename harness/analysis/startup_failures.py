@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis import audit_devices, diagnosis, leases, not_served, rolling, storages
+from harness.analysis import audit_devices, diagnosis, leases, lost_nodes, not_served, storages
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -70,7 +70,7 @@ def findings(facts: Facts, trimmed: Container[str] = ()) -> list[Finding]:
     """
     found = []
     for trouble in facts.record.of(Trouble):
-        if storages.explains(facts, trouble) or rolling.explains(facts, trouble):
+        if storages.explains(facts, trouble) or lost_nodes.explains(facts, trouble):
             continue
         words = _last_words(trouble, trimmed)
         if words.too_large is not None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from harness.analysis import diagnosis, rolling
+from harness.analysis import diagnosis, lost_nodes
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
@@ -62,7 +62,7 @@ def _finding(facts: Facts, seen: Observation, line: int, *, kind: Kind) -> Findi
     said = f"{came} {seen.error}".rstrip()
     evidence = [EvidenceLine("answer", f"{who}: {said}; the node that leads: {seen.at_leader}", line, at=seen.started)]
     redirects = bool(seen.asked_of) and _was_not_forwarded(seen)
-    why, remedy = "", _LOOK if rolling.over_raft(facts, seen.vault) else _LOOK_FOR_LOCK
+    why, remedy = "", _LOOK if lost_nodes.over_raft(facts, seen.vault) else _LOOK_FOR_LOCK
     if nodes is not None:
         number, found = nodes
         member = found.nodes[who].voter if who in found.nodes else None

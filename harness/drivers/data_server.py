@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import errno
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,11 @@ LOOPBACK: Final = "127.0.0.1"
 
 _SERVES_SECONDS: Final = 60
 _STOP_SECONDS: Final = 15
+
+FILLER: Final = "filler"
+"""The file that leaves no room on a small disk."""
+
+_PAGE: Final = 1 << 12
 
 
 class DataServer(abc.ABC):
@@ -162,6 +169,32 @@ def copy_data(source: Path, target: Path) -> None:
         # of every file in it, where one says it all
         (first, *_) = error.args[0]
         raise OSError(f"{first[0]} could not be copied: {first[2]}") from error
+
+
+def copy_sparsely(source: Path, target: Path) -> None:
+    """Copy a directory into another one, which is there, with the holes that its files have. Raises OSError."""
+    for file in sorted(source.rglob("*")):
+        place = target / file.relative_to(source)
+        if file.is_dir():
+            place.mkdir(mode=0o700)
+            continue
+        with file.open("rb") as old, place.open("wb") as new:
+            while block := old.read(_PAGE):
+                # what is written there takes room, and a hole takes none
+                new.write(block) if block.strip(b"\0") else new.seek(len(block), os.SEEK_CUR)
+            new.truncate(file.stat().st_size)
+        shutil.copystat(file, place)
+
+
+def fill(directory: Path) -> None:
+    """Leave no room on the disk of a *directory*, which is a small one. Raises OSError where it is otherwise broken."""
+    try:
+        with (directory / FILLER).open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(_PAGE))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 def keep_copy(data: Path, kept: Path, rest: AbstractContextManager[None]) -> int:

@@ -9,6 +9,7 @@ from typing import Protocol
 from harness.clients.vault import Vault
 from harness.drivers.log_tail import Tail
 from harness.drivers.real_rig import RealRig, RunningVault
+from harness.errors import RigError
 from harness.host import pki
 from harness.record.node_events import PodSeen
 from harness.rig.rig import VaultNode
@@ -45,13 +46,24 @@ class RunningNode(RunningVault, Protocol):
         ...
 
 
-def harm(server: RunningNode, served: Serve, vault: VaultSpec, start: Callable[[], object]) -> None:
+def harm(
+    server: RunningNode,
+    served: Serve,
+    vault: VaultSpec,
+    start: Callable[[], object],
+    fill: Callable[[], object] | None = None,
+) -> None:
     """Do to the data of a node that is stopped what happens to them in the middle of the hop to *served*.
 
-    *start* starts what it ran last. Raises as that does, and RigError where no other Vault of the *vault*'s kind can be
-    initialised.
+    *start* starts what it ran last, *fill* leaves no room on its disk; None: here no disk can be full. Raises as they
+    do, and RigError where no other Vault of the *vault*'s kind can be initialised.
     """
     if served.meanwhile not in storage_state.OF_A_NODE:
+        return
+    if served.meanwhile == "full-disk":
+        if fill is None:
+            raise RigError("with this driver no disk of a node can be full: choose another driver")
+        fill()
         return
     server.remove_data()
     if served.meanwhile != "lose-data":

@@ -113,6 +113,7 @@ _TO_NODES: Final = {
     "lose-data": "its data are lost, and it is to join the others anew",
     "lose-data-and-join": "its data are lost, and so is whom it is to join",
     "foreign-data": "its data are replaced by those of a Vault that was initialised by itself",
+    "full-disk": "its disk is full from here on",
 }
 
 _TO_STORAGES: Final = {

@@ -10,8 +10,10 @@ from harness.scenario.schema_roles import Part
 
 StorageKind = Literal["raft", "file", "etcd", "postgresql"]
 ToStorage = Literal["lose-leader", "defrag", "restart", "stop", "start"]
-ToNode = Literal["lose-data", "lose-data-and-join", "foreign-data"]
-Meanwhile = Literal["lose-leader", "defrag", "restart", "stop", "lose-data", "lose-data-and-join", "foreign-data"]
+ToNode = Literal["lose-data", "lose-data-and-join", "foreign-data", "full-disk"]
+Meanwhile = Literal[
+    "lose-leader", "defrag", "restart", "stop", "lose-data", "lose-data-and-join", "foreign-data", "full-disk"
+]
 """What happens in the middle of a hop: to the storage, or to the data of the node over raft that is replaced."""
 
 
@@ -48,5 +50,6 @@ class TouchesStorage(Part):
         "is stopped, the new one has started, and is not unsealed yet. The words are those of `storage`. For upgrade, "
         "restart and start-node of one `node` of several over raft: what happens to its data while it is down. "
         "lose-data (its disk is empty, and its configuration has it join the others, retry_join), lose-data-and-join "
-        "(and has nobody in it to join), foreign-data (it has those of a Vault that was initialised by itself there).",
+        "(and has nobody in it to join), foreign-data (it has those of a Vault that was initialised by itself there), "
+        "full-disk (they stay, and no more can be written there; on processes and on paper).",
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 from harness import wait
 from harness.clients.vault import Vault
 from harness.clients.vault_audit import AuditDevice
+from harness.drivers.data_server import FILLER, fill
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.log_tail import Tail, as_json
 from harness.drivers.real_rig import RealRig
@@ -26,7 +27,6 @@ from harness.scenario.schema_audit import DeviceState
 _DISK_BYTES: Final = 32 << 20
 """A disk for one file: far more than a rehearsal writes, and soon full."""
 
-_FILLER: Final = "filler"
 _OF_A_PAGE: Final = 4
 """So many requests at most have room for their entries on a page."""
 
@@ -90,13 +90,11 @@ class Device:
         if self.receiver is not None:
             {"away": self.receiver.away, "silent": self.receiver.silent}.get(to, self.receiver.well)()
         elif to != "full":
-            (self._disk / _FILLER).unlink(missing_ok=True)
+            (self._disk / FILLER).unlink(missing_ok=True)
         elif self._why_no_disk:
             raise RigError(f"the disk of audit/{self.name} cannot be filled: {self._why_no_disk}")
         else:
-            with suppress(OSError), (self._disk / _FILLER).open("wb", buffering=0) as filler:
-                while True:
-                    filler.write(bytes(1 << 12))
+            fill(self._disk)
 
     @property
     def mode(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -168,7 +169,8 @@ class VaultNodes:
         """Start a node as what is to be *served*, over its data; no *name*: the first."""
         name, binary = name or self.names[0], self._binary(served.version)
         server = self.servers[name]
-        harm(server, served, self._topology.vault, lambda: self._start_last(server))
+        fill = partial(server.fill_disk, self._supervisor)
+        harm(server, served, self._topology.vault, lambda: self._start_last(server), fill)
         pod = self.pods[pod_purpose(name)].path if served.token_file else None
         with brought.steady(binary):
             server.start(self._supervisor, binary.path, served.version, pod=pod, api_port=api_port)

@@ -15,7 +15,7 @@ from harness import wait
 from harness.artifacts.brought import LICENCE_FILE, is_enterprise
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
-from harness.drivers.data_server import VaultStore, copy_data, keep_copy, put_back_copy, size_of
+from harness.drivers.data_server import VaultStore, copy_data, copy_sparsely, fill, keep_copy, put_back_copy, size_of
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
@@ -28,6 +28,9 @@ from harness.secret import Secret
 
 LISTEN_SECONDS: Final = 60
 STOP_SECONDS: Final = 15
+_A_DISK: Final = 1 << 22
+"""Bytes: the directories of a small disk, and what files take beyond their length."""
+_FULL: Final = "no space left on device"
 _WHOLE: Final = 1 << 23  # bytes, and as many lines: a Go program that is told to quit prints all its stacks after that
 
 
@@ -85,6 +88,8 @@ class VaultServer:
         if licence and self._licence:
             pki.write_private(self._licence, licence.reveal().encode())
         self._unsealing: Unsealing | None = None
+        self._is_full = False
+        """is its disk one that was filled on purpose?"""
         self._listening: Listening | None = Listening(str(authority.certificate), str(authority.key), str(authority.ca))
         self._configure()
 
@@ -219,8 +224,25 @@ class VaultServer:
 
     def remove_data(self) -> None:
         """Remove the data of this Vault, which is stopped: the next start is over none. Raises OSError."""
-        shutil.rmtree(self._data)
+        if self._is_full:
+            self._data, self._is_full = self._data.with_name(f"{self._data.name}-new"), False
+            self._configure()
+        else:
+            shutil.rmtree(self._data)
         self._data.mkdir(mode=0o700)
+
+    def fill_disk(self, supervisor: Supervisor) -> None:
+        """Have the data of this Vault, which is stopped, on a disk without any room: what is there can be read.
+
+        Raises RigError where this machine has no small disk, and OSError.
+        """
+        old, self._data = self._data, self._data.with_name(f"{self._data.name}-full")
+        supervisor.small_disk(self._data, 2 * size_of(old) + _A_DISK)
+        copy_sparsely(old, self._data)
+        shutil.rmtree(old)
+        fill(self._data)
+        self._is_full = True
+        self._configure()
 
     def join(self, others: Sequence[VaultServer]) -> None:
         """Have it join *others* whenever it starts without data."""
@@ -284,6 +306,10 @@ class VaultServer:
         sentence = self.process.died() if self.process else None
         if self.process is None:
             return None
+        if self._is_full:
+            # what that makes of it is what is asked
+            wrote_nothing = sentence is None and any(_FULL in line for line in self.process.tail())
+            return f"Vault {self.version} ({self.name}) can write nothing: {_FULL}" if wrote_nothing else sentence
         if sentence is None:
             if self.name and (full := process.out_of_room(self._data, ())):
                 # it lives on, cannot follow the others, and says so in its log alone

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from harness.drivers.paper.leases import PaperLeases
 from harness.drivers.paper.state import forget_keys
-from harness.errors import NotReady
+from harness.errors import NotReady, ProcessDied
 from harness.knowledge import refusals, versions
 from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
 from harness.scenario.course import Serve
@@ -131,12 +131,14 @@ class PaperNodes(PaperLeases):
         return cast("str | None", self.vault_died()) if name == self._swapped else None  # type: ignore[attr-defined]
 
     def open_node(self, name: str) -> Reply:
-        """Unseal a node, unless it has no data, or those of a Vault with other keys."""
+        """Unseal a node, unless it has no data, those of a Vault with other keys, or a full disk."""
         harmed = self._members[name].served.meanwhile
         if harmed == "lose-data-and-join":
             raise NotReady(f"{name} is not initialised: it has no data, and has joined nobody")
         if harmed == "foreign-data":
             return self._reply(400, error=_OTHER_KEYS)
+        if harmed == "full-disk":
+            raise ProcessDied(f"{name} can write nothing: no space left on device", None)
         self._members[name].sealed = False
         return self._reply(200, data={"sealed": False})
 
