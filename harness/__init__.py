@@ -257,6 +257,7 @@ analysis/                what a record means, with no server in sight
     rolling              what it costs to take the nodes of a Vault one after the other, and what goes wrong
     leases               a list of leases that was too large for a start, and what leases weigh
     storages             the servers that have Vault's data: what became of them, and of Vault without them
+    lost_connections     requests that failed once, because a connection of Vault to its PostgreSQL was gone
     databases            the database of secrets engines: what Vault could not do without it, and what it could
     irrevocable          leases that Vault has given up to revoke: when, why, and whose fault it is
     rollback             what it means to go back: what opens, what is lost, what behaves otherwise

@@ -314,6 +314,7 @@ UNPROVABLE: Final = {
     "raft-operation-unknown": "what keeps a node away is no setting of Vault's",
     "mount-type-unknown": "what keeps a node away is no setting of Vault's",
     "vault-refuses-data": "no setting is known that mends it",
+    "storage-connection-lost": "whether clients ask again is theirs to know",
     "storage-away": "where its servers are is the operator's to know",
     "database-away": "where the database is, is the operator's to know",
     "lease-irrevocable": "nobody is refused by it",

@@ -384,6 +384,7 @@ FROM_ELSEWHERE: Final = frozenset(
         "vault-refuses-data",
         "lease-list-too-large",
         "storage-away",
+        "storage-connection-lost",
         "lease-irrevocable",
         "disable-mlock-unsaid",
         "stored-reviewer-expires",

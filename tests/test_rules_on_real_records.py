@@ -121,6 +121,7 @@ ELSEWHERE: Final = {
     "node-removed": "scenarios/corpus/b28a and b28b, tests/records/corpus",
     "raft-operation-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
     "mount-type-unknown": "tests/test_nodes.py: on paper, with one thing broken; not on real servers yet",
+    "storage-connection-lost": "tests/test_storages.py, tests/records/storages",
     "storage-away": "tests/test_cases.py, tests/records/real",
     "database-away": "scenarios/corpus/e01, tests/records/corpus",
     "lease-irrevocable": "tests/test_leases.py, tests/records/leases",

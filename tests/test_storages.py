@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis import verdict
 from harness.artifacts.images import VAULT, Image
 from harness.clients import postgres
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, ScenarioError
+from harness.record import journal
 from harness.reports import plan as reports
 from harness.scenario import loading, plan
 from harness.scenario.schema import Scenario
 from tests.runs import on_paper
+from tests.stored_records import FOLDER
+from tests.test_cases import unpacked
 
 ETCD = "storage: etcd, etcd-members: 3"
 POSTGRESQL = "storage: postgresql"
@@ -165,3 +169,41 @@ def test_a_plan_says_what_happens_in_the_middle_of_a_hop(tmp_path: Path) -> None
     wanted = loading.load(scenario(tmp_path / "one.yaml", ETCD, "  - {upgrade: 1.11.0, meanwhile: lose-leader}\n"))
     said = reports.render(plan.make(wanted.scenario, "one", "local"))
     assert "before it is unsealed, storage: the etcd member that leads is killed, and stays away" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        ("a-login-over-a-connection-that-is-gone", "failed in 1 of what was asked (login)"),
+        ("a-lockout-over-a-connection-that-is-gone", "failed in 1 of what was asked (lockout)"),
+    ],
+)
+def test_what_failed_once_on_a_connection_that_is_gone_is_told_of_the_storage(
+    name: str, failed: str, tmp_path: Path
+) -> None:
+    """Real runs of 1.11.0 over a PostgreSQL that the course restarted: one question was asked again, the other not."""
+    record = journal.load(unpacked(FOLDER / "storages" / f"{name}.jsonl.gz", tmp_path))
+    judgement = verdict.judge(record)
+    assert (judgement.driver, judgement.doubts) == ("local", ())
+    (found,) = judgement.findings
+    assert (found.kind, found.effect, found.rule, found.hop, found.confidence) == (
+        "regression",
+        "requests refused",
+        "storage-connection-lost",
+        "1.11.0",
+        "certain",
+    )
+    assert failed in found.sentence
+    assert "the PostgreSQL of Vault was restarted" in found.sentence
+    assert ("asked again in the same state it was answered" in found.sentence) == ("login" in name)
+    assert [line.source for line in found.evidence] == ["server", "answer", "vault log"]
+    assert "57P01" in found.evidence[-1].text
+
+
+def test_mixed_answers_without_a_word_of_vault_on_its_connection_are_mixed_still(tmp_path: Path) -> None:
+    """The same record, of which what the log said is gone."""
+    file = unpacked(FOLDER / "storages" / "a-login-over-a-connection-that-is-gone.jsonl.gz", tmp_path)
+    file.write_text(file.read_text().replace("terminating connection due to", "something else by"))
+    judgement = verdict.judge(journal.load(file))
+    # its lines have another digest as well
+    assert (judgement.findings, [one.kind for one in judgement.doubts]) == ((), ["mixed", "incomplete"])

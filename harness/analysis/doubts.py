@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.analysis import audit_devices, databases, rolling, storages, ways
+from harness.analysis import audit_devices, databases, lost_connections, rolling, storages, ways
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import rewrites, secrets
@@ -48,7 +48,8 @@ def excused(facts: Facts) -> frozenset[int]:
     course has stopped or removed was not to answer; where no audit device can write, nobody leads, or a storage or the
     database of an engine is away, that is told once; and so is a login that a standby did not forward. No other is.
     """
-    told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed}
+    connections = lost_connections.excused(facts)
+    told = {one.id for one in facts.observations if one.answer == "refused" or one.mixed} | connections
     for one in facts.observations:
         # what a login would have let be read can have kept another question from being asked in its turn
         if one.answer == "unknown" and not one.mixed and one.blocked_by in told:
@@ -142,8 +143,9 @@ def used_up(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool])
 
 def mixed(facts: Facts) -> Iterator[Doubt]:
     """Yield which questions were answered now so and now otherwise, though nothing was changed: none of it counts."""
+    told = lost_connections.excused(facts)
     for seen in facts.observations:
-        if seen.mixed:
+        if seen.mixed and seen.id not in told:
             who = seen.app or seen.mount or seen.node or seen.vault or "Vault"
             yield Doubt(
                 "mixed",

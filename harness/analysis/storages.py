@@ -99,9 +99,9 @@ def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChang
     health = [one.answer for one in facts.observations if (one.moment, one.probe) == (label, "health")]
     kinds, statuses = sorted({seen.probe for seen in lost}), sorted({_status(seen) for seen in lost})
     logged = [
-        EvidenceLine("vault log", _said(one), line, at=one.at, vault=one.vault)
+        EvidenceLine("vault log", said(one), line, at=one.at, vault=one.vault)
         for line, one in facts.record.numbered(VaultLogLine)
-        if one.moment == label and _SAYS.search(_said(one))
+        if one.moment == label and _SAYS.search(said(one))
     ]
     answers = [facts.answer_line(seen) for seen in lost[:_SHOWN]]
     sure = bool(logged) or any(_SAYS.search(seen.error) for seen in lost)
@@ -201,5 +201,6 @@ def _status(seen: Observation) -> str:
     return f"HTTP {seen.status}" if seen.status is not None else "no answer in time"
 
 
-def _said(one: VaultLogLine) -> str:
+def said(one: VaultLogLine) -> str:
+    """Return what a line of Vault's log says, with its error."""
     return " ".join([one.message, *(str(value) for name, value in one.fields.items() if name == "error")])

@@ -18,6 +18,7 @@ from harness.analysis import (
     expiry,
     irrevocable,
     leases,
+    lost_connections,
     news,
     proofs,
     renewals,
@@ -238,7 +239,13 @@ def _found(facts: Facts) -> Iterator[Finding]:
     yield from ways.findings(facts)
     yield from leases.findings(facts, broken)
     yield from diagnosis.diagnose(facts)
-    besides = (audit_devices.findings, storages.findings, databases.findings, irrevocable.findings)
+    besides = (
+        audit_devices.findings,
+        storages.findings,
+        lost_connections.findings,
+        databases.findings,
+        irrevocable.findings,
+    )
     for others in (renewals.cut_off, expiry.findings, rewritten.findings, *besides):
         yield from others(facts)
 

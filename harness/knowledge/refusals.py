@@ -86,7 +86,10 @@ _CHECKED: Final = re.compile(
 them with 500, like every plain error of a plugin: see `kubernetes_auth.answer`."""
 
 
-LOST_CONNECTION: Final = re.compile(r"terminating connection due to administrator command|driver: bad connection")
+LOST_CONNECTION: Final = re.compile(
+    r"terminating connection due to administrator command|driver: bad connection|unexpected EOF|broken pipe|"
+    r"connection reset by peer|conn closed"
+)
 """How a Vault over PostgreSQL says that the connection is gone on which it asked: from 1.11.0 on, with pgx, it does not
 try another one by itself (run: 1.11.0 over PostgreSQL 15 that was started anew; PR 15343)."""
 

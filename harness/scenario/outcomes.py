@@ -129,6 +129,7 @@ Cause = Literal[
     "seal-not-disabled",
     "lease-list-too-large",
     "storage-away",
+    "storage-connection-lost",
     "database-away",
     "lease-irrevocable",
     "leader-replaced-first",
