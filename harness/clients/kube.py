@@ -300,6 +300,12 @@ class Kube:
         with translated(f"stateful set {namespace}/{name}"):
             self._done("PATCH", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", {"spec": spec})
 
+    def change_secret(self, namespace: str, name: str, values: Mapping[str, Secret]) -> None:
+        """Put *values* into a Secret that is there, in place of those of the same names."""
+        with translated(f"secret {namespace}/{name}"):
+            told = {key: value.reveal() for key, value in values.items()}
+            self._done("PATCH", f"/api/v1/namespaces/{namespace}/secrets/{name}", {"stringData": told})
+
     def scale_deployment(self, namespace: str, name: str, replicas: int) -> bool:
         """Have a Deployment consist of so many Pods. Is it there?"""
         with translated(f"deployment {namespace}/{name}"):

@@ -64,7 +64,7 @@ def in_directory(storage: str, data: str, *, node: str = "node-1", others: Seque
 
 class Unsealing(NamedTuple):
     """The Vault that unseals this one with its transit engine: its address, the files by which both know each other,
-    and the token by which that knows this one. A server gets the token by its environment alone.
+    and the token by which that knows this one. A server gets the token by its environment, unless it is *told* it.
     """
 
     address: str
@@ -74,6 +74,10 @@ class Unsealing(NamedTuple):
     token: Secret
     disabled: bool = False
     """is it the seal that this one is to leave?"""
+    called: str = ""
+    """the name that its certificate has, where that is not its address"""
+    told: bool = False
+    """does the configuration have the token? Then it is as secret as that"""
 
     @property
     def seal(self) -> Stored:
@@ -88,6 +92,8 @@ class Unsealing(NamedTuple):
                 "tls_client_key": self.key,
             }
             | ({"disabled": "true"} if self.disabled else {})
+            | ({"tls_server_name": self.called} if self.called else {})
+            | ({"token": self.token.reveal()} if self.told else {})
         }
 
 

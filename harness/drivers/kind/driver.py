@@ -42,7 +42,7 @@ from harness.scenario.course import Serve
 from harness.scenario.driver_traits import Sharing
 from harness.scenario.plan import Plan
 from harness.scenario.schema_engines import ToDatabase
-from harness.scenario.topology import ClusterSpec, Topology
+from harness.scenario.topology import SEAL, ClusterSpec, Topology
 from harness.secret import Secret, carried
 from harness.wait import now
 
@@ -234,7 +234,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
     def start(self, served: Sequence[Serve], kept: KeptVault[KindCluster] | None = None) -> None:
         """Start everything at once and return when Vault answers as the first of *served*, or as what was *kept*."""
         self._first = served[0]
-        self._versions = list(dict.fromkeys(step.version for step in served))
+        # a Vault that unseals another one is in no cluster
+        self._versions = list(dict.fromkeys(step.version for step in served if step.vault != SEAL))
         if self._topology.needs_database:
             self._database.begin(self._bring_up)
         if kept is not None:
@@ -243,7 +244,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._bring_up.begin(self._clusters, self._raise_cluster)
         if self._store is not None:
             self._store.start()
-        self._start_vault(served[0])
+        self.begin(served[0])
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as it is up."""
@@ -317,7 +318,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         """Return a sentence if a cluster is lost, its API server alone or a proxy, or nothing can be written down."""
         lost = next((sentence for cluster in self._clusters.values() if (sentence := cluster.lost())), None)
         lost = lost or self._proxies.died() or self._balancer_died() or self._database.died()
-        lost = lost or (self._store.died() if self._store is not None else None)
+        lost = lost or self._unsealer_died() or (self._store.died() if self._store is not None else None)
         return lost or process.out_of_room(self._work, ()) or None
 
     def keep_logs(self) -> None:

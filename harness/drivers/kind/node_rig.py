@@ -42,7 +42,7 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
         if vault.nodes == 1:
             super()._begin_vault(wanted)
             return
-        self._old_tokens, self._beside, self._left = {}, [], []
+        self._old_tokens, self._beside, self._left, self._unsealer = {}, [], [], None
         licence = {LICENCE_FILE: self._licence} if self._licence else {}
         ports = self._vault_ports[vault.cluster][2 : 2 + vault.nodes]
         where, home = self._work / "vault", self._clusters[vault.cluster]

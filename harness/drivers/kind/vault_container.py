@@ -13,9 +13,10 @@ from harness.clients.vault import Vault
 from harness.drivers.kind import vault_data
 from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
 from harness.drivers.kind.one_pod import LINES_BETWEEN, is_audit
-from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, settings
+from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, SEAL_FILES, by_seal, from_within, settings
 from harness.drivers.log_tail import Tail
 from harness.drivers.postgres import PostgresStore
+from harness.drivers.vault_config import Unsealing
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
 from harness.knowledge import shutdown_signs
@@ -46,22 +47,29 @@ class VaultContainer:
         licence: Secret | None = None,
         name: str = "vault",
         store: PostgresStore | None = None,
+        unsealer: Unsealing | None = None,
+        also_at: str = "",
     ) -> None:
         """*port* is that of this machine at which Vault answers; *shell* is an image with the programs of a system.
 
         *name* tells it from others of the same run.
 
         Vault's own may hold nothing but Vault. *licence* is handed to every version. *store* has its data, if that is
-        another server.
+        another server. *unsealer* is the Vault that may unseal this one, by files of this machine. *also_at* is another
+        address of this machine at which it answers, at the same port: that which a network of containers has of it.
         """
         directory.mkdir(mode=0o700)
         self._directory, self._bench, self._port, self._name = directory, bench, port, name
         self._authority = authority = pki.Authority(directory, "127.0.0.1", "vault", client=True)
         self._mounted = directory / "mounted"
         self._mounted.mkdir(mode=0o700)
-        self._store = store
-        for config, text in settings(storage, kept_in=store.stored if store else None).items():
-            pki.write_private(self._mounted / config, text.encode())
+        self._store, self._storage, self._also_at = store, storage, also_at
+        self._unsealer = unsealer
+        self._unsealing: Unsealing | None = None
+        self._configure()
+        if unsealer is not None:
+            for file, said in zip(SEAL_FILES, (unsealer.ca, unsealer.certificate, unsealer.key), strict=True):
+                pki.write_private(self._mounted / file, Path(said).read_bytes())
         self._environment = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108 -- in the container
         if licence:
             pki.write_private(self._mounted / LICENCE_FILE, licence.reveal().encode())
@@ -99,6 +107,29 @@ class VaultContainer:
     def listen_to_certificates(self) -> None:
         """Have the next one listen to whoever asks over TLS, and take note of whatever certificate is shown."""
         self._config = OPEN
+
+    def unseal_by(self, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have the next container be unsealed by the Vault that may, which knows this one by a *token*; None: by keys.
+
+        *disabled*: by its keys, while that is the seal that it is to leave.
+        """
+        assert self._unsealer is not None
+        self._unsealing = None if token is None else self._unsealer._replace(token=token, disabled=disabled)
+        self._configure()
+
+    def _configure(self) -> None:
+        within = None
+        if self._unsealing is not None:
+            # told: an engine shows a container's environment to whoever may look at it
+            within = from_within(self._unsealing)._replace(told=True)
+        kept_in = self._store.stored if self._store else None
+        for config, text in settings(self._storage, kept_in=kept_in, unsealing=within).items():
+            pki.write_private(self._mounted / config, text.encode())
+
+    @property
+    def published(self) -> tuple[str, str]:
+        """Return its address, which stays, for whoever is in the network of the run, and its certificate's name."""
+        return f"https://{self._also_at}:{self._port}", "vault"
 
     def continue_over(self, other: VaultContainer) -> None:
         """Have the next container be over the volume of *other*, which is stopped and starts no more."""
@@ -161,7 +192,7 @@ class VaultContainer:
         ports.insist(self._port, f"Vault {version}")
         self._container = engine.start(
             image,
-            ["server", f"-config=/vault/tls/{self._config}"],
+            ["server", f"-config=/vault/tls/{by_seal(self._config, self._unsealing)}"],
             entrypoint=["/bin/vault"],
             name=f"{self._bench.name}-{self._name}-{len(self._containers) + 1}",
             labels=dict(self._bench.labels),
@@ -173,7 +204,7 @@ class VaultContainer:
             tmpfs={"/tmp": ""},  # noqa: S108
             network=self._bench.network,
             alias=self._name,
-            ports={f"{VAULT_PORT}/tcp": ("127.0.0.1", self._port)},
+            ports={f"{VAULT_PORT}/tcp": [(address, self._port) for address in ("127.0.0.1", self._also_at) if address]},
         )
         self._containers.append(self._container)
         self._bench.copy_output(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import Final
+from typing import Any, Final
 
 from harness.artifacts import templates
 from harness.artifacts.brought import LICENCE_FILE
@@ -19,7 +19,7 @@ from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import COPY
 from harness.drivers.log_tail import PodTail
 from harness.drivers.postgres import PostgresStore
-from harness.drivers.vault_config import Joining, Listening, Stored
+from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.host import pki
 from harness.secret import Secret
 
@@ -39,31 +39,63 @@ takes note of whatever certificate is shown. Where there are others to join, one
 """
 
 
-def settings(storage: str, others: Sequence[Joining] = (), kept_in: Stored | None = None) -> dict[str, str]:
+SEAL_TOKEN: Final = "seal-token"
+"""The key of a Secret under which the token is by which the Vault that unseals knows this one."""
+
+SEAL_FILES: Final = ("seal-ca.crt", "seal.crt", "seal.key")
+"""The files by which a Vault and the one that unseals it know each other."""
+
+
+def by_seal(config: str, unsealing: Unsealing | None) -> str:
+    """Return the name of a configuration like *config*, by which Vault is unsealed so; None: by its keys."""
+    if unsealing is None:
+        return config
+    return f"{'leaving' if unsealing.disabled else 'transit'}-{config}"
+
+
+def from_within(unsealer: Unsealing) -> Unsealing:
+    """Return the same Vault that unseals as one in a container is told of it, which has its files at /vault/tls."""
+    ca, certificate, key = (f"/vault/tls/{file}" for file in SEAL_FILES)
+    return unsealer._replace(ca=ca, certificate=certificate, key=key)
+
+
+def settings(
+    storage: str,
+    others: Sequence[Joining] = (),
+    kept_in: Stored | None = None,
+    unsealing: Unsealing | None = None,
+) -> dict[str, str]:
     """Return the configurations of a Vault in a container, whose data is at /vault/data, as JSON, by their names.
 
     Where there are *others* to join, its environment says what it is called, and by which addresses. *kept_in* is the
-    server that has its data, as its configuration has that: with its password.
+    server that has its data, as its configuration has that: with its password. *unsealing* is the Vault that may unseal
+    this one: there is one more of each with that as its seal, and one with that as the seal that it leaves (`by_seal`).
     """
     clients = {GUARDED: "/vault/tls/ca.crt", OPEN: ""}
     listening = {name: Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", one) for name, one in clients.items()}
     stored = kept_in or vault_config.in_directory(
         storage, "/vault/data", node="" if others else "node-1", others=others
     )
-    found = {name: _settings(stored, listening.get(name)) for name in (GUARDED, OPEN, PLAIN)}
+    seals = [None] if unsealing is None else [None, unsealing, unsealing._replace(disabled=True)]
+    found = {
+        by_seal(name, seal): _settings(stored, listening.get(name), seal)
+        for name in (GUARDED, OPEN, PLAIN)
+        for seal in seals
+    }
     if others:
         nobody = vault_config.in_directory(storage, "/vault/data", node="")
         found[ALONE] = _settings(nobody, listening[GUARDED])
     return found
 
 
-def _settings(stored: Stored, tls: Listening | None) -> str:
+def _settings(stored: Stored, tls: Listening | None, unsealing: Unsealing | None = None) -> str:
     return vault_config.text(
         stored,
         listen=f"0.0.0.0:{VAULT_PORT}",
         tls=tls,
         address=f"{'https' if tls else 'http'}://127.0.0.1:{VAULT_PORT}",
         cluster_address=f"https://127.0.0.1:{VAULT_PORT + 1}",
+        unsealing=unsealing,
     )
 
 
@@ -105,12 +137,13 @@ class VaultPod(OnePod):
         name: str = "vault",
         node_port: int = VAULT_PORT,
         store: PostgresStore | None = None,
+        unsealer: Unsealing | None = None,
     ) -> None:
         """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
 
         That leads to *node_port* of its node. Its data is in a folder of the node that is called after the *run*.
         *licence* is handed to every version. *name* is that of its StatefulSet. *store* is what has its data,
-        if that is another server.
+        if that is another server. *unsealer* is the Vault that may unseal this one, by files of this machine.
         """
         directory.mkdir(mode=0o700)
         namespace, self._account = account.split("/")
@@ -120,7 +153,10 @@ class VaultPod(OnePod):
         self._kept = f"{self._data}-kept"
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
         self._store = store
-        self._configs = settings(storage, kept_in=store.stored if store else None)
+        self._unsealer = unsealer
+        self._unsealing: Unsealing | None = None
+        within = from_within(unsealer) if unsealer else None
+        self._configs = settings(storage, kept_in=store.stored if store else None, unsealing=within)
         self._config = GUARDED
         self.audit = PodTail(self.log.path)
         """a second reader of that file: Vault's audit log goes to stdout"""
@@ -152,6 +188,17 @@ class VaultPod(OnePod):
     def listen_to_certificates(self) -> None:
         """Have the next rollout listen to whoever asks over TLS, and take note of whatever certificate is shown."""
         self._config = OPEN
+
+    def unseal_by(self, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have the next rollout be unsealed by the Vault that may, which knows this one by a *token*; None: by keys.
+
+        *disabled*: by its keys, while that is the seal that it is to leave. A Pod that is there, and starts Vault anew,
+        has another token at once, as it is in a Secret, and the other configuration only once it is rolled out.
+        """
+        assert self._unsealer is not None
+        self._unsealing = None if token is None else self._unsealer._replace(token=token, disabled=disabled)
+        if self._rollouts and token is not None:
+            self._cluster.kube.change_secret(self.namespace, self._name, {SEAL_TOKEN: token})
 
     def continue_over(self, other: VaultPod) -> None:
         """Have the next rollout be over the data of *other*, which is stopped and starts no more."""
@@ -239,10 +286,19 @@ class VaultPod(OnePod):
     def _create(self, image: str, *, token_file: bool) -> None:
         files = [self._authority.certificate, self._authority.key, self._authority.ca]
         secrets = {path.name: path.read_text() for path in files}
-        environment = [{"name": "VAULT_LOG_FORMAT", "value": "json"}, {"name": "HOME", "value": "/tmp"}]  # noqa: S108
+        said = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108
+        environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in said.items()]
         if self._licence:
             secrets[LICENCE_FILE] = self._licence.reveal()
             environment.append({"name": "VAULT_LICENSE_PATH", "value": f"/vault/tls/{LICENCE_FILE}"})
+        if self._unsealer is not None:
+            paths = (self._unsealer.ca, self._unsealer.certificate, self._unsealer.key)
+            secrets |= {name: Path(path).read_text() for name, path in zip(SEAL_FILES, paths, strict=True)}
+            if self._unsealing is not None:
+                secrets[SEAL_TOKEN] = self._unsealing.token.reveal()
+            # as Vault's chart has it (extraSecretEnvironmentVars); one whose seal is not changed yet has none
+            wanted = {"name": self._name, "key": SEAL_TOKEN, "optional": True}
+            environment.append({"name": "VAULT_TOKEN", "valueFrom": {"secretKeyRef": wanted}})
         create(
             self._cluster,
             self._directory,
@@ -255,15 +311,18 @@ class VaultPod(OnePod):
             image=image,
             token_file=token_file,
             configs={} if self._store else self._configs,
-            command=command(self._config, secret=self._store is not None),
+            command=self._command,
             tls=secrets | (self._configs if self._store else {}),
             environment=environment,
         )
 
+    @property
+    def _command(self) -> list[str]:
+        return command(by_seal(self._config, self._unsealing), secret=self._store is not None)
+
     def _roll(self, image: str, *, token_file: bool) -> None:
         """Begin the rollout of another image. Its number has that happen also where all else is as before."""
-        words = command(self._config, secret=self._store is not None)
-        container = {"name": "vault", "image": image, "command": words}
+        container = {"name": "vault", "image": image, "command": self._command}
         data = {"name": "data", "hostPath": {"path": self._data, "type": "DirectoryOrCreate"}}
         spec = {"automountServiceAccountToken": token_file, "containers": [container], "volumes": [data]}
         template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}

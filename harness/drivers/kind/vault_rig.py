@@ -11,27 +11,32 @@ from harness.clients.kube_states import PodState
 from harness.drivers import service_accounts
 from harness.drivers.kind import vault_data
 from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
+from harness.drivers.kind.seal_container import SealContainer
 from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import BESIDE, TOKEN_VOLUME, VaultPod
 from harness.drivers.postgres import PostgresStore
+from harness.drivers.seal_vault import WithSealVault
 from harness.drivers.service_accounts import Account
 from harness.errors import RigError
+from harness.host.ports import Ports
 from harness.record.journal import Journal
 from harness.rig.storage import StorageNow
 from harness.scenario.course import Move, Serve
 from harness.scenario.schema_storage import ToStorage
-from harness.scenario.topology import MAIN
+from harness.scenario.topology import MAIN, SEAL
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
 
-class RunsKindVault(KindSharing):
-    """A rig of kind clusters with one Vault, which may move."""
+class RunsKindVault(WithSealVault[VaultContainer], KindSharing):
+    """A rig of kind clusters with one Vault, which may move, and at most one beside it that unseals that one."""
 
     _work: Path
     _images: Mapping[tuple[str, str], Image]
     _licence: Secret | None
+    _all_ports: Ports
+    _unsealer: SealContainer | None = None
     _loaded: dict[tuple[str, str], Future[None]]
     """by cluster and version, for each cluster in which Vault is at some time: its image is there"""
     _left: list[VaultPod | VaultContainer]
@@ -42,7 +47,18 @@ class RunsKindVault(KindSharing):
     def _begin_vault(self, wanted: Sequence[Account]) -> None:
         self._home = next((one for one in wanted if one.purpose == MAIN), None)
         self._old_tokens, self._beside, self._left = {}, [], []
+        self._unsealer = self._make_unsealer()
         self._server = self._make_vault()
+
+    def _make_unsealer(self) -> SealContainer | None:
+        if not self._topology.seal_vault:
+            return None
+        (port,) = self._all_ports.take(1)
+        return SealContainer(self._work, self._topology, self._bench, self._images, port, shell=self._shell)
+
+    def hand_seal_token(self, token: Secret | None, *, disabled: bool = False) -> None:
+        """Have every later start of this rig's own Vault be unsealed by the other one, or by its keys."""
+        self._server.unseal_by(token, disabled=disabled)
 
     def touch_storage(self, what: ToStorage) -> StorageNow:
         """Stop or start the server that has Vault's data."""
@@ -76,10 +92,13 @@ class RunsKindVault(KindSharing):
         """End Vault, if it is a container: what is in a cluster goes when that is emptied."""
         for server in (self._server, *self._beside):
             server.kill()
+        self._kill_unsealer()
 
     def keep_vaults(self, journal: Journal) -> None:
         """Keep what every version of Vault printed, and what those printed that were beside it."""
         journal.keep("vault-vault.log", [line for one in (*self._left, self._server) for line in one.whole_log()])
+        if self._unsealer is not None:
+            journal.keep(f"{SEAL}-vault.log", self._unsealer.server.whole_log())
         for number, new in enumerate(self._beside, 1):
             journal.keep(f"snapshot-{number}-vault.log", new.whole_log())
 
@@ -89,6 +108,7 @@ class RunsKindVault(KindSharing):
         called = f"{name}-{len(self._left) + 1}" if self._left and name == MAIN else name
         where, port = self._work / called, self._vault_ports[self._home.cluster if self._home else ""][name != MAIN]
         storage, licence = self._topology.vault.storage, self._licence
+        unsealer = self._unsealer.unsealing if self._unsealer is not None else None
         if self._home is None:
             return VaultContainer(
                 where,
@@ -99,6 +119,7 @@ class RunsKindVault(KindSharing):
                 licence=licence,
                 name=called,
                 store=self._store,
+                unsealer=unsealer,
             )
         return VaultPod(
             where,
@@ -111,6 +132,7 @@ class RunsKindVault(KindSharing):
             name=name,
             node_port=VAULT_PORT if name == MAIN else SECOND_VAULT_PORT,
             store=self._store,
+            unsealer=unsealer,
         )
 
     @property

@@ -251,7 +251,6 @@ class LocalRig(
 
     def start(self, served: Serve) -> None:
         """Start everything at once and return when Vault answers."""
-        self._first = served
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
         self._vaults.start_beside(self._bring_up)
         self.begin(served)
