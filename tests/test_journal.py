@@ -27,10 +27,12 @@ from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import (
     EvictionTried,
     LeaderChanged,
+    LeftToKubelet,
     NodeLost,
     NodeSeen,
     NodesSeen,
     NodeSwapped,
+    PodSeen,
     QuorumLost,
     SteadyLoad,
 )
@@ -82,6 +84,10 @@ EVENTS: list[AnyEvent] = [
     NodeLost(node="vault-1", version="1.11.0", message="it is not initialised", log=("last words",)),
     EvictionTried(node="vault-0", during="vault-1", status=429, message="it would violate the budget"),
     QuorumLost(version="1.11.0", alive=("vault-0",), needed=2),
+    LeftToKubelet(
+        version="1.9.2", step=2, pod=PodSeen(ready=False, restarts=1, waiting="CrashLoopBackOff"), mended=("start",),
+        seconds=8.5, waited=8.5, then=PodSeen(ready=True, restarts=2),
+    ),
     SteadyLoad(kind="login", app="web", version="1.11.0", asked=9, failures={"no answer": 2}, seconds=0.4),
     LeasesChanged(done="made", version="1.7.0", wanted=9, count=8, failures={"HTTP 500": 1}, seconds=0.4),
     LeasesSeen(when="started", version="1.9.2", held=8, found=8, active=0.1, restored=0.2, memory=10**8, stored=10**6),

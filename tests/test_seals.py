@@ -8,8 +8,9 @@ import pytest
 
 from harness.analysis.rules import seals
 from harness.analysis.verdict import Judgement
-from harness.drivers.kind import limits
-from harness.errors import MissingPrerequisite, ScenarioError
+from harness.drivers.paper.seals import PaperSeals
+from harness.errors import ScenarioError
+from harness.record.node_events import LeftToKubelet, PodSeen
 from harness.scenario import course, loading, plan
 from harness.scenario.course import Look, Serve
 from tests.runs import on_paper
@@ -212,9 +213,21 @@ def test_other_last_words_are_none_of_a_seal(words: str) -> None:
     assert seals.at_start(words) is None
 
 
-def test_kind_says_beforehand_that_it_cannot() -> None:
-    with pytest.raises(MissingPrerequisite, match="--driver local has both"):
-        limits.insist(plan.make(loading.load(STORY).scenario, "s", "kind"))
+def test_what_a_kubelet_did_with_a_vault_that_ended_is_a_part_of_the_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On paper there is none: it is as one was seen on kind."""
+    waits = PodSeen(ready=False, restarts=1, waiting="CrashLoopBackOff: back-off 10s restarting failed container=vault")
+    after = PodSeen(ready=True, restarts=2)
+    seen = iter([waits, waits, waits, after, after])
+    monkeypatch.setattr(PaperSeals, "pod_seen", lambda _: next(seen))
+    file = scenario(tmp_path / "s.yaml", "  - seal-vault: stop\n  - upgrade: 1.9.2\n")
+    record, judgement = on_paper(loading.load(file).scenario, tmp_path / "run")
+    (left,) = record.of(LeftToKubelet)
+    assert (left.version, left.step, left.mended, left.pod, left.then) == ("1.9.2", 2, ("start",), waits, after)
+    (refused,) = (one for one in judgement.findings if one.effect == "upgrade refused")
+    assert " anew in its Pod 1 time, in vain (CrashLoopBackOff: back-off 10s). Then the Vault that" in refused.sentence
+    assert refused.evidence[-1].text == left.words
 
 
 def test_a_vault_that_is_out_on_purpose_is_asked_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from harness.analysis.record_view import Facts
 from harness.analysis.rules import Confidence, Remedy, seals, server_config
 from harness.knowledge import shutdown_signs
 from harness.record.events import Trouble
+from harness.record.node_events import LeftToKubelet
 from harness.scenario.course import OF_CLUSTERS, AnyStep, Restore, RollBack
 from harness.scenario.outcomes import Cause
 
@@ -239,12 +240,17 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
     if last.known is not None:
         rule, said, mend, source = last.known
         remedies = (mend,)
+    kubelet = [(line, one) for line, one in facts.record.numbered(LeftToKubelet) if one.version == to]
+    evidence = [EvidenceLine("server", line) for line in shown or [trouble.message]]
+    if kubelet and last.known is not None:
+        said += f". {kubelet[-1][1].words}"
+        evidence.append(EvidenceLine("server", kubelet[-1][1].words, line=kubelet[-1][0]))
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return diagnosis.stated(
         facts,
         (rule, "regression", effect),
         f"Vault {to}{whose} {said}",
-        [EvidenceLine("server", line) for line in shown or [trouble.message]],
+        evidence,
         remedies,
         confidence=last.confidence,
         hop=trouble.after_swap,

@@ -44,8 +44,7 @@ class Kube:
     """
 
     def __init__(self, host: str, ca: Path, token: Secret) -> None:
-        self.host, self.ca = host, ca
-        self.administrator_token = token
+        self.host, self.ca, self.administrator_token = host, ca, token
         self._client: Any = None
 
     def ask_at(self, host: str, ca: Path) -> None:
@@ -300,11 +299,10 @@ class Kube:
         with translated(f"stateful set {namespace}/{name}"):
             self._done("PATCH", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}", {"spec": spec})
 
-    def change_secret(self, namespace: str, name: str, values: Mapping[str, Secret]) -> None:
-        """Put *values* into a Secret that is there, in place of those of the same names."""
+    def change_secret(self, namespace: str, name: str, key: str, value: Secret) -> None:
+        """Put *value* under *key* into a Secret that is there, in place of the one before."""
         with translated(f"secret {namespace}/{name}"):
-            told = {key: value.reveal() for key, value in values.items()}
-            self._done("PATCH", f"/api/v1/namespaces/{namespace}/secrets/{name}", {"stringData": told})
+            self._done("PATCH", f"/api/v1/namespaces/{namespace}/secrets/{name}", {"stringData": {key: value.reveal()}})
 
     def scale_deployment(self, namespace: str, name: str, replicas: int) -> bool:
         """Have a Deployment consist of so many Pods. Is it there?"""
@@ -366,8 +364,7 @@ class Kube:
     def namespaces(self) -> list[str]:
         """Return the namespaces that rehearsals use: those that a new cluster does not have, and the default one."""
         with translated("the namespaces"):
-            names = self._names("/api/v1/namespaces")
-        return [name for name in names if name not in _SYSTEM]
+            return [name for name in self._names("/api/v1/namespaces") if name not in _SYSTEM]
 
     def token_of_secret(self, namespace: str, name: str) -> Secret | None:
         """Return the token that the token controller has put into a Secret, or None as long as it has not."""

@@ -18,6 +18,7 @@ from harness.record.lease_events import LeasesChanged, LeasesSeen
 from harness.record.node_events import (
     EvictionTried,
     LeaderChanged,
+    LeftToKubelet,
     NodeLost,
     NodesSeen,
     NodeSwapped,
@@ -470,6 +471,7 @@ AnyEvent = (
     | NodeLost
     | EvictionTried
     | QuorumLost
+    | LeftToKubelet
     | SteadyLoad
     | LeasesChanged
     | LeasesSeen

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from harness.record.event import OfVault
+from harness.scenario.schema_seals import ToSealVault
 from harness.scenario.schema_ways import MaybeThrough
 
 State = Literal["active", "standby", "sealed", "not initialised", "removed", "no answer"]
@@ -14,6 +15,13 @@ State = Literal["active", "standby", "sealed", "not initialised", "removed", "no
 
 RequestKind = Literal["health", "token-lookup", "login"]
 """What is asked again and again while nodes are replaced. health: is there a node that says it is active?"""
+
+
+_MENDED: Final = {
+    "unseal": "the Vault that unseals was unsealed",
+    "start": "the Vault that unseals was started and unsealed",
+    "new-token": "the seal got a new token",
+}
 
 
 class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +55,40 @@ class NodeSeen(msgspec.Struct, frozen=True, kw_only=True):
     """the index up to which it has applied the log of raft; None where it does not tell"""
     pod: PodSeen | None = None
     """how its Pod is: ready, started anew so many times, or why it waits; None: it has none, or nobody says"""
+
+
+class LeftToKubelet(OfVault, frozen=True, tag="left-to-kubelet", kw_only=True):
+    """Vault ended at its start in a Pod, for want of the one that unseals it. That one was mended then, and the Pod was
+    left to its kubelet: nobody touched it.
+    """
+
+    version: str
+    """what it starts in that Pod"""
+    step: int = 0
+    """the number of the step in the scenario's `course`; 0: none"""
+    pod: PodSeen
+    """how the Pod was once its kubelet had waited to start Vault anew in it, or after a while"""
+    mended: tuple[ToSealVault, ...]
+    """what was done to the Vault that unseals, or to its token"""
+    seconds: float | None = None
+    """so long after that Vault was unsealed in the same Pod; None: it was not within `waited`"""
+    waited: float
+    """for how long that was waited for"""
+    then: PodSeen | None = None
+    """how the Pod was at the end; None: nobody says"""
+
+    @property
+    def words(self) -> str:
+        """Return that as a sentence."""
+        tries = f"{self.pod.restarts} time{'' if self.pod.restarts == 1 else 's'}"
+        # what a kubelet says then has the UID of the Pod, which is another one in each run
+        state = self.pod.waiting.partition(" restarting ")[0] or ("ready" if self.pod.ready else "not ready")
+        done = " and ".join(_MENDED[one] for one in self.mended)
+        came = f"it was not unsealed within {self.waited:.0f} s"
+        if self.seconds is not None:
+            came = f"{self.seconds:.1f} s later it was unsealed in the same Pod, which nobody had touched"
+        then = f" ({'' if self.then.ready else 'not '}ready, {self.then.restarts} new starts)" if self.then else ""
+        return f"Its kubelet started it anew in its Pod {tries}, in vain ({state}). Then {done}: {came}{then}"
 
 
 class NodesSeen(OfVault, frozen=True, tag="nodes", kw_only=True):

@@ -15,6 +15,7 @@ import msgspec
 from harness.errors import (
     LeftBehind,
     MissingPrerequisite,
+    ProcessDied,
 )
 from harness.knowledge import policy_templates
 from harness.record import events
@@ -330,7 +331,11 @@ class Running:
                 else:
                     keys = self.seals.before(step, self.keys[step.vault])
                     meanwhile = functools.partial(self._touch_storage, step)
-                    self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal, meanwhile)
+                    try:
+                        self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal, meanwhile)
+                    except ProcessDied:
+                        self.seals.leave_to_kubelet(step, self._reopen, self.journal)
+                        raise
                     self.keys[step.vault] = self.seals.after(step, keys)
                 self.leases.restored(step)
             vault_steps.settle(self.rig, step, self.reached, self.journal)

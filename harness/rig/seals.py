@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from harness.errors import RigError
+from harness.record.node_events import PodSeen
 from harness.rig.rig import Rig
 from harness.scenario.course import Serve
 from harness.secret import Secret
@@ -31,6 +32,10 @@ class HasSealVault(Protocol):
 
     def bring_back(self) -> None:
         """Start that server again over its data, as the version that it was. Returns when it answers, sealed."""
+        ...
+
+    def pod_seen(self) -> PodSeen | None:
+        """Return how the Pod of the other Vault is; None: it has none that a kubelet runs, or nobody says."""
         ...
 
 

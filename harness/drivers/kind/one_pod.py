@@ -14,6 +14,7 @@ from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.log_tail import Pieces, PodTail, as_json
 from harness.errors import RigError, Unreachable
 from harness.knowledge import shutdown_signs
+from harness.record.node_events import PodSeen
 from harness.secret import redact
 
 T = TypeVar("T")
@@ -88,6 +89,19 @@ class OnePod:
             said = []
         known = set(said)
         return said + [line for line in self.tail() if line not in known]
+
+    @property
+    def started(self) -> bool:
+        """Is there a Pod in which Vault was started, and not stopped since?"""
+        return bool(self._uid)
+
+    def seen_by_kubelet(self) -> PodSeen | None:
+        """Return how its Pod is; None: Vault is stopped, or nobody says."""
+        try:
+            state = self._state() if self.started else None
+        except Unreachable:
+            return None
+        return PodSeen(ready=state.ready, restarts=state.restarts, waiting=state.waiting) if state else None
 
     def _await(self, what: str, condition: Callable[[], T]) -> T:
         return wait.until(

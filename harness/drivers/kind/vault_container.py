@@ -99,6 +99,9 @@ class VaultContainer:
         address = self._bench.engine.address(self._container, self._bench.network)
         return f"{scheme}://{address}:{VAULT_PORT}", "vault"
 
+    def seen_by_kubelet(self) -> None:
+        """Return nothing: no kubelet runs it."""
+
     def listen_plainly(self) -> None:
         """Have the next container listen with plain HTTP, to whoever asks."""
         self.client.listens_plainly()

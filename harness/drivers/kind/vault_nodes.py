@@ -15,9 +15,8 @@ from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, command,
 from harness.drivers.log_tail import PodTail
 from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Joining
-from harness.errors import RigError, Unreachable
+from harness.errors import RigError
 from harness.host import pki
-from harness.record.node_events import PodSeen
 from harness.secret import Secret
 
 _NAME: Final = "vault"
@@ -76,11 +75,6 @@ class NodePod(OnePod):
         return self._nodes.audit
 
     @property
-    def started(self) -> bool:
-        """Is there a Pod in which Vault was started, and not stopped since?"""
-        return bool(self._uid)
-
-    @property
     def within(self) -> tuple[str, str]:
         """Return its address for whoever is in the network of the run, and the name that its certificate has."""
         return f"https://{self._cluster.address}:{NODE_PORTS[self.number]}", self._nodes.called
@@ -132,14 +126,6 @@ class NodePod(OnePod):
     def remove_data(self) -> None:
         """Remove its data from its cluster's node, once it is stopped: the next start is over none."""
         self._nodes.remove_data(self.number)
-
-    def seen_by_kubelet(self) -> PodSeen | None:
-        """Return how its Pod is; None: Vault is stopped, or nobody says."""
-        try:
-            state = self._state() if self.started else None
-        except Unreachable:
-            return None
-        return PodSeen(ready=state.ready, restarts=state.restarts, waiting=state.waiting) if state else None
 
     def join_nobody(self) -> None:
         """Have its configuration name no other node from its next Pod on."""

@@ -198,7 +198,7 @@ class VaultPod(OnePod):
         assert self._unsealer is not None
         self._unsealing = None if token is None else self._unsealer._replace(token=token, disabled=disabled)
         if self._rollouts and token is not None:
-            self._cluster.kube.change_secret(self.namespace, self._name, {SEAL_TOKEN: token})
+            self._cluster.kube.change_secret(self.namespace, self._name, SEAL_TOKEN, token)
 
     def continue_over(self, other: VaultPod) -> None:
         """Have the next rollout be over the data of *other*, which is stopped and starts no more."""

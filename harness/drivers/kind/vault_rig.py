@@ -21,6 +21,7 @@ from harness.drivers.service_accounts import Account
 from harness.errors import RigError
 from harness.host.ports import Ports
 from harness.record.journal import Journal
+from harness.record.node_events import PodSeen
 from harness.rig.storage import StorageNow
 from harness.scenario.course import Move, Serve
 from harness.scenario.schema_storage import ToStorage
@@ -59,6 +60,10 @@ class RunsKindVault(WithSealVault[VaultContainer], KindSharing):
     def hand_seal_token(self, token: Secret | None, *, disabled: bool = False) -> None:
         """Have every later start of this rig's own Vault be unsealed by the other one, or by its keys."""
         self._server.unseal_by(token, disabled=disabled)
+
+    def pod_seen(self) -> PodSeen | None:
+        """Return how the Pod of this rig's own Vault is; None: it has none, or nobody says."""
+        return self._server.seen_by_kubelet()
 
     def touch_storage(self, what: ToStorage) -> StorageNow:
         """Stop or start the server that has Vault's data."""

@@ -61,6 +61,9 @@ class WithSealVault(seal_vault.WithSealVault[VaultServer]):
         """Have every later start of this rig's own Vault be unsealed by the other one, or by its keys."""
         self._server.unseal_by(self._other.server, token, disabled=disabled)
 
+    def pod_seen(self) -> None:
+        """Return nothing: a process has no Pod that a kubelet runs."""
+
 
 def of(
     wanted: topology.Topology,

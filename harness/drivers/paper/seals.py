@@ -87,6 +87,9 @@ class PaperSeals(PaperAnswers):
         """Hold a token; None: there is no seal stanza."""
         self._held, self._disabled = token, disabled
 
+    def pod_seen(self) -> None:
+        """Return nothing: on paper there is no kubelet."""
+
     def take_away(self) -> None:
         """Stop the Vault that unseals."""
         self.system(topology.SEAL).away = True
