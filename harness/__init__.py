@@ -179,6 +179,7 @@ clients/                 one door for each foreign system
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_errors          what it declines, or gives no answer to, in our words (kubernetes)
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
+    vault_connection     one request to Vault over a connection of its own, at little cost
     vault_leases         many requests to Vault over a few connections: leases by the thousand
     vault_reader         a Vault of the user's, which is only read
     kube_reader          a cluster of the user's, which is only read
@@ -189,6 +190,7 @@ host/                    the machine itself: processes, ports, keys
     receiver             takes what is sent to a socket, or is away, or is there and takes nothing
     proxy                a reverse proxy before an API server: a program of its own
     process              our side of child processes: started, watched, stopped
+    standing_still       a server that stands still while its files are read
     supervisor           their other side: a program that outlives a killed run and ends its processes
     process_launch       what happens between a fork and a running server
     run_traces           what a run leaves on a machine, and how each trace proves whose it is

@@ -9,15 +9,14 @@ import base64
 import copy
 import itertools
 import os
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from harness.clients.haproxy import NODE_HEADER
 from harness.clients.transit import TransitSeal
 from harness.clients.vault_audit import CORRELATION_HEADER, AuditDevice
+from harness.clients.vault_connection import Connection
 from harness.clients.vault_engines import VaultEngines, revealed
 from harness.clients.vault_leases import VaultLeases
 from harness.errors import RigError, SwapRefused, Unreachable
@@ -359,63 +358,21 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         return reply, parsed
 
     def _send(self, method: str, path: str, token: Secret | None = None, correlation: str = "", **body: Any) -> Any:
-        import requests
         from hvac.adapters import RawAdapter
 
-        with requests.Session() as session:
-            session.trust_env = False  # no proxy, .netrc or CA bundle of the user
-            session.mount("https://", _own_tls(self.ca, self.certificate, self.shown))
-            adapter = RawAdapter(
-                base_uri=self.address,
-                token=token.reveal() if token else "",
-                session=session,
-                timeout=self._timeout,
-                allow_redirects=False,
-                ignore_exceptions=True,
-            )
-            headers = {CORRELATION_HEADER: correlation} if correlation else {}
-            try:
-                return adapter.request(method, f"/v1/{path}", headers=headers, **body)
-            except requests.RequestException as error:
-                raise Unreachable(f"Vault at {self.address} gave no answer to {path}: {_cause(error)}") from None
-
-
-@lru_cache(maxsize=64)
-def _context(ca: Path | None, certificate: tuple[Path, Path] | None, _state: tuple[int, ...]) -> ssl.SSLContext:
-    """Return what a connection trusts, and how it shows who asks. To read that anew for each takes longer than TLS."""
-    context = ssl.create_default_context(cafile=ca)
-    if certificate is not None:
-        context.load_cert_chain(*certificate)
-    return context
-
-
-def _showing(ca: Path | None, shown: Secret) -> ssl.SSLContext:
-    """Return what a connection trusts that shows a client certificate which is in memory alone."""
-    context = ssl.create_default_context(cafile=ca)
-    with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "w") as file:
-        file.write(shown.reveal())
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
-    return context
-
-
-def _own_tls(ca: Path | None, certificate: tuple[Path, Path] | None, shown: Secret | None) -> Any:
-    """Return a new adapter for connections that trust *ca* alone (None: what this machine trusts) and show who asks:
-    by *certificate*, or by what is *shown* instead.
-    """
-    from requests.adapters import HTTPAdapter
-
-    state = tuple(file.stat().st_mtime_ns for file in (ca, *(certificate or ())) if file is not None)
-    context = _context(ca, certificate, state) if shown is None else _showing(ca, shown)
-
-    class OwnTls(HTTPAdapter):
-        def init_poolmanager(self, *words: Any, **more: Any) -> None:
-            super().init_poolmanager(*words, **more, ssl_context=context)
-
-        def cert_verify(self, *_words: Any) -> None:
-            """Read no file: the context knows."""
-
-    return OwnTls()
+        adapter = RawAdapter(
+            base_uri=self.address,
+            token=token.reveal() if token else "",
+            session=Connection(self.ca, self.certificate, self.shown),
+            timeout=self._timeout,
+            allow_redirects=False,
+            ignore_exceptions=True,
+        )
+        headers = {CORRELATION_HEADER: correlation} if correlation else {}
+        try:
+            return adapter.request(method, f"/v1/{path}", headers=headers, **body)
+        except Unreachable as error:
+            raise Unreachable(f"Vault at {self.address} gave no answer to {path}: {error}") from None
 
 
 def _done(reply: Reply, what: str) -> Reply:
@@ -463,11 +420,3 @@ def _without_values(reply: Reply) -> Reply:
     data = reply.data.get("data")
     keys = sorted(data) if isinstance(data, dict) else []
     return msgspec.structs.replace(reply, data={"keys": keys} if keys else {})
-
-
-def _cause(error: Exception) -> str:
-    """Return the innermost reason: requests wraps an error in three others that say less."""
-    inner: BaseException = error
-    while inner.__cause__ is not None or inner.__context__ is not None:
-        inner = inner.__cause__ or inner.__context__ or inner
-    return f"{type(inner).__name__}: {inner}"
