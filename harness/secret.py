@@ -18,7 +18,7 @@ import threading
 import urllib.parse
 import weakref
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, ParamSpec, TypeVar, final
@@ -69,6 +69,7 @@ class Secrets:
         self._there: set[str] = set()
         self._sorted: list[Form] = []
         self._forms: tuple[Form, ...] | None = ()
+        self._merged: tuple[tuple[tuple[Form, ...], ...], tuple[Form, ...]] | None = None
         with _gate:
             _living.add(self)
 
@@ -103,6 +104,22 @@ class Secrets:
         """Drop every secret: the run has ended."""
         with self._lock:
             self._values, self._there, self._sorted, self._forms = set(), set(), [], ()
+        with _gate:
+            # another run's may have this one's among them
+            for run in _living:
+                run.part()
+
+    def part(self) -> None:
+        """Drop what was put together of the forms of several runs."""
+        self._merged = None
+
+    def with_those(self, others: Sequence[tuple[Form, ...]]) -> tuple[Form, ...]:
+        """Return the forms of this run and of *others*, longest first. For the same ones that is made once."""
+        known = (self.forms, *others)
+        made = self._merged
+        if made is None or [*map(id, made[0])] != [*map(id, known)]:
+            made = self._merged = known, tuple(heapq.merge(*known, key=_longest_first))
+        return made[1]
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -148,8 +165,8 @@ def _all_runs() -> tuple[Secrets, ...]:
 
 def _forms_of(runs: Iterable[Secrets]) -> Iterable[Form]:
     """Return the forms of several runs, and of none, longest first."""
-    known = [forms for run in dict.fromkeys((*runs, _of_no_run)) if (forms := run.forms)]
-    return known[0] if len(known) == 1 else heapq.merge(*known, key=_longest_first)
+    first, *rest = [run for run in dict.fromkeys((*runs, _of_no_run)) if run.forms] or [_of_no_run]
+    return first.with_those([run.forms for run in rest]) if rest else first.forms
 
 
 # What is secret by its shape, even where nobody told us: a JWT with its signature, a Vault token, a PEM key.

@@ -325,6 +325,22 @@ def test_nothing_is_left_of_a_run_that_has_ended() -> None:
 
 
 @pytest.mark.usefixtures("alone")
+def test_of_runs_that_are_looked_for_together_each_that_ends_or_learns_more_counts_at_once() -> None:
+    """What several runs know together is put together once, and again as soon as one of them has changed."""
+    outer, inner = Secrets(), Secrets()
+    with outer.open():
+        Secret(VALUE)
+        with inner.open():
+            Secret(OTHER)
+            assert redact(f"{VALUE} {OTHER}") == f"{fingerprint(VALUE)} {fingerprint(OTHER)}"
+            Secret(OTHER + "-longer")
+            assert redact(f"{VALUE} {OTHER}-longer") == f"{fingerprint(VALUE)} {fingerprint(OTHER + '-longer')}"
+            inner.forget()
+            assert (outer._merged, inner._merged) == (None, None), "nothing of it is left with the other one"
+            assert redact(f"{VALUE} {OTHER}") == f"{fingerprint(VALUE)} {OTHER}"
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_thread_of_a_run_works_for_it() -> None:
     """What it meets and what it writes is the run's; one that was never told whose it is belongs to no run."""
     run, met = Secrets(), list[str]()
