@@ -21,7 +21,7 @@ import tenacity
 
 import harness
 from harness.errors import ProcessDied, RigError
-from harness.host import run_traces
+from harness.host import run_traces, standing_still
 from harness.host.process import Process, Supervisor, namespaces_allowed
 from harness.host.run_removal import sweep
 from harness.secret import Secret
@@ -607,3 +607,32 @@ def test_a_pod_of_an_ordinary_user_dies_with_its_supervisor(commons: Path) -> No
 def test_a_machine_that_is_too_busy_for_a_trial_of_a_pod_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.host.process._PATIENCE_SECONDS", 0.0)
     assert namespaces_allowed().startswith("the trial did not end in 0 s: this machine is too busy for it")
+
+
+COUNTING = "i=0; while :; do i=$((i+1)); echo $i; done"
+
+
+def test_a_server_that_is_held_writes_nothing_and_goes_on_afterwards(run: Run) -> None:
+    server = run.start(COUNTING)
+    log = run.work / "server.log"
+    until(lambda: log.stat().st_size > 0, what="it to write", seconds=30, died=server.died)
+    with standing_still.held(server):
+        size = log.stat().st_size
+        assert all(log.stat().st_size == size for _ in range(1000))
+    until(lambda: log.stat().st_size > size, what="it to go on", seconds=30, died=server.died)
+
+
+def test_a_server_that_has_ended_is_not_held(run: Run) -> None:
+    server = run.start("exit 3")
+    ended(server)
+    with pytest.raises(ProcessDied, match="ended by itself with status 3"), standing_still.held(server):
+        raise AssertionError("nothing stands still")
+
+
+def test_of_a_server_that_is_held_when_its_run_ends_nothing_is_left(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with run.supervisor:
+        server = run.start(POLITE)
+        wrote(server, "ready")
+        server.hold()
+    assert run.traces() == []

@@ -248,7 +248,7 @@ def test_on_kind_without_room_for_a_copy_nothing_is_kept_and_vault_is_opened_aga
         _vault=SimpleNamespace(client=SimpleNamespace(seal=lambda: done.append("sealed"))),
     )
     rig._copied = lambda lender: KindSharing._copied(cast("Any", rig), lender)
-    KindSharing.keep_source(cast("Any", rig), NOTHING, SERVED)
+    assert KindSharing.keep_source(cast("Any", rig), NOTHING, SERVED), "it is sealed"
     assert done == ["sealed", {"of": "the clusters"}, "volume"]
     assert rig._shared is None
 
@@ -267,7 +267,11 @@ def test_what_is_kept_on_kind_goes_before_the_clusters_are_emptied(sharing: str,
     assert (found is mine, data.exists(), clusters.keeps_source) == (begun, begun, begun)
 
 
-def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("storage", "stopped"), [("raft", False), ("file", True)])
+def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(
+    storage: str, stopped: bool, tmp_path: Path
+) -> None:
+    """Over raft it is not stopped for the copy, over plain files it is."""
     done: list[object] = []
 
     def full(target: Path) -> None:
@@ -277,9 +281,17 @@ def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(tmp_path: P
 
     place = tmp_path / "vault-1"
     lender = SimpleNamespace(room=lambda: place, keep=done.append)
-    server = SimpleNamespace(stop=lambda: done.append("stopped"), copy_data=full)
-    rig = SimpleNamespace(_lender=lender, _shared=planned(tmp_path), _server=server, _start_vault=done.append)
-    LocalSharing.keep_source(cast("Any", rig), NOTHING, SERVED)
-    assert done == ["stopped", SERVED]
+    copies = {"copy_data_as_it_runs": None, "copy_data": full} if stopped else {"copy_data_as_it_runs": full}
+    server = SimpleNamespace(stop=lambda: done.append("stopped"), **copies)
+    topology = SimpleNamespace(vault=SimpleNamespace(storage=storage))
+    rig = SimpleNamespace(
+        _lender=lender,
+        _shared=planned(tmp_path),
+        _server=server,
+        _topology=topology,
+        _start_vault=done.append,
+    )
+    assert LocalSharing.keep_source(cast("Any", rig), NOTHING, SERVED) is stopped
+    assert done == (["stopped", SERVED] if stopped else [])
     assert rig._shared is None
     assert not place.exists()

@@ -56,8 +56,9 @@ class SharingRig(RealRig, Generic[Lent]):
         return self._shared is not None
 
     @abc.abstractmethod
-    def keep_source(self, source: Source, served: Serve) -> None:
-        """Keep *source* with a copy of Vault's data, which are at rest meanwhile; return when it answers, sealed.
+    def keep_source(self, source: Source, served: Serve) -> bool:
+        """Keep *source* with a copy of Vault's data, which nobody writes to meanwhile; return when Vault answers, and
+        whether it is sealed then.
 
         Where there is no room for the copy nothing is kept: that is no reason to end this rehearsal.
         """

@@ -114,8 +114,19 @@ class Process:
             return whole[-lines:]
         return []
 
+    def hold(self) -> None:
+        """Have it stand still, without waiting for that, until `let_on`."""
+        self._send(signal.SIGSTOP, group=False)
+
+    def let_on(self) -> None:
+        """Have it go on."""
+        self._send(signal.SIGCONT, group=False)
+
     def _signal(self, number: signal.Signals, *, group: bool) -> None:
         self._stopped = True
+        self._send(number, group=group)
+
+    def _send(self, number: signal.Signals, *, group: bool) -> None:
         # Without a supervisor the server is being killed by the kernel already.
         with suppress(_NoSupervisorError):
             self._line.ask("signal", server=self._key, signal=number, group=group)

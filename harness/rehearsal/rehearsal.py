@@ -239,8 +239,9 @@ class Running:
                 keys=dict(self.keys),
                 signer=self.provider.signer,
             )
-            sharing.keep_source(source, self._served(self.reached[-1]))
-        self._open_source()
+            sealed = sharing.keep_source(source, self._served(self.reached[-1]))
+        if sealed:
+            self._open_source()
 
     def _open_source(self) -> None:
         served = self._served(self.reached[-1])

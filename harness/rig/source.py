@@ -60,8 +60,8 @@ class SharesSource(Protocol):
         """Is the source state to be kept for later rehearsals?"""
         ...
 
-    def keep_source(self, source: Source, served: Serve) -> None:
-        """Keep *source* with a copy of Vault's data, for which Vault is stopped. Returns when it answers, sealed, as
-        *served*. Raises as `swap`.
+    def keep_source(self, source: Source, served: Serve) -> bool:
+        """Keep *source* with a copy of Vault's data. Returns when Vault answers as *served*: True where it is sealed,
+        for it was stopped, and False where it serves as before. Raises as `swap`.
         """
         ...

@@ -84,7 +84,7 @@ class KindSharing(SharingRig[KindCluster]):
                 new.stop()
                 new.remove()
 
-    def keep_source(self, source: Source, served: Serve) -> None:
+    def keep_source(self, source: Source, served: Serve) -> bool:
         """Keep *source* with a copy of Vault's data, for which Vault is sealed: its Pod stays the same one."""
         assert self._lender is not None
         self._vault.client.seal()
@@ -92,13 +92,14 @@ class KindSharing(SharingRig[KindCluster]):
             data, drop = self._copied(self._lender)
         except RigError:
             self._shared = None
-            return
+            return True
         own: dict[str, Objects] = {}
         if self._home is not None:
             # the first Vault beside this one may be on its way, for a snapshot to come; whoever begins has its own
             names = (MAIN, BESIDE.format(1))
             own[self._home.cluster] = frozenset().union(*(objects(self._home.namespace, one) for one in names))
         self._lender.keep(self._state(source, served, self._clusters, data=data, drop=drop, own=own))
+        return True
 
     def _copied(self, lender: SharedKindClusters) -> tuple[str, Callable[[], None]]:
         """Return where a copy of the data of Vault, which is sealed, is as long as the clusters, and what removes it.

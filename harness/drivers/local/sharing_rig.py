@@ -46,14 +46,21 @@ class LocalSharing(SharingRig[ControlPlane]):
             if self._lender is not None:
                 self._lender.take_back(name)
 
-    def keep_source(self, source: Source, served: Serve) -> None:
-        """Keep *source* with a copy of Vault's data, for which Vault is stopped and started again."""
+    def keep_source(self, source: Source, served: Serve) -> bool:
+        """Keep *source* with a copy of Vault's data. Over raft, whose files bear a power cut, Vault only stands still
+        meanwhile, and needs no election after it; over plain files it is stopped and started again.
+        """
         assert self._lender is not None
         data = self._lender.room()
-        self._server.stop()
+        serves_on = self._topology.vault.storage == "raft"
+        if not serves_on:
+            self._server.stop()
         drop = partial(shutil.rmtree, data, ignore_errors=True)
         try:
-            self._server.copy_data(data)
+            if serves_on:
+                self._server.copy_data_as_it_runs(data)
+            else:
+                self._server.copy_data(data)
         except OSError:
             drop()
             self._shared = None
@@ -63,7 +70,9 @@ class LocalSharing(SharingRig[ControlPlane]):
             kept = self._state(source, served, self._planes, data=str(data), drop=drop, own=own, home=home)
             self._lender.keep(kept)
             self._expect_another(kept)
-        self._start_vault(served)
+        if not serves_on:
+            self._start_vault(served)
+        return not serves_on
 
     def _expect_another(self, kept: KeptVault[ControlPlane]) -> None:
         """Have a Vault for the rehearsal after this one come to serve meanwhile, where that disturbs nobody."""

@@ -20,7 +20,7 @@ from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.errors import ProcessDied, RigError
-from harness.host import pki, ports, process
+from harness.host import pki, ports, process, standing_still
 from harness.host.process import Process, Supervisor
 from harness.knowledge import shutdown_signs, versions
 from harness.rig.leases import Weight
@@ -200,6 +200,14 @@ class VaultServer:
     def copy_data(self, target: Path) -> None:
         """Copy the data of this Vault, which is stopped, to *target*, which is not there yet. Raises OSError."""
         copy_data(self._data, target)
+
+    def copy_data_as_it_runs(self, target: Path) -> None:
+        """Copy the data of this Vault, which serves, to *target*, which is not there yet: as a power cut would leave
+        them, which raft's own files bear. Raises OSError, and RigError if Vault does not stand still for it.
+        """
+        assert self.process is not None
+        with standing_still.held(self.process):
+            copy_data(self._data, target)
 
     def begin_with(self, data: Path, root: Secret | None) -> None:
         """Have the first start be over a copy of *data*, of a Vault that is initialised, whose root token is *root*.
