@@ -119,8 +119,8 @@ class Running:
     """who rehearses them, where that is not this machine"""
     started: float = field(default_factory=now)
     _tasks: dict[int, Cell] = field(default_factory=dict)
-    _plans: dict[str, Plan | None] = field(default_factory=dict)
-    """of each cell that there is one of"""
+    _plans: dict[str, Plan | ScenarioError] = field(default_factory=dict)
+    """of each cell, or why there is none"""
     _stop: bool = False
 
     def run(self, pending: Sequence[Cell], get: Get) -> MatrixResult:
@@ -128,10 +128,16 @@ class Running:
 
         After every cell what is finished is kept in the directory. Raises KeyboardInterrupt, once all have ended.
         """
-        # elsewhere each machine gets what it needs by itself
-        missing = self._fetch(pending, get) if self.elsewhere is None else {}
-        workers = self.elsewhere or Workers(self.how, self.jobs, self.going, verbose=self.verbose)
+        missing: dict[tuple[str, str], str] = {}
+        workers = self.elsewhere
+        if workers is None:
+            workers = here = Workers(self.how, self.jobs, self.going, verbose=self.verbose)
+            # they load their libraries while everything is fetched, or looked at in the cache
+            here.expect(len(pending))
         try:
+            if self.elsewhere is None:
+                # elsewhere each machine gets what it needs by itself
+                missing = self._fetch(pending, get)
             to_do = _ToDo(
                 self._groups(pending),
                 lambda cell, sharing: self._task(cell, missing, sharing=sharing),
@@ -187,15 +193,15 @@ class Running:
 
     def _planned(self, cell: Cell) -> tuple[tuple[str, str], ...]:
         planned = self._plan(cell)
-        return planned.artifacts if planned is not None else ()
+        return planned.artifacts if isinstance(planned, Plan) else ()
 
-    def _plan(self, cell: Cell) -> Plan | None:
-        """Return the plan of a cell; None where its scenario is none."""
+    def _plan(self, cell: Cell) -> Plan | ScenarioError:
+        """Return the plan of a cell, or what keeps its scenario from being one."""
         if cell.id not in self._plans:
             try:
                 made = loading.of_cell(self.loaded, cell)
-            except ScenarioError:
-                self._plans[cell.id] = None
+            except ScenarioError as error:
+                self._plans[cell.id] = error
             else:
                 self._plans[cell.id] = plan.make(made.scenario, made.name, cell.driver, rollback=self.rollback)
         return self._plans[cell.id]
@@ -208,7 +214,7 @@ class Running:
         groups: dict[str, list[Cell]] = {}
         for cell in sorted(pending, key=lambda cell: (cell.driver, str(cell.document()["clusters"]))):
             planned = self._plan(cell)
-            groups.setdefault(shared_source.key(planned) if planned is not None else "", []).append(cell)
+            groups.setdefault(shared_source.key(planned) if isinstance(planned, Plan) else "", []).append(cell)
         return groups
 
     def _task(self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: Sharing) -> Task | None:
@@ -228,10 +234,9 @@ class Running:
 
     def _in_the_way(self, cell: Cell, missing: Mapping[tuple[str, str], str]) -> tuple[int, str] | None:
         """Return why a cell cannot be rehearsed, with the code for it; None where nothing speaks against it."""
-        try:
-            loading.of_cell(self.loaded, cell)
-        except ScenarioError as error:
-            return 2, "; ".join(f"{one.message} (right would be: {one.remedy})" for one in error.problems)
+        planned = self._plan(cell)
+        if isinstance(planned, ScenarioError):
+            return 2, "; ".join(f"{one.message} (right would be: {one.remedy})" for one in planned.problems)
         for artifact in self._planned(cell):
             if artifact in missing:
                 return _ENVIRONMENT, missing[artifact]

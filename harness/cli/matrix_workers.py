@@ -160,18 +160,26 @@ class Workers:
             yield from self._look()
         self.end()
 
-    def _free(self) -> _Worker | None:
-        """Return a process that has nothing to do, a new one if there may be more; None where all have."""
-        at_work = [worker for worker in self._all if not worker.retired]
-        idle = next((worker for worker in at_work if worker.task is None), None)
-        if idle is not None or len([worker for worker in self._all if worker.task or not worker.retired]) >= self._jobs:
-            return idle
+    def expect(self, cells: int) -> None:
+        """Have the processes for so many *cells* begin: each takes a while to load what it needs."""
+        for _ in range(min(cells, self._jobs) - len(self._all)):
+            self._begun()
+
+    def _begun(self) -> _Worker:
         worker = _Worker((), self._how)
         self._all.append(worker)
         for which in ("out", "err"):
             stream = worker.process.stdout if which == "out" else worker.process.stderr
             self._selector.register(stream, selectors.EVENT_READ, (worker, which))  # type: ignore[arg-type]
         return worker
+
+    def _free(self) -> _Worker | None:
+        """Return a process that has nothing to do, a new one if there may be more; None where all have."""
+        at_work = [worker for worker in self._all if not worker.retired]
+        idle = next((worker for worker in at_work if worker.task is None), None)
+        if idle is not None or len([worker for worker in self._all if worker.task or not worker.retired]) >= self._jobs:
+            return idle
+        return self._begun()
 
     def _look(self) -> Iterator[tuple[Task, int]]:
         for key, _ in self._selector.select(_LOOK_SECONDS):
