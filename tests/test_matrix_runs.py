@@ -28,6 +28,7 @@ from harness.host.locks import alone
 from harness.scenario import loading, matrix
 from harness.scenario.matrix import Cell
 from harness.session import matrix_directory
+from harness.wait import until
 from tests.runs import OUTAGE, signalled
 from tests.test_cli import own_signals, rehearse
 from tests.test_matrix import MATRIX
@@ -301,6 +302,38 @@ def test_a_process_that_dies_costs_its_cell_and_no_other(tmp_path: Path, monkeyp
     assert tasks[1].said == ["about to die"]
 
 
+def test_processes_that_were_expected_are_the_ones_that_rehearse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They load while everything is fetched; no more of them than cells are to be rehearsed at a time, or there are."""
+    notes = f"""if True:
+        import os, pathlib, sys
+        pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()
+        for order in iter(sys.stdin.readline, ""):
+            print('{{"code": 0}}', flush=True)
+    """
+    monkeypatch.setattr(several, "program", lambda: [sys.executable, "-c", notes])
+
+    class How:
+        def words(self) -> list[str]:
+            return []
+
+        def environment(self) -> dict[str, str]:
+            return {}
+
+    def begun() -> int:
+        return len(list(tmp_path.iterdir()))
+
+    workers = Workers(How(), 2, Progress(quiet=True))
+    workers.expect(1)
+    until(lambda: begun() == 1, what="one process", seconds=30)
+    workers.expect(9)
+    until(lambda: begun() == 2, what="two processes", seconds=30)
+    tasks = [Task(name, Order(name, name, "local")) for name in ("one", "another", "the last")]
+    assert {code for _task, code in workers.ended(tasks)} == {0}
+    assert begun() == 2
+
+
 def test_another_image_of_the_same_version_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an engine has by that name today is compared with what the cell was made of; no engine: nobody knows."""
     monkeypatch.setattr(container_engine, "reach", lambda _environment: None)
@@ -330,14 +363,17 @@ def cell_of(text: str, driver: str) -> list[Cell]:
 
 
 def test_as_many_cells_at_a_time_as_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the largest cell: a cell of eight nodes takes the place of four with two."""
+    """Of the largest cell: a cell of eight nodes takes the place of four with two. More than one a core where there are
+    cells enough to make up for the clusters of another process.
+    """
     monkeypatch.setattr(capacity, "measure", lambda _work: capacity.Machine(64 * 10**9, 8.0, 10**12))
     nodes = "\nmatrix: {axes: {vault.target: [1.8.0, 1.9.2, 1.9.3, 1.11.0], clusters.apps.nodes: [%s]}}\n"
     small, large = cell_of(nodes % "1", "kind"), cell_of(nodes % "1, 7", "kind")
     assert (len(small), len(large)) == (4, 8)
-    assert matrix_running.usual_jobs(small * 4) == 12
+    assert matrix_running.usual_jobs(small * 24) == 12
     assert matrix_running.usual_jobs(large * 2) == 3
-    assert matrix_running.usual_jobs(cell_of(nodes % "1", "local") * 4) == 12
+    local = cell_of(nodes % "1", "local")
+    assert [matrix_running.usual_jobs(local * times) for times in (1, 4, 18, 20, 24, 99)] == [4, 8, 9, 10, 12, 12]
     matrix_running.insist_on_room(large, 3)
     with pytest.raises(MissingPrerequisite, match="32 kind nodes are too many for this machine"):
         matrix_running.insist_on_room(large, 4)

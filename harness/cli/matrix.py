@@ -350,6 +350,7 @@ def _run(
         with going, directory.held(going.say):
             keys = _keys(every, options)
             known = _known(loaded, keys, directory, options)
+            pending = [cell for cell in cells if not _stays(known.get(cell.id), options.rerun)]
             running = matrix_running.Running(
                 loaded,
                 wanted,
@@ -357,7 +358,7 @@ def _run(
                 directory,
                 keys,
                 options,
-                options.jobs or matrix_running.usual_jobs(cells),
+                options.jobs or matrix_running.usual_jobs(pending),
                 options.limit,
                 options.fail_fast,
                 options.rollback,
@@ -368,7 +369,6 @@ def _run(
                 options.alone,
                 _elsewhere(options, going),
             )
-            pending = [cell for cell in cells if not _stays(known.get(cell.id), options.rerun)]
             if options.jobs and not options.force:
                 matrix_running.insist_on_room(pending, options.jobs)
             for cell in pending:
