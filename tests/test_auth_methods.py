@@ -279,6 +279,26 @@ def test_a_secret_id_that_the_looks_used_up_is_no_doing_of_a_version(tmp_path: P
     assert (known.verdict, known.exit_code, known.doubts) == ("pass", 0, ())
 
 
+def test_apps_that_share_a_secret_id_that_the_looks_used_up_are_one_doubt(tmp_path: Path) -> None:
+    roles = {"batch": {"policies": ["batch"], "secret-id-num-uses": 3}}
+    said = {
+        "auth": {"approle": {"type": "approle", "roles": roles}},
+        "apps": {name: {"mount": "approle", "role": "batch"} for name in ("one", "two")},
+        "vault": {"source": "1.7.0", "via": ["1.8.0"], "target": "1.9.2"},
+    }
+    _, judgement = on_paper(loading.loads(written(**said)).scenario, tmp_path)
+    (doubt,) = judgement.doubts
+    assert (doubt.kind, doubt.apps) == ("unlearned", ("two", "one"))
+    assert doubt.text.startswith(
+        "Do two (after 1.8.0), one (after 1.9.2) log in? Nothing was learned of it: the secret ID"
+    )
+    assert "that one and two share is good for 3 logins" in doubt.text
+    assert "Say 0, or 6 or more, in auth.approle.roles.batch.secret-id-num-uses" in doubt.text
+    expected = [{"change": "login refused", "app": name, "cause": "secret-not-accepted"} for name in ("one", "two")]
+    _, known = on_paper(loading.loads(written(**said, expect=expected)).scenario, tmp_path / "known")
+    assert (known.verdict, known.exit_code, known.doubts) == ("pass", 0, ())
+
+
 def test_a_secret_that_ended_for_another_reason_is_no_doing_of_the_looks(tmp_path: Path) -> None:
     """It has uses left: what refuses it is then the version's, or the data's."""
     roles = {"batch": {"policies": ["batch"], "secret-id-num-uses": 9}}

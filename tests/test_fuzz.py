@@ -353,6 +353,7 @@ FOUND_CAUSES: dict[str, dict[str, set[str]]] = {
         "bt": {"lease-ended"},
         "": {"database-away"},
     },
+    "two-apps-that-share-a-secret-id": {"one": {"secret-not-accepted"}, "two": {"secret-not-accepted"}},
     "credentials-that-end-with-their-token": {"one": {"lease-ended"}, "brief": {"lease-ended"}},
 }
 """What each find shows: the causes by app. Who is not named is refused nothing, and hears no news."""
@@ -374,6 +375,12 @@ def test_what_was_found_is_foretold_now_and_has_its_cause(name: str, tmp_path: P
         if finding.effect != "identity changed":
             causes.setdefault(finding.app, set()).add(finding.rule)
     assert causes == FOUND_CAUSES[name]
+
+
+def test_apps_that_share_a_secret_id_are_one_doubt(tmp_path: Path) -> None:
+    (doubt,) = judged("two-apps-that-share-a-secret-id", tmp_path).doubts
+    assert (doubt.kind, doubt.apps) == ("unlearned", ("two", "one"))
+    assert "the secret ID that one and two share is good for 3 logins" in doubt.text
 
 
 def judged(name: str, directory: Path) -> Judgement:

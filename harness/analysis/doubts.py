@@ -122,22 +122,30 @@ def unrehearsed(findings: Iterable[Finding], expected: Iterable[bool]) -> Iterat
 
 
 def used_up(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool]) -> Iterator[Doubt]:
-    """Yield whose secret IDs the looks used up, so that nothing was learned of a login after that; but for what the
-    scenario says that it expects.
+    """Yield which secret IDs the looks used up, so that nothing was learned of the logins with them after that; but for
+    what the scenario says that it expects. Apps that share a secret ID are one doubt.
     """
+    groups: dict[frozenset[str], list[Finding]] = {}
     for one, known in zip(findings, expected, strict=True):
-        if (one.rule, one.kind) != (secrets.NOT_ACCEPTED.name, "latent") or known:
-            continue
-        looks = sum(isinstance(step, course.Look) for step in facts.steps)
-        needed = looks * len(secrets.sharing(facts, one.app))
-        role = f"auth.{one.mount}.roles.{facts.app(one.app).role}"
+        if (one.rule, one.kind) == (secrets.NOT_ACCEPTED.name, "latent") and not known:
+            groups.setdefault(secrets.sharing(facts, one.app), []).append(one)
+    looks = sum(isinstance(step, course.Look) for step in facts.steps)
+    for alike, group in groups.items():
+        one, apps = group[0], tuple(dict.fromkeys(each.app for each in group))
+        asked = (
+            f"Does {one.app} log in {one.moment}?"
+            if len(group) == 1
+            else f"Do {_some([f'{each.app} ({each.moment})' for each in group])} log in?"
+        )
+        role, uses = f"auth.{one.mount}.roles.{facts.app(one.app).role}", facts.role(one.app).secret_id_num_uses
+        whose = "its secret ID" if len(alike) == 1 else f"the secret ID that {' and '.join(sorted(alike))} share"
+        meant = ", ".join(f"{{change: {each.effect}, app: {each.app}, cause: {each.rule}}}" for each in group)
         yield Doubt(
             "unlearned",
-            f"Does {one.app} log in {one.moment}? Nothing was learned of it: its secret ID is good for "
-            f"{secrets.times(facts.role(one.app).secret_id_num_uses)}, and this rehearsal, which logs in at each look, "
-            f"had used them up. Say 0, or {needed} or more, in {role}.secret-id-num-uses; or if that is meant, say so: "
-            f"expect: [{{change: {one.effect}, app: {one.app}, cause: {one.rule}}}]",
-            (one.app,),
+            f"{asked} Nothing was learned of it: {whose} is good for {secrets.times(uses)}, and this rehearsal, which "
+            f"logs in at each look, had used them up. Say 0, or {looks * len(alike)} or more, in "
+            f"{role}.secret-id-num-uses; or if that is meant, say so: expect: [{meant}]",
+            apps,
         )
 
 
