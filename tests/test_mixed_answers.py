@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from harness.analysis import verdict
 from harness.analysis.verdict import Judgement
 from harness.drivers import proxies
+from harness.drivers.paper.driver import PaperRig
 from harness.record.events import AnyEvent
 from harness.record.journal import Journal, Record
 from harness.record.observation import Answer, Observation
@@ -22,6 +23,7 @@ from harness.rehearsal.asking import AGAIN, Asking
 from harness.rehearsal.probes import View
 from harness.reports import markdown, run_html, text
 from harness.rig.rig import Rig
+from harness.rig.several import SeveralNodes
 from harness.scenario import loading, plan
 from harness.scenario.plan import Question
 from tests import every_other_proxy, stored_records
@@ -170,3 +172,42 @@ def test_an_api_server_that_fails_every_other_time_is_seen(
     assert (code, judgement["verdict"]) == (4, "inconclusive")
     assert {one["kind"] for one in judgement["doubts"]} == {"mixed"}
     assert [one for one in judgement["findings"] if one["kind"] == "regression"] == []
+
+
+THREE: Final = """\
+schema: 1
+description: Three nodes over raft, and two apps with passwords.
+vault: {source: 1.11.0, storage: raft, nodes: 3, shares: 1, threshold: 1}
+auth:
+  people: {type: userpass, roles: {one: {policies: [reads]}, two: {policies: [reads]}}}
+apps:
+  one: {mount: people, role: one, reads: [secret/one]}
+  two: {mount: people, role: two, reads: [secret/two]}
+course:
+  - look: {}
+  - look: {}
+"""
+
+
+@pytest.mark.real
+def test_what_is_asked_while_leadership_moves_is_asked_again_of_whoever_leads_then(
+    lender: Lender, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The one that leads steps down in the middle of a look, right before a login."""
+    asked, stepped = probes.ASKED["login"], list[str]()
+
+    def moving(view: View, question: Question) -> Observation:
+        system = view.rig.system()
+        if view.moment == "look" and not stepped and not isinstance(view.rig, PaperRig):
+            assert isinstance(system, SeveralNodes)
+            stepped.append(system.follow())
+            assert system.setup.step_down().ok
+        return asked(view, question)
+
+    monkeypatch.setitem(probes.ASKED, "login", moving)
+    (file := tmp_path / "three.yaml").write_text(THREE)
+    code, judgement = lender.rehearse(file, tmp_path / "run")
+    assert (code, judgement["verdict"], judgement["doubts"]) == (0, "pass", []), judgement["reasons"]
+    again = {one["probe"]: one["at_first"] for one in judgement["observations"] if one["at_first"]}
+    assert "login" in again, again
+    assert "local node not active but active cluster node not found" in again["login"]

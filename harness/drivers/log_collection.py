@@ -132,9 +132,14 @@ class Collector:
     def _catch_up(self, plane: ClusterLogs, found: list[dict[str, Any]]) -> None:
         """Add the TokenReviews since the last call to *found*, until the audit log shows a mark of ours."""
         mark = f"{_MARK}{next(self._numbers)}"
-        plane.kube.mark_audit_log(mark)
+        marked = False
 
         def caught_up() -> bool:
+            nonlocal marked
+            if not marked:
+                # an API server that is away for a moment is asked again: it is none that was lost
+                plane.kube.mark_audit_log(mark)
+                marked = True
             found.extend(entry for line in plane.audit.lines() if (entry := as_json(line)))
             return any(entry.get("userAgent") == mark for entry in found)
 

@@ -49,6 +49,8 @@ class Asking:
     def ask(self, question: Question, view: View) -> None:
         """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
         seen = probes.ASKED[question.probe](view, question)
+        if self.real and self._may_have_been_between_leaders(question, seen, view):
+            seen = self._of_whoever_leads(question, view, seen)
         if self.real and self._is_asked_again(question, seen):
             seen = self._again(question, view, seen)
         self.last[question] = seen.answer
@@ -62,6 +64,21 @@ class Asking:
             f"{lost} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside "
             "the record: see why, and run again"
         )
+
+    def _may_have_been_between_leaders(self, question: Question, seen: Observation, view: View) -> bool:
+        """May it have no answer because another node came to lead, as it does by itself under load?"""
+        if seen.answer != "unknown" or seen.blocked_by is not None or question.node or view.forwards(question):
+            return False
+        return question.probe not in _CHANGES_SOMETHING and not question.probe.startswith(BESIDE)
+
+    def _of_whoever_leads(self, question: Question, view: View, first: Observation) -> Observation:
+        """Return what the node says that leads by now, with the *first* answer; that one, where nobody has another."""
+        if not view.finds_leader(question.vault):
+            return first
+        seen = probes.ASKED[question.probe](view, question)
+        if seen.answer == "unknown":
+            return seen
+        return msgspec.structs.replace(seen, at_first=f"{counted_as(first)} {first.error}".rstrip())
 
     def _is_asked_again(self, question: Question, seen: Observation) -> bool:
         """Is it another answer than at the look before, or at the first look not what a system that is well says?"""

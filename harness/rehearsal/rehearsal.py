@@ -412,6 +412,13 @@ class Running:
         """Return the label of the moment at which everything is asked next."""
         return next((moment.label for moment in course.moments(self.plan.steps[len(self.reached) :])), "")
 
+    def _finds_leader(self, view: View, moment: course.Moment, vault: str) -> bool:
+        """Wait until a node of a *vault* leads, in the middle of a look, and have everything go there."""
+        found = self.several.finds_leader(vault, moment)
+        if found:
+            view.runs = self.several.runs_at(moment)
+        return found
+
     def _look(self, step: Look) -> None:
         """Ask every question once, and bring in what the servers wrote about it."""
         moment, first = step.moment, step.moment.number == 0
@@ -436,6 +443,7 @@ class Running:
                 credentials.renew_all(self.plan.resolved, self.credentials, self._served_of, self.journal)
             view = View(self.rig, self.plan.resolved, moment.label, moment.version, self.journal.next_id, old=self.old)
             view.runs, view.standbys = self.several.runs_at(moment), self.several.standbys
+            view.finds_leader = functools.partial(self._finds_leader, view, moment)
             if first:
                 view.logins = view.old  # the tokens of this login are the ones that running apps hold from here on
             view.late, view.kept, view.credentials = self.late, self.kept, self.credentials

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from harness import wait
+from harness.errors import NotReady
 from harness.record.journal import Journal
 from harness.rehearsal import nodes, ways
 from harness.rehearsal.workloads import steady
@@ -29,6 +31,8 @@ class Several:
         self._left: dict[str, list[str]] = {}
         """of such a Vault: the nodes that are still to be taken in a step that takes them in parts"""
         self.standbys: ways.Kept = {}
+        self._leaderless = set[tuple[str, str]]()
+        """the Vaults, each with the label of a moment, of which no node came to lead"""
         self.stopped = set[str]()
         """the nodes that the course has stopped"""
 
@@ -93,6 +97,22 @@ class Several:
             nodes.change(self._rig, step, runs, self._journal, moment=moment)
             load.replacing("")
             self._settle(step)
+
+    def finds_leader(self, vault: str, moment: Moment) -> bool:
+        """Wait until a node of a *vault* leads, and have everything go there: leadership may move in the middle of a
+        look. False where it has one node, where the course has stopped some, or where none comes to lead.
+        """
+        if vault not in self.runs or self.stopped or (vault, moment.label) in self._leaderless:
+            return False
+        several = several_nodes(self._rig, Look(vault=vault, moment=moment))
+        try:
+            wait.until(
+                lambda: bool(several.follow()), what="a node of Vault to lead", seconds=nodes.LEADER_SECONDS, every=0.05
+            )
+        except NotReady:
+            self._leaderless.add((vault, moment.label))
+            return False
+        return True
 
     def still_there(self, served: course.Serve) -> course.Serve | None:
         """Return what was *served* last, of another node where the course has stopped that one since; None: of all."""

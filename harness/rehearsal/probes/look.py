@@ -49,6 +49,8 @@ class View:
     """gives the token of an app that no cluster issues"""
     runs: Callable[[str, str], str] = lambda _vault, _node: ""
     """gives the version of a Vault's node, where there are several: each may run another one than *version*"""
+    finds_leader: Callable[[str], bool] = lambda _vault: False
+    """waits until a node of a Vault of several leads, and has everything go there; False where that is no use"""
     standbys: ways.Kept = field(default_factory=dict)
     asked: str = ""
     """the node to which the last way of an app led that goes through one"""
