@@ -352,6 +352,7 @@ record/                  what happened: the public record format
 scenario/                what is asked for
     schema               what a scenario can say
     schema_matrix        what a scenario can say of its answer: findings that must come, and variants
+    schema_agents        what a scenario can say of the Vault Agents of apps beside their versions
     schema_audit         what a scenario can say of Vault's audit devices
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
@@ -390,6 +391,7 @@ scenario/                what is asked for
     course_checks        what a course says that cannot be, step by step
     cluster_checks       what a scenario says of the life of its clusters that cannot be
     references           a key that names another part of the scenario: which is meant, or what is wrong
+    agent_checks         what a course does to the Vault Agents of apps that cannot be
     audit_checks         what a scenario says of Vault's audit devices that cannot be
     audit_spec           an audit device with every default filled in
     seal_checks          what a scenario says of the Vault that unseals another one that cannot be

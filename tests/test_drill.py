@@ -145,6 +145,12 @@ def test_a_snapshot_is_opened_by_each_version_and_touches_nothing(tmp_path: Path
     assert (wrong.returncode, json.loads(wrong.stdout)["verdict"]) == (4, "inconclusive")
     assert "declined an unseal key" in wrong.stdout
 
+    others = snapshot_of("1.9.3", tmp_path / "others.snap", tmp_path / "others.log")
+    stranger = drilled(others)
+    assert (stranger.returncode, json.loads(stranger.stdout)["verdict"]) == (4, "inconclusive")
+    assert "declined an unseal key" in stranger.stdout
+    assert not any(key in stranger.stdout + stranger.stderr for key in others.split())
+
     nowhere = drilled("", "--keys-fd", "77")
     assert (nowhere.returncode, nowhere.stdout) == (2, "")
     assert "--keys-fd 77: no keys can be read there" in nowhere.stderr

@@ -14,6 +14,7 @@ from harness.errors import NotReady
 from harness.knowledge.versions import EXITS_ON_RETRY, at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply
+from harness.scenario.schema_agents import SinkState
 from harness.secret import Secret
 from harness.wait import now
 
@@ -30,6 +31,9 @@ SECONDS: Final = 30
 
 SOON: Final = 5
 """Seconds: an agent that tries again within them is as good as one that has, and is given them."""
+
+_NOWHERE: Final = f"not-mounted/{TOKEN}"
+"""Where an agent is told to write its token that has no folder for it: nobody makes that."""
 
 _ANSWERED: Final = re.compile(
     r"URL: \w+ \S+?/v1/(\S+)[\s|]+Code: (\d+)\. Errors:[\s|]+\* (?:\d+ errors? occurred:[\s|]+\* )?"
@@ -133,6 +137,16 @@ class KeepsAgents(abc.ABC, Generic[One]):
 
     _sidecars: dict[str, One]
     """those that stay, by their apps: the last that was started of each"""
+    _sinkless: frozenset[str] = frozenset()
+    """the apps whose agents that start have no folder for their tokens"""
+
+    def turn_sink(self, app: str, to: SinkState) -> None:
+        """Take the folder for the token of an app's agents away from those that start from now on, or give it back."""
+        self._sinkless = self._sinkless | {app} if to == "missing" else self._sinkless - {app}
+
+    def _as_told(self, app: str, agent: Agent) -> Agent:
+        """Return an *agent* of an app as one that starts now."""
+        return msgspec.structs.replace(agent, has_sink=app not in self._sinkless)
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Return how the agent beside an app is, which is started if none runs there."""
@@ -170,10 +184,11 @@ def config(agent: Agent, vault: Vault, folder: str, *, stays: bool, jwt: str = "
         "mount_path": f"auth/{agent.mount}",
         "config": {"role": agent.role, "token_path": jwt or f"{folder}/{JWT}"},
     }
+    sink = f"{folder}/{TOKEN if agent.has_sink else _NOWHERE}"
     written: dict[str, Any] = {
         "exit_after_auth": not stays,
         "vault": asked,
-        "auto_auth": {"method": method, "sink": [{"type": "file", "config": {"path": f"{folder}/{TOKEN}"}}]},
+        "auto_auth": {"method": method, "sink": [{"type": "file", "config": {"path": sink}}]},
     }
     if agent.reads:
         written["template"] = [
@@ -223,6 +238,8 @@ def reply(agent: Agent, left: Left, started: float, ended: float, *, stays: bool
     if said is not None:
         data["refused"] = said[1]
         return Reply(int(said[2]), said[3], data, left.token, started=started, ended=ended)
+    if (sink := _SINK.search(left.log)) is not None:
+        data["sink"] = " ".join(sink[0].split())
     return Reply(None, _why(agent, left), data, started=started, ended=ended)
 
 

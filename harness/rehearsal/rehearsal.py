@@ -33,6 +33,7 @@ from harness.rehearsal.seals import Seals
 from harness.rehearsal.several import Several
 from harness.rehearsal.workloads import steady
 from harness.rehearsal.workloads.renewals import renewing
+from harness.rig.agents import agents
 from harness.rig.audit import audit_devices
 from harness.rig.driver import Driver
 from harness.rig.rig import Keepable, Rig
@@ -301,6 +302,8 @@ class Running:
                 )
             case course.AuditDevice():
                 audit_devices(self.rig).turn_device(step.device, step.to)
+            case course.AgentSink():
+                agents(self.rig).turn_sink(step.app, step.to)
             case course.MakeLeases() | course.RevokeLeases():
                 self.leases.change(step, self._served(step), self._tokens_of(step.vault))
             case course.RotateKeys() if step.cluster == PROVIDER:

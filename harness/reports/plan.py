@@ -126,6 +126,9 @@ _TO_STORAGES: Final = {
 
 
 def _to_device(step: AnyStep) -> str:
+    if isinstance(step, course.AgentSink):
+        is_so = "is not there for agents that start from here on" if step.to == "missing" else "is there again"
+        return f"the folder of the sink of {step.app}'s Vault Agent {is_so}"
     return f"audit device {step.device}: {_TO_DEVICES[step.to]}" if isinstance(step, course.AuditDevice) else ""
 
 

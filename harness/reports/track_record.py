@@ -53,8 +53,8 @@ def page(entries: Sequence[Entry], results: Mapping[str, Result], absent: Sequen
         "",
         "## What was not run",
         "",
-        "`format`: no scenario can say it yet; `question`: no question of a rehearsal shows it; else the artifact that",
-        "was not at hand.",
+        "`format`: no scenario can say it yet; `question`: no question of a rehearsal shows it; `drill`: that shows",
+        "it, on a snapshot of one's own; else the artifact that was not at hand.",
         "",
         markdown.table(("row", "needs", "why"), [(one.row, one.needs, one.why) for one in absent]),
     ]

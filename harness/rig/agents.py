@@ -8,6 +8,7 @@ import msgspec
 
 from harness.errors import RigError
 from harness.rig.rig import Reply, Rig
+from harness.scenario.schema_agents import SinkState
 from harness.secret import Secret
 
 
@@ -23,6 +24,8 @@ class Agent(msgspec.Struct, frozen=True):
     """the name of the Vault that it asks; empty: the only one there is"""
     node: str = ""
     """the node of it that it asks; empty: the only one there is, or whichever leads"""
+    has_sink: bool = True
+    """is the folder there where it writes the token that it gets?"""
 
 
 @runtime_checkable
@@ -34,9 +37,14 @@ class RunsAgents(Protocol):
 
         200 is an agent that got all it wanted, and ended by itself. Else the status and the error are what Vault first
         answered it, by its own log, and it was ended; none of them: it said nothing of Vault. The data: its version
-        (`agent`), its `exit` code, the path that was refused (`refused`), whether it wrote the `token`, and how many
-        `files`. Raises RigError where it could not be started.
+        (`agent`), its `exit` code, the path that was refused (`refused`), by what words it could not write its token
+        (`sink`, where it could not), whether it wrote the `token`, and how many `files`. Raises RigError where it
+        could not be started.
         """
+        ...
+
+    def turn_sink(self, app: str, to: SinkState) -> None:
+        """Take the folder of the sink away from whatever agent of an *app* starts from then on, or give it back."""
         ...
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:

@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.knowledge import kubernetes_auth, policy_templates, vault_policies, versions
 from harness.scenario import (
+    agent_checks,
     audit_checks,
     auth_config,
     cluster_checks,
@@ -445,6 +446,7 @@ _CHECKS: Final = (
     seal_checks.complaints,
     storage_checks.complaints,
     audit_checks.complaints,
+    agent_checks.complaints,
     cluster_checks.complaints,
     host_checks.complaints,
     product_checks.complaints,

@@ -313,6 +313,13 @@ class AuditDevice(Step, frozen=True, tag="audit-device", kw_only=True):
     to: DeviceState
 
 
+class AgentSink(Step, frozen=True, tag="agent-sink", kw_only=True):
+    """The folder is taken away where agents of an app that start from then on write their tokens, or given back."""
+
+    app: str
+    to: Literal["missing", "there"]
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -368,6 +375,7 @@ AnyStep = (
     | MakeLeases
     | RevokeLeases
     | AuditDevice
+    | AgentSink
     | Wait
     | Look
 )
@@ -403,6 +411,7 @@ CHANGES = (
     TouchDatabase,
     RevokeLeases,
     AuditDevice,
+    AgentSink,
     *OF_CLUSTERS,
     *OF_NODES,
 )

@@ -84,6 +84,7 @@ Cause = Literal[
     "login-identity-changed",
     "agent-refused-alone",
     "agent-not-back",
+    "agent-sink-missing",
     "refused-at-once",
     "local-ca-missing",
     "role-binding-mismatch",

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.scenario.outcomes import ProbeName
+from harness.scenario.schema_agents import TouchesAgents
 from harness.scenario.schema_audit import AuditDevice, DeviceState
 from harness.scenario.schema_engines import Engine, TouchesDatabase
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
@@ -59,7 +60,6 @@ from harness.scenario.values import (
 
 SCHEMA = 1
 """The schema number of this release. A scenario with another number is refused."""
-
 
 _READS = (
     "What else its service account may read in its cluster: namespaces (their labels), service-accounts (their "
@@ -375,7 +375,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage, TouchesDatabase):
+class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage, TouchesDatabase, TouchesAgents):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")

@@ -31,6 +31,7 @@ from harness.analysis.rules import (
 from harness.analysis.rules.rule import Case, Confidence, Diagnosis, Kind, Occasion, Remedy, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
+    agents.NO_SINK,
     agents.ALONE,
     agents.NOT_BACK,
     storms.AT_ONCE,

@@ -61,7 +61,7 @@ def at_login(agents: Observation) -> bool:
 
 def _alone(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe != "agent-login":
+    if seen.probe != "agent-login" or "sink" in seen.detail:
         return None
     login = facts.first("login", seen.app, seen.moment)
     if login is None or login.answer != "granted":
@@ -100,9 +100,32 @@ def _alone(case: Case) -> Diagnosis | None:
     )
 
 
+def _no_sink(case: Case) -> Diagnosis | None:
+    seen, facts = case.after, case.facts
+    if "sink" not in seen.detail:
+        return None
+    version, said = seen.detail["agent"], seen.detail["sink"]
+    return diagnosed(
+        f"Vault Agent {version} of {seen.app} ends at its start, because it cannot write the token that it is to get: "
+        "the folder of its sink is not there. Vault was asked nothing",
+        "certain",
+        [
+            EvidenceLine(
+                "answer", f"Vault Agent {version}, status {seen.detail.get('exit')}: {said}", facts.line_of[seen.id]
+            )
+        ],
+        Remedy(
+            "Mount the volume of the sink in the agent's container, at the path that its configuration has, and let "
+            "the agent's user write there.",
+            commands=(f"kubectl describe pod --namespace {facts.app(seen.app).service_account.split('/')[0]} <POD>",),
+            unproven="where an agent writes is no setting of Vault's",
+        ),
+    )
+
+
 def _not_back(case: Case) -> Diagnosis | None:
     seen, facts = case.after, case.facts
-    if seen.probe != "sidecar":
+    if seen.probe != "sidecar" or "sink" in seen.detail:
         return None
     login = facts.first("login", seen.app, seen.moment)
     version, failures = seen.detail["agent"], seen.detail.get("failures")
@@ -137,6 +160,17 @@ def _holds_on(seen: Observation) -> bool:
     """Is it the token it got that is refused, and has the agent not noticed?"""
     return not seen.detail.get("failures") and bool(seen.detail.get("token")) and seen.detail.get("refused") is None
 
+
+NO_SINK: Final = Rule(
+    name="agent-sink-missing",
+    versions="agents of every version",
+    precondition="a Vault Agent writes the token that it gets to a file",
+    demands="an agent that was started ended by itself, and says that it could not write there",
+    explanation="an agent tries at its start whether it can write to each sink, and ends where it cannot, before it "
+    "logs in; one that runs goes on with the token that it has",
+    source="hashicorp/vault command/agent/sink/file/file_sink.go; run: 1.4.0, 1.11.0",
+    examine=_no_sink,
+)
 
 NOT_BACK: Final = Rule(
     name="agent-not-back",

@@ -18,12 +18,18 @@ def _changed_by_step(case: Case) -> Diagnosis | None:
         return None
     line = case.facts.line_of
     answers = [
-        EvidenceLine("answer", f"{seen.moment}: HTTP {seen.status} {seen.error}".strip(), line[seen.id], at=seen.ended)
+        EvidenceLine(
+            "answer",
+            f"{seen.moment}: HTTP {seen.status or 'without a status'} {seen.error}".strip(),
+            line[seen.id],
+            at=seen.ended,
+        )
         for seen in (case.before, case.after)
     ]
     reviews = [shown(review) for seen in (case.before, case.after) if (review := case.facts.review_of(seen))]
+    was = case.before.status or "nothing"
     return diagnosed(
-        f"{case.after.probe} of {case.after.app} answered {case.before.status} {case.before.moment}, and answers "
+        f"{case.after.probe} of {case.after.app} answered {was} {case.before.moment}, and answers "
         f"{case.after.status} {case.after.moment}: in between the course did this: {'; '.join(map(_words, done))}",
         "strong",
         [*answers, *reviews],

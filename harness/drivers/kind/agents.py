@@ -143,6 +143,7 @@ class RunsKindAgents(KeepsAgents[KindAgent]):
     def _agent(self, app: str, agent: Agent, *, stays: bool) -> KindAgent:
         wanted = self._topology.apps[app]
         name = f"vault-agent-{next(self._agent_numbers)}"
+        agent = self._as_told(app, agent)
         return KindAgent(agent, self._clusters[wanted.cluster], wanted.service_account, self._run_id, name, stays=stays)
 
     def _image(self, app: str, agent: Agent) -> str:

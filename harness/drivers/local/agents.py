@@ -84,7 +84,7 @@ class RunsLocalAgents(KeepsAgents[LocalAgent]):
 
     def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Start an agent, and wait until it has ended by itself or said what Vault answered."""
-        del app  # a process is in no cluster
+        agent = self._as_told(app, agent)
         with tempfile.TemporaryDirectory(prefix="agent-", dir=self._work, ignore_cleanup_errors=True) as directory:
             one, started = LocalAgent(agent, Path(directory), stays=False), now()
             one.present(jwt)
@@ -108,6 +108,7 @@ class RunsLocalAgents(KeepsAgents[LocalAgent]):
         names = (f"sidecar-{app}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
         directory = next(path for name in names if not (path := self._work / name).exists())
         directory.mkdir(mode=0o700)
+        agent = self._as_told(app, agent)
         one = LocalAgent(agent, directory, stays=True)
         self._stayed.append(one)
         one.present(jwt)

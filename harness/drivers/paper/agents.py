@@ -12,10 +12,13 @@ from harness.drivers.paper.state import Common
 from harness.knowledge.versions import BACKS_OFF, EXITS_ON_RETRY, RENDERS_SECONDS, at_least
 from harness.rig.agents import Agent
 from harness.rig.rig import Reply, VaultClient
+from harness.scenario.schema_agents import SinkState
 from harness.secret import Secret
 
 _LONGEST_WAIT: Final = 300
 """Seconds."""
+
+_NO_SINK: Final = "Error creating file sink: error during write check: no such file or directory"
 
 _OF_A_LOOK: Final = 4
 """Seconds that real servers take from one look to the next, at least. An agent is given time at a look where it tries
@@ -46,6 +49,8 @@ class Sidecar:
     """has it ended, and is started anew at the next look?"""
     refused: tuple[float, Reply] | None = None
     """when it was last seen to be refused, and the answer; None since it was granted"""
+    has_sink: bool = True
+    """was the folder of its sink there when it was started? Where it was not, it ended at once"""
     failures: int = 0
     """at how many looks since then it was refused its login"""
 
@@ -67,6 +72,7 @@ class PaperAgents(abc.ABC):
 
     def __init__(self) -> None:
         self._sidecars: dict[str, Sidecar] = {}
+        self._sinkless: set[str] = set()
 
     @abc.abstractmethod
     def revoke_ended(self, since: float) -> None:
@@ -84,18 +90,26 @@ class PaperAgents(abc.ABC):
 
     def run_agent(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Have an agent log in."""
-        del app
+        agent = msgspec.structs.replace(agent, has_sink=app not in self._sinkless)
         return run(agent, self.system(agent.vault), jwt)
+
+    def turn_sink(self, app: str, to: SinkState) -> None:
+        """Take note of whether agents of an app that start from now on can write their tokens."""
+        (self._sinkless.add if to == "missing" else self._sinkless.discard)(app)
 
     def sidecar(self, app: str, agent: Agent, jwt: Secret) -> Reply:
         """Return how the agent beside an app is."""
         if app not in self._sidecars or self._sidecars[app].ended:
-            self._sidecars[app] = Sidecar(granted=self._common.passed)
-        return beside(self._sidecars[app], agent, self.system(agent.vault), jwt)
+            self._sidecars[app] = Sidecar(granted=self._common.passed, has_sink=app not in self._sinkless)
+        one = self._sidecars[app]
+        return beside(one, msgspec.structs.replace(agent, has_sink=one.has_sink), self.system(agent.vault), jwt)
 
 
 def run(agent: Agent, asked: Asked, jwt: Secret) -> Reply:
     """Return what comes of an agent that logs in to the Vault *asked* and reads what it would write to files."""
+    if not agent.has_sink:
+        # it tries to write there before it asks for anything
+        return Reply(None, _NO_SINK, {"agent": agent.version, "exit": 1, "token": False, "files": 0, "sink": _NO_SINK})
     login = asked.login(agent.mount, agent.role, jwt)
     if login.token is not None:
         return _rendered(agent, asked, login, login.token)
@@ -142,6 +156,9 @@ def beside(sidecar: Sidecar, agent: Agent, asked: Asked, jwt: Secret) -> Reply:
         if reply.token is not None:
             asked.keep_renewed(reply.token)
             sidecar.token, sidecar.files, sidecar.logins = reply.token, reply.data["files"], sidecar.logins + 1
+        if not agent.has_sink:
+            sidecar.ended = True
+            return reply
         if not reply.ok:
             sidecar.failures = sidecar.failures + 1 if reply.token is None else 0
             data = {**reply.data, "logins": sidecar.logins, "failures": sidecar.failures}
