@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import io
@@ -668,6 +669,41 @@ def test_what_the_server_has_not_is_built(mirror: Mirror, tmp_path: Path, go: Pa
     assert seen["HOME"].startswith(str(shop.cache))
     assert not {"VAULT_TOKEN", "KUBECONFIG"} & seen.keys()
     assert list((shop.cache / "build").glob("build-*")) == []
+
+
+def test_what_another_recipe_has_built_is_built_again_and_what_names_none_stays(
+    mirror: Mirror, tmp_path: Path, go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only Go is another one, it stays as well: the recipe is compared for the Go that built it."""
+    environment = {"PATH": path_with(go), "no_proxy": "127.0.0.1"}
+    shop = Shop(tmp_path / "cache", mirror=mirror.url, environment=environment)
+    got = shop.store.get("vault", "1.7.0")
+    record, made = got.path.parent / "artifact.json", go_recipes.recipe
+
+    def otherwise(product: str, version: str) -> go_recipes.Recipe:
+        return dataclasses.replace(made(product, version), flags=("-trimpath", "-tags=other"))
+
+    go.write_text(go.read_text().replace("go1.26.8", "go1.26.9"))
+    assert shop.store.get("vault", "1.7.0") == got
+    monkeypatch.setattr(go_recipes, "recipe", otherwise)
+    before, today = made("vault", "1.7.0").digest("go1.26.8"), otherwise("vault", "1.7.0").digest("go1.26.8")
+    told = f"vault 1.7.0: the copy in the cache was built by recipe {before}, and today's is {today}; "
+    offline = Shop(tmp_path / "cache", mirror=mirror.url, environment=environment, offline=True)
+    assert offline.store.get("vault", "1.7.0") == got
+    assert f"{told}it is used as it is while offline" in offline.told
+    (again,) = shop.store.get_all([("vault", "1.7.0")])
+    assert f"{told}obtained again" in shop.told
+    assert (
+        again.source == f"built from Go modules with go1.26.9 (recipe {otherwise('vault', '1.7.0').digest('go1.26.9')})"
+    )
+    assert json.loads(record.read_text())["recipe"] == newest
+
+    kept = json.loads(record.read_text())
+    del kept["recipe"]
+    record.write_text(json.dumps(kept))
+    monkeypatch.setattr(go_recipes, "recipe", made)
+    shop.told.clear()
+    assert (shop.store.get("vault", "1.7.0"), shop.told) == (again, [])
 
 
 def test_whatever_the_umask_a_cache_is_its_users_alone(mirror: Mirror, tmp_path: Path, go: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -67,6 +68,10 @@ class CachedArtifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     recipe: str = ""
     note: str = ""
     trimmed: str = ""
+
+
+_BUILT_WITH: Final = re.compile(r"^built from Go modules with (go\S+)")
+"""How the source of a build begins: with the version of Go, which its recipe's digest depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,9 @@ class Store:
         with alone(entry.lock(), self._tell, waiting):
             try:
                 if kept := entry.read():
-                    return kept
+                    if not (why := entry.outdated()):
+                        return kept
+                    self._tell(f"{entry}: the copy in the cache {why}; obtained again")
             except _DamagedError as damage:
                 self._tell(f"{entry}: the copy in the cache is damaged ({damage}); obtained again")
             entry.tidy()
@@ -184,10 +191,12 @@ class Store:
 
     def _kept(self, entry: _CacheEntry) -> Artifact:
         """Return what is kept in *entry*, as it is: while offline nothing could replace it, and nobody is waited
-        for.
+        for. That it was built by another recipe is told.
         """
         try:
             if kept := entry.read():
+                if why := entry.outdated():
+                    self._tell(f"{entry}: the copy in the cache {why}; it is used as it is while offline")
                 return kept
             why = f"there is no copy in {self._sources.cache}"
         except _DamagedError as damage:
@@ -351,6 +360,22 @@ class _CacheEntry:
             raise _DamagedError(f"its SHA-256 is {found}, and was {kept.sha256}")
         return Artifact(self.product, self.version, binary, kept.source, kept.sha256, kept.note, kept.trimmed)
 
+    def outdated(self) -> str:
+        """Return that what is kept here was built by another recipe than today's, as words after "the copy"; else "".
+
+        One that was downloaded has no recipe; one whose record does not name it is taken as it is, and so is one that
+        could not be built any more.
+        """
+        kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=CachedArtifact)
+        go = _BUILT_WITH.search(kept.source)
+        if not kept.recipe or go is None:
+            return ""
+        try:
+            today = go_recipes.recipe(self.product, self.version).digest(go[1])
+        except MissingPrerequisite:
+            return ""
+        return "" if today == kept.recipe else f"was built by recipe {kept.recipe}, and today's is {today}"
+
     def lock(self) -> Path:
         """Return the path of the lock of this entry, in a directory that exists and is nobody else's business."""
         settings.made(self._folder)
@@ -402,7 +427,8 @@ class _CacheEntry:
 def _whole(entry: _CacheEntry) -> Artifact | None:
     """Return what is kept in *entry*, or None for whatever is wrong: who holds the lock meets it again and tells."""
     try:
-        return entry.read()
+        kept = entry.read()
+        return None if kept is None or entry.outdated() else kept
     except (_DamagedError, OSError):
         return None
 
