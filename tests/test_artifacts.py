@@ -693,9 +693,8 @@ def test_what_another_recipe_has_built_is_built_again_and_what_names_none_stays(
     assert f"{told}it is used as it is while offline" in offline.told
     (again,) = shop.store.get_all([("vault", "1.7.0")])
     assert f"{told}obtained again" in shop.told
-    assert (
-        again.source == f"built from Go modules with go1.26.9 (recipe {otherwise('vault', '1.7.0').digest('go1.26.9')})"
-    )
+    newest = otherwise("vault", "1.7.0").digest("go1.26.9")
+    assert again.source == f"built from Go modules with go1.26.9 (recipe {newest})"
     assert json.loads(record.read_text())["recipe"] == newest
 
     kept = json.loads(record.read_text())
