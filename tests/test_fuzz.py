@@ -353,6 +353,8 @@ FOUND_CAUSES: dict[str, dict[str, set[str]]] = {
         "bt": {"lease-ended"},
         "": {"database-away"},
     },
+    "a-stored-reviewer-that-may-not-review": {"web": {"reviewer-lacks-tokenreview-rbac"}},
+    "a-stored-copy-that-may-not-review": {"web": {"reviewer-lacks-tokenreview-rbac", "stored-reviewer-refused"}},
     "two-apps-that-share-a-secret-id": {"one": {"secret-not-accepted"}, "two": {"secret-not-accepted"}},
     "credentials-that-end-with-their-token": {"one": {"lease-ended"}, "brief": {"lease-ended"}},
 }
@@ -375,6 +377,24 @@ def test_what_was_found_is_foretold_now_and_has_its_cause(name: str, tmp_path: P
         if finding.effect != "identity changed":
             causes.setdefault(finding.app, set()).add(finding.rule)
     assert causes == FOUND_CAUSES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        (
+            "a-stored-reviewer-that-may-not-review",
+            "auth.kubernetes.reviewer (long-lived); auth.kubernetes.reviewer-may-review-tokens (false). Who",
+        ),
+        (
+            "a-stored-copy-that-may-not-review",
+            "auth.kubernetes.reviewer (pod-token); vault.may-review-tokens (false). Who",
+        ),
+    ],
+)
+def test_where_a_reviewer_was_given_nobody_is_asked_who_wrote_the_config(name: str, keys: str, tmp_path: Path) -> None:
+    (doubt,) = judged(name, tmp_path).doubts
+    assert f"mend what decides it here: {keys}" in doubt.text
 
 
 def test_apps_that_share_a_secret_id_are_one_doubt(tmp_path: Path) -> None:

@@ -266,8 +266,11 @@ def _of_reviews(facts: Facts, mount: str, rule: str, apps: Sequence[str]) -> Ite
         if entry.reviewer not in auth_config.OF_ACCOUNT:
             yield f"auth.{mount}.reviewer ({entry.reviewer or 'not set'})"
         yield f"auth.{mount}.config.disable_local_ca_jwt (true)"
-    else:
+    elif entry.reviewer not in auth_config.STORED:
         yield from _provenance(facts, mount, entry)
+    elif entry.reviewer not in auth_config.OF_ACCOUNT:
+        # a token that is given is what reviews, whoever wrote the config, and wherever
+        yield f"auth.{mount}.reviewer ({entry.reviewer})"
     if rule == "reviewer-may-not-read":
         yield from _may_read(facts, mount, entry, apps)
     elif rule != "login-token-rejected":
@@ -351,6 +354,8 @@ def _reviewer(facts: Facts, path: str, mount: MountSpec, apps: Sequence[str]) ->
         yield _valued(
             facts, "vault.may-review-tokens", _yaml(facts.vault_at(path, facts.first_moment).may_review_tokens)
         )
+    if mount.reviewer in auth_config.STORED:
+        return
     for name in apps:
         yield _valued(facts, f"apps.{name}.may-review-tokens", _yaml(facts.app(name).may_review_tokens))
 
