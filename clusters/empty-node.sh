@@ -30,6 +30,8 @@ if iptables -w -D INPUT -p tcp --dport 6443 -j REHEARSAL 2>/dev/null; then
     iptables -w -F REHEARSAL
     iptables -w -X REHEARSAL
 fi
+# The small disks of audit devices.
+awk '$2 ~ "^/var/lib/rehearsal/" {print $2}' /proc/mounts | while read -r disk; do umount -l "$disk"; done
 # What a command on a node does goes on when whoever watched it is killed; and every run has data of its own.
 pkill -x tail || true
 rm -rf "$running" /var/lib/rehearsal/*

@@ -83,6 +83,7 @@ drivers/                 ways of making a plan real; first what they share
     real_rig             what every rig with real servers has in common
     several_nodes        what a rig does with a Vault of several nodes, whatever those run in
     seal_vault           a Vault that unseals another one, whatever it runs in
+    audit_devices        what the audit devices of a Vault write to, whatever that runs in
     balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     bring_up             clusters and their tokens come up side by side; who needs one waits for it
     service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
@@ -126,6 +127,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     one_pod              a Pod in which Vault runs: whether it lives, and what it said
     vault_container      a Vault as a container beside the clusters
     seal_container       such a container that unseals the Vault of a rig
+    audit_disks          small disks for audit files, on a node or in volumes
     vault_rig            a rig's Vault, from version to version and from one place to another
     vault_data           Vault's data in volumes of the engine, and copies of them from one to another
     limits               what cannot be rehearsed with kind clusters: refused before anything starts

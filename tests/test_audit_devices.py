@@ -71,9 +71,19 @@ def test_what_cannot_be_said_of_a_device_is_told_with_its_line(
         loading.load(scenario(tmp_path / "wrong.yaml", devices, steps))
 
 
-def test_kind_says_beforehand_that_it_has_one_device(tmp_path: Path) -> None:
-    wanted = loading.load(scenario(tmp_path / "one.yaml", MAIN)).scenario
-    with pytest.raises(MissingPrerequisite, match="--driver local has others"):
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        ("    host: {type: syslog}\n", "are files of this machine that no container has; --driver local has them"),
+        ("    unix: {type: socket, socket-type: unix}\n", "a socket of type tcp or udp"),
+    ],
+)
+def test_kind_says_beforehand_which_devices_it_has_not(device: str, says: str, tmp_path: Path) -> None:
+    there = scenario(tmp_path / "one.yaml", MAIN + "    siem: {type: socket, socket-type: udp}\n")
+    with pytest.raises(MissingPrerequisite, match="with kind there is a cluster, and this scenario has none"):
+        limits.insist(plan.make(loading.load(there).scenario, "one", "kind"))
+    wanted = loading.load(scenario(tmp_path / "other.yaml", MAIN + device)).scenario
+    with pytest.raises(MissingPrerequisite, match=re.escape(says)):
         limits.insist(plan.make(wanted, "one", "kind"))
 
 

@@ -205,10 +205,11 @@ class Engine:
                 return str(one["Gateway"]), str(one["Subnet"])
         raise RigError(f"the network {network} has no IPv4 address of this machine, where its containers would find it")
 
-    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        """Create a volume."""
+    def create_volume(self, name: str, labels: Mapping[str, str], *, memory: int = 0) -> None:
+        """Create a volume; one of so many bytes of *memory* is there as long as a container that runs has it."""
+        options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={memory},mode=0700"} if memory else None
         with _translated(f"the volume {name}"):
-            self._client.volumes.create(name, labels=dict(labels))
+            self._client.volumes.create(name, labels=dict(labels), driver_opts=options)
 
     def start(self, image: str, command: Sequence[str], *, alias: str = "", **options: Any) -> str:
         """Start a container and return its id. *options* are those of the library, `labels` among them.

@@ -24,9 +24,9 @@ _LOOK_SECONDS: Final = 0.05
 class Receiver:
     """It takes everything, from the beginning on, until it is told otherwise, or closed."""
 
-    def __init__(self, transport: Transport, port: int = 0, file: Path | None = None) -> None:
-        """It is at a *port* of 127.0.0.1, or at a new *file*. Raises OSError where somebody else is."""
-        self.transport, self.port, self.file = transport, port, file
+    def __init__(self, transport: Transport, port: int = 0, file: Path | None = None, host: str = "127.0.0.1") -> None:
+        """It is at a *port* of *host*, or at a new *file*. Raises OSError where somebody else is."""
+        self.transport, self.port, self.file, self._host = transport, port, file, host
         self._received: deque[bytes] = deque()
         self._rest: dict[int, bytes] = {}
         self._open: list[socket.socket] = []
@@ -98,7 +98,12 @@ class Receiver:
 
     def address(self) -> _Address:
         """Return where it is, as a context that holds the way there open."""
-        return _Address(self.port, self.file)
+        return _Address(self._host, self.port, self.file)
+
+    @property
+    def called(self) -> str:
+        """Return where it is, in words for whoever is to send something."""
+        return str(self.file or f"{self._host}:{self.port}")
 
     def _take(self, at: socket.socket, over: threading.Event) -> None:
         while not over.is_set():
@@ -129,13 +134,13 @@ class Receiver:
 class _Address:
     """Where it is, as a socket wants it: the way to a file may be longer than an address can be."""
 
-    def __init__(self, port: int, file: Path | None) -> None:
-        self._port, self._file = port, file
+    def __init__(self, host: str, port: int, file: Path | None) -> None:
+        self._host, self._port, self._file = host, port, file
         self._held = -1
 
     def __enter__(self) -> tuple[str, int] | str:
         if self._file is None:
-            return "127.0.0.1", self._port
+            return self._host, self._port
         self._held = os.open(self._file.parent, os.O_PATH | os.O_DIRECTORY)
         return f"/proc/self/fd/{self._held}/{self._file.name}"
 

@@ -121,6 +121,14 @@ class Workbench:
             log=into,
         )
 
+    def follow(self, what: str, container: str, files: Sequence[str], folder: Path, into: Path, since: str) -> None:
+        """Have the lines of *files* in a *container* appended to *into*, from a line on, as `tail -n` counts them.
+
+        A file that is not there yet is looked for again and again.
+        """
+        tail = f"tail -q -n {since} --follow=name --retry --sleep-interval={_LOOK_SECONDS}"
+        self.copy_output(what, ["exec", container, *tail.split(), *files], folder, into)
+
 
 class KindCluster:
     """One cluster. `start` returns when its API server is ready; the supervisor ends it."""
@@ -409,6 +417,8 @@ class KindCluster:
 
         A file whose folder is not there yet is looked at again and again, by default once a second.
         """
-        tail = f"tail -q -n {since} --follow=name --retry --sleep-interval={_LOOK_SECONDS}"
-        words = ["exec", self.node, *tail.split(), *files]
-        self._bench.copy_output(f"{what} of {self.name}", words, self.directory, into)
+        self._bench.follow(f"{what} of {self.name}", self.node, files, self.directory, into, since)
+
+    def follow_file(self, file: str, into: Path) -> None:
+        """Have the lines of a *file* on the node appended to *into*, from its beginning on."""
+        self._follow(Path(file).name, [file], into, since="+1")

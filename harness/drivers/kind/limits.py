@@ -16,6 +16,7 @@ from harness.host import capacity
 from harness.knowledge import versions
 from harness.scenario import course
 from harness.scenario.plan import Plan
+from harness.scenario.topology import VaultSpec
 from harness.scenario.values import ADDRESS
 
 _STORAGES: Final = ("raft", "file", "postgresql")
@@ -127,6 +128,23 @@ def _insist_on_vaults(plan: Plan) -> None:
         )
 
 
+def _insist_on_devices(vault: VaultSpec) -> None:
+    """Refuse audit devices that a Vault in a container would not find, or not find again."""
+    if not vault.audit:
+        return
+    at_files = [one for one in vault.audit.values() if one.kind == "syslog" or one.transport == "unix"]
+    if at_files:
+        raise MissingPrerequisite(
+            "with kind an audit device is a file, or a socket of type tcp or udp: syslog and a socket of type unix are "
+            "files of this machine that no container has; --driver local has them"
+        )
+    if vault.nodes > 1 or vault.later:
+        raise MissingPrerequisite(
+            "with kind the Vault whose audit devices a scenario has is one node, and stays where it is: --driver local "
+            "has them for several nodes, and for a Vault that moves"
+        )
+
+
 def _insist_on_storage(plan: Plan) -> None:
     """Refuse a Vault that is to have its data in an etcd beside it, or to be more nodes than can be reached."""
     for vault in plan.resolved.vaults.values():
@@ -135,8 +153,7 @@ def _insist_on_storage(plan: Plan) -> None:
             raise MissingPrerequisite(
                 f"with kind Vault's storage is {here}, and not {vault.storage}: --driver local has it"
             )
-        if vault.audit:
-            raise MissingPrerequisite("with kind Vault has one audit device, its own output: --driver local has others")
+        _insist_on_devices(vault)
         if vault.disable_mlock != "said":
             raise MissingPrerequisite(
                 "with kind Vault's configuration always says disable_mlock: disable-mlock: omitted is rehearsed with "

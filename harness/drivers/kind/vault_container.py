@@ -10,10 +10,13 @@ from typing import Final, Literal
 from harness import wait
 from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.vault import Vault
+from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kind import vault_data
+from harness.drivers.kind.audit_disks import InVolumes
 from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
 from harness.drivers.kind.one_pod import LINES_BETWEEN, is_audit
 from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, SEAL_FILES, by_seal, from_within, settings
+from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Unsealing
@@ -78,7 +81,9 @@ class VaultContainer:
         for path in (authority.certificate, authority.key, authority.ca):
             pki.write_private(self._mounted / path.name, path.read_bytes())
         # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
-        self.log, self.audit = Tail(directory / "vault.log"), Tail(directory / "vault.log")
+        self.log = Tail(directory / "vault.log")
+        self.audit: Lines = Tail(directory / "vault.log")
+        self._disks: InVolumes | None = None
         address = f"https://127.0.0.1:{port}"
         self.client = Vault(address, authority.ca, audit_file="stdout", certificate=authority.client)
         self._containers: list[str] = []
@@ -101,6 +106,14 @@ class VaultContainer:
 
     def seen_by_kubelet(self) -> None:
         """Return nothing: no kubelet runs it."""
+
+    def audit_by(self, devices: AuditDevices, disks: InVolumes) -> None:
+        """Have its audit log be what *devices* write, of which those that are files are on *disks*.
+
+        It goes to stdout otherwise. To be called before the first start.
+        """
+        self.audit, self._disks = devices, disks
+        devices.introduce(self.client, Tail(self.log.path))
 
     def listen_plainly(self) -> None:
         """Have the next container listen with plain HTTP, to whoever asks."""
@@ -192,6 +205,8 @@ class VaultContainer:
         engine = self._bench.engine
         self._version = version
         self.stop()
+        if self._disks is not None:
+            self._disks.make()
         ports.insist(self._port, f"Vault {version}")
         self._container = engine.start(
             image,
@@ -203,6 +218,7 @@ class VaultContainer:
             volumes={
                 self._volume: {"bind": "/vault/data", "mode": "rw"},
                 str(self._mounted): {"bind": "/vault/tls", "mode": "ro"},
+                **(self._disks.volumes if self._disks else {}),
             },
             tmpfs={"/tmp": ""},  # noqa: S108
             network=self._bench.network,

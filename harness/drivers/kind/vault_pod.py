@@ -13,10 +13,13 @@ from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
 from harness.drivers import vault_config
+from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kept_vault import Objects
+from harness.drivers.kind.audit_disks import OnNode
 from harness.drivers.kind.cluster import VAULT_PORT, KindCluster, Where
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import COPY
+from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import PodTail
 from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
@@ -154,12 +157,13 @@ class VaultPod(OnePod):
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
         self._store = store
         self._unsealer = unsealer
+        self._disks: OnNode | None = None
         self._unsealing: Unsealing | None = None
         within = from_within(unsealer) if unsealer else None
         self._configs = settings(storage, kept_in=store.stored if store else None, unsealing=within)
         self._config = GUARDED
-        self.audit = PodTail(self.log.path)
-        """a second reader of that file: Vault's audit log goes to stdout"""
+        self.audit: Lines = PodTail(self.log.path)
+        """a second reader of that file, where Vault's audit log goes to stdout"""
         self.client = Vault(
             f"https://127.0.0.1:{port}",
             self._authority.ca,
@@ -179,6 +183,14 @@ class VaultPod(OnePod):
         """Return its address for whoever is in the network of the run, and the name that its certificate has."""
         scheme = self.client.address.partition(":")[0]
         return f"{scheme}://{self._cluster.address}:{self._node_port}", f"vault.{self.namespace}.svc"
+
+    def audit_by(self, devices: AuditDevices, disks: OnNode) -> None:
+        """Have its audit log be what *devices* write, of which those that are files are on *disks*.
+
+        It goes to stdout otherwise. To be called before the first rollout.
+        """
+        self.audit, self._disks = devices, disks
+        devices.introduce(self.client, PodTail(self.log.path))
 
     def listen_plainly(self) -> None:
         """Have the next rollout listen with plain HTTP, to whoever asks."""
@@ -284,6 +296,8 @@ class VaultPod(OnePod):
         """Do nothing: it goes with its cluster, or when that is emptied."""
 
     def _create(self, image: str, *, token_file: bool) -> None:
+        if self._disks is not None:
+            self._disks.make()
         files = [self._authority.certificate, self._authority.key, self._authority.ca]
         secrets = {path.name: path.read_text() for path in files}
         said = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108
@@ -314,6 +328,7 @@ class VaultPod(OnePod):
             command=self._command,
             tls=secrets | (self._configs if self._store else {}),
             environment=environment,
+            audit={"name": "audit", **(self._disks.volume if self._disks else {"emptyDir": {}})},
         )
 
     @property

@@ -9,12 +9,14 @@ from pathlib import Path
 from harness.artifacts.images import NODE, VAULT, Image
 from harness.clients.kube_states import PodState
 from harness.drivers import service_accounts
-from harness.drivers.kind import vault_data
+from harness.drivers.audit_devices import WithAuditDevices
+from harness.drivers.kind import audit_disks, vault_data
+from harness.drivers.kind.audit_disks import InVolumes, OnNode
 from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
 from harness.drivers.kind.seal_container import SealContainer
 from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.kind.vault_container import VaultContainer
-from harness.drivers.kind.vault_pod import BESIDE, TOKEN_VOLUME, VaultPod
+from harness.drivers.kind.vault_pod import BESIDE, NODE_FOLDER, TOKEN_VOLUME, VaultPod
 from harness.drivers.postgres import PostgresStore
 from harness.drivers.seal_vault import WithSealVault
 from harness.drivers.service_accounts import Account
@@ -23,6 +25,7 @@ from harness.host.ports import Ports
 from harness.record.journal import Journal
 from harness.record.node_events import PodSeen
 from harness.rig.storage import StorageNow
+from harness.scenario.audit_spec import DeviceSpec
 from harness.scenario.course import Move, Serve
 from harness.scenario.schema_storage import ToStorage
 from harness.scenario.topology import MAIN, SEAL
@@ -30,7 +33,7 @@ from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
 
-class RunsKindVault(WithSealVault[VaultContainer], KindSharing):
+class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing):
     """A rig of kind clusters with one Vault, which may move, and at most one beside it that unseals that one."""
 
     _work: Path
@@ -50,6 +53,21 @@ class RunsKindVault(WithSealVault[VaultContainer], KindSharing):
         self._old_tokens, self._beside, self._left = {}, [], []
         self._unsealer = self._make_unsealer()
         self._server = self._make_vault()
+        if self._topology.vault.audit:
+            self._begin_devices(self._server, [*self._topology.vault.audit.items()])
+
+    def _begin_devices(self, server: VaultPod | VaultContainer, wanted: Sequence[tuple[str, DeviceSpec]]) -> None:
+        files = [name for name, spec in wanted if spec.kind == "file"]
+        host, _ = self._bench.engine.bridge(self._bench.network)
+        if isinstance(server, VaultContainer):
+            volumes = InVolumes(files, self._work, self._bench, self._shell)
+            self._devices = audit_disks.of(dict(wanted), volumes, host, self._all_ports)
+            server.audit_by(self._devices, volumes)
+        elif self._home is not None:
+            folder = f"{NODE_FOLDER}/{self._run_id}-audit"
+            on_node = OnNode(files, folder, self._work, self._clusters[self._home.cluster])
+            self._devices = audit_disks.of(dict(wanted), on_node, host, self._all_ports)
+            server.audit_by(self._devices, on_node)
 
     def _make_unsealer(self) -> SealContainer | None:
         if not self._topology.seal_vault:

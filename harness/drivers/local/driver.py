@@ -14,10 +14,10 @@ from harness.artifacts.store import Store
 from harness.clients import haproxy, wrk
 from harness.clients.kube import Kube
 from harness.drivers import service_accounts
+from harness.drivers.audit_devices import WithAuditDevices
 from harness.drivers.balancer import WithBalancer
-from harness.drivers.local import rights, seal_vault, vault_nodes
+from harness.drivers.local import audit_devices, rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
-from harness.drivers.local.audit_devices import AuditDevices, WithAuditDevices
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.seal_vault import WithSealVault
 from harness.drivers.local.shared_clusters import SharedClusters
@@ -183,8 +183,7 @@ class LocalRig(
         self._vaults.binaries = binaries
         self._sidecars, self._stayed = {}, []
         if topology.vault.audit:
-            self._devices = AuditDevices(topology.vault.audit, work, supervisor, ports.take)
-            self._devices.introduce(self._vaults)
+            self._devices = audit_devices.of(topology.vault.audit, work, supervisor, ports.take, self._vaults)
         self._unsealer = seal_vault.of(topology, self._work, ports.take, supervisor, binaries)
         self._planes: dict[str, ControlPlane] = {}
         self._storm_pods = {}
