@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from harness import settings
 from harness.cli.commands import main
@@ -161,7 +163,9 @@ def test_an_imported_scenario_is_judged_as_the_original(
     driver = one_rehearsal.driver_of(one_rehearsal.Options(), places, lambda _line: None, clusters)
     importer = Importer(tmp_path, original, monkeypatch)
     with Journal.opened(tmp_path / "run") as journal:
-        rehearsal.recorded(started(look.scenario, name, "local"), driver, journal, afterwards=importer)
+        # runs at a time, of several processes too, have rooms and ports of their own by this name
+        begun = replace(started(look.scenario, name, "local"), run_id=f"test-run-{os.getpid()}")
+        rehearsal.recorded(begun, driver, journal, afterwards=importer)
     assert importer.results, (tmp_path / "run" / "record.jsonl").read_text()[-2000:]
     assert {one.exit_code for one in importer.results.values()} == {0}, importer.results["unsaid"].stderr
     assert not [one for one in importer.secrets for done in importer.results.values() if one in done.output]

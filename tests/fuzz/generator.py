@@ -281,7 +281,15 @@ class _Draw:
         config: Document = {}
         if self._often(0.08):
             config["kubernetes_host"] = self._one(
-                ["https://127.0.0.1:1", "https://gone.invalid", "proxy", "proxy-401", "proxy-html", "cluster-http"]
+                [
+                    "https://127.0.0.1:1",
+                    "https://gone.invalid",
+                    "proxy",
+                    "proxy-no-audiences",
+                    "proxy-401",
+                    "proxy-html",
+                    "cluster-http",
+                ]
             )
         elif self._home in ("", cluster) and self._often(0.15):
             # where Vault is in another cluster than that of the mount, `validate` refuses it
