@@ -207,3 +207,23 @@ def test_mixed_answers_without_a_word_of_vault_on_its_connection_are_mixed_still
     judgement = verdict.judge(journal.load(file))
     # its lines have another digest as well
     assert (judgement.findings, [one.kind for one in judgement.doubts]) == ((), ["mixed", "incomplete"])
+
+
+def test_a_request_that_timed_out_while_the_storage_is_away_is_lost_as_one_that_failed(tmp_path: Path) -> None:
+    """A real run of 1.9.2 whose PostgreSQL was paused (SIGSTOP) where the course says stop: it answers nothing."""
+    name = "a-login-that-a-hanging-storage-leaves-without-an-answer"
+    judgement = verdict.judge(journal.load(unpacked(FOLDER / "storages" / f"{name}.jsonl.gz", tmp_path)))
+    assert (judgement.driver, judgement.doubts) == ("local", ())
+    (found,) = judgement.findings
+    assert (found.kind, found.effect, found.rule, found.hop, found.confidence) == (
+        "regression",
+        "requests refused",
+        "storage-away",
+        "1.9.2",
+        "strong",
+    )
+    assert "failed in 1 (login) with no answer in time" in found.sentence
+    (answer,) = [line for line in found.evidence if line.source == "answer"]
+    assert "The read operation timed out" in answer.text
+    (login,) = [one for one in judgement.observations if one.probe == "login" and one.answer == "unknown"]
+    assert (login.status, login.ended - login.started > 29) == (None, True)
