@@ -289,6 +289,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     rule                 what a rule is
     checks               what Vault checks by itself: role, audience, CA
     issuers              the issuer of tokens: what Vault demands, and what the API server accepts
+    signatures           the signature of a service account token: its key, and the algorithm of that
     reviewer             whose token Vault presents to the API server
     audiences            whom a token is made out for: no bearer, or not what a review asks for
     transport            no way to the API server, or no trust on the way
@@ -358,6 +359,7 @@ scenario/                what is asked for
     schema_audit         what a scenario can say of Vault's audit devices
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
+    schema_clusters      what a scenario can say of a Kubernetes cluster
     schema_storage       what a scenario can say of where Vault has its data
     schema_ways          what a scenario can say of the way from an app to a Vault of several nodes
     schema_storms        what a scenario can say of many Pods that log in at once

@@ -115,6 +115,26 @@ def sleeping(run: str = "", user: int | None = None, secret: str = SECRET) -> It
             process.kill()
 
 
+def test_a_process_is_known_by_its_mark_from_its_first_moment_on() -> None:
+    """A program has its name before /proc has what it was started with."""
+    for _ in range(100):
+        with subprocess.Popen(["/bin/sleep", "3600"], env={"REHEARSE_MARK": SECRET}) as process:
+            try:
+                assert run_traces.carries(process.pid, SECRET)
+            finally:
+                process.kill()
+
+
+def test_a_process_without_an_environment_is_not_waited_for() -> None:
+    began = now()
+    with subprocess.Popen(["/bin/sleep", "3600"], env={}) as process:
+        try:
+            assert run_traces.environment(process.pid) == {}
+        finally:
+            process.kill()
+    assert now() - began < 0.5
+
+
 def started(pid: int) -> int:
     """Return the start time of a process in clock ticks, the way proc(5) counts the fields of stat."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[22 - 3])

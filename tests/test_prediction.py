@@ -116,7 +116,7 @@ def test_a_prediction_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("asked", "says"),
     [
         ("reviewer-frozen", "those versions copied the pod's token"),
-        ("1.11.0", "unknown role, address, missing ca, signing key, issuer"),
+        ("1.11.0", "unknown role, address, missing ca, signing key, algorithm, issuer"),
         ("1.9.3", "Kubernetes auth plugin 0.11.4"),
         ("v1.13", "audience: 403 invalid audience (aud) claim"),
         ("pem_keys", "signing key from 1.11.0: 403 permission denied"),

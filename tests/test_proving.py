@@ -303,6 +303,7 @@ UNPROVABLE: Final = {
     "seal-migration-not-told": "no app is refused: Vault is not there at all",
     "seal-not-disabled": "no app is refused: Vault is not there at all",
     "issuer-check-lost": "nobody is refused by it",
+    "token-algorithm-refused": "neither another version nor a key of another kind is a step of a course",
     "login-identity-changed": "nobody is refused by it",
     "stored-reviewer-expires": "nobody is refused yet; what mends it is proven for stored-reviewer-refused",
     "login-token-rejected": "what became of the app's account is no doing of Vault's",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from harness import wait
+from harness.analysis.rules.signatures import SIGNATURE_WORDS
 from harness.host import pki
-from harness.knowledge import kubernetes_auth, login_order, versions
+from harness.knowledge import kubernetes_auth, login_order, refusals, versions
 from harness.knowledge.kubernetes_auth import Refusal
 from tests import bare_vault
 from tests.bare_vault import BareVault
@@ -19,6 +20,7 @@ from tests.versions_at_hand import vaults_at_hand
 pytestmark = pytest.mark.real
 
 HOUR = 3600
+ALGORITHMS = ("RS256", "ES256", "ES384", "ES512")
 
 
 class Mount:
@@ -26,15 +28,19 @@ class Mount:
 
     def __init__(self, vault: BareVault, directory: Path) -> None:
         self.vault, self._held = vault, dict[str, Any]()
-        ours, other = (directory / name for name in ("ours", "other"))
-        for folder in (ours, other):
-            folder.mkdir()
-        self.signer, self.other = pki.TokenSigner(ours), pki.TokenSigner(other)
+        self.other = pki.Signer()
+        self.signers = {one: pki.Signer(one) for one in ALGORITHMS}
         self._ca = pki.Authority(directory, "127.0.0.1").ca.read_text()
 
-    def login(self, wrong: set[Refusal], *, keys: bool) -> tuple[int, str]:
-        """Return how a login is answered of which just that is wrong; the API server is where nobody listens."""
-        self._write("config", self._config(wrong, keys=keys))
+    def login(
+        self, wrong: set[Refusal], *, keys: bool, algorithm: str = "RS256", more: dict[str, Any] | None = None
+    ) -> tuple[int, str]:
+        """Return how a login is answered of which just that is wrong; the API server is where nobody listens.
+
+        *more* is what the config has besides.
+        """
+        signer = self.signers["ES384" if "algorithm" in wrong else algorithm]
+        self._write("config", self._config(wrong, signer, keys=keys) | (more or {}))
         role = {
             "bound_service_account_names": "other" if "service account name" in wrong else "web",
             "bound_service_account_namespaces": "other" if "namespace" in wrong else "apps",
@@ -42,7 +48,8 @@ class Mount:
             "token_bound_cidrs": "10.0.0.0/8" if "address" in wrong else "",
         }
         self._write("role/web", role)
-        asked = {"role": "nobody" if "unknown role" in wrong else "web", "jwt": self._token(wrong)}
+        token = signer.sign(self._claims(wrong)).reveal()
+        asked = {"role": "nobody" if "unknown role" in wrong else "web", "jwt": token}
         status, answer = self.vault.ask("POST", f"auth/{bare_vault.MOUNT}/login", asked)
         return status, " ".join(answer["errors"])
 
@@ -51,20 +58,20 @@ class Mount:
             assert self.vault.write(path, body) == ""
             self._held[path] = body
 
-    def _config(self, wrong: set[Refusal], *, keys: bool) -> dict[str, Any]:
-        held = self.other if "signing key" in wrong else self.signer
+    def _config(self, wrong: set[Refusal], signer: pki.Signer, *, keys: bool) -> dict[str, Any]:
+        held = self.other if "signing key" in wrong else signer
         body: dict[str, Any] = {"kubernetes_host": "https://127.0.0.1:1", "issuer": "https://right"}
         if versions.at_least(self.vault.version, kubernetes_auth.KNOWS_ISSUER_OPTION):
             body["disable_iss_validation"] = False
         return (
             body
-            | ({"pem_keys": [held.public.read_text()]} if keys else {})
+            | ({"pem_keys": [held.public_key]} if keys else {})
             | ({} if "missing ca" in wrong else {"kubernetes_ca_cert": self._ca})
         )
 
-    def _token(self, wrong: set[Refusal]) -> str:
+    def _claims(self, wrong: set[Refusal]) -> dict[str, Any]:
         now = int(wait.now())
-        claims = {
+        return {
             "iss": "https://wrong" if "issuer" in wrong else "https://right",
             "aud": ["other" if "audience" in wrong else "vault"],
             "iat": now - 2 * HOUR,
@@ -77,7 +84,6 @@ class Mount:
                 "pod": {"name": "web", "uid": "uid-of-the-pod"},
             },
         }
-        return self.signer.sign(claims).reveal()
 
 
 def can_be_wrong(version: str, *, keys: bool) -> list[Refusal]:
@@ -85,6 +91,8 @@ def can_be_wrong(version: str, *, keys: bool) -> list[Refusal]:
     cannot: set[Refusal] = set() if keys else {"signing key"}
     if not login_order.looks_at_the_end(version, keys=keys):
         cannot.add("expired")
+    if not kubernetes_auth.refuses_algorithm(version, "ES384"):
+        cannot.add("algorithm")
     reads = versions.at_least(version, kubernetes_auth.READS_POD_TOKEN)
     if kubernetes_auth.config_without_ca(version, token_file=False, disable_local=False, pem_keys=keys) or not reads:
         cannot.add("missing ca")
@@ -110,3 +118,43 @@ def test_of_two_that_fail_the_first_is_answered(version: str, tmp_path: Path) ->
                 first = login_order.first(version, {one, other})
                 assert first == one
                 assert mount.login({one, other}, keys=keys) == alone[first], (one, other)
+
+
+@pytest.mark.parametrize("version", vaults_at_hand())
+def test_each_algorithm_is_taken_but_by_the_versions_that_are_known(version: str, tmp_path: Path) -> None:
+    """With pem_keys and without; and whatever the kinds of two keys, one that has not signed is told as such."""
+    with bare_vault.running(version, tmp_path) as vault:
+        mount = Mount(vault, tmp_path)
+        for keys in (False, True):
+            taken = mount.login(set(), keys=keys)
+            for one in ALGORITHMS:
+                known = kubernetes_auth.answer("algorithm", version)
+                refused = kubernetes_auth.refuses_algorithm(version, one)
+                assert mount.login(set(), keys=keys, algorithm=one) == (known if refused else taken), one
+        for mount.other in map(pki.Signer, ALGORITHMS):
+            for one in ALGORITHMS:
+                status, words = mount.login({"signing key"}, keys=True, algorithm=one)
+                assert (status, refusals.says(status, words)) == (
+                    kubernetes_auth.answer("signing key", version)[0],
+                    "refused",
+                ), (one, words)
+                known_by = (*SIGNATURE_WORDS, "permission denied")
+                assert any(word in words for word in known_by), words
+
+
+@pytest.mark.parametrize("version", vaults_at_hand())
+def test_one_of_two_keys_has_signed_in_either_order(version: str, tmp_path: Path) -> None:
+    """Two of the pem_keys of each kind: whether Vault comes to the one that has signed."""
+    with bare_vault.running(version, tmp_path) as vault:
+        mount = Mount(vault, tmp_path)
+        refused = mount.login({"signing key"}, keys=True)
+        for one, other in itertools.product(ALGORITHMS, ALGORITHMS):
+            mount.other = pki.Signer(other)
+            for before in ([mount.other.public_key], []):
+                after = [] if before else [mount.other.public_key]
+                body = {"pem_keys": [*before, mount.signers[one].public_key, *after]}
+                curves = [pki.is_on_curve(key) for key in before]
+                found = kubernetes_auth.finds_signer(version, curves, curve=one.startswith("ES"))
+                status, words = mount.login(set(), keys=True, algorithm=one, more=body)
+                known = status == refused[0] and any(word in words for word in SIGNATURE_WORDS)
+                assert known is not found, (one, other, bool(before), words)

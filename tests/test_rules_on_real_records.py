@@ -110,6 +110,7 @@ ELSEWHERE: Final = {
     "reviewer-may-not-read": "tests/test_real_fields.py",
     "lease-ended": "tests/fuzz/finds: the record of a real run, tests/test_fuzz.py",
     "review-audiences-left-out": "scenarios/corpus/b03, tests/records/corpus",
+    "token-algorithm-refused": "scenarios/corpus/b22, tests/records/corpus",
     "disable-mlock-unsaid": "scenarios/corpus/b08, tests/records/corpus",
     "seal-migration-not-told": "tests/test_real_seals.py",
     "seal-not-disabled": "tests/test_real_seals.py",

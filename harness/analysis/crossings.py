@@ -222,6 +222,11 @@ def _token_audience(plan: Plan) -> Answer:
     return ("yes", f"the token of {', '.join(names)} has an audience") if names else ("no", "no token has an audience")
 
 
+def _es384(plan: Plan) -> Answer:
+    names = [name for name, cluster in plan.resolved.clusters.items() if cluster.signing_algorithm == "ES384"]
+    return ("yes", f"cluster {', '.join(names)} signs with ES384") if names else ("no", "no cluster signs with ES384")
+
+
 def _policies(word: str, asked: str) -> Callable[[Plan], Answer]:
     """Return what tells whether a policy of the scenario has a *word*; the others nobody has shown."""
 
@@ -378,6 +383,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "selector": _roles("bound_service_account_namespace_selector", "selects namespaces by their labels"),
     "alias-by-name": _alias_by_name,
     "token-audience": _token_audience,
+    "es384": _es384,
     "policy-parameters": _policies("_parameters", "do your policies have allowed_parameters or denied_parameters?"),
     "policy-templates": _policies("{{", "are your policies templated?"),
     "policy-denies": _policies("deny", "do your policies deny paths?"),

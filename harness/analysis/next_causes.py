@@ -24,6 +24,7 @@ from harness.scenario.outcomes import Cause
 _NEXT_OF: Final[dict[kubernetes_auth.Refusal, Cause]] = {
     "missing ca": "local-ca-missing",
     "signing key": "signing-key-unknown",
+    "algorithm": "token-algorithm-refused",
     "issuer": "issuer-mismatch",
     "audience": "audience-mismatch",
     "namespace": "role-binding-mismatch",
@@ -97,6 +98,8 @@ def _own(case: Case) -> Iterator[Next]:
         yield Next(
             "audience-mismatch", f"role {app.role} demands the audience {role.audience}, and the token has {has}"
         )
+    if kubernetes_auth.refuses_algorithm(seen.version, token.algorithm):
+        yield Next("token-algorithm-refused", f"Vault {seen.version} takes no token signed with {token.algorithm}")
     wanted = facts.expected_issuer(seen)
     if wanted and wanted != token.issuer:
         yield Next(

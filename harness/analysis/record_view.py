@@ -407,9 +407,8 @@ class Facts:
         line, config = found
         given = ", ".join(f"{name}={value}" for name, value in config.fields.items())
         file = "a pod token file was readable" if config.token_file else "no pod token file was there"
-        return EvidenceLine(
-            "config", f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}", line
-        )
+        said = f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}"
+        return EvidenceLine("config", said, line)
 
     def token_line(self, seen: Observation) -> EvidenceLine | None:
         """Return what the service account token of a login says about itself."""
@@ -421,9 +420,10 @@ class Facts:
         """Return the line on which a token was issued: what it says about itself."""
         line, token = told
         until = day_and_time(token.expires) if token.expires else "for ever"
+        until += f", signed with {token.algorithm}" if token.algorithm not in ("", topology.RS256) else ""
         audiences = ", ".join(token.audiences)
-        text = f"the token of {token.subject}: issuer {token.issuer}, audiences {audiences}, until {until}"
-        return EvidenceLine("token", text, line, token.cluster)
+        said = f"issuer {token.issuer}, audiences {audiences}, until {until}"
+        return EvidenceLine("token", f"the token of {token.subject}: {said}", line, token.cluster)
 
     def login_token(self, seen: Observation) -> tuple[int, TokenIssued] | None:
         """Return the service account token that an app's login presented, with its line in the record."""

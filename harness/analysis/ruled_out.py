@@ -11,8 +11,8 @@ from harness.analysis import comparison
 from harness.analysis.correlation import EvidenceLine, shown
 from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import agents
-from harness.analysis.rules.checks import SIGNATURE_WORDS
 from harness.analysis.rules.rule import Case
+from harness.analysis.rules.signatures import ALGORITHM_WORDS, SIGNATURE_WORDS
 from harness.analysis.rules.transport import ANSWERED, NOT_TRUSTED
 from harness.knowledge import login_order
 from harness.knowledge.kubernetes_auth import Refusal
@@ -41,6 +41,7 @@ _CALLED: Final[dict[Refusal, str]] = {"signing key": "signature", "expired": "en
 
 _ALSO_NAMED: Final[tuple[tuple[tuple[str, ...], Refusal], ...]] = (
     (SIGNATURE_WORDS, "signing key"),
+    ((ALGORITHM_WORDS,), "algorithm"),
     (("token is expired",), "expired"),
 )
 """Further words by which Vault, or its log, names one of its own checks."""

@@ -218,6 +218,7 @@ def issued(account: Account, jwt: Secret, pod: str, uid: str) -> IssuedToken:
         audiences=(audience,) if isinstance(audience, str) else tuple(audience),
         issued=float(claims.get("iat", 0)),
         expires=float(claims.get("exp", 0)),
+        algorithm=pki.algorithm_of(jwt),
     )
 
 
@@ -248,4 +249,5 @@ def token_event(token: IssuedToken) -> events.TokenIssued:
         audiences=token.audiences,
         issued=token.issued,
         expires=token.expires,
+        algorithm=token.algorithm,
     )

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from harness.secret import Secret
 
@@ -99,14 +99,26 @@ def forged(certificate: str) -> Secret:
     return Secret((private + builder.sign(key, hashes.SHA256()).public_bytes(pem)).decode())
 
 
+RS256: Final = "RS256"
+
+_CURVES: Final = {"ES256": "SECP256R1", "ES384": "SECP384R1", "ES512": "SECP521R1"}
+"""The curve of its key, by the algorithm with which an API server signs then (Kubernetes pkg/serviceaccount/jwt.go)."""
+
+
 class Signer:
     """A key pair with which tokens are signed; the private key stays in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, algorithm: str = RS256) -> None:
+        """*algorithm* is RS256, ES256, ES384 or ES512."""
         from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import rsa
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.algorithm = algorithm
+        self._key = (
+            rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            if algorithm == RS256
+            else ec.generate_private_key(getattr(ec, _CURVES[algorithm])())
+        )
         encoding, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         self.public_key = self._key.public_key().public_bytes(encoding, info).decode()
         """as PEM"""
@@ -115,16 +127,17 @@ class Signer:
         """Return a JWT with *claims*, signed with the private key."""
         import jwt
 
-        return Secret(jwt.encode(claims, self._key, algorithm="RS256"))
+        return Secret(jwt.encode(claims, self._key, algorithm=self.algorithm))
 
 
 class TokenSigner(Signer):
     """The key pair with which a cluster signs service account tokens; *directory* gets sa.key and sa.pub (0600)."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, algorithm: str = RS256) -> None:
+        """*algorithm* is one of those of a Signer."""
         from cryptography.hazmat.primitives import serialization
 
-        super().__init__()
+        super().__init__(algorithm)
         self.private, self.public = directory / "sa.key", directory / "sa.pub"
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -140,10 +153,21 @@ def is_signed(token: Secret, public_key: str) -> bool:
 
     options = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss")}
     try:
-        jwt.decode(token.reveal(), public_key, algorithms=["RS256"], options=options)  # type: ignore[arg-type]
+        jwt.decode(token.reveal(), public_key, algorithms=[RS256, *_CURVES], options=options)  # type: ignore[arg-type]
     except (jwt.PyJWTError, ValueError):
         return False
     return True
+
+
+def is_on_curve(public_key: str) -> bool:
+    """Is a public key, a PEM text, one on a curve? Not where it is of RSA, or no key at all."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        return isinstance(load_pem_public_key(public_key.encode()), ec.EllipticCurvePublicKey)
+    except ValueError:
+        return False
 
 
 def as_pem(keys: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
@@ -161,6 +185,13 @@ def claims_of(token: Secret) -> dict[str, Any]:
 
     claims: dict[str, Any] = jwt.decode(token.reveal(), options={"verify_signature": False})
     return claims
+
+
+def algorithm_of(token: Secret) -> str:
+    """Return with which algorithm a JWT says that it is signed, such as RS256."""
+    import jwt
+
+    return str(jwt.get_unverified_header(token.reveal())["alg"])
 
 
 def tampered(token: Secret) -> Secret:

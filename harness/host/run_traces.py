@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import stat
 from collections.abc import Callable
 from typing import Any, Final
@@ -34,6 +35,7 @@ MARK_FILE: Final = ".rehearse-mark"
 
 _PRIVATE: Final = 0o700
 _SHORTEST_SECRET: Final = 32
+_LOOKS: Final = 1000  # a millisecond each: an execve(2) takes less than one, on a machine that is not starved
 
 Message = dict[str, Any]
 
@@ -180,13 +182,37 @@ def _mark_in(work: str) -> Message | None:
     return said if isinstance(said, dict) else None
 
 
+def environment(pid: int | str) -> dict[str, str]:
+    """Return what process *pid* was started with. Raises OSError for one that is gone or not ours to look into.
+
+    While a program replaces another (execve(2)), it bears its name before /proc has its environment, which reads as
+    nothing until then: it is waited for, or a server would be taken for a stranger at the moment of its start.
+    """
+    for _ in range(_LOOKS):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            found = file.read()
+        if found or not _is_being_started(pid):
+            break
+        select.select([], [], [], 0.001)
+    pairs = (one.partition("=") for one in os.fsdecode(found).split("\0") if "=" in one)
+    return {name: value for name, _, value in pairs}
+
+
+def _is_being_started(pid: int | str) -> bool:
+    """Whether process *pid* has memory, but for /proc no place yet of what it was started with, or one that was not
+    there a moment ago (proc(5): fields 23, 50 and 51 of stat).
+    """
+    fields = stat_fields(pid)
+    memory, start, end = int(fields[20]), int(fields[47]), int(fields[48])
+    return bool(memory) and (not end or end > start)
+
+
 def carries(pid: int | str, secret: str) -> bool:
     """Whether process *pid* proves by its environment that it belongs to the run with this *secret*."""
     if len(secret) < _SHORTEST_SECRET:
         return False
     try:
-        with open(f"/proc/{pid}/environ", "rb") as environment:
-            return f"{SECRET}={secret}".encode() in environment.read().split(b"\0")
+        return environment(pid).get(SECRET) == secret
     except OSError:
         return False
 

@@ -6,7 +6,7 @@ P is hashicorp/vault-plugin-auth-kubernetes. "Run" means: seen with real servers
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from harness.knowledge.versions import at_least, product, release
@@ -84,6 +84,47 @@ FIRST_ASKED_WITHOUT_CA: Final = ("1.11.0", "1.11.12")
 """From the first to the last of these a config without a CA is not shown where no pod's CA is either, at the first read
 after Vault's start: 500; the next ones are answered (P v0.13.0). Run: 1.9.3 / 1.11.0; not so at 1.12.0, 1.13.0, 1.16.3
 and 1.17.0. Of 1.11 only 1.11.0 was run."""
+
+WITHOUT_ES384: Final = ("1.11.0", "1.11.3")
+"""From the first to the last of these a login whose token is signed with ES384 is refused, whether there are pem_keys
+or not: these versions were the first to look at the algorithm, and left that one out by a slip of the pen (P v0.13.0;
+mended in v0.13.2, CHANGELOG 1.11.4). Run: ES384 with 1.11.0, and not with 1.4.0 to 1.9.3 and 1.12.0 to 1.19.0; RS256,
+ES256 and ES512 are taken by each of them."""
+
+
+def refuses_algorithm(version: str, algorithm: str) -> bool:
+    """Does Vault *version* refuse a login for the *algorithm* that signed its token, such as ES384?"""
+    since, until = WITHOUT_ES384
+    return algorithm == "ES384" and at_least(version, since) and at_least(until, version)
+
+
+PASSES_CURVES_OVER: Final = "1.11.0"
+"""From here each of the pem_keys is tried on a token. Before, the first one on a curve that has not signed a token of a
+curve ends the login, whether the right one comes after it or not (P v0.13.0, hashicorp/cap). Run: 1.4.0 to 1.9.3 and
+1.11.0 to 1.19.0, two keys of each kind in both orders; one of RSA is passed over, one on a curve by a token of RSA."""
+
+
+def finds_signer(version: str, before: Iterable[bool], *, curve: bool) -> bool:
+    """Does Vault *version* come to that of the pem_keys which has signed a token?
+
+    *before*: is each of those before it on a curve? *curve*: is the one that has signed?
+    """
+    return at_least(version, PASSES_CURVES_OVER) or not (curve and any(before))
+
+
+def unsigned(version: str, keys: Collection[bool], *, curve: bool) -> str:
+    """Return with which words Vault *version* refuses a token that it takes for signed by none of the pem_keys.
+
+    *keys*: is each of them on a curve? *curve*: is the one that has signed? Of several keys of RSA the words are those
+    of each.
+    """
+    words = answer("signing key", version)[1]
+    if at_least(version, PASSES_CURVES_OVER):
+        return words
+    if curve and any(keys):
+        return "asn1: structure error"
+    return "failed to validate JWT: invalid signing method" if curve or all(keys) else words
+
 
 DEFAULT_ISSUER: Final = "kubernetes/serviceaccount"
 
@@ -232,6 +273,7 @@ Refusal = Literal[
     "missing ca",
     "address",
     "signing key",
+    "algorithm",
     "expired",
     "untrusted",
     "annotations",
@@ -265,6 +307,7 @@ _ANSWERS: Final[dict[Refusal, tuple[tuple[str, int, str], ...]]] = {
         ("1.11.0", 403, "permission denied"),
         ("0.0.0", 500, "failed to validate JWT: crypto/rsa: verification error"),
     ),
+    "algorithm": (("0.0.0", 500, "invalid algorithm (alg) header parameter: token signed with unexpected algorithm"),),
     # run: 1.3.0 to 1.16.3, of tokens that were signed with a key in pem_keys
     "expired": (
         ("1.13.0", 403, "invalid expiration time (exp) claim: token is expired"),

@@ -16,7 +16,7 @@ ORDERS: Final[tuple[tuple[str, tuple[Refusal, ...], str], ...]] = (
     (
         "1.16.0",
         (
-            "unknown role", "address", "missing ca", "signing key", "issuer", "audience", "expired",
+            "unknown role", "address", "missing ca", "signing key", "algorithm", "issuer", "audience", "expired",
             "service account name", "namespace",
         ),
         "P path_login.go at v0.18.0, hashicorp/cap jwt.go validateAll; run: 1.16.3",
@@ -24,7 +24,7 @@ ORDERS: Final[tuple[tuple[str, tuple[Refusal, ...], str], ...]] = (
     (
         "1.11.0",
         (
-            "unknown role", "address", "missing ca", "signing key", "issuer", "audience", "expired",
+            "unknown role", "address", "missing ca", "signing key", "algorithm", "issuer", "audience", "expired",
             "namespace", "service account name",
         ),
         "P path_login.go at v0.13.0, hashicorp/cap jwt.go validateAll; run: 1.11.0, 1.12.0, 1.13.0",

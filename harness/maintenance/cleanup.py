@@ -181,7 +181,7 @@ def _look() -> _Machine:
         with suppress(psutil.Error, OSError):
             if _is_supervisor(process):
                 supervisors[process.pid] = process.create_time()
-            elif run := (environment := process.environ()).get(run_traces.MARK):
+            elif run := (environment := run_traces.environment(process.pid)).get(run_traces.MARK):
                 marked.append(_marked(process, run, environment.get(run_traces.SECRET, "")))
     return _Machine(marked, supervisors, frozenset({me.pid, *(each.pid for each in me.parents())}))
 

@@ -178,6 +178,8 @@ class TokenIssued(Event, frozen=True, tag="token-issued", kw_only=True):
     """its claim iat, in seconds since the epoch"""
     expires: float = 0.0
     """its claim exp, in seconds since the epoch; 0 where it never expires"""
+    algorithm: str = ""
+    """with which it is signed, as its header says; empty in older records, where it was RS256"""
 
 
 class AuthEnabled(OfVault, frozen=True, tag="auth-enabled", kw_only=True):

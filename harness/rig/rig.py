@@ -16,6 +16,7 @@ from harness.errors import RigError, Unreachable
 from harness.record.journal import Journal
 from harness.scenario.course import Moment, Serve, Step, word_of
 from harness.scenario.plan import Plan
+from harness.scenario.topology import RS256
 from harness.secret import Secret
 
 Reopen = Callable[[], None]
@@ -81,6 +82,8 @@ class IssuedToken(msgspec.Struct, frozen=True):
     issued: float = 0.0
     expires: float = 0.0
     """0 where it never expires"""
+    algorithm: str = RS256
+    """with which it is signed, as its header says"""
 
 
 class Credentials(msgspec.Struct, frozen=True):

@@ -90,6 +90,7 @@ Cause = Literal[
     "role-binding-mismatch",
     "address-not-bound",
     "signing-key-unknown",
+    "token-algorithm-refused",
     "no-such-mount",
     "reviewer-may-not-read",
     "policy-denies",

@@ -13,6 +13,7 @@ from pydantic import Field
 from harness.scenario.outcomes import ProbeName
 from harness.scenario.schema_agents import TouchesAgents
 from harness.scenario.schema_audit import AuditDevice, DeviceState
+from harness.scenario.schema_clusters import Cluster
 from harness.scenario.schema_engines import Engine, TouchesDatabase
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
 from harness.scenario.schema_matrix import Expectation, Matrix
@@ -41,7 +42,6 @@ from harness.scenario.values import (
     Issuers,
     KeyText,
     LabelKey,
-    LabelValue,
     MountPath,
     MountType,
     Name,
@@ -65,32 +65,6 @@ _READS = (
     "What else its service account may read in its cluster: namespaces (their labels), service-accounts (their "
     "annotations)."
 )
-
-
-class Cluster(_Part):
-    """One Kubernetes control plane."""
-
-    kubernetes: VersionText = Field(description="The Kubernetes version, such as 1.32.0.")
-    nodes: int = Field(
-        default=1,
-        ge=1,
-        le=9,
-        description="Nodes, the control plane's included. Processes have no kubelets, and so none.",
-    )
-    namespace_labels: dict[Name, dict[LabelKey, LabelValue]] = Field(
-        default_factory=dict, description="Labels of namespaces, by the namespace."
-    )
-    issuers: Issuers | None = Field(
-        default=None,
-        description="--service-account-issuer of its API server: the first signs, the others are accepted. address: "
-        "where it answers, as OIDC discovery wants it. Left out: https://kubernetes.default.svc.cluster.local, as "
-        "kubeadm has it.",
-    )
-    publishes_keys: bool = Field(
-        default=False,
-        description="May anybody read the keys of its tokens and its discovery document? Else service accounts alone "
-        "may, and no Vault can: true binds system:service-account-issuer-discovery to system:unauthenticated.",
-    )
 
 
 class Vault(HasStorage, HasLeases):

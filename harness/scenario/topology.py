@@ -40,6 +40,10 @@ ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 """kubeadm's default, the same in every cluster, as in real life: clusters differ by their keys, not by their name."""
 
 
+RS256: Final = "RS256"
+"""With which an API server signs whose key is one of RSA, as kubeadm makes it."""
+
+
 class ClusterSpec(msgspec.Struct, frozen=True):
     """One Kubernetes cluster: its version, such as 1.32.0, and how many nodes it has."""
 
@@ -50,6 +54,8 @@ class ClusterSpec(msgspec.Struct, frozen=True):
     """of its service account tokens: the first signs, the others are accepted; `address` is where it answers"""
     publishes_keys: bool = False
     """may anybody read the keys of its tokens, and its discovery document?"""
+    signing_algorithm: str = RS256
+    """with which its service account tokens are signed; its key is of the kind that this wants"""
 
 
 class VaultSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -353,6 +359,7 @@ def recorded(document: Mapping[str, Any]) -> Topology:
                 one.get("namespace-labels") or {},
                 tuple(one.get("issuers") or (ISSUER,)),
                 one.get("publishes-keys", False),
+                one.get("signing-algorithm", RS256),
             )
             for name, one in document["clusters"].items()
         },

@@ -15,7 +15,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 from pydantic import BaseModel
 
-from harness.scenario import schema
+from harness.scenario import schema, schema_clusters
 from harness.scenario.schema import Scenario
 from harness.scenario.schema_engines import Engine, EngineRole, TransitKey
 from harness.scenario.schema_ways import Through
@@ -69,9 +69,10 @@ _CALLED: Final[Mapping[str, tuple[type[BaseModel], str, str]]] = {
     "authPath": (schema.App, "mount", "and in auth the path is the key itself"),
     "product": (schema.Vault, "target", "with the product before its version, such as openbao-2.6.2"),
     "vault_version": (schema.Vault, "source", "and target"),
-    "kubernetes_version": (schema.Cluster, "kubernetes", ""),
-    "service-account-issuer": (schema.Cluster, "issuers", "a list, the first of which signs"),
-    "serviceAccountIssuer": (schema.Cluster, "issuers", "a list, the first of which signs"),
+    "kubernetes_version": (schema_clusters.Cluster, "kubernetes", ""),
+    "service-account-issuer": (schema_clusters.Cluster, "issuers", "a list, the first of which signs"),
+    "service-account-signing-key-file": (schema_clusters.Cluster, "signing-algorithm", "the kind of that key"),
+    "serviceAccountIssuer": (schema_clusters.Cluster, "issuers", "a list, the first of which signs"),
 }
 """By the word that is typed: the part and the key that were meant, and what else is to be said."""
 
@@ -87,8 +88,8 @@ _IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
     (schema.Vault, "authDelegator"): ("may-review-tokens", ""),
     (schema.Vault, "auth_delegator"): ("may-review-tokens", ""),
     (schema.Vault, "tlsDisable"): ("tls", "the other way round"),
-    (schema.Cluster, "version"): ("kubernetes", ""),
-    (schema.Cluster, "service_account_issuer"): ("issuers", "a list, the first of which signs"),
+    (schema_clusters.Cluster, "version"): ("kubernetes", ""),
+    (schema_clusters.Cluster, "service_account_issuer"): ("issuers", "a list, the first of which signs"),
     (schema.Role, "allowed_policies"): ("policies", "of a token role, those that its tokens have"),
     (schema.Role, "allowed_names"): ("allowed-common-names", ""),
     (schema.App, "auth-path"): ("mount", "and in auth the path is the key itself"),
@@ -130,7 +131,7 @@ _IN_ONE_PART: Final[Mapping[tuple[type[BaseModel], str], tuple[str, str]]] = {
 _UNSAID: Final = Path(__file__).with_name("unsaid.toml")
 
 _NAMES: Final[Mapping[type[BaseModel], str]] = {
-    schema.Cluster: "CLUSTER",
+    schema_clusters.Cluster: "CLUSTER",
     schema.Mount: "MOUNT",
     schema.Role: "ROLE",
     schema.App: "APP",

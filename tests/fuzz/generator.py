@@ -179,6 +179,8 @@ class _Draw:
                         ["https://issuer.example.com", "https://kubernetes.default.svc.cluster.local"],
                     ]
                 )
+            if self._often(0.12):
+                cluster["signing-algorithm"] = self._one(["ES256", "ES384", "ES384", "ES512"])
             if self._often(0.2):
                 cluster["namespace-labels"] = {"apps": {"team": self._one(["web", "other"])}}
             if self._often(0.3):

@@ -13,7 +13,6 @@ from harness.analysis.comparison import OF_AGENTS, identity_of
 from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
-from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
@@ -27,8 +26,6 @@ _BINDING_WORDS: Final = ("service account name not authorized", "namespace not a
 _NO_AUDIENCE: Final = "the role demands none, so nobody knows which audience the API server has"
 _OF_NAMESPACES: Final = ("failed to get namespace (code", "namespace lookup failed")
 _READING_WORDS: Final = (*_OF_NAMESPACES, "failed to get service account (code")
-SIGNATURE_WORDS: Final = ("verifying token signature", "crypto/rsa: verification error", "crypto/ecdsa: verification")
-"""How Vault, or from 1.11.0 on only its log, says that no key of pem_keys has signed a token."""
 _CA_WORDS: Final = ("ca.crt: no such file or directory",)
 
 
@@ -129,36 +126,6 @@ def _reading(case: Case, subject: str, kind: str) -> Remedy:
     )
     words = f"Let {subject} get {kind} in cluster {case.cluster}."
     return Remedy(words, commands=commands, unproven="a course has no step that gives this right")
-
-
-def _signing_key(case: Case) -> Diagnosis | None:
-    said, seen = case.quoted(*SIGNATURE_WORDS), case.after
-    held = held_config(case.facts, seen.mount, seen.moment).fields
-    keys = held.get("pem_keys")
-    if not said:
-        return None
-    whose = ", ".join(
-        "its own cluster" if one == "cluster" else f"cluster {one}" if one in case.facts.topology.clusters else "a text"
-        for one in (keys if isinstance(keys, tuple) else ())
-    )
-    return diagnosed(
-        f"auth/{seen.mount} has pem_keys (of {whose}), and none of them has signed the token of {seen.app}, which "
-        f"cluster {case.facts.app(seen.app).cluster} issued: Vault refuses it before it asks the API server",
-        "certain",
-        [*said, case.facts.token_line(seen), _config(case)],
-        remedies.rewriting(
-            case,
-            "Write the whole config again without pem_keys: the API server checks the signature anyway.",
-            Rewrite(case, {"pem_keys": ()}),
-        )[1],
-        remedies.rewriting(
-            case,
-            f"Write the whole config again with the keys that {case.cluster} signs with now, in the file sa.pub (its "
-            "own file of that name, or out of kubectl get --raw /openid/v1/jwks).",
-            Rewrite(case, {"pem_keys": ("cluster",)}),
-            late=remedies.rotated_just_now(case),
-        )[1],
-    )
 
 
 def _address(case: Case) -> Diagnosis | None:
@@ -393,15 +360,6 @@ MAY_NOT_READ: Final = Rule(
     explanation="both are read from the API server with the reviewer's token, which needs the right to get them",
     source="vault-plugin-auth-kubernetes v0.18.0 namespace_validator.go, service_account_getter.go; run: 1.16.3",
     examine=_may_not_read,
-)
-SIGNING_KEY: Final = Rule(
-    name="signing-key-unknown",
-    versions="every version; answered 500 up to 1.10, 403 since 1.11",
-    precondition="the config has pem_keys",
-    demands="Vault's words in the answer, its audit entry or its log",
-    explanation="keys that were given to the config do not follow those with which the cluster signs",
-    source="vault-plugin-auth-kubernetes path_login.go parseAndValidateJWT, PR #151; run: 1.7.0, 1.11.0",
-    examine=_signing_key,
 )
 ADDRESS: Final = Rule(
     name="address-not-bound",

@@ -16,7 +16,7 @@ from harness.host import capacity
 from harness.knowledge import versions
 from harness.scenario import course
 from harness.scenario.plan import Plan
-from harness.scenario.topology import VaultSpec
+from harness.scenario.topology import RS256, VaultSpec
 from harness.scenario.values import ADDRESS
 
 _STORAGES: Final = ("raft", "file", "postgresql")
@@ -88,7 +88,15 @@ def _insist_on_their_versions(plan: Plan) -> None:
 
 
 def _insist_on_their_keys(plan: Plan) -> None:
-    """Refuse to give a cluster another CA or its own address as an issuer, or to take it away from a proxy."""
+    """Refuse a cluster a key that is none of RSA, another CA or its own address as an issuer, or to take it away from a
+    proxy.
+    """
+    for name, cluster in plan.resolved.clusters.items():
+        if cluster.signing_algorithm != RS256:
+            raise MissingPrerequisite(
+                f"a node of kind signs with a key of RSA, and cluster {name} is to sign with "
+                f"{cluster.signing_algorithm}: --driver local can, and what Vault makes of it is the same"
+            )
     changed = [step.issuers for step in plan.steps if isinstance(step, course.SetIssuers)]
     if any(ADDRESS in issuers for issuers in (*changed, *(one.issuers for one in plan.resolved.clusters.values()))):
         raise MissingPrerequisite(

@@ -19,7 +19,7 @@ from harness.drivers.service_accounts import Account, claims_out_of_a_secret
 from harness.errors import ProcessDied
 from harness.host import pki, ports, process
 from harness.host.process import Process, Supervisor
-from harness.scenario.topology import ISSUER
+from harness.scenario.topology import ISSUER, RS256
 from harness.scenario.values import addressed
 from harness.secret import Secret
 
@@ -43,14 +43,20 @@ class ControlPlane:
     The supervisor ends it.
     """
 
-    def __init__(self, name: str, directory: Path, port: int, issuers: Sequence[str] = (ISSUER,)) -> None:
-        """*issuers* are those of its service account tokens: the first signs, the others are accepted."""
+    def __init__(
+        self, name: str, directory: Path, port: int, issuers: Sequence[str] = (ISSUER,), algorithm: str = RS256
+    ) -> None:
+        """*issuers* are those of its service account tokens, which *algorithm* signs: the first signs, the others are
+        accepted.
+        """
         self.name, self.directory, self.port = name, directory, port
         self.host = f"https://127.0.0.1:{port}"
         self.issuers = addressed(issuers, self.host)
         directory.mkdir(mode=0o700)
         self.authority = pki.Authority(directory, "127.0.0.1")
-        self.signers = [pki.TokenSigner(directory)]
+        self.signers = [pki.TokenSigner(directory, algorithm)]
+        self._keys = 1
+        """so many it has ever had"""
         self.audit = Tail(directory / "audit.log")
         self.log = Tail(directory / "kube-apiserver.log")
         self.store_log = Tail(directory / "etcd.log")
@@ -111,9 +117,13 @@ class ControlPlane:
 
     def renew_key(self) -> None:
         """Have the next API server sign with a new key, and accept tokens of the old ones as well."""
-        directory = self.directory / f"key-{len(self.signers) + 1}"
+        self.signers.append(self._new_key(self.signer.algorithm))
+
+    def _new_key(self, algorithm: str) -> pki.TokenSigner:
+        self._keys += 1
+        directory = self.directory / f"key-{self._keys}"
         directory.mkdir(mode=0o700)
-        self.signers.append(pki.TokenSigner(directory))
+        return pki.TokenSigner(directory, algorithm)
 
     def renew_authority(self) -> None:
         """Have the next API server come with a certificate of another authority."""
@@ -128,15 +138,19 @@ class ControlPlane:
         self._listens = port
         self.kube.ask_at(f"https://127.0.0.1:{port}", self.authority.ca)
 
-    def is_as_or_forgets(self, api_server: Path, issuers: Sequence[str]) -> bool:
-        """Does this very API server serve, with just these *issuers*? A course may have changed either.
+    def is_as_or_forgets(self, api_server: Path, issuers: Sequence[str], algorithm: str) -> bool:
+        """Does this very API server serve, with just these *issuers*, and one key for *algorithm*? A course may have
+        changed what a cluster is, and the next scenario may want another one.
 
         Otherwise both servers end, and the next ones begin with these issuers over no data, where they first were: an
         older API server may not read what a newer one has stored.
         """
         there = self._listens == self.port
-        if there and self.api_server == api_server and self.issuers == addressed(issuers, self.host):
+        signs = [one.algorithm for one in self.signers] == [algorithm]
+        if there and signs and self.api_server == api_server and self.issuers == addressed(issuers, self.host):
             return True
+        if not signs:
+            self.signers = [self._new_key(algorithm)]
         self.end()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
         self.issuers = addressed(issuers, self.host)

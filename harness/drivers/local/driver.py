@@ -394,17 +394,19 @@ class LocalRig(
 
     def _plane(self, name: str, etcd: Artifact, server: Artifact) -> tuple[ControlPlane, int]:
         """Return a cluster of this rehearsal's, and how many others it has served: one of its own has served none."""
-        issuers = self._topology.clusters[name].issuers
+        spec = self._topology.clusters[name]
         if self._lender is None:
-            return ControlPlane(name, self._work / f"cluster-{name}", self._ports[name], issuers), 0
-        return self._lender.lend(name, etcd, server, issuers)
+            there = self._work / f"cluster-{name}"
+            return ControlPlane(name, there, self._ports[name], spec.issuers, spec.signing_algorithm), 0
+        return self._lender.lend(name, etcd, server, spec.issuers, spec.signing_algorithm)
 
     def _as_wanted(self, plane: ControlPlane, server: Artifact) -> bool:
         """Is a cluster that others used as this rehearsal wants it? Otherwise it is to start over no data.
 
         Nobody is told before how it is reached, for of its issuers and its address configs are made.
         """
-        return plane.is_as_or_forgets(server.path, self._topology.clusters[plane.name].issuers)
+        spec = self._topology.clusters[plane.name]
+        return plane.is_as_or_forgets(server.path, spec.issuers, spec.signing_algorithm)
 
     def _serving(
         self, plane: ControlPlane, etcd: Artifact, server: Artifact, empty: Callable[[], list[str]] | None

@@ -64,10 +64,13 @@ class SharedClusters(KeepsSource[ControlPlane]):
         """The owner of their servers."""
         return self._supervisor
 
-    def lend(self, name: str, etcd: Artifact, server: Artifact, issuers: Sequence[str]) -> tuple[ControlPlane, int]:
+    def lend(
+        self, name: str, etcd: Artifact, server: Artifact, issuers: Sequence[str], algorithm: str
+    ) -> tuple[ControlPlane, int]:
         """Return the cluster *name* of these binaries, and how many rehearsals it has served: 0 is one to be started.
 
-        That one has these *issuers*. Another one may have become something else in the course of a rehearsal.
+        That one has these *issuers*, and signs with *algorithm*. Another one may have become something else in the
+        course of a rehearsal, or been made for a scenario that wanted it otherwise.
         Until `take_back` nobody else gets it. Raises RigError where somebody has it already.
         """
         with self._gate:
@@ -81,7 +84,7 @@ class SharedClusters(KeepsSource[ControlPlane]):
                 self._number += 1
                 above = self._supervisor.room / str(self._number)
                 above.mkdir(mode=0o700)
-                plane = self._planes[key] = ControlPlane(name, above / f"cluster-{name}", port, issuers)
+                plane = self._planes[key] = ControlPlane(name, above / f"cluster-{name}", port, issuers, algorithm)
                 self._served[plane.host] = 0
             served = self._served[plane.host]
             self._served[plane.host] += 1

@@ -83,7 +83,7 @@ class PaperAccounts(abc.ABC):
             self._way_changed(cluster)
             return
         keys = self._common.keys[cluster]
-        keys.insert(0, key_of(cluster, len(keys) + 1))
+        keys.insert(0, key_of(cluster, self._topology.clusters[cluster].signing_algorithm, len(keys) + 1))
         self._cluster_changed(cluster)
         self._request_anew(cluster)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.drivers.paper.state import ADDRESS, Config, Token, for_api_server, host_of
+from harness.host import pki
 from harness.knowledge import kubernetes_auth, login_order
 from harness.knowledge.kubernetes_auth import Refusal
 from harness.knowledge.versions import at_least
@@ -41,7 +42,8 @@ def failing(
     spaces, names = (_items(role, f"bound_service_account_{what}") for what in ("namespaces", "names"))
     wrong: dict[Refusal, bool] = {
         "address": not from_bound(role),
-        "signing key": bool(keys) and not (signed and token.key in keys),
+        "signing key": bool(keys) and not (signed and _finds(version, keys, token.key)),
+        "algorithm": kubernetes_auth.refuses_algorithm(version, token.issued.algorithm),
         "issuer": wanted not in ("", token.issued.issuer),
         "audience": bool(audience) and audience not in token.issued.audiences,
         "expired": 0 < ends <= now() and login_order.looks_at_the_end(version, keys=bool(keys)),
@@ -70,9 +72,27 @@ def declined(version: str, role: Mapping[str, Any]) -> str:
     return "" if known else kubernetes_auth.ALIAS_REFUSED
 
 
-def key_of(cluster: str, number: int = 1) -> str:
+def key_of(cluster: str, algorithm: str, number: int = 1) -> str:
     """Return what stands on paper for the key with which a cluster signs tokens: its first, or a later one."""
-    return f"key of {cluster}" if number == 1 else f"key {number} of {cluster}"
+    return f"{algorithm} key of {cluster}" if number == 1 else f"{algorithm} key {number} of {cluster}"
+
+
+def _finds(version: str, keys: Sequence[str], key: str) -> bool:
+    """Does Vault find that one of the *keys* which has signed a token? A text of the scenario's own signs nothing."""
+    if key not in keys:
+        return False
+    curves, place = [_is_on_curve(one) for one in keys], keys.index(key)
+    return kubernetes_auth.finds_signer(version, curves[:place], curve=curves[place])
+
+
+def unsigned(version: str, config: Config, token: Token) -> str:
+    """Return with which words Vault *version* refuses a *token* that it takes for signed by none of the pem_keys."""
+    curves = [_is_on_curve(one) for one in config.fields["pem_keys"]]
+    return kubernetes_auth.unsigned(version, curves, curve=_is_on_curve(token.key))
+
+
+def _is_on_curve(key: str) -> bool:
+    return pki.is_on_curve(key) if key.startswith("-----BEGIN") else key.startswith("ES")
 
 
 def copied_ca(version: str, fields: Mapping[str, Any], pod: str) -> str:

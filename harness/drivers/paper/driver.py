@@ -107,8 +107,7 @@ class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNod
             return
         for cluster, wanted in self._topology.clusters.items():
             issuers = addressed(wanted.issuers, host_of(cluster))
-            self._common.issuers[cluster], self._common.kubernetes[cluster] = list(issuers), wanted.kubernetes
-            self._common.keys[cluster], self._common.published[cluster] = [key_of(cluster)], wanted.publishes_keys
+            self._common.add(cluster, wanted, issuers, key_of(cluster, wanted.signing_algorithm))
             up = events.ClusterUp(
                 cluster=cluster,
                 version=wanted.kubernetes,
@@ -354,6 +353,6 @@ class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNod
 
     def _issue(self, account: Account) -> Token:
         issuers, (key, *_) = self._common.issuers[account.cluster], self._common.keys[account.cluster]
-        token = issued_to(account, next(self._numbers), issuers, key)
+        token = issued_to(account, next(self._numbers), issuers, key, self._topology)
         self._journal.write(token_event(token.issued))
         return token

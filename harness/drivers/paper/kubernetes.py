@@ -44,6 +44,8 @@ class PaperKubernetes(PaperAccounts, PaperJwts):
             if refusal == "namespace":
                 config, bearer = self._configs[mount], self._bearer(self._configs[mount], None)
                 text += checks.unread(config.roles[role.lower()], bearer, self._topology.mounts[mount].cluster)
+            elif refusal == "signing key":
+                text = checks.unsigned(self._served.version, self._configs[mount], self._find(jwt) or self._named(jwt))
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
         more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
         who = self._find(jwt)

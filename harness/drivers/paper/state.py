@@ -16,6 +16,7 @@ from harness.knowledge.versions import at_least
 from harness.record.events import AnyEvent
 from harness.rig.rig import Credentials, IssuedToken
 from harness.scenario import engine_kinds
+from harness.scenario.topology import ClusterSpec, Topology
 from harness.scenario.values import addressed, seconds
 from harness.secret import Secret
 from harness.wait import now
@@ -232,10 +233,15 @@ class Common:
     """so many seconds the course has had pass: on paper nobody waits"""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
+    def add(self, cluster: str, wanted: ClusterSpec, issuers: Sequence[str], key: str) -> None:
+        """Have a *cluster* as it is *wanted*, with these *issuers*, which signs with *key*."""
+        self.issuers[cluster], self.kubernetes[cluster] = list(issuers), wanted.kubernetes
+        self.keys[cluster], self.published[cluster] = [key], wanted.publishes_keys
 
-def issued_to(account: Account, number: int, issuers: Sequence[str], key: str) -> Token:
+
+def issued_to(account: Account, number: int, issuers: Sequence[str], key: str, wanted: Topology) -> Token:
     """Return a new token of *account*, which no other token's *number* resembles; its cluster has these *issuers*, and
-    signs with *key*.
+    signs with *key* as a scenario has *wanted* it.
     """
     at, unbound = now(), account.long_lived or account.on_demand or account.podless
     asked = addressed(account.audiences, host_of(account.cluster))
@@ -251,6 +257,7 @@ def issued_to(account: Account, number: int, issuers: Sequence[str], key: str) -
         audiences=() if account.long_lived else asked or tuple(issuers),
         issued=at,
         expires=0.0 if account.long_lived else at + account.token_seconds,
+        algorithm=wanted.clusters[account.cluster].signing_algorithm,
     )
     return Token(issued, account, issuers, alive=not account.pod_gone, key=key)
 
