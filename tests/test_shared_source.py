@@ -21,7 +21,9 @@ from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind.driver import KindDriver
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.sharing_rig import KindSharing
+from harness.drivers.local import shared_clusters
 from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.ready_vault import fit
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.sharing_rig import LocalSharing
 from harness.drivers.local.vault_nodes import VaultNodes
@@ -166,9 +168,12 @@ def cells(*names: str) -> list[Cell]:
 def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
     told: dict[str, Sharing] = {}
     stopped: list[bool] = []
+    before_others: list[str] = []
 
-    def make(cell: Cell, sharing: Sharing) -> Task | None:
+    def make(cell: Cell, sharing: Sharing, another_follows: bool) -> Task | None:
         told[cell.id] = sharing
+        if another_follows:
+            before_others.append(cell.id)
         return None if cell.id == "b1" else Task(cell.id, Order("", "", "local", sharing=sharing))
 
     def taken(group: str) -> str:
@@ -181,10 +186,109 @@ def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
     assert [taken(group) for group in asked] == ["a1", "b2", "a2", "c1", "d1", "a3", ""]
     # b2 and a3 come to whoever had another group last
     assert told == {"a1": "more", "b1": "more", "b2": "", "a2": "more", "c1": "", "d1": "", "a3": ""}
+    # soon after these comes one that begins from nothing
+    assert before_others == ["b1", "b2", "a2", "c1", "d1"]
     to_do = _ToDo({"a": cells("a1", "a2")}, make, lambda: bool(stopped))
     assert next(to_do).group == "a"
     stopped.append(True)
     assert list(to_do) == []
+
+
+def binaries(planned: Plan) -> Any:
+    """Return the binaries of a plan, each by what it is called for."""
+    return {pair: SimpleNamespace(sha256=" ".join(pair)) for pair in planned.artifacts}
+
+
+def fitting(tmp_path: Path, **changes: Any) -> bytes:
+    made = planned(tmp_path, **changes)
+    return fit(made, binaries(made))
+
+
+def test_a_new_vault_serves_whoever_begins_with_one_like_it(tmp_path: Path) -> None:
+    """Whatever comes after its unseal: who reviews, where it goes, what apps read."""
+    one = fitting(tmp_path)
+    alike: list[dict[str, Any]] = [
+        {"vault__target": "1.9.2"},
+        {"apps__web__may-review-tokens": False},
+        {"apps__web__reads": ["secret/other"]},
+        {"auth__kubernetes__configured": {"by": "1.4.0", "with-token-file": True}, "vault__via": ["1.9.2"]},
+    ]
+    assert one
+    assert {fitting(tmp_path, **changes) for changes in alike} == {one}
+    others: list[dict[str, Any]] = [
+        {"auth__kubernetes__configured": None},
+        {"auth__kubernetes__configured": {"by": "1.4.0", "with-token-file": False}},
+        {"vault__storage": "file"},
+        {"vault__service-account": "vault/another"},
+    ]
+    assert len({one, *(fitting(tmp_path, **changes) for changes in others)}) == len(others) + 1
+    made = planned(tmp_path)
+    mine = {pair: SimpleNamespace(sha256="another build") for pair in made.artifacts}
+    assert fit(made, cast("Any", mine)) not in (one, b"")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"auth__kubernetes__configured": None, "vault__source": "1.9.3"},
+        {"vault__tls": False},
+        {"vault__storage": "postgresql"},
+    ],
+    ids=["it would read the token of its Pod", "its listener changes", "its storage stands beside it"],
+)
+def test_some_make_their_vault_themselves(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert fitting(tmp_path, **changes) == b""
+
+
+class New:
+    """A new Vault that is there for the next rehearsal."""
+
+    def __init__(self, fits: bytes, *, serves: bool = True, api_port: int = 6443) -> None:
+        self.fit, self.api_port, self.taken, self.ended = fits, api_port, False, False
+        self._serves = serves
+
+    def ready(self) -> bool:
+        return self._serves
+
+    def end(self, _error: object) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize("case", ["fits", "another", "does not serve", "another port", "taken"])
+def test_a_new_vault_that_is_of_no_use_is_ended_at_once(case: str, tmp_path: Path) -> None:
+    made, clusters = planned(tmp_path), SharedClusters(tmp_path, tmp_path)
+    plane = SimpleNamespace(port=6443, died=lambda: None)
+    clusters._planes["platform", "etcd", "kube-apiserver"] = cast("Any", plane)
+    new = New(
+        b"another" if case == "another" else fit(made, binaries(made)),
+        serves=case != "does not serve",
+        api_port=1 if case == "another port" else 6443,
+    )
+    new.taken = case == "taken"
+    clusters._new = cast("Any", new)
+    found = clusters.new(made, binaries(made))
+    assert (found is cast("Any", new), new.ended) == (case == "fits", case not in ("fits", "taken"))
+
+
+def test_a_new_vault_is_made_only_where_another_rehearsal_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def make(_plan: object, api_port: int, *_rest: object) -> New:
+        begun.append(api_port)
+        return New(b"")
+
+    monkeypatch.setattr(shared_clusters, "NewVault", make)
+    made, clusters = planned(tmp_path), SharedClusters(tmp_path, tmp_path)
+    clusters.make_new(made, binaries(made))
+    clusters.another_follows = True
+    clusters.make_new(made, binaries(made))
+    assert begun == [], "the port of its cluster is not known yet"
+    clusters._planes["platform", "etcd", "kube-apiserver"] = cast("Any", SimpleNamespace(port=6443))
+    clusters.make_new(made, binaries(made))
+    clusters.make_new(made, binaries(made))
+    assert begun == [6443], "and one is enough"
 
 
 SERVED = Serve(version="1.7.0", token_file=True)

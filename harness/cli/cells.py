@@ -44,6 +44,8 @@ class Order(msgspec.Struct, frozen=True):
     driver: str
     sharing: Sharing = ""
     """with which others that agree with it on the source state"""
+    another_follows: bool = False
+    """does one that begins from nothing probably come soon?"""
     alone: bool = False
     """is nothing to be shared with others, no cluster either?"""
 
@@ -113,6 +115,8 @@ class Cells:
             loaded = loading.load(Path(order.scenario))
             traits = driver_traits.of(order.driver)
             clusters = self._lender(order.driver) if traits.shares and not order.alone else None
+            if clusters is not None:
+                clusters.another_follows = order.another_follows
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options,

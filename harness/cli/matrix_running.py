@@ -36,6 +36,8 @@ Get = Callable[[str, str], object]
 """Gets one binary or image: product and version in, and MissingPrerequisite or the like where it is not to be had."""
 
 _ENVIRONMENT: Final = 3
+_SOON: Final = 2
+"""Cells within which another group comes soon: a new Vault takes as long as two of them to come to serve."""
 
 
 class Rehearsing(Protocol):
@@ -56,10 +58,12 @@ class _ToDo(Iterator[Task]):
     def __init__(
         self,
         groups: dict[str, list[Cell]],
-        make: Callable[[Cell, Sharing], Task | None],
+        make: Callable[[Cell, Sharing, bool], Task | None],
         stopped: Callable[[], bool],
     ) -> None:
-        """*groups* are the cells by what they agree on. *make* gets a cell, and which others agree with it."""
+        """*groups* are the cells by what they agree on. *make* gets a cell, which others agree with it, and whether one
+        that does not agree with it is probably next, or the one after that.
+        """
         self._groups, self._make, self._stopped = groups, make, stopped
         self._begun: set[str] = set()
 
@@ -74,11 +78,11 @@ class _ToDo(Iterator[Task]):
         while self._groups and not self._stopped():
             name = group if group in self._groups else self._another()
             cell = self._groups[name].pop(0)
-            left = bool(self._groups[name])
+            left = len(self._groups[name])
             if not left:
                 del self._groups[name]
             others: Sharing = "more" if left else "last" if name == group else ""
-            task = self._make(cell, others if name else "")
+            task = self._make(cell, others if name else "", left < _SOON and len(self._groups) > bool(left))
             if task is not None:
                 self._begun.add(name)
                 task.group = name
@@ -140,7 +144,7 @@ class Running:
                 missing = self._fetch(pending, get)
             to_do = _ToDo(
                 self._groups(pending),
-                lambda cell, sharing: self._task(cell, missing, sharing=sharing),
+                lambda cell, sharing, another: self._task(cell, missing, sharing=sharing, another_follows=another),
                 lambda: self._stop,
             )
             for task, code in workers.ended(to_do):
@@ -217,17 +221,27 @@ class Running:
             groups.setdefault(shared_source.key(planned) if isinstance(planned, Plan) else "", []).append(cell)
         return groups
 
-    def _task(self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: Sharing) -> Task | None:
+    def _task(
+        self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: Sharing, another_follows: bool
+    ) -> Task | None:
         """Return the task of a cell; None where it cannot be rehearsed, which is written down instead.
 
-        *sharing*: with which others, that agree with it on the source state.
+        *sharing*: with which others, that agree with it on the source state. *another_follows*: does one that does not
+        agree with it probably come soon?
         """
         if why := self._in_the_way(cell, missing):
             self._keep(impossible(cell, *why, self.keys[cell.id]))
             return None
         file, record = self.directory.scenario_file(cell), self.directory.fresh_record(cell)
         shared = not self.alone and driver_traits.of(cell.driver).shares
-        order = Order(str(file), str(record), cell.driver, sharing=sharing if shared else "", alone=self.alone)
+        order = Order(
+            str(file),
+            str(record),
+            cell.driver,
+            sharing=sharing if shared else "",
+            another_follows=another_follows and shared,
+            alone=self.alone,
+        )
         task = Task(cell.id or self.loaded.name, order, self.limit_seconds)
         self._tasks[id(task)] = cell
         return task

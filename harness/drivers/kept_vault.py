@@ -118,6 +118,8 @@ class KeepsSource(Generic[Lent]):
     def __init__(self) -> None:
         self._gate = threading.Lock()
         self._kept: KeptVault[Lent] | None = None
+        self.another_follows = False
+        """does somebody who begins from nothing probably come soon after this rehearsal?"""
 
     def keep(self, vault: KeptVault[Lent]) -> None:
         """Keep a source state, until a cluster is lent to somebody who wants it empty."""

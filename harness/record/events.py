@@ -141,7 +141,9 @@ class SourceState(Event, frozen=True, tag="source-state", kw_only=True):
     served: int = 0
     """how many rehearsals began from it before this one"""
     ready: bool = False
-    """did a Vault over a copy of it serve already, made ready beside the rehearsal before this one?"""
+    """did a Vault over a copy of it serve already, made ready beside the rehearsal before this one? Where nobody made a
+    source state for this one, that Vault was new: initialised and unsealed, and nothing more
+    """
     why_not: str = ""
     """why this one, which others agree with, was begun from nothing all the same"""
 

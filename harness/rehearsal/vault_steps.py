@@ -20,6 +20,7 @@ from harness.rehearsal.credentials import Held
 from harness.rehearsal.provider import Provider
 from harness.rig import database
 from harness.rig.rig import Reply, Rig, VaultNode, VaultSetup, node_of, proxies, snapshots
+from harness.rig.source import BeginsAhead
 from harness.scenario import course, endpoints, engine_kinds, plan, shared_source
 from harness.scenario import topology as topologies
 from harness.scenario.course import AnyStep, RollBack, Serve, Step, WriteConfig, WriteRole
@@ -45,7 +46,8 @@ def initialise(rig: Rig, planned: Plan, served: Serve, journal: Journal) -> Sequ
     topology, system = planned.resolved, rig.system(served.vault)
     vault, mine = topology.named(served.vault), topology.mounts_of(served.vault)
     recovery = vault.seal == topologies.TRANSIT
-    keys = system.setup.initialise(vault.shares, vault.threshold, recovery=recovery)
+    ahead = rig.keys_made if isinstance(rig, BeginsAhead) and not vault.of_seals else ()
+    keys = ahead or system.setup.initialise(vault.shares, vault.threshold, recovery=recovery)
     system.open_to_all()
     open_vault(rig, served, () if recovery else keys, journal)
     system.setup.enable_audit()

@@ -65,3 +65,11 @@ class SharesSource(Protocol):
         for it was stopped, and False where it serves as before. Raises as `swap`.
         """
         ...
+
+
+@runtime_checkable
+class BeginsAhead(Protocol):
+    """A rig whose Vault may be initialised and unsealed before its rehearsal begins."""
+
+    keys_made: Sequence[Secret]
+    """the unseal keys of that; empty: there is none, and the Vault that answers is not initialised"""

@@ -109,14 +109,13 @@ class LocalDriver:
             kept = kept_for(plan, self._clusters, journal) if self._clusters is not None and self._sharing else None
             # what serves already was handed no licence
             ready = self._clusters.ready(kept) if self._clusters and kept and not licence else None
-            vaults: VaultNodes | None = None
-            if ready is not None:
-                stack.enter_context(ready)
-                ports, supervisor, vaults = ready.ports, ready.supervisor, ready.vaults
+            new = self._clusters.new(plan, binaries) if self._clusters and not kept and not licence else None
+            if ahead := ready or new:
+                ports, supervisor, vaults = stack.enter_context(ahead).own
             else:
                 own = 0 if self._clusters is not None else len(plan.resolved.clusters)
                 memory = vault_nodes.bytes_of(plan.resolved, own)
-                ports, supervisor, _ = own_run.begin(stack, run_id, self._work, self._state, memory)
+                (ports, supervisor, _), vaults = own_run.begin(stack, run_id, self._work, self._state, memory), None
             room = supervisor.room
             rig = LocalRig(plan.resolved, journal, run_id, room, supervisor, binaries, ports, licence, vaults=vaults)
             if self._clusters is not None:
@@ -128,7 +127,10 @@ class LocalDriver:
                 if kept is not None:
                     rig.begin_from(kept, ready=ready is not None)
                 else:
+                    rig.have_new(new)
                     rig.start(served[0])
+            if self._clusters is not None:
+                self._clusters.make_new(plan, binaries)
             yield rig
 
     def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
@@ -252,7 +254,7 @@ class LocalRig(
         """Start everything at once and return when Vault answers."""
         self._bring_up.begin(self._topology.clusters, self._raise_cluster)
         self._vaults.start_beside(self._bring_up)
-        self.begin(served)
+        self._begin_anew(served)
 
     def storm_place(self, cluster: str) -> tuple[Kube, Supervisor]:
         """Return a client of *cluster*, and who ends what makes a storm."""

@@ -1,18 +1,22 @@
-"""A Vault over a source state that serves before the rehearsal that gets it begins.
+"""A Vault that serves before the rehearsal that gets it begins: over a source state, or new.
 
-Most of what such a rehearsal takes is waiting for an election of its Vault, which needs no cluster. So that goes on
-beside the rehearsal before it: in a run of its own, on ports of its own, over a copy of its own.
+Most of what such a rehearsal takes is waiting for elections of its Vault, which need no cluster. So they go on beside
+the rehearsal before it: in a run of its own, on ports of its own, over data of its own.
 """
 
 from __future__ import annotations
 
+import abc
 import secrets as random
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+import msgspec
 
 from harness import wait
 from harness.drivers.kept_vault import KeptVault
@@ -22,12 +26,20 @@ from harness.errors import HarnessError
 from harness.host import own_run
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
+from harness.knowledge import kubernetes_auth
+from harness.knowledge.versions import at_least
+from harness.scenario import driver_traits, shared_source
+from harness.scenario import topology as topologies
+from harness.scenario.course import Serve, Start
+from harness.scenario.plan import Plan
+from harness.scenario.topology import Topology
+from harness.secret import Secret, Secrets
 
 _ACTIVE_SECONDS: Final = 60
 
 
-class ReadyVault:
-    """What a rehearsal over a source state has for itself alone. It is made in a thread; the rehearsal enters it.
+class _Ahead(abc.ABC):
+    """What a rehearsal has for itself alone. It is made in a thread; the rehearsal enters it.
 
     All of it is there once `ready` has said so. It ends with the ``with`` block, or with `end` where nobody entered it.
     """
@@ -35,16 +47,26 @@ class ReadyVault:
     ports: Ports
     supervisor: Supervisor
     vaults: VaultNodes
+    secrets: Secrets
+    """all that is known of what is made here"""
 
-    def __init__(self, kept: KeptVault[ControlPlane], binaries: Binaries, work: Path, state: Path) -> None:
-        """Its own directory is made in *work*; *state* holds locks and lists."""
+    def __init__(self, topology: Topology, served: Serve, binaries: Binaries, work: Path, state: Path) -> None:
+        """Of *topology* Vault is made, and of *served* how it is started. Its own directory is made in *work*; *state*
+        holds locks and lists.
+        """
         self.taken = False
         """has a rehearsal entered it?"""
-        self.kept, self._binaries, self._work, self._state = kept, binaries, work, state
+        self._topology, self._served, self._binaries = topology, served, binaries
+        self._work, self._state = work, state
         self._held, self._over = ExitStack(), threading.Event()
         with_it = ThreadPoolExecutor(1, thread_name_prefix="ready-vault")
         self._made = with_it.submit(self._make)
         with_it.shutdown(wait=False)
+
+    @property
+    def own(self) -> tuple[Ports, Supervisor, VaultNodes]:
+        """Return all of it."""
+        return self.ports, self.supervisor, self.vaults
 
     def ready(self) -> bool:
         """Does it serve? Waits until that is known. What kept it from that is met again by whoever does it anew."""
@@ -69,7 +91,7 @@ class ReadyVault:
         self._held.__exit__(type(error) if error is not None else None, error, None)
 
     def _make(self) -> bool:
-        with self.kept.secrets.open():
+        with self.secrets.open():
             try:
                 self._serve()
             except (HarnessError, OSError):
@@ -77,18 +99,77 @@ class ReadyVault:
         return True
 
     def _serve(self) -> None:
-        kept, served = self.kept, self.kept.serving
         run = f"source-{random.token_hex(6)}"
         self.ports, self.supervisor, _ = own_run.begin(self._held, run, self._work, self._state, VAULT_BYTES)
-        self.vaults = VaultNodes(self.supervisor.room, kept.topology, self.ports, self.supervisor, self._binaries)
-        home = kept.topology.vault.cluster
-        self.vaults.begin_with(Path(kept.data), kept.root)
-        self.vaults.start(served, kept.planes[home].port if home else 0)
-        for key in kept.source.keys[served.vault]:
+        self.vaults = VaultNodes(self.supervisor.room, self._topology, self.ports, self.supervisor, self._binaries)
+        for key in self._started():
             self.vaults.first.client.unseal(key)
         wait.until(
             lambda: self.vaults.first.client.health().status == 200,
-            what=f"a Vault {served.version} over the source state to be active",
+            what=f"a Vault {self._served.version} that is made ready to be active",
             seconds=_ACTIVE_SECONDS,
             died=lambda: "nobody waits for it any more" if self._over.is_set() else self.vaults.first.died(),
         )
+
+    @abc.abstractmethod
+    def _started(self) -> Sequence[Secret]:
+        """Start Vault, and return the keys that unseal it."""
+
+
+class ReadyVault(_Ahead):
+    """A Vault over a copy of a source state."""
+
+    def __init__(self, kept: KeptVault[ControlPlane], binaries: Binaries, work: Path, state: Path) -> None:
+        """See `_Ahead`."""
+        self.kept, self.secrets = kept, kept.secrets
+        super().__init__(kept.topology, kept.serving, binaries, work, state)
+
+    def _started(self) -> Sequence[Secret]:
+        kept, home = self.kept, self._topology.vault.cluster
+        self.vaults.begin_with(Path(kept.data), kept.root)
+        self.vaults.start(self._served, kept.planes[home].port if home else 0)
+        return kept.source.keys[self._served.vault]
+
+
+class NewVault(_Ahead):
+    """A Vault over no data of before, initialised and unsealed, for a rehearsal that begins from nothing."""
+
+    def __init__(self, plan: Plan, api_port: int, binaries: Binaries, work: Path, state: Path) -> None:
+        """As the rehearsal of *plan* would begin with it; *api_port* is that of the cluster of Vault's Pod, or 0."""
+        self.fit, self.api_port = fit(plan, binaries), api_port
+        self.keys: Sequence[Secret] = ()
+        self.secrets = Secrets()
+        super().__init__(plan.resolved, _first(plan), binaries, work, state)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it, whatever has become of it. Raises as any other."""
+        try:
+            super().end(error)
+        finally:
+            self.secrets.forget()
+
+    def _started(self) -> Sequence[Secret]:
+        vault = self._topology.vault
+        self.vaults.start(self._served, self.api_port)
+        self.keys = self.vaults.first.client.initialise(vault.shares, vault.threshold)
+        return self.keys
+
+
+def fit(plan: Plan, binaries: Binaries) -> bytes:
+    """Return what has to be the same of two plans if a new Vault may serve either; nothing where it may serve none.
+
+    It may not where it would read the token of its Pod, or a cluster, before that is there, or where what a rehearsal
+    has of its own stands beside it.
+    """
+    wanted, served = plan.resolved, _first(plan)
+    reads_token = served.token_file and at_least(served.version, kubernetes_auth.READS_POD_TOKEN)
+    if shared_source.why_not(plan) or not wanted.talks_to_us_alone or reads_token:
+        return b""
+    if wanted.vault.seal == topologies.TRANSIT or not isinstance(plan.steps[0], Start):
+        return b""
+    binary = binaries[driver_traits.server("vault", served.version)].sha256
+    return msgspec.json.encode([wanted.vault, wanted.nodes_of(""), served, binary], order="deterministic")
+
+
+def _first(plan: Plan) -> Serve:
+    return next(step for step in plan.steps if isinstance(step, Serve))

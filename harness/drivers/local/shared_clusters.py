@@ -19,11 +19,12 @@ from typing import Final, Self
 from harness.artifacts.binaries import Artifact
 from harness.drivers.kept_vault import KeepsSource, KeptVault
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.local.ready_vault import ReadyVault
+from harness.drivers.local.ready_vault import NewVault, ReadyVault, fit
 from harness.drivers.local.vault_nodes import Binaries
 from harness.errors import RigError
 from harness.host import own_run
 from harness.host.process import Supervisor
+from harness.scenario.plan import Plan
 
 _MEMORY: Final = 2_000 * 10**6
 """What all clusters of one of these may write, over many rehearsals."""
@@ -43,6 +44,8 @@ class SharedClusters(KeepsSource[ControlPlane]):
         self._number = 0
         self._ready: ReadyVault | None = None
         """one that is there for the next rehearsal over what is kept"""
+        self._new: NewVault | None = None
+        """one that is there for the next rehearsal that begins from nothing"""
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -56,6 +59,7 @@ class SharedClusters(KeepsSource[ControlPlane]):
     ) -> None:
         try:
             self.forget_source(error)
+            self._end_new(error)
         finally:
             self._held.__exit__(kind, error, trace)
 
@@ -113,6 +117,35 @@ class SharedClusters(KeepsSource[ControlPlane]):
                 self._end_ready()
                 return None
             return ready
+
+    def make_new(self, plan: Plan, binaries: Binaries) -> None:
+        """Have a new Vault come to serve, as *plan* begins with one, if another rehearsal follows that may begin so."""
+        if not self.another_follows:
+            return
+        with self._gate:
+            home = plan.resolved.vault.cluster
+            port = next((plane.port for (name, *_), plane in self._planes.items() if name == home), 0)
+            if fit(plan, binaries) and bool(home) == bool(port) and (self._new is None or self._new.taken):
+                self._new = NewVault(plan, port, binaries, self._work, self._state)
+
+    def new(self, plan: Plan, binaries: Binaries) -> NewVault | None:
+        """Return a new Vault that serves, to whoever enters it now; None where there is none that fits *plan*."""
+        with self._gate:
+            new, home = self._new, plan.resolved.vault.cluster
+            if new is None or new.taken:
+                return None
+            there = [plane for (name, *_), plane in self._planes.items() if name == home and not plane.died()]
+            placed = not home or any(plane.port == new.api_port for plane in there)
+            if new.fit != fit(plan, binaries) or not placed or not new.ready():
+                self._end_new()
+                return None
+            return new
+
+    def _end_new(self, error: BaseException | None = None) -> None:
+        """End the new Vault that is there for the next rehearsal, unless that has it already."""
+        new, self._new = self._new, None
+        if new is not None and not new.taken:
+            new.end(error)
 
     def _end_ready(self, error: BaseException | None = None) -> None:
         """End the Vault that is there for the next rehearsal, unless that has it already."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import abc
 import shutil
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.local.control_plane import ControlPlane
+from harness.drivers.local.ready_vault import NewVault
 from harness.drivers.local.shared_clusters import SharedClusters
 from harness.drivers.local.vault_nodes import VaultNodes
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import SharingRig
+from harness.record import events
 from harness.rig.source import Source
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
+from harness.secret import Secret
+from harness.wait import Stopwatch
 
 
 class LocalSharing(SharingRig[ControlPlane]):
@@ -30,6 +34,22 @@ class LocalSharing(SharingRig[ControlPlane]):
     _ports: MutableMapping[str, int]
     _lender: SharedClusters | None = None
     _served: Mapping[str, int] = {}
+    keys_made: Sequence[Secret] = ()
+
+    def have_new(self, new: NewVault | None) -> None:
+        """Take note that its Vault is *new*, which serves already; None: it is still to be made."""
+        if new is None:
+            return
+        new.secrets.hand_on(self._journal.secrets)
+        self._journal.write(events.SourceState(ready=True))
+        self.keys_made = new.keys
+
+    def _begin_anew(self, served: Serve) -> None:
+        """Start a Vault over no data, unless there is one."""
+        if self.keys_made:
+            self._first, self._answering = served, Stopwatch()
+        else:
+            self.begin(served)
 
     def borrow_from(self, clusters: SharedClusters, shared: Plan | None = None) -> None:
         """Have the clusters of this rehearsal be some that others had before, each emptied.
@@ -117,3 +137,7 @@ class LocalSharing(SharingRig[ControlPlane]):
     @abc.abstractmethod
     def _start_vault(self, served: Serve) -> None:
         """Start the version of *served* over the data of Vault, and return when it answers."""
+
+    @abc.abstractmethod
+    def begin(self, served: Serve) -> None:
+        """Start a Vault over no data."""
