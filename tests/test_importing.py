@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from harness.cli.commands import main
+from harness.host import pki
 from harness.importing import drifting, naming, scenario_text, vault_questions
 from harness.importing.asking import Answer, Question
+from harness.importing.clusters import Clusters
 from harness.importing.composing import Wishes, compose
-from harness.importing.installation import Installation, MountPart, Seen, VaultPart
+from harness.importing.installation import ClusterPart, Installation, MountPart, Seen, VaultPart
 from harness.importing.merging import merge
 from harness.importing.naming import Names
 from harness.knowledge import policy_templates, vault_policies
@@ -527,3 +529,22 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["import", "--vault-addr", "https://127.0.0.1:1", "-o", str(file)])
     assert result.exit_code == 2
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "says", "notes"),
+    [
+        (["RS256"], None, ""),
+        (["ES384", "ES384"], "ES384", ""),
+        (["ES256"], "ES256", ""),
+        (["ES512"], "ES512", ""),
+        (["RS256", "ES256"], None, "Its keys are for ES256 and RS256: which signs now is not known, RS256 is assumed."),
+        ([], None, ""),
+    ],
+)
+def test_a_cluster_signs_as_its_keys_are(algorithms: list[str], says: str | None, notes: str) -> None:
+    keys = tuple(pki.Signer(one).public_key for one in algorithms)
+    said = Installation(clusters={"apps": ClusterPart(version="1.32.0", issuer="https://x.example.com", keys=keys)})
+    document, told = Clusters(said, Names()).document("apps")
+    assert document.get("signing-algorithm") == says
+    assert [one for one in told if "keys" in one] == ([notes] if notes else [])

@@ -22,9 +22,27 @@ _IN_CLUSTER: Final = re.compile(r"https?://(kubernetes(\.default(\.svc(\.cluster
 """How an API server is called from within its own cluster."""
 
 
+_OF_CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+"""How a key on a curve signs (Kubernetes pkg/serviceaccount/jwt.go)."""
+
+
 def same_pem(one: str, other: str) -> bool:
     """Are these PEM texts the same, however their lines are broken?"""
     return "".join(one.split()) == "".join(other.split())
+
+
+def _algorithm(pem: str) -> str:
+    """Return with which algorithm an API server signs that has this key."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(pem.encode())
+    except ValueError:
+        return topology.RS256
+    return (
+        _OF_CURVES.get(key.curve.name, topology.RS256) if isinstance(key, ec.EllipticCurvePublicKey) else topology.RS256
+    )
 
 
 def _address(said: str) -> str:
@@ -115,6 +133,13 @@ class Clusters:
             found["issuers"] = [self._names.of("issuer", issuer)]
         if name in self._published:
             found["publishes-keys"] = True
+        signs = sorted({_algorithm(pem) for pem in (part.keys if part else None) or ()})
+        if len(signs) > 1:
+            notes.append(
+                f"Its keys are for {' and '.join(signs)}: which signs now is not known, {topology.RS256} is assumed."
+            )
+        elif signs and signs[0] != topology.RS256:
+            found["signing-algorithm"] = signs[0]
         if part is None or part.issuer is None:
             notes.append("Assumed: its issuer." if "issuers" not in found else "Its issuer is what a config demands.")
         if told := self._names.told("cluster", self._true[name]):
