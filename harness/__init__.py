@@ -84,6 +84,7 @@ drivers/                 ways of making a plan real; first what they share
     several_nodes        what a rig does with a Vault of several nodes, whatever those run in
     seal_vault           a Vault that unseals another one, whatever it runs in
     audit_devices        what the audit devices of a Vault write to, whatever that runs in
+    etcd_store           the etcd that has a Vault's data: its members, as processes
     balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
     bring_up             clusters and their tokens come up side by side; who needs one waits for it
     service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
@@ -110,7 +111,6 @@ drivers/local/           plain processes on this machine, and no Docker
     vault_process        a Vault server as a process
     vault_nodes          all servers of a Vault: one, or several nodes
     seal_vault           a Vault as a process that unseals another one
-    etcd_store           the etcd that has a Vault's data: its members, as processes
     storage_faults       what a course does to the etcd or the PostgreSQL that has a Vault's data
     agents               a Vault Agent as a process: started, read by its log, and ended
     audit_devices        what the audit devices of a Vault as a process write to
@@ -127,6 +127,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     one_pod              a Pod in which Vault runs: whether it lives, and what it said
     vault_container      a Vault as a container beside the clusters
     seal_container       such a container that unseals the Vault of a rig
+    beside               the etcd or PostgreSQL that has the data of a Vault in a container
     audit_disks          small disks for audit files, on a node or in volumes
     vault_rig            a rig's Vault, from version to version and from one place to another
     vault_data           Vault's data in volumes of the engine, and copies of them from one to another

@@ -256,16 +256,6 @@ def test_a_node_of_kind_is_made_for_one_kubernetes(tmp_path: Path) -> None:
     limits.insist(plan.make(scenario(upgrade("1.32.0"), issuers(NEW)), "test", "kind"))
 
 
-def test_kind_says_beforehand_that_it_has_no_etcd_for_vault() -> None:
-    """Before anything is started: nobody waits for clusters that the Vault could not use."""
-    there = plan.make(scenario(upgrade("1.32.0")), "test", "kind")
-    over = {name: msgspec.structs.replace(vault, storage="etcd") for name, vault in there.resolved.vaults.items()}
-    topology = msgspec.structs.replace(there.resolved, vaults=over)
-    with pytest.raises(MissingPrerequisite, match="raft, file or postgresql, and not etcd: --driver local has it"):
-        limits.insist(msgspec.structs.replace(there, topology=topology))
-    limits.insist(there)
-
-
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [

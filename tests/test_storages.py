@@ -14,7 +14,7 @@ from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, ScenarioError
 from harness.record import journal
 from harness.reports import plan as reports
-from harness.scenario import loading, plan
+from harness.scenario import driver_traits, loading, plan
 from harness.scenario.schema import Scenario
 from tests.runs import on_paper
 from tests.stored_records import FOLDER
@@ -98,10 +98,13 @@ def in_a_cluster(file: Path, vault: str, steps: str) -> Scenario:
     return loading.load(file).scenario
 
 
-def test_kind_says_beforehand_that_it_has_no_such_storage(tmp_path: Path) -> None:
-    wanted = in_a_cluster(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n")
-    with pytest.raises(MissingPrerequisite, match="raft, file or postgresql, and not etcd: --driver local has it"):
-        limits.insist(plan.make(wanted, "one", "kind"))
+def test_kind_takes_an_etcd_for_vaults_data_alone(tmp_path: Path) -> None:
+    """Its clusters bring their own."""
+    wanted = plan.make(in_a_cluster(tmp_path / "one.yaml", ETCD, "  - storage: defrag\n"), "one", "kind")
+    limits.insist(wanted)
+    assert ("etcd", driver_traits.ETCD) in wanted.artifacts
+    plain = plan.make(in_a_cluster(tmp_path / "two.yaml", POSTGRESQL, "  - storage: restart\n"), "one", "kind")
+    assert ("etcd", driver_traits.ETCD) not in plain.artifacts
 
 
 def test_kind_takes_the_postgresql_of_this_machine_for_vaults_data(

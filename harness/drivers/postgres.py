@@ -21,6 +21,7 @@ from harness.host import pki
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
 from harness.rig.leases import Weight
+from harness.rig.storage import StorageNow
 from harness.scenario.schema_engines import ToDatabase
 from harness.scenario.schema_storage import ToStorage
 from harness.secret import Secret
@@ -204,12 +205,24 @@ class PostgresStore(Postgres):
         """Return the storage of its Vault, as that Vault's configuration has it."""
         return {"postgresql": {"connection_url": self.connection.reveal()}}
 
-    def touch(self, what: ToStorage) -> None:
-        """Stop it, start it over its data, or both. Raises as `start`."""
+    def stored_within(self, folder: str) -> Stored:
+        """Return the same for a Vault in a container, which needs no files in a *folder*."""
+        del folder
+        return self.stored
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return no files: Vault and it know each other by a password."""
+        return {}
+
+    def touch(self, what: ToStorage) -> StorageNow:
+        """Stop it, start it over its data, or both; return whether it serves then. Raises as `start`."""
+        watch = wait.Stopwatch()
         if what in ("stop", "restart"):
             self.stop()
         if what in ("start", "restart"):
             self.start()
+        return StorageNow(int(self.runs), seconds=watch.seconds)
 
     def keep_data(self) -> int:
         """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""

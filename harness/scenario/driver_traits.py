@@ -34,6 +34,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """do servers answer, which take time and which one can talk to? If not, the answers are this project's knowledge"""
     tools: tuple[Artifact, ...] = ()
     """what it needs whatever the versions: where there is no cluster, what its engine needs alone"""
+    stores: tuple[Artifact, ...] = ()
+    """what it needs besides where a Vault has its data in etcd"""
     cluster: str = ""
     """the product of which it needs each Kubernetes version"""
     vault: str = ""
@@ -55,7 +57,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
         """Return every binary and image that it needs for these versions. *stores*: a Vault has its data in etcd."""
         clusters = [(self.cluster, version) for version in kubernetes] if self.cluster else []
         servers = [server(self.vault, version) for version in vaults] if self.vault else []
-        return (*(self.tools if clusters or stores or self.engine else ()), *clusters, *servers)
+        tools = self.tools if clusters or stores or self.engine else ()
+        return (*tools, *(self.stores if stores else ()), *clusters, *servers)
 
 
 def server(vault: str, version: str) -> Artifact:
@@ -67,6 +70,7 @@ LOCAL: Final = Traits(name="local", tools=(("etcd", ETCD),), cluster="kube-apise
 KIND_CLUSTERS: Final = Traits(
     name="kind",
     tools=(("kind", KIND),),
+    stores=(("etcd", ETCD),),
     cluster="node-image",
     vault="vault-image",
     engine=True,

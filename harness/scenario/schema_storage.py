@@ -23,7 +23,7 @@ class HasStorage(Part):
     storage: StorageKind = Field(
         default="raft",
         description="Vault's storage. etcd: a cluster of its own, of `etcd-members`; postgresql: a new cluster of "
-        "Debian's package; with kind etcd is refused.",
+        "Debian's package; with kind processes of this machine as well.",
     )
     etcd_members: Literal[1, 3, 5] = Field(default=1, description="With storage etcd: so many members it has.")
     max_receive_size: int | None = Field(

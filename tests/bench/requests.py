@@ -26,7 +26,7 @@ from harness import wait
 from harness.cli import maintenance
 from harness.clients import postgres, wrk
 from harness.drivers.data_server import VaultStore
-from harness.drivers.local.etcd_store import EtcdStore
+from harness.drivers.etcd_store import EtcdStore
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.postgres import PostgresStore
 from harness.host import own_run, pki

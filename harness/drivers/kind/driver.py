@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Final
 
 from harness.artifacts import brought
+from harness.artifacts.binaries import Artifact
 from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
 from harness.artifacts.store import Store
-from harness.clients import engine_requirements, postgres
+from harness.clients import engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.clients.kube import Kube
 from harness.drivers import service_accounts
 from harness.drivers.kept_vault import KeptVault
-from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
+from harness.drivers.kind import api_server, app_pods, beside, cluster_reuse, limits
 from harness.drivers.kind.agents import RunsKindAgents
 from harness.drivers.kind.changing_rig import ChangesKindClusters
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
 from harness.drivers.kind.node_rig import VAULT_PORTS, RunsKindNodes
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
-from harness.drivers.postgres import Bridge, OwnDatabase, Postgres, PostgresStore
+from harness.drivers.postgres import Bridge, OwnDatabase, Postgres
 from harness.drivers.proxies import Proxies
 from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
@@ -47,6 +48,8 @@ from harness.secret import Secret, carried
 from harness.wait import now
 
 _CLUSTER_LETTERS: Final = 24
+_PROGRAMS: Final = ("kind", "etcd")
+"""What of the artifacts is no image."""
 
 
 class KindDriver:
@@ -100,7 +103,7 @@ class KindDriver:
             if not (self._force or there):
                 limits.insist_on_room(plan, self._work, about)
             with journal.phase("artifacts"):
-                kind, images = self._obtained(plan, journal, there=there)
+                kind, etcd, images = self._obtained(plan, journal, there=there)
                 limits.insist_on_parts(plan, images.values())
             # Not in memory: the engine has to find there what it is to bring into containers.
             ports, supervisor, work = own_run.begin(stack, run_id, self._work, self._state)
@@ -116,7 +119,18 @@ class KindDriver:
             enterprise = any(brought.is_enterprise(step.version) for step in served)
             licence = self._licence() if enterprise else None
             rig = KindRig(
-                topology, run_id, journal, work, bench, about, images, ports, site, reusable=reusable, licence=licence
+                topology,
+                run_id,
+                journal,
+                work,
+                bench,
+                about,
+                images,
+                ports,
+                site,
+                reusable=reusable,
+                licence=licence,
+                etcd=etcd,
             )
             if self._clusters is not None:
                 rig.borrow_from(self._clusters, plan if self._sharing == "more" else None)
@@ -136,11 +150,15 @@ class KindDriver:
             self._clusters.forget_source()
         return kept
 
-    def _obtained(self, plan: Plan, journal: Journal, *, there: bool) -> tuple[Path, dict[tuple[str, str], Image]]:
-        """Return the kind command, and every image of *plan* by its product and version. *there*: no node is made."""
+    def _obtained(
+        self, plan: Plan, journal: Journal, *, there: bool
+    ) -> tuple[Path, Artifact | None, dict[tuple[str, str], Image]]:
+        """Return the kind command, the etcd that a Vault has its data in, if one has, and every image of *plan* by its
+        product and version. *there*: no node is made.
+        """
         topology = plan.resolved
-        (kind,) = self._store.get_all([pair for pair in plan.artifacts if pair[0] == "kind"])
-        images = self._images.get_all([pair for pair in plan.artifacts if pair[0] != "kind"])
+        kind, *more = programs = self._store.get_all([pair for pair in plan.artifacts if pair[0] in _PROGRAMS])
+        images = self._images.get_all([pair for pair in plan.artifacts if pair[0] not in _PROGRAMS])
         found = {(image.product, image.version): image for image in images}
         homes = {topology.clusters[home].kubernetes for home in topology.vault.homes}
         for version in () if there else sorted(homes):
@@ -150,7 +168,7 @@ class KindDriver:
                 found[PRELOADED, version] = images[-1]
             except MissingPrerequisite as error:
                 self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
-        used = [(kind.product, kind.version, kind.source, kind.sha256, kind.note, kind.trimmed)]
+        used = [(one.product, one.version, one.source, one.sha256, one.note, one.trimmed) for one in programs]
         used += [
             (one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note, one.trimmed)
             for one in images
@@ -161,7 +179,7 @@ class KindDriver:
                     product=product, version=version, source=source, sha256=sha256, note=note, trimmed=trimmed
                 )
             )
-        return kind.path, found
+        return kind.path, more[0] if more else None, found
 
 
 class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindClusters):
@@ -181,6 +199,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         *,
         reusable: ReusableClusters | None,
         licence: Secret | None,
+        etcd: Artifact | None = None,
     ) -> None:
         """*reusable* are clusters that are there. Others are made at a *site*, if they are to outlive the rehearsal."""
         self._licence = licence
@@ -198,7 +217,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
         }
         wanted = service_accounts.wanted(topology)
-        self._store = self._vaults_store() if topology.vault.storage == "postgresql" else None
+        self._etcd = etcd
+        self._store = beside.store(topology.vault, work, ports, self._supervisor, etcd, self._at_bridge())
         self._begin_vault(wanted)
         super().__init__(
             journal,
@@ -219,10 +239,6 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
 
     def _at_bridge(self) -> Bridge:
         return Bridge(*self._bench.engine.bridge(self._bench.network))
-
-    def _vaults_store(self) -> PostgresStore:
-        (port,) = self._all_ports.take(1)
-        return PostgresStore(self._work / "store", port, postgres.programs(), self._supervisor, self._at_bridge())
 
     def _cluster(self, number: int, name: str, port: int) -> KindCluster:
         directory, bench = self._site.work / f"cluster-{name}", self._site.bench
@@ -304,6 +320,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             None,
             reusable=lent,
             licence=self._licence,
+            etcd=self._etcd,
         )
         try:
             with journal.phase("servers answer"):

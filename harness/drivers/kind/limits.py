@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from harness.artifacts.images import VAULT, Image
 from harness.clients import haproxy, postgres, wrk
@@ -18,8 +17,6 @@ from harness.scenario import course
 from harness.scenario.plan import Plan
 from harness.scenario.topology import RS256, VaultSpec
 from harness.scenario.values import ADDRESS
-
-_STORAGES: Final = ("raft", "file", "postgresql")
 
 
 def insist(plan: Plan) -> None:
@@ -42,14 +39,15 @@ def insist(plan: Plan) -> None:
             "with kind there is a cluster, and this scenario has none: clusters: {sandbox: {kubernetes: 1.32.0}}, or "
             "--driver local, which needs none"
         )
-    if plan.resolved.needs_database or _over_postgresql(plan):
+    if plan.resolved.needs_database or _over(plan, "postgresql"):
         postgres.programs()
 
 
 def insist_on_parts(plan: Plan, images: Iterable[Image]) -> None:
     """Raise MissingPrerequisite where a Vault was built without what the scenario's engines are of."""
     lacks = {
-        "postgresql storage": (_over_postgresql(plan), "choose storage: raft or file"),
+        "postgresql storage": (_over(plan, "postgresql"), "choose storage: raft or file"),
+        "etcd storage": (_over(plan, "etcd"), "choose storage: raft or file"),
         "database engine": (plan.resolved.needs_database, "take the engine of type database out of `secrets`"),
     }
     trimmed = [one for one in images if one.product == VAULT and one.trimmed]
@@ -61,8 +59,8 @@ def insist_on_parts(plan: Plan, images: Iterable[Image]) -> None:
             )
 
 
-def _over_postgresql(plan: Plan) -> bool:
-    return any(vault.storage == "postgresql" for vault in plan.resolved.vaults.values())
+def _over(plan: Plan, storage: str) -> bool:
+    return any(vault.storage == storage for vault in plan.resolved.vaults.values())
 
 
 def insist_on_room(plan: Plan, work: Path, about: About) -> None:
@@ -154,13 +152,8 @@ def _insist_on_devices(vault: VaultSpec) -> None:
 
 
 def _insist_on_storage(plan: Plan) -> None:
-    """Refuse a Vault that is to have its data in an etcd beside it, or to be more nodes than can be reached."""
+    """Refuse a Vault whose configuration is another one, or that is to be more nodes than can be reached."""
     for vault in plan.resolved.vaults.values():
-        if vault.storage not in _STORAGES:
-            here = f"{', '.join(_STORAGES[:-1])} or {_STORAGES[-1]}"
-            raise MissingPrerequisite(
-                f"with kind Vault's storage is {here}, and not {vault.storage}: --driver local has it"
-            )
         _insist_on_devices(vault)
         if vault.disable_mlock != "said":
             raise MissingPrerequisite(

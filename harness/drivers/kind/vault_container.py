@@ -13,12 +13,12 @@ from harness.clients.vault import Vault
 from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kind import vault_data
 from harness.drivers.kind.audit_disks import InVolumes
+from harness.drivers.kind.beside import TLS, Store
 from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
 from harness.drivers.kind.one_pod import LINES_BETWEEN, is_audit
 from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, SEAL_FILES, by_seal, from_within, settings
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
-from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Unsealing
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
@@ -49,7 +49,7 @@ class VaultContainer:
         shell: str,
         licence: Secret | None = None,
         name: str = "vault",
-        store: PostgresStore | None = None,
+        store: Store | None = None,
         unsealer: Unsealing | None = None,
         also_at: str = "",
     ) -> None:
@@ -70,6 +70,8 @@ class VaultContainer:
         self._unsealer = unsealer
         self._unsealing: Unsealing | None = None
         self._configure()
+        for file, there in (store.files if store else {}).items():
+            pki.write_private(self._mounted / file, there.read_bytes())
         if unsealer is not None:
             for file, said in zip(SEAL_FILES, (unsealer.ca, unsealer.certificate, unsealer.key), strict=True):
                 pki.write_private(self._mounted / file, Path(said).read_bytes())
@@ -138,7 +140,7 @@ class VaultContainer:
         if self._unsealing is not None:
             # told: an engine shows a container's environment to whoever may look at it
             within = from_within(self._unsealing)._replace(told=True)
-        kept_in = self._store.stored if self._store else None
+        kept_in = self._store.stored_within(TLS) if self._store else None
         for config, text in settings(self._storage, kept_in=kept_in, unsealing=within).items():
             pki.write_private(self._mounted / config, text.encode())
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
+from harness.drivers.kind.beside import TLS, Store
 from harness.drivers.kind.cluster import NODE_PORTS, VAULT_PORT, KindCluster
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import EMPTY
 from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, command, create, settings
 from harness.drivers.log_tail import PodTail
-from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Joining
 from harness.errors import RigError
 from harness.host import pki
@@ -152,7 +152,7 @@ class VaultNodes:
         *,
         ports: Sequence[int],
         licence: Mapping[str, Secret],
-        store: PostgresStore | None = None,
+        store: Store | None = None,
     ) -> None:
         """*account* is namespace/name of the service account of all; a Pod answers at one of *ports* of this machine.
 
@@ -224,15 +224,21 @@ class VaultNodes:
             configs={} if self._store else configs,
             command=command(GUARDED, secret=self._store is not None),
             probe=_PROBE,
-            tls={path.name: path.read_text() for path in files} | licence | (configs if self._store else {}),
+            tls={path.name: path.read_text() for path in files} | licence | self._secrets(configs),
             environment=self._environment(),
         )
+
+    def _secrets(self, configs: Mapping[str, str]) -> dict[str, str]:
+        """Return what is secret of the servers that have the data, the *configs* that name them among it."""
+        if self._store is None:
+            return {}
+        return {**configs, **{name: path.read_text() for name, path in self._store.files.items()}}
 
     @property
     def _configs(self) -> dict[str, str]:
         if self._store is not None:
             # whoever holds the lock in it leads, and only where it is said are there such locks
-            high = {kind: {**fields, "ha_enabled": "true"} for kind, fields in self._store.stored.items()}
+            high = {kind: {**fields, "ha_enabled": "true"} for kind, fields in self._store.stored_within(TLS).items()}
             return settings("", kept_in=high)
         return settings("raft", [Joining(f"https://{host}:{VAULT_PORT}", *_JOINED_BY) for host in self._hosts])
 

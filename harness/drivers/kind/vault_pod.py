@@ -16,12 +16,12 @@ from harness.drivers import vault_config
 from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kept_vault import Objects
 from harness.drivers.kind.audit_disks import OnNode
+from harness.drivers.kind.beside import TLS, Store
 from harness.drivers.kind.cluster import VAULT_PORT, KindCluster, Where
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import COPY
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import PodTail
-from harness.drivers.postgres import PostgresStore
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.host import pki
 from harness.secret import Secret
@@ -139,7 +139,7 @@ class VaultPod(OnePod):
         licence: Secret | None = None,
         name: str = "vault",
         node_port: int = VAULT_PORT,
-        store: PostgresStore | None = None,
+        store: Store | None = None,
         unsealer: Unsealing | None = None,
     ) -> None:
         """*account* is namespace/name of its service account; *port* the port of this machine where it answers.
@@ -160,7 +160,7 @@ class VaultPod(OnePod):
         self._disks: OnNode | None = None
         self._unsealing: Unsealing | None = None
         within = from_within(unsealer) if unsealer else None
-        self._configs = settings(storage, kept_in=store.stored if store else None, unsealing=within)
+        self._configs = settings(storage, kept_in=store.stored_within(TLS) if store else None, unsealing=within)
         self._config = GUARDED
         self.audit: Lines = PodTail(self.log.path)
         """a second reader of that file, where Vault's audit log goes to stdout"""
@@ -305,6 +305,8 @@ class VaultPod(OnePod):
         if self._licence:
             secrets[LICENCE_FILE] = self._licence.reveal()
             environment.append({"name": "VAULT_LICENSE_PATH", "value": f"/vault/tls/{LICENCE_FILE}"})
+        if self._store is not None:
+            secrets |= {name: path.read_text() for name, path in self._store.files.items()}
         if self._unsealer is not None:
             paths = (self._unsealer.ca, self._unsealer.certificate, self._unsealer.key)
             secrets |= {name: Path(path).read_text() for name, path in zip(SEAL_FILES, paths, strict=True)}

@@ -12,12 +12,12 @@ from harness.drivers import service_accounts
 from harness.drivers.audit_devices import WithAuditDevices
 from harness.drivers.kind import audit_disks, vault_data
 from harness.drivers.kind.audit_disks import InVolumes, OnNode
+from harness.drivers.kind.beside import Store
 from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
 from harness.drivers.kind.seal_container import SealContainer
 from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import BESIDE, NODE_FOLDER, TOKEN_VOLUME, VaultPod
-from harness.drivers.postgres import PostgresStore
 from harness.drivers.seal_vault import WithSealVault
 from harness.drivers.service_accounts import Account
 from harness.errors import RigError
@@ -45,7 +45,7 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
     """by cluster and version, for each cluster in which Vault is at some time: its image is there"""
     _left: list[VaultPod | VaultContainer]
     """the Vault of each place that was left, in order"""
-    _store: PostgresStore | None
+    _store: Store | None
     """what has Vault's data, where that is another server"""
 
     def _begin_vault(self, wanted: Sequence[Account]) -> None:
@@ -84,12 +84,10 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
         return self._server.seen_by_kubelet()
 
     def touch_storage(self, what: ToStorage) -> StorageNow:
-        """Stop or start the server that has Vault's data."""
+        """Lose, defragment, stop or start servers that have Vault's data."""
         if self._store is None:
             raise RigError("the storage of this Vault has no servers beside it")
-        watch = Stopwatch()
-        self._store.touch(what)
-        return StorageNow(int(self._store.runs), seconds=watch.seconds)
+        return self._store.touch(what)
 
     def open_to_all(self) -> None:
         """Start Vault anew if its listener is to be one without TLS, or one for client certificates of anybody."""

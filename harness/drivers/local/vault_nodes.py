@@ -12,7 +12,7 @@ from harness.artifacts.binaries import Artifact
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
 from harness.drivers.data_server import VaultStore
-from harness.drivers.local.etcd_store import EtcdStore
+from harness.drivers.etcd_store import EtcdStore
 from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail

@@ -10,13 +10,15 @@ from typing import ClassVar, Final
 
 from harness import wait
 from harness.clients import etcd
-from harness.drivers.data_server import DataServer
+from harness.drivers.data_server import DataServer, keep_copy, put_back_copy
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import Unreachable
 from harness.host import pki
 from harness.host.process import Supervisor
 from harness.rig.leases import Weight
+from harness.rig.storage import StorageNow
+from harness.scenario.schema_storage import ToStorage
 
 _LEASES: Final = "/vault/sys/expire/id/"
 """where Vault has its leases, with the path that it takes where none is said"""
@@ -38,11 +40,14 @@ class EtcdMember(DataServer):
         binary: Path,
         supervisor: Supervisor,
         authority: pki.Authority,
+        also_at: str = "",
     ) -> None:
-        """*listening* are its ports for clients and for other members; it has no *name* where it is alone."""
+        """*listening* are its ports for clients and for other members; it has no *name* where it is alone. *also_at* is
+        another address at which it answers clients, beside loopback.
+        """
         self.name, (port, self._peer_port) = name, listening
         super().__init__(f"the etcd of Vault{f' ({name})' if name else ''}", directory, port, supervisor)
-        self._binary, self._authority = binary, authority
+        self._binary, self._authority, self._also_at = binary, authority, also_at
         self.members: Sequence[EtcdMember] = (self,)
         """all members of the cluster"""
 
@@ -50,6 +55,11 @@ class EtcdMember(DataServer):
     def url(self) -> str:
         """Return its address for clients."""
         return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def url_within(self) -> str:
+        """Return its address for whoever is in the network where it answers as well."""
+        return f"https://{self._also_at or '127.0.0.1'}:{self.port}"
 
     @property
     def peer_url(self) -> str:
@@ -77,8 +87,9 @@ class EtcdMember(DataServer):
             str(self._binary),
             f"--data-dir={self.data}",
             "--unsafe-no-fsync",
-            f"--listen-client-urls={self.url}",
-            f"--advertise-client-urls={self.url}",
+            f"--listen-client-urls={','.join(dict.fromkeys((self.url, self.url_within)))}",
+            # Vault asks the first member for the addresses of all, and goes by those
+            f"--advertise-client-urls={self.url_within}",
             f"--cert-file={own.certificate}",
             f"--key-file={own.key}",
             "--client-cert-auth",
@@ -111,25 +122,32 @@ _ALONE: Final = (
 
 
 class EtcdStore:
-    """An etcd on loopback that talks to nobody but the Vault whose data it has, over TLS. The supervisor ends it.
+    """An etcd that talks to nobody but the Vault whose data it has, over TLS. The supervisor ends it.
 
     Every user of this machine reaches its ports, and what is in it is all of that Vault.
     """
 
     def __init__(
-        self, directory: Path, ports: Sequence[int], binary: Path, supervisor: Supervisor, most: int | None = None
+        self,
+        directory: Path,
+        ports: Sequence[int],
+        binary: Path,
+        supervisor: Supervisor,
+        most: int | None = None,
+        also_at: str = "",
     ) -> None:
         """Of the *ports* one alone is that of the only member; else each member takes two. *most* bytes are what its
-        Vault takes in one answer; None: what it takes by itself.
+        Vault takes in one answer; None: what it takes by itself. It is on loopback, and *also_at* another address.
         """
         directory.mkdir(mode=0o700)
         self.data = directory / "data"
-        self._most, self._authority = most, pki.Authority(directory, "127.0.0.1", client=True)
+        names = dict.fromkeys(("127.0.0.1", also_at or "127.0.0.1"))
+        self._directory, self._most, self._authority = directory, most, pki.Authority(directory, *names, client=True)
         pairs = [(ports[0], 0)] if len(ports) == 1 else list(zip(ports[::2], ports[1::2], strict=True))
         self.members = []
         for number, pair in enumerate(pairs):
             name = f"etcd-{number}" if len(pairs) > 1 else ""
-            one = EtcdMember(name, directory / (name or "etcd"), pair, binary, supervisor, self._authority)
+            one = EtcdMember(name, directory / (name or "etcd"), pair, binary, supervisor, self._authority, also_at)
             one.data = self.data / name
             self.members.append(one)
         for one in self.members:
@@ -138,15 +156,27 @@ class EtcdStore:
     @property
     def stored(self) -> Stored:
         """Return the storage of its Vault, as that Vault's configuration has it."""
+        return self._stored([one.url for one in self.members], *map(str, self.files.values()))
+
+    def stored_within(self, folder: str) -> Stored:
+        """Return the same for a Vault in a container: it finds it at the other address, and `files` in a *folder*."""
+        return self._stored([one.url_within for one in self.members], *(f"{folder}/{name}" for name in self.files))
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the files by which Vault and it know each other, by names of their own."""
         certificate, key = self._authority.client
+        return {"etcd-ca.crt": self._authority.ca, "etcd.crt": certificate, "etcd.key": key}
+
+    def _stored(self, urls: Sequence[str], ca: str, certificate: str, key: str) -> Stored:
         limit = {} if self._most is None else {"max_receive_size": str(self._most)}
         return {
             "etcd": {
-                "address": ",".join(one.url for one in self.members),
+                "address": ",".join(urls),
                 "etcd_api": "v3",
-                "tls_ca_file": str(self._authority.ca),
-                "tls_cert_file": str(certificate),
-                "tls_key_file": str(key),
+                "tls_ca_file": ca,
+                "tls_cert_file": certificate,
+                "tls_key_file": key,
                 **limit,
             }
         }
@@ -171,6 +201,34 @@ class EtcdStore:
         self.stop()
         yield
         self.start()
+
+    def touch(self, what: ToStorage) -> StorageNow:
+        """Lose, defragment, stop or start members; return who is left then. Raises as what does it."""
+        watch, lost = wait.Stopwatch(), ""
+        match what:
+            case "lose-leader":
+                lost = self.lose_leader()
+            case "defrag":
+                self.defragment()
+            case "restart":
+                self.restart()
+            case "stop":
+                self.stop()
+            case "start":
+                self.start()
+        return StorageNow(sum(one.runs for one in self.members), lost, self.leader(), watch.seconds)
+
+    def keep_data(self) -> int:
+        """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""
+        return keep_copy(self.data, self._kept, self.at_rest())
+
+    def put_back_data(self) -> None:
+        """Replace its data by the copy that was kept. Raises OSError."""
+        put_back_copy(self._kept, self.data, self.at_rest())
+
+    @property
+    def _kept(self) -> Path:
+        return self._directory.with_name(f"{self._directory.name}-kept")
 
     def leader(self) -> str:
         """Return the name of the member that leads; nothing where none does, or the only one has no name."""
