@@ -355,6 +355,7 @@ FOUND_CAUSES: dict[str, dict[str, set[str]]] = {
     },
     "a-stored-reviewer-that-may-not-review": {"web": {"reviewer-lacks-tokenreview-rbac"}},
     "a-stored-copy-that-may-not-review": {"web": {"reviewer-lacks-tokenreview-rbac", "stored-reviewer-refused"}},
+    "a-policy-in-another-case-than-it-is-written": {"anna": {"policy-denies"}, "bob": {"policy-denies"}},
     "two-apps-that-share-a-secret-id": {"one": {"secret-not-accepted"}, "two": {"secret-not-accepted"}},
     "credentials-that-end-with-their-token": {"one": {"lease-ended"}, "brief": {"lease-ended"}},
 }

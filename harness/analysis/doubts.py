@@ -240,8 +240,8 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
     if probe in ("read", "write"):
         for name, role in roles.items():
             yield f"auth.{mount}.roles.{name}.policies ({', '.join(role.policies) or 'none'})"
-        written = {policy for role in roles.values() for policy in role.policies if policy in facts.topology.policies}
-        yield from (f"policies.{policy}" for policy in sorted(written))
+        named = {policy.lower() for role in roles.values() for policy in role.policies}
+        yield from (f"policies.{policy}" for policy in sorted(facts.topology.policies) if policy.lower() in named)
         yield from (f"apps.{app}.{probe}s" for app in some)
     elif rule == "role-binding-mismatch":
         yield from (f"apps.{app}.service-account ({facts.app(app).service_account})" for app in some)

@@ -206,19 +206,23 @@ def _token_file(document: Document, mount: Trail) -> bool | None:
 
 
 def _policies(document: Document) -> Iterator[_Complaint]:
-    if document.given("policies", "root"):
-        yield ("policies", "root"), "the root policy is Vault's own and cannot be written", "another name"
-    written = [name for name in document.get("policies", default={}) or {} if name != "root"]
+    named = [str(name) for name in document.get("policies", default={}) or {}]
+    for name in (name for name in named if name.lower() == "root"):
+        yield ("policies", name), "the root policy is Vault's own and cannot be written", "another name"
+    written = [name for name in named if name.lower() != "root"]
     roles = [[name for _, name in kind_checks.texts(document, *trail, "policies")] for trail in _roles(document)]
     # a role that is written later may name what the roles of the beginning name: that is made up for them
     known = written or [name for names in roles for name in names]
     later: list[Trail] = [("course", n, "write") for n in range(len(document.get("course", default=()) or ()))]
     for trail in (*_roles(document), *later):
         for index, policy in kind_checks.texts(document, *trail, "policies"):
-            if policy == "root":
+            # Vault folds the case of both
+            if policy.lower() == "root":
                 message = "Vault gives the root policy to no role, and a rehearsal with it would show nothing"
                 yield (*trail, "policies", index), message, "a policy of its own"
-            elif (written or trail in later) and policy not in (*known, vault_policies.VAULTS_OWN):
+            elif (written or trail in later) and policy.lower() not in {
+                name.lower() for name in (*known, vault_policies.VAULTS_OWN)
+            }:
                 message = f"nobody wrote the policy {shown(policy)}, and a role that names it would grant nothing by it"
                 remedy = choices(policy, [*known, vault_policies.VAULTS_OWN]) + "; or write it below policies"
                 yield (*trail, "policies", index), message, remedy

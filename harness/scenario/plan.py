@@ -127,6 +127,8 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -
     of the beginning does.
     """
     texts: dict[str, str] = {}
+    # a role may name a policy in another case than it is written in: Vault folds both
+    written_as = {name.lower(): text for name, text in wanted.policies.items()}
     mine = wanted.mounts_of(vault)
     for path, mount in mine.items():
         for name, role in mount.roles.items():
@@ -134,15 +136,15 @@ def policies(wanted: Topology, steps: Iterable[AnyStep] = (), vault: str = "") -
             paths = sorted({secret for app in apps for secret in app.reads})
             asked = dict.fromkeys(one for secret in paths for one in wanted.asks(secret))
             asked |= dict.fromkeys((wanted.data_path(secret), "update") for app in apps for secret in app.writes)
-            for policy in role.policies:
-                if policy == vault_policies.VAULTS_OWN and policy not in wanted.policies:
+            for policy in dict.fromkeys(name.lower() for name in role.policies):
+                if policy == vault_policies.VAULTS_OWN and policy not in written_as:
                     continue
                 rules = (f'path "{path}" {{ capabilities = ["{right}"] }}' for path, right in asked)
-                texts[policy] = wanted.policies.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
+                texts[policy] = written_as.get(policy) or "\n".join([texts.get(policy, ""), *rules]).strip()
     written = (step.spec for step in steps if isinstance(step, WriteRole) and step.mount in mine)
-    later = [name for role in written for name in role.policies]
-    texts |= {name: wanted.policies[name] for name in later if name in wanted.policies}
-    return {name.lower(): text or "# grants nothing" for name, text in texts.items()}
+    later = [name.lower() for role in written for name in role.policies]
+    texts |= {name: written_as[name] for name in later if name in written_as}
+    return {name: text or "# grants nothing" for name, text in texts.items()}
 
 
 def make(scenario: Scenario, name: str, driver: str, *, rollback: bool = False) -> Plan:
