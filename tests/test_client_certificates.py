@@ -202,7 +202,6 @@ def test_a_listener_for_certificates_of_anybody_asks_for_them_and_demands_none()
 def test_kind_can_have_nearly_every_shipped_scenario() -> None:
     assert {name for name in PROMISED if not fits_kind(name)} == {
         "a-log-receiver-that-takes-nothing-makes-every-request-wait",
-        "a-seal-stanza-taken-out-before-it-is-disabled-ends-vault",
         "one-audit-device-on-a-full-disk-stops-every-login",
         "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade",
     }
