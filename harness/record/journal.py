@@ -178,20 +178,18 @@ class Journal:
 
 
 _OF_THE_ONLY_ONE: Final = re.compile(r'^(\{"event":"[a-z-]+","at":[^,"]+),"vault":"","node":""')
-_ON_NO_WAY: Final = ',"through":"","asked_of":"","at_leader":""}'
-_ASKED_ONCE: Final = ',"answers":{}}'
+_EMPTY: Final = (',"at_first":""}', ',"through":"","asked_of":"","at_leader":""}', ',"answers":{}}')
 _ASKED_THE_ONLY_ONE: Final = ',"vault":"","node":""}'
 
 
 def _spared(line: str) -> str:
-    """Return an event's line without what is empty in most: the way, how often each answer came, and which Vault it is.
+    """Return an event's line without what is empty in most: a first answer, the way, the count of answers, which Vault.
 
     So it is of a question that was asked once, of the only Vault and of its only node.
     """
-    if line.endswith(_ON_NO_WAY):
-        line = line.removesuffix(_ON_NO_WAY) + "}"
-    if line.endswith(_ASKED_ONCE):
-        line = line.removesuffix(_ASKED_ONCE) + "}"
+    for empty in _EMPTY:
+        if line.endswith(empty):
+            line = line.removesuffix(empty) + "}"
     if line.endswith(_ASKED_THE_ONLY_ONE):
         return line.removesuffix(_ASKED_THE_ONLY_ONE) + "}"
     return _OF_THE_ONLY_ONE.sub(r"\1", line, count=1)

@@ -93,11 +93,11 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="eve
     """the way on which it was asked, where the app has one; empty: whichever leads was asked, or `node`"""
     asked_of: str = ""
     """the node that was asked on that way; empty: none was, or nobody says which"""
+    at_leader: str = ""
+    """what the node that leads said to the same login at once, such as "granted 200", where another one was asked"""
     at_first: str = ""
     """what was answered first, while no node of Vault led, or another one than before: it was asked again once one did
     """
-    at_leader: str = ""
-    """what the node that leads said to the same login at once, such as "granted 200", where another one was asked"""
 
     @property
     def mixed(self) -> bool:
