@@ -203,5 +203,4 @@ def test_kind_can_have_nearly_every_shipped_scenario() -> None:
     assert {name for name in PROMISED if not fits_kind(name)} == {
         "a-log-receiver-that-takes-nothing-makes-every-request-wait",
         "one-audit-device-on-a-full-disk-stops-every-login",
-        "too-many-leases-on-etcd-keep-vault-sealed-after-the-upgrade",
     }

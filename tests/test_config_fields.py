@@ -65,9 +65,12 @@ def refused(**fields: Any) -> list[str]:
         ({"kubernetes_ca_cert": "other"}, {"kubernetes_ca_cert": "CA of other"}),
         ({"kubernetes_ca_cert": "base64"}, {"kubernetes_ca_cert": base64.b64encode(b"CA of apps").decode()}),
         ({"kubernetes_ca_cert": PEM}, {"kubernetes_ca_cert": shortened(PEM)}),
-        ({"pem_keys": ["cluster", "other", KEY]}, {"pem_keys": ["key of apps", "key of other", shortened(KEY)]}),
+        (
+            {"pem_keys": ["cluster", "other", KEY]},
+            {"pem_keys": ["RS256 key of apps", "RS256 key of other", shortened(KEY)]},
+        ),
         ({"disable_iss_validation": True, "issuer": "me"}, {"disable_iss_validation": True, "issuer": "me"}),
-        ({"kubernetes_ca_cert": "omit", "pem_keys": ["cluster"]}, {"pem_keys": ["key of apps"]}),
+        ({"kubernetes_ca_cert": "omit", "pem_keys": ["cluster"]}, {"pem_keys": ["RS256 key of apps"]}),
     ],
 )
 def test_what_is_said_is_filled_in_and_written(said: dict[str, Any], written: dict[str, Any], tmp_path: Path) -> None:
