@@ -195,6 +195,7 @@ host/                    the machine itself: processes, ports, keys
     process              our side of child processes: started, watched, stopped
     standing_still       a server that stands still while its files are read
     supervisor           their other side: a program that outlives a killed run and ends its processes
+    process_clock        the clock of one process, set apart from that of this machine
     process_launch       what happens between a fork and a running server
     run_traces           what a run leaves on a machine, and how each trace proves whose it is
     run_registry         what the registry of living runs says of each
@@ -306,6 +307,7 @@ analysis/rules/          the known causes of a refusal, asked in order
     agents               the Vault Agent of an app, where it is refused and the app itself is not
     storms               logins that are refused because many came at once
     engines              secrets that are made as they are asked for: leases that ended
+    clocks               the clock of whoever leads, by which what an app holds ends early
     tokens               what a token is good for: no renewal of batch tokens, a number of requests
     policy               what a token may do: a policy that denies, or does not grant
     seals                the Vault that unseals another one is sealed or away, or does not know its token
@@ -357,6 +359,7 @@ scenario/                what is asked for
     schema               what a scenario can say
     schema_matrix        what a scenario can say of its answer: findings that must come, and variants
     schema_agents        what a scenario can say of the Vault Agents of apps beside their versions
+    schema_clock         what a scenario can say of the clocks of Vault's nodes
     schema_audit         what a scenario can say of Vault's audit devices
     schema_seals         what a scenario can say of the Vault that unseals another one
     schema_leases        what a scenario can say of leases
@@ -397,6 +400,7 @@ scenario/                what is asked for
     cluster_checks       what a scenario says of the life of its clusters that cannot be
     references           a key that names another part of the scenario: which is meant, or what is wrong
     agent_checks         what a course does to the Vault Agents of apps that cannot be
+    clock_checks         what a course does to the clocks of nodes that cannot be
     audit_checks         what a scenario says of Vault's audit devices that cannot be
     audit_spec           an audit device with every default filled in
     seal_checks          what a scenario says of the Vault that unseals another one that cannot be

@@ -288,3 +288,20 @@ def test_a_real_agent_that_cannot_write_its_sink_says_so(
     assert reply.status is None
     assert f"Vault Agent {version} could not write the token that it got" in reply.error
     assert "no such file or directory" in reply.error
+
+
+@pytest.mark.parametrize(
+    ("steps", "complaint"),
+    [
+        ("{agent-sink: {nobody: missing}}", "there is no app 'nobody'"),
+        ("{agent-sink: {bare: missing}}", "bare has no Vault Agent"),
+        ("{agent-sink: {web: there}}", "the folder of its sink is there already"),
+        ("{agent-sink: {web: missing}}, {agent-sink: {web: missing}}", "the folder of its sink is missing already"),
+    ],
+)
+def test_a_sink_that_is_nobodys_or_so_already_is_refused_where_it_stands(steps: str, complaint: str) -> None:
+    file = Path(__file__).parent.parent / "scenarios" / "corpus" / "n07-an-agent-whose-sink-is-not-there.yaml"
+    head, _, _ = file.read_text(encoding="utf-8").partition("course:")
+    bare = "  bare: {cluster: apps, service-account: apps/web, role: web, may-review-tokens: true}\n"
+    with pytest.raises(ScenarioError, match=complaint):
+        loading.loads(f"{head}{bare}course: [{steps}]\n", "sinks.yaml")

@@ -129,7 +129,7 @@ def test_every_cause_that_a_version_brings_has_a_row() -> None:
         "jwt-audience-mismatch", "jwt-key-unknown", "jwt-claim-mismatch", "jwt-bound-claim-mismatch",
         "jwt-claim-unusable", "certificate-expired", "certificate-not-matched",
         "token-limits", "refused-at-once", "seal-vault-sealed", "seal-vault-away", "seal-token-refused",
-        "seal-migration-not-told", "seal-not-disabled", "agent-sink-missing",
+        "seal-migration-not-told", "seal-not-disabled", "agent-sink-missing", "clock-ahead",
     }  # fmt: skip
     told = {cause for row in ROWS for cause in row.causes}
     assert {rule.name for rule in RULES} - told <= apart

@@ -29,7 +29,7 @@ FAULTS: Final = (
     "node-does-not-rejoin node-removed quorum-lost nodes-over-etcd nodes-over-postgresql etcd-leader-killed "
     "etcd-defragmented-at-once postgresql-restarted seal-vault-first seal-vault-last seal-vault-sealed-in-the-hop "
     "seal-vault-away-in-the-hop seal-token-ended revocation-storm disk-full-on-a-node agent-sink-unwritable "
-    "wrong-keys foreign-snapshot"
+    "wrong-keys foreign-snapshot clock-step-on-a-node"
 )
 COLLECTIONS: Final = [
     *(f"corpus:{number}" for number in range(1, 20)),

@@ -69,7 +69,7 @@ NEVER_DRAWN |= {
     "reachable",
 }
 NEVER_DRAWN |= {"leases", "revoke-leases", "max-receive-size", "etcd-members", "disable-mlock"}
-NEVER_DRAWN |= {"audit", "audit-device", "storm", "through", "meanwhile", "database", "agent-sink"}
+NEVER_DRAWN |= {"audit", "audit-device", "storm", "through", "meanwhile", "database", "agent-sink", "clock"}
 """Keys that say nothing more where there is one Vault of one node, or that only take time."""
 
 

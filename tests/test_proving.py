@@ -293,6 +293,7 @@ UNPROVABLE: Final = {
     "changed-by-step": "nobody is refused by it",
     "agent-refused-alone": "no remedy is tried with an agent",
     "disable-mlock-unsaid": "no app is refused: Vault is not there at all",
+    "clock-ahead": "a clock is no setting of Vault's",
     "agent-sink-missing": "where an agent writes is no setting of Vault's",
     "agent-not-back": "no remedy is tried with an agent",
     "mount-type-removed": "no app is refused: Vault is not there at all, or a mount that no app uses",

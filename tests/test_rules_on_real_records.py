@@ -103,6 +103,7 @@ ELSEWHERE: Final = {
     "reviewer-fallback-local": "the shipped scenarios, tests/records",
     "no-such-mount": "tests/test_real_fields.py",
     "agent-refused-alone": "scenarios/corpus/n05, tests/records/corpus",
+    "clock-ahead": "scenarios/corpus/h05, tests/records/corpus",
     "agent-sink-missing": "scenarios/corpus/n07, tests/records/corpus",
     "agent-not-back": "tests/test_agents.py, tests/records/real",
     "refused-at-once": "tests/records/storms, tests/test_real_storms.py",

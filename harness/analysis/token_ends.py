@@ -32,13 +32,19 @@ def last_look_up(facts: Facts, seen: Observation, probe: str = "old-token-lookup
     by then; None where it was not, or where nobody looked it up.
     """
     looked = [one for one in facts.of_app[seen.app] if one.probe == probe and one.answer == "granted"]
-    before = [one for one in looked if one.id < seen.id]
+    before = [one for one in looked if one.id < seen.id and not past(one)]
     if not before:
         return None
     life: Any = before[-1].detail.get("creation_ttl")
     # 0 is less than a second, but for a token that has no end at all
     left: Any = None if life == 0 else before[-1].detail.get("ttl", life)
     return before[-1] if isinstance(left, int) and left <= passed(facts, before[-1], seen) else None
+
+
+def past(looked: Observation) -> bool:
+    """Is the end of a token past that was looked up, by a clock that was set since it was given?"""
+    left: Any = looked.detail.get("ttl")
+    return isinstance(left, int) and left < 0
 
 
 def passed(facts: Facts, earlier: Observation, later: Observation) -> float:

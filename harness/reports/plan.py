@@ -126,6 +126,8 @@ _TO_STORAGES: Final = {
 
 
 def _to_device(step: AnyStep) -> str:
+    if isinstance(step, course.SetClock):
+        return f"the clock of {step.node} is {step.seconds} s ahead from here on"
     if isinstance(step, course.AgentSink):
         is_so = "is not there for agents that start from here on" if step.to == "missing" else "is there again"
         return f"the folder of the sink of {step.app}'s Vault Agent {is_so}"

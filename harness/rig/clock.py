@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from harness.errors import RigError
 from harness.rig.rig import Rig
 from harness.wait import pause
 
@@ -15,6 +16,22 @@ class PassesTime(Protocol):
     def pass_time(self, seconds: float) -> None:
         """Have so many seconds pass."""
         ...
+
+
+@runtime_checkable
+class SetsClocks(Protocol):
+    """A rig whose servers may have clocks of their own."""
+
+    def set_clock(self, node: str, seconds: int) -> None:
+        """Have the clock of a node be so many seconds ahead from here on. Raises RigError where it cannot be."""
+        ...
+
+
+def clocks(rig: Rig) -> SetsClocks:
+    """Return *rig* as one whose servers have clocks of their own. Raises RigError where they have not."""
+    if isinstance(rig, SetsClocks):
+        return rig
+    raise RigError("with this driver all servers have the clock of this machine: choose another driver")
 
 
 def wait(rig: Rig, seconds: float) -> None:

@@ -320,6 +320,12 @@ class AgentSink(Step, frozen=True, tag="agent-sink", kw_only=True):
     to: Literal["missing", "there"]
 
 
+class SetClock(Step, frozen=True, tag="clock", kw_only=True):
+    """The clock of a `node` is so many *seconds* ahead of all others from here on."""
+
+    seconds: int
+
+
 class Wait(Step, frozen=True, tag="wait", kw_only=True):
     """Nothing is done for some *seconds*."""
 
@@ -376,6 +382,7 @@ AnyStep = (
     | RevokeLeases
     | AuditDevice
     | AgentSink
+    | SetClock
     | Wait
     | Look
 )
@@ -395,26 +402,9 @@ OF_NODES = (StepDown, StopNode, RemoveNode)
 """The steps that change who of several nodes leads, serves or belongs to the others."""
 
 CHANGES = (
-    Upgrade,
-    Restart,
-    Move,
-    RollBack,
-    WriteConfig,
-    WriteRole,
-    Rewrite,
-    Grant,
-    Revoke,
-    DeleteSecret,
-    Restore,
-    SealVault,
-    TouchStorage,
-    TouchDatabase,
-    RevokeLeases,
-    AuditDevice,
-    AgentSink,
-    *OF_CLUSTERS,
-    *OF_NODES,
-)
+    Upgrade, Restart, Move, RollBack, WriteConfig, WriteRole, Rewrite, Grant, Revoke, DeleteSecret, Restore, SealVault,
+    TouchStorage, TouchDatabase, RevokeLeases, AuditDevice, AgentSink, SetClock, *OF_CLUSTERS, *OF_NODES,
+)  # fmt: skip
 """The steps that change what is there: everything is asked after each, unless the scenario says not to."""
 
 

@@ -16,7 +16,7 @@ _VERBS: Final = (
     "upgrade", "restart", "replace-pod", "move", "write", "rewrite", "grant", "revoke", "delete-secret", "snapshot",
     "restore", "roll-back", "upgrade-kubernetes", "set-issuers", "publish-keys", "rotate-keys", "reachable",
     "step-down", "stop-node", "start-node", "remove-node", "join-node", "look", "wait", "seal-vault", "revoke-leases",
-    "audit-device", "agent-sink", "storage", "database",
+    "audit-device", "agent-sink", "storage", "database", "clock",
 )  # fmt: skip
 OUT_OF_SECRET: Final = {"secret", "long-lived"}
 """The kinds of reviewer whose token lives in a Secret."""

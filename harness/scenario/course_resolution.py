@@ -142,15 +142,17 @@ def _steps_of(  # noqa: PLR0911 -- a verb a line
         return [course.TouchStorage(number=number, what=one.storage, vault=wanted.told_apart(""))]
     if one.database is not None:
         return [course.TouchDatabase(number=number, what=one.database)]
-    if one.audit_device is not None or one.agent_sink is not None:
+    if one.audit_device is not None or one.agent_sink is not None or one.clock is not None:
         return _turned(one, number)
     return [_step(one, number, wanted, of, version, snapshot)]
 
 
 def _turned(one: CourseStep, number: int) -> list[AnyStep]:
-    devices, sinks = one.audit_device or {}, one.agent_sink or {}
+    devices, sinks, clocks = one.audit_device or {}, one.agent_sink or {}, one.clock or {}
     found: list[AnyStep] = [course.AuditDevice(number=number, device=name, to=to) for name, to in devices.items()]
-    return [*found, *(course.AgentSink(number=number, app=app, to=to) for app, to in sinks.items())]
+    found += (course.AgentSink(number=number, app=app, to=to) for app, to in sinks.items())
+    ahead = {node: values.seconds(span) for node, span in clocks.items()}
+    return [*found, *(course.SetClock(number=number, node=node, seconds=by) for node, by in ahead.items())]
 
 
 def _step(one: CourseStep, number: int, wanted: Topology, of: VaultSpec, version: str, snapshot: str) -> AnyStep | None:

@@ -95,6 +95,7 @@ Cause = Literal[
     "reviewer-may-not-read",
     "policy-denies",
     "token-limits",
+    "clock-ahead",
     "audience-mismatch",
     "stored-reviewer-refused",
     "stored-reviewer-expires",

@@ -13,6 +13,7 @@ from pydantic import Field
 from harness.scenario.outcomes import ProbeName
 from harness.scenario.schema_agents import TouchesAgents
 from harness.scenario.schema_audit import AuditDevice, DeviceState
+from harness.scenario.schema_clock import SetsClocks
 from harness.scenario.schema_clusters import Cluster
 from harness.scenario.schema_engines import Engine, TouchesDatabase
 from harness.scenario.schema_leases import HasLeases, TouchesLeases
@@ -349,7 +350,7 @@ class Nothing(_Part):
     """An empty mapping: there is nothing to choose."""
 
 
-class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage, TouchesDatabase, TouchesAgents):
+class CourseStep(TouchesLeases, ChangesSeal, TouchesStorage, TouchesDatabase, TouchesAgents, SetsClocks):
     """One step of a course: one verb. Every change is followed by all questions, unless `then-look` is false."""
 
     upgrade: VersionText | None = Field(default=None, description="Vault's next version, over the same data.")

@@ -26,6 +26,10 @@ def insist(plan: Plan) -> None:
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
     _insist_on_vaults(plan)
+    if any(isinstance(step, course.SetClock) for step in plan.steps):
+        raise MissingPrerequisite(
+            "with kind all Pods have the clock of this machine: --driver local can set that of one node apart"
+        )
     if any(isinstance(step, course.Serve) and step.meanwhile == "full-disk" for step in plan.steps):
         raise MissingPrerequisite(
             "with kind all Pods have the disk of this machine: --driver local can have that of one node be full"

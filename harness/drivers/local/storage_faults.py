@@ -19,6 +19,10 @@ class TouchesStorage(ChangingRig):
         """Stop the PostgreSQL of the database engines, or start it again; return how many seconds it took."""
         return self._vaults.database.touch(what)
 
+    def set_clock(self, node: str, seconds: int) -> None:
+        """Have the clock of a node be ahead of all others."""
+        self._vaults.servers[node].set_clock(seconds)
+
     def touch_storage(self, what: ToStorage) -> StorageNow:
         """Lose, defragment, stop or start servers of the storage."""
         store = self._vaults.store

@@ -20,7 +20,7 @@ from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.errors import ProcessDied, RigError
-from harness.host import pki, ports, process, standing_still
+from harness.host import pki, ports, process, process_clock, standing_still
 from harness.host.process import Process, Supervisor
 from harness.knowledge import shutdown_signs, versions
 from harness.rig.leases import Weight
@@ -88,6 +88,8 @@ class VaultServer:
         if licence and self._licence:
             pki.write_private(self._licence, licence.reveal().encode())
         self._unsealing: Unsealing | None = None
+        self._ahead = 0
+        """so many seconds its clock is ahead"""
         self._is_full = False
         """is its disk one that was filled on purpose?"""
         self._listening: Listening | None = Listening(str(authority.certificate), str(authority.key), str(authority.ca))
@@ -168,6 +170,14 @@ class VaultServer:
         except ProcessDied:
             ports.insist(self._port, f"Vault {version}")
             raise
+        if self._ahead:
+            process_clock.set_ahead(started.pid, self._ahead)
+
+    def set_clock(self, seconds: int) -> None:
+        """Have its clock be so many seconds ahead, now and after each start. Raises RigError as `set_ahead`."""
+        self._ahead = seconds
+        if self.process is not None:
+            process_clock.set_ahead(self.process.pid, seconds)
 
     def _configure(self, *, openbao: bool = False) -> None:
         settings = vault_config.text(

@@ -31,6 +31,8 @@ class PaperAnswers(abc.ABC):
     _served: Serve
     _called: str
     """by what name the record tells this Vault from others"""
+    _ahead: int = 0
+    """so many seconds the clock of whoever leads is ahead"""
     _script: Script
     _numbers: Iterator[int]
     _pending: list[AnyEvent]

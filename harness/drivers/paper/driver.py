@@ -47,6 +47,7 @@ from harness.scenario.mount_kinds import KUBERNETES
 from harness.scenario.plan import Plan
 from harness.scenario.values import addressed
 from harness.secret import Secret
+from harness.wait import now
 
 _NO_SCRIPT: Final[Script] = {}
 
@@ -194,6 +195,7 @@ class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNod
         self._served, self._sealed = served, True
         forget_keys(self._configs)
         self._put_in_place(served, self._pod)
+        self._revoke_by_clock()
         self._unseal_itself()
 
     def _put_in_place(self, served: Serve, pod: str) -> None:
@@ -264,7 +266,8 @@ class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNod
     def health(self, *, standby: bool = False) -> Reply:
         """Answer as an active or a sealed Vault."""
         del standby
-        return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True})
+        clock = {"server_time_utc": int(now()) + self._ahead} if self._ahead else {}
+        return self._reply(503 if self._sealed else 200, data={"sealed": self._sealed, "initialized": True, **clock})
 
     def read_auth_config(self, mount: str) -> Reply:
         """Return the config as written."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from harness.drivers.paper.leases import PaperLeases
-from harness.drivers.paper.state import forget_keys
+from harness.drivers.paper.state import Common, VaultToken, forget_keys
 from harness.errors import NotReady, ProcessDied
 from harness.knowledge import refusals, versions
 from harness.rig.rig import Reply, VaultClient, VaultNode, VaultSetup
 from harness.scenario.course import Serve
 from harness.scenario.topology import Topology, VaultSpec, pod_purpose
 from harness.secret import Secret
+from harness.wait import now
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class PaperNodes(PaperLeases):
     """The nodes of a Vault on paper."""
 
     _name: str
+    _common: Common
+    _vault_tokens: dict[str, VaultToken]
     _topology: Topology
     _spec: VaultSpec
     _served: Serve
@@ -44,6 +47,7 @@ class PaperNodes(PaperLeases):
         self._members: dict[str, Member] = {}
         """by name; nobody where there is one node, or the others have not joined yet"""
         self._leader = self._swapped = ""
+        self._clocks: dict[str, int] = {}
 
     @property
     def nodes(self) -> Mapping[str, VaultNode]:
@@ -84,6 +88,21 @@ class PaperNodes(PaperLeases):
         forget_keys(self._configs)
         self._leader, self._pod = name, pod_purpose(name)
         self._served = self._members[name].served
+        self._ahead = self._clocks.get(name, 0)
+        self._revoke_by_clock()
+
+    def set_clock(self, node: str, seconds: int) -> None:
+        """Have the clock of a node be ahead; what ends by it matters while it leads."""
+        self._clocks[node] = seconds
+        if node == self._leader or not self._members:
+            self._ahead = seconds
+
+    def _revoke_by_clock(self) -> None:
+        """Have whoever comes to lead, or starts, revoke what has ended by its own clock, for good."""
+        by_it = self._common.passed + self._ahead
+        for name, held in list(self._vault_tokens.items()) if self._clocks else ():
+            if held.ended(by_it - held.ahead):
+                del self._vault_tokens[name]
 
     def balance(self) -> None:
         """Return at once: on paper a load balancer hands every request to whoever leads."""
@@ -153,7 +172,8 @@ class PaperNodes(PaperLeases):
             alone = not one.sealed and not leader
             status = refusals.REMOVED if one.removed else refusals.HEARS_NOBODY if alone else status
         said = {"sealed": one.sealed, "initialized": True, "standby": not leads, "version": one.served.version}
-        return self._reply(status, data=said)
+        clock = {"server_time_utc": int(now()) + self._clocks[name]} if name in self._clocks else {}
+        return self._reply(status, data={**said, **clock})
 
     def seal_of(self, name: str) -> Reply:
         """Answer with the version and the seal of a node."""

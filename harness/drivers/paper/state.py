@@ -74,6 +74,8 @@ class VaultToken:
     created: float = field(default_factory=now)
     given_by: str = ""
     """the version of Vault that gave it"""
+    ahead: int = 0
+    """so many seconds the clock was ahead of whoever gave it, and so is the date at which it ends"""
     kept: bool = False
     """is it renewed whenever it has to be, by an agent that stays?"""
 

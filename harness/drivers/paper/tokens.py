@@ -112,7 +112,7 @@ class PaperTokens(PaperAnswers):
         held.shown, held.made, held.renewed = shown, self._common.passed, self._common.passed
         held.accessor, held.alias = self.enable_auth(mount, self._topology.mounts[mount].of_kind.name), alias or {}
         self._vault_tokens[token.reveal()] = held
-        held.given_by = self._served.version
+        held.given_by, held.ahead = self._served.version, self._ahead
         self._ever_given[token.reveal()] = held
         return self._reply(200, data={**held.said, **more}, token=token, path=path, started=started)
 

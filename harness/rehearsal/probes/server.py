@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from harness.record.observation import Observation
 from harness.rehearsal.probes.look import View
+from harness.rig.rig import Reply
 from harness.scenario.plan import Question
 from harness.scenario.topology import SEAL
 from harness.secret import Secret
@@ -16,7 +17,15 @@ def health(view: View, question: Question) -> Observation:
     # of several nodes most stand by, and are well
     reply = view.vault(question).health(standby=bool(question.node))
     names = ["initialized", "sealed", "standby", "version"]
-    return view.seen(question, reply, detail={name: reply.data[name] for name in names if name in reply.data})
+    detail = {name: reply.data[name] for name in names if name in reply.data}
+    ahead = _ahead(reply)
+    return view.seen(question, reply, detail={**detail, "clock_ahead": ahead} if ahead else detail)
+
+
+def _ahead(reply: Reply) -> int:
+    """Return how many seconds Vault's clock is ahead of ours, in whole minutes."""
+    told = reply.data.get("server_time_utc")
+    return 60 * round((told - reply.ended) / 60) if isinstance(told, int) and reply.ended else 0
 
 
 def seal_status(view: View, question: Question) -> Observation:
