@@ -17,6 +17,7 @@ from harness.scenario.plan import Plan, Stage
 from harness.scenario.schema import Scenario
 from tests.runs import OUTAGE, SCENARIOS, variant
 from tests.test_rules import changed, path, role
+from tests.test_rules import mount as mount_of_outage
 
 WEB = {"cluster": "apps", "service-account": "apps/web", "role": "web", "reads": ["secret/web"]}
 ROLE = {"service-accounts": ["web"], "namespaces": ["apps"], "policies": ["web"]}
@@ -363,6 +364,20 @@ def test_what_nobody_wrote_is_assumed_where_all_can_see_it() -> None:
     said = plan.make(changed(role(ttl="1h"), {"policies": {"web": text}}), "test", "local").assumed
     assert not any("policy" in line or "768h" in line for line in said)
     assert plan.policies(topology.of(changed({"policies": {"web": text}}))) == {"web": text}
+
+
+@pytest.mark.parametrize(
+    ("source", "config", "told"),
+    [("1.7.0", None, True), ("1.7.0", {}, False), ("1.9.3", None, False)],
+)
+def test_where_an_issuer_is_compared_that_nobody_wrote_it_is_assumed(
+    source: str, config: dict[str, str] | None, told: bool
+) -> None:
+    """A config that names none has the default one compared, and the scenario is taken to name the cluster's."""
+    scenario = changed(path(source, "1.11.0"), mount_of_outage(configured=None, config=config))
+    lines = [line for line in plan.make(scenario, "test", "local").assumed if "with the cluster's issuer" in line]
+    assert len(lines) == told
+    assert all("auth.kubernetes.config" in line for line in lines)
 
 
 def test_the_policy_that_every_token_has_is_left_to_vault() -> None:

@@ -19,7 +19,14 @@ def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
         if not resolved.mounted or not resolved.of_kind.reviews:
             continue
         there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
-        if mount.configured is None:
+        # one that names no issuer has it compared with another one than the cluster's, and lets nobody in up to 1.10
+        silent = mount.config is None and not kubernetes_auth.validation_disabled(resolved.written_by, given=None)
+        if mount.configured is None and silent:
+            yield (
+                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}, and with the cluster's "
+                f"issuer; if not, say so: auth.{path}.configured, auth.{path}.config"
+            )
+        elif mount.configured is None:
             yield (
                 f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}; if it was not, say so: "
                 f"auth.{path}.configured"
