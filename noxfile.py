@@ -154,7 +154,7 @@ def drill(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Rehearse all that ships, on processes and kind, the corpus, and new random scenarios; see .rehearse/nightly."""
+    """Rehearse all that ships, the corpus, random scenarios, and what is left to the night; see .rehearse/nightly."""
     _have_engine(session)
     _have_packages(session)
     place = HERE / ".rehearse" / "nightly"
@@ -170,10 +170,11 @@ def nightly(session: nox.Session) -> None:
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
     days = str(int(time.time()) // 86_400)
     fuzz = ["--seed", days, "--count", "1000", "--seconds", "1800", "--versions", "here", "--out", str(place / "fuzz")]
-    drawn = [_code(session, "python", "-m", "tests.fuzz", *fuzz, "--by", by) for by in ("chance", "crossing")]
+    ended = [_code(session, "python", "-m", "tests.fuzz", *fuzz, "--by", by) for by in ("chance", "crossing")]
+    ended.append(_code(session, "pytest", "-m", "kind and nightly", "--nightly", "-n", "2", "--dist", "loadfile"))
     corpus = ["corpus", "--jobs", "2", "--markdown", str(place / "corpus.md")]
     _rehearse(session, run("local", "2", SCENARIOS), run("kind", "1", on_kind), corpus)
-    if codes := [code for code in drawn if code]:
+    if codes := [code for code in ended if code]:
         raise _Rehearsed(min(codes, key=WORST_FIRST.index))
 
 

@@ -27,6 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
+AT_NIGHT = "left to the night: --nightly runs it"
 
 
 class ClosedOnReset(ssl.SSLSocket):
@@ -49,11 +50,14 @@ ssl.SSLContext.sslsocket_class = ClosedOnReset
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that keeps the records of real rehearsals as fixtures."""
     parser.addoption("--update-records", action="store_true", help="keep the records of real rehearsals as fixtures")
+    parser.addoption("--nightly", action="store_true", help="run the tests as well that are left to the night")
     parser.addoption("--every-version", action="store_true", help="a test whose versions are not cached fails")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out a test over versions that are not in the cache; at the end it is said which."""
+    """Leave out a test over versions that are not in the cache, or that is left to the night; at the end it is said."""
+    if item.get_closest_marker("nightly") and not item.config.getoption("--nightly"):
+        pytest.skip(AT_NIGHT)
     wanted = [each for mark in item.iter_markers("further") for each in mark.args]
     if wanted and (lacking := versions_at_hand.missing(wanted, versions_at_hand.at_hand())):
         said = f"{versions_at_hand.MISSING}{', '.join(lacking)}"
@@ -63,9 +67,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the versions over which tests did not run."""
+    """Name the versions over which tests did not run, and the tests that are left to the night."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = {each.nodeid: str(each.longrepr[-1]) for each in skipped if isinstance(each.longrepr, tuple)}
+    if left := sorted(test for test, reason in reasons.items() if AT_NIGHT in reason):
+        terminalreporter.section("left to the night")
+        for line in left:
+            terminalreporter.line(line)
     if lines := versions_at_hand.not_run(reasons):
         terminalreporter.section("versions that are not in the cache")
         for line in lines:

@@ -74,7 +74,7 @@ def _fields(seen: AuditSeen) -> dict[str, dict[str, str]]:
     return {name: one.fields for name, one in seen.entries.items()} if seen.state == "well" else {}
 
 
-@pytest.mark.parametrize("place", ["inside", "outside"])
+@pytest.mark.parametrize("place", ["inside", pytest.param("outside", marks=pytest.mark.nightly)])
 def test_devices_are_blocked_and_well_again_as_on_processes(
     place: str,
     kept: Kept,  # noqa: F811
@@ -121,7 +121,7 @@ def test_the_disks_of_a_run_are_gone_for_whoever_has_the_cluster_next(kept: Kept
     assert kept.on_node(_DISKS).strip() == "0"
 
 
-@pytest.mark.parametrize("place", ["inside", "outside"])
+@pytest.mark.parametrize("place", ["inside", pytest.param("outside", marks=pytest.mark.nightly)])
 def test_a_run_with_devices_that_is_killed_leaves_nothing(
     place: str,
     harbour: Harbour,  # noqa: F811

@@ -58,7 +58,7 @@ def found(judgement: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [tuple(one[name] for name in names) for one in judgement["findings"]]
 
 
-@pytest.mark.parametrize("place", ["inside", "outside"])
+@pytest.mark.parametrize("place", ["inside", pytest.param("outside", marks=pytest.mark.nightly)])
 def test_both_orders_and_what_is_mended_in_time_are_answered_as_on_processes(
     place: str,
     kept: Kept,  # noqa: F811
@@ -128,7 +128,7 @@ def test_a_pod_whose_vault_is_not_unsealed_is_started_by_its_kubelet_until_it_is
     assert kept.harbour.left(directory) == []
 
 
-@pytest.mark.parametrize("place", ["inside", "outside"])
+@pytest.mark.parametrize("place", ["inside", pytest.param("outside", marks=pytest.mark.nightly)])
 def test_a_seal_is_migrated_there_and_back_as_on_processes(place: str, kept: Kept, tmp_path: Path) -> None:  # noqa: F811
     file = here(with_shamir(tmp_path / "migrated.yaml", THERE_AND_BACK), place)
     ending, directory = kept.harbour.rehearse(file, "--reuse")
@@ -138,6 +138,7 @@ def test_a_seal_is_migrated_there_and_back_as_on_processes(place: str, kept: Kep
     assert kept.harbour.left(directory) == []
 
 
+@pytest.mark.nightly
 def test_a_listener_without_tls_is_of_the_vault_that_is_unsealed_alone(kept: Kept, tmp_path: Path) -> None:  # noqa: F811
     """That one is started anew for it, as its own version and not that of the Vault that unseals it."""
     file = here(scenario(tmp_path / "plain.yaml", "  - upgrade: 1.9.2\n", vault="  tls: false\n"))
@@ -148,7 +149,7 @@ def test_a_listener_without_tls_is_of_the_vault_that_is_unsealed_alone(kept: Kep
     assert kept.harbour.left(directory) == []
 
 
-@pytest.mark.parametrize("line", ["asking after 1.9.2", "swap to 1.9.2"])
+@pytest.mark.parametrize("line", ["asking after 1.9.2", pytest.param("swap to 1.9.2", marks=pytest.mark.nightly)])
 def test_a_run_that_is_killed_leaves_neither_of_the_two(line: str, harbour: Harbour, tmp_path: Path) -> None:  # noqa: F811
     file = here(scenario(tmp_path / "killed.yaml", "  - {upgrade: 1.9.2, then-look: true}\n"))
     directory, words = harbour.words(file)
@@ -156,5 +157,6 @@ def test_a_run_that_is_killed_leaves_neither_of_the_two(line: str, harbour: Harb
     wait.until(lambda: not harbour.left(directory), what="the last trace of the run", seconds=30)
 
 
+@pytest.mark.nightly
 def test_a_run_that_is_killed_while_the_unsealing_vault_is_upgraded_leaves_nothing(kept: Kept, tmp_path: Path) -> None:  # noqa: F811
     killed_in("upgrade", here(scenario(tmp_path / "k.yaml", "  - {upgrade: 1.11.0, vault: seal-vault}\n")), kept)
