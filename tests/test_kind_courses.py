@@ -45,9 +45,9 @@ THREE: Final = SCENARIOS / "corpus" / "c13-pods-that-are-deleted-and-a-rolling-u
     ("place", "storage", "tls"),
     [
         ("inside", "raft", True),
-        ("inside", "raft", False),
+        pytest.param("inside", "raft", False, marks=pytest.mark.nightly),
         ("inside", "file", True),
-        ("outside", "raft", True),
+        pytest.param("outside", "raft", True, marks=pytest.mark.nightly),
         ("outside", "raft", False),
         ("outside", "file", False),
     ],
