@@ -24,7 +24,7 @@ def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
         if mount.configured is None and silent:
             yield (
                 f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}, and with the cluster's "
-                f"issuer; if not, say so: auth.{path}.configured, auth.{path}.config"
+                f"issuer; if it was not, say so: auth.{path}.config or auth.{path}.configured"
             )
         elif mount.configured is None:
             yield (
