@@ -21,15 +21,11 @@ def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
         there = f"with {'a' if resolved.with_token_file else 'no'} pod token file there"
         # one that names no issuer has it compared with another one than the cluster's, and lets nobody in up to 1.10
         silent = mount.config is None and not kubernetes_auth.validation_disabled(resolved.written_by, given=None)
-        if mount.configured is None and silent:
+        if mount.configured is None:
+            issuer, key = (", and with the cluster's issuer", f"auth.{path}.config or ") if silent else ("", "")
             yield (
-                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}, and with the cluster's "
-                f"issuer; if it was not, say so: auth.{path}.config or auth.{path}.configured"
-            )
-        elif mount.configured is None:
-            yield (
-                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}; if it was not, say so: "
-                f"auth.{path}.configured"
+                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}{issuer}; if it was not, "
+                f"say so: {key}auth.{path}.configured"
             )
         elif mount.configured.with_token_file is None:
             yield (

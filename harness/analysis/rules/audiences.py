@@ -119,7 +119,7 @@ def _audiences_at_last(case: Case) -> Diagnosis | None:
     before, seen, since = case.before, case.after, kubernetes_auth.SENDS_AUDIENCES
     if before is None or at_least(before.version, since) or not at_least(seen.version, since):
         return None
-    earlier = msgspec.structs.replace(case, after=before, before=None)
+    earlier = case.as_it_was(before)
     said = earlier.quoted(_OTHER_AUDIENCE)
     if not said or earlier.evidence.review is None or earlier.evidence.review.status != 201:
         return None

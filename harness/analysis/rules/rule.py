@@ -33,6 +33,10 @@ class Case(msgspec.Struct, frozen=True):
     before: Observation | None
     facts: Facts
 
+    def as_it_was(self, before: Observation) -> Case:
+        """Return the case of what the same question answered *before*."""
+        return msgspec.structs.replace(self, after=before, before=None)
+
     @property
     def evidence(self) -> Evidence:
         """Return the evidence of the answer that is to be explained."""

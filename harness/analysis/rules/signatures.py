@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import kubernetes_auth
 from harness.knowledge.versions import at_least
-from harness.record.observation import Observation
 
 _OF_CURVES: Final = ("asn1: structure error", "asn1: syntax error")
 SIGNATURE_WORDS: Final = (
@@ -77,7 +74,7 @@ def _signer_at_last(case: Case) -> Diagnosis | None:
     before, seen, since = case.before, case.after, kubernetes_auth.PASSES_CURVES_OVER
     if before is None or at_least(before.version, since) or not at_least(seen.version, since):
         return None
-    said = _asked(case, before).quoted(*_OF_CURVES)
+    said = case.as_it_was(before).quoted(*_OF_CURVES)
     if not said:
         return None
     return diagnosed(
@@ -86,11 +83,6 @@ def _signer_at_last(case: Case) -> Diagnosis | None:
         "certain",
         [*said, case.facts.config_line(seen)],
     )
-
-
-def _asked(case: Case, seen: Observation) -> Case:
-    """Return the case of what the same question answered before."""
-    return msgspec.structs.replace(case, after=seen, before=None)
 
 
 def _algorithm(case: Case) -> Diagnosis | None:
@@ -135,7 +127,7 @@ def _algorithm_at_last(case: Case) -> Diagnosis | None:
     before, seen, token = case.before, case.after, case.facts.token_of(case.after)
     if before is None or token is None or not kubernetes_auth.refuses_algorithm(before.version, token.algorithm):
         return None
-    said = _asked(case, before).quoted(ALGORITHM_WORDS)
+    said = case.as_it_was(before).quoted(ALGORITHM_WORDS)
     if not said:
         return None
     return diagnosed(
