@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -15,7 +14,7 @@ from harness.record import journal
 from harness.record.audit_events import AuditSeen
 from tests import courses
 from tests.runs import signalled
-from tests.test_kind_courses import answers
+from tests.test_kind_courses import answers, on_processes
 from tests.test_kind_faults import (  # noqa: F401  # fixtures
     Harbour,
     Kept,
@@ -26,7 +25,7 @@ from tests.test_kind_faults import (  # noqa: F401  # fixtures
     machine,
     own_ways,
 )
-from tests.test_real import SECRET_SHAPES, rehearse
+from tests.test_real import SECRET_SHAPES
 
 pytestmark = pytest.mark.kind
 
@@ -85,7 +84,7 @@ def test_devices_are_blocked_and_well_again_as_on_processes(
     file.write_text((SCENARIO.replace(*OUTSIDE) if place == "outside" else SCENARIO) + STEPS)
     ending, directory = kept.harbour.rehearse(file, "--reuse")
     assert ending.verdict == ("fail", 1), ending.said
-    local = json.loads(rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local").stdout)
+    local = on_processes(file, tmp_path / "local")
     assert (ending.judgement["doubts"], ending.judgement["news"]) == ([], [])
     assert answers(ending.judgement) == answers(local)
     found = [

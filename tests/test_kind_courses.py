@@ -65,8 +65,8 @@ def test_a_course_with_every_step_is_judged_as_on_processes(
     assert ending.verdict == ("fail", 1), ending.said
     assert courses.logins(ending.judgement) == courses.expected(place)
     assert courses.late(ending.judgement) == courses.LATE
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert essence(ending.judgement) == essence(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert essence(ending.judgement) == essence(local)
     assert kept.harbour.left(directory) == []
     for path in directory.rglob("*"):
         assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
@@ -121,8 +121,8 @@ def test_mounts_engines_and_agents_in_pods_are_answered_as_on_processes(
     file.write_text(HINDERED)
     ending, directory = kept.harbour.rehearse(file, "--reuse")
     assert ending.verdict == ("pass", 0), ending.said
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert answers(ending.judgement) == answers(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert answers(ending.judgement) == answers(local)
     assert {"agent-login", "sidecar", "expired-certificate"} <= {probe for probe, *_ in answers(ending.judgement)}
     assert kept.harbour.left(directory) == []
 
@@ -145,8 +145,8 @@ def test_a_vault_that_moves_and_a_cluster_that_changes_are_judged_as_on_processe
     """Its data go along, its Pod's token dies with the Pod; whoever is cut off is back; nothing is left."""
     file = courses.scenario(tmp_path / "course.yaml", "outside", "raft", steps=CHANGED)
     ending, directory = kept.harbour.rehearse(file, "--reuse")
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert essence(ending.judgement) == essence(json.loads(local.stdout)), ending.said
+    local = on_processes(file, tmp_path / "local")
+    assert essence(ending.judgement) == essence(local), ending.said
     assert courses.logins(ending.judgement) == [
         ("before", 200, "client"),
         (f"after move to {courses.CLUSTER}", 200, "vault"),
@@ -158,6 +158,13 @@ def test_a_vault_that_moves_and_a_cluster_that_changes_are_judged_as_on_processe
         ("after move to outside", 500, ""),
     ]
     assert kept.harbour.left(directory) == []
+
+
+def on_processes(file: Path, directory: Path) -> dict[str, Any]:
+    """Rehearse *file* as processes, and return the judgement."""
+    done = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", directory)
+    judgement: dict[str, Any] = json.loads(done.stdout)
+    return judgement
 
 
 def answers(judgement: dict[str, Any]) -> dict[tuple[str, ...], tuple[str, int | None]]:
@@ -255,8 +262,8 @@ def test_a_node_whose_disk_is_gone_comes_back_where_it_is_to_join_as_on_processe
     assert through
     # a Pod that is not unsealed yet is not ready, and no other one may go
     assert [(one.during, one.status) for one in record.of(EvictionTried)] == [(one, 429) for one in (*back, "vault-2")]
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert logins_of(ending.judgement) == logins_of(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert logins_of(ending.judgement) == logins_of(local)
     assert kept.harbour.left(directory) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -19,7 +18,7 @@ from harness.rehearsal import probes
 from harness.rehearsal.probes.look import View
 from harness.scenario.plan import Question
 from tests.runs import signalled
-from tests.test_kind_courses import answers, killed_in
+from tests.test_kind_courses import answers, killed_in, on_processes
 from tests.test_kind_faults import (  # noqa: F401  # fixtures
     Harbour,
     Kept,
@@ -30,7 +29,6 @@ from tests.test_kind_faults import (  # noqa: F401  # fixtures
     machine,
     own_ways,
 )
-from tests.test_real import rehearse
 
 pytestmark = pytest.mark.kind
 
@@ -74,8 +72,8 @@ def test_credentials_of_a_database_are_answered_as_on_processes(
     ending, directory = kept.harbour.rehearse(file, "--reuse")
     assert ending.verdict == ("pass", 0), ending.said
     monkeypatch.undo()
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert answers(ending.judgement) == answers(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert answers(ending.judgement) == answers(local)
     assert {"kept-secret", "old-lease-renew", "revoked-secret"} <= {probe for probe, *_ in answers(ending.judgement)}
     (address,) = heard
     assert not address.startswith(("127.", "0."))
@@ -107,8 +105,8 @@ def test_a_database_that_is_away_over_an_upgrade_is_answered_as_on_processes(kep
     ending, directory = kept.harbour.rehearse(file, "--reuse")
     assert ending.verdict == ("fail", 0), ending.said
     assert ending.judgement["doubts"] == []
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert answers(ending.judgement) == answers(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert answers(ending.judgement) == answers(local)
     assert kept.harbour.left(directory) == []
 
 
@@ -177,8 +175,8 @@ def test_a_vault_over_a_postgresql_is_answered_as_on_processes(
     assert ending.verdict == (verdict, 0), ending.said
     seals = [one for one in ending.judgement["observations"] if one["probe"] == "seal-status" and one["detail"]]
     assert {one["detail"]["storage_type"] for one in seals} == {"postgresql"}
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert answers_of(ending.judgement) == answers_of(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert answers_of(ending.judgement) == answers_of(local)
     assert (directory / "logs" / "store-postgres.log").is_file()
     texts = "".join(one.read_text(errors="replace") for one in directory.rglob("*") if one.is_file())
     assert "postgresql://" not in texts, "with it came the password"

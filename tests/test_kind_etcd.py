@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +10,9 @@ import pytest
 from harness.record import journal
 from harness.record.events import StepEnded
 from harness.record.storage_events import StorageChanged
-from tests.test_kind_courses import killed_in
+from tests.test_kind_courses import killed_in, on_processes
 from tests.test_kind_databases import STORED, answers_of
 from tests.test_kind_faults import Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
-from tests.test_real import rehearse
 
 pytestmark = pytest.mark.kind
 
@@ -67,8 +65,8 @@ def test_a_vault_over_an_etcd_is_answered_as_on_processes(
     assert ending.verdict == (verdict, 0), ending.said
     seals = [one for one in ending.judgement["observations"] if one["probe"] == "seal-status" and one["detail"]]
     assert {one["detail"]["storage_type"] for one in seals} == {"etcd"}
-    local = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", tmp_path / "local")
-    assert answers_of(ending.judgement) == answers_of(json.loads(local.stdout))
+    local = on_processes(file, tmp_path / "local")
+    assert answers_of(ending.judgement) == answers_of(local)
     seen = [
         [(one.what, one.members, one.running, one.serves) for one in journal.load(each).of(StorageChanged)]
         for each in (directory, tmp_path / "local")

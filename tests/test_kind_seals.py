@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -17,7 +16,7 @@ from harness.record.node_events import LeftToKubelet
 from harness.secret import Secret
 from tests import courses
 from tests.runs import signalled
-from tests.test_kind_courses import answers, killed_in
+from tests.test_kind_courses import answers, killed_in, on_processes
 from tests.test_kind_faults import (  # noqa: F401  # fixtures
     Harbour,
     Kept,
@@ -29,7 +28,6 @@ from tests.test_kind_faults import (  # noqa: F401  # fixtures
     machine,
     own_ways,
 )
-from tests.test_real import rehearse
 from tests.test_real_seals import MENDED
 from tests.test_seals import THERE_AND_BACK, scenario, with_shamir
 
@@ -43,13 +41,6 @@ def here(file: Path, place: str = "inside") -> Path:
         text = text.replace(f"  cluster: {courses.CLUSTER}\n  service-account: vault/vault\n", "", 1)
     file.write_text(text)
     return file
-
-
-def on_processes(file: Path, directory: Path) -> dict[str, Any]:
-    """Rehearse *file* as processes, and return the judgement."""
-    done = rehearse("run", file, "--driver", "local", "-o", "json", "--run-dir", directory)
-    judgement: dict[str, Any] = json.loads(done.stdout)
-    return judgement
 
 
 def found(judgement: dict[str, Any]) -> list[tuple[Any, ...]]:
