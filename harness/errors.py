@@ -16,7 +16,9 @@ A *login* that Vault or Kubernetes refuses is not here: it is an Observation.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def advised(error: OSError, *others: str) -> str:
@@ -27,6 +29,17 @@ def advised(error: OSError, *others: str) -> str:
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         helps.insert(0, "give this user the right to write there")
     return f"{error}; {', or '.join(helps)}" if helps else str(error)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have an OSError of the body say that it is about *path*: a write to an open file, on a full disk, names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def refused_by_machine(error: OSError) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
 from harness.errors import NotReady, ProcessDied, Unreachable
@@ -16,6 +18,11 @@ _SLOWEST: Final = 0.03  # half of it is lost at every wait, and a server that is
 _BACK_OFF: Final = 1.3
 _LINE_LENGTH: Final = 200
 _TELLING: Final = re.compile(r"panic:|fatal|error|failed|refused|denied", re.IGNORECASE)
+
+_TRIES: Final = 50
+"""so often something is asked that does not change by itself"""
+
+_NOTHING_CHANGES: Final[ContextVar[bool]] = ContextVar("nothing changes by itself", default=False)
 
 T = TypeVar("T")
 
@@ -42,6 +49,16 @@ class Stopwatch:
     def seconds(self) -> float:
         """How long it has been."""
         return time.monotonic() - self._started
+
+
+@contextmanager
+def nothing_changes() -> Iterator[None]:
+    """Have nothing be waited for as long as the body takes: on paper nothing changes because time passes."""
+    before = _NOTHING_CHANGES.set(True)
+    try:
+        yield
+    finally:
+        _NOTHING_CHANGES.reset(before)
 
 
 def until(
@@ -86,12 +103,24 @@ def until(
         except _NotYet:
             if left <= 0:
                 raise
+        if _NOTHING_CHANGES.get():
+            return _at_once(ask)
         pause(min(every, left))
         return _retrying(ask, every, lambda: left)
     except _NotYet as last:
         message = f"waited {watch.seconds:.1f} s for {what}, in vain; the last answer was: {last}"
         lines = log() if log else ()
         raise NotReady(_told(message, lines, advice), lines) from None
+
+
+def _at_once(ask: Callable[[], T]) -> T:
+    """Ask some more times, without any pause, until there is an answer: then the last _NotYet is raised."""
+    for _ in range(_TRIES):
+        try:
+            return ask()
+        except _NotYet:
+            continue
+    return ask()
 
 
 def _retrying(ask: Callable[[], T], every: float, left: Callable[[], float]) -> T:

@@ -38,11 +38,13 @@ class Machine:
     memory: int
     cores: float
     disk: int
+    work: str = ""
+    """the directory whose disk that is"""
 
 
 def measure(work: Path) -> Machine:
     """Return what this machine has left; *work* is the directory in which runs have theirs."""
-    return Machine(memory_left(), cores(), shutil.disk_usage(work).free)
+    return Machine(memory_left(), cores(), shutil.disk_usage(work).free, str(work))
 
 
 def memory_left(limits: Sequence[Path] = _CGROUP_LIMITS) -> int:
@@ -80,7 +82,8 @@ def insist(machine: Machine, clusters: int, *, nodes: int = 0) -> None:
         carried = most(machine.cores, a_core)
         too_much.append(f"{machine.cores:g} cores carry {carried}, and with more everything is late")
     if disk > machine.disk:
-        too_much.append(f"they take {disk / _GB:.1f} GB of disk, and {machine.disk / _GB:.1f} GB are free")
+        where = f" in {machine.work} (TMPDIR names another directory)" if machine.work else ""
+        too_much.append(f"they take {disk / _GB:.1f} GB of disk, and {machine.disk / _GB:.1f} GB are free{where}")
     if too_much:
         raise MissingPrerequisite(
             f"{number} {things} are too many for this machine: {'; '.join(too_much)}. Nothing was started. Rehearse "

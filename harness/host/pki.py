@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from harness.errors import naming
 from harness.secret import Secret
 
 
@@ -212,5 +213,5 @@ def _write_issued(issued: Any, certificate: Path, key: Path) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Write a new file that nobody else may read (0600)."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with naming(path), os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -69,6 +69,16 @@ def takes_back_role(version: str, alias_name_source: str) -> bool:
 ALIAS_OF_PROJECTED: Final = "1.9.4"
 """From here the alias by name of a projected token is namespace/name; before it was / for all (P v0.11.6, PR #137)."""
 
+
+def alias_name(account: str, source: str, version: str, *, projected: bool) -> str | None:
+    """Return by what name the alias of an *account*, namespace/name, goes where its role says this *source*; None where
+    that is the account's UID.
+    """
+    if source != "serviceaccount_name":
+        return None
+    return "/" if projected and not at_least(version, ALIAS_OF_PROJECTED) else account
+
+
 SENDS_AUDIENCES: Final = "1.4.0"
 """From here a TokenReview names the audiences of the token that logs in; before, an API server took each that was made
 out for somebody else for a false one (P v0.6.0, PR #74, issue #73). Run: 1.3.0 / 1.4.0."""

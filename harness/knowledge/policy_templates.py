@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.knowledge import jwt_auth
+from harness.knowledge import jwt_auth, versions
 from harness.knowledge.vault_policies import Rule
 
 _ALIAS_OF: Final = re.compile(
@@ -60,51 +60,140 @@ def with_mounts(text: str, paths: Mapping[str, str]) -> tuple[str, list[str]]:
     return written, [one for one in dict.fromkeys(_ANY_ALIAS.findall(written)) if not one.startswith("auth/")]
 
 
-def filled(rules: Iterable[Rule], mount: str, alias: Mapping[str, str]) -> list[Rule]:
+_TEMPLATE: Final = re.compile(r"\{\{\s*(identity\.[^{}]*?)\s*\}\}")
+
+Alias = Mapping[str, str | None]
+"""What stands in somebody's alias at a mount: `name`, or `metadata.<key>`; None where it has one that nobody knows."""
+
+ROLE_IN_ALIAS: Final = "1.16.0"
+"""From here the alias that a JWT mount gives has the role's name, in lower case, as metadata.role. A login renews the
+alias, so tokens of before see it as well (hashicorp/vault-plugin-auth-jwt PR #160; run: 1.9.3, 1.13.0 against 1.16.3,
+1.19.0)."""
+
+MADE_ANEW: Final = ("id", "name", "metadata.service_account_uid", "metadata.service_account_secret_name")
+"""What of an alias, where nothing else is known of it, a Vault or a cluster makes up itself."""
+
+
+def _fill(path: str, mount: str, alias: Alias) -> tuple[str, list[str]]:
+    """Return a *path* with what is known in it, and the templates that nothing fills."""
+    own, nothing = f"identity.entity.aliases.{mount}.", []
+
+    def one(found: re.Match[str]) -> str:
+        name = found[1]
+        key = name.removeprefix(own) if name.startswith(own) else ""
+        if key not in alias:
+            nothing.append(name)
+            return found[0]
+        value = alias[key]
+        return found[0] if value is None else value
+
+    return _TEMPLATE.sub(one, path), nothing
+
+
+def filled(rules: Iterable[Rule], mount: str, alias: Alias) -> list[Rule]:
     """Return *rules* as they are for somebody of whom an *alias* at *mount*, which is an accessor or auth/<path>, says
-    what stands in it: `name`, or `metadata.<key>`. A rule with a template for another mount is left out, and a template
-    for anything else stays one.
+    what stands in it. Left out is what Vault leaves out: a rule with a template that nothing fills. That is one for
+    another mount, for what the alias has not, for metadata of the entity itself, which no login writes, and for groups.
+    A template whose value nobody knows stays one.
     """
-    known = {f"{{{{identity.entity.aliases.{mount}.{key}}}}}": value for key, value in alias.items()}
     found = []
     for rule in rules:
-        path = re.sub(r"\{\{\s*(\S+?)\s*\}\}", r"{{\1}}", rule.path)
-        for template, value in known.items():
-            path = path.replace(template, value)
-        if not aliases_elsewhere(path, mount):
+        path, nothing = _fill(rule.path, mount, alias)
+        if not nothing:
             found.append(msgspec.structs.replace(rule, path=path))
     return found
 
 
-def of_account(account: str) -> dict[str, str]:
-    """Return what is known of the alias that a Kubernetes mount gives a service account, written namespace/name."""
-    space, _, name = account.partition("/")
-    known = {"service_account_name": name, "service_account_namespace": space} if name else {}
-    return {f"metadata.{key}": value for key, value in known.items()}
+def unfilled(rules: Iterable[Rule], mount: str, alias: Alias, path: str) -> list[str]:
+    """Return the templates that nothing fills for whom `filled` is asked, without their braces, in those of the *rules*
+    that could be for *path* by what they begin with.
+    """
+    return list(dict.fromkeys(name for rule in near(rules, path) for name in _fill(rule.path, mount, alias)[1]))
 
 
-def of_name(name: str) -> dict[str, str]:
-    """Return what is known of an alias that goes by a certificate's common *name*.
+def undecided(rules: Iterable[Rule], path: str) -> bool:
+    """Could a rule be for *path* whose template nobody knows the value of?"""
+    return bool(near(rules, path))
 
-    Source: hashicorp/vault builtin/credential/cert/path_login.go. Run: 1.9.3, 1.16.3.
+
+def near(rules: Iterable[Rule], path: str) -> list[Rule]:
+    """Return those of the *rules* with a template that could be for *path* by what they begin with."""
+    templated = ((rule, rule.path.partition("{{")[0]) for rule in rules if rule.templated)
+    return [rule for rule, start in templated if "+" in start or path.startswith(start)]
+
+
+def instead(text: str, wrong: str, mount: str, key: str) -> str:
+    """Return a policy with the template of a *mount*'s alias and this *key* of it where the *wrong* one was."""
+    right = f"{{{{identity.entity.aliases.{mount}.{key}}}}}"
+    return re.sub(r"\{\{\s*" + re.escape(wrong) + r"\s*\}\}", lambda _found: right, text)
+
+
+_NOTE: Final = "vault.hashicorp.com/alias-metadata-"
+"""With what an annotation of a service account begins that becomes metadata, where the config has it so."""
+
+
+def of_account(
+    account: str, name: str | None = None, notes: Mapping[str, str] | None = None, *, projected: bool = True
+) -> Alias:
+    """Return what is known of the alias that a Kubernetes mount gives a service account, written namespace/name.
+
+    *name* is the alias's own, where its role has it go by the account's; *notes* are the annotations, where the
+    config makes metadata of them; a token that is not *projected* is out of a Secret. No version has the role in it.
+    Run: 1.7.0, 1.9.3, 1.13.0, 1.16.3, 1.19.0.
+    """
+    space, _, called = account.partition("/")
+    if not called:
+        return {}
+    known: dict[str, str | None] = {
+        f"metadata.{key.removeprefix(_NOTE)}": value for key, value in (notes or {}).items() if key.startswith(_NOTE)
+    }
+    known |= {"metadata.service_account_name": called, "metadata.service_account_namespace": space}
+    if projected:
+        known["metadata.service_account_secret_name"] = ""
+    return known | ({"name": name} if name is not None else {})
+
+
+def of_app_role(role: str) -> Alias:
+    """Return what is known of the alias that an AppRole mount gives: the role's name, in lower case. The alias itself
+    goes by the role ID, which Vault makes.
+
+    Source: hashicorp/vault builtin/credential/approle/path_login.go. Run: 1.7.0, 1.9.3, 1.13.0, 1.16.3, 1.19.0.
+    """
+    return {"metadata.role_name": role.lower()}
+
+
+def of_name(name: str) -> Alias:
+    """Return what is known of an alias that goes by a certificate's common *name*. It has metadata only where the mount
+    is told to (enable_identity_alias_metadata).
+
+    Source: hashicorp/vault builtin/credential/cert/path_login.go. Run: 1.9.3, 1.13.0, 1.16.3, 1.19.0.
     """
     return {"name": name}
 
 
-def of_user(name: str) -> dict[str, str]:
-    """Return what is known of the alias of a user at a userpass mount: it goes by the *name* in lower case.
+def of_user(name: str) -> Alias:
+    """Return what is known of the alias of a user at a userpass mount: it goes by the *name* in lower case, and has no
+    metadata.
 
-    Source: hashicorp/vault builtin/credential/userpass/path_login.go. Run: 1.9.3, 1.13.0, 1.16.3.
+    Source: hashicorp/vault builtin/credential/userpass/path_login.go. Run: 1.7.0, 1.9.3, 1.13.0, 1.16.3, 1.19.0.
     """
     return {"name": name.lower()}
 
 
-def of_claims(claims: Mapping[str, Any], user_claim: str, mappings: Mapping[str, str]) -> dict[str, str]:
-    """Return what is known of the alias that a JWT mount gives who comes with these *claims*, of which its role takes
-    the *user_claim* for the name, and those of its *mappings* for metadata.
+def of_claims(
+    claims: Mapping[str, Any], user_claim: str, mappings: Mapping[str, str], role: str, version: str
+) -> Alias:
+    """Return what is known of the alias that a JWT mount of a Vault *version* gives who comes with these *claims*, of
+    which the *role* takes the *user_claim* for the name, and those of its *mappings* for metadata.
 
-    Source: hashicorp/vault-plugin-auth-jwt path_login.go createIdentity. Run: 1.13.0, 1.16.3.
+    Source: hashicorp/vault-plugin-auth-jwt path_login.go createIdentity. Run: 1.9.3, 1.13.0, 1.16.3, 1.19.0.
     """
     taken = {f"metadata.{key}": jwt_auth.claim_at(claims, claim) for claim, key in mappings.items()}
     taken["name"] = jwt_auth.claim_at(claims, user_claim)
-    return {key: value for key, value in taken.items() if isinstance(value, str)}
+    # what is no text becomes one, and nobody here knows which
+    known = {key: value if isinstance(value, str) else None for key, value in taken.items() if value is not None}
+    if versions.product(version) == versions.OPENBAO:
+        known["metadata.role"] = None
+    elif versions.at_least(version, ROLE_IN_ALIAS):
+        known["metadata.role"] = role.lower()
+    return known

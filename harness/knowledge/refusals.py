@@ -55,6 +55,11 @@ SEALS_ITSELF: Final = "1.19.0"
 NOBODY_LEADS: Final = "local node not active but active cluster node not found"
 """What a node that stands by answers with 500 where it knows nobody to hand a request to. V http/handler.go."""
 
+KNOWS_NOT_EVEN_ITSELF: Final = "1.11.0"
+"""From here on a node that led over raft until too few were left to elect anybody knows nobody who leads; before, it
+takes itself for it, and redirects there. One that stood by redirects to who led, in every version. Run, of three nodes
+two stopped: 1.9.2, 1.9.3 / 1.11.0, 1.12.0, 1.13.0, 1.16.3, 1.19.0; 1.10 was not."""
+
 REDIRECTED: Final = 307
 """How a node that stands by answers what it does not forward. V documentation, concepts/ha."""
 
@@ -94,6 +99,9 @@ LOST_CONNECTION: Final = re.compile(
 )
 """How a Vault over PostgreSQL says that the connection is gone on which it asked: from 1.11.0 on, with pgx, it does not
 try another one by itself (run: 1.11.0 over PostgreSQL 15 that was started anew; PR 15343)."""
+
+ASKS_GONE_CONNECTIONS: Final = "1.11.0"
+"""From here a request may fail on such a connection; before, the next one was tried (source as above)."""
 
 MOST_LOST_CONNECTIONS: Final = 5
 """So often that may be: it keeps two idle connections unless told otherwise (database/sql; max_idle_connections)."""

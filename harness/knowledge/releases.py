@@ -135,6 +135,33 @@ def resolve(text: str, table: Table, here: Callable[[str], bool] | None = None) 
     return tuple(versions.ascending(found))
 
 
+def unheard(version: str, table: Table) -> str:
+    """Return that *version* is none of the releases of *table*, and which comes nearest; nothing where it is one.
+
+    That is no fault: there may be a newer release than any that is known. Nothing is known of the releases of OpenBao,
+    nor of the patches that Vault Enterprise has beyond those of the community.
+    """
+    numbers = versions.release(version)
+    plain = ".".join(str(number) for number in numbers[:3])
+    if versions.product(version) != "vault" or plain in table.released:
+        return ""
+    line = [each for each in table.released if versions.release(each)[:2] == numbers[:2]]
+    oldest, *_, newest = table.released
+    if line and "+ent" in version:
+        return ""
+    minor = plain.rpartition(".")[0]
+    if line and table.product == "vault" and line[-1] != newest:
+        nearest = f"{minor} ended with {line[-1]}, and later patches of it are of Vault Enterprise alone ({plain}+ent)"
+    elif line:
+        nearest = f"the newest of {minor} is {line[-1]}"
+    else:
+        nearest = f"the newest is {newest}" if numbers > versions.release(newest) else f"the oldest is {oldest}"
+    return (
+        f"{_NAMES[table.product]} {version} is none of the releases that are known, as of {table.as_of}: {nearest}. A "
+        "newer one can be rehearsed all the same; rehearse versions --update asks for those that there are by now"
+    )
+
+
 def within(text: str, version: str) -> bool:
     """Is *version* one of those that *text* spans, be it the newest of its minor or not?"""
     numbers = versions.release(version)

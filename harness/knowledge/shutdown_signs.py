@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from harness.knowledge import versions
+
 _SAID: Final = (
     # what Vault prints for SIGTERM and SIGINT alike, and for nothing else. Run: 1.4.0 to 1.11.0
     ("==> Vault shutdown triggered", "SIGTERM or SIGINT"),
@@ -40,6 +42,6 @@ def is_blamed(sentence: str) -> bool:
 def blame(version: str, who: str) -> str:
     """Return the sentence for a Vault that *who* stopped."""
     return (
-        f"Vault {version} was stopped from outside by {who}, which says nothing about the upgrade: see who stops "
-        "processes here (a service manager, a script, another person), and run again"
+        f"{versions.called(version)} was stopped from outside by {who}, which says nothing about the upgrade: see "
+        "who stops processes here (a service manager, a script, another person), and run again"
     )

@@ -29,6 +29,11 @@ OPENBAO_WITHOUT_FILE: Final = "2.7.0"
 RAFT_SINCE: Final = "1.4.0"
 """From here raft is a storage of Vault (changelog 1.4.0: integrated storage)."""
 
+JOINS_BY_FILES: Final = "1.4.2"
+"""From here retry_join of raft names the files by which nodes know each other (vault#8894, backported with #8939: 1.4.0
+has text there, and joins nobody by files), and several nodes may join at a time (changelog 1.4.2, GH-9008: a panic
+before). An older one is asked to join by the API."""
+
 BACKS_OFF: Final = "1.7.0"
 """From here on a Vault Agent that is refused waits longer and longer before it tries again, up to five minutes; older
 ones always wait two seconds or so (CHANGELOG 1.7.0, GH-10964; run: agents 1.4.0 and 1.11.0)."""
@@ -45,13 +50,13 @@ it (CHANGELOG 1.8.0)."""
 OLDEST_KUBERNETES: Final = "1.22.0"
 """From here bound service account tokens are final; older API servers are not rehearsed with."""
 
-# The last release of each closed Vault line (releases after it do not exist) and the lines that were skipped.
+# The last release of each closed Vault line (releases after it do not exist), and the last of 1, which 2.0 follows.
 # Source: the Vault changelog and tags, as listed in the version table of the Kubernetes auth plugin.
 _LAST_VAULT_PATCH: Final = {
     (1, 4): 7, (1, 5): 9, (1, 6): 7, (1, 7): 10, (1, 8): 12, (1, 9): 10,
     (1, 10): 11, (1, 11): 12, (1, 12): 11, (1, 13): 13,
 }  # fmt: skip
-_SKIPPED_VAULT_MINORS: Final = {(1, 22), (1, 23), (1, 24)}
+_LAST_VAULT_OF_1: Final = (1, 21)
 
 
 def parse(text: str) -> Version:
@@ -85,9 +90,47 @@ def number(version: str) -> str:
     return version.removeprefix(f"{OPENBAO}-")
 
 
-def called(version: str) -> str:
-    """Return a version with the name of its product as people write it: Vault 1.11.0, OpenBao 2.6.2."""
-    return f"{'OpenBao' if product(version) == OPENBAO else 'Vault'} {number(version)}"
+def of_product(version: str, answered: str) -> str:
+    """Return a number that a server *answered* as a version of the product of another *version*: openbao-2.6.2."""
+    return f"{OPENBAO}-{answered}" if answered and product(version) == OPENBAO else answered
+
+
+def called(version: str, name: str = "") -> str:
+    """Return a version with the name of its product as people write it: Vault 1.11.0, OpenBao 2.6.2.
+
+    A *name* of a node, or of one of several Vaults, is followed by a space, and stands between: Vault west 1.11.0.
+    """
+    return f"{'OpenBao' if product(version) == OPENBAO else 'Vault'} {name}{number(version)}"
+
+
+def as_option(version: str) -> str:
+    """Return a version as options name what users bring: vault:1.11.0, openbao:2.6.2."""
+    return f"{product(version)}:{number(version)}"
+
+
+def answering(version: str, answered: str) -> str:
+    """Return what a server *answered* where *version* was asked for: Vault 1.11.0, or a number alone.
+
+    A Vault and an OpenBao answer a number alike: where an OpenBao was asked for, it may be either.
+    """
+    return f"Vault {answered or '?'}" if product(version) != OPENBAO else answered or "?"
+
+
+def alone(version: str) -> str:
+    """Return a version as it stands after the word Vault: 1.11.0, OpenBao 2.6.2."""
+    return called(version) if product(version) == OPENBAO else version
+
+
+def path(several: Iterable[str], between: str = " -> ", *, before: str = "") -> str:
+    """Return *several* versions in order, each product named once: Vault 1.14.1 -> 1.16.3 -> OpenBao 2.6.2.
+
+    *before* is the product that was named before, which needs no name again.
+    """
+    told = []
+    for version in several:
+        told.append(number(version) if product(version) == before else called(version))
+        before = product(version)
+    return between.join(told)
 
 
 @lru_cache(maxsize=1024)
@@ -117,7 +160,7 @@ def never_released(vault: str) -> str:
     if product(vault) == OPENBAO:
         return "" if major == 2 else "the releases of OpenBao begin with 2.0.0"
     last = _LAST_VAULT_PATCH.get((major, minor))
-    if (major, minor) in _SKIPPED_VAULT_MINORS:
+    if major == 1 and (major, minor) > _LAST_VAULT_OF_1:
         return f"there is no Vault {major}.{minor}: the line goes from 1.21 to 2.0"
     if last is not None and patch > last:
         return f"the last release of this line is {major}.{minor}.{last}"
