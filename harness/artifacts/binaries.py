@@ -1,8 +1,7 @@
-"""What a binary is: where it lies, its digest, and what it says of its own version."""
+"""What a binary is: where it lies, and what it says of its own version."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from dataclasses import dataclass
@@ -59,28 +58,3 @@ def insist_on_version(product: str, version: str, binary: Path, came: str) -> No
             f"{product} {version} was {came}, but to {' '.join(question)!r} it answers {told[:200]!r} (status "
             f"{done.returncode}): not used"
         )
-
-
-_READ: Final[dict[Path, tuple[tuple[int, ...], str]]] = {}
-"""the state in which a file was read last, and its digest"""
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file; of a directory, that of the list of its files with theirs."""
-    if path.is_dir():
-        lines = [f"{digest(file)}  {file.relative_to(path)}\n" for file in files(path)]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as file:
-        about = os.fstat(file.fileno())
-        # in one process many rehearsals use the same binaries: whoever writes to a file changes one of these
-        state = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-        if (known := _READ.get(path)) and known[0] == state:
-            return known[1]
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        _READ[path] = state, found
-        return found
-
-
-def files(path: Path) -> list[Path]:
-    """Return *path* itself, or every file below it if it is a directory, sorted."""
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from harness import wait
-from harness.artifacts import binaries, go_recipes
+from harness.artifacts import binaries, digests, go_recipes
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.downloads import Untrustworthy
 from harness.clients import engine_things
@@ -29,19 +29,24 @@ from harness.knowledge import versions
 from harness.secret import Secret
 from harness.wait import now
 
-IMAGES: Final = {"vault": "vault-image", "node": "node-image"}
+IMAGES: Final = {"vault": "vault-image", "openbao": "openbao-image", "node": "node-image"}
 """What --image calls a product, and what a plan calls its image."""
 
 LICENCE_FILE: Final = "licence.hclic"
 """What the file is called in which a server finds its licence."""
 
-_MADE_OF: Final = {"vault": "vault-image", "kubernetes": "node-image"}
+_MADE_OF: Final = {"vault": "vault-image", "openbao": "openbao-image", "kubernetes": "node-image"}
 UNSEEN: Final = frozenset({"etcd", "coredns", "pause"})
 """What a node image has beside Kubernetes; in which version, kubeadm alone knows."""
 
 _MOST_LICENCE: Final = 1 << 16
 _IMAGE_SECONDS: Final = 120
-_COMMANDS: Final = {"vault-image": ("vault", "/bin/vault"), "node-image": ("kubernetes", "/usr/bin/kubelet")}
+_COMMANDS: Final = {
+    "vault-image": ("vault", "/bin/vault"),
+    # its releases had it in /bin, and have it in /usr/bin
+    "openbao-image": ("openbao", "bao"),
+    "node-image": ("kubernetes", "/usr/bin/kubelet"),
+}
 _POD_HIDES: Final = ("/run", "/var/run")
 
 
@@ -131,7 +136,7 @@ def take(product: str, version: str, path: Path) -> Artifact:
         version,
         path,
         source=f"brought by the user: {path}",
-        sha256=binaries.digest(path),
+        sha256=digests.digest(path),
         note="asked for its version, and not kept in the cache",
         brought=before,
     )
@@ -164,7 +169,7 @@ def _insist_unchanged(artifact: Artifact) -> None:
     again = "leave it alone while a run goes on, and run again"
     try:
         # who makes a link to it changes its times, and nothing else
-        if _fingerprint(artifact.path) != artifact.brought and binaries.digest(artifact.path) != artifact.sha256:
+        if _fingerprint(artifact.path) != artifact.brought and digests.digest(artifact.path) != artifact.sha256:
             raise RigError(f"{named}, was changed during the run, so nobody knows what ran: {again}")
     except OSError as error:
         raise RigError(f"{named}, went away during the run ({error.strerror}): {again}") from error

@@ -1,16 +1,16 @@
 """A binary comes from a release server, or from a mirror of it, and is believed only after its checksum.
 
-The layout of a mirror: below its base URL, `vault/` holds what https://releases.hashicorp.com/vault/ holds,
-`kubernetes/` what https://dl.k8s.io/ holds, and `etcd/` what https://github.com/etcd-io/etcd/releases/download/ holds,
-for instance MIRROR/vault/1.11.0/vault_1.11.0_linux_amd64.zip with MIRROR/vault/1.11.0/vault_1.11.0_SHA256SUMS,
-MIRROR/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver with the same name and .sha256, and
-MIRROR/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz with MIRROR/etcd/v3.5.16/SHA256SUMS. In the same way `kind/` holds
-what https://github.com/kubernetes-sigs/kind/releases/download/ holds: MIRROR/kind/v0.30.0/kind-linux-amd64 with the
-same name and .sha256sum.
+The layout of a mirror: below its base URL, `vault/` and `consul/` hold what https://releases.hashicorp.com/ has there,
+`kubernetes/` what https://dl.k8s.io/ holds, `etcd/` what https://github.com/etcd-io/etcd/releases/download/ holds, and
+`kind/` what https://github.com/kubernetes-sigs/kind/releases/download/ holds. For instance
+MIRROR/vault/1.11.0/vault_1.11.0_linux_amd64.zip with MIRROR/vault/1.11.0/vault_1.11.0_SHA256SUMS,
+MIRROR/kubernetes/v1.32.0/bin/linux/amd64/kube-apiserver with the same name and .sha256,
+MIRROR/etcd/v3.5.16/etcd-v3.5.16-linux-amd64.tar.gz with MIRROR/etcd/v3.5.16/SHA256SUMS, and
+MIRROR/kind/v0.30.0/kind-linux-amd64 with the same name and .sha256sum.
 
 A checksum says as much as the connection it came over; so a server without TLS is asked only where the user says so.
-Vault's checksums are signed by its vendor as well (the same name and .sig), and that holds whoever mirrors them. The
-others' are not, or not with a key that could be shipped.
+Those of Vault and Consul are signed by their vendor as well (the same name and .sig), and that holds whoever mirrors
+them. The others' are not, or not with a key that could be shipped.
 """
 
 from __future__ import annotations
@@ -78,16 +78,21 @@ class _Release:
     signer: str = ""
 
 
-_RELEASES: Final[Mapping[str, _Release]] = {
-    "vault": _Release(
-        vendor="https://releases.hashicorp.com/vault",
-        mirrored="vault",
-        file="{version}/vault_{version}_linux_{arch}.zip",
-        checksums="{version}/vault_{version}_SHA256SUMS",
-        member="vault",
-        signature="{version}/vault_{version}_SHA256SUMS.sig",
+def _of_hashicorp(product: str) -> _Release:
+    return _Release(
+        vendor=f"https://releases.hashicorp.com/{product}",
+        mirrored=product,
+        file=f"{{version}}/{product}_{{version}}_linux_{{arch}}.zip",
+        checksums=f"{{version}}/{product}_{{version}}_SHA256SUMS",
+        member=product,
+        signature=f"{{version}}/{product}_{{version}}_SHA256SUMS.sig",
         signer=signatures.HASHICORP,
-    ),
+    )
+
+
+_RELEASES: Final[Mapping[str, _Release]] = {
+    "vault": _of_hashicorp("vault"),
+    "consul": _of_hashicorp("consul"),
     "kube-apiserver": _Release(
         vendor="https://dl.k8s.io",
         mirrored="kubernetes",

@@ -199,15 +199,18 @@ class Workshop:
             (work / "binary").replace(binary)
 
     def _watched(self, process: Process, recipe: Recipe) -> int:
-        watch, reported = Stopwatch(), 0.0
+        watch, reported, before = Stopwatch(), 0.0, ""
 
         def ended() -> tuple[int] | None:
-            nonlocal reported
+            nonlocal reported, before
             status = process.poll()
             if status is None and watch.seconds - reported >= self._report_seconds:
                 reported = watch.seconds
-                last = _last("\n".join(process.tail(1)), 1) or "compiling"
-                self._tell(f"{recipe.product} {recipe.version}: {reported:.0f} s, {last}")
+                last = _last("\n".join(process.tail(1)), 1)
+                # Go says what it downloads and nothing of what it compiles: its last line would stand for minutes
+                doing = last if last != before else f"compiling{last and f' (Go last said: {last})'}"
+                before = last
+                self._tell(f"{recipe.product} {recipe.version}: {reported:.0f} s, {doing}")
             return None if status is None else (status,)
 
         return until(ended, what="go build", seconds=_LONGEST_SECONDS, log=process.tail)[0]

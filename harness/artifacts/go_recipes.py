@@ -234,6 +234,19 @@ _PRODUCTS: Final[Mapping[str, _Product]] = {
         prefix="etcd Version: ",
         runs=("3.5.15", "3.5.16"),
     ),
+    "consul": _Product(
+        module="github.com/hashicorp/consul",
+        main="consul/main.go",
+        lines=(
+            _ReleaseLine("0.0.0", missing="Consul before 1.15 was not tried as a module"),
+            _ReleaseLine("1.15.0", extra=("require github.com/hashicorp/consul/api v1.22.0",)),
+            _ReleaseLine("1.16.0", missing="Consul from 1.16 on was not tried as a module"),
+        ),
+        usual="3 to 6 minutes",
+        tells=("version",),
+        prefix="Consul v",
+        runs=("1.15.4",),
+    ),
     # Everything from here on is what kind clusters are made of.
     "kind": _Product(
         module="sigs.k8s.io/kind",

@@ -34,8 +34,11 @@ from harness.host.locks import alone
 from harness.knowledge import versions
 
 VAULT: Final = "vault-image"
+OPENBAO: Final = "openbao-image"
 NODE: Final = "node-image"
 PRELOADED: Final = "furnished-node-image"
+SERVERS: Final = (VAULT, OPENBAO)
+"""Those of what a Vault may be on its way."""
 
 _ANSWER_SECONDS: Final = 8  # a registry that is there answers in one
 _RECIPE_LABEL: Final = "rehearse.recipe"
@@ -44,7 +47,18 @@ _BINARIES_LABEL: Final = "rehearse.binaries"
 _SOURCE_LABEL: Final = "rehearse.source"
 _TRIMMED_LABEL: Final = "rehearse.trimmed"
 _BROUGHT_LABEL: Final = "rehearse.brought"
-_REPOSITORIES: Final = {VAULT: "rehearse/vault", NODE: "rehearse/node", PRELOADED: "rehearse/furnished-node"}
+_REPOSITORIES: Final = {
+    VAULT: "rehearse/vault",
+    OPENBAO: "rehearse/openbao",
+    NODE: "rehearse/node",
+    PRELOADED: "rehearse/furnished-node",
+}
+_BINARIES: Final = {VAULT: "vault", OPENBAO: "openbao", NODE: "kubernetes"}
+"""Of which binary each is made, whatever else is in it."""
+
+_PROGRAMS: Final = {VAULT: "vault", OPENBAO: "bao"}
+"""How that is called in an image that has nothing else."""
+
 _UNREACHABLE: Final = re.compile(
     r"dial |lookup |no such host|timeout|timed out|deadline|refused|reset by peer|unreachable|proxyconnect|x509|tls:"
     r"|\bEOF\b|HTTP response to HTTPS",
@@ -102,7 +116,7 @@ class Images:
         self._own = dict(own or {})
 
     def get(self, product: str, version: str) -> Image:
-        """Return *version* of *product*, which is VAULT or NODE: from the first source that has it.
+        """Return *version* of *product*, which is VAULT, OPENBAO or NODE: from the first source that has it.
 
         Those are an image of the user's own, one that was made here before, a vendor's in the engine's store, its
         registry, and making one.
@@ -111,8 +125,8 @@ class Images:
         Raises MissingPrerequisite, which names every source, what each answered, and what would help; RigError and
         Unreachable where the engine itself does not answer.
         """
-        if product not in (VAULT, NODE):
-            raise MissingPrerequisite(f"there is no way to get {product!r}; there are {VAULT} and {NODE}")
+        if product not in _BINARIES:
+            raise MissingPrerequisite(f"there is no way to get {product!r}; there are {', '.join(_BINARIES)}")
         try:
             versions.parse(version)
         except ValueError as error:
@@ -124,7 +138,7 @@ class Images:
 
     def at_hand(self, product: str, version: str) -> Image | None:
         """Return what `get` would return if it had nothing to get; None where it had. Raises as `get`."""
-        if product not in (VAULT, NODE):
+        if product not in _BINARIES:
             return None
         if name := self._own.get((product, version)):
             found = self._engine.image(name)
@@ -238,9 +252,9 @@ class Images:
 
     def _is_of_own(self, product: str, version: str) -> bool:
         """Has the user brought a binary of which it is to be made, whatever others have?"""
-        binary = "vault" if product == VAULT else "kubernetes"
         return any(
-            (one.product, one.version) == (binary, version) or (product == NODE and one.product in brought.UNSEEN)
+            (one.product, one.version) == (_BINARIES[product], version)
+            or (product == NODE and one.product in brought.UNSEEN)
             for one in self._store.all_own()
         )
 
@@ -280,8 +294,8 @@ class Images:
 
     def _ingredients(self, product: str, version: str) -> ImageBuild:
         """Return what an image is made of, which is here then. Raises MissingPrerequisite."""
-        if product == VAULT:
-            return self._vault(self._store.get("vault", version))
+        if product in _PROGRAMS:
+            return self._of_program(product, self._store.get(_BINARIES[product], version))
         return node_image.of(version, self._engine, self._store, self._cache, self._tell)
 
     def _make(self, product: str, version: str) -> Image:
@@ -305,10 +319,10 @@ class Images:
         self._tell(f"{product} {version}: ready")
         return _described(product, version, image, source)
 
-    def _vault(self, binary: Artifact) -> ImageBuild:
+    def _of_program(self, product: str, binary: Artifact) -> ImageBuild:
         def make(name: str, labels: Mapping[str, str]) -> Stored:
             with tempfile.TemporaryFile(dir=self._cache / "images") as file:
-                _pack_vault(file, binary.path)
+                _pack(product, file, binary.path)
                 file.seek(0)
                 return self._engine.build_from(file, name, labels)
 
@@ -320,6 +334,9 @@ class Images:
             helps.append(f"make room in {self._engine.about().folder} (docker system df says what takes it)")
         if _LIMITED.search(answers):
             helps.append("docker login, which most registries allow more, or wait")
+        if product == OPENBAO:
+            brought = f"bring its release's binary (--binary openbao:{version}=/path/to/bao) or an image"
+            return f"What would help: {brought} (--image openbao:{version}=openbao/openbao:{version})"
         vendors = _published(product, version, "")[0]
         helps.append(f"name a registry that has {vendors} (--registry)")
         helps.append(f"docker pull {vendors} where it can be, and bring it here through a registry")
@@ -356,7 +373,7 @@ def remove(engine: Engine, wanted: Sequence[str]) -> int:
     """
     freed, left = 0, []
     # what stands on another image goes before it
-    standing = [PRELOADED, NODE, VAULT, debian_layer.BASE]
+    standing = [PRELOADED, NODE, VAULT, OPENBAO, debian_layer.BASE]
     for image in sorted(made(engine), key=lambda one: standing.index(one.labels[LABEL])):
         if not wanted or set(wanted) & set(names(image)):
             try:
@@ -373,9 +390,9 @@ def _not_made(error: HarnessError) -> str:
     return f"cannot be made here: {without_credentials(str(error))}"
 
 
-def _pack_vault(file: IO[bytes], binary: Path) -> None:
+def _pack(product: str, file: IO[bytes], binary: Path) -> None:
     """Write the folder of which the image is built to *file*: the same bytes for the same binary, whoever packs it."""
-    dockerfile = templates.text("vault-image/Dockerfile").encode()
+    dockerfile = templates.text(f"{product}/Dockerfile").encode()
     with tarfile.open(fileobj=file, mode="w") as archive, binary.open("rb") as content:
         entry = tarfile.TarInfo("Dockerfile")
         entry.size = len(dockerfile)
@@ -384,7 +401,7 @@ def _pack_vault(file: IO[bytes], binary: Path) -> None:
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             archive.addfile(entry)
-        entry = tarfile.TarInfo("root/bin/vault")
+        entry = tarfile.TarInfo(f"root/bin/{_PROGRAMS[product]}")
         entry.size, entry.mode = binary.stat().st_size, 0o755
         archive.addfile(entry, content)
 
@@ -410,7 +427,12 @@ def _digest_of(image: Stored) -> str:
 
 
 def _published(product: str, version: str, registry: str) -> list[str]:
-    """Return the names under which the vendor publishes it, or a *registry* that mirrors the vendors'."""
+    """Return the names under which the vendor publishes it, or a *registry* that mirrors the vendors'.
+
+    OpenBao has none here: its binary is brought as well, and a run of either is of what the user has chosen.
+    """
+    if product == OPENBAO:
+        return []
     if product == NODE:
         names = [f"kindest/node:v{version}"]
     elif "+ent" in version:
@@ -434,5 +456,5 @@ def _tag(version: str) -> str:
 
 def _recipe(product: str) -> str:
     """Return what changes whenever an image of *product* would be made differently, its binaries apart."""
-    text = templates.text("vault-image/Dockerfile") if product == VAULT else node_image.recipe()
+    text = templates.text(f"{product}/Dockerfile") if product in _PROGRAMS else node_image.recipe()
     return hashlib.sha256(text.encode()).hexdigest()[:16]

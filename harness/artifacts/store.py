@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from harness import settings
-from harness.artifacts import binaries, brought, go_builds, go_recipes
+from harness.artifacts import binaries, brought, digests, go_builds, go_recipes
 from harness.artifacts.binaries import Artifact
 from harness.artifacts.downloads import Downloads, Untrustworthy
 from harness.artifacts.go_builds import Go, Workshop
@@ -115,6 +115,21 @@ class Store:
                 f"{product} {version} cannot be kept in {self._sources.cache}: {helped}"
             ) from error
 
+    def look(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Artifact]:
+        """Return what the cache has whole of the (product, version) pairs of *wanted*, checked in parallel; nothing of
+        what the user has brought, which goes before it.
+
+        To get it is quick from then on: this process does not read it again while nobody writes to it.
+        """
+        entries = {}
+        for pair in (pair for pair in wanted if pair not in self._sources.own):
+            # who gets what nobody can get, such as an image, is told so then
+            with suppress(MissingPrerequisite):
+                entries[pair] = self._entry(*pair)
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="checksums") as pool:
+            found = zip(entries, pool.map(_whole, entries.values()), strict=True)
+            return {pair: artifact for pair, artifact in found if artifact is not None}
+
     def get_all(self, wanted: Sequence[tuple[str, str]]) -> list[Artifact]:
         """Return the (product, version) pairs of *wanted* in their order, each as `get` would.
 
@@ -122,11 +137,8 @@ class Store:
         """
         # what the user brought is refused before anything is fetched
         own = {pair: brings for pair in wanted if (brings := self.own(*pair))}
-        different = [pair for pair in dict.fromkeys(wanted) if pair not in own]
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="checksums") as pool:
-            entries = [self._entry(*pair) for pair in different]
-            kept = dict(zip(different, pool.map(_whole, entries), strict=True))
-        found = own | {pair: artifact or self.get(*pair) for pair, artifact in kept.items()}
+        kept = self.look(wanted)
+        found = own | {pair: kept.get(pair) or self.get(*pair) for pair in dict.fromkeys(wanted) if pair not in own}
         return [found[pair] for pair in wanted]
 
     def own(self, product: str, version: str) -> Artifact | None:
@@ -304,11 +316,11 @@ def remove(cache: Path, names: Sequence[str], tell: Callable[[str], None], *, bu
     for kept, entry in [] if builds else _kept(cache):
         if not names or kept.product in names or f"{kept.product}-{kept.version}" in names:
             with alone(entry.lock(), tell, f"{entry}: waiting for whoever is getting it"):
-                freed += sum(file.lstat().st_size for file in binaries.files(entry.path))
+                freed += sum(file.lstat().st_size for file in digests.files(entry.path))
                 entry.remove()
     if builds or not names:
         for folder in (cache / "build" / "modules", cache / "build" / "go"):
-            freed += sum(file.stat().st_size for file in binaries.files(folder)) if folder.exists() else 0
+            freed += sum(file.stat().st_size for file in digests.files(folder)) if folder.exists() else 0
             # Go writes its module cache read-only, which even its owner cannot remove as it stands
             complaint = run_traces.wipe(str(folder))
             if complaint:
@@ -349,7 +361,7 @@ class _CacheEntry:
         binary = self.path / self.product
         try:
             kept = msgspec.json.decode((self.path / _RECORD).read_bytes(), type=CachedArtifact)
-            found = binaries.digest(binary)
+            found = digests.digest(binary)
         except FileNotFoundError as error:
             raise _DamagedError(f"{error.filename} is missing") from error
         except msgspec.DecodeError as error:
@@ -406,8 +418,8 @@ class _CacheEntry:
             product=self.product,
             version=self.version,
             source=origin.source,
-            sha256=binaries.digest(binary),
-            size=sum(file.stat().st_size for file in binaries.files(binary)),
+            sha256=digests.digest(binary),
+            size=sum(file.stat().st_size for file in digests.files(binary)),
             made=now(),
             recipe=origin.recipe,
             note=origin.note,
