@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
-import ssl
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from harness.clients import mutual_tls
+from harness.clients.mutual_tls import Peer
 from harness.errors import Unreachable
 
-_TIMEOUT_SECONDS: Final = 5.0
 _DEFRAGMENT_SECONDS: Final = 60.0
 _SAMPLE: Final = 500
 """so many entries of a list are fetched"""
@@ -82,17 +80,6 @@ def _ask(
     method: str,
     path: str,
     body: str | None = None,
-    *,
-    seconds: float = _TIMEOUT_SECONDS,
-) -> tuple[int, dict[str, Any]]:
-    context = ssl.create_default_context(cafile=str(ca))
-    context.load_cert_chain(*map(str, certificate))
-    asking = http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=context)
-    with closing(asking):
-        try:
-            asking.request(method, path, body)
-            answer = asking.getresponse()
-            said = json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unreachable(f"etcd at 127.0.0.1:{port} gave no answer: {error}") from error
-    return answer.status, said
+    **how: float,
+) -> tuple[int, Any]:
+    return mutual_tls.ask(Peer("etcd", port, ca, certificate), method, path, body, **how)

@@ -92,8 +92,7 @@ class Kube:
     def annotate_service_account(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
         """Give a service account that is there these annotations as well."""
         with translated(f"the annotations of service account {namespace}/{name}"):
-            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
-            self._done("PATCH", path, {"metadata": {"annotations": dict(annotations)}})
+            self._done("PATCH", f"{self._accounts(namespace)}/{name}", {"metadata": {"annotations": dict(annotations)}})
 
     def allow_reading(self, namespace: str, name: str, kinds: Sequence[str]) -> None:
         """Let a service account get every object of these *kinds*: namespaces, serviceaccounts."""
@@ -155,9 +154,7 @@ class Kube:
     def forbid_token_reviews(self, namespace: str, name: str) -> None:
         """Delete a service account's binding to system:auth-delegator, if there is one of ours."""
         with translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
-            answer = self._ask("DELETE", f"{_BINDINGS}/{_BINDING}{namespace}:{name}")
-            if answer.status != _NOT_FOUND:
-                raise_unless_done(answer)
+            self._done_if_there("DELETE", f"{_BINDINGS}/{_BINDING}{namespace}:{name}")
 
     def publish_keys(self, *, to_anybody: bool) -> None:
         """Let anybody read the keys of tokens and the discovery document, or service accounts alone, as it is usual."""
@@ -203,13 +200,13 @@ class Kube:
             made = self._done("POST", f"/api/v1/namespaces/{namespace}/pods", body)
             return str(made["metadata"]["uid"])
 
-    def delete_pod(self, namespace: str, name: str, *, at_once: bool = True) -> None:
-        """Delete a Pod: tokens bound to it are dead, but for the API server's cache. What it runs is killed *at once*,
-        or is asked to end first, as it is by kubectl.
+    def delete_pod(self, namespace: str, name: str, *, at_once: bool = True) -> bool:
+        """Delete a Pod, and return whether it was there: tokens bound to it are dead, but for the API server's cache.
+        What it runs is killed *at once*, or is asked to end first, as it is by kubectl.
         """
         with translated(f"pod {namespace}/{name}"):
             grace = "?gracePeriodSeconds=0" if at_once else ""
-            self._done("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}{grace}")
+            return self._done_if_there("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}{grace}")
 
     def would_evict(self, namespace: str, name: str) -> tuple[int, str]:
         """Ask for the eviction of a Pod, as a drain of its node does, so that nothing comes of it. Return the status,
@@ -308,11 +305,7 @@ class Kube:
         """Have a Deployment consist of so many Pods. Is it there?"""
         with translated(f"deployment {namespace}/{name}"):
             path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-            answer = self._ask("PATCH", path, body={"spec": {"replicas": replicas}})
-            if answer.status == _NOT_FOUND:
-                return False
-            raise_unless_done(answer)
-            return True
+            return self._done_if_there("PATCH", path, {"spec": {"replicas": replicas}})
 
     def delete_stateful_set(self, namespace: str, name: str) -> None:
         """Delete a StatefulSet without Pods, and its ConfigMap and Secret."""
@@ -423,9 +416,8 @@ class Kube:
         here = f"/api/v1/namespaces/{namespace}"
         self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
         self._delete_pods(namespace)
-        budgets = self._ask("DELETE", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets")
-        if budgets.status != _NOT_FOUND:  # before Kubernetes 1.21 there are none of this version
-            raise_unless_done(budgets)
+        # before Kubernetes 1.21 there are none of this version
+        self._done_if_there("DELETE", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets")
         self._done("DELETE", f"{here}/secrets")
         for kind, everybodys in _OF_EVERYBODY.items():
             for name in self._names(f"{here}/{kind}"):
@@ -462,6 +454,14 @@ class Kube:
         answer = self._ask(method, path, body=body)
         raise_unless_done(answer)
         return json.loads(answer.data)
+
+    def _done_if_there(self, method: str, path: str, body: Any = None) -> bool:
+        """Return whether what is asked for is there at all, once it is done; raises as `_done`."""
+        answer = self._ask(method, path, body=body)
+        if answer.status == _NOT_FOUND:
+            return False
+        raise_unless_done(answer)
+        return True
 
     def _ask(
         self,

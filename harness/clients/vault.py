@@ -97,6 +97,11 @@ class Vault(VaultEngines, TransitSeal, VaultLeases):
         """Have the node that leads give that up. It does not stand for election for the next ten seconds."""
         return self._ask("put", "sys/step-down", self.root)
 
+    def join_raft(self, leader: str, ca: str, certificate: str, key: Secret) -> Reply:
+        """Have this node, which is not initialised, join the one at the address *leader*, by what both show, as PEM."""
+        shown = {"leader_ca_cert": ca, "leader_client_cert": certificate, "leader_client_key": key.reveal()}
+        return self._ask("put", "sys/storage/raft/join", json={"leader_api_addr": leader, **shown})
+
     def remove_peer(self, name: str) -> Reply:
         """Remove a node from the raft configuration."""
         return self._ask("post", "sys/storage/raft/remove-peer", self.root, json={"server_id": name})
