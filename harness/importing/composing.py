@@ -16,7 +16,7 @@ from harness.importing.installation import OUTSIDE, Installation, Known, MountPa
 from harness.importing.naming import Names
 from harness.importing.provenance import Way, Ways
 from harness.knowledge import kubernetes_auth, versions
-from harness.scenario import auth_config, endpoints, mount_kinds, places
+from harness.scenario import auth_config, endpoints, mount_kinds, places, storage_state
 from harness.scenario.mount_kinds import JWT, KUBERNETES
 from harness.scenario.schema import SCHEMA
 from harness.scenario.yaml_document import Trail
@@ -125,8 +125,8 @@ class _Composer:
     def _description(self) -> str:
         goal = f"to {self._wishes.target}" if self._wishes.target else "to a version that is still to be chosen"
         return (
-            f"An installation as it was read: Vault {self._source}, {len(self._auth)} auth mounts, {len(self._apps)} "
-            f"apps.\nWhat does the upgrade {goal} do to those who log in?\n"
+            f"An installation as it was read: {versions.called(self._source)}, {len(self._auth)} auth mounts, "
+            f"{len(self._apps)} apps.\nWhat does the upgrade {goal} do to those who log in?\n"
         )
 
     # --- Vault and its clusters ---
@@ -152,7 +152,7 @@ class _Composer:
             found["tls"] = False
         if (said.nodes or 1) > 1 or (said.ha and said.nodes is None):
             many = f"It is highly available ({said.nodes or 'several'} nodes); this rehearses one node"
-            shared = found["storage"] in ("etcd", "postgresql")
+            shared = found["storage"] in storage_state.SERVERS
             nodes = "`nodes: 2` rehearses two, over one " if shared else "`nodes: 3` rehearses three, over "
             self._note(here, f"{many}. {nodes}{found['storage'] if shared else 'raft'}.")
         if said.served:
@@ -162,7 +162,7 @@ class _Composer:
     def _storage(self) -> str:
         said = self._said.vault.storage
         fits = versions.at_least(self._source, versions.RAFT_SINCE)
-        if said in ("file", "etcd", "postgresql"):
+        if said in ("file", *storage_state.SERVERS):
             return said
         if not fits:
             return "file"
@@ -315,8 +315,11 @@ class _Composer:
 
     def _bound_issuer(self, said: Mapping[str, Any], cluster: str | None) -> dict[str, Any]:
         issuer = said.get("bound_issuer")
-        # the rehearsal's own provider has another issuer than one that is not known
-        return {"bound_issuer": self._clusters.issuer_word(cluster, str(issuer))} if issuer and cluster else {}
+        if not issuer:
+            return {}
+        # an issuer that is no cluster's is the rehearsal's own provider there, under a name of its own
+        word = self._clusters.issuer_word(cluster, str(issuer)) if cluster else mount_kinds.PROVIDER
+        return {"bound_issuer": word}
 
     def _roles(
         self, path: str, mount: MountPart, kind: str, cluster: str | None, trail: Trail, notes: list[str]

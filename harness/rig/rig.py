@@ -402,6 +402,15 @@ class VaultNode(Protocol):
         ...
 
 
+@runtime_checkable
+class EndsAbruptly(Protocol):
+    """A Vault that may be ended at once."""
+
+    def end_abruptly(self) -> None:
+        """End Vault as a power cut would, if its data bear that: it takes a second to stop. Else do nothing."""
+        ...
+
+
 class VaultSystem(VaultNode, Protocol):
     """A Vault: one node, or several over one storage. What is asked of it without naming a node, any may answer."""
 

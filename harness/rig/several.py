@@ -18,6 +18,10 @@ class SeveralNodes(Protocol):
         """Start a node without data that joins the others, as the version of *served*. Returns when it answers."""
         ...
 
+    def ask_to_join(self, name: str) -> None:
+        """Have a node without data ask by the API to be taken in by the one that leads. Raises RigError."""
+        ...
+
     def follow(self) -> str:
         """Find out who leads, have everything go there from now on, and return its name; "" where nobody does."""
         ...

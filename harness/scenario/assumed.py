@@ -24,13 +24,16 @@ def of_scenario(scenario: Scenario, wanted: Topology) -> Iterator[str]:
         if mount.configured is None:
             issuer, key = (", and with the cluster's issuer", f"auth.{path}.config or ") if silent else ("", "")
             yield (
-                f"auth/{path}/config was last written by Vault {resolved.written_by}, {there}{issuer}; if it was not, "
-                f"say so: {key}auth.{path}.configured"
+                f"auth/{path}/config was last written by {versions.called(resolved.written_by)}, {there}{issuer}; if "
+                f"it was not, say so: {key}auth.{path}.configured"
             )
+            silent = False
         elif mount.configured.with_token_file is None:
             yield (
                 f"auth/{path}/config was written {there}; if it was not, say so: auth.{path}.configured.with-token-file"
             )
+        if silent:
+            yield f"auth/{path}/config names the cluster's issuer; if not, say so: auth.{path}.config"
         yield from _of_a_name(path, mount.config, wanted.named(resolved.vault).cluster)
     for name, app in scenario.apps.items():
         place = wanted.mounts[wanted.apps[name].mount]
@@ -65,10 +68,10 @@ def _of_tokens(wanted: Topology) -> Iterator[str]:
         for name, role in mount.roles.items():
             named = [policy for policy in role.policies if policy != vault_policies.VAULTS_OWN]
             if named and not wanted.policies:
-                whose = "policy" if len(named) == 1 else "policies"
+                whose, grant = ("policy", "grants") if len(named) == 1 else ("policies", "grant")
                 yield (
-                    f"the {whose} {', '.join(named)} of role {name} at auth/{path} let its apps read their reads, and "
-                    "nothing else; if yours say otherwise, write them: policies"
+                    f"{whose} {', '.join(named)} of role {name} at auth/{path} {grant} only its apps' reads; if not, "
+                    "say so: policies"
                 )
             if "ttl" in mount.of_kind.role and not (role.ttl or role.period or role.explicit_max_ttl):
                 yield (
@@ -85,8 +88,8 @@ def of_versions(steps: tuple[AnyStep, ...], driver: str) -> Iterator[str]:
     if not driver_traits.of(driver).real and (unknown := kubernetes_auth.beyond(serving)):
         nearest = kubernetes_auth.held_lines().rpartition(" ")[2]
         yield (
-            f"Vault {', '.join(unknown)} answers as the nearest release does that was run (at most {nearest}): only a "
-            "run on real servers would tell"
+            f"{versions.path(unknown, ', ')} answers as the nearest release does that was run (at most {nearest}): "
+            "only a run on real servers would tell"
         )
 
 

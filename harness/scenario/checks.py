@@ -24,6 +24,7 @@ from harness.scenario import (
     host_checks,
     kind_checks,
     matrix,
+    mount_checks,
     places,
     probe_checks,
     product_checks,
@@ -85,13 +86,13 @@ def _order_of_versions(document: Document) -> Iterator[_Complaint]:
     steps = _steps(document) if document.left_out("course") else []
     for (earlier, old), (trail, new) in pairwise(steps):
         if versions.parse(new) < versions.parse(old):
-            yield trail, f"Vault {new} is older than {old}, from which it is reached", remedy
+            yield trail, f"{versions.called(new)} is older than {old}, from which it is reached", remedy
         elif versions.parse(new) == versions.parse(old) and earlier != ("vault", "source"):
-            yield trail, f"Vault {new} is reached twice", remedy
+            yield trail, f"{versions.called(new)} is reached twice", remedy
     source = document.get("vault", "source")
     for trail, by in field_checks.writers(document):
         if source is not None and versions.parse(by) > versions.parse(source):
-            message = f"the config was written by Vault {by}, and the source is {source}, which is older"
+            message = f"the config was written by {versions.called(by)}, and the source is {source}, which is older"
             yield trail, message, f"{source} or older: what is in use today has written it, or a release before"
 
 
@@ -101,7 +102,7 @@ def _vault_releases(document: Document) -> Iterator[_Complaint]:
         if why := versions.never_released(version):
             yield trail, f"{versions.called(version)} was never released", why
         if storage == "raft" and not versions.at_least(version, versions.RAFT_SINCE):
-            message = f"Vault {version} has no raft storage"
+            message = f"{versions.called(version)} has no raft storage"
             yield trail, message, f"{versions.RAFT_SINCE} or newer, or storage: file in vault"
 
 
@@ -157,7 +158,7 @@ def _choice_of_reviewer(document: Document, mount: Trail) -> Iterator[_Complaint
     if by is None:
         return
     if reviewer == "client-jwt" and not versions.at_least(by, kubernetes_auth.KNOWS_DISABLE_LOCAL):
-        yield trail, f"nobody could choose client-jwt with Vault {by}", _instead_of_client_jwt(by)
+        yield trail, f"nobody could choose client-jwt with {versions.called(by)}", _instead_of_client_jwt(by)
     told = document.given(*mount, "configured", "with-token-file")
     file: Trail = (*mount, "configured", "with-token-file") if told else ("vault", "token-file")
     if reviewer == "pod-token" and (why := course_checks.no_token_to_copy(document, file)):
@@ -166,7 +167,7 @@ def _choice_of_reviewer(document: Document, mount: Trail) -> Iterator[_Complaint
         since = kubernetes_auth.COPIES_POD_TOKEN
         remedy = f"leave reviewer out: before {since} no choice means the token that logs in"
         later = field_checks.later(since, document.get("vault", "source"))
-        yield trail, f"nobody could choose local with Vault {by}", f"{remedy}; or {later}"
+        yield trail, f"nobody could choose local with {versions.called(by)}", f"{remedy}; or {later}"
 
 
 def _instead_of_client_jwt(by: str) -> str:
@@ -408,7 +409,7 @@ def _expectations(document: Document) -> Iterator[_Complaint]:
         at = document.get("expect", index, "at")
         yield from references.known(document, ("expect", index, "app"), apps, "app")
         if at is not None and whole and at not in hops:
-            message = f"Vault {at} is not among the versions to which the upgrade goes"
+            message = f"{versions.called(at)} is not among the versions to which the upgrade goes"
             yield ("expect", index, "at"), message, choices("", hops) + "; or leave it out"
         step = document.get("expect", index, "at-step")
         if step is not None and step > length:
@@ -438,6 +439,7 @@ _CHECKS: Final = (
     _policy_texts,
     _whom,
     _not_mounted,
+    mount_checks.complaints,
     engine_checks.complaints,
     engine_checks.of_steps,
     _lives_of_tokens,

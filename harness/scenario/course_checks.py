@@ -189,9 +189,9 @@ class _Walk:
         serves = self.nodes.get(node, self.version) if node else self.version
         if to is not None and serves is not None:
             if versions.parse(to) == versions.parse(serves):
-                yield trail, f"Vault {to} serves already", "restart: {}, or a newer version"
+                yield trail, f"{versions.called(to)} serves already", "restart: {}, or a newer version"
             elif versions.parse(to) < versions.parse(serves):
-                message = f"Vault {to} is older than {serves}, from which it is reached"
+                message = f"{versions.called(to)} is older than {serves}, from which it is reached"
                 yield trail, message, "a newer version, or roll-back: binary or snapshot"
         if node:
             self.nodes[node] = to

@@ -136,6 +136,6 @@ def _question(answers: Answers) -> str:
         "outside": "outside any cluster",
     }[answers.place]
     return (
-        f"Vault {answers.source} runs {place}; auth/{answers.mount}/config was last written by Vault "
+        f"{versions.called(answers.source)} runs {place}; auth/{answers.mount}/config was last written by Vault "
         f"{answers.written_by}. What does the upgrade to {answers.target} do to {answers.service_account}?"
     )

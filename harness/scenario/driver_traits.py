@@ -15,6 +15,12 @@ from harness.knowledge import versions
 ETCD: Final = "3.5.16"
 """The etcd under every API server: 3.5 serves every Kubernetes version from 1.22 on."""
 
+CONSUL: Final = "1.15.4"
+"""The Consul that has the data of a Vault."""
+
+STORES: Final = {"etcd": ETCD, "consul": CONSUL}
+"""What is needed besides where a Vault has its data there, by the storage's name, which is the product's."""
+
 KIND: Final = "0.30.0"
 """The kind that makes clusters; the images of nodes that are made here have its files in them."""
 
@@ -34,8 +40,6 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """do servers answer, which take time and which one can talk to? If not, the answers are this project's knowledge"""
     tools: tuple[Artifact, ...] = ()
     """what it needs whatever the versions: where there is no cluster, what its engine needs alone"""
-    stores: tuple[Artifact, ...] = ()
-    """what it needs besides where a Vault has its data in etcd"""
     cluster: str = ""
     """the product of which it needs each Kubernetes version"""
     vault: str = ""
@@ -52,13 +56,14 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """what a short rehearsal takes of which nobody has recorded it. Only the ratio to other drivers matters"""
 
     def artifacts(
-        self, kubernetes: Iterable[str], vaults: Iterable[str], *, stores: bool = False
+        self, kubernetes: Iterable[str], vaults: Iterable[str], *, storages: Iterable[str] = ()
     ) -> tuple[Artifact, ...]:
-        """Return every binary and image that it needs for these versions. *stores*: a Vault has its data in etcd."""
+        """Return every binary and image that it needs for these versions. *storages*: where Vaults have their data."""
         clusters = [(self.cluster, version) for version in kubernetes] if self.cluster else []
         servers = [server(self.vault, version) for version in vaults] if self.vault else []
-        tools = self.tools if clusters or stores or self.engine else ()
-        return (*tools, *(self.stores if stores else ()), *clusters, *servers)
+        tools = self.tools if clusters or self.engine else ()
+        stores = [(name, STORES[name]) for name in sorted(set(storages)) if name in STORES and self.real]
+        return tuple(dict.fromkeys((*tools, *stores, *clusters, *servers)))
 
 
 def server(vault: str, version: str) -> Artifact:
@@ -70,7 +75,6 @@ LOCAL: Final = Traits(name="local", tools=(("etcd", ETCD),), cluster="kube-apise
 KIND_CLUSTERS: Final = Traits(
     name="kind",
     tools=(("kind", KIND),),
-    stores=(("etcd", ETCD),),
     cluster="node-image",
     vault="vault-image",
     engine=True,

@@ -108,11 +108,11 @@ def _no_pem(document: Document, place: Trail, writer: Writer) -> Iterator[Compla
     must = versions.at_least(writer.version, kubernetes_auth.CA_MUST_BE_PEM)
     if not must or not isinstance(said, str):
         return
-    words, kind = kubernetes_auth.NO_CA, values.kind_of_pem(said)
+    words, kind, by = kubernetes_auth.NO_CA, values.kind_of_pem(said), versions.called(writer.version)
     if kind == "undecoded":
-        yield place, f"Vault {writer.version} refuses a CA that nobody decoded: {words}", "cluster, or the decoded text"
+        yield place, f"{by} refuses a CA that nobody decoded: {words}", "cluster, or the decoded text"
     elif kind == "PEM" and not values.is_whole_pem(said):
-        yield place, f"Vault {writer.version} refuses a CA that is no certificate: {words}", "cluster, or a whole text"
+        yield place, f"{by} refuses a CA that is no certificate: {words}", "cluster, or a whole text"
 
 
 def _without_ca(document: Document, trail: Trail, writer: Writer) -> Iterator[Complaint]:
@@ -127,7 +127,7 @@ def _without_ca(document: Document, trail: Trail, writer: Writer) -> Iterator[Co
         pem_keys=bool(document.get(*trail, "config", "pem_keys")),
     )
     if words:
-        message = f"Vault {writer.version} refuses a config without a CA: {words}"
+        message = f"{versions.called(writer.version)} refuses a config without a CA: {words}"
         yield place, message, _with_ca(writer, disable=bool(disable))
 
 
@@ -169,7 +169,8 @@ def _both_stars(document: Document, written: Sequence[Trail], writer: Writer) ->
     names, spaces = _held(document, written, "service-accounts", "namespaces")
     since = kubernetes_auth.NO_TWO_STARS_UNTIL
     if names == spaces == ("*",) and not versions.at_least(writer.version, since):
-        message = f"Vault {writer.version} refuses this role: its service accounts and its namespaces cannot both be *"
+        by = versions.called(writer.version)
+        message = f"{by} refuses this role: its service accounts and its namespaces cannot both be *"
         place = _blamed(document, written[0], "namespaces", "service-accounts")
         yield place, message, f"names in one of the two, or {writer.later(since)}"
 
@@ -191,7 +192,7 @@ def _kind_of_token(document: Document, written: Sequence[Trail], writer: Writer)
         message = "Vault refuses a period for batch tokens, which cannot be renewed"
         yield _blamed(document, trail, "period", kind), message, "token-type: service, or no period"
     if batch and uses:
-        message = f"Vault {writer.version} refuses batch tokens with a number of uses, which nobody counts"
+        message = f"{versions.called(writer.version)} refuses batch tokens with a number of uses, which nobody counts"
         yield _blamed(document, trail, "num-uses", kind), message, "token-type: service, or no num-uses"
     for key, field in _NEW_ROLE_FIELDS.items():
         since = kubernetes_auth.field_since(field)
@@ -211,7 +212,7 @@ def _claims(document: Document, trail: Trail, writer: Writer) -> Iterator[Compla
         if becomes == "role":
             message = 'Vault refuses this role: metadata key "role" is reserved and may not be a mapping destination'
             yield (*trail, "claim-mappings", claim), message, "another name"
-        elif first.setdefault(becomes, claim) != claim:
+        elif becomes is not None and first.setdefault(becomes, claim) != claim:
             message = f"Vault refuses this role: multiple keys are mapped to metadata key {shown(becomes)}"
             yield (*trail, "claim-mappings", claim), message, "another name"
 

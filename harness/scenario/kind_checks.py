@@ -19,6 +19,7 @@ _AGENTS_SINCE: Final = "1.3.0"
 _OF_ACCOUNT: Final = ("cluster", "service-account", "may-review-tokens", "may-read", "annotations", "audience", "token",
                       "token-expires", "claims", "agent", "storm")  # fmt: skip
 """The keys of an app that logs in with a token of its service account."""
+_OF_REVIEWER: Final = ("reviewer", "reviewer-token-life")
 _OF_EVERY_TOKEN: Final = ("iss", "sub", "aud", "iat", "exp")
 
 
@@ -172,6 +173,11 @@ def _of_write(document: Document, write: Trail) -> Iterator[Complaint]:
         message = f"auth/{shown(str(name))} is of type {kind.name}, which has no config to write"
         yield write, message, "role: the name of one of its roles"
     else:
+        if not kind.reviews:
+            for key in _OF_REVIEWER:
+                if document.given(*write, key) and document.sound(*write, key):
+                    message = f"auth/{shown(str(name))} is of type {kind.name}, and nobody reviews its logins"
+                    yield (*write, key), message, "leave it out"
         yield from _of_config(document, (*write, "config"), kind)
 
 

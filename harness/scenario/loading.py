@@ -210,6 +210,7 @@ def _wanted(shape: Any) -> tuple[str, str]:
     if get_origin(shape) is dict:
         return "a mapping", "a name, a colon, and below it, indented, what it names"
     if is_model(shape):
-        return "a mapping", "the keys " + ", ".join(fields(shape))
+        names = ", ".join(fields(shape))
+        return "a mapping", f"the keys {names}" if names else "{}"
     _, example = _wanted(get_args(shape)[0])
     return "a list", f"a line for each, with a dash before it ({example})"

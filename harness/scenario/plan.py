@@ -173,8 +173,8 @@ def _artifacts(wanted: Topology, steps: tuple[AnyStep, ...], driver: Traits) -> 
     upgraded = [step.version for step in steps if isinstance(step, course.UpgradeKubernetes)]
     kubernetes = versions.ascending([*(cluster.kubernetes for cluster in wanted.clusters.values()), *upgraded])
     agents = (app.agent for app in wanted.apps.values() if app.agent)
-    stores = any(vault.storage == "etcd" for vault in wanted.vaults.values())
-    return driver.artifacts(kubernetes, versions.ascending([*course.serving(steps), *agents]), stores=stores)
+    storages = [vault.storage for vault in wanted.vaults.values()]
+    return driver.artifacts(kubernetes, versions.ascending([*course.serving(steps), *agents]), storages=storages)
 
 
 def _course(scenario: Scenario, wanted: Topology, *, rollback: bool) -> tuple[AnyStep, ...]:

@@ -95,7 +95,8 @@ class Vault(HasStorage, HasLeases):
         default=1,
         ge=1,
         le=7,
-        description="Nodes over raft, or over one etcd or PostgreSQL: vault-0, vault-1 ... A hop takes one by one.",
+        description="Nodes over raft, or over one etcd, Consul or PostgreSQL: vault-0, vault-1 ... A hop takes one "
+        "by one.",
     )
     shares: int = Field(default=5, ge=1, le=255, description="Unseal key shares.")
     threshold: int = Field(default=3, ge=1, le=255, description="Unseal keys needed.")
@@ -109,12 +110,11 @@ class Vault(HasStorage, HasLeases):
     seal: SealKind = Field(
         default="shamir",
         description="transit: it is unsealed by the transit engine of `seal-vault`, and shares and threshold are those "
-        "of its recovery keys. On processes and on paper.",
+        "of its recovery keys.",
     )
     audit: dict[Name, AuditDevice] = Field(
         default_factory=dict,
-        description="Audit devices by name: all that this Vault has. Left out: one file of the rehearsal's own. On "
-        "processes and on paper.",
+        description="Audit devices by name: all that this Vault has. Left out: one file of the rehearsal's own.",
     )
 
 

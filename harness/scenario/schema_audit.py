@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from harness.scenario.schema_roles import Part
-from harness.scenario.values import Text
+from harness.scenario.values import Mode, ShortSpan, Text
 
 DeviceKind = Literal["file", "socket", "syslog"]
 DeviceState = Literal["full", "away", "silent", "well", "disable", "enable"]
@@ -21,9 +21,6 @@ BLOCKS: Final[dict[DeviceKind, tuple[DeviceState, ...]]] = {
     "syslog": ("away",),
 }
 """What can keep a device of each kind from writing."""
-
-_Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
-_Time = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(ms|s|m)$")]
 
 OPTIONS: Final = {
     "log-raw": "log_raw",
@@ -63,9 +60,9 @@ class AuditDevice(Part):
         default=None, description="Vault's default: json, in which at least one device has to write."
     )
     prefix: Text | None = Field(default=None, description="What stands before each entry.")
-    mode: _Mode | None = Field(default=None, description='Of a file: its mode bits, such as "0640".')
+    mode: Mode | None = Field(default=None, description='Of a file: its mode bits, such as "0640".')
     socket_type: Literal["tcp", "udp", "unix"] | None = Field(default=None, description="Of a socket. Left out: tcp.")
-    write_timeout: _Time | None = Field(
+    write_timeout: ShortSpan | None = Field(
         default=None, description="Of a socket: how long Vault waits for it. Vault's default: 2s."
     )
     facility: Text | None = Field(default=None, description="Of syslog. Vault's default: AUTH.")

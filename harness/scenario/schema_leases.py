@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from harness.scenario.schema_roles import Part
+from harness.scenario.values import Many
 
 _MOST: int = 2_000_000
 
@@ -26,7 +25,7 @@ class HasLeases(Part):
 class TouchesLeases(Part):
     """A step that does something to leases."""
 
-    revoke_leases: int | Literal["all"] | None = Field(
+    revoke_leases: Many | None = Field(
         default=None,
         description="So many of the `leases` of Vault are revoked, one by one. all: every one that is left, at once "
         "(sys/leases/revoke-prefix).",

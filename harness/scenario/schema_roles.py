@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.scenario.values import (
+    MOST,
     AliasSource,
     Bindings,
     CaText,
@@ -47,7 +48,9 @@ class JwtConfig(BaseModel):
         "text. Left out, with the config: cluster, or provider where the mount has none.",
     )
     bound_issuer: Text | None = Field(
-        default=None, description="Of a JWT mount: the issuer to demand; 'cluster' means the cluster's own."
+        default=None,
+        description="Of a JWT mount: the issuer to demand. cluster: the cluster's own. provider: that of who mints "
+        "tokens, whatever yours is called. Or a text.",
     )
     jwks_url: KeysAt | None = Field(
         default=None,
@@ -104,6 +107,7 @@ class RoleTokens(Part):
     num_uses: int | None = Field(
         default=None,
         ge=0,
+        le=MOST,
         description="token_num_uses: how many requests it is good for; 0: any number. The questions of a rehearsal "
         "are requests as well, and so those that are no read are not asked of such a token.",
     )
@@ -155,7 +159,10 @@ class RoleSecrets(Part):
         default=None, description="Of an AppRole: the life of a secret ID. Left out: it never ends."
     )
     secret_id_num_uses: int | None = Field(
-        default=None, ge=0, description="Of an AppRole: how many logins a secret ID is good for; 0: any number."
+        default=None,
+        ge=0,
+        le=MOST,
+        description="Of an AppRole: how many logins a secret ID is good for; 0: any number.",
     )
 
 

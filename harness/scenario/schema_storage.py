@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.scenario.schema_roles import Part
 
-StorageKind = Literal["raft", "file", "etcd", "postgresql"]
+StorageKind = Literal["raft", "file", "etcd", "consul", "postgresql"]
 ToStorage = Literal["lose-leader", "defrag", "restart", "stop", "start"]
 ToNode = Literal["lose-data", "lose-data-and-join", "foreign-data", "full-disk"]
 Meanwhile = Literal[
@@ -22,8 +22,8 @@ class HasStorage(Part):
 
     storage: StorageKind = Field(
         default="raft",
-        description="Vault's storage. etcd: a cluster of its own, of `etcd-members`; postgresql: a new cluster of "
-        "Debian's package; with kind processes of this machine as well.",
+        description="Vault's storage. etcd: a cluster of its own, of `etcd-members`; consul: a server of its own; "
+        "postgresql: a new cluster of Debian's package; with kind they are processes of this machine as well.",
     )
     etcd_members: Literal[1, 3, 5] = Field(default=1, description="With storage etcd: so many members it has.")
     max_receive_size: int | None = Field(
@@ -40,9 +40,9 @@ class TouchesStorage(Part):
 
     storage: ToStorage | None = Field(
         default=None,
-        description="To the servers of storage etcd or postgresql: lose-leader (the etcd member that leads is killed, "
-        "and stays away), defrag (all etcd members are defragmented at once), restart (one after the other), stop (all "
-        "are), start (whichever is away is there again, over its data).",
+        description="To the servers of storage etcd, consul or postgresql: lose-leader (the etcd member that leads is "
+        "killed, and stays away), defrag (all etcd members are defragmented at once), restart (one after the other), "
+        "stop (all are), start (whichever is away is there again, over its data).",
     )
     meanwhile: Meanwhile | None = Field(
         default=None,

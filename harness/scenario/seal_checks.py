@@ -90,7 +90,7 @@ def _path(document: Document) -> Iterator[Complaint]:
             yield trail, f"{versions.called(version)} was never released", why
     for (_, old), (trail, new) in pairwise(said):
         if versions.parse(new) < versions.parse(old):
-            yield trail, f"Vault {new} is older than {old}, from which it is reached", "oldest first"
+            yield trail, f"{versions.called(new)} is older than {old}, from which it is reached", "oldest first"
     if not document.left_out("course"):
         for key in ("target", "via"):
             if document.given(*_VAULT, key):

@@ -76,7 +76,7 @@ def _no_hop(document: Document, trail: Trail, key: str, verb: str) -> tuple[str,
 def _wrong(kind: str, members: int, away: int, what: str | None) -> tuple[str, str] | None:
     """Return why *what* cannot be done to a storage of which *away* servers are away, and what would be right."""
     if kind not in storage_state.SERVERS:
-        remedy = "storage: etcd or postgresql in vault, or stop-node of several nodes over raft"
+        remedy = "storage: etcd, consul or postgresql in vault, or stop-node of several nodes over raft"
         return f"storage {kind} is in Vault itself, and has no servers beside it", remedy
     if what is None:
         return None

@@ -9,7 +9,7 @@ from typing import Final, Literal, cast, get_args
 from harness.scenario.course import AnyStep, Look, Serve, TouchStorage
 from harness.scenario.schema_storage import ToNode, ToStorage
 
-SERVERS: Final = ("etcd", "postgresql")
+SERVERS: Final = ("etcd", "consul", "postgresql")
 """The storages that are servers beside Vault."""
 
 OF_A_NODE: Final = get_args(ToNode)

@@ -197,6 +197,12 @@ def _bindings(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _span(duration: str) -> str:
+    if seconds(duration) > _LONGEST_SPAN:
+        raise ValueError("less than 2562048h: Vault, like all that counts nanoseconds in 64 bits, refuses a longer one")
+    return duration
+
+
 def _token_life(duration: str) -> str:
     if not 600 <= seconds(duration) <= 2**32:
         raise ValueError("10m or more, and at most 2^32 seconds: Kubernetes issues no service account token for less")
@@ -238,6 +244,12 @@ def _issuers(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _many(value: Any) -> Any:
+    if value != "all" and type(value) is not int:
+        raise ValueError("a whole number without quotes, such as 500, or all")
+    return value
+
+
 VersionText = Annotated[str, AfterValidator(_version)]
 Name = Annotated[str, AfterValidator(_name)]
 ServiceAccount = Annotated[str, AfterValidator(_service_account)]
@@ -255,6 +267,7 @@ ClaimValue = Annotated[Any, AfterValidator(_claim), WithJsonSchema(_CLAIMS)]
 """What a claim of a token says, or may say."""
 WrittenValue = Annotated[ClaimValue, "written"]
 """What an app writes into one field of a secret."""
+Many = Annotated[Any, AfterValidator(_many), WithJsonSchema({"anyOf": [{"type": "integer"}, {"const": "all"}]})]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
 Readable = Literal["namespaces", "service-accounts"]
@@ -266,8 +279,14 @@ TextOrNone = Annotated[str, StringConstraints(max_length=10_000)]
 Issuer = Annotated[str, StringConstraints(max_length=1_000, min_length=1), AfterValidator(_issuer)]
 Issuers = Annotated[tuple[Issuer, ...], Len(1, 10), AfterValidator(_issuers)]
 """Of a cluster's service account tokens: the first signs, the others are accepted."""
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$")]
+_LONGEST_SPAN: Final = 9_223_372_036
+"""In seconds: what Go's time.Duration holds. A second more is answered 400 (run: 1.4.0, 1.9.2 and 1.16.3)."""
+MOST: Final = 2**63 - 1
+"""The largest whole number that Vault reads where it wants one (run: as above)."""
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}[smh]$"), AfterValidator(_span)]
 """A whole number with its unit: 90s, 10m, 1h."""
+ShortSpan = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(ms|s|m)$")]
+Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
 Host = Annotated[str, AfterValidator(_host)]
 Audiences = Annotated[
     tuple[Text, ...],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.scenario import references, topology
+from harness.scenario import references, storage_state, topology
 from harness.scenario.app_spec import STANDBY
 from harness.scenario.course_checks import verb_of
 from harness.scenario.field_checks import Complaint
@@ -13,7 +13,7 @@ from harness.scenario.yaml_document import Document, Trail, choices, shown
 
 _OF_A_NODE: Final = ("upgrade", "restart", "replace-pod", "roll-back")
 _NAMES_A_NODE: Final = ("stop-node", "start-node", "remove-node", "join-node")
-_SHARED: Final = ("etcd", "postgresql")
+_SHARED: Final = storage_state.SERVERS
 """The storages that all nodes of a Vault can have, with a lock in them."""
 _OF_SEVERAL: Final = ("step-down", *_NAMES_A_NODE)
 _OF_MEMBERS: Final = {"remove-node": ("be removed", "stop-node"), "join-node": ("join anew", "start-node")}
@@ -99,7 +99,8 @@ def _of_several(document: Document, trail: Trail, verb: str, down: set[str], out
         down -= {node} if node else set(down)
     if verb not in _OF_SEVERAL:
         return
-    (nodes,), name = _vaults(document).values(), document.get(*trail, verb)
+    # the one that unseals has one node, and a step does not name it
+    nodes, name = _vaults(document)[topology.MAIN], document.get(*trail, verb)
     if len(nodes) == 1:
         yield (*trail, verb), f"{verb} is of a Vault of several nodes, and there is one", "nodes: 3 in vault"
     elif verb in _NAMES_A_NODE and name is not None and name not in nodes:

@@ -269,13 +269,27 @@ class Document:
         return not any(trail[:length] in self.spoiled for length in range(len(trail) + 1))
 
     def get(self, *trail: str | int, default: Any = None) -> Any:
-        """Return the value at *trail*, which then has its declared type; *default* if left out, None if spoiled."""
+        """Return the value at *trail*, which then has its declared type; *default* if left out, None if spoiled.
+
+        Of its parts, one that is spoiled is None where it is no text, and may be any text where one has to stand.
+        """
         if not self.sound(*trail):
             return None
         value = self.data
         for step in trail:
             value = value[step] if step in _steps_of(value) else None
+        if isinstance(value, dict | tuple) and any(one[: len(trail)] == trail for one in self.spoiled):
+            value = self._without_spoiled(value, trail)
         return default if value is None else value
+
+    def _without_spoiled(self, value: Any, trail: Trail) -> Any:
+        if trail in self.spoiled:
+            return value if isinstance(value, str) else None
+        if isinstance(value, dict):
+            return {key: self._without_spoiled(part, (*trail, key)) for key, part in value.items()}
+        if isinstance(value, tuple):
+            return tuple(self._without_spoiled(part, (*trail, index)) for index, part in enumerate(value))
+        return value
 
     def given(self, *trail: str | int) -> bool:
         """Does something stand at *trail*, be it sound or not?"""
