@@ -71,11 +71,12 @@ class Device:
 
     def __init__(self, name: str, spec: DeviceSpec, to: AuditFile | Receiver) -> None:
         """*to* is what it writes to."""
-        self.name, self.spec, self.state = name, spec, "well"
+        self.name, self.spec = name, spec
+        self.state: DeviceState = "well"
         self.is_there = spec.enabled
         self.file = None if isinstance(to, Receiver) else to
         self.receiver = to if isinstance(to, Receiver) else None
-        self._reads: Lines = to if isinstance(to, Receiver) else to.tail
+        self._reads: list[Lines] = [to if isinstance(to, Receiver) else to.tail]
         self._options = dict(spec.options)
         self.found: list[dict[str, Any]] = []
         if self.file is not None:
@@ -90,7 +91,8 @@ class Device:
 
     def read(self) -> list[dict[str, Any]]:
         """Return what it has written since the last call, without what stands before each entry."""
-        entries = [entry for line in self._reads.lines() if (entry := _entry(line))]
+        lines = [line for one in self._reads for line in one.lines()]
+        entries = [entry for line in lines if (entry := _entry(line))]
         self.found += entries
         return entries
 
@@ -101,6 +103,16 @@ class Device:
             {"away": self.receiver.away, "silent": self.receiver.silent}.get(to, self.receiver.well)()
         elif self.file is not None:
             (self.file.fill if to == "full" else self.file.free)()
+
+    def write_to(self, file: AuditFile) -> None:
+        """Have it write to another *file* at the same path, on a disk in another place, in the state that it is in.
+
+        What is still under way from the one before is read as well. Raises as `turn`.
+        """
+        self.file = file
+        if file.tail not in self._reads:
+            self._reads.append(file.tail)
+        self.turn(self.state)
 
     @property
     def mode(self) -> str:

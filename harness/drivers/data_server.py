@@ -1,4 +1,4 @@
-"""What the servers have in common that have data beside Vault, each as a process: etcd and PostgreSQL."""
+"""What the servers have in common that have data beside Vault, each as a process: etcd, Consul and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from harness.drivers.vault_config import Stored
 from harness.host import ports, process
 from harness.host.process import Process, Supervisor
 from harness.rig.leases import Weight
+from harness.rig.storage import StorageNow
+from harness.scenario.schema_storage import ToStorage
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -30,7 +32,42 @@ FILLER: Final = "filler"
 _PAGE: Final = 1 << 12
 
 
-class DataServer(abc.ABC):
+class RestsForCopies(abc.ABC):
+    """A server, or several, whose data can be copied, and put back, while they rest."""
+
+    directory: Path
+    data: Path
+    """everything is in here"""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start it over what it has, and wait until it serves."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Stop it in order. Its data stay."""
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Stop it while its data are read or replaced; afterwards it serves again."""
+        self.stop()
+        yield
+        self.start()
+
+    def keep_data(self) -> int:
+        """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""
+        return keep_copy(self.data, self._kept, self.at_rest())
+
+    def put_back_data(self) -> None:
+        """Replace its data by the copy that was kept. Raises OSError."""
+        put_back_copy(self._kept, self.data, self.at_rest())
+
+    @property
+    def _kept(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}-kept")
+
+
+class DataServer(RestsForCopies):
     """A server whose data are in `data`, below its *directory* (which is made). The supervisor ends it."""
 
     stops_by: ClassVar[signal.Signals] = signal.SIGTERM
@@ -48,7 +85,6 @@ class DataServer(abc.ABC):
         self.address = address
         self.called, self.directory, self.port, self._supervisor = called, directory, port, supervisor
         self.data = directory / "data"
-        """everything is in here"""
         self.log = Tail(directory / self.logs_to)
         self.logs = [self.log]
         self._process: Process | None = None
@@ -104,13 +140,6 @@ class DataServer(abc.ABC):
             self._process.stop(_STOP_SECONDS, self.stops_by)
             self._process = None
 
-    @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """Stop it while its directory is read or replaced; afterwards it serves again."""
-        self.stop()
-        yield
-        self.start()
-
     def died(self) -> str | None:
         """Return a sentence if it has ended."""
         sentence = self._process.died() if self._process else None
@@ -140,6 +169,10 @@ class VaultStore(Protocol):
     @property
     def logs(self) -> Sequence[Tail]:
         """Return the log of each server."""
+        ...
+
+    def touch(self, what: ToStorage) -> StorageNow:
+        """Lose, defragment, stop or start servers; return who is left then. Raises as what does it."""
         ...
 
     def start(self) -> None: ...
@@ -210,3 +243,20 @@ def put_back_copy(kept: Path, data: Path, rest: AbstractContextManager[None]) ->
     with rest:
         shutil.rmtree(data)
         copy_data(kept, data)
+
+
+class LoneStore(DataServer):
+    """One server that is the storage of a Vault, alone."""
+
+    def touch(self, what: ToStorage) -> StorageNow:
+        """Stop it, start it over its data, or both; return whether it serves then. Raises as `start`."""
+        watch = wait.Stopwatch()
+        if what in ("stop", "restart"):
+            self.stop()
+        if what in ("start", "restart"):
+            self.start()
+        return StorageNow(int(self.runs), seconds=watch.seconds)
+
+    def weigh(self) -> Weight:
+        """Return how many bytes its data take."""
+        return Weight(stored=size_of(self.data))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
 from harness import wait
 from harness.clients import etcd
-from harness.drivers.data_server import DataServer, keep_copy, put_back_copy
+from harness.drivers.data_server import DataServer, RestsForCopies
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import Unreachable
@@ -121,7 +121,7 @@ _ALONE: Final = (
 )
 
 
-class EtcdStore:
+class EtcdStore(RestsForCopies):
     """An etcd that talks to nobody but the Vault whose data it has, over TLS. The supervisor ends it.
 
     Every user of this machine reaches its ports, and what is in it is all of that Vault.
@@ -142,7 +142,7 @@ class EtcdStore:
         directory.mkdir(mode=0o700)
         self.data = directory / "data"
         names = dict.fromkeys(("127.0.0.1", also_at or "127.0.0.1"))
-        self._directory, self._most, self._authority = directory, most, pki.Authority(directory, *names, client=True)
+        self.directory, self._most, self._authority = directory, most, pki.Authority(directory, *names, client=True)
         pairs = [(ports[0], 0)] if len(ports) == 1 else list(zip(ports[::2], ports[1::2], strict=True))
         self.members = []
         for number, pair in enumerate(pairs):
@@ -195,13 +195,6 @@ class EtcdStore:
         for one in away:
             one.await_serving()
 
-    @contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """Stop it while its data are read or replaced; afterwards it serves again."""
-        self.stop()
-        yield
-        self.start()
-
     def touch(self, what: ToStorage) -> StorageNow:
         """Lose, defragment, stop or start members; return who is left then. Raises as what does it."""
         watch, lost = wait.Stopwatch(), ""
@@ -217,18 +210,6 @@ class EtcdStore:
             case "start":
                 self.start()
         return StorageNow(sum(one.runs for one in self.members), lost, self.leader(), watch.seconds)
-
-    def keep_data(self) -> int:
-        """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""
-        return keep_copy(self.data, self._kept, self.at_rest())
-
-    def put_back_data(self) -> None:
-        """Replace its data by the copy that was kept. Raises OSError."""
-        put_back_copy(self._kept, self.data, self.at_rest())
-
-    @property
-    def _kept(self) -> Path:
-        return self._directory.with_name(f"{self._directory.name}-kept")
 
     def leader(self) -> str:
         """Return the name of the member that leads; nothing where none does, or the only one has no name."""

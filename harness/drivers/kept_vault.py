@@ -7,7 +7,7 @@ nothing else there has changed is looked up each time, object by object; and tok
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -120,6 +120,8 @@ class KeepsSource(Generic[Lent]):
         self._kept: KeptVault[Lent] | None = None
         self.another_follows = False
         """does somebody who begins from nothing probably come soon after this rehearsal?"""
+        self.ahead: Sequence[tuple[str, str]] = ()
+        """product and version of what a rehearsal needs that probably comes next, and has the same clusters"""
 
     def keep(self, vault: KeptVault[Lent]) -> None:
         """Keep a source state, until a cluster is lent to somebody who wants it empty."""

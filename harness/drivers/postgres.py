@@ -13,17 +13,14 @@ from urllib.parse import quote
 from harness import wait
 from harness.clients import postgres
 from harness.drivers.bring_up import BringUp
-from harness.drivers.data_server import LOOPBACK, DataServer, keep_copy, put_back_copy, size_of
+from harness.drivers.data_server import LOOPBACK, DataServer, LoneStore
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Stored
 from harness.errors import RigError
 from harness.host import pki
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.rig.leases import Weight
-from harness.rig.storage import StorageNow
 from harness.scenario.schema_engines import ToDatabase
-from harness.scenario.schema_storage import ToStorage
 from harness.secret import Secret
 
 ROOM: Final = 120 * 10**6
@@ -191,7 +188,7 @@ class Postgres(DataServer):
         ]
 
 
-class PostgresStore(Postgres):
+class PostgresStore(LoneStore, Postgres):
     """One that is the storage of a Vault, which gets its password by a file of mode 0600: its configuration."""
 
     def __init__(
@@ -214,31 +211,6 @@ class PostgresStore(Postgres):
     def files(self) -> dict[str, Path]:
         """Return no files: Vault and it know each other by a password."""
         return {}
-
-    def touch(self, what: ToStorage) -> StorageNow:
-        """Stop it, start it over its data, or both; return whether it serves then. Raises as `start`."""
-        watch = wait.Stopwatch()
-        if what in ("stop", "restart"):
-            self.stop()
-        if what in ("start", "restart"):
-            self.start()
-        return StorageNow(int(self.runs), seconds=watch.seconds)
-
-    def keep_data(self) -> int:
-        """Copy its data while it rests, in place of an earlier copy. Return how many bytes that is. Raises OSError."""
-        return keep_copy(self.data, self._kept, self.at_rest())
-
-    def put_back_data(self) -> None:
-        """Replace its data by the copy that was kept. Raises OSError."""
-        put_back_copy(self._kept, self.data, self.at_rest())
-
-    @property
-    def _kept(self) -> Path:
-        return self.directory.with_name(f"{self.directory.name}-kept")
-
-    def weigh(self) -> Weight:
-        """Return how many bytes its data take."""
-        return Weight(stored=size_of(self.data))
 
     def start(self) -> None:
         """Start it; the first time with the tables that no Vault makes by itself."""

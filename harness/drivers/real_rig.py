@@ -14,6 +14,7 @@ from harness.clients.kube import Kube
 from harness.clients.vault import Vault
 from harness.drivers import service_accounts
 from harness.drivers.bring_up import BringUp, Tokens
+from harness.drivers.cluster_setup import RIGHTS_SECONDS, of_pod, publish_keys, requested
 from harness.drivers.log_collection import ClusterLogs, Collector, VaultLogs
 from harness.drivers.log_tail import Tail
 from harness.drivers.proxies import Proxies
@@ -26,76 +27,14 @@ from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Endpoint, IssuedToken, Reopen, Reply
 from harness.scenario.course import Moment, Serve
-from harness.scenario.topology import ClusterSpec, Topology
+from harness.scenario.topology import Topology
 from harness.scenario.values import addressed
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
 
-RIGHTS_SECONDS: Final = 30
-
 STEADY_SECONDS: Final = 0.5
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
 background after its unseal can kill it, and the questions are asked in less time than that takes."""
-
-
-def label(kube: Kube, cluster: ClusterSpec, namespace: str) -> None:
-    """Give a namespace the labels that a cluster's has, if it has any."""
-    if labels := cluster.namespace_labels.get(namespace):
-        kube.label_namespace(namespace, labels)
-
-
-def beside_reviews(kube: Kube, account: Account) -> None:
-    """Give a new service account what it has beside the right to review: others to read, and annotations."""
-    if account.may_read:
-        kinds = [one.replace("-", "") for one in account.may_read]
-        kube.allow_reading(account.namespace, account.name, sorted(kinds))
-    if account.annotations:
-        kube.annotate_service_account(account.namespace, account.name, dict(account.annotations))
-
-
-def requested(kube: Kube, account: Account) -> Secret:
-    """Return a token of an account that is bound to no Pod, as kubectl create token has it."""
-    wanted = addressed(account.audiences, kube.host)
-    return kube.request_token(account.namespace, account.name, audiences=wanted, seconds=account.token_seconds)
-
-
-def of_gone_pod(kube: Kube, account: Account) -> tuple[Secret, str, str]:
-    """Return a token that is bound to a Pod, the Pod's name and its UID; the Pod is gone, and nobody saw the token yet.
-
-    No API server has it in a cache, so it is refused from the first time on.
-    """
-    jwt, uid = of_new_pod(kube, account)
-    kube.delete_pod(account.namespace, account.pod)
-    return jwt, account.pod, uid
-
-
-def of_new_pod(kube: Kube, account: Account) -> tuple[Secret, str]:
-    """Create the account's Pod, and return the token that a kubelet would mount into it, and the Pod's UID."""
-    uid = kube.create_pod(account.namespace, account.pod, account.name)
-    return of_pod(kube, account, uid), uid
-
-
-def of_pod(kube: Kube, account: Account, uid: str) -> Secret:
-    """Return a new token of the account's Pod that is there, whose UID is given, as a kubelet renews it."""
-    return kube.request_token(
-        account.namespace,
-        account.name,
-        pod=account.pod,
-        uid=uid,
-        audiences=addressed(account.audiences, kube.host),
-        seconds=account.token_seconds,
-    )
-
-
-def publish_keys(cluster: str, kube: Kube, *, to_anybody: bool) -> None:
-    """Let anybody read the keys of *cluster*, or service accounts alone, and wait until its API server does so."""
-    kube.publish_keys(to_anybody=to_anybody)
-    wait.until(
-        lambda: kube.shows_keys() is to_anybody,
-        what=f"the API server of {cluster} to give its keys to {'anybody' if to_anybody else 'nobody unknown'}",
-        seconds=RIGHTS_SECONDS,
-        every=0.02,
-    )
 
 
 class RunningVault(VaultLogs, Protocol):
@@ -115,7 +54,7 @@ class RunningVault(VaultLogs, Protocol):
         ...
 
     def kill(self) -> None:
-        """End it at once: nobody wants its data any more."""
+        """End it at once, as a power cut would, where that is not a part of the next start: as with `stop`."""
         ...
 
     def continue_over(self, other: Any) -> None:
@@ -327,6 +266,11 @@ class RealRig(abc.ABC):
     @abc.abstractmethod
     def swap(self, served: Serve) -> None:
         """Take Vault to what is to be *served*, its Pod replaced, over the data that its next start is to be over."""
+
+    def end_abruptly(self) -> None:
+        """End Vault as a power cut would, where its data are raft's own files, which bear that."""
+        if self._topology.vault.storage == "raft" and self._topology.vault.nodes == 1:
+            self._vault.kill()
 
     def take_snapshot(self, again: Reopen) -> int:
         """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from harness.clients.vault import Vault
 from harness.drivers.bring_up import BringUp
 from harness.errors import ProcessDied, RigError, Unreachable
+from harness.knowledge import versions
 from harness.record.journal import Journal
 from harness.scenario.topology import VaultSpec
 from harness.wait import Stopwatch
@@ -74,7 +75,7 @@ class Restoration:
             self._vault.kill()
 
     def _begin(self, start: Callable[[], NewVault]) -> NewVault:
-        with self._part(f"a new Vault {self._version} for the snapshot"):
+        with self._part(f"a new {versions.called(self._version)} for the snapshot"):
             vault = self._vault = start()
             with _explained(vault):
                 vault.client.begin_new(self._like.shares, self._like.threshold, lambda: self._died(vault))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+from harness import wait
 from harness.clients.vault import Vault
 from harness.drivers.log_tail import Tail
 from harness.drivers.real_rig import RealRig, RunningVault
-from harness.errors import RigError
+from harness.errors import RigError, Unreachable
 from harness.host import pki
 from harness.record.node_events import PodSeen
 from harness.rig.rig import VaultNode
 from harness.scenario import storage_state
 from harness.scenario.course import Serve
 from harness.scenario.topology import VaultSpec
+from harness.secret import Secret
+
+_JOIN_SECONDS: Final = 60
 
 
 class RunningNode(RunningVault, Protocol):
@@ -26,6 +30,11 @@ class RunningNode(RunningVault, Protocol):
     @property
     def authority(self) -> pki.Authority:
         """Return whose certificates it takes, and shows."""
+        ...
+
+    @property
+    def among(self) -> str:
+        """Return the address at which the other nodes find it."""
         ...
 
     @property
@@ -126,6 +135,29 @@ class NodesRig(RealRig):
         if len(self.servers) == 1:
             return super().nodes
         return {name: OneNode(self, name) for name in self.servers}
+
+    def ask_to_join(self, name: str) -> None:
+        """Have a node without data ask by the API to be taken in by the one that leads."""
+        leader, node = self.servers[self.follow()], self.servers[name]
+        certificate, key = node.authority.client
+        shown = node.authority.ca.read_text(), certificate.read_text(), Secret(key.read_text())
+
+        def joined() -> bool:
+            said = node.client.join_raft(leader.among, *shown)
+            if not said.data.get("joined"):
+                raise Unreachable(f"sys/storage/raft/join says HTTP {said.status}: {said.error}")
+            return True
+
+        # a name server may not know the other one's name yet
+        wait.until(
+            joined,
+            what=f"{name} to join {leader.name}",
+            seconds=_JOIN_SECONDS,
+            every=0.5,
+            died=node.died,
+            log=node.tail,
+            advice="its whole log is kept beside the record",
+        )
 
     def follow(self) -> str:
         """Find out who leads, and have everything go there."""

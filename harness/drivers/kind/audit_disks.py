@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from harness.drivers.audit_devices import DISK_BYTES, AuditDevices, Device, receiver
 from harness.drivers.data_server import FILLER
@@ -24,8 +24,16 @@ _FILL: Final = 'cat /dev/zero >"$1" 2>/dev/null || true; test "$(df --output=ava
 _MODE: Final = 'stat -c %a "$1" 2>/dev/null || echo none'
 
 
+class WritesToDisks(Protocol):
+    """A Vault in a container, or several, whose audit log is what devices write."""
+
+    def audit_by(self, devices: AuditDevices, disks: AuditDisks) -> None:
+        """Have its audit log be what *devices* write, of which those that are files are on *disks*."""
+        ...
+
+
 class AuditDisks(abc.ABC):
-    """The disks of one Vault. They are made when it starts for the first time."""
+    """The disks of one Vault in one place. They are made when it starts there for the first time."""
 
     def __init__(self, names: Sequence[str], folder: str, work: Path) -> None:
         """*folder* is where they are in the container that has the programs of a system; what is written to them is
@@ -46,6 +54,16 @@ class AuditDisks(abc.ABC):
     def place(self, name: str, file: str = "") -> str:
         """Return where the disk of a device is, or a *file* on it, for `run`."""
         return f"{self._folder}/{name}{file and f'/{file}'}"
+
+    @property
+    def volume(self) -> dict[str, Any]:
+        """Return them as the source of a Pod's volume: an empty one, where no Pod has them."""
+        return {"emptyDir": {}}
+
+    @property
+    def volumes(self) -> dict[str, dict[str, str]]:
+        """Return them as an engine has the volumes of a container: none, where no container has them."""
+        return {}
 
     @abc.abstractmethod
     def _make(self) -> None: ...
@@ -89,7 +107,7 @@ class OnNode(AuditDisks):
         self._cluster = cluster
 
     @property
-    def volume(self) -> Mapping[str, Any]:
+    def volume(self) -> dict[str, Any]:
         """Return them as the source of a Pod's volume."""
         return {"hostPath": {"path": self._folder, "type": "DirectoryOrCreate"}}
 

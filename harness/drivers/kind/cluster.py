@@ -198,8 +198,26 @@ class KindCluster:
         if self._making is not None:
             self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
 
-    def take_over(self, there: Path, *, as_it_is: bool = False) -> None:
-        """Use the cluster of a kept run, whose directory is *there*: emptied of earlier rehearsals, or *as it is*."""
+    def take_over(self, there: Path, *, as_it_is: bool = False, watched: bool = False) -> None:
+        """Use the cluster of a kept run, whose directory is *there*: emptied of earlier rehearsals, or *as it is*.
+
+        *watched*: what watches files on its node goes on.
+        """
+        self.reach(there)
+        if not as_it_is:
+            spaces = self.kube.reset()
+            for node in [self.node, *self._workers]:
+                self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
+        elif not watched:
+            self.end_watchers()
+        self._follow_api_server(since="0")
+
+    def end_watchers(self) -> None:
+        """End whatever watches files on the node, for others that had the cluster."""
+        self.run("sh", "-c", _END_WATCHERS)
+
+    def reach(self, there: Path) -> None:
+        """Have the cluster of a kept run, whose directory is *there*, be asked as it can be by that run."""
         token, _, _ = (there / "mounted" / "tokens.csv").read_text().partition(",")
         pki.write_private(self.kubeconfig, (there / self.kubeconfig.name).read_bytes())
         # where it stays as long as the cluster: a source state outlives the run that has made it
@@ -207,14 +225,6 @@ class KindCluster:
         self.kube = Kube(self.kube.host, self.ca, Secret(token))
         self._up = True
         self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
-        nodes = [self.node, *self._workers]
-        if as_it_is:
-            self.run("sh", "-c", _END_WATCHERS)
-        else:
-            spaces = self.kube.reset()
-            for node in nodes:
-                self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
-        self._follow_api_server(since="0")
 
     @property
     def name_for_kind(self) -> str:

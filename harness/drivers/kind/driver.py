@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Final
 
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
-from harness.artifacts.images import NODE, PRELOADED, VAULT, Image, Images
+from harness.artifacts.images import NODE, PRELOADED, SERVERS, Image, Images
 from harness.artifacts.store import Store
 from harness.clients import engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.clients.kube import Kube
-from harness.drivers import service_accounts
+from harness.drivers import service_accounts, vault_stores
+from harness.drivers.cluster_setup import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.kept_vault import KeptVault
-from harness.drivers.kind import api_server, app_pods, beside, cluster_reuse, limits
+from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.agents import RunsKindAgents
 from harness.drivers.kind.changing_rig import ChangesKindClusters
 from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
@@ -27,7 +28,6 @@ from harness.drivers.kind.node_rig import VAULT_PORTS, RunsKindNodes
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
 from harness.drivers.postgres import Bridge, OwnDatabase, Postgres
 from harness.drivers.proxies import Proxies
-from harness.drivers.real_rig import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import kept_for
 from harness.drivers.storms import StormsRealLogins
@@ -48,7 +48,7 @@ from harness.secret import Secret, carried
 from harness.wait import now
 
 _CLUSTER_LETTERS: Final = 24
-_PROGRAMS: Final = ("kind", "etcd")
+_PROGRAMS: Final = ("kind", *driver_traits.STORES)
 """What of the artifacts is no image."""
 
 
@@ -103,7 +103,7 @@ class KindDriver:
             if not (self._force or there):
                 limits.insist_on_room(plan, self._work, about)
             with journal.phase("artifacts"):
-                kind, etcd, images = self._obtained(plan, journal, there=there)
+                kind, store_program, images = self._obtained(plan, journal, there=there)
                 limits.insist_on_parts(plan, images.values())
             # Not in memory: the engine has to find there what it is to bring into containers.
             ports, supervisor, work = own_run.begin(stack, run_id, self._work, self._state)
@@ -130,7 +130,7 @@ class KindDriver:
                 site,
                 reusable=reusable,
                 licence=licence,
-                etcd=etcd,
+                store_program=store_program,
             )
             if self._clusters is not None:
                 rig.borrow_from(self._clusters, plan if self._sharing == "more" else None)
@@ -139,6 +139,8 @@ class KindDriver:
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
                 rig.start(served, self._kept(plan, journal))
+            if self._clusters is not None:
+                rig.bring_ahead(self._ahead(self._clusters, images))
             yield rig
 
     def _kept(self, plan: Plan, journal: Journal) -> KeptVault[KindCluster] | None:
@@ -150,10 +152,18 @@ class KindDriver:
             self._clusters.forget_source()
         return kept
 
+    def _ahead(self, clusters: SharedKindClusters, known: Container[tuple[str, str]]) -> list[str]:
+        """Return the names of Vault's images that the next rehearsal wants, and this one does not know."""
+        wanted = [pair for pair in clusters.ahead if pair[0] in SERVERS and pair not in known]
+        try:
+            return [image.name for image in self._images.get_all(wanted)]
+        except HarnessError:
+            return []  # whoever needs it says why there is none
+
     def _obtained(
         self, plan: Plan, journal: Journal, *, there: bool
     ) -> tuple[Path, Artifact | None, dict[tuple[str, str], Image]]:
-        """Return the kind command, the etcd that a Vault has its data in, if one has, and every image of *plan* by its
+        """Return the kind command, what a Vault has its data in, if that is a program, and every image of *plan* by its
         product and version. *there*: no node is made.
         """
         topology = plan.resolved
@@ -162,7 +172,7 @@ class KindDriver:
         found = {(image.product, image.version): image for image in images}
         homes = {topology.clusters[home].kubernetes for home in topology.vault.homes}
         for version in () if there else sorted(homes):
-            vaults = [image for image in images if image.product == VAULT]
+            vaults = [image for image in images if image.product in SERVERS]
             try:
                 images.append(self._images.preloaded(found[NODE, version], vaults))
                 found[PRELOADED, version] = images[-1]
@@ -199,7 +209,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         *,
         reusable: ReusableClusters | None,
         licence: Secret | None,
-        etcd: Artifact | None = None,
+        store_program: Artifact | None = None,
     ) -> None:
         """*reusable* are clusters that are there. Others are made at a *site*, if they are to outlive the rehearsal."""
         self._licence = licence
@@ -217,8 +227,9 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             for number, (name, port) in enumerate(zip(topology.clusters, taken, strict=True), start=1)
         }
         wanted = service_accounts.wanted(topology)
-        self._etcd = etcd
-        self._store = beside.store(topology.vault, work, ports, self._supervisor, etcd, self._at_bridge())
+        self._store_program = store_program
+        beside, at = ports.take(vault_stores.ports_of(topology.vault)), self._at_bridge()
+        self._store = vault_stores.store(topology.vault, work / "store", beside, store_program, self._supervisor, at)
         self._begin_vault(wanted)
         super().__init__(
             journal,
@@ -320,7 +331,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             None,
             reusable=lent,
             licence=self._licence,
-            etcd=self._etcd,
+            store_program=self._store_program,
         )
         try:
             with journal.phase("servers answer"):
@@ -418,7 +429,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
             if before is not None:
                 before.result()
             with self._journal.phase(f"image of {version} loaded"):
-                cluster.load(self._images[VAULT, version].name)
+                self._bring_image(cluster, self._image_of(version))
 
         before = None
         for version in self._versions:

@@ -25,7 +25,6 @@ def insist(plan: Plan) -> None:
     _insist_on_their_versions(plan)
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
-    _insist_on_vaults(plan)
     if any(isinstance(step, course.SetClock) for step in plan.steps):
         raise MissingPrerequisite(
             "with kind all Pods have the clock of this machine: --driver local can set that of one node apart"
@@ -52,14 +51,15 @@ def insist_on_parts(plan: Plan, images: Iterable[Image]) -> None:
     lacks = {
         "postgresql storage": (_over(plan, "postgresql"), "choose storage: raft or file"),
         "etcd storage": (_over(plan, "etcd"), "choose storage: raft or file"),
+        "consul storage": (_over(plan, "consul"), "choose storage: raft or file"),
         "database engine": (plan.resolved.needs_database, "take the engine of type database out of `secrets`"),
     }
     trimmed = [one for one in images if one.product == VAULT and one.trimmed]
     for part, (wanted, instead) in lacks.items():
         for one in trimmed if wanted else ():
             raise MissingPrerequisite(
-                f"Vault {one.version} as it was built here has no {part} ({one.trimmed}): bring the release's own "
-                f"binary (--binary vault:{one.version}=PATH), or {instead}"
+                f"{versions.called(one.version)} as it was built here has no {part} ({one.trimmed}): bring the "
+                f"release's own binary (--binary {versions.as_option(one.version)}=PATH), or {instead}"
             )
 
 
@@ -128,30 +128,13 @@ def _insist_on_places(plan: Plan) -> None:
         )
 
 
-def _insist_on_vaults(plan: Plan) -> None:
-    """Refuse OpenBao, of which nobody here knows an image."""
-    others = [version for version in course.serving(plan.steps) if versions.product(version) != "vault"]
-    if others:
-        raise MissingPrerequisite(
-            f"with kind there is no image of {versions.called(others[0])}: --driver local takes a binary of it, with "
-            f"--binary openbao:{versions.number(others[0])}=/path/to/bao"
-        )
-
-
 def _insist_on_devices(vault: VaultSpec) -> None:
-    """Refuse audit devices that a Vault in a container would not find, or not find again."""
-    if not vault.audit:
-        return
+    """Refuse audit devices that a Vault in a container would not find."""
     at_files = [one for one in vault.audit.values() if one.kind == "syslog" or one.transport == "unix"]
     if at_files:
         raise MissingPrerequisite(
             "with kind an audit device is a file, or a socket of type tcp or udp: syslog and a socket of type unix are "
             "files of this machine that no container has; --driver local has them"
-        )
-    if vault.nodes > 1 or vault.later:
-        raise MissingPrerequisite(
-            "with kind the Vault whose audit devices a scenario has is one node, and stays where it is: --driver local "
-            "has them for several nodes, and for a Vault that moves"
         )
 
 

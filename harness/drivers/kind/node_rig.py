@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from harness.artifacts.brought import LICENCE_FILE
-from harness.artifacts.images import VAULT
 from harness.drivers.balancer import WithBalancer
 from harness.drivers.kind.cluster import NODE_PORTS
 from harness.drivers.kind.vault_container import VaultContainer
@@ -47,10 +46,10 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
         ports = self._vault_ports[vault.cluster][2 : 2 + vault.nodes]
         where, home = self._work / "vault", self._clusters[vault.cluster]
         account = vault.service_account
-        self._pods = VaultNodes(
-            where, home, account, self._run_id, ports=ports, licence=licence, store=self._store
-        ).pods
+        nodes = VaultNodes(where, home, account, self._run_id, ports=ports, licence=licence, store=self._store)
+        self._pods = nodes.pods
         self._leading = next(iter(self._pods.values()))
+        self._begin_devices(nodes, vault.cluster)
 
     @property
     def answering(self) -> VaultPod | VaultContainer | NodePod:
@@ -97,7 +96,7 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
         self._journal.write(EvictionTried(node=other, during=name, status=status, message=message, vault=served.vault))
 
     def _bring(self, name: str, served: Serve) -> None:
-        home, image = self._homes[pod_purpose(name)], self._images[VAULT, served.version].name
+        home, image = self._homes[pod_purpose(name)], self._image_of(served.version)
         self._await_image(served, home)
         rolling, begun, node = served.part in BY_NUMBER, now(), self._pods[name]
         if served.meanwhile in storage_state.OF_A_NODE:
@@ -110,7 +109,7 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
         self._answering = Stopwatch()
 
     def _start_last(self, node: NodePod) -> None:
-        node.roll_out(node.version, self._images[VAULT, node.version].name, token_file=False)
+        node.roll_out(node.version, self._image_of(node.version), token_file=False)
 
     def _start_vault(self, served: Serve) -> None:
         if self._pods:

@@ -13,7 +13,7 @@ from harness.clients.vault import Vault
 from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.log_tail import Pieces, PodTail, as_json
 from harness.errors import RigError, Unreachable
-from harness.knowledge import shutdown_signs
+from harness.knowledge import shutdown_signs, versions
 from harness.record.node_events import PodSeen
 from harness.secret import redact
 
@@ -49,20 +49,23 @@ class OnePod:
             state = self._state()
         except Unreachable as error:
             if lost := self._cluster.died():
-                raise RigError(f"{lost}, and Vault {self._version} with it; see why, and run again") from error
+                what = versions.called(self._version)
+                raise RigError(f"{lost}, and {what} with it; see why, and run again") from error
             return None
         if state is None or state.uid != self._uid:
             return None
         if state.waiting.startswith(_HOPELESS):
-            raise RigError(f"the Pod of Vault {self._version} cannot run: {state.waiting}", self._complaints())
+            what = versions.called(self._version)
+            raise RigError(f"the Pod of {what} cannot run: {state.waiting}", self._complaints())
         if state.killed_for_memory:
             raise RigError(
-                f"Vault {self._version} was killed, because its memory ran out: make room and run again", self.tail(40)
+                f"{versions.called(self._version)} was killed, because its memory ran out: make room and run again",
+                self.tail(40),
             )
         if state.status == _SIGKILL_STATUS:
             raise RigError(
-                f"Vault {self._version} was killed from outside by SIGKILL, which was not its own doing: see who did, "
-                "and run again",
+                f"{versions.called(self._version)} was killed from outside by SIGKILL, which was not its own doing: "
+                "see who did, and run again",
                 self.tail(40),
             )
         if not state.restarts and state.status is None:
@@ -70,7 +73,7 @@ class OnePod:
         if who := shutdown_signs.stopped(self.tail(_WHOLE)):
             raise RigError(shutdown_signs.blame(self._version, who), self.tail(40))
         now = f", and its Pod is now {state.waiting}" if state.waiting else ""
-        return f"Vault {self._version} ended by itself with status {state.status}{now}"
+        return f"{versions.called(self._version)} ended by itself with status {state.status}{now}"
 
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* that the Vault of this version printed, redacted; none where nobody can be asked."""
@@ -116,10 +119,10 @@ class OnePod:
 
     def _comes(self, gone: str, client: Vault) -> PodState:
         """Return the Pod that comes in the place of *gone*, once its Vault answers, sealed or not initialised."""
-        pod = self._await(f"the Pod of Vault {self._version} to be made", lambda: self._new(gone))
+        pod = self._await(f"the Pod of {versions.called(self._version)} to be made", lambda: self._new(gone))
         self._uid = pod.uid
         self._cluster.follow_pod(self.namespace, self._pod, self._uid, "vault", self.log.path)
-        self._await(f"Vault {self._version} to answer", lambda: client.seal_status().answered())
+        self._await(f"{versions.called(self._version)} to answer", lambda: client.seal_status().answered())
         return pod
 
     def _new(self, gone: str) -> PodState:

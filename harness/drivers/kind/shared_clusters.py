@@ -7,7 +7,8 @@ Nobody else finds them, unlike clusters of a run that was kept (`cluster_reuse`)
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,12 @@ from typing import Final, NamedTuple, Self
 
 from harness.clients import engine_things
 from harness.clients.container_engine import Engine
-from harness.drivers.kept_vault import KeepsSource
+from harness.drivers.kept_vault import KeepsSource, KeptVault
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
+from harness.drivers.kind.ready_pod import ReadyPod
+from harness.drivers.kind.vault_pod import VaultPod
+from harness.drivers.service_accounts import Account
 from harness.errors import RigError
 from harness.host import own_run
 from harness.host.ports import Ports
@@ -53,6 +57,12 @@ class SharedKindClusters(KeepsSource[KindCluster]):
         self._offered: ReusableClusters | None = None
         self._wanted: _Wanted | None = None
         self._busy = False
+        self._bringing = ThreadPoolExecutor(1, thread_name_prefix="images")
+        self._brought: dict[tuple[str, str], Future[None]] = {}
+        """by node and name of the image"""
+        self._ready: ReadyPod | None = None
+        """a Vault that is there for the next rehearsal over what is kept"""
+        self._number = 0
         self.served = 0
         """how many rehearsals had them"""
 
@@ -62,10 +72,17 @@ class SharedKindClusters(KeepsSource[KindCluster]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # what is on its way ends with its node, and is waited for then
+        ready, self._ready = self._ready, None
         try:
             self.forget_source(error)
         finally:
-            self._held.__exit__(kind, error, trace)
+            try:
+                self._held.__exit__(kind, error, trace)
+            finally:
+                self._bringing.shutdown(wait=True, cancel_futures=True)
+                if ready is not None:
+                    ready.end()
 
     @contextmanager
     def lent(self, topology: Topology) -> Iterator[ReusableClusters | None]:
@@ -82,6 +99,7 @@ class SharedKindClusters(KeepsSource[KindCluster]):
             self._offered = None
             self.forget_source()
             self._held.close()
+            self._brought.clear()
         self._busy = True
         try:
             yield self._offered if fitting else None
@@ -96,8 +114,60 @@ class SharedKindClusters(KeepsSource[KindCluster]):
             ports, supervisor, work = own_run.begin(undo, run, self._work, self._state)
             supervisor.own_engine(engine.socket)
             bench = self.bench = workbench(work, engine, supervisor, kind, run)
+            self._site = work
             self._held = undo.pop_all()
         return Site(bench, ports, work)
+
+    def bring(self, cluster: KindCluster, image: str) -> Future[None]:
+        """Have an image be brought into the node of a *cluster*, after all that were asked for before.
+
+        That goes on beside this rehearsal and the next one, which has the same node. One that failed is tried again.
+        """
+        key = (cluster.node, image)
+        brought = self._brought.get(key)
+        if brought is None or (brought.done() and brought.exception() is not None):
+            brought = self._brought[key] = self._bringing.submit(cluster.load, image)
+        return brought
+
+    def make_ready(self, home: Account, image_of: Callable[[str], str], port: int) -> None:
+        """Have a Vault over the source state come to serve, in the place of the one that has just left, if a rehearsal
+        follows that begins from it.
+
+        Its Pod is of the account *home*, and answers at *port*. *image_of* names the image of a version, which is in
+        the node.
+        """
+        offered = self._offered
+        with self._gate:
+            kept = self._kept
+            self._end_ready()
+            if kept is None or offered is None or not self.ahead or not kept.waits_for_nobody:
+                return
+            self._number += 1
+            place, lent = self._site / f"ready-{self._number}", offered.clusters[home.cluster]
+            place.mkdir(mode=0o700)
+            cluster = KindCluster(home.cluster, place / "cluster", self.bench, lent.cluster, lent.port)
+
+            def server() -> VaultPod:
+                cluster.reach(Path(lent.directory))
+                account, run = f"{home.namespace}/{home.name}", f"{self.bench.name}-{self._number}"
+                storage = kept.topology.vault.storage
+                return VaultPod(place / "vault", cluster, account, run, storage=storage, port=port)
+
+            self._ready = ReadyPod(kept, cluster, server, image_of(kept.serving.version), place)
+
+    def ready(self, kept: KeptVault[KindCluster]) -> ReadyPod | None:
+        """Return what is or soon will be a Vault that serves over a source state, if there is one."""
+        return self._ready if self._ready is not None and self._ready.kept is kept else None
+
+    def _end_ready(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.end()
+
+    def _forget_source(self, error: BaseException | None = None) -> None:
+        """Drop the source state that is kept, and the Vault over it, whose cluster is about to be emptied."""
+        self._end_ready()
+        super()._forget_source(error)
 
     def offer(self, made: ReusableClusters | None) -> None:
         """Have clusters that were made at the `site`, and serve, be lent from now on; None: they do not."""

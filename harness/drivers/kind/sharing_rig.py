@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import secrets as random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness.artifacts.images import VAULT, Image
 from harness.clients.engine_things import Thing
+from harness.clients.kube_states import PodState
 from harness.drivers.kept_vault import KeptVault, Objects
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
@@ -20,10 +22,12 @@ from harness.drivers.sharing_rig import SharingRig
 from harness.errors import RigError, Unreachable
 from harness.rig.rig import ClusterFacts, IssuedToken
 from harness.rig.source import Source
+from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import MAIN
-from harness.wait import now
+from harness.secret import Secret
+from harness.wait import Stopwatch, now
 
 
 class KindSharing(SharingRig[KindCluster]):
@@ -40,6 +44,10 @@ class KindSharing(SharingRig[KindCluster]):
     _vault_ports: dict[str, tuple[int, ...]]
     _lending: ReusableClusters | None
     _lender: SharedKindClusters | None = None
+    _licence: Secret | None
+    _images: Mapping[tuple[str, str], Image]
+    _watched = ""
+    """the cluster on whose node the log of a Vault is followed that serves already"""
     served = 0
     """how many rehearsals had the clusters before this one"""
 
@@ -63,6 +71,30 @@ class KindSharing(SharingRig[KindCluster]):
             except (RigError, Unreachable):
                 whole = False
         self._lender.offer((self._lending or self._offer(now())) if whole else None)
+        if whole and self._lender.keeps_source:
+            self._make_ready(self._lender)
+
+    def _make_ready(self, lender: SharedKindClusters) -> None:
+        """Have a Vault come to serve for whoever begins from the source state next: one that was handed no licence."""
+        if self._home is not None and self._licence is None:
+            lender.make_ready(self._home, self._image_of, self._vault_ports[self._home.cluster][0])
+
+    def _image_of(self, version: str) -> str:
+        """Return the name of the image of a version of Vault, or of OpenBao."""
+        return self._images[driver_traits.server(VAULT, version)].name
+
+    def bring_ahead(self, images: Sequence[str]) -> None:
+        """Have *images* be in Vault's clusters for the next rehearsal, which need not wait for them then."""
+        for home in self._topology.vault.homes:
+            for image in images:
+                if self._lender is not None:
+                    self._lender.bring(self._clusters[home], image)
+
+    def _bring_image(self, cluster: KindCluster, image: str) -> None:
+        if self._lender is None:
+            cluster.load(image)
+        else:
+            self._lender.bring(cluster, image).result()
 
     def _offer(self, until: float) -> ReusableClusters:
         """Return what others need to know of the clusters, which they have *until* a date."""
@@ -76,38 +108,44 @@ class KindSharing(SharingRig[KindCluster]):
         return ReusableClusters(self._run_id, self._bench.network, homes, clusters, until)
 
     def _make_place(self) -> None:
-        """Have Vault's Pod end for one over the source state that is kept, and every Vault beside it be gone."""
-        if isinstance(self._server, VaultPod):
-            self._server.begin_to_stop()
-        for new in self._beside:
-            if isinstance(new, VaultPod):
-                new.stop()
-                new.remove()
+        """Have Vault's Pod make way for one over the source state that is kept, and every Vault beside it be gone."""
+        beside = [one for one in self._beside if isinstance(one, VaultPod)]
+        for one in [self._server, *beside]:
+            if isinstance(one, VaultPod):
+                one.leave_at_once()
+        for one in beside:
+            one.take_place()
 
     def keep_source(self, source: Source, served: Serve) -> bool:
-        """Keep *source* with a copy of Vault's data, for which Vault is sealed: its Pod stays the same one."""
+        """Keep *source* with a copy of Vault's data; its Pod stays the same one.
+
+        Over raft, whose files bear a power cut, Vault in a Pod only stands still meanwhile, and needs no election after
+        it; elsewhere it is sealed.
+        """
         assert self._lender is not None
-        self._vault.client.seal()
+        serves_on = isinstance(self._server, VaultPod) and self._topology.vault.storage == "raft"
+        if not serves_on:
+            self._vault.client.seal()
         try:
-            data, drop = self._copied(self._lender)
+            data, drop = self._copied(self._lender, as_it_runs=serves_on)
         except RigError:
             self._shared = None
-            return True
+            return not serves_on
         own: dict[str, Objects] = {}
         if self._home is not None:
             # the first Vault beside this one may be on its way, for a snapshot to come; whoever begins has its own
             names = (MAIN, BESIDE.format(1))
             own[self._home.cluster] = frozenset().union(*(objects(self._home.namespace, one) for one in names))
         self._lender.keep(self._state(source, served, self._clusters, data=data, drop=drop, own=own))
-        return True
+        return not serves_on
 
-    def _copied(self, lender: SharedKindClusters) -> tuple[str, Callable[[], None]]:
-        """Return where a copy of the data of Vault, which is sealed, is as long as the clusters, and what removes it.
+    def _copied(self, lender: SharedKindClusters, *, as_it_runs: bool) -> tuple[str, Callable[[], None]]:
+        """Return where a copy of the data of Vault is as long as the clusters, and what removes it.
 
-        Raises RigError.
+        Vault is sealed, or *runs* in a Pod. Raises RigError.
         """
         if isinstance(self._server, VaultPod):
-            return self._server.copy_data(), lambda: None  # it goes when the cluster is emptied
+            return self._server.copy_data(as_it_runs=as_it_runs), lambda: None  # it goes when the cluster is emptied
         bench = lender.bench
         volume, engine = f"{bench.name}-source-{random.token_hex(4)}", bench.engine
 
@@ -126,11 +164,22 @@ class KindSharing(SharingRig[KindCluster]):
 
         Returns when it answers.
         """
-        self._begin_from(kept, ready=False)
+        assert self._lender is not None
+        ahead = self._lender.ready(kept)
+        server = ahead.ready() if ahead is not None else None
+        self._begin_from(kept, ready=server is not None)
+        self._watched = self._home.cluster if self._home is not None and server is not None else ""
         kept.served += 1
         if kept.serving.token_file and MAIN in kept.tokens:
             self._old_tokens[MAIN] = kept.tokens[MAIN]
         self._bring_up.begin(self._clusters, self._take_cluster)
+        if ahead is not None and server is not None and self._home is not None:
+            self._bring_up.await_one(self._home.cluster)
+            server.go_on_in(self._clusters[self._home.cluster])
+            self._vault = self._server = server
+            self._take_token(self._home, ahead.pod, ahead.begun, token_file=kept.serving.token_file)
+            self._answering = Stopwatch()
+            return
         if not self._topology.vault.tls:
             self._server.listen_plainly()
         self._server.begin_with(kept.data, kept.root)
@@ -143,13 +192,18 @@ class KindSharing(SharingRig[KindCluster]):
         """Have a cluster as the rehearsal before this one left it."""
         assert self._lending is not None
         cluster, wanted = self._clusters[name], self._topology.clusters[name]
-        cluster.take_over(Path(self._lending.clusters[name].directory), as_it_is=True)
+        there = Path(self._lending.clusters[name].directory)
+        cluster.take_over(there, as_it_is=True, watched=name == self._watched)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         self._make_known(cluster)
 
     @abc.abstractmethod
     def end_vault(self) -> None:
         """End Vault, if it is a container."""
+
+    @abc.abstractmethod
+    def _take_token(self, home: Account, pod: PodState, begun: float, *, token_file: bool) -> None:
+        """Have the token of a new Pod be that of its account, and that of the one before it, deleted then, be dead."""
 
     @abc.abstractmethod
     def broken(self) -> str | None:

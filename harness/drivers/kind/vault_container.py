@@ -12,17 +12,27 @@ from harness.artifacts.brought import LICENCE_FILE
 from harness.clients.vault import Vault
 from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kind import vault_data
-from harness.drivers.kind.audit_disks import InVolumes
-from harness.drivers.kind.beside import TLS, Store
+from harness.drivers.kind.audit_disks import AuditDisks
 from harness.drivers.kind.cluster import VAULT_PORT, Where, Workbench
 from harness.drivers.kind.one_pod import LINES_BETWEEN, is_audit
-from harness.drivers.kind.vault_pod import GUARDED, OPEN, PLAIN, SEAL_FILES, by_seal, from_within, settings
+from harness.drivers.kind.vault_pod import (
+    GUARDED,
+    OPEN,
+    PLAIN,
+    SEAL_FILES,
+    TLS,
+    by_seal,
+    command,
+    from_within,
+    settings,
+)
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import Tail
 from harness.drivers.vault_config import Unsealing
+from harness.drivers.vault_stores import Store
 from harness.errors import RigError, Unreachable
 from harness.host import pki, ports
-from harness.knowledge import shutdown_signs
+from harness.knowledge import shutdown_signs, versions
 from harness.secret import Secret, redact
 
 _ANSWER_SECONDS: Final = 60
@@ -85,7 +95,7 @@ class VaultContainer:
         # Two readers of one file: Vault's own words, and its audit log, which goes to stdout.
         self.log = Tail(directory / "vault.log")
         self.audit: Lines = Tail(directory / "vault.log")
-        self._disks: InVolumes | None = None
+        self._disks: AuditDisks | None = None
         address = f"https://127.0.0.1:{port}"
         self.client = Vault(address, authority.ca, audit_file="stdout", certificate=authority.client)
         self._containers: list[str] = []
@@ -109,7 +119,7 @@ class VaultContainer:
     def seen_by_kubelet(self) -> None:
         """Return nothing: no kubelet runs it."""
 
-    def audit_by(self, devices: AuditDevices, disks: InVolumes) -> None:
+    def audit_by(self, devices: AuditDevices, disks: AuditDisks) -> None:
         """Have its audit log be what *devices* write, of which those that are files are on *disks*.
 
         It goes to stdout otherwise. To be called before the first start.
@@ -209,11 +219,14 @@ class VaultContainer:
         self.stop()
         if self._disks is not None:
             self._disks.make()
-        ports.insist(self._port, f"Vault {version}")
+        ports.insist(self._port, versions.called(version))
+        program, *words = command(by_seal(self._config, self._unsealing), version, secret=True)
         self._container = engine.start(
             image,
-            ["server", f"-config=/vault/tls/{by_seal(self._config, self._unsealing)}"],
-            entrypoint=["/bin/vault"],
+            words,
+            entrypoint=[program],
+            # some images have a user of their own, who may not read what this one is told
+            user="0",
             name=f"{self._bench.name}-{self._name}-{len(self._containers) + 1}",
             labels=dict(self._bench.labels),
             environment=self._environment,
@@ -229,11 +242,11 @@ class VaultContainer:
         )
         self._containers.append(self._container)
         self._bench.copy_output(
-            f"log of Vault {version}", ["logs", "--follow", self._container], self._directory, self.log.path
+            f"log of {versions.called(version)}", ["logs", "--follow", self._container], self._directory, self.log.path
         )
         wait.until(
             lambda: self.client.seal_status().answered(),
-            what=f"Vault {version} to answer",
+            what=f"{versions.called(version)} to answer",
             seconds=_ANSWER_SECONDS,
             died=self.died,
             log=self.tail,
@@ -247,7 +260,7 @@ class VaultContainer:
             self._bench.engine.stop(container, _STOP_SECONDS)
 
     def kill(self) -> None:
-        """End the container that runs at once: nobody wants its data any more. What it printed stays."""
+        """End the container that runs at once, as a power cut would. Its volume and what it printed stay."""
         container, self._container = self._container, ""
         if container:
             self._bench.engine.stop(container, 0)
@@ -260,16 +273,18 @@ class VaultContainer:
         try:
             sentence = self._bench.engine.ended(self._container) if self._container else None
         except Unreachable as error:
-            raise RigError(f"{error}, and so Vault {self._version} is lost; see why, and run again") from error
+            what = versions.called(self._version)
+            raise RigError(f"{error}, and so {what} is lost; see why, and run again") from error
         if sentence is None:
             return None
         if "out of memory" in sentence:
             raise RigError(f"{sentence}: make room and run again", self.tail())
         if sentence.endswith((" is gone", f"status {_SIGKILL_STATUS}")):
-            raise RigError(f"Vault {self._version} was ended from outside: {sentence}; see who did, and run again")
+            what = versions.called(self._version)
+            raise RigError(f"{what} was ended from outside: {sentence}; see who did, and run again")
         if who := shutdown_signs.stopped(self.tail(_WHOLE)):
             raise RigError(shutdown_signs.blame(self._version, who), self.tail())
-        return f"Vault {self._version} ended by itself: {sentence}"
+        return f"{versions.called(self._version)} ended by itself: {sentence}"
 
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* that Vault printed, redacted; none where the engine cannot be asked for them."""

@@ -8,15 +8,19 @@ from typing import Any, Final
 
 from harness.clients.kube_states import PodState
 from harness.clients.vault import Vault
-from harness.drivers.kind.beside import TLS, Store
+from harness.drivers.audit_devices import AuditDevices
+from harness.drivers.kind.audit_disks import AuditDisks
 from harness.drivers.kind.cluster import NODE_PORTS, VAULT_PORT, KindCluster
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import EMPTY
-from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, command, create, settings
+from harness.drivers.kind.vault_pod import ALONE, GUARDED, NODE_FOLDER, TLS, command, create, program, settings
+from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import PodTail
 from harness.drivers.vault_config import Joining
+from harness.drivers.vault_stores import Store
 from harness.errors import RigError
 from harness.host import pki
+from harness.knowledge import versions
 from harness.secret import Secret
 
 _NAME: Final = "vault"
@@ -32,7 +36,6 @@ _TIMEOUT_SECONDS: Final = 10
 
 _ON_DELETE: Final = {"type": "OnDelete", "rollingUpdate": None}
 _PROBE: Final = [
-    "/bin/vault",
     "status",
     f"-address=https://127.0.0.1:{VAULT_PORT}",
     f"-ca-cert={_TLS}/ca.crt",
@@ -70,9 +73,14 @@ class NodePod(OnePod):
         self._stopped = ""
 
     @property
-    def audit(self) -> Together:
+    def audit(self) -> Lines:
         """Return the audit log of all nodes: whoever leads writes what a standby was asked."""
         return self._nodes.audit
+
+    @property
+    def among(self) -> str:
+        """Return the address at which the other nodes find it."""
+        return f"https://{self.name}.{_AMONG}:{VAULT_PORT}"
 
     @property
     def within(self) -> tuple[str, str]:
@@ -86,7 +94,7 @@ class NodePod(OnePod):
         Vault of one Pod.
         """
         self._version, gone = version, self._uid or self._stopped
-        self._nodes.put_in_place(self.number, image, token_file=token_file, rolling=rolling)
+        self._nodes.put_in_place(self.number, image, version, token_file=token_file, rolling=rolling)
         return self._comes(gone, self.client)
 
     def stop(self) -> None:
@@ -94,8 +102,8 @@ class NodePod(OnePod):
         if not self.started:
             return
         gone, self._uid = self._uid, ""
-        self._nodes.put_in_place(self.number, _NOWHERE, token_file=False)
-        pod = self._await(f"the Pod of Vault {self._version} to be gone", lambda: self._new(gone))
+        self._nodes.put_in_place(self.number, _NOWHERE, self._version, token_file=False)
+        pod = self._await(f"the Pod of {versions.called(self._version)} to be gone", lambda: self._new(gone))
         self._stopped = pod.uid
 
     def kill(self) -> None:
@@ -171,12 +179,22 @@ class VaultNodes:
         self.alone = set[int]()
         """the numbers of the Pods whose configuration names no others"""
         logs = [directory / f"{name}.log" for name in names]
-        self.audit = Together([PodTail(log) for log in logs])
+        self._disks: AuditDisks | None = None
+        self.audit: Lines = Together([PodTail(log) for log in logs])
         pods = [NodePod(self, number, log, ports[number]) for number, log in enumerate(logs)]
         self.pods = {pod.name: pod for pod in pods}
 
-    def put_in_place(self, number: int, image: str, *, token_file: bool, rolling: bool = False) -> None:
-        """Have the Pod of this *number* be a new one, of *image*. All others stay, whatever they are of.
+    def audit_by(self, devices: AuditDevices, disks: AuditDisks) -> None:
+        """Have their audit log be what *devices* write, of which those that are files are on *disks*.
+
+        All nodes write to the same. It goes to stdout otherwise. To be called before the first rollout.
+        """
+        self.audit, self._disks = devices, disks
+        for pod in self.pods.values():
+            devices.introduce(pod.client, PodTail(pod.log.path))
+
+    def put_in_place(self, number: int, image: str, version: str, *, token_file: bool, rolling: bool = False) -> None:
+        """Have the Pod of this *number* be a new one, of *version* and its *image*. All others stay as they are.
 
         *rolling*: by a RollingUpdate that has come down to it, whose partition keeps it from going on by itself: what a
         node was when it was stopped is to be known.
@@ -186,11 +204,12 @@ class VaultNodes:
             # of one update all Pods are of the same revision
             self._rollouts += 1
         if not self._replicas:
-            self._create(image, token_file=token_file)
+            self._create(image, version, token_file=token_file)
         else:
             config = ALONE if number in self.alone else GUARDED
-            words = command(config, secret=self._store is not None)
-            container = {"name": "vault", "image": image, "command": words}
+            words = command(config, version, secret=self._store is not None)
+            ready = {"exec": {"command": [program(version), *_PROBE]}}
+            container = {"name": "vault", "image": image, "command": words, "readinessProbe": ready}
             spec = {"automountServiceAccountToken": token_file, "containers": [container]}
             template = {"metadata": {"annotations": {"rehearsal": f"rollout {self._rollouts}"}}, "spec": spec}
             update = {"type": "RollingUpdate", "rollingUpdate": {"partition": number}} if rolling else _ON_DELETE
@@ -204,7 +223,9 @@ class VaultNodes:
         """Remove the data of the Pod of this *number*, in which no Vault runs. Raises RigError."""
         self.cluster.run("sh", "-c", EMPTY, "sh", f"{self._data}/{_NAME}-{number}")
 
-    def _create(self, image: str, *, token_file: bool) -> None:
+    def _create(self, image: str, version: str, *, token_file: bool) -> None:
+        if self._disks is not None:
+            self._disks.make()
         files = [self.authority.certificate, self.authority.key, self.authority.ca, *self.authority.client]
         licence = {name: text.reveal() for name, text in self._licence.items()}
         configs = self._configs
@@ -222,10 +243,11 @@ class VaultNodes:
             image=image,
             token_file=token_file,
             configs={} if self._store else configs,
-            command=command(GUARDED, secret=self._store is not None),
-            probe=_PROBE,
+            command=command(GUARDED, version, secret=self._store is not None),
+            probe=[program(version), *_PROBE],
             tls={path.name: path.read_text() for path in files} | licence | self._secrets(configs),
             environment=self._environment(),
+            audit={"name": "audit", **(self._disks.volume if self._disks else {"emptyDir": {}})},
         )
 
     def _secrets(self, configs: Mapping[str, str]) -> dict[str, str]:

@@ -15,15 +15,16 @@ from harness.clients.vault import Vault
 from harness.drivers import vault_config
 from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kept_vault import Objects
-from harness.drivers.kind.audit_disks import OnNode
-from harness.drivers.kind.beside import TLS, Store
+from harness.drivers.kind.audit_disks import AuditDisks
 from harness.drivers.kind.cluster import VAULT_PORT, KindCluster, Where
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import COPY
 from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import PodTail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
+from harness.drivers.vault_stores import Store
 from harness.host import pki
+from harness.knowledge import versions
 from harness.secret import Secret
 
 TOKEN_VOLUME: Final = "kube-api-access-*"
@@ -45,6 +46,9 @@ takes note of whatever certificate is shown. Where there are others to join, one
 SEAL_TOKEN: Final = "seal-token"
 """The key of a Secret under which the token is by which the Vault that unseals knows this one."""
 
+TLS: Final = "/vault/tls"
+"""Where a Vault in a container finds files that are secret."""
+
 SEAL_FILES: Final = ("seal-ca.crt", "seal.crt", "seal.key")
 """The files by which a Vault and the one that unseals it know each other."""
 
@@ -54,6 +58,16 @@ def by_seal(config: str, unsealing: Unsealing | None) -> str:
     if unsealing is None:
         return config
     return f"{'leaving' if unsealing.disabled else 'transit'}-{config}"
+
+
+def of_product(config: str, version: str) -> str:
+    """Return the name of a configuration like *config*, as the product of a *version* wants it."""
+    return f"{versions.OPENBAO}-{config}" if versions.product(version) == versions.OPENBAO else config
+
+
+def program(version: str) -> str:
+    """Return what runs a *version* in its image. Of OpenBao's the releases have it in one folder or another."""
+    return "bao" if versions.product(version) == versions.OPENBAO else "/bin/vault"
 
 
 def from_within(unsealer: Unsealing) -> Unsealing:
@@ -73,6 +87,7 @@ def settings(
     Where there are *others* to join, its environment says what it is called, and by which addresses. *kept_in* is the
     server that has its data, as its configuration has that: with its password. *unsealing* is the Vault that may unseal
     this one: there is one more of each with that as its seal, and one with that as the seal that it leaves (`by_seal`).
+    There is one more of each for OpenBao (`of_product`), which nobody but its keys unseals.
     """
     clients = {GUARDED: "/vault/tls/ca.crt", OPEN: ""}
     listening = {name: Listening("/vault/tls/tls.crt", "/vault/tls/tls.key", one) for name, one in clients.items()}
@@ -85,26 +100,35 @@ def settings(
         for name in (GUARDED, OPEN, PLAIN)
         for seal in seals
     }
+    found |= {
+        f"{versions.OPENBAO}-{name}": _settings(stored, listening.get(name), openbao=True)
+        for name in (GUARDED, OPEN, PLAIN)
+    }
     if others:
         nobody = vault_config.in_directory(storage, "/vault/data", node="")
         found[ALONE] = _settings(nobody, listening[GUARDED])
+        found[f"{versions.OPENBAO}-{ALONE}"] = _settings(nobody, listening[GUARDED], openbao=True)
     return found
 
 
-def _settings(stored: Stored, tls: Listening | None, unsealing: Unsealing | None = None) -> str:
+def _settings(
+    stored: Stored, tls: Listening | None, unsealing: Unsealing | None = None, *, openbao: bool = False
+) -> str:
     return vault_config.text(
         stored,
         listen=f"0.0.0.0:{VAULT_PORT}",
         tls=tls,
         address=f"{'https' if tls else 'http'}://127.0.0.1:{VAULT_PORT}",
         cluster_address=f"https://127.0.0.1:{VAULT_PORT + 1}",
+        openbao=openbao,
         unsealing=unsealing,
     )
 
 
-def command(config: str, *, secret: bool = False) -> list[str]:
-    """Return what runs a Vault in a container with one of its configurations. *secret*: it is in a Secret."""
-    return ["/bin/vault", "server", f"-config=/vault/{'tls' if secret else 'config'}/{config}"]
+def command(config: str, version: str, *, secret: bool = False) -> list[str]:
+    """Return what runs a *version* in a container with one of Vault's configurations. *secret*: it is in a Secret."""
+    file = f"/vault/{'tls' if secret else 'config'}/{of_product(config, version)}"
+    return [program(version), "server", f"-config={file}"]
 
 
 def create(cluster: KindCluster, directory: Path, template: str, **values: object) -> None:
@@ -157,7 +181,7 @@ class VaultPod(OnePod):
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
         self._store = store
         self._unsealer = unsealer
-        self._disks: OnNode | None = None
+        self._disks: AuditDisks | None = None
         self._unsealing: Unsealing | None = None
         within = from_within(unsealer) if unsealer else None
         self._configs = settings(storage, kept_in=store.stored_within(TLS) if store else None, unsealing=within)
@@ -184,7 +208,7 @@ class VaultPod(OnePod):
         scheme = self.client.address.partition(":")[0]
         return f"{scheme}://{self._cluster.address}:{self._node_port}", f"vault.{self.namespace}.svc"
 
-    def audit_by(self, devices: AuditDevices, disks: OnNode) -> None:
+    def audit_by(self, devices: AuditDevices, disks: AuditDisks) -> None:
         """Have its audit log be what *devices* write, of which those that are files are on *disks*.
 
         It goes to stdout otherwise. To be called before the first rollout.
@@ -239,10 +263,18 @@ class VaultPod(OnePod):
         folders = [] if self._store else [self._data, *([self._kept] if self.keeps else [])]
         return [self._cluster.in_volume(folder) for folder in folders]
 
-    def copy_data(self) -> str:
-        """Copy the data of this Vault, which is sealed, to a folder of the node that outlives it; return its path."""
-        self._copy(self._data, f"{self._data}-source")
-        return f"{self._data}-source"
+    def copy_data(self, *, as_it_runs: bool = False) -> str:
+        """Copy the data of this Vault, which is sealed, to a folder of the node that outlives it; return its path.
+
+        Or *as it runs*: as a power cut would leave them, which raft's own files bear. Raises RigError.
+        """
+        kept = f"{self._data}-source"
+        if as_it_runs:
+            script = templates.text("copy-as-it-runs.sh")
+            self._cluster.run("sh", "-c", script, "sh", self._uid, self._data, kept)
+        else:
+            self._copy(self._data, kept)
+        return kept
 
     def begin_with(self, data: str, root: Secret | None) -> None:
         """Have the first start be over a copy of *data*, of a Vault that is initialised, whose root token is *root*.
@@ -252,16 +284,31 @@ class VaultPod(OnePod):
         self._copy(data, self._data)
         self.client.root = root
 
+    def leave_at_once(self) -> None:
+        """Have nothing of it be in the cluster any more but what it runs. Whoever comes then is to `take_place` first.
+
+        A kubelet that is asked first looks at its containers two or three times, a second apart, before it lets a Pod
+        go; what a Vault says of its end is of no use to anybody any more.
+        """
+        self.remove()
+        self._cluster.kube.delete_pod(self.namespace, self._pod)
+
+    def go_on_in(self, cluster: KindCluster) -> None:
+        """Have all that is done from now on be done by *cluster*, which is the same one as a later rehearsal has it."""
+        self._cluster = cluster
+
     def take_place(self) -> None:
-        """Wait until a Vault that was here before, and is being stopped, is gone, and remove what it leaves.
+        """Wait until nothing runs any more of a Vault of this name that was here before, and has left.
 
         Raises as `roll_out`.
         """
-        self._await("the Pod of the Vault before this one to be gone", lambda: self._state() is None)
-        self.remove()
+        # again, because a controller may not know yet that its StatefulSet is gone
+        kube, pod = self._cluster.kube, (self.namespace, self._pod)
+        self._await("the Pod of the Vault before this one to be gone", lambda: not kube.delete_pod(*pod))
+        self._cluster.run("sh", "-c", templates.text("end-pod.sh"), "sh", self.namespace, self._pod)
 
     def remove(self) -> None:
-        """Remove it, which is stopped, from its cluster."""
+        """Remove it from its cluster. A Pod that it has left is removed by a controller some time."""
         self._cluster.kube.delete_stateful_set(self.namespace, self._name)
 
     def _copy(self, source: str, target: str) -> None:
@@ -281,25 +328,24 @@ class VaultPod(OnePod):
             self._roll(image, token_file=token_file)
         return self._comes(gone, self.client)
 
-    def begin_to_stop(self) -> None:
-        """Scale the StatefulSet to no Pod. The next rollout makes a new one."""
-        if self._uid:
-            self._cluster.kube.change_stateful_set(self.namespace, self._name, {"replicas": 0})
-
     def stop(self) -> None:
         """Have no Pod, and return when it is gone. The next rollout makes a new one."""
-        self.begin_to_stop()
         if self._uid:
-            self._await(f"the Pod of Vault {self._version} to be gone", lambda: self._state() is None)
+            self._cluster.kube.change_stateful_set(self.namespace, self._name, {"replicas": 0})
+            self._await(f"the Pod of {versions.called(self._version)} to be gone", lambda: self._state() is None)
 
     def kill(self) -> None:
-        """Do nothing: it goes with its cluster, or when that is emptied."""
+        """Do nothing: its rollout stops it, and it goes with its cluster, or when that is emptied.
+
+        One that is deleted before a controller has begun the rollout comes as it was.
+        """
 
     def _create(self, image: str, *, token_file: bool) -> None:
         if self._disks is not None:
             self._disks.make()
         files = [self._authority.certificate, self._authority.key, self._authority.ca]
         secrets = {path.name: path.read_text() for path in files}
+        # OpenBao goes by these names as well, where its own (BAO_) are not there
         said = {"VAULT_LOG_FORMAT": "json", "HOME": "/tmp"}  # noqa: S108
         environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in said.items()]
         if self._licence:
@@ -335,7 +381,7 @@ class VaultPod(OnePod):
 
     @property
     def _command(self) -> list[str]:
-        return command(by_seal(self._config, self._unsealing), secret=self._store is not None)
+        return command(by_seal(self._config, self._unsealing), self._version, secret=self._store is not None)
 
     def _roll(self, image: str, *, token_file: bool) -> None:
         """Begin the rollout of another image. Its number has that happen also where all else is as before."""

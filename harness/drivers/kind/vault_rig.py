@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from harness.artifacts.images import NODE, VAULT, Image
+from harness.artifacts.images import NODE, Image
 from harness.clients.kube_states import PodState
 from harness.drivers import service_accounts
 from harness.drivers.audit_devices import WithAuditDevices
 from harness.drivers.kind import audit_disks, vault_data
-from harness.drivers.kind.audit_disks import InVolumes, OnNode
-from harness.drivers.kind.beside import Store
+from harness.drivers.kind.audit_disks import AuditDisks, InVolumes, OnNode, WritesToDisks
 from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
 from harness.drivers.kind.seal_container import SealContainer
 from harness.drivers.kind.sharing_rig import KindSharing
@@ -20,12 +19,12 @@ from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import BESIDE, NODE_FOLDER, TOKEN_VOLUME, VaultPod
 from harness.drivers.seal_vault import WithSealVault
 from harness.drivers.service_accounts import Account
+from harness.drivers.vault_stores import Store
 from harness.errors import RigError
 from harness.host.ports import Ports
 from harness.record.journal import Journal
 from harness.record.node_events import PodSeen
 from harness.rig.storage import StorageNow
-from harness.scenario.audit_spec import DeviceSpec
 from harness.scenario.course import Move, Serve
 from harness.scenario.schema_storage import ToStorage
 from harness.scenario.topology import MAIN, SEAL
@@ -43,6 +42,8 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
     _unsealer: SealContainer | None = None
     _loaded: dict[tuple[str, str], Future[None]]
     """by cluster and version, for each cluster in which Vault is at some time: its image is there"""
+    _disks: dict[str, AuditDisks]
+    """those of its audit files, by the cluster in which they are; in none: by an empty name"""
     _left: list[VaultPod | VaultContainer]
     """the Vault of each place that was left, in order"""
     _store: Store | None
@@ -53,21 +54,41 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
         self._old_tokens, self._beside, self._left = {}, [], []
         self._unsealer = self._make_unsealer()
         self._server = self._make_vault()
-        if self._topology.vault.audit:
-            self._begin_devices(self._server, [*self._topology.vault.audit.items()])
+        self._begin_devices(self._server, self._home.cluster if self._home else "")
 
-    def _begin_devices(self, server: VaultPod | VaultContainer, wanted: Sequence[tuple[str, DeviceSpec]]) -> None:
-        files = [name for name, spec in wanted if spec.kind == "file"]
-        host, _ = self._bench.engine.bridge(self._bench.network)
-        if isinstance(server, VaultContainer):
-            volumes = InVolumes(files, self._work, self._bench, self._shell)
-            self._devices = audit_disks.of(dict(wanted), volumes, host, self._all_ports)
-            server.audit_by(self._devices, volumes)
-        elif self._home is not None:
-            folder = f"{NODE_FOLDER}/{self._run_id}-audit"
-            on_node = OnNode(files, folder, self._work, self._clusters[self._home.cluster])
-            self._devices = audit_disks.of(dict(wanted), on_node, host, self._all_ports)
-            server.audit_by(self._devices, on_node)
+    def _begin_devices(self, server: WritesToDisks, place: str) -> None:
+        """Have *server*, which is in the cluster *place* or in none, write to the audit devices of the scenario."""
+        self._disks = {}
+        if wanted := self._topology.vault.audit:
+            host, _ = self._bench.engine.bridge(self._bench.network)
+            disks = self._disks_in(place)
+            self._devices = audit_disks.of(wanted, disks, host, self._all_ports)
+            server.audit_by(self._devices, disks)
+
+    def _disks_in(self, place: str) -> AuditDisks:
+        """Return the disks of the audit files in a place: a Pod's are on its node, and a container's are volumes."""
+        if place not in self._disks:
+            files = [name for name, spec in self._topology.vault.audit.items() if spec.kind == "file"]
+            # what was written in one place is not over what was in another
+            work = self._work / f"audit-{place or 'outside'}"
+            work.mkdir(mode=0o700)
+            if place:
+                folder = f"{NODE_FOLDER}/{self._run_id}-audit"
+                self._disks[place] = OnNode(files, folder, work, self._clusters[place])
+            else:
+                self._disks[place] = InVolumes(files, work, self._bench, self._shell)
+        return self._disks[place]
+
+    def _take_devices_along(self, server: VaultPod | VaultContainer) -> None:
+        """Have Vault, which moves, find its audit devices where it goes: their files begin anew on disks of that place,
+        and a disk that was full is full there, too.
+        """
+        if self._devices is not None:
+            disks = self._disks_in(self._home.cluster if self._home else "")
+            disks.make()
+            for name, file in disks.files.items():
+                self._devices.devices[name].write_to(file)
+            server.audit_by(self._devices, disks)
 
     def _make_unsealer(self) -> SealContainer | None:
         if not self._topology.seal_vault:
@@ -171,7 +192,7 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
     def _start_new(self, served: Serve) -> VaultPod | VaultContainer:
         new = self._make_vault(BESIDE.format(len(self._beside) + 1))
         self._beside.append(new)
-        image = self._images[VAULT, served.version].name
+        image = self._image_of(served.version)
         if isinstance(new, VaultContainer):
             new.replace(served.version, image)
         elif self._home is not None:
@@ -180,7 +201,7 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
         return new
 
     def _start_vault(self, served: Serve) -> None:
-        image = self._images[VAULT, served.version].name
+        image = self._image_of(served.version)
         if isinstance(self._server, VaultContainer):
             self._server.replace(served.version, image)
         elif self._home is not None:
@@ -214,6 +235,7 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
         self._left.append(old)
         new = self._make_vault()
         self._listen_as_said(new)
+        self._take_devices_along(new)
         new.keeps = old.keeps
         with self._journal.phase("Vault's data are copied"):
             for source, target in zip(old.held(), new.held(), strict=True):

@@ -249,6 +249,9 @@ class ControlPlane:
         return [
             "--etcd-servers=unix://etcd.sock:0",
             "--bind-address=127.0.0.1",
+            # else it looks for an address of this machine, and ends where a laptop has no network; nobody reaches it
+            # by this one, which RFC 5737 sets aside: it stands in the endpoints of the service `kubernetes` alone
+            "--advertise-address=192.0.2.1",
             f"--secure-port={self._listens}",
             f"--tls-cert-file={self.authority.certificate}",
             f"--tls-private-key-file={self.authority.key}",

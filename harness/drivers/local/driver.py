@@ -16,6 +16,7 @@ from harness.clients.kube import Kube
 from harness.drivers import service_accounts
 from harness.drivers.audit_devices import WithAuditDevices
 from harness.drivers.balancer import WithBalancer
+from harness.drivers.cluster_setup import beside_reviews, label, of_gone_pod, of_new_pod, requested
 from harness.drivers.local import audit_devices, rights, seal_vault, vault_nodes
 from harness.drivers.local.agents import RunsLocalAgents
 from harness.drivers.local.control_plane import ControlPlane
@@ -28,13 +29,6 @@ from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
 from harness.drivers.postgres import Postgres
 from harness.drivers.proxies import Proxies
-from harness.drivers.real_rig import (
-    beside_reviews,
-    label,
-    of_gone_pod,
-    of_new_pod,
-    requested,
-)
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import kept_for
 from harness.drivers.storms import StormsRealLogins

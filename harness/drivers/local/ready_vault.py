@@ -26,7 +26,7 @@ from harness.errors import HarnessError
 from harness.host import own_run
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 from harness.scenario import driver_traits, shared_source
 from harness.scenario import topology as topologies
@@ -106,7 +106,7 @@ class _Ahead(abc.ABC):
             self.vaults.first.client.unseal(key)
         wait.until(
             lambda: self.vaults.first.client.health().status == 200,
-            what=f"a Vault {self._served.version} that is made ready to be active",
+            what=f"a {versions.called(self._served.version)} that is made ready to be active",
             seconds=_ACTIVE_SECONDS,
             died=lambda: "nobody waits for it any more" if self._over.is_set() else self.vaults.first.died(),
         )

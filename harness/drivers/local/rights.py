@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import wait
+from harness.drivers.cluster_setup import RIGHTS_SECONDS, publish_keys
 from harness.drivers.local.control_plane import ControlPlane
-from harness.drivers.real_rig import RIGHTS_SECONDS, publish_keys
 from harness.drivers.service_accounts import Account
 
 

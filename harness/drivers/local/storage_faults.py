@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from harness.artifacts import brought
-from harness.drivers.etcd_store import EtcdStore
 from harness.drivers.local.changing_rig import ChangingRig
-from harness.drivers.postgres import PostgresStore
 from harness.errors import RigError
 from harness.rig.storage import StorageNow
 from harness.scenario.schema_engines import ToDatabase
@@ -25,10 +22,7 @@ class TouchesStorage(ChangingRig):
 
     def touch_storage(self, what: ToStorage) -> StorageNow:
         """Lose, defragment, stop or start servers of the storage."""
-        store = self._vaults.store
-        if isinstance(store, EtcdStore):
-            with brought.steady(self._vaults.etcd):
-                return store.touch(what)
-        if not isinstance(store, PostgresStore):
-            raise RigError("the storage of this Vault has no servers beside it")
-        return store.touch(what)
+        with self._vaults.store_steady() as store:
+            if store is None:
+                raise RigError("the storage of this Vault has no servers beside it")
+            return store.touch(what)

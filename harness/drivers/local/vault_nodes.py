@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,18 +11,18 @@ from typing import Final
 from harness.artifacts import brought
 from harness.artifacts.binaries import Artifact
 from harness.clients import postgres
+from harness.drivers import consul_store, vault_stores
 from harness.drivers.bring_up import BringUp
 from harness.drivers.data_server import VaultStore
-from harness.drivers.etcd_store import EtcdStore
 from harness.drivers.local.pod_folder import PodFolder
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.log_tail import Tail
-from harness.drivers.postgres import ROOM, OwnDatabase, PostgresStore
+from harness.drivers.postgres import ROOM, OwnDatabase
 from harness.drivers.several_nodes import harm
 from harness.errors import MissingPrerequisite
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
@@ -42,7 +43,7 @@ LEASE_BYTES: Final = 8000
 """Measured, and half of it again: a service token's lease, entry and accessor in any storage."""
 
 
-_STORES: Final = {"etcd": CLUSTER_BYTES, "postgresql": ROOM}
+_STORES: Final = {"etcd": CLUSTER_BYTES, "consul": consul_store.ROOM, "postgresql": ROOM}
 """The storages that are servers beside Vault, and the bytes that each of them writes."""
 
 
@@ -56,8 +57,7 @@ def bytes_of(topology: Topology, clusters: int) -> int:
 
 def ports_of(vault: VaultSpec) -> int:
     """Return how many ports a Vault takes: each node for its clients and for the others, and so its store."""
-    members = vault.etcd_members
-    return 2 * vault.nodes + (0 if vault.storage not in _STORES else 2 * members if members > 1 else 1)
+    return 2 * vault.nodes + vault_stores.ports_of(vault)
 
 
 def insist_on_parts(plan: Plan, binaries: Binaries) -> None:
@@ -77,8 +77,8 @@ def _insist_on_whole(binaries: Binaries, part: str, instead: str) -> None:
     for (product, version), one in binaries.items():
         if product == "vault" and one.trimmed:
             raise MissingPrerequisite(
-                f"Vault {version} as it was built here has no {part} ({one.trimmed}): bring the release's own binary "
-                f"(--binary vault:{version}=PATH), or {instead}"
+                f"{versions.called(version)} as it was built here has no {part} ({one.trimmed}): bring the release's "
+                f"own binary (--binary {versions.as_option(version)}=PATH), or {instead}"
             )
 
 
@@ -99,7 +99,8 @@ class VaultNodes:
         self._supervisor, self.binaries = supervisor, binaries
         vault, names, taken = topology.vault, topology.nodes_of(""), ports.take(ports_of(topology.vault))
         self.names, several = tuple(names), len(names) > 1
-        self.store = self._store_at(taken[2 * len(names) :]) if vault.storage in _STORES else None
+        beside = taken[2 * len(names) :]
+        self.store = vault_stores.store(vault, work / "store", beside, self._store_program, supervisor)
         self.database = OwnDatabase(work, supervisor, ports)
         """of its database engines, where it has any"""
         self.servers: dict[str, VaultServer] = {}
@@ -121,13 +122,6 @@ class VaultNodes:
             )
         self.first = self.servers[names[0]]
 
-    def _store_at(self, ports: Sequence[int]) -> VaultStore:
-        directory = self._work / "store"
-        if self._topology.vault.storage == "etcd":
-            most = self._topology.vault.max_receive_size
-            return EtcdStore(directory, ports, self.etcd.path, self._supervisor, most)
-        return PostgresStore(directory, ports[0], postgres.programs(), self._supervisor)
-
     def trust(self, authority: Path, pods: Sequence[str]) -> None:
         """Have these *pods*, by the purposes of their tokens, the CA in the file *authority*, as a kubelet renews it.
 
@@ -141,7 +135,22 @@ class VaultNodes:
     @property
     def etcd(self) -> Artifact:
         """Return the binary of etcd, which a cluster needs, and a Vault that has its data there."""
-        return next(one for (product, _), one in self.binaries.items() if product == "etcd")
+        return self._product("etcd")
+
+    @property
+    def _store_program(self) -> Artifact | None:
+        storage = self._topology.vault.storage
+        return self._product(storage) if storage in driver_traits.STORES else None
+
+    def _product(self, name: str) -> Artifact:
+        return next(one for (product, _), one in self.binaries.items() if product == name)
+
+    @contextmanager
+    def store_steady(self) -> Iterator[VaultStore | None]:
+        """Yield what has the data beside it, if anything has, while its program is what it was. Raises as `steady`."""
+        program = self._store_program
+        with brought.steady(*([program] if program is not None else ())):
+            yield self.store
 
     def open_to_all(self) -> bool:
         """Have the next start listen as the scenario says. Is that otherwise than to us alone?"""
@@ -159,11 +168,9 @@ class VaultNodes:
         """Start what has the data beside it, if anything has; and its PostgreSQL, where it has one, meanwhile."""
         if self._topology.needs_database:
             self.database.begin(bring_up)
-        if isinstance(self.store, EtcdStore):
-            with brought.steady(self.etcd):
-                self.store.start()
-        elif self.store is not None:
-            self.store.start()
+        with self.store_steady() as store:
+            if store is not None:
+                store.start()
 
     def start(self, served: Serve, api_port: int, name: str = "") -> None:
         """Start a node as what is to be *served*, over its data; no *name*: the first."""

@@ -135,10 +135,10 @@ class VaultServer:
         Raises ProcessDied with its last lines, NotReady after LISTEN_SECONDS, and RigError where something else than
         Vault is to blame: the port, the disk, whoever killed it.
         """
-        ports.insist(self._port, f"Vault {version}")
+        ports.insist(self._port, versions.called(version))
         if self.name:
             # a Vault that cannot listen there only says so in its log, and nobody can join it or ask it for anything
-            ports.insist(self._cluster_port, f"Vault {version} for its other nodes")
+            ports.insist(self._cluster_port, f"{versions.called(version)} for its other nodes")
         self._configure(openbao=versions.product(version) == versions.OPENBAO)
         env = {"HOME": str(self.directory), "VAULT_LOG_FORMAT": "json"}
         if self._licence and is_enterprise(version):
@@ -148,7 +148,7 @@ class VaultServer:
         if pod is not None:
             env |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
         started = supervisor.start(
-            f"Vault {version}{f' ({self.name})' if self.name else ''}",
+            f"{versions.called(version)}{f' ({self.name})' if self.name else ''}",
             [str(binary), "server", f"-config={self._config}"],
             env=env,
             cwd=self.directory,
@@ -161,14 +161,14 @@ class VaultServer:
         try:
             wait.until(
                 lambda: self.client.seal_status().answered(),
-                what=f"Vault {version} to answer",
+                what=f"{versions.called(version)} to answer",
                 seconds=LISTEN_SECONDS,
                 died=self.died,
                 log=started.tail,
                 advice=f"its whole log is kept beside the record, as logs/{self.directory.name}-vault.log",
             )
         except ProcessDied:
-            ports.insist(self._port, f"Vault {version}")
+            ports.insist(self._port, versions.called(version))
             raise
         if self._ahead:
             process_clock.set_ahead(started.pid, self._ahead)
@@ -237,7 +237,7 @@ class VaultServer:
             return vault_config.in_directory(self._storage, str(self._data))
         certificate, key = map(str, self.authority.client)
         ca = str(self.authority.ca)
-        others = [Joining(one.client.address, ca, certificate, key) for one in self.others]
+        others = [Joining(one.among, ca, certificate, key) for one in self.others]
         return vault_config.in_directory(self._storage, str(self._data), node=self.name, others=others)
 
     def remove_data(self) -> None:
@@ -300,6 +300,11 @@ class VaultServer:
         return self.directory / "kept"
 
     @property
+    def among(self) -> str:
+        """Return the address at which other nodes find it."""
+        return self.client.address
+
+    @property
     def started(self) -> bool:
         """Is there a process that was started, and not stopped since?"""
         return self.process is not None
@@ -311,7 +316,7 @@ class VaultServer:
             self.process = None
 
     def kill(self) -> None:
-        """End the server at once: nobody wants its data any more."""
+        """End the server at once, as a power cut would. Its data stay as they are then."""
         if self.process is not None:
             self.process.kill()
             self.process = None
@@ -327,11 +332,13 @@ class VaultServer:
         if self._is_full:
             # what that makes of it is what is asked
             wrote_nothing = sentence is None and any(_FULL in line for line in self.process.tail())
-            return f"Vault {self.version} ({self.name}) can write nothing: {_FULL}" if wrote_nothing else sentence
+            what = f"{versions.called(self.version)} ({self.name})"
+            return f"{what} can write nothing: {_FULL}" if wrote_nothing else sentence
         if sentence is None:
             if self.name and (full := process.out_of_room(self._data, ())):
                 # it lives on, cannot follow the others, and says so in its log alone
-                raise RigError(f"Vault {self.version} ({self.name}) can write nothing, because {full}", self.tail())
+                what = f"{versions.called(self.version)} ({self.name})"
+                raise RigError(f"{what} can write nothing, because {full}", self.tail())
             return None
         lines = self.process.tail()
         if self.process.poll() == -signal.SIGKILL:

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 
 from harness.drivers.paper import evidence
 from harness.drivers.paper.state import Config
-from harness.knowledge import refusals
 from harness.record.events import AnyEvent
 from harness.rig.rig import Reply
 from harness.scenario.course import Serve
@@ -54,8 +53,8 @@ class PaperAnswers(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def _leaderless(self) -> bool:
-        """Are too few of its nodes there for one to lead?"""
+    def _leaderless(self) -> tuple[int | None, str] | None:
+        """How the node that is asked answers where too few are there for one to lead: its status and its words."""
 
     def _told(self, what: str, name: str) -> Told | None:
         return self._script.get((what, name, self._served.version))
@@ -78,8 +77,10 @@ class PaperAnswers(abc.ABC):
         if self._silenced and status is not None and "sealed" not in (data or {}):
             # how it is, and whether it is sealed, nobody audits
             return Reply(500, "internal error", {}, None, started or ended, ended, correlation)
-        if self._leaderless and status is not None and not _OF_A_NODE.intersection(data or {}):
-            status, error, data, token, path = 500, refusals.NOBODY_LEADS, {}, None, ""
+        alone = self._leaderless
+        if alone is not None and status is not None and not _OF_A_NODE.intersection(data or {}):
+            status, error = alone
+            data, token, path = {}, None, ""
         if self._storage_away and status == 200 and "/login" in path:
             # what was read before is in Vault's memory, and a login writes a token
             status, error, data, token = 500, "internal error", {}, None

@@ -6,8 +6,9 @@ import msgspec
 
 from harness.drivers.paper.answers import PaperAnswers
 from harness.errors import NotReady
-from harness.knowledge import behaviours
-from harness.record.audit_events import AuditSeen
+from harness.knowledge import audit_fields, behaviours, versions
+from harness.record.audit_events import Audited, AuditSeen
+from harness.record.events import VaultAuditLine
 from harness.record.journal import Journal
 from harness.scenario.audit_spec import DeviceSpec
 from harness.scenario.course import Moment, Serve
@@ -48,7 +49,7 @@ class PaperAudit(PaperAnswers):
                 f'{{"@level":"error","@message":"failed to create audit entry","error":"{said}","path":"{device}/"}}',
                 '{"@level":"error","@message":"post-unseal setup failed","error":"failed to setup audit table"}',
             ]
-            raise NotReady(f"Vault {served.version} is not active on paper", log)
+            raise NotReady(f"{versions.called(served.version)} is not active on paper", log)
 
     def _enabled(self) -> dict[str, DeviceSpec]:
         states = self._states
@@ -66,13 +67,25 @@ class PaperAudit(PaperAnswers):
         there = self._enabled()
         return bool(there) and all(map(self._blocked, there))
 
+    def _entries(self) -> dict[str, Audited]:
+        """Return what entries have of the fields in which versions differ: of each granted login, and of a look-up."""
+        version = self._served.version
+        granted = [
+            str(event.entry["request"]["path"])
+            for event in self._pending
+            if isinstance(event, VaultAuditLine) and not event.entry["error"]
+        ]
+        logins = {f"update {path}": audit_fields.of_login(version) for path in granted if "/login" in path}
+        looked_up = {"read auth/token/lookup-self": audit_fields.of_lookup(version)} if logins else {}
+        return {name: Audited(fields=fields) for name, fields in {**logins, **looked_up}.items()}
+
     def skip(self) -> None:
         """Forget what was not gathered."""
         self._pending.clear()
 
     def gather(self, moment: Moment) -> None:
         """Write down the evidence of the moment, in the shape in which servers write it."""
-        written = len(self._pending)
+        written, entries = len(self._pending), self._entries()
         for event in self._pending:
             self._journal.write(msgspec.structs.replace(event, moment=moment.label))
         self._pending.clear()
@@ -89,6 +102,7 @@ class PaperAudit(PaperAnswers):
                     missing=written if lost and not self._silenced else 0,
                     why="failed to create audit entry" if name in self._missing else "",
                     mode=one.options.get("mode", "0600") if one.kind == "file" else "",
+                    entries={} if lost else entries,
                     vault=self._called,
                 )
             )

@@ -224,9 +224,15 @@ def entity(token: Token | None, role: Mapping[str, Any], version: str) -> dict[s
     """
     if token is None:
         return {}
-    account, projected = token.account, not token.account.long_lived
-    alias = f"uid of {account.cluster}/{account.namespace}/{account.name}"
-    if role.get("alias_name_source") == "serviceaccount_name":
-        nameless = projected and not at_least(version, kubernetes_auth.ALIAS_OF_PROJECTED)
-        alias = "/" if nameless else f"{account.namespace}/{account.name}"
+    alias = alias_name(token, role, version)
+    if alias is None:
+        alias = f"uid of {token.account.cluster}/{token.account.namespace}/{token.account.name}"
     return {"entity_id": f"entity of {alias}"}
+
+
+def alias_name(token: Token, role: Mapping[str, Any], version: str) -> str | None:
+    """Return by what name Vault *version* knows who logs in, where the role has it go by the account's; else None."""
+    account, source = token.account, str(role.get("alias_name_source", ""))
+    return kubernetes_auth.alias_name(
+        f"{account.namespace}/{account.name}", source, version, projected=not account.long_lived
+    )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from harness import wait
 from harness.drivers import service_accounts
 from harness.drivers.paper import checks
 from harness.drivers.paper.agents import PaperAgents
@@ -66,7 +67,8 @@ class PaperDriver:
     def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
         """Yield a system on paper at the plan's first version."""
         del run_id
-        yield PaperRig(plan, journal, self._script, self._dies_at)
+        with wait.nothing_changes():
+            yield PaperRig(plan, journal, self._script, self._dies_at)
 
 
 class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNodes, PaperAgents, PaperStorms):
@@ -97,6 +99,7 @@ class PaperRig(PaperKubernetes, PaperStorage, PaperEngines, PaperSeals, PaperNod
         self._shown: set[str] = set()
         self._vault_tokens: dict[str, VaultToken] = {}
         self._ever_given: dict[str, VaultToken] = {}
+        self._entities: dict[tuple[str, str], dict[str, str | None]] = {}
         self._policies: dict[str, list[vault_policies.Rule]] = {}
         self._secrets: set[str] = set()
         self._snapshot: tuple[dict[str, Config], dict[str, VaultToken], set[str]] = ({}, {}, set())

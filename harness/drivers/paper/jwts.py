@@ -55,7 +55,8 @@ class PaperJwts(PaperTokens):
                   if (has := jwt_auth.claim_at(claims, claim)) is not None}  # fmt: skip
         whom = jwt_auth.claim_at(claims, str(wanted.get("user_claim")))
         more = {"metadata": {"role": role, **mapped}, "entity_id": f"entity of {mount}/{whom}"}
-        alias = policy_templates.of_claims(claims, str(wanted.get("user_claim")), wanted.get("claim_mappings") or {})
+        mappings, version = wanted.get("claim_mappings") or {}, self._served.version
+        alias = policy_templates.of_claims(claims, str(wanted.get("user_claim")), mappings, role, version)
         return self._let_in(mount, role, path, started, more, alias)
 
     def _claims(self, config: Config, jwt: Secret) -> tuple[dict[str, Any], str]:

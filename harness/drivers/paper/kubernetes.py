@@ -47,10 +47,15 @@ class PaperKubernetes(PaperAccounts, PaperJwts):
             elif refusal == "signing key":
                 text = checks.unsigned(self._served.version, self._configs[mount], self._find(jwt) or self._named(jwt))
             return self._reply(status, text, path=f"auth/{mount}/login", started=started)
-        more = checks.entity(self._find(jwt), self._configs[mount].roles[role.lower()], self._served.version)
-        who = self._find(jwt)
-        account = f"{who.account.namespace}/{who.account.name}" if who is not None else ""
-        return self._let_in(mount, role, f"auth/{mount}/login", started, more, policy_templates.of_account(account))
+        who, config, version = self._find(jwt), self._configs[mount], self._served.version
+        more, alias = checks.entity(who, config.roles[role.lower()], version), None
+        if who is not None:
+            noted = config.fields.get("use_annotations_as_alias_metadata") is True
+            name = checks.alias_name(who, config.roles[role.lower()], version)
+            account = f"{who.account.namespace}/{who.account.name}"
+            notes, projected = dict(who.account.annotations) if noted else {}, not who.account.long_lived
+            alias = policy_templates.of_account(account, name, notes, projected=projected)
+        return self._let_in(mount, role, f"auth/{mount}/login", started, more, alias)
 
     def write_auth_config(self, mount: str, fields: Mapping[str, Any]) -> None:
         """Keep the config, and a copy of the pod's token where this version would take one."""

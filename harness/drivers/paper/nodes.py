@@ -28,6 +28,10 @@ class Member:
     """from the raft configuration, while this node led; empty: it is there"""
     stopped: bool = False
     """by a step of the course: nobody answers"""
+    leads: bool = False
+    """does it lead, or did it until too few were left? One that was started anew since did not"""
+    led: bool = False
+    """did it lead at any time since it was started?"""
 
 
 class PaperNodes(PaperLeases):
@@ -64,8 +68,11 @@ class PaperNodes(PaperLeases):
         """Have a node join; the first time it is the first that leads."""
         if not self._members:
             self._leader = f"{name.rpartition('-')[0]}-0"
-            self._members[self._leader] = Member(self._served, sealed=False)
+            self._members[self._leader] = Member(self._served, sealed=False, leads=True, led=True)
         self._members[name] = Member(served)
+
+    def ask_to_join(self, name: str) -> None:
+        """Do nothing: on paper it has joined."""
 
     def follow(self) -> str:
         """Return who leads; "" where too few are left to elect anybody."""
@@ -81,12 +88,26 @@ class PaperNodes(PaperLeases):
         return up if len(up) > (len(voting) // 2 if self._spec.storage == "raft" else 0) else []
 
     @property
-    def _leaderless(self) -> bool:
-        return bool(self._members) and not self._electing()
+    def _leaderless(self) -> tuple[int | None, str] | None:
+        if not self._members or self._electing():
+            return None
+        there = [name for name, one in self._members.items() if not one.stopped]
+        if not there:
+            return None, "connection refused"
+        # who is asked: the one that led, or else the first that is there
+        one = self._members[self._leader if self._leader in there else there[0]]
+        if one.sealed:
+            return 503, "Vault is sealed"
+        if one.leads and versions.at_least(one.served.version, refusals.KNOWS_NOT_EVEN_ITSELF):
+            return 500, refusals.NOBODY_LEADS
+        return refusals.REDIRECTED, ""
 
     def _lead(self, name: str) -> None:
         forget_keys(self._configs)
         self._leader, self._pod = name, pod_purpose(name)
+        for each, one in self._members.items():
+            one.leads = each == name
+            one.led = one.led or one.leads
         self._served = self._members[name].served
         self._ahead = self._clocks.get(name, 0)
         self._revoke_by_clock()
@@ -169,9 +190,14 @@ class PaperNodes(PaperLeases):
         leads = name == leader
         status = 503 if one.sealed else 200 if leads or standby else 429
         if versions.at_least(one.served.version, refusals.TELLS_OF_OTHERS):
-            alone = not one.sealed and not leader
+            alone = not one.sealed and not leader and not one.led
             status = refusals.REMOVED if one.removed else refusals.HEARS_NOBODY if alone else status
-        said = {"sealed": one.sealed, "initialized": True, "standby": not leads, "version": one.served.version}
+        said = {
+            "sealed": one.sealed,
+            "initialized": True,
+            "standby": not leads,
+            "version": versions.number(one.served.version),
+        }
         clock = {"server_time_utc": int(now()) + self._clocks[name]} if name in self._clocks else {}
         return self._reply(status, data={**said, **clock})
 
@@ -182,7 +208,7 @@ class PaperNodes(PaperLeases):
         if one is None or one.stopped:
             return self._reply(None)
         said = {"type": "shamir", "sealed": one.sealed, "t": vault.threshold, "n": vault.shares}
-        of_it = {"version": one.served.version, "initialized": True, "storage_type": vault.storage}
+        of_it = {"version": versions.number(one.served.version), "initialized": True, "storage_type": vault.storage}
         return self._reply(200, data=said | of_it)
 
     def leader(self) -> Reply:

@@ -117,7 +117,7 @@ class PaperSeals(PaperAnswers):
             if gone is not None and not gone.opens:
                 status, said = 1, f'could not mount "{kind}": mount entry associated with removed builtin'
         if said:
-            self._dead = f"Vault {served.version} ended by itself with status {status}"
+            self._dead = f"{versions.called(served.version)} ended by itself with status {status}"
             raise ProcessDied(self._dead, status, [said])
 
     def _unseal_itself(self) -> None:
@@ -125,12 +125,12 @@ class PaperSeals(PaperAnswers):
         of_data, self._migrating = self._barrier == topology.TRANSIT, False
         if self._held is None:
             if of_data:
-                self._dead = f"Vault {self._served.version} ended by itself with status 1"
+                self._dead = f"{versions.called(self._served.version)} ended by itself with status 1"
                 raise ProcessDied(self._dead, 1, [NOT_DISABLED])
             return
         said = self.system(topology.SEAL).try_seal(self._held)
         if not said.ok:
-            self._dead = f"Vault {self._served.version} ended by itself with status 1"
+            self._dead = f"{versions.called(self._served.version)} ended by itself with status 1"
             error = f"Error making API request. URL: PUT {_ADDRESS} Code: {said.status}. Errors: * {said.error}"
             if said.status is None:
                 error = f'Put "{_ADDRESS}": {said.error}'

@@ -50,9 +50,8 @@ class PaperSecrets(PaperTokens):
         if refusal is not None:
             return self._turn_away(*secret_logins.answer(kind, refusal, self._served.version), path, started)
         name = {"username": role} if kind == "userpass" else {"role_name": role}
-        more, alias = {"metadata": name, "entity_id": f"entity of {mount}/{role}"}, {}
-        if kind == "userpass":
-            alias = policy_templates.of_user(role)
+        more = {"metadata": name, "entity_id": f"entity of {mount}/{role}"}
+        alias = policy_templates.of_user(role) if kind == "userpass" else policy_templates.of_app_role(role)
         return self._let_in(mount, role, path, started, more, alias)
 
     def make_token(self, policy: str) -> Secret:

@@ -59,7 +59,7 @@ class VaultToken:
     """how many requests it is good for yet; None: any number"""
     accessor: str = ""
     """of the mount that gave it"""
-    alias: Mapping[str, str] = field(default_factory=dict)
+    alias: dict[str, str | None] = field(default_factory=dict)
     """what is known of the alias there of who logged in, as templates of policies name it"""
     mount: str = ""
     """the auth mount that gave it"""

@@ -28,6 +28,8 @@ class PaperTokens(PaperAnswers):
     _vault_tokens: dict[str, VaultToken]
     _ever_given: dict[str, VaultToken]
     """those too that are lost"""
+    _entities: dict[tuple[str, str], dict[str, str | None]]
+    """what is known of the alias of each entity, by the mount and the entity"""
     _policies: dict[str, list[vault_policies.Rule]]
     _topology: Topology
 
@@ -101,7 +103,7 @@ class PaperTokens(PaperAnswers):
         path: str,
         started: float,
         more: Mapping[str, Any],
-        alias: Mapping[str, str] | None = None,
+        alias: policy_templates.Alias | None = None,
         shown: Secret | None = None,
     ) -> Reply:
         """Answer a login with a token of the *role*, and what *more* there is to say; *alias* is what is known of that
@@ -110,7 +112,12 @@ class PaperTokens(PaperAnswers):
         token = Secret(f"paper-{next(self._numbers):024d}")
         held = given(token, mount, role.lower(), self._configs[mount].roles[role.lower()])
         held.shown, held.made, held.renewed = shown, self._common.passed, self._common.passed
-        held.accessor, held.alias = self.enable_auth(mount, self._topology.mounts[mount].of_kind.name), alias or {}
+        held.accessor = self.enable_auth(mount, self._topology.mounts[mount].of_kind.name)
+        if more.get("entity_id"):
+            # a login renews the alias, for tokens that its entity has already too
+            held.alias = self._entities.setdefault((mount, more["entity_id"]), {})
+            held.alias.clear()
+            held.alias.update(alias or {})
         self._vault_tokens[token.reveal()] = held
         held.given_by, held.ahead = self._served.version, self._ahead
         self._ever_given[token.reveal()] = held
@@ -128,7 +135,7 @@ class PaperTokens(PaperAnswers):
             rules = policy_templates.filled(rules, held.accessor, held.alias)
         ruling = vault_policies.ruling(rules, path, right)
         refused = vault_policies.refused_parameter(ruling.rules, fields or {}, self._served.version)
-        return (ruling.granted and refused is None) or any(rule.templated for rule in rules)
+        return (ruling.granted and refused is None) or policy_templates.undecided(rules, path)
 
     def _with_token(
         self, what: str, token: Secret, data: dict[str, Any], path: str = "", *, allowed: bool = True
