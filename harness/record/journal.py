@@ -27,7 +27,7 @@ from typing import IO, Any, Final, Self
 import msgspec
 
 from harness import secret, settings
-from harness.errors import HarnessError
+from harness.errors import HarnessError, naming
 from harness.record.event import Event
 from harness.record.events import (
     RECORD_VERSION,
@@ -115,11 +115,13 @@ class Journal:
     def _append(self, descriptor: int, line: bytes) -> None:
         """Write the whole of *line*, or nothing: a disk that fills up takes a part of what it is given."""
         if self._broken is not None:
-            raise OSError(self._broken.errno, f"{self._broken.strerror}, at a line before this one")
+            said = f"{self._broken.strerror}, at a line before this one"
+            raise OSError(self._broken.errno, said, self._broken.filename)
         written = 0
         try:
-            while written < len(line):
-                written += os.write(descriptor, line[written:])
+            with naming(self.directory / RECORD_FILE):
+                while written < len(line):
+                    written += os.write(descriptor, line[written:])
         except OSError as error:
             self._broken = error
             if written:
@@ -148,7 +150,7 @@ class Journal:
         folder = self.directory / "logs"
         folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with naming(folder / name), os.fdopen(descriptor, "w", encoding="utf-8") as file:
             # Many lines at a time: with the secrets of thirty clusters, one by one takes seconds at the end of a run.
             for start in range(0, len(lines), _LINES_AT_ONCE):
                 part = "\n".join(lines[start : start + _LINES_AT_ONCE])

@@ -11,7 +11,7 @@ class StorageChanged(OfVault, frozen=True, tag="storage-changed", kw_only=True):
 
     what: ToStorage
     storage: str
-    """etcd or postgresql"""
+    """etcd, consul or postgresql"""
     version: str
     """the Vault that served, or was about to"""
     during: str = ""

@@ -87,7 +87,7 @@ class Leases:
             if reply.ok:
                 wait.until(
                     lambda: vault.list_leases().reply.status == _NONE,
-                    what=f"Vault {served.version} to have revoked {len(held)} leases",
+                    what=f"{versions.called(served.version)} to have revoked {len(held)} leases",
                     seconds=_STORM_SECONDS,
                     every=max(_EVERY_SECONDS, len(held) * _PER_LEASE),
                     died=node_of(self._rig, served.vault, served.node).vault_died,
@@ -122,7 +122,7 @@ class Leases:
 
         wait.until(
             complete,
-            what=f"Vault {served.version} to have {len(self._held[served.vault])} leases in mind",
+            what=f"{versions.called(served.version)} to have {len(self._held[served.vault])} leases in mind",
             seconds=_RESTORE_SECONDS,
             every=_EVERY_SECONDS,
             died=node.vault_died,

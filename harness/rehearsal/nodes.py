@@ -37,9 +37,6 @@ VOTE_SECONDS: Final = 60
 _NONE_TO_SPARE: Final = 2
 """Nodes: of so many over raft none can be away, so that each stop is a lost quorum, which the gaps tell."""
 
-_JOINS_TOGETHER: Final = "1.4.2"
-"""From here several nodes may join at the same time (changelog 1.4.2, GH-9008: a panic before)."""
-
 
 class OtherNodeDied(RigError):
     """A node ended by itself while another one was *replaced*, or none was."""
@@ -68,9 +65,9 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
         course.Restart(version=step.version, token_file=step.token_file, vault=step.vault, node=name) for name in others
     ]
     # each tries to join at once, and again after two seconds; who hears of no challenge until then waits as long
-    together = raft and versions.at_least(step.version, _JOINS_TOGETHER)
+    together = raft and versions.at_least(step.version, versions.JOINS_BY_FILES)
     for served in placed:
-        several.add_node(served.node, served)
+        _add(rig, served)
         if not together:
             open_node(rig, served, keys)
     if together:
@@ -94,6 +91,14 @@ def form(rig: Rig, step: Form, keys: Sequence[Secret], journal: Journal) -> None
             )
         )
     tell(rig, step, "formed", journal)
+
+
+def _add(rig: Rig, served: Serve) -> None:
+    """Start a node without data, and have it join the others, if it does not by itself."""
+    several = several_nodes(rig, served)
+    several.add_node(served.node, served)
+    if _over_raft(rig.system(served.vault)) and not versions.at_least(served.version, versions.JOINS_BY_FILES):
+        several.ask_to_join(served.node)
 
 
 def _await_votes(system: VaultSystem) -> None:
@@ -129,7 +134,7 @@ def open_node(
         hand_keys(rig, served, keys)
     wait.until(
         lambda: node.vault.seal_status().answered().data.get("sealed") is False,
-        what=f"{served.node} to be unsealed with Vault {served.version}",
+        what=f"{served.node} to be unsealed with {versions.called(served.version)}",
         seconds=REJOIN_SECONDS,
         died=lambda: _died(system, served.node),
         log=lambda: node.vault_log(40),
@@ -138,7 +143,7 @@ def open_node(
     at("unsealed")
     wait.until(
         lambda: _caught_up(system, node),
-        what=f"{served.node} to rejoin the others with Vault {served.version}",
+        what=f"{served.node} to rejoin the others with {versions.called(served.version)}",
         seconds=STRANGER_SECONDS if stranger else REJOIN_SECONDS,
         every=0.02,
         died=lambda: _died(system, served.node),
@@ -161,9 +166,10 @@ def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
         said = node.vault.seal_status().answered().data
         if said.get("sealed") is False:
             return True
-        if node.vault.health().status == 501 and not handed:
-            raise Unreachable("it is not initialised: it has no data, and has joined nobody")
         needed = int(said.get("t") or 0)
+        # 1.4 says that it is not initialised until it is unsealed, and after it has joined how many keys that takes
+        if not needed and node.vault.health().status == 501 and not handed:
+            raise Unreachable("it is not initialised: it has no data, and has joined nobody")
         for key in keys[len(handed) : needed]:
             reply = node.setup.unseal(key)
             if not reply.ok and "not initialized" in reply.error:
@@ -175,7 +181,7 @@ def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
 
     wait.until(
         taken,
-        what=f"{served.node} to take unseal keys with Vault {served.version}",
+        what=f"{served.node} to take unseal keys with {versions.called(served.version)}",
         seconds=REJOIN_SECONDS,
         every=0.05,
         died=lambda: _died(system, served.node),
@@ -261,7 +267,7 @@ def swap(
         with journal.phase(f"swap of {name} to {served.version}"):
             if wiped:
                 several.empty_node(name)
-                several.add_node(name, served)
+                _add(rig, served)
             else:
                 node.swap(served)
         marks["answered"] = watch.seconds
@@ -346,7 +352,9 @@ def change(
         down = isinstance(step, StepDown)
         reply = system.setup.step_down() if down else system.setup.remove_peer(step.node)
         if not reply.ok:
-            raise RigError(f"Vault was told to do the step {course.words_of(step)}, and answered {reply.came}")
+            mend = "; nobody leads, and so nobody does it: start-node before it, until more than half run"
+            told = f"Vault was told to do the step {course.words_of(step)}, and answered {reply.came}"
+            raise RigError(f"{told}{'' if led else mend}")
     if isinstance(step, RemoveNode):
         _await_seal(rig, step, runs.get(step.node, ""), journal, moment)
     if isinstance(step, StepDown):
@@ -371,7 +379,7 @@ def _await_seal(rig: Rig, step: RemoveNode, version: str, journal: Journal, mome
     try:
         wait.until(
             lambda: node.vault.seal_status().answered().data.get("sealed") is True,
-            what=f"{step.node} to seal itself with Vault {version}",
+            what=f"{step.node} to seal itself with {versions.called(version)}",
             seconds=SEALED_SECONDS,
             every=0.05,
         )

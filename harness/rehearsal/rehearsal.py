@@ -335,8 +335,11 @@ class Running:
                 else:
                     keys = self.seals.before(step, self.keys[step.vault])
                     meanwhile = functools.partial(self._touch_storage, step)
+                    setting_up = not any(isinstance(one, Look) for one in self.reached)
                     try:
-                        self.beforehand = vault_steps.to_next(self.rig, step, keys, self.journal, meanwhile)
+                        self.beforehand = vault_steps.to_next(
+                            self.rig, step, keys, self.journal, meanwhile, setting_up=setting_up
+                        )
                     except ProcessDied:
                         self.seals.leave_to_kubelet(step, self._reopen, self.journal)
                         raise

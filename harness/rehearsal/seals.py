@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.errors import HarnessError, NotReady
+from harness.knowledge import versions
 from harness.record.journal import Journal
 from harness.record.node_events import LeftToKubelet, PodSeen
 from harness.rig.rig import Reopen, Rig
@@ -139,7 +140,7 @@ class Seals:
             with suppress(NotReady):
                 until(
                     lambda: vault.seal_status().data.get("sealed") is False,
-                    what=f"Vault {step.version} to be unsealed in the same Pod",
+                    what=f"{versions.called(step.version)} to be unsealed in the same Pod",
                     seconds=_KUBELET_SECONDS,
                     every=0.2,
                 )

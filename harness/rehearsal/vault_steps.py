@@ -17,9 +17,9 @@ from harness.record.journal import Journal
 from harness.record.observation import shortened
 from harness.rehearsal import credentials
 from harness.rehearsal.credentials import Held
-from harness.rehearsal.provider import Provider
+from harness.rehearsal.provider import ISSUER, Provider
 from harness.rig import database
-from harness.rig.rig import Reply, Rig, VaultNode, VaultSetup, node_of, proxies, snapshots
+from harness.rig.rig import EndsAbruptly, Reply, Rig, VaultNode, VaultSetup, node_of, proxies, snapshots
 from harness.rig.source import BeginsAhead
 from harness.scenario import course, endpoints, engine_kinds, plan, shared_source
 from harness.scenario import topology as topologies
@@ -140,7 +140,7 @@ def open_vault(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal
 
     wait.until(
         active,
-        what=f"Vault {served.version} to be active after its unseal",
+        what=f"{versions.called(served.version)} to be active after its unseal",
         seconds=ACTIVE_SECONDS,
         died=node.vault_died,
         log=lambda: node.vault_log(40),
@@ -169,12 +169,15 @@ def insist_on_version(rig: Rig, served: Serve) -> str:
     It is asked before it is handed a key: what another version makes of this data says nothing about the one that was
     meant.
     """
-    answered = str(insist_alive(rig, served, "to tell its version").data.get("version", ""))
+    said = insist_alive(rig, served, "to tell its version")
+    # one that has yet to join others is not initialised, and 1.4 leaves the version empty there until it is
+    said = said if said.data.get("version") else node_of(rig, served.vault, served.node).vault.health()
+    answered = str(said.data.get("version", ""))
     if answered.split("+", maxsplit=1)[0] != versions.number(served.version).split("+")[0]:
         raise RigError(
-            f"{versions.called(served.version)} was put in place, and Vault {answered or '?'} answers: the binary is "
-            "not what it is taken for (rehearse artifacts list shows where it came from); put the right one there, and "
-            "run again",
+            f"{versions.called(served.version)} was put in place, and "
+            f"{versions.answering(served.version, answered)} answers: the binary is not what it is taken for (rehearse "
+            "artifacts list shows where it came from); put the right one there, and run again",
             node_of(rig, served.vault, served.node).vault_log(40),
         )
     return answered
@@ -193,7 +196,7 @@ def sealed_again(node: VaultNode, served: Serve) -> SwapRefused:
     failed = _errors(log)
     said = next((line for line in failed if _GIVES_UP in line), next(iter(failed), ""))
     why = f": {_error_in(said)}" if said else ", and left no word of the reason"
-    return SwapRefused(f"Vault {served.version} was unsealed, and sealed itself again{why}", log)
+    return SwapRefused(f"{versions.called(served.version)} was unsealed, and sealed itself again{why}", log)
 
 
 def _errors(log: Sequence[str]) -> list[str]:
@@ -218,7 +221,7 @@ def insist_alive(rig: Rig, served: Serve, what: str) -> Reply:
     node = node_of(rig, served.vault, served.node)
     return wait.until(
         lambda: node.vault.seal_status().answered(),
-        what=f"Vault {served.version} {what}",
+        what=f"{versions.called(served.version)} {what}",
         seconds=ANSWER_SECONDS,
         died=node.vault_died,
         log=lambda: node.vault_log(40),
@@ -236,12 +239,12 @@ def declined(rig: Rig, served: Serve, reply: Reply, which: str) -> RigError:
     if refusals.says(reply.status, reply.error) == "not now":
         came = "gave no answer" if reply.status is None else f"answered HTTP {reply.status}, which is no refusal"
         return NotReady(
-            f"Vault {served.version} was handed an unseal key and {came} ({reply.error}), though it answers "
+            f"{versions.called(served.version)} was handed an unseal key and {came} ({reply.error}), though it answers "
             "otherwise; its whole log is kept beside the record",
             log,
         )
     return SwapRefused(
-        f"Vault {served.version} was handed an unseal key {which}, and declined it: HTTP {reply.status} "
+        f"{versions.called(served.version)} was handed an unseal key {which}, and declined it: HTTP {reply.status} "
         f"{reply.error}".rstrip(),
         log,
     )
@@ -342,17 +345,29 @@ def late_questions(topology: Topology, done: Iterable[AnyStep], late: Iterable[s
         yield Question("late-token-lookup", app, mount, vault=topology.told_apart(topology.mounts[mount].vault))
 
 
-def to_next(rig: Rig, served: Serve, keys: Sequence[Secret], journal: Journal, meanwhile: Callable[[], None]) -> float:
+def to_next(
+    rig: Rig,
+    served: Serve,
+    keys: Sequence[Secret],
+    journal: Journal,
+    meanwhile: Callable[[], None],
+    *,
+    setting_up: bool = False,
+) -> float:
     """Take Vault to what is to be *served*: its Pod replaced, that version over the same data, unsealed and active.
 
-    *meanwhile* is called in between: the version has started, and is not unsealed. Returns how many seconds of what
-    all that takes had been spent beforehand, beside the steps before it.
+    *meanwhile* is called in between: the version has started, and is not unsealed. *setting_up*: nobody has logged in
+    yet, so how the Vault before it ends is not what is rehearsed. Returns how many seconds of what all that takes had
+    been spent beforehand, beside the steps before it.
     """
     beforehand = 0.0
     with journal.phase(f"swap to {served.version}"):
         if _is_over_snapshot(served):
             beforehand = snapshots(rig, served).swap_over_snapshot(served)
         else:
+            system = rig.system(served.vault)
+            if setting_up and isinstance(system, EndsAbruptly):
+                system.end_abruptly()
             node_of(rig, served.vault, served.node).swap(served)
     meanwhile()
     with journal.phase(f"unseal {served.version}"):
@@ -378,10 +393,9 @@ def settle(rig: Rig, served: Serve, done: Iterable[AnyStep], journal: Journal) -
 
 def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider) -> dict[str, Any]:
     """Fill in what only the running clusters know, and whoever mints tokens beside them."""
-    home, known = topology.mounts[step.mount].cluster, dict[str, str]()
+    home, words = topology.mounts[step.mount].cluster, {("bound_issuer", PROVIDER): ISSUER}
     if home:
-        facts = rig.cluster(home)
-        known = {"issuer": facts.issuer, "bound_issuer": facts.issuer}
+        words |= dict.fromkeys((("issuer", "cluster"), ("bound_issuer", "cluster")), rig.cluster(home).issuer)
     if any(url in step.fields for url in ASKED_AT):
         # Vault asks at the write, and what a cluster gives to anybody is settled last
         rig.await_clusters()
@@ -404,7 +418,7 @@ def _config(rig: Rig, topology: Topology, step: WriteConfig, provider: Provider)
             keys = (there.get(one, (one,)) for one in named)
             fields[name] = list(itertools.chain.from_iterable(keys))
         else:
-            fields[name] = known[name] if value == "cluster" else value
+            fields[name] = words.get((name, str(value)), value)
     return fields
 
 
