@@ -18,6 +18,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
+from harness.knowledge import versions
 from harness.record.audit_events import AuditSeen
 from harness.scenario.outcomes import Cause
 
@@ -239,7 +240,7 @@ def _entries_changed(facts: Facts, line: int, one: AuditSeen, change: DeviceChan
     return diagnosis.stated(
         facts,
         (CHANGED, "latent", "audit changed"),
-        f"What audit/{one.device} ({one.kind}) writes is otherwise with Vault {change.version}: {said}",
+        f"What audit/{one.device} ({one.kind}) writes is otherwise with {versions.called(change.version)}: {said}",
         [_evidence(line, one)],
         Remedy(
             "Take the new entries to whatever reads them before the upgrade: parsers, alerts, and the search for what "

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from harness.knowledge import versions
 from harness.record.foretold import ForetoldAnswer
 from harness.scenario.topology import Topology
 
@@ -132,7 +133,7 @@ def _why(cause: str, sees: Side, blind: Side, otherwise: tuple[str, ...]) -> str
 def _otherwise(one: Side, other: Side) -> Iterator[str]:
     """Yield what is otherwise in the installations."""
     if one.path != other.path:
-        yield f"Vault {' -> '.join(one.path)} and {' -> '.join(other.path)}"
+        yield f"{versions.path(one.path)} and {versions.path(other.path)}"
     if len(one.topology.clusters) != len(other.topology.clusters):
         yield f"{len(one.topology.clusters)} and {len(other.topology.clusters)} clusters"
     pairs = (

@@ -82,7 +82,8 @@ def _other_versions(facts: Facts) -> Iterator[str]:
     for serving in facts.record.of(VaultServing):
         if serving.answered.partition("+")[0] != versions.number(serving.asked).partition("+")[0]:
             whose = f"of {serving.vault} " if serving.vault else ""
-            yield f"Vault {serving.asked} {whose}was asked for, and Vault {serving.answered or '?'} answered"
+            answered = versions.answering(serving.asked, serving.answered)
+            yield f"{versions.called(serving.asked)} {whose}was asked for, and {answered} answered"
 
 
 def _lacking(facts: Facts, required: dict[_Key, str], there: Sequence[_Key]) -> Iterator[str]:
@@ -107,7 +108,7 @@ def _unreplaced(facts: Facts) -> Iterator[str]:
         for node in facts.topology.nodes_of(step.vault):
             version = step.version  # type: ignore[union-attr]
             if (step.vault, node, version, course.word_of(step)) not in served:
-                yield f"Vault {version} serving as {node}"
+                yield f"{versions.called(version)} serving as {node}"
 
 
 def _required(facts: Facts) -> Iterator[tuple[_Key, str]]:
@@ -132,7 +133,8 @@ def _told(step: AnyStep, by: str) -> Iterator[tuple[_Key, str]]:
             pass  # which nodes these are is seen once it is done: `_unreplaced`
         case Serve():
             whose = f" as {step.node or step.vault}" if step.vault else ""
-            yield (VaultServing, by, course.word_of(step), step.vault, step.node), f"Vault {by} serving{whose}"
+            key: _Key = (VaultServing, by, course.word_of(step), step.vault, step.node)
+            yield key, f"{versions.called(by)} serving{whose}"
         case WriteConfig():
             yield (ConfigWritten, step.mount, by), f"the config of auth/{step.mount}, written by {by}"
         case WriteRole():

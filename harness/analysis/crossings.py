@@ -338,6 +338,12 @@ def _enterprise(plan: Plan) -> Answer:
     return ("yes", "this is Vault Enterprise") if found else ("no", "this is not Vault Enterprise")
 
 
+def _consul(plan: Plan) -> Answer:
+    """Tell by the storage of Vault; over another one it may be registered in a Consul all the same."""
+    stored = _stored_on("consul")(plan)
+    return stored if stored[0] == "yes" else ("unknown", "")
+
+
 def _postgresql(plan: Plan) -> Answer:
     """Tell by the storage of Vault and the engines that the scenario has; it need not name all that there are."""
     stored = _stored_on("postgresql")(plan)
@@ -386,6 +392,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "es384": _es384,
     "policy-parameters": _policies("_parameters", "do your policies have allowed_parameters or denied_parameters?"),
     "policy-templates": _policies("{{", "are your policies templated?"),
+    "role-in-a-template": _policies(".metadata.role}}", "have policies templates with metadata.role of a JWT mount?"),
     "policy-denies": _policies("deny", "do your policies deny paths?"),
     "raft": _stored_on("raft"),
     "ask-mlock": _mlock,
@@ -402,6 +409,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "nodes": _nodes,
     "raft-nodes": _raft_nodes,
     "enterprise": _enterprise,
+    "ask-consul": _consul,
     "ask-etcd": _stored_on("etcd", then=("unknown", "")),
     "ask-postgresql": _postgresql,
     "other-storage": _other_storage,

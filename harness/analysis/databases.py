@@ -10,6 +10,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules.engines import AWAY, AWAY_EXPLAINED, AWAY_SOURCE, SAYS_AWAY, bring_back
+from harness.knowledge import versions
 from harness.record.database_events import DatabaseChanged
 from harness.record.events import VaultServing
 from harness.record.observation import Observation
@@ -44,7 +45,7 @@ def sentence(one: DatabaseChanged) -> str:
     """Return what was done to the database, in a line without a full stop."""
     done = "stopped" if one.what == "stop" else "started again over its data"
     took = f" ({one.seconds:.1f} s)" if one.seconds else ""
-    return f"the PostgreSQL of {_engines(one.engines)} was {done}{took}, at Vault {one.version}"
+    return f"the PostgreSQL of {_engines(one.engines)} was {done}{took}, at {versions.called(one.version)}"
 
 
 def _engines(paths: Sequence[str]) -> str:
@@ -92,16 +93,16 @@ def _unanswered(
         if not _of_database(facts, one) or one.probe == "engine-role"
     ]
     starts = dict.fromkeys(
-        one.answered
+        versions.of_product(one.asked, one.answered)
         for number, one in facts.record.numbered(VaultServing)
         if number > line and (until is None or number < until)
     )
-    served = f", and Vault {' and '.join(starts)} started and was unsealed without it" if starts else ""
+    served = f", and {versions.path(starts, ' and ')} started and was unsealed without it" if starts else ""
     return diagnosis.stated(
         facts,
         (AWAY, "regression", "requests refused"),
         f"The database of {_engines(stop.engines)} is away, because the course stopped it, and no version has to do "
-        f"with that. Of what takes it Vault {at.version} failed in {len(failed) + len(declined)} "
+        f"with that. Of what takes it {versions.called(at.version)} failed in {len(failed) + len(declined)} "
         f"({', '.join(asked)}) with {', '.join(statuses)}; {len(others)} other answers were granted meanwhile{served}",
         (
             EvidenceLine("server", sentence(stop), line, at=stop.at),

@@ -84,6 +84,8 @@ class Finding(msgspec.Struct, frozen=True):
     """what would refuse the same login next, were this mended: by the knowledge, not seen"""
     seen_from: SeenFrom = "predicted"
     """who told of it, by its evidence"""
+    also: tuple[str, ...] = ()
+    """what else was asked with the same token, and answered so for the same cause: each with its item"""
 
 
 def diagnose(facts: Facts) -> list[Finding]:

@@ -11,7 +11,7 @@ from harness.analysis import audit_devices, databases, lost_connections, rolling
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import rewrites, secrets
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
 from harness.scenario import auth_config, course
@@ -172,8 +172,8 @@ def noisy(facts: Facts) -> Iterator[Doubt]:
         )
         yield Doubt(
             "noise",
-            f"There is no noise floor: Vault {floor.version} was only restarted (A -> A), and that was not silent: "
-            f"{why}. Nothing is left out for it; mend that first, because it is not the upgrade that does it",
+            f"There is no noise floor: {versions.called(floor.version)} was only restarted (A -> A), and that was not "
+            f"silent: {why}. Nothing is left out for it; mend that first, because it is not the upgrade that does it",
         )
 
 
@@ -250,10 +250,21 @@ def _keys(facts: Facts, probe: str, mount: str, rule: str, apps: Sequence[str]) 
     elif rule in _OF_CONFIG:
         yield from _of_config(facts, mount, rule)
     elif not entry.of_kind.reviews and rule not in _OF_ROLE:
-        for name in roles:
-            yield from (f"auth.{mount}.roles.{name}.{key.replace('_', '-')}" for key in entry.of_kind.decisive)
+        yield from _of_secrets(facts, mount, rule, roles, some)
     elif rule not in _OF_ROLE:
         yield from _of_reviews(facts, mount, rule, some)
+
+
+def _of_secrets(facts: Facts, mount: str, rule: str, roles: Iterable[str], apps: Sequence[str]) -> Iterator[str]:
+    """Yield the keys that decide whether a mount lets somebody in who is known to Vault alone."""
+    issuer = rewrites.held_config(facts, mount, facts.first_moment).fields.get("bound_issuer")
+    if issuer is not None and rule == "jwt-claim-mismatch":
+        yield f"auth.{mount}.config.bound_issuer ({issuer}; provider: that of minted tokens)"
+    for name in roles:
+        yield from (f"auth.{mount}.roles.{name}.{key.replace('_', '-')}" for key in facts.mount(mount).of_kind.decisive)
+    if rule.startswith("jwt-"):
+        yield from (f"apps.{app}.claims" for app in apps if facts.app(app).claims)
+        yield from (f"apps.{app}.audience ({', '.join(facts.app(app).audiences) or 'not set'})" for app in apps)
 
 
 def _of_reviews(facts: Facts, mount: str, rule: str, apps: Sequence[str]) -> Iterator[str]:

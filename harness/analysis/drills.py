@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from harness.knowledge import versions
+
 FORMAT: Final = 1
 """The number of the form of a drill's result."""
 
@@ -75,7 +77,7 @@ def judge(drill: Drill) -> Result:
             "inconclusive", (f"the snapshot was not opened by {first}, which it comes from: {drill.refused}",)
         )
     if drill.refused:
-        return Result("fail", (f"Vault {drill.refused_at} was not opened over the data: {drill.refused}",))
+        return Result("fail", (f"{versions.called(drill.refused_at)} was not opened over the data: {drill.refused}",))
     if lost := tuple(_lost(drill)):
         return Result("fail", lost)
     uncounted = tuple(f"{one.version}: {one.not_counted}" for one in drill.opened if one.not_counted)
@@ -90,4 +92,5 @@ def _lost(drill: Drill) -> Iterator[str]:
             now = new.counts.get(name)
             # a login's token and lease end by themselves, and making a root token adds one
             if now is not None and now < number and name not in ("token accessors", "leases of logins"):
-                yield f"Vault {new.version} lists {now} {name}, and {old.version} listed {number}"
+                before = versions.alone(old.version)
+                yield f"{versions.called(new.version)} lists {now} {name}, and {before} listed {number}"

@@ -12,7 +12,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.impact import span
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules import Case, Remedy, remedies
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 from harness.record.events import ConfigWritten, TokenIssued, Trouble
 from harness.record.observation import Observation
@@ -105,5 +105,5 @@ def _remedies(case: Case, token: TokenIssued) -> tuple[Remedy, ...]:
     ways = [remedies.long_lived(case)[1]]
     if case.facts.same_cluster(last.mount, last.moment) and at_least(last.version, kubernetes_auth.READS_POD_TOKEN):
         ways.append(remedies.local_again(case)[1])
-    when = f"before {before}, on Vault {last.version}"
+    when = f"before {before}, on {versions.called(last.version)}"
     return tuple(msgspec.structs.replace(way, when=when, stop=last.version) for way in ways)

@@ -13,6 +13,15 @@ FORMAT: Final = 1
 """The number of the format of a prediction. Fields may be added under the same number."""
 
 
+class Way(msgspec.Struct, frozen=True):
+    """One way to mend what is foretold."""
+
+    words: str
+    """when it is done, and what"""
+    commands: tuple[str, ...]
+    """what to paste, each whole and on one line, in their order"""
+
+
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is foretold to be found."""
 
@@ -23,6 +32,22 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     """the version at which it appears; empty: so from the start"""
     moment: str
+    sentence: str
+    remedy: str
+    """all ways to mend it, in words"""
+    ways: tuple[Way, ...]
+    """the same one by one, with commands; the first is the one to prefer"""
+
+
+class Possibility(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is found in some runs and not in others, as far as anybody knows what decides."""
+
+    effect: str
+    cause: str
+    at: str
+    """the version that would do it"""
+    moment: str
+    """the first moment at which it can be seen"""
     sentence: str
     remedy: str
 
@@ -41,6 +66,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """every question at every moment"""
     findings: tuple[Expectation, ...]
     """what is foretold to change, or to be wrong from the start: the worst first"""
+    possible: tuple[Possibility, ...] = ()
+    """what may be found or not: no answer is foretold by it, and `met` does without"""
     met: bool | None
     """would the scenario's `expect` be met? None: it has none"""
     crossings: tuple[Crossing, ...]

@@ -11,7 +11,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules import occasions
 from harness.analysis.rules.rule import Case
-from harness.knowledge import token_store
+from harness.knowledge import token_store, versions
 from harness.knowledge.versions import BACKS_OFF, at_least
 from harness.record.observation import Observation
 from harness.scenario import course, values
@@ -67,7 +67,7 @@ def _from_when(case: Case) -> str:
     if case.facts.moved(case.after) is not None:
         return "once Vault has moved"
     if occasions.is_upgrade(case):
-        return f"at Vault {case.after.version} or later"
+        return f"at {versions.called(case.after.version)} or later"
     return f"after {occasions.called(case)}"
 
 

@@ -12,7 +12,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
 from harness.analysis.rules.engines import SAYS_AWAY
-from harness.knowledge import given_up_leases
+from harness.knowledge import given_up_leases, versions
 from harness.record.events import MomentBegan
 from harness.record.lease_events import LeasesSeen
 from harness.scenario.course import Look, Serve, word_of
@@ -50,8 +50,9 @@ def _finding(facts: Facts, line: int, seen: LeasesSeen, before: int) -> Finding:
     return diagnosis.stated(
         facts,
         (IRREVOCABLE, "pre-existing" if label == facts.first_moment else "latent", "leases irrevocable"),
-        f"{some}{whose} {'is' if more == 1 else 'are'} irrevocable on Vault {seen.version}{_since(facts, label)}: it "
-        f"gave up revoking, and what it had given out may be valid still. {why}",
+        f"{some}{whose} {'is' if more == 1 else 'are'} irrevocable on "
+        f"{versions.called(seen.version)}{_since(facts, label)}: it gave up revoking, and what it had given "
+        f"out may be valid still. {why}",
         (
             EvidenceLine("answer", f"sys/leases/count?type=irrevocable: {seen.irrevocable}", line, at=seen.at),
             *(

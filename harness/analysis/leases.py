@@ -13,7 +13,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Occasion, Remedy
-from harness.knowledge import lease_lists
+from harness.knowledge import lease_lists, versions
 from harness.record.events import Trouble
 from harness.record.journal import Record
 from harness.record.lease_events import LeasesChanged, LeasesSeen
@@ -90,7 +90,7 @@ def findings(facts: Facts, refused: Iterable[Finding]) -> Iterator[Finding]:
         yield diagnosis.stated(
             facts,
             (TOO_LARGE, "latent", "restart refused"),
-            f"Vault {seen.version} runs, and would seal itself at its next start: asked for a list of its "
+            f"{versions.called(seen.version)} runs, and would seal itself at its next start: asked for a list of its "
             f"{seen.held:,} leases (vault list sys/leases/lookup/...) it declines, because etcd answers with "
             f"{large.size:,} bytes and it takes {large.limit:,} in one answer; every start asks for that list",
             (EvidenceLine("answer", seen.list_error, line, at=seen.at),),
@@ -108,7 +108,7 @@ def sentence(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> str
     held = _held(steps, trouble.position)
     each = f", {found.size // held:,} bytes each" if held else ""
     return (
-        f"Vault {trouble.after_swap} was unsealed, and sealed itself again: at its start it lists its "
+        f"{versions.called(trouble.after_swap)} was unsealed, and sealed itself again: at its start it lists its "
         f"{f'{held:,} ' if held else ''}leases, over etcd with all that is in them{each}, and it takes {found.limit:,} "
         f"bytes in one answer, which here has {found.size:,}"
     )
@@ -124,7 +124,7 @@ def remedies(trouble: Trouble, found: TooLarge, steps: Sequence[AnyStep]) -> tup
     hop = "the restart" if not_served.stays(trouble, steps) else "the upgrade"
     fewer = msgspec.structs.replace(
         fewer,
-        when=f"before {hop}, on Vault {serving[-1]}" if serving else f"before {hop}",
+        when=f"before {hop}, on {versions.called(serving[-1])}" if serving else f"before {hop}",
         stop=serving[-1] if serving else "",
     )
     if looks and serving and held > fits:
@@ -139,7 +139,7 @@ def _ways(version: str, held: int, found: TooLarge) -> tuple[Remedy, Remedy]:
         f"Have no more than {_fits(version, held, found):,} leases when Vault is stopped: while it runs, revoke what "
         "nobody needs, token by token (a list of the leases, and so revoke-prefix, is refused as well; the list of "
         "accessors is smaller), and see why there are so many: short TTLs, batch tokens for logins.",
-        when=f"before Vault {version} is stopped",
+        when=f"before {versions.called(version)} is stopped",
         commands=(_ONE_BY_ONE,),
         unproven="how many leases there are is not known" if not held else "nothing was refused yet",
     )

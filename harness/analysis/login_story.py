@@ -15,6 +15,7 @@ from harness.analysis.correlation import Evidence, EvidenceLine, Review
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.token_reviews import LoginReview
+from harness.knowledge import versions
 from harness.record.observation import Observation
 
 Party = Literal["app", "vault", "api"]
@@ -194,7 +195,7 @@ def _reviewed(facts: Facts, seen: Observation, evidence: Evidence, review: Revie
         text, should = f"TokenReview, with a token of {review.user}" + (f": {whose}" if whose else ""), ""
     else:
         text = "TokenReview, with a token that is not accepted: the audit log names nobody"
-        should = f"Vault {seen.version} with this config presents {_BY_ITS_CODE[facts.bearer(seen)]}"
+        should = f"{versions.called(seen.version)} with this config presents {_BY_ITS_CODE[facts.bearer(seen)]}"
     yield Part("vault", "api", text, known=should, lines=(review.line,), same=review.user if accepted else "nobody")
     said = _CAME_BACK.get(review.status, "")
     why = evidence.api_log if len(evidence.reviews) == 1 else ()

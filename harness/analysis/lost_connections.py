@@ -9,12 +9,16 @@ from typing import Final
 from harness.analysis import diagnosis, storages
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
+from harness.analysis.foretold import Possibility
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
-from harness.knowledge import refusals
+from harness.knowledge import refusals, versions
 from harness.record.events import VaultLogLine
 from harness.record.observation import Observation
 from harness.record.storage_events import StorageChanged
+from harness.scenario import storage_state
+from harness.scenario.course import Look, Moment, Serve
+from harness.scenario.plan import Plan
 
 LOST: Final = "storage-connection-lost"
 EXPLANATION: Final = (
@@ -50,7 +54,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         yield diagnosis.stated(
             facts,
             (LOST, "regression", "requests refused"),
-            f"Vault {at.version} failed in {len(seen)} of what was asked "
+            f"{versions.called(at.version)} failed in {len(seen)} of what was asked "
             f"({', '.join(sorted({one.probe for one in seen}))}), because a connection to its PostgreSQL was "
             f"gone{why}. Where PostgreSQL stays up, no version does this{asked_again}",
             [*done, *(facts.answer_line(one) for one in seen[:_SHOWN]), *dict.fromkeys(line for _, line in lost)],
@@ -60,6 +64,44 @@ def findings(facts: Facts) -> Iterator[Finding]:
             source=SOURCE,
             moment=label,
         )
+
+
+def possible(plan: Plan) -> Iterator[Possibility]:
+    """Yield, of a plan, each look at which that may be seen: in which runs, nobody can foretell."""
+    wanted = plan.resolved
+    if wanted.vault.storage != "postgresql":
+        return
+    members, first = wanted.vault.etcd_members, wanted.name_of("")
+    gone, away = "", 0
+    for step in plan.steps:
+        if isinstance(step, Look):
+            serves = storage_state.serves(away, members)
+            if gone and serves and versions.at_least(step.moment.version, refusals.ASKS_GONE_CONNECTIONS):
+                yield _possibility(step.moment, gone)
+                gone = ""
+            continue
+        if isinstance(step, Serve) and wanted.name_of(step.vault) == first:
+            gone = ""  # it has connections of its own, which nobody has cut yet
+        what = storage_state.touched(step)
+        if what == "restart" or (what == "start" and not storage_state.serves(away, members)):
+            gone = "restarted" if what == "restart" else "started again"
+        away = storage_state.away_after(what, away, members)
+
+
+def _possibility(moment: Moment, done: str) -> Possibility:
+    return Possibility(
+        effect="requests refused",
+        cause=LOST,
+        at=moment.version,
+        moment=moment.label,
+        sentence=(
+            f"The PostgreSQL of Vault was {done} beneath {versions.called(moment.version)}, which asks once on each "
+            "connection of before, fails, and opens another one: a request may answer 500 once. Certain is that it is "
+            "answered when it is asked again, and that no Vault up to 1.10 does this. Which request it is, and whether "
+            "Vault's own work has met all those connections by then, differs from run to run"
+        ),
+        remedy=_REMEDY.sentence,
+    )
 
 
 _REMEDY: Final = Remedy(

@@ -11,6 +11,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
+from harness.knowledge import versions
 from harness.record.events import Trouble
 from harness.record.node_events import NodeLost
 from harness.scenario.outcomes import Cause
@@ -172,7 +173,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         shown = [text for text in one.log if sign.words and re.search(sign.words, text)]
         shown += [text for text in one.log[-_LINES_SHOWN:] if text not in shown]
         became = "sealed itself when it was removed" if one.sealed_itself else "did not come back to the others"
-        what = f"{one.node} {'ended' if one.replaced else became} as Vault {one.version}"
+        what = f"{one.node} {'ended' if one.replaced else became} as {versions.called(one.version)}"
         gone = f"; the raft configuration of {one.leader}, which leads, has it no more" if one.member is False else ""
         said = f"{one.node}: {one.message}{gone}{one.pod.words if one.pod else ''}"
         yield diagnosis.stated(

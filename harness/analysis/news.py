@@ -12,6 +12,7 @@ import msgspec
 
 from harness.analysis import comparison, diagnosis, token_ends
 from harness.analysis.record_view import Facts
+from harness.knowledge import versions
 from harness.record.foretold import Foretold, ForetoldAnswer
 from harness.record.observation import BESIDE, Observation, called
 
@@ -40,7 +41,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """Return it in words, without a full stop."""
         who = " ".join(part for part in (self.probe, self.app or self.mount, self.item) if part)
-        at = f"{self.moment}, on Vault {called(self)}{self.version}"
+        at = f"{self.moment}, on {versions.called(self.version, called(self))}"
         return f"{who} ({at}): the {self.what} was foretold as {self.foretold}, and is {self.seen}"
 
 

@@ -14,7 +14,7 @@ import msgspec
 from harness.analysis.record_view import Facts
 from harness.analysis.rules.rewrites import held_config, held_role
 from harness.analysis.rules.rule import Case
-from harness.knowledge import kubernetes_auth, login_order
+from harness.knowledge import kubernetes_auth, login_order, versions
 from harness.record.events import PodReplaced
 from harness.record.observation import Observation
 from harness.scenario import course, endpoints
@@ -99,7 +99,8 @@ def _own(case: Case) -> Iterator[Next]:
             "audience-mismatch", f"role {app.role} demands the audience {role.audience}, and the token has {has}"
         )
     if kubernetes_auth.refuses_algorithm(seen.version, token.algorithm):
-        yield Next("token-algorithm-refused", f"Vault {seen.version} takes no token signed with {token.algorithm}")
+        said = f"{versions.called(seen.version)} takes no token signed with {token.algorithm}"
+        yield Next("token-algorithm-refused", said)
     wanted = facts.expected_issuer(seen)
     if wanted and wanted != token.issuer:
         yield Next(

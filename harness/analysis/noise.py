@@ -14,7 +14,8 @@ import msgspec
 
 from harness.analysis import comparison
 from harness.analysis.diagnosis import Finding
-from harness.analysis.verdict import Judgement, meets, words
+from harness.analysis.expectations import meets, words
+from harness.analysis.verdict import Judgement
 from harness.record.noise_floor import NoiseFloor, Noisy
 from harness.record.observation import BESIDE, Observation
 from harness.scenario.topology import Expected

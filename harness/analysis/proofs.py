@@ -12,6 +12,7 @@ from harness.analysis.comparison import Key
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
+from harness.knowledge import versions
 from harness.record.events import ProofsBegun, Proves, RunEnded, Trouble
 from harness.record.journal import Record
 from harness.record.observation import ABUSE, Observation
@@ -299,8 +300,8 @@ def _but_later(trial: Facts, later: Sequence[Observation]) -> str:
 def _when(proves: Proves) -> str:
     at = "before anything is changed" if proves.moment == BEFORE else proves.moment
     if proves.timing == "before":
-        return f"on a fresh copy of the source, on Vault {proves.version} {at}"
-    return f"on the Vault {proves.version} that refuses, {at}"
+        return f"on a fresh copy of the source, on {versions.called(proves.version)} {at}"
+    return f"on the {versions.called(proves.version)} that refuses, {at}"
 
 
 def _named(question: Question) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.analysis import correlation, moves, stopping
 from harness.analysis.correlation import Evidence, EvidenceLine, Joined, Review
-from harness.knowledge import kubernetes_auth, token_store
+from harness.knowledge import kubernetes_auth, token_store, versions
 from harness.knowledge.kubernetes_auth import Bearer, Stored
 from harness.record.events import (
     ClusterChanged,
@@ -407,7 +407,7 @@ class Facts:
         line, config = found
         given = ", ".join(f"{name}={value}" for name, value in config.fields.items())
         file = "a pod token file was readable" if config.token_file else "no pod token file was there"
-        said = f"auth/{config.mount}/config written by Vault {config.version}, {file}: {given}"
+        said = f"auth/{config.mount}/config written by {versions.called(config.version)}, {file}: {given}"
         return EvidenceLine("config", said, line)
 
     def token_line(self, seen: Observation) -> EvidenceLine | None:

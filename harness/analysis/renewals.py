@@ -13,6 +13,7 @@ from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Case, Remedy
 from harness.analysis.rules.rule import RENEWAL
+from harness.knowledge import versions
 from harness.record.events import Renewals
 from harness.record.observation import Observation
 from harness.scenario import moments
@@ -58,9 +59,9 @@ def _finding(facts: Facts, line: int, row: Renewals, alive: Observation) -> Find
     return diagnosis.stated(
         facts,
         (rule.name if rule is not None else diagnosis.UNEXPLAINED, "regression", "access refused"),
-        f"Running copies of {row.app} hold a token that still works, and Vault {row.version} refused to renew "
-        f"it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at the latest. "
-        + (found.sentence if rule is not None else "No known cause fits what the record shows"),
+        f"Running copies of {row.app} hold a token that still works, and {versions.called(row.version)} refused to "
+        f"renew it: they are cut off {impact.span(facts.token_ttl(row.app)[0])} after their last renewal at "
+        "the latest. " + (found.sentence if rule is not None else "No known cause fits what the record shows"),
         (
             EvidenceLine("answer", f"renew-self of the old token, again and again: {_failures(row)}", line, at=row.at),
             EvidenceLine("answer", lookup, facts.line_of[alive.id], at=alive.ended),

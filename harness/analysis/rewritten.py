@@ -14,7 +14,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Kind, Remedy
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.kubernetes_auth import Stored
 from harness.record.events import ConfigWritten, Rewritten
 from harness.scenario.course import Look, Upgrade
@@ -51,7 +51,10 @@ def findings(facts: Facts) -> Iterator[Finding]:
 def _refused(facts: Facts, line: int, one: Rewritten) -> Finding:
     where, said = _place(one), f"HTTP {one.status} {' '.join(one.error.split())}".strip()
     what = "does not even show it" if one.unread else "does not take it back as it shows it"
-    sentence = f"Vault {one.version} {what}: {where} answers {said}. The next write of it fails so, and changes nothing"
+    sentence = (
+        f"{versions.called(one.version)} {what}: {where} answers {said}. The next write of it fails so, and changes "
+        "nothing"
+    )
     evidence = EvidenceLine("answer", f"{'read' if one.unread else 'write'} of {where}: {said}", line)
     return _finding(facts, one, REFUSED, sentence, evidence, _taken_back(one))
 
@@ -114,7 +117,8 @@ def _written_before(facts: Facts, line: int, one: Rewritten) -> Iterator[ConfigW
 
 def _changed(facts: Facts, line: int, one: Rewritten, said: list[str]) -> Finding:
     where = _place(one)
-    sentence = f"{where}, written again by Vault {one.version} as it was read, is another one: {'; '.join(said)}"
+    by = versions.called(one.version)
+    sentence = f"{where}, written again by {by} as it was read, is another one: {'; '.join(said)}"
     evidence = EvidenceLine("config", f"{where} was read and written back: {'; '.join(said)}", line)
     words = (
         "Keep what no read shows beside what it does, and write both: the reviewer's token, and every flag in so many "

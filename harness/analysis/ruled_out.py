@@ -14,7 +14,7 @@ from harness.analysis.rules import agents
 from harness.analysis.rules.rule import Case
 from harness.analysis.rules.signatures import ALGORITHM_WORDS, SIGNATURE_WORDS
 from harness.analysis.rules.transport import ANSWERED, NOT_TRUSTED
-from harness.knowledge import login_order
+from harness.knowledge import login_order, versions
 from harness.knowledge.kubernetes_auth import Refusal
 
 TRIED: Final = ("/apis/authentication.k8s.io/v1/tokenreviews",)
@@ -127,7 +127,7 @@ def _issuer_off(case: Case) -> Suspect | None:
     config = case.facts.config_line(case.after)
     if config is None or case.facts.expected_issuer(case.after):
         return None
-    because = f"by its config auth/{mount} compares no issuer on Vault {version}"
+    because = f"by its config auth/{mount} compares no issuer on {versions.called(version)}"
     return Suspect("issuer", "ruled out", because, (config,))
 
 

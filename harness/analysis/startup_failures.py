@@ -14,7 +14,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Confidence, Remedy, seals, server_config
-from harness.knowledge import shutdown_signs
+from harness.knowledge import shutdown_signs, versions
 from harness.record.events import Trouble
 from harness.record.node_events import LeftToKubelet
 from harness.scenario.course import OF_CLUSTERS, AnyStep, Restore, RollBack
@@ -86,9 +86,9 @@ def reason(trouble: Trouble, trimmed: Container[str] = ()) -> str:
     words = _last_words(trouble, trimmed)
     if words.left_out:
         return (
-            f"{trouble.during}: Vault {trouble.after_swap} did not start ({words.left_out}): the build that is at hand "
-            "leaves that storage out, which says nothing about the release. Rehearse it over raft, or bring the "
-            f"release's own binary (--binary vault:{trouble.after_swap}=PATH)"
+            f"{trouble.during}: {versions.called(trouble.after_swap)} did not start ({words.left_out}): the build that "
+            "is at hand leaves that storage out, which says nothing about the release. Rehearse it over raft, or bring "
+            f"the release's own binary (--binary {versions.as_option(trouble.after_swap)}=PATH)"
         )
     if words.evidence:
         return ""
@@ -224,8 +224,9 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
         over = "of the snapshot"
     elif effect == "restart refused":
         words = (
-            f"Do not stop a Vault {to} that serves before this is understood: read the server's last lines, and what "
-            "was changed since its start (its configuration, its data, its license, what it asks at its start)."
+            f"Do not stop a {versions.called(to)} that serves before this is understood: read the server's last lines, "
+            "and what was changed since its start (its configuration, its data, its license, what it asks at its "
+            "start)."
         )
         over = "that it had itself"
     elif effect == "roll-back refused":
@@ -234,7 +235,9 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
             "restoring it (roll-back: snapshot)."
         )
         over = "as the upgrade left them"
-    remedies = (Remedy(words, unproven="no setting is known that makes this version take these data"),)
+    remedies: tuple[Remedy, ...] = (
+        Remedy(words, unproven="no setting is known that makes this version take these data"),
+    )
     rule: Cause = "vault-refuses-data"
     said, source = f"did not serve over the data {over}: {trouble.message}", ""
     if last.known is not None:
@@ -243,13 +246,15 @@ def _refusal(facts: Facts, trouble: Trouble, last: _LastWords) -> Finding:
     kubelet = [(line, one) for line, one in facts.record.numbered(LeftToKubelet) if one.version == to]
     evidence = [EvidenceLine("server", line) for line in shown or [trouble.message]]
     if kubelet and last.known is not None:
-        said += f". {kubelet[-1][1].words}"
-        evidence.append(EvidenceLine("server", kubelet[-1][1].words, line=kubelet[-1][0]))
+        line, left = kubelet[-1]
+        said += f". {left.words}"
+        evidence.append(EvidenceLine("server", left.words, line=line))
+        remedies = tuple(seals.left_to_kubelet(one, came_back=left.seconds is not None) for one in remedies)
     whose = f" ({trouble.node or trouble.vault})" if trouble.node or trouble.vault else ""
     return diagnosis.stated(
         facts,
         (rule, "regression", effect),
-        f"Vault {to}{whose} {said}",
+        f"{versions.called(to)}{whose} {said}",
         evidence,
         remedies,
         confidence=last.confidence,

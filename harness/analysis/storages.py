@@ -12,6 +12,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.diagnosis import Finding
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import Remedy
+from harness.knowledge import versions
 from harness.record.events import Trouble, VaultLogLine
 from harness.record.observation import Observation
 from harness.record.storage_events import StorageChanged
@@ -35,7 +36,14 @@ _SHOWN: Final = 3
 OF_ITSELF: Final = frozenset({"health", "seal-status"})
 """What Vault says of itself, whatever its storage does."""
 _ETCDCTL: Final = "etcdctl --endpoints=<EVERY-MEMBER>"
-_CALLED: Final = {"postgresql": "PostgreSQL"}
+_CALLED: Final = {"postgresql": "PostgreSQL", "consul": "Consul"}
+_ASKS: Final = {
+    # --cluster would ask for the members first, which none tells without a leader
+    "etcd": (f"{_ETCDCTL} endpoint status -w table", f"{_ETCDCTL} endpoint health"),
+    "postgresql": ("pg_isready -h <HOST> -p <PORT>",),
+    "consul": ("consul members", "consul operator raft list-peers"),
+}
+"""What asks a storage by itself."""
 
 
 def out(facts: Facts) -> frozenset[str]:
@@ -110,8 +118,8 @@ def _unanswered(facts: Facts, label: str, told: Sequence[tuple[int, StorageChang
     return diagnosis.stated(
         facts,
         (AWAY, "regression", "requests refused"),
-        f"The storage of Vault {at.version} does not serve: {_left(held)}. Of what was asked then Vault failed in "
-        f"{len(lost)} ({', '.join(kinds)}) with {', '.join(statuses)}, and answered "
+        f"The storage of {versions.called(at.version)} does not serve: {_left(held)}. Of what was asked then Vault "
+        f"failed in {len(lost)} ({', '.join(kinds)}) with {', '.join(statuses)}, and answered "
         f"{sum(probe not in OF_ITSELF for probe in granted)} out of its memory{well}",
         [*since, *answers, *logged[:_SHOWN]],
         _mend(held),
@@ -131,7 +139,7 @@ def _unopened(facts: Facts, trouble: Trouble, line: int, told: Sequence[tuple[in
     return diagnosis.stated(
         facts,
         (AWAY, "regression", not_served.effect(trouble, facts.steps)),
-        f"Vault {trouble.after_swap} {did}, which says nothing of what it makes of its data: {_left(held)}. "
+        f"{versions.called(trouble.after_swap)} {did}, which says nothing of what it makes of its data: {_left(held)}. "
         f"What came back: {trouble.message}",
         [
             *(_evidence(held[-1]) if held else ()),
@@ -157,18 +165,17 @@ def _left(held: Sequence[tuple[int, StorageChanged]]) -> str:
 
 
 def _mend(held: Sequence[tuple[int, StorageChanged]]) -> Remedy:
-    etcd = not held or held[-1][1].storage == "etcd"
+    kind = held[-1][1].storage if held else "etcd"
     what = (
-        "Start members of the etcd until more than half of them are there" if etcd else "Start the PostgreSQL of Vault"
+        "Start members of the etcd until more than half of them are there"
+        if kind == "etcd"
+        else f"Start the {_CALLED.get(kind, kind)} of Vault"
     )
     return Remedy(
         f"{what}, and see that it serves, before Vault is stopped or handed a key. A Vault that was unsealed goes on "
         "at once and needs no restart; one that declined a key is handed it again. Watch the storage by itself, "
         "because sys/health does not ask it.",
-        # --cluster would ask for the members first, which none tells without a leader
-        commands=(f"{_ETCDCTL} endpoint status -w table", f"{_ETCDCTL} endpoint health")
-        if etcd
-        else ("pg_isready -h <HOST> -p <PORT>",),
+        commands=_ASKS[kind],
         unproven="where its servers are is the operator's to know; `storage: start` in the course rehearses it",
     )
 
@@ -189,7 +196,7 @@ def sentence(one: StorageChanged) -> str:
         "stop": f"{name} was stopped",
         "start": f"{name} was started again where it was away",
     }[one.what]
-    when = f", in the middle of the {one.during} to Vault {one.version}" if one.during else ""
+    when = f", in the middle of the {one.during} to {versions.called(one.version)}" if one.during else ""
     leads = f", {one.leader} leads" if one.leader else ""
     runs = f"{one.running} of {one.members} members run{leads}" if one.members > 1 else ""
     left = "; ".join(filter(None, (runs, "" if one.serves else "it does not serve")))

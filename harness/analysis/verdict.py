@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from harness.analysis import (
     databases,
     diagnosis,
     doubts,
+    expectations,
     expiry,
     irrevocable,
     leases,
@@ -24,10 +25,12 @@ from harness.analysis import (
     renewals,
     rewritten,
     rolling,
+    same_token,
     soundness,
     startup_failures,
     storages,
     storms,
+    unseen,
     ways,
 )
 from harness.analysis.audit_devices import DeviceChange
@@ -42,18 +45,16 @@ from harness.analysis.rollback import Rollback, rollbacks
 from harness.analysis.rolling import Rolling
 from harness.analysis.storms import Storm
 from harness.analysis.token_reviews import Config, LoginReview, configs, reviewing
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import versions
 from harness.record import journal
 from harness.record.database_events import DatabaseChanged
 from harness.record.events import ArtifactUsed, ClusterUp, PhaseEnded, Renewals, RunEnded, Trouble, VaultServing
 from harness.record.journal import Record
 from harness.record.node_events import NodeLost
 from harness.record.noise_floor import NoiseFloor
-from harness.record.observation import Observation, called
+from harness.record.observation import Observation
 from harness.record.storage_events import StorageChanged
-from harness.scenario import course, driver_traits
-from harness.scenario.course import Look, Move, RollBack, Serve, Upgrade
-from harness.scenario.topology import Expected
+from harness.scenario.course import Look, Move, Upgrade
 
 FORMAT = 1
 """The number of the judgement's own format. Fields may be added under the same number; none changes its meaning."""
@@ -180,11 +181,11 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
     """
     facts, start = soundness.sound(Facts(record)), record.started
     findings = diagnosis.worst_first(_found(facts))
-    missed, met = _against(facts.asked.expect, findings)
+    missed, met = expectations.against(facts.asked.expect, findings)
     unsure = list(_doubts(facts, findings, [number in met for number in range(len(findings))]))
     told, strict = news.news(facts), strict or record.started.strict or facts.asked.strict
     verdict, weights = _weighed(findings, unsure, met, strict=strict)
-    unexpected = _unexpected(facts, findings, weights) if facts.asked.expect is not None else []
+    unexpected = expectations.unexpected(facts, findings, met) if facts.asked.expect is not None else []
     hoped = not missed and not unexpected if facts.asked.expect is not None else verdict == "pass"
     verdict, hoped = ("fail", False) if strict and told else (verdict, hoped)
     as_expected = hoped and not unsure  # by a whole run only: nobody knows what the missing part would have shown
@@ -216,7 +217,7 @@ def judge(record: Record, *, strict: bool = False) -> Judgement:
         unproven=unproven,
         observations=tuple(facts.observations),
         excused=tuple(sorted(doubts.excused(facts))),
-        not_checked=tuple(_not_checked(facts, unlearned)),
+        not_checked=tuple(unseen.not_checked(facts, unlearned)),
         assumed=record.started.plan.assumed,
         unlearned=unlearned,
         doubts=tuple(unsure),
@@ -238,7 +239,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     yield from rolling.findings(facts, [one.node for one in broken if one.node])
     yield from ways.findings(facts)
     yield from leases.findings(facts, broken)
-    yield from diagnosis.diagnose(facts)
+    yield from same_token.merged(diagnosis.diagnose(facts))
     besides = (
         audit_devices.findings,
         storages.findings,
@@ -282,8 +283,8 @@ def _weighed(
     verdict: Verdict = "fail" if any(fails) else "inconclusive" if unsure else "pass"
     weights = []
     for number, (finding, failing) in enumerate(zip(findings, fails, strict=True)):
-        calm = f"{finding.kind}, no regression: {_named(finding)}" if verdict == "pass" else ""
-        reason = words(finding) if failing else calm
+        calm = f"{finding.kind}, no regression: {expectations.named(finding)}" if verdict == "pass" else ""
+        reason = expectations.words(finding) if failing else calm
         weights.append(Contribution(reason, fails=failing, expectation=met.get(number)))
     return verdict, weights
 
@@ -294,18 +295,6 @@ def _reasons(
     reasons = [*(weight.reason for weight in weights if weight.reason), *(doubt.text for doubt in unsure)]
     reasons += [f"{news.OTHERWISE}{one.sentence}" for one in failing]
     return reasons or (["every question was answered as before"] if verdict == "pass" else [])
-
-
-def words(finding: Finding) -> str:
-    """Return a finding in the words that stand for it among the reasons."""
-    return f"{finding.kind}: {_named(finding)}"
-
-
-def _named(finding: Finding) -> str:
-    who = f" of {finding.app}" if finding.app else ""
-    where = f" at {called(finding)}{finding.hop}" if finding.hop else f" {called(finding)}".rstrip()
-    what = f" ({finding.probe})" if finding.probe not in ("", "login") else ""
-    return f"{finding.effect}{who}{what}{where}, {finding.rule}"
 
 
 def _unasked(facts: Facts) -> list[str]:
@@ -363,111 +352,6 @@ def _unfinished(facts: Facts) -> list[str]:
     return reasons
 
 
-def _against(expected: Sequence[Expected] | None, findings: Sequence[Finding]) -> tuple[list[str], dict[int, int]]:
-    """Return what was expected and did not come, and which finding met which expectation: each takes one finding."""
-    if expected is None:
-        return [], {}
-    by_app: dict[str, list[int]] = {}
-    for index, finding in enumerate(findings):
-        by_app.setdefault(finding.app, []).append(index)
-    met_by = [
-        [i for i in (range(len(findings)) if one.app is None else by_app.get(one.app, ())) if meets(findings[i], one)]
-        for one in expected
-    ]
-    taken: dict[int, int] = {}
-    missed = []
-    for number, one in enumerate(expected):
-        if not _take(number, met_by, taken, set()):
-            wanted: dict[str, Any] = msgspec.to_builtins(one)
-            missed.append(", ".join(f"{name}: {value}" for name, value in wanted.items() if name != "because"))
-    return missed, taken
-
-
-def _unexpected(facts: Facts, findings: Iterable[Finding], weights: Iterable[Contribution]) -> list[str]:
-    """Return what came and was not expected. That a way back which the run added (--rollback) mends something is what
-    it is for: no scenario can expect that.
-    """
-    added = {
-        facts.moment_after(number)
-        for number, step in enumerate(facts.steps)
-        if isinstance(step, RollBack) and not step.number
-    }
-    paired = zip(findings, weights, strict=True)
-    return [
-        words(finding)
-        for finding, weight in paired
-        if weight.expectation is None and not (finding.moment in added and finding.kind != "regression")
-    ]
-
-
-def _take(number: int, met_by: Sequence[Sequence[int]], taken: dict[int, int], tried: set[int]) -> bool:
-    """Find one of the findings that meet an expectation, and note it in *taken* (finding to expectation).
-
-    A vague expectation gives way to one that only this finding meets, so the order in which they stand decides nothing.
-    """
-    for index in met_by[number]:
-        if index in tried:
-            continue
-        tried.add(index)
-        if index not in taken or _take(taken[index], met_by, taken, tried):
-            taken[index] = number
-            return True
-    return False
-
-
-def meets(finding: Finding, one: Expected) -> bool:
-    """Is a finding what is expected?"""
-    # a scenario from before a restart had a word of its own says that an upgrade was refused
-    alike = (finding.effect, finding.kind, one.change) == ("restart refused", "regression", "upgrade refused")
-    return (
-        (finding.effect == one.change or alike)
-        and (one.app is None or finding.app == one.app)
-        and (one.at is None or finding.hop == one.at)
-        and (one.at_step is None or finding.step == one.at_step)
-        and (one.cause is None or finding.rule == one.cause)
-    )
-
-
-def _not_checked(facts: Facts, unlearned: Iterable[str]) -> Iterable[str]:
-    """Yield what this run says nothing about, so that nobody takes silence for an all-clear."""
-    for app in unlearned:
-        yield f"what {facts.undertaking} does to a login of {app} that works: it was refused before as well"
-    yield from facts.record.started.plan.not_asked
-    for o in facts.observations:
-        if o.answer == "unknown":
-            yield f"{o.probe} of {o.app} {o.item} {o.moment}: {o.error}".replace("  ", " ")
-        elif o.probe == "login" and o.answer == "refused":
-            yield f"impostors of {o.app} {o.moment}: where the app itself is refused, their refusal proves nothing"
-    there = {o.moment for o in facts.observations}
-    for moment in facts.moments:
-        if moment not in there:
-            yield f"everything {moment}: the run did not get there"
-    if not driver_traits.of(facts.record.started.plan.driver).real:
-        yield from _not_on_paper(facts)
-    if facts.record.of(Renewals):
-        yield "for how long production could not renew: it was on loopback, with a scripted unseal"
-    alone = all(vault.nodes == 1 for vault in facts.topology.vaults.values())
-    changed = {step.seal for step in facts.steps if isinstance(step, Serve) and step.seal}
-    seals = " and ".join(one.replace("shamir", "Shamir") for one in sorted(changed | {facts.topology.vault.seal}))
-    yield f"{'several Vault nodes, ' if alone else ''}seals other than {seals}, storages other than the scenario's" + (
-        "" if any(isinstance(step, RollBack) for step in facts.steps) else ", rollback"
-    )
-
-
-def _not_on_paper(facts: Facts) -> Iterable[str]:
-    yield "anything real: the paper driver answers from this project's own knowledge of Vault"
-    if unknown := kubernetes_auth.beyond(course.serving(facts.steps)):
-        yield (
-            f"what Vault {', '.join(unknown)} really does: the paper driver's knowledge was held against real servers "
-            f"of {kubernetes_auth.held_lines()}, and not beyond"
-        )
-    if any("{{" in text for text in facts.topology.policies.values()):
-        yield (
-            "policies with templates that nobody can fill here, as an AppRole's role ID: on paper they permit what "
-            "the apps read"
-        )
-
-
 def _versions(facts: Facts) -> Versions:
     moments = facts.record.started.plan.moments
     record = facts.record
@@ -477,10 +361,10 @@ def _versions(facts: Facts) -> Versions:
         # what unseals the only Vault of apps has a name, and so has that
         of_apps = serving.vault or (facts.topology.name_of("") if facts.topology.seal_vault else "")
         if name := serving.node or of_apps:
-            each.setdefault(name, []).append(serving.answered)
+            each.setdefault(name, []).append(versions.of_product(serving.asked, serving.answered))
     return Versions(
         harness=record.started.tool_version,
-        vault=tuple(dict.fromkeys(serving.answered for serving in record.of(VaultServing))),
+        vault=tuple(dict.fromkeys(versions.of_product(one.asked, one.answered) for one in record.of(VaultServing))),
         kubernetes={up.cluster: up.version for up in record.of(ClusterUp)},
         source=moments[0].version if moments else "",
         target=next((step.version for step in reversed(hops) if facts.topology.name_of(step.vault) == first), ""),

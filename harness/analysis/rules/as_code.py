@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.scenario import values
 from harness.scenario.course import AnyStep, Grant, MakeReviewer, PublishKeys, WriteConfig, WritePolicy, WriteRole
-from harness.scenario.mount_kinds import ASKED_AT, JWT
+from harness.scenario.mount_kinds import ASKED_AT, JWT, PROVIDER
 from harness.scenario.role_spec import SPANS, RoleField
 from harness.scenario.topology import Topology
 
@@ -118,7 +118,7 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
         "kubernetes_host": f"<the address of the API server of {cluster}, such as https://10.0.0.1:6443>",
         "kubernetes_ca_cert": "@ca.crt" if paste else 'file("ca.crt")',
         "issuer": f"<the issuer of the tokens of {cluster}>",
-        "bound_issuer": f"<the issuer of the tokens of {cluster}>",
+        "bound_issuer": f"<the issuer of the tokens of {cluster or 'the identity provider'}>",
     }
     ordered = sorted(step.fields, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
     fields = {}
@@ -132,7 +132,7 @@ def _config(step: WriteConfig, wanted: Topology, *, paste: bool) -> dict[str, st
             fields[name] = "@ca.crt" if paste else 'file("ca.crt")'
         elif isinstance(value, tuple):
             fields[name] = ("@sa.pub" if paste else 'file("sa.pub")') if value else ""
-        elif value == "cluster":
+        elif value == "cluster" or (name, value) == ("bound_issuer", PROVIDER):
             fields[name] = known[name]
         elif name == "token_reviewer_jwt":
             fields[name] = "@reviewer.jwt"

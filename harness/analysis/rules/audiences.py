@@ -10,7 +10,7 @@ from harness.analysis.correlation import shown
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 from harness.scenario import endpoints
 from harness.scenario.course import ProjectToken, WriteRole
@@ -105,9 +105,9 @@ def _no_audiences(case: Case) -> Diagnosis | None:
     token = case.facts.token_of(seen)
     whom = ", ".join(token.audiences) if token is not None else "another audience"
     return diagnosed(
-        f"Vault {seen.version}, like every one before {since}, names no audiences when it has a token reviewed, and "
-        f"the API server of {case.cluster} then takes each that is not made out for itself for a false one: that of "
-        f"{seen.app} is made out for {whom}, so its login answers {seen.status}, whoever reviews",
+        f"{versions.called(seen.version)}, like every one before {since}, names no audiences when it has a token "
+        f"reviewed, and the API server of {case.cluster} then takes each that is not made out for itself for a false "
+        f"one: that of {seen.app} is made out for {whom}, so its login answers {seen.status}, whoever reviews",
         "certain",
         [*said, shown(review), case.facts.token_line(seen)],
         *_audiences_reviewed(case),

@@ -11,7 +11,7 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import remedies
 from harness.analysis.rules.jwts import answered, role_called
 from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import cert_logins
+from harness.knowledge import cert_logins, versions
 from harness.record.observation import Observation
 from harness.scenario.course import WriteRole
 from harness.scenario.mount_kinds import CERT
@@ -25,8 +25,9 @@ def _expired(case: Case) -> Diagnosis | None:
     if cert_logins.refusal_of(seen.error) != "expired":
         return None
     return diagnosed(
-        f"The client certificate by which {seen.app} logs in to {role_called(case)} has ended. Vault {seen.version} "
-        f"answers that with {seen.status}, as if it were a fault of its own: who tries again is answered the same",
+        f"The client certificate by which {seen.app} logs in to {role_called(case)} has ended. "
+        f"{versions.called(seen.version)} answers that with {seen.status}, as if it were a fault of its own: "
+        "who tries again is answered the same",
         "certain",
         answered(case, cert_logins.words_of("expired", seen.error)),
         Remedy(

@@ -14,7 +14,7 @@ from harness.analysis.correlation import FROM_ADDRESS, EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds
@@ -299,8 +299,8 @@ def _broken_without_ca(case: Case) -> str:
         return str(case.after.status)
     status, _ = kubernetes_auth.answer("missing ca", case.after.version)
     return (
-        f"{status}, and Vault {case.after.version} does not even show the config at the first read after its start "
-        f"({case.after.status})"
+        f"{status}, and {versions.called(case.after.version)} does not even show the config at the first read after "
+        f"its start ({case.after.status})"
     )
 
 
@@ -319,8 +319,8 @@ def _shown_again(case: Case) -> Diagnosis | None:
         else f"and {seen.version} answers"
     )
     return diagnosed(
-        f"The config of auth/{seen.mount} has no CA, as before. It was Vault {before.version}, of {since} to {until}, "
-        f"{why}. Logins are refused still",
+        f"The config of auth/{seen.mount} has no CA, as before. It was {versions.called(before.version)}, of {since} "
+        f"to {until}, {why}. Logins are refused still",
         "certain",
         [
             EvidenceLine("answer", f"{before.moment}: HTTP {before.status}", case.facts.line_of[before.id]),

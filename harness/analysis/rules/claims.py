@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from harness.analysis.rules import as_code, remedies
 from harness.analysis.rules.jwts import answered, role_called, said
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import jwt_auth
+from harness.knowledge import jwt_auth, versions
 from harness.knowledge.jwt_auth import Refusal
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
@@ -61,8 +61,8 @@ def _bound(case: Case) -> Diagnosis | None:
     why = f"and {role_called(case)} demands {shown} (bound_claims)"
     if said(case, "claim of numbers"):
         why = (
-            f"and {role_called(case)} binds it: Vault {seen.version} takes no number there, whatever the role says; "
-            "1.16.3 does"
+            f"and {role_called(case)} binds it: {versions.called(seen.version)} takes no number there, whatever the "
+            "role says; 1.16.3 does"
         )
     return diagnosed(
         f"The token of {seen.app} {what}, {why}",
@@ -78,8 +78,8 @@ def _numbers_taken(case: Case, before: Observation) -> Diagnosis | None:
     if not at_least(case.after.version, jwt_auth.CLAIM_NUMBERS):
         return None
     return diagnosed(
-        f"Vault {before.version} takes no number as a bound claim, and Vault {case.after.version} does: "
-        f"{role_called(case)} binds one, and the token has it",
+        f"{versions.called(before.version)} takes no number as a bound claim, and "
+        f"{versions.called(case.after.version)} does: {role_called(case)} binds one, and the token has it",
         "strong",
         [*case.facts.evidence_of(before).audit, case.facts.token_line(case.after)],
     )

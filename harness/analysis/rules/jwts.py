@@ -10,10 +10,10 @@ from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules import as_code, remedies
 from harness.analysis.rules.rewrites import held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import jwt_auth
+from harness.knowledge import jwt_auth, versions
 from harness.knowledge.jwt_auth import Refusal
 from harness.scenario.course import AnyStep, ProjectToken, WriteConfig, WriteRole
-from harness.scenario.mount_kinds import ASKED_AT, JWT
+from harness.scenario.mount_kinds import ASKED_AT, JWT, PROVIDER
 
 _SOURCE: Final = "hashicorp/vault-plugin-auth-jwt path_login.go; run: 1.6.0, 1.7.0, 1.13.0, 1.16.3"
 
@@ -61,9 +61,9 @@ def _not_bound(case: Case) -> Diagnosis | None:
     lost = before is not None and jwt_auth.refusal_of(before.error) == "no audiences bound"
     if lost and before is not None and seen.answer == "granted":
         return diagnosed(
-            f"{role_called(case)[0].upper()}{role_called(case)[1:]} has no bound_audiences, and Vault {seen.version} "
-            f"does not refuse a token for that whose audience is one text, as {before.version} does: a token that was "
-            "made out for somebody else logs in as well",
+            f"{role_called(case)[0].upper()}{role_called(case)[1:]} has no bound_audiences, and "
+            f"{versions.called(seen.version)} does not refuse a token for that whose audience is one text, as "
+            f"{before.version} does: a token that was made out for somebody else logs in as well",
             "strong",
             [case.facts.token_line(seen), *case.facts.evidence_of(before).audit],
             _binding(case),
@@ -74,10 +74,11 @@ def _not_bound(case: Case) -> Diagnosis | None:
     if not _listed(case):
         why = f"and not every version does: a token {_TEXT} {_NEEDS}"
     if before is not None and before.answer == "granted":
-        why = f"which Vault {before.version} did not: a token {_TEXT} {_NEEDS}; one {_LISTED}, in every version"
+        there = versions.called(before.version)
+        why = f"which {there} did not: a token {_TEXT} {_NEEDS}; one {_LISTED}, in every version"
     return diagnosed(
         f"The token of {seen.app} has the audience {', '.join(_audiences(case)) or '?'}, and {role_called(case)} has "
-        f"no bound_audiences: Vault {seen.version} refuses that with {seen.status}, {why}",
+        f"no bound_audiences: {versions.called(seen.version)} refuses that with {seen.status}, {why}",
         "certain",
         [*answered(case, *jwt_auth.words_of("no audiences bound")), case.facts.token_line(seen)],
         _binding(case),
@@ -153,34 +154,43 @@ def right_key(case: Case) -> Remedy:
     issuer = token.issuer if token is not None else "..."
     label = remedies.first_label(case, late=remedies.rotated_just_now(case))
     held = held_config(case.facts, mount, label).fields.get("bound_issuer")
-    more = f" bound_issuer='{issuer if held == 'cluster' else held}'" if held else ""
+    more = f" bound_issuer='{issuer if held in _WORDS else held}'" if held else ""
     command = f"vault write auth/{mount}/config jwt_validation_pubkeys=@sa.pub{more}"
     late = remedies.rotated_just_now(case)
     return remedies.way(case, words, (command,), lambda label: (step(label),), late=late)[1]
+
+
+_WORDS: Final = {"cluster": "that of its cluster", PROVIDER: "that of the identity provider"}
+"""What the words of a scenario stand for in bound_issuer."""
 
 
 def _claim(case: Case) -> Diagnosis | None:
     if not said(case, "subject", "issuer"):
         return _times(case)
     seen, facts = case.after, case.facts
-    token = facts.token_of(seen)
+    token, at = facts.token_of(seen), f"auth/{seen.mount}"
     if jwt_auth.refusal_of(seen.error) == "issuer":
         fields = held_config(facts, seen.mount, seen.moment).fields
         by = "bound_issuer" if "bound_issuer" in fields else "oidc_discovery_url"
-        has, what = token.issuer if token else "?", f"auth/{seen.mount}/config demands {fields.get(by)} ({by})"
+        has, demands = token.issuer if token else "?", str(fields.get(by))
+        demands = _WORDS.get(demands, demands) if by == "bound_issuer" else demands
+        what = f"{at}/config demands {demands} ({by})"
+        changed = f"jq '.data + {{{by}: \"{has}\"}}'"
+        commands = (f"vault read -format=json {at}/config | {changed} | vault write {at}/config -",)
+        where = f"{by} of {at}/config, which a write replaces as a whole"
     else:
         bound = remedies.role_of(case, seen.moment).bound_subject
         has, what = token.subject if token else "?", f"{role_called(case)} demands {bound} (bound_subject)"
+        commands = (remedies.role_command(case, f"bound_subject='{has}'"),)
+        where = f"bound_subject of {role_called(case)}"
     return diagnosed(
         f"The token of {seen.app} says {has}, and {what}",
         "certain",
         [*answered(case, *jwt_auth.words_of("subject"), *jwt_auth.words_of("issuer")), facts.token_line(seen)],
         Remedy(
-            "Write what the token says, if that is who is meant.",
-            commands=(
-                f"vault read auth/{seen.mount}/role/{facts.app(seen.app).role}",
-                f"vault read auth/{seen.mount}/config",
-            ),
+            f"If that is who is meant, write what the token says, {has}, in {where}. If not, have the token made out "
+            "by whom the demand names.",
+            commands=commands,
             unproven="whether the token or the demand is wrong is for the operator to say",
         ),
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.analysis import moves
 from harness.analysis.rules.rule import Case, Occasion
+from harness.knowledge import versions
 from harness.knowledge.versions import at_least
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Look, RollBack, Serve, Upgrade
@@ -45,15 +46,16 @@ def moment(case: Case, since: str = "0.0.0", *, late: bool = False) -> Moment:
         return Moment(_before(case, known, stops[:broken]), known[-1], in_time=True)
     later = next((version for version in stops[broken:] if at_least(version, since)), "")
     if case.kind == "pre-existing" and later == stops[0]:
-        return Moment(f"now, on Vault {later}", later, in_time=True)
+        return Moment(f"now, on {versions.called(later)}", later, in_time=True)
     if not later:
         return Moment(f"on Vault {since} or newer, to which this path does not lead", "", in_time=False)
     if case.kind == "pre-existing":
-        return Moment(f"once Vault is {later}, the first on this path that knows it", later, in_time=False)
+        when = f"once Vault is {versions.alone(later)}, the first on this path that knows it"
+        return Moment(when, later, in_time=False)
     loss = " (until then every login is refused)" if case.effect == "login refused" else ""
     if isinstance(_breaking(case), Upgrade) or later != stops[broken]:
-        return Moment(f"right after the hop to Vault {later}{loss}", later, in_time=False)
-    return Moment(f"right after {called(case)}, on Vault {later}{loss}", later, in_time=False)
+        return Moment(f"right after the hop to {versions.called(later)}{loss}", later, in_time=False)
+    return Moment(f"right after {called(case)}, on {versions.called(later)}{loss}", later, in_time=False)
 
 
 def _breaking(case: Case) -> AnyStep | None:
@@ -98,16 +100,17 @@ def _before(case: Case, known: list[str], stops: list[str]) -> str:
     """Return in words when to do what the last of *stops*, which serve before the break, is the last to do in time."""
     step, last, broken = _breaking(case), stops[-1], case.after.version
     if isinstance(step, course.Move):
-        return f"before {called(case)}, on Vault {known[-1]}"
+        return f"before {called(case)}, on {versions.called(known[-1])}"
     if isinstance(step, Serve) and not isinstance(step, RollBack) and last == broken:
         return "before Vault is restarted"
     if not isinstance(step, Upgrade) or known[-1] != last:
-        return f"before {called(case)}, on Vault {known[-1]}"
+        return f"before {called(case)}, on {versions.called(known[-1])}"
     if len(stops) == 1:
-        return f"before the upgrade, on Vault {last}"
+        return f"before the upgrade, on {versions.called(last)}"
     if len(known) == len(stops):
-        return f"before the upgrade, or at the latest at the stop at Vault {last}, before the hop to {broken}"
-    return f"at the stop at Vault {last}, before the hop to {broken}"
+        stop = versions.called(last)
+        return f"before the upgrade, or at the latest at the stop at {stop}, before the hop to {versions.alone(broken)}"
+    return f"at the stop at {versions.called(last)}, before the hop to {versions.alone(broken)}"
 
 
 def occasions(case: Case, steps: Steps, since: str = "0.0.0", *, late: bool = False) -> tuple[Occasion, ...]:

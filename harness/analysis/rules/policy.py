@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
-from harness.analysis.rules import claims, remedies
+from harness.analysis.rules import entities, remedies, unfilled
 from harness.analysis.rules.rule import RENEWAL, Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.knowledge import policy_templates, token_store, vault_policies, versions
 from harness.record.observation import Observation
 from harness.scenario import mount_kinds, plan
 from harness.scenario.course import WritePolicy, WriteRole
-from harness.scenario.mount_kinds import CERT, JWT, KUBERNETES, USERPASS
 
 _READS: Final = ("read", "old-token-read")
 _WRITE: Final = "write"
@@ -98,7 +98,50 @@ def _examined(case: Case) -> Diagnosis | None:
         return _parameter_allowed(case)
     if seen.probe in ("token-renew", RENEWAL) and seen.answer == "granted":
         return _renewed_at_last(case)
+    if seen.probe in _READS and seen.answer == "granted":
+        return _template_filled(case)
     return _policy_denies(case)
+
+
+def _template_filled(case: Case) -> Diagnosis | None:
+    """Explain that a policy grants at last what it did not, because a template in it is filled now."""
+    why = _granted_at_last(case)
+    if not why:
+        return None
+    return diagnosed(
+        why,
+        "certain",
+        [case.facts.answer_line(case.after), *case.evidence.audit, _token(case)],
+        Remedy(
+            "Nothing, if that is what the policy is for: a template in it was filled with nothing so far, or with "
+            "another name."
+        ),
+    )
+
+
+def _granted_at_last(case: Case) -> str:
+    """Return which policy grants what it did not before, and why, in words; empty where none does by its text."""
+    seen, before, asked = case.after, case.before, _asked(case)
+    says = _ruling(case, seen, _held(case, seen), asked) if asked is not None else None
+    was = _ruling(case, before, _held(case, before), asked) if asked is not None and before is not None else None
+    if asked is None or says is None or was is None or was.granted or not says.granted:
+        return ""
+    differ = _otherwise_filled(case)
+    return f"Policy {says.rules[0].policy} grants {asked.called} at last: {differ}" if differ else ""
+
+
+def _otherwise_filled(case: Case) -> str:
+    """Return what the alias has now and had not before, or had otherwise."""
+    if case.before is None:
+        return ""
+    now, was = entities.alias_of(case, case.after), entities.alias_of(case, case.before)
+    of = f"the alias that auth/{case.after.mount} gives"
+    differ = [
+        f"{key} {value}" + (f" instead of {was[key]}" if was.get(key) else "")
+        for key, value in sorted(now.items())
+        if value and value != was.get(key)
+    ]
+    return f"on {case.after.version} {of} has {', '.join(differ)}, by which a template is filled" if differ else ""
 
 
 def _policy_denies(case: Case) -> Diagnosis | None:
@@ -108,19 +151,20 @@ def _policy_denies(case: Case) -> Diagnosis | None:
         return None
     texts = _texts(facts)
     named = _held(case, seen)
-    says = _ruling(case, texts, named, asked)
+    says = _ruling(case, seen, named, asked)
     if says is None:
         return None  # the texts do not account for the answer
     if says.granted:
         return _parameter_refused(case, says, texts) if seen.probe == _WRITE else None
     if case.before is not None and case.before.answer == "granted":
-        earlier = _ruling(case, texts, _held(case, case.before), asked)
+        earlier = _ruling(case, case.before, _held(case, case.before), asked)
         if earlier is None or not earlier.granted:
             return None  # nor for the one before
     deciding = [rule for rule in says.rules if "deny" in rule.capabilities] if says.denied else list(says.rules)
     return diagnosed(
         _sentence(case, asked, _written(case, named), deciding, denied=says.denied)
-        + ("" if says.denied else _not_filled(case, texts, named)),
+        + (f": {differ}" if (differ := _otherwise_filled(case)) else "")
+        + ("" if says.denied else _not_filled(case, asked, texts, named)),
         "certain",
         [
             facts.answer_line(seen),
@@ -157,9 +201,7 @@ def _parameter_refused(case: Case, says: vault_policies.Ruling, texts: Mapping[s
         + (f" {_WHOLE_LISTS}=true in Vault's environment has lists looked up as before for the time being." * lists)
         + " If not, take it out of the app's writes."
     )
-    policy = WritePolicy(vault=seen.vault, name=rule.policy, text=text)
-    remedy = remedies.way(case, words, _by_file(rule.policy), lambda _label: (policy,))[1]
-    return diagnosed(sentence, "certain", _of_parameters(case, rule, texts), remedy)
+    return diagnosed(sentence, "certain", _of_parameters(case, rule, texts), _mended(case, words, rule.policy, text))
 
 
 def _parameter_allowed(case: Case) -> Diagnosis | None:
@@ -169,7 +211,7 @@ def _parameter_allowed(case: Case) -> Diagnosis | None:
     assert asked is not None, "a write asks for the right to write"
     if before is None or before.status != 403:
         return None
-    says = _ruling(case, texts, _held(case, seen), asked)
+    says = _ruling(case, seen, _held(case, seen), asked)
     if says is None or _why_refused(case, says, seen.version) is not None:
         return None
     why = _why_refused(case, says, before.version)
@@ -220,34 +262,32 @@ def _written(case: Case, named: Sequence[str]) -> list[str]:
     return [name for name in named if name != vault_policies.VAULTS_OWN or name in case.facts.topology.policies]
 
 
-def _ruling(case: Case, texts: Mapping[str, str], named: Sequence[str], asked: _Asked) -> vault_policies.Ruling | None:
-    """Return what the policies say of what is asked; None where their texts do not tell."""
+def _rules(case: Case, named: Sequence[str]) -> list[vault_policies.Rule]:
+    """Return the rules of these policies as they are written. Raises PolicyError where a text is none."""
+    texts = _texts(case.facts)
+    return [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
+
+
+def _ruling(case: Case, seen: Observation, named: Sequence[str], asked: _Asked) -> vault_policies.Ruling | None:
+    """Return what the policies say of what is asked with the token of *seen*; None where their texts do not tell."""
     try:
-        rules = [rule for name in named for rule in vault_policies.read(name, texts.get(name, ""))]
+        rules = _rules(case, named)
     except vault_policies.PolicyError:
         return None
-    rules = policy_templates.filled(rules, f"auth/{case.after.mount}", _alias(case))
-    return None if any(rule.templated for rule in rules) else vault_policies.ruling(rules, asked.path, asked.right)
+    rules = _filled(case, seen, rules)
+    undecided = policy_templates.undecided(rules, asked.path)
+    return None if undecided else vault_policies.ruling(rules, asked.path, asked.right)
 
 
-def _alias(case: Case) -> Mapping[str, str]:
-    """Return what is known of the alias of who logged in, as templates of policies name it."""
-    app = case.facts.app(case.after.app)
-    if case.mount_kind == USERPASS:
-        return policy_templates.of_user(app.role)
-    if case.mount_kind == CERT:
-        return policy_templates.of_name(app.role)
-    if case.mount_kind == JWT:
-        role = remedies.role_of(case, case.after.moment)
-        return policy_templates.of_claims(claims.of_token(case), role.user_claim or "sub", role.claim_mappings or {})
-    return policy_templates.of_account(app.service_account) if case.mount_kind == KUBERNETES else {}
+def _filled(case: Case, seen: Observation, rules: Sequence[vault_policies.Rule]) -> list[vault_policies.Rule]:
+    """Return *rules* as they are for who asked *seen*, their templates filled."""
+    return policy_templates.filled(rules, f"auth/{case.after.mount}", entities.alias_of(case, seen))
 
 
-def _login(case: Case, seen: Observation) -> Observation | None:
-    """Return the login that gave the token with which *seen* was asked."""
-    facts = case.facts
-    moment = facts.first_moment if seen.probe.startswith("old-") else seen.moment
-    return facts.first("login", seen.app, moment)
+def _would_grant(case: Case, asked: _Asked, text: str) -> bool:
+    """Would a policy with this *text* grant what is asked?"""
+    rules = _filled(case, case.after, vault_policies.read("", text))
+    return vault_policies.ruling(rules, asked.path, asked.right).granted
 
 
 def _held(case: Case, seen: Observation) -> list[str]:
@@ -255,7 +295,7 @@ def _held(case: Case, seen: Observation) -> list[str]:
 
     Vault itself named them at the login; else they are those that the topology's role has.
     """
-    login = _login(case, seen)
+    login = entities.login_of(case, seen)
     held = login.detail.get("policies") if login is not None else None
     if isinstance(held, list):
         return list(held)
@@ -279,24 +319,41 @@ def _sentence(case: Case, asked: _Asked, named: list[str], deciding: list[vault_
     return f"Policies {', '.join(named)} do not grant {what}: {said or 'no path of theirs covers that'}"
 
 
-def _not_filled(case: Case, texts: Mapping[str, str], named: Sequence[str]) -> str:
+def _not_filled(case: Case, asked: _Asked, texts: Mapping[str, str], named: Sequence[str]) -> str:
     """Return that templates of these policies are for another mount than that of the login: a sentence."""
     own = f"auth/{case.after.mount}"
     found = [one for name in named for one in policy_templates.aliases_elsewhere(texts.get(name, ""), own)]
+    alias, rules = entities.alias_of(case, case.after), _rules(case, named)
+    nothing = policy_templates.unfilled(rules, own, alias, asked.path)
+    said = unfilled.said(nothing, own, case.mount_kind, alias) + _filled_otherwise(case, asked, rules)
     if not found:
-        return ""
+        return said
     strange = (
         ". Where that is an accessor, it is that of another Vault, or of a mount that was disabled since and enabled "
         f"anew: in a scenario it is called {own}"
     )
-    return f". A rule with a template for {', '.join(dict.fromkeys(found))} grants nothing to who logs in at {own}" + (
-        strange if any(not one.startswith("auth/") for one in found) else ""
+    whom = f"grants nothing to who logs in at {own}"
+    strange = strange if any(not one.startswith("auth/") for one in found) else ""
+    return f". A rule with a template for {', '.join(dict.fromkeys(found))} {whom}{strange}{said}"
+
+
+def _filled_otherwise(case: Case, asked: _Asked, rules: Sequence[vault_policies.Rule]) -> str:
+    """Return for which paths those rules are, with their templates filled, that could be for this: a sentence."""
+    paths = [rule.path for rule in _filled(case, case.after, policy_templates.near(rules, asked.path))]
+    if not paths:
+        return ""
+    capitals = (
+        ": what fills it is in lower case, and a path with capitals is another one"
+        if any(path.lower() == asked.path.lower() for path in paths)
+        else ""
     )
+    called = ", ".join(f'"{path}"' for path in paths)
+    return f". With its template filled for {case.after.app} a rule is for {called}{capitals}"
 
 
 def _token(case: Case) -> EvidenceLine | None:
     """Return which policies Vault itself said that the token has."""
-    login = _login(case, case.after)
+    login = entities.login_of(case, case.after)
     held = login.detail.get("policies") if login is not None else None
     if login is None or not held:
         return None
@@ -312,22 +369,52 @@ def _remedy(
     wanted = f"If {case.after.app} is to {'read it' if read else 'write it' if writes else 'do that'}"
     leave = f" If not, take it out of the app's {'reads' if read else 'writes'}." if read or writes else ""
     if denied:
-        rule = deciding[0]
+        rule = _as_written(case, deciding[0])
         words = (
             f'{wanted}, take the deny of path "{rule.path}" out of policy {rule.policy}: the first command writes it '
             f"to a file, the second takes the file back once it is mended.{leave}"
         )
         text = vault_policies.without_deny(rule.policy, texts.get(rule.policy, ""), rule.path)
-        allowed = vault_policies.ruling(vault_policies.read(rule.policy, text), asked.path, asked.right).granted
-        text = text if allowed else f"{text}\n{rule_text}".strip()
-        mended = WritePolicy(vault=case.after.vault, name=rule.policy, text=text)
-        return remedies.way(case, words, _by_file(rule.policy), lambda _label: (mended,))[1]
+        text = text if _would_grant(case, asked, text) else f"{text}\n{rule_text}".strip()
+        return _mended(case, words, rule.policy, text)
     if not named:
         return _named(case, rule_text)
+    if (better := _template(case, asked, named, wanted, leave)) is not None:
+        return better
     words = f"{wanted}, add the path to policy {named[0]}.{leave}"
     command = f"(vault policy read {named[0]}; echo '{rule_text}') | vault policy write {named[0]} -"
     policy = WritePolicy(vault=case.after.vault, name=named[0], text=f"{texts.get(named[0], '')}\n{rule_text}".strip())
     return remedies.way(case, words, (command,), lambda _label: (policy,))[1]
+
+
+def _template(case: Case, asked: _Asked, named: list[str], wanted: str, leave: str) -> Remedy | None:
+    """Return the other template with which a policy grants what is asked, where one does."""
+    own, alias, texts = f"auth/{case.after.mount}", entities.alias_of(case, case.after), _texts(case.facts)
+    grants = partial(_would_grant, case, asked)
+    for name in named:
+        nothing = policy_templates.unfilled(_rules(case, [name]), own, alias, asked.path)
+        found = unfilled.mended(texts.get(name, ""), nothing, own, alias, grants)
+        if found is not None:
+            wrong, right, text = found
+            words = (
+                f"{wanted}, have {{{{{right}}}}} in policy {name} in place of {{{{{wrong}}}}}, with the mount's "
+                f"accessor for {own} (vault auth list): the first command writes the policy to a file, the second "
+                f"takes the file back once it is mended.{leave}"
+            )
+            return _mended(case, words, name, text)
+    return None
+
+
+def _mended(case: Case, words: str, policy: str, text: str) -> Remedy:
+    """Return the way to have another *text* in a *policy*, by a file."""
+    step = WritePolicy(vault=case.after.vault, name=policy, text=text)
+    return remedies.way(case, words, _by_file(policy), lambda _label: (step,))[1]
+
+
+def _as_written(case: Case, rule: vault_policies.Rule) -> vault_policies.Rule:
+    """Return a rule whose template was filled as its policy has it."""
+    written = _rules(case, [rule.policy])
+    return next((one for one in written if rule in _filled(case, case.after, [one])), rule)
 
 
 def _by_file(policy: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from harness.analysis.rules.jwts import answered, right_key, said, whose_keys
 from harness.analysis.rules.rewrites import held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.analysis.rules.transport import NOT_TRUSTED, back_again, hidden
-from harness.knowledge import jwt_auth
+from harness.knowledge import jwt_auth, versions
 from harness.knowledge.versions import at_least
 from harness.scenario import course
 from harness.scenario.course import Look, PublishKeys, RotateKeys, Serve, WriteConfig
@@ -62,8 +62,8 @@ def _refused(case: Case) -> Diagnosis | None:
         came = "gave it none"
     words = (*jwt_auth.words_of("keys refused"), *jwt_auth.words_of("discovery refused"))
     return diagnosed(
-        f"Vault {seen.version} asked the API server of {whose} for {what} of auth/{seen.mount} ({url}), which "
-        f"{came}{_by_the_start(case)}",
+        f"{versions.called(seen.version)} asked the API server of {whose} for {what} of auth/{seen.mount} ({url}), "
+        f"which {came}{_by_the_start(case)}",
         "certain",
         [*answered(case, *words), case.facts.config_line(seen)],
         *ways,
@@ -100,8 +100,9 @@ def _issuer(case: Case) -> Diagnosis | None:
         return None
     seen, whose = case.after, whose_keys(case)
     return diagnosed(
-        f"The discovery document of {whose} names another issuer than the address at which Vault {seen.version} got it "
-        f"(oidc_discovery_url of auth/{seen.mount}), and Vault takes no such document{_by_the_start(case)}",
+        f"The discovery document of {whose} names another issuer than the address at which "
+        f"{versions.called(seen.version)} got it (oidc_discovery_url of auth/{seen.mount}), and Vault takes "
+        f"no such document{_by_the_start(case)}",
         "certain",
         [
             *answered(case, *jwt_auth.words_of("discovered issuer")),
@@ -141,8 +142,8 @@ def _held(case: Case) -> Diagnosis | None:
         if not started or at_least(before.version, jwt_auth.REFETCHES):
             return None
         return diagnosed(
-            f"Vault {before.version} kept keys of {whose_keys(case)} with which no token is signed any more, and a "
-            f"Vault that starts, {seen.version} here, asks for them anew",
+            f"{versions.called(before.version)} kept keys of {whose_keys(case)} with which no token is signed any "
+            f"more, and a Vault that starts, {versions.alone(seen.version)} here, asks for them anew",
             "strong",
             [*case.facts.evidence_of(before).audit, case.facts.config_line(seen)],
         )
@@ -152,8 +153,8 @@ def _held(case: Case) -> Diagnosis | None:
         return None
     return diagnosed(
         f"{whose_keys(case)} signs with another key since Vault got its keys ({_url(case)} of auth/{seen.mount}), and "
-        f"Vault {seen.version} does not ask again before the time is over for which the answer was good: an API server "
-        f"says an hour. From {jwt_auth.REFETCHES} on a key that it does not know makes it ask",
+        f"{versions.called(seen.version)} does not ask again before the time is over for which the answer was good: an "
+        f"API server says an hour. From {jwt_auth.REFETCHES} on a key that it does not know makes it ask",
         "strong",
         [
             *answered(case, *jwt_auth.words_of("no fetched key")),

@@ -11,7 +11,7 @@ from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import as_code, occasions, remedies
 from harness.analysis.rules.rewrites import Rewrite
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 from harness.record.events import PodReplaced, TokenIssued
 from harness.scenario import course
@@ -109,8 +109,8 @@ def _fallback_client(case: Case) -> Diagnosis | None:
         where = f"as a Pod of {home} without a token file" if home else "outside any cluster"
         then = f"it moved, and {where} it has none and presents"
     return diagnosed(
-        f"The config of auth/{seen.mount} names no reviewer. Vault {case.before.version} presented its own pod's "
-        f"token; {then} the token of the app that logs in, and the API server of {case.cluster} answered its "
+        f"The config of auth/{seen.mount} names no reviewer. {versions.called(case.before.version)} presented its own "
+        f"pod's token; {then} the token of the app that logs in, and the API server of {case.cluster} answered its "
         f"TokenReview {review.status}: logins answer {seen.status}",
         "certain" if facts.reviewer(seen) == "client" else "strong",
         [*_before(case), *case.evidence.evidence_lines(), facts.config_line(seen)],
@@ -135,9 +135,9 @@ def _frozen(case: Case) -> Diagnosis | None:
     else:
         why = "that token died with the Pod it was bound to when the Pod was replaced"
     return diagnosed(
-        f"Vault {config.version} wrote the config of auth/{seen.mount} in a pod and kept a copy of its pod's token as "
-        f"the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and every login "
-        f"{seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
+        f"{versions.called(config.version)} wrote the config of auth/{seen.mount} in a pod and kept a copy of its "
+        f"pod's token as the reviewer; {why}, so the API server of {case.cluster} answers every TokenReview 401 and "
+        f"every login {seen.status}. Upgrading does not unfreeze it: a stored reviewer wins in every version",
         "certain" if dead else "strong",
         [*_before(case), *case.evidence.evidence_lines(), facts.config_line(seen)],
         *_frozen_remedies(case),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
 from harness.scenario.course import AUTO_UNSEAL
@@ -23,7 +25,18 @@ _NAMES_BOTH: Final = (
     "to migrate; on the way to Shamir the seal that it leaves has to stand there, disabled, and to work"
 )
 _SOURCE: Final = "Vault v1.4.0 to v1.15.5: transit.go#SetConfig, command/server.go#setSeal; run: 1.4.0 to 1.16.3"
-_RESTARTED: Final = "Then start the other one again: it has ended and does not try again by itself, unless something"
+_RESTARTED: Final = (
+    "Then start the other one again: it has ended and does not try again by itself, unless something starts it again "
+    "(systemd: Restart=on-failure)."
+)
+_BY_KUBELET: Final = (
+    "Its kubelet then starts the other one again by itself, after a wait that grows with each start in vain, up to "
+    "five minutes; whoever cannot wait deletes the Pod."
+)
+_NOT_BY_KUBELET: Final = (
+    "Then delete the Pod of the other one: its kubelet waits longer with each start in vain, and had not got it "
+    "unsealed by the end of this wait."
+)
 
 
 class _Trouble(NamedTuple):
@@ -46,7 +59,7 @@ _TROUBLES: Final = (
         "The Vault that unseals this one is sealed itself",
         Remedy(
             "Unseal the Vault with the transit key, and see that it is active, before any Vault that it unseals is "
-            f"stopped. {_RESTARTED} starts it again (systemd: Restart=on-failure).",
+            f"stopped. {_RESTARTED}",
             commands=("vault operator unseal", "vault status"),
             unproven="the keys are the operator's; `seal-vault: unseal` in the course rehearses it",
         ),
@@ -57,7 +70,7 @@ _TROUBLES: Final = (
         "The Vault that unseals this one gives no answer",
         Remedy(
             "Bring the Vault with the transit key back and unseal it, before any Vault that it unseals is stopped; "
-            f"never take both in one window. {_RESTARTED} starts it again (systemd: Restart=on-failure).",
+            f"never take both in one window. {_RESTARTED}",
             commands=("vault status",),
             unproven="where it is gone, is the operator's to know; `seal-vault: start` in the course rehearses it",
         ),
@@ -121,6 +134,12 @@ def at_start(words: str) -> tuple[Cause, str, Remedy, str] | None:
     if one is None:
         return None
     return one.cause, f"{one.sentence}{'' if one.migrates else ', and so it did not start'}", one.mend, one.source
+
+
+def left_to_kubelet(mend: Remedy, *, came_back: bool) -> Remedy:
+    """Return *mend* for a Vault in a Pod: whether that *came_back* by its kubelet alone, the record shows."""
+    told = mend.words.replace(_RESTARTED, _BY_KUBELET if came_back else _NOT_BY_KUBELET)
+    return msgspec.structs.replace(mend, words=told)
 
 
 def _meant(words: str, among: Iterable[_Trouble]) -> _Trouble | None:

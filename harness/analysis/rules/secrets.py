@@ -7,7 +7,7 @@ from typing import Final
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.record_view import Facts
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import secret_logins
+from harness.knowledge import secret_logins, versions
 from harness.knowledge.versions import at_least
 from harness.record.events import CredentialsMade
 from harness.record.observation import Observation
@@ -43,8 +43,8 @@ def _lockout_sentence(case: Case) -> str:
     seen, whom = case.after, "user" if case.mount_kind == "userpass" else "role ID"
     if seen.answer == "granted":
         return (
-            f"Vault {seen.version} locks out nobody at auth/{seen.mount}, whose {whom}s are locked out from Vault "
-            f"{secret_logins.LOCKOUT} on: a secret can be guessed for as long as somebody likes"
+            f"{versions.called(seen.version)} locks out nobody at auth/{seen.mount}, whose {whom}s are locked out from "
+            f"Vault {secret_logins.LOCKOUT} on: a secret can be guessed for as long as somebody likes"
         )
     return (
         f"From Vault {secret_logins.LOCKOUT} on, five wrong secrets within 15 minutes lock a {whom} of "
@@ -67,7 +67,7 @@ def _lockout_remedies(case: Case) -> tuple[Remedy, ...]:
         ),
         Remedy(
             f"If clients of auth/{mount} retry with old secrets, switch the lockout off for that mount.",
-            when=f"after the upgrade, on Vault {case.after.version}",
+            when=f"after the upgrade, on {versions.called(case.after.version)}",
             stop=case.after.version,
             commands=(f"vault auth tune -user-lockout-disable=true {mount}/",),
             unproven="tuning a mount is no step that a rehearsal can do",
@@ -84,8 +84,8 @@ def _not_accepted(case: Case) -> Diagnosis | None:
         return None
     app = facts.app(seen.app)
     return diagnosed(
-        f"Vault {seen.version} does not accept the secret with which {seen.app} logs in to role {app.role} of "
-        f"auth/{seen.mount}, as if it were a wrong one: {_what_became_of_it(case)}",
+        f"{versions.called(seen.version)} does not accept the secret with which {seen.app} logs in to role {app.role} "
+        f"of auth/{seen.mount}, as if it were a wrong one: {_what_became_of_it(case)}",
         "strong",
         list(dict.fromkeys((*said, *case.evidence.audit))),
         _new_secret(case),

@@ -72,8 +72,8 @@ def _gone(case: Case) -> Diagnosis | None:
         return None
     kind = case.facts.topology.also_mounted.get(seen.item, "")
     return diagnosed(
-        f"Vault {seen.version} has no mounts of type {kind} any more: it serves, and all that is asked at {seen.item} "
-        "is answered 404",
+        f"{versions.called(seen.version)} has no mounts of type {kind} any more: it serves, and all that is asked at "
+        f"{seen.item} is answered 404",
         "certain",
         [case.facts.answer_line(seen)],
         _without(kind, seen.version),

@@ -7,7 +7,7 @@ from typing import Final
 from harness.analysis.rules import remedies
 from harness.analysis.rules.rewrites import Rewrite, held_config
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.versions import at_least
 
 _OF_CURVES: Final = ("asn1: structure error", "asn1: syntax error")
@@ -63,8 +63,8 @@ def _why_unsigned(case: Case, keys: object) -> str:
     if own in named and case.quoted(*_OF_CURVES) and not remedies.rotated_just_now(case):
         return (
             f"the first of them on a curve has not signed the token of {seen.app}, which cluster {own} issued. There "
-            f"Vault {seen.version}, like each before {kubernetes_auth.PASSES_CURVES_OVER}, stops, though another of "
-            "them may have signed it"
+            f"{versions.called(seen.version)}, like each before {kubernetes_auth.PASSES_CURVES_OVER}, stops, though "
+            "another of them may have signed it"
         )
     return f"none of them has signed the token of {seen.app}, which cluster {own} issued"
 
@@ -93,9 +93,9 @@ def _algorithm(case: Case) -> Diagnosis | None:
         return None
     since, until = kubernetes_auth.WITHOUT_ES384
     return diagnosed(
-        f"Cluster {token.cluster} signs its tokens with {token.algorithm}, and Vault {seen.version}, like each from "
-        f"{since} to {until}, takes no token for a login that is signed so: that of {seen.app} is refused with "
-        f"{seen.status} before the API server is asked",
+        f"Cluster {token.cluster} signs its tokens with {token.algorithm}, and {versions.called(seen.version)}, like "
+        f"each from {since} to {until}, takes no token for a login that is signed so: that of {seen.app} is refused "
+        f"with {seen.status} before the API server is asked",
         "certain",
         [*said, case.facts.token_line(seen)],
         *_other_versions_or_keys(case, token.algorithm),
@@ -131,8 +131,8 @@ def _algorithm_at_last(case: Case) -> Diagnosis | None:
     if not said:
         return None
     return diagnosed(
-        f"Vault {seen.version} takes tokens that are signed with {token.algorithm}, as cluster {token.cluster} signs "
-        f"them, where {before.version} does not: logins answer {seen.status}",
+        f"{versions.called(seen.version)} takes tokens that are signed with {token.algorithm}, as cluster "
+        f"{token.cluster} signs them, where {versions.alone(before.version)} does not: logins answer {seen.status}",
         "certain",
         [*said, case.facts.token_line(seen)],
     )

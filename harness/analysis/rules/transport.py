@@ -6,7 +6,7 @@ from typing import Final
 
 from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import kubernetes_auth
+from harness.knowledge import kubernetes_auth, versions
 from harness.knowledge.kubernetes_auth import copies_ca
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
@@ -42,22 +42,42 @@ def _untrusted(case: Case) -> Diagnosis | None:
 
 
 def _trusted_again(case: Case) -> Diagnosis | None:
-    """Say why Vault trusts an API server whose certificate became another one, and did not before."""
+    """Say why Vault trusts an API server whose certificate became another one, or whose CA it has at last."""
     before = case.before
     started = any(isinstance(step, Serve) for step in case.facts.steps_before(case.after.moment))
-    if before is None or not started or case.evidence.review is None or not rotated_since(case, before):
+    if before is None or not started or case.evidence.review is None:
         return None
     if (held := case.facts.written_at(case.after)) is None or "kubernetes_ca_cert" in held[1].fields:
+        return None
+    rotated = rotated_since(case, before)
+    if not rotated and not _comes_to_its_pods_ca(case, before):
         return None
     log = [line for line in case.facts.evidence_of(before).log if any(said in line.text for said in NOT_TRUSTED)]
     if not log:
         return None
+    why = (
+        "took that of its Pod as it is now when it started: the one before it still had the CA from before the "
+        f"rotation in {case.cluster}"
+        if rotated
+        else f"goes by that of its own Pod, which is in {case.cluster}: {versions.called(before.version)}, like each "
+        f"before {kubernetes_auth.READS_POD_TOKEN}, went by those of the system that it runs on, because the config "
+        "was written with none"
+    )
     return diagnosed(
-        f"The config of auth/{case.after.mount} names no CA, and Vault {case.after.version} took that of its Pod as it "
-        f"is now when it started: the one before it still had the CA from before the rotation in {case.cluster}",
+        f"The config of auth/{case.after.mount} names no CA, and {versions.called(case.after.version)} {why}",
         "certain",
         [*log, case.facts.config_line(case.after)],
     )
+
+
+def _comes_to_its_pods_ca(case: Case, before: Observation) -> bool:
+    """Does Vault go by the CA of its Pod, which is in the mount's cluster, where *before* it knew only the system's?"""
+    held, since = case.facts.written_at(case.after), kubernetes_auth.READS_POD_TOKEN
+    if held is None or at_least(before.version, since) or not at_least(case.after.version, since):
+        return False
+    stored = copies_ca(held[1].version) and "pem_keys" not in held[1].fields
+    home = case.facts.vault_at(case.after.mount, case.after.moment).cluster
+    return not stored and home == case.cluster and not case.facts.local_disabled(case.after)
 
 
 def rotated_since(case: Case, seen: Observation) -> bool:
@@ -117,8 +137,8 @@ def _of_pod(case: Case) -> str:
     config, version = held[1], held[1].version
     if copies_ca(version) and "pem_keys" not in config.fields:
         return (
-            f". The config was written without a CA, and Vault {version} put that of its own Pod into it, which is not "
-            f"that of {case.cluster}"
+            f". The config was written without a CA, and {versions.called(version)} put that of its own Pod into it, "
+            f"which is not that of {case.cluster}"
         )
     local = at_least(case.after.version, kubernetes_auth.READS_POD_TOKEN) and not case.facts.local_disabled(case.after)
     if not local or not home:
@@ -133,13 +153,13 @@ def _outdated(case: Case, *, given: bool) -> str:
         return f"The config has the CA that {cluster} had before its rotation"
     if held is not None and copies_ca(held[1].version):
         return (
-            f"Vault {held[1].version} put the CA of its Pod into the config when that was written, and {cluster} has "
-            "another one since: no later version looks at the Pod's for this mount"
+            f"{versions.called(held[1].version)} put the CA of its Pod into the config when that was written, and "
+            f"{cluster} has another one since: no later version looks at the Pod's for this mount"
         )
     how = "for an hour" if not at_least(case.after.version, kubernetes_auth.READS_CA_AT_WRITE) else "until it starts"
     return (
-        f"The config names no CA, and Vault {case.after.version} keeps that of its Pod {how}: {cluster} has another "
-        f"since. From {' and '.join(kubernetes_auth.REREADS_CA)} on it looks again within half a minute"
+        f"The config names no CA, and {versions.called(case.after.version)} keeps that of its Pod {how}: {cluster} has "
+        f"another since. From {' and '.join(kubernetes_auth.REREADS_CA)} on it looks again within half a minute"
     )
 
 
