@@ -48,6 +48,7 @@ session/                 rehearsals as values: a scenario and options in, a judg
 maintenance/             what this machine has for rehearsals, and what was left on it
     doctor               what this machine has and lacks for a rehearsal, and what mends it
     packages             what this machine has of the packages that only some scenarios take
+    unheard              which versions of a plan are no releases that are known
     cleanup              finds and ends what a crash left, by the labels of the runs
 rehearsal/               the order in which things happen
     rehearsal            from bring-up to the last question, and what is noted when something breaks
@@ -84,8 +85,11 @@ drivers/                 ways of making a plan real; first what they share
     several_nodes        what a rig does with a Vault of several nodes, whatever those run in
     seal_vault           a Vault that unseals another one, whatever it runs in
     audit_devices        what the audit devices of a Vault write to, whatever that runs in
+    vault_stores         which servers have a Vault's data beside it
+    consul_store         the Consul that has a Vault's data, as a process
     etcd_store           the etcd that has a Vault's data: its members, as processes
     balancer             a load balancer before the nodes of a Vault, as a process: HAProxy
+    cluster_setup        what a cluster is given for a rehearsal: labels, rights, tokens of its accounts
     bring_up             clusters and their tokens come up side by side; who needs one waits for it
     service_accounts     which namespaces, service accounts, bindings and tokens a scenario needs where
     log_collection       brings audit entries and log lines of the servers into the record
@@ -111,7 +115,7 @@ drivers/local/           plain processes on this machine, and no Docker
     vault_process        a Vault server as a process
     vault_nodes          all servers of a Vault: one, or several nodes
     seal_vault           a Vault as a process that unseals another one
-    storage_faults       what a course does to the etcd or the PostgreSQL that has a Vault's data
+    storage_faults       what a course does to the servers that have a Vault's data
     agents               a Vault Agent as a process: started, read by its log, and ended
     audit_devices        what the audit devices of a Vault as a process write to
 drivers/kind/            kind clusters and containers on a Docker engine
@@ -127,7 +131,6 @@ drivers/kind/            kind clusters and containers on a Docker engine
     one_pod              a Pod in which Vault runs: whether it lives, and what it said
     vault_container      a Vault as a container beside the clusters
     seal_container       such a container that unseals the Vault of a rig
-    beside               the etcd or PostgreSQL that has the data of a Vault in a container
     audit_disks          small disks for audit files, on a node or in volumes
     vault_rig            a rig's Vault, from version to version and from one place to another
     vault_data           Vault's data in volumes of the engine, and copies of them from one to another
@@ -135,6 +138,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     sharing_rig          what a rig of kind clusters takes from those before it, and leaves to those after it
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
     shared_clusters      clusters that serve one rehearsal after the other in one process
+    ready_pod            a Vault over a source state that comes to serve in its Pod between two rehearsals
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper
@@ -158,7 +162,8 @@ drivers/paper/           no server at all: every answer is worked out from what 
     evidence             what servers would write about what is asked
 artifacts/               a version becomes a verified binary or a container image
     store                a version becomes a verified binary: cached, downloaded or built
-    binaries             what a binary is: its digest, and what it says of its own version
+    binaries             what a binary is, and what it says of its own version
+    digests              the SHA-256 of files, each read once
     brought              binaries, images and a licence of the user's own
     downloads            release servers and mirrors, believed only after the checksum
     availability         which versions can be had on this machine, and from where
@@ -175,6 +180,8 @@ clients/                 one door for each foreign system
     vault_audit          what is said to Vault about its audit devices
     vault_engines        what is said to secrets engines that make secrets, and to what they have
     kube                 everything said to a Kubernetes API server (kubernetes)
+    mutual_tls           a request to a server that knows us by a certificate
+    consul               whether a Consul serves
     etcd                 whether an etcd serves
     haproxy              everything said to HAProxy: how it balances nodes by their health
     wrk                  everything asked of the load generator: what it sends, and what came back
@@ -244,6 +251,9 @@ analysis/                what a record means, with no server in sight
     trials               which remedies are worth a try, and what such a run does and asks
     proofs               what came of the remedies that were tried
     verdict              pass, fail or inconclusive, against what was expected
+    expectations         what came, held against what the scenario expects
+    unseen               what a run says nothing about
+    same_token           what was asked with one token and answered so for one cause is one finding
     bisection            which of many values is the first bad one, by few questions: the search alone
     drills               what a drill with a snapshot means
     doubts               what nobody knows after a run, and what keeps it from a pass
@@ -310,6 +320,8 @@ analysis/rules/          the known causes of a refusal, asked in order
     clocks               the clock of whoever leads, by which what an app holds ends early
     tokens               what a token is good for: no renewal of batch tokens, a number of requests
     policy               what a token may do: a policy that denies, or does not grant
+    entities             who asks with a token: its login, and what the alias of that entity has
+    unfilled             templates in policies that nothing fills: why, and which one would be
     seals                the Vault that unseals another one is sealed or away, or does not know its token
     server_config        what a version demands of Vault's configuration, and of what is mounted, before it serves
     steps                what became otherwise because the course did something about it: a write, a right, a way back
@@ -380,6 +392,7 @@ scenario/                what is asked for
     loading              a file becomes a scenario, or a list of problems with their lines
     checks               what a scenario says that cannot be
     kind_checks          what a mount, its roles and its apps cannot have by the kind of the mount, or lack
+    mount_checks         paths at which Vault mounts nothing: its own, and those above or below another mount
     engine_checks        what is said of secrets engines, and read of them, that cannot be
     field_checks         what the Vault that writes a config or a role would not know, or would refuse
     drafting             five answers become a scenario
@@ -418,6 +431,7 @@ scenario/                what is asked for
 knowledge/               what Vault and Kubernetes do, by version
     kubernetes_auth      which Vault does what in the Kubernetes auth method, with sources
     behaviours           what each range of versions does, and what breaks for whom: a row each, with its source
+    audit_fields         which fields of audit entries came with which version
     checks_by_hand       how a cause is seen by hand, on a living system
     login_order          in which order each Vault makes the checks of a login
     jwt_auth             which Vault does what in the JWT auth method, with sources

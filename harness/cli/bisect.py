@@ -157,7 +157,7 @@ def _search(
 
     directory = run_dir.absolute() if run_dir else _new_directory(wanted.scenario.name)
     going.say(f"{wanted.scenario.name}: {len(wanted.variants)} values of {wanted.axis}; the answers are in {directory}")
-    again = f"the same command with --run-dir {directory} goes on"
+    again = f"The same command with --run-dir {directory} goes on"
     try:
         with going, _lent(options) as clusters:
             sharing = _agreement(wanted, options) if clusters is not None else ""
@@ -171,7 +171,7 @@ def _search(
     except HarnessError as error:
         fail(5 if isinstance(error, LeftBehind) else 3, f"{error}\n{again}")
     except OSError as error:
-        fail(3, f"{refused_by_machine(error)}; {again}")
+        fail(3, f"{refused_by_machine(error)}. {again}")
     write(bisection.render_json(found) if output == "json" else bisection.render(found))
     raise Ended(found.exit_code)
 

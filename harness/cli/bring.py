@@ -27,7 +27,7 @@ _OPTIONS: Final = (
         multiple=True,
         metavar="PRODUCT:VERSION=NAME",
         help="With --driver kind: use this image of your own, such as vault:1.15.6=registry.example.com/vault:ours, "
-        "or node:1.32.0=...",
+        "openbao:2.6.2=... or node:1.32.0=...",
     ),
     click.option(
         "--licence-file",

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from harness.artifacts import digests
+from harness.artifacts.digests import Seen
 from harness.cli import bring, maintenance
 from harness.cli.output import Ended, say
 from harness.errors import HarnessError, LeftBehind, refused_by_machine
@@ -46,8 +48,12 @@ class Order(msgspec.Struct, frozen=True):
     """with which others that agree with it on the source state"""
     another_follows: bool = False
     """does one that begins from nothing probably come soon?"""
+    ahead: tuple[tuple[str, str], ...] = ()
+    """the artifacts of one that probably comes next, and is to have the clusters of this one as they are"""
     alone: bool = False
     """is nothing to be shared with others, no cluster either?"""
+    seen: tuple[Seen, ...] = ()
+    """files that who orders has read: it need not be done again"""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -110,13 +116,14 @@ class Cells:
         from harness.session import one_rehearsal
 
         options = msgspec.structs.replace(self._options, driver=order.driver, run_dir=Path(order.directory))
+        digests.believe(order.seen)
         seen: list[Path] = []
         try:
             loaded = loading.load(Path(order.scenario))
             traits = driver_traits.of(order.driver)
             clusters = self._lender(order.driver) if traits.shares and not order.alone else None
             if clusters is not None:
-                clusters.another_follows = order.another_follows
+                clusters.another_follows, clusters.ahead = order.another_follows, order.ahead
             done = one_rehearsal.rehearse_one(
                 loaded,
                 options,

@@ -31,7 +31,7 @@ from harness.cli import (
     versions,
 )
 from harness.cli.maintenance import load
-from harness.cli.output import Ended, end_on_sigterm, fail, reader_left, say, silence, tell, write
+from harness.cli.output import Ended, columns, end_on_sigterm, fail, reader_left, say, silence, tell, write
 from harness.cli.reporting import OUTPUT, Form, finish, reported
 from harness.scenario import driver_traits
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from harness.record.journal import Record
     from harness.scenario.loading import Loaded
     from harness.session import one_rehearsal
-    from harness.session.one_rehearsal import Rehearsed
 
 EXIT_CODES: Final = """\
 \b
@@ -249,6 +248,7 @@ def _rehearse(scenario: Path, options: Options, form: Form, *, alone: bool) -> N
     """*alone*: no other scenario uses what the user has brought."""
     from harness.cli.progress import Progress
     from harness.errors import MissingPrerequisite, refused_by_machine
+    from harness.record.journal import NotARecord
     from harness.session import one_rehearsal
 
     loaded = load(scenario)
@@ -278,21 +278,15 @@ def _rehearse(scenario: Path, options: Options, form: Form, *, alone: bool) -> N
         fail(130, f"interrupted; everything of this run was ended.{place}")
     except OSError as error:
         why = refused_by_machine(error)
-        if not seen:
-            fail(3, why)
+        try:
+            cut_short = one_rehearsal.cut_short(seen[0], why, strict=options.strict) if seen else None
+        except NotARecord:  # not even its start could be written
+            cut_short = None
+        if cut_short is None:
+            fail(3, f"{why}. Nothing was recorded")
         say(f"{why}. What was seen until then: {seen[0]}")
-        finish(*_cut_short(seen[0], why, options), form)
+        finish(*cut_short, form)
     finish(*done, form, tell_kept=True)
-
-
-def _cut_short(directory: Path, why: str, options: Options) -> Rehearsed:
-    from harness.record import journal
-    from harness.session import one_rehearsal
-
-    try:
-        return one_rehearsal.cut_short(directory, why, strict=options.strict)
-    except journal.NotARecord as error:
-        fail(3, str(error))
 
 
 def _rehearse_all(files: Sequence[Path], options: Options, form: Form, jobs: int) -> NoReturn:
@@ -397,7 +391,7 @@ def validate(scenarios: tuple[Path, ...]) -> None:
     """
     from harness.errors import ScenarioError
     from harness.knowledge.versions import needs_licence
-    from harness.maintenance import packages
+    from harness.maintenance import packages, unheard
     from harness.scenario import course, loading, plan
 
     wrong, files = 0, several.search(scenarios)
@@ -416,7 +410,8 @@ def validate(scenarios: tuple[Path, ...]) -> None:
             tell(f"{name}: fine")
             made = plan.make(loaded.scenario, loaded.name, driver_traits.PAPER.name)
             licences = filter(None, map(needs_licence, course.serving(made.steps)))
-            for lacks in (*licences, *packages.lacking(made.resolved)):
+            unknown = unheard.lines(made, settings.cache())
+            for lacks in (*unknown, *licences, *packages.lacking(made.resolved)):
                 tell(f"    but {lacks}")
     if wrong:
         fail(2, f"{wrong} of {len(files)} scenarios cannot be run as they stand")
@@ -430,7 +425,7 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
     """Show what a run of SCENARIO would do: every stage, every question, every binary. Nothing is started."""
     import msgspec
 
-    from harness.maintenance import packages
+    from harness.maintenance import packages, unheard
     from harness.reports import plan as paper
     from harness.scenario import plan as planning
 
@@ -439,8 +434,8 @@ def plan(*, scenario: Path, driver: str, output: str) -> None:
     if output == "json":
         write(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
     else:
-        tell(paper.render(made))
-        for lacks in packages.lacking(made.resolved):
+        tell(paper.render(made, columns()))
+        for lacks in (*unheard.lines(made, settings.cache()), *packages.lacking(made.resolved)):
             tell(f"  but {lacks}")
 
 

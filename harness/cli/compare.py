@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.output import Ended, fail, tell, write
+from harness.cli.output import Ended, columns, fail, tell, write
 from harness.cli.predict import FORETOLD
 from harness.cli.reporting import OUTPUT
 
@@ -37,6 +37,7 @@ def compare(*, first: Path, second: Path | None, staging: str | None, output: st
     import msgspec
 
     from harness.analysis.comparing import compared
+    from harness.reports import folded
 
     if (second is None) == (staging is None):
         raise click.UsageError("name two to compare, or one and --with one-cluster")
@@ -46,12 +47,12 @@ def compare(*, first: Path, second: Path | None, staging: str | None, output: st
     if output == "json":
         write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     else:
-        tell(found.sentence)
+        lines = [found.sentence]
         for one in found.apart:
             what = " ".join(part for part in (one.probe, one.app, one.item) if part)
-            tell(f"  {one.moment}  {what}: {one.one} | {one.other}")
-        for line in found.otherwise:
-            tell(f"  otherwise  {line}")
+            lines.append(f"  {one.moment}  {what}: {one.one} | {one.other}")
+        lines += [f"  otherwise  {line}" for line in found.otherwise]
+        tell(folded(lines, columns()))
     if found.foretold:
         raise Ended(FORETOLD)
 

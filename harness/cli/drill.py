@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,11 +112,22 @@ def drill(
         )
     keys = _keys(keys_fd, settings.unseal_keys())
     end_on_sigterm()
-    seen = session.drill(snapshot.absolute(), path, keys, binaries, places, say)
+    with _told_of_an_interrupt():
+        seen = session.drill(snapshot.absolute(), path, keys, binaries, places, say)
     result = drills.judge(seen)
     tell((report.as_json if output == "json" else report.as_text)(seen, result).rstrip("\n"))
     if result.exit_code:
         raise Ended(result.exit_code)
+
+
+@contextmanager
+def _told_of_an_interrupt() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        left = "; ".join(getattr(error, "__notes__", ()))
+        ended = left or "everything of this drill was ended, and the copy of your data is gone"
+        fail(5 if left else 130, f"interrupted; {ended}")
 
 
 def _keys(descriptor: int | None, given: str) -> list[Secret]:

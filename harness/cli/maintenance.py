@@ -396,11 +396,11 @@ def environment_of_sources(*, mirror: str, insecure: bool, registry: str, offlin
 
 def digests(own: Iterable[tuple[str, str, Path]]) -> dict[tuple[str, str], str]:
     """Return the SHA-256 of the binaries that would be used now, by product and version; *own* go before the cached."""
-    from harness.artifacts import binaries
+    from harness.artifacts.digests import digest
     from harness.artifacts.store import cached
 
     found = {(one.product, one.version): one.sha256 for one in cached(settings.cache())}
-    return found | {(product, version): binaries.digest(path) for product, version, path in own}
+    return found | {(product, version): digest(path) for product, version, path in own}
 
 
 def image_ids(

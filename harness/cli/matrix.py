@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.analysis.matrix_results import CellResult, MatrixResult
     from harness.artifacts.brought import Brought
     from harness.artifacts.store import Store
-    from harness.cli.matrix_running import Get, Rehearsing, Running
+    from harness.cli.matrix_running import Get, Look, Rehearsing, Running
     from harness.cli.progress import Progress
     from harness.scenario.loading import Loaded
     from harness.scenario.matrix import Cell, Matrix
@@ -375,7 +375,7 @@ def _run(
                 known.pop(cell.id, None)
             if len(pending) < len(cells):
                 going.say(f"{len(cells) - len(pending)} of {len(cells)} cells are as they were, in {directory.place}")
-            result = running.run(pending, _getter(options, going.say))
+            result = running.run(pending, *_getter(options, going.say))
             directory.write(_all(running, result))
             directory.write_page(matrix_html.render(result))
     except MatrixTaken as error:
@@ -434,9 +434,11 @@ def _stays(found: CellResult | None, rerun: str | None) -> bool:
     return found is not None and rerun not in ("all", found.verdict)
 
 
-def _getter(options: Options, speak: Callable[[str], None]) -> Get:
-    """Return what gets one binary or image."""
-    return maintenance.getter(_store(options, speak), options.registry, speak, options.brought, offline=options.offline)
+def _getter(options: Options, speak: Callable[[str], None]) -> tuple[Get, Look]:
+    """Return what gets one binary or image, and what looks at once for what the cache has of many."""
+    kept = _store(options, speak)
+    get = maintenance.getter(kept, options.registry, speak, options.brought, offline=options.offline)
+    return get, kept.look
 
 
 def _store(options: Options, speak: Callable[[str], None]) -> Store:

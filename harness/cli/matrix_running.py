@@ -13,6 +13,7 @@ import msgspec
 from harness import settings
 from harness.analysis import matrix_results
 from harness.analysis.matrix_results import CellResult, MatrixResult
+from harness.artifacts import digests
 from harness.cli import several
 from harness.cli.cells import Order
 from harness.cli.matrix_workers import Task, Workers
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 Get = Callable[[str, str], object]
 """Gets one binary or image: product and version in, and MissingPrerequisite or the like where it is not to be had."""
+
+Look = Callable[[Iterable[tuple[str, str]]], object]
+"""Checks at once what is there of many binaries, products and versions, so that to get them is quick."""
 
 _ENVIRONMENT: Final = 3
 _SOON: Final = 2
@@ -58,11 +62,11 @@ class _ToDo(Iterator[Task]):
     def __init__(
         self,
         groups: dict[str, list[Cell]],
-        make: Callable[[Cell, Sharing, bool], Task | None],
+        make: Callable[[Cell, Sharing, bool, Cell | None], Task | None],
         stopped: Callable[[], bool],
     ) -> None:
-        """*groups* are the cells by what they agree on. *make* gets a cell, which others agree with it, and whether one
-        that does not agree with it is probably next, or the one after that.
+        """*groups* are the cells by what they agree on. *make* gets a cell, which others agree with it, whether one
+        that does not agree with it is probably next, or the one after that, and the next of those that do.
         """
         self._groups, self._make, self._stopped = groups, make, stopped
         self._begun: set[str] = set()
@@ -82,7 +86,8 @@ class _ToDo(Iterator[Task]):
             if not left:
                 del self._groups[name]
             others: Sharing = "more" if left else "last" if name == group else ""
-            task = self._make(cell, others if name else "", left < _SOON and len(self._groups) > bool(left))
+            following = self._groups[name][0] if left and name else None
+            task = self._make(cell, others if name else "", left < _SOON and len(self._groups) > bool(left), following)
             if task is not None:
                 self._begun.add(name)
                 task.group = name
@@ -127,8 +132,8 @@ class Running:
     """of each cell, or why there is none"""
     _stop: bool = False
 
-    def run(self, pending: Sequence[Cell], get: Get) -> MatrixResult:
-        """Rehearse *pending*, and return the result of all cells. *get* gets one artifact.
+    def run(self, pending: Sequence[Cell], get: Get, look: Look) -> MatrixResult:
+        """Rehearse *pending*, and return the result of all cells. *get* gets one artifact, and *look* comes before it.
 
         After every cell what is finished is kept in the directory. Raises KeyboardInterrupt, once all have ended.
         """
@@ -141,10 +146,12 @@ class Running:
         try:
             if self.elsewhere is None:
                 # elsewhere each machine gets what it needs by itself
-                missing = self._fetch(pending, get)
+                missing = self._fetch(pending, get, look)
             to_do = _ToDo(
                 self._groups(pending),
-                lambda cell, sharing, another: self._task(cell, missing, sharing=sharing, another_follows=another),
+                lambda cell, sharing, another, following: self._task(
+                    cell, missing, sharing=sharing, another_follows=another, following=following
+                ),
                 lambda: self._stop,
             )
             for task, code in workers.ended(to_do):
@@ -182,10 +189,11 @@ class Running:
             key=matrix_directory.key_of_all(self.keys),
         )
 
-    def _fetch(self, pending: Sequence[Cell], get: Get) -> dict[tuple[str, str], str]:
+    def _fetch(self, pending: Sequence[Cell], get: Get, look: Look) -> dict[tuple[str, str], str]:
         """Get all that *pending* cells need, once for all; return why what is not to be had is not."""
         wanted = dict.fromkeys(artifact for cell in pending for artifact in self._planned(cell))
         missing: dict[tuple[str, str], str] = {}
+        look(wanted)
         for product, version in wanted:
             try:
                 with self.going.during(f"{product} {version}"):
@@ -222,12 +230,18 @@ class Running:
         return groups
 
     def _task(
-        self, cell: Cell, missing: Mapping[tuple[str, str], str], *, sharing: Sharing, another_follows: bool
+        self,
+        cell: Cell,
+        missing: Mapping[tuple[str, str], str],
+        *,
+        sharing: Sharing,
+        another_follows: bool,
+        following: Cell | None,
     ) -> Task | None:
         """Return the task of a cell; None where it cannot be rehearsed, which is written down instead.
 
         *sharing*: with which others, that agree with it on the source state. *another_follows*: does one that does not
-        agree with it probably come soon?
+        agree with it probably come soon? *following* is the next of those that do.
         """
         if why := self._in_the_way(cell, missing):
             self._keep(impossible(cell, *why, self.keys[cell.id]))
@@ -240,7 +254,9 @@ class Running:
             cell.driver,
             sharing=sharing if shared else "",
             another_follows=another_follows and shared,
+            ahead=tuple(one for one in self._planned(following) if one not in missing) if following and shared else (),
             alone=self.alone,
+            seen=digests.seen(),
         )
         task = Task(cell.id or self.loaded.name, order, self.limit_seconds)
         self._tasks[id(task)] = cell
@@ -324,7 +340,9 @@ def _result(
         return msgspec.structs.replace(made, seconds=round(task.seconds, 3))
     whole = code in (0, 1, 4, 5) and not task.late
     used = record.of(ArtifactUsed)
-    reasons = (late, *judgement.reasons) if late else judgement.reasons or tuple(said)
+    told = judgement.reasons or tuple(said)
+    # what ended it comes before what is missing by that
+    reasons = dict.fromkeys([*filter(None, (late,)), *(() if code in (0, 1) else task.refused), *told])
     return CellResult(
         id=cell.id,
         values=_values(cell),

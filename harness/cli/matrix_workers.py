@@ -49,6 +49,8 @@ class Task:
     """was it ended because it took longer than it may?"""
     said: list[str] = field(default_factory=list)
     """the last that was said in it"""
+    refused: tuple[str, ...] = ()
+    """what this machine would not do, where that ended it"""
 
     @property
     def directory(self) -> Path:
@@ -157,6 +159,11 @@ class Workers:
                     break
                 self._going.begin(task.name)
                 worker.begin(task)
+            if over:
+                # their servers end while others are still at work
+                for worker in self._all:
+                    if worker.task is None and not worker.retired:
+                        worker.dismiss()
             yield from self._look()
         self.end()
 
@@ -209,6 +216,7 @@ class Workers:
         worker.task = None
         task.seconds = worker.watch.seconds
         task.said = [*worker.lines, *said]
+        task.refused = tuple(said)
         self._going.end(task.name)
         if code not in _FINE:
             worker.dismiss()

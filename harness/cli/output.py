@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 from typing import Any, NoReturn, TextIO
@@ -57,6 +58,13 @@ def write(text: str) -> None:
         click.echo(text, nl=False)
     except BrokenPipeError:
         silence(sys.stdout)
+
+
+def columns() -> int | None:
+    """Return how wide a text for people is to be: as the terminal, to a width that is read well; None: no terminal."""
+    if not sys.stdout.isatty():
+        return None  # lines stay whole for whoever searches them
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 40), 100)
 
 
 def fail(code: int, message: str) -> NoReturn:

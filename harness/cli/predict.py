@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.maintenance import load
-from harness.cli.output import Ended, fail, tell, write
+from harness.cli.output import Ended, columns, fail, tell, write
 from harness.cli.reporting import OUTPUT
 
 FORETOLD = 4
@@ -34,7 +34,7 @@ def predict(*, scenario: Path, rollback: bool, output: str) -> None:
     else:
         from harness.reports import prediction as report
 
-        tell(report.render(told))
+        tell(report.render(told, columns()))
     raise Ended(FORETOLD)
 
 
@@ -62,4 +62,4 @@ def explain(*, what: str, output: str) -> None:
     else:
         from harness.reports import explanation
 
-        tell(explanation.render(found))
+        tell(explanation.render(found, columns()))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from harness import settings
 from harness.cli import output
+from harness.knowledge import versions
 from harness.record import events
 from harness.record.events import AnyEvent
 from harness.record.journal import Follower
 from harness.record.observation import Observation, called
+from harness.reports import folded
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Look, Serve
 from harness.wait import Stopwatch
@@ -56,7 +58,8 @@ class Progress:
         if live is None:
             output.say(line)
         else:
-            live.console.print(output.shown(line), markup=False, highlight=False, soft_wrap=True)
+            text = folded(output.shown(line).splitlines(), max(live.console.width, 40))
+            live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def follow(self, event: AnyEvent) -> None:
         """Be told of an event of a run."""
@@ -151,7 +154,7 @@ class Progress:
                 due = _due(watch.seconds)
                 if due > self._told.get(name, 0):
                     self._told[name] = due
-                    lines.append(f"  ...  {watch.seconds:.0f} s, and still: {name}")
+                    lines.append(f"  ...  {due} s, and still: {name}")
         return lines
 
 
@@ -159,7 +162,7 @@ def _stage(step: AnyStep) -> str:
     """Return what a step is called that makes a stage of a course; "" for one that is over in no time."""
     if isinstance(step, Look):
         return f"asking {step.moment.label}"
-    return f"Vault {called(step)}{step.version}" if isinstance(step, Serve) else ""
+    return versions.called(step.version, called(step)) if isinstance(step, Serve) else ""
 
 
 def _ends_a_look(event: AnyEvent) -> bool:
@@ -203,13 +206,14 @@ def follower(say: Callable[[str], None], *, verbose: bool) -> Follower:
 def _line(event: AnyEvent, *, verbose: bool) -> str:
     if isinstance(event, events.RunStarted):
         paths = course.serving_each(event.plan.steps)
-        each = ", ".join(f"{name} {' -> '.join(path)}".strip() for name, path in paths.items())
-        return f"rehearsing {event.plan.scenario}: Vault {each}, driver {event.plan.driver}"
+        each = ", ".join(f"{name} {versions.path(path, before='vault')}" for name, path in paths.items() if name)
+        alone = versions.path(paths.get("", ()))
+        return f"rehearsing {event.plan.scenario}: {f'Vault {each}' if each else alone}, driver {event.plan.driver}"
     if isinstance(event, events.PhaseEnded):
         return f"  {event.seconds:6.2f} s  {event.name}"
     if isinstance(event, events.MomentBegan):
-        each = ", ".join(f"{name} {version}" for name, version in event.versions.items())
-        return f"asking {event.moment}, Vault {each or event.version}"
+        each = ", ".join(f"{name} {versions.alone(version)}" for name, version in event.versions.items())
+        return f"asking {event.moment}, {f'Vault {each}' if each else versions.called(event.version)}"
     if isinstance(event, events.Trouble):
         return f"  trouble   {event.during}: {event.message}"
     told = verbose or isinstance(event, events.Renewals) or (isinstance(event, Observation) and event.probe == "login")

@@ -11,7 +11,7 @@ import queue
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,10 +97,7 @@ class RemoteWorkers:
         Says of each worker once whether it can, and why not. Raises MissingPrerequisite where the scheduler is gone.
         """
         if self._client.status != "running":
-            raise MissingPrerequisite(
-                f"the scheduler at {self._address} is gone; what is finished is kept, and the same command goes on "
-                "from there once it is back"
-            )
+            raise self._gone()
         room = 0
         for address, about in self._known().items():
             if why := self._why_not(address, about["resources"]):
@@ -110,9 +107,24 @@ class RemoteWorkers:
                 room += about["nthreads"] + _AHEAD
         return room
 
+    def _gone(self) -> MissingPrerequisite:
+        return MissingPrerequisite(
+            f"the scheduler at {self._address} is gone; what is finished is kept, and the same command goes on "
+            "from there once it is back"
+        )
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Have a scheduler that cannot be reached be gone: it may be asked before its client has noticed."""
+        try:
+            yield
+        except OSError as error:
+            raise self._gone() from error
+
     def _known(self) -> Mapping[str, Any]:
         # while it takes leave of a scheduler that is gone, it knows of none
-        found: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        with self._reached():
+            found: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return found
 
     def _fitting(self) -> list[tuple[str, Mapping[str, float]]]:
@@ -155,27 +167,29 @@ class RemoteWorkers:
             self._answers.put((task.name, why))
             return
         self._number += 1
-        future = self._client.submit(
-            remote_cell.rehearse_cell,
-            RemoteOrder(
-                task.name,
-                scenario.name,
-                text,
-                driver,
-                self._words,
-                task.limit_seconds,
-                self._program,
-                self._digests,
-                task.group,
-                task.order.sharing,
-                task.order.alone,
-            ),
-            # a cell that is rehearsed again is another task
-            key=f"{self._name}-{self._number}-{task.name}",
-            resources={remote_cell.tag(self._program): 1.0, **needs},
-            workers=[address for address, _ in self._fitting()] if self._refused else None,
-            pure=False,
-        )
+        workers = [address for address, _ in self._fitting()] if self._refused else None
+        with self._reached():
+            future = self._client.submit(
+                remote_cell.rehearse_cell,
+                RemoteOrder(
+                    task.name,
+                    scenario.name,
+                    text,
+                    driver,
+                    self._words,
+                    task.limit_seconds,
+                    self._program,
+                    self._digests,
+                    task.group,
+                    task.order.sharing,
+                    task.order.alone,
+                ),
+                # a cell that is rehearsed again is another task
+                key=f"{self._name}-{self._number}-{task.name}",
+                resources={remote_cell.tag(self._program): 1.0, **needs},
+                workers=workers,
+                pure=False,
+            )
         self._going.begin(task.name)
         self._tasks[future.key], self._futures[future.key] = task, future
         future.add_done_callback(self._answers.put)

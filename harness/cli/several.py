@@ -329,6 +329,6 @@ def judged(directory: Path, code: int, said: Sequence[str]) -> tuple[Record | No
     except journal.NotARecord:
         return None, None
     if judgement.exit_code != code:
-        reasons = (*judgement.reasons, *list(said)[-1:])
+        reasons = (*list(said)[-1:], *judgement.reasons)
         judgement = msgspec.structs.replace(judgement, exit_code=code, reasons=reasons)
     return record, judgement

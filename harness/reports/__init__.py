@@ -6,6 +6,8 @@ They choose words and never change a verdict.
 from __future__ import annotations
 
 import re
+import textwrap
+from collections.abc import Iterable
 from typing import Final
 
 _COMMAND: Final = re.compile(r"(?m)^(\s*):(?=:)")
@@ -34,3 +36,22 @@ def defused(text: str) -> str:
     if "::" not in text and "##[" not in text:
         return text
     return _COMMAND.sub(r"\1\\x3a", text).replace("##[", r"#\x23[")
+
+
+class Whole(str):
+    """A line that is to be pasted, so that it is never folded."""
+
+    __slots__ = ()
+
+
+def folded(lines: Iterable[str], width: int | None) -> str:
+    """Return *lines* as a text of at most *width* columns, what is folded beneath its line; None: as they are."""
+    said: list[str] = []
+    for line in lines:
+        if width is None or len(line) <= width or isinstance(line, Whole):
+            said.append(line)
+            continue
+        head = line[: len(line) - len(line.lstrip())]
+        under = " " * (len(head) + 2)
+        said += textwrap.wrap(line, width, subsequent_indent=under, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +10,8 @@ import msgspec
 
 from harness.analysis.bisection import Answer, Outcome
 from harness.analysis.diagnosis import Finding
-from harness.reports import defused, printable
+from harness.reports import Whole, defused, folded, printable
+from harness.reports.wording import mending, remedies_of
 from harness.secret import redact
 
 FORMAT: Final = 1
@@ -75,15 +75,17 @@ def render_json(conclusion: Conclusion) -> str:
 
 def render(conclusion: Conclusion, width: int = 100) -> str:
     """Return *conclusion* as text, its sentences at most *width* columns wide."""
-    lines = [*_head(conclusion), *_cause(conclusion), "", *_table(conclusion), "", f"record  {conclusion.directory}"]
+    lines = [
+        *_head(conclusion),
+        *_cause(conclusion),
+        "",
+        *_table(conclusion),
+        "",
+        Whole(f"record  {conclusion.directory}"),
+    ]
     shown = next((one.record for one in conclusion.asked if one.value == conclusion.first_bad), "")
-    lines += [f"more    rehearse judge {shlex.quote(f'{conclusion.directory}/{shown}')}"] if shown else []
-    said = []
-    for line in lines:
-        indent = len(line) - len(line.lstrip())
-        whole = line.startswith(("record  ", "more    ")) or len(line) <= width
-        said += [line] if whole else textwrap.wrap(line, width, subsequent_indent=" " * (indent + 2))
-    return defused(redact("\n".join(said))) + "\n"
+    lines += [Whole(f"more    rehearse judge {shlex.quote(f'{conclusion.directory}/{shown}')}")] if shown else []
+    return defused(redact(folded(lines, width))) + "\n"
 
 
 def answer(conclusion: Conclusion) -> str:
@@ -125,8 +127,9 @@ def _cause(conclusion: Conclusion) -> Iterator[str]:
     yield f"  {printable(finding.sentence)}"
     if finding.explanation:
         yield f"  known  {finding.explanation}. Source: {finding.source}"
-    if finding.remedy:
-        yield f"  mend  {printable(finding.remedy)}"
+    for word, remedy in mending(remedies_of(finding)):
+        yield f"  {word:4}  {printable(remedy.sentence)}"
+        yield from (Whole(f"      {printable(command)}") for command in remedy.commands)
 
 
 def _table(conclusion: Conclusion) -> Iterator[str]:
@@ -136,4 +139,4 @@ def _table(conclusion: Conclusion) -> Iterator[str]:
         place = f"  {one.record}" if one.record and one.record != one.value else ""
         yield f"  {one.value:{wide}}  {one.answer:4}  {took:>7}  {printable(one.why)}{place}".rstrip()
     if left := len(conclusion.values) - len(conclusion.asked):
-        yield f"  {left} others had not to be asked"
+        yield f"  {left} other{' was' if left == 1 else 's were'} not asked: the answers above decide"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from harness.analysis.drills import COUNTED, Drill, Result
+from harness.knowledge import versions
 from harness.reports import printable
 from harness.secret import redact
 
@@ -28,7 +29,7 @@ def as_text(drill: Drill, result: Result) -> str:
 
 
 def _lines(drill: Drill, result: Result) -> Iterator[str]:
-    yield f"{result.verdict.upper()}  {drill.snapshot}, {drill.bytes} bytes   Vault {' -> '.join(drill.path)}"
+    yield f"{result.verdict.upper()}  {drill.snapshot}, {drill.bytes} bytes   {versions.path(drill.path)}"
     yield from (f"  {reason}" for reason in result.reasons)
     yield ""
     if drill.opened:

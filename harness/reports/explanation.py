@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from harness.analysis.explaining import Answered, Explanation
 from harness.knowledge.behaviours import Row
+from harness.reports import Whole, folded
 
 
-def render(found: Explanation) -> str:
-    """Return an explanation as lines for people, without a final newline."""
-    return "\n".join(_lines(found))
+def render(found: Explanation, width: int | None = None) -> str:
+    """Return an explanation as lines for people, of at most *width* columns (None: any), without a final newline."""
+    return folded(_lines(found), width)
 
 
 def _lines(found: Explanation) -> Iterator[str]:
@@ -19,18 +20,19 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"  Kubernetes auth plugin {found.plugin or 'of a release that nobody looked up'}"
         yield f"  a login is checked in this order: {', '.join(found.order)}; then the API server is asked"
     for one in found.causes:
-        yield f"\n{one.name}: {one.explanation}"
+        yield ""
+        yield f"{one.name}: {one.explanation}"
         yield f"  where     {one.versions}; {one.precondition}"
         yield f"  evidence  {one.demands}"
         yield f"  source    {one.source}"
         yield f"  by hand   {one.by_hand.look}"
-        yield from (f"      {command}" for command in one.by_hand.commands)
+        yield from (Whole(f"      {command}") for command in one.by_hand.commands)
         yield f"    shows it  {one.by_hand.tells}"
     if found.answers:
-        yield "\nhow it is answered"
+        yield from ("", "how it is answered")
         yield from map(_answer, found.answers)
     if found.what == "version":
-        yield "\nwhat comes with it" if found.rows else "\nnothing is known to come with it"
+        yield from ("", "what comes with it" if found.rows else "nothing is known to come with it")
     for row in found.rows:
         yield from _row(row)
 
@@ -42,7 +44,8 @@ def _answer(one: Answered) -> str:
 
 def _row(row: Row) -> Iterator[str]:
     about = ", ".join(part for part in (row.product, row.mount and f"{row.mount} mounts", row.field) if part)
-    yield f"\n{row.id}   {row.said} ({about}; {row.grade})"
+    yield ""
+    yield f"{row.id}   {row.said} ({about}; {row.grade})"
     if row.precondition:
         yield f"  where     {row.precondition}"
     yield f"  effect    {row.effect}"

@@ -19,6 +19,7 @@ from harness import secret
 from harness.analysis import comparison, not_served
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
+from harness.knowledge import versions
 from harness.record.observation import Observation, called
 from harness.reports import printable
 from harness.reports.wording import (
@@ -144,7 +145,8 @@ def _place(finding: Finding) -> _Place:
 
 
 def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, excused: bool) -> _TestCase:
-    parts = (seen.probe, seen.app, seen.mount, seen.item, f"{seen.moment}, Vault {called(seen)}{seen.version}")
+    when = f"{seen.moment}, {versions.called(seen.version, called(seen))}"
+    parts = (seen.probe, seen.app, seen.mount, seen.item, when)
     name, seconds = " ".join(part for part in parts if part), seen.latency_ms / 1000
     status = "" if seen.status is None else f" HTTP {seen.status}"
     answer = f"{seen.answer}{status} {seen.error}".rstrip()

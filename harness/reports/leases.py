@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.analysis.leases import Leases
+from harness.knowledge import versions
 from harness.record.lease_events import LeasesChanged, LeasesSeen, Met
 
 
@@ -33,8 +34,9 @@ def _given_up(one: Leases) -> Iterator[str]:
     if not any(each.irrevocable for each in counted):
         return
     first, last = counted[0], counted[-1]
-    before = f" ({first.irrevocable:,} on Vault {first.version} when {first.when})" if first is not last else ""
-    yield f"{last.irrevocable:,} irrevocable on Vault {last.version}{before}"
+    then = f" ({first.irrevocable:,} on {versions.called(first.version)} when {first.when})"
+    before = then if first is not last else ""
+    yield f"{last.irrevocable:,} irrevocable on {versions.called(last.version)}{before}"
 
 
 def _changed(one: LeasesChanged) -> str:
@@ -42,7 +44,7 @@ def _changed(one: LeasesChanged) -> str:
     how = " at once" if one.at_once and one.done == "revoked" else ""
     failed = f"; {', '.join(f'{kind} {times:,}' for kind, times in one.failures.items())}" if one.failures else ""
     said = "".join([f": {one.error}" if one.error else "", *(f"; {_met(each)}" for each in one.met)])
-    return f"{one.count:,} {one.done}{how} by Vault {one.version}{speed}{failed}{said}"
+    return f"{one.count:,} {one.done}{how} by {versions.called(one.version)}{speed}{failed}{said}"
 
 
 def _met(one: Met) -> str:
@@ -51,7 +53,7 @@ def _met(one: Met) -> str:
 
 
 def _seen(one: LeasesSeen) -> str:
-    what = [f"{one.held:,} on Vault {one.version} when {one.when}"]
+    what = [f"{one.held:,} on {versions.called(one.version)} when {one.when}"]
     if one.active is not None:
         what.append(f"active after {one.active:.2f} s")
     if one.restored is not None:

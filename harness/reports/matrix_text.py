@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Final
 
 from harness.analysis import matrix_results
 from harness.analysis.matrix_results import CellFinding, CellResult, Grid, MatrixResult
+from harness.analysis.verdict import Outcome
 from harness.reports import harmless, markdown
+from harness.reports.table import in_a_word
 
 WORDS: Final[Mapping[str, str]] = {
     "pass": "pass",
@@ -20,6 +23,14 @@ WORDS: Final[Mapping[str, str]] = {
 """What a cell says of its outcome."""
 
 MEANING: Final = "xfail: fails as expected; xpass: passes against what is expected; ?: inconclusive; -: no such cell"
+
+_COUNTED: Final[Mapping[Outcome, str]] = {
+    "pass": "pass",
+    "expected-fail": "fail as expected",
+    "unexpected-pass": "pass against what is expected",
+    "fail": "fail",
+    "inconclusive": "inconclusive",
+}
 
 _COLOUR: Final[Mapping[str, str]] = {"pass": "\x1b[32m", "fail": "\x1b[31m", "inconclusive": "\x1b[33m"}
 _PLAIN: Final = "\x1b[0m"
@@ -94,12 +105,11 @@ def harmless_but_coloured(text: str) -> str:
 def last_line(result: MatrixResult) -> str:
     """Return what all cells come to."""
     code = matrix_results.exit_code(result.cells, result.planned)
-    colours = matrix_results.colours(result)
-    words = ", ".join(f"{number} {word}" for word, number in colours.items() if number)
+    came = Counter(cell.outcome for cell in result.cells)
+    words = ", ".join(f"{came[outcome]} {word}" for outcome, word in _COUNTED.items() if came[outcome])
     missing = result.planned - len(result.cells)
     more = f", {missing} not rehearsed" if missing else ""
-    verdict = {0: "PASS", 1: "FAIL", 4: "INCONCLUSIVE", 5: "LEFT BEHIND", 130: "INTERRUPTED"}.get(code, "NOT DONE")
-    return f"{verdict}  {result.planned} cells: {words or 'none'}{more}; exit {code}"
+    return f"{in_a_word(code)}  {result.planned} cells: {words or 'none'}{more}; exit {code}"
 
 
 def headline(found: CellFinding) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.knowledge import versions
 from harness.record.observation import called
+from harness.reports import folded
 from harness.scenario import course
 from harness.scenario.course import AnyStep, Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import ISSUER, Topology
 
 
-def render(plan: Plan) -> str:
-    """Return *plan* as lines for people."""
+def render(plan: Plan, width: int | None = None) -> str:
+    """Return *plan* as lines for people, of at most *width* columns (None: any)."""
     topology, described = plan.resolved, plan.asked.description if plan.asked else ""
     lines = [f"{plan.scenario}, driver {plan.driver}", "", *described.strip().splitlines(), ""]
     for name, cluster in topology.clusters.items():
@@ -40,7 +42,7 @@ def render(plan: Plan) -> str:
         else []
     )
     lines += ["", "binaries", *(f"  {product} {version}" for product, version in plan.artifacts)]
-    return "\n".join(lines)
+    return folded(lines, width)
 
 
 _WAYS: Final = {
@@ -84,12 +86,12 @@ def _told(step: AnyStep, topology: Topology) -> str:
             told = f"wait {step.seconds} s"
         case Serve():
             file = "with a pod token file" if step.token_file else "with no pod token file"
-            told = f"{told}: Vault {called(step)}{step.version}, {file}{_PARTS[step.part]}{_meanwhile(step)}"
+            told = f"{told}: {versions.called(step.version, called(step))}, {file}{_PARTS[step.part]}{_meanwhile(step)}"
             told += ", over no data: it joins the others" if course.word_of(step) == "join-node" else ""
         case course.Form():
             raft = topology.named(step.vault).storage == "raft"
             then = "join: all of them vote then" if raft else "start over the same storage: whoever has its lock leads"
-            told = f"have the other nodes of Vault {called(step)}{then}"
+            told = f"have the other nodes of {versions.called(then, called(step))}"
         case _:
             told = _to_device(step) or _to_storage(step) or _beside(step) or told
     if isinstance(step, course.Move):

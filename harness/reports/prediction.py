@@ -7,7 +7,9 @@ from typing import Final
 
 from harness.analysis.crossings import Crossing
 from harness.analysis.foretold import Prediction
+from harness.knowledge import versions
 from harness.record.foretold import ForetoldAnswer
+from harness.reports import Whole, folded
 
 _NO_PASS: Final = (
     "foretold by the knowledge alone, and no server was asked: this is no pass. `rehearse run` asks real servers, and "
@@ -15,11 +17,13 @@ _NO_PASS: Final = (
 )
 
 
-def render(told: Prediction) -> str:
-    """Return a prediction as lines for people, without a final newline."""
-    lines = [f"foretold  {told.scenario}   Vault {' -> '.join(told.path)}, no server", ""]
+def render(told: Prediction, width: int | None = None) -> str:
+    """Return a prediction as lines for people, of at most *width* columns (None: any), without a final newline."""
+    lines = [f"foretold  {told.scenario}   {versions.path(told.path)}, no server", ""]
     lines += [*_answers(told.answers), ""]
     lines += [*_findings(told), ""]
+    if told.possible:
+        lines += ["may come in a run or not", *_possible(told), ""]
     yes, unknown, no = ([one for one in told.crossings if one.touches == kind] for kind in ("yes", "unknown", "no"))
     lines += ["known changes on this path that touch this installation", *(_crossings(yes) or ["  none"]), ""]
     if unknown:
@@ -32,7 +36,7 @@ def render(told: Prediction) -> str:
         lines.append(f"the knowledge was never held against real servers of {', '.join(told.beyond)}")
     if told.why_not:
         lines.append(f"not all of it could be foretold: {told.why_not}")
-    return "\n".join([*lines, _NO_PASS])
+    return folded([*lines, _NO_PASS], width)
 
 
 def _answers(answers: Sequence[ForetoldAnswer]) -> Iterator[str]:
@@ -56,14 +60,22 @@ def _findings(told: Prediction) -> Iterator[str]:
     if not told.findings:
         yield "nothing is foretold to get worse"
     for one in told.findings:
-        where = f" at Vault {one.at}" if one.at else ""
+        where = f" at {versions.called(one.at)}" if one.at else ""
         who = f": {one.app}" if one.app else ""
         yield f"{one.kind}  {one.effect}{who}{where}   cause: {one.cause}"
         yield f"  {one.sentence}."
-        if one.remedy:
-            yield f"  mend  {one.remedy}"
+        for number, way in enumerate(one.ways):
+            yield f"  {'or  ' if number else 'mend'}  {way.words}"
+            yield from (Whole(f"      {command}") for command in way.commands)
     if told.met is not None:
         yield f"that is {'' if told.met else 'not '}what the scenario expects"
+
+
+def _possible(told: Prediction) -> Iterator[str]:
+    for one in told.possible:
+        yield f"  {one.effect} at {versions.called(one.at)}, {one.moment}   cause: {one.cause}"
+        yield f"      {one.sentence}."
+        yield f"      mend  {one.remedy}"
 
 
 def _crossings(found: Sequence[Crossing]) -> list[str]:

@@ -17,9 +17,10 @@ from harness.analysis.login_story import Pair, Party
 from harness.analysis.record_view import Facts, day_and_time
 from harness.analysis.rules import Remedy
 from harness.analysis.verdict import Judgement, Outcome
+from harness.knowledge import versions
 from harness.record.journal import Record
 from harness.reports import gaps, page, sequence, storms, timeline
-from harness.reports.table import NO_RECORD, Row
+from harness.reports.table import NO_RECORD, Row, last_line, severity, worst
 from harness.reports.tried import Tried, in_full, tried
 from harness.reports.wording import (
     LOGINS,
@@ -73,6 +74,9 @@ _BOTH_SIDES: Final = {
 _PAIRS: Final = 6
 _FINDINGS: Final = 60
 _CHANGES: Final = 400
+_COLOUR_OF_CODE: Final = {0: "pass", 1: "fail"}
+"""The colour of an exit code; that of any other is doubt."""
+
 _ROWS: Final = 300
 _NAMES: Final = 40
 _UNCHECKED: Final = 100
@@ -119,14 +123,21 @@ def render(record: Record, judgement: Judgement) -> str:
 
 
 def of_many(rows: Sequence[Row], bodies: Mapping[int, Markup]) -> str:
-    """Return one page for several runs: a table of all, and below it the *bodies* of those that had room.
+    """Return one page for several runs: a table of all, the worst first, and below it the *bodies* that had room.
 
     Each body has the number of its row, from 0; `prefix_of` says by which prefix it was made.
     """
     shown = [(row, f"{prefix_of(number)}title" if number in bodies else "") for number, row in enumerate(rows)]
+    shown.sort(key=lambda one: severity(one[0].exit_code))
     left_out = sum(row.word != NO_RECORD for row in rows) - len(bodies)
-    title = f"{len(rows)} rehearsals"
-    return page.fill("run", title=title, bodies=list(bodies.values()), rows=shown, left_out=left_out)
+    return page.fill(
+        "run",
+        title=f"{len(rows)} rehearsals",
+        all=(last_line(rows), _COLOUR_OF_CODE.get(worst(rows), "inconclusive")),
+        bodies=list(bodies.values()),
+        rows=[(row, target, _COLOUR_OF_CODE.get(row.exit_code, "inconclusive")) for row, target in shown],
+        left_out=left_out,
+    )
 
 
 def prefix_of(number: int) -> str:
@@ -164,7 +175,7 @@ def body(record: Record, judgement: Judgement, prefix: str = "") -> Markup:
         "compared": len({one.moment for one in facts.observations}) > 1,
         "what_else": what_else(judgement),
         "ways_back": ways_back(judgement),
-        "configs": judgement.configs[:_ROWS],
+        "configs": [(one, versions.called(one.written_by)) for one in judgement.configs[:_ROWS]],
         "tried": _tried(judgement),
         "in_full": written[:_FINDINGS],
         "not_checked": unchecked[:_UNCHECKED],
@@ -251,7 +262,7 @@ def _since(finding: Finding) -> str:
     if not finding.hop:
         return "From the start: it was so before anything was changed."
     where = "" if finding.moment in ("", moments.after(finding.hop)) else f", seen {finding.moment}"
-    return f"From Vault {finding.hop} on{where}."
+    return f"From {versions.called(finding.hop)} on{where}."
 
 
 def _remedy(remedy: Remedy) -> dict[str, Any]:
@@ -300,7 +311,7 @@ def _drawn(pair: Pair, lines: _Lines, number: int) -> Iterator[dict[str, Any]]:
     for place, login in enumerate(pair.logins):
         beside = pair.logins[1 - place] if place and len(pair.logins) > 1 else None
         diagram = sequence.drawn(login, beside)
-        vault = f"{login.vault or 'Vault'} {login.version}"
+        vault = f"{login.vault} {versions.alone(login.version)}" if login.vault else versions.called(login.version)
         names: dict[Party, str] = {"app": login.app, "vault": vault, "api": f"API server of {login.at['api']}"}
         said = sequence.in_words(login.parts, names)
         yield {

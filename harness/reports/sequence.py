@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from harness.analysis.login_story import Answer, Login, Part, Party
+from harness.knowledge import versions
 from harness.reports import printable
 
 WIDTH: Final = 400
@@ -91,7 +92,7 @@ def drawn(login: Login, beside: Login | None = None) -> Diagram:
 def _boxes(login: Login) -> Iterator[Box]:
     names: dict[Party, str] = {
         "app": login.app,
-        "vault": f"{login.vault or 'Vault'} {login.version}",
+        "vault": f"{login.vault} {versions.alone(login.version)}" if login.vault else versions.called(login.version),
         "api": "API server",
     }
     for party, name in names.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from harness.analysis.storms import Storm, in_words
+from harness.knowledge import versions
 
 TITLES: Final = ("Pods at once", "moment", "let in", "not let in", "a second", "answered within ms", "TokenReviews")
 """The titles of the columns of `rows`."""
@@ -53,7 +54,7 @@ def _parts(one: Storm) -> Iterator[str]:
 
 
 def _when(one: Storm) -> str:
-    version = f"Vault {one.version}"
+    version = versions.called(one.version)
     return one.moment if one.version in one.moment else f"{one.moment}, {version}"
 
 

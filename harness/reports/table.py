@@ -37,8 +37,12 @@ def worst(rows: Sequence[Row]) -> int:
 
 def worst_of(codes: Iterable[int]) -> int:
     """Return the exit code that stands for several; a code that nobody knows is a fault of this tool."""
-    known = {code if code in WORST_FIRST else 3 for code in codes}
-    return next((code for code in WORST_FIRST if code in known), 0)
+    return WORST_FIRST[min(map(severity, codes), default=-1)]
+
+
+def severity(code: int) -> int:
+    """Return the place of an exit code among all, the worst first, from 0."""
+    return WORST_FIRST.index(code if code in WORST_FIRST else 3)
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -57,9 +61,13 @@ def last_line(rows: Sequence[Row]) -> str:
     """Return what all of them come to."""
     code = worst(rows)
     words = ", ".join(f"{times} {word}" for word, times in Counter(row.word for row in rows).items())
-    return (
-        f"{'PASS' if code == 0 else 'FAIL' if code == 1 else 'NOT DONE'}  {len(rows)} scenarios: {words}; exit {code}"
-    )
+    return f"{in_a_word(code)}  {len(rows)} scenarios: {words}; exit {code}"
+
+
+def in_a_word(code: int) -> str:
+    """Return what an exit code that stands for several says."""
+    words = {0: "PASS", 1: "FAIL", 4: "INCONCLUSIVE", 5: "LEFT BEHIND", 130: "INTERRUPTED"}
+    return words.get(code, "NOT DONE")
 
 
 def page(rows: Sequence[Row]) -> str:

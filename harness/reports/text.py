@@ -21,6 +21,7 @@ from harness.analysis.record_view import day_and_time
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome
+from harness.knowledge import versions
 from harness.reports import audit, defused, leases, nodes, printable, storages, storms
 from harness.reports.tried import IN_FULL, TRIED, Writing, advised, in_full, shortly, tried
 from harness.reports.wording import (
@@ -400,7 +401,8 @@ def _details(console: Console, judgement: Judgement, totals: _Totals) -> None:
     _title(console, "Configs, and how they came to be")
     for config in judgement.configs:
         file = "with a pod token file" if config.token_file else "with no pod token file"
-        line = f"auth/{config.mount}/config asks {config.cluster}; written by Vault {config.written_by} {file}"
+        by = versions.called(config.written_by)
+        line = f"auth/{config.mount}/config asks {config.cluster}; written by {by} {file}"
         console.print(Text(f"{line}; stored reviewer: {config.stored_reviewer}"))
         console.print(Padding(Text("  ".join(f"{name}={value}" for name, value in config.fields.items())), (0, 4)))
     _changes(console, judgement.changes, totals.changes)

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from harness.analysis.record_view import Facts
+from harness.knowledge import versions
 from harness.record.events import (
     AnyEvent,
     ConfigWritten,
@@ -79,10 +80,12 @@ def _row(facts: Facts, event: AnyEvent, at: float, swap: float, line: int) -> Ro
     """Return the row of one event; *swap* is when Vault was last stopped for another one."""
     match event:
         case VaultServing():
-            words = _SERVES.get(event.purpose, "Vault {} is taken to {}").format(called(event).strip(), event.answered)
+            served = versions.alone(versions.of_product(event.asked, event.answered))
+            words = _SERVES.get(event.purpose, "Vault {} is taken to {}").format(called(event).strip(), served)
             return Row("serve", " ".join(words.split()), swap, at - swap, line)
         case ConfigWritten():
-            return Row("write", f"auth/{event.mount}/config is written by Vault {event.version}", at, 0.0, line)
+            by = versions.called(event.version)
+            return Row("write", f"auth/{event.mount}/config is written by {by}", at, 0.0, line)
         case MomentBegan():
             return _asked(facts, event, at, line)
         case StepEnded():

@@ -14,6 +14,7 @@ from harness.analysis.rollback import Rollback
 from harness.analysis.rules import Remedy
 from harness.analysis.token_reviews import LoginReview
 from harness.analysis.verdict import Judgement, Outcome, Versions
+from harness.knowledge import versions
 from harness.record.events import Renewals
 from harness.record.noise_floor import NoiseFloor
 from harness.record.observation import called
@@ -58,16 +59,30 @@ _BEARER: Final = {
 }
 
 
+_APART: Final = 4
+"""So many ways to mend what findings of one cause share are each told; more would hide what they have in common."""
+
+
 def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     """Return findings of one kind, cause, hop, effect and mount together, in the order in which the first of each is.
 
-    A thousand apps with one cause are one paragraph; what is said of one mount, and mends it, holds for no other.
+    A thousand apps with one cause are one paragraph; what is said of one mount, and mends it, holds for no other. Nor
+    does what mends a role or a policy hold for another one: where they are few, each has its own.
     """
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         alike = (finding.kind, finding.rule, finding.hop, finding.effect, finding.vault, finding.node, finding.mount)
         groups.setdefault(alike, []).append(finding)
-    return list(groups.values())
+    return [part for group in groups.values() for part in _by_remedy(group)]
+
+
+def _by_remedy(group: list[Finding]) -> list[list[Finding]]:
+    """Return a group's findings by the commands that mend them, as long as those are few."""
+    parts: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in group:
+        commands = tuple(command for remedy in finding.remedies for command in remedy.commands)
+        parts.setdefault(commands, []).append(finding)
+    return list(parts.values()) if len(parts) <= _APART else [group]
 
 
 def trimmed(judgement: Judgement) -> list[str]:
@@ -166,15 +181,16 @@ def _left_out(floor: NoiseFloor | None) -> Iterator[str]:
         fields.setdefault(one.probe, []).append(one.field)
     named = "; ".join(f"{', '.join(names)} ({probe})" for probe, names in fields.items()) or "nothing"
     yield (
-        f"left out as noise, because {floor.restarts} restarts of Vault {floor.version} without any upgrade (A -> A) "
-        f"show it as well: {named}"
+        f"left out as noise, because {floor.restarts} restarts of {versions.called(floor.version)} without any upgrade "
+        f"(A -> A) show it as well: {named}"
     )
     yield from (f"without any upgrade (A -> A) as well: {said}" for said in floor.findings)
 
 
 def _else(one: Else) -> str:
     who = "" if not one.apps else f" of {one.apps[0]}" if len(one.apps) == 1 else f" of {len(one.apps)} apps"
-    return f"{one.what}{who}, at Vault {', '.join(one.hops)}" + (f"; {one.advice}" if one.advice else "")
+    where = versions.path(one.hops, ", ")
+    return f"{one.what}{who}, at {where}" + (f"; {one.advice}" if one.advice else "")
 
 
 def ways_back(judgement: Judgement) -> list[str]:
@@ -185,9 +201,9 @@ def ways_back(judgement: Judgement) -> list[str]:
 def _way_back(one: Rollback) -> str:
     over = "the snapshot of before" if one.over == "snapshot" else f"the data as {one.from_version} left them"
     if not one.opened:
-        return f"Vault {called(one)}{one.to_version} over {over}: does not serve ({one.why})"
+        return f"{versions.called(one.to_version, called(one))} over {over}: does not serve ({one.why})"
     took = f" after {one.seconds:.1f} s" if one.seconds is not None else ""
-    parts = [f"Vault {called(one)}{one.to_version} over {over}: serves{took}"]
+    parts = [f"{versions.called(one.to_version, called(one))} over {over}: serves{took}"]
     parts += [f"login granted: {', '.join(_some(one.granted))}"] if one.granted else []
     parts += [f"login refused: {', '.join(_some(one.refused))}"] if one.refused else []
     parts += [f"lost: {', '.join(_some(one.lost))}"] if one.lost else []
@@ -253,7 +269,8 @@ def headline(finding: Finding, apps: Sequence[str]) -> str:
     """Return what happens, to which *apps*, and where, in one line."""
     mount = f": auth/{finding.mount}" if finding.mount and not finding.app else ""
     who = f": {', '.join(apps)}" if apps else mount
-    at = f"at Vault {called(finding)}{finding.hop}" if finding.hop else f"before any hop {called(finding)}".rstrip()
+    name = called(finding)
+    at = f"at {versions.called(finding.hop, name)}" if finding.hop else f"before any hop {name}".rstrip()
     return f"{finding.effect}{who}, {_which(finding)}{at}"
 
 
@@ -263,13 +280,14 @@ def _which(finding: Finding) -> str:
     return f"{finding.moment}, " if told else ""
 
 
-def path_of(versions: Versions, arrow: str = "->") -> str:
+def path_of(served: Versions, arrow: str = "->") -> str:
     """Return from which version Vault went to which, of each Vault where there are several."""
-    if not versions.vaults:
-        return f"Vault {f' {arrow} '.join(filter(None, (versions.source, versions.target)))}"
+    between = f" {arrow} "
+    if not served.vaults:
+        return versions.path(filter(None, (served.source, served.target)), between) or "Vault"
     alike: dict[str, list[str]] = {}
-    for name, ran in versions.vaults.items():
-        alike.setdefault(f" {arrow} ".join(ran), []).append(name)
+    for name, ran in served.vaults.items():
+        alike.setdefault(versions.path(ran, between, before="vault"), []).append(name)
     return "Vault " + ", ".join(f"{' and '.join(names)} {path}" for path, names in alike.items())
 
 
@@ -307,7 +325,8 @@ def _outage(group: Sequence[Renewals], *, again: bool) -> str:
     """
     worst, crowd = group[0], len(group) > 1
     which = f", before the moment {worst.moment}" if again and worst.moment else ""
-    hop, span = f"Vault {called(worst)}was taken to {worst.version}{which}", f"{worst.seconds:.1f} s"
+    hop = f"Vault {called(worst)}was taken to {versions.alone(worst.version)}{which}"
+    span = f"{worst.seconds:.1f} s"
     if not worst.renewed:
         when = f" once {hop}: none was granted for {span}, and then nobody waited any longer"
     elif worst.failures:

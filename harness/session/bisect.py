@@ -21,7 +21,7 @@ from harness.analysis import bisection, verdict
 from harness.analysis.bisection import Answer, Ask, End
 from harness.analysis.diagnosis import Finding
 from harness.analysis.verdict import Judgement
-from harness.errors import HarnessError, MissingPrerequisite, ScenarioError
+from harness.errors import HarnessError, MissingPrerequisite, ScenarioError, naming
 from harness.host.locks import Held, alone
 from harness.knowledge import plugin_versions, releases, versions
 from harness.knowledge.releases import Table
@@ -327,10 +327,10 @@ class _Run:
     def _keep(self) -> None:
         """Write the answers down: all of them, or those of before."""
         file = self._directory / f".{STATE_FILE}"
+        raw = msgspec.json.format(msgspec.json.encode(_State(self._key, tuple(self._asked.values()))))
         file.touch(0o600)
-        file.write_bytes(
-            msgspec.json.format(msgspec.json.encode(_State(self._key, tuple(self._asked.values())))) + b"\n"
-        )
+        with naming(file):
+            file.write_bytes(raw + b"\n")
         file.replace(self._directory / STATE_FILE)
 
 

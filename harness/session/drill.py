@@ -21,6 +21,7 @@ from harness.drivers.local.vault_process import VaultServer
 from harness.errors import NotReady, ProcessDied, SwapRefused
 from harness.host import closed_network, own_run
 from harness.host.process import Supervisor
+from harness.knowledge import versions
 from harness.scenario import driver_traits
 from harness.secret import Secret
 from harness.session.one_rehearsal import Places
@@ -64,12 +65,12 @@ def drill(
         port, cluster_port = ports.take(2)
         server = VaultServer(supervisor.room / "vault", storage="raft", port=port, cluster_port=cluster_port)
         try:
-            with _said(tell, f"the snapshot is restored into a new Vault {path[0]}"):
+            with _said(tell, f"the snapshot is restored into a new {versions.called(path[0])}"):
                 _start(server, supervisor, binaries[0], path[0])
                 server.client.begin_new(1, 1, server.died)
                 server.client.restore_snapshot_of_another(snapshot, server.died)
             for version, binary in zip(path, binaries, strict=True):
-                with _said(tell, f"Vault {version} is opened over it"):
+                with _said(tell, f"{versions.called(version)} is opened over it"):
                     opened.append(_open(server, supervisor, binary, version, keys))
         except (SwapRefused, ProcessDied, NotReady) as error:
             refused = str(error)
@@ -103,18 +104,18 @@ def _open(
     for key in keys:
         reply = vault.unseal(key).answered()
         if not reply.ok:
-            raise SwapRefused(f"Vault {version} declined an unseal key: HTTP {reply.status} {reply.error}")
+            raise SwapRefused(f"{versions.called(version)} declined an unseal key: HTTP {reply.status} {reply.error}")
         if reply.data.get("sealed") is False:
             break
     else:
         told = vault.seal_status().answered().data
         raise SwapRefused(
-            f"Vault {version} took {len(keys)} unseal keys and is sealed still: it wants {told.get('t')} of "
+            f"{versions.called(version)} took {len(keys)} unseal keys and is sealed still: it wants {told.get('t')} of "
             f"{told.get('n')}; are they those of the Vault whose snapshot it is?"
         )
     wait.until(
         lambda: vault.health().status == 200 or _gave_up(server, version),
-        what=f"Vault {version} to be active over the snapshot",
+        what=f"{versions.called(version)} to be active over the snapshot",
         seconds=ACTIVE_SECONDS,
         died=server.died,
         log=server.tail,
@@ -139,7 +140,8 @@ def _gave_up(server: VaultServer, version: str) -> bool:
         return False
     errors = dict.fromkeys(_ERROR.findall("\n".join(tail)))
     raise SwapRefused(
-        f"Vault {version} was unsealed and does not become active, as it says again and again: {'; '.join(errors)}"
+        f"{versions.called(version)} was unsealed and does not become active, as it says again and again: "
+        f"{'; '.join(errors)}"
     )
 
 

@@ -18,10 +18,11 @@ import msgspec
 
 from harness import settings
 from harness.analysis import noise
-from harness.artifacts import binaries
+from harness.artifacts import digests
 from harness.artifacts.brought import Brought
 from harness.errors import LeftBehind
 from harness.host.locks import alone
+from harness.knowledge import versions
 from harness.record.journal import NotARecord
 from harness.record.noise_floor import NoiseFloor
 from harness.rehearsal import rehearsal
@@ -83,9 +84,10 @@ def of(
         except (NotARecord, OSError):
             floor = None
         if floor is not None and not floor.unsound:
-            tell(f"noise floor: A -> A on Vault {floor.version} was rehearsed before ({floor.run_id})")
+            tell(f"noise floor: A -> A on {versions.called(floor.version)} was rehearsed before ({floor.run_id})")
             return floor
-        tell(f"noise floor: A -> A on Vault {planned.resolved.vault.source} first, the same version restarted")
+        source = versions.called(planned.resolved.vault.source)
+        tell(f"noise floor: A -> A on {source} first, the same version restarted")
         with tempfile.TemporaryDirectory(prefix=f".{key}-", dir=home) as place:
             # its name becomes that of the run
             made = Path(place) / f"a-to-a-{loaded.name}"
@@ -101,7 +103,7 @@ def of(
 
 def _key(wanted: Plan, brought: Brought) -> str:
     """Return a digest of all that decides what an A -> A rehearsal sees."""
-    own = [(name, binaries.digest(path)) for name, path in sorted(brought.paths().items())]
+    own = [(name, digests.digest(path)) for name, path in sorted(brought.paths().items())]
     made = [wanted.driver, wanted.resolved, wanted.steps, wanted.questions, brought.words(), own]
     text = msgspec.json.encode([made, matrix_directory.program()], order="deterministic")
     return hashlib.sha256(text).hexdigest()[:16]

@@ -21,6 +21,7 @@ from harness import __version__, settings
 from harness.artifacts import brought
 from harness.artifacts.brought import Brought
 from harness.errors import HarnessError
+from harness.maintenance import unheard
 from harness.record import journal as journals
 from harness.record.events import RECORD_VERSION, RunStarted
 from harness.record.foretold import Foretold
@@ -135,6 +136,8 @@ def rehearse_one(
     planned = plan.make(loaded.scenario, loaded.name, options.driver, rollback=options.rollback)
     journal = _begun(options.run_dir, loaded.name, places, follow, begin)
     opened(journal.directory)
+    for line in unheard.lines(planned, places.cache):
+        tell(line)
     with journal:
         floor = None
         if options.noise_floor:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from harness import __version__
-from harness.analysis import crossings, diagnosis, verdict
-from harness.analysis.foretold import Expectation, Prediction
+from harness.analysis import crossings, diagnosis, lost_connections, verdict
+from harness.analysis.foretold import Expectation, Prediction, Way
 from harness.analysis.record_view import Facts
 from harness.drivers.paper.driver import PaperDriver
 from harness.knowledge import kubernetes_auth
@@ -55,9 +55,11 @@ def predict(loaded: Loaded, *, rollback: bool = False) -> Prediction:
                 moment=one.moment,
                 sentence=one.sentence,
                 remedy=one.remedy,
+                ways=tuple(Way(remedy.sentence, remedy.commands) for remedy in one.remedies),
             )
             for one in judgement.findings
         ),
+        possible=tuple(lost_connections.possible(planned)),
         met=not judgement.missed and not judgement.unexpected if judgement.expects else None,
         crossings=crossings.crossings(planned),
         beyond=tuple(kubernetes_auth.beyond(serving)),

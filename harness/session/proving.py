@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from harness.analysis import trials, verdict
 from harness.analysis.trials import Trial
 from harness.errors import MissingPrerequisite
+from harness.knowledge import versions
 from harness.record import journal as journals
 from harness.record.events import ProofsBegun, RunEnded, RunStarted, Trouble
 from harness.record.journal import PROOFS, Began, Follower, Journal
@@ -49,8 +50,8 @@ class Proving:
         driver = _Again(rig, self._driver)
         for number, trial in enumerate(wanted, 1):
             self._tell(
-                f"remedy {number} of {len(wanted)}, {trial.proves.timing} the break, on Vault {trial.proves.version}: "
-                f"{trial.proves.words.partition('. ')[0]}"
+                f"remedy {number} of {len(wanted)}, {trial.proves.timing} the break, on "
+                f"{versions.called(trial.proves.version)}: {trial.proves.words.partition('. ')[0]}"
             )
             self._try(trial, driver)
 
