@@ -27,6 +27,9 @@ UNFIT = 3
 WORST_FIRST = (130, 5, 1, 3, 4, 2)
 """The exit codes of `rehearse` in the order in which one stands for several."""
 
+WORKERS = ("-n", str((os.cpu_count() or 1) + 1))
+"""for pytest: its tests wait for servers, and for programs that they start, as much as they compute"""
+
 
 def _stop(why: str) -> NoReturn:
     print(why, file=sys.stderr)
@@ -171,7 +174,7 @@ def nightly(session: nox.Session) -> None:
     days = str(int(time.time()) // 86_400)
     fuzz = ["--seed", days, "--count", "1000", "--seconds", "1800", "--versions", "here", "--out", str(place / "fuzz")]
     ended = [_code(session, "python", "-m", "tests.fuzz", *fuzz, "--by", by) for by in ("chance", "crossing")]
-    ended.append(_code(session, "pytest", "-m", "kind and nightly", "--nightly", "-n", "2", "--dist", "loadfile"))
+    ended.append(_code(session, "pytest", "-m", "nightly", "--nightly", "-n", "2", "--dist", "loadfile"))
     corpus = ["corpus", "--jobs", "2", "--markdown", str(place / "corpus.md")]
     _rehearse(session, run("local", "2", SCENARIOS), run("kind", "1", on_kind), corpus)
     if codes := [code for code in ended if code]:
@@ -197,7 +200,7 @@ def tests(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """Run the tests that need no server, in seconds."""
     _install(session, "tests")
-    session.run("pytest", "-m", "not real and not kind", "-n", "auto", *session.posargs)
+    session.run("pytest", "-m", "not real and not kind", *WORKERS, *session.posargs)
 
 
 @nox.session
@@ -206,9 +209,7 @@ def real(session: nox.Session) -> None:
     _have_packages(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
-    # they wait for servers more than they compute
-    workers = (os.cpu_count() or 1) + 1
-    session.run("pytest", "-m", "real", "-n", str(workers), *session.posargs)
+    session.run("pytest", "-m", "real", *WORKERS, *session.posargs)
 
 
 @nox.session

@@ -24,7 +24,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness
-from harness.artifacts import availability, go_builds, go_recipes
+from harness.artifacts import availability, digests, go_builds, go_recipes
 from harness.artifacts import store as artifacts
 from harness.artifacts.downloads import Downloads
 from harness.artifacts.go_builds import Go, Workshop
@@ -190,12 +190,34 @@ def test_a_zip_becomes_a_binary_that_runs(mirror: Mirror, shop: Shop) -> None:
     assert Shop(shop.cache, offline=True).store.get("vault", VERSION) == got
 
 
+def test_a_file_that_another_process_has_read_is_read_again_only_once_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_READ", {})
+    file = executable(tmp_path / "vault", "as it was")
+    there = digests.digest(file)
+    handed = digests.seen()
+    digests._READ.clear()
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    digests.believe(handed)
+    assert digests.digest(file) == there
+    monkeypatch.undo()
+    file.write_text("as it is")  # of the same length
+    digests.believe(handed)
+    assert digests.digest(file) == hashlib.sha256(b"as it is").hexdigest() != there
+
+
 def test_a_tar_and_a_plain_file_become_binaries_too(mirror: Mirror, shop: Shop) -> None:
-    """The layout of etcd's releases, of Kubernetes', whose checksum stands alone in its file, and of kind's."""
+    """The layout of etcd's releases, of Kubernetes', whose checksum is alone in its file, of kind's and Consul's."""
     archive = tarred(script("etcd Version: 3.4.99"), "etcd-v3.4.99-linux-amd64/etcd")
     server = script("Kubernetes v1.19.99")
     kind = script("kind v0.99.0 go1.24.6 linux/amd64")
+    consul = zipped(script("Consul v1.99.9"), "consul")
     mirror.files = {
+        "/consul/1.99.9/consul_1.99.9_linux_amd64.zip": consul,
+        "/consul/1.99.9/consul_1.99.9_SHA256SUMS": (
+            f"{hashlib.sha256(consul).hexdigest()}  consul_1.99.9_linux_amd64.zip\n".encode()
+        ),
         "/kind/v0.99.0/kind-linux-amd64": kind,
         "/kind/v0.99.0/kind-linux-amd64.sha256sum": f"{hashlib.sha256(kind).hexdigest()}  kind-linux-amd64\n".encode(),
         "/etcd/v3.4.99/etcd-v3.4.99-linux-amd64.tar.gz": archive,
@@ -208,6 +230,7 @@ def test_a_tar_and_a_plain_file_become_binaries_too(mirror: Mirror, shop: Shop) 
     assert got[1].path.read_bytes() == server
     assert len(mirror.asked) == 4
     assert shop.store.get("kind", "0.99.0").source == f"{mirror.url}/kind/v0.99.0/kind-linux-amd64"
+    assert shop.store.get("consul", "1.99.9").path.read_bytes() == script("Consul v1.99.9")
 
 
 def test_what_nobody_publishes_is_asked_of_no_server(mirror: Mirror, shop: Shop) -> None:
@@ -338,7 +361,7 @@ def test_the_password_of_a_mirror_is_not_written_anywhere(mirror: Mirror, tmp_pa
 def test_a_version_that_is_none_never_becomes_a_path(shop: Shop, mirror: Mirror) -> None:
     assert "three numbers" in shop.refusal(version="../../../1.2.3")
     assert (
-        "what can be got: coredns, etcd, kind, kube-apiserver, kubernetes, openbao, pause, vault, go"
+        "what can be got: consul, coredns, etcd, kind, kube-apiserver, kubernetes, openbao, pause, vault, go"
         in shop.refusal("nomad", "1.2.3")
     )
     assert mirror.asked == []
@@ -792,6 +815,18 @@ def test_an_interrupted_build_ends_with_whoever_wanted_it(tmp_path: Path, go: Pa
     executable(go, GO)
     Workshop(folder, {"PATH": path_with(go)}, lambda _: None).build(recipe, Go(go, "go1.26.8"), "amd64", binary)
     assert binary.exists()
+
+
+def test_of_a_build_is_told_that_it_compiles_once_go_says_no_more(tmp_path: Path, go: Path) -> None:
+    """Go names the modules that it downloads and is silent after them: no download is told for minutes."""
+    executable(go, GO.replace("build)", "build) echo 'go: downloading example.com/last v1.0.0'; sleep 2;;\nno)"))
+    said: list[str] = []
+    workshop = Workshop(tmp_path / "build", {"PATH": path_with(go)}, said.append, report_seconds=0.3)
+    with pytest.raises((MissingPrerequisite, OSError)):  # it makes no file
+        workshop.build(go_recipes.recipe("vault", "1.7.0"), Go(go, "go1.26.8"), "amd64", tmp_path / "vault")
+    told = [line.partition(" s, ")[2] for line in said if " s, " in line]
+    assert told.count("go: downloading example.com/last v1.0.0") == 1
+    assert told[-1] == "compiling (Go last said: go: downloading example.com/last v1.0.0)"
 
 
 def test_caches_that_have_grown_too_large_are_emptied(tmp_path: Path, go: Path) -> None:

@@ -25,6 +25,7 @@ from harness.scenario import loading, plan
 from tests.runs import on_paper
 from tests.test_completeness import renumbered
 from tests.test_real import SECRET_SHAPES, rehearse
+from tests.versions_at_hand import further
 
 STORY: Final = Path(__file__).parent.parent / "scenarios" / "one-audit-device-on-a-full-disk-stops-every-login.yaml"
 RECORD: Final = Path(__file__).parent / "records" / "format-2" / f"{STORY.stem}.jsonl"
@@ -289,3 +290,69 @@ def test_devices_of_every_kind_write_the_same_and_no_record_has_a_secret_of_thei
     assert {one.mode for one in before if one.device == "raw"} == {"0640"}
     for path in (tmp_path / "run").rglob("*"):
         assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+
+
+WAY_BACK: Final = """\
+schema: 1
+description: What do entries of an audit file lack once the older version is back over the newer one's data?
+vault: {{source: {old}, audit: {{main: {{type: file}}}}}}
+auth: {{userpass: {{type: userpass, roles: {{alice: {{policies: [web]}}}}}}}}
+apps: {{web: {{role: alice, reads: [secret/web]}}}}
+course:
+  - upgrade: {new}
+  - roll-back: binary
+"""
+
+
+def _gone_back(old: str, new: str, driver: str, directory: Path) -> dict[str, Any]:
+    """Return the judgement of a way there and back with one audit file."""
+    directory.mkdir(exist_ok=True)
+    file = directory / "back.yaml"
+    file.write_text(WAY_BACK.format(old=old, new=new))
+    done = rehearse("run", file, "--driver", driver, "-o", "json", "--run-dir", directory / driver)
+    assert done.returncode == 0, done.stderr
+    judgement: dict[str, Any] = json.loads(done.stdout)
+    return judgement
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fewer"),
+    [
+        ("1.4.0", "1.7.0", 5),
+        ("1.7.0", "1.9.3", 0),
+        ("1.9.3", "1.11.0", 6),
+        ("1.13.0", "1.16.3", 6),
+        ("1.9.3", "1.16.3", 12),
+    ],
+)
+def test_paper_foretells_which_fields_an_older_version_writes_no_more(
+    old: str, new: str, fewer: int, tmp_path: Path
+) -> None:
+    """A field that came with the newer version is missing in the entries of the older one."""
+    _, judgement = on_paper(loading.loads(WAY_BACK.format(old=old, new=new)).scenario, tmp_path)
+    there, back = judgement.audits
+    assert [len(one.more) for one in (there, back)] == [fewer, 0]
+    assert (there.gone, back.gone) == ((), there.more)
+    found = [(one.kind, one.effect, one.hop) for one in judgement.findings if one.rule == "audit-entry-changed"]
+    assert found == [("latent", "audit changed", old)] * bool(fewer)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("1.9.3", "1.11.0"),
+        ("1.4.0", "1.7.0"),
+        pytest.param("1.13.0", "1.16.3", marks=further("vault:1.13.0", "vault:1.16.3")),
+    ],
+)
+def test_an_older_version_writes_no_field_that_came_later_as_foretold(old: str, new: str, tmp_path: Path) -> None:
+    """What stands there more after the upgrade is gone after the way back, field by field as on paper."""
+    real, paper = (_gone_back(old, new, driver, tmp_path) for driver in ("local", "paper"))
+    changes = [
+        [(one["moment"], one.get("more", []), one.get("gone", [])) for one in each["audits"]] for each in (real, paper)
+    ]
+    assert changes[0] == changes[1]
+    (found,) = [one for one in real["findings"] if one["rule"] == "audit-entry-changed"]
+    assert (found["kind"], found["effect"], found["hop"]) == ("latent", "audit changed", old)
+    assert found["sentence"] == next(one for one in paper["findings"] if one["rule"] == found["rule"])["sentence"]

@@ -129,7 +129,8 @@ def test_the_outage_is_found_among_all_releases(tmp_path: Path) -> None:
     assert "the first bad vault.target is 1.9.3; 1.9.2 is good" in flat
     assert "vault-plugin-auth-kubernetes v0.11.3 -> v0.11.4" in text
     assert "cause: reviewer-fallback-local" in text
-    assert all(len(line) <= 100 or line.startswith(("record", "more")) for line in text.splitlines())
+    pasted = ("record", "more", *(f"      {line}" for way in end.finding.remedies for line in way.commands))
+    assert all(len(line) <= 100 or line.startswith(pasted) for line in text.splitlines())
     assert msgspec.json.decode(report.render_json(end).encode(), type=Conclusion) == end
     for one in end.asked:
         assert not one.record or (tmp_path / "search" / one.record / "record.jsonl").is_file()
@@ -492,7 +493,7 @@ def test_a_real_bisection_that_is_killed_goes_on(tmp_path: Path) -> None:
         one.send_signal(signal.SIGTERM)
         said = one.stderr.read()
     assert one.returncode == 130
-    assert f"the same command with --run-dir {tmp_path / 's'} goes on" in said
+    assert f"The same command with --run-dir {tmp_path / 's'} goes on" in said
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "answers are here from before" in done.stderr

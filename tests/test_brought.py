@@ -53,7 +53,7 @@ def tool(*words: str | Path) -> Result:
         ("--binary", "vault:1.15=/x", "'1.15': a version has three numbers"),
         ("--binary", "vault:../../x=/x", "a version has three numbers"),
         ("--binary", "go:1.26.0=/x", "there is no product 'go'"),
-        ("--image", "kube-apiserver:1.32.0=x", "there are node, vault"),
+        ("--image", "kube-apiserver:1.32.0=x", "there are node, openbao, vault"),
         ("--binary", "vault:1.11.1=/x", "--binary vault:1.11.1: nothing here needs that"),
         ("--image", "vault:1.11.0=x", "--image vault:1.11.0: nothing here needs that"),  # of the process driver
     ],

@@ -202,6 +202,13 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("improvement", "login granted", "issuer-check-lost", "1.11.0", "web"),
         ),
     ),
+    "a-config-without-a-ca-gets-that-of-vaults-pod": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "api-server-untrusted", "", "web"),
+            ("improvement", "login granted", "api-server-untrusted", "1.9.3", "web"),
+        ),
+    ),
     "a-config-without-a-ca-where-no-pod-is": (
         "fail",
         (
@@ -227,6 +234,23 @@ JUDGED: Final[Mapping[str, Row]] = {
             ("pre-existing", "refused from the start", "policy-denies", "", "alice"),
             ("pre-existing", "refused from the start", "policy-denies", "", "deploy"),
             ("pre-existing", "refused from the start", "policy-denies", "", "gw"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "job"),
+        ),
+    ),
+    "pipelines-at-a-mount-that-binds-the-issuer": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "jwt-bound-claim-mismatch", "", "build"),
+            ("pre-existing", "refused from the start", "jwt-claim-mismatch", "", "late"),
+        ),
+    ),
+    "templates-that-nothing-fills": (
+        "pass",
+        (
+            ("pre-existing", "refused from the start", "policy-denies", "", "web"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "mail"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "admin"),
+            ("pre-existing", "refused from the start", "policy-denies", "", "alice"),
             ("pre-existing", "refused from the start", "policy-denies", "", "job"),
         ),
     ),
@@ -406,6 +430,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
     "apps-of-another-cluster-and-a-reviewer-nobody-chose": {"web": (403, 403)},
     "projected-tokens-for-vault-on-1.3": {"billing": (500, 200), "web": (200, 200)},
     "terraform-writes-issuer-validation-on": {"web": (500, 200, 200)},
+    "a-config-without-a-ca-gets-that-of-vaults-pod": {"web": (403, 200, 200)},
     "a-config-without-a-ca-where-no-pod-is": {"web": (500, 500)},
     "a-controller-that-asks-for-an-audience-of-its-own": {
         "by-request": (403, 403),
@@ -418,6 +443,14 @@ ANSWERS: Final[Mapping[str, Mapping[str, tuple[int | None, ...]]]] = {
         "alice": (200, 200),
         "deploy": (200, 200),
         "gw": (200, 200),
+        "job": (200, 200),
+    },
+    "pipelines-at-a-mount-that-binds-the-issuer": {"deploy": (200, 200), "build": (400, 400), "late": (400, 400)},
+    "templates-that-nothing-fills": {
+        "web": (200, 200),
+        "mail": (200, 200),
+        "admin": (200, 200),
+        "alice": (200, 200),
         "job": (200, 200),
     },
     "an-alias-by-name-makes-other-entities-of-the-apps": {"orders": (200, 200), "stock": (200, 200)},
@@ -578,6 +611,10 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         "The config itself says disable_iss_validation=false",
         "set disable_iss_validation = true in its vault_kubernetes_auth_backend_config: the next apply undoes a write",
     ),
+    "a-config-without-a-ca-gets-that-of-vaults-pod": (
+        "Vault 1.9.3 goes by that of its own Pod, which is in platform",
+        "Vault 1.9.2, like each before 1.9.3, went by those of the system",
+    ),
     "a-config-without-a-ca-where-no-pod-is": (
         "Vault 1.11.0 does not even show the config at the first read after its start (500)",
     ),
@@ -591,6 +628,20 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
         'capability "read" on path "secret/data/bob/b": no path of it covers that',
         'capability "read" on path "secret/data/other": no path of it covers that',
         "A rule with a template for auth/people grants nothing to who logs in at auth/approle",
+    ),
+    "pipelines-at-a-mount-that-binds-the-issuer": (
+        "auth/old-ci/config demands https://ci.old.example.com (bound_issuer)",
+        "If that is who is meant, write what the token says",
+    ),
+    "templates-that-nothing-fills": (
+        "the alias that auth/kubernetes gives has no metadata.role",
+        (
+            "have {{identity.entity.aliases.auth/kubernetes.metadata.service_account_name}} in policy by-role in place "
+            "of {{identity.entity.aliases.auth/kubernetes.metadata.role}}"
+        ),
+        'With its template filled for admin a rule is for "secret/data/admin_role": what fills it is in lower case',
+        "the alias that auth/people gives has no metadata.username; what the alias of auth/people has is name (alice)",
+        "a token that was made by auth/token/create is nobody's, and has no entity",
     ),
     "an-alias-by-name-makes-other-entities-of-the-apps": ("its token stands for somebody else: another entity_id",),
     "an-api-server-that-is-not-where-the-config-says": (

@@ -584,6 +584,28 @@ def test_a_line_that_no_run_writes_is_named_by_its_number(tmp_path: Path) -> Non
 # --- validate, plan, version ---
 
 
+def test_a_release_that_nobody_knows_yet_is_fine_and_has_a_word(tmp_path: Path) -> None:
+    """By validate, by plan, and before a run begins: it may be newer than the table, or mistyped."""
+    said = "Vault 3.0.0 is none of the releases that are known, as of "
+    file = tmp_path / "newer.yaml"
+    file.write_text(OUTAGE.read_text().replace("1.11.0", "3.0.0"))
+    told = {
+        "validate": rehearse("validate", file),
+        "plan": rehearse("plan", file),
+        "run": rehearse("run", file, "--driver", "paper", "--run-dir", tmp_path / "run"),
+    }
+    assert (told["validate"].exit_code, told["plan"].exit_code) == (0, 0)
+    assert [(name, (one.stdout + one.stderr).count(said)) for name, one in told.items()] == [
+        ("validate", 1),
+        ("plan", 1),
+        ("run", 1),
+    ]
+    file.write_text(OUTAGE.read_text().replace("1.11.0", "1.99.0"))
+    refused = rehearse("validate", file)
+    assert refused.exit_code == 2
+    assert "Vault 1.99.0 was never released" in refused.stdout + refused.stderr
+
+
 def test_an_enterprise_release_is_fine_and_has_a_word_on_licences(tmp_path: Path) -> None:
     """Before anything is fetched: whoever has no licence finds out here, and not after the first hop."""
     scenario = tmp_path / "enterprise.yaml"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.record_view import Facts
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, RigError, ScenarioError
 from harness.host import process_clock
@@ -34,7 +35,7 @@ def said(steps: str, nodes: str = "", mount: str = "approle") -> str:
     return ONE.format(steps=steps, nodes=nodes, mount=mount)
 
 
-@pytest.mark.parametrize(("ahead", "causes"), [("30m", []), ("2h", ["clock-ahead", "clock-ahead"])])
+@pytest.mark.parametrize(("ahead", "causes"), [("30m", []), ("2h", ["clock-ahead"])])
 def test_what_ends_by_a_clock_that_is_ahead_is_refused_and_a_new_login_is_not(
     ahead: str, causes: list[str], tmp_path: Path
 ) -> None:
@@ -44,6 +45,20 @@ def test_what_ends_by_a_clock_that_is_ahead_is_refused_and_a_new_login_is_not(
     assert [(one.rule, one.step) for one in judgement.findings] == [(cause, 2) for cause in causes]
     logins = [one.answer for one in judgement.observations if one.probe == "login"]
     assert logins == ["granted"] * 3
+
+
+@pytest.mark.parametrize(("times", "missed"), [(1, 0), pytest.param(2, 0, id="from before they were one"), (3, 1)])
+def test_what_was_asked_with_one_token_is_one_finding(times: int, missed: int, tmp_path: Path) -> None:
+    """That it is not there any more is one fact: the finding names what else was asked with it."""
+    lost = "  - {change: access refused, app: web, at: 1.11.0, at-step: 2, cause: clock-ahead}\n"
+    steps = f"  - clock: {{vault-0: 2h}}\n  - upgrade: 1.11.0\nexpect:\n{lost * times}"
+    record, judgement = on_paper(loading.loads(said(steps), "one.yaml").scenario, tmp_path)
+    (finding,) = judgement.findings
+    assert (finding.probe, finding.also) == ("old-token-lookup", ("old-token-read secret/web",))
+    assert finding.sentence.endswith("The same token has the same answer to old-token-read secret/web")
+    refused = [one for one in judgement.observations if one.answer == "refused" and one.probe in finding.also[0]]
+    assert {Facts(record).answer_line(one) for one in refused} <= {*finding.evidence}
+    assert (len(judgement.missed), judgement.unexpected, judgement.exit_code) == (missed, (), 1 if missed else 0)
 
 
 def test_what_a_node_revoked_while_it_led_is_gone_under_the_next(tmp_path: Path) -> None:

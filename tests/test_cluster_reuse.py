@@ -227,22 +227,19 @@ def test_clusters_that_do_not_serve_are_handed_to_nobody(
 
 @pytest.mark.parametrize("lost", [False, True], ids=["whole", "silent"])
 def test_whoever_begins_from_a_source_state_finds_no_vault_in_the_clusters(lost: bool, town: Town) -> None:
-    """That of this cell begins to stop, and those beside it are gone; where nobody can be told so, nobody gets them."""
+    """That of this cell leaves, and those beside it are gone; where nobody can be told so, nobody gets them."""
     made, told = town.keep("clusters"), list[object]()
 
     class Pod(VaultPod):
         def __init__(self, name: str) -> None:
             self._said = name
 
-        def begin_to_stop(self) -> None:
-            told.append(f"{self._said} is to stop")
+        def leave_at_once(self) -> None:
+            told.append(f"{self._said} leaves")
 
-        def stop(self) -> None:
+        def take_place(self) -> None:
             if lost:
                 raise Unreachable("no answer")
-            told.append(f"{self._said} has stopped")
-
-        def remove(self) -> None:
             told.append(f"{self._said} is gone")
 
     rig = SimpleNamespace(
@@ -256,6 +253,29 @@ def test_whoever_begins_from_a_source_state_finds_no_vault_in_the_clusters(lost:
         _beside=[Pod("the other")],
     )
     rig._make_place = lambda: KindRig._make_place(cast("Any", rig))
+    rig._make_ready = lambda lender: told.append("the next one comes")
     KindRig.hand_over(cast("Any", rig))
-    gone = ["the other has stopped", "the other is gone", made]
-    assert told == ["Vault is to stop", *([None] if lost else gone)]
+    gone = [None] if lost else ["the other is gone", made, "the next one comes"]
+    assert told == ["Vault leaves", "the other leaves", *gone]
+
+
+def test_an_image_is_brought_into_a_node_once_and_tried_again_where_that_failed(tmp_path: Path) -> None:
+    """The rehearsal after the one that asked for it finds it there; new clusters know of none."""
+    brought: list[str] = []
+
+    def load(image: str) -> None:
+        brought.append(image)
+        if len(brought) == 1:
+            raise RigError("no room")
+
+    one = cast("Any", SimpleNamespace(node="node", load=load))
+    with SharedKindClusters(tmp_path, tmp_path) as shared:
+        with pytest.raises(RigError, match="no room"):
+            shared.bring(one, "vault:1.11.0").result()
+        assert [shared.bring(one, "vault:1.11.0").result() for _ in range(2)] == [None] * 2
+        shared.bring(one, "vault:1.12.0").result()
+        assert brought == ["vault:1.11.0"] * 2 + ["vault:1.12.0"]
+        with shared.lent(planned(sandbox="1.32.0").resolved):
+            pass
+        shared.bring(one, "vault:1.12.0").result()
+    assert brought[3:] == ["vault:1.12.0"]

@@ -27,9 +27,9 @@ from tests.runs import on_paper
 IDS: Final = sorted(entries())
 FAULTS: Final = (
     "node-does-not-rejoin node-removed quorum-lost nodes-over-etcd nodes-over-postgresql etcd-leader-killed "
-    "etcd-defragmented-at-once postgresql-restarted seal-vault-first seal-vault-last seal-vault-sealed-in-the-hop "
-    "seal-vault-away-in-the-hop seal-token-ended revocation-storm disk-full-on-a-node agent-sink-unwritable "
-    "wrong-keys foreign-snapshot clock-step-on-a-node"
+    "etcd-defragmented-at-once postgresql-restarted consul-restarted seal-vault-first seal-vault-last "
+    "seal-vault-sealed-in-the-hop seal-vault-away-in-the-hop seal-token-ended revocation-storm disk-full-on-a-node "
+    "agent-sink-unwritable wrong-keys foreign-snapshot clock-step-on-a-node"
 )
 COLLECTIONS: Final = [
     *(f"corpus:{number}" for number in range(1, 20)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.host.process import Supervisor
 from harness.reports import drill as report
 from harness.session import drill as session
 from harness.session.one_rehearsal import Options, Places, store_of
+from tests.runs import signalled
 from tests.test_real import REHEARSE
 
 
@@ -150,6 +152,15 @@ def test_a_snapshot_is_opened_by_each_version_and_touches_nothing(tmp_path: Path
     assert (stranger.returncode, json.loads(stranger.stdout)["verdict"]) == (4, "inconclusive")
     assert "declined an unseal key" in stranger.stdout
     assert not any(key in stranger.stdout + stranger.stderr for key in others.split())
+
+    tried = {**os.environ, "REHEARSE_UNSEAL_KEYS": keys.replace("\n", " "), "TMPDIR": str(tmp_path / "work")}
+    (tmp_path / "work").mkdir()
+    code, said = signalled(words, tried, "is restored into a new Vault", signal.SIGINT)
+    assert (code, said.strip()) == (
+        130,
+        "interrupted; everything of this drill was ended, and the copy of your data is gone",
+    )
+    assert not list((tmp_path / "work").iterdir())
 
     nowhere = drilled("", "--keys-fd", "77")
     assert (nowhere.returncode, nowhere.stdout) == (2, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 import harness
 from harness import __main__
 from harness.cli import output
+from harness.errors import naming
+from harness.host import pki
 from tests.runs import OUTAGE, SCENARIOS
 
 pytestmark = pytest.mark.processes
@@ -125,6 +128,14 @@ def test_a_full_disk_is_exit_3(words: list[str]) -> None:
     assert done.returncode == 3
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_write_to_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """The system names none: `No space left on device` alone leaves open on which of several disks."""
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        pki.write_private(Path("/dev/full"), b"key")
+    with pytest.raises(OSError, match="its own"), naming(tmp_path):
+        raise FileNotFoundError(errno.ENOENT, "gone", "its own")
 
 
 def test_no_library_says_1_for_us(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ from harness.record.events import (
     VaultAuditLine,
     VaultLogLine,
 )
-from harness.record.journal import Journal, Record
+from harness.record.journal import RECORD_FILE, Journal, Record
 from harness.record.observation import Observation
 from harness.rehearsal import vault_steps
 from harness.scenario import loading
@@ -563,10 +563,20 @@ def test_a_full_disk_below_the_record_ends_the_run(words: int, size: str, code: 
     assert ending.verdict == ("inconclusive", code), ending.stderr
     assert "No space left on device" in ending.said
     assert "make room" in ending.said
+    assert f"{RECORD_FILE}'" in ending.stderr, "which disk is full is said"
     kept = journals.load(town.base / "after")
     assert not kept.ended
     assert bool(kept.of(Observation)) is (code == 4)
     assert "Traceback" not in ending.stderr
+
+
+@pytest.mark.processes
+def test_a_disk_that_is_full_from_the_start_leaves_no_record_and_none_is_named(town: Town) -> None:
+    town.scenario.write_text(SCENARIO.replace("and an app.", f"and an app. {'x' * 9_900}"))
+    ending = in_small_room(town, town.run, "8k")
+    assert (ending.code, ending.judgement) == (3, {}), ending.stderr
+    assert "make room there, or run again. Nothing was recorded" in " ".join(ending.stderr.split())
+    assert "What was seen until then" not in ending.stderr
 
 
 NOWHERE = "/proc/self/nowhere"

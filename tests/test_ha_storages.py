@@ -1,4 +1,4 @@
-"""A Vault of several nodes over one etcd, or one PostgreSQL: what can be said, and who leads for how long."""
+"""A Vault of several nodes over one etcd, Consul or PostgreSQL: what can be said, and who leads for how long."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from harness.record.node_events import NodesSeen, QuorumLost
 from harness.reports import plan as plans
 from harness.reports import text as reports
 from harness.rig.rig import Reply
-from harness.scenario import loading, plan
+from harness.scenario import driver_traits, loading, plan, storage_state
 from harness.secret import Secret
 from tests.runs import on_paper
 from tests.test_real import ours, rehearse, work_directories
+from tests.versions_at_hand import further
 
 TWO = """\
 schema: 1
@@ -50,7 +51,7 @@ def said(storage: str, course: str = "") -> str:
     return TWO.format(storage=storage, path=UPGRADED if not course else "") + course
 
 
-@pytest.mark.parametrize("storage", ["etcd", "postgresql"])
+@pytest.mark.parametrize("storage", storage_state.SERVERS)
 def test_nobody_votes_where_all_have_one_storage(storage: str, tmp_path: Path) -> None:
     record, judgement = on_paper(loading.loads(said(storage), "two.yaml").scenario, tmp_path)
     assert (judgement.verdict, judgement.findings) == ("pass", ())
@@ -131,7 +132,9 @@ def test_what_one_storage_does_not_have_is_refused_where_it_stands(text: str, co
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("storage", ["etcd", "postgresql"])
+@pytest.mark.parametrize(
+    "storage", ["etcd", "postgresql", pytest.param("consul", marks=further(f"consul:{driver_traits.CONSUL}"))]
+)
 def test_two_nodes_over_one_storage_are_upgraded_one_after_the_other(storage: str, tmp_path: Path) -> None:
     """Leadership moves once, a standby forwards over versions, and nothing is left."""
     file, directory = tmp_path / "two.yaml", tmp_path / f"{os.getpid()}-{storage}"

@@ -20,7 +20,7 @@ import pytest
 from harness import settings
 from harness.artifacts import debian_layer, images, node_image, templates
 from harness.artifacts.binaries import Artifact
-from harness.artifacts.images import NODE, VAULT, Image, Images
+from harness.artifacts.images import NODE, OPENBAO, VAULT, Image, Images
 from harness.artifacts.store import Sources, Store
 from harness.clients.container_engine import Engine, reach
 from harness.clients.container_engine import Image as Stored
@@ -192,22 +192,26 @@ def test_an_image_is_asked_of_the_registry_in_its_name(name: str, registry: str)
     assert images._registry_of(name) == registry
 
 
-def test_the_same_binary_is_packed_to_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("product", "program"), [(VAULT, "vault"), (OPENBAO, "bao")])
+def test_the_same_binary_is_packed_to_the_same_bytes(product: str, program: str, tmp_path: Path) -> None:
     """And in it are the binary, executable by anyone, and a /tmp that anyone may write to."""
-    binary = tmp_path / "vault"
+    binary = tmp_path / "brought"
     binary.write_bytes(b"a vault")
     packed = []
     for _ in range(2):
         with io.BytesIO() as file:
-            images._pack_vault(file, binary)
+            images._pack(product, file, binary)
             packed.append(file.getvalue())
         binary.touch()
         binary.chmod(0o700)
     assert packed[0] == packed[1]
     with tarfile.open(fileobj=io.BytesIO(packed[0])) as archive:
         modes = {entry.name: oct(entry.mode) for entry in archive}
-        assert modes["root/bin/vault"] == "0o755"
+        assert modes[f"root/bin/{program}"] == "0o755"
         assert modes["root/tmp"] == "0o1777"
+        dockerfile = archive.extractfile("Dockerfile")
+        assert dockerfile is not None
+        assert f'ENTRYPOINT ["/bin/{program}"]' in dockerfile.read().decode()
 
 
 def test_a_rehearsal_on_kind_needs_images_of_its_versions() -> None:

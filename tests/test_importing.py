@@ -21,7 +21,7 @@ from harness.importing.installation import ClusterPart, Installation, MountPart,
 from harness.importing.merging import merge
 from harness.importing.naming import Names
 from harness.knowledge import policy_templates, vault_policies
-from harness.scenario import loading, yaml_document
+from harness.scenario import loading, storage_state, yaml_document
 from harness.scenario.schema import Scenario
 from harness.scenario.schema_engines import EngineRole
 from harness.session.import_sources import run
@@ -59,7 +59,7 @@ def test_a_vault_becomes_a_scenario_with_what_it_shows() -> None:
     assert "`nodes: 3` rehearses three, over raft" in found.text
 
 
-@pytest.mark.parametrize("storage", ["etcd", "postgresql"])
+@pytest.mark.parametrize("storage", storage_state.SERVERS)
 def test_several_nodes_over_one_storage_are_rehearsed_over_that_one(storage: str) -> None:
     """Nobody votes there, and two are enough."""
     answers = vault("1.9.2", issuer="https://issuer.example.com")

@@ -255,3 +255,25 @@ def test_what_a_kind_cluster_cannot_have_is_said_before_anything_starts() -> Non
 @pytest.mark.parametrize("refusal", ["keys refused", "discovery refused", "discovered issuer", "no fetched key"])
 def test_a_refusal_is_known_by_its_words(refusal: Refusal, version: str) -> None:
     assert jwt_auth.refusal_of(jwt_auth.answer(refusal, version)[1]) == refusal
+
+
+def test_a_mount_of_pipelines_may_demand_the_issuer_of_their_tokens(tmp_path: Path) -> None:
+    """The issuer of minted tokens is called provider, whatever the real one is. Another is named as what decides."""
+    role = {"bound-subject": "ci", "bound-audiences": ["v"]}
+
+    def judged(issuer: str) -> tuple[list[int | None], str]:
+        config = {"jwt_validation_pubkeys": ["provider"], "bound_issuer": issuer}
+        found = {
+            "schema": 1,
+            "description": "pipelines",
+            "vault": {"source": "1.9.2", "target": "1.11.0"},
+            "auth": {"ci": {"type": "jwt", "config": config, "roles": {"ci": role}}},
+            "apps": {"ci": {"mount": "ci", "role": "ci", "token": "minted", "audience": "v"}},
+        }
+        record, judgement = on_paper(loading.loads(yaml.safe_dump(found)).scenario, tmp_path / issuer[:8])
+        return logins(record), " ".join(judgement.reasons)
+
+    assert judged("provider")[0] == [200, 200]
+    refused, reasons = judged("https://ci.example.com")
+    assert refused == [400, 400]
+    assert "auth.ci.config.bound_issuer (https://ci.example.com; provider: that of minted tokens)" in reasons

@@ -157,7 +157,27 @@ def heard(directory: Path) -> list[tuple[str, str, str]]:
     return sorted((line.moment, line.entry["request"]["operation"], line.entry["request"]["path"]) for line in lines)
 
 
-@pytest.mark.parametrize("name", [name for names in ALIKE.values() for name in names])
+AT_NIGHT: Final = {
+    "a-config-written-in-a-pod-by-1.7-never-worked-for-another-cluster",
+    "a-config-written-outside-a-pod-breaks-once-vault-has-one",
+    "a-copied-pod-token-as-the-reviewer-dies-with-the-pod",
+    "a-projected-token-for-vault-needs-a-reviewer-beside-it",
+    "a-reviewer-without-auth-delegator-refuses-everyone",
+    "disable-local-ca-jwt-keeps-apps-in-another-cluster-logged-in",
+    "running-apps-renew-on-while-new-logins-are-refused",
+    "the-hop-that-breaks-is-found-on-a-path-of-many",
+}
+"""Scenarios whose parts other ones have on kind by day: Pods, reviewers and roles of their kind."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] * (name in AT_NIGHT))
+        for names in ALIKE.values()
+        for name in names
+    ],
+)
 def test_a_scenario_is_judged_alike_by_every_driver(
     name: str, tmp_path: Path, machine: Engine, lent: Lent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,11 @@ INSIDE: Final = "cluster: sandbox, service-account: vault/vault, storage"
 
 @pytest.mark.parametrize(
     ("vault", "steps", "verdict"),
-    [(INSIDE, ONE, "pass"), ("storage", ONE, "pass"), (f"nodes: 2, {INSIDE}", TWO, "fail")],
+    [
+        (INSIDE, ONE, "pass"),
+        pytest.param("storage", ONE, "pass", marks=pytest.mark.nightly),
+        (f"nodes: 2, {INSIDE}", TWO, "fail"),
+    ],
     ids=["inside", "outside", "two nodes"],
 )
 def test_a_vault_over_a_postgresql_is_answered_as_on_processes(

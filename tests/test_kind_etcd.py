@@ -1,4 +1,4 @@
-"""A Vault on kind whose data are in an etcd beside it: touched, upgraded and restored as on processes."""
+"""A Vault on kind whose data are in an etcd or a Consul beside it: touched, upgraded and restored as on processes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.record.storage_events import StorageChanged
 from tests.test_kind_courses import killed_in, on_processes
 from tests.test_kind_databases import STORED, answers_of
 from tests.test_kind_faults import Kept, foreign, image, kept, machine, own_ways  # noqa: F401  # fixtures
+from tests.test_real_storages import CONSUL
 
 pytestmark = pytest.mark.kind
 
@@ -45,13 +46,14 @@ TWO: Final = """
     ("vault", "steps", "verdict"),
     [
         (f"etcd-members: 3, {INSIDE}", THREE, "pass"),
-        ("etcd-members: 3, storage: etcd", THREE, "pass"),
+        pytest.param("etcd-members: 3, storage: etcd", THREE, "pass", marks=pytest.mark.nightly),
         pytest.param(INSIDE, ONE, "fail", marks=pytest.mark.nightly),
         pytest.param(f"nodes: 2, {INSIDE}", TWO, "pass", marks=pytest.mark.nightly),
+        pytest.param(INSIDE.replace("etcd", "consul"), ONE, "fail", marks=CONSUL),
     ],
-    ids=["inside", "outside", "one member", "two nodes"],
+    ids=["inside", "outside", "one member", "two nodes", "Consul"],
 )
-def test_a_vault_over_an_etcd_is_answered_as_on_processes(
+def test_a_vault_over_an_etcd_or_consul_is_answered_as_on_processes(
     vault: str,
     steps: str,
     verdict: str,
@@ -64,7 +66,8 @@ def test_a_vault_over_an_etcd_is_answered_as_on_processes(
     ending, directory = kept.harbour.rehearse(file, "--reuse")
     assert ending.verdict == (verdict, 0), ending.said
     seals = [one for one in ending.judgement["observations"] if one["probe"] == "seal-status" and one["detail"]]
-    assert {one["detail"]["storage_type"] for one in seals} == {"etcd"}
+    storage = "consul" if "consul" in vault else "etcd"
+    assert {one["detail"]["storage_type"] for one in seals} == {storage}
     local = on_processes(file, tmp_path / "local")
     assert answers_of(ending.judgement) == answers_of(local)
     seen = [
@@ -72,7 +75,7 @@ def test_a_vault_over_an_etcd_is_answered_as_on_processes(
         for each in (directory, tmp_path / "local")
     ]
     assert seen[0] == seen[1]
-    assert [*(directory / "logs").glob("*etcd*.log")]
+    assert [*(directory / "logs").glob(f"*{storage}*.log")]
     assert kept.harbour.left(directory) == []
 
 

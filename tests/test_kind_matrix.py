@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from harness import wait
 from harness.analysis import verdict
 from harness.analysis.matrix_results import MatrixResult
 from harness.clients import container_engine
 from harness.record import journal
-from harness.record.events import ClusterUp, RunStarted, SourceState
+from harness.record.events import ClusterUp, PodReplaced, RunStarted, SourceState
 from harness.session import matrix_directory
 from tests.runs import SCENARIOS
 from tests.test_matrix_runs import result
@@ -33,7 +38,8 @@ def seen(made: MatrixResult) -> dict[str, Any]:
 def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second cell begins from the source state of the first, in its cluster; alone, it is judged the same.
 
-    A finished one is made of the images that are here.
+    A Vault over that serves by then, in a Pod of the same name, which is another one. A finished one is made of the
+    images that are here.
     """
     file, place = tmp_path / "staging.yaml", tmp_path / "kind"
     monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
@@ -60,6 +66,10 @@ def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: py
     first, later = sorted(kind.cells, key=lambda cell: journal.load(place / cell.record).started.at)
     (told,) = journal.load(place / later.record).of(SourceState)
     assert (told.made_by, told.why_not) == (journal.load(place / first.record).started.run_id, "")
+    assert told.ready
+    pods = [journal.load(place / cell.record).of(PodReplaced) for cell in (first, later)]
+    assert {pod.new_pod for cell in pods for pod in cell} == {"vault-0"}
+    assert {pod.new_uid for pod in pods[0]} & {pod.new_uid for pod in pods[1]} == {pods[0][0].new_uid}
     assert not list(journal.load(place / first.record).of(SourceState))
     by_itself = tmp_path / "alone"
     mine = place / "scenarios" / f"{matrix_directory.slug(later.id)}.yaml"
@@ -74,3 +84,35 @@ def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: py
     assert len(runs) == 2
     assert not [thing for thing in container_engine.reach(os.environ).leftovers() if thing.run in runs]
     assert list((tmp_path / "state" / "live").glob("*.json")) == [], "nor of the clusters, which are of no cell"
+
+
+def test_of_a_vault_that_is_made_ready_nothing_is_left_by_a_process_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL once the first cell is over, while the Vault of the second one comes to serve in its Pod."""
+    file, place, state = tmp_path / "staging.yaml", tmp_path / "kind", tmp_path / "state"
+    monkeypatch.setenv("REHEARSE_STATE", str(state))
+    file.write_text(STAGING.read_text() + "\nmatrix: {axes: {vault.target: [1.9.2, 1.11.0]}}\n")
+    words = ["matrix", str(file), "--driver", "kind", "--jobs", "1", "--run-dir", str(place)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=SCENARIOS.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+
+        def over() -> bool:
+            assert running.poll() is None
+            return any('"run-ended"' in record.read_text() for record in place.glob("cells/*/record.jsonl"))
+
+        wait.until(over, what="the first cell to be over", seconds=240, every=0.05)
+        (entry,) = (state / "live").glob("clusters-*.json")
+        os.kill(json.loads(entry.read_text())["harness"]["pid"], signal.SIGKILL)
+        running.wait(60)
+    engine = container_engine.reach(os.environ)
+
+    def left() -> bool:
+        live = list((state / "live").glob("*.json"))
+        return bool(live or [thing for thing in engine.leftovers() if thing.run == entry.stem])
+
+    wait.until(lambda: not left(), what="the last trace of the clusters", seconds=30)

@@ -326,10 +326,11 @@ def test_a_long_lived_token_is_kept_as_its_controller_would_keep_it(authority: p
 
 
 def test_a_pod_is_deleted_at_once(authority: pki.Authority) -> None:
-    """No grace: its token is to die now."""
-    with Scripted(Answer(body=MADE), tls=authority) as server:
-        at(server, authority).delete_pod("apps", "app-web")
-    assert server.asked[0].path.partition("?")[2] == "gracePeriodSeconds=0"
+    """No grace: its token is to die now. And whether there was one at all is known."""
+    with Scripted(Answer(body=MADE), Answer(404), tls=authority) as server:
+        assert at(server, authority).delete_pod("apps", "app-web") is True
+        assert at(server, authority).delete_pod("apps", "app-web") is False
+    assert [one.path.partition("?")[2] for one in server.asked] == ["gracePeriodSeconds=0"] * 2
 
 
 def test_a_mark_in_the_audit_log_is_the_user_agent_of_a_token_review(authority: pki.Authority) -> None:

@@ -274,6 +274,14 @@ class TestWhatCanExist:
         ]
         assert messages == ["clusters is a number, and must be a mapping"]
 
+    def test_a_step_that_takes_no_keys_is_said_to_take_an_empty_mapping(self) -> None:
+        text = re.sub(r"  via:.*\n|  target:.*\n|expect:\n(  .*\n)+", "", OUTAGE) + "course: [{step-down: true}]\n"
+        (problem,) = [one for one in problems_of(text) if "truth value" in one.message]
+        assert (problem.message, problem.remedy) == (
+            "course[0].step-down is a truth value, and must be a mapping",
+            "{}",
+        )
+
     def test_nothing_is_concluded_from_versions_that_are_wrong(self) -> None:
         messages = [problem.message for problem in problems_of(outage(("target: 1.11.0", "target: soon")))]
         assert messages == ["vault.target is not a version"]

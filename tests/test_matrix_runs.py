@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import xml.etree.ElementTree as ET
@@ -91,6 +92,19 @@ def test_the_table_says_verdict_cause_and_hop_and_where_a_row_changes(tmp_path: 
     )
     assert red.findings[0].evidence
     assert (tmp_path / "m" / red.record / "record.jsonl").is_file()
+
+
+def test_the_matrix_that_the_readme_shows_has_an_answer_in_each_cell(tmp_path: Path) -> None:
+    """Of the axes that the first pages name, over the scenario that they begin with."""
+    pages = [Path(__file__).parents[1] / name for name in ("README.md", "docs/matrix.md")]
+    shown = {words for page in pages for words in re.findall(r"rehearse matrix FILE .*?--set (\S+)", page.read_text())}
+    assert shown
+    for number, axis in enumerate(sorted(shown)):
+        place = ("--run-dir", tmp_path / str(number), "--driver", "paper", "--jobs", "1")
+        done = rehearse("matrix", OUTAGE, "--target", "1.8.0,1.11.0,1.13.0", "--set", axis, *place)
+        assert (done.exit_code, "INCONCLUSIVE" in done.stderr) == (1, False), done.output
+        # the one at the scenario's own target is what its `expect` says
+        assert done.stdout.endswith("FAIL  6 cells: 4 pass, 1 fail as expected, 1 fail; exit 1\n")
 
 
 def test_a_finished_cell_is_rehearsed_again_only_if_what_it_is_made_of_has_changed(tmp_path: Path) -> None:

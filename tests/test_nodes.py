@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from harness.analysis.comparison import what_else
 from harness.analysis.rolling import Rolling
@@ -33,6 +34,7 @@ from harness.rig.rig import Reply
 from harness.scenario import loading, plan
 from harness.scenario.schema import Scenario
 from harness.secret import Secret
+from tests.lent import Lender
 from tests.runs import SCENARIOS, on_paper, variant
 
 ROLLING = SCENARIOS / "corpus" / "c13-pods-that-are-deleted-and-a-rolling-update-that-meets-the-leader.yaml"
@@ -117,15 +119,24 @@ def test_a_node_that_does_not_come_back_is_a_finding_of_that_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its data gone, and nobody to join: it stays as it is, and the run says which node keeps the others from going."""
+    usual = PaperNode.seal_status
+
+    def gone(node: Any) -> bool:
+        member = node._cluster._members.get(node._name)
+        return node._name == "vault-1" and member is not None and member.served.version == "1.11.0"
 
     def empty(self: Any, *, standby: bool = False) -> Reply:
-        gone = self._name == "vault-1" and self._cluster._members[self._name].served.version == "1.11.0"
-        return Reply(501) if gone else PaperNodes.health_of(self._cluster, self._name, standby=standby)
+        return Reply(501) if gone(self) else PaperNodes.health_of(self._cluster, self._name, standby=standby)
+
+    def no_seal(self: Any) -> Reply:
+        said = usual(self)
+        return replace(said, data={**said.data, "t": 0}) if gone(self) else said
 
     monkeypatch.setattr(PaperNode, "health", empty)
+    monkeypatch.setattr(PaperNode, "seal_status", no_seal)
     monkeypatch.setattr(nodes, "REJOIN_SECONDS", 0.1)
     _, judgement = on_paper(THREE, tmp_path)
-    assert found(judgement) == [("regression", "node lost", "node-did-not-rejoin", "vault-1")]
+    assert found(judgement) == [("regression", "node lost", "node-did-not-rejoin", "vault-1")], judgement.reasons
     assert "not initialised" in judgement.findings[0].sentence
     assert "its Pod" not in judgement.findings[0].evidence[0].text
     assert judgement.exit_code == 1
@@ -334,6 +345,22 @@ def test_a_node_that_the_course_stops_is_not_asked_and_nobody_is_in_doubt(tmp_pa
     ]
 
 
+@pytest.mark.parametrize("step", ["step-down: {}", "remove-node: vault-2"])
+def test_what_takes_a_leader_says_what_to_do_where_nobody_leads(step: str, tmp_path: Path) -> None:
+    steps = f"  - {{stop-node: vault-2, then-look: false}}\n  - stop-node: vault-1\n  - {step}\n"
+    text = (
+        "schema: 1\ndescription: Too few are left.\nvault: {source: 1.9.2, nodes: 3}\n"
+        "auth: {approle: {type: approle, roles: {web: {policies: [web]}}}}\n"
+        f"apps: {{web: {{role: web}}}}\ncourse:\n{steps}"
+    )
+    record, judgement = on_paper(loading.loads(text).scenario, tmp_path)
+    assert found(judgement) == [("regression", "quorum lost", "quorum-lost", "")]
+    (trouble,) = record.of(Trouble)
+    assert trouble.message.endswith(
+        "nobody leads, and so nobody does it: start-node before it, until more than half run"
+    )
+
+
 def test_a_course_that_loses_the_quorum_says_so(tmp_path: Path) -> None:
     course = (*MIXED, {"stop-node": "vault-1", "then-look": False}, {"start-node": "vault-2"})
     record, judgement = on_paper(going(*course), tmp_path)
@@ -371,19 +398,35 @@ def test_a_node_that_is_removed_joins_anew_over_no_data(version: str, seals: boo
     assert ("sys/health of a node answers 530 instead of 200, also with standbyok" in words) is seals
 
 
-def test_a_look_without_a_leader_is_one_finding_and_no_doubt(tmp_path: Path) -> None:
-    """Whoever is left answers every login alike, and a standby says from 1.19.0 on that it hears nobody."""
+@pytest.mark.parametrize(
+    ("version", "left", "login", "health"),
+    [
+        ("1.9.2", "vault-0", 307, 200),
+        ("1.9.2", "vault-2", 307, 200),
+        ("1.11.0", "vault-0", 500, 200),
+        ("1.11.0", "vault-2", 307, 200),
+        ("1.19.0", "vault-0", 500, 200),
+        ("1.19.0", "vault-2", 307, 474),
+    ],
+)
+def test_a_look_without_a_leader_is_one_finding_and_no_doubt(
+    version: str, left: str, login: int, health: int, tmp_path: Path
+) -> None:
+    """Whoever is left answers every login alike, and one that never led says from 1.19.0 on that it hears nobody.
+
+    As real ones do: tests/test_real_courses.py.
+    """
     away: list[dict[str, Any]] = [
         {"stop-node": "vault-1", "then-look": False},
-        {"stop-node": "vault-2", "then-look": False},
+        {"stop-node": "vault-2" if left == "vault-0" else "vault-0", "then-look": False},
         {"look": {}},
     ]
-    for version, status in (("1.16.3", 200), ("1.19.0", 474)):
-        _, judgement = on_paper(going({"upgrade": version}, *away), tmp_path / version)
-        assert found(judgement) == [("regression", "quorum lost", "quorum-lost", "")]
-        last = {(one.probe, one.node): one for one in judgement.observations if one.moment == "look"}
-        assert (last["login", ""].answer, last["login", ""].status) == ("unknown", 500)
-        assert (last["health", "vault-0"].status, judgement.doubts) == (status, ())
+    vault = {"cluster": "platform", "nodes": 3, "source": version}
+    _, judgement = on_paper(going(*away, vault=vault), tmp_path / version)
+    assert found(judgement) == [("regression", "quorum lost", "quorum-lost", "")]
+    last = {(one.probe, one.node): one for one in judgement.observations if one.moment == "look"}
+    assert (last["login", ""].answer, last["login", ""].status) == ("unknown", login)
+    assert (last["health", left].status, judgement.doubts) == (health, ())
 
 
 @pytest.mark.parametrize(
@@ -467,3 +510,25 @@ def test_whether_a_node_lives_is_not_asked_of_one_that_the_course_stopped(
     monkeypatch.setattr(vault_steps, "ANSWER_SECONDS", 0.1)
     record, judgement = on_paper(going(MIXED[0], {"stop-node": "vault-1"}), tmp_path)
     assert (record.of(Trouble), judgement.verdict) == ([], "pass")
+
+
+OLD: Final = """\
+schema: 1
+description: Three nodes of the first Vault with raft.
+vault: {source: 1.4.0, storage: raft, nodes: 3}
+auth: {people: {type: userpass, roles: {one: {policies: [reads]}}}}
+apps: {one: {mount: people, role: one, reads: [secret/one]}}
+course:
+  - look: {}
+  - {remove-node: vault-2, then-look: false}
+  - {join-node: vault-2}
+  - {upgrade: 1.7.0}
+"""
+
+
+@pytest.mark.real
+def test_nodes_that_know_no_files_of_others_join_by_the_api(lender: Lender, tmp_path: Path) -> None:
+    """The retry_join of Vault 1.4.0 has certificates as text; at first, and after it was removed, a node is told."""
+    (file := tmp_path / "old.yaml").write_text(OLD)
+    code, judgement = lender.rehearse(file, tmp_path / "run")
+    assert (code, judgement["verdict"], judgement["doubts"]) == (0, "pass", []), judgement["reasons"]

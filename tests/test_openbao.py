@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.analysis import crossings
+from harness.artifacts.brought import Brought
 from harness.artifacts.store import Sources, Store
+from harness.cli import progress
 from harness.drivers import vault_config
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, ScenarioError
 from harness.knowledge import kubernetes_auth, versions
+from harness.reports import markdown, run_html, text
+from harness.reports import plan as paper_plan
 from harness.scenario import loading, plan
 from tests.runs import on_paper
 
@@ -128,6 +133,14 @@ def test_it_is_planned_foretold_and_said_to_be_beyond_what_was_run(tmp_path: Pat
     assert strangers == [500, 500, 403]
 
 
+def test_several_nodes_become_it_and_the_report_calls_it_by_its_name(tmp_path: Path) -> None:
+    """As a real one does: each node tells a number alone, which could be one of Vault's."""
+    vault = {"source": "1.13.0", "target": BAO, "nodes": 3, "storage": "raft"}
+    _, judgement = on_paper(loading.loads(document(vault)).scenario, tmp_path)
+    assert judgement.versions.vault == ("1.13.0", BAO)
+    assert judgement.versions.vaults == {f"vault-{number}": ("1.13.0", BAO) for number in range(3)}
+
+
 def test_its_rows_are_on_the_way_to_it_and_on_no_other() -> None:
     """And what comes with newer Vaults is not on the way to it."""
 
@@ -148,9 +161,18 @@ def test_a_run_without_a_binary_says_what_is_missing_and_how_to_bring_it(tmp_pat
         store.get_all([("openbao", "2.6.2")])
     assert "openbao 2.6.2 is not available" in str(missing.value)
     assert "--binary openbao:2.6.2=/path/to/bao" in str(missing.value)
-    scenario = loading.loads(document({"source": "1.14.0", "target": BAO})).scenario
-    with pytest.raises(MissingPrerequisite, match=r"--binary openbao:2\.6\.2=/path/to/bao"):
-        limits.insist(plan.make(scenario, "bao", "kind"))
+
+
+def test_on_kind_it_wants_an_image_as_vault_does() -> None:
+    """By that name it may be brought; and what is brought for another version is of no use."""
+    made = plan.make(loading.loads(document({"source": "1.14.0", "target": BAO})).scenario, "bao", "kind")
+    limits.insist(made)
+    assert ("openbao-image", "2.6.2") in made.artifacts
+    mine = Brought((("openbao", "2.6.2", Path("/bao")),), (("openbao", "2.6.2", "registry.example.com/bao:ours"),))
+    assert mine.names() == {("openbao-image", "2.6.2"): "registry.example.com/bao:ours"}
+    assert mine.unused(made.artifacts) == []
+    other = Brought((("openbao", "2.6.1", Path("/bao")),), (("openbao", "2.6.1", "ours"),))
+    assert other.unused(made.artifacts) == ["--binary openbao:2.6.1", "--image openbao:2.6.1"]
 
 
 def test_its_configuration_lets_audit_devices_be_made_and_has_no_mlock() -> None:
@@ -167,3 +189,47 @@ def test_its_configuration_lets_audit_devices_be_made_and_has_no_mlock() -> None
     assert text(openbao=True)["unsafe_allow_api_audit_creation"] is True
     assert "disable_mlock" not in text(openbao=True)
     assert "unsafe_allow_api_audit_creation" not in text(openbao=False)
+
+
+def test_a_version_is_called_by_the_name_of_its_product() -> None:
+    """In a sentence, on a path, after a name, and where Vault was named already."""
+    assert (versions.called("1.14.1"), versions.called(BAO)) == ("Vault 1.14.1", "OpenBao 2.6.2")
+    assert (versions.called("1.14.1", "west "), versions.called(BAO, "west ")) == (
+        "Vault west 1.14.1",
+        "OpenBao west 2.6.2",
+    )
+    assert versions.path(["1.13.0", "1.14.1", BAO]) == "Vault 1.13.0 -> 1.14.1 -> OpenBao 2.6.2"
+    assert versions.path(["openbao-2.6.1", BAO], ", ") == "OpenBao 2.6.1, 2.6.2"
+    assert versions.path(["1.14.1", BAO], before="vault") == "1.14.1 -> OpenBao 2.6.2"
+    assert (versions.alone("1.14.1"), versions.alone(BAO)) == ("1.14.1", "OpenBao 2.6.2")
+    assert (versions.as_option("1.14.1"), versions.as_option(BAO)) == ("vault:1.14.1", "openbao:2.6.2")
+    assert (versions.answering("1.14.1", ""), versions.answering(BAO, "1.14.1")) == ("Vault ?", "1.14.1")
+
+
+def test_no_report_calls_it_a_vault(tmp_path: Path) -> None:
+    """Neither the texts nor the page, of one Vault and of several nodes, nor what is told on the way."""
+    for nodes in (1, 3):
+        vault = {"source": "1.9.2", "target": BAO} | ({"nodes": nodes, "storage": "raft"} if nodes > 1 else {})
+        record, judgement = on_paper(loading.loads(document(vault)).scenario, tmp_path / str(nodes))
+        told = [
+            *text.render(judgement, width=400).splitlines(),
+            *markdown.render(judgement).splitlines(),
+            *run_html.render(record, judgement).splitlines(),
+            *paper_plan.render(record.started.plan).splitlines(),
+        ]
+        follow = progress.follower(told.append, verbose=True)
+        for event in record.events:
+            follow(event)
+        assert [line for line in told if "OpenBao 2.6.2" in line]
+        assert [line for line in told if re.search(r"Vault (?:\S+ )?(?:openbao-|2\.6\.2)", line)] == []
+
+
+def test_every_sentence_about_a_version_that_serves_leaves_its_name_to_one_place() -> None:
+    """Those that name a Vault of their own, such as a floor, say so by another word than version."""
+    wrong = [
+        f"{path.name}:{number}"
+        for path in Path(versions.__file__).parents[1].rglob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"Vault \{(?:called\(\w+\)\}\{)?[\w.]*\b_?(?:version|hop|written_by|source|target)\}", line)
+    ]
+    assert wrong == []

@@ -106,10 +106,10 @@ class TestSecrets:
         assert 'path "team/kv/web"' in text
         assert 'path "secret/data/web"' in text
 
-    def test_the_longest_path_is_the_engine(self) -> None:
-        wanted = topology.of(scenario(secrets={"team": {"kv": 2}, "team/kv": {"kv": 1}, "secret": {"kv": 2}}))
+    def test_engines_whose_paths_begin_alike_are_told_apart(self) -> None:
+        wanted = topology.of(scenario(secrets={"team/k": {"kv": 2}, "team/kv": {"kv": 1}, "secret": {"kv": 2}}))
         assert wanted.data_path("team/kv/web") == "team/kv/web"
-        assert wanted.data_path("team/web") == "team/data/web"
+        assert wanted.data_path("team/k/web") == "team/k/data/web"
 
     def test_without_an_engine_of_its_own_there_is_kv_v2_at_secret(self) -> None:
         apps = document()["apps"]

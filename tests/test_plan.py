@@ -358,7 +358,7 @@ def test_a_secret_that_is_listed_twice_is_asked_for_once() -> None:
 def test_what_nobody_wrote_is_assumed_where_all_can_see_it() -> None:
     """Policies that the rehearsal makes up, and the life that Vault gives a token: gone as soon as they are said."""
     silent = plan.make(changed(), "test", "local").assumed
-    assert any("the policy web of role web at auth/kubernetes let its apps" in line for line in silent)
+    assert any("policy web of role web at auth/kubernetes grants only its apps' reads" in line for line in silent)
     assert any("live as long as Vault's own default has it, 768h" in line for line in silent)
     text = 'path "secret/data/web" { capabilities = ["read"] }'
     said = plan.make(changed(role(ttl="1h"), {"policies": {"web": text}}), "test", "local").assumed
@@ -367,15 +367,25 @@ def test_what_nobody_wrote_is_assumed_where_all_can_see_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "config", "told"),
-    [("1.7.0", None, True), ("1.7.0", {}, False), ("1.9.3", None, False)],
+    ("source", "written", "config", "told"),
+    [
+        ("1.7.0", None, None, True),
+        ("1.7.0", None, {}, False),
+        ("1.9.3", None, None, False),
+        ("1.7.0", {"by": "1.4.0"}, None, True),
+        ("1.7.0", {"by": "1.4.0", "with-token-file": True}, None, True),
+        ("1.7.0", {"by": "1.4.0", "with-token-file": True}, {}, False),
+        ("1.11.0", {"by": "1.9.3", "with-token-file": True}, None, False),
+    ],
 )
 def test_where_an_issuer_is_compared_that_nobody_wrote_it_is_assumed(
-    source: str, config: dict[str, str] | None, told: bool
+    source: str, written: dict[str, Any] | None, config: dict[str, str] | None, told: bool
 ) -> None:
-    """A config that names none has the default one compared, and the scenario is taken to name the cluster's."""
-    scenario = changed(path(source, "1.11.0"), mount_of_outage(configured=None, config=config))
-    lines = [line for line in plan.make(scenario, "test", "local").assumed if "with the cluster's issuer" in line]
+    """A config that names none has the default one compared, and the scenario is taken to name the cluster's: whether
+    or not it says who wrote the config.
+    """
+    scenario = changed(path(source, "1.11.0"), mount_of_outage(configured=written, config=config))
+    lines = [line for line in plan.make(scenario, "test", "local").assumed if "the cluster's issuer" in line]
     assert len(lines) == told
     assert all("auth.kubernetes.config" in line for line in lines)
 

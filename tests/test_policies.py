@@ -329,3 +329,52 @@ def test_a_template_is_filled_for_whoever_logged_in_at_that_mount() -> None:
     assert policy_templates.filled(rules, "auth/kubernetes", who) == [], "Vault leaves out what it cannot fill"
     assert vault_policies.ruling([mine], "secret/data/web", "read").granted
     assert not vault_policies.ruling([mine], "secret/data/shop", "read").granted
+
+
+@pytest.mark.parametrize(
+    ("alias", "template", "path"),
+    [
+        (policy_templates.of_account("apps/web"), "metadata.service_account_name", "web"),
+        (policy_templates.of_account("apps/web"), "metadata.service_account_secret_name", ""),
+        (policy_templates.of_account("apps/web", projected=False), "metadata.service_account_secret_name", None),
+        (policy_templates.of_account("apps/web"), "metadata.role", None),
+        (policy_templates.of_account("apps/web"), "name", None),
+        (policy_templates.of_account("apps/web", "apps/web"), "name", "apps/web"),
+        (
+            policy_templates.of_account("apps/web", None, {"vault.hashicorp.com/alias-metadata-team": "red", "a": "b"}),
+            "metadata.team",
+            "red",
+        ),
+        (policy_templates.of_app_role("ADMIN_ROLE"), "metadata.role_name", "admin_role"),
+        (policy_templates.of_user("Alice"), "name", "alice"),
+        (policy_templates.of_user("Alice"), "metadata.username", None),
+        (policy_templates.of_claims({"sub": "a"}, "sub", {}, "Deploy", "1.16.0"), "metadata.role", "deploy"),
+        (policy_templates.of_claims({"sub": "a"}, "sub", {}, "Deploy", "1.13.0"), "metadata.role", None),
+    ],
+)  # fmt: skip
+def test_an_alias_has_what_the_mount_gives_it_and_nothing_else_is_filled(
+    alias: policy_templates.Alias, template: str, path: str | None
+) -> None:
+    text = f'path "secret/data/{{{{identity.entity.aliases.auth/m.{template}}}}}" {{ capabilities = ["read"] }}'
+    rules = vault_policies.read("own", text)
+    filled = [rule.path for rule in policy_templates.filled(rules, "auth/m", alias)]
+    assert filled == ([] if path is None else [f"secret/data/{path}"])
+
+
+def test_what_nobody_knows_stays_a_template_and_decides_only_where_it_could() -> None:
+    alias = policy_templates.of_claims({"sub": "a", "level": 3}, "sub", {"level": "level"}, "web", "1.13.0")
+    text = 'path "secret/data/of/{{identity.entity.aliases.auth/ci.metadata.level}}" { capabilities = ["read"] }'
+    rules = policy_templates.filled(vault_policies.read("own", text), "auth/ci", alias)
+    assert policy_templates.undecided(rules, "secret/data/of/3")
+    assert not policy_templates.undecided(rules, "secret/data/web")
+
+
+@pytest.mark.parametrize(
+    "template", ["identity.entity.metadata.team", "identity.entity.name", "identity.groups.names.admins.id"]
+)
+def test_no_login_fills_what_is_of_the_entity_or_of_a_group(template: str) -> None:
+    rules = vault_policies.read("own", f'path "secret/data/{{{{ {template} }}}}/*" {{ capabilities = ["read"] }}')
+    alias = policy_templates.of_account("apps/web")
+    assert policy_templates.filled(rules, "auth/kubernetes", alias) == []
+    assert policy_templates.unfilled(rules, "auth/kubernetes", alias, "secret/data/web/a") == [template]
+    assert policy_templates.unfilled(rules, "auth/kubernetes", alias, "secret/metadata/web") == []

@@ -94,6 +94,16 @@ def test_the_command_tells_it_and_is_never_a_pass(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_what_mends_it_stands_with_its_commands_and_fits_a_terminal() -> None:
+    told = prediction.predict(loading.load(OUTAGE))
+    lines = report.render(told, width=80).splitlines()
+    paste = [command for one in told.findings for way in one.ways for command in way.commands]
+    assert len(paste) > 5
+    assert all(f"      {command}" in lines for command in paste), "a command stands whole on its line"
+    assert [line for line in lines if len(line) > 80 and line.strip() not in paste] == []
+    assert report.render(told).replace("\n", " ").split() == " ".join(lines).split(), "not a word is lost"
+
+
 def test_a_prediction_is_there_at_once() -> None:
     """Half a second, without the start of Python: it is far less, so that a busy machine may be slow."""
     loaded = loading.load(OUTAGE)

@@ -184,6 +184,7 @@ def test_markers_and_keywords_choose_among_them(here: pytest.Pytester) -> None:
     assert chosen("-m", "needs_servers and needs_docker and driver_kind", "--rehearse-driver", "kind") == both
     assert chosen("-m", "not rehearsal") == ["test_own.py"]
     assert chosen("-k", "vault-1.11.0 and kube-apiserver-1.32.0", "--rehearse-driver", "local") == both
+    assert chosen("-k", "vault-1.11.0", "--rehearse-driver", "paper") == both
     assert chosen("-k", "vault-1.12.0") == []
     assert chosen("-k", "reviewer-fallback-local") == ["outage.yaml"]
 

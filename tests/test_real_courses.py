@@ -18,6 +18,7 @@ from tests import courses
 from tests.test_kind import essence
 from tests.test_real import REHEARSE, ROOT, SECRET_SHAPES, ours, rehearse, until_gone, work_directories
 from tests.test_real_stops import vault_of
+from tests.versions_at_hand import further
 
 pytestmark = pytest.mark.real
 
@@ -44,6 +45,53 @@ def test_a_course_with_every_step_is_gone_and_judged_as_on_paper(
     assert not work_directories(directory)
     for path in directory.rglob("*"):
         assert not path.is_file() or not SECRET_SHAPES.search(path.read_bytes()), path
+
+
+QUORUM = """\
+schema: 1
+description: Three nodes, of which two are away. What does the one that is left answer?
+clusters: {{}}
+vault: {{source: {version}, nodes: 3}}
+auth: {{approle: {{type: approle, roles: {{web: {{policies: [web]}}}}}}}}
+apps: {{web: {{mount: approle, role: web, reads: [secret/web]}}}}
+course:
+  - {{stop-node: vault-1, then-look: false}}
+  - stop-node: {other}
+  - wait: 12s
+  - look: {{}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "status"),
+    [
+        ("1.9.2", "vault-2", 307),
+        ("1.11.0", "vault-2", 500),
+        ("1.11.0", "vault-0", 307),
+        pytest.param("1.19.0", "vault-2", 500, marks=further("vault:1.19.0")),
+        pytest.param("1.19.0", "vault-0", 307, marks=further("vault:1.19.0")),
+    ],
+)
+def test_who_is_left_without_a_quorum_answers_as_on_paper(
+    version: str, other: str, status: int, tmp_path: Path
+) -> None:
+    """The one that led knows nobody from 1.11.0 on; one that stood by redirects to who led."""
+    file = tmp_path / "quorum.yaml"
+    file.write_text(QUORUM.format(version=version, other=other))
+
+    def told(driver: str) -> set[tuple[str, str, int | None, str]]:
+        done = rehearse("run", file, "--driver", driver, "-o", "json", "--run-dir", tmp_path / driver)
+        judgement = json.loads(done.stdout)
+        assert (judgement["verdict"], done.returncode) == ("fail", 1), done.stderr
+        return {
+            (one["probe"], one.get("node", ""), one.get("status"), one.get("error", ""))
+            for one in judgement["observations"]
+            if one["moment"] == "look"
+        }
+
+    real = told("local")
+    assert {one[2] for one in real if one[0] in ("login", "wrong-secret", "role")} == {status}
+    assert real == told("paper")
 
 
 def until_stopped(running: subprocess.Popen[str], directory: Path, version: str) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -19,19 +19,27 @@ from harness.record.observation import Observation
 from harness.record.storage_events import StorageChanged
 from harness.rehearsal import probes
 from harness.rehearsal.probes import View
+from harness.scenario import driver_traits
 from harness.scenario.course import Serve
 from harness.scenario.plan import Question
 from tests.lent import Lender
 from tests.test_real import REHEARSE, ROOT, ours, rehearse, until_gone
 from tests.test_real_course_faults import IN_THE_RUN, KILLED
 from tests.test_real_rollbacks import gone_back, scenario, told
+from tests.versions_at_hand import further
 
 pytestmark = pytest.mark.real
+
+CONSUL: Final = further(f"consul:{driver_traits.CONSUL}")
 
 
 @pytest.mark.parametrize(
     ("storage", "members", "logs"),
-    [("etcd", 3, [f"etcd-{number}-etcd.log" for number in range(3)]), ("postgresql", 1, ["store-postgres.log"])],
+    [
+        ("etcd", 3, [f"etcd-{number}-etcd.log" for number in range(3)]),
+        ("postgresql", 1, ["store-postgres.log"]),
+        pytest.param("consul", 1, ["store-consul.log"], marks=CONSUL),
+    ],
 )
 def test_an_upgrade_and_both_ways_back_answer_as_foretold(
     storage: str, members: int, logs: list[str], tmp_path: Path, lender: Lender
@@ -54,9 +62,12 @@ def test_an_upgrade_and_both_ways_back_answer_as_foretold(
     assert told(json.loads(paper.stdout)) == told(judgement)
 
 
-def test_the_same_scenario_is_answered_alike_over_each_storage(tmp_path: Path, lender: Lender) -> None:
+@pytest.mark.parametrize("others", [("file", "etcd", "postgresql"), pytest.param(("consul",), marks=CONSUL)])
+def test_the_same_scenario_is_answered_alike_over_each_storage(
+    others: tuple[str, ...], tmp_path: Path, lender: Lender
+) -> None:
     """What differs between storages is what their seal-status says of them, and nothing that an app meets."""
-    answers, storages = [], ("raft", "file", "etcd", "postgresql")
+    answers, storages = [], ("raft", *others)
     for storage in storages:
         file = scenario(tmp_path / f"{storage}.yaml", "1.9.2", "1.11.0", storage)
         judgement = gone_back(lender, file, tmp_path / f"{storage}-{os.getpid()}")
@@ -68,7 +79,7 @@ def test_the_same_scenario_is_answered_alike_over_each_storage(tmp_path: Path, l
             [(*(one[part] for part in ("moment", "probe", "app", "item", "answer", "status")),) for one in seen]
         )
     assert len(answers[0]) > 20
-    assert answers[1:] == answers[:1] * 3
+    assert answers[1:] == answers[:1] * len(others)
 
 
 THREE = """\
@@ -116,8 +127,16 @@ course:
         ("storage: etcd, etcd-members: 3", "stop", "look"),
         ("storage: postgresql", "stop", "storage"),
         ("storage: postgresql", "stop", "look"),
+        pytest.param("storage: consul", "stop", "look", marks=CONSUL),
     ],
-    ids=["a member of etcd is stopped", "a member restarts", "all of etcd is away", "it stops", "PostgreSQL is away"],
+    ids=[
+        "a member of etcd is stopped",
+        "a member restarts",
+        "all of etcd is away",
+        "it stops",
+        "PostgreSQL is away",
+        "Consul is away",
+    ],
 )
 def test_of_a_storage_with_a_fault_nothing_is_left_by_a_run_that_is_killed(
     storage: str, what: str, word: str, tmp_path: Path

@@ -204,6 +204,29 @@ def test_what_happens_between_moments_is_no_evidence(tmp_path: Path) -> None:
     assert len(load(chatty).of(ApiAuditLine)) == len(record.of(ApiAuditLine)) > 0
 
 
+def test_only_a_vault_that_nobody_has_asked_yet_ends_abruptly(tmp_path: Path) -> None:
+    """How Vault stops in a hop is a part of what is rehearsed; how the one ends that wrote the config is not."""
+    told: list[str] = []
+
+    class Abrupt(PaperRig):
+        def end_abruptly(self) -> None:
+            told.append("ended")
+
+        def swap(self, served: Serve) -> None:
+            told.append(served.version)
+            super().swap(served)
+
+    class Driver(PaperDriver):
+        @contextmanager
+        def up(self, plan: Plan, run_id: str, journal: Journal) -> Iterator[Rig]:
+            yield Abrupt(plan, journal, {}, "")
+
+    scenario = loading.load(OUTAGE).scenario
+    with Journal.opened(tmp_path / "run") as journal:
+        rehearsal.rehearse(started(scenario), Driver(), journal)
+    assert told == ["ended", "1.7.0", "1.11.0"]
+
+
 # --- what breaks becomes trouble in the record ---
 
 

@@ -126,3 +126,34 @@ def test_the_command_says_it_for_people_and_for_programs(monkeypatch: pytest.Mon
     assert told[0]["versions"][0]["sources"] == ["built from modules", "release server"]
     wrong = CliRunner().invoke(commands.main, ["versions", "1.8..1.23"])
     assert (wrong.exit_code, "there is no Vault 1.23" in wrong.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "nearest"),
+    [
+        ("3.0.0", "the newest is 2.0.4"),
+        ("2.1.0-rc1", "the newest is 2.0.4"),
+        ("2.1.0+ent", "the newest is 2.0.4"),
+        ("2.0.9", "the newest of 2.0 is 2.0.4"),
+        ("1.16.9", "1.16 ended with 1.16.3, and later patches of it are of Vault Enterprise alone (1.16.9+ent)"),
+        ("0.11.0", "the oldest is 1.3.0"),
+    ],
+)
+def test_a_version_that_no_table_has_is_told_with_what_comes_nearest(version: str, nearest: str) -> None:
+    """And with the date of the table: it may be newer."""
+    said = releases.unheard(version, VAULT)
+    assert said.startswith(f"Vault {version} is none of the releases that are known, as of {VAULT.as_of}: {nearest}. ")
+    assert "rehearse versions --update" in said
+
+
+@pytest.mark.parametrize("version", ["2.0.4", "1.16.3", "1.16.0-rc1", "1.16.9+ent", "2.0.4+ent.hsm", "openbao-9.0.0"])
+def test_what_is_known_or_what_no_table_can_have_is_not_told(version: str) -> None:
+    assert releases.unheard(version, VAULT) == ""
+
+
+def test_a_release_that_was_asked_for_is_known_from_then_on() -> None:
+    """And of Kubernetes, whose lines are patched side by side, no line has ended."""
+    more = VAULT.with_more(["2.1.0", "2.1.1"], "2026-11-20", "asked")
+    assert releases.unheard("2.1.1", more) == ""
+    assert "as of 2026-11-20: the newest of 2.1 is 2.1.1. " in releases.unheard("2.1.9", more)
+    assert "the newest of 1.30 is 1.30.14. " in releases.unheard("1.30.99", releases.shipped("kubernetes"))

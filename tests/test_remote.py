@@ -14,14 +14,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from harness.analysis.matrix_results import MatrixResult
-from harness.cli import remote_cell
+from harness.cli import remote, remote_cell
 from harness.cli.remote import needs_of
 from harness.cli.remote_cell import DOCKER, MEMORY, RemoteOrder
+from harness.errors import MissingPrerequisite
 from harness.session import matrix_directory
 from tests.runs import SCENARIOS
 from tests.test_cli import rehearse
@@ -244,6 +246,20 @@ def test_a_machine_without_room_leaves_the_cell_to_others(tmp_path: Path, monkey
 
     monkeypatch.setattr(remote_cell, "home", full)
     assert remote_cell.rehearse_cell(order()).refused.startswith("this machine would not do it: [Errno 28] No space")
+
+
+def test_a_scheduler_that_goes_is_gone_before_its_client_has_noticed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks it then is told of a connection that timed out, which says nothing about this machine."""
+
+    def out_of_reach(**_how: object) -> dict[str, object]:
+        raise OSError("Timed out trying to connect to tls://127.0.0.1:1 after 15 s")
+
+    workers = remote.RemoteWorkers.__new__(remote.RemoteWorkers)
+    monkeypatch.setattr(workers, "_address", "tls://127.0.0.1:1", raising=False)
+    client = SimpleNamespace(status="running", scheduler_info=out_of_reach)
+    monkeypatch.setattr(workers, "_client", client, raising=False)
+    with pytest.raises(MissingPrerequisite, match=r"the scheduler at tls://127\.0\.0\.1:1 is gone; what is finished"):
+        workers._room()
 
 
 @pytest.mark.processes

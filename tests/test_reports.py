@@ -423,12 +423,12 @@ def test_a_run_in_which_an_app_never_got_in_is_no_all_clear_for_it(expect: str |
 
 @pytest.mark.parametrize("path", ["secret/data/{{identity.entity.name}}/*", "secret/data/*"])
 def test_what_paper_does_not_read_is_not_checked(path: str, tmp_path: Path) -> None:
-    """A policy whose path depends on who asks is found by a real Vault only; any other is read on paper, too."""
+    """That paper fills templates with what it knows is said; one that no login fills grants nothing there as well."""
     policies = {"web": f'path "{path}" {{ capabilities = ["read"] }}'}
     _, judgement = on_paper(changed({"policies": policies}, {"expect": None}), tmp_path)
     named = any(line.startswith("policies with templates") for line in judgement.not_checked)
     assert named == ("{{" in path)
-    assert "policy-denies" not in {finding.rule for finding in judgement.findings}
+    assert ("policy-denies" in {finding.rule for finding in judgement.findings}) == ("{{" in path)
 
 
 @pytest.mark.parametrize(("source", "target", "told"), [("1.7.0", "1.21.0", False), ("1.7.0", "2.0.4", True)])
@@ -478,3 +478,29 @@ def test_a_plan_shows_every_stage_and_every_question() -> None:
     assert "  6. upgrade: Vault 1.11.0, with a pod token file\n  7. ask every question (after 1.11.0)" in text
     assert f"questions at every moment: {len(made.questions)}" in text
     assert all(f"  {product} {version}" in text for product, version in made.artifacts)
+
+
+def test_what_mends_one_role_is_not_said_of_another(tmp_path: Path) -> None:
+    """Two apps are refused for one cause, and each role has commands of its own."""
+    (file := tmp_path / "two.yaml").write_text(
+        "schema: 1\n"
+        "description: Two roles demand an audience that their apps' tokens lack.\n"
+        "clusters: {one: {kubernetes: 1.32.0}}\n"
+        "vault: {cluster: one, service-account: vault/vault, source: 1.9.3, target: 1.11.0}\n"
+        "auth:\n"
+        "  kubernetes:\n"
+        "    cluster: one\n"
+        "    reviewer: secret\n"
+        "    roles:\n"
+        "      web: {service-accounts: [web], namespaces: [apps], audience: vault}\n"
+        "      api: {service-accounts: [api], namespaces: [apps], audience: secrets}\n"
+        "apps:\n"
+        "  web: {cluster: one, service-account: apps/web, role: web}\n"
+        "  api: {cluster: one, service-account: apps/api, role: api}\n"
+    )
+    record, _ = on_paper(loading.load(file).scenario, tmp_path / "run")
+    judgement = judge(record)
+    parts = wording.grouped(judgement.findings)
+    assert [[finding.app for finding in part] for part in parts] == [["web"], ["api"]]
+    many = [msgspec.structs.replace(one, remedies=()) for one in judgement.findings]
+    assert len(wording.grouped(many)) == 1

@@ -635,12 +635,12 @@ def test_a_policy_is_not_blamed_for_what_its_text_grants(tmp_path: Path) -> None
     assert {f.rule for f in turned.findings if f.hop} == {UNEXPLAINED}
 
 
-def test_a_template_in_a_policy_is_no_evidence(tmp_path: Path) -> None:
-    """Nobody knows from the text what it stands for."""
+def test_a_template_that_nothing_fills_is_the_cause(tmp_path: Path) -> None:
+    """A rule with it grants nothing; one that another mount, or nobody known, fills is told apart in the knowledge."""
     text = 'path "secret/data/{{identity.entity.name}}" { capabilities = ["read"] }'
-    script = {("read", "secret/data/web", version): "refuse" for version in ("1.7.0", "1.9.2")}
-    record = seen(changed(policy(web=text), path("1.7.0", "1.9.2")), tmp_path, script=script)
-    assert {finding.rule for finding in verdict.judge(record).findings} == {UNEXPLAINED}
+    found = verdict.judge(seen(changed(policy(web=text), path("1.7.0", "1.9.2")), tmp_path)).findings
+    assert {finding.rule for finding in found} == {"policy-denies"}
+    assert all("Nothing fills the template {{identity.entity.name}} here" in finding.sentence for finding in found)
 
 
 def test_the_unexplained_tells_the_operator_what_to_do(tmp_path: Path) -> None:

@@ -390,6 +390,8 @@ def test_a_page_of_several_runs_keeps_their_places_apart(tmp_path: Path) -> None
     bodies = {number: run_html.body(record, judgement, run_html.prefix_of(number)) for number in range(2)}
     page = checked(run_html.of_many(rows, bodies))
     assert "4 rehearsals" in page.text
+    assert "NOT DONE 4 scenarios: 3 PASS, 1 NO RESULT; exit 3" in " ".join(page.text.split())
+    assert page.text.index("broken") < page.text.index("one-0"), "the worst comes first"
     assert "1 more had no room here." in page.text
     assert {"#run1-title", "#run2-title"} <= set(page.of("href"))
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.analysis.rules import seals
-from harness.analysis.verdict import Judgement
+from harness.analysis.verdict import Judgement, judge
 from harness.drivers.paper.seals import PaperSeals
 from harness.errors import ScenarioError
 from harness.record.node_events import LeftToKubelet, PodSeen
 from harness.scenario import course, loading, plan
 from harness.scenario.course import Look, Serve
 from tests.runs import on_paper
+from tests.test_rules import mapped
 
 STORY = Path(__file__).parent / "data" / "the-token-of-a-transit-seal-has-ended.yaml"
 
@@ -221,6 +223,7 @@ def test_what_a_kubelet_did_with_a_vault_that_ended_is_a_part_of_the_finding(
     after = PodSeen(ready=True, restarts=2)
     seen = iter([waits, waits, waits, after, after])
     monkeypatch.setattr(PaperSeals, "pod_seen", lambda _: next(seen))
+    monkeypatch.setattr("harness.rehearsal.seals._KUBELET_SECONDS", 0.1)
     file = scenario(tmp_path / "s.yaml", "  - seal-vault: stop\n  - upgrade: 1.9.2\n")
     record, judgement = on_paper(loading.load(file).scenario, tmp_path / "run")
     (left,) = record.of(LeftToKubelet)
@@ -228,6 +231,13 @@ def test_what_a_kubelet_did_with_a_vault_that_ended_is_a_part_of_the_finding(
     (refused,) = (one for one in judgement.findings if one.effect == "upgrade refused")
     assert " anew in its Pod 1 time, in vain (CrashLoopBackOff: back-off 10s). Then the Vault that" in refused.sentence
     assert refused.evidence[-1].text == left.words
+    assert "does not try again by itself" not in refused.remedy
+    assert "Then delete the Pod of the other one" in refused.remedy  # on paper it does not come back
+    back = mapped(record, lambda event: msgspec.structs.replace(event, seconds=2.5) if event == left else event)
+    (refused,) = (one for one in judge(back).findings if one.effect == "upgrade refused")
+    assert "2.5 s later it was unsealed in the same Pod" in refused.sentence
+    assert "does not try again by itself" not in refused.remedy
+    assert "Its kubelet then starts the other one again by itself" in refused.remedy
 
 
 def test_a_vault_that_is_out_on_purpose_is_asked_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from harness.cli.matrix_running import _ToDo
 from harness.cli.matrix_workers import Task
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind.driver import KindDriver
+from harness.drivers.kind.ready_pod import ReadyPod
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.local import shared_clusters
@@ -169,9 +170,12 @@ def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
     told: dict[str, Sharing] = {}
     stopped: list[bool] = []
     before_others: list[str] = []
+    ahead: dict[str, str] = {}
 
-    def make(cell: Cell, sharing: Sharing, another_follows: bool) -> Task | None:
+    def make(cell: Cell, sharing: Sharing, another_follows: bool, following: Cell | None) -> Task | None:
         told[cell.id] = sharing
+        if following is not None:
+            ahead[cell.id] = following.id
         if another_follows:
             before_others.append(cell.id)
         return None if cell.id == "b1" else Task(cell.id, Order("", "", "local", sharing=sharing))
@@ -186,6 +190,7 @@ def test_whoever_has_had_a_group_gets_the_rest_of_it() -> None:
     assert [taken(group) for group in asked] == ["a1", "b2", "a2", "c1", "d1", "a3", ""]
     # b2 and a3 come to whoever had another group last
     assert told == {"a1": "more", "b1": "more", "b2": "", "a2": "more", "c1": "", "d1": "", "a3": ""}
+    assert ahead == {"a1": "a2", "b1": "b2", "a2": "a3"}
     # soon after these comes one that begins from nothing
     assert before_others == ["b1", "b2", "a2", "c1", "d1"]
     to_do = _ToDo({"a": cells("a1", "a2")}, make, lambda: bool(stopped))
@@ -345,13 +350,15 @@ def test_on_kind_without_room_for_a_copy_nothing_is_kept_and_vault_is_opened_aga
 
     engine = SimpleNamespace(remove=lambda thing: done.append(thing.kind))
     bench = SimpleNamespace(name="rehearse-1", labels={"of": "the clusters"}, engine=engine)
+    made = planned(tmp_path, driver="kind")
     rig = SimpleNamespace(
         _lender=SimpleNamespace(bench=bench, keep=done.append),
-        _shared=planned(tmp_path, driver="kind"),
+        _shared=made,
+        _topology=made.resolved,
         _server=SimpleNamespace(copy_data=full),
         _vault=SimpleNamespace(client=SimpleNamespace(seal=lambda: done.append("sealed"))),
     )
-    rig._copied = lambda lender: KindSharing._copied(cast("Any", rig), lender)
+    rig._copied = lambda *lender, **how: KindSharing._copied(cast("Any", rig), *lender, **how)
     assert KindSharing.keep_source(cast("Any", rig), NOTHING, SERVED), "it is sealed"
     assert done == ["sealed", {"of": "the clusters"}, "volume"]
     assert rig._shared is None
@@ -399,3 +406,61 @@ def test_without_room_for_a_copy_nothing_is_kept_and_vault_serves_on(
     assert done == (["stopped", SERVED] if stopped else [])
     assert rig._shared is None
     assert not place.exists()
+
+
+class Pod:
+    """A Vault in a Pod that comes to serve, or does not."""
+
+    def __init__(self, health: int, done: list[str]) -> None:
+        self._done, self._ended = done, health != 200
+        self.client = SimpleNamespace(unseal=done.append, health=lambda: SimpleNamespace(status=health))
+
+    def begin_with(self, data: str, _root: object) -> None:
+        self._done.append(f"over {Path(data).name}")
+
+    def take_place(self) -> None:
+        self._done.append("in place")
+
+    def roll_out(self, version: str, image: str, *, token_file: bool) -> str:
+        self._done.append(f"{version} of {image}, token file: {token_file}")
+        return "pod"
+
+    def died(self) -> str | None:
+        return "it has ended" if self._ended else None
+
+    def leave_at_once(self) -> None:
+        self._done.append("left")
+
+
+@pytest.mark.parametrize("health", [200, 503], ids=["serves", "ends"])
+def test_on_kind_a_vault_comes_to_serve_between_two_rehearsals(health: int, tmp_path: Path) -> None:
+    """In the place of the one before it. One that does not serve leaves, and is made by whoever begins."""
+    data, place, done = tmp_path / "data", tmp_path / "place", list[str]()
+    place.mkdir()
+    keys = {"": ("a key",)}
+    source = cast("Any", SimpleNamespace(keys=keys, events=()))
+    mine = replace(cast("KeptVault[Any]", kept(data, None)), source=source)
+    cluster, pod = SimpleNamespace(end_watchers=lambda: done.append("unwatched")), Pod(health, done)
+    ready = ReadyPod(mine, cast("Any", cluster), lambda: cast("Any", pod), "an image", place)
+    assert cast("Any", ready.ready()) is (pod if health == 200 else None)
+    served = f"{SERVED.version} of an image, token file: {SERVED.token_file}"
+    assert done == ["unwatched", "over data", "in place", served, "a key", *(["left"] if health != 200 else [])]
+    ready.end()
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("follows", "waits_for_nobody", "offered"),
+    [(False, True, True), (True, False, True), (True, True, False)],
+    ids=["nobody follows", "it would ask a cluster", "the clusters do not serve"],
+)
+def test_on_kind_no_vault_is_made_ready_for_nobody(
+    follows: bool, waits_for_nobody: bool, offered: bool, tmp_path: Path
+) -> None:
+    clusters = SharedKindClusters(tmp_path, tmp_path)
+    mine = cast("KeptVault[Any]", replace(kept(tmp_path / "data", None), waits_for_nobody=waits_for_nobody))
+    clusters.keep(mine)
+    clusters.ahead = [("vault-image", "1.11.0")] if follows else []
+    clusters.offer(cast("Any", object()) if offered else None)
+    clusters.make_ready(cast("Any", None), str, 8200)
+    assert clusters.ready(mine) is None

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis import verdict
+from harness.analysis import lost_connections, verdict
 from harness.artifacts.images import VAULT, Image
 from harness.clients import postgres
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, ScenarioError
 from harness.record import journal
 from harness.reports import plan as reports
+from harness.reports import prediction as prediction_report
 from harness.scenario import driver_traits, loading, plan
 from harness.scenario.schema import Scenario
+from harness.session import prediction
 from tests.runs import on_paper
 from tests.stored_records import FOLDER
 from tests.test_cases import unpacked
@@ -201,6 +203,49 @@ def test_what_failed_once_on_a_connection_that_is_gone_is_told_of_the_storage(
     assert ("asked again in the same state it was answered" in found.sentence) == ("login" in name)
     assert [line.source for line in found.evidence] == ["server", "answer", "vault log"]
     assert "57P01" in found.evidence[-1].text
+
+
+@pytest.mark.parametrize(
+    ("vault", "steps", "moments"),
+    [
+        pytest.param(
+            POSTGRESQL, "  - upgrade: 1.11.0\n  - storage: restart\n", ["after storage restart"], id="restart"
+        ),
+        pytest.param(
+            POSTGRESQL,
+            "  - upgrade: 1.11.0\n  - {storage: stop, then-look: false}\n  - storage: start\n  - look: {}\n",
+            ["after storage start"],
+            id="away for a while",
+        ),
+        pytest.param(POSTGRESQL, "  - {upgrade: 1.11.0, meanwhile: restart}\n", ["after 1.11.0"], id="in mid-hop"),
+        pytest.param(POSTGRESQL, "  - storage: restart\n  - {upgrade: 1.9.3, meanwhile: restart}\n", [], id="older"),
+        pytest.param(
+            POSTGRESQL,
+            "  - upgrade: 1.11.0\n  - {storage: restart, then-look: false}\n  - upgrade: 1.13.0\n",
+            [],
+            id="a new Vault has connections of its own",
+        ),
+        pytest.param(ETCD, "  - upgrade: 1.11.0\n  - storage: restart\n", [], id="etcd"),
+    ],
+)
+def test_what_may_fail_once_is_foretold_as_what_may_be(
+    vault: str, steps: str, moments: list[str], tmp_path: Path
+) -> None:
+    """In which runs a request meets a connection that is gone, nobody can foretell; up to 1.10 none does."""
+    told = prediction.predict(loading.load(scenario(tmp_path / "s.yaml", vault, steps)))
+    assert [(one.moment, one.cause) for one in told.possible] == [(one, "storage-connection-lost") for one in moments]
+    lost = [one for one in told.findings if one.cause == "storage-connection-lost"]
+    assert lost == [], "that would be sure"
+    assert ("may come in a run or not" in prediction_report.render(told)) == bool(moments)
+
+
+@pytest.mark.parametrize("name", ["a-login-over-a-connection-that-is-gone", "a-lockout-over-a-connection-that-is-gone"])
+def test_what_a_real_run_lost_on_a_connection_may_have_been_foretold(name: str, tmp_path: Path) -> None:
+    """At that moment, and for that version."""
+    record = journal.load(unpacked(FOLDER / "storages" / f"{name}.jsonl.gz", tmp_path))
+    (found,) = verdict.judge(record).findings
+    possible = [*lost_connections.possible(record.started.plan)]
+    assert (found.moment, found.hop, found.effect) in [(one.moment, one.at, one.effect) for one in possible]
 
 
 def test_mixed_answers_without_a_word_of_vault_on_its_connection_are_mixed_still(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -148,6 +148,9 @@ def test_no_other_user_gets_at_a_vault_that_is_not_initialised(
     insist_on_nothing_gained(stranger, tmp_path / "run", tls=tls)
 
 
+POD: Final = "cluster: apps, service-account: vault/vault, "
+
+
 @contextmanager
 def bridges_shown(run: str, ports: Path) -> Iterator[None]:
     """Show in *ports* the bridges of this run's networks, as soon as there are any."""
@@ -170,8 +173,15 @@ def bridges_shown(run: str, ports: Path) -> Iterator[None]:
 
 
 @pytest.mark.kind
-@pytest.mark.parametrize("tls", [True, False])
-@pytest.mark.parametrize("where", ["", "cluster: apps, service-account: vault/vault, "], ids=["container", "pod"])
+@pytest.mark.parametrize(
+    ("where", "tls"),
+    [
+        pytest.param("", True, marks=pytest.mark.nightly, id="container, TLS"),
+        pytest.param("", False, id="container"),
+        pytest.param(POD, True, id="pod, TLS"),
+        pytest.param(POD, False, marks=pytest.mark.nightly, id="pod"),
+    ],
+)
 def test_no_other_user_gets_at_a_vault_in_a_container_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, *, tls: bool
 ) -> None:

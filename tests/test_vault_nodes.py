@@ -64,7 +64,7 @@ def test_over_a_postgresql_what_has_its_password_is_in_a_secret(
     password = store.superuser[1].reveal()
     VaultNodes(
         tmp_path / "work/vault", cluster, "safe/server", "it", ports=(21001, 21002), licence={}, store=store
-    ).put_in_place(0, "vault:1.7.0", token_file=True)
+    ).put_in_place(0, "vault:1.7.0", "1.7.0", token_file=True)
     one = VaultPod(tmp_path / "work/one", cluster, "safe/one", "it", storage="postgresql", port=21003, store=store)
     one._create("vault:1.7.0", token_file=True)
     configs, where = [], [number for number, each in enumerate(asked.made) if each["kind"] == "ConfigMap"]
@@ -82,7 +82,7 @@ def test_over_a_postgresql_what_has_its_password_is_in_a_secret(
 
 def formed(nodes: VaultNodes) -> None:
     for number in range(3):
-        nodes.put_in_place(number, "vault:1.7.0", token_file=True)
+        nodes.put_in_place(number, "vault:1.7.0", "1.7.0", token_file=True)
 
 
 def test_they_are_made_as_the_chart_of_vaults_vendor_makes_them(nodes: VaultNodes, asked: Asked) -> None:
@@ -128,13 +128,30 @@ def test_each_has_a_way_from_outside_and_knows_whom_to_join(nodes: VaultNodes, a
 def test_a_pod_is_replaced_by_its_deletion_and_asked_to_end_first(nodes: VaultNodes, asked: Asked) -> None:
     """With SIGTERM whoever leads hands over; killed, it costs the others a whole election."""
     formed(nodes)
-    nodes.put_in_place(1, "vault:1.11.0", token_file=True)
+    nodes.put_in_place(1, "vault:1.11.0", "1.11.0", token_file=True)
     assert asked.deleted == [("vault-1", False)]
     change = asked.changes[-1]
     assert change["updateStrategy"]["type"] == "OnDelete"
     (container,) = change["template"]["spec"]["containers"]
     assert (container["name"], container["image"]) == ("vault", "vault:1.11.0")
     assert container["command"] == ["/bin/vault", "server", "-config=/vault/config/guarded.json"]
+
+
+def test_openbao_has_a_program_and_configurations_of_its_own(nodes: VaultNodes, asked: Asked) -> None:
+    """Which may be in another folder of its image; and of its nodes nobody asks a program that is not there."""
+    formed(nodes)
+    nodes.put_in_place(1, "bao:2.6.2", "openbao-2.6.2", token_file=True)
+    nodes.pods["vault-2"].join_nobody()
+    nodes.put_in_place(2, "bao:2.6.2", "openbao-2.6.2", token_file=True)
+    containers = [one["template"]["spec"]["containers"][0] for one in asked.changes[-2:]]
+    assert [one["command"] for one in containers] == [
+        ["bao", "server", f"-config=/vault/config/openbao-{name}.json"] for name in ("guarded", "alone")
+    ]
+    assert containers[0]["readinessProbe"]["exec"]["command"][:2] == ["bao", "status"]
+    configs = next(one["data"] for one in asked.made if one["kind"] == "ConfigMap")
+    told = [json.loads(configs[f"{product}guarded.json"]) for product in ("", "openbao-")]
+    assert ["unsafe_allow_api_audit_creation" in one for one in told] == [False, True]
+    assert told[0]["storage"] == told[1]["storage"]
 
 
 def test_a_pod_over_no_data_joins_the_others_unless_its_configuration_names_nobody(
@@ -144,9 +161,9 @@ def test_a_pod_over_no_data_joins_the_others_unless_its_configuration_names_nobo
     pod = nodes.pods["vault-1"]
     pod.join_nobody()
     for number in (1, 2):
-        nodes.put_in_place(number, "vault:1.11.0", token_file=True)
+        nodes.put_in_place(number, "vault:1.11.0", "1.11.0", token_file=True)
     pod.join_others()
-    nodes.put_in_place(1, "vault:1.11.0", token_file=True)
+    nodes.put_in_place(1, "vault:1.11.0", "1.11.0", token_file=True)
     named = [one["template"]["spec"]["containers"][0]["command"][-1] for one in asked.changes[-3:]]
     assert [Path(one).name for one in named] == ["alone.json", "guarded.json", "guarded.json"]
 
@@ -155,7 +172,7 @@ def test_a_rolling_update_comes_down_from_pod_to_pod_and_deletes_none(nodes: Vau
     """All of one revision: those that were replaced already are not once more."""
     formed(nodes)
     for number in (2, 1, 0):
-        nodes.put_in_place(number, "vault:1.11.0", token_file=True, rolling=True)
+        nodes.put_in_place(number, "vault:1.11.0", "1.11.0", token_file=True, rolling=True)
     assert asked.deleted == []
     changes = asked.changes[-3:]
     assert [one["updateStrategy"]["rollingUpdate"]["partition"] for one in changes] == [2, 1, 0]

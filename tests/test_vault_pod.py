@@ -175,20 +175,30 @@ def test_vault_is_told_where_its_data_is_and_how_it_listens(storage: str, tls: b
     assert told["api_addr"].startswith("https://" if tls else "http://")
 
 
-def test_a_vault_takes_the_place_of_one_that_is_being_stopped_once_that_is_gone(pod: VaultPod) -> None:
-    """Else its StatefulSet might make that Pod anew, and the port of the node would be taken."""
+def test_a_vault_leaves_and_another_one_takes_its_place_once_nothing_of_it_runs(
+    pod: VaultPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes its Pod goes first; one that was made all the same goes as well; then what still runs on the node."""
     there = {"metadata": {"name": "vault-0", "uid": "uid-1"}, "spec": {"nodeName": "node"}, "status": status(RUNNING)}
-    # before each look it is asked whether Vault has died
-    with Scripted(*[Answer(body=there)] * 2, *[Answer(404)] * 2, Answer()) as server:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(pod._cluster, "run", lambda *words: ran.append((*words[:2], *words[3:])))
+    kept, at_once = "/api/v1/namespaces/vault", "/api/v1/namespaces/vault/pods/vault-0?gracePeriodSeconds=0"
+    with Scripted(Answer()) as server:
         pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
-        pod.take_place()
-    kept = "/api/v1/namespaces/vault"
+        pod.leave_at_once()
     assert [one.path for one in server.asked if one.method == "DELETE"] == [
         "/apis/apps/v1/namespaces/vault/statefulsets/vault",
         f"{kept}/configmaps/vault",
         f"{kept}/secrets/vault",
+        at_once,
     ]
-    assert [one.method for one in server.asked[:4]] == ["GET"] * 4
+    assert ran == []
+    # before each look it is asked whether Vault has died
+    with Scripted(*[Answer(body=there)] * 2, Answer(404)) as server:
+        pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
+        pod.take_place()
+    assert [one.path for one in server.asked if one.method == "DELETE"] == [at_once] * 2
+    assert ran == [("sh", "-c", "sh", "vault", "vault-0")]
 
 
 def test_for_client_certificates_vault_listens_to_everybody_over_tls() -> None:

@@ -346,7 +346,7 @@ apps: {{ci: {{role: ci, through: {said}}}}}
         ),
         ("{meanwhile: stop}", ("step 1 has no verb", "one of: upgrade, ")),
         ("{restart: }", ("step 1 says restart, and nothing after it", "restart: {}")),
-        ("{storage: }", ("step 1 says storage, and nothing after it", "storage: To the servers of storage etcd or")),
+        ("{storage: }", ("step 1 says storage, and nothing after it", "storage: To the servers of storage etcd, c")),
         ("{storage: [stop]}", ("course[0].storage is a list, and must be one of the choices", "one of: lose-leader, ")),
     ],
 )

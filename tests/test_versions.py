@@ -57,6 +57,7 @@ def test_a_build_suffix_does_not_count_for_what_a_version_can_do() -> None:
         ("1.13.14", "the last release of this line is 1.13.13"),
         ("1.22.0", "there is no Vault 1.22: the line goes from 1.21 to 2.0"),
         ("1.24.3+ent", "there is no Vault 1.24: the line goes from 1.21 to 2.0"),
+        ("1.99.0", "there is no Vault 1.99: the line goes from 1.21 to 2.0"),
     ],
 )
 def test_a_release_that_never_was_is_known(version: str, why: str) -> None:

@@ -81,6 +81,14 @@ class Effort(msgspec.Struct):
 @click.command()
 @click.option("--quick", is_flag=True, help="A short form, in two minutes.")
 @click.option("--kills", "killed", type=int, help="How many runs are killed. Left out: 50, or 5 with --quick.")
+@click.option(
+    "--of",
+    "scenario",
+    default=OUTAGE,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What is rehearsed by runs that are killed. Left out: the outage. "
+    "tests/bench/many-servers.yaml has three nodes, etcd, PostgreSQL and an agent.",
+)
 @click.option("--both", is_flag=True, help="Their supervisors are killed together with them.")
 @click.option("--kind-kills", default=0, help="How many runs on kind clusters are killed. Left out: none.")
 @click.option("--seed", type=int, help="When they are killed. Left out: another one every time; it is printed.")
@@ -95,6 +103,7 @@ def main(
     *,
     quick: bool,
     killed: int | None,
+    scenario: Path,
     both: bool,
     kind_kills: int,
     seed: int | None,
@@ -116,11 +125,11 @@ def main(
         "rollback": lambda world, effort: _rollback(world, effort.pairs, "local"),
         "proof": lambda world, effort: _proof(world, effort.pairs, "local"),
         "parallel": _parallel,
-        "kills": lambda world, effort: _kills(world, effort.kills, seed, None, both=both),
+        "kills": lambda world, effort: _kills(world, scenario, effort.kills, seed, None, both=both),
         "kind": _kind,
         "kind-rollback": lambda world, effort: _rollback(world, effort.clusters, "kind"),
         "kind-proof": lambda world, effort: _proof(world, effort.clusters, "kind"),
-        "kind-kills": lambda world, _effort: _kind_kills(world, kind_kills, seed),
+        "kind-kills": lambda world, _effort: _kind_kills(world, scenario, kind_kills, seed),
     }
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -243,23 +252,24 @@ def _parallel(world: World, effort: Effort) -> Iterator[Row]:
 
 
 def _kills(
-    world: World, trials: int, seed: int, machine: container_engine.Engine | None, *, both: bool = False
+    world: World, scenario: Path, trials: int, seed: int, machine: container_engine.Engine | None, *, both: bool = False
 ) -> Iterator[Row]:
     """Yield what is left of runs whose harness was killed: on processes, or on kind clusters of an engine."""
     if not trials:
         return
     driver = "kind" if machine else "local"
-    usual = world.rehearse("run", OUTAGE, "--driver", driver, "--run-dir", world.new_run()).seconds
-    killed = kills.kill(world, trials, usual, seed, machine, both=both)
+    usual = world.rehearse("run", scenario, "--driver", driver, "--run-dir", world.new_run()).seconds
+    killed = kills.kill(world, scenario, trials, usual, seed, machine, both=both)
     left = msgspec.structs.asdict(killed.left)
     whom = " with their supervisors" if both else ""
-    what = f"{killed.trials} runs killed{whom}, driver {driver}, seed {seed} ({killed.too_late} more had ended before)"
+    late = f"({killed.too_late} more had ended before)"
+    what = f"{killed.trials} runs of {scenario.stem[:20]} killed{whom}, driver {driver}, seed {seed} {late}"
     yield Row(what, "nothing left", ", ".join(f"{count} {name}" for name, count in left.items()), not killed.left)
     limit = kills.PROMISED_SECONDS[driver]
     yield Row("    slowest time to clean", f"<= {limit:g} s", f"{killed.slowest:.1f} s", killed.slowest <= limit)
 
 
-def _kind_kills(world: World, trials: int, seed: int) -> Iterator[Row]:
+def _kind_kills(world: World, scenario: Path, trials: int, seed: int) -> Iterator[Row]:
     """Yield what is left of runs on kind clusters whose harness was killed, if there are to be any."""
     if not trials:
         return
@@ -268,7 +278,7 @@ def _kind_kills(world: World, trials: int, seed: int) -> Iterator[Row]:
     except MissingPrerequisite as error:
         yield Row("runs killed, driver kind", "", f"not measured: {str(error)[:100]}")
         return
-    yield from _kills(world, trials, seed, machine)
+    yield from _kills(world, scenario, trials, seed, machine)
 
 
 def _kind(world: World, effort: Effort) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import psutil
 
 from harness.clients.container_engine import Engine
 from harness.host import run_traces
-from tests.bench.commands import OUTAGE, World
+from tests.bench.commands import World
 
 PROMISED_SECONDS = {"local": 15.0, "kind": 30.0}
 _MARK = run_traces.MARK
@@ -53,24 +54,37 @@ class Kills(msgspec.Struct):
 
 
 def kill(
-    world: World, trials: int, usual: float, seed: int, engine: Engine | None = None, *, both: bool = False
+    world: World,
+    scenario: Path,
+    trials: int,
+    usual: float,
+    seed: int,
+    engine: Engine | None = None,
+    *,
+    both: bool = False,
 ) -> Kills:
-    """Kill so many runs of the outage, each at an instant of its own within its *usual* seconds.
+    """Kill so many runs of a *scenario*, each at an instant of its own within its *usual* seconds.
 
     With *engine* they are runs on kind clusters there; left out, on processes. With *both*, the supervisor is killed
-    together with the harness: then it is the watcher's to end the run.
+    together with the harness: then it is the watcher's to end the run. A run that has ended before its instant says how
+    long one takes at most by then: *usual* may be of a busier hour.
     """
     instants = random.Random(seed)
     result = Kills()
     while result.trials < trials:
         listening = set(_listening(""))
         run = world.new_run()
-        words: list[str | Path] = [Path(sys.executable).with_name("rehearse"), "run", OUTAGE, "--run-dir", run]
+        words: list[str | Path] = [Path(sys.executable).with_name("rehearse"), "run", scenario, "--run-dir", run]
         words += ["--driver", "kind" if engine else "local"]
         with world.started(words) as process:
-            time.sleep(instants.uniform(0, usual))
-            if process.poll() is not None:
+            begun = time.monotonic()
+            try:
+                process.wait(instants.uniform(0, usual))
+            except subprocess.TimeoutExpired:
+                pass
+            else:
                 result.too_late += 1
+                usual = min(usual, time.monotonic() - begun)
                 continue
             if both:
                 _kill_supervisor(process.pid)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from harness.analysis.expectations import words
 from harness.analysis.record_view import Facts
 from harness.analysis.rules import secrets
-from harness.analysis.verdict import words
 from harness.scenario import shared_source
 from harness.scenario.loading import Loaded
 from harness.session.noise_floor import without_upgrade
