@@ -201,6 +201,28 @@ def test_a_vault_leaves_and_another_one_takes_its_place_once_nothing_of_it_runs(
     assert ran == [("sh", "-c", "sh", "vault", "vault-0")]
 
 
+def test_what_was_ended_abruptly_is_made_anew_by_a_rollout(pod: VaultPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollout of a StatefulSet whose Pod was deleted beforehand may bring the version before."""
+    begun: list[str] = []
+    for step in ("leave_at_once", "take_place"):
+        monkeypatch.setattr(pod, step, lambda step=step: begun.append(step))
+    monkeypatch.setattr(pod, "_create", lambda image, **_: begun.append(f"create {image}"))
+    monkeypatch.setattr(pod, "_roll", lambda image, **_: begun.append(f"roll {image}"))
+    monkeypatch.setattr(pod, "_comes", lambda gone, _: begun.append(f"not {gone}"))
+    pod._uid = ""
+    pod.end_abruptly()
+    pod.roll_out("1.4.0", "vault:1.4.0", token_file=True)
+    pod._uid = "uid-1"
+    pod.end_abruptly()
+    pod.roll_out("1.7.0", "vault:1.7.0", token_file=True)
+    pod.roll_out("1.11.0", "vault:1.11.0", token_file=True)
+    assert begun == [
+        "create vault:1.4.0", "not ",
+        "leave_at_once", "take_place", "create vault:1.7.0", "not uid-1",
+        "roll vault:1.11.0", "not uid-1",
+    ]  # fmt: skip
+
+
 def test_for_client_certificates_vault_listens_to_everybody_over_tls() -> None:
     """Whoever shows one is to be answered, and so are those who show none."""
     told = json.loads(vault_pod.settings("raft")[vault_pod.OPEN])["listener"]["tcp"]

@@ -270,7 +270,10 @@ class RealRig(abc.ABC):
     def end_abruptly(self) -> None:
         """End Vault as a power cut would, where its data are raft's own files, which bear that."""
         if self._topology.vault.storage == "raft" and self._topology.vault.nodes == 1:
-            self._vault.kill()
+            self._kill_vault()
+
+    def _kill_vault(self) -> None:
+        self._vault.kill()
 
     def take_snapshot(self, again: Reopen) -> int:
         """Keep Vault's data: by the raft API, or a copy of the files of a Vault that is sealed meanwhile."""

@@ -194,7 +194,7 @@ class VaultPod(OnePod):
             audit_file="stdout",
             certificate=self._authority.client,
         )
-        self._rollouts = 0
+        self._rollouts, self._is_made = 0, False
         self.keeps = False
 
     @property
@@ -233,7 +233,7 @@ class VaultPod(OnePod):
         """
         assert self._unsealer is not None
         self._unsealing = None if token is None else self._unsealer._replace(token=token, disabled=disabled)
-        if self._rollouts and token is not None:
+        if self._is_made and token is not None:
             self._cluster.kube.change_secret(self.namespace, self._name, SEAL_TOKEN, token)
 
     def continue_over(self, other: VaultPod) -> None:
@@ -322,10 +322,11 @@ class VaultPod(OnePod):
         """
         self._version, self._rollouts = version, self._rollouts + 1
         gone = self._uid
-        if self._rollouts == 1:
-            self._create(image, token_file=token_file)
-        else:
+        if self._is_made:
             self._roll(image, token_file=token_file)
+        else:
+            self._create(image, token_file=token_file)
+            self._is_made = True
         return self._comes(gone, self.client)
 
     def stop(self) -> None:
@@ -334,11 +335,18 @@ class VaultPod(OnePod):
             self._cluster.kube.change_stateful_set(self.namespace, self._name, {"replicas": 0})
             self._await(f"the Pod of {versions.called(self._version)} to be gone", lambda: self._state() is None)
 
-    def kill(self) -> None:
-        """Do nothing: its rollout stops it, and it goes with its cluster, or when that is emptied.
+    def end_abruptly(self) -> None:
+        """End Vault as a power cut would, if it runs; the next rollout makes all of it anew. Raises as `roll_out`.
 
-        One that is deleted before a controller has begun the rollout comes as it was.
+        Its StatefulSet goes with its Pod: one that is deleted before a controller has begun a rollout comes as it was.
         """
+        if self._uid:
+            self.leave_at_once()
+            self.take_place()
+            self._is_made = False
+
+    def kill(self) -> None:
+        """Do nothing: it goes with its cluster, or when that is emptied."""
 
     def _create(self, image: str, *, token_file: bool) -> None:
         if self._disks is not None:

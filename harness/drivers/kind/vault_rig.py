@@ -125,6 +125,12 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
         else:
             self._start_vault(served)
 
+    def _kill_vault(self) -> None:
+        if isinstance(self._server, VaultPod):
+            self._server.end_abruptly()
+        else:
+            super()._kill_vault()
+
     def expect_way_back(self, served: Serve) -> None:
         """Begin a way back as others do, unless Vault moves: then it is not known where the way back leads."""
         if not self._topology.vault.later:
