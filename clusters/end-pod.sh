@@ -8,11 +8,16 @@ its() {
         "labels.\"io.kubernetes.pod.namespace\"==\"$1\",labels.\"io.kubernetes.pod.name\"==\"$2\"$3" |
         sort | comm -12 - "$running"
 }
-for container in $(its "$1" "$2" ',labels."io.cri-containerd.kind"=="container"'); do
-    ctr -n k8s.io tasks kill -s KILL "$container" 2>/dev/null || true
-done
+end() {
+    for container in $(its "$1" "$2" ',labels."io.cri-containerd.kind"=="container"'); do
+        ctr -n k8s.io tasks kill -s KILL "$container" 2>/dev/null || true
+    done
+}
+end "$1" "$2"
 tries=0
 while [ -n "$(its "$1" "$2" "")" ]; do
+    # one that had yet to start, or that a kubelet started anew which has not heard of the end of its Pod yet
+    end "$1" "$2"
     tries=$((tries + 1))
     if [ "$tries" = 300 ]; then
         echo "still running: $(its "$1" "$2" "" | tr '\n' ' ')"

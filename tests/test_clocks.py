@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from harness.analysis import doubts
 from harness.analysis.record_view import Facts
 from harness.drivers.kind import limits
 from harness.errors import MissingPrerequisite, RigError, ScenarioError
 from harness.host import process_clock
+from harness.reports import junit
 from harness.scenario import loading, plan
 from harness.wait import now
 from tests.runs import on_paper
@@ -59,6 +63,26 @@ def test_what_was_asked_with_one_token_is_one_finding(times: int, missed: int, t
     refused = [one for one in judgement.observations if one.answer == "refused" and one.probe in finding.also[0]]
     assert {Facts(record).answer_line(one) for one in refused} <= {*finding.evidence}
     assert (len(judgement.missed), judgement.unexpected, judgement.exit_code) == (missed, (), 1 if missed else 0)
+
+
+def test_each_question_that_a_finding_tells_of_is_red_in_junit(tmp_path: Path) -> None:
+    """A job that looks at one question from run to run sees that it was refused, whatever else was refused with it."""
+    steps = "  - clock: {vault-0: 2h}\n  - upgrade: 1.11.0\n"
+    _, judgement = on_paper(loading.loads(said(steps), "one.yaml").scenario, tmp_path)
+    cases = ET.fromstring(junit.render(judgement)).iter("testcase")
+    red = [one.attrib["name"] for one in cases if one.find("failure") is not None]
+    assert [name.partition(" ")[0] for name in red] == ["old-token-lookup", "old-token-read"]
+
+
+def test_what_is_expected_of_a_token_leaves_nothing_to_be_learned_of_what_was_read_with_it(tmp_path: Path) -> None:
+    """The scenario expects one finding, which tells of both questions."""
+    text = said("  - restart: {}\n") + 'policies: {web: \'path "x" { capabilities = ["read"] }\'}\n'
+    record, judgement = on_paper(loading.loads(text, "one.yaml").scenario, tmp_path)
+    facts, (found,) = Facts(record), [one for one in judgement.findings if one.probe == "read"]
+    assert [doubt.apps for doubt in doubts.unlearned(facts, [found], [False])] == [("web",)]
+    assert [*doubts.unlearned(facts, [found], [True])] == []
+    both = replace(found, probe="token-lookup", item="", also=(f"read {found.item}",))
+    assert [*doubts.unlearned(facts, [both], [True])] == []
 
 
 def test_what_a_node_revoked_while_it_led_is_gone_under_the_next(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from harness.analysis.verdict import Judgement
 from harness.drivers.kind import limits
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
+from harness.drivers.several_nodes import NodesRig
 from harness.errors import MissingPrerequisite, NotReady, RigError, ScenarioError
 from harness.record.events import Trouble
 from harness.record.journal import Record
@@ -532,3 +534,24 @@ def test_nodes_that_know_no_files_of_others_join_by_the_api(lender: Lender, tmp_
     (file := tmp_path / "old.yaml").write_text(OLD)
     code, judgement = lender.rehearse(file, tmp_path / "run")
     assert (code, judgement["verdict"], judgement["doubts"]) == (0, "pass", []), judgement["reasons"]
+
+
+def test_a_node_asks_to_join_once_somebody_leads(tmp_path: Path) -> None:
+    """One that led itself until it was emptied finds the others in an election."""
+    (file := tmp_path / "pem").write_text("PEM")
+    leads, asked = iter(["", "vault-0"]), list[str]()
+
+    def join(leader: str, *_: object) -> Reply:
+        asked.append(leader)
+        return Reply(200, data={"joined": True})
+
+    node = SimpleNamespace(
+        authority=SimpleNamespace(client=(file, file), ca=file),
+        client=SimpleNamespace(join_raft=join),
+        died=lambda: None,
+        tail=list,
+    )
+    servers = {"vault-0": SimpleNamespace(among="https://vault-0:8200"), "vault-1": node}
+    rig: Any = SimpleNamespace(servers=servers, follow=lambda: next(leads))
+    NodesRig.ask_to_join(rig, "vault-1")
+    assert asked == ["https://vault-0:8200"]

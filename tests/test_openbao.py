@@ -233,3 +233,16 @@ def test_every_sentence_about_a_version_that_serves_leaves_its_name_to_one_place
         if re.search(r"Vault \{(?:called\(\w+\)\}\{)?[\w.]*\b_?(?:version|hop|written_by|source|target)\}", line)
     ]
     assert wrong == []
+
+
+def test_on_kind_an_openbao_is_unsealed_by_its_keys() -> None:
+    """Its configurations there know no seal: it would end at its start, as if it did not take the data."""
+    transit = {"source": "1.14.0", "seal": "transit"}
+    for path, refused in (({"target": BAO}, True), ({"target": "1.16.3"}, False)):
+        text = json.loads(document(transit | path)) | {"seal-vault": {"source": "1.14.0"}}
+        made = plan.make(loading.loads(json.dumps(text)).scenario, "one", "kind")
+        if refused:
+            with pytest.raises(MissingPrerequisite, match=r"OpenBao 2\.6\.2 is unsealed by its keys.*--driver local"):
+                limits.insist(made)
+        else:
+            limits.insist(made)

@@ -18,6 +18,8 @@ import requests
 
 from harness import settings
 from harness.knowledge import policy_templates, vault_policies
+from harness.scenario import loading
+from harness.session import prediction
 from tests.runs import OUTAGE
 from tests.versions_at_hand import further
 
@@ -378,3 +380,27 @@ def test_no_login_fills_what_is_of_the_entity_or_of_a_group(template: str) -> No
     assert policy_templates.filled(rules, "auth/kubernetes", alias) == []
     assert policy_templates.unfilled(rules, "auth/kubernetes", alias, "secret/data/web/a") == [template]
     assert policy_templates.unfilled(rules, "auth/kubernetes", alias, "secret/metadata/web") == []
+
+
+WITHOUT = """
+schema: 1
+description: A pipeline's role gets another policy in the hop that puts the role into its alias.
+vault: {source: 1.13.0}
+auth: {ci: {type: jwt, roles: {deploy: {bound-audiences: [v], policies: [all]}}}}
+policies:
+  all: path "secret/data/*" { capabilities = ["read"] }
+  other: path "secret/data/other/{{identity.entity.aliases.auth/ci.name}}" { capabilities = ["read"] }
+apps: {web: {mount: ci, role: deploy, audience: v, token: minted, reads: [secret/deploy]}}
+course:
+  - {upgrade: 1.16.3, then-look: false}
+  - write: {mount: ci, role: deploy, policies: [other]}
+"""
+
+
+def test_what_an_alias_gets_is_told_only_where_a_template_of_the_policies_names_it() -> None:
+    found = [one for one in prediction.predict(loading.loads(WITHOUT)).findings if one.cause == "policy-denies"]
+    assert [one.effect for one in found] == ["access refused"]
+    assert "metadata.role" not in found[0].sentence
+    named = WITHOUT.replace("auth/ci.name", "auth/ci.metadata.role")
+    found = [one for one in prediction.predict(loading.loads(named)).findings if one.cause == "policy-denies"]
+    assert "has metadata.role deploy, by which a template is filled" in found[0].sentence

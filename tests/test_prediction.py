@@ -264,3 +264,62 @@ def test_what_a_scenario_tells_of_its_roles_is_not_asked_of_its_reader() -> None
     bound = UNBOUND.replace("bound-claims: {project: shop}", "bound-audiences: [v]").replace("own", "ca")
     told = {one.id: one for one in prediction.predict(loading.loads(bound)).crossings}
     assert {told[name].touches for name in ("jwt-bound-audiences", "cert-leaf-keys-compared")} == {"unknown"}
+
+
+BY_ROLE = """
+schema: 1
+description: A policy by the role of a login.
+clusters: {apps: {kubernetes: 1.32.0}}
+vault: {source: 1.13.0, target: 1.16.3}
+auth:
+  ci: {type: jwt, roles: {deploy: {bound-audiences: [v], policies: [by-role]}}}
+  kubernetes: {cluster: apps, roles: {web: {service-accounts: [web], namespaces: [apps], policies: [by-role]}}}
+policies:
+  by-role: path "secret/data/{{ identity.entity.aliases.auth/ci.metadata.role }}" { capabilities = ["read"] }
+apps:
+  deploy: {mount: ci, role: deploy, token: minted, audience: v, reads: [secret/deploy]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (
+            "{{ identity.entity.aliases.auth/ci.metadata.role }}",
+            ("yes", "policy by-role has a template with metadata.role"),
+        ),
+        pytest.param("{{identity.entity.aliases.auth/kubernetes.metadata.role}}", ("unknown",), id="without a role"),
+    ],
+)
+def test_a_template_touches_by_the_mount_that_it_names(template: str, said: tuple[str, ...]) -> None:
+    """Vault takes blanks within the braces, and the role is in the alias of JWT mounts alone."""
+    text = BY_ROLE.replace("{{ identity.entity.aliases.auth/ci.metadata.role }}", template)
+    loaded = loading.loads(text)
+    told = {one.id: one for one in prediction.predict(loaded).crossings}["jwt-role-in-the-alias"]
+    assert (told.touches, told.because)[: len(said)] == said
+
+
+TAKEN_AWAY = """
+schema: 1
+description: A role loses its policies, and the default one with them.
+clusters: {apps: {kubernetes: 1.32.0}}
+vault: {source: 1.13.0}
+auth:
+  kubernetes:
+    cluster: apps
+    reviewer: secret
+    roles: {web: {service-accounts: [web], namespaces: [apps], policies: [web]}}
+policies:
+  web: path "secret/data/*" { capabilities = ["read"] }
+  other: path "secret/data/other/*" { capabilities = ["read"] }
+apps: {web: {cluster: apps, mount: kubernetes, service-account: apps/web, role: web, reads: [secret/web]}}
+course: [{write: {mount: kubernetes, role: web, policies: [other], no-default-policy: true}}]
+"""
+
+
+def test_what_a_policy_denies_is_a_finding_for_each_path_with_a_remedy_of_its_own() -> None:
+    """A token that may not look itself up may read all the same: what mends the one is nothing to the other."""
+    told = [one for one in prediction.predict(loading.loads(TAKEN_AWAY)).findings if one.cause == "policy-denies"]
+    paths = ("auth/token/lookup-self", "auth/token/renew-self", "secret/data/web")
+    assert [path in one.sentence for one, path in zip(told, paths, strict=True)] == [True] * 3
+    assert [path in one.ways[0].commands[0] for one, path in zip(told, paths, strict=True)] == [True] * 3

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from harness.artifacts import templates
 from harness.clients.kube import Kube
 from harness.drivers.kind import one_pod, vault_pod
 from harness.drivers.kind.cluster import KindCluster, Workbench
@@ -197,8 +200,44 @@ def test_a_vault_leaves_and_another_one_takes_its_place_once_nothing_of_it_runs(
     with Scripted(*[Answer(body=there)] * 2, Answer(404)) as server:
         pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
         pod.take_place()
-    assert [one.path for one in server.asked if one.method == "DELETE"] == [at_once] * 2
+    assert [one.path for one in server.asked if one.method == "DELETE"] == [at_once] * 3
     assert ran == [("sh", "-c", "sh", "vault", "vault-0")]
+
+
+def test_a_pod_that_a_controller_makes_too_late_is_not_taken_for_the_next(
+    pod: VaultPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes of a StatefulSet that is gone, between the last look and the end of what ran: both are done again."""
+    told = iter([False, True, False, False])
+    ran: list[str] = []
+    monkeypatch.setattr(Kube, "delete_pod", lambda *_: next(told))
+    monkeypatch.setattr(pod, "_state", lambda: None)
+    monkeypatch.setattr(pod._cluster, "run", lambda *words: ran.append(words[-1]))
+    pod.take_place()
+    assert (ran, list(told)) == (["vault-0"] * 2, [])
+
+
+CTR = """#!/bin/sh
+# $ROOM/runs: what runs; $ROOM/soon: what does so from the next look on
+case "$*" in
+*"tasks kill"*) for last; do :; done; echo "$last" >>"$ROOM/killed"; : >"$ROOM/runs" ;;
+*"tasks ls"*) cat "$ROOM/runs"; if [ -e "$ROOM/soon" ]; then mv "$ROOM/soon" "$ROOM/runs"; fi ;;
+*) echo vault-anew ;;
+esac
+"""
+
+
+def test_what_a_kubelet_starts_while_its_pod_ends_is_ended_as_well(tmp_path: Path) -> None:
+    """What did not run at the first look may do so at the next: nobody waits for its own end."""
+    ctr = tmp_path / "ctr"
+    ctr.write_text(CTR)
+    ctr.chmod(0o700)
+    (tmp_path / "runs").touch()
+    (tmp_path / "soon").write_text("vault-anew\n")
+    script = templates.text("end-pod.sh").replace("/var/log/pods", str(tmp_path / "logs"))
+    around = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOM": str(tmp_path)}
+    subprocess.run(["sh", "-c", script, "sh", "vault", "vault-0"], env=around, check=True, timeout=30)
+    assert (tmp_path / "killed").read_text() == "vault-anew\n"
 
 
 def test_what_was_ended_abruptly_is_made_anew_by_a_rollout(pod: VaultPod, monkeypatch: pytest.MonkeyPatch) -> None:

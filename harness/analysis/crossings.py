@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.knowledge import behaviours, kubernetes_auth, server_settings, versions
+from harness.knowledge import behaviours, kubernetes_auth, policy_templates, server_settings, versions
 from harness.knowledge.behaviours import Row
 from harness.knowledge.kubernetes_auth import Stored
 from harness.scenario import course, engine_kinds
@@ -237,6 +237,19 @@ def _policies(word: str, asked: str) -> Callable[[Plan], Answer]:
     return told
 
 
+def _role_in_a_template(plan: Plan) -> Answer:
+    """Tell by the templates of the scenario's policies, which name its mounts; the other policies nobody has shown."""
+    mounts = [f"auth/{path}" for path, mount in plan.resolved.mounts.items() if mount.of_kind.name == JWT]
+    named = [
+        name
+        for name, text in plan.resolved.policies.items()
+        if any(policy_templates.names_alias(text, mount, "metadata.role") for mount in mounts)
+    ]
+    if named:
+        return "yes", f"policy {', '.join(named)} has a template with metadata.role"
+    return "unknown", "have policies templates with metadata.role of a JWT mount?"
+
+
 def _stored_on(kind: str, *, then: Answer = ("yes", "")) -> Callable[[Plan], Answer]:
     """Return what tells by the storage of Vault."""
 
@@ -392,7 +405,7 @@ WHOM: Final[Mapping[str, Callable[[Plan], Answer]]] = {
     "es384": _es384,
     "policy-parameters": _policies("_parameters", "do your policies have allowed_parameters or denied_parameters?"),
     "policy-templates": _policies("{{", "are your policies templated?"),
-    "role-in-a-template": _policies(".metadata.role}}", "have policies templates with metadata.role of a JWT mount?"),
+    "role-in-a-template": _role_in_a_template,
     "policy-denies": _policies("deny", "do your policies deny paths?"),
     "raft": _stored_on("raft"),
     "ask-mlock": _mlock,

@@ -87,6 +87,12 @@ class Finding(msgspec.Struct, frozen=True):
     also: tuple[str, ...] = ()
     """what else was asked with the same token, and answered so for the same cause: each with its item"""
 
+    @property
+    def asked(self) -> tuple[tuple[str, str], ...]:
+        """Return the probe of each question that it tells of, with its item."""
+        others = (one.partition(" ") for one in self.also)
+        return (self.probe, self.item), *((probe, item) for probe, _, item in others)
+
 
 def diagnose(facts: Facts) -> list[Finding]:
     """Return every finding, in the order in which they appear: what was wrong from the start, then hop by hop."""

@@ -86,7 +86,9 @@ def unlearned(facts: Facts, findings: Iterable[Finding], expected: Iterable[bool
     *expected* says of each finding whether the scenario expects it: a refusal that is expected is known, and no doubt.
     """
     paired = list(zip(findings, expected, strict=True))
-    causes = {(one.probe, one.app, one.item): (one.rule, known) for one, known in paired if not one.hop}
+    causes = {
+        (probe, one.app, item): (one.rule, known) for one, known in paired if not one.hop for probe, item in one.asked
+    }
     groups: dict[tuple[str, str, str], list[Observation]] = {}
     for probe in _MUST_BE_GRANTED:
         for seen in never_granted(facts, probe):

@@ -18,10 +18,17 @@ _LOOK_UPS: Final = {
 }
 """By the probe that asks with a token: the one that looks up the same one."""
 
+_PATH_BY_PATH: Final = "policy-denies"
+"""A policy rules on each path by itself, and what has it grant the look-up mends nothing else."""
+
 
 def merged(findings: Sequence[Finding]) -> Iterable[Finding]:
-    """Yield *findings* without those of a token whose look-up has the same cause: that one names them in `also`."""
-    look_ups = {_fact(one, one.probe): one for one in findings if one.probe in _LOOK_UPS.values()}
+    """Yield *findings* without those of a token whose look-up has the same cause: that one names them in `also`.
+
+    A cause that is found path by path is one fact for each path.
+    """
+    of_tokens = [one for one in findings if one.rule != _PATH_BY_PATH]
+    look_ups = {_fact(one, one.probe): one for one in of_tokens if one.probe in _LOOK_UPS.values()}
     others: dict[int, list[Finding]] = {}
     for one in findings:
         told = look_ups.get(_fact(one, _LOOK_UPS.get(one.probe, "")))

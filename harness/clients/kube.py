@@ -308,7 +308,7 @@ class Kube:
             return self._done_if_there("PATCH", path, {"spec": {"replicas": replicas}})
 
     def delete_stateful_set(self, namespace: str, name: str) -> None:
-        """Delete a StatefulSet without Pods, and its ConfigMap and Secret."""
+        """Delete a StatefulSet, and its ConfigMap and Secret. Its Pods are deleted by a controller some time."""
         with translated(f"stateful set {namespace}/{name}"):
             self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}")
             self._done("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{name}")

@@ -138,12 +138,16 @@ class NodesRig(RealRig):
 
     def ask_to_join(self, name: str) -> None:
         """Have a node without data ask by the API to be taken in by the one that leads."""
-        leader, node = self.servers[self.follow()], self.servers[name]
+        node = self.servers[name]
         certificate, key = node.authority.client
         shown = node.authority.ca.read_text(), certificate.read_text(), Secret(key.read_text())
 
         def joined() -> bool:
-            said = node.client.join_raft(leader.among, *shown)
+            # where it led itself until now, the others elect another one first
+            leader = self.follow()
+            if not leader:
+                raise Unreachable("none of the others leads")
+            said = node.client.join_raft(self.servers[leader].among, *shown)
             if not said.data.get("joined"):
                 raise Unreachable(f"sys/storage/raft/join says HTTP {said.status}: {said.error}")
             return True
@@ -151,7 +155,7 @@ class NodesRig(RealRig):
         # a name server may not know the other one's name yet
         wait.until(
             joined,
-            what=f"{name} to join {leader.name}",
+            what=f"{name} to join the others",
             seconds=_JOIN_SECONDS,
             every=0.5,
             died=node.died,

@@ -15,6 +15,8 @@ _ALIAS_OF: Final = re.compile(
     r"identity\.entity\.aliases\.auth/([^{}]+?)\.(?=id\b|name\b|metadata\.|custom_metadata\.)"
 )
 
+_TEMPLATE: Final = re.compile(r"\{\{\s*(identity\.[^{}]*?)\s*\}\}")
+
 
 def mounts_of(text: str) -> list[str]:
     """Return the paths of the auth mounts that a policy's templates name, where Vault's have an accessor."""
@@ -30,6 +32,11 @@ def aliases_elsewhere(text: str, mount: str) -> list[str]:
     Who logged in at *mount* alone has no alias there, and Vault leaves a rule out whose template it cannot fill.
     """
     return [one for one in dict.fromkeys(_ANY_ALIAS.findall(text)) if one != mount]
+
+
+def names_alias(text: str, mount: str, key: str) -> bool:
+    """Has a policy a template with this *key* of the alias at *mount*, which is an accessor or auth/<path>?"""
+    return f"identity.entity.aliases.{mount}.{key}" in _TEMPLATE.findall(text)
 
 
 def with_accessors(text: str, accessors: Mapping[str, str]) -> str:
@@ -59,8 +66,6 @@ def with_mounts(text: str, paths: Mapping[str, str]) -> tuple[str, list[str]]:
     written = _ANY_ALIAS.sub(named, text)
     return written, [one for one in dict.fromkeys(_ANY_ALIAS.findall(written)) if not one.startswith("auth/")]
 
-
-_TEMPLATE: Final = re.compile(r"\{\{\s*(identity\.[^{}]*?)\s*\}\}")
 
 Alias = Mapping[str, str | None]
 """What stands in somebody's alias at a mount: `name`, or `metadata.<key>`; None where it has one that nobody knows."""

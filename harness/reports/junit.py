@@ -126,7 +126,8 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     weighed = _Weighed(blamed(judgement), labels(judgement))
     told: dict[_Place, list[Finding]] = {}
     for finding in judgement.findings:
-        told.setdefault(_place(finding), []).append(finding)
+        for place in _places(finding):
+            told.setdefault(place, []).append(finding)
     excused = set(judgement.excused)
     for seen in judgement.observations:
         findings = told.pop((comparison.key_of(seen), seen.moment), [])
@@ -140,8 +141,10 @@ def _cases(judgement: Judgement) -> Iterator[_TestCase]:
     yield from _not_checked(judgement)
 
 
-def _place(finding: Finding) -> _Place:
-    return comparison.key_of(finding), finding.moment
+def _places(finding: Finding) -> Iterator[_Place]:
+    """Yield each question that a finding tells of: where a token is refused, all that was asked with it."""
+    for probe, item in finding.asked:
+        yield comparison.key_of(msgspec.structs.replace(finding, probe=probe, item=item)), finding.moment
 
 
 def _question(seen: Observation, findings: Sequence[Finding], weighed: _Weighed, *, excused: bool) -> _TestCase:

@@ -131,15 +131,17 @@ def _granted_at_last(case: Case) -> str:
 
 
 def _otherwise_filled(case: Case) -> str:
-    """Return what the alias has now and had not before, or had otherwise."""
+    """Return what the alias has now and had not before, or had otherwise, of what templates of the policies name."""
     if case.before is None:
         return ""
     now, was = entities.alias_of(case, case.after), entities.alias_of(case, case.before)
-    of = f"the alias that auth/{case.after.mount} gives"
+    own, texts = f"auth/{case.after.mount}", _texts(case.facts)
+    held = [texts.get(name, "") for name in {*_held(case, case.after), *_held(case, case.before)}]
+    of = f"the alias that {own} gives"
     differ = [
         f"{key} {value}" + (f" instead of {was[key]}" if was.get(key) else "")
         for key, value in sorted(now.items())
-        if value and value != was.get(key)
+        if value and value != was.get(key) and any(policy_templates.names_alias(text, own, key) for text in held)
     ]
     return f"on {case.after.version} {of} has {', '.join(differ)}, by which a template is filled" if differ else ""
 

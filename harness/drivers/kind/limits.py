@@ -15,7 +15,7 @@ from harness.host import capacity
 from harness.knowledge import versions
 from harness.scenario import course
 from harness.scenario.plan import Plan
-from harness.scenario.topology import RS256, VaultSpec
+from harness.scenario.topology import RS256, SEAL, TRANSIT, VaultSpec
 from harness.scenario.values import ADDRESS
 
 
@@ -25,6 +25,7 @@ def insist(plan: Plan) -> None:
     _insist_on_their_versions(plan)
     _insist_on_their_keys(plan)
     _insist_on_places(plan)
+    _insist_on_keys_for_openbao(plan)
     if any(isinstance(step, course.SetClock) for step in plan.steps):
         raise MissingPrerequisite(
             "with kind all Pods have the clock of this machine: --driver local can set that of one node apart"
@@ -126,6 +127,18 @@ def _insist_on_places(plan: Plan) -> None:
             "with kind a Vault that moves has another address, and the agents of apps are told one: --driver local "
             "has both, with an address that stays"
         )
+
+
+def _insist_on_keys_for_openbao(plan: Plan) -> None:
+    """Refuse an OpenBao that another Vault unseals: in a container it has no configuration with a seal."""
+    served = [step for step in plan.steps if isinstance(step, course.Serve) and step.vault != SEAL]
+    sealed = plan.resolved.vault.seal == TRANSIT or any(step.seal for step in served)
+    for step in served if sealed else ():
+        if versions.product(step.version) == versions.OPENBAO:
+            raise MissingPrerequisite(
+                f"with kind {versions.called(step.version)} is unsealed by its keys, and not by another Vault: "
+                "--driver local has that, or seal: shamir"
+            )
 
 
 def _insist_on_devices(vault: VaultSpec) -> None:

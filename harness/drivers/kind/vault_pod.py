@@ -302,10 +302,17 @@ class VaultPod(OnePod):
 
         Raises as `roll_out`.
         """
-        # again, because a controller may not know yet that its StatefulSet is gone
         kube, pod = self._cluster.kube, (self.namespace, self._pod)
-        self._await("the Pod of the Vault before this one to be gone", lambda: not kube.delete_pod(*pod))
-        self._cluster.run("sh", "-c", templates.text("end-pod.sh"), "sh", self.namespace, self._pod)
+
+        def gone() -> bool:
+            # again, because a controller may not know yet that its StatefulSet is gone
+            if kube.delete_pod(*pod):
+                return False
+            self._cluster.run("sh", "-c", templates.text("end-pod.sh"), "sh", *pod)
+            # and it may have made one since: that would be taken for the next
+            return not kube.delete_pod(*pod)
+
+        self._await("the Pod of the Vault before this one to be gone", gone)
 
     def remove(self) -> None:
         """Remove it from its cluster. A Pod that it has left is removed by a controller some time."""
