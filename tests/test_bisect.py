@@ -323,7 +323,7 @@ def test_an_answer_of_another_binary_is_asked_for_again(tmp_path: Path) -> None:
     [
         (("--good", "1.13.0", "--bad", "1.7.0"), "1.13.0 is newer than 1.7.0: --good is the older one"),
         (("--good", "1.9.3", "--bad", "1.9.3"), "1.9.3 cannot be both good and bad"),
-        (("--good", "1.7.99", "--bad", "1.11.0"), "1.7.99"),
+        (("--good", "1.7.99", "--bad", "1.11.0"), "between 1.7.99 and 1.11.0: Vault 1.7.99 is none of the releases"),
         (("--good", "1.7.0", "--bad", "1.11.0", "--axis", "vault.tarjet"), "vault.tarjet is no field"),
         (("--good", "local", "--bad", "paper", "--axis", "driver"), "drivers have no order"),
         (
@@ -341,6 +341,31 @@ def test_what_is_no_search_is_a_sentence_and_a_2(words: Sequence[str], said: str
     as_test = "--as-test" in words
     assert code(done) == (130 if as_test else 2)
     assert said in done.stderr + str(getattr(done.exception, "message", ""))
+
+
+@pytest.mark.parametrize("which", ["here", "cached", "all"])
+def test_an_end_that_nobody_knows_is_refused_by_its_name(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is known and what can be done, and without the range that a search makes of its ends."""
+    monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
+    words = ("bisect", OUTAGE, "--driver", "paper", "--good", "1.7.0")
+    done = tool(*words, "--bad", "9.9.9", "--among", which)
+    assert code(done) == 2
+    assert "between 1.7.0 and 9.9.9: Vault 9.9.9 is none of the releases that are known" in done.stderr
+    assert f"the newest is {list(releases.shipped('vault').released)[-1]}. " in done.stderr
+    assert done.stderr.endswith("Name a --bad that is known, or all that is searched: --among A,B,C\n")
+    assert ".." not in done.stderr
+    # no scenario can name what was never released: a list of values would not help
+    assert tool(*words, "--bad", "1.9.99", "--among", which).stderr.endswith("Name a --bad that is known\n")
+    listed = tool(*words, "--bad", "9.9.9", "--among", "1.9.2,1.9.3")
+    assert "the first bad vault.target is 1.9.3" in " ".join(listed.stdout.split())
+
+
+def test_ends_between_which_nothing_can_be_had_are_searched_alone() -> None:
+    """Whether they can be had themselves, each rehearsal says."""
+    wanted = bisect.search(loading.load(OUTAGE), "vault.target", ("1.9.2", "1.11.0"), "here", here=lambda *_: False)
+    assert [one.value for one in wanted.variants] == ["1.9.2", "1.11.0"]
 
 
 def test_any_field_with_an_order_can_be_searched(tmp_path: Path) -> None:

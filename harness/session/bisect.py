@@ -100,8 +100,9 @@ def search(
 ) -> Search:
     """Return the search for the first bad value of *axis*, a field by its path, between its *ends*, good and bad.
 
-    *among* is `here` (the releases that can be had on this machine), `all` (every release), or the values themselves,
-    parted by commas and in their order; the ends always belong to them. Raises NothingToSearch and MatrixError.
+    *among* is `here` (the releases of which *here* says that they can be had on this machine), `all` (every release),
+    or the values themselves, parted by commas and in their order; the ends always belong to them. Raises
+    NothingToSearch and MatrixError.
     """
     if axis == matrix.DRIVER:
         raise NothingToSearch("drivers have no order: name a field that has one")
@@ -114,7 +115,9 @@ def search(
     if good == bad:
         raise NothingToSearch(f"{good} cannot be both good and bad: name two values of {axis}")
     if read([good, bad]).ordered:
-        words = _releases(good, bad, among)
+        product = "kubernetes" if axis.rpartition(".")[2] == "kubernetes" else "vault"
+        had = (lambda version: here(product, version)) if here and among == "here" else None
+        words = _releases(good, bad, among, tables(product), had)
     elif among not in ("here", "all"):
         words = [good, *(each for each in among.split(",") if each not in (good, bad)), bad]
     elif good.isdecimal() and bad.isdecimal():
@@ -134,16 +137,22 @@ def _one(axis: str, end: str, found: Axis) -> str:
     return found.values[0].text
 
 
-def _releases(good: str, bad: str, among: str) -> list[str]:
+def _releases(good: str, bad: str, among: str, table: Table, had: Callable[[str], bool] | None) -> list[str]:
+    """Return both ends and what is searched between them: named versions, or releases, of those that can be *had*."""
     if versions.parse(good) > versions.parse(bad):
         raise NothingToSearch(_swapped(good, bad))
     if among not in ("here", "all"):
-        inner = among.split(",")
-    elif {"+", "-"} & {*good, *bad}:
+        return [good, *among.split(","), bad]
+    if {"+", "-"} & {*good, *bad}:
         raise NothingToSearch(f"nobody knows what lies between {good} and {bad}: name all of them, --among A,B,C")
-    else:
-        inner = [f"{good}..{bad}:all{':here' if among == 'here' else ''}"]
-    return [good, *inner, bad]
+    for option, end in (("--good", good), ("--bad", bad)):
+        if said := releases.unheard(end, table):
+            # no scenario can name what was never released, and then a list is of no use either
+            never = table.product == "vault" and versions.never_released(end)
+            right = f"a {option} that is known" + ("" if never else ", or all that is searched: --among A,B,C")
+            raise NothingToSearch(f"nobody knows which releases lie between {good} and {bad}: {said}. Name {right}")
+    between = releases.resolve(f"{good}..{bad}:all", table)
+    return [good, *(each for each in between if had is None or had(each)), bad]
 
 
 def _swapped(good: str, bad: str) -> str:
