@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -72,6 +73,19 @@ def test_a_port_somebody_listens_on_is_not_given(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(ports, "_RANGE", range(port, port + 1))
         with pytest.raises(RigError, match=r"1 free ports .* and 0 were found: end other rehearsals"):
             ours.take(1)
+
+
+def test_a_machine_whose_loopback_is_down_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To bind works there, as in a new network namespace, and then each server would be waited for, a minute long."""
+
+    def connect(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with Ports(tmp_path) as ours, pytest.raises(RigError, match="nobody is reached at") as caught:
+        ours.take(1)
+    assert "(Network is unreachable)" in str(caught.value)
+    assert "ip link set lo up" in str(caught.value)
 
 
 def test_too_few_ports_are_all_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

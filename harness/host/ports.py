@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _RANGE: Final = range(21000, 32000)
 _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _GATE: Final = "gate"
+_DISCARD: Final = 9
 _PATIENCE_SECONDS: Final = 30.0
 
 
@@ -54,8 +55,9 @@ class Ports:
     def take(self, count: int) -> list[int]:
         """Reserve *count* ports that nobody listens on, apart from those the kernel gives to whoever asks for any.
 
-        Raises RigError if there are not that many; then none of them is kept.
+        Raises RigError if there are not that many, and then none of them is kept, or if nobody is reached at 127.0.0.1.
         """
+        _insist_on_loopback()
         found: dict[int, BaseFileLock] = {}
         with self._gate():
             for port in _candidates(_EPHEMERAL):
@@ -125,6 +127,19 @@ def _candidates(ephemeral: Path) -> Sequence[int]:
     ours = [port for port in _RANGE if not low <= port <= high] or list(_RANGE)
     start = secrets.randbelow(len(ours))
     return ours[start:] + ours[:start]
+
+
+def _insist_on_loopback() -> None:
+    """Raise RigError if nobody is reached at 127.0.0.1: what binds there does not notice, and would be waited for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        try:
+            # of a datagram socket this looks up the way, and sends nothing
+            trial.connect(("127.0.0.1", _DISCARD))
+        except OSError as error:
+            raise RigError(
+                "nobody is reached at 127.0.0.1 on this machine, where all servers of a run are to listen "
+                f"({error.strerror}): bring its loopback interface up (ip link set lo up), and run again"
+            ) from None
 
 
 def _is_free(port: int) -> bool:
