@@ -2,8 +2,8 @@
 
 What is drawn is a document as an author would write it. One that cannot be (`rehearse validate` refuses it) is drawn
 anew. Left out on purpose: what takes longer than anybody waits (tokens that end within a run), what needs other
-servers than those at hand (`upgrade-kubernetes` goes to the same version), policies with templates, which paper does
-not read, and PEM texts, of which the other fields say as much.
+servers than those at hand (`upgrade-kubernetes` goes to the same version), policies with templates, which have tests of
+their own, the `bound_issuer` of the provider, and PEM texts, of which the other fields say as much.
 """
 
 from __future__ import annotations
