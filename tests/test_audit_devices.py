@@ -175,6 +175,22 @@ def test_what_is_gone_or_otherwise_in_the_entries_is_latent(
     one = next(one for one in judgement.findings if one.rule == "audit-entry-changed")
     assert (one.kind, one.effect, one.hop) == ("latent", "audit changed", "1.11.0")
     assert says in one.sentence
+    assert one.remedy.startswith("Take the new entries to whatever reads them before the upgrade: parsers, ")
+
+
+def test_what_is_otherwise_with_the_same_version_is_for_before_the_same_is_done(tmp_path: Path) -> None:
+    """A step of the course did it, and not a hop: the last look at the device is one with the version before it."""
+    last = "after audit device main well"
+
+    def changed(line: dict[str, Any]) -> dict[str, Any]:
+        if (line["event"], line.get("device"), line.get("moment")) == ("audit-device", "main", last):
+            _entry(line, lambda entry: entry["fields"].pop("auth.policies", None))
+        return line
+
+    shutil.copyfile(RECORD, tmp_path / journal.RECORD_FILE)
+    judgement = renumbered(tmp_path, changed)
+    one = next(one for one in judgement.findings if one.rule == "audit-entry-changed")
+    assert one.remedy.startswith("Take the new entries to whatever reads them before the same is done in production: ")
 
 
 # --- who takes what they send
@@ -335,6 +351,9 @@ def test_paper_foretells_which_fields_an_older_version_writes_no_more(
     assert (there.gone, back.gone) == ((), there.more)
     found = [(one.kind, one.effect, one.hop) for one in judgement.findings if one.rule == "audit-entry-changed"]
     assert found == [("latent", "audit changed", old)] * bool(fewer)
+    mends = {one.remedy for one in judgement.findings if one.rule == "audit-entry-changed"}
+    readers = f"Keep whatever reads the entries able to read those of Vault {old} until nobody goes back: parsers, "
+    assert all(mend.startswith(readers) for mend in mends)
 
 
 @pytest.mark.real

@@ -243,8 +243,8 @@ def _entries_changed(facts: Facts, line: int, one: AuditSeen, change: DeviceChan
         f"What audit/{one.device} ({one.kind}) writes is otherwise with {versions.called(change.version)}: {said}",
         [_evidence(line, one)],
         Remedy(
-            "Take the new entries to whatever reads them before the upgrade: parsers, alerts, and the search for what "
-            "one token did.",
+            f"{_for_readers(_came_from(facts, one), change.version)}: parsers, alerts, and the search for what one "
+            "token did.",
             unproven="who reads the entries is the operator's to know",
         ),
         hop=_version(facts, one.moment),
@@ -252,6 +252,27 @@ def _entries_changed(facts: Facts, line: int, one: AuditSeen, change: DeviceChan
         source="the entries of both versions, in this run",
         explanation=_READERS,
     )
+
+
+def _came_from(facts: Facts, now: AuditSeen) -> str:
+    """Return the version of Vault that wrote the entries with which those of *now* are compared."""
+    version = ""
+    for one in facts.record.of(AuditSeen):
+        if (one.device, one.moment) == (now.device, now.moment):
+            break
+        if one.device == now.device and one.entries:
+            version = _version(facts, one.moment)
+    return version
+
+
+def _for_readers(came_from: str, version: str) -> str:
+    """Return what is to be done for whoever reads the entries, by the direction of the hop to a *version*."""
+    if came_from == version:
+        return "Take the new entries to whatever reads them before the same is done in production"
+    if not came_from or not version or versions.parse(version) > versions.parse(came_from):
+        return "Take the new entries to whatever reads them before the upgrade"
+    # they were read once: it is the support for them that must not be dropped with the upgrade
+    return f"Keep whatever reads the entries able to read those of {versions.called(version)} until nobody goes back"
 
 
 def _some(names: Sequence[str]) -> str:
