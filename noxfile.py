@@ -101,6 +101,8 @@ def _groups(*names: str) -> list[str]:
 
 
 def _install(session: nox.Session, *groups: str) -> None:
+    # whatever the shell says: without its bytecode each start of the command takes half a second, and tests start many
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.install("--quiet", "-e", ".", *_groups(*groups))
 
 
