@@ -154,3 +154,29 @@ def test_every_cause_has_the_record_of_a_real_run() -> None:
     """A new rule needs a case that reaches it on real servers, and a cause that none can reach has to go."""
     assert set(NAMED).isdisjoint(ELSEWHERE)
     assert set(NAMED) | set(ELSEWHERE) == set(get_args(Cause)) - {UNEXPLAINED}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # 1.11.0 on kind, whose API server was taken away between two logins
+        "write tcp 10.244.0.29:37364->172.21.0.2:6443: write: broken pipe",
+        "read tcp 10.244.0.29:37364->172.21.0.2:6443: read: connection reset by peer",
+        "http: server closed idle connection",
+        "http2: client connection lost",
+        "EOF",
+        "net/http: TLS handshake timeout",
+        "dial tcp 172.21.0.2:6443: connect: network is unreachable",
+    ],
+)
+def test_an_api_server_is_not_reached_whatever_the_connection_makes_of_that(said: str, tmp_path: Path) -> None:
+    """A connection that was kept ends in words of its own, and the first login after that is told by them alone."""
+    file = unpacked(RECORDS / "an-api-server-that-is-not-where-the-config-says.jsonl.gz", tmp_path)
+    text = file.read_text()
+    assert "dial tcp 127.0.0.1:1: connect: connection refused" in text
+    file.write_text(text.replace("dial tcp 127.0.0.1:1: connect: connection refused", said))
+    judgement = verdict.judge(journal.load(file))
+    assert [(one.kind, one.rule) for one in judgement.findings if one.app in ("web", "old")] == [
+        ("regression", "api-server-unreachable"),
+        ("pre-existing", "api-server-unreachable"),
+    ]

@@ -13,6 +13,10 @@ from harness.scenario.course import AUTO_UNSEAL
 from harness.scenario.mount_kinds import NAMES
 from harness.scenario.outcomes import Cause
 
+_NO_ANSWER: Final = (
+    "connection refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "EOF",
+    "connection reset by peer", "broken pipe",
+)  # fmt: skip
 _PARSING: Final = "rror parsing Seal configuration"
 """How a Vault ends that cannot even try its seal, from 1.16 on with a small e. Run: 1.4.0 to 1.16.3."""
 
@@ -66,7 +70,7 @@ _TROUBLES: Final = (
     ),
     _Trouble(
         "seal-vault-away",
-        ("connection refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "EOF"),
+        _NO_ANSWER,
         "The Vault that unseals this one gives no answer",
         Remedy(
             "Bring the Vault with the transit key back and unseal it, before any Vault that it unseals is stopped; "
