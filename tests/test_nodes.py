@@ -18,7 +18,7 @@ from harness.drivers.kind import limits
 from harness.drivers.local.vault_process import VaultServer
 from harness.drivers.paper.nodes import PaperNode, PaperNodes
 from harness.drivers.several_nodes import NodesRig
-from harness.errors import MissingPrerequisite, NotReady, RigError, ScenarioError
+from harness.errors import MissingPrerequisite, NotReady, RigError, ScenarioError, Unreachable
 from harness.record.events import Trouble
 from harness.record.journal import Record
 from harness.record.node_events import (
@@ -267,6 +267,24 @@ class Living:
     def tail(self, _lines: int) -> list[str]:
         """Return no line."""
         return []
+
+
+def test_a_node_whose_disk_is_full_is_back_once_it_has_written_something() -> None:
+    """It may lack nothing of what the others have when it starts, and counted as back until the next entry came."""
+    committed = 7
+    leader = SimpleNamespace(leader=lambda: Reply(200, data={"raft_committed_index": committed}))
+    said = {"leader_address": "https://vault-0:8200", "raft_applied_index": 7}
+    vault = SimpleNamespace(
+        health=lambda: Reply(429, data={}),
+        leader=lambda: SimpleNamespace(answered=lambda: Reply(200, data=said)),
+    )
+    system: Any = SimpleNamespace(vault=leader)
+    node: Any = SimpleNamespace(vault=vault)
+    assert nodes._caught_up(system, node, -1)
+    with pytest.raises(Unreachable, match=r"up to 7, and the one that leads up to 8"):
+        nodes._caught_up(system, node, 7)
+    committed = said["raft_applied_index"] = 8
+    assert nodes._caught_up(system, node, 7)
 
 
 def test_a_quorum_that_is_lost_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

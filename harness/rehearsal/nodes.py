@@ -141,8 +141,10 @@ def open_node(
         advice="its whole log is kept beside the record",
     )
     at("unsealed")
+    # one whose disk is full may lack nothing of what the others have; it is back once it has written something
+    seen = _committed(system) if served.meanwhile == "full-disk" else -1
     wait.until(
-        lambda: _caught_up(system, node),
+        lambda: _caught_up(system, node, seen),
         what=f"{served.node} to rejoin the others with {versions.called(served.version)}",
         seconds=STRANGER_SECONDS if stranger else REJOIN_SECONDS,
         every=0.02,
@@ -190,9 +192,13 @@ def hand_keys(rig: Rig, served: Serve, keys: Sequence[Secret]) -> None:
     )
 
 
-def _caught_up(system: VaultSystem, node: VaultNode) -> bool:
-    """Does a node know a leader, and has it applied what that had committed when it was asked?"""
-    committed = system.vault.leader().data.get("raft_committed_index", 0)
+def _committed(system: VaultSystem) -> int:
+    return int(system.vault.leader().data.get("raft_committed_index", 0))
+
+
+def _caught_up(system: VaultSystem, node: VaultNode, seen: int) -> bool:
+    """Does a node know a leader, and has it applied what that had committed when it was asked, and more than *seen*?"""
+    committed = max(_committed(system), seen + 1)
     health = node.vault.health()
     if refusals.STATES.get(health.status) not in ("active", "standby"):
         raise Unreachable(health.error or f"sys/health says HTTP {health.status}")
