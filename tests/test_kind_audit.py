@@ -212,7 +212,7 @@ def test_openbao_is_started_over_vaults_data_and_told_to_let_devices_be_made(
     of_it = f"openbao:{bao_stand_in.VERSION}"
     brings = f"--image={of_it}={bao_image}" if place == "inside" else f"--binary={of_it}={bao}"
     ending, directory = kept.harbour.rehearse(file, "--reuse", brings)
-    assert "OpenBao 2.6.2 was put in place, and Vault 1.11.0 answers" in ending.stderr
+    assert "OpenBao 2.6.2 was put in place, and 1.11.0 answers" in ending.stderr
     said = "".join(path.read_text() for path in directory.rglob("vault-vault.log"))
     assert "unknown or unsupported field unsafe_allow_api_audit_creation found in configuration" in said
     assert kept.harbour.left(directory) == []
