@@ -116,6 +116,7 @@ def test_no_vault_serves_before_its_turn_that_would_ask_or_read_something_by_its
     assert not shared_source.waits_for_nobody(plan.make(keys.scenario, keys.name, "local"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("with_certificates", [True, False], ids=["certificates of anybody", "no TLS"])
 def test_a_vault_over_a_source_state_listens_as_the_one_before_it(with_certificates: bool, tmp_path: Path) -> None:
     name = "a-client-certificate-is-trusted-by-its-number-alone"
