@@ -15,7 +15,7 @@ from harness.knowledge import refusals, versions
 from harness.record import events
 from harness.record.journal import Journal
 from harness.record.node_events import NodeLost, NodeSeen, NodesSeen, NodeSwapped, QuorumLost, State
-from harness.rehearsal import vault_steps
+from harness.rehearsal import storages, vault_steps
 from harness.rig.rig import Reply, Rig, VaultNode, VaultSystem
 from harness.rig.several import several_nodes
 from harness.scenario import course
@@ -141,8 +141,11 @@ def open_node(
         advice="its whole log is kept beside the record",
     )
     at("unsealed")
-    # one whose disk is full may lack nothing of what the others have; it is back once it has written something
-    seen = _committed(system) if served.meanwhile == "full-disk" else -1
+    seen = -1
+    if served.meanwhile == "full-disk" and len({*_unsealed(system)} - {served.node}) >= _needed(system):
+        # it may lack nothing of what the others have, and is back once it has written something that takes room
+        seen = _committed(system)
+        storages.write_much(system)
     wait.until(
         lambda: _caught_up(system, node, seen),
         what=f"{served.node} to rejoin the others with {versions.called(served.version)}",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from harness.record.database_events import DatabaseChanged
 from harness.record.journal import Journal
 from harness.record.storage_events import StorageChanged
 from harness.rig import database
-from harness.rig.rig import Rig
+from harness.rig.rig import Rig, VaultSystem
 from harness.rig.storage import storage
 from harness.scenario import course, engine_kinds, storage_state
 from harness.scenario.course import Serve, TouchDatabase, TouchStorage
 from harness.scenario.topology import Topology
+
+_MUCH: Final = 512 * 1024
+"""Bytes: less than an entry of raft may have (max_entry_size, 1 MiB), and more than the free pages of its files."""
 
 
 def touch(step: TouchStorage | Serve, version: str, moment: str, rig: Rig, wanted: Topology, journal: Journal) -> None:
@@ -54,3 +59,11 @@ def touch_database(
     journal.write(
         DatabaseChanged(what=step.what, engines=engines, version=version, moment=moment, seconds=round(took, 3))
     )
+
+
+def write_much(system: VaultSystem) -> None:
+    """Have a Vault write more than goes on a disk that is full: in the free pages of its files a node writes on there.
+
+    Raises RigError.
+    """
+    system.setup.write("cubbyhole/rehearsal", {"much": "." * _MUCH})
