@@ -434,6 +434,7 @@ knowledge/               what Vault and Kubernetes do, by version
     audit_fields         which fields of audit entries came with which version
     checks_by_hand       how a cause is seen by hand, on a living system
     login_order          in which order each Vault makes the checks of a login
+    no_answer            how Go says that a server gives no answer
     jwt_auth             which Vault does what in the JWT auth method, with sources
     cert_logins          which Vault does what where one logs in by a client certificate
     token_store          what Vault does with the tokens that it gave

@@ -9,14 +9,12 @@ import msgspec
 
 from harness.analysis.correlation import EvidenceLine
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
+from harness.knowledge import no_answer
 from harness.scenario.course import AUTO_UNSEAL
 from harness.scenario.mount_kinds import NAMES
 from harness.scenario.outcomes import Cause
 
-_NO_ANSWER: Final = (
-    "connection refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "EOF",
-    "connection reset by peer", "broken pipe",
-)  # fmt: skip
+_NO_ANSWER: Final = (*no_answer.NOT_REACHED, *no_answer.CUT, "deadline exceeded")
 _PARSING: Final = "rror parsing Seal configuration"
 """How a Vault ends that cannot even try its seal, from 1.16 on with a small e. Run: 1.4.0 to 1.16.3."""
 

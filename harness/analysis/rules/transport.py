@@ -6,7 +6,7 @@ from typing import Final
 
 from harness.analysis.rules import remedies, rewrites
 from harness.analysis.rules.rule import Case, Diagnosis, Remedy, Rule, diagnosed
-from harness.knowledge import kubernetes_auth, versions
+from harness.knowledge import kubernetes_auth, no_answer, versions
 from harness.knowledge.kubernetes_auth import copies_ca
 from harness.knowledge.versions import at_least
 from harness.record.observation import Observation
@@ -17,14 +17,12 @@ NOT_TRUSTED: Final = ("x509:", "certificate signed by unknown authority", "tls: 
 """How Vault says that it does not trust the API server's certificate."""
 
 _REACH: Final = (
-    "connection refused", "no such host", "server misbehaving", "i/o timeout", "no route to host",
-    "context deadline exceeded", "network is unreachable", "connection timed out", "TLS handshake timeout",
+    *no_answer.NOT_REACHED, "server misbehaving", "context deadline exceeded", "network is unreachable",
+    "connection timed out", "TLS handshake timeout",
 )  # fmt: skip
-_CUT: Final = (
-    "connection reset by peer", "EOF", "broken pipe", "server closed idle connection", "client connection lost",
-)  # fmt: skip
-"""How Go says that a connection that was kept has ended, which is noticed by the next TokenReview over it. Each ends so
-that Vault sends it once: it is a POST. Run: 1.11.0 (broken pipe); net/http transport.go; x/net http2 transport.go.
+_CUT: Final = (*no_answer.CUT, "server closed idle connection", "client connection lost")
+"""How a connection to an API server ends. Each is told at once: Vault sends a TokenReview once, because it is a POST.
+Source: Go net/http transport.go; x/net http2 transport.go.
 """
 
 ANSWERED: Final = (kubernetes_auth.UNAUTHORIZED, kubernetes_auth.NO_JSON)
