@@ -67,7 +67,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the versions over which tests did not run, and the tests that are left to the night."""
+    """Name what passed only when it was run again, versions over which tests did not run, and what is left to the
+    night.
+    """
+    if again := terminalreporter.stats.get("rerun", []):
+        terminalreporter.section("failed, and was run again")
+        for each in again:
+            terminalreporter.line(each.nodeid)
+            for line in str(getattr(each.longrepr, "reprcrash", "") or each.longrepr).splitlines()[:3]:
+                terminalreporter.line(f"    {line[:400]}")
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = {each.nodeid: str(each.longrepr[-1]) for each in skipped if isinstance(each.longrepr, tuple)}
     if left := sorted(test for test, reason in reasons.items() if AT_NIGHT in reason):

@@ -33,6 +33,14 @@ def test_over_each(version): pass
 def test_over_two_products(): pass
 """
 
+BY_CHANCE = """
+def test_by_chance(request):
+    place = request.config.rootpath / "was here"
+    there = place.exists()
+    place.touch()
+    assert there, "the first time"
+"""
+
 
 def keep(cache: Path, product: str, version: str) -> None:
     """Put the record of a binary into *cache*."""
@@ -42,11 +50,11 @@ def keep(cache: Path, product: str, version: str) -> None:
     (place / "artifact.json").write_bytes(msgspec.json.encode(kept))
 
 
-def run(directory: Path, *options: str) -> tuple[int, str]:
-    """Run TESTS below *directory* with our hooks, 1.13.0 alone being cached; how it ended and what it said."""
+def run(directory: Path, *options: str, tests: str = TESTS) -> tuple[int, str]:
+    """Run *tests* below *directory* with our hooks, 1.13.0 alone being cached; how it ended and what it said."""
     keep(directory / "rehearse", "vault", "1.13.0")
     file = directory / "test_over_versions.py"
-    file.write_text(TESTS)
+    file.write_text(tests)
     words = [
         "-c",
         str(ROOT / "pyproject.toml"),
@@ -89,6 +97,18 @@ def test_where_every_version_has_to_be_there_a_missing_one_fails(tmp_path: Path)
     assert code == 1
     assert "2 passed, 3 errors" in said
     assert "not in the cache: vault:1.3.0, kube-apiserver:1.29.0" in said
+
+
+@pytest.mark.processes
+def test_what_passes_only_when_run_again_is_named_with_what_failed(tmp_path: Path) -> None:
+    """The gate runs real tests twice where they fail, and whoever reads its end sees which."""
+    code, said = run(tmp_path, "-n", "2", "--reruns", "1", tests=BY_CHANCE)
+
+    assert code == 0, said
+    assert "1 passed, 1 rerun" in said
+    end = said.partition("failed, and was run again")[2]
+    assert "test_over_versions.py::test_by_chance" in end
+    assert "AssertionError: the first time" in end
 
 
 def test_the_core_is_what_the_shipped_scenarios_need() -> None:

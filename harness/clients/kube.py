@@ -367,15 +367,15 @@ class Kube:
         return Secret(base64.b64decode(token).decode()) if token else None
 
     def complaints(self, namespace: str, name: str, uid: str = "") -> list[str]:
-        """Return what the cluster has warned of about the object *name*, the latest last.
-
-        With *uid* only about this very object; left out, those of the name before it count as well.
+        """Return what the cluster has warned of about the object *name*, the latest last; of the one of a *uid* alone
+        if that is said.
         """
         chosen = f"fieldSelector=involvedObject.name%3D{name}%2Ctype%3DWarning"
         chosen += f"%2CinvolvedObject.uid%3D{uid}" if uid else ""
         with translated(f"the events of {namespace}/{name}"):
             found = self._done("GET", f"/api/v1/namespaces/{namespace}/events?{chosen}")["items"]
-        return [f"{event['reason']}: {event['message']}" for event in found]
+        latest_last = sorted(found, key=lambda event: event.get("lastTimestamp") or "")
+        return [f"{event['reason']}: {event['message']}" for event in latest_last]
 
     def accepts(self, token: Secret) -> bool:
         """Does the API server accept *token* as a bearer? 401 is the only no; any other refusal is a RigError."""
