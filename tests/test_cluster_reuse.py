@@ -220,9 +220,10 @@ def test_clusters_that_do_not_serve_are_handed_to_nobody(
         _clusters={"sandbox": None},
         broken=lambda: broken,
         _lending=made,
+        _ahead=SimpleNamespace(end=lambda: told.append("what it was started from goes")),
     )
     KindRig.hand_over(cast("Any", rig))
-    assert told == ["Vault has ended", made if offered else None]
+    assert told == ["Vault has ended", made if offered else None, "what it was started from goes"]
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["whole", "silent"])
@@ -251,12 +252,11 @@ def test_whoever_begins_from_a_source_state_finds_no_vault_in_the_clusters(lost:
         _lending=made,
         _server=Pod("Vault"),
         _beside=[Pod("the other")],
+        _ahead=None,
     )
     rig._make_place = lambda: KindRig._make_place(cast("Any", rig))
-    rig._make_ready = lambda lender: told.append("the next one comes")
     KindRig.hand_over(cast("Any", rig))
-    gone = [None] if lost else ["the other is gone", made, "the next one comes"]
-    assert told == ["Vault leaves", "the other leaves", *gone]
+    assert told == ["Vault leaves", "the other leaves", *([None] if lost else ["the other is gone", made])]
 
 
 def test_an_image_is_brought_into_a_node_once_and_tried_again_where_that_failed(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def seen(made: MatrixResult) -> dict[str, Any]:
 def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second cell begins from the source state of the first, in its cluster; alone, it is judged the same.
 
-    A Vault over that serves by then, in a Pod of the same name, which is another one. A finished one is made of the
-    images that are here.
+    A Vault over that serves by then, in a Pod of another name, of which the first one says nothing. A finished one is
+    made of the images that are here.
     """
     file, place = tmp_path / "staging.yaml", tmp_path / "kind"
     monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
@@ -68,8 +68,11 @@ def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: py
     assert (told.made_by, told.why_not) == (journal.load(place / first.record).started.run_id, "")
     assert told.ready
     pods = [journal.load(place / cell.record).of(PodReplaced) for cell in (first, later)]
-    assert {pod.new_pod for cell in pods for pod in cell} == {"vault-0"}
-    assert {pod.new_uid for pod in pods[0]} & {pod.new_uid for pod in pods[1]} == {pods[0][0].new_uid}
+    assert pods[1][: len(pods[0]) - 1] == pods[0][:-1], "what the source state is of"
+    names = [{pods[0][-1].new_pod}, {pod.new_pod for pod in pods[1][len(pods[0]) - 1 :]}]
+    assert sorted(map(sorted, names)) == [["vault-0"], ["vault-2-0"]]
+    for cell, (other,) in ((first, names[1]), (later, names[0])):
+        assert not list((place / cell.record).rglob(f"*-{other}-vault.log")), "what is of another rehearsal"
     assert not list(journal.load(place / first.record).of(SourceState))
     by_itself = tmp_path / "alone"
     mine = place / "scenarios" / f"{matrix_directory.slug(later.id)}.yaml"

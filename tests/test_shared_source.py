@@ -22,6 +22,7 @@ from harness.drivers.kind.driver import KindDriver
 from harness.drivers.kind.ready_pod import ReadyPod
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.sharing_rig import KindSharing
+from harness.drivers.kind.vault_pod import Turn
 from harness.drivers.local import shared_clusters
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.ready_vault import fit
@@ -434,34 +435,34 @@ class Pod:
 
 
 @pytest.mark.parametrize("health", [200, 503], ids=["serves", "ends"])
-def test_on_kind_a_vault_comes_to_serve_between_two_rehearsals(health: int, tmp_path: Path) -> None:
-    """In the place of the one before it. One that does not serve leaves, and is made by whoever begins."""
+def test_on_kind_a_vault_comes_to_serve_beside_the_rehearsal_before_its_own(health: int, tmp_path: Path) -> None:
+    """In the place of one that has left. One that does not serve leaves, and is made by whoever begins."""
     data, place, done = tmp_path / "data", tmp_path / "place", list[str]()
     place.mkdir()
     keys = {"": ("a key",)}
     source = cast("Any", SimpleNamespace(keys=keys, events=()))
     mine = replace(cast("KeptVault[Any]", kept(data, None)), source=source)
-    cluster, pod = SimpleNamespace(end_watchers=lambda: done.append("unwatched")), Pod(health, done)
+    cluster, pod = SimpleNamespace(mark="a mark"), Pod(health, done)
     ready = ReadyPod(mine, cast("Any", cluster), lambda: cast("Any", pod), "an image", place)
     assert cast("Any", ready.ready()) is (pod if health == 200 else None)
     served = f"{SERVED.version} of an image, token file: {SERVED.token_file}"
-    assert done == ["unwatched", "over data", "in place", served, "a key", *(["left"] if health != 200 else [])]
+    assert done == ["over data", "in place", served, "a key", *(["left"] if health != 200 else [])]
     ready.end()
     assert not place.exists()
 
 
 @pytest.mark.parametrize(
-    ("follows", "waits_for_nobody", "offered"),
+    ("follows", "waits_for_nobody", "there"),
     [(False, True, True), (True, False, True), (True, True, False)],
-    ids=["nobody follows", "it would ask a cluster", "the clusters do not serve"],
+    ids=["nobody follows", "it would ask a cluster", "no source state is kept"],
 )
 def test_on_kind_no_vault_is_made_ready_for_nobody(
-    follows: bool, waits_for_nobody: bool, offered: bool, tmp_path: Path
+    follows: bool, waits_for_nobody: bool, there: bool, tmp_path: Path
 ) -> None:
     clusters = SharedKindClusters(tmp_path, tmp_path)
     mine = cast("KeptVault[Any]", replace(kept(tmp_path / "data", None), waits_for_nobody=waits_for_nobody))
-    clusters.keep(mine)
+    if there:
+        clusters.keep(mine)
     clusters.ahead = [("vault-image", "1.11.0")] if follows else []
-    clusters.offer(cast("Any", object()) if offered else None)
-    clusters.make_ready(cast("Any", None), str, 8200)
+    clusters.make_ready(cast("Any", None), cast("Any", None), str, Turn("vault-2", 8204, 20_001))
     assert clusters.ready(mine) is None

@@ -9,7 +9,7 @@ import json
 import secrets as random
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from string import Template
@@ -34,6 +34,10 @@ SECOND_VAULT_PORT: Final = 8202
 """At which a Vault answers that runs beside the first for a while."""
 NODE_PORTS: Final = (30200, 30201, 30202)
 """At which the Pods of a Vault of several nodes answer: of those that an API server gives to Services."""
+NEXT_VAULT_PORT: Final = 8204
+"""At which the Vault of the next rehearsal answers, or of the one after that: by turns with the first."""
+VAULT_PORTS: Final = (VAULT_PORT, SECOND_VAULT_PORT, *NODE_PORTS, NEXT_VAULT_PORT)
+"""At which Vaults answer on a node, in the order of the ports of this machine that lead to them."""
 API_PORT: Final = 6443
 
 _SHARES_ASIDE: Final = "256"
@@ -46,8 +50,14 @@ _VAR: Final = "/var"
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
 _BEGIN: Final = "--- begin ---"
-_END_WATCHERS: Final = "pkill -x tail || true"
-"""What a command on a node does goes on when whoever watched it is killed."""
+_MARK: Final = "REHEARSAL_WATCH"
+_END_WATCHERS: Final = f"""
+for one in $(pgrep -x tail); do
+    [ -n "$1" ] && tr "\\0" "\\n" 2>/dev/null <"/proc/$one/environ" | grep -qx "{_MARK}=$1" || kill "$one" 2>/dev/null
+done
+true
+"""
+"""What a command on a node does goes on when whoever watched it is killed: ends all that watch, but by a mark of $1."""
 
 
 class Where(NamedTuple):
@@ -121,13 +131,15 @@ class Workbench:
             log=into,
         )
 
-    def follow(self, what: str, container: str, files: Sequence[str], folder: Path, into: Path, since: str) -> None:
+    def follow(
+        self, what: str, container: str, files: Sequence[str], folder: Path, into: Path, since: str, mark: str = ""
+    ) -> None:
         """Have the lines of *files* in a *container* appended to *into*, from a line on, as `tail -n` counts them.
 
-        A file that is not there yet is looked for again and again.
+        A file that is not there yet is looked for again and again. What looks has a *mark*, by which it is known.
         """
         tail = f"tail -q -n {since} --follow=name --retry --sleep-interval={_LOOK_SECONDS}"
-        self.copy_output(what, ["exec", container, *tail.split(), *files], folder, into)
+        self.copy_output(what, ["exec", f"--env={_MARK}={mark}", container, *tail.split(), *files], folder, into)
 
 
 class KindCluster:
@@ -138,6 +150,8 @@ class KindCluster:
         self.kubeconfig = directory / "kubeconfig"
         self.node = f"{nodes_prefix}-control-plane"
         self._cluster, self._bench = nodes_prefix, bench
+        self.mark = random.token_hex(4)
+        """by which is known what follows files on the node for this object alone"""
         directory.mkdir(mode=0o700)
         (directory / "mounted").mkdir(mode=0o700)
         self.audit = Tail(directory / "audit.log")
@@ -162,10 +176,10 @@ class KindCluster:
     ) -> None:
         """Have the cluster made and wait until its API server is ready, or *over* that nobody waits any more.
 
-        *vault_ports* are those of this machine at which Vault in it answers, one beside it, and each of several nodes,
-        none if it has none; *issuer* signs its service account tokens. *aside* it rises after others where processors
-        are short, because those are waited for first. Raises ProcessDied with what kind said, NotReady if it takes too
-        long, and RigError where the port is taken.
+        *vault_ports* are those of this machine that lead to `VAULT_PORTS`, none if there is no Vault in it; *issuer*
+        signs its service account tokens. *aside* it rises after others where processors are short, because those are
+        waited for first. Raises ProcessDied with what kind said, NotReady if it takes too long, and RigError where the
+        port is taken.
         """
         self._over = over
         ports.insist(self.port, f"the API server of {self.name}")
@@ -198,23 +212,19 @@ class KindCluster:
         if self._making is not None:
             self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
 
-    def take_over(self, there: Path, *, as_it_is: bool = False, watched: bool = False) -> None:
+    def take_over(self, there: Path, *, as_it_is: bool = False, watched: str = "") -> None:
         """Use the cluster of a kept run, whose directory is *there*: emptied of earlier rehearsals, or *as it is*.
 
-        *watched*: what watches files on its node goes on.
+        Then what watches files on its node with the mark *watched* goes on.
         """
         self.reach(there)
         if not as_it_is:
             spaces = self.kube.reset()
             for node in [self.node, *self._workers]:
                 self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
-        elif not watched:
-            self.end_watchers()
+        else:
+            self.run("sh", "-c", _END_WATCHERS, "sh", watched)
         self._follow_api_server(since="0")
-
-    def end_watchers(self) -> None:
-        """End whatever watches files on the node, for others that had the cluster."""
-        self.run("sh", "-c", _END_WATCHERS)
 
     def reach(self, there: Path) -> None:
         """Have the cluster of a kept run, whose directory is *there*, be asked as it can be by that run."""
@@ -322,8 +332,10 @@ class KindCluster:
         script = f'echo {_BEGIN}; for f in $(ls -tr {logs} 2>/dev/null); do tail -q -n {lines} "$f"; done'
         return self.read("sh", "-c", script).partition(f"{_BEGIN}\n")[2].splitlines()[-lines:]
 
-    def all_logs(self) -> dict[str, list[str]]:
-        """Return the last lines of every Pod's log and of every node's journal, by name."""
+    def all_logs(self, without: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
+        """Return the last lines of every Pod's log and of every node's journal, by name; *without* some Pods, each by
+        its namespace and name.
+        """
         gather = (
             f'for f in {_POD_LOGS}/*/*/*.log; do echo "==> $f"; tail -n 2000 "$f"; done; echo "==> /node/journal/0"; '
         )
@@ -331,12 +343,15 @@ class KindCluster:
         found: dict[str, list[str]] = {}
         for node in [self.node, *self._workers]:
             name = short = f"{self.name}-{node.removeprefix(self._cluster).strip('-')}"
+            passed_over = False
             for line in self.run("sh", "-c", gather, node=node).splitlines():
                 if line.startswith("==> "):
                     pod, container = Path(line).parts[-3:-1]
+                    passed_over = tuple(pod.split("_")[:2]) in without
                     name = "-".join([self.name, *pod.replace(f"-{node}", "").split("_")[:2], container])
                     name = f"{short}-journal" if pod == "node" else name
-                found.setdefault(f"{name}.log", []).append(line)
+                if not passed_over:
+                    found.setdefault(f"{name}.log", []).append(line)
         return found
 
     def _authority(self) -> bool:
@@ -410,7 +425,7 @@ class KindCluster:
     ) -> str:
         mappings = [
             {"containerPort": on_node, "hostPort": here, "listenAddress": "127.0.0.1"}
-            for on_node, here in zip((VAULT_PORT, SECOND_VAULT_PORT, *NODE_PORTS), vault_ports, strict=False)
+            for on_node, here in zip(VAULT_PORTS, vault_ports, strict=False)
         ]
         return Template(templates.text("kind.yaml")).substitute(
             api_port=self.port,
@@ -427,7 +442,7 @@ class KindCluster:
 
         A file whose folder is not there yet is looked at again and again, by default once a second.
         """
-        self._bench.follow(f"{what} of {self.name}", self.node, files, self.directory, into, since)
+        self._bench.follow(f"{what} of {self.name}", self.node, files, self.directory, into, since, self.mark)
 
     def follow_file(self, file: str, into: Path) -> None:
         """Have the lines of a *file* on the node appended to *into*, from its beginning on."""

@@ -38,8 +38,8 @@ class ReusableClusters(msgspec.Struct, frozen=True):
     run: str
     network: str
     vault_ports: Mapping[str, tuple[int, ...]]
-    """of each cluster that is made for a Pod of Vault's: at which that answers on this machine, and one beside it, and
-    each of several nodes"""
+    """of each cluster that is made for a Pod of Vault's: at which on this machine Vaults in it answer, as `VAULT_PORTS`
+    has them"""
     clusters: Mapping[str, ReusableCluster]
     until: float
     """the date at which it ends"""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +23,9 @@ from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
 from harness.drivers.kind.agents import RunsKindAgents
 from harness.drivers.kind.changing_rig import ChangesKindClusters
-from harness.drivers.kind.cluster import API_PORT, KindCluster, Workbench
+from harness.drivers.kind.cluster import API_PORT, VAULT_PORTS, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableClusters
-from harness.drivers.kind.node_rig import VAULT_PORTS, RunsKindNodes
+from harness.drivers.kind.node_rig import RunsKindNodes
 from harness.drivers.kind.shared_clusters import SharedKindClusters, Site, workbench
 from harness.drivers.postgres import Bridge, OwnDatabase, Postgres
 from harness.drivers.proxies import Proxies
@@ -218,8 +219,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._all_ports, self._supervisor, self._times, self._logs_kept = ports, bench.supervisor, 0, False
         self._site = site or Site(bench, ports, work)
         homes = ("", *topology.vault.homes)
-        taken = self._site.ports.take(VAULT_PORTS * len(homes) + len(topology.clusters))
-        self._vault_ports = {home: tuple(taken.pop() for _ in range(VAULT_PORTS)) for home in homes}
+        taken = self._site.ports.take(len(VAULT_PORTS) * len(homes) + len(topology.clusters))
+        self._vault_ports = {home: tuple(taken.pop() for _ in VAULT_PORTS) for home in homes}
         if reusable is not None:
             self._vault_ports |= reusable.vault_ports
         self._clusters = {
@@ -354,7 +355,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         if self._logs_kept:
             return
         with self._journal.phase("logs are kept"), ThreadPoolExecutor(max_workers=4) as pool:
-            for logs in pool.map(carried(self._logs_of), self._clusters.values()):
+            for logs in pool.map(carried(partial(self._logs_of, without=self.of_others)), self._clusters.values()):
                 for name, lines in logs.items():
                     self._journal.keep(name, lines)
             self.keep_vaults(self._journal)
@@ -363,9 +364,9 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
                 self._journal.keep(f"{log.path.parent.name}-{log.path.name}", log.everything())
 
     @staticmethod
-    def _logs_of(cluster: KindCluster) -> dict[str, list[str]]:
+    def _logs_of(cluster: KindCluster, without: Collection[tuple[str, str]]) -> dict[str, list[str]]:
         try:
-            return cluster.all_logs()
+            return cluster.all_logs(without)
         except HarnessError:
             return {}
 

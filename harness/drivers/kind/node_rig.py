@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from harness.artifacts.brought import LICENCE_FILE
 from harness.drivers.balancer import WithBalancer
@@ -21,9 +21,6 @@ from harness.scenario import storage_state
 from harness.scenario.course import BY_NUMBER, Serve
 from harness.scenario.topology import pod_purpose
 from harness.wait import Stopwatch, now
-
-VAULT_PORTS: Final = 2 + len(NODE_PORTS)
-"""So many ports of this machine lead to Vaults: to the one, to one beside it, and to each of several nodes."""
 
 
 class RunsKindNodes(WithBalancer, RunsKindVault):
@@ -43,7 +40,7 @@ class RunsKindNodes(WithBalancer, RunsKindVault):
             return
         self._old_tokens, self._beside, self._left, self._unsealer = {}, [], [], None
         licence = {LICENCE_FILE: self._licence} if self._licence else {}
-        ports = self._vault_ports[vault.cluster][2 : 2 + vault.nodes]
+        ports = [self._port_to(vault.cluster, port) for port in NODE_PORTS[: vault.nodes]]
         where, home = self._work / "vault", self._clusters[vault.cluster]
         account = vault.service_account
         nodes = VaultNodes(where, home, account, self._run_id, ports=ports, licence=licence, store=self._store)

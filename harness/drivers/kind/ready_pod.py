@@ -1,7 +1,7 @@
-"""A Vault over a source state, in its Pod, that comes to serve between two rehearsals.
+"""A Vault over a source state, in its Pod, that comes to serve beside the rehearsal before its own.
 
-It has the name, the account and the port of the Pod before it, and so it cannot come while that is asked anything. But
-the end of one rehearsal and the beginning of the next take as long as a Pod does, and need none: it comes meanwhile.
+It has the account of that one's Pod, but another name and port: Vaults have two of each by turns. Most of what a Pod
+takes is waiting, for a kubelet and for an election of Vault, and needs nothing of those who are asked meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.kind.vault_pod import VaultPod
 from harness.errors import HarnessError
 from harness.knowledge import versions
-from harness.wait import now
 
 _ACTIVE_SECONDS: Final = 60
 
@@ -30,8 +29,6 @@ class ReadyPod:
     """A Vault over a copy of a source state. It is made in a thread, and `ready` says whether it serves."""
 
     pod: PodState
-    begun: float
-    """when it was begun"""
 
     def __init__(
         self,
@@ -42,9 +39,9 @@ class ReadyPod:
         place: Path,
     ) -> None:
         """*cluster* is that of its Pod, by *place*, a directory of its own that is there. *server* is called for a
-        Vault that was not started yet, in the place of the one that has just left; its *image* is in the node.
+        Vault that was not started yet, in the place of one that has left, or will soon; its *image* is in the node.
         """
-        self.kept, self._cluster, self._image, self._place = kept, cluster, image, place
+        self.kept, self.mark, self._image, self._place = kept, cluster.mark, image, place
         self._make_server, self._over = server, threading.Event()
         with_it = ThreadPoolExecutor(1, thread_name_prefix="ready-pod")
         self._made = with_it.submit(self._make)
@@ -55,7 +52,7 @@ class ReadyPod:
         return self._made.result()
 
     def end(self) -> None:
-        """Take no further interest in it: it goes when its cluster is emptied, or removed."""
+        """Take no further interest in it: it goes when its cluster is emptied, or removed, or by its own rehearsal."""
         self._over.set()
         self._made.exception()
         shutil.rmtree(self._place, ignore_errors=True)
@@ -75,12 +72,10 @@ class ReadyPod:
 
     def _serve(self, server: VaultPod) -> None:
         kept = self.kept
-        self._cluster.end_watchers()
         if not kept.topology.vault.tls:
             server.listen_plainly()
         server.begin_with(kept.data, kept.root)
         server.take_place()
-        self.begun = now()
         self.pod = server.roll_out(kept.serving.version, self._image, token_file=kept.serving.token_file)
         for key in kept.source.keys[kept.serving.vault]:
             server.client.unseal(key)

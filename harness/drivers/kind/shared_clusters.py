@@ -18,9 +18,9 @@ from harness.clients import engine_things
 from harness.clients.container_engine import Engine
 from harness.drivers.kept_vault import KeepsSource, KeptVault
 from harness.drivers.kind.cluster import KindCluster, Workbench
-from harness.drivers.kind.cluster_reuse import ReusableClusters
+from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
 from harness.drivers.kind.ready_pod import ReadyPod
-from harness.drivers.kind.vault_pod import VaultPod
+from harness.drivers.kind.vault_pod import Turn, VaultPod
 from harness.drivers.service_accounts import Account
 from harness.errors import RigError
 from harness.host import own_run
@@ -129,21 +129,19 @@ class SharedKindClusters(KeepsSource[KindCluster]):
             brought = self._brought[key] = self._bringing.submit(cluster.load, image)
         return brought
 
-    def make_ready(self, home: Account, image_of: Callable[[str], str], port: int) -> None:
-        """Have a Vault over the source state come to serve, in the place of the one that has just left, if a rehearsal
-        follows that begins from it.
+    def make_ready(self, lent: ReusableCluster, home: Account, image: Callable[[str], str], at: Turn) -> None:
+        """Have a Vault over the source state come to serve, if a rehearsal follows that begins from it.
 
-        Its Pod is of the account *home*, and answers at *port*. *image_of* names the image of a version, which is in
-        the node.
+        Its Pod is in the cluster *lent*, of the account *home*, and has the name and the ports of *at*: nobody else has
+        them, or whoever does has left. *image* names that of a version, which is in the node.
         """
-        offered = self._offered
         with self._gate:
             kept = self._kept
             self._end_ready()
-            if kept is None or offered is None or not self.ahead or not kept.waits_for_nobody:
+            if kept is None or not self.ahead or not kept.waits_for_nobody:
                 return
             self._number += 1
-            place, lent = self._site / f"ready-{self._number}", offered.clusters[home.cluster]
+            place = self._site / f"ready-{self._number}"
             place.mkdir(mode=0o700)
             cluster = KindCluster(home.cluster, place / "cluster", self.bench, lent.cluster, lent.port)
 
@@ -151,13 +149,29 @@ class SharedKindClusters(KeepsSource[KindCluster]):
                 cluster.reach(Path(lent.directory))
                 account, run = f"{home.namespace}/{home.name}", f"{self.bench.name}-{self._number}"
                 storage = kept.topology.vault.storage
-                return VaultPod(place / "vault", cluster, account, run, storage=storage, port=port)
+                return VaultPod(
+                    place / "vault",
+                    cluster,
+                    account,
+                    run,
+                    storage=storage,
+                    port=at.port,
+                    name=at.name,
+                    node_port=at.node_port,
+                )
 
-            self._ready = ReadyPod(kept, cluster, server, image_of(kept.serving.version), place)
+            self._ready = ReadyPod(kept, cluster, server, image(kept.serving.version), place)
 
     def ready(self, kept: KeptVault[KindCluster]) -> ReadyPod | None:
-        """Return what is or soon will be a Vault that serves over a source state, if there is one."""
-        return self._ready if self._ready is not None and self._ready.kept is kept else None
+        """Return what is or soon will be a Vault that serves over a source state, if there is one: whoever asks has it,
+        and ends it.
+        """
+        with self._gate:
+            ready, self._ready = self._ready, None
+            if ready is None or ready.kept is kept:
+                return ready
+            ready.end()
+            return None
 
     def _end_ready(self) -> None:
         ready, self._ready = self._ready, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import secrets as random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from harness.artifacts.images import VAULT, Image
 from harness.clients.engine_things import Thing
 from harness.clients.kube_states import PodState
 from harness.drivers.kept_vault import KeptVault, Objects
-from harness.drivers.kind.cluster import KindCluster, Workbench
+from harness.drivers.kind.cluster import VAULT_PORTS, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
+from harness.drivers.kind.ready_pod import ReadyPod
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.vault_container import VaultContainer
-from harness.drivers.kind.vault_pod import BESIDE, VaultPod, objects
+from harness.drivers.kind.vault_pod import BESIDE, TURNS, Turn, VaultPod, objects
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import SharingRig
 from harness.errors import RigError, Unreachable
@@ -46,8 +47,8 @@ class KindSharing(SharingRig[KindCluster]):
     _lender: SharedKindClusters | None = None
     _licence: Secret | None
     _images: Mapping[tuple[str, str], Image]
-    _watched = ""
-    """the cluster on whose node the log of a Vault is followed that serves already"""
+    _ahead: ReadyPod | None = None
+    """whose Vault is this one's"""
     served = 0
     """how many rehearsals had the clusters before this one"""
 
@@ -71,13 +72,33 @@ class KindSharing(SharingRig[KindCluster]):
             except (RigError, Unreachable):
                 whole = False
         self._lender.offer((self._lending or self._offer(now())) if whole else None)
-        if whole and self._lender.keeps_source:
-            self._make_ready(self._lender)
+        if self._ahead is not None:
+            self._ahead.end()
 
     def _make_ready(self, lender: SharedKindClusters) -> None:
         """Have a Vault come to serve for whoever begins from the source state next: one that was handed no licence."""
-        if self._home is not None and self._licence is None:
-            lender.make_ready(self._home, self._image_of, self._vault_ports[self._home.cluster][0])
+        home, server = self._home, self._server
+        if home is None or self._licence is not None or not isinstance(server, VaultPod):
+            return
+        lent = (self._lending or self._offer(now())).clusters[home.cluster]
+        lender.make_ready(lent, home, self._image_of, self._turn_after(server, home))
+
+    def _turn_after(self, server: VaultPod, home: Account) -> Turn:
+        """Return what a Vault has of its own that comes while *server*, of the account *home*, is still there."""
+        name = next(one for one in TURNS if one != server.name)
+        return Turn(name, TURNS[name], self._port_to(home.cluster, TURNS[name]))
+
+    @property
+    def of_others(self) -> Collection[tuple[str, str]]:
+        """Return the Pods of Vaults of other rehearsals that may be in a cluster, each by its namespace and name."""
+        server = self._vault
+        if self._lender is None or not isinstance(server, VaultPod):
+            return ()
+        return [(server.namespace, f"{name}-0") for name in TURNS if name != server.name]
+
+    def _port_to(self, home: str, port: int) -> int:
+        """Return the port of this machine that leads to *port* of Vaults in a cluster; in none (""): to one of them."""
+        return self._vault_ports[home][VAULT_PORTS.index(port)]
 
     def _image_of(self, version: str) -> str:
         """Return the name of the image of a version of Vault, or of OpenBao."""
@@ -134,9 +155,10 @@ class KindSharing(SharingRig[KindCluster]):
         own: dict[str, Objects] = {}
         if self._home is not None:
             # the first Vault beside this one may be on its way, for a snapshot to come; whoever begins has its own
-            names = (MAIN, BESIDE.format(1))
+            names = (*TURNS, BESIDE.format(1))
             own[self._home.cluster] = frozenset().union(*(objects(self._home.namespace, one) for one in names))
         self._lender.keep(self._state(source, served, self._clusters, data=data, drop=drop, own=own))
+        self._make_ready(self._lender)
         return not serves_on
 
     def _copied(self, lender: SharedKindClusters, *, as_it_runs: bool) -> tuple[str, Callable[[], None]]:
@@ -165,10 +187,13 @@ class KindSharing(SharingRig[KindCluster]):
         Returns when it answers.
         """
         assert self._lender is not None
+        more = self.wants_source
         ahead = self._lender.ready(kept)
         server = ahead.ready() if ahead is not None else None
+        if ahead is not None and server is None:
+            ahead.end()
+        self._ahead = ahead if server is not None else None
         self._begin_from(kept, ready=server is not None)
-        self._watched = self._home.cluster if self._home is not None and server is not None else ""
         kept.served += 1
         if kept.serving.token_file and MAIN in kept.tokens:
             self._old_tokens[MAIN] = kept.tokens[MAIN]
@@ -177,8 +202,11 @@ class KindSharing(SharingRig[KindCluster]):
             self._bring_up.await_one(self._home.cluster)
             server.go_on_in(self._clusters[self._home.cluster])
             self._vault = self._server = server
-            self._take_token(self._home, ahead.pod, ahead.begun, token_file=kept.serving.token_file)
+            # the Pod before it left with the rehearsal before this one, at the latest
+            self._take_token(self._home, ahead.pod, now(), token_file=kept.serving.token_file)
             self._answering = Stopwatch()
+            if more:
+                self._make_ready(self._lender)
             return
         if not self._topology.vault.tls:
             self._server.listen_plainly()
@@ -187,13 +215,16 @@ class KindSharing(SharingRig[KindCluster]):
             self._bring_up.await_one(self._home.cluster)
             self._server.take_place()
         self._start_vault(kept.serving)
+        if more:
+            self._make_ready(self._lender)
 
     def _take_cluster(self, name: str) -> None:
         """Have a cluster as the rehearsal before this one left it."""
         assert self._lending is not None
         cluster, wanted = self._clusters[name], self._topology.clusters[name]
         there = Path(self._lending.clusters[name].directory)
-        cluster.take_over(there, as_it_is=True, watched=name == self._watched)
+        ahead = self._ahead if self._home is not None and self._home.cluster == name else None
+        cluster.take_over(there, as_it_is=True, watched=ahead.mark if ahead is not None else "")
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         self._make_known(cluster)
 

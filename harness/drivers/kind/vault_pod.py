@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from harness.artifacts import templates
 from harness.artifacts.brought import LICENCE_FILE
@@ -16,7 +16,7 @@ from harness.drivers import vault_config
 from harness.drivers.audit_devices import AuditDevices
 from harness.drivers.kept_vault import Objects
 from harness.drivers.kind.audit_disks import AuditDisks
-from harness.drivers.kind.cluster import VAULT_PORT, KindCluster, Where
+from harness.drivers.kind.cluster import NEXT_VAULT_PORT, VAULT_PORT, KindCluster, Where
 from harness.drivers.kind.one_pod import OnePod
 from harness.drivers.kind.vault_data import COPY
 from harness.drivers.log_collection import Lines
@@ -32,6 +32,10 @@ TOKEN_VOLUME: Final = "kube-api-access-*"
 
 BESIDE: Final = "snapshot-{}"
 """The name of a Vault beside the one that runs, by its number."""
+
+TURNS: Final = {"vault": VAULT_PORT, "vault-2": NEXT_VAULT_PORT}
+"""The names that Vaults have by turns, and at which port of the node each answers: one comes while the other is still
+there, asked by the rehearsal before its own, or being taken down by a kubelet."""
 
 NODE_FOLDER: Final = "/var/lib/rehearsal"  # emptied where a cluster is lent to another run
 GUARDED: Final = "guarded.json"
@@ -51,6 +55,15 @@ TLS: Final = "/vault/tls"
 
 SEAL_FILES: Final = ("seal-ca.crt", "seal.crt", "seal.key")
 """The files by which a Vault and the one that unseals it know each other."""
+
+
+class Turn(NamedTuple):
+    """What a Vault has of its own beside one that is still there."""
+
+    name: str
+    node_port: int
+    port: int
+    """of this machine, which leads to that of the node"""
 
 
 def by_seal(config: str, unsealing: Unsealing | None) -> str:
@@ -176,6 +189,7 @@ class VaultPod(OnePod):
         namespace, self._account = account.split("/")
         super().__init__(cluster, namespace, name, f"{name}-0", directory / "vault.log")
         self._directory, self._licence, self._node_port = directory, licence, node_port
+        self.name = name
         self._data = f"{NODE_FOLDER}/{run}" if name == "vault" else f"{NODE_FOLDER}/{run}-{name}"
         self._kept = f"{self._data}-kept"
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
@@ -270,8 +284,7 @@ class VaultPod(OnePod):
         """
         kept = f"{self._data}-source"
         if as_it_runs:
-            script = templates.text("copy-as-it-runs.sh")
-            self._cluster.run("sh", "-c", script, "sh", self._uid, self._data, kept)
+            self._copy_as_it_runs(kept, then="CONT")
         else:
             self._copy(self._data, kept)
         return kept
@@ -322,6 +335,10 @@ class VaultPod(OnePod):
         # what is in the folder, and not the folder: a Pod that runs has mounted that
         self._cluster.run("sh", "-c", COPY, "sh", source, target)
 
+    def _copy_as_it_runs(self, target: str, *, then: str) -> None:
+        script = templates.text("copy-as-it-runs.sh")
+        self._cluster.run("sh", "-c", script, "sh", self._uid, self._data, target, then)
+
     def roll_out(self, version: str, image: str, *, token_file: bool) -> PodState:
         """Start *version*, or replace the one that runs, and return its Pod once it answers, sealed or not initialised.
 
@@ -351,6 +368,21 @@ class VaultPod(OnePod):
             self.leave_at_once()
             self.take_place()
             self._is_made = False
+
+    def go_on_as(self, at: Turn) -> None:
+        """End Vault as a power cut would, if it runs; the next rollout is that of *at*, over a copy of its data.
+
+        Nobody has to wait for a kubelet to take its Pod down. Raises RigError.
+        """
+        if self._uid:
+            data = f"{self._data}-{at.name}"
+            self._copy_as_it_runs(data, then="KILL")
+            self.leave_at_once()
+            self._data, self._is_made = data, False
+            self.name = self._name = at.name
+            self._pod, self._node_port = f"{at.name}-0", at.node_port
+            scheme = self.client.address.partition(":")[0]
+            self.client.address = f"{scheme}://127.0.0.1:{at.port}"
 
     def kill(self) -> None:
         """Do nothing: it goes with its cluster, or when that is emptied."""

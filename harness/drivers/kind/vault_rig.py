@@ -12,11 +12,11 @@ from harness.drivers import service_accounts
 from harness.drivers.audit_devices import WithAuditDevices
 from harness.drivers.kind import audit_disks, vault_data
 from harness.drivers.kind.audit_disks import AuditDisks, InVolumes, OnNode, WritesToDisks
-from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORT
+from harness.drivers.kind.cluster import SECOND_VAULT_PORT, VAULT_PORTS
 from harness.drivers.kind.seal_container import SealContainer
 from harness.drivers.kind.sharing_rig import KindSharing
 from harness.drivers.kind.vault_container import VaultContainer
-from harness.drivers.kind.vault_pod import BESIDE, NODE_FOLDER, TOKEN_VOLUME, VaultPod
+from harness.drivers.kind.vault_pod import BESIDE, NODE_FOLDER, TOKEN_VOLUME, TURNS, VaultPod
 from harness.drivers.seal_vault import WithSealVault
 from harness.drivers.service_accounts import Account
 from harness.drivers.vault_stores import Store
@@ -126,10 +126,20 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
             self._start_vault(served)
 
     def _kill_vault(self) -> None:
-        if isinstance(self._server, VaultPod):
-            self._server.end_abruptly()
-        else:
+        server, home = self._server, self._home
+        if not isinstance(server, VaultPod) or home is None:
             super()._kill_vault()
+        elif self._is_alone(home.cluster):
+            server.go_on_as(self._turn_after(server, home))
+        else:
+            server.end_abruptly()
+
+    def _is_alone(self, home: str) -> bool:
+        """May its Vault have the other one's name and port in its cluster? Not where that is there for somebody, or the
+        cluster is of an older release; nor where two Vaults would write to the same audit files.
+        """
+        taken = self._lender is not None and self._lender.keeps_source
+        return not taken and not self._disks and len(self._vault_ports[home]) == len(VAULT_PORTS)
 
     def expect_way_back(self, served: Serve) -> None:
         """Begin a way back as others do, unless Vault moves: then it is not known where the way back leads."""
@@ -154,7 +164,8 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
         """Return a Vault that is not started: the one, or another *name*, which is beside it for a while."""
         # a container that it was before it moved is still there, and has its name
         called = f"{name}-{len(self._left) + 1}" if self._left and name == MAIN else name
-        where, port = self._work / called, self._vault_ports[self._home.cluster if self._home else ""][name != MAIN]
+        node_port = TURNS.get(name, SECOND_VAULT_PORT)
+        where, port = self._work / called, self._port_to(self._home.cluster if self._home else "", node_port)
         storage, licence = self._topology.vault.storage, self._licence
         unsealer = self._unsealer.unsealing if self._unsealer is not None else None
         if self._home is None:
@@ -178,7 +189,7 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
             port=port,
             licence=licence,
             name=name,
-            node_port=VAULT_PORT if name == MAIN else SECOND_VAULT_PORT,
+            node_port=node_port,
             store=self._store,
             unsealer=unsealer,
         )
