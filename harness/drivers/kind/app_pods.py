@@ -34,6 +34,7 @@ def create(cluster: KindCluster, account: Account, image: str) -> None:
             namespace=json.dumps(account.namespace),
             service_account=json.dumps(account.name),
             image=json.dumps(image),
+            node=json.dumps(cluster.only_node),
             token=msgspec.json.encode(token).decode(),
         )
     )

@@ -237,6 +237,11 @@ class KindCluster:
         self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
 
     @property
+    def only_node(self) -> str | None:
+        """Return the node for every Pod, which then needs no scheduler that may not have started yet; None: several."""
+        return None if self._workers else self.node
+
+    @property
     def name_for_kind(self) -> str:
         """Return what kind calls this cluster."""
         return self._cluster
