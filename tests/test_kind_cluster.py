@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import yaml
 
 from harness.artifacts.images import Image
 from harness.clients.container_engine import Engine
+from harness.drivers.kind import cluster as cluster_module
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.host.process import Supervisor
 from harness.scenario.topology import ISSUER
@@ -96,6 +99,39 @@ def test_vaults_cluster_maps_its_ports_to_loopback_alone(bench: Workbench, tmp_p
         {"containerPort": 8200, "hostPort": 21001, "listenAddress": "127.0.0.1"},
         {"containerPort": 8202, "hostPort": 21002, "listenAddress": "127.0.0.1"},
     ]
+
+
+def test_each_place_of_a_vault_has_a_port_of_its_own(bench: Workbench, tmp_path: Path) -> None:
+    """The one, one beside it, each of three nodes, and the one that comes while the first is asked."""
+    (node,) = config(cluster(bench, tmp_path), vault_ports=tuple(range(21001, 21007)))["nodes"]
+    led = {one["hostPort"]: one["containerPort"] for one in node["extraPortMappings"]}
+    assert led == {21001: 8200, 21002: 8202, 21003: 30200, 21004: 30201, 21005: 30202, 21006: 8204}
+
+
+@pytest.mark.parametrize(("spared", "goes_on"), [("aa11", [True, False, False]), ("", [False] * 3)])
+def test_what_follows_files_for_somebody_else_goes_on(spared: str, goes_on: list[bool], tmp_path: Path) -> None:
+    """What a killed command leaves on a node is ended, but for what has the mark of one that is still read.
+
+    Here `pgrep` names three programs that wait.
+    """
+    marks = [{cluster_module._MARK: "aa11"}, {cluster_module._MARK: "bb22"}, {}]
+    following = [subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"]} | mark) for mark in marks]
+    try:
+        pgrep = tmp_path / "pgrep"
+        pgrep.write_text(f"#!/bin/sh\necho {' '.join(str(one.pid) for one in following)}\n")
+        pgrep.chmod(0o700)
+        around = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        script = cluster_module._END_WATCHERS
+        subprocess.run(["sh", "-c", script, "sh", spared], env=around, check=True, timeout=30)
+        for one, goes in zip(following, goes_on, strict=True):
+            if goes:
+                assert one.poll() is None
+            else:
+                assert one.wait(10) == -signal.SIGTERM
+    finally:
+        for one in following:
+            one.kill()
+            one.wait()
 
 
 def test_workers_are_nodes_of_their_own(bench: Workbench, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from harness.cli.cells import Order
 from harness.cli.matrix_running import _ToDo
 from harness.cli.matrix_workers import Task
 from harness.drivers.kept_vault import KeptVault
-from harness.drivers.kind.driver import KindDriver
+from harness.drivers.kind.driver import KindDriver, KindRig
 from harness.drivers.kind.ready_pod import ReadyPod
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.sharing_rig import KindSharing
-from harness.drivers.kind.vault_pod import Turn
+from harness.drivers.kind.vault_pod import Turn, VaultPod
 from harness.drivers.local import shared_clusters
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.ready_vault import fit
@@ -466,3 +466,53 @@ def test_on_kind_no_vault_is_made_ready_for_nobody(
     clusters.ahead = [("vault-image", "1.11.0")] if follows else []
     clusters.make_ready(cast("Any", None), cast("Any", None), str, Turn("vault-2", 8204, 20_001))
     assert clusters.ready(mine) is None
+
+
+def rig_on_kind(name: str, lender: object, disks: dict[str, object] | None = None, ports: int = 6) -> KindRig:
+    """A rig of which only that is there which says where its Vault may go on; *name* is that of its Vault."""
+    rig = object.__new__(KindRig)
+    rig._server = rig._vault = object.__new__(VaultPod)
+    rig._server.name, rig._server.namespace = name, "vault"
+    rig._home = cast("Any", SimpleNamespace(cluster="platform"))
+    rig._lender, rig._disks = cast("Any", lender), cast("Any", disks or {})
+    rig._vault_ports = {"platform": tuple(range(21_001, 21_001 + ports))}
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("name", "lender", "disks", "ports", "goes_on"),
+    [
+        ("vault", None, {}, 6, Turn("vault-2", 8204, 21_006)),
+        ("vault-2", None, {}, 6, Turn("vault", 8200, 21_001)),
+        ("vault", SimpleNamespace(keeps_source=False), {}, 6, Turn("vault-2", 8204, 21_006)),
+        ("vault", SimpleNamespace(keeps_source=True), {}, 6, None),
+        ("vault", None, {"platform": object()}, 6, None),
+        ("vault", None, {}, 5, None),
+    ],
+    ids=[
+        "alone",
+        "by turns",
+        "nobody has it",
+        "another rehearsal has it",
+        "audit files",
+        "a cluster of an older release",
+    ],
+)
+def test_a_vault_that_need_not_be_waited_for_goes_on_where_nobody_is(
+    name: str,
+    lender: object,
+    disks: dict[str, object],
+    ports: int,
+    goes_on: Turn | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(VaultPod, "go_on_as", lambda _, at: told.append(at))
+    monkeypatch.setattr(VaultPod, "end_abruptly", lambda _: told.append(None))
+    rig_on_kind(name, lender, disks, ports)._kill_vault()
+    assert told == [goes_on]
+
+
+def test_a_record_has_no_log_of_the_vault_of_another_rehearsal() -> None:
+    assert rig_on_kind("vault-2", SimpleNamespace()).of_others == [("vault", "vault-0")]
+    assert rig_on_kind("vault", None).of_others == (), "in a cluster of its own there is none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from harness.artifacts import templates
 from harness.clients.kube import Kube
 from harness.drivers.kind import one_pod, vault_pod
 from harness.drivers.kind.cluster import KindCluster, Workbench
-from harness.drivers.kind.vault_pod import VaultPod
+from harness.drivers.kind.vault_pod import Turn, VaultPod
 from harness.drivers.log_tail import PodTail
 from harness.errors import RigError, Unreachable
 from harness.secret import Secret
@@ -260,6 +261,58 @@ def test_what_was_ended_abruptly_is_made_anew_by_a_rollout(pod: VaultPod, monkey
         "leave_at_once", "take_place", "create vault:1.7.0", "not uid-1",
         "roll vault:1.11.0", "not uid-1",
     ]  # fmt: skip
+
+
+def test_what_need_not_be_waited_for_goes_on_under_another_name_over_a_copy(
+    pod: VaultPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands still, is copied and ends; its Pod is told to go, and the next one has a name and ports of its own."""
+    begun: list[str] = []
+    monkeypatch.setattr(pod._cluster, "run", lambda *words: begun.append(" ".join(words[3:])))
+    monkeypatch.setattr(pod, "leave_at_once", lambda: begun.append(f"{pod._pod} leaves"))
+    monkeypatch.setattr(pod, "_create", lambda image, **_: begun.append(f"create {image} as {pod.name}"))
+    monkeypatch.setattr(pod, "_comes", lambda gone, _: begun.append(f"{pod._pod} that is not {gone}"))
+    before, pod._uid = pod._data, ""
+    pod.go_on_as(Turn("vault-2", 8204, 21_009))
+    assert (begun, pod._data, pod.name) == ([], before, "vault"), "there is none"
+    pod._uid, pod._is_made = "uid-1", True
+    pod.go_on_as(Turn("vault-2", 8204, 21_009))
+    pod.roll_out("1.7.0", "vault:1.7.0", token_file=True)
+    assert begun == [
+        f"sh uid-1 {before} {before}-vault-2 KILL",
+        "vault-0 leaves",
+        "create vault:1.7.0 as vault-2",
+        "vault-2-0 that is not uid-1",
+    ]
+    assert pod._data == f"{before}-vault-2"
+    assert pod.client.address == "https://127.0.0.1:21009"
+    monkeypatch.setattr(type(pod._cluster), "address", "172.18.0.2")
+    assert pod.within[0] == "https://172.18.0.2:8204"
+
+
+@pytest.mark.parametrize("then", ["CONT", "KILL"])
+def test_a_vault_that_stands_still_is_copied_and_goes_on_or_ends(then: str, tmp_path: Path) -> None:
+    """Here a program that waits is what `ctr` says runs in the Pod."""
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    data.mkdir()
+    (data / "vault.db").write_text("what it holds")
+    with subprocess.Popen(["sleep", "60"]) as running:
+        try:
+            ctr = tmp_path / "ctr"
+            ctr.write_text(f'#!/bin/sh\ncase "$*" in *tasks*) echo its {running.pid} RUNNING ;; *) echo its ;; esac\n')
+            ctr.chmod(0o700)
+            around = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+            words = ["sh", "-c", templates.text("copy-as-it-runs.sh"), "sh", "uid-1", str(data), str(copy), then]
+            subprocess.run(words, env=around, check=True, timeout=30)
+            assert (copy / "vault.db").read_text() == "what it holds"
+            if then == "KILL":
+                assert running.wait(10) == -signal.SIGKILL
+            else:
+                assert running.poll() is None
+                state = Path(f"/proc/{running.pid}/stat").read_text().rpartition(") ")[2][0]
+                assert state != "T", "it goes on"
+        finally:
+            running.kill()
 
 
 def test_for_client_certificates_vault_listens_to_everybody_over_tls() -> None:
