@@ -138,7 +138,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     sharing_rig          what a rig of kind clusters takes from those before it, and leaves to those after it
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
     shared_clusters      clusters that serve one rehearsal after the other in one process
-    ready_pod            a Vault over a source state that comes to serve in its Pod between two rehearsals
+    ready_pod            a Vault over a source state that comes to serve in its Pod beside another rehearsal
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper

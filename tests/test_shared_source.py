@@ -474,6 +474,7 @@ def rig_on_kind(name: str, lender: object, disks: dict[str, object] | None = Non
     rig._server = rig._vault = object.__new__(VaultPod)
     rig._server.name, rig._server.namespace = name, "vault"
     rig._home = cast("Any", SimpleNamespace(cluster="platform"))
+    rig._unsealer = None
     rig._lender, rig._disks = cast("Any", lender), cast("Any", disks or {})
     rig._vault_ports = {"platform": tuple(range(21_001, 21_001 + ports))}
     return rig
@@ -514,5 +515,6 @@ def test_a_vault_that_need_not_be_waited_for_goes_on_where_nobody_is(
 
 
 def test_a_record_has_no_log_of_the_vault_of_another_rehearsal() -> None:
-    assert rig_on_kind("vault-2", SimpleNamespace()).of_others == [("vault", "vault-0")]
+    assert rig_on_kind("vault-2", SimpleNamespace(keeps_source=True)).of_others == [("vault", "vault-0")]
+    assert rig_on_kind("vault-2", SimpleNamespace(keeps_source=False)).of_others == (), "nobody begins from this one"
     assert rig_on_kind("vault", None).of_others == (), "in a cluster of its own there is none"

@@ -190,18 +190,20 @@ def test_a_vault_leaves_and_another_one_takes_its_place_once_nothing_of_it_runs(
     with Scripted(Answer()) as server:
         pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
         pod.leave_at_once()
-    assert [one.path for one in server.asked if one.method == "DELETE"] == [
+    what_makes_it = [
         "/apis/apps/v1/namespaces/vault/statefulsets/vault",
         f"{kept}/configmaps/vault",
         f"{kept}/secrets/vault",
-        at_once,
     ]
+    assert [one.path for one in server.asked if one.method == "DELETE"] == [*what_makes_it, at_once]
     assert ran == []
-    # before each look it is asked whether Vault has died
-    with Scripted(*[Answer(body=there)] * 2, Answer(404)) as server:
+    # after each look it is asked whether Vault has died
+    gone, left = [Answer(404)] * 3, Answer(body=there)
+    with Scripted(*gone, left, left, *gone, Answer(404)) as server:
         pod._cluster.kube = Kube(server.address, pod._cluster.ca, Secret("token"))
         pod.take_place()
-    assert [one.path for one in server.asked if one.method == "DELETE"] == [at_once] * 3
+    looks = [*what_makes_it, at_once, *what_makes_it, at_once, at_once]
+    assert [one.path for one in server.asked if one.method == "DELETE"] == looks, "that may have failed before"
     assert ran == [("sh", "-c", "sh", "vault", "vault-0")]
 
 
@@ -213,6 +215,7 @@ def test_a_pod_that_a_controller_makes_too_late_is_not_taken_for_the_next(
     ran: list[str] = []
     monkeypatch.setattr(Kube, "delete_pod", lambda *_: next(told))
     monkeypatch.setattr(pod, "_state", lambda: None)
+    monkeypatch.setattr(pod, "remove", lambda: None)
     monkeypatch.setattr(pod._cluster, "run", lambda *words: ran.append(words[-1]))
     pod.take_place()
     assert (ran, list(told)) == (["vault-0"] * 2, [])
@@ -270,6 +273,7 @@ def test_what_need_not_be_waited_for_goes_on_under_another_name_over_a_copy(
     begun: list[str] = []
     monkeypatch.setattr(pod._cluster, "run", lambda *words: begun.append(" ".join(words[3:])))
     monkeypatch.setattr(pod, "leave_at_once", lambda: begun.append(f"{pod._pod} leaves"))
+    monkeypatch.setattr(pod, "take_place", lambda: begun.append(f"{pod._pod} takes the place of another"))
     monkeypatch.setattr(pod, "_create", lambda image, **_: begun.append(f"create {image} as {pod.name}"))
     monkeypatch.setattr(pod, "_comes", lambda gone, _: begun.append(f"{pod._pod} that is not {gone}"))
     before, pod._uid = pod._data, ""
@@ -285,9 +289,31 @@ def test_what_need_not_be_waited_for_goes_on_under_another_name_over_a_copy(
         "vault-2-0 that is not uid-1",
     ]
     assert pod._data == f"{before}-vault-2"
+    pod._uid = "uid-2"
+    begun.clear()
+    pod.go_on_as(Turn("vault", 8200, 21_008))
+    assert [what.partition(" ")[2] for what in begun[1:]] == ["leaves", "takes the place of another"], (
+        "it was there before"
+    )
+    assert pod._data == f"{before}-vault-2-vault"
+    pod.go_on_as(Turn("vault-2", 8204, 21_009))
     assert pod.client.address == "https://127.0.0.1:21009"
     monkeypatch.setattr(type(pod._cluster), "address", "172.18.0.2")
     assert pod.within[0] == "https://172.18.0.2:8204"
+
+
+def test_a_vault_that_cannot_be_copied_is_waited_for(pod: VaultPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no room, or it has ended by itself: that is no reason to end the rehearsal, and its name stays."""
+    begun: list[str] = []
+
+    def run(*_: str) -> None:
+        raise RigError("no space left on device")
+
+    monkeypatch.setattr(pod._cluster, "run", run)
+    monkeypatch.setattr(pod, "end_abruptly", lambda: begun.append(f"{pod.name} ends"))
+    address, pod._uid = pod.client.address, "uid-1"
+    pod.go_on_as(Turn("vault-2", 8204, 21_009))
+    assert (begun, pod.name, pod.client.address) == (["vault ends"], "vault", address)
 
 
 @pytest.mark.parametrize("then", ["CONT", "KILL"])
@@ -360,3 +386,18 @@ def test_a_licence_is_handed_to_the_pod_in_a_secret(pod: VaultPod, nowhere: str)
     assert pod._licence.reveal() not in json.dumps([config, made])
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert {"name": "VAULT_LICENSE_PATH", "value": "/vault/tls/licence.hclic"} in container["env"]
+
+
+def test_what_a_cluster_warned_of_last_comes_last(pod: VaultPod) -> None:
+    """In the list they stand as each was first said. Those of a scheduler have no date of that kind, but another."""
+
+    def event(said: str, **dates: str | None) -> dict[str, Any]:
+        return {"reason": "FailedMount", "message": said} | dates
+
+    goes_on = event("configmap not found", lastTimestamp="2026-03-14T15:09:34Z")
+    for_a_moment = event("timed out", lastTimestamp="2026-03-14T15:09:27Z")
+    scheduler = event("no node", lastTimestamp=None, eventTime="2026-03-14T15:09:30.5Z")
+    with Scripted(Answer(body={"items": [goes_on, for_a_moment, scheduler]})) as server:
+        kube = Kube(server.address, pod._cluster.ca, Secret("token"))
+        said = [line.partition(": ")[2] for line in kube.complaints("vault", "vault-0")]
+    assert said == ["timed out", "no node", "configmap not found"]

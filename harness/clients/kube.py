@@ -308,11 +308,10 @@ class Kube:
             return self._done_if_there("PATCH", path, {"spec": {"replicas": replicas}})
 
     def delete_stateful_set(self, namespace: str, name: str) -> None:
-        """Delete a StatefulSet, and its ConfigMap and Secret. Its Pods are deleted by a controller some time."""
+        """Delete what is there of a StatefulSet, its ConfigMap and Secret. A controller deletes its Pods some time."""
         with translated(f"stateful set {namespace}/{name}"):
-            self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}")
-            self._done("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
-            self._done("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+            for api, kind in (("apis/apps/v1", "statefulsets"), ("api/v1", "configmaps"), ("api/v1", "secrets")):
+                self._done_if_there("DELETE", f"/{api}/namespaces/{namespace}/{kind}/{name}")
 
     def reset(self) -> list[str]:
         """Remove whatever earlier rehearsals have made in this cluster, and return their namespaces, which stay.
@@ -374,7 +373,7 @@ class Kube:
         chosen += f"%2CinvolvedObject.uid%3D{uid}" if uid else ""
         with translated(f"the events of {namespace}/{name}"):
             found = self._done("GET", f"/api/v1/namespaces/{namespace}/events?{chosen}")["items"]
-        latest_last = sorted(found, key=lambda event: event.get("lastTimestamp") or "")
+        latest_last = sorted(found, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
         return [f"{event['reason']}: {event['message']}" for event in latest_last]
 
     def accepts(self, token: Secret) -> bool:

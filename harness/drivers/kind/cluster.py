@@ -158,7 +158,7 @@ class KindCluster:
         self.log = PodTail(directory / "kube-apiserver.log")
         self.ca = directory / "ca.crt"
         self.kube = Kube(f"https://127.0.0.1:{port}", self.ca, Secret(random.token_urlsafe(24)))
-        self._up = False
+        self._up = self._several = False
         self._making: Process | None = None
         self._over: threading.Event | None = None
         self._workers: list[str] = []
@@ -181,7 +181,7 @@ class KindCluster:
         waited for first. Raises ProcessDied with what kind said, NotReady if it takes too long, and RigError where the
         port is taken.
         """
-        self._over = over
+        self._over, self._several = over, workers > 0
         ports.insist(self.port, f"the API server of {self.name}")
         self._write_mounted()
         config = self.directory / "kind.yaml"
@@ -235,11 +235,12 @@ class KindCluster:
         self.kube = Kube(self.kube.host, self.ca, Secret(token))
         self._up = True
         self._workers = [node.name for node in self.kube.nodes() if node.name != self.node]
+        self._several = bool(self._workers)
 
     @property
     def only_node(self) -> str | None:
         """Return the node for every Pod, which then needs no scheduler that may not have started yet; None: several."""
-        return None if self._workers else self.node
+        return None if self._several else self.node
 
     @property
     def name_for_kind(self) -> str:

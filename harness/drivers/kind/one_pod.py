@@ -32,7 +32,7 @@ _SIGKILL_STATUS: Final = 128 + signal.SIGKILL
 
 
 class OnePod:
-    """A Pod of a StatefulSet, which has the same name whatever comes in its place."""
+    """A Pod of a StatefulSet, which has the same name whatever that makes in its place."""
 
     def __init__(self, cluster: KindCluster, namespace: str, stateful_set: str, pod: str, log: Path) -> None:
         """Whatever it prints is brought to the file *log*."""

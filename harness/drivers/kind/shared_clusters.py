@@ -1,4 +1,6 @@
-"""Kind clusters that serve one rehearsal after the other in one process: each gets them alone, and emptied.
+"""Kind clusters that serve one rehearsal after the other in one process: each gets them alone.
+
+They are emptied, or as the one before it has left them, with a Vault that is made ready for the next (`ready_pod`).
 
 The first rehearsal makes them under a supervisor that outlives it, and not this process: whatever ends that ends them.
 Nobody else finds them, unlike clusters of a run that was kept (`cluster_reuse`), by whose ways they are used again.
@@ -133,7 +135,7 @@ class SharedKindClusters(KeepsSource[KindCluster]):
         """Have a Vault over the source state come to serve, if a rehearsal follows that begins from it.
 
         Its Pod is in the cluster *lent*, of the account *home*, and has the name and the ports of *at*: nobody else has
-        them, or whoever does has left. *image* names that of a version, which is in the node.
+        them, or whoever had them has left. *image* names that of a version, which is in the node.
         """
         with self._gate:
             kept = self._kept
@@ -142,8 +144,11 @@ class SharedKindClusters(KeepsSource[KindCluster]):
                 return
             self._number += 1
             place = self._site / f"ready-{self._number}"
-            place.mkdir(mode=0o700)
-            cluster = KindCluster(home.cluster, place / "cluster", self.bench, lent.cluster, lent.port)
+            try:
+                place.mkdir(mode=0o700)
+                cluster = KindCluster(home.cluster, place / "cluster", self.bench, lent.cluster, lent.port)
+            except OSError:
+                return  # no room: nothing to the rehearsal that is under way
 
             def server() -> VaultPod:
                 cluster.reach(Path(lent.directory))

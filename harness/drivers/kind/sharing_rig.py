@@ -92,7 +92,7 @@ class KindSharing(SharingRig[KindCluster]):
     def of_others(self) -> Collection[tuple[str, str]]:
         """Return the Pods of Vaults of other rehearsals that may be in a cluster, each by its namespace and name."""
         server = self._vault
-        if self._lender is None or not isinstance(server, VaultPod):
+        if self._lender is None or not self._lender.keeps_source or not isinstance(server, VaultPod):
             return ()
         return [(server.namespace, f"{name}-0") for name in TURNS if name != server.name]
 
@@ -188,11 +188,11 @@ class KindSharing(SharingRig[KindCluster]):
         """
         assert self._lender is not None
         more = self.wants_source
-        ahead = self._lender.ready(kept)
+        self._ahead = ahead = self._lender.ready(kept)
         server = ahead.ready() if ahead is not None else None
         if ahead is not None and server is None:
+            self._ahead = None
             ahead.end()
-        self._ahead = ahead if server is not None else None
         self._begin_from(kept, ready=server is not None)
         kept.served += 1
         if kept.serving.token_file and MAIN in kept.tokens:

@@ -23,6 +23,7 @@ from harness.drivers.log_collection import Lines
 from harness.drivers.log_tail import PodTail
 from harness.drivers.vault_config import Joining, Listening, Stored, Unsealing
 from harness.drivers.vault_stores import Store
+from harness.errors import RigError
 from harness.host import pki
 from harness.knowledge import versions
 from harness.secret import Secret
@@ -189,7 +190,7 @@ class VaultPod(OnePod):
         namespace, self._account = account.split("/")
         super().__init__(cluster, namespace, name, f"{name}-0", directory / "vault.log")
         self._directory, self._licence, self._node_port = directory, licence, node_port
-        self.name = name
+        self.name, self._names = name, {name}
         self._data = f"{NODE_FOLDER}/{run}" if name == "vault" else f"{NODE_FOLDER}/{run}-{name}"
         self._kept = f"{self._data}-kept"
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
@@ -318,7 +319,8 @@ class VaultPod(OnePod):
         kube, pod = self._cluster.kube, (self.namespace, self._pod)
 
         def gone() -> bool:
-            # again, because a controller may not know yet that its StatefulSet is gone
+            # again, because that may have failed when it left, and a controller may not know of it yet
+            self.remove()
             if kube.delete_pod(*pod):
                 return False
             self._cluster.run("sh", "-c", templates.text("end-pod.sh"), "sh", *pod)
@@ -372,17 +374,26 @@ class VaultPod(OnePod):
     def go_on_as(self, at: Turn) -> None:
         """End Vault as a power cut would, if it runs; the next rollout is that of *at*, over a copy of its data.
 
-        Nobody has to wait for a kubelet to take its Pod down. Raises RigError.
+        Nobody has to wait for a kubelet to take its Pod down, unless it had that name before. Where there is no room
+        for a copy, or Vault does not run, that is waited for, and its name stays. Raises as `roll_out`.
         """
-        if self._uid:
-            data = f"{self._data}-{at.name}"
+        if not self._uid:
+            return
+        data = f"{self._data}-{at.name}"
+        try:
             self._copy_as_it_runs(data, then="KILL")
-            self.leave_at_once()
-            self._data, self._is_made = data, False
-            self.name = self._name = at.name
-            self._pod, self._node_port = f"{at.name}-0", at.node_port
-            scheme = self.client.address.partition(":")[0]
-            self.client.address = f"{scheme}://127.0.0.1:{at.port}"
+        except RigError:
+            self.end_abruptly()
+            return
+        self.leave_at_once()
+        self._data, self._is_made = data, False
+        self.name = self._name = at.name
+        self._pod, self._node_port = f"{at.name}-0", at.node_port
+        scheme = self.client.address.partition(":")[0]
+        self.client.address = f"{scheme}://127.0.0.1:{at.port}"
+        if at.name in self._names:
+            self.take_place()
+        self._names.add(at.name)
 
     def kill(self) -> None:
         """Do nothing: it goes with its cluster, or when that is emptied."""

@@ -136,10 +136,12 @@ class RunsKindVault(WithAuditDevices, WithSealVault[VaultContainer], KindSharing
 
     def _is_alone(self, home: str) -> bool:
         """May its Vault have the other one's name and port in its cluster? Not where that is there for somebody, or the
-        cluster is of an older release; nor where two Vaults would write to the same audit files.
+        cluster is of an older release; nor where two Vaults would write to the same audit files, or be unsealed by a
+        third one.
         """
         taken = self._lender is not None and self._lender.keeps_source
-        return not taken and not self._disks and len(self._vault_ports[home]) == len(VAULT_PORTS)
+        shares = bool(self._disks) or self._unsealer is not None
+        return not taken and not shares and len(self._vault_ports[home]) == len(VAULT_PORTS)
 
     def expect_way_back(self, served: Serve) -> None:
         """Begin a way back as others do, unless Vault moves: then it is not known where the way back leads."""
