@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -230,17 +231,11 @@ class Facts:
         return {(seen.app, seen.moment): seen for seen in reversed(lost)}
 
     @cached_property
-    def _app_tokens(self) -> dict[str, list[tuple[int, TokenIssued]]]:
-        # an app may be called "vault", which is the purpose of the token of Vault's own Pod
+    def _tokens_for(self) -> dict[str, list[tuple[int, TokenIssued]]]:
         found: dict[str, list[tuple[int, TokenIssued]]] = {}
         for line, token in self.tokens:
-            if token.purpose.startswith("app:"):
-                found.setdefault(token.purpose.removeprefix("app:"), []).append((line, token))
+            found.setdefault(token.purpose, []).append((line, token))
         return found
-
-    @cached_property
-    def _server_tokens(self) -> list[tuple[int, TokenIssued]]:
-        return [told for told in self.tokens if not told[1].purpose.startswith("app:")]
 
     def evidence_of(self, seen: Observation) -> Evidence:
         """Return what belongs to one observation; where nothing was found, an Evidence that is empty."""
@@ -383,10 +378,15 @@ class Facts:
         None where it stores none, or the record does not tell of it.
         """
         if self.stored_by(config) == "frozen":
-            pods = self.topology.pod_purposes(self.mount(config.mount).vault)
-            return _latest([told for told in self._server_tokens if told[1].purpose in pods], line)
-        mine, held = f"reviewer:{config.mount}", config.fields.get("token_reviewer_jwt")
-        return next((told for told in reversed(self.tokens) if told[1].purpose == mine and told[1].token == held), None)
+            return self._pods_token(config.mount, line)
+        mine, held = self._tokens_for.get(f"reviewer:{config.mount}", []), config.fields.get("token_reviewer_jwt")
+        return next((told for told in reversed(mine) if told[1].token == held), None)
+
+    def _pods_token(self, mount: str, line: int) -> tuple[int, TokenIssued] | None:
+        """Return the last token before a *line* that a Pod of a mount's Vault was given."""
+        pods = self.topology.pod_purposes(self.mount(mount).vault)
+        found = (_latest(self._tokens_for.get(pod, ()), line) for pod in pods)
+        return max(filter(None, found), key=lambda told: told[0], default=None)
 
     def stored_exhibit(self, told: tuple[int, TokenIssued]) -> EvidenceLine:
         """Return the line on which a stored reviewer's token was issued: whose it is, its Pod, its end."""
@@ -427,7 +427,7 @@ class Facts:
 
     def login_token(self, seen: Observation) -> tuple[int, TokenIssued] | None:
         """Return the service account token that an app's login presented, with its line in the record."""
-        return _latest(self._app_tokens.get(seen.app, ()), self.line_of[seen.id])
+        return _latest(self._tokens_for.get(f"app:{seen.app}", ()), self.line_of[seen.id])
 
     def token_of(self, seen: Observation) -> TokenIssued | None:
         """Return the service account token that an app's login presented."""
@@ -440,8 +440,7 @@ class Facts:
         if bearer == "client":
             return self.login_token(seen)
         if bearer == "local":
-            pods = self.topology.pod_purposes(self.mount(seen.mount).vault)
-            return _latest([told for told in self._server_tokens if told[1].purpose in pods], line)
+            return self._pods_token(seen.mount, line)
         return self.stored_token(*config) if config is not None else None
 
     @cached_property
@@ -485,8 +484,9 @@ def _is_over_snapshot(step: RollBack | None) -> bool:
 
 
 def _latest(told: Sequence[tuple[int, T]], line: int) -> tuple[int, T] | None:
-    """Return the last of what was *told* that stands before a line of the record."""
-    return next((one for one in reversed(told) if one[0] < line), None)
+    """Return the last of what was *told*, in the order of the record, that stands before a line of it."""
+    before = bisect_left(told, line, key=lambda one: one[0])
+    return told[before - 1] if before else None
 
 
 def _typed(read: Topology) -> Topology:
