@@ -235,8 +235,9 @@ def test_whoever_begins_from_a_source_state_finds_no_vault_in_the_clusters(lost:
         def __init__(self, name: str) -> None:
             self._said = name
 
-        def leave_at_once(self) -> None:
+        def leave_at_once(self) -> bool:
             told.append(f"{self._said} leaves")
+            return True
 
         def take_place(self) -> None:
             if lost:

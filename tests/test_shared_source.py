@@ -472,7 +472,7 @@ def rig_on_kind(name: str, lender: object, disks: dict[str, object] | None = Non
     """A rig of which only that is there which says where its Vault may go on; *name* is that of its Vault."""
     rig = object.__new__(KindRig)
     rig._server = rig._vault = object.__new__(VaultPod)
-    rig._server.name, rig._server.namespace = name, "vault"
+    rig._server._name, rig._server.namespace = name, "vault"
     rig._home = cast("Any", SimpleNamespace(cluster="platform"))
     rig._unsealer = None
     rig._lender, rig._disks = cast("Any", lender), cast("Any", disks or {})

@@ -17,7 +17,7 @@ from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
 from harness.drivers.kind.ready_pod import ReadyPod
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.vault_container import VaultContainer
-from harness.drivers.kind.vault_pod import BESIDE, TURNS, Turn, VaultPod, objects
+from harness.drivers.kind.vault_pod import BESIDE, TURNS, Turn, VaultPod, objects, pod_of
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import SharingRig
 from harness.errors import RigError, Unreachable
@@ -94,7 +94,7 @@ class KindSharing(SharingRig[KindCluster]):
         server = self._vault
         if self._lender is None or not self._lender.keeps_source or not isinstance(server, VaultPod):
             return ()
-        return [(server.namespace, f"{name}-0") for name in TURNS if name != server.name]
+        return [(server.namespace, pod_of(name)) for name in TURNS if name != server.name]
 
     def _port_to(self, home: str, port: int) -> int:
         """Return the port of this machine that leads to *port* of Vaults in a cluster; in none (""): to one of them."""
@@ -199,15 +199,23 @@ class KindSharing(SharingRig[KindCluster]):
             self._old_tokens[MAIN] = kept.tokens[MAIN]
         self._bring_up.begin(self._clusters, self._take_cluster)
         if ahead is not None and server is not None and self._home is not None:
-            self._bring_up.await_one(self._home.cluster)
-            server.go_on_in(self._clusters[self._home.cluster])
-            self._vault = self._server = server
-            # the Pod before it left with the rehearsal before this one, at the latest
-            self._take_token(self._home, ahead.pod, now(), token_file=kept.serving.token_file)
-            self._answering = Stopwatch()
-            if more:
-                self._make_ready(self._lender)
-            return
+            self._go_on_with(server, ahead.pod, self._home, kept.serving)
+        else:
+            self._start_over(kept)
+        if more:
+            self._make_ready(self._lender)
+
+    def _go_on_with(self, server: VaultPod, pod: PodState, home: Account, serving: Serve) -> None:
+        """Have Vault be *server*, which serves already, in a *pod* of the account *home*."""
+        self._bring_up.await_one(home.cluster)
+        server.go_on_in(self._clusters[home.cluster])
+        self._vault = self._server = server
+        # the Pod before it left with the rehearsal before this one, at the latest
+        self._take_token(home, pod, now(), token_file=serving.token_file)
+        self._answering = Stopwatch()
+
+    def _start_over(self, kept: KeptVault[KindCluster]) -> None:
+        """Start Vault over a copy of what was kept."""
         if not self._topology.vault.tls:
             self._server.listen_plainly()
         self._server.begin_with(kept.data, kept.root)
@@ -215,8 +223,6 @@ class KindSharing(SharingRig[KindCluster]):
             self._bring_up.await_one(self._home.cluster)
             self._server.take_place()
         self._start_vault(kept.serving)
-        if more:
-            self._make_ready(self._lender)
 
     def _take_cluster(self, name: str) -> None:
         """Have a cluster as the rehearsal before this one left it."""

@@ -67,6 +67,11 @@ class Turn(NamedTuple):
     """of this machine, which leads to that of the node"""
 
 
+def pod_of(name: str) -> str:
+    """Return the name of the only Pod of a StatefulSet."""
+    return f"{name}-0"
+
+
 def by_seal(config: str, unsealing: Unsealing | None) -> str:
     """Return the name of a configuration like *config*, by which Vault is unsealed so; None: by its keys."""
     if unsealing is None:
@@ -188,9 +193,9 @@ class VaultPod(OnePod):
         """
         directory.mkdir(mode=0o700)
         namespace, self._account = account.split("/")
-        super().__init__(cluster, namespace, name, f"{name}-0", directory / "vault.log")
+        super().__init__(cluster, namespace, name, pod_of(name), directory / "vault.log")
         self._directory, self._licence, self._node_port = directory, licence, node_port
-        self.name, self._names = name, {name}
+        self._names = {name}
         self._data = f"{NODE_FOLDER}/{run}" if name == "vault" else f"{NODE_FOLDER}/{run}-{name}"
         self._kept = f"{self._data}-kept"
         self._authority = pki.Authority(directory, "127.0.0.1", f"vault.{self.namespace}.svc", client=True)
@@ -211,6 +216,11 @@ class VaultPod(OnePod):
         )
         self._rollouts, self._is_made = 0, False
         self.keeps = False
+
+    @property
+    def name(self) -> str:
+        """Return the name of its StatefulSet."""
+        return self._name
 
     @property
     def authority(self) -> pki.Authority:
@@ -298,14 +308,15 @@ class VaultPod(OnePod):
         self._copy(data, self._data)
         self.client.root = root
 
-    def leave_at_once(self) -> None:
+    def leave_at_once(self) -> bool:
         """Have nothing of it be in the cluster any more but what it runs. Whoever comes then is to `take_place` first.
+        Return whether there was a Pod.
 
         A kubelet that is asked first looks at its containers two or three times, a second apart, before it lets a Pod
         go; what a Vault says of its end is of no use to anybody any more.
         """
         self.remove()
-        self._cluster.kube.delete_pod(self.namespace, self._pod)
+        return self._cluster.kube.delete_pod(self.namespace, self._pod)
 
     def go_on_in(self, cluster: KindCluster) -> None:
         """Have all that is done from now on be done by *cluster*, which is the same one as a later rehearsal has it."""
@@ -320,8 +331,7 @@ class VaultPod(OnePod):
 
         def gone() -> bool:
             # again, because that may have failed when it left, and a controller may not know of it yet
-            self.remove()
-            if kube.delete_pod(*pod):
+            if self.leave_at_once():
                 return False
             self._cluster.run("sh", "-c", templates.text("end-pod.sh"), "sh", *pod)
             # and it may have made one since: that would be taken for the next
@@ -387,8 +397,7 @@ class VaultPod(OnePod):
             return
         self.leave_at_once()
         self._data, self._is_made = data, False
-        self.name = self._name = at.name
-        self._pod, self._node_port = f"{at.name}-0", at.node_port
+        self._name, self._pod, self._node_port = at.name, pod_of(at.name), at.node_port
         scheme = self.client.address.partition(":")[0]
         self.client.address = f"{scheme}://127.0.0.1:{at.port}"
         if at.name in self._names:
@@ -454,4 +463,4 @@ class VaultPod(OnePod):
 def objects(namespace: str, name: str) -> Objects:
     """Return what is in a cluster of the Vault of this *name* alone."""
     beside = {(kind, namespace, name) for kind in ("configmaps", "secrets")}
-    return frozenset({("pods", namespace, f"{name}-0"), *beside})
+    return frozenset({("pods", namespace, pod_of(name)), *beside})
