@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from harness import wait
 from harness.artifacts.images import Image
 from harness.clients.container_engine import Engine
 from harness.drivers.kind import cluster as cluster_module
 from harness.drivers.kind.cluster import KindCluster, Workbench
+from harness.errors import RigError, Unreachable
 from harness.host.process import Supervisor
 from harness.scenario.topology import ISSUER
 from tests.socket_engine import Answers, engine_that
@@ -33,7 +36,8 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     command = tmp_path / "docker"
     command.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     command.chmod(0o755)
-    answers = Answers({"containers/node-control-plane/json": (200, ENDED)})
+    there = {"containers/json": (200, []), "networks": (200, []), "volumes": (200, {"Volumes": None})}
+    answers = Answers({"containers/node-control-plane/json": (200, ENDED), **there})
     with (
         engine_that(answers, tmp_path / "engine") as path,
         Supervisor("it", tmp_path / "work", tmp_path / "live") as supervisor,
@@ -57,6 +61,43 @@ def test_whatever_kind_runs_carries_the_labels_of_the_run(bench: Workbench, tmp_
     said = printed(tmp_path, "run", "--name", "a node", "--label", "kind=1", "image")
     ours = [word for key, value in LABELS.items() for word in ("--label", f"{key}={value}")]
     assert said == ["run", *ours, "--name", "a node", "--label", "kind=1", "image"]
+
+
+def test_a_run_owns_what_is_on_the_engine_once_it_may_make_something(bench: Workbench, tmp_path: Path) -> None:
+    """Not before: one that has only what is lent to it made nothing there, and need not look for it at its end."""
+    entry = tmp_path / "live" / "it.json"
+    assert "engine" not in json.loads(entry.read_text())
+    assert bench.labels == LABELS
+    assert json.loads(entry.read_text())["engine"] == str(bench.engine.socket)
+
+
+@pytest.mark.parametrize(("made", "settled"), [("true", True), ("false", False), ("sleep 9", False)])
+def test_nothing_is_under_way_once_kind_has_made_its_cluster(
+    made: str, settled: bool, bench: Workbench, tmp_path: Path
+) -> None:
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{made}\n")  # here the kind command as well
+    assert bench._settled()
+    maker = bench.kind(["create"], kubeconfig=tmp_path / "kubeconfig", log=tmp_path / "kind.log")
+    if "sleep" not in made:
+        wait.until(lambda: maker.poll() is not None, what="it to end", seconds=30)
+    assert bench._settled() is settled
+
+
+def test_what_an_engine_did_not_answer_may_yet_be_made(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A no is an answer; silence is none, whatever it was for: a run is not over then with one empty list."""
+    engine = bench.engine
+    with pytest.raises(RigError):
+        engine.create_network("it", {})  # this one knows no networks
+    assert not engine.unanswered
+
+    def silent(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(engine._client.api, "create_volume", silent)
+    with pytest.raises(Unreachable):
+        engine.create_volume("it", {})
+    assert engine.unanswered
+    assert not bench._settled()
 
 
 @pytest.mark.parametrize(("shares", "said"), [("256", ["--cpu-shares=256"]), ("", [])])

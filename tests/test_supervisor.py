@@ -74,6 +74,26 @@ def test_a_container_that_comes_into_being_afterwards_is_removed_as_well(tmp_pat
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(("settled", "listings"), [(True, 2), (False, 3)])
+def test_where_nobody_was_cut_off_one_empty_list_is_the_end(tmp_path: Path, settled: bool, listings: int) -> None:
+    """As a supervisor is told when its run is over: what was there is removed, and once more nothing is listed."""
+    asked: list[str] = []
+
+    def answer(method: str, path: str) -> tuple[int, Any]:
+        asked.append(f"{method} {path.partition('?')[0]}")
+        if path.startswith("/containers/json") and len(asked) == 1:
+            return 200, [{"Id": "1f", "Names": ["/node"]}]
+        return nothing(path)
+
+    with engine_that(answer, tmp_path / "engine") as path:
+        run = Supervisor("it", tmp_path / "work", tmp_path / "registry")
+        run.own_engine(Path(path), lambda: settled)
+        run.close()
+    assert asked.count("DELETE /containers/1f") == 1
+    assert asked.count("GET /containers/json") == listings
+
+
+@pytest.mark.processes
 def test_only_what_carries_the_label_of_the_run_is_asked_for(tmp_path: Path) -> None:
     """The engine does the choosing; each kind is asked for with the label, and containers in any state."""
     asked: list[str] = []

@@ -49,6 +49,8 @@ class Engine:
         import docker
 
         self.socket, self.command = socket, command
+        self._asked: set[object] = set()
+        """what it was asked to make, and has not answered"""
         with _translated(f"any word at {socket}"):
             _knock(socket)
             self._client = docker.DockerClient(f"unix://{socket}", version="auto", timeout=_TIMEOUT_SECONDS)
@@ -188,9 +190,26 @@ class Engine:
 
     # --- what belongs to a run ---
 
+    @property
+    def unanswered(self) -> bool:
+        """May something be made for a run of which nobody knows, because it was asked for and nothing was answered?"""
+        return bool(self._asked)
+
+    @contextmanager
+    def _making(self, what: str) -> Iterator[None]:
+        asked = object()
+        self._asked.add(asked)
+        try:
+            with _translated(what):
+                yield
+        except RigError:
+            self._asked.remove(asked)
+            raise
+        self._asked.remove(asked)
+
     def create_network(self, name: str, labels: Mapping[str, str]) -> str:
         """Create a bridge network and return its id. Raises RigError where *name* is taken."""
-        with _translated(f"the network {name}"):
+        with self._making(f"the network {name}"):
             return str(self._client.networks.create(name, labels=dict(labels), check_duplicate=True).id)
 
     def bridge(self, network: str) -> tuple[str, str]:
@@ -208,7 +227,7 @@ class Engine:
     def create_volume(self, name: str, labels: Mapping[str, str], *, memory: int = 0) -> None:
         """Create a volume; one of so many bytes of *memory* is there as long as a container that runs has it."""
         options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={memory},mode=0700"} if memory else None
-        with _translated(f"the volume {name}"):
+        with self._making(f"the volume {name}"):
             self._client.volumes.create(name, labels=dict(labels), driver_opts=options)
 
     def start(self, image: str, command: Sequence[str], *, alias: str = "", **options: Any) -> str:
@@ -216,7 +235,7 @@ class Engine:
 
         In the network that *options* name, others find it by the name *alias*, if there is one.
         """
-        with _translated(f"a container of {image}"):
+        with self._making(f"a container of {image}"):
             if alias:
                 endpoint = self._client.api.create_endpoint_config(aliases=[alias])
                 options["networking_config"] = {options["network"]: endpoint}

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ _PATIENCE_SECONDS: Final = 30.0  # for an answer that takes milliseconds when no
 _CLOSING_SECONDS: Final = 240.0  # for ending everything, an engine that has to be waited for, a directory of any size
 _TAIL_BYTES: Final = 1 << 16
 _SPARE_BYTES: Final = 1 << 20  # with less left on its disk no server can be expected to work
+_PODS_SEEN: Final[list[bool]] = []  # that a server could be put into a pod
 
 
 class Process:
@@ -150,6 +151,7 @@ class Supervisor:
         self._held = ExitStack()
         self._entry = registry.absolute() / f"{run_id}.json"
         self._engine: Path | None = None
+        self._settled: Callable[[], bool] = lambda: False
         self._closing = threading.Lock()
         self._closed = False
         self._line = _Conversation()
@@ -250,14 +252,15 @@ class Supervisor:
         """
         self._line.ask("disk", path=str(place.absolute()), size=size)
 
-    def own_engine(self, socket: Path) -> None:
+    def own_engine(self, socket: Path, settled: Callable[[], bool] = lambda: False) -> None:
         """Have whatever carries the run's label on the container engine at the Unix *socket* removed at the end.
 
-        To be called before the first such thing is made: from then on it goes with the run, however that ends. Raises
-        RigError if the supervisor is gone, or the registry cannot say it.
+        To be called before the first such thing is made: from then on it goes with the run, however that ends.
+        *settled* says then whether all is made that somebody has asked for: else it is looked for once more a moment
+        later. Raises RigError if the supervisor is gone, or the registry cannot say it.
         """
         self._line.ask("own", engine=str(socket.absolute()))
-        self._engine = socket.absolute()
+        self._engine, self._settled = socket.absolute(), settled
 
     def keep(self, seconds: float) -> None:
         """Let the run outlive this program by *seconds* at most.
@@ -307,7 +310,7 @@ class Supervisor:
         try:
             # One that is stopped would let us wait for as long as an engine may take.
             self._line.rouse()
-            _, answer = self._line.ask("close", _CLOSING_SECONDS)
+            _, answer = self._line.ask("close", _CLOSING_SECONDS, settled=self._settled())
         except RigError:
             self._line.hang_up(kill=True)
             return run_removal.sweep(self._known(), str(self._entry))
@@ -338,7 +341,11 @@ class Supervisor:
 
 
 def namespaces_allowed() -> str:
-    """Return nothing if a server may be put into a pod on this machine, else the reason, in words. It is tried out."""
+    """Return nothing if a server may be put into a pod on this machine, else the reason, in words. It is tried out,
+    until it has worked once.
+    """
+    if _PODS_SEEN:
+        return ""
     try:
         trial = subprocess.run(
             [*_COMMAND, supervisor.TRY_POD],
@@ -352,6 +359,7 @@ def namespaces_allowed() -> str:
     except subprocess.TimeoutExpired:
         return f"the trial did not end in {_PATIENCE_SECONDS:.0f} s: this machine is too busy for it; try again later"
     if trial.returncode == 0:
+        _PODS_SEEN.append(True)
         return ""
     reason = trial.stderr.strip() or f"the trial {_ending(trial.returncode)}"
     return (

@@ -113,25 +113,26 @@ class _Engine:
         return refused
 
 
-def clear(path: str, label: str, seconds: float = _SECONDS) -> list[str]:
+def clear(path: str, label: str, seconds: float = _SECONDS, *, settled: bool = False) -> list[str]:
     """Remove every container, network and volume with *label* from the engine at the Unix socket *path*.
 
     Running containers are killed, and anonymous volumes go with them. Returns what is left after *seconds* at most,
     by name and with the engine's reason; and that alone where the engine gives no answer. It is over only when
     nothing was listed twice in a row: a client that was killed while it asked for a container may have one yet to come.
+    Where all is *settled*, and no client was, once is enough.
     """
     found: Sequence[_Thing] = ()
     refused: dict[_Thing, str] = {}
-    quiet = 0
+    quiet, rounds = 0, 1 if settled else _QUIET_ROUNDS
     try:
         with _Engine(path, seconds) as engine:
-            while quiet < _QUIET_ROUNDS:
+            while quiet < rounds:
                 found = engine.list(label)
                 if engine.is_out_of_time():
                     return [f"{each}, at {path}: {refused.get(each, 'it was made only now')}" for each in found]
                 refused = engine.remove(found)
                 quiet = 0 if found else quiet + 1
-                if refused or quiet == 1:
+                if refused or 0 < quiet < rounds:
                     select.select([], [], [], _PAUSE_SECONDS)
     except _NO_ANSWER as error:
         ours = ", ".join(map(str, found)) or "whatever the run has there"

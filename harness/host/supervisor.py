@@ -22,7 +22,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 if __name__ == "__main__":
@@ -126,7 +125,7 @@ class _Supervisor:
         self._watcher = 0
         self._is_covered = self._is_halted = False
         self._registry: _Registry | None = None
-        self._clear_engine: Callable[[], list[str]] = list
+        self._clear_engine: Callable[[bool], list[str]] = lambda _settled: []
         self._servers: dict[int, _Server] = {}
         self._kept_seconds = 0.0
         self._bell, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -134,8 +133,8 @@ class _Supervisor:
         # Any handler will do: without one the bell does not ring.
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
-    def serve(self) -> int | None:
-        """Do what the harness asks for until it is gone or asks for the end; return the number of that request."""
+    def serve(self) -> Message | None:
+        """Do what the harness asks for until it is gone or asks for the end; return that request."""
         watched = select.poll()
         # The socket alone would do, if no fork of the harness could ever inherit the other end of it.
         life = os.pidfd_open(self._harness)
@@ -152,7 +151,7 @@ class _Supervisor:
                 return None
             for request in requests:
                 if request["do"] == "close":
-                    return int(request["id"])
+                    return request
                 self._answer(request)
 
     def _stay(self) -> None:
@@ -256,7 +255,8 @@ class _Supervisor:
 
         if self._registry:
             self._registry.add(engine=request["engine"])
-        self._clear_engine = partial(reaper.clear, request["engine"], f"{LABEL}={self._run}")
+        engine, label = request["engine"], f"{LABEL}={self._run}"
+        self._clear_engine = lambda settled: reaper.clear(engine, label, settled=settled)
 
     def _start(self, request: Message) -> Message:
         if self._is_halted:
@@ -308,10 +308,10 @@ class _Supervisor:
         except ChildProcessError:
             return None
 
-    def end(self, request: int | None) -> None:
+    def end(self, request: Message | None) -> None:
         """End every process, remove everything else, and take the entry back unless something is left."""
         left = [f"process {pid}, which SIGKILL did not end" for pid in self._kill_all()]
-        left += self._clear_engine()
+        left += self._clear_engine(bool(request and request["settled"]))
         self._drop_cover()
         if self._work and (complaint := run_traces.wipe(self._work)):
             left.append(complaint)
@@ -321,7 +321,7 @@ class _Supervisor:
             os.kill(self._watcher, signal.SIGKILL)
             os.waitpid(self._watcher, 0)
         if request is not None:
-            self._line.send({"id": request, "left": left})
+            self._line.send({"id": request["id"], "left": left})
 
     def _kill_all(self) -> list[int]:
         """Kill until nobody is left, for whoever loses its parent becomes our child; return who would not die."""

@@ -83,9 +83,10 @@ class Workbench:
         labels: Mapping[str, str],
     ) -> None:
         """*name* is what everything is named after, and *network* that of the run, or of the one that lends to it."""
-        self.engine, self.supervisor, self.labels = engine, supervisor, labels
+        self.engine, self.supervisor, self._labels = engine, supervisor, labels
         self.name, self.network = name, network
-        self._kind, self._folder = kind, folder
+        self._kind, self._folder, self._owns = kind, folder, False
+        self._makers: list[Process] = []
         folder.mkdir(mode=0o700)
         flags = " ".join(f"--label {shlex.quote(f'{key}={value}')}" for key, value in labels.items())
         shim = Template(templates.text("docker-with-labels"))
@@ -93,11 +94,27 @@ class Workbench:
         command.write_text(shim.substitute(labels=flags, docker=shlex.quote(str(engine.command))))
         command.chmod(0o700)
 
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return what everything on the engine bears that is of this run; from now on that goes with the run."""
+        self._own()
+        return self._labels
+
+    def _own(self) -> None:
+        # not sooner: one that has only what is lent to it need not look at its end for what it made there
+        if not self._owns:
+            self.supervisor.own_engine(self.engine.socket, self._settled)
+            self._owns = True
+
+    def _settled(self) -> bool:
+        """Is nothing under way any more that may yet be made on the engine?"""
+        return not self.engine.unanswered and all(maker.poll() == 0 for maker in self._makers)
+
     def another(self, folder: Path, number: int) -> Workbench:
         """Return one for a further rehearsal of the same run, whose things have names of their own."""
         name = f"{self.name}-{number}"
         return Workbench(
-            folder, self.engine, self.supervisor, self._kind, name=name, network=self.network, labels=self.labels
+            folder, self.engine, self.supervisor, self._kind, name=name, network=self.network, labels=self._labels
         )
 
     def kind(self, words: Sequence[str], *, kubeconfig: Path, log: Path, aside: bool = False) -> Process:
@@ -105,7 +122,8 @@ class Workbench:
 
         Nothing of the user's reaches it but the engine: no kubeconfig, no docker configuration, no proxy.
         """
-        return self.supervisor.start(
+        self._own()
+        maker = self.supervisor.start(
             f"kind {words[0]}",
             [str(self._kind), *words],
             env={
@@ -120,6 +138,8 @@ class Workbench:
             cwd=self._folder,
             log=log,
         )
+        self._makers.append(maker)
+        return maker
 
     def copy_output(self, name: str, words: Sequence[str], folder: Path, into: Path) -> None:
         """Have what `docker` *words* prints appended to the file *into*, by a child that ends with the run."""

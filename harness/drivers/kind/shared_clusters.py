@@ -114,7 +114,6 @@ class SharedKindClusters(KeepsSource[KindCluster]):
         run = f"clusters-{random.token_hex(4)}"
         with ExitStack() as undo:
             ports, supervisor, work = own_run.begin(undo, run, self._work, self._state)
-            supervisor.own_engine(engine.socket)
             bench = self.bench = workbench(work, engine, supervisor, kind, run)
             self._site = work
             self._held = undo.pop_all()
@@ -202,9 +201,10 @@ def workbench(
     """
     labels = engine_things.labels(run_id, now() + _EXPIRES_SECONDS)
     name = f"rehearse-{run_id.rpartition('-')[2]}"
+    bench = Workbench(work / "bench", engine, supervisor, kind, name=name, network=network or name, labels=labels)
     if not network:
-        engine.create_network(name, labels)
-    return Workbench(work / "bench", engine, supervisor, kind, name=name, network=network or name, labels=labels)
+        engine.create_network(name, bench.labels)
+    return bench
 
 
 def _of(topology: Topology) -> _Wanted:
