@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -20,7 +21,7 @@ from harness.rig.rig import IssuedToken
 from harness.rig.source import Source
 from harness.scenario.course import Serve
 from harness.scenario.topology import Topology
-from harness.secret import Secret, Secrets
+from harness.secret import Secret, Secrets, carried
 from harness.wait import now
 
 Inventory = frozenset[tuple[str, ...]]
@@ -92,8 +93,8 @@ class KeptVault(Generic[Lent]):
     def _changed(self) -> str:
         if self.home is not None and not self._has_pod(self.home):
             return "Vault's Pod is gone from its cluster"
-        for name, plane in self.planes.items():
-            if (found := inventory(plane, self.own.get(name, frozenset()))) != self.there[name]:
+        for name, found in inventories(self.planes, self.own).items():
+            if found != self.there[name]:
                 changed = sorted({" ".join(one[:3]) for one in found ^ self.there[name]})
                 return f"cluster {name} is not as it was when the source state was made: {', '.join(changed[:3])}"
         return ""
@@ -157,6 +158,12 @@ class KeepsSource(Generic[Lent]):
             self._kept = None
 
 
-def inventory(plane: Cluster, own: Objects) -> Inventory:
-    """Return what rehearsals have in a cluster, without what is Vault's *own*."""
-    return frozenset(one for one in plane.kube.inventory() if one[:3] not in own)
+def inventories(planes: Mapping[str, Cluster], own: Mapping[str, Objects]) -> dict[str, Inventory]:
+    """Return what rehearsals have in each cluster, without what is Vault's *own* there. All are asked at once."""
+
+    def look(name: str) -> Inventory:
+        ours = own.get(name, frozenset())
+        return frozenset(one for one in planes[name].kube.inventory() if one[:3] not in ours)
+
+    with ThreadPoolExecutor(max(1, len(planes))) as pool:
+        return dict(zip(planes, pool.map(carried(look), planes), strict=True))

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Mapping
 from typing import Generic
 
-from harness.drivers.kept_vault import KeepsSource, KeptVault, Lent, Objects, inventory
+from harness.drivers.kept_vault import KeepsSource, KeptVault, Lent, Objects, inventories
 from harness.drivers.real_rig import RealRig
 from harness.drivers.service_accounts import Account
 from harness.record import events
@@ -99,7 +99,7 @@ class SharingRig(RealRig, Generic[Lent]):
             root=self._vault.client.root,
             tokens=self._tokens.held,
             planes=dict(planes),
-            there={name: inventory(plane, own.get(name, frozenset())) for name, plane in planes.items()},
+            there=inventories(planes, own),
             own=own,
             home=home,
             secrets=secrets,
