@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -68,6 +68,28 @@ class RunningVault(VaultLogs, Protocol):
     def put_back_data(self) -> None:
         """Replace the data of this Vault, which is sealed, by the copy that was kept."""
         ...
+
+
+class Used(Protocol):
+    """A binary or an image, with its origin."""
+
+    @property
+    def product(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def trimmed(self) -> str: ...
+
+
+def note_artifacts(journal: Journal, used: Iterable[tuple[Used, str]]) -> None:
+    """Put on record what is used, each with the SHA-256 that says which very one it is."""
+    for one, sha256 in used:
+        about = {name: getattr(one, name) for name in ("product", "version", "source", "note", "trimmed")}
+        journal.write(events.ArtifactUsed(sha256=sha256, **about))
 
 
 class RealRig(abc.ABC):

@@ -17,7 +17,7 @@ from harness.clients import engine_requirements
 from harness.clients.container_engine import Engine
 from harness.clients.engine_requirements import About
 from harness.clients.kube import Kube
-from harness.drivers import service_accounts, vault_stores
+from harness.drivers import real_rig, service_accounts, vault_stores
 from harness.drivers.cluster_setup import beside_reviews, label, of_gone_pod, publish_keys, requested
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind import api_server, app_pods, cluster_reuse, limits
@@ -36,7 +36,6 @@ from harness.errors import HarnessError, MissingPrerequisite
 from harness.host import own_run, process
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.rig import ClusterFacts, Rig
 from harness.scenario import driver_traits
@@ -108,7 +107,6 @@ class KindDriver:
                 limits.insist_on_parts(plan, images.values())
             # Not in memory: the engine has to find there what it is to bring into containers.
             ports, supervisor, work = own_run.begin(stack, run_id, self._work, self._state)
-            supervisor.own_engine(self._engine.socket)
             reusable, site = lent, None
             if self._reuse:
                 reusable = stack.enter_context(cluster_reuse.fitting(self._state / "live", topology))
@@ -179,17 +177,8 @@ class KindDriver:
                 found[PRELOADED, version] = images[-1]
             except MissingPrerequisite as error:
                 self._tell(f"{error}; Vault's images are brought into the cluster instead, which takes seconds")
-        used = [(one.product, one.version, one.source, one.sha256, one.note, one.trimmed) for one in programs]
-        used += [
-            (one.product, one.version, one.source, one.id.removeprefix("sha256:"), one.note, one.trimmed)
-            for one in images
-        ]
-        for product, version, source, sha256, note, trimmed in used:
-            journal.write(
-                events.ArtifactUsed(
-                    product=product, version=version, source=source, sha256=sha256, note=note, trimmed=trimmed
-                )
-            )
+        real_rig.note_artifacts(journal, [(one, one.sha256) for one in programs])
+        real_rig.note_artifacts(journal, [(one, one.id.removeprefix("sha256:")) for one in images])
         return kind.path, more[0] if more else None, found
 
 

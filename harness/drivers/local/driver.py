@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.artifacts.binaries import Artifact
 from harness.artifacts.store import Store
 from harness.clients import haproxy, wrk
 from harness.clients.kube import Kube
-from harness.drivers import service_accounts
+from harness.drivers import real_rig, service_accounts
 from harness.drivers.audit_devices import WithAuditDevices
 from harness.drivers.balancer import WithBalancer
 from harness.drivers.cluster_setup import beside_reviews, label, of_gone_pod, of_new_pod, requested
@@ -34,9 +35,9 @@ from harness.drivers.sharing_rig import kept_for
 from harness.drivers.storms import StormsRealLogins
 from harness.errors import MissingPrerequisite
 from harness.host import capacity, own_run, pki, process
+from harness.host.own_run import OwnRun
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.record import events
 from harness.record.journal import Journal
 from harness.rig.leases import Weight
 from harness.rig.rig import ClusterFacts, IssuedToken, Rig
@@ -92,14 +93,13 @@ class LocalDriver:
         if not self._force:
             capacity.insist(capacity.measure(self._work), len(plan.resolved.clusters))
         served = [step for step in plan.steps if isinstance(step, Serve)]
-        if any(step.token_file for step in served) and (reason := process.namespaces_allowed()):
-            raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
-        with journal.phase("artifacts"):
-            binaries = self._binaries(plan, journal)
-            vault_nodes.insist_on_parts(plan, binaries)
-            enterprise = any(brought.is_enterprise(step.version) for step in served)
-            licence = self._licence() if enterprise else None
         with ExitStack() as stack:
+            begun = self._begun(plan, run_id, served, stack)
+            with journal.phase("artifacts"):
+                binaries = self._binaries(plan, journal)
+                vault_nodes.insist_on_parts(plan, binaries)
+                enterprise = any(brought.is_enterprise(step.version) for step in served)
+                licence = self._licence() if enterprise else None
             kept = kept_for(plan, self._clusters, journal) if self._clusters is not None and self._sharing else None
             # what serves already was handed no licence
             ready = self._clusters.ready(kept) if self._clusters and kept and not licence else None
@@ -107,9 +107,7 @@ class LocalDriver:
             if ahead := ready or new:
                 ports, supervisor, vaults = stack.enter_context(ahead).own
             else:
-                own = 0 if self._clusters is not None else len(plan.resolved.clusters)
-                memory = vault_nodes.bytes_of(plan.resolved, own)
-                (ports, supervisor, _), vaults = own_run.begin(stack, run_id, self._work, self._state, memory), None
+                (ports, supervisor, _), vaults = begun or self._own_run(plan, run_id, stack), None
             room = supervisor.room
             rig = LocalRig(plan.resolved, journal, run_id, room, supervisor, binaries, ports, licence, vaults=vaults)
             if self._clusters is not None:
@@ -127,19 +125,26 @@ class LocalDriver:
                 self._clusters.make_new(plan, binaries)
             yield rig
 
+    def _begun(self, plan: Plan, run_id: str, served: Sequence[Serve], stack: ExitStack) -> OwnRun | None:
+        """Return what the run has for itself, unless somebody may have made that ready; binaries are read meanwhile.
+
+        Raises MissingPrerequisite where this machine makes no Pod for Vault.
+        """
+        with ThreadPoolExecutor(2, thread_name_prefix="beginning") as aside:
+            pods = aside.submit(process.namespaces_allowed) if any(step.token_file for step in served) else None
+            aside.submit(self._store.look, plan.artifacts)  # whoever needs what it has not found gets it, or is told
+            begun = self._own_run(plan, run_id, stack) if self._clusters is None else None
+            if pods is not None and (reason := pods.result()):
+                raise MissingPrerequisite(f"Vault's pod needs a mount namespace of its own: {reason}")
+        return begun
+
+    def _own_run(self, plan: Plan, run_id: str, stack: ExitStack) -> OwnRun:
+        own = 0 if self._clusters is not None else len(plan.resolved.clusters)
+        return own_run.begin(stack, run_id, self._work, self._state, vault_nodes.bytes_of(plan.resolved, own))
+
     def _binaries(self, plan: Plan, journal: Journal) -> dict[tuple[str, str], Artifact]:
         found: list[Artifact] = self._store.get_all(plan.artifacts)
-        for one in found:
-            journal.write(
-                events.ArtifactUsed(
-                    product=one.product,
-                    version=one.version,
-                    source=one.source,
-                    sha256=one.sha256,
-                    note=one.note,
-                    trimmed=one.trimmed,
-                )
-            )
+        real_rig.note_artifacts(journal, [(one, one.sha256) for one in found])
         return {(one.product, one.version): one for one in found}
 
 
