@@ -214,7 +214,7 @@ def real(session: nox.Session) -> None:
     _have_packages(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", *SCENARIOS)
-    session.run("pytest", "-m", "real", *TWICE, *WORKERS, *session.posargs)
+    session.run("pytest", "-m", "real", *TWICE, *WORKERS, "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
@@ -224,8 +224,9 @@ def kind(session: nox.Session) -> None:
     _have_engine(session)
     _install(session, "tests")
     session.run("rehearse", "artifacts", "fetch", "--driver", "kind", *SCENARIOS)
-    # what lends a cluster on is in one file: whoever takes another makes it anew
-    session.run("pytest", "-m", "kind", *TWICE, "-n", "2", "--dist", "loadfile", *session.posargs)
+    # what lends a cluster on is in one file: whoever takes another makes it anew; the longest files come first
+    by_file = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", "-m", "kind", *TWICE, *by_file, *session.posargs)
 
 
 @nox.session(venv_backend="none")

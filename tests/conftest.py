@@ -28,6 +28,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 HERE = Path(__file__).parent
 AT_NIGHT = "left to the night: --nightly runs it"
+LONGEST_FIRST = (
+    "test_kind_courses", "test_kind", "test_kind_audit", "test_kind_seals", "test_kind_databases", "test_kind_etcd",
+    "test_kind_matrix", "test_kind_proofs", "test_strangers", "test_kind_faults",
+)  # fmt: skip
+"""Files of tests on kind. Each is one worker's (nox -s kind), and at the end none is to wait long for another."""
 
 
 class ClosedOnReset(ssl.SSLSocket):
@@ -52,6 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-records", action="store_true", help="keep the records of real rehearsals as fixtures")
     parser.addoption("--nightly", action="store_true", help="run the tests as well that are left to the night")
     parser.addoption("--every-version", action="store_true", help="a test whose versions are not cached fails")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes minutes first."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

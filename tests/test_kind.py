@@ -161,13 +161,20 @@ AT_NIGHT: Final = {
     "a-config-written-in-a-pod-by-1.7-never-worked-for-another-cluster",
     "a-config-written-outside-a-pod-breaks-once-vault-has-one",
     "a-copied-pod-token-as-the-reviewer-dies-with-the-pod",
+    "a-long-lived-reviewer-survives-the-upgrade",
+    "a-morning-of-1500-pods-is-refused-after-the-upgrade",
+    "a-new-issuer-of-the-cluster-refuses-every-login-of-a-vault-that-stays",
     "a-projected-token-for-vault-needs-a-reviewer-beside-it",
     "a-reviewer-without-auth-delegator-refuses-everyone",
+    "a-standby-that-was-removed-forwards-nothing-once-another-node-leads",
     "disable-local-ca-jwt-keeps-apps-in-another-cluster-logged-in",
+    "logins-go-through-the-leader-a-standby-and-a-load-balancer",
     "running-apps-renew-on-while-new-logins-are-refused",
     "the-hop-that-breaks-is-found-on-a-path-of-many",
 }
-"""Scenarios whose parts other ones have on kind by day: Pods, reviewers and roles of their kind."""
+"""Scenarios whose parts others have on kind by day: Pods, reviewers and roles of their kind, and in
+test_kind_courses a storm, nodes that are asked through each other, and an issuer that changes.
+"""
 
 
 @pytest.mark.parametrize(

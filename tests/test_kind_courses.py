@@ -48,7 +48,7 @@ THREE: Final = SCENARIOS / "corpus" / "c13-pods-that-are-deleted-and-a-rolling-u
         pytest.param("inside", "raft", False, marks=pytest.mark.nightly),
         pytest.param("inside", "file", True, marks=pytest.mark.nightly),
         pytest.param("outside", "raft", True, marks=pytest.mark.nightly),
-        ("outside", "raft", False),
+        pytest.param("outside", "raft", False, marks=pytest.mark.nightly),
         ("outside", "file", False),
     ],
 )
@@ -360,8 +360,12 @@ KILLS: Final[list[tuple[str, str, str, str, Sequence[dict[str, Any]]]]] = [
 ]
 
 
+BY_DAY: Final = ("roll-back", "write-config", "grant")
+
+
 @pytest.mark.parametrize(
-    ("word", "where", "place", "storage", "steps"), KILLS, ids=[" ".join(one[:4]) for one in KILLS]
+    ("word", "where", "place", "storage", "steps"),
+    [pytest.param(*one, id=" ".join(one[:4]), marks=[pytest.mark.nightly] * (one[0] not in BY_DAY)) for one in KILLS],
 )
 def test_a_run_that_is_killed_in_a_step_leaves_nothing(
     word: str,

@@ -92,7 +92,10 @@ FAULTS: Final = {
 }
 
 
-@pytest.mark.parametrize("fault", ["seal", "stop", pytest.param("end-token", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param("seal", marks=pytest.mark.nightly), "stop", pytest.param("end-token", marks=pytest.mark.nightly)],
+)
 def test_a_pod_whose_vault_is_not_unsealed_is_started_by_its_kubelet_until_it_is(
     fault: str,
     kept: Kept,  # noqa: F811
