@@ -384,9 +384,9 @@ def judged_again(place: Path, cell: CellResult) -> Judgement | None:
         return None
 
 
-_CELLS_FOR_ANOTHER: Final = 8
-"""Measured on 2 cores: the clusters of one more process than there are cores take the processor time of five cells. It
-saves more than that by waiting beside others from some eight cells for each process on."""
+_CELLS_FOR_ANOTHER: Final = 4
+"""Measured on 2 quiet cores: half of what two processes take is waiting. The clusters of a third one cost the time of
+some cells, which waiting beside the others makes up for from four cells for each process on."""
 
 
 def usual_jobs(cells: Sequence[Cell]) -> int:
