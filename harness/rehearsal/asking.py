@@ -34,6 +34,13 @@ class LostError(RigError):
     """A server that Vault depends on has ended."""
 
 
+def _lost(which: str) -> LostError:
+    return LostError(
+        f"{which} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside "
+        "the record: see why, and run again"
+    )
+
+
 @dataclass(slots=True)
 class Asking:
     """All questions of a rehearsal, one look after the other."""
@@ -47,23 +54,26 @@ class Asking:
     """how each was answered at the look before"""
 
     def ask(self, question: Question, view: View) -> None:
-        """Ask one question. An answer that came while a server was missing that Vault depends on is none of Vault's."""
+        """Ask one question. A refusal that came while a server was missing that Vault depends on is none of Vault's."""
         seen = probes.ASKED[question.probe](view, question)
         if self.real and self._may_have_been_between_leaders(question, seen, view):
             seen = self._of_whoever_leads(question, view, seen)
         if self.real and self._is_asked_again(question, seen):
             seen = self._again(question, view, seen)
         self.last[question] = seen.answer
-        lost = self.rig.broken()
+        # nothing is granted because a server is missing; and to look takes longer than most questions do
+        lost = self.rig.broken() if seen.answer != "granted" else None
         if lost is None:
             self.journal.write(seen)
             return
         error = f"{lost}; Vault's answer then was {seen.status} {seen.error}".rstrip()
         self.journal.write(msgspec.structs.replace(seen, answer="unknown", error=error))
-        raise LostError(
-            f"{lost} in the middle of the run, so nobody knows what Vault would have answered; its log is kept beside "
-            "the record: see why, and run again"
-        )
+        raise _lost(lost)
+
+    def insist_whole(self) -> None:
+        """Raise LostError if a server is missing that Vault depends on, whoever noticed it."""
+        if lost := self.rig.broken():
+            raise _lost(lost)
 
     def _may_have_been_between_leaders(self, question: Question, seen: Observation, view: View) -> bool:
         """May it have no answer because another node came to lead, as it does by itself under load?"""

@@ -462,6 +462,7 @@ class Running:
                     self.journal.write(view.not_asked(question, "a step of the course has stopped this node", 0))
                 else:
                     self.asking.ask(question, view)
+            self.asking.insist_whole()
             self.fresh = view.logins
             self.rig.gather(moment)
             for vault in {one.vault for one in asked}:
