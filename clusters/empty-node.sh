@@ -3,10 +3,13 @@
 set -eu
 running=$(mktemp)
 theirs() {
+    [ "$#" -gt 0 ] || return 0
+    # all in one command: each takes a while to start
     for namespace; do
-        ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.pod.namespace\"==\"$namespace\"$kind" | sort |
-            comm -12 - "$running"
+        shift
+        set -- "$@" "labels.\"io.kubernetes.pod.namespace\"==\"$namespace\"$kind"
     done
+    ctr -n k8s.io containers ls -q "$@" | sort | comm -12 - "$running"
 }
 look() { ctr -n k8s.io tasks ls -q | sort >"$running"; }
 look
@@ -16,10 +19,10 @@ for container in $(theirs "$@"); do
 done
 kind=
 tries=0
-while [ -n "$(theirs "$@")" ]; do
+while left=$(theirs "$@") && [ -n "$left" ]; do
     tries=$((tries + 1))
     if [ "$tries" = 150 ]; then
-        echo "still running: $(theirs "$@" | tr '\n' ' ')"
+        echo "still running: $(echo "$left" | tr '\n' ' ')"
         exit 1
     fi
     sleep 0.1

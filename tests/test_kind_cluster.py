@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from harness import wait
+from harness.artifacts import templates
 from harness.artifacts.images import Image
 from harness.clients.container_engine import Engine
 from harness.drivers.kind import cluster as cluster_module
@@ -173,6 +174,39 @@ def test_what_follows_files_for_somebody_else_goes_on(spared: str, goes_on: list
         for one in following:
             one.kill()
             one.wait()
+
+
+EMPTIED = """#!/bin/sh
+case "$*" in
+*"tasks kill"*)
+    for last; do :; done
+    echo "kill $last"
+    grep -vx "$last" "$ROOM/runs" >"$ROOM/left"
+    mv "$ROOM/left" "$ROOM/runs" ;;
+*"tasks ls"*) cat "$ROOM/runs" ;;
+*"containers ls"*) shift 5; echo "$*" >>"$ROOM/asked"; printf 'web\nvault-pod\nvault\ngone\n' ;;
+esac
+"""
+
+
+def test_a_node_is_emptied_of_what_runs_in_the_namespaces_of_rehearsals(tmp_path: Path) -> None:
+    """Of all of them with one command each time; of none, where there is none."""
+    script = templates.text("empty-node.sh").replace("/var/lib/rehearsal", str(tmp_path / "data"))
+    (tmp_path / "data" / "it").mkdir(parents=True)
+    for name, text in (("ctr", EMPTIED), ("iptables", "#!/bin/sh\nexit 1\n"), ("pkill", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o700)
+    around = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOM": str(tmp_path)}
+    for spaces, killed in (([], []), (["apps", "vault"], ["kill vault", "kill web"])):
+        (tmp_path / "runs").write_text("etcd\nvault\nweb\n")
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *spaces], env=around, check=True, timeout=30, capture_output=True, text=True
+        )
+        assert sorted(done.stdout.splitlines()) == killed
+    first, *_ = (tmp_path / "asked").read_text().splitlines()
+    container = 'labels."io.cri-containerd.kind"=="container"'
+    assert first == " ".join(f'labels."io.kubernetes.pod.namespace"=="{one}",{container}' for one in spaces)
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_workers_are_nodes_of_their_own(bench: Workbench, tmp_path: Path) -> None:

@@ -49,15 +49,20 @@ _LOOK_SECONDS: Final = 0.05
 _VAR: Final = "/var"
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
+_LIST_LOGS: Final = f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log"
 _BEGIN: Final = "--- begin ---"
 _MARK: Final = "REHEARSAL_WATCH"
 _END_WATCHERS: Final = f"""
 for one in $(pgrep -x tail); do
-    [ -n "$1" ] && tr "\\0" "\\n" 2>/dev/null <"/proc/$one/environ" | grep -qx "{_MARK}=$1" || kill "$one" 2>/dev/null
+    spared=
+    for mark; do
+        [ -n "$mark" ] && tr "\\0" "\\n" 2>/dev/null <"/proc/$one/environ" | grep -qx "{_MARK}=$mark" && spared=yes
+    done
+    [ -n "$spared" ] || kill "$one" 2>/dev/null
 done
 true
 """
-"""What a command on a node does goes on when whoever watched it is killed: ends all that watch, but by a mark of $1."""
+"""What a command on a node does goes on when whoever watched it is killed: ends all that watch, but by a mark of $@."""
 
 
 class Where(NamedTuple):
@@ -214,7 +219,7 @@ class KindCluster:
         self._await("the certificate authority of {}", self._authority, every=0.3)
         self._await("the API server of {} to be ready", self.kube.serves)
         self._up = True
-        self._follow_api_server(since="+1")
+        self._follow_api_server(since="+1", logs=self.api_server_logs())
         if workers and image.brings_network:
             self._connect_nodes(1 + workers)
 
@@ -232,19 +237,22 @@ class KindCluster:
         if self._making is not None:
             self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
 
-    def take_over(self, there: Path, *, as_it_is: bool = False, watched: str = "") -> None:
-        """Use the cluster of a kept run, whose directory is *there*: emptied of earlier rehearsals, or *as it is*.
-
-        Then what watches files on its node with the mark *watched* goes on.
-        """
+    def take_over(self, there: Path) -> None:
+        """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals."""
         self.reach(there)
-        if not as_it_is:
-            spaces = self.kube.reset()
-            for node in [self.node, *self._workers]:
-                self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
-        else:
-            self.run("sh", "-c", _END_WATCHERS, "sh", watched)
-        self._follow_api_server(since="0")
+        spaces = self.kube.reset()
+        for node in [self.node, *self._workers]:
+            self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
+        self._follow_api_server(since="0", logs=self.api_server_logs())
+
+    def go_on(self, watched: str = "") -> None:
+        """Use this cluster, which is reached, as it is. What watches files on its node goes on with the mark *watched*,
+        or with that of this object; whatever else does is ended.
+        """
+        # in one command: an engine takes a while for each
+        script = f"{_END_WATCHERS}{_LIST_LOGS}"
+        logs = self.read("sh", "-c", script, "sh", self.mark, watched).split()
+        self._follow_api_server(since="0", logs=logs)
 
     def reach(self, there: Path) -> None:
         """Have the cluster of a kept run, whose directory is *there*, be asked as it can be by that run."""
@@ -425,14 +433,14 @@ class KindCluster:
             own = f"sed -i 's#10.244.0.0/24#{node.pods}#' /etc/cni/net.d/10-bridge.conflist"
             self.run("sh", "-c", " && ".join([own, *routes]), node=node.name)
 
-    def _follow_api_server(self, since: str) -> None:
+    def _follow_api_server(self, since: str, logs: Sequence[str]) -> None:
         """Have what the API server writes appended to files of ours, from a line on, as `tail -n` counts them."""
         self._follow("audit log", ["/var/log/kubernetes/audit.log"], self.audit.path, since)
-        self._follow("API server's log", self.api_server_logs(), self.log.path, since)
+        self._follow("API server's log", logs, self.log.path, since)
 
     def api_server_logs(self) -> list[str]:
         """Return the files on the node in which the words of its API servers are kept, also of those that ended."""
-        return self.read("sh", "-c", f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log").split()
+        return self.read("sh", "-c", _LIST_LOGS).split()
 
     def follow_new_logs(self, known: Sequence[str]) -> None:
         """Have what an API server writes that was started anew appended as well: all files but those that are known."""

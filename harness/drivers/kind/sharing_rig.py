@@ -230,9 +230,11 @@ class KindSharing(SharingRig[KindCluster]):
         cluster, wanted = self._clusters[name], self._topology.clusters[name]
         there = Path(self._lending.clusters[name].directory)
         ahead = self._ahead if self._home is not None and self._home.cluster == name else None
-        cluster.take_over(there, as_it_is=True, watched=ahead.mark if ahead is not None else "")
+        cluster.reach(there)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         self._make_known(cluster)
+        # nobody has to wait for that before the first question
+        cluster.go_on(watched=ahead.mark if ahead is not None else "")
 
     @abc.abstractmethod
     def end_vault(self) -> None:
