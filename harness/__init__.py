@@ -100,6 +100,7 @@ drivers/                 ways of making a plan real; first what they share
     data_server          what servers with data beside Vault have in common: started, stopped, at rest
     postgres             a PostgreSQL of this machine's package, as a process, thrown away with the run
     vault_agent          what a Vault Agent is told, and what its log says came of it
+    new_vault            a Vault that serves before the rehearsal that gets it begins: which plans may have the same one
     kept_vault           the source state of an earlier rehearsal: a copy of Vault's data, and what it refers to
     sharing_rig          a rig that begins from a source state of a rehearsal before it, or keeps its own
     storms               many Pods of an app that log in at once: made, let loose, and counted
@@ -138,7 +139,7 @@ drivers/kind/            kind clusters and containers on a Docker engine
     sharing_rig          what a rig of kind clusters takes from those before it, and leaves to those after it
     cluster_reuse        clusters of a run that was kept serve further rehearsals, one at a time
     shared_clusters      clusters that serve one rehearsal after the other in one process
-    ready_pod            a Vault over a source state that comes to serve in its Pod beside another rehearsal
+    ready_pod            a Vault that comes to serve in its Pod beside another rehearsal: over a source state, or new
 drivers/paper/           no server at all: every answer is worked out from what is known of Vault
     driver               fulfils rig/driver and rig/rig from knowledge alone
     accounts             who may review tokens on paper
@@ -188,6 +189,7 @@ clients/                 one door for each foreign system
     packaged             where the programs of packages are that stand by themselves: wrk, HAProxy
     postgres             whether a PostgreSQL lets somebody in, and where its programs are
     kube_errors          what it declines, or gives no answer to, in our words (kubernetes)
+    kube_emptying        how a cluster is emptied of what earlier rehearsals have made in it
     kube_states          what an API server says of nodes and Pods, put so that a driver can ask for it
     vault_connection     one request to Vault over a connection of its own, at little cost
     vault_leases         many requests to Vault over a few connections: leases by the thousand

@@ -89,6 +89,42 @@ def test_a_short_matrix_on_kind_is_that_on_paper(tmp_path: Path, monkeypatch: py
     assert list((tmp_path / "state" / "live").glob("*.json")) == [], "nor of the clusters, which are of no cell"
 
 
+def test_a_new_vault_is_there_for_the_first_cell_of_the_next_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cluster is emptied around it; what is judged is what the same cell is alone."""
+    file, place = tmp_path / "staging.yaml", tmp_path / "kind"
+    monkeypatch.setenv("REHEARSE_STATE", str(tmp_path / "state"))
+    file.write_text(
+        STAGING.read_text().replace("by: 1.4.0", "by: 1.7.0")
+        + "\nmatrix: {axes: {auth.kubernetes.reviewer: [secret, client-jwt], vault.target: [1.9.2, 1.11.0]}}\n"
+    )
+    ended = rehearse("matrix", file, "--driver", "kind", "--jobs", "1", "--run-dir", place)
+    on_paper = rehearse("matrix", file, "--driver", "paper", "--run-dir", tmp_path / "paper")
+    assert ended.returncode == on_paper.returncode, ended.stderr
+    kind = result(place)
+    assert seen(kind) == seen(result(tmp_path / "paper"))
+    records = sorted((journal.load(place / cell.record) for cell in kind.cells), key=lambda one: one.started.at)
+    told = [[(one.made_by, one.ready) for one in record.of(SourceState)] for record in records]
+    runs = [record.started.run_id for record in records]
+    assert told == [[], [(runs[0], True)], [("", True)], [(runs[2], True)]]
+    assert [up.served for record in records for up in record.of(ClusterUp)] == [0, 1, 2, 3]
+    third = next(cell for cell in kind.cells if journal.load(place / cell.record).started.run_id == runs[2])
+    by_itself = tmp_path / "alone"
+    ended = rehearse(
+        "run",
+        place / "scenarios" / f"{matrix_directory.slug(third.id)}.yaml",
+        "--driver",
+        "kind",
+        "--run-dir",
+        by_itself,
+    )
+    assert ended.returncode == third.exit_code, ended.stderr
+    in_turn, alone = (verdict.judge(journal.load(one)) for one in (place / third.record, by_itself))
+    assert judged(in_turn) == judged(alone)
+    assert not [thing for thing in container_engine.reach(os.environ).leftovers() if thing.run in runs]
+
+
 def test_of_a_vault_that_is_made_ready_nothing_is_left_by_a_process_that_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,24 +11,18 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from harness.clients import kube_states
+from harness.clients.kube_emptying import BINDING, BINDINGS, DEFAULT, Empties
 from harness.clients.kube_errors import raise_unless_done, translated
 from harness.clients.kube_states import NodeState, OwnPod, PodState
 from harness.secret import Secret
-from harness.wait import until
 
 _TIMEOUT_SECONDS: Final = 30
 _KEYS: Final = "application/jwk-set+json"  # the only form in which an API server gives its keys: for JSON it has 406
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404
-_BINDINGS: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _ROLES: Final = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
-_BINDING: Final = "rehearsal:"
 _SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
-_DEFAULT: Final = "default"  # a namespace, and in each the account of whoever names none: there without anybody's doing
-_NAME_LABEL: Final = "kubernetes.io/metadata.name"  # which an API server gives every namespace itself
 _DISCOVERY: Final = "system:service-account-issuer-discovery"
-_OF_EVERYBODY: Final = {"serviceaccounts": _DEFAULT, "configmaps": "kube-root-ca.crt", "services": "kubernetes"}
-"""What stays in a namespace that is emptied."""
 _OF_REHEARSALS: Final = ("namespaces", "serviceaccounts", "secrets", "pods", "configmaps")
 _DELEGATOR: Final = "system:auth-delegator"
 _LATE_HOOKS: Final = urlencode(
@@ -37,7 +31,7 @@ _LATE_HOOKS: Final = urlencode(
 )
 
 
-class Kube:
+class Kube(Empties):
     """An API server at *host*, asked as an administrator with *token*; *ca* is the file that vouches for it.
 
     The user's kubeconfig, contexts and proxies play no part: everything comes from the arguments.
@@ -81,7 +75,7 @@ class Kube:
         """Create a namespace, or take the one that every cluster has."""
         with translated(f"namespace {name}"):
             answer = self._ask("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
-            if answer.status != _CONFLICT or name not in (*_SYSTEM, _DEFAULT):
+            if answer.status != _CONFLICT or name not in (*_SYSTEM, DEFAULT):
                 raise_unless_done(answer)
 
     def label_namespace(self, name: str, labels: Mapping[str, str]) -> None:
@@ -96,15 +90,15 @@ class Kube:
 
     def allow_reading(self, namespace: str, name: str, kinds: Sequence[str]) -> None:
         """Let a service account get every object of these *kinds*: namespaces, serviceaccounts."""
-        role = f"{_BINDING}reads-{'-'.join(kinds)}"
+        role = f"{BINDING}reads-{'-'.join(kinds)}"
         rules = [{"apiGroups": [""], "resources": list(kinds), "verbs": ["get"]}]
         binding = {
-            "metadata": {"name": f"{_BINDING}{namespace}:{name}:reads"},
+            "metadata": {"name": f"{BINDING}{namespace}:{name}:reads"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
         with translated(f"the right of {namespace}/{name} to read {', '.join(kinds)}"):
-            for path, body in ((_ROLES, {"metadata": {"name": role}, "rules": rules}), (_BINDINGS, binding)):
+            for path, body in ((_ROLES, {"metadata": {"name": role}, "rules": rules}), (BINDINGS, binding)):
                 answer = self._ask("POST", path, body=body)
                 if answer.status != _CONFLICT:
                     raise_unless_done(answer)
@@ -114,7 +108,7 @@ class Kube:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         with translated(f"service account {namespace}/{name}"):
             answer = self._ask("POST", path, body={"metadata": {"name": name}})
-            if answer.status == _CONFLICT and name == _DEFAULT:
+            if answer.status == _CONFLICT and name == DEFAULT:
                 answer = self._ask("GET", f"{path}/{name}")
             raise_unless_done(answer)
             return str(json.loads(answer.data)["metadata"]["uid"])
@@ -142,30 +136,30 @@ class Kube:
     def allow_token_reviews(self, namespace: str, name: str) -> None:
         """Bind a service account to system:auth-delegator, which lets it create TokenReviews."""
         body = {
-            "metadata": {"name": f"{_BINDING}{namespace}:{name}"},
+            "metadata": {"name": f"{BINDING}{namespace}:{name}"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DELEGATOR},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
         with translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
-            answer = self._ask("POST", _BINDINGS, body=body)
+            answer = self._ask("POST", BINDINGS, body=body)
             if answer.status != _CONFLICT:
                 raise_unless_done(answer)
 
     def forbid_token_reviews(self, namespace: str, name: str) -> None:
         """Delete a service account's binding to system:auth-delegator, if there is one of ours."""
         with translated(f"binding of {namespace}/{name} to {_DELEGATOR}"):
-            self._done_if_there("DELETE", f"{_BINDINGS}/{_BINDING}{namespace}:{name}")
+            self._done_if_there("DELETE", f"{BINDINGS}/{BINDING}{namespace}:{name}")
 
     def publish_keys(self, *, to_anybody: bool) -> None:
         """Let anybody read the keys of tokens and the discovery document, or service accounts alone, as it is usual."""
-        name = f"{_BINDING}{_DISCOVERY}"
+        name = f"{BINDING}{_DISCOVERY}"
         body = {
             "metadata": {"name": name},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _DISCOVERY},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}],
         }
         with translated(f"the right of anybody to read the keys of {self.host}"):
-            path = _BINDINGS if to_anybody else f"{_BINDINGS}/{name}"
+            path = BINDINGS if to_anybody else f"{BINDINGS}/{name}"
             answer = self._ask("POST" if to_anybody else "DELETE", path, body=body if to_anybody else None)
             if answer.status not in (_CONFLICT, _NOT_FOUND):
                 raise_unless_done(answer)
@@ -313,28 +307,6 @@ class Kube:
             for api, kind in (("apis/apps/v1", "statefulsets"), ("api/v1", "configmaps"), ("api/v1", "secrets")):
                 self._done_if_there("DELETE", f"/{api}/namespaces/{namespace}/{kind}/{name}")
 
-    def reset(self) -> list[str]:
-        """Remove whatever earlier rehearsals have made in this cluster, and return their namespaces, which stay.
-
-        Removing those takes long. No object of a Pod is left then; what it ran is on its node until the kubelet has
-        taken it down. Raises NotReady where a Pod stays.
-        """
-        with translated("what earlier rehearsals have left"):
-            spaces = self.namespaces()
-            for space in spaces:
-                self._empty(space)
-            for binding in self._names(_BINDINGS):
-                if binding.startswith(_BINDING):
-                    self._done("DELETE", f"{_BINDINGS}/{binding}")
-        until(
-            # again, because a controller may not know yet that what it looks after is gone
-            lambda: not any(self._delete_pods(space) for space in spaces),
-            what="the Pods of earlier rehearsals to be gone",
-            seconds=_TIMEOUT_SECONDS,
-            every=0.05,
-        )
-        return spaces
-
     def inventory(self) -> frozenset[tuple[str, ...]]:
         """Return what of rehearsals is in this cluster: of each object its kind, namespace, name, UID and version.
 
@@ -342,12 +314,12 @@ class Kube:
         """
         found: set[tuple[str, ...]] = set()
         with translated("what is there"):
-            for path in (*(f"/api/v1/{kind}" for kind in _OF_REHEARSALS), _ROLES, _BINDINGS):
-                rbac = path in (_ROLES, _BINDINGS)
+            for path in (*(f"/api/v1/{kind}" for kind in _OF_REHEARSALS), _ROLES, BINDINGS):
+                rbac = path in (_ROLES, BINDINGS)
                 for one in self._done("GET", path)["items"]:
                     about = one["metadata"]
                     space, name = about.get("namespace", ""), about["name"]
-                    if (rbac and not name.startswith(_BINDING)) or space in _SYSTEM:
+                    if (rbac and not name.startswith(BINDING)) or space in _SYSTEM:
                         continue
                     version = "" if path.endswith(("secrets", "pods")) else about["resourceVersion"]
                     found.add((path.rpartition("/")[2], space, name, about["uid"], version))
@@ -410,39 +382,6 @@ class Kube:
 
     def _names(self, path: str) -> list[str]:
         return [one["metadata"]["name"] for one in self._done("GET", path)["items"]]
-
-    def _empty(self, namespace: str) -> None:
-        here = f"/api/v1/namespaces/{namespace}"
-        self._done("DELETE", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
-        self._delete_pods(namespace)
-        # before Kubernetes 1.21 there are none of this version
-        self._done_if_there("DELETE", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets")
-        self._done("DELETE", f"{here}/secrets")
-        for kind, everybodys in _OF_EVERYBODY.items():
-            for name in self._names(f"{here}/{kind}"):
-                if name != everybodys:
-                    self._done("DELETE", f"{here}/{kind}/{name}")
-        # what stays is as bare as in a new cluster: a role may go by the labels, and an alias by the annotations
-        self._bare(here, "labels", _NAME_LABEL)
-        self._bare(f"{here}/serviceaccounts/{_DEFAULT}", "annotations")
-
-    def _bare(self, path: str, part: str, kept: str = "") -> None:
-        """Take every one of an object's labels or annotations away but *kept*; of an object that is not there none."""
-        answer = self._ask("GET", path)
-        if answer.status == _NOT_FOUND:
-            return
-        raise_unless_done(answer)
-        there = json.loads(answer.data)["metadata"].get(part) or {}
-        if gone := {name: None for name in there if name != kept}:
-            self._done("PATCH", path, {"metadata": {part: gone}})
-
-    def _delete_pods(self, namespace: str) -> bool:
-        """Delete every Pod there, at once. Was there any?"""
-        path = f"/api/v1/namespaces/{namespace}/pods"
-        there = self._names(path)
-        if there:
-            self._done("DELETE", path, {"gracePeriodSeconds": 0})
-        return bool(there)
 
     def _done(self, method: str, path: str, body: Any = None) -> Any:
         """Return what the API server says of the object, once it has done what was asked.

@@ -20,6 +20,7 @@ from harness.artifacts import templates
 from harness.artifacts.images import Image
 from harness.clients.container_engine import Engine
 from harness.clients.kube import Kube
+from harness.clients.kube_emptying import Spared
 from harness.clients.kube_states import NodeState, PodState
 from harness.drivers.log_tail import PodTail, Tail
 from harness.errors import RigError, Unreachable
@@ -237,13 +238,18 @@ class KindCluster:
         if self._making is not None:
             self._await("kind to have made {}", lambda: self._making is None or self._making.poll() == 0)
 
-    def take_over(self, there: Path) -> None:
-        """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals."""
+    def take_over(self, there: Path, spared: Spared | None = None) -> None:
+        """Use the cluster of a kept run, whose directory is *there*, emptied of earlier rehearsals; but a Vault that is
+        *spared* serves on.
+        """
         self.reach(there)
-        spaces = self.kube.reset()
+        spaces = self.kube.reset(spared)
+        stays = (spared.namespace, spared.pod, spared.data) if spared is not None else ("", "", "")
         for node in [self.node, *self._workers]:
-            self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *spaces, node=node)
-        self._follow_api_server(since="0", logs=self.api_server_logs())
+            self.run("sh", "-c", templates.text("empty-node.sh"), "sh", *stays, *spaces, node=node)
+            if node != self.node:
+                self.run("sh", "-c", _END_WATCHERS, "sh", node=node)
+        self.go_on(spared.mark if spared is not None else "")
 
     def go_on(self, watched: str = "") -> None:
         """Use this cluster, which is reached, as it is. What watches files on its node goes on with the mark *watched*,

@@ -137,9 +137,13 @@ class KindDriver:
             stack.callback(rig.keep_logs)
             stack.callback(rig.wait_for_threads)
             with journal.phase("servers answer"):
-                rig.start(served, self._kept(plan, journal))
+                kept = self._kept(plan, journal)
+                if kept is None:
+                    rig.have_new(plan)
+                rig.start(served, kept)
             if self._clusters is not None:
                 rig.bring_ahead(self._ahead(self._clusters, images))
+                rig.make_new(plan)
             yield rig
 
     def _kept(self, plan: Plan, journal: Journal) -> KeptVault[KindCluster] | None:
@@ -261,7 +265,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
         self._bring_up.begin(self._clusters, self._raise_cluster)
         if self._store is not None:
             self._store.start()
-        self.begin(served[0])
+        self._begin_anew(served[0])
 
     def cluster(self, name: str) -> ClusterFacts:
         """Return how a cluster is reached, as soon as it is up."""
@@ -386,7 +390,7 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
 
     def _make_serve(self, cluster: KindCluster, wanted: ClusterSpec) -> None:
         if self._lending is not None:
-            cluster.take_over(Path(self._lending.clusters[cluster.name].directory))
+            cluster.take_over(Path(self._lending.clusters[cluster.name].directory), self._spares(cluster))
             if not api_server.is_as_made(cluster, wanted.issuers):
                 api_server.start_anew(cluster, wanted.issuers)
                 api_server.renew_own_tokens(cluster)
@@ -434,7 +438,8 @@ class KindRig(RunsKindNodes, RunsKindAgents, StormsRealLogins, ChangesKindCluste
                 kube.create_namespace(space)
             label(kube, self._topology.clusters[cluster.name], space)
         for account in {one.identity: one for one in wanted}.values():
-            kube.create_service_account(account.namespace, account.name)
+            if self._spared is None or self._home is None or account.identity != self._home.identity:
+                kube.create_service_account(account.namespace, account.name)
             if account.may_review_tokens:
                 kube.allow_token_reviews(account.namespace, account.name)
             beside_reviews(kube, account)

@@ -14,20 +14,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
+from harness.artifacts.images import Image
 from harness.clients import engine_things
 from harness.clients.container_engine import Engine
 from harness.drivers.kept_vault import KeepsSource, KeptVault
 from harness.drivers.kind.cluster import KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
-from harness.drivers.kind.ready_pod import ReadyPod
+from harness.drivers.kind.ready_pod import NewPod, PodAhead, ReadyPod, fit
 from harness.drivers.kind.vault_pod import Turn, VaultPod
 from harness.drivers.service_accounts import Account
 from harness.errors import RigError
 from harness.host import own_run
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
+from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
 from harness.wait import now
 
@@ -43,6 +45,14 @@ class Site(NamedTuple):
     bench: Workbench
     ports: Ports
     work: Path
+
+
+class _Room(NamedTuple):
+    """Where a Vault is made ready, and of what."""
+
+    place: Path
+    cluster: KindCluster
+    server: Callable[[], VaultPod]
 
 
 class SharedKindClusters(KeepsSource[KindCluster]):
@@ -64,6 +74,8 @@ class SharedKindClusters(KeepsSource[KindCluster]):
         """by node and name of the image"""
         self._ready: ReadyPod | None = None
         """a Vault that is there for the next rehearsal over what is kept"""
+        self._new: NewPod | None = None
+        """one that is there for the next rehearsal that begins from nothing"""
         self._number = 0
         self.served = 0
         """how many rehearsals had them"""
@@ -75,7 +87,8 @@ class SharedKindClusters(KeepsSource[KindCluster]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # what is on its way ends with its node, and is waited for then
-        ready, self._ready = self._ready, None
+        ahead: list[PodAhead] = [one for one in (self._ready, self._new) if one is not None]
+        self._ready = self._new = None
         try:
             self.forget_source(error)
         finally:
@@ -83,8 +96,8 @@ class SharedKindClusters(KeepsSource[KindCluster]):
                 self._held.__exit__(kind, error, trace)
             finally:
                 self._bringing.shutdown(wait=True, cancel_futures=True)
-                if ready is not None:
-                    ready.end()
+                for one in ahead:
+                    one.end()
 
     @contextmanager
     def lent(self, topology: Topology) -> Iterator[ReusableClusters | None]:
@@ -100,6 +113,7 @@ class SharedKindClusters(KeepsSource[KindCluster]):
         if not fitting:
             self._offered = None
             self.forget_source()
+            self._end_new()
             self._held.close()
             self._brought.clear()
         self._busy = True
@@ -141,30 +155,49 @@ class SharedKindClusters(KeepsSource[KindCluster]):
             self._end_ready()
             if kept is None or not self.ahead or not kept.waits_for_nobody:
                 return
-            self._number += 1
-            place = self._site / f"ready-{self._number}"
-            try:
-                place.mkdir(mode=0o700)
-                cluster = KindCluster(home.cluster, place / "cluster", self.bench, lent.cluster, lent.port)
-            except OSError:
-                return  # no room: nothing to the rehearsal that is under way
+            made = self._room(lent, home, at, kept.topology.vault.storage)
+            if made is not None:
+                self._ready = ReadyPod(kept, made.cluster, made.server, image(kept.serving.version), made.place)
 
-            def server() -> VaultPod:
-                cluster.reach(Path(lent.directory))
-                account, run = f"{home.namespace}/{home.name}", f"{self.bench.name}-{self._number}"
-                storage = kept.topology.vault.storage
-                return VaultPod(
-                    place / "vault",
-                    cluster,
-                    account,
-                    run,
-                    storage=storage,
-                    port=at.port,
-                    name=at.name,
-                    node_port=at.node_port,
-                )
+    def make_new(self, plan: Plan, lent: ReusableCluster, home: Account, image: Image, at: Turn) -> None:
+        """Have a new Vault come to serve, as *plan* begins with one, if the next rehearsal may begin so. The rest as
+        `make_ready`.
+        """
+        if not self.another_follows or self.ahead or not fit(plan, home, image):
+            return
+        with self._gate:
+            made = self._room(lent, home, at, plan.resolved.vault.storage) if self._new is None else None
+            if made is not None:
+                self._new = NewPod(plan, home, made.cluster, made.server, image, made.place)
 
-            self._ready = ReadyPod(kept, cluster, server, image(kept.serving.version), place)
+    def new(self, plan: Plan, home: Account | None, image: Image | None) -> NewPod | None:
+        """Return a new Vault that serves, or soon will, if one fits *plan*: whoever asks has it, and ends it."""
+        new, self._new = self._new, None
+        if new is None:
+            return None
+        if home is None or image is None or new.fit != fit(plan, home, image):
+            new.end()
+            return None
+        return new
+
+    def _room(self, lent: ReusableCluster, home: Account, at: Turn, storage: str) -> _Room | None:
+        """Return what a Vault has that is made ready in the cluster *lent*; None where there is no room for it."""
+        self._number += 1
+        place, run = self._site / f"ready-{self._number}", f"{self.bench.name}-{self._number}"
+        try:
+            place.mkdir(mode=0o700)
+            cluster = KindCluster(home.cluster, place / "cluster", self.bench, lent.cluster, lent.port)
+        except OSError:
+            return None  # nothing to the rehearsal that is under way
+
+        def server() -> VaultPod:
+            cluster.reach(Path(lent.directory))
+            account = f"{home.namespace}/{home.name}"
+            name, port, node_port = at.name, at.port, at.node_port
+            how: dict[str, Any] = {"storage": storage, "name": name, "port": port, "node_port": node_port}
+            return VaultPod(place / "vault", cluster, account, run, **how)
+
+        return _Room(place, cluster, server)
 
     def ready(self, kept: KeptVault[KindCluster]) -> ReadyPod | None:
         """Return what is or soon will be a Vault that serves over a source state, if there is one: whoever asks has it,
@@ -176,6 +209,11 @@ class SharedKindClusters(KeepsSource[KindCluster]):
                 return ready
             ready.end()
             return None
+
+    def _end_new(self) -> None:
+        new, self._new = self._new, None
+        if new is not None:
+            new.end()
 
     def _end_ready(self) -> None:
         ready, self._ready = self._ready, None

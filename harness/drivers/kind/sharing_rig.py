@@ -10,17 +10,20 @@ from pathlib import Path
 
 from harness.artifacts.images import VAULT, Image
 from harness.clients.engine_things import Thing
+from harness.clients.kube_emptying import Spared
 from harness.clients.kube_states import PodState
+from harness.drivers import new_vault
 from harness.drivers.kept_vault import KeptVault, Objects
 from harness.drivers.kind.cluster import VAULT_PORTS, KindCluster, Workbench
 from harness.drivers.kind.cluster_reuse import ReusableCluster, ReusableClusters
-from harness.drivers.kind.ready_pod import ReadyPod
+from harness.drivers.kind.ready_pod import NewPod, PodAhead
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.vault_container import VaultContainer
 from harness.drivers.kind.vault_pod import BESIDE, TURNS, Turn, VaultPod, objects, pod_of
 from harness.drivers.service_accounts import Account
 from harness.drivers.sharing_rig import SharingRig
 from harness.errors import RigError, Unreachable
+from harness.record import events
 from harness.rig.rig import ClusterFacts, IssuedToken
 from harness.rig.source import Source
 from harness.scenario import driver_traits
@@ -47,8 +50,11 @@ class KindSharing(SharingRig[KindCluster]):
     _lender: SharedKindClusters | None = None
     _licence: Secret | None
     _images: Mapping[tuple[str, str], Image]
-    _ahead: ReadyPod | None = None
+    _ahead: PodAhead | None = None
     """whose Vault is this one's"""
+    _spared: Spared | None = None
+    """what of it stays where its cluster is emptied"""
+    keys_made: Sequence[Secret] = ()
     served = 0
     """how many rehearsals had the clusters before this one"""
 
@@ -82,6 +88,47 @@ class KindSharing(SharingRig[KindCluster]):
             return
         lent = (self._lending or self._offer(now())).clusters[home.cluster]
         lender.make_ready(lent, home, self._image_of, self._turn_after(server, home))
+
+    def have_new(self, plan: Plan) -> None:
+        """Have its Vault be the new one that serves already for *plan*, or soon will, if there is any."""
+        if self._lender is not None:
+            self._ahead = self._lender.new(plan, self._home, self._image_of_first(plan))
+
+    def _spares(self, cluster: KindCluster) -> Spared | None:
+        """Return what of a new Vault stays in a *cluster* that is emptied; waits until that serves."""
+        ahead, home = self._ahead, self._home
+        if isinstance(ahead, NewPod) and home is not None and home.cluster == cluster.name:
+            server = ahead.ready()
+            self._spared = ahead.spared(server) if server is not None else None
+            return self._spared
+        return None
+
+    def make_new(self, plan: Plan) -> None:
+        """Have a new Vault come to serve for a rehearsal like that of *plan* that begins from nothing after this one.
+
+        Not beside one that began so itself, and may go on under the other name of a Vault.
+        """
+        home, server, image = self._home, self._server, self._image_of_first(plan)
+        if self._lender is None or self._begun is None or home is None or image is None:
+            return
+        if self._licence is None and isinstance(server, VaultPod):
+            lent = (self._lending or self._offer(now())).clusters[home.cluster]
+            self._lender.make_new(plan, lent, home, image, self._turn_after(server, home))
+
+    def _image_of_first(self, plan: Plan) -> Image | None:
+        return self._images.get(driver_traits.server(VAULT, new_vault.first(plan).version))
+
+    def _begin_anew(self, served: Serve) -> None:
+        """Start a Vault over no data, unless there is one."""
+        ahead, home = self._ahead, self._home
+        server = ahead.ready() if ahead is not None else None
+        if server is None or home is None or not isinstance(ahead, NewPod):
+            self.begin(served)
+            return
+        self.keys_made, self._first = ahead.keys, served
+        ahead.secrets.hand_on(self._journal.secrets)
+        self._journal.write(events.SourceState(ready=True))
+        self._go_on_with(server, ahead.pod, home, served)
 
     def _turn_after(self, server: VaultPod, home: Account) -> Turn:
         """Return what a Vault has of its own that comes while *server*, of the account *home*, is still there."""
@@ -188,7 +235,8 @@ class KindSharing(SharingRig[KindCluster]):
         """
         assert self._lender is not None
         more = self.wants_source
-        self._ahead = ahead = self._lender.ready(kept)
+        ahead = self._lender.ready(kept)
+        self._ahead = ahead
         server = ahead.ready() if ahead is not None else None
         if ahead is not None and server is None:
             self._ahead = None
@@ -235,6 +283,10 @@ class KindSharing(SharingRig[KindCluster]):
         self._make_known(cluster)
         # nobody has to wait for that before the first question
         cluster.go_on(watched=ahead.mark if ahead is not None else "")
+
+    @abc.abstractmethod
+    def begin(self, served: Serve) -> None:
+        """Start a Vault over no data."""
 
     @abc.abstractmethod
     def end_vault(self) -> None:

@@ -223,6 +223,11 @@ class VaultPod(OnePod):
         return self._name
 
     @property
+    def folder(self) -> str:
+        """Return the folder of its node that has its data."""
+        return self._data
+
+    @property
     def authority(self) -> pki.Authority:
         """Return whose certificates let others in."""
         return self._authority

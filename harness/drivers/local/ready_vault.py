@@ -16,9 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from harness import wait
+from harness.drivers import new_vault
 from harness.drivers.kept_vault import KeptVault
 from harness.drivers.local.control_plane import ControlPlane
 from harness.drivers.local.vault_nodes import VAULT_BYTES, Binaries, VaultNodes
@@ -26,11 +25,9 @@ from harness.errors import HarnessError
 from harness.host import own_run
 from harness.host.ports import Ports
 from harness.host.process import Supervisor
-from harness.knowledge import kubernetes_auth, versions
-from harness.knowledge.versions import at_least
-from harness.scenario import driver_traits, shared_source
-from harness.scenario import topology as topologies
-from harness.scenario.course import Serve, Start
+from harness.knowledge import versions
+from harness.scenario import driver_traits
+from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
 from harness.scenario.topology import Topology
 from harness.secret import Secret, Secrets
@@ -139,7 +136,7 @@ class NewVault(_Ahead):
         self.fit, self.api_port = fit(plan, binaries), api_port
         self.keys: Sequence[Secret] = ()
         self.secrets = Secrets()
-        super().__init__(plan.resolved, _first(plan), binaries, work, state)
+        super().__init__(plan.resolved, new_vault.first(plan), binaries, work, state)
 
     def end(self, error: BaseException | None = None) -> None:
         """End it, whatever has become of it. Raises as any other."""
@@ -156,20 +153,6 @@ class NewVault(_Ahead):
 
 
 def fit(plan: Plan, binaries: Binaries) -> bytes:
-    """Return what has to be the same of two plans if a new Vault may serve either; nothing where it may serve none.
-
-    It may not where it would read the token of its Pod, or a cluster, before that is there, or where what a rehearsal
-    has of its own stands beside it.
-    """
-    wanted, served = plan.resolved, _first(plan)
-    reads_token = served.token_file and at_least(served.version, kubernetes_auth.READS_POD_TOKEN)
-    if shared_source.why_not(plan) or not wanted.talks_to_us_alone or reads_token:
-        return b""
-    if wanted.vault.seal == topologies.TRANSIT or not isinstance(plan.steps[0], Start):
-        return b""
-    binary = binaries[driver_traits.server("vault", served.version)].sha256
-    return msgspec.json.encode([wanted.vault, wanted.nodes_of(""), served, binary], order="deterministic")
-
-
-def _first(plan: Plan) -> Serve:
-    return next(step for step in plan.steps if isinstance(step, Serve))
+    """Return what has to be the same of two plans if a new Vault may serve either; nothing where it may serve none."""
+    version = new_vault.first(plan).version
+    return new_vault.fit(plan, binaries[driver_traits.server("vault", version)].sha256, has_pod=False)
