@@ -377,15 +377,15 @@ def cell_of(text: str, driver: str) -> list[Cell]:
 
 
 def test_as_many_cells_at_a_time_as_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the largest cell: a cell of eight nodes takes the place of four with two. More than one a core where there are
-    cells enough to make up for the clusters of another process.
+    """Of the largest cell: a cell of eight nodes takes the place of four with two, and each node has a core. Without
+    nodes more than one a core where there are cells enough to make up for the clusters of another process.
     """
     monkeypatch.setattr(capacity, "measure", lambda _work: capacity.Machine(64 * 10**9, 8.0, 10**12))
     nodes = "\nmatrix: {axes: {vault.target: [1.8.0, 1.9.2, 1.9.3, 1.11.0], clusters.apps.nodes: [%s]}}\n"
     small, large = cell_of(nodes % "1", "kind"), cell_of(nodes % "1, 7", "kind")
     assert (len(small), len(large)) == (4, 8)
-    assert matrix_running.usual_jobs(small * 24) == 12
-    assert matrix_running.usual_jobs(large * 2) == 3
+    assert matrix_running.usual_jobs(small * 24) == 4
+    assert matrix_running.usual_jobs(large * 2) == 1
     local = cell_of(nodes % "1", "local")
     assert [matrix_running.usual_jobs(local * times) for times in (1, 4, 9, 10, 12, 99)] == [4, 8, 9, 10, 12, 12]
     matrix_running.insist_on_room(large, 3)

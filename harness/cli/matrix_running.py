@@ -404,6 +404,9 @@ def usual_jobs(cells: Sequence[Cell]) -> int:
         each = number * (capacity.NODE_BYTES if nodes else capacity.CLUSTER_BYTES) + capacity.VAULT_BYTES
         a_core = capacity.NODES_A_CORE if nodes else capacity.CLUSTERS_A_CORE
         most += [capacity.most(machine.cores, a_core) // number, int(machine.memory * 0.8 / each)]
+        if nodes:
+            # measured on 2 cores: one cell of two nodes has them busy, and two at a time take longer than one by one
+            most.append(int(machine.cores) // number)
     return max(1, min(most))
 
 
