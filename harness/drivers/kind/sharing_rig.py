@@ -41,7 +41,8 @@ class KindSharing(SharingRig[KindCluster]):
     _beside: list[VaultPod | VaultContainer]
     _clusters: Mapping[str, KindCluster]
     _facts: Mapping[str, ClusterFacts]
-    _home: Account | None
+    _home: Account | None = None
+    """that of the Pod of its only node, if that has one"""
     _old_tokens: dict[str, IssuedToken]
     """of Vault's Pods that run, by their purposes"""
     _bench: Workbench
@@ -108,10 +109,10 @@ class KindSharing(SharingRig[KindCluster]):
 
         Not beside one that began so itself, and may go on under the other name of a Vault.
         """
-        home, server, image = self._home, self._server, self._image_of_first(plan)
+        home, image = self._home, self._image_of_first(plan)
         if self._lender is None or self._begun is None or home is None or image is None:
             return
-        if self._licence is None and isinstance(server, VaultPod):
+        if self._licence is None and isinstance(server := self._server, VaultPod):
             lent = (self._lending or self._offer(now())).clusters[home.cluster]
             self._lender.make_new(plan, lent, home, image, self._turn_after(server, home))
 
