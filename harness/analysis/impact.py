@@ -135,8 +135,7 @@ def _while_it_lasts(case: Case, old: Observation, restart: str) -> Impact:
 
 def _beside(facts: Facts, now: Observation) -> Iterator[tuple[str, EvidenceLine]]:
     """Yield what becomes of the agent that runs on beside the app: at this moment, and when it is refused as well."""
-    seen = [one for one in facts.of_app.get(now.app, ()) if one.probe == "sidecar" and one.id > now.id]
-    seen = [one for one in seen if one.answer != "unknown"]
+    seen = [one for one in facts.sidecars.get(now.app, ()) if one.id > now.id and one.answer != "unknown"]
     if not seen or seen[0].moment != now.moment or seen[0].answer != "granted":
         return
     first, who = seen[0], f"Vault Agent {seen[0].detail['agent']}"

@@ -54,7 +54,7 @@ class Facts:
         self.moments = {moment.label: moment for moment in course.moments(self.steps)}
         self.observations: list[Observation] = stopping.trusted(record)
         self._bearers: dict[tuple[str, str, str], Bearer] = {}
-        self._firsts: dict[str, dict[tuple[str, str], Observation]] = {}
+        self._firsts: dict[str, dict[tuple[str, str, str], Observation]] = {}
 
     @cached_property
     def evidence(self) -> Joined:
@@ -187,17 +187,11 @@ class Facts:
         return dict(zip((seen.id for seen in self.observations), self.record.numbers(Observation), strict=True))
 
     def first(self, probe: str, app: str, moment: str, item: str = "") -> Observation | None:
-        """Return the first answer to a probe on behalf of an app at a moment, or None where it was not asked.
-
-        With *item* that about it alone.
-        """
-        if item:
-            wanted = (probe, item, moment)
-            return next((o for o in self.of_app.get(app, ()) if (o.probe, o.item, o.moment) == wanted), None)
+        """Return the first answer to a probe for an app at a moment (with *item*: about that), or None."""
         if probe not in self._firsts:
             asked = [seen for seen in self.observations if seen.probe == probe]
-            self._firsts[probe] = {(seen.app, seen.moment): seen for seen in reversed(asked)}
-        return self._firsts[probe].get((app, moment))
+            self._firsts[probe] = {(o.app, o.moment, about): o for o in reversed(asked) for about in ("", o.item)}
+        return self._firsts[probe].get((app, moment, item))
 
     @cached_property
     def of_app(self) -> dict[str, list[Observation]]:
@@ -206,6 +200,11 @@ class Facts:
         for seen in self.observations:
             found.setdefault(seen.app, []).append(seen)
         return found
+
+    @cached_property
+    def sidecars(self) -> dict[str, list[Observation]]:
+        """Return, by app, what the agent that runs on beside it was found to do, in order."""
+        return {app: [seen for seen in of_it if seen.probe == "sidecar"] for app, of_it in self.of_app.items()}
 
     @cached_property
     def of_mount(self) -> dict[tuple[str, str], list[Observation]]:
