@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +15,9 @@ from harness.drivers.kind.ready_pod import NewPod, fit
 from harness.drivers.kind.shared_clusters import SharedKindClusters
 from harness.drivers.kind.vault_pod import Turn
 from harness.drivers.service_accounts import Account
+from harness.errors import RigError
 from harness.scenario.plan import Plan
+from harness.wait import Stopwatch
 from tests.test_shared_source import planned
 
 HOME = Account("platform", "vault", "vault", "vault")
@@ -27,6 +30,7 @@ class Pod:
     """A Vault in a Pod that comes to serve, or does not."""
 
     name, folder = "vault-2", "/var/lib/rehearsal/next"
+    unwanted: threading.Event | None = None
 
     def __init__(self, health: int) -> None:
         self.done: list[str] = []
@@ -48,8 +52,9 @@ class Pod:
         self.done.append(f"{version} of {image}, token file: {token_file}")
         return SimpleNamespace(name="vault-2-0")
 
-    def died(self) -> str | None:
-        return "it has ended" if self._ended else None
+    def given_up(self) -> str | None:
+        gone = self._ended or (self.unwanted is not None and self.unwanted.is_set())
+        return "it has ended" if gone else None
 
     def leave_at_once(self) -> None:
         self.done.append("left")
@@ -77,11 +82,36 @@ def test_it_is_initialised_and_unsealed_before_its_rehearsal_begins(health: int,
     assert not place.exists()
 
 
+def test_who_ends_waits_for_none_that_is_on_its_way(tmp_path: Path) -> None:
+    """Neither a rehearsal that is over, nor whoever takes no interest in it any more."""
+    place, pod, let_on = tmp_path / "place", Pod(503), threading.Event()
+    place.mkdir()
+    pod._ended = False
+
+    def server() -> Any:
+        let_on.wait(30)
+        return pod
+
+    new = NewPod(by_app(tmp_path), HOME, cast("Any", SimpleNamespace(mark="aa11")), server, IMAGE, place)
+    over = threading.Event()
+    over.set()
+    with pytest.raises(RigError, match="the run is over"):
+        new.ready(over)
+    threading.Timer(0.2, let_on.set).start()
+    watch = Stopwatch()
+    new.end()
+    assert watch.seconds < 20
+    assert pod.done[-1] == "left"
+
+
 def test_one_fits_whoever_begins_with_the_same_vault_in_the_same_place(tmp_path: Path) -> None:
     mine = fit(by_app(tmp_path), HOME, IMAGE)
     assert mine
     assert fit(by_app(tmp_path, auth__kubernetes__reviewer="client-jwt"), HOME, IMAGE) == mine
     assert fit(by_app(tmp_path, vault__storage="file"), HOME, IMAGE) not in (mine, b"")
+    own = {"kubernetes": "1.32.0", "issuers": ["https://oidc.example/platform"]}
+    issuers = {"apps": {"kubernetes": "1.32.0"}, "platform": own}
+    assert fit(by_app(tmp_path, clusters=issuers), HOME, IMAGE) not in (mine, b""), "its token would be of another one"
     assert mine not in (fit(by_app(tmp_path), ELSEWHERE, IMAGE), fit(by_app(tmp_path), HOME, OTHER))
 
 

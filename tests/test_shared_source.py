@@ -427,7 +427,7 @@ class Pod:
         self._done.append(f"{version} of {image}, token file: {token_file}")
         return "pod"
 
-    def died(self) -> str | None:
+    def given_up(self) -> str | None:
         return "it has ended" if self._ended else None
 
     def leave_at_once(self) -> None:

@@ -81,13 +81,14 @@ def test_where_nobody_was_cut_off_one_empty_list_is_the_end(tmp_path: Path, sett
 
     def answer(method: str, path: str) -> tuple[int, Any]:
         asked.append(f"{method} {path.partition('?')[0]}")
-        if path.startswith("/containers/json") and len(asked) == 1:
+        if path.startswith("/containers/json") and asked.count("GET /containers/json") == 1:
             return 200, [{"Id": "1f", "Names": ["/node"]}]
         return nothing(path)
 
     with engine_that(answer, tmp_path / "engine") as path:
         run = Supervisor("it", tmp_path / "work", tmp_path / "registry")
         run.own_engine(Path(path), lambda: settled)
+        run.own_engine(Path(path), lambda: True)  # as a proof's own bench does: all of them have to say so
         run.close()
     assert asked.count("DELETE /containers/1f") == 1
     assert asked.count("GET /containers/json") == listings

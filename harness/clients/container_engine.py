@@ -27,6 +27,8 @@ INSTALL: Final = "install a Docker engine and start it (nox -s engine does so on
 """What helps where there is none."""
 
 _NO_PROGRAM: Final = "/no-such-program"
+_ASKED: Final[dict[Path, set[object]]] = {}
+"""What this program has asked each engine to make, and has no answer to: several objects may speak to one."""
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -49,8 +51,7 @@ class Engine:
         import docker
 
         self.socket, self.command = socket, command
-        self._asked: set[object] = set()
-        """what it was asked to make, and has not answered"""
+        self._asked = _ASKED.setdefault(socket, set())
         with _translated(f"any word at {socket}"):
             _knock(socket)
             self._client = docker.DockerClient(f"unix://{socket}", version="auto", timeout=_TIMEOUT_SECONDS)

@@ -21,7 +21,7 @@ _OF_EVERYBODY: Final = {"serviceaccounts": DEFAULT, "configmaps": "kube-root-ca.
 
 
 class Spared(NamedTuple):
-    """A Vault that is there already for whom a cluster is emptied: it stays, as bare as a new one."""
+    """A Vault that is there already for whom a cluster is emptied: it stays, with an account without rights."""
 
     namespace: str
     account: str

@@ -151,7 +151,7 @@ class Supervisor:
         self._held = ExitStack()
         self._entry = registry.absolute() / f"{run_id}.json"
         self._engine: Path | None = None
-        self._settled: Callable[[], bool] = lambda: False
+        self._settled: list[Callable[[], bool]] = []
         self._closing = threading.Lock()
         self._closed = False
         self._line = _Conversation()
@@ -260,7 +260,8 @@ class Supervisor:
         later. Raises RigError if the supervisor is gone, or the registry cannot say it.
         """
         self._line.ask("own", engine=str(socket.absolute()))
-        self._engine, self._settled = socket.absolute(), settled
+        self._engine = socket.absolute()
+        self._settled.append(settled)
 
     def keep(self, seconds: float) -> None:
         """Let the run outlive this program by *seconds* at most.
@@ -310,7 +311,7 @@ class Supervisor:
         try:
             # One that is stopped would let us wait for as long as an engine may take.
             self._line.rouse()
-            _, answer = self._line.ask("close", _CLOSING_SECONDS, settled=self._settled())
+            _, answer = self._line.ask("close", _CLOSING_SECONDS, settled=all(one() for one in self._settled))
         except RigError:
             self._line.hang_up(kill=True)
             return run_removal.sweep(self._known(), str(self._entry))

@@ -6,6 +6,7 @@ The supervisor of the run ends it: whatever carries the labels of the run goes, 
 from __future__ import annotations
 
 import json
+import re
 import secrets as random
 import shlex
 import threading
@@ -50,6 +51,9 @@ _LOOK_SECONDS: Final = 0.05
 _VAR: Final = "/var"
 _KUBELET_PODS: Final = "/var/lib/kubelet/pods"
 _POD_LOGS: Final = "/var/log/pods"
+_AUDIT_LOG: Final = "/var/log/kubernetes/audit.log"
+_COUNTED: Final = re.compile(r"(?m)^ *(\d+) (/\S+)$")
+"""A line of `wc -l`, but for that of the sum."""
 _LIST_LOGS: Final = f"ls -d {_POD_LOGS}/kube-system_kube-apiserver-*/kube-apiserver/*.log"
 _BEGIN: Final = "--- begin ---"
 _MARK: Final = "REHEARSAL_WATCH"
@@ -220,7 +224,7 @@ class KindCluster:
         self._await("the certificate authority of {}", self._authority, every=0.3)
         self._await("the API server of {} to be ready", self.kube.serves)
         self._up = True
-        self._follow_api_server(since="+1", logs=self.api_server_logs())
+        self._follow_api_server()
         if workers and image.brings_network:
             self._connect_nodes(1 + workers)
 
@@ -255,10 +259,14 @@ class KindCluster:
         """Use this cluster, which is reached, as it is. What watches files on its node goes on with the mark *watched*,
         or with that of this object; whatever else does is ended.
         """
-        # in one command: an engine takes a while for each
-        script = f"{_END_WATCHERS}{_LIST_LOGS}"
-        logs = self.read("sh", "-c", script, "sh", self.mark, watched).split()
-        self._follow_api_server(since="0", logs=logs)
+        # in one command, which does no harm a second time: an engine takes a while for each
+        script = f"{_END_WATCHERS}wc -l {_AUDIT_LOG} $({_LIST_LOGS})"
+        counted = _COUNTED.findall(self.read("sh", "-c", script, "sh", self.mark, watched))
+        # from the line on that comes next, whenever what follows them begins
+        ends = {file: f"+{int(lines) + 1}" for lines, file in counted}
+        audit, (log, *older) = ends.pop(_AUDIT_LOG), list(ends)
+        self._follow("audit log", [_AUDIT_LOG], self.audit.path, audit)
+        self._follow("API server's log", [log, *older], self.log.path, "0" if older else ends[log])
 
     def reach(self, there: Path) -> None:
         """Have the cluster of a kept run, whose directory is *there*, be asked as it can be by that run."""
@@ -439,10 +447,10 @@ class KindCluster:
             own = f"sed -i 's#10.244.0.0/24#{node.pods}#' /etc/cni/net.d/10-bridge.conflist"
             self.run("sh", "-c", " && ".join([own, *routes]), node=node.name)
 
-    def _follow_api_server(self, since: str, logs: Sequence[str]) -> None:
-        """Have what the API server writes appended to files of ours, from a line on, as `tail -n` counts them."""
-        self._follow("audit log", ["/var/log/kubernetes/audit.log"], self.audit.path, since)
-        self._follow("API server's log", logs, self.log.path, since)
+    def _follow_api_server(self) -> None:
+        """Have what the API server writes appended to files of ours, from its beginning on."""
+        self._follow("audit log", [_AUDIT_LOG], self.audit.path, since="+1")
+        self._follow("API server's log", self.api_server_logs(), self.log.path, since="+1")
 
     def api_server_logs(self) -> list[str]:
         """Return the files on the node in which the words of its API servers are kept, also of those that ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -39,6 +40,8 @@ class OnePod:
         self._cluster, self.namespace, self._name, self._pod = cluster, namespace, stateful_set, pod
         self.log = PodTail(log)
         self._uid = self._version = ""
+        self.unwanted: threading.Event | None = None
+        """once set, nobody waits for it any more"""
 
     def died(self) -> str | None:
         """Return a sentence if Vault has ended by itself; its Pod may have started it again since.
@@ -74,6 +77,12 @@ class OnePod:
             raise RigError(shutdown_signs.blame(self._version, who), self.tail(40))
         now = f", and its Pod is now {state.waiting}" if state.waiting else ""
         return f"{versions.called(self._version)} ended by itself with status {state.status}{now}"
+
+    def given_up(self) -> str | None:
+        """Return a sentence if it is of no use to wait for it; raises as `died`."""
+        if self.unwanted is not None and self.unwanted.is_set():
+            return "nobody waits for it any more"
+        return self.died()
 
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last *lines* that the Vault of this version printed, redacted; none where nobody can be asked."""
@@ -112,7 +121,7 @@ class OnePod:
             what=what,
             seconds=_ROLLOUT_SECONDS,
             every=0.05,
-            died=self.died,
+            died=self.given_up,
             log=lambda: [*self._complaints(), *self.tail()],
             advice="its log and those of the node are kept beside the record",
         )

@@ -11,6 +11,7 @@ import abc
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ from harness.drivers.kept_vault import KeptVault
 from harness.drivers.kind.cluster import KindCluster
 from harness.drivers.kind.vault_pod import VaultPod
 from harness.drivers.service_accounts import Account
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RigError
 from harness.knowledge import versions
 from harness.scenario.course import Serve
 from harness.scenario.plan import Plan
@@ -35,6 +36,7 @@ from harness.scenario.topology import Topology
 from harness.secret import Secret, Secrets
 
 _ACTIVE_SECONDS: Final = 60
+_LOOK_SECONDS: Final = 0.1
 
 
 class PodAhead(abc.ABC):
@@ -64,8 +66,14 @@ class PodAhead(abc.ABC):
         self._made = with_it.submit(self._make)
         with_it.shutdown(wait=False)
 
-    def ready(self) -> VaultPod | None:
-        """Return it if it serves; waits until that is known. What kept it from that is met again by whoever begins."""
+    def ready(self, over: threading.Event | None = None) -> VaultPod | None:
+        """Return it if it serves; waits until that is known, or *over* that somebody waits. What kept it from that is
+        met again by whoever begins.
+        """
+        while over is not None and not over.is_set() and not futures.wait([self._made], _LOOK_SECONDS).done:
+            pass
+        if over is not None and over.is_set():
+            raise RigError("the run is over")
         return self._made.result()
 
     def end(self) -> None:
@@ -79,6 +87,7 @@ class PodAhead(abc.ABC):
             server = None
             try:
                 server = self._make_server()
+                server.unwanted = self._over
                 self._serve(server)
             except (HarnessError, OSError):
                 if server is not None:
@@ -99,7 +108,7 @@ class PodAhead(abc.ABC):
             lambda: server.client.health().status == 200,
             what=f"a {versions.called(self._served.version)} that is made ready to be active",
             seconds=_ACTIVE_SECONDS,
-            died=lambda: "nobody waits for it any more" if self._over.is_set() else server.died(),
+            died=server.given_up,
         )
 
     @abc.abstractmethod
@@ -176,4 +185,6 @@ class NewPod(PodAhead):
 def fit(plan: Plan, home: Account, image: Image) -> bytes:
     """Return what has to be the same of two plans if a new Vault may serve either; nothing where it may serve none."""
     same = new_vault.fit(plan, image.id, has_pod=True)
-    return same and same + msgspec.json.encode([home.cluster, home.namespace, home.name])
+    # its token is of the issuer that its cluster has by then
+    place = [home.cluster, home.namespace, home.name, plan.resolved.clusters[home.cluster]]
+    return same and same + msgspec.json.encode(place, order="deterministic")

@@ -103,8 +103,8 @@ class SharedKindClusters(KeepsSource[KindCluster]):
     def lent(self, topology: Topology) -> Iterator[ReusableClusters | None]:
         """Yield clusters as *topology* has them, if there are any. In the body nobody else gets them.
 
-        What was made in them is removed when they are lent again. Others are ended: so much memory is not there for
-        both. Raises RigError where somebody has them already, and LeftBehind.
+        What was made in them is removed when they are lent again, but a new Vault for whoever has them next. Others are
+        ended: so much memory is not there for both. Raises RigError where somebody has them already, and LeftBehind.
         """
         if self._busy:
             raise RigError("the clusters are in use by another rehearsal")

@@ -93,13 +93,15 @@ class KindSharing(SharingRig[KindCluster]):
     def have_new(self, plan: Plan) -> None:
         """Have its Vault be the new one that serves already for *plan*, or soon will, if there is any."""
         if self._lender is not None:
-            self._ahead = self._lender.new(plan, self._home, self._image_of_first(plan))
+            # what serves already was handed no licence
+            image = self._image_of_first(plan) if self._licence is None else None
+            self._ahead = self._lender.new(plan, self._home, image)
 
     def _spares(self, cluster: KindCluster) -> Spared | None:
         """Return what of a new Vault stays in a *cluster* that is emptied; waits until that serves."""
         ahead, home = self._ahead, self._home
         if isinstance(ahead, NewPod) and home is not None and home.cluster == cluster.name:
-            server = ahead.ready()
+            server = ahead.ready(self._bring_up.over)
             self._spared = ahead.spared(server) if server is not None else None
             return self._spared
         return None
@@ -238,7 +240,7 @@ class KindSharing(SharingRig[KindCluster]):
         more = self.wants_source
         ahead = self._lender.ready(kept)
         self._ahead = ahead
-        server = ahead.ready() if ahead is not None else None
+        server = ahead.ready() if ahead is not None and self._licence is None else None
         if ahead is not None and server is None:
             self._ahead = None
             ahead.end()
@@ -282,7 +284,7 @@ class KindSharing(SharingRig[KindCluster]):
         cluster.reach(there)
         self._insist_on_version(name, cluster.kube, wanted.kubernetes, self.served)
         self._make_known(cluster)
-        # nobody has to wait for that before the first question
+        # who waits for no more than its address goes on meanwhile
         cluster.go_on(watched=ahead.mark if ahead is not None else "")
 
     @abc.abstractmethod

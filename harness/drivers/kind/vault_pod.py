@@ -325,7 +325,7 @@ class VaultPod(OnePod):
 
     def go_on_in(self, cluster: KindCluster) -> None:
         """Have all that is done from now on be done by *cluster*, which is the same one as a later rehearsal has it."""
-        self._cluster = cluster
+        self._cluster, self.unwanted = cluster, None
 
     def take_place(self) -> None:
         """Wait until nothing runs any more of a Vault of this name that was here before, and has left.
