@@ -73,6 +73,7 @@ def run(tmp_path: Path, clusters: int, *options: str) -> Result:
     return CliRunner().invoke(commands.main, ["run", str(scenario), "--offline", *options], env=environment)
 
 
+@pytest.mark.processes
 def test_thirty_clusters_are_refused_before_anything_is_fetched_unless_they_are_forced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
