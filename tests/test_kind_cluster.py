@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,25 +189,25 @@ esac
 """
 
 
-def test_a_node_is_emptied_of_what_runs_in_the_namespaces_of_rehearsals(tmp_path: Path) -> None:
-    """Of all of them with one command each time; of none, where there is none."""
+def empty(tmp_path: Path, running: Sequence[str], *words: str) -> list[str]:
+    """Empty a node on which this runs, as *words* say, and return what is killed."""
     script = templates.text("empty-node.sh").replace("/var/lib/rehearsal", str(tmp_path / "data"))
-    (tmp_path / "data" / "it").mkdir(parents=True)
     for name, text in (("ctr", EMPTIED), ("iptables", "#!/bin/sh\nexit 1\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o700)
+    (tmp_path / "runs").write_text("".join(f"{one}\n" for one in running))
     around = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOM": str(tmp_path)}
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *words], env=around, check=True, timeout=30, capture_output=True, text=True
+    )
+    return sorted(done.stdout.splitlines())
+
+
+def test_a_node_is_emptied_of_what_runs_in_the_namespaces_of_rehearsals(tmp_path: Path) -> None:
+    """Of all of them with one command each time; of none, where there is none."""
+    (tmp_path / "data" / "it").mkdir(parents=True)
     for spaces, killed in (([], []), (["apps", "vault"], ["kill vault", "kill web"])):
-        (tmp_path / "runs").write_text("etcd\nvault\nweb\n")
-        done = subprocess.run(
-            ["sh", "-c", script, "sh", "", "", "", *spaces],
-            env=around,
-            check=True,
-            timeout=30,
-            capture_output=True,
-            text=True,
-        )
-        assert sorted(done.stdout.splitlines()) == killed
+        assert empty(tmp_path, ["etcd", "vault", "web"], "", "", "", *spaces) == killed
     first, *_ = (tmp_path / "asked").read_text().splitlines()
     container = 'labels."io.cri-containerd.kind"=="container"'
     assert first == " ".join(f'labels."io.kubernetes.pod.namespace"=="{one}",{container}' for one in spaces)
@@ -216,16 +216,9 @@ def test_a_node_is_emptied_of_what_runs_in_the_namespaces_of_rehearsals(tmp_path
 
 def test_a_vault_that_is_spared_keeps_its_containers_and_its_data(tmp_path: Path) -> None:
     """Of its own namespace alone, by the name of its Pod; and the folder of nobody else."""
-    script = templates.text("empty-node.sh").replace("/var/lib/rehearsal", str(tmp_path / "data"))
     for folder in ("it", "next"):
         (tmp_path / "data" / folder).mkdir(parents=True)
-    for name, text in (("ctr", EMPTIED), ("iptables", "#!/bin/sh\nexit 1\n")):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o700)
-    (tmp_path / "runs").write_text("etcd\n")
-    around = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOM": str(tmp_path)}
-    words = ["vault", "vault-2-0", str(tmp_path / "data" / "next"), "apps", "vault"]
-    subprocess.run(["sh", "-c", script, "sh", *words], env=around, check=True, timeout=30)
+    empty(tmp_path, ["etcd"], "vault", "vault-2-0", str(tmp_path / "data" / "next"), "apps", "vault")
     asked = (tmp_path / "asked").read_text().splitlines()[-1]
     spaces = [f'labels."io.kubernetes.pod.namespace"=="{one}"' for one in ("apps", "vault")]
     assert asked == " ".join([spaces[0], f'{spaces[1]},labels."io.kubernetes.pod.name"!="vault-2-0"'])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -31,6 +31,10 @@ from harness.scenario.topology import Topology
 from harness.scenario.values import addressed
 from harness.secret import Secret
 from harness.wait import Stopwatch, now
+
+if TYPE_CHECKING:
+    from harness.artifacts.binaries import Artifact
+    from harness.artifacts.images import Image
 
 STEADY_SECONDS: Final = 0.5
 """How long a new version has to live, from its first answer on, before a hop counts as done. What a Vault does in the
@@ -70,26 +74,19 @@ class RunningVault(VaultLogs, Protocol):
         ...
 
 
-class Used(Protocol):
-    """A binary or an image, with its origin."""
-
-    @property
-    def product(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def note(self) -> str: ...
-    @property
-    def trimmed(self) -> str: ...
-
-
-def note_artifacts(journal: Journal, used: Iterable[tuple[Used, str]]) -> None:
+def note_artifacts(journal: Journal, used: Iterable[tuple[Artifact | Image, str]]) -> None:
     """Put on record what is used, each with the SHA-256 that says which very one it is."""
     for one, sha256 in used:
-        about = {name: getattr(one, name) for name in ("product", "version", "source", "note", "trimmed")}
-        journal.write(events.ArtifactUsed(sha256=sha256, **about))
+        journal.write(
+            events.ArtifactUsed(
+                product=one.product,
+                version=one.version,
+                source=one.source,
+                sha256=sha256,
+                note=one.note,
+                trimmed=one.trimmed,
+            )
+        )
 
 
 class RealRig(abc.ABC):
